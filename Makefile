@@ -1,0 +1,42 @@
+# Every target makes the environment it needs. torch comes first, from the pin: left to the resolver it
+# would bring gigabytes of CUDA.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STORE ?= .nosce
+SHELL := /bin/bash
+
+.PHONY: install demo test slow check bench results clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $$(command -v $(PYTHON) || command -v python3) -m venv $(VENV)
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || (echo "nosce needs Python 3.11 or newer; name one with PYTHON=..." && exit 1)
+	$(BIN)/pip install --quiet --disable-pip-version-check $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: install
+	$(BIN)/nosce run biographies --scale demo --store $(STORE)
+	$(BIN)/nosce report --out $(STORE)/report --store $(STORE)
+
+test: install
+	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
+
+slow: install
+	$(BIN)/python -m pytest -m slow
+
+check: install
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: install
+	$(BIN)/python benchmarks/worlds.py
+
+# The committed results: run what is not done yet of laptop scale, then write results/ from the store.
+results: install
+	$(BIN)/nosce run biographies --scale laptop --store $(STORE)
+	$(BIN)/nosce report --out results --store $(STORE)
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -1,0 +1,45 @@
+"""nosce: what does a language model know, does it know how much, and can it be asked for it?"""
+
+from nosce.errors import NosceError
+from nosce.measures import Bars, Claim, Curves, Difference, Mean, Need, Select
+from nosce.models.families import Architecture, Pretrained, size
+from nosce.read.readouts import Majority, Questions, Recall
+from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
+from nosce.seeds import Seed
+from nosce.store import Store
+from nosce.study import Arm, Read, Stage, Study
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import LoRA, Machine, Recipe
+
+__all__ = [
+    "Architecture",
+    "Arm",
+    "Bars",
+    "Claim",
+    "Curves",
+    "Difference",
+    "Document",
+    "Estimate",
+    "LoRA",
+    "Machine",
+    "Majority",
+    "Mean",
+    "Need",
+    "NosceError",
+    "Pretrained",
+    "Question",
+    "Questions",
+    "Read",
+    "Reading",
+    "Recall",
+    "Recipe",
+    "Seed",
+    "Select",
+    "Span",
+    "Stage",
+    "Store",
+    "Study",
+    "TokenizerSpec",
+    "Verdict",
+    "size",
+]

@@ -1,0 +1,57 @@
+"""`nosce doctor`: what this machine has, and what would be slow on it and why."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+from nosce.provenance import processor, versions
+from nosce.store import Store
+from nosce.workers import cores
+
+
+def examine(store: Store) -> list[dict[str, str]]:
+    """Rows of what was looked at, what was found, and what follows from it."""
+    import torch
+
+    mine = cores()
+    free = shutil.disk_usage(store.root).free / 2**30
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    float32, bfloat16 = _gflops(torch.float32), _gflops(torch.bfloat16)
+    gain = bfloat16 / float32
+    rows = [
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions().items()), "recorded with every step"),
+        ("processor", f"{processor()}, {torch.backends.cpu.get_cpu_capability()}", "named in provenance"),
+        ("cores", str(len(mine)), f"{len(mine)} runs side by side, one core each"),
+        ("accelerators", ", ".join(devices) or "none", "used by itself" if devices else "scales gpu and paper would take days"),
+        ("float32", f"{float32:.0f} GFLOP/s on one core", "the ceiling of training on one core"),
+        ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {gain:.1f}× float32",
+         "may pay from width 256 on" if gain > 1.2 else "would be slower here; stay with float32"),
+        ("disk", f"{free:,.0f} GiB free at {store.root}", "enough" if free > 2 else "too little for laptop scale; name another --store"),
+        ("extras", ", ".join(_extras()) or "none", "ray: --ray ADDRESS; api: models behind an endpoint"),
+    ]  # fmt: skip
+    return [{"what": what, "found": found, "so": so} for what, found, so in rows]
+
+
+def _extras() -> list[str]:
+    import importlib.util
+
+    return [name for name in ("ray", "httpx") if importlib.util.find_spec(name)]
+
+
+def _gflops(dtype: object) -> float:
+    """Speed of a square matrix product on one thread, the best of several."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        a = torch.ones(1024, 1024, dtype=dtype)  # type: ignore[call-overload]
+        best = float("inf")
+        for _ in range(6):
+            start = time.perf_counter()
+            a @ a
+            best = min(best, time.perf_counter() - start)
+    finally:
+        torch.set_num_threads(threads)
+    return 2 * 1024**3 / best / 1e9

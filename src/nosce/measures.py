@@ -1,0 +1,252 @@
+"""From readings to estimates: which rows are meant, and what is said of them, as pure data.
+
+A measure is written into a study beside the claim it decides. It names rows by the columns of the
+readings and never touches a model, so that every number can be made again from the table alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from nosce.errors import DataError
+from nosce.records import Estimate, Verdict
+from nosce.seeds import Seed
+from nosce.stats.comparison import decide, paired_difference
+from nosce.stats.intervals import nested_bootstrap
+
+# Estimates of one table must not depend on which other estimates were made of it before.
+RESAMPLING = Seed(0) / "resampling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Select:
+    """Rows of the readings: those whose columns have these values; None or () takes any.
+
+    `step` is the last one of a stage, or a number of optimizer steps.
+    """
+
+    readout: str
+    metric: str = "exact"
+    arm: str | None = None
+    split: Literal["seen", "unseen"] | None = None
+    facets: tuple[str, ...] = ()
+    stage: str | None = None
+    step: int | Literal["last", "every"] = "last"
+
+    def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """The rows meant; may be none."""
+        wanted = {"readout": self.readout, "metric": self.metric, "arm": self.arm, "split": self.split,
+                  "stage": self.stage}  # fmt: skip
+        table = readings.filter(*(pl.col(name) == value for name, value in wanted.items() if value is not None))
+        if self.facets:
+            table = table.filter(pl.col("facet").is_in(self.facets))
+        if self.step == "last":
+            return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
+        return table if self.step == "every" else table.filter(pl.col("step") == self.step)
+
+    @property
+    def words(self) -> str:
+        """The selection in words, for messages."""
+        parts = [self.arm, self.stage, self.split, self.readout, self.metric, "+".join(self.facets)]
+        return " ".join(p for p in parts if p)
+
+
+class Measure(Protocol):
+    """What a claim asks of a measure."""
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The estimate from a table of readings."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean:
+    """The mean over everything selected: items within people within seeds."""
+
+    select: Select
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The mean with a nested bootstrap interval.
+
+        Raises:
+            DataError: Nothing was selected, or a value is missing (missing is not zero).
+        """
+        rows = _scored(self.select, readings)
+        return nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
+                                seed=RESAMPLING, unit=unit, bounds=_bounds(self.select))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """The mean of one selection minus that of another, paired by person and seed."""
+
+    one: Select
+    other: Select
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The difference with a nested bootstrap interval of paired differences.
+
+        Raises:
+            DataError: A side is empty, or the two are about different people.
+        """
+        one, other = _scored(self.one, readings), _scored(self.other, readings)
+        bounds = (-1.0, 1.0) if _bounds(self.one) and _bounds(self.other) else None
+        return paired_difference(
+            one["value"].to_numpy(), one["about"].to_list(), one["seed"].to_list(),
+            other["value"].to_numpy(), other["about"].to_list(), other["seed"].to_list(),
+            seed=RESAMPLING, unit=unit, bounds=bounds)  # fmt: skip
+
+
+def _bounds(select: Select) -> tuple[float, float] | None:
+    return (0.0, 1.0) if select.metric in ("exact", "first") else None
+
+
+def _scored(select: Select, readings: pl.DataFrame) -> pl.DataFrame:
+    rows = select.rows(readings)
+    if rows.is_empty():
+        raise DataError(f"no reading is there for {select.words}; run the arms and read-outs it needs.")
+    missing = rows["value"].null_count()
+    if missing:
+        raise DataError(
+            f"{missing:,} of {len(rows):,} readings for {select.words} have no value, and missing is not zero; "
+            "select the outcomes that have one."
+        )
+    return rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """What must hold before a claim may be judged, e.g. that facts were memorised at all."""
+
+    text: str
+    measure: Mean
+    above: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published claim, how it is measured here, and what would refute it.
+
+    The claim holds when the whole interval lies on the asked side of `threshold`, fails when the whole
+    interval lies on the other side, and is undecided otherwise, or when a need is not met.
+    """
+
+    id: str
+    text: str
+    source: str
+    measure: Mean | Difference
+    threshold: float
+    direction: Literal["above", "below"] = "above"
+    paper_value: float | None = None
+    needs: tuple[Need, ...] = ()
+
+    @property
+    def criterion(self) -> str:
+        """When the claim holds, in words."""
+        return f"the whole 95 % interval lies {self.direction} {self.threshold:g}"
+
+    def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
+        """The verdict from a table of readings; readings that are not there leave it undecided."""
+        try:
+            found = self.measure.of(readings, unit)
+            unmet = [why for need in self.needs if (why := _unmet(need, readings, unit))]
+        except DataError as error:
+            return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, None, None, None, 0,
+                           unit, "undecided", str(error))  # fmt: skip
+        verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
+        seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+        why = "; ".join(unmet) if unmet else f"{found.method}; {found.clusters:,} × {unit}, {found.n:,} readings, {seeds}"
+        return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,
+                       found.high, found.n, unit, verdict, why)  # fmt: skip
+
+
+def _unmet(need: Need, readings: pl.DataFrame, unit: str) -> str | None:
+    found = need.measure.of(readings, unit)
+    if found.value > need.above:
+        return None
+    return f"not judged, since {need.text} is {found.value:.1%} and must be above {need.above:.0%}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """A figure of bars: one group of them a facet and the mean, one bar an arm, baseline across."""
+
+    id: str
+    title: str
+    caption: str
+    y_label: str
+    select: Select
+    baseline: Select | None = None
+    kind: Literal["bars"] = "bars"
+    x_label: str = ""
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one an arm and facet, and one for the mean of all facets."""
+        rows = self.select.rows(readings)
+        facets = rows["facet"].unique(maintain_order=True).to_list()
+        found = []
+        for place, facet in enumerate([*facets, "mean"]):
+            for arm in arms:
+                part = rows.filter(pl.col("arm") == arm)
+                found.append(_point(part if facet == "mean" else part.filter(pl.col("facet") == facet), unit,
+                                    group=arm, x=place, tick=facet.replace("_", " ")))  # fmt: skip
+            if self.baseline is not None:
+                # The guess is the same for all arms of a seed, so one arm's readings are all there is to know.
+                part = self.baseline.rows(readings).filter(pl.col("arm") == arms[0])
+                part = part if facet == "mean" else part.filter(pl.col("facet") == facet)
+                found.append(_point(part, unit, group="majority guess", x=place, tick=facet.replace("_", " "),
+                                    baseline=True))  # fmt: skip
+        return _points(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A figure of curves: one panel a selection, one line an arm, along the optimizer's steps.
+
+    `per_step` turns steps into the unit of `x_label`, e.g. exposures of each person.
+    """
+
+    id: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    panels: tuple[tuple[str, Select], ...]
+    per_step: float = 1.0
+    kind: Literal["curves"] = "curves"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one an arm, panel and kept step."""
+        found = []
+        for panel, select in self.panels:
+            rows = select.rows(readings)
+            for arm in arms:
+                part = rows.filter(pl.col("arm") == arm)
+                for step in sorted(part["step"].unique().to_list()):
+                    found.append(_point(part.filter(pl.col("step") == step), unit, panel=panel, group=arm,
+                                        x=step * self.per_step))  # fmt: skip
+        return _points(found)
+
+
+def _point(rows: pl.DataFrame, unit: str, *, group: str, x: float, tick: str = "", panel: str = "",
+           baseline: bool = False) -> dict[str, object]:  # fmt: skip
+    """One bar or point; where there is nothing to estimate from, its value is null and never zero."""
+    point: dict[str, object] = {"panel": panel, "group": group, "x": float(x), "tick": tick, "baseline": baseline}
+    rows = rows.filter(pl.col("value").is_not_null())
+    if rows.is_empty():
+        return {**point, "value": None, "low": None, "high": None, "n": 0}
+    found = nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
+                             seed=RESAMPLING, unit=unit, draws=1_000,
+                             bounds=(0.0, 1.0) if bool(np.all(rows["value"].is_in([0.0, 1.0]))) else None)  # fmt: skip
+    return {**point, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _points(points: list[dict[str, object]]) -> pl.DataFrame:
+    columns = {"panel": pl.String, "group": pl.String, "x": pl.Float64, "tick": pl.String, "value": pl.Float64,
+               "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "baseline": pl.Boolean}  # fmt: skip
+    return pl.DataFrame(points, schema=columns)

@@ -1,0 +1,1 @@
+"""Model shapes on transformers classes, nothing home-made."""

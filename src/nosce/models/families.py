@@ -1,0 +1,157 @@
+"""Model shapes by family and size: one call for a fresh model and for a local pretrained folder.
+
+The classes are transformers'; we only say how large. Source of the default (rotary on a quarter of
+each head, pre-layernorm): Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix B.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+Family = Literal["gpt-neox", "gpt2", "opt", "llama"]
+FAMILIES: tuple[Family, ...] = ("gpt-neox", "gpt2", "opt", "llama")
+
+#: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
+LADDER: dict[str, tuple[int, int, int]] = {
+    "2x64": (2, 64, 2),
+    "3x64": (3, 64, 2),
+    "3x96": (3, 96, 3),
+    "3x128": (3, 128, 4),
+    "4x128": (4, 128, 4),
+    "4x160": (4, 160, 5),
+    "5x224": (5, 224, 7),
+    "6x384": (6, 384, 6),
+    "6x512": (6, 512, 8),
+    "12x768": (12, 768, 12),  # the paper's GPT2 for bioS
+    "12x1280": (12, 1_280, 20),  # the paper's GPT2 for bioR
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A model to be made from scratch: a family and the numbers that give its size."""
+
+    family: Family = "gpt-neox"
+    layers: int
+    width: int
+    heads: int
+    positions: int = 512  # the longest row it can read
+    tied: bool = True  # input and output embeddings are one matrix
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise SpecError(f"Architecture.family={self.family!r} is not known; take one of {', '.join(FAMILIES)}.")
+        if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads:
+            raise SpecError(
+                f"Architecture of {self.layers} layers, width {self.width} and {self.heads} heads cannot be built; "
+                "all must be positive and the heads must divide the width."
+            )
+
+    def parameters(self, vocabulary: int) -> int:
+        """Weights of the matrices, embeddings once if tied; biases and norms are left out."""
+        return 12 * self.layers * self.width**2 + (1 if self.tied else 2) * vocabulary * self.width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """A local folder in the Hugging Face layout; `digest` names its weights, so the hash sees them change."""
+
+    folder: str
+    digest: str
+
+    @classmethod
+    def at(cls, folder: str | Path) -> Pretrained:
+        """The folder with the digest of its configuration and weights.
+
+        Raises:
+            SpecError: The folder has no configuration or no safetensors weights.
+        """
+        path = Path(folder)
+        weights = sorted(path.glob("*.safetensors"))
+        if not (path / "config.json").is_file() or not weights:
+            raise SpecError(
+                f"a pretrained model was asked for at {path}, but config.json and *.safetensors are not both there; "
+                "give a local folder in the Hugging Face layout (pickled weights are not read)."
+            )
+        whole = hashlib.sha256()
+        for file in (path / "config.json", *weights):
+            with file.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
+        return cls(folder=str(path.resolve()), digest=whole.hexdigest())
+
+
+def size(name: str, family: Family = "gpt-neox") -> Architecture:
+    """The architecture of a rung of the ladder, e.g. `size("4x128")`.
+
+    Raises:
+        SpecError: There is no such rung.
+    """
+    if name not in LADDER:
+        raise SpecError(f"size {name!r} is not on the ladder; take one of {', '.join(LADDER)}.")
+    layers, width, heads = LADDER[name]
+    return Architecture(family=family, layers=layers, width=width, heads=heads)
+
+
+def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | None) -> PretrainedConfig:
+    """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
+    from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig
+
+    common = {
+        "vocab_size": vocabulary,
+        "bos_token_id": end,
+        "eos_token_id": end,
+        "pad_token_id": pad,
+        "tie_word_embeddings": shape.tied,
+    }
+    inner = {"num_hidden_layers": shape.layers, "hidden_size": shape.width, "num_attention_heads": shape.heads,
+             "max_position_embeddings": shape.positions}  # fmt: skip
+    match shape.family:
+        case "gpt-neox":
+            rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
+            return GPTNeoXConfig(**common, **inner, intermediate_size=4 * shape.width, rope_parameters=rope)
+        case "gpt2":
+            return GPT2Config(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
+                              n_positions=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip
+        case "opt":
+            return OPTConfig(**common, **inner, ffn_dim=4 * shape.width, word_embed_proj_dim=shape.width, dropout=0.0)
+        case "llama":
+            # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
+            middle = 8 * shape.width // 3
+            return LlamaConfig(**common, **inner, intermediate_size=middle, num_key_value_heads=shape.heads)
+
+
+def build(model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed) -> PreTrainedModel:
+    """A causal language model: fresh weights drawn from `seed`, or those of a local folder.
+
+    Raises:
+        SpecError: The folder's weights are not those its digest names, or its vocabulary is too small.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if isinstance(model, Pretrained):
+        if Pretrained.at(model.folder).digest != model.digest:
+            raise SpecError(f"the weights in {model.folder} have changed since the study was planned; plan again.")
+        loaded = AutoModelForCausalLM.from_pretrained(
+            model.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        if loaded.config.vocab_size < vocabulary:
+            raise SpecError(
+                f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocabulary}; "
+                "use the tokenizer of the same folder."
+            )
+        return loaded
+    # The library draws initial weights from the global generator; it is set here and put back.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed.integer())
+        config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
+        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")

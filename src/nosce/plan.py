@@ -1,0 +1,183 @@
+"""A plan: the study unrolled into steps, each named by the hash of all that changes its result.
+
+Arms that share a corpus, a checkpoint or a read-out share its step, because equal specs have equal
+names. Nothing here imports torch: planning takes milliseconds.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nosce.models.families import Pretrained
+from nosce.seeds import Seed
+from nosce.spec import Json, describe, digest
+from nosce.steps.job import Job
+from nosce.study import PRETRAIN, Arm, Study
+
+Make = Callable[[Any, Mapping[str, Path], Job], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One piece of work: its kind (a module of `nosce.steps`), its spec, and the steps it reads from."""
+
+    kind: str
+    spec: Any
+    inputs: Mapping[str, Step] = field(default_factory=dict)
+    what: str = ""  # for people; no part of the key
+
+    @property
+    def module(self) -> str:
+        """The module that makes steps of this kind."""
+        return f"nosce.steps.{self.kind}"
+
+    @property
+    def make(self) -> Make:
+        """The function that makes the step."""
+        return importlib.import_module(self.module).make  # type: ignore[no-any-return]
+
+    @property
+    def description(self) -> dict[str, Json]:
+        """All that the key is made of: kind, hand-kept version, resolved spec, names of the inputs."""
+        return {
+            "kind": self.kind,
+            "version": importlib.import_module(self.module).VERSION,
+            "spec": describe(self.spec),
+            "inputs": {role: step.name for role, step in sorted(self.inputs.items())},
+        }
+
+    @property
+    def name(self) -> str:
+        """`<kind>-<first 20 digits of the key>`: the folder's name in the store."""
+        if (known := _NAMES.get(id(self))) is None or known[0] is not self:
+            _NAMES[id(self)] = known = (self, f"{self.kind}-{digest(self.description)[:20]}")
+        return known[1]
+
+    @property
+    def roots(self) -> list[str]:
+        """The modules whose code makes the step: its kind's, and those of the classes in its spec."""
+        found = {self.module}
+        for value in _types(describe(self.spec)):
+            found.add(value.partition(":")[0])
+        return sorted(found)
+
+
+_NAMES: dict[int, tuple[Step, str]] = {}  # a name is asked for often and hashing a deep graph is not free
+
+
+def _types(description: Json) -> Iterator[str]:
+    if isinstance(description, dict):
+        if isinstance(kind := description.get("type"), str) and ":" in kind:
+            yield kind
+        for value in description.values():
+            yield from _types(value)
+    elif isinstance(description, list):
+        for value in description:
+            yield from _types(value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where in the study a step of readings belongs: the columns that its table leaves blank."""
+
+    arm: str
+    seed: int
+    stage: str
+    step: Step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All steps of a study, each after its inputs, and what to gather at the end."""
+
+    study: Study
+    steps: tuple[Step, ...]  # everything but the last
+    last: Step  # the estimates
+
+    @property
+    def all(self) -> tuple[Step, ...]:
+        """Every step, in an order in which they can be made."""
+        return (*self.steps, self.last)
+
+
+def unroll(study: Study) -> Plan:
+    """The plan of a study: corpora, guards, trainings, readings, and the estimates at the end."""
+    from nosce.steps.estimates import EstimatesSpec, Label
+
+    known: dict[str, Step] = {}
+
+    def one(step: Step) -> Step:
+        return known.setdefault(step.name, step)
+
+    places: list[Place] = []
+    ledgers: dict[tuple[str, int, str], Step] = {}
+    guards: list[Step] = []
+    for seed in study.seeds:
+        for arm in study.arms:
+            _arm(study, arm, seed, one, places, ledgers, guards)
+    inputs: dict[str, Step] = {}
+    labels = []
+    for place in places:
+        role = f"reading/{place.arm}/{place.seed}/{place.step.name}"
+        inputs[role] = place.step
+        labels.append(Label(input=role, arm=place.arm, seed=place.seed, stage=place.stage))
+    for (arm_name, seed, stage), step in ledgers.items():
+        inputs[f"training/{arm_name}/{seed}/{stage}"] = step
+    for number, step in enumerate(dict.fromkeys(guards)):
+        inputs[f"guards/{number}"] = step
+    spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
+                         labels=tuple(labels), claims=study.claims, figures=study.figures)  # fmt: skip
+    last = Step(kind="estimates", spec=spec, inputs=inputs, what="claims and figures")
+    return Plan(study=study, steps=tuple(known.values()), last=last)
+
+
+def _arm(
+    study: Study,
+    arm: Arm,
+    seed: int,
+    one: Callable[[Step], Step],
+    places: list[Place],
+    ledgers: dict[tuple[str, int, str], Step],
+    guards: list[Step],
+) -> None:
+    """The steps of one arm and seed.
+
+    Facts, weights and orders have names of their own under the seed, so that arms of one seed tell of
+    the same people and start from the same weights.
+    """
+    from nosce.steps.corpus import CorpusSpec
+    from nosce.steps.guards import GuardsSpec
+    from nosce.steps.reading import ReadingSpec
+    from nosce.steps.training import TrainingSpec
+
+    root = Seed(seed)
+    label = f"{arm.name}, seed {seed}"
+    tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
+    corpus = one(Step(kind="corpus", what=label, spec=CorpusSpec(world=arm.world, seed=root / "world", tokenizer=tokenizer)))
+    training_seed = root / PRETRAIN
+    guard = one(Step(kind="guards", what=label, inputs={"corpus": corpus},
+                     spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=arm.recipe,
+                                     order_seed=training_seed / "order")))  # fmt: skip
+    guards.append(guard)
+    spec = TrainingSpec(model=arm.model, on="documents", recipe=arm.recipe, adapter=None, seed=training_seed)
+    # The guards are an input of the training: what does not pass is not trained on.
+    stages = {PRETRAIN: one(Step(kind="training", what=f"{label}, {PRETRAIN}", spec=spec,
+                                 inputs={"corpus": corpus, "guards": guard}))}  # fmt: skip
+    before = stages[PRETRAIN]
+    for stage in arm.stages:
+        spec = TrainingSpec(model=None, on="questions", recipe=stage.recipe, adapter=stage.adapter, seed=root / stage.name)
+        before = stages[stage.name] = one(Step(kind="training", what=f"{label}, {stage.name}", spec=spec,
+                                               inputs={"corpus": corpus, "start": before}))  # fmt: skip
+    for stage_name, training in stages.items():
+        ledgers[arm.name, seed, stage_name] = training
+    for read in study.reads:
+        if read.stage not in stages:
+            continue
+        inputs = {"corpus": corpus, **({"training": stages[read.stage]} if read.readout.needs_model else {})}
+        reading = one(Step(kind="reading", what=f"{label}, {read.readout.name} after {read.stage}", inputs=inputs,
+                           spec=ReadingSpec(readout=read.readout, seed=root / "reading")))  # fmt: skip
+        places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=reading))

@@ -1,0 +1,110 @@
+"""Where a result comes from: code, versions, machine, time and memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
+
+
+@lru_cache(maxsize=1)
+def commit() -> dict[str, Any]:
+    """The commit of the checkout this code runs from and whether it was changed since; null outside one."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    found = git("rev-parse", "HEAD")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
+    return {"commit": found, "dirty": None if changed is None else bool(changed)}
+
+
+@lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide the bytes; those not installed are left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@lru_cache(maxsize=1)
+def processor() -> str:
+    """The processor's own name for itself, where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    return named or platform.machine()
+
+
+def device() -> str:
+    """What the tensors of this process live on; "cpu" where torch was not even imported."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"
+
+
+def threads() -> int | None:
+    """Threads torch computes with; null where torch was not imported."""
+    torch = sys.modules.get("torch")
+    return None if torch is None else int(torch.get_num_threads())
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
+    except OSError:
+        pass  # elsewhere the peak is that of the process so far
+
+
+def _peak_mib() -> float | None:
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    line = next((li for li in status.splitlines() if li.startswith("VmHWM")), None)
+    return round(int(line.split()[1]) / 1024, 1) if line else None
+
+
+@contextmanager
+def recorded() -> Iterator[dict[str, Any]]:
+    """A dictionary that holds, when the block ends, what the block took and where it ran."""
+    record: dict[str, Any] = {}
+    _reset_peak()
+    started, cpu = time.perf_counter(), time.process_time()
+    yield record
+    record.update(
+        **commit(),
+        versions=versions(),
+        device=device(),
+        processor=processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        threads=threads(),
+        host=socket.gethostname(),
+        made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        seconds=round(time.perf_counter() - started, 3),
+        cpu_seconds=round(time.process_time() - cpu, 3),
+        peak_memory_mib=_peak_mib(),
+    )

@@ -1,0 +1,1 @@
+"""Reading knowledge back out of a checkpoint."""

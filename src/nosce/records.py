@@ -1,0 +1,198 @@
+"""The records that pass between layers, and their way to Parquet and back.
+
+A record is a frozen dataclass; a table is a polars frame with one row a record and one column
+a field, so that whoever has no nosce reads the same data with pandas, DuckDB or R.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import polars as pl
+
+from nosce.errors import DataError
+
+Outcome = Literal["right", "wrong", "unreadable", "refused", "invalid"]
+Split = Literal["seen", "unseen"]
+Decision = Literal["holds", "fails", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a document says a fact: characters `start` to `end` (excluded) state `facet`."""
+
+    facet: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text to learn from, with the spans of its values as they were rendered."""
+
+    id: str
+    about: str  # what was drawn independently and is described here, e.g. a person
+    text: str
+    spans: tuple[Span, ...]
+    wordings: tuple[str, ...] = ()  # which wording each span was said in, in the order of `spans`
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt and the reply that the world's facts demand, made from facts and never from text."""
+
+    id: str
+    about: str
+    facet: str  # what is asked, e.g. an attribute
+    prompt: str
+    target: str
+    split: Split  # may this one be trained on ("seen"), or only asked ("unseen")?
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One observation: this model, after this step, on this item, measured this way.
+
+    `value` is the metric's number, null where none was taken; `outcome` says what became of the
+    reply, so that an unreadable or refused one is never counted as a wrong one by accident.
+    """
+
+    study: str
+    scale: str
+    arm: str
+    seed: int
+    stage: str  # "pretrain" or the name of a later stage
+    step: int  # optimizer steps taken within the stage
+    readout: str
+    split: str
+    item: str
+    about: str  # the cluster: what was drawn independently
+    facet: str
+    metric: str
+    value: float | None
+    outcome: Outcome | None
+    answer: str | None
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its uncertainty: the interval `low` to `high` at `level`.
+
+    `n` counts observations, `clusters` what was drawn independently (`unit`), `seeds` the
+    training seeds outside them. `method` names how the interval was made. Where no interval
+    exists, `low` and `high` are null, never equal to the value.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+    clusters: int
+    seeds: int
+    unit: str
+    method: str
+    level: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of a claim: what the paper says, what was measured, and the decision."""
+
+    id: str
+    text: str
+    source: str
+    criterion: str
+    paper_value: float | None
+    estimate: float | None
+    low: float | None
+    high: float | None
+    n: int
+    unit: str
+    verdict: Decision
+    why: str
+
+
+Record = TypeVar("Record")
+
+_PLAIN: dict[type, pl.DataType] = {
+    str: pl.String(),
+    int: pl.Int64(),
+    float: pl.Float64(),
+    bool: pl.Boolean(),
+}
+
+
+def _column_type(annotation: Any) -> pl.DataType:
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if origin is Literal:
+        return pl.String()
+    if origin in (typing.Union, types.UnionType):
+        return _column_type(next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        return pl.List(_column_type(arguments[0]))
+    if dataclasses.is_dataclass(annotation):
+        return pl.Struct(schema(annotation))  # type: ignore[arg-type]
+    raise TypeError(f"no column type for {annotation!r}")
+
+
+def schema(kind: type) -> dict[str, pl.DataType]:
+    """The polars column types of a record's table, from the annotations of its fields."""
+    hints = typing.get_type_hints(kind)
+    return {f.name: _column_type(hints[f.name]) for f in dataclasses.fields(kind)}
+
+
+def to_table(records: Iterable[Any], kind: type) -> pl.DataFrame:
+    """A frame with one row a record; typed by `kind`, so that no record still gives the columns."""
+    names = [f.name for f in dataclasses.fields(kind)]
+    rows = list(records)
+    columns = {n: [_plain(getattr(r, n)) for r in rows] for n in names}
+    return pl.DataFrame(columns, schema=schema(kind))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(v) for v in value]
+    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) else value  # type: ignore[arg-type]
+
+
+def from_table(table: pl.DataFrame, kind: type[Record]) -> list[Record]:
+    """The records of a frame that `to_table` made, equal to those that went in.
+
+    Raises:
+        DataError: The frame lacks a field of the record.
+    """
+    lacking = [n for n in schema(kind) if n not in table.columns]
+    if lacking:
+        raise DataError(
+            f"a table of {kind.__name__} was asked for, but the columns {lacking} are not in it; "
+            "it was written by something else, so make it again."
+        )
+    hints = typing.get_type_hints(kind)
+    return [kind(**{n: _record_value(row[n], hints[n]) for n in hints}) for row in table.iter_rows(named=True)]
+
+
+def _record_value(value: Any, annotation: Any) -> Any:
+    if typing.get_origin(annotation) is tuple and value is not None:
+        inner = typing.get_args(annotation)[0]
+        return tuple(_record_value(v, inner) for v in value)
+    return annotation(**value) if dataclasses.is_dataclass(annotation) and value is not None else value
+
+
+def write_parquet(records: Sequence[Any], kind: type, path: Path) -> None:
+    """The records as a Parquet file with one row each."""
+    to_table(records, kind).write_parquet(path)
+
+
+def read_parquet(path: Path, kind: type[Record]) -> list[Record]:
+    """The records of a Parquet file that `write_parquet` wrote."""
+    return from_table(pl.read_parquet(path), kind)

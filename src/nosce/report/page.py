@@ -1,0 +1,136 @@
+"""Static pages: one for each study, and an index of them.
+
+A page is one HTML file that needs nothing else: no network, no script, no file beside it. What is
+shown comes from the store; the only thing made here is the picture of each figure.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jinja2
+import polars as pl
+
+from nosce.records import Verdict
+from nosce.report.figures import Figure, draw
+from nosce.report.tables import SIGNS, counted, here_number, paper_number, written
+
+LONG = 12  # rows from which a table is folded away
+MOST = 1_000  # rows of a table that are shown at all
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage:
+    """All that the page of one study shows, at one scale."""
+
+    study: str
+    title: str
+    question: str
+    paper: str
+    scale: str
+    seeds: tuple[int, ...]
+    verdicts: tuple[Verdict, ...]
+    figures: tuple[Figure, ...]
+    guards: tuple[dict[str, str], ...]  # guard, found, verdict: what was checked before training
+    tables: tuple[tuple[str, str, pl.DataFrame], ...]  # title, caption, table
+    steps: tuple[dict[str, str], ...]  # step, kind, what, state (done, stale or missing), seconds, made
+    provenance: dict[str, str]
+    command: str  # makes the numbers again
+
+
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    number: bool  # stands on the right
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """A table as the template writes it: cells as text."""
+
+    name: str
+    caption: str
+    columns: list[_Column]
+    rows: list[list[str]]
+    size: str
+    left_out: str  # how many rows are not shown; "" where all are
+    long: bool
+
+
+def render(page: StudyPage) -> str:
+    """The page of a study as HTML; equal pages give equal text."""
+    states = [step["state"] for step in page.steps]
+    return _templates().get_template("study.html").render(
+        page=page,
+        tally=_tally(page.verdicts),
+        stale=states.count("stale"),
+        missing=states.count("missing"),
+        figures=[_picture(figure) for figure in page.figures],
+        guards=_words("Guards", ("guard", "found", "verdict"), page.guards),
+        tables=[_grid(*table) for table in page.tables],
+        signs=SIGNS,
+        here=here_number,
+        paper=paper_number,
+        counted=counted,
+    )  # fmt: skip
+
+
+def render_index(entries: Sequence[dict[str, str]]) -> str:
+    """The page that links the pages of all studies.
+
+    Args:
+        entries: For each study `title`, `question`, `scale`, `href` (relative), and how many of its
+            claims there are as `holds`, `fails` and `undecided`, each of them optional.
+    """
+    return _templates().get_template("index.html").render(entries=entries, signs=SIGNS)
+
+
+def _templates() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("nosce.report"),
+        autoescape=True,  # every text is shown literally; no template says |safe
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _tally(verdicts: Sequence[Verdict]) -> str:
+    counts = [(sum(v.verdict == word for v in verdicts), word) for word in SIGNS]
+    found = ", ".join(f"{count} {word}" for count, word in counts if count)
+    return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {found}."
+
+
+def _picture(figure: Figure) -> dict[str, object]:
+    rows = figure.rows
+    kind = "Bars" if figure.kind == "bars" else "Curves"
+    groups = ", ".join(rows["group"].drop_nulls().unique(maintain_order=True))
+    panels = ", ".join(name for name in rows["panel"].drop_nulls().unique(maintain_order=True) if name)
+    alt = f"{figure.title}. {kind} of {figure.y_label} by {figure.x_label}, for {groups or 'no group'}"
+    alt += f"; panels: {panels}" if panels else ""
+    shown = rows.drop([name for name in ("panel", "tick") if not rows[name].fill_null("").ne("").any()])
+    if figure.kind == "bars":
+        shown = shown.drop("x")  # only the order of the bars
+    return {
+        "title": figure.title,
+        "caption": figure.caption,
+        "alt": f"{alt}. The numbers stand in the table below.",
+        "base64": base64.b64encode(draw(figure).encode()).decode(),
+        "table": _grid(f"Numbers of {figure.title}", "", shown),
+    }
+
+
+def _grid(name: str, caption: str, table: pl.DataFrame) -> _Grid:
+    columns = [_Column(column, kind.is_numeric()) for column, kind in table.schema.items()]
+    rows = [[written(cell) for cell in row] for row in table.head(MOST).iter_rows()]
+    left_out = f"{table.height - MOST:,}" if table.height > MOST else ""
+    return _Grid(name, caption, columns, rows, f"{table.height:,}", left_out, table.height > LONG)
+
+
+def _words(name: str, keys: Sequence[str], rows: Sequence[dict[str, str]]) -> _Grid:
+    table = pl.DataFrame(
+        {key: [row.get(key, "") for row in rows] for key in keys}, schema=dict.fromkeys(keys, pl.String)
+    )
+    return _grid(name, "", table)

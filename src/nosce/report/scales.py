@@ -1,0 +1,107 @@
+"""What is written along the axes of a panel: words folded to fit, and numbers that end round."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+from unicodedata import east_asian_width
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from nosce.report.figures import Figure
+
+Row = dict[str, Any]
+
+LETTER = 5.3  # mean width in points of a letter of a tick label
+
+
+def shown(text: str) -> str:
+    """The text as one line, without the characters that XML cannot hold."""
+    legal = re.sub("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]", "\ufffd", text)
+    return " ".join(legal.split())
+
+
+def letters(text: str) -> int:
+    """The width of one line in letters; those of East Asian scripts and emoji count double."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def folded(text: str, most: int) -> str:
+    """The text in lines of about `most` letters, broken after a space or a joining sign."""
+    lines = [""]
+    for piece in re.findall(r"[\u2e80-\U0010ffff]|[^\s+_/\-\u2e80-\U0010ffff]{0,30}[\s+_/-]?", text):
+        if lines[-1] and letters(lines[-1]) + letters(piece.rstrip()) > most:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def fitted(names: list[str], width: float) -> tuple[list[str], bool]:
+    """The names of ticks folded to share a width, and whether they have to be tilted instead."""
+    most = int(width / max(len(names), 1) / LETTER)
+    tried = [folded(name, most).split("\n") for name in names]
+    if all(len(lines) <= 3 and max(map(letters, lines)) <= most for lines in tried):
+        return ["\n".join(lines) for lines in tried], False
+    return [folded(name, 30) for name in names], True
+
+
+def depth(names: list[str], tilted: bool) -> float:
+    """How far the names of ticks reach below the axis, in points."""
+    lines = [name.split("\n") for name in names]
+    longest = max((letters(line) for name in lines for line in name), default=0)
+    deep = 12.0 * max(map(len, lines), default=1) + 6
+    return deep + (longest * LETTER * 0.6 if tilted else 0)
+
+
+def name_ticks(axes: Axes, names: list[str], tilted: bool, *, hidden: bool) -> None:
+    """Write the names under their bars, tilted where they do not fit; hidden where a panel below has them."""
+    axes.set_xticks(range(len(names)), [""] * len(names) if hidden else names, fontsize=8.5)
+    axes.tick_params(axis="x", length=0)
+    if tilted:
+        for label in axes.get_xticklabels():
+            label.set(rotation=35, ha="right", rotation_mode="anchor")
+
+
+def number_x(axes: Axes, rows: list[Row], scale: str) -> None:
+    """The x axis of curves; a logarithmic one with few places names exactly those."""
+    places = sorted({row["x"] for row in rows if row["x"] is not None})
+    if scale == "log":
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_locator(FixedLocator(places) if len(places) <= 5 else LogLocator(numticks=6))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _count(value)))
+
+
+def number_y(axes: Axes, rows: list[Row], figure: Figure, *, few: bool) -> None:
+    """The shared y axis: of shares and bars it starts at zero and ends at a round number."""
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if few else 5, steps=[1, 2, 2.5, 5, 10]))
+    share = figure.unit == "share"
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * v:g} %" if share else _count(v)))
+    known = [row[name] for row in rows for name in ("value", "low", "high") if row[name] is not None]
+    if not share and (figure.kind == "curves" or not known):
+        return
+    low, high = _round_up(-min([0.0, *known])), _round_up(max([0.0, *known]))
+    if share and known and max(known) > 1:  # an interval may reach beyond what a share can be
+        high = max(known)
+    low, high = (low, high) if low or high else (0.0, 1.0)
+    room = 0.03 * (low + high)
+    axes.set_ylim(-low - (room if low or figure.kind == "curves" else 0), high + room)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 5, 10 times a power of ten; zero stays zero."""
+    if value <= 0:
+        return 0.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(step * power for step in (1, 2, 5, 10) if value <= step * power * (1 + 1e-9))
+
+
+def _count(value: float) -> str:
+    for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= max(size, 1e4):
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

@@ -1,0 +1,118 @@
+"""Tables for the terminal, and the one way in which the report writes a number.
+
+Colour is an extra: every verdict is also a word and a sign, so nothing is lost with NO_COLOR.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from nosce.records import Decision, Verdict
+
+NONE = "-"  # what stands where there is no number
+SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
+_STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
+
+# Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
+PLAIN_UNITS = frozenset({"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps"})
+
+
+def claims_table(verdicts: Sequence[Verdict]) -> Table:
+    """One row a claim: what the paper says, what was found here, and what became of it."""
+    table = _table("claims" if verdicts else "no claims")
+    table.add_column("claim", ratio=1, overflow="fold")
+    table.add_column("paper", justify="right", no_wrap=True)
+    table.add_column(Text("here [low, high]"), justify="right", no_wrap=True)
+    table.add_column("n", justify="right", overflow="fold")
+    table.add_column("verdict", no_wrap=True, min_width=11)
+    for verdict in verdicts:
+        table.add_row(
+            Text.assemble((verdict.id, "bold"), "\n" if verdict.id else "", verdict.text),
+            Text(paper_number(verdict)),
+            Text(here_number(verdict)),
+            Text(counted(verdict).replace(" ", "\n", 1)),
+            Text(f"{SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
+        )
+    return table
+
+
+def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """A plain table of any rows, shown literally; numbers stand on the right, null is a dash.
+
+    A cell may be a `rich.text.Text` where it needs colour.
+    """
+    body = [list(row) for row in rows]
+    table = _table(title)
+    for place, name in enumerate(columns):
+        numbers = all(isinstance(row[place], (int, float, type(None))) for row in body)
+        table.add_column(Text(name), justify="right" if numbers and body else "left", overflow="fold")
+    for row in body:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(written(cell)) for cell in row))
+    return table
+
+
+def _table(title: str) -> Table:
+    heading = Text(title, style="bold") if title else None
+    look = box.SIMPLE_HEAD
+    return Table(title=heading, title_justify="left", box=look, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def is_share(verdict: Verdict) -> bool:
+    """Whether the values of a claim are shares, shown as percent; told by their unit and size."""
+    values = (verdict.paper_value, verdict.estimate, verdict.low, verdict.high)
+    return verdict.unit not in PLAIN_UNITS and all(abs(v) <= 1 for v in values if v is not None)
+
+
+def paper_number(verdict: Verdict) -> str:
+    """What the paper reports, e.g. `96.6 %`."""
+    return _measured(verdict.paper_value, share=is_share(verdict))
+
+
+def here_number(verdict: Verdict) -> str:
+    """What was found here, e.g. `64.3 % [60.1, 68.2]`; an interval that is not there is `[-, -]`."""
+    if verdict.estimate is None:
+        return NONE
+    share = is_share(verdict)
+    value = _measured(verdict.estimate, share=share)
+    if verdict.unit in PLAIN_UNITS:
+        value += f" {verdict.unit}"
+    if verdict.low is None or verdict.high is None:
+        return f"{value} [{NONE}, {NONE}]"
+    low, high = (f"{100 * end:.1f}" if share else written(end) for end in (verdict.low, verdict.high))
+    return f"{value} [{low}, {high}]"
+
+
+def counted(verdict: Verdict) -> str:
+    """How many observations stand behind a claim, and of what, e.g. `1,200 people`."""
+    unit = "" if verdict.unit in PLAIN_UNITS or verdict.unit == "share" else f" {verdict.unit}"
+    return f"{verdict.n:,}{unit}".rstrip()
+
+
+def _measured(value: float | None, *, share: bool) -> str:
+    return f"{100 * value:.1f} %" if share and value is not None else written(value)
+
+
+def written(value: object) -> str:
+    """Any value as a reader wants it: three significant digits, thousands parted, null as a dash."""
+    match value:
+        case None | "":
+            return NONE
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float() if not math.isfinite(value):
+            return "not a number" if math.isnan(value) else str(value)
+        case float() if abs(value) >= 999.5:
+            return f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.2e}"
+        case float():
+            return f"{value:#.3g}".rstrip(".")
+        case list() | tuple():
+            return ", ".join(map(written, value)) or NONE
+        case _:
+            return str(value)

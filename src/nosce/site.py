@@ -1,0 +1,117 @@
+"""The static site from the store alone: one page a study and scale, its figures, and the numbers behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from nosce.errors import UsageError
+from nosce.report.figures import Figure, draw
+from nosce.report.page import StudyPage, render, render_index
+from nosce.session import plans, shown, stale, verdicts
+from nosce.store import Store, refused
+
+
+def write(store: Store, folder: Path) -> Path:
+    """Write `index.html` and a folder per study and scale below `folder`; the path of the index.
+
+    Each of them holds `index.html` (self-contained), `show.json`, `figures/*.svg` and the tables that
+    the figures are drawn from.
+
+    Raises:
+        UsageError: The store holds no finished study.
+        StoreError: The disk refused.
+    """
+    finished = [plan for plan in plans(store) if store.has(plan["estimates"])]
+    if not finished:
+        raise UsageError(f"a report was asked for, but no study is finished in {store.root}; run one first.")
+    entries = []
+    try:
+        for plan in finished:
+            page = page_of(store, plan)
+            place = Path(plan["study"]) / plan["scale"]
+            _write_study(folder / place, page, shown(store, plan))
+            counts = {word: sum(v.verdict == word for v in page.verdicts) for word in ("holds", "fails", "undecided")}
+            entries.append({"title": page.title, "question": page.question, "scale": page.scale, "study": page.study,
+                            "href": f"{place.as_posix()}/index.html",
+                            **{word: str(count) for word, count in counts.items()}})  # fmt: skip
+        (folder / "index.html").write_text(render_index(entries))
+    except OSError as error:
+        raise refused(error, folder) from error
+    return (folder / "index.html").absolute()
+
+
+def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
+    """The page of a finished study, from verified bytes."""
+    folder = store.verified(plan["estimates"])
+    old = stale(store, plan)
+    last = store.made(plan["estimates"]).provenance
+    return StudyPage(
+        study=plan["study"], title=plan["title"], question=plan["question"], paper=plan["paper"], scale=plan["scale"],
+        seeds=tuple(plan["seeds"]), verdicts=tuple(verdicts(store, plan)), figures=figures(folder),
+        guards=tuple(json.loads((folder / "guards.json").read_text())),
+        tables=(
+            ("Exposure ledger", "How often each fact was trained on, and in how many wordings, by arm, stage and facet "
+             "(the first seed; exposures of a stage only).", _ledger(folder)),
+            ("Readings", "How many observations the estimates are made from.", _readings(folder)),
+        ),
+        steps=tuple(_step(store, name, step, old) for name, step in plan["steps"].items()),
+        provenance=_provenance(last, plan, store), command=f"{plan['command']} && nosce report",
+    )  # fmt: skip
+
+
+def figures(folder: Path) -> tuple[Figure, ...]:
+    """The figures of an estimates folder: words from figures.json, numbers from its tables."""
+    return tuple(
+        Figure(**words, table=pl.read_parquet(folder / "figures" / f"{words['id']}.parquet"))
+        for words in json.loads((folder / "figures.json").read_text())
+    )
+
+
+def _write_study(folder: Path, page: StudyPage, numbers: dict[str, Any]) -> None:
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    (folder / "index.html").write_text(render(page))
+    (folder / "show.json").write_text(json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    for figure in page.figures:
+        (folder / "figures" / f"{figure.id}.svg").write_text(draw(figure))
+        figure.rows.write_csv(folder / "figures" / f"{figure.id}.csv", float_precision=6)
+
+
+def _ledger(folder: Path) -> pl.DataFrame:
+    table = pl.read_parquet(folder / "exposures.parquet")
+    return table.filter(pl.col("seed") == table["seed"][0]).drop("seed")
+
+
+def _readings(folder: Path) -> pl.DataFrame:
+    table = pl.read_parquet(folder / "readings.parquet")
+    last = pl.col("step") == pl.col("step").max().over("arm", "seed", "stage")
+    return (
+        table.filter(last)
+        .group_by("arm", "stage", "readout", "split", "metric", maintain_order=True)
+        .agg(seeds=pl.col("seed").n_unique(), about=pl.col("about").n_unique(), readings=pl.len(),
+             missing=pl.col("value").null_count(), mean=pl.col("value").mean())
+    )  # fmt: skip
+
+
+def _step(store: Store, name: str, step: dict[str, Any], old: dict[str, str]) -> dict[str, str]:
+    row = {"step": name, "kind": name.rpartition("-")[0], "what": step["what"], "state": "missing", "seconds": "", "made": ""}
+    if store.has(name):
+        made = store.made(name).provenance
+        row |= {"state": "stale" if name in old else "done", "seconds": f"{made['seconds']:.1f}", "made": made["made"]}
+    return row
+
+
+def _provenance(last: dict[str, Any], plan: dict[str, Any], store: Store) -> dict[str, str]:
+    made = [store.made(name).provenance for name in plan["steps"] if store.has(name)]
+    commit = f"{last['commit'] or 'no checkout'}{' (with uncommitted changes)' if last['dirty'] else ''}"
+    return {
+        "commit": commit,
+        "machine": f"{last['processor']}, {last['device']}",
+        "made": last["made"],
+        "core-minutes": f"{sum(p['cpu_seconds'] for p in made) / 60:.1f} over {len(made)} steps",
+        "peak memory": f"{max((p['peak_memory_mib'] or 0) for p in made):,.0f} MiB in one process",
+        "versions": ", ".join(f"{name} {number}" for name, number in last["versions"].items()),
+    }

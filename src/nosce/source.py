@@ -1,0 +1,68 @@
+"""Which code made a step: a hash of its module and of the project's modules that it imports.
+
+The hash is recorded beside a result and is no part of its key: code that changed without changing
+results should not cost a night of training, but it must show. Comments, docstrings and layout do
+not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+from functools import lru_cache
+from pathlib import Path
+
+
+def modules(*names: str) -> dict[str, str]:
+    """The hash of each module named and of all it imports from the same projects, by module name.
+
+    A project is a top-level package, or a single file of the user's. A module that cannot be found
+    is left out, so that it counts as changed when compared.
+    """
+    projects = {name.partition(".")[0] for name in names}
+    found: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in found or (path := _path(name)) is None:
+            continue
+        stamp = path.stat()
+        code, imported = _read(path, stamp.st_mtime_ns, stamp.st_size)
+        found[name] = code
+        waiting += [m for m in imported if m.partition(".")[0] in projects]
+    return dict(sorted(found.items()))
+
+
+def combined(hashes: dict[str, str]) -> str:
+    """One hash of many."""
+    return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
+
+
+def _path(name: str) -> Path | None:
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError, AttributeError):
+        return None
+    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+
+
+@lru_cache(maxsize=512)
+def _read(path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
+    """The hash of a file's code and the names it may import; remembered until the file changes."""
+    tree = ast.parse(path.read_text())
+    imported: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            # `from a import b` may name a module b or something inside a: both are tried.
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        _drop_docstring(node)
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(imported)
+
+
+def _drop_docstring(node: ast.AST) -> None:
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
+        node.body[0] = ast.Pass()

@@ -1,0 +1,1 @@
+"""Statistics: intervals that respect what was drawn together, and decisions made from them."""

@@ -1,0 +1,135 @@
+"""Comparisons: the difference of two arms on the same people, and what an interval decides.
+
+Two arms that were asked about the same people of the same training seeds share the luck of the
+draw; subtracting within each person removes it, and what remains is resampled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from nosce.errors import DataError
+from nosce.records import Decision, Estimate
+from nosce.seeds import Seed
+from nosce.stats.intervals import nested_bootstrap
+
+Direction = Literal["above", "below"]
+Person = tuple[Hashable, Hashable]  # a training seed, and a cluster within it
+
+
+def paired_difference(
+    score_a: npt.ArrayLike,
+    about_a: Iterable[Hashable],
+    seed_a: Iterable[Hashable],
+    score_b: npt.ArrayLike,
+    about_b: Iterable[Hashable],
+    seed_b: Iterable[Hashable],
+    *,
+    seed: Seed,
+    draws: int = 2_000,
+    level: float = 0.95,
+    unit: str = "person",
+    bounds: tuple[float, float] | None = None,
+) -> Estimate:
+    """Mean of arm a minus mean of arm b, paired on the people of each training seed.
+
+    Each person counts once, whatever the number of items: its mean in b is subtracted from its
+    mean in a, and the nested bootstrap runs over these differences.
+
+    Args:
+        score_a: One number per item of arm a; NaN is refused, not skipped.
+        about_a: The cluster of each item of arm a, e.g. the person it asks about.
+        seed_a: The training seed of each item of arm a.
+        score_b: The same for arm b; its items need not match those of a, its people must.
+        about_b: The same for arm b.
+        seed_b: The same for arm b.
+        seed: Place in the tree of randomness that the draws are taken from.
+        draws: How often people and seeds are redrawn.
+        level: Coverage of the interval, strictly between 0 and 1.
+        unit: What one cluster is.
+        bounds: The least and largest possible difference, e.g. (-1, 1) for shares; see
+            `nested_bootstrap`. Without them, differences that are all equal have no interval.
+
+    Returns:
+        The difference and its interval; `n` counts the items of both arms.
+
+    Raises:
+        DataError: The arms were not asked about the same people of the same training seeds, or
+            what `nested_bootstrap` refuses.
+        SpecError: A level outside (0, 1), fewer than 100 draws.
+
+    Source:
+        Miller 2024 (arXiv:2411.00640), paired differences; the interval is `nested_bootstrap`'s.
+    """
+    mean_a, items_a = _person_means(score_a, about_a, seed_a, "a")
+    mean_b, items_b = _person_means(score_b, about_b, seed_b, "b")
+    _check_pairs(mean_a, mean_b)
+    people = list(mean_a)
+    estimate = nested_bootstrap(
+        [mean_a[person] - mean_b[person] for person in people],
+        [about for _, about in people],
+        [place for place, _ in people],
+        seed=seed,
+        draws=draws,
+        level=level,
+        unit=unit,
+        bounds=bounds,
+    )
+    return replace(estimate, n=items_a + items_b, method=f"paired; {estimate.method}")
+
+
+def decide(estimate: Estimate, threshold: float, direction: Direction) -> Decision:
+    """Whether a number lies on the asked side of a threshold, as far as its interval can tell.
+
+    Args:
+        estimate: The number with its interval.
+        threshold: The value that separates the claim from its opposite.
+        direction: The side on which the claim holds.
+
+    Returns:
+        "holds" where the whole interval lies strictly on the asked side, "fails" where it lies
+        strictly on the other, otherwise "undecided"; always so without an interval.
+    """
+    if estimate.low is None or estimate.high is None:
+        return "undecided"
+    if estimate.low > threshold:
+        return "holds" if direction == "above" else "fails"
+    if estimate.high < threshold:
+        return "holds" if direction == "below" else "fails"
+    return "undecided"
+
+
+def _person_means(
+    score: npt.ArrayLike, about: Iterable[Hashable], place: Iterable[Hashable], arm: str
+) -> tuple[dict[Person, float], int]:
+    """The mean score of every person of every training seed, and the number of items behind them."""
+    scores = np.asarray(score, dtype=np.float64)
+    names, places = list(about), list(place)
+    if not scores.ndim == 1 or not scores.size == len(names) == len(places):
+        raise DataError(
+            f"arm {arm} has scores of shape {scores.shape}, {len(names)} clusters and {len(places)} "
+            "training seeds; give one of each per item."
+        )
+    grouped: dict[Person, list[float]] = {}
+    for person, value in zip(zip(places, names, strict=True), scores.tolist(), strict=True):
+        grouped.setdefault(person, []).append(value)
+    # Exact sums: two arms that answered alike must not differ in their last digits by the order of items.
+    return {person: math.fsum(values) / len(values) for person, values in grouped.items()}, len(names)
+
+
+def _check_pairs(a: dict[Person, float], b: dict[Person, float]) -> None:
+    """Refuse arms that were asked about different people."""
+    only_a, only_b = a.keys() - b.keys(), b.keys() - a.keys()
+    if only_a or only_b:
+        example, pairs = min(only_a or only_b, key=repr), len(a.keys() | b.keys())
+        raise DataError(
+            f"a paired difference was asked for, but of {pairs} pairs of training seed and cluster "
+            f"{len(only_a)} are only in arm a and {len(only_b)} only in arm b, e.g. {example!r}; "
+            "score both arms on the same clusters, or keep those that both have."
+        )

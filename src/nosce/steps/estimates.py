@@ -1,0 +1,99 @@
+"""The step `estimates`: all readings in one table, the verdict on each claim, the numbers of each figure.
+
+    readings.parquet        every observation of the study, all columns filled
+    verdicts.parquet        one row a claim
+    figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
+    guards.json             what was looked for before training, and found, each once with how often
+    exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from nosce.measures import Bars, Claim, Curves
+from nosce.records import Reading, Verdict, schema, to_table
+from nosce.steps.job import Job
+from nosce.text.ledger import summary
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """The columns that a step of readings leaves blank."""
+
+    input: str
+    arm: str
+    seed: int
+    stage: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatesSpec:
+    """What was run, what is claimed of it, and what is drawn."""
+
+    study: str
+    scale: str
+    unit: str
+    arms: tuple[str, ...]
+    labels: tuple[Label, ...]
+    claims: tuple[Claim, ...]
+    figures: tuple[Bars | Curves, ...]
+
+
+def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
+    """Write the study's tables; see the module for what lies in the folder."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    (job.folder / "figures").mkdir(parents=True)
+    readings = gathered(spec, inputs)
+    readings.write_parquet(job.folder / "readings.parquet")
+    verdicts = [claim.judge(readings, spec.unit) for claim in spec.claims]
+    to_table(verdicts, Verdict).write_parquet(job.folder / "verdicts.parquet")
+    words = []
+    for number, figure in enumerate(spec.figures):
+        figure.table(readings, spec.arms, spec.unit).write_parquet(job.folder / "figures" / f"{figure.id}.parquet")
+        words.append({name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")})
+        job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
+    (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
+    (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
+    _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
+
+
+def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
+    """All readings with all their columns."""
+    tables = [
+        pl.read_parquet(inputs[label.input] / "readings.parquet").with_columns(
+            study=pl.lit(spec.study), scale=pl.lit(spec.scale), arm=pl.lit(label.arm),
+            seed=pl.lit(label.seed, dtype=pl.Int64), stage=pl.lit(label.stage))  # fmt: skip
+        for label in spec.labels
+    ]
+    return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
+
+
+def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
+    """Each guard once, with what it found in the first corpus and how many corpora passed it."""
+    found: dict[str, list[str]] = {}
+    for role, folder in inputs.items():
+        if role.startswith("guards/"):
+            for guard in json.loads((folder / "guards.json").read_text()):
+                found.setdefault(guard["guard"], []).append(guard["found"])
+    return [{"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"} for name, all_ in found.items()]
+
+
+def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
+    tables = []
+    for role, folder in inputs.items():
+        if role.startswith("training/"):
+            _, rest = role.split("/", 1)
+            arm, seed, stage = rest.rsplit("/", 2)
+            ledger = summary(pl.read_parquet(folder / "exposures.parquet"))
+            labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed"), pl.lit(stage).alias("stage")]
+            tables.append(ledger.select(*labels, pl.all()))
+    return pl.concat(tables)

@@ -1,0 +1,50 @@
+"""The step `guards`: what must be true of a corpus and an order of training before either is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nosce.seeds import Seed
+from nosce.steps.job import Job
+from nosce.text import guards
+from nosce.text.batches import Order
+from nosce.text.corpus import Corpus
+from nosce.train.recipe import Recipe
+from nosce.worlds.contract import World
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardsSpec:
+    """The world and the seed of its facts, and the recipe and order that will be trained with."""
+
+    world: World
+    world_seed: Seed
+    recipe: Recipe
+    order_seed: Seed
+
+
+def make(spec: GuardsSpec, inputs: Mapping[str, Path], job: Job) -> None:
+    """Write `guards.json`, a list of what was looked for and found.
+
+    Raises:
+        GuardError: A guard found a leak; nothing has been trained.
+    """
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    corpus = Corpus(inputs["corpus"])
+    order = Order(len(corpus.documents), spec.recipe.batch, spec.order_seed)
+    about = corpus.things["about"].to_list()
+    found = [
+        guards.window_sharing(corpus.documents, about, order, spec.recipe.steps, spec.recipe.window),
+        guards.split_is_clean(corpus.questions),
+        guards.questions_are_unique(corpus.questions),
+        guards.majority(corpus.asked("seen")),
+        guards.same_bytes_everywhere(spec.world.documents, spec.world_seed),
+    ]
+    (job.folder / "guards.json").write_text(json.dumps([asdict(g) for g in found], indent=2) + "\n")

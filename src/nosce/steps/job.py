@@ -1,0 +1,22 @@
+"""What a step function is given besides its spec and its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nosce.train.recipe import Machine
+
+
+def _silent(done: int, of: int, rate: float, loss: float) -> None:
+    """Nobody is watching."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """Where a step writes, on what machine, and whom it tells how far it is."""
+
+    folder: Path  # the step's work folder; may hold what an interrupted run left
+    machine: Machine = field(default_factory=Machine)
+    progress: Callable[[int, int, float, float], None] = _silent  # done, of, tokens per second, loss

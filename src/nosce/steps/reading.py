@@ -1,0 +1,51 @@
+"""The step `reading`: one read-out on every kept checkpoint of a training, or on a corpus alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from nosce.read.readouts import ReadOut
+from nosce.records import Reading, to_table
+from nosce.seeds import Seed
+from nosce.steps.job import Job
+from nosce.steps.training import checkpoints
+from nosce.text.corpus import Corpus
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadingSpec:
+    """A read-out and the randomness of what it draws."""
+
+    readout: ReadOut
+    seed: Seed
+
+
+def make(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> None:
+    """Write `readings.parquet`; study, arm, seed and stage are filled in when readings are gathered."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True)
+    table = to_table(_readings(spec, inputs, job), Reading)
+    table.write_parquet(job.folder / "readings.parquet")
+
+
+def _readings(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> Iterator[Reading]:
+    corpus = Corpus(inputs["corpus"])
+    if not spec.readout.needs_model:
+        yield from spec.readout.read(None, corpus, spec.seed)
+        return
+    import torch
+
+    from nosce.train import checkpoint
+
+    torch.set_num_threads(job.machine.threads)
+    kept = checkpoints(inputs["training"])
+    for number, (step, folder) in enumerate(kept.items()):
+        model = checkpoint.load(folder).to(job.machine.device)
+        for reading in spec.readout.read(model, corpus, spec.seed):
+            yield replace(reading, step=step)
+        job.progress(number + 1, len(kept), 0.0, float("nan"))

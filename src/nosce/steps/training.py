@@ -1,0 +1,111 @@
+"""The step `training`: a model trained on a corpus's documents, or a checkpoint on its questions.
+
+    checkpoints/<step>/    weights after so many steps, in the Hugging Face layout, with a manifest
+    metrics.jsonl          loss, learning rate, gradient norm by step
+    exposures.parquet      the ledger: how often and in how many wordings each fact was trained on
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import polars as pl
+
+from nosce.errors import DataError
+from nosce.models import adapters, families
+from nosce.models.families import Architecture, Pretrained
+from nosce.seeds import Seed
+from nosce.steps.job import Job
+from nosce.text.batches import Order
+from nosce.text.corpus import Corpus
+from nosce.text.ledger import exposures
+from nosce.text.packing import Sequences
+from nosce.train.recipe import LoRA, Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSpec:
+    """What is trained (`model`, or where None the input `start`), on what, how, and by which randomness."""
+
+    model: Architecture | Pretrained | None
+    on: Literal["documents", "questions"]
+    recipe: Recipe
+    adapter: LoRA | None
+    seed: Seed
+
+
+def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
+    """Train, or go on where an interrupted run had saved; leaves checkpoints, metrics and the ledger."""
+    import torch
+
+    from nosce.train import checkpoint, loop
+
+    torch.set_num_threads(job.machine.threads)
+    torch.use_deterministic_algorithms(True)
+    job.folder.mkdir(parents=True, exist_ok=True)
+    corpus = Corpus(inputs["corpus"])
+    sequences = _sequences(spec, corpus)
+    order = Order(len(sequences), spec.recipe.batch, spec.seed / "order")
+    model = _start(spec, inputs, corpus).to(job.machine.device)
+    adapted = None
+    if spec.adapter is not None:
+        lora = spec.adapter
+        adapted = adapters.add(model, lora.rank, lora.embedding_rank, lora.alpha, spec.seed / "adapter")
+        model = adapted.get_base_model()  # type: ignore[assignment]
+
+    def keep(step: int) -> None:
+        whole = model if adapted is None else adapters.merged(adapted)
+        checkpoint.keep(whole, corpus.tokenizer_folder, checkpoint_at(job.folder, step))
+
+    loop.train(model, sequences, order, spec.recipe, end=corpus.end, folder=job.folder, keep=keep,
+               progress=job.progress, machine=job.machine)  # fmt: skip
+    _ledger(spec, corpus, order).write_parquet(job.folder / "exposures.parquet")
+
+
+def checkpoint_at(folder: Path, step: int) -> Path:
+    """Where the weights after so many steps lie below a training's folder."""
+    return folder / "checkpoints" / f"{step:07d}"
+
+
+def checkpoints(folder: Path) -> dict[int, Path]:
+    """The kept checkpoints of a training's folder by step, earliest first.
+
+    Raises:
+        DataError: There is none.
+    """
+    found = {int(path.name): path for path in sorted((folder / "checkpoints").glob("[0-9]" * 7))}
+    if not found:
+        raise DataError(f"{folder} holds no checkpoint; it is no training's folder, or not a whole one.")
+    return found
+
+
+def _sequences(spec: TrainingSpec, corpus: Corpus) -> Sequences:
+    if spec.on == "documents":
+        return corpus.documents
+    return corpus.question_sequences(corpus.asked("seen"), everything=spec.recipe.counted == "everything")
+
+
+def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:
+    if spec.model is None:
+        from nosce.train import checkpoint
+
+        return checkpoint.load(checkpoints(inputs["start"]).popitem()[1])
+    pad = corpus.tokenizer.token_to_id("<pad>")
+    return families.build(spec.model, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=pad,
+                          seed=spec.seed / "weights")  # fmt: skip
+
+
+def _ledger(spec: TrainingSpec, corpus: Corpus, order: Order) -> pl.DataFrame:
+    if spec.on == "documents":
+        return exposures(corpus.spans, corpus.things, order, spec.recipe.steps)
+    asked = pl.DataFrame([(q.about, q.facet) for q in corpus.asked("seen")], schema=["about", "facet"], orient="row")
+    spans = asked.with_row_index("document").with_columns(pl.col("document").cast(pl.Int64), wording=pl.lit("question"))
+    return exposures(spans, asked, order, spec.recipe.steps)

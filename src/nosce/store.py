@@ -1,0 +1,240 @@
+"""The store: content-addressed folders that are whole or not there.
+
+    steps/<kind>-<key>/   a finished step: its data, spec.json, provenance.json, manifest.json
+    work/<kind>-<key>/    an unfinished one; whoever makes it next goes on from what lies here
+    leases/               who is making what; the kernel lets go of a lease when its holder dies
+    plans/                the last plan of each study and scale, for `show`, `report` and `explain`
+    replaced/, damaged/   what was made again, and what did not match its checksums; never deleted by us
+
+A step's name is the hash of all that changes its result (see `spec.py`), so a folder that is there
+under its name is the result, wherever it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from nosce import source
+from nosce.errors import DamagedError, LeasedError, StoreError
+from nosce.spec import Json, canonical
+
+OWN = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
+SCRATCH = "scratch"  # a step's notes to itself for going on later; gone once it is whole
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished step of the store, as its own files describe it."""
+
+    name: str
+    folder: Path
+    spec: dict[str, Any]
+    provenance: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """Hash of the step's data, whatever made them and when."""
+        return str(self.provenance["digest"])
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of finished steps, shared by any number of processes."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, root: str | Path) -> Store:
+        """The store in a folder, which is made if it is not there.
+
+        Raises:
+            StoreError: The path is a file, or the disk does not let us write there.
+        """
+        path = Path(root).expanduser().absolute()
+        if path.exists() and not path.is_dir():
+            raise StoreError(f"a store was asked for at {path}, but that is a file; name a folder with --store.")
+        try:
+            for part in ("steps", "work", "leases", "plans"):
+                (path / part).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise refused(error, path) from error
+        return cls(path)
+
+    def folder(self, name: str) -> Path:
+        """Where the finished step of this name lies, or would."""
+        return self.root / "steps" / name
+
+    def work(self, name: str) -> Path:
+        """Where the step of this name is being made."""
+        return self.root / "work" / name
+
+    def has(self, name: str) -> bool:
+        """Is the step finished?  Its checksums are verified when it is used, not here."""
+        return (self.folder(name) / "manifest.json").is_file()
+
+    def made(self, name: str) -> Made:
+        """The finished step of this name, without verifying its data."""
+        folder = self.folder(name)
+        try:
+            spec = json.loads((folder / "spec.json").read_text())
+            provenance = json.loads((folder / "provenance.json").read_text())
+        except (OSError, ValueError) as error:
+            raise DamagedError(f"{folder} lacks a readable spec.json or provenance.json; run the study again.") from error
+        return Made(name, folder, spec, provenance)
+
+    def all(self) -> list[Made]:
+        """Every finished step, by name; unreadable folders are left out."""
+        found = []
+        for folder in sorted((self.root / "steps").iterdir()):
+            if self.has(folder.name):
+                try:
+                    found.append(self.made(folder.name))
+                except DamagedError:
+                    continue
+        return found
+
+    def verified(self, name: str) -> Path:
+        """The folder of a finished step, once every file matches its checksum.
+
+        Raises:
+            DamagedError: Which file does not.
+        """
+        folder = self.folder(name)
+        verify(folder)
+        return folder
+
+    @contextmanager
+    def lease(self, name: str) -> Iterator[None]:
+        """Hold the right to make a step; the system takes it back when this process dies.
+
+        Raises:
+            LeasedError: Another process holds it; the sentence says which.
+        """
+        path = self.root / "leases" / f"{name}.lock"
+        holder = path.with_suffix(".json")
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise LeasedError(f"{name} is being made by {_holder(holder)}; this run waits for it.") from None
+        except OSError as error:
+            raise refused(error, path) from error
+        try:
+            write_atomically(holder, json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+            lock.release()
+
+    def finish(self, name: str, spec: Json, provenance: dict[str, Any]) -> Path:
+        """Turn the work folder of a step into the finished step, in one rename."""
+        work, folder = self.work(name), self.folder(name)
+        shutil.rmtree(work / SCRATCH, ignore_errors=True)
+        checksums = {path: digest for path, digest in checksum_tree(work).items() if path not in OWN}
+        provenance = {**provenance, "digest": hashlib.sha256(canonical(checksums).encode()).hexdigest()}  # type: ignore[arg-type]
+        (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
+        (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
+        (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
+        for file in work.rglob("*"):
+            if file.is_file():
+                _to_disk(file)
+        if folder.exists():
+            self.set_aside(name, "replaced")
+        os.replace(work, folder)
+        _to_disk(folder.parent)
+        return folder
+
+    def set_aside(self, name: str, where: str) -> Path:
+        """Move a finished step out of the way, to `replaced/` or `damaged/`; it is never deleted."""
+        target = self.root / where / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
+        target.parent.mkdir(exist_ok=True)
+        os.replace(self.folder(name), target)
+        return target
+
+    def stale(self, made: Made) -> str | None:
+        """Why a finished step can no longer be trusted to be what the code here would make; None if it can.
+
+        A step is stale when the code that made it has changed since, or when one of its inputs was
+        made again with other bytes.
+        """
+        before = made.provenance.get("modules", {})
+        now = source.modules(*made.provenance.get("roots", []))
+        changed = sorted(m for m in {*before, *now} if before.get(m) != now.get(m))
+        if changed:
+            return f"made by code that has since changed ({', '.join(changed)})"
+        for name, digest in made.provenance.get("inputs", {}).items():
+            if self.has(name) and self.made(name).digest != digest:
+                return f"made from an earlier {name}, which was made again with other bytes"
+        return None
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that readers see the old or the new one, never half."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def checksum_tree(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder but its manifest, by relative path, sorted."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / "manifest.json":
+            with path.open("rb") as stream:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def verify(folder: Path) -> None:
+    """Raise unless the files below a folder are those of its `manifest.json`, to the byte.
+
+    Raises:
+        DamagedError: The manifest cannot be read, or a file is missing, changed or new.
+    """
+    try:
+        expected = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
+    found = checksum_tree(folder)
+    wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
+    if wrong:
+        raise DamagedError(
+            f"{folder} differs from its checksums in {', '.join(wrong[:3])}"
+            f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}; it is set aside and made again by the next run."
+        )
+
+
+def refused(error: OSError, path: str | Path) -> StoreError:
+    """The disk's refusal as one sentence of ours."""
+    place = error.filename or path
+    return StoreError(
+        f"the disk refused to write {place} ({error.strerror or error}); free some space or name another folder "
+        "with --store, then run the same command again: finished steps are kept."
+    )
+
+
+def _holder(path: Path) -> str:
+    try:
+        held = json.loads(path.read_text())
+        return f"process {held['pid']} since {held['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,150 @@
+"""A study as pure data: arms, seeds, read-outs and claims. Loading one by name or by FILE:FUNCTION.
+
+A study is a function from a scale to a `Study`. Built-in ones live in `nosce.studies`; anybody's own
+lives in a file of theirs and is treated the same. There is no registry.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from nosce.errors import SpecError, UsageError
+from nosce.measures import Bars, Claim, Curves
+from nosce.models.families import Architecture, Pretrained
+from nosce.read.readouts import ReadOut
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import LoRA, Recipe
+from nosce.worlds.contract import World
+
+Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+PRETRAIN = "pretrain"  # the name of the first stage of every arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A training after the first: on the questions of the seen split, of all weights or of an adapter."""
+
+    name: str
+    recipe: Recipe
+    adapter: LoRA | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """One condition: a world, a model trained on its documents, and later stages one after the other."""
+
+    name: str
+    world: World
+    model: Architecture | Pretrained
+    recipe: Recipe
+    stages: tuple[Stage, ...] = ()
+    tokenizer: TokenizerSpec = TokenizerSpec()
+
+
+@dataclass(frozen=True)
+class Read:
+    """A read-out and the stage whose checkpoints it is taken on."""
+
+    readout: ReadOut
+    stage: str = PRETRAIN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question to the field, what is run to answer it, and what would refute which claim."""
+
+    name: str
+    title: str
+    question: str
+    paper: str
+    scale: str
+    unit: str  # what is drawn independently, e.g. "person"
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    reads: tuple[Read, ...]
+    claims: tuple[Claim, ...]
+    figures: tuple[Bars | Curves, ...] = ()
+
+    def __post_init__(self) -> None:
+        names = [arm.name for arm in self.arms]
+        if not names or len(set(names)) < len(names):
+            raise SpecError(f"the study {self.name!r} has the arms {names}; give it at least one, each with its own name.")
+        if not self.seeds:
+            raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
+        stages = {PRETRAIN, *(stage.name for arm in self.arms for stage in arm.stages)}
+        if lost := [read.stage for read in self.reads if read.stage not in stages]:
+            raise SpecError(f"the study {self.name!r} reads the stages {lost}, but only {sorted(stages)} are trained; name one.")
+
+    def narrowed(self, arms: tuple[str, ...] = (), seeds: int | None = None) -> Study:
+        """The study with only some arms, and the first so many seeds (or more: numbers go on).
+
+        Raises:
+            UsageError: An arm is not there, or fewer than one seed was asked for.
+        """
+        known = {arm.name: arm for arm in self.arms}
+        if lost := [name for name in arms if name not in known]:
+            raise UsageError(f"study {self.name!r} has no arm {lost[0]!r}; take from {', '.join(known)}.")
+        if seeds is not None and seeds < 1:
+            raise UsageError(f"--seeds {seeds} asks for no run at all; take 1 or more.")
+        chosen = tuple(known[name] for name in known if name in arms) if arms else self.arms
+        return replace(self, arms=chosen, seeds=self.seeds if seeds is None else _first(self.seeds, seeds))
+
+
+def _first(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
+    more = range(max(seeds) + 1, max(seeds) + 1 + max(0, count - len(seeds)))
+    return (*seeds, *more)[:count]
+
+
+def built_in() -> tuple[str, ...]:
+    """The names of the studies that come with nosce."""
+    folder = Path(__file__).parent / "studies"
+    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+
+
+def load(name: str, scale: str) -> Study:
+    """The study of a built-in name or of FILE:FUNCTION, at a scale.
+
+    Raises:
+        UsageError: There is no such study, file, function or scale.
+    """
+    if scale not in SCALES:
+        raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
+    make = _from_file(name) if ":" in name else _built_in(name)
+    study = make(scale)  # type: ignore[arg-type]
+    if not isinstance(study, Study):
+        raise UsageError(f"{name} returned a {type(study).__name__} and not a Study; let it return one.")
+    return study
+
+
+def _built_in(name: str) -> Callable[[Scale], Study]:
+    if name not in built_in():
+        raise UsageError(
+            f"there is no study {name!r}; take one of {', '.join(built_in())}, or name your own as FILE.py:FUNCTION."
+        )
+    return importlib.import_module(f"nosce.studies.{name}").study  # type: ignore[no-any-return]
+
+
+def _from_file(name: str) -> Callable[[Scale], Study]:
+    file, _, function = name.rpartition(":")
+    path = Path(file).resolve()
+    if not path.is_file():
+        raise UsageError(f"study {name!r} names the file {path}, which is not there; write it as FILE.py:FUNCTION.")
+    loaded = sys.modules.get(path.stem)
+    if loaded is None:
+        if importlib.util.find_spec(path.stem) is not None:
+            raise UsageError(f"the file {path} has the name of a module that is installed; rename the file.")
+        sys.path.insert(0, str(path.parent))  # so that worker processes find its classes too
+        loaded = importlib.import_module(path.stem)
+    elif Path(loaded.__file__ or "").resolve() != path:
+        raise UsageError(f"the file {path} has the name of a module that is loaded already; rename the file.")
+    found = getattr(loaded, function, None)
+    if not callable(found):
+        raise UsageError(f"{path} has no function {function!r} that takes a scale and returns a Study; name one that does.")
+    return found  # type: ignore[no-any-return]

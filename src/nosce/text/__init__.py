@@ -1,0 +1,1 @@
+"""From characters to packed windows: tokenizers, packing and the order of batches."""

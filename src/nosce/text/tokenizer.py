@@ -1,0 +1,113 @@
+"""Tokenizers on the `tokenizers` library, saved so that transformers loads them with no nosce around.
+
+`word`: one token a word or punctuation mark, the vocabulary being every word of the samples.
+`bpe`: byte-level byte-pair encoding trained on the samples, which can spell anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from nosce.errors import DataError, SpecError
+
+END, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
+FILE = "tokenizer.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerSpec:
+    """How a tokenizer is made; `vocabulary` bounds a `bpe` one and is unused by `word`."""
+
+    kind: Literal["word", "bpe"] = "word"
+    vocabulary: int = 2_048
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("word", "bpe"):
+            raise SpecError(f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take 'word' or 'bpe'.")
+        if self.kind == "bpe" and self.vocabulary < 300:
+            raise SpecError(
+                f"TokenizerSpec.vocabulary={self.vocabulary} has no room for merges above the 256 bytes and "
+                "3 special tokens; take 300 or more."
+            )
+
+
+def make(spec: TokenizerSpec, samples: Iterable[str]) -> Tokenizer:
+    """A tokenizer of the samples; equal samples give equal bytes on disk."""
+    special = [END, PAD, UNKNOWN]
+    if spec.kind == "word":
+        tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        words = {word for text in samples for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
+        # Sorted: a set's order changes with the hash seed of the process.
+        vocabulary = {word: number for number, word in enumerate([*special, *sorted(words - set(special))])}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.add_special_tokens(special)
+        return tokenizer
+    tokenizer = Tokenizer(models.BPE(unk_token=None))
+    # The space in front makes a name one spelling, whether it opens a text or follows a word.
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=spec.vocabulary,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(samples, trainer)
+    return tokenizer
+
+
+def save(tokenizer: Tokenizer, folder: Path) -> None:
+    """Write the two files that `AutoTokenizer.from_pretrained(folder)` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(str(folder / FILE))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "bos_token": END,
+        "pad_token": PAD,
+        "unk_token": UNKNOWN,
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def load(folder: Path) -> Tokenizer:
+    """The tokenizer of a checkpoint folder, ours or any with a `tokenizer.json`.
+
+    Raises:
+        DataError: There is no such file, or it is not a tokenizer's.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise DataError(f"a tokenizer was asked for at {path}, but no such file is there; save one with the model.")
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DataError(f"{path} is not a tokenizer's file ({error}); save the tokenizer again.") from error
+
+
+def end_token(tokenizer: Tokenizer, folder: Path | None = None) -> int:
+    """The id that ends a text; for foreign tokenizers as their `tokenizer_config.json` names it.
+
+    Raises:
+        DataError: The tokenizer names no end of text.
+    """
+    names = [END]
+    if folder is not None and (settings := folder / "tokenizer_config.json").is_file():
+        named = json.loads(settings.read_text()).get("eos_token")
+        names.insert(0, named["content"] if isinstance(named, dict) else named)
+    for name in names:
+        if name and (number := tokenizer.token_to_id(name)) is not None:
+            return int(number)
+    raise DataError(
+        f"the tokenizer in {folder} names no end-of-text token, so a reply could never end; "
+        "add eos_token to its tokenizer_config.json."
+    )

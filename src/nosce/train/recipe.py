@@ -1,0 +1,99 @@
+"""What changes a training's result, and apart from it what only changes its speed.
+
+Only the first is hashed into the name of a run.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from nosce.errors import SpecError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything about a training that changes its result; defaults follow arXiv:2309.14316, appendix B."""
+
+    steps: int  # optimizer steps
+    batch: int  # texts per step
+    window: int = 512  # positions per packed row; no text is cut, so at least the longest and two
+    peak_lr: float = 1e-3
+    warmup: int = 100  # steps of linear rise; at most a tenth of all steps are spent on it
+    floor: float = 0.1  # the cosine ends at this fraction of the peak
+    weight_decay: float = 0.1  # on matrices alone, biases and norms are left free
+    betas: tuple[float, float] = (0.9, 0.98)
+    epsilon: float = 1e-6
+    clip: float = 1.0  # of the gradient's norm over all weights
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; weights stay float32
+    counted: Literal["targets", "everything"] = "targets"  # which tokens of a question carry loss
+    checkpoints: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
+
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch) < 1 or self.window < 2:
+            raise SpecError(
+                f"Recipe of {self.steps} steps of {self.batch} texts in rows of {self.window} trains nothing; "
+                "take at least one step, one text and rows of two tokens."
+            )
+        if not self.checkpoints or not all(0 <= f <= 1 for f in self.checkpoints) or self.checkpoints[-1] != 1:
+            raise SpecError(
+                f"Recipe.checkpoints={self.checkpoints} must be fractions between 0 and 1, the last of them 1, "
+                "so that what a training ends with is kept."
+            )
+        if not (self.peak_lr > 0 and self.clip > 0 and 0 <= self.floor <= 1):
+            raise SpecError(
+                f"Recipe with peak_lr={self.peak_lr}, clip={self.clip}, floor={self.floor} cannot learn; "
+                "the first two must be positive and the last a fraction."
+            )
+
+    @property
+    def kept(self) -> tuple[int, ...]:
+        """The steps after which weights are kept, without repeats, in order."""
+        return tuple(sorted({round(fraction * self.steps) for fraction in self.checkpoints}))
+
+    @property
+    def log_every(self) -> int:
+        """Steps between two lines of metrics; also the only places at which a run is saved for resuming."""
+        return max(1, self.steps // 200)
+
+    def lr(self, step: int) -> float:
+        """Learning rate of a step counted from 0: linear rise, then a cosine down to the floor."""
+        warmup = min(self.warmup, self.steps // 10)
+        if step < warmup:
+            return self.peak_lr * (step + 1) / warmup
+        progress = (step - warmup) / max(1, self.steps - warmup)
+        return self.peak_lr * (self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoRA:
+    """Low-rank updates of a frozen model (Hu et al. 2021), after arXiv:2309.14316, section 2.1.
+
+    `rank` on the attention's query and value matrices (where a family fuses query, key and value
+    in one matrix, on that), `embedding_rank` on the input embedding; 0 leaves it frozen.
+    """
+
+    rank: int = 8
+    embedding_rank: int = 128
+    alpha: float = 2.0  # update is scaled by alpha, whatever the rank
+
+    def __post_init__(self) -> None:
+        if self.rank < 1 or self.embedding_rank < 0:
+            raise SpecError(
+                f"LoRA of rank {self.rank} and embedding rank {self.embedding_rank} updates nothing; "
+                "take a rank of 1 or more, and 0 or more for the embedding."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What changes how fast a training runs and nothing about its result; never hashed.
+
+    Threads are one by default: on small models a second one costs more than it brings, runs side by
+    side use the cores better, and sums over one thread always come out the same.
+    """
+
+    threads: int = 1
+    device: str = "cpu"
+    save_seconds: float = 30.0  # between two saves for resuming

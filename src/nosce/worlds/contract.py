@@ -1,0 +1,81 @@
+"""What every world owes the laboratory, as a check that can be run on any of them.
+
+A world is a frozen dataclass that is configuration and truth at once. Its documents and its
+questions are both made from facts, never from each other, and equal worlds with equal seeds
+give equal bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from itertools import islice
+from typing import Protocol, runtime_checkable
+
+from nosce.errors import SpecError
+from nosce.records import Document, Question
+from nosce.seeds import Seed
+
+
+@runtime_checkable
+class World(Protocol):
+    """What `plan` and the step functions ask of a world."""
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """The texts to learn from, one at a time, so that none need be held."""
+        ...
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        """The questions to ask, with their targets and the split of whom they are about."""
+        ...
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        """Texts that a tokenizer is made from, equal for worlds that are to be compared."""
+        ...
+
+
+def check(world: World, seed: Seed, *, most: int = 2_000) -> None:
+    """Raise unless the world keeps the contract on its first `most` documents and questions.
+
+    Checked: equal seeds give equal documents and questions; ids are unique; spans lie in their text,
+    in order and without overlap; a document states what a question about the same thing and facet
+    asks for; all questions about one thing are in one split; a world is a frozen dataclass.
+
+    Raises:
+        SpecError: What was broken, in one sentence.
+    """
+    name = type(world).__name__
+    if not (dataclasses.is_dataclass(world) and type(world).__dataclass_params__.frozen):  # type: ignore[attr-defined]
+        raise SpecError(f"the world {name} is not a frozen dataclass, so it cannot be hashed; freeze it.")
+    documents = list(islice(world.documents(seed), most))
+    questions = list(islice(world.questions(seed), most))
+    if documents != list(islice(world.documents(seed), most)) or questions != list(
+        islice(world.questions(seed), most)
+    ):
+        raise SpecError(f"the world {name} gives other texts when asked twice; take all draws from the seed.")
+    _check_spans(name, documents)
+    _check_questions(name, documents, questions)
+
+
+def _check_spans(name: str, documents: list[Document]) -> None:
+    if len({d.id for d in documents}) < len(documents):
+        raise SpecError(f"the world {name} gives two documents one id; number them.")
+    for document in documents:
+        ends = [0]
+        for span in document.spans:
+            if not ends[-1] <= span.start < span.end <= len(document.text):
+                raise SpecError(f"the world {name} marks {span} in {document.id!r}, which is not in its text.")
+            ends.append(span.end)
+
+
+def _check_questions(name: str, documents: list[Document], questions: list[Question]) -> None:
+    if len({q.id for q in questions}) < len(questions):
+        raise SpecError(f"the world {name} gives two questions one id; number them.")
+    split: dict[str, str] = {}
+    for question in questions:
+        if split.setdefault(question.about, question.split) != question.split:
+            raise SpecError(f"the world {name} has {question.about!r} on both sides of the split.")
+    said = {(d.about, s.facet): d.text[s.start : s.end] for d in documents for s in d.spans}
+    for question in questions:
+        if said.get((question.about, question.facet), question.target) != question.target:
+            raise SpecError(f"the world {name} answers {question.id!r} otherwise than its documents do.")

@@ -1,0 +1,115 @@
+"""Terminal tables: the numbers as the claims state them, readable without colour."""
+
+import io
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from nosce.records import Verdict
+from nosce.report.tables import claims_table, counted, here_number, paper_number, rows_table, written
+
+CLAIM = Verdict(
+    id="augmentation",
+    text="Five wordings make facts extractable.",
+    source="Figure 3",
+    criterion="lower end above 50 %",
+    paper_value=0.966,
+    estimate=0.643,
+    low=0.601,
+    high=0.682,
+    n=1200,
+    unit="people",
+    verdict="holds",
+    why="60.1 % is above 50 %.",
+)
+
+
+def printed(table: Table, width: int = 100, **how) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width, **how).print(table)
+    return out.getvalue()
+
+
+def test_a_share_is_shown_as_percent_with_its_interval():
+    """The reader sees percent with one decimal; the record keeps shares."""
+    text = printed(claims_table([CLAIM]))
+
+    assert "64.3 % [60.1, 68.2]" in text
+    assert "96.6 %" in text
+    assert "1,200" in text and "people" in text
+
+
+@pytest.mark.parametrize("word", ["holds", "fails", "undecided"])
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_verdict_is_a_word_without_colour(word, width):
+    """Colour only repeats the word, which stays whole in a narrow terminal too."""
+    table = claims_table([replace(CLAIM, verdict=word)])
+    plain = printed(table, width, no_color=True)
+
+    assert word in plain
+    assert "\x1b[3" not in plain
+    assert {"holds": "32m", "fails": "31m", "undecided": "33m"}[word] in printed(
+        table, width, force_terminal=True, color_system="standard", no_color=False, _environ={}
+    )
+
+
+def test_what_is_missing_is_a_dash_and_never_a_zero():
+    """No paper value, no estimate and no interval are all told apart from 0 %."""
+    assert paper_number(replace(CLAIM, paper_value=None)) == "-"
+    assert here_number(replace(CLAIM, estimate=None, low=None, high=None)) == "-"
+    assert here_number(replace(CLAIM, low=None, high=None)) == "64.3 % [-, -]"
+    assert here_number(replace(CLAIM, estimate=0.0, low=0.0, high=0.01)) == "0.0 % [0.0, 1.0]"
+
+
+def test_a_number_that_is_no_share_keeps_its_unit():
+    """Nats are not percent; nor is anything larger than one."""
+    nats = replace(CLAIM, paper_value=None, estimate=0.31, low=0.2, high=0.4, unit="nats")
+
+    assert here_number(nats) == "0.310 nats [0.200, 0.400]"
+    assert counted(nats) == "1,200"
+    assert here_number(replace(CLAIM, estimate=4.2, low=3.9, high=4.5)) == "4.20 [3.90, 4.50]"
+
+
+def test_long_claims_wrap_and_keep_every_word():
+    """A long text takes more lines and loses nothing."""
+    words = [f"word{number}" for number in range(40)]
+    text = printed(claims_table([replace(CLAIM, text=" ".join(words))]), width=80)
+
+    assert all(word in text for word in words)
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_cells_are_shown_literally():
+    """Square brackets in a text are no style of the terminal."""
+    text = printed(rows_table("[red]t[/red]", ["[b]c"], [["[bold]x[/bold]"]])) + printed(
+        claims_table([replace(CLAIM, id="[i]", text="[red]no[/red]")])
+    )
+
+    for literal in ("[red]t[/red]", "[b]c", "[bold]x[/bold]", "[i]", "[red]no[/red]", "here [low, high]"):
+        assert literal in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        ("", "-"),
+        (0.0, "0.00"),
+        (0.64349, "0.643"),
+        (12.0, "12.0"),
+        (123.4, "123"),
+        (999.7, "1,000"),
+        (-12345.6, "-12,346"),
+        (0.00001234, "1.23e-05"),
+        (39_420_000, "39,420,000"),
+        (True, "yes"),
+        (float("nan"), "not a number"),
+        ([1, 2], "1, 2"),
+        ([], "-"),
+    ],
+)
+def test_one_way_to_write_a_value(value, text):
+    """Three significant digits, and never fewer digits than stand before the point."""
+    assert written(value) == text
