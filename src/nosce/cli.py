@@ -32,7 +32,9 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A built-in study, or FILE.py:FUNCTION of your own.")]
 Scale = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
-StoreAt = Annotated[Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")]
+StoreAt = Annotated[
+    Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
 
@@ -69,7 +71,9 @@ def list_(store: StoreAt = None, json_: AsJson = False) -> None:
                 continue
             scales.append(scale)
         assert study is not None
-        held = [f"{p['scale']}{'' if place.has(p['estimates']) else ' (unfinished)'}" for p in known if p["study"] == name]
+        held = [
+            f"{p['scale']}{'' if place.has(p['estimates']) else ' (unfinished)'}" for p in known if p["study"] == name
+        ]
         rows.append({"study": name, "question": study.question, "paper": study.paper, "scales": scales, "held": held})
     if json_:
         as_json(rows)
@@ -97,7 +101,9 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce import running
 
-    request = Request(study=study, scale=scale, seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip()))
+    request = Request(
+        study=study, scale=scale, seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
+    )
     place = store_at(store)
     if dry_run:
         running.dry(request, place, workers, json_=json_)

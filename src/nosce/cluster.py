@@ -28,7 +28,9 @@ class RayPool:
         try:
             ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise UsageError(f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`.") from error
+            raise UsageError(
+                f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`."
+            ) from error
         self.store, self.machine = store, machine
         self._running: dict[Any, str] = {}
         self._make = ray.remote(num_cpus=machine.threads, max_retries=0)(_make)
@@ -53,7 +55,9 @@ class RayPool:
             try:
                 yield self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                yield Event("failed", name, f"its Ray task ended: {str(error).splitlines()[0]}; run the same command again.")
+                yield Event(
+                    "failed", name, f"its Ray task ended: {str(error).splitlines()[0]}; run the same command again."
+                )
 
     def close(self) -> None:
         """Cancel what runs and let go of the cluster."""

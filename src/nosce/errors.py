@@ -1,14 +1,14 @@
 """What can go wrong, as one tree; every message is one sentence: asked, found, what to do.
 
-    NosceError            anything of ours; the command line prints its sentence and no traceback
-    ├── SpecError         a study, world, model or recipe asks for what cannot be      exit 2
-    ├── UsageError        a name or path on the command line is not there              exit 2
-    ├── DataError         the data cannot carry what was asked of them                 exit 1
-    ├── GuardError        a guard of this field found a leak before training           exit 1
-    ├── TrainingError     training cannot go on, e.g. the loss is not finite           exit 1
-    └── StoreError        the disk refused, or a folder is not what its name says      exit 1
-        ├── DamagedError  a file differs from the checksum kept beside it
-        └── LeasedError   another process is making this very step
+NosceError            anything of ours; the command line prints its sentence and no traceback
+├── SpecError         a study, world, model or recipe asks for what cannot be      exit 2
+├── UsageError        a name or path on the command line is not there              exit 2
+├── DataError         the data cannot carry what was asked of them                 exit 1
+├── GuardError        a guard of this field found a leak before training           exit 1
+├── TrainingError     training cannot go on, e.g. the loss is not finite           exit 1
+└── StoreError        the disk refused, or a folder is not what its name says      exit 1
+    ├── DamagedError  a file differs from the checksum kept beside it
+    └── LeasedError   another process is making this very step
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import numpy as np
 import polars as pl
 
 from nosce.errors import DataError
@@ -160,7 +159,9 @@ class Claim:
                            unit, "undecided", str(error))  # fmt: skip
         verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
         seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
-        why = "; ".join(unmet) if unmet else f"{found.method}; {found.clusters:,} × {unit}, {found.n:,} readings, {seeds}"
+        why = (
+            "; ".join(unmet) if unmet else f"{found.method}; {found.clusters:,} × {unit}, {found.n:,} readings, {seeds}"
+        )
         return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,
                        found.high, found.n, unit, verdict, why)  # fmt: skip
 
@@ -242,7 +243,7 @@ def _point(rows: pl.DataFrame, unit: str, *, group: str, x: float, tick: str = "
         return {**point, "value": None, "low": None, "high": None, "n": 0}
     found = nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
                              seed=RESAMPLING, unit=unit, draws=1_000,
-                             bounds=(0.0, 1.0) if bool(np.all(rows["value"].is_in([0.0, 1.0]))) else None)  # fmt: skip
+                             bounds=(0.0, 1.0) if rows["value"].is_in([0.0, 1.0]).all() else None)  # fmt: skip
     return {**point, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 

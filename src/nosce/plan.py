@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from nosce.study import PRETRAIN, Arm, Study
 Make = Callable[[Any, Mapping[str, Path], Job], None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
     """One piece of work: its kind (a module of `nosce.steps`), its spec, and the steps it reads from."""
 
@@ -50,12 +51,10 @@ class Step:
             "inputs": {role: step.name for role, step in sorted(self.inputs.items())},
         }
 
-    @property
+    @cached_property
     def name(self) -> str:
         """`<kind>-<first 20 digits of the key>`: the folder's name in the store."""
-        if (known := _NAMES.get(id(self))) is None or known[0] is not self:
-            _NAMES[id(self)] = known = (self, f"{self.kind}-{digest(self.description)[:20]}")
-        return known[1]
+        return f"{self.kind}-{digest(self.description)[:20]}"
 
     @property
     def roots(self) -> list[str]:
@@ -64,9 +63,6 @@ class Step:
         for value in _types(describe(self.spec)):
             found.add(value.partition(":")[0])
         return sorted(found)
-
-
-_NAMES: dict[int, tuple[Step, str]] = {}  # a name is asked for often and hashing a deep graph is not free
 
 
 def _types(description: Json) -> Iterator[str]:
@@ -157,7 +153,9 @@ def _arm(
     root = Seed(seed)
     label = f"{arm.name}, seed {seed}"
     tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
-    corpus = one(Step(kind="corpus", what=label, spec=CorpusSpec(world=arm.world, seed=root / "world", tokenizer=tokenizer)))
+    corpus = one(
+        Step(kind="corpus", what=label, spec=CorpusSpec(world=arm.world, seed=root / "world", tokenizer=tokenizer))
+    )
     training_seed = root / PRETRAIN
     guard = one(Step(kind="guards", what=label, inputs={"corpus": corpus},
                      spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=arm.recipe,
@@ -169,7 +167,9 @@ def _arm(
                                  inputs={"corpus": corpus, "guards": guard}))}  # fmt: skip
     before = stages[PRETRAIN]
     for stage in arm.stages:
-        spec = TrainingSpec(model=None, on="questions", recipe=stage.recipe, adapter=stage.adapter, seed=root / stage.name)
+        spec = TrainingSpec(
+            model=None, on="questions", recipe=stage.recipe, adapter=stage.adapter, seed=root / stage.name
+        )
         before = stages[stage.name] = one(Step(kind="training", what=f"{label}, {stage.name}", spec=spec,
                                                inputs={"corpus": corpus, "start": before}))  # fmt: skip
     for stage_name, training in stages.items():

@@ -185,7 +185,9 @@ def _record_value(value: Any, annotation: Any) -> Any:
     if typing.get_origin(annotation) is tuple and value is not None:
         inner = typing.get_args(annotation)[0]
         return tuple(_record_value(v, inner) for v in value)
-    return annotation(**value) if dataclasses.is_dataclass(annotation) and value is not None else value
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and value is not None:
+        return annotation(**value)
+    return value
 
 
 def write_parquet(records: Sequence[Any], kind: type, path: Path) -> None:

@@ -33,7 +33,11 @@ def run(
     todo = needed(plan, store, fresh=fresh)
     pool = _pool(store, workers, ray, device)
     if todo:
-        console.print(escape(f"{plan.study.name}, {plan.study.scale}: {len(todo)} of {len(plan.all)} steps to do, store {store.root}"))
+        console.print(
+            escape(
+                f"{plan.study.name}, {plan.study.scale}: {len(todo)} of {len(plan.all)} steps to do, store {store.root}"
+            )
+        )
     with Terminal(console, len(todo)) as watcher:
         outcome = execute(plan, store, pool, watcher, fresh=fresh)
     if outcome.stale:
@@ -92,7 +96,11 @@ def print_claims(store: Store, plan: dict[str, Any], console: Console) -> None:
             console.print(escape(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
     if old := stale(store, plan):
         name, why = next(iter(old.items()))
-        console.print(escape(f"{len(old)} of {len(plan['steps'])} steps are stale, e.g. {name}: {why}; `--fresh` makes them again."))
+        console.print(
+            escape(
+                f"{len(old)} of {len(plan['steps'])} steps are stale, e.g. {name}: {why}; `--fresh` makes them again."
+            )
+        )
 
 
 def _time(seconds: float) -> str:

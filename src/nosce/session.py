@@ -76,7 +76,9 @@ def remembered(store: Store, study: str, scale: str | None) -> dict[str, Any]:
     at = f" at scale {scale}" if scale else ""
     if found:
         raise UsageError(f"{study}{at} is not finished in {store.root}; go on with `{found[0]['command']}`.")
-    raise UsageError(f"nothing of {study!r}{at} is in {store.root}; make it with `nosce run {study}{f' --scale {scale}' if scale else ''}`.")
+    raise UsageError(
+        f"nothing of {study!r}{at} is in {store.root}; make it with `nosce run {study}{f' --scale {scale}' if scale else ''}`."
+    )
 
 
 def verdicts(store: Store, plan: dict[str, Any]) -> list[Verdict]:
@@ -149,7 +151,9 @@ def explain(store: Store, prefix: str) -> Explanation:
     found = [n for n in everything if n.startswith(prefix) or n.rpartition("-")[2].startswith(prefix)]
     if len(found) != 1:
         which = f"{len(found)} steps begin" if found else "no step begins"
-        raise UsageError(f"{which} with {prefix!r} in {store.root}; give more of one name as `nosce run --dry-run` prints it.")
+        raise UsageError(
+            f"{which} with {prefix!r} in {store.root}; give more of one name as `nosce run --dry-run` prints it."
+        )
     name = found[0]
     whole = {n: _resolved(n, everything) for n in everything if n.split("-")[0] == name.split("-")[0]}
     others = {n: differences(whole[name], whole[n]) for n in described if n in whole and n != name}
@@ -188,7 +192,9 @@ def export(store: Store, request: Request, arm: str, seed: int | None, folder: P
     wanted = f"{arm}, seed {chosen}, {stage}"
     step = next((s for s in plan.steps if s.what == wanted and s.kind == "training"), None)
     if step is None:
-        raise UsageError(f"{request.study} at scale {request.scale} has no seed {chosen}; take one of {plan.study.seeds}.")
+        raise UsageError(
+            f"{request.study} at scale {request.scale} has no seed {chosen}; take one of {plan.study.seeds}."
+        )
     if not store.has(step.name):
         raise UsageError(f"{wanted} is not trained in {store.root}; run `{request.command} --arms {arm}` first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -202,7 +208,9 @@ def export(store: Store, request: Request, arm: str, seed: int | None, folder: P
                 shutil.copyfile(file, folder / file.name)
         (folder / "README.md").write_text(_card(plan, wanted, made))
     except OSError as error:
-        raise NosceError(f"the model could not be written to {folder} ({error.strerror}); name another folder.") from error
+        raise NosceError(
+            f"the model could not be written to {folder} ({error.strerror}); name another folder."
+        ) from error
     return made
 
 

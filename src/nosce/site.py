@@ -97,7 +97,14 @@ def _readings(folder: Path) -> pl.DataFrame:
 
 
 def _step(store: Store, name: str, step: dict[str, Any], old: dict[str, str]) -> dict[str, str]:
-    row = {"step": name, "kind": name.rpartition("-")[0], "what": step["what"], "state": "missing", "seconds": "", "made": ""}
+    row = {
+        "step": name,
+        "kind": name.rpartition("-")[0],
+        "what": step["what"],
+        "state": "missing",
+        "seconds": "",
+        "made": "",
+    }
     if store.has(name):
         made = store.made(name).provenance
         row |= {"state": "stale" if name in old else "done", "seconds": f"{made['seconds']:.1f}", "made": made["made"]}

@@ -40,11 +40,19 @@ def combined(hashes: dict[str, str]) -> str:
 
 
 def _path(name: str) -> Path | None:
+    """The file of a module, found without importing it or its parents (which could cost seconds)."""
+    project, *rest = name.split(".")
     try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError, AttributeError):
+        root = importlib.util.find_spec(project)
+    except (ImportError, ValueError):
         return None
-    return Path(found.origin) if found and found.origin and found.origin.endswith(".py") else None
+    if root is None or root.origin is None or not root.origin.endswith(".py"):
+        return None
+    origin = Path(root.origin)
+    if not rest:
+        return origin
+    below = origin.parent.joinpath(*rest)
+    return next((p for p in (below.with_suffix(".py"), below / "__init__.py") if p.is_file()), None)
 
 
 @lru_cache(maxsize=512)
@@ -56,8 +64,9 @@ def _read(path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            # `from a import b` may name a module b or something inside a: both are tried.
-            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            # `from a import b` names a module b, or something inside a.
+            within = [f"{node.module}.{alias.name}" for alias in node.names]
+            imported += [name if _path(name) else node.module for name in within]
         _drop_docstring(node)
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(imported)
 

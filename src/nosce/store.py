@@ -90,7 +90,9 @@ class Store:
             spec = json.loads((folder / "spec.json").read_text())
             provenance = json.loads((folder / "provenance.json").read_text())
         except (OSError, ValueError) as error:
-            raise DamagedError(f"{folder} lacks a readable spec.json or provenance.json; run the study again.") from error
+            raise DamagedError(
+                f"{folder} lacks a readable spec.json or provenance.json; run the study again."
+            ) from error
         return Made(name, folder, spec, provenance)
 
     def all(self) -> list[Made]:

@@ -75,12 +75,16 @@ class Study:
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
         if not names or len(set(names)) < len(names):
-            raise SpecError(f"the study {self.name!r} has the arms {names}; give it at least one, each with its own name.")
+            raise SpecError(
+                f"the study {self.name!r} has the arms {names}; give it at least one, each with its own name."
+            )
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
         stages = {PRETRAIN, *(stage.name for arm in self.arms for stage in arm.stages)}
         if lost := [read.stage for read in self.reads if read.stage not in stages]:
-            raise SpecError(f"the study {self.name!r} reads the stages {lost}, but only {sorted(stages)} are trained; name one.")
+            raise SpecError(
+                f"the study {self.name!r} reads the stages {lost}, but only {sorted(stages)} are trained; name one."
+            )
 
     def narrowed(self, arms: tuple[str, ...] = (), seeds: int | None = None) -> Study:
         """The study with only some arms, and the first so many seeds (or more: numbers go on).
@@ -146,5 +150,7 @@ def _from_file(name: str) -> Callable[[Scale], Study]:
         raise UsageError(f"the file {path} has the name of a module that is loaded already; rename the file.")
     found = getattr(loaded, function, None)
     if not callable(found):
-        raise UsageError(f"{path} has no function {function!r} that takes a scale and returns a Study; name one that does.")
+        raise UsageError(
+            f"{path} has no function {function!r} that takes a scale and returns a Study; name one that does."
+        )
     return found  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -87,6 +87,7 @@ def _work(connection: Connection, root: Path, machine: Machine, cores: set[int] 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
+    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     store = Store(root)
     try:
         while (task := connection.recv()) is not None:
@@ -119,7 +120,7 @@ class LocalPool:
         """Have a free worker make the step."""
         worker = next((w for w in self._workers if w.step is None), None) or self._started()
         worker.step = step
-        worker.connection.send((replace(step), again))
+        worker.connection.send((step, again))
 
     def events(self, seconds: float) -> Iterator[Event]:
         """What the workers have told, waiting at most so long for the first word."""
@@ -143,7 +144,10 @@ class LocalPool:
     def close(self) -> None:
         """Stop all workers; what they had in hand can be gone on with."""
         for worker in self._workers:
-            worker.process.terminate()
+            if worker.step is None:
+                worker.connection.send(None)
+            else:
+                worker.process.terminate()
         for worker in self._workers:
             worker.process.join()
         self._workers.clear()

@@ -104,9 +104,7 @@ def test_a_missing_interval_draws_no_error_bar():
 
 def test_a_group_has_one_colour_in_every_panel():
     """The colour follows the order of first appearance, also where a panel lacks a group."""
-    svg = draw(
-        figure(row(0.2, panel="p", group="a"), row(0.4, panel="p", group="b"), row(0.6, panel="q", group="b"))
-    )
+    svg = draw(figure(row(0.2, panel="p", group="a"), row(0.4, panel="p", group="b"), row(0.6, panel="q", group="b")))
 
     assert [colour for colour, _ in bars(svg)] == [BLUE, ORANGE, ORANGE]
 

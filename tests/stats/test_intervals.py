@@ -83,9 +83,7 @@ def test_clustered_mean_covers_what_it_claims():
     """Eight clusters of three to six related items: the nominal 95 % is met within noise."""
     rng = Seed(3).numpy()
     about = np.repeat(np.arange(8), [3, 4, 5, 6, 3, 4, 5, 6])
-    estimates = [
-        clustered_mean(rng.normal(size=8)[about] + rng.normal(size=len(about)), about) for _ in range(600)
-    ]
+    estimates = [clustered_mean(rng.normal(size=8)[about] + rng.normal(size=len(about)), about) for _ in range(600)]
     covered = np.mean([e.low <= 0 <= e.high for e in estimates])
 
     assert 0.92 <= covered <= 0.975
@@ -99,9 +97,7 @@ def test_nested_bootstrap_covers_new_seeds_and_people(seeds, regime):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("seeds", "regime"), [(1, "people only"), *((s, r) for s in (2, 3, 5, 10) for r in REGIMES)]
-)
+@pytest.mark.parametrize(("seeds", "regime"), [(1, "people only"), *((s, r) for s in (2, 3, 5, 10) for r in REGIMES)])
 def test_nested_bootstrap_covers_in_a_larger_simulation(seeds, regime):
     """With 4,000 studies a cell, coverage stays above 93.5 %, and near 95 % where seeds dominate."""
     covered = coverage(seeds, REGIMES[regime], replications=4_000, people=40, draws=1_000)

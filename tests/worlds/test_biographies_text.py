@@ -12,10 +12,17 @@ from nosce.worlds import biographies_text as words
 ATTRIBUTES = ("birth_date", "birth_city", "university", "major", "company", "company_city")
 SUBJECTS = {"{Who}", "{who}", "{Whose}", "{whose}"}
 NAMES = {"first": words.FIRST_NAMES, "middle": words.MIDDLE_NAMES, "last": words.LAST_NAMES}
-VALUES = {"cities": words.CITIES, "universities": words.UNIVERSITIES, "majors": words.MAJORS,
-          "companies": words.COMPANIES}
-EVERY_WORDING = [pytest.param(attribute, text, id=f"{attribute}-{i}")
-                 for attribute, texts in words.WORDINGS.items() for i, text in enumerate(texts)]
+VALUES = {
+    "cities": words.CITIES,
+    "universities": words.UNIVERSITIES,
+    "majors": words.MAJORS,
+    "companies": words.COMPANIES,
+}
+EVERY_WORDING = [
+    pytest.param(attribute, text, id=f"{attribute}-{i}")
+    for attribute, texts in words.WORDINGS.items()
+    for i, text in enumerate(texts)
+]
 
 
 def plain_words(text: str) -> list[str]:
@@ -58,14 +65,32 @@ def test_a_wording_is_one_plain_sentence(attribute, text):
     assert re.fullmatch(r"[A-Za-z{} ,]+\.", text)
     assert text[0] == "{" or text[0].isupper()
     assert 4 <= len(plain_words(text)) <= 9
-    assert all(word.islower() for word in plain_words(text)[text[0] != "{":])
+    assert all(word.islower() for word in plain_words(text)[text[0] != "{" :])
 
 
 @pytest.mark.parametrize(("attribute", "text"), EVERY_WORDING)
 def test_a_wording_fits_every_subject_and_value(attribute, text):
     """No verb or pronoun depends on the person, and no article depends on the value."""
-    assert not {"he", "she", "they", "his", "her", "hers", "their", "theirs", "him", "them", "himself",
-                "herself", "themselves", "is", "are", "has", "have", "does"} & set(plain_words(text.lower()))
+    assert not {
+        "he",
+        "she",
+        "they",
+        "his",
+        "her",
+        "hers",
+        "their",
+        "theirs",
+        "him",
+        "them",
+        "himself",
+        "herself",
+        "themselves",
+        "is",
+        "are",
+        "has",
+        "have",
+        "does",
+    } & set(plain_words(text.lower()))
     assert not re.search(r"\b(an?|the) \{value\}", text, re.IGNORECASE)
     assert not re.search(r"\{[Ww]ho\} (was|were)\b", text)
 
@@ -81,13 +106,13 @@ def test_values_stand_in_many_places(attribute):
     """At least a third of the wordings go on after the value, and its place in the sentence varies."""
     texts = words.WORDINGS[attribute]
     assert sum(not text.endswith("{value}.") for text in texts) >= len(texts) / 3
-    assert len({text[:text.index("{value}")].count(" ") for text in texts}) >= 4
+    assert len({text[: text.index("{value}")].count(" ") for text in texts}) >= 4
 
 
 def test_what_precedes_a_value_is_unique():
     """No two wordings, of one attribute or two, share all that stands before the value."""
     texts = [text for texts in words.WORDINGS.values() for text in texts]
-    before = Counter(text[:text.index("{value}")].lower() for text in texts)
+    before = Counter(text[: text.index("{value}")].lower() for text in texts)
     assert [start for start, count in before.items() if count > 1] == []
 
 
@@ -119,20 +144,28 @@ def test_first_names_of_a_pool_look_varied(pool):
 
 def test_a_name_means_nothing_else():
     """The three pools are disjoint from each other and from all capitalised words of values and texts."""
-    texts = [*words.MONTHS, *words.PROMPTS.values(), *(t for ts in words.WORDINGS.values() for t in ts),
-             *(value for pool in VALUES.values() for value in pool), "He She They His Her Their"]
+    texts = [
+        *words.MONTHS,
+        *words.PROMPTS.values(),
+        *(t for ts in words.WORDINGS.values() for t in ts),
+        *(value for pool in VALUES.values() for value in pool),
+        "He She They His Her Their",
+    ]
     others = {word.lower() for text in texts for word in re.findall(r"[A-Za-z]+", text)}
     names = [name.lower() for pool in NAMES.values() for name in pool]
     assert len(set(names)) == len(names)
     assert set(names) & others == set()
 
 
-@pytest.mark.parametrize(("pool", "count", "shape"), [
-    ("cities", 200, r"[A-Z][a-z]+, [A-Z]{2}"),
-    ("universities", 300, r"[A-Z][a-z]+( [A-Z][a-z]+){1,2}"),
-    ("majors", 100, r"[A-Z][a-z]+( [A-Z][a-z]+)?"),
-    ("companies", 263, r"[A-Z][a-z]+ [A-Z][a-z]+"),
-])
+@pytest.mark.parametrize(
+    ("pool", "count", "shape"),
+    [
+        ("cities", 200, r"[A-Z][a-z]+, [A-Z]{2}"),
+        ("universities", 300, r"[A-Z][a-z]+( [A-Z][a-z]+){1,2}"),
+        ("majors", 100, r"[A-Z][a-z]+( [A-Z][a-z]+)?"),
+        ("companies", 263, r"[A-Z][a-z]+ [A-Z][a-z]+"),
+    ],
+)
 def test_value_pools(pool, count, shape):
     """A pool has the agreed number of distinct values, all of one shape."""
     assert len(VALUES[pool]) == len(set(VALUES[pool])) == count

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from nosce.train.recipe import LoRA
-
 #: Query and value matrices, then the input embedding, by transformers' model type.
 TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "gpt_neox": (("query_key_value",), "embed_in"),  # one fused matrix
@@ -37,7 +35,9 @@ def add(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, se
 
     kind = model.config.model_type
     if kind not in TARGETS:
-        raise SpecError(f"LoRA was asked for on a {kind} model, whose matrices we cannot name; use one of {', '.join(TARGETS)}.")
+        raise SpecError(
+            f"LoRA was asked for on a {kind} model, whose matrices we cannot name; use one of {', '.join(TARGETS)}."
+        )
     attention, embedding = TARGETS[kind]
     names = [*attention, *([embedding] if embedding_rank else [])]
     config = LoraConfig(

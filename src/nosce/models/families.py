@@ -129,7 +129,9 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
             return LlamaConfig(**common, **inner, intermediate_size=middle, num_key_value_heads=shape.heads)
 
 
-def build(model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed) -> PreTrainedModel:
+def build(
+    model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed
+) -> PreTrainedModel:
     """A causal language model: fresh weights drawn from `seed`, or those of a local folder.
 
     Raises:

@@ -157,9 +157,7 @@ def _bars(axes: Axes, rows: list[Row], groups: list[str], *, slot: float) -> Non
         for row in here:
             if row["baseline"] and row["value"] is not None:
                 casing = [withStroke(linewidth=3.0, foreground="white")]
-                line = axes.hlines(
-                    row["value"], place - reach, place + reach, "black", linewidth=1.6, zorder=4
-                )
+                line = axes.hlines(row["value"], place - reach, place + reach, "black", linewidth=1.6, zorder=4)
                 line.set(path_effects=casing, clip_on=False)
     if any((row["value"] or 0) < 0 for row in rows):
         axes.axhline(0, color=FAINT, linewidth=0.8)
@@ -225,9 +223,7 @@ def _legend(figure: Figure, rows: list[Row], groups: list[str]) -> tuple[list[Pa
     named = [(number, folded(group, 80)) for number, group in enumerate(groups) if group]
     entries: list[Patch | Line2D] = []
     for number, label in named:
-        entries.append(
-            Line2D([], [], label=label, **_line(number)) if curves else Patch(label=label, **_fill(number))
-        )
+        entries.append(Line2D([], [], label=label, **_line(number)) if curves else Patch(label=label, **_fill(number)))
     baselines = dict.fromkeys(row["group"] for row in rows if row["baseline"] and row["value"] is not None)
     if baselines:
         label = folded(", ".join(name for name in baselines if name and name not in groups), 80) or "baseline"

@@ -56,8 +56,7 @@ class Figure:
         lacking = [name for name in COLUMNS if name not in self.table.columns]
         if lacking:
             raise DataError(
-                f"figure {self.id!r} needs the columns {list(COLUMNS)}, but {lacking} are not in its table; "
-                "add them."
+                f"figure {self.id!r} needs the columns {list(COLUMNS)}, but {lacking} are not in its table; add them."
             )
         rows = self.rows
         for name in ("x", "value", "low", "high"):

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
@@ -55,7 +55,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -
             f"a share of {successes} successes in {n} trials was asked for, which is none; "
             "count successes among at least one trial."
         )
-    ends = stats.binomtest(successes, n).proportion_ci(confidence_level=level, method="wilson")
+    ends = scipy.stats.binomtest(successes, n).proportion_ci(confidence_level=level, method="wilson")
     low, high = float(ends.low), float(ends.high)
     return Estimate(successes / n, low, high, n, n, 1, unit, "wilson", level)
 
@@ -95,7 +95,7 @@ def clustered_mean(
     if error <= _ROUNDING * float(np.abs(scores).max()):
         method = f"no interval: all {count} clusters are equal"
         return Estimate(value, None, None, len(scores), count, 1, unit, method, level)
-    half = float(stats.t.ppf((1 + level) / 2, count - 1)) * error
+    half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * error
     method = f"clustered standard error, t with {count - 1} df"
     return Estimate(value, value - half, value + half, len(scores), count, 1, unit, method, level)
 
@@ -183,9 +183,7 @@ def nested_bootstrap(
         return _all_equal(plain, bounds)
 
     spread, inner = _people_level(worlds, within, seed, draws)
-    low, high = np.quantile(
-        plain.value + inner + _seed_level(means, spread, seed), [(1 - level) / 2, (1 + level) / 2]
-    )
+    low, high = np.quantile(plain.value + inner + _seed_level(means, spread, seed), [(1 - level) / 2, (1 + level) / 2])
     method = f"bootstrap over {_many(unit)}; 1 seed, so nothing is said about other seeds"
     if len(worlds) > 1:
         method = f"nested bootstrap over {_many(unit)} and {len(worlds)} seeds, seeds taken as normal"
@@ -244,18 +242,14 @@ def _worlds(scores: Floats, keys: Sequence[tuple[Hashable, Hashable]]) -> dict[H
     return {place: _People(total[own], size[own]) for place, own in members.items()}
 
 
-def _people_level(
-    worlds: Mapping[Hashable, _People], within: Floats, seed: Seed, draws: int
-) -> tuple[Floats, Floats]:
+def _people_level(worlds: Mapping[Hashable, _People], within: Floats, seed: Seed, draws: int) -> tuple[Floats, Floats]:
     """For each draw, a variance of the grand mean due to people, and the deviation of resampled people.
 
     Each resample serves several draws. Both numbers carry the same uncertain scale, so that few
     people widen the interval like Student's t.
     """
     dof = np.array([len(people.total) - 1 for people in worlds.values()])
-    deviations = [
-        people.resampled((seed / "people" / str(place)).numpy(), draws) for place, people in worlds.items()
-    ]
+    deviations = [people.resampled((seed / "people" / str(place)).numpy(), draws) for place, people in worlds.items()]
     deviation = np.tile(np.mean(deviations, axis=0), _REUSED)
     if not within.any():
         return np.zeros_like(deviation), deviation
@@ -282,9 +276,7 @@ def _all_equal(plain: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     # At most this share of clusters differs, and none can differ by more than to a bound.
     share = wilson(0, plain.clusters, level=plain.level).high or 0.0
     low, high = (plain.value + share * (bound - plain.value) for bound in bounds)
-    method = (
-        f"wilson over {_many(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
-    )
+    method = f"wilson over {_many(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
     return replace(plain, low=low, high=high, method=method)
 
 

@@ -30,12 +30,14 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
     """Write the corpus folder; see `nosce.text.corpus` for what lies in it."""
     shutil.rmtree(job.folder, ignore_errors=True)  # quick to make, so never taken up half-way
     job.folder.mkdir(parents=True)
+    place = job.folder / "tokenizer"
     if isinstance(spec.tokenizer, Pretrained):
-        chosen = tokenizer.load(Path(spec.tokenizer.folder))
-    else:
-        chosen = tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed))
-    corpus.write(job.folder, spec.world.documents(spec.seed), spec.world.questions(spec.seed), chosen)
-    if isinstance(spec.tokenizer, Pretrained):
-        for name in ("tokenizer.json", "tokenizer_config.json"):
+        place.mkdir()
+        for name in (tokenizer.FILE, tokenizer.SETTINGS):
             if (theirs := Path(spec.tokenizer.folder) / name).is_file():
-                shutil.copyfile(theirs, job.folder / "tokenizer" / name)
+                shutil.copyfile(theirs, place / name)
+    else:
+        tokenizer.save(tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed)), place)
+    chosen = tokenizer.load(place)
+    end = tokenizer.end_token(chosen, place)
+    corpus.write(job.folder, spec.world.documents(spec.seed), spec.world.questions(spec.seed), chosen, end)

@@ -1,10 +1,10 @@
 """The step `estimates`: all readings in one table, the verdict on each claim, the numbers of each figure.
 
-    readings.parquet        every observation of the study, all columns filled
-    verdicts.parquet        one row a claim
-    figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
-    guards.json             what was looked for before training, and found, each once with how often
-    exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
+readings.parquet        every observation of the study, all columns filled
+verdicts.parquet        one row a claim
+figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
+guards.json             what was looked for before training, and found, each once with how often
+exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
 """
 
 from __future__ import annotations
@@ -70,8 +70,12 @@ def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
     """All readings with all their columns."""
     tables = [
         pl.read_parquet(inputs[label.input] / "readings.parquet").with_columns(
-            study=pl.lit(spec.study), scale=pl.lit(spec.scale), arm=pl.lit(label.arm),
-            seed=pl.lit(label.seed, dtype=pl.Int64), stage=pl.lit(label.stage))  # fmt: skip
+            study=pl.lit(spec.study),
+            scale=pl.lit(spec.scale),
+            arm=pl.lit(label.arm),
+            seed=pl.lit(label.seed, dtype=pl.Int64),
+            stage=pl.lit(label.stage),
+        )  # fmt: skip
         for label in spec.labels
     ]
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
@@ -84,7 +88,10 @@ def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
         if role.startswith("guards/"):
             for guard in json.loads((folder / "guards.json").read_text()):
                 found.setdefault(guard["guard"], []).append(guard["found"])
-    return [{"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"} for name, all_ in found.items()]
+    return [
+        {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
+        for name, all_ in found.items()
+    ]
 
 
 def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:

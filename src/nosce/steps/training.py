@@ -1,8 +1,8 @@
 """The step `training`: a model trained on a corpus's documents, or a checkpoint on its questions.
 
-    checkpoints/<step>/    weights after so many steps, in the Hugging Face layout, with a manifest
-    metrics.jsonl          loss, learning rate, gradient norm by step
-    exposures.parquet      the ledger: how often and in how many wordings each fact was trained on
+checkpoints/<step>/    weights after so many steps, in the Hugging Face layout, with a manifest
+metrics.jsonl          loss, learning rate, gradient norm by step
+exposures.parquet      the ledger: how often and in how many wordings each fact was trained on
 """
 
 from __future__ import annotations

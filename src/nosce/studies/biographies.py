@@ -236,7 +236,9 @@ def _population(
 
 def _gpu() -> tuple[Arm, ...]:
     """10,000 people, 6 layers of 384 (the sheet, section 11.2)."""
-    recipe = Recipe(steps=32_000, batch=168, window=512, peak_lr=1e-3, warmup=1_000, dtype="bfloat16", checkpoints=ALONG)
+    recipe = Recipe(
+        steps=32_000, batch=168, window=512, peak_lr=1e-3, warmup=1_000, dtype="bfloat16", checkpoints=ALONG
+    )
     stage = Stage(
         name=FINETUNE,
         adapter=LoRA(rank=8, embedding_rank=64),
@@ -252,7 +254,9 @@ def _gpu() -> tuple[Arm, ...]:
 
 def _paper() -> tuple[Arm, ...]:
     """100,000 people, GPT2-small with rotary positions, LoRA fine-tuning (arXiv:2309.14316, section 2.1)."""
-    recipe = Recipe(steps=80_000, batch=672, window=512, peak_lr=1e-3, warmup=1_000, dtype="bfloat16", checkpoints=ALONG)
+    recipe = Recipe(
+        steps=80_000, batch=672, window=512, peak_lr=1e-3, warmup=1_000, dtype="bfloat16", checkpoints=ALONG
+    )
     stage = Stage(
         name=FINETUNE,
         adapter=LoRA(rank=8, embedding_rank=128),

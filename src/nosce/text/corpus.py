@@ -1,11 +1,11 @@
 """A corpus on disk: documents, their tokens, where the values stand in them, and the questions.
 
-    documents-00000.parquet …   the texts with character spans, ten thousand a file
-    documents.safetensors       their tokens, flat
-    spans.parquet               one row a value: document number, facet, wording, first and last + 1 token
-    things.parquet              one row a document: its id and what it is about
-    questions.parquet           the questions with targets and split
-    tokenizer/                  tokenizer.json and tokenizer_config.json
+documents-00000.parquet …   the texts with character spans, ten thousand a file
+documents.safetensors       their tokens, flat
+spans.parquet               one row a value: document number, facet, wording, first and last + 1 token
+things.parquet              one row a document: its id and what it is about
+questions.parquet           the questions with targets and split
+tokenizer/                  tokenizer.json and tokenizer_config.json
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
+from nosce.errors import DataError
 from nosce.records import Document, Question, read_parquet, write_parquet
 from nosce.text import tokenizer as tokenizers
 from nosce.text.packing import Sequences, collect, document_tokens, encode, question_tokens, token_span
@@ -27,10 +28,16 @@ from nosce.text.packing import Sequences, collect, document_tokens, encode, ques
 PART = 10_000  # documents a Parquet file, which is also how many are held at once
 
 
-def write(folder: Path, documents: Iterable[Document], questions: Iterable[Question], tokenizer: Tokenizer) -> None:
-    """Write a corpus, holding the tokens of all documents but the texts of only one part."""
-    tokenizers.save(tokenizer, folder / "tokenizer")
-    end = tokenizers.end_token(tokenizer)
+def write(
+    folder: Path, documents: Iterable[Document], questions: Iterable[Question], tokenizer: Tokenizer, end: int
+) -> None:
+    """Write a corpus, holding the tokens of all documents but the texts of only one part.
+
+    The tokenizer's own files are the caller's to write; `end` is the token that ends a text.
+
+    Raises:
+        DataError: The tokenizer does not know a word of a text.
+    """
     spans: list[pl.DataFrame] = []
     things: list[pl.DataFrame] = []
 
@@ -44,17 +51,39 @@ def write(folder: Path, documents: Iterable[Document], questions: Iterable[Quest
                 for place, (document, encoding) in enumerate(zip(part, encodings, strict=True))
                 for span, wording in zip(document.spans, document.wordings or [""] * len(document.spans), strict=True)
             ]
-            columns = {"document": pl.Int64, "facet": pl.String, "wording": pl.String, "start": pl.Int64, "stop": pl.Int64}
+            columns = {
+                "document": pl.Int64,
+                "facet": pl.String,
+                "wording": pl.String,
+                "start": pl.Int64,
+                "stop": pl.Int64,
+            }
             spans.append(pl.DataFrame(rows, schema=columns, orient="row"))
             things.append(pl.DataFrame({"id": [d.id for d in part], "about": [d.about for d in part]}))
             for encoding in encodings:
                 yield document_tokens(encoding, end)
             number += 1
 
-    collect(parts()).save(folder / "documents.safetensors")
+    told = collect(parts())
+    asked = list(questions)
+    for sequences in (told, question_tokens(tokenizer, asked, end)):
+        _all_known(sequences, tokenizer)
+    told.save(folder / "documents.safetensors")
     pl.concat(spans).write_parquet(folder / "spans.parquet")
     pl.concat(things).write_parquet(folder / "things.parquet")
-    write_parquet(list(questions), Question, folder / "questions.parquet")
+    write_parquet(asked, Question, folder / "questions.parquet")
+
+
+def _all_known(sequences: Sequences, tokenizer: Tokenizer) -> None:
+    """A word that the tokenizer does not know would be learnt as any other such word."""
+    unknown = tokenizer.token_to_id(tokenizers.UNKNOWN)
+    if unknown is None or not len(found := np.flatnonzero(sequences.tokens == unknown)):
+        return
+    text = int(np.searchsorted(sequences.offsets, found[0], side="right")) - 1
+    raise DataError(
+        f"{len(found):,} words of the texts are unknown to the tokenizer, the first in "
+        f"{tokenizer.decode(sequences.text(text).tolist(), skip_special_tokens=False)!r}; let the world's samples() hold them."
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from nosce.errors import GuardError
 from nosce.records import Question
@@ -60,7 +60,11 @@ def window_sharing(sequences: Sequences, about: Sequence[str], order: Order, ste
         f"{same:,} of {pairs:,} pairs of texts in one row are about the same thing; chance would give "
         f"{chance * pairs:,.1f}"
     )
-    if pairs and chance < 1 and stats.binomtest(int(same), pairs, chance, alternative="greater").pvalue < LEAST_CHANCE:
+    if (
+        pairs
+        and chance < 1
+        and scipy.stats.binomtest(int(same), pairs, chance, alternative="greater").pvalue < LEAST_CHANCE
+    ):
         raise GuardError(f"{found}: a model could copy instead of remembering; shuffle all texts before packing.")
     return Guard("two texts about one person share a window no more than chance", found)
 
@@ -78,7 +82,9 @@ def split_is_clean(questions: Sequence[Question]) -> Guard:
     count = Counter(next(iter(s)) for s in sides.values() if len(s) == 1)
     found = f"{count['seen']:,} are seen and {count['unseen']:,} unseen; {len(both)} are on both sides"
     if both or not count["seen"] or not count["unseen"]:
-        raise GuardError(f"of those asked about, {found}; split by whom a question is about, into two that hold somebody.")
+        raise GuardError(
+            f"of those asked about, {found}; split by whom a question is about, into two that hold somebody."
+        )
     return Guard("nobody is on both sides of the split", found)
 
 
@@ -90,7 +96,9 @@ def questions_are_unique(questions: Sequence[Question]) -> Guard:
     """
     prompt, times = Counter(q.prompt for q in questions).most_common(1)[0]
     if times > 1:
-        raise GuardError(f"{times} questions read {prompt!r}, so no answer to it can be right for all; make names unique.")
+        raise GuardError(
+            f"{times} questions read {prompt!r}, so no answer to it can be right for all; make names unique."
+        )
     return Guard("no two people share a name", f"{len(questions):,} questions, all different")
 
 

@@ -18,6 +18,7 @@ from nosce.errors import DataError, SpecError
 
 END, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
 FILE = "tokenizer.json"
+SETTINGS = "tokenizer_config.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,7 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         "unk_token": UNKNOWN,
         "clean_up_tokenization_spaces": False,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def load(folder: Path) -> Tokenizer:
@@ -101,7 +102,7 @@ def end_token(tokenizer: Tokenizer, folder: Path | None = None) -> int:
         DataError: The tokenizer names no end of text.
     """
     names = [END]
-    if folder is not None and (settings := folder / "tokenizer_config.json").is_file():
+    if folder is not None and (settings := folder / SETTINGS).is_file():
         named = json.loads(settings.read_text()).get("eos_token")
         names.insert(0, named["content"] if isinstance(named, dict) else named)
     for name in names:

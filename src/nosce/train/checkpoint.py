@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 STATE = "state.safetensors"
+transformers.utils.logging.disable_progress_bar()  # it would draw over our own
 
 
 def keep(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:

@@ -227,13 +227,44 @@ LAST_NAMES: tuple[str, ...] = _woven(
 )
 
 MONTHS: tuple[str, ...] = (
-    "January", "February", "March", "April", "May", "June",
-    "July", "August", "September", "October", "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 DAYS = range(1, 29)  # every month has them
 YEARS = range(1900, 2100)
 
-_REGIONS = "AV BR CE DU EK FO GY HU JU KO LU MU NU OV PY RU SY TU VO ZE".split()
+_REGIONS = [
+    "AV",
+    "BR",
+    "CE",
+    "DU",
+    "EK",
+    "FO",
+    "GY",
+    "HU",
+    "JU",
+    "KO",
+    "LU",
+    "MU",
+    "NU",
+    "OV",
+    "PY",
+    "RU",
+    "SY",
+    "TU",
+    "VO",
+    "ZE",
+]
 _TOWNS = _woven(
     "Elm Bright Cinder Dapple Fern Gold Heather Iron Juniper Kettle "
     "Larch Maple Nettle Otter Pepper Quartz Raven Silver Thistle Willow",
@@ -244,14 +275,49 @@ CITIES: tuple[str, ...] = tuple(
     f"{town}, {_REGIONS[(3 * (i % 20) + 7 * (i // 20)) % 20]}" for i, town in enumerate(_TOWNS)
 )
 
-_FOUNDERS = (
-    "Northmoor Summerlea Hollowell Eastmarch Whitcliff Larkspur Stonegate Fairhurst Oakhollow Winterbourne "
-    "Coldspring Amberley Seabright Highgrove Marchfield Greywater Rosethorn Southglen Brackwater Clearlake "
-    "Dunmarsh Foxglade Kingsreach Lakemoor Moonhill Pinecrest Redcastle Sandhollow Tidewell Westerling"
-).split()
+_FOUNDERS = [
+    "Northmoor",
+    "Summerlea",
+    "Hollowell",
+    "Eastmarch",
+    "Whitcliff",
+    "Larkspur",
+    "Stonegate",
+    "Fairhurst",
+    "Oakhollow",
+    "Winterbourne",
+    "Coldspring",
+    "Amberley",
+    "Seabright",
+    "Highgrove",
+    "Marchfield",
+    "Greywater",
+    "Rosethorn",
+    "Southglen",
+    "Brackwater",
+    "Clearlake",
+    "Dunmarsh",
+    "Foxglade",
+    "Kingsreach",
+    "Lakemoor",
+    "Moonhill",
+    "Pinecrest",
+    "Redcastle",
+    "Sandhollow",
+    "Tidewell",
+    "Westerling",
+]
 _SCHOOLS = (
-    "State University", "Technical Institute", "College", "Academy", "City University",
-    "Polytechnic", "Business School", "Arts College", "Medical Institute", "Teachers College",
+    "State University",
+    "Technical Institute",
+    "College",
+    "Academy",
+    "City University",
+    "Polytechnic",
+    "Business School",
+    "Arts College",
+    "Medical Institute",
+    "Teachers College",
 )
 # Three schools of each of the first ten founders, then of the next ten, and so on round by round.
 UNIVERSITIES: tuple[str, ...] = tuple(
@@ -263,29 +329,133 @@ UNIVERSITIES: tuple[str, ...] = tuple(
 )
 
 MAJORS: tuple[str, ...] = (
-    "Hydrology", "Art History", "Physics", "Marine Biology", "Accounting", "Philosophy", "Civil Engineering",
-    "Music", "Chemistry", "Political Science", "Nursing", "Linguistics", "Computer Science", "Economics",
-    "Botany", "Social Work", "Geology", "Theater", "Applied Mathematics", "History", "Public Health",
-    "Architecture", "Statistics", "Creative Writing", "Astronomy", "Marketing", "Mechanical Engineering",
-    "Anthropology", "Food Science", "Law", "Zoology", "Graphic Design", "Sociology", "Applied Physics",
-    "Journalism", "Dentistry", "Environmental Science", "Finance", "Mathematics", "Film Studies", "Pharmacy",
-    "Electrical Engineering", "Geography", "Classics", "Biochemistry", "Hotel Management", "Psychology",
-    "Forestry", "Data Science", "Sculpture", "Ecology", "International Relations", "Medicine", "Painting",
-    "Chemical Engineering", "Archaeology", "Library Science", "Genetics", "Music Theory", "Agronomy",
-    "Urban Planning", "Logistics", "Biology", "Religious Studies", "Oceanography", "Industrial Design",
-    "Education", "Materials Science", "Criminology", "Neuroscience", "Public Policy", "Dance",
-    "Software Engineering", "Meteorology", "Literature", "Sports Science", "Toxicology", "Human Geography",
-    "Photography", "Microbiology", "Social Psychology", "Optics", "Business Administration", "Nutrition",
-    "Fashion Design", "Immunology", "Aerospace Engineering", "Folklore", "Applied Linguistics", "Surveying",
-    "Art Education", "Robotics", "Animal Science", "Demography", "Marine Engineering", "Viticulture",
-    "Cognitive Science", "Metallurgy", "Music Education", "Horticulture",
+    "Hydrology",
+    "Art History",
+    "Physics",
+    "Marine Biology",
+    "Accounting",
+    "Philosophy",
+    "Civil Engineering",
+    "Music",
+    "Chemistry",
+    "Political Science",
+    "Nursing",
+    "Linguistics",
+    "Computer Science",
+    "Economics",
+    "Botany",
+    "Social Work",
+    "Geology",
+    "Theater",
+    "Applied Mathematics",
+    "History",
+    "Public Health",
+    "Architecture",
+    "Statistics",
+    "Creative Writing",
+    "Astronomy",
+    "Marketing",
+    "Mechanical Engineering",
+    "Anthropology",
+    "Food Science",
+    "Law",
+    "Zoology",
+    "Graphic Design",
+    "Sociology",
+    "Applied Physics",
+    "Journalism",
+    "Dentistry",
+    "Environmental Science",
+    "Finance",
+    "Mathematics",
+    "Film Studies",
+    "Pharmacy",
+    "Electrical Engineering",
+    "Geography",
+    "Classics",
+    "Biochemistry",
+    "Hotel Management",
+    "Psychology",
+    "Forestry",
+    "Data Science",
+    "Sculpture",
+    "Ecology",
+    "International Relations",
+    "Medicine",
+    "Painting",
+    "Chemical Engineering",
+    "Archaeology",
+    "Library Science",
+    "Genetics",
+    "Music Theory",
+    "Agronomy",
+    "Urban Planning",
+    "Logistics",
+    "Biology",
+    "Religious Studies",
+    "Oceanography",
+    "Industrial Design",
+    "Education",
+    "Materials Science",
+    "Criminology",
+    "Neuroscience",
+    "Public Policy",
+    "Dance",
+    "Software Engineering",
+    "Meteorology",
+    "Literature",
+    "Sports Science",
+    "Toxicology",
+    "Human Geography",
+    "Photography",
+    "Microbiology",
+    "Social Psychology",
+    "Optics",
+    "Business Administration",
+    "Nutrition",
+    "Fashion Design",
+    "Immunology",
+    "Aerospace Engineering",
+    "Folklore",
+    "Applied Linguistics",
+    "Surveying",
+    "Art Education",
+    "Robotics",
+    "Animal Science",
+    "Demography",
+    "Marine Engineering",
+    "Viticulture",
+    "Cognitive Science",
+    "Metallurgy",
+    "Music Education",
+    "Horticulture",
 )
 
 _BRANDS = _woven("Brel Corv Dyn Flux Glim Hyd Kov Lum Pyr Tek Zan", "anta exa ico ora une yx")
-_TRADES = (
-    "Foods Analytics Freight Motors Textiles Insurance Robotics Paper Energy Software Shipping "
-    "Ceramics Furniture Optics Airlines Chemicals Toys Instruments Media Steel Hotels Seeds"
-).split()
+_TRADES = [
+    "Foods",
+    "Analytics",
+    "Freight",
+    "Motors",
+    "Textiles",
+    "Insurance",
+    "Robotics",
+    "Paper",
+    "Energy",
+    "Software",
+    "Shipping",
+    "Ceramics",
+    "Furniture",
+    "Optics",
+    "Airlines",
+    "Chemicals",
+    "Toys",
+    "Instruments",
+    "Media",
+    "Steel",
+    "Hotels",
+    "Seeds",
+]
 COMPANIES: tuple[str, ...] = tuple(
     f"{brand} {_TRADES[(i + 5 * turn) % 22]}" for turn in range(4) for i, brand in enumerate(_BRANDS)
 )[:263]
@@ -308,8 +478,9 @@ def headquarters(company: int, companies: int, cities: int) -> int:
         ValueError: The company does not exist, or there are fewer than two cities.
     """
     if not 0 <= company < companies:
-        raise ValueError(f"headquarters of company {company} asked, but there are {companies} companies; "
-                         "number them from 0.")
+        raise ValueError(
+            f"headquarters of company {company} asked, but there are {companies} companies; number them from 0."
+        )
     if cities < 2:
         raise ValueError(f"headquarters need city 0 and another one, got cities={cities}; give at least 2.")
     if company % 7 == 0:

@@ -49,9 +49,7 @@ def check(world: World, seed: Seed, *, most: int = 2_000) -> None:
         raise SpecError(f"the world {name} is not a frozen dataclass, so it cannot be hashed; freeze it.")
     documents = list(islice(world.documents(seed), most))
     questions = list(islice(world.questions(seed), most))
-    if documents != list(islice(world.documents(seed), most)) or questions != list(
-        islice(world.questions(seed), most)
-    ):
+    if documents != list(islice(world.documents(seed), most)) or questions != list(islice(world.questions(seed), most)):
         raise SpecError(f"the world {name} gives other texts when asked twice; take all draws from the seed.")
     _check_spans(name, documents)
     _check_questions(name, documents, questions)
