@@ -152,7 +152,7 @@ def explain(
     store: StoreAt = None,
     json_: AsJson = False,
 ) -> None:
-    """What a step's key is made of, and what differs from its nearest neighbour.  Example: nosce explain training-3fa9"""
+    """What a step's key is made of, and how its nearest neighbour differs.  Example: nosce explain training-3fa9"""
     from dataclasses import asdict
 
     from nosce.session import explain as explained

@@ -19,17 +19,17 @@ def examine(store: Store) -> list[dict[str, str]]:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     float32, bfloat16 = _gflops(torch.float32), _gflops(torch.bfloat16)
     gain = bfloat16 / float32
+    pays = "may pay from width 256 on" if gain > 1.2 else "would be slower here; stay with float32"
     rows = [
         ("versions", ", ".join(f"{name} {number}" for name, number in versions().items()), "recorded with every step"),
         ("processor", f"{processor()}, {torch.backends.cpu.get_cpu_capability()}", "named in provenance"),
         ("cores", str(len(mine)), f"{len(mine)} runs side by side, one core each"),
-        ("accelerators", ", ".join(devices) or "none", "used by itself" if devices else "scales gpu and paper would take days"),
+        ("accelerators", ", ".join(devices) or "none", "used" if devices else "scales gpu and paper would take days"),
         ("float32", f"{float32:.0f} GFLOP/s on one core", "the ceiling of training on one core"),
-        ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {gain:.1f}× float32",
-         "may pay from width 256 on" if gain > 1.2 else "would be slower here; stay with float32"),
-        ("disk", f"{free:,.0f} GiB free at {store.root}", "enough" if free > 2 else "too little for laptop scale; name another --store"),
+        ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {gain:.1f}× float32", pays),
+        ("disk", f"{free:,.0f} GiB free at {store.root}", "enough" if free > 2 else "too little; name another --store"),
         ("extras", ", ".join(_extras()) or "none", "ray: --ray ADDRESS; api: models behind an endpoint"),
-    ]  # fmt: skip
+    ]
     return [{"what": what, "found": found, "so": so} for what, found, so in rows]
 
 

@@ -7,11 +7,11 @@ cluster is the pool's business. Whatever happens, finished steps stay finished.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nosce.errors import DamagedError, NosceError
+from nosce.errors import DamagedError
 from nosce.plan import Plan, Step
 from nosce.store import Store
 from nosce.workers import Event
@@ -65,8 +65,8 @@ class Outcome:
     stale: list[str] = field(default_factory=list)
 
 
-def needed(plan: Plan, store: Store, *, fresh: bool = False) -> list[Step]:
-    """The steps to make, in order: what the estimates lack, and with `fresh` what is stale.
+def needed(plan: Plan, store: Store, *, fresh: bool = False, lost: Collection[str] = ()) -> list[Step]:
+    """The steps to make, in order: what the estimates lack, what is `lost`, and with `fresh` what is stale.
 
     A finished step whose inputs have been cleared away is used as it is.
     """
@@ -85,15 +85,15 @@ def needed(plan: Plan, store: Store, *, fresh: bool = False) -> list[Step]:
                 want(given)
 
     want(plan.last)
-    if fresh:  # a stale step is made again even where what was made from it is still there
-        for step in plan.all:
+    for step in plan.all:  # these are made again even where what was made from them is still there
+        if fresh or step.name in lost:
             want(step)
     return [step for step in plan.all if step.name in wanted]
 
 
-def verify(plan: Plan, store: Store) -> list[str]:
-    """Set aside every damaged step of the plan; the sentences that say so."""
-    said = []
+def verify(plan: Plan, store: Store) -> dict[str, str]:
+    """Set aside every damaged step of the plan; the sentences that say so, by step."""
+    said = {}
     for step in plan.all:
         if store.has(step.name):
             try:
@@ -101,7 +101,7 @@ def verify(plan: Plan, store: Store) -> list[str]:
                 store.made(step.name)
             except DamagedError as error:
                 store.set_aside(step.name, "damaged")
-                said.append(str(error))
+                said[step.name] = str(error)
     return said
 
 
@@ -111,9 +111,10 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
     A step that another process is making is waited for, and found done.
     """
     outcome = Outcome()
-    for sentence in verify(plan, store):
+    lost = verify(plan, store)
+    for sentence in lost.values():
         watcher.said(sentence)
-    waiting = {step.name: step for step in needed(plan, store, fresh=fresh)}
+    waiting = {step.name: step for step in needed(plan, store, fresh=fresh, lost=lost)}
     running: dict[str, Step] = {}
     not_before: dict[str, float] = {}
     steps = {step.name: step for step in plan.all}
@@ -191,7 +192,3 @@ def _settle(
             outcome.failed[step.name] = str(event.detail)
         case _:
             pass
-
-
-class StepFailed(NosceError):
-    """A step failed; what was finished before is kept."""

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -73,10 +73,9 @@ def threads() -> int | None:
 
 
 def _reset_peak() -> None:
-    try:
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
-    except OSError:
-        pass  # elsewhere the peak is that of the process so far
+    # Linux forgets the peak so far; elsewhere it stays that of the process.
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _peak_mib() -> float | None:

@@ -23,8 +23,15 @@ from nosce.workers import LocalPool, cores
 
 
 def run(
-    request: Request, store: Store, *, workers: int | None, ray: str | None, device: str | None, fresh: bool, json_: bool
-) -> int:  # fmt: skip
+    request: Request,
+    store: Store,
+    *,
+    workers: int | None = None,
+    ray: str | None = None,
+    device: str | None = None,
+    fresh: bool = False,
+    json_: bool = False,
+) -> int:
     """Make what is not done, print the claims, and return the exit code."""
     started = time.monotonic()
     console = Console(stderr=json_, soft_wrap=True)
@@ -33,16 +40,13 @@ def run(
     todo = needed(plan, store, fresh=fresh)
     pool = _pool(store, workers, ray, device)
     if todo:
-        console.print(
-            escape(
-                f"{plan.study.name}, {plan.study.scale}: {len(todo)} of {len(plan.all)} steps to do, store {store.root}"
-            )
-        )
+        head = f"{plan.study.name}, {plan.study.scale}"
+        console.print(escape(f"{head}: {len(todo)} of {len(plan.all)} steps to do, store {store.root}"))
     with Terminal(console, len(todo)) as watcher:
         outcome = execute(plan, store, pool, watcher, fresh=fresh)
     if outcome.stale:
-        console.print(escape(f"{len(outcome.stale)} finished steps are stale and were used as they are; `--fresh` makes them again. "
-                             f"For one, {outcome.stale[0]}."))  # fmt: skip
+        count = f"{len(outcome.stale)} finished steps are stale and were used as they are"
+        console.print(escape(f"{count}; `--fresh` makes them again. For one, {outcome.stale[0]}."))
     if outcome.failed:
         _failures(plan, outcome.failed, request)
         return 1
@@ -112,7 +116,7 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
     from nosce import cost
 
     plan = request.plan()
-    remember(store, request, plan)
+    remember(store, request, plan, latest=False)
     todo = needed(plan, store)
     costs = cost.price(plan, todo)
     by_name = {c.step.name: c for c in costs}
@@ -134,14 +138,21 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
         table.add_row(step.name[:-12], escape(step.what), reads, "to do" if step.name in names else "done", *numbers)
     console = Console()
     console.print(table)
-    console.print(f"{len(todo)} of {len(plan.all)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
-                  f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, about {total['minutes']:,.1f} minutes of training on "
-                  f"{side_by_side} core{'s' if side_by_side > 1 else ''} of this machine.")  # fmt: skip
+    on = f"{side_by_side} core{'s' if side_by_side > 1 else ''}"
+    console.print(
+        f"{len(todo)} of {len(plan.all)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
+        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, about {total['minutes']:,.1f} minutes of training on {on}."
+    )
 
 
 def _row(step: Step, todo: bool, priced: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"name": step.name, "kind": step.kind, "what": step.what, "state": "to do" if todo else "done",
-                           "inputs": [given.name for given in step.inputs.values()]}  # fmt: skip
+    row: dict[str, Any] = {
+        "name": step.name,
+        "kind": step.kind,
+        "what": step.what,
+        "state": "to do" if todo else "done",
+        "inputs": [given.name for given in step.inputs.values()],
+    }
     if priced is not None:
         row |= {"tokens": priced.tokens, "flops": priced.flops, "disk_bytes": priced.bytes, "seconds": priced.seconds}
     return row

@@ -18,7 +18,7 @@ from nosce.errors import NosceError, UsageError
 from nosce.plan import Plan, unroll
 from nosce.records import Verdict, from_table
 from nosce.spec import differences
-from nosce.store import Made, Store, write_atomically
+from nosce.store import Made, Store, refused, write_atomically
 from nosce.study import PRETRAIN, load
 
 
@@ -44,41 +44,62 @@ class Request:
         return " ".join(words)
 
 
-def remember(store: Store, request: Request, plan: Plan) -> None:
-    """Write down what the last plan of this study and scale was."""
+def remember(store: Store, request: Request, plan: Plan, *, latest: bool = True) -> None:
+    """Write a plan down, so that its results can be shown without its study; `latest` brings it to the front."""
     study = plan.study
+    path = store.root / "plans" / f"{study.name}-{study.scale}-{plan.last.name[-20:]}.json"
+    if path.exists() and not latest:
+        return
     record = {
-        "study": study.name, "scale": study.scale, "title": study.title, "question": study.question,
-        "paper": study.paper, "unit": study.unit, "seeds": list(study.seeds), "arms": [arm.name for arm in study.arms],
-        "request": {"study": request.study, "scale": request.scale, "seeds": request.seeds, "arms": list(request.arms)},
-        "command": request.command, "estimates": plan.last.name,
+        "study": study.name,
+        "scale": study.scale,
+        "title": study.title,
+        "question": study.question,
+        "paper": study.paper,
+        "unit": study.unit,
+        "seeds": list(study.seeds),
+        "arms": [arm.name for arm in study.arms],
+        "asked_as": request.study,
+        "command": request.command,
+        "estimates": plan.last.name,
         "steps": {step.name: {"what": step.what, "description": step.description} for step in plan.all},
-    }  # fmt: skip
-    path = store.root / "plans" / f"{study.name}-{study.scale}.json"
-    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    }
+    try:
+        write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    except OSError as error:
+        raise refused(error, path) from error
 
 
 def plans(store: Store) -> list[dict[str, Any]]:
-    """The remembered plans, by study and scale."""
-    return [json.loads(path.read_text()) for path in sorted((store.root / "plans").glob("*.json"))]
+    """The remembered plans, the one run last first."""
+    paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    return [json.loads(path.read_text()) for path in paths]
+
+
+def finished(store: Store) -> list[dict[str, Any]]:
+    """The plans whose estimates are there: of each study and scale the one run last, by name."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for plan in plans(store):
+        if store.has(plan["estimates"]):
+            found.setdefault((plan["study"], plan["scale"]), plan)
+    return [found[key] for key in sorted(found)]
 
 
 def remembered(store: Store, study: str, scale: str | None) -> dict[str, Any]:
-    """The last plan of a study; without a scale the one whose estimates were made last.
+    """The finished plan of a study that was run last, at a scale or at any.
 
     Raises:
-        UsageError: Nothing of the kind has been run in this store.
+        UsageError: Nothing of the kind has been run in this store, or not to its end.
     """
-    found = [p for p in plans(store) if study in (p["study"], p["request"]["study"]) and scale in (None, p["scale"])]
+    found = [p for p in plans(store) if study in (p["study"], p["asked_as"]) and scale in (None, p["scale"])]
     done = [p for p in found if store.has(p["estimates"])]
     if done:
-        return max(done, key=lambda p: str(store.made(p["estimates"]).provenance["made"]))
+        return done[0]
     at = f" at scale {scale}" if scale else ""
     if found:
         raise UsageError(f"{study}{at} is not finished in {store.root}; go on with `{found[0]['command']}`.")
-    raise UsageError(
-        f"nothing of {study!r}{at} is in {store.root}; make it with `nosce run {study}{f' --scale {scale}' if scale else ''}`."
-    )
+    command = f"nosce run {study}" + (f" --scale {scale}" if scale else "")
+    raise UsageError(f"nothing of {study!r}{at} is in {store.root}; make it with `{command}`.")
 
 
 def verdicts(store: Store, plan: dict[str, Any]) -> list[Verdict]:

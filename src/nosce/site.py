@@ -11,7 +11,7 @@ import polars as pl
 from nosce.errors import UsageError
 from nosce.report.figures import Figure, draw
 from nosce.report.page import StudyPage, render, render_index
-from nosce.session import plans, shown, stale, verdicts
+from nosce.session import finished, shown, stale, verdicts
 from nosce.store import Store, refused
 
 
@@ -25,12 +25,12 @@ def write(store: Store, folder: Path) -> Path:
         UsageError: The store holds no finished study.
         StoreError: The disk refused.
     """
-    finished = [plan for plan in plans(store) if store.has(plan["estimates"])]
-    if not finished:
+    found = finished(store)
+    if not found:
         raise UsageError(f"a report was asked for, but no study is finished in {store.root}; run one first.")
     entries = []
     try:
-        for plan in finished:
+        for plan in found:
             page = page_of(store, plan)
             place = Path(plan["study"]) / plan["scale"]
             _write_study(folder / place, page, shown(store, plan))

@@ -211,9 +211,10 @@ def verify(folder: Path) -> None:
     found = checksum_tree(folder)
     wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
     if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise DamagedError(
-            f"{folder} differs from its checksums in {', '.join(wrong[:3])}"
-            f"{f' and {len(wrong) - 3} more' if len(wrong) > 3 else ''}; it is set aside and made again by the next run."
+            f"{folder} differs from its checksums in {', '.join(wrong[:3])}{more}; "
+            "`nosce run` sets it aside and makes it again."
         )
 
 

@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -45,7 +45,7 @@ class Arm:
     model: Architecture | Pretrained
     recipe: Recipe
     stages: tuple[Stage, ...] = ()
-    tokenizer: TokenizerSpec = TokenizerSpec()
+    tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def load(name: str, scale: str) -> Study:
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
     make = _from_file(name) if ":" in name else _built_in(name)
-    study = make(scale)  # type: ignore[arg-type]
+    study = make(scale)
     if not isinstance(study, Study):
         raise UsageError(f"{name} returned a {type(study).__name__} and not a Study; let it return one.")
     return study

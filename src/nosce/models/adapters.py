@@ -50,7 +50,7 @@ def add(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, se
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        return get_peft_model(model, config)  # type: ignore[return-value]
+        return get_peft_model(model, config)
 
 
 def merged(model: PeftModel) -> PreTrainedModel:
@@ -68,4 +68,4 @@ def merged(model: PeftModel) -> PreTrainedModel:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
     plain = whole.merge_and_unload()
     plain.config.tie_word_embeddings = False
-    return plain  # type: ignore[no-any-return]
+    return plain

@@ -127,13 +127,13 @@ def _guess(readout: str, question: Question, answer: str) -> Reading:
 def _readings(
     readout: str, split: str, item: str, about: str, facet: str, what: Spoken, corpus: Corpus
 ) -> Iterator[Reading]:
+    where = {"readout": readout, "split": split, "item": item, "about": about, "facet": facet}
     answer = corpus.tokenizer.decode(what.said.tolist(), skip_special_tokens=True)
     target = corpus.tokenizer.decode(what.true.tolist(), skip_special_tokens=True)
     for metric, right in (("exact", what.exact), ("first", what.first)):
-        yield blank(readout=readout, split=split, item=item, about=about, facet=facet, metric=metric,
-                    value=float(right), outcome="right" if right else "wrong", answer=answer, target=target)  # fmt: skip
-    yield blank(readout=readout, split=split, item=item, about=about, facet=facet, metric="nats",
-                value=what.nats, outcome=None, answer=None, target=target)  # fmt: skip
+        outcome = "right" if right else "wrong"
+        yield blank(**where, metric=metric, value=float(right), outcome=outcome, answer=answer, target=target)
+    yield blank(**where, metric="nats", value=what.nats, outcome=None, answer=None, target=target)
 
 
 def blank(**columns: object) -> Reading:

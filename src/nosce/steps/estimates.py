@@ -75,7 +75,7 @@ def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
             arm=pl.lit(label.arm),
             seed=pl.lit(label.seed, dtype=pl.Int64),
             stage=pl.lit(label.stage),
-        )  # fmt: skip
+        )
         for label in spec.labels
     ]
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))

@@ -59,7 +59,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     if spec.adapter is not None:
         lora = spec.adapter
         adapted = adapters.add(model, lora.rank, lora.embedding_rank, lora.alpha, spec.seed / "adapter")
-        model = adapted.get_base_model()  # type: ignore[assignment]
+        model = adapted.get_base_model()
 
     def keep(step: int) -> None:
         whole = model if adapted is None else adapters.merged(adapted)

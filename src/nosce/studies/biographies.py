@@ -192,20 +192,13 @@ def _arms_of(claim: Claim) -> set[str]:
 def _arms(scale: Scale) -> tuple[Arm, ...]:
     match scale:
         case "smoke":
-            return _population(
-                Biographies(people=40, names=(8, 8, 16), years=100, cities=30, universities=30, majors=20, companies=30),
-                model="2x64", exposures=20, batch=16, peak_lr=5e-3, finetune=20,
-                augmentations=("single", "multi5+permute"))  # fmt: skip
+            world = replace(SMALL, people=40, names=(8, 8, 16))
+            return _population(world, PAIR, model="2x64", exposures=20, batch=16, peak_lr=5e-3, finetune=20)
         case "demo":
-            return _population(
-                replace(SMALL, people=400, names=(20, 20, 40)),
-                model="3x64", exposures=200, batch=32, peak_lr=8e-3, finetune=400,
-                augmentations=("single", "multi5+permute"))  # fmt: skip
+            world = replace(SMALL, people=400, names=(20, 20, 40))
+            return _population(world, PAIR, model="3x64", exposures=200, batch=32, peak_lr=8e-3, finetune=400)
         case "laptop":
-            return _population(
-                replace(SMALL, people=1_000),
-                model="3x96", exposures=200, batch=32, peak_lr=6e-3, finetune=1_000,
-                augmentations=("single", "single+permute1", "multi5", "multi5+permute"))  # fmt: skip
+            return _population(SMALL, FOUR_ROWS, model="3x128", exposures=120, batch=32, peak_lr=5e-3, finetune=1_000)
         case "gpu":
             return _gpu()
         case "paper":
@@ -214,13 +207,25 @@ def _arms(scale: Scale) -> tuple[Arm, ...]:
 
 
 #: Few values a field, so that every class has people enough; names shared by many (the sheet, section 11.1).
-SMALL = Biographies(wordings=20, names=(32, 32, 64), years=100, cities=30, universities=30, majors=20, companies=30)
+SMALL = Biographies(
+    people=1_000, wordings=20, names=(32, 32, 64), years=100, cities=30, universities=30, majors=20, companies=30
+)
+
+
+PAIR = ("single", "multi5+permute")
+FOUR_ROWS = ("single", "single+permute1", "multi5", "multi5+permute")
 
 
 def _population(
-    world: Biographies, *, model: str, exposures: int, batch: int, peak_lr: float, finetune: int,
+    world: Biographies,
     augmentations: tuple[str, ...],
-) -> tuple[Arm, ...]:  # fmt: skip
+    *,
+    model: str,
+    exposures: int,
+    batch: int,
+    peak_lr: float,
+    finetune: int,
+) -> tuple[Arm, ...]:
     """Arms that differ in the augmentation alone; every person is met equally often in each."""
     recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=peak_lr, checkpoints=ALONG)
     stage = Stage(
@@ -248,7 +253,7 @@ def _gpu() -> tuple[Arm, ...]:
     return tuple(
         Arm(name=name, world=Biographies(people=10_000, augmentation=name, names=(100, 100, 250)), model=size("6x384"),
             recipe=recipe, stages=(stage,), tokenizer=TokenizerSpec(kind="bpe", vocabulary=4_096))
-        for name in ("single", "single+permute1", "multi5", "multi5+permute")
+        for name in FOUR_ROWS
     )  # fmt: skip
 
 
@@ -266,5 +271,5 @@ def _paper() -> tuple[Arm, ...]:
     return tuple(
         Arm(name=name, world=Biographies(people=100_000, augmentation=name), model=size("12x768"), recipe=recipe,
             stages=(stage,), tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192))
-        for name in ("single", "single+permute1", "multi5", "multi5+permute")
+        for name in FOUR_ROWS
     )  # fmt: skip

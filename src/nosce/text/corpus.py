@@ -80,9 +80,10 @@ def _all_known(sequences: Sequences, tokenizer: Tokenizer) -> None:
     if unknown is None or not len(found := np.flatnonzero(sequences.tokens == unknown)):
         return
     text = int(np.searchsorted(sequences.offsets, found[0], side="right")) - 1
+    first = tokenizer.decode(sequences.text(text).tolist(), skip_special_tokens=False)
     raise DataError(
-        f"{len(found):,} words of the texts are unknown to the tokenizer, the first in "
-        f"{tokenizer.decode(sequences.text(text).tolist(), skip_special_tokens=False)!r}; let the world's samples() hold them."
+        f"{len(found):,} words of the texts are unknown to the tokenizer, the first in {first!r}; "
+        "let the world's samples() hold them."
     )
 
 

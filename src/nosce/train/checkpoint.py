@@ -48,7 +48,7 @@ def load(folder: Path) -> PreTrainedModel:
     from transformers import AutoModelForCausalLM
 
     verify(folder)
-    return AutoModelForCausalLM.from_pretrained(  # type: ignore[no-any-return]
+    return AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="sdpa"
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nosce.errors import TrainingError
+from nosce.store import SCRATCH
 from nosce.text.batches import Batch, Order, pack
 from nosce.text.packing import Sequences
 from nosce.train import checkpoint
@@ -39,7 +40,7 @@ def train(
     folder: Path,
     keep: Keep,
     progress: Progress = lambda *_: None,
-    machine: Machine = Machine(),
+    machine: Machine | None = None,
 ) -> None:
     """Train in place on packed batches; what was kept and logged lies below `folder` afterwards.
 
@@ -57,16 +58,17 @@ def train(
     Raises:
         TrainingError: The loss or its gradient is not a finite number.
     """
+    machine = machine or Machine()
     named = {n: p for n, p in model.named_parameters() if p.requires_grad}
     optimizer = optimizer_of(named, recipe)
-    first = checkpoint.restore_state(folder / checkpoint_folder(), named, optimizer)
+    first = checkpoint.restore_state(folder / SCRATCH, named, optimizer)
     log = _Log(folder / "metrics.jsonl", first)
     if first == 0 and 0 in recipe.kept:
         keep(0)
     model.train()
     unread: list[torch.Tensor] = []
-    saved = seen_at = time.monotonic()
-    seen = 0
+    seen_at = time.monotonic()
+    save_at, seen = seen_at + machine.save_seconds, 0
     for step, batch in zip(range(first, recipe.steps), _batches(sequences, order, recipe, first, end), strict=True):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr(step)
@@ -88,16 +90,12 @@ def train(
             unread, seen, seen_at = [], 0, now
         if done in recipe.kept:
             keep(done)
-        if done % recipe.log_every == 0 and time.monotonic() - saved >= machine.save_seconds:
+        if done % recipe.log_every == 0 and (now := time.monotonic()) >= save_at:
             log.flush()
-            checkpoint.save_state(folder / checkpoint_folder(), done, named, optimizer)
-            saved = time.monotonic()
+            checkpoint.save_state(folder / SCRATCH, done, named, optimizer)
+            took = time.monotonic() - now
+            save_at = now + took + max(machine.save_seconds, 50 * took)
     log.flush()
-
-
-def checkpoint_folder() -> str:
-    """Where, below a step's folder, the state for going on lies; the store drops it when all is done."""
-    return "scratch"
 
 
 def optimizer_of(named: dict[str, torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

@@ -96,4 +96,4 @@ class Machine:
 
     threads: int = 1
     device: str = "cpu"
-    save_seconds: float = 30.0  # between two saves for resuming
+    save_seconds: float = 5.0  # least time between two saves for resuming; they take at most a fiftieth of all time

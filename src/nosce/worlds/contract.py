@@ -45,7 +45,7 @@ def check(world: World, seed: Seed, *, most: int = 2_000) -> None:
         SpecError: What was broken, in one sentence.
     """
     name = type(world).__name__
-    if not (dataclasses.is_dataclass(world) and type(world).__dataclass_params__.frozen):  # type: ignore[attr-defined]
+    if not (dataclasses.is_dataclass(world) and type(world).__dataclass_params__.frozen):
         raise SpecError(f"the world {name} is not a frozen dataclass, so it cannot be hashed; freeze it.")
     documents = list(islice(world.documents(seed), most))
     questions = list(islice(world.questions(seed), most))
