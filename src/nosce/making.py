@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Literal
 
 from nosce import source
+from nosce.files import SCRATCH
 from nosce.plan import Step
 from nosce.provenance import recorded
 from nosce.steps.job import Job
-from nosce.store import SCRATCH, Store
+from nosce.store import Store
 from nosce.train.recipe import Machine
 
 

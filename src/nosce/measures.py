@@ -158,12 +158,9 @@ class Claim:
             return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, None, None, None, 0,
                            unit, "undecided", str(error))  # fmt: skip
         verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
-        seeds = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
-        why = (
-            "; ".join(unmet) if unmet else f"{found.method}; {found.clusters:,} × {unit}, {found.n:,} readings, {seeds}"
-        )
+        why = "; ".join(unmet) if unmet else f"{found.method}; {found.n:,} readings"
         return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,
-                       found.high, found.n, unit, verdict, why)  # fmt: skip
+                       found.high, found.clusters, unit, verdict, why)  # fmt: skip
 
 
 def _unmet(need: Need, readings: pl.DataFrame, unit: str) -> str | None:

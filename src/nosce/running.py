@@ -141,7 +141,7 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
     on = f"{side_by_side} core{'s' if side_by_side > 1 else ''}"
     console.print(
         f"{len(todo)} of {len(plan.all)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
-        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, about {total['minutes']:,.1f} minutes of training on {on}."
+        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {total['minutes']:,.1f} minutes of training on {on}."
     )
 
 

@@ -27,10 +27,10 @@ from filelock import FileLock, Timeout
 
 from nosce import source
 from nosce.errors import DamagedError, LeasedError, StoreError
+from nosce.files import SCRATCH, checksum_tree, to_disk, verify, write_atomically
 from nosce.spec import Json, canonical
 
 OWN = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
-SCRATCH = "scratch"  # a step's notes to itself for going on later; gone once it is whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +150,11 @@ class Store:
         (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
         for file in work.rglob("*"):
             if file.is_file():
-                _to_disk(file)
+                to_disk(file)
         if folder.exists():
             self.set_aside(name, "replaced")
         os.replace(work, folder)
-        _to_disk(folder.parent)
+        to_disk(folder.parent)
         return folder
 
     def set_aside(self, name: str, where: str) -> Path:
@@ -181,43 +181,6 @@ class Store:
         return None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old or the new one, never half."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    beside.write_text(text)
-    os.replace(beside, path)
-
-
-def checksum_tree(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder but its manifest, by relative path, sorted."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path != folder / "manifest.json":
-            with path.open("rb") as stream:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
-
-
-def verify(folder: Path) -> None:
-    """Raise unless the files below a folder are those of its `manifest.json`, to the byte.
-
-    Raises:
-        DamagedError: The manifest cannot be read, or a file is missing, changed or new.
-    """
-    try:
-        expected = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
-    found = checksum_tree(folder)
-    wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise DamagedError(
-            f"{folder} differs from its checksums in {', '.join(wrong[:3])}{more}; "
-            "`nosce run` sets it aside and makes it again."
-        )
-
-
 def refused(error: OSError, path: str | Path) -> StoreError:
     """The disk's refusal as one sentence of ours."""
     place = error.filename or path
@@ -233,11 +196,3 @@ def _holder(path: Path) -> str:
         return f"process {held['pid']} since {held['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -38,7 +38,8 @@ def test_a_share_is_shown_as_percent_with_its_interval():
 
     assert "64.3 % [60.1, 68.2]" in text
     assert "96.6 %" in text
-    assert "1,200" in text and "people" in text
+    assert "1,200" in text
+    assert "people" in text
 
 
 @pytest.mark.parametrize("word", ["holds", "fails", "undecided"])

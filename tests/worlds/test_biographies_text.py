@@ -49,19 +49,23 @@ def test_subject_stands_before_the_value(attribute, text):
     """A wording has one subject and, after it, one value; {was} at most once and only beside a person."""
     holes = re.findall(r"\{\w*\}", text)
     subjects = [hole for hole in holes if hole in SUBJECTS]
-    assert len(subjects) == 1 and holes.count("{value}") == 1 and holes.count("{was}") <= 1
+    assert len(subjects) == 1
+    assert holes.count("{value}") == 1
+    assert holes.count("{was}") <= 1
     assert set(holes) <= SUBJECTS | {"{value}", "{was}"}
     assert text.count("{") == text.count("}") == len(holes)
     assert text.index(subjects[0]) < text.index("{value}")
     assert (subjects[0][1] == "W") == text.startswith(subjects[0])
     if "{was}" in holes:
-        assert subjects[0] + " {was}" in text and subjects[0] in ("{Who}", "{who}")
+        assert subjects[0] + " {was}" in text
+        assert subjects[0] in ("{Who}", "{who}")
 
 
 @pytest.mark.parametrize(("attribute", "text"), EVERY_WORDING)
 def test_a_wording_is_one_plain_sentence(attribute, text):
     """A wording is short ASCII, capitalised, ends in its only full stop, and has single spaces."""
-    assert text.isascii() and text == " ".join(text.split())
+    assert text.isascii()
+    assert text == " ".join(text.split())
     assert re.fullmatch(r"[A-Za-z{} ,]+\.", text)
     assert text[0] == "{" or text[0].isupper()
     assert 4 <= len(plain_words(text)) <= 9
@@ -120,8 +124,11 @@ def test_what_precedes_a_value_is_unique():
 def test_prompts(attribute):
     """A question names the person once, asks once, and ends with the cue."""
     prompt = words.PROMPTS[attribute]
-    assert prompt.count("{name}") == 1 and prompt.count("{") == 1
-    assert prompt.endswith("? Answer:") and prompt.count("?") == 1 and prompt.isascii()
+    assert prompt.count("{name}") == 1
+    assert prompt.count("{") == 1
+    assert prompt.endswith("? Answer:")
+    assert prompt.count("?") == 1
+    assert prompt.isascii()
     assert len(prompt.split()) <= 8
     assert len(set(words.PROMPTS.values())) == len(ATTRIBUTES)
 
@@ -215,7 +222,7 @@ def test_headquarters(companies, cities, distinct):
 
 
 @pytest.mark.parametrize("companies", range(1, 40))
-@pytest.mark.parametrize("cities", (2, 3, 30))
+@pytest.mark.parametrize("cities", [2, 3, 30])
 def test_headquarters_of_small_worlds(companies, cities):
     """Every company of a small world sits in a city that exists, and only every seventh in city 0."""
     for company in range(companies):

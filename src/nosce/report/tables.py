@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nosce.records import Decision, Verdict
+from nosce.stats.intervals import many
 
 NONE = "-"  # what stands where there is no number
 SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
@@ -88,8 +89,8 @@ def here_number(verdict: Verdict) -> str:
 
 
 def counted(verdict: Verdict) -> str:
-    """How many observations stand behind a claim, and of what, e.g. `1,200 people`."""
-    unit = "" if verdict.unit in PLAIN_UNITS or verdict.unit == "share" else f" {verdict.unit}"
+    """How much was drawn independently for a claim, and of what, e.g. `1,200 people`."""
+    unit = "" if verdict.unit in PLAIN_UNITS or verdict.unit == "share" else f" {many(verdict.unit)}"
     return f"{verdict.n:,}{unit}".rstrip()
 
 

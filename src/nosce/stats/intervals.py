@@ -184,9 +184,9 @@ def nested_bootstrap(
 
     spread, inner = _people_level(worlds, within, seed, draws)
     low, high = np.quantile(plain.value + inner + _seed_level(means, spread, seed), [(1 - level) / 2, (1 + level) / 2])
-    method = f"bootstrap over {_many(unit)}; 1 seed, so nothing is said about other seeds"
+    method = f"bootstrap over {many(unit)}; 1 seed, so nothing is said about other seeds"
     if len(worlds) > 1:
-        method = f"nested bootstrap over {_many(unit)} and {len(worlds)} seeds, seeds taken as normal"
+        method = f"nested bootstrap over {many(unit)} and {len(worlds)} seeds, seeds taken as normal"
     return _cut(replace(plain, low=float(low), high=float(high), method=method), bounds)
 
 
@@ -276,7 +276,7 @@ def _all_equal(plain: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     # At most this share of clusters differs, and none can differ by more than to a bound.
     share = wilson(0, plain.clusters, level=plain.level).high or 0.0
     low, high = (plain.value + share * (bound - plain.value) for bound in bounds)
-    method = f"wilson over {_many(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
+    method = f"wilson over {many(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
     return replace(plain, low=low, high=high, method=method)
 
 
@@ -291,7 +291,8 @@ def _cut(estimate: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     return replace(estimate, low=low, high=high, method=method)
 
 
-def _many(unit: str) -> str:
+def many(unit: str) -> str:
+    """The plural of a unit's name, for sentences."""
     return "people" if unit == "person" else f"{unit}s"
 
 

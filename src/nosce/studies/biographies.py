@@ -195,10 +195,11 @@ def _arms(scale: Scale) -> tuple[Arm, ...]:
             world = replace(SMALL, people=40, names=(8, 8, 16))
             return _population(world, PAIR, model="2x64", exposures=20, batch=16, peak_lr=5e-3, finetune=20)
         case "demo":
-            world = replace(SMALL, people=400, names=(20, 20, 40))
-            return _population(world, PAIR, model="3x64", exposures=200, batch=32, peak_lr=8e-3, finetune=400)
+            return _population(
+                SMALL, PAIR, model="3x128", exposures=80, batch=16, peak_lr=5e-3, finetune=150, finetune_lr=7e-4
+            )
         case "laptop":
-            return _population(SMALL, FOUR_ROWS, model="3x128", exposures=120, batch=32, peak_lr=5e-3, finetune=1_000)
+            return _population(SMALL, FOUR_ROWS, model="3x128", exposures=260, batch=32, peak_lr=5e-3, finetune=600)
         case "gpu":
             return _gpu()
         case "paper":
@@ -208,7 +209,7 @@ def _arms(scale: Scale) -> tuple[Arm, ...]:
 
 #: Few values a field, so that every class has people enough; names shared by many (the sheet, section 11.1).
 SMALL = Biographies(
-    people=1_000, wordings=20, names=(32, 32, 64), years=100, cities=30, universities=30, majors=20, companies=30
+    people=400, wordings=20, names=(20, 20, 40), years=100, cities=30, universities=30, majors=20, companies=30
 )
 
 
@@ -225,12 +226,13 @@ def _population(
     batch: int,
     peak_lr: float,
     finetune: int,
+    finetune_lr: float = 3e-4,
 ) -> tuple[Arm, ...]:
     """Arms that differ in the augmentation alone; every person is met equally often in each."""
     recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=peak_lr, checkpoints=ALONG)
     stage = Stage(
         name=FINETUNE,
-        recipe=Recipe(steps=finetune, batch=48, window=64, peak_lr=1e-3, warmup=20, weight_decay=0.01,
+        recipe=Recipe(steps=finetune, batch=48, window=64, peak_lr=finetune_lr, warmup=20, weight_decay=0.01,
                       checkpoints=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)),
     )  # fmt: skip
     return tuple(

@@ -59,6 +59,8 @@ def window_sharing(sequences: Sequences, about: Sequence[str], order: Order, ste
     found = (
         f"{same:,} of {pairs:,} pairs of texts in one row are about the same thing; chance would give "
         f"{chance * pairs:,.1f}"
+        if pairs
+        else "every row holds a single text"
     )
     if (
         pairs

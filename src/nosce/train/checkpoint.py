@@ -17,7 +17,7 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nosce.store import checksum_tree, verify, write_atomically
+from nosce.files import checksum_tree, verify, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from nosce.errors import TrainingError
-from nosce.store import SCRATCH
+from nosce.files import SCRATCH
 from nosce.text.batches import Batch, Order, pack
 from nosce.text.packing import Sequences
 from nosce.train import checkpoint

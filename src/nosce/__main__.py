@@ -1,0 +1,5 @@
+"""`python -m nosce` is the command `nosce`."""
+
+from nosce.cli import main
+
+main()

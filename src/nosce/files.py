@@ -1,0 +1,58 @@
+"""Files that are whole: written in one rename, and checked against a manifest before they are believed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from nosce.errors import DamagedError
+
+SCRATCH = "scratch"  # below a step's work folder: its notes for going on later, dropped once it is whole
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a small file so that readers see the old or the new one, never half."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
+    beside.write_text(text)
+    os.replace(beside, path)
+
+
+def checksum_tree(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file below a folder but its manifest, by relative path, sorted."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path != folder / "manifest.json":
+            with path.open("rb") as stream:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return found
+
+
+def verify(folder: Path) -> None:
+    """Raise unless the files below a folder are those of its `manifest.json`, to the byte.
+
+    Raises:
+        DamagedError: The manifest cannot be read, or a file is missing, changed or new.
+    """
+    try:
+        expected = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
+    found = checksum_tree(folder)
+    wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise DamagedError(
+            f"{folder} differs from its checksums in {', '.join(wrong[:3])}{more}; "
+            "`nosce run` sets it aside and makes it again."
+        )
+
+
+def to_disk(path: Path) -> None:
+    """Have the system write a file or folder to the disk now."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

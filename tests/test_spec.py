@@ -1,0 +1,144 @@
+"""A description is a name: equal things have equal digests, and whatever changes a thing changes its digest."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field, make_dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.spec import canonical, describe, differences, digest, leaves
+
+
+@dataclass(frozen=True, kw_only=True)
+class Village:
+    """A stand-in for a world."""
+
+    people: int = 10
+    names: tuple[str, ...] = ("Åsa", "Ben")
+    torn: bool = False
+    note: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arm:
+    """A spec that holds another one."""
+
+    world: Village = field(default_factory=Village)
+    rate: float = 1e-3
+    start: str | None = None
+    seed: Seed = Seed(0) / "world"
+
+
+def named(thing: object) -> str:
+    """The digest of a thing's description."""
+    return digest(describe(thing))
+
+
+def test_equal_things_have_equal_digests():
+    """Two specs that compare equal are one, whether a default was written out or left."""
+    assert named(Arm()) == named(Arm(world=Village(people=10), rate=0.001)) == named(replace(Arm()))
+
+
+CHANGES = {
+    "number": Arm(rate=2e-3),
+    "last bit of a number": Arm(rate=math.nextafter(1e-3, 1)),
+    "inner number": Arm(world=Village(people=11)),
+    "order of a tuple": Arm(world=Village(names=("Ben", "Åsa"))),
+    "length of a tuple": Arm(world=Village(names=("Åsa",))),
+    "letter": Arm(world=Village(names=("Asa", "Ben"))),
+    "split of a word": Arm(world=Village(names=("ÅsaBen",))),
+    "truth": Arm(world=Village(torn=True)),
+    "none for a word": Arm(start="None"),
+    "empty for none": Arm(start=""),
+    "root of the seed": Arm(seed=Seed(1) / "world"),
+    "name of the seed": Arm(seed=Seed(0) / "other"),
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES)
+def test_any_change_gives_another_digest(changed):
+    """No field is overlooked, however deep or small its change, and the change can be named."""
+    assert named(CHANGES[changed]) != named(Arm())
+    assert differences(describe(CHANGES[changed]), describe(Arm()))
+
+
+def test_a_changed_default_gives_another_digest():
+    """A default that was raised is a new key, though nobody wrote it down: no silent reuse."""
+    old, new = (make_dataclass("Thing", [("people", int, default)], frozen=True) for default in (1, 2))
+    assert named(old()) != named(new())
+    assert named(old(2)) == named(new())
+
+
+def test_an_added_field_or_another_class_gives_another_digest():
+    """A class that learnt a field, or goes by another name, makes other things than before."""
+    old = make_dataclass("Thing", [("people", int, 1)], frozen=True)
+    more = make_dataclass("Thing", [("people", int, 1), ("cities", int, 0)], frozen=True)
+    other = make_dataclass("Other", [("people", int, 1)], frozen=True)
+    assert len({named(kind()) for kind in (old, more, other)}) == 3
+
+
+def test_what_equality_ignores_the_digest_ignores():
+    """A field that is no part of what a thing is (`compare=False`) is no part of its name."""
+    assert named(Village(note="mine")) == named(Village())
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [math.nan, math.inf, -math.inf, len, lambda: 0, {1, 2}, frozenset({"a"}), b"bytes", Path("x"), np.arange(2),
+     np.int64(1), object(), Village, 1j],
+    ids=str,
+)  # fmt: skip
+def test_what_has_no_fixed_bytes_is_refused(thing):
+    """A NaN, a function, a set and the like are refused where the name is made, deep inside too, in one sentence."""
+    for holder in (thing, [thing], {"a": (1, thing)}, Arm(start=thing)):
+        with pytest.raises(SpecError, match=r"^a spec holds .* which has no fixed bytes to hash; .*\.$"):
+            describe(holder)
+
+
+def test_a_description_is_plain_json():
+    """What is hashed is what can be stored and read again, in any language, with any alphabet."""
+    description = describe(Arm())
+    assert json.loads(canonical(description)) == description
+    assert "Åsa" in canonical(description)
+    assert digest(json.loads(json.dumps(description))) == digest(description)
+
+
+def test_the_order_of_names_does_not_matter():
+    """Fields are sorted by name, so that moving a line in a class moves no result."""
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+
+
+def test_the_bytes_of_a_digest_never_move():
+    """A digest written down once is met again: stores made earlier keep their names."""
+    assert (
+        digest({"people": 10, "rate": 0.001, "names": ["Åsa", None, True]})
+        == "23d73b75ed464b688e99de56c43ca292c9db2447ec3cdf92434e69b6aaa687e6"
+    )
+
+
+def test_differences_name_the_path_and_both_values():
+    """`explain` can say which number was changed, where it stands, and from what to what."""
+    changed = Arm(world=Village(people=11, names=("Åsa", "Cleo")), seed=Seed(1) / "world")
+    assert differences(describe(Arm()), describe(changed)) == [
+        ("seed", "0/world", "1/world"),
+        ("world.names[1]", "Ben", "Cleo"),
+        ("world.people", 10, 11),
+    ]
+    assert differences(describe(Arm()), describe(Arm())) == []
+
+
+def test_differences_see_what_one_side_lacks():
+    """A value that stands only on one side is named, and the other side counts as None."""
+    assert differences({"a": [1, 2]}, {"a": [1], "b": "new"}) == [("a[1]", 2, None), ("b", None, "new")]
+
+
+def test_leaves_reach_every_value():
+    """Every plain value of a description is found once, by its path."""
+    assert leaves({"a": 1, "b": {"c": [2, {"d": None}], "e": []}}) == {"a": 1, "b.c[0]": 2, "b.c[1].d": None, "b.e": []}
