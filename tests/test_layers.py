@@ -14,9 +14,9 @@ import nosce
 SOURCE = Path(nosce.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-BASE = {"errors", "seeds", "records", "spec", "source", "provenance", "store"}
+BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "store"}
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "progress", "session", "running",
-       "site", "doctor", "cli"}  # fmt: skip
+       "site", "doctor", "cli", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "steps"}
 MAY_USE = {
     **{name: BASE for name in (*BASE, "worlds", "text", "stats", "models")},
@@ -43,7 +43,7 @@ MODULES = {name_of(file): file for file in FILES}
 
 def layer_of(module: str) -> str:
     """The part of nosce that a module belongs to; empty for the namespace itself."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imported(file: Path) -> Iterator[str]:

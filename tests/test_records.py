@@ -25,7 +25,7 @@ RECORDS = {
     Span: [Span("birth_city", 0, 6), Span("", 2**40, 2**40 + 1)],
     Document: [
         Document("0/0", "person/0", "Åsa was born in Þórshöfn.", (Span("birth_city", 16, 24),), ("birth_city#3",)),
-        Document("0/1", "person/0", "emoji 🐟, quote \", comma, \ttab\nand line \x00 zero", (Span("a", 0, 1), Span("b", 2, 3))),
+        Document("0/1", "person/0", '🐟 "quote", comma,\ttab\nline \x00 zero', (Span("a", 0, 1), Span("b", 2, 3))),
         Document("1/0", "person/1", "", ()),
     ],
     Question: [
@@ -100,8 +100,8 @@ def test_columns_of_somebody_else_do_no_harm():
 
 def test_readings_have_the_columns_of_the_design():
     """`readings.parquet` has the columns that section 5 of the design promises to other programs."""
-    promised = ["study", "scale", "arm", "seed", "stage", "step", "readout", "split", "item", "about", "metric", "value",
-                "outcome", "answer", "target"]  # fmt: skip
+    promised = ["study", "scale", "arm", "seed", "stage", "step", "readout", "split", "item", "about", "metric",
+                "value", "outcome", "answer", "target"]  # fmt: skip
     columns = records.schema(Reading)
     assert [name for name in columns if name in promised] == promised
     assert {columns[name] for name in ("seed", "step")} == {pl.Int64()}

@@ -120,7 +120,7 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
     steps = {step.name: step for step in plan.all}
     try:
         while waiting or running:
-            for step in _ready(waiting, running, not_before, pool.free):
+            for step in _ready(waiting, {**running, **outcome.failed}, not_before, pool.free):
                 running[step.name] = waiting.pop(step.name)
                 pool.submit(step, again=fresh)
                 watcher.started(step)
@@ -141,11 +141,13 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
     return outcome
 
 
-def _ready(waiting: dict[str, Step], running: dict[str, Step], not_before: dict[str, float], free: int) -> list[Step]:
+def _ready(
+    waiting: dict[str, Step], unusable: dict[str, object], not_before: dict[str, float], free: int
+) -> list[Step]:
     now = time.monotonic()
     ready = []
     for step in waiting.values():
-        blocked = any(given.name in waiting or given.name in running for given in step.inputs.values())
+        blocked = any(given.name in waiting or given.name in unusable for given in step.inputs.values())
         if not blocked and not_before.get(step.name, 0) <= now:
             ready.append(step)
     return ready[:free]

@@ -110,7 +110,7 @@ def unroll(study: Study) -> Plan:
         return known.setdefault(step.name, step)
 
     places: list[Place] = []
-    ledgers: dict[tuple[str, int, str], Step] = {}
+    ledgers: dict[tuple[str, int], Step] = {}
     guards: list[Step] = []
     for seed in study.seeds:
         for arm in study.arms:
@@ -121,8 +121,8 @@ def unroll(study: Study) -> Plan:
         role = f"reading/{place.arm}/{place.seed}/{place.step.name}"
         inputs[role] = place.step
         labels.append(Label(input=role, arm=place.arm, seed=place.seed, stage=place.stage))
-    for (arm_name, seed, stage), step in ledgers.items():
-        inputs[f"training/{arm_name}/{seed}/{stage}"] = step
+    for (arm_name, seed), step in ledgers.items():
+        inputs[f"ledger/{arm_name}/{seed}"] = step
     for number, step in enumerate(dict.fromkeys(guards)):
         inputs[f"guards/{number}"] = step
     spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
@@ -137,7 +137,7 @@ def _arm(
     seed: int,
     one: Callable[[Step], Step],
     places: list[Place],
-    ledgers: dict[tuple[str, int, str], Step],
+    ledgers: dict[tuple[str, int], Step],
     guards: list[Step],
 ) -> None:
     """The steps of one arm and seed.
@@ -147,6 +147,7 @@ def _arm(
     """
     from nosce.steps.corpus import CorpusSpec
     from nosce.steps.guards import GuardsSpec
+    from nosce.steps.ledger import LedgerSpec
     from nosce.steps.reading import ReadingSpec
     from nosce.steps.training import TrainingSpec
 
@@ -172,8 +173,14 @@ def _arm(
         )
         before = stages[stage.name] = one(Step(kind="training", what=f"{label}, {stage.name}", spec=spec,
                                                inputs={"corpus": corpus, "start": before}))  # fmt: skip
-    for stage_name, training in stages.items():
-        ledgers[arm.name, seed, stage_name] = training
+    ledgers[arm.name, seed] = one(
+        Step(
+            kind="ledger",
+            what=label,
+            inputs={"corpus": corpus},
+            spec=LedgerSpec(recipe=arm.recipe, order_seed=training_seed / "order"),
+        )
+    )
     for read in study.reads:
         if read.stage not in stages:
             continue

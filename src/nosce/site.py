@@ -54,8 +54,8 @@ def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
         seeds=tuple(plan["seeds"]), verdicts=tuple(verdicts(store, plan)), figures=figures(folder),
         guards=tuple(json.loads((folder / "guards.json").read_text())),
         tables=(
-            ("Exposure ledger", "How often each fact was trained on, and in how many wordings, by arm, stage and facet "
-             "(the first seed; exposures of a stage only).", _ledger(folder)),
+            ("Exposure ledger", "How often each fact was trained on before any question, and in how many wordings, "
+             "by arm and facet (the first seed).", _ledger(folder)),
             ("Readings", "How many observations the estimates are made from.", _readings(folder)),
         ),
         steps=tuple(_step(store, name, step, old) for name, step in plan["steps"].items()),

@@ -20,7 +20,7 @@ import polars as pl
 from nosce.measures import Bars, Claim, Curves
 from nosce.records import Reading, Verdict, schema, to_table
 from nosce.steps.job import Job
-from nosce.text.ledger import summary
+from nosce.steps.ledger import summary
 
 VERSION = 1
 
@@ -97,10 +97,8 @@ def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
 def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
     tables = []
     for role, folder in inputs.items():
-        if role.startswith("training/"):
-            _, rest = role.split("/", 1)
-            arm, seed, stage = rest.rsplit("/", 2)
-            ledger = summary(pl.read_parquet(folder / "exposures.parquet"))
-            labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed"), pl.lit(stage).alias("stage")]
-            tables.append(ledger.select(*labels, pl.all()))
+        if role.startswith("ledger/"):
+            arm, seed = role.removeprefix("ledger/").rsplit("/", 1)
+            labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
+            tables.append(summary(pl.read_parquet(folder / "ledger.parquet")).select(*labels, pl.all()))
     return pl.concat(tables)

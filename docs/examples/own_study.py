@@ -1,0 +1,155 @@
+"""A study of one's own on a built-in world: how much does each further wording add?
+
+The paper compares one wording with five. Here the number of wordings is a dose, the claim is about its slope,
+and both the slope and the figure of the dose are made in this file.
+
+    nosce run docs/examples/own_study.py:study --scale smoke
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import polars as pl
+
+from nosce import (
+    Arm,
+    Bars,
+    Claim,
+    Estimate,
+    Majority,
+    Mean,
+    Questions,
+    Read,
+    Recall,
+    Recipe,
+    Seed,
+    Select,
+    Stage,
+    Study,
+    size,
+)
+from nosce.errors import DataError, UsageError
+from nosce.report.figures import COLUMNS
+from nosce.stats.intervals import nested_bootstrap
+from nosce.studies.biographies import SMALL, known
+from nosce.worlds.biographies import Augmentation
+
+ASKING = "asking"
+DOSES = ("multi1", "multi2", "multi3")  # `multi1` tells what `single` tells
+UNSEEN = Select(readout="questions", split="unseen", stage=ASKING)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slope:
+    """What a doubling of the wordings adds: the slope of each person's score over the arms, averaged.
+
+    The arms of a training seed tell of the same people, so the slope is taken within each person and the
+    luck of the draw falls out, as in a paired difference.
+    """
+
+    select: Select
+    arms: tuple[str, ...]
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The mean slope per doubling, with a nested bootstrap interval over people and seeds.
+
+        Raises:
+            DataError: An arm has no readings, or a person is missing from one.
+        """
+        rows = self.select.rows(readings).filter(pl.col("arm").is_in(self.arms))
+        if lost := [arm for arm in self.arms if arm not in rows["arm"]]:
+            raise DataError(f"a slope over {len(self.arms)} arms was asked for, but {lost} were not read; run them.")
+        means = rows.group_by("seed", "about", "arm").agg(pl.col("value").mean())
+        people = means.pivot(on="arm", index=["seed", "about"], values="value").sort("seed", "about")
+        doublings = np.log2([dose(arm) for arm in self.arms])
+        weights = (doublings - doublings.mean()) / ((doublings - doublings.mean()) ** 2).sum()
+        scores = people.select(self.arms).to_numpy()
+        slopes = (scores - scores[:, :1]) @ weights  # differences first: arms that answer alike have a slope of 0
+        found = nested_bootstrap(slopes, people["about"].to_list(), people["seed"].to_list(),
+                                 seed=Seed(0) / "slope", unit=unit)  # fmt: skip
+        return replace(found, n=len(rows), method=f"slope within each {unit}; {found.method}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoseCurve:
+    """A figure with the number of wordings along the axis, and one line a split."""
+
+    id: str
+    title: str
+    caption: str
+    select: Select
+    kind: Literal["curves"] = "curves"
+    x_label: str = "wordings of each person"
+    y_label: str = "exact match"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one a split and arm."""
+        points = []
+        for split in ("seen", "unseen"):
+            for arm in arms:
+                found = Mean(select=replace(self.select, split=split, arm=arm)).of(readings, unit)
+                points.append({"panel": "", "group": f"{split} people", "x": float(dose(arm)), "tick": "",
+                               "value": found.value, "low": found.low, "high": found.high, "n": found.n,
+                               "baseline": False})  # fmt: skip
+        return pl.DataFrame(points, schema=COLUMNS)
+
+
+def dose(arm: str) -> int:
+    """How many wordings of each person an arm reads; arms bear the names of augmentations."""
+    return Augmentation.parse(arm).entries
+
+
+def study(scale: str) -> Study:
+    """The arms differ in the number of wordings alone; every person is met equally often in each."""
+    if scale == "smoke":
+        world, model, exposures, batch, asking = replace(SMALL, people=40, names=(8, 8, 16)), size("2x64"), 20, 16, 20
+    elif scale == "laptop":  # the sizes of the built-in study
+        world, model, exposures, batch, asking = SMALL, size("3x128"), 260, 32, 600
+    else:
+        raise UsageError(f"doses has no scale {scale!r}; take smoke or laptop.")
+    recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=5e-3)
+    stage = Stage(name=ASKING, recipe=Recipe(steps=asking, batch=48, window=64, peak_lr=3e-4, warmup=20))
+    return Study(
+        name="doses",
+        title="Each further wording",
+        question="How much easier does each further wording make it to ask for a fact?",
+        paper="after arXiv:2309.14316",
+        scale=scale,
+        unit="person",
+        arms=tuple(
+            Arm(name=name, world=replace(world, augmentation=name), model=model, recipe=recipe, stages=(stage,))
+            for name in DOSES
+        ),
+        seeds=(0,),
+        reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=ASKING)),
+        claims=(
+            Claim(
+                id="slope",
+                text="Every doubling of the wordings adds to what unseen people can be asked for",
+                source="our guess",
+                measure=Slope(select=UNSEEN, arms=DOSES),
+                threshold=0.0,
+                needs=tuple(known(arm) for arm in DOSES),
+            ),
+        ),
+        figures=(
+            DoseCurve(
+                id="dose",
+                title="Questions answered, by number of wordings",
+                caption="Exact match after fine-tuning on questions about the seen people.",
+                select=replace(UNSEEN, split=None),
+            ),
+            Bars(
+                id="facets",
+                title="Unseen people, by attribute",
+                caption="The same questions, one group of bars an attribute; dashes are the most frequent answer.",
+                y_label="exact match",
+                select=UNSEEN,
+                baseline=Select(readout="majority", split="unseen"),
+            ),
+        ),
+    )

@@ -1,0 +1,165 @@
+"""Every family of models is causal, named by its seed, and as large as its plan says."""
+
+import pytest
+import torch
+
+from nosce.errors import SpecError
+from nosce.models.families import FAMILIES, LADDER, Architecture, Pretrained, build, size
+from nosce.seeds import Seed
+
+VOCABULARY = 50
+
+
+def model(family="gpt-neox", seed=0, **shape):
+    """A model of two narrow layers."""
+    wanted = {"layers": 2, "width": 32, "heads": 2, "positions": 64} | shape
+    return build(Architecture(family=family, **wanted), vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(seed)).eval()
+
+
+def tokens(seed=0, rows=2, width=24):
+    return torch.from_numpy(Seed(seed).numpy().integers(3, VOCABULARY, size=(rows, width)))
+
+
+@torch.no_grad()
+def logits(net, ids):
+    return net(input_ids=ids).logits
+
+
+def weights(net):
+    return {name: value.clone() for name, value in net.state_dict().items()}
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder that somebody saved a model to, and that model."""
+    net = model(seed=3)
+    net.save_pretrained(tmp_path / "saved")
+    return tmp_path / "saved", net
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_later_token_changes_no_earlier_logit(family):
+    """A changed token changes the logits from its place on, and not one before it."""
+    net, before = model(family), tokens()
+    after = before.clone()
+    after[:, 10] = (after[:, 10] - 3 + 7) % (VOCABULARY - 3) + 3
+    a, b = logits(net, before), logits(net, after)
+
+    torch.testing.assert_close(a[:, :10], b[:, :10], atol=1e-6, rtol=0)
+    assert ((a[:, 10:] - b[:, 10:]).abs().amax(dim=(0, 2)) > 1e-5).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tied", [True, False])
+def test_embeddings_are_one_matrix_where_the_shape_says_so(family, tied):
+    """Input and output embeddings share their memory if tied, and are two matrices if not."""
+    net = model(family, tied=tied)
+
+    assert (net.get_input_embeddings().weight is net.get_output_embeddings().weight) == tied
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_a_function_of_the_seed(family):
+    """Equal seeds give equal weights whatever was drawn before; other seeds give others."""
+    one = weights(model(family, seed=1))
+    torch.rand(7)
+    again = weights(model(family, seed=1))
+    other = weights(model(family, seed=2))
+
+    assert equal(one, again)
+    assert not any(torch.equal(one[name], other[name]) for name in one if one[name].ndim == 2)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_building_a_model_draws_nothing_from_the_global_generator(family):
+    """Whoever draws next from torch's own generator draws what they would have drawn anyway."""
+    before = torch.get_rng_state()
+    model(family)
+
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("rung", ["4x128", "6x384"])
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_count_of_parameters_is_close_to_the_truth(family, rung, tied):
+    """What a plan says of a model's size is within 15 % of what is built, as the price of a run rests on it."""
+    layers, width, heads = LADDER[rung]
+    shape = Architecture(family=family, layers=layers, width=width, heads=heads, tied=tied)
+    with torch.device("meta"):
+        net = build(shape, vocabulary=1_000, end=0, pad=1, seed=Seed(0))
+    true = sum(p.numel() for p in net.parameters())
+
+    assert shape.parameters(1_000) == pytest.approx(true, rel=0.15)
+
+
+def test_there_is_no_dropout():
+    """In training mode as in evaluation a model says the same, so a run needs no randomness but its order."""
+    for family in FAMILIES:
+        net = model(family)
+        assert torch.equal(logits(net, tokens()), logits(net.train(), tokens())), family
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: size("9x9"), "take one of 2x64"),
+        (lambda: Architecture(family="rnn", layers=1, width=8, heads=1), "take one of gpt-neox"),
+        (lambda: Architecture(layers=1, width=9, heads=2), "heads must divide"),
+        (lambda: Architecture(layers=0, width=8, heads=2), "must be positive"),
+    ],
+    ids=["size", "family", "heads", "layers"],
+)
+def test_a_shape_that_cannot_be_is_refused_when_it_is_made(make, words):
+    """An unknown size or family and an impossible shape say what there is instead."""
+    with pytest.raises(SpecError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_every_rung_is_a_shape(name):
+    """Heads divide the width on all rungs, which are named by layers and width."""
+    shape = size(name)
+
+    assert name == f"{shape.layers}x{shape.width}"
+    assert shape.width % shape.heads == 0
+
+
+def test_a_local_folder_is_a_model_by_the_same_call(saved):
+    """The folder's weights are read as they are: the same logits, whatever the seed."""
+    folder, net = saved
+    read = build(Pretrained.at(folder), vocabulary=VOCABULARY, end=0, pad=None, seed=Seed(9)).eval()
+
+    assert torch.equal(logits(read, tokens()), logits(net, tokens()))
+
+
+def test_weights_that_changed_since_planning_are_refused(saved):
+    """A folder whose weights were exchanged after it was named is not trained on."""
+    folder, _ = saved
+    named = Pretrained.at(folder)
+    model(seed=4).save_pretrained(folder)
+
+    assert Pretrained.at(folder) != named
+    with pytest.raises(SpecError, match="have changed since"):
+        build(named, vocabulary=VOCABULARY, end=0, pad=None, seed=Seed(0))
+
+
+def test_a_vocabulary_larger_than_the_models_is_refused(saved):
+    """Tokens that the model has no row for are refused before they are looked up."""
+    with pytest.raises(SpecError, match=f"has {VOCABULARY} tokens but its texts use 51"):
+        build(Pretrained.at(saved[0]), vocabulary=51, end=0, pad=None, seed=Seed(0))
+
+
+@pytest.mark.parametrize("lacking", ["*.safetensors", "config.json"])
+def test_a_folder_without_weights_or_configuration_is_refused(saved, lacking):
+    """A folder of pickled weights, or of weights alone, is no model; the sentence says what is."""
+    folder, _ = saved
+    for file in list(folder.glob(lacking)):
+        file.rename(folder / "pytorch_model.bin")
+
+    with pytest.raises(SpecError, match="Hugging Face layout"):
+        Pretrained.at(folder)

@@ -1,0 +1,148 @@
+"""One teacher-forced pass says what greedy decoding would have written, and how likely the truth was."""
+
+import numpy as np
+import pytest
+import torch
+
+from nosce.models.families import Architecture, build
+from nosce.read import likelihood
+from nosce.read.likelihood import counted_spans, spoken
+from nosce.seeds import Seed
+from nosce.text.batches import Order
+from nosce.text.packing import Sequences, collect
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+
+
+def untrained(corpus, family):
+    shape = Architecture(family=family, layers=2, width=64, heads=2, positions=128)
+    return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1, seed=Seed(0))
+
+
+def taught(corpus, family, sequences, folder, steps):
+    net = untrained(corpus, family)
+    recipe = Recipe(steps=steps, batch=18, window=64, peak_lr=5e-3, warmup=5)
+    loop.train(net, sequences, Order(len(sequences), 18, Seed(0)), recipe, end=corpus.end, folder=folder,
+               keep=lambda _: None)  # fmt: skip
+    return net.eval()
+
+
+@pytest.fixture(scope="module", params=["gpt-neox", "gpt2"])
+def asked(request, corpus, tmp_path_factory):
+    """A model that was taught the answers about half of the people, and all questions."""
+    seen = corpus.question_sequences(corpus.asked("seen"))
+    net = taught(corpus, request.param, seen, tmp_path_factory.mktemp("asked"), steps=60)
+    return net, corpus.question_sequences(corpus.questions)
+
+
+@torch.no_grad()
+def decoded(net, sequences, text, end):
+    """Does greedy decoding, token by token with transformers' own generate, write the counted tokens?"""
+    tokens, counted = sequences.text(text), sequences.mask(text)
+    prompt = torch.tensor([[end, *tokens[~counted].tolist()]])
+    truth = tokens[counted].tolist()
+    reply = net.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=len(truth), do_sample=False,
+                         eos_token_id=end, pad_token_id=1)  # fmt: skip
+    return reply[0, prompt.shape[1] :].tolist(), truth
+
+
+def same(one, other):
+    """Are two readings of the same spans equal, but for the last digits of their nats?"""
+    return all(
+        np.array_equal(a.chosen, b.chosen) and np.array_equal(a.true, b.true) and a.nats == pytest.approx(b.nats, rel=1e-4)
+        for a, b in zip(one, other, strict=True)
+    )  # fmt: skip
+
+
+def test_one_pass_tells_what_greedy_decoding_writes(asked, corpus):
+    """Of every question, right or wrong: exact means that `generate` writes target and end, and `said` what it wrote."""
+    net, sequences = asked
+    heard = spoken(net, sequences, counted_spans(sequences), end=corpus.end)
+    for text, what in enumerate(heard):
+        reply, truth = decoded(net, sequences, text, corpus.end)
+        assert what.exact == (reply == truth)
+        assert what.first == (reply[0] == truth[0])
+        assert what.said.tolist() == reply[: len(what.said)]
+    right = [what.exact for what in heard]
+
+    assert 0.2 < np.mean(right) < 0.8, "both must occur, or the test says nothing"
+    assert any(what.first and not what.exact for what in heard), "so must a reply that begins right and ends wrong"
+
+
+def test_nats_are_the_sum_of_the_truths_log_probabilities(asked, corpus):
+    """By hand, one text alone and from all logits."""
+    net, sequences = asked
+    spans = counted_spans(sequences)[::7]
+    for (text, start, stop), what in zip(spans, spoken(net, sequences, spans, end=corpus.end), strict=True):
+        tokens = sequences.text(text).tolist()
+        with torch.no_grad():
+            log = net(input_ids=torch.tensor([[corpus.end, *tokens[:-1]]])).logits[0].double().log_softmax(-1)
+        by_hand = -sum(log[place, tokens[place]].item() for place in range(start, stop))
+        assert what.nats == pytest.approx(by_hand, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("positions", [1, 70])
+def test_how_texts_are_batched_changes_nothing(asked, corpus, positions, monkeypatch):
+    """Alone, in small batches of like length or all at once: the same choices and nats, in the order asked."""
+    net, sequences = asked
+    spans = counted_spans(sequences)
+    together = spoken(net, sequences, spans, end=corpus.end)
+    monkeypatch.setattr(likelihood, "POSITIONS", positions)
+    shuffled = Seed(0).numpy().permutation(len(spans))
+    apart = spoken(net, sequences, [spans[i] for i in shuffled], end=corpus.end)
+
+    assert same([together[i] for i in shuffled], apart)
+
+
+def test_several_spans_of_one_text_are_read_as_if_each_were_asked_alone(asked, corpus):
+    """Spans of one text share a pass and nothing else."""
+    net, _ = asked
+    spans = [(0, 3, 5), (0, 10, 14), (1, 0, 2), (0, 4, 12)]
+    together = spoken(net, corpus.documents, spans, end=corpus.end)
+    alone = [spoken(net, corpus.documents, [span], end=corpus.end)[0] for span in spans]
+
+    assert same(together, alone)
+    assert [len(what.true) for what in together] == [2, 4, 2, 8]
+
+
+def test_reading_changes_nothing_about_the_model(asked, corpus):
+    """Weights, gradients and mode are as before, so that a model can be read in the middle of training."""
+    net, sequences = asked
+    net.train()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    spoken(net, sequences, counted_spans(sequences)[:3], end=corpus.end)
+    training = net.training
+    net.eval()
+
+    assert training
+    assert all(torch.equal(p, before[name]) for name, p in net.named_parameters())
+
+
+def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
+    """A model that writes the whole target and goes on has not answered: exact needs the end."""
+    asked = corpus.question_sequences(corpus.asked("seen"))
+    endless = collect(
+        (np.where(sequence == corpus.end, 7, sequence), counted)
+        for sequence, counted in ((asked.text(i).copy(), asked.mask(i)) for i in range(len(asked)))
+    )
+    net = taught(corpus, "gpt-neox", endless, tmp_path, steps=120)
+    spans = counted_spans(asked)
+    heard = spoken(net, asked, spans, end=corpus.end)
+    without_end = spoken(net, asked, [(text, start, stop - 1) for text, start, stop in spans], end=corpus.end)
+
+    assert np.mean([what.exact for what in without_end]) > 0.9
+    assert not any(what.exact for what in heard)
+
+
+def test_a_counted_span_is_the_target_and_its_end(corpus):
+    """The span of each question holds the tokens of its target and the end of text."""
+    sequences = corpus.question_sequences(corpus.questions)
+    for question, (text, start, stop) in zip(corpus.questions, counted_spans(sequences), strict=True):
+        tokens = sequences.text(text)[start:stop].tolist()
+        assert tokens == [*corpus.tokenizer.encode(question.target).ids, corpus.end]
+
+
+def test_sequences_are_what_the_fixture_says(corpus):
+    """Half of the questions are about people who are seen, so half can be right by heart."""
+    assert isinstance(corpus.documents, Sequences)
+    assert len(corpus.asked("seen")) == len(corpus.asked("unseen")) == 36

@@ -1,0 +1,142 @@
+"""Read-outs find what was planted, stay at chance where nothing was, and leave the study's columns blank."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nosce.models.families import Architecture, build
+from nosce.read.readouts import Majority, Questions, Recall
+from nosce.records import Reading, to_table
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec, make
+from nosce.steps.job import Job
+from nosce.text.batches import Order
+from nosce.text.corpus import Corpus
+from nosce.text.packing import collect
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+
+
+def untrained(corpus):
+    shape = Architecture(layers=2, width=64, heads=2, positions=128)
+    return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1, seed=Seed(0))
+
+
+@pytest.fixture(scope="module")
+def read_half(corpus, tmp_path_factory):
+    """A model that was trained on the biographies of the first six people alone, until it knew them by heart."""
+    half = collect((corpus.documents.text(i), corpus.documents.mask(i)) for i in range(6))
+    net = untrained(corpus)
+    recipe = Recipe(steps=120, batch=6, window=70, peak_lr=5e-3, warmup=5)
+    loop.train(net, half, Order(6, 6, Seed(0)), recipe, end=corpus.end, folder=tmp_path_factory.mktemp("half"),
+               keep=lambda _: None)  # fmt: skip
+    return net
+
+
+@pytest.fixture(scope="module")
+def told_often(tmp_path_factory, dozen):
+    """The corpus of the dozen in five wordings each."""
+    folder = tmp_path_factory.mktemp("often") / "corpus"
+    world = replace(dozen, augmentation="multi5+permute")
+    make(CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    return Corpus(folder)
+
+
+def table(readings):
+    return to_table(readings, Reading)
+
+
+def mean(rows, **columns):
+    return rows.filter(**columns)["value"].mean()
+
+
+def test_recall_finds_what_was_memorised_and_only_that(corpus, read_half):
+    """Values of people whose text was learnt by heart are recalled, those of the others hardly ever."""
+    rows = table(Recall().read(read_half, corpus, Seed(0)))
+    learnt = pl.col("about").is_in([f"person/{i}" for i in range(6)])
+
+    for metric in ("exact", "first"):
+        assert mean(rows.filter(learnt), metric=metric) > 0.97
+        assert mean(rows.filter(~learnt), metric=metric) < 0.4  # five values a field, so a fifth by luck
+    assert mean(rows.filter(learnt), metric="nats") < 0.3 < mean(rows.filter(~learnt), metric="nats")
+
+
+def test_an_untrained_model_recalls_nothing(corpus):
+    """Without training no value is recalled whole, and a token costs what a uniform guess costs."""
+    rows = table(Recall().read(untrained(corpus), corpus, Seed(0)))
+    tokens = corpus.spans.select((pl.col("stop") - pl.col("start")).sum()).item()
+    uniform = np.log(corpus.tokenizer.get_vocab_size())
+
+    assert mean(rows, metric="exact") < 0.05
+    assert rows.filter(metric="nats")["value"].sum() / tokens == pytest.approx(uniform, rel=0.1)
+
+
+def test_recall_asks_for_every_value_once(corpus):
+    """One reading a value and metric, with the value as its target and the person as its cluster."""
+    rows = table(Recall().read(untrained(corpus), corpus, Seed(0))).filter(metric="exact")
+    truth = {(q.about, q.facet): corpus.tokenizer.encode(q.target).ids for q in corpus.questions}
+
+    assert len(rows) == 72
+    assert rows["item"].n_unique() == 72
+    for row in rows.iter_rows(named=True):
+        assert corpus.tokenizer.encode(row["target"]).ids == truth[row["about"], row["facet"]]
+
+
+def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
+    """One, two or all five texts a person, the same ones for the same seed, others for another."""
+    net = untrained(told_often)
+
+    def drawn(documents, seed):
+        rows = table(Recall(documents=documents).read(net, told_often, Seed(seed)))
+        return set(rows["item"].to_list())
+
+    for documents, each in ((1, 1), (2, 2), (9, 5), (0, 5)):
+        texts = Counter(item.split("/")[1] for item in drawn(documents, 0))
+        assert set(texts.values()) == {6 * each}
+        assert len(texts) == 12
+    assert drawn(1, 0) == drawn(1, 0) != drawn(1, 1)
+
+
+def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
+    """As counted by hand: the guess of each facet, ties to the alphabet, and whether it is right."""
+    rows = table(Majority().read(None, corpus, Seed(0)))
+    guesses = {}
+    for facet in {q.facet for q in corpus.questions}:
+        answers = sorted(q.target for q in corpus.asked("seen") if q.facet == facet)
+        guesses[facet] = max(answers, key=answers.count)  # the first of the sorted ones that is most frequent
+
+    assert len(rows) == 72
+    for question, row in zip(corpus.questions, rows.iter_rows(named=True), strict=True):
+        assert row["item"] == question.id
+        assert row["answer"] == guesses[question.facet]
+        assert row["value"] == float(guesses[question.facet] == question.target)
+        assert row["outcome"] == ("right" if row["value"] else "wrong")
+
+
+def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
+    """Exact, first and nats of every question; an exact answer is the target, any other is not."""
+    rows = table(Questions().read(untrained(corpus), corpus, Seed(0)))
+    exact = rows.filter(metric="exact")
+
+    assert rows.group_by("item").len()["len"].unique().to_list() == [3]
+    assert set(rows["metric"]) == {"exact", "first", "nats"}
+    assert rows.filter(metric="nats")["outcome"].null_count() == 72
+    assert ((exact["outcome"] == "right") == (exact["value"] == 1)).all()
+    assert exact.filter(value=1.0, answer=pl.col("target")).height == exact.filter(value=1.0).height
+    assert exact["split"].to_list() == [q.split for q in corpus.questions]
+
+
+@pytest.mark.parametrize("readout", [Recall(), Majority(), Questions()], ids=lambda r: r.name)
+def test_study_columns_are_left_blank(corpus, readout):
+    """A read-out knows neither study nor arm: those columns are filled where readings are gathered."""
+    rows = list(readout.read(untrained(corpus) if readout.needs_model else None, corpus, Seed(0)))
+
+    assert rows
+    assert {(r.study, r.scale, r.arm, r.seed, r.stage, r.step) for r in rows} == {("", "", "", 0, "", 0)}
+    assert {r.readout for r in rows} == {readout.name}
+    assert {r.split for r in rows} == {"seen", "unseen"}
+    assert len({r.about for r in rows}) == 12

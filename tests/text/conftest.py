@@ -1,0 +1,51 @@
+"""A small population with its tokenizers, made once for all tests of this folder."""
+
+from __future__ import annotations
+
+import pytest
+from tokenizers import Tokenizer
+
+from nosce.seeds import Seed
+from nosce.text.packing import Sequences, collect, document_tokens, encode
+from nosce.text.tokenizer import TokenizerSpec, end_token, make
+from nosce.worlds.biographies import Biographies
+
+SEED = Seed(0) / "world"
+
+
+@pytest.fixture(scope="session")
+def seed() -> Seed:
+    """The seed of the facts."""
+    return SEED
+
+
+@pytest.fixture(scope="session")
+def world() -> Biographies:
+    """Forty people with five entries each."""
+    return Biographies(people=40, augmentation="multi5+permute", names=(10, 10, 10), cities=30, companies=20, majors=20,
+                       universities=20, years=50)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def word(world) -> Tokenizer:
+    """One token a word."""
+    return make(TokenizerSpec(), world.samples(SEED))
+
+
+@pytest.fixture(scope="session", params=["word", "bpe"])
+def tokenizer(request, world) -> Tokenizer:
+    """Both kinds of tokenizer, one after the other."""
+    return make(TokenizerSpec(kind=request.param, vocabulary=500), world.samples(SEED))
+
+
+@pytest.fixture(scope="session")
+def told(world, word) -> Sequences:
+    """All entries as tokens."""
+    end = end_token(word)
+    return collect(document_tokens(e, end) for e in encode(word, (d.text for d in world.documents(SEED))))
+
+
+@pytest.fixture(scope="session")
+def about(world) -> list[str]:
+    """Whom each entry is about."""
+    return [d.about for d in world.documents(SEED)]

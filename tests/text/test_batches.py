@@ -1,0 +1,82 @@
+"""The order of batches: a function of seed and step, in which every epoch visits each text once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.text.batches import Order
+
+SIZES = pytest.mark.parametrize(("texts", "batch"), [(100, 7), (10, 10), (7, 20), (1, 3), (64, 16)])
+
+
+@SIZES
+def test_a_step_is_a_function_of_seed_and_number(texts, batch):
+    """Asked in any order, twice, or by somebody else who starts in the middle, a step is the same texts."""
+    order = Order(texts, batch, Seed(0))
+    forwards = [order.step(step).tolist() for step in range(40)]
+    backwards = [order.step(step).tolist() for step in reversed(range(40))]
+    assert forwards == backwards[::-1]
+    assert Order(texts, batch, Seed(0)).step(33).tolist() == forwards[33]
+    assert all(len(step) == batch for step in forwards)
+
+
+@SIZES
+def test_an_epoch_visits_each_text_once(texts, batch):
+    """Laid end to end, the steps are permutations of all texts, one after the other."""
+    order = Order(texts, batch, Seed(0))
+    steps = -(-5 * texts // batch)
+    flat = np.concatenate([order.step(step) for step in range(steps)])
+    for epoch in range(5):
+        assert sorted(flat[epoch * texts : (epoch + 1) * texts]) == list(range(texts))
+
+
+@SIZES
+@pytest.mark.parametrize("steps", [0, 1, 14, 15, 29])
+def test_counts_are_those_of_having_counted(texts, batch, steps):
+    """How often a text was met is known without training, also where the last step straddles two epochs."""
+    order = Order(texts, batch, Seed(0))
+    counted = np.zeros(texts, dtype=int)
+    for step in range(steps):
+        np.add.at(counted, order.step(step), 1)
+    assert order.counts(steps).tolist() == counted.tolist()
+    assert counted.max() - counted.min() <= 1
+
+
+def test_a_step_can_straddle_two_epochs():
+    """Step 14 of 7 out of 100 ends the first epoch with two texts and begins the second with five."""
+    order = Order(100, 7, Seed(0))
+    assert order.step(14).tolist() == [*order.epoch(0)[98:], *order.epoch(1)[:5]]
+
+
+def test_epochs_and_seeds_differ():
+    """Every epoch is a fresh shuffle, and another seed shuffles otherwise from the first step on."""
+    order = Order(100, 7, Seed(0))
+    epochs = [order.epoch(number).tolist() for number in range(4)] + [Order(100, 7, Seed(1)).epoch(0).tolist()]
+    assert len({tuple(epoch) for epoch in epochs}) == 5
+    for one in range(5):
+        for other in range(one):
+            assert np.mean(np.array(epochs[one]) == np.array(epochs[other])) < 0.1
+
+
+def test_the_batch_does_not_change_the_order():
+    """A larger batch takes more of the same endless order, so two recipes meet the texts alike."""
+    small, large = Order(50, 5, Seed(0)), Order(50, 15, Seed(0))
+    assert np.concatenate([small.step(s) for s in (0, 1, 2)]).tolist() == large.step(0).tolist()
+
+
+def test_a_text_comes_at_any_place():
+    """Over two thousand epochs text 0 stands in each of ten places equally often."""
+    order = Order(10, 1, Seed(0))
+    places = [int(np.flatnonzero(order.epoch(number) == 0)[0]) for number in range(2_000)]
+    assert scipy.stats.chisquare(np.bincount(places, minlength=10)).pvalue > 0.001
+
+
+@pytest.mark.parametrize(("texts", "batch"), [(0, 1), (10, 0), (10, -1)])
+def test_an_order_of_nothing_is_refused(texts, batch):
+    """A batch of nothing, or out of nothing, is refused in one sentence."""
+    with pytest.raises(SpecError, match=rf"batch of {batch} out of {texts} texts .*\.$"):
+        Order(texts, batch, Seed(0))

@@ -1,0 +1,176 @@
+"""Each guard lets a sound corpus pass and refuses the leak it was made for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from nosce.errors import GuardError
+from nosce.records import Document
+from nosce.seeds import Seed
+from nosce.text import guards
+from nosce.text.batches import Order
+
+ORDER = Seed(0) / "order"
+
+
+class PersonByPerson:
+    """An order that goes through the documents as the world wrote them: the leak of the first reproduction."""
+
+    def __init__(self, texts: int, batch: int) -> None:
+        self.texts, self.batch = texts, batch
+
+    def step(self, step: int) -> np.ndarray:
+        """The next documents in order."""
+        return np.arange(step * self.batch, (step + 1) * self.batch) % self.texts
+
+
+@dataclass(frozen=True)
+class Unordered:
+    """A world that goes through a set of words, whose order changes with the hash seed of the process."""
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """The same words in everybody's own order."""
+        for number, word in enumerate({f"word{n}" for n in range(50)}):
+            yield Document(str(number), word, f"A {word}.", ())
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A world that cannot write."""
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """Nothing, loudly."""
+        raise SystemExit(1)
+
+
+@pytest.fixture
+def questions(world, seed):
+    """All questions of the small population."""
+    return list(world.questions(seed))
+
+
+def test_shuffled_entries_share_rows_by_chance_alone(told, about):
+    """A global shuffle passes, and what was found says how many pairs share a row and how many would by chance."""
+    found = guards.window_sharing(told, about, Order(len(told), 20, ORDER), 200, 256).found
+    same, pairs = (int(number.replace(",", "")) for number in np.array(found.split())[[0, 2]])
+    assert pairs > 1_000
+    assert abs(same / pairs - 4 / 199) < 0.01  # each entry has 4 mates among the 199 others
+
+
+def test_a_shuffle_is_never_taken_for_a_leak(told, about):
+    """Fifty shuffles with different seeds all pass: the guard does not cry wolf."""
+    for number in range(50):
+        guards.window_sharing(told, about, Order(len(told), 20, Seed(number)), 40, 256)
+
+
+def test_entries_of_one_person_side_by_side_are_refused(told, about):
+    """Documents person by person share rows, so a model could copy; the guard says how often."""
+    with pytest.raises(GuardError, match=r"^[\d,]+ of [\d,]+ pairs .* chance would give .* shuffle all texts .*\.$"):
+        guards.window_sharing(told, about, PersonByPerson(len(told), 20), 200, 256)
+
+
+def test_a_leak_now_and_then_is_refused(told, about):
+    """An order in which only every fifth step is person by person leaks still, and is found."""
+
+    class Mixed(PersonByPerson):
+        def step(self, step: int) -> np.ndarray:
+            return super().step(step) if step % 5 == 0 else Order(self.texts, self.batch, ORDER).step(step)
+
+    with pytest.raises(GuardError):
+        guards.window_sharing(told, about, Mixed(len(told), 20), 200, 256)
+
+
+def test_rows_of_one_text_have_nothing_to_share(told, about):
+    """Where a window holds one text alone any order passes, and the words say so."""
+    found = guards.window_sharing(told, about, PersonByPerson(len(told), 20), 50, int(told.lengths.max()) + 1)
+    assert "single text" in found.found
+
+
+def test_one_entry_each_cannot_leak(told):
+    """With one text a person there is nothing to copy from, in whatever order."""
+    people = [str(number) for number in range(len(told))]
+    guards.window_sharing(told, people, PersonByPerson(len(told), 20), 50, 256)
+
+
+def test_a_clean_split_passes(questions):
+    """Half seen, half unseen, nobody on both sides: the counts are stated."""
+    assert guards.split_is_clean(questions).found == "20 are seen and 20 unseen; 0 are on both sides"
+
+
+def test_a_person_on_both_sides_is_refused(questions):
+    """One question that changed sides makes its person known in training, so the split is refused."""
+    flipped = replace(questions[3], split={"seen": "unseen", "unseen": "seen"}[questions[3].split])
+    with pytest.raises(GuardError, match="1 are on both sides"):
+        guards.split_is_clean([*questions[:3], flipped, *questions[4:]])
+
+
+@pytest.mark.parametrize("side", ["seen", "unseen"])
+def test_an_empty_side_is_refused(questions, side):
+    """A split with nobody to train on, or nobody to ask, is no split."""
+    with pytest.raises(GuardError, match="into two that hold somebody"):
+        guards.split_is_clean([q for q in questions if q.split == side])
+
+
+def test_different_questions_pass(questions):
+    """Unique names make unique questions, and their number is stated."""
+    assert guards.questions_are_unique(questions).found == "240 questions, all different"
+
+
+def test_two_people_of_one_name_are_refused(questions):
+    """Two questions that read alike cannot both be answered; the sentence quotes them."""
+    twin = replace(questions[0], id="new", about="person/new", target="elsewhere")
+    with pytest.raises(GuardError) as refusal:
+        guards.questions_are_unique([*questions, twin])
+    assert f"2 questions read {questions[0].prompt!r}" in str(refusal.value)
+
+
+def test_varied_answers_pass_and_their_shares_are_stated(questions):
+    """The share of the most frequent answer is stated for every facet, as counted by hand."""
+    found = guards.majority(questions).found
+    for facet in {q.facet for q in questions}:
+        most = Counter(q.target for q in questions if q.facet == facet).most_common(1)[0][1]
+        assert f"{facet} {most / 40:.1%}" in found
+
+
+def test_a_constant_answer_is_refused(questions):
+    """Where one answer is right for all, an accuracy would show no knowledge; the facet is named."""
+    constant = [replace(q, target="Hydrology") if q.facet == "major" else q for q in questions]
+    with pytest.raises(GuardError, match=r"major 100\.0%"):
+        guards.majority(constant)
+
+
+def test_the_threshold_of_the_majority(questions):
+    """An answer right for 45 % passes at one half and is refused at four tenths."""
+    majors = [q for q in questions if q.facet == "major"]
+    skewed = [replace(q, target="Hydrology" if n < 18 else f"field {n}") for n, q in enumerate(majors)]
+    guards.majority(skewed, most=0.5)
+    with pytest.raises(GuardError, match=r"major 45\.0%"):
+        guards.majority(skewed, most=0.4)
+
+
+def test_a_handful_of_questions_is_too_few_to_judge(questions):
+    """With three people a share of one half means nothing, so a smoke run is not stopped by it."""
+    guards.majority([replace(q, target="same") for q in questions[:18]])
+
+
+def test_equal_bytes_in_two_processes_pass(world, seed):
+    """A world that takes all its draws from the seed writes the same under any hash seed."""
+    found = guards.same_bytes_everywhere(world.documents, seed)
+    assert "200 texts" in found.found
+
+
+def test_a_world_that_goes_through_a_set_is_refused(seed):
+    """Texts in the order of a set differ between processes, so no result could be repeated."""
+    with pytest.raises(GuardError, match=r"different hash seeds .* look for a set .*\.$"):
+        guards.same_bytes_everywhere(Unordered().documents, seed)
+
+
+def test_a_world_that_fails_elsewhere_is_refused(seed):
+    """Where the second process cannot write the texts at all, that is said, and nothing hangs."""
+    with pytest.raises(GuardError, match="could not render"):
+        guards.same_bytes_everywhere(Failing().documents, seed)

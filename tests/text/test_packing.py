@@ -1,0 +1,167 @@
+"""Packing: no text is cut, none is lost, none is met twice, and a label stands before its token."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nosce.errors import DataError, SpecError
+from nosce.records import Question
+from nosce.seeds import Seed
+from nosce.text.batches import IGNORED, pack
+from nosce.text.packing import Sequences, collect, question_tokens, rows_of
+
+END = 0
+
+
+def random_texts(count: int, most: int, seed: Seed) -> Sequences:
+    """Texts of random tokens, each closed by an end; about half of the tokens are counted."""
+    rng = seed.numpy()
+    lengths = rng.integers(1, most, size=count, endpoint=True)
+    return collect(
+        (np.append(rng.integers(1, 1_000, size=n - 1), END).astype(np.int32), rng.random(n) < 0.5) for n in lengths
+    )
+
+
+def texts_of(row: np.ndarray) -> list[tuple[int, ...]]:
+    """The texts of a row of tokens that are each closed by an end."""
+    stops = np.flatnonzero(row == END) + 1
+    return [tuple(part.tolist()) for part in np.split(row, stops) if len(part)]
+
+
+def whole_rows(inputs: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """What was to be read and predicted, row by row: the inputs, and after them the last label."""
+    rows = []
+    for row, label in zip(inputs, labels, strict=True):
+        used = int(np.flatnonzero(label != IGNORED).max()) + 1
+        rows.append(np.append(row[1:used], label[used - 1]))
+    return rows
+
+
+@pytest.mark.parametrize("window", [11, 16, 64, 500])
+@pytest.mark.parametrize("count", [1, 2, 7, 50])
+def test_rows_hold_every_text_once_and_none_is_cut(window, count):
+    """Whatever the lengths, each text is in exactly one row, whole, and no row is longer than the window."""
+    for number in range(20):
+        lengths = (Seed(number) / window / count).numpy().integers(1, 10, size=count, endpoint=True).tolist()
+        rows = rows_of(lengths, window)
+        assert sorted(index for row in rows for index in row) == list(range(count))
+        assert all(sum(lengths[index] for index in row) <= window - 1 for row in rows)
+        assert all(rows)
+
+
+def test_biographies_fill_their_rows(told):
+    """Where texts are a quarter of a row, as the entries of two hundred people are, few positions stay empty."""
+    rows = rows_of(told.lengths.tolist(), 256)
+    assert told.lengths.mean() == pytest.approx(256 / 4, rel=0.05)
+    assert 1 - told.lengths.sum() / (len(rows) * 255) < 0.06
+
+
+def test_rows_are_hardly_more_than_needed():
+    """Full rows that were cut into texts are put together again in at most 11/9 as many, as best fit promises."""
+    for number in range(50):
+        rng = (Seed(1) / number).numpy()
+        cuts = [np.sort(rng.choice(np.arange(1, 100), size=3, replace=False)) for _ in range(30)]
+        lengths = np.concatenate([np.diff([0, *cut, 100]) for cut in cuts])
+        assert 30 <= len(rows_of(rng.permutation(lengths).tolist(), 101)) <= 30 * 11 / 9
+
+
+def test_rows_are_a_function_of_the_lengths():
+    """Equal lengths give equal rows, and among equal texts the first comes first."""
+    assert rows_of([5, 5, 5, 5], 11) == [[0, 1], [2, 3]]
+    assert rows_of([3, 9, 6], 11) == [[1], [2, 0]]
+    assert rows_of([], 11) == []
+
+
+@pytest.mark.parametrize(("longest", "window", "needed"), [(11, 11, 12), (70, 64, 71)])
+def test_a_text_too_long_is_refused(longest, window, needed):
+    """A text that does not fit is refused, and the sentence says which window it would take."""
+    with pytest.raises(SpecError, match=rf"text of {longest} tokens .* window of {window} .*{needed} or more\.$"):
+        rows_of([3, longest], window)
+    assert rows_of([3, longest], needed) == [[1], [0]] or len(rows_of([3, longest], needed)) == 1
+
+
+def test_a_batch_holds_every_chosen_text_once():
+    """Read back from its inputs and labels, a batch is the chosen texts, no more, no less, and whole."""
+    for number in range(20):
+        sequences = random_texts(60, 20, Seed(number))
+        counted = Sequences(sequences.tokens, np.ones_like(sequences.counted), sequences.offsets)
+        chosen = (Seed(number) / "chosen").numpy().integers(60, size=30)  # some of them twice, as between two epochs
+        batch = pack(counted, chosen, window=64, end=END)
+        found = sorted(text for row in whole_rows(batch.inputs, batch.labels) for text in texts_of(row))
+        assert found == sorted(tuple(sequences.text(index).tolist()) for index in chosen)
+
+
+def test_a_label_stands_before_its_token():
+    """The label at a position is the input at the next one, and every row opens with an end token."""
+    sequences = random_texts(60, 20, Seed(0))
+    batch = pack(sequences, np.arange(60), window=64, end=END)
+    assert batch.inputs.shape == batch.labels.shape
+    assert batch.inputs.shape[1] <= 63
+    assert (batch.inputs[:, 0] == END).all()
+    here, following = batch.labels[:, :-1], batch.inputs[:, 1:]
+    assert (here == following)[here != IGNORED].all()
+
+
+def test_only_counted_tokens_carry_loss():
+    """As many labels carry loss as tokens are counted, and they are those tokens."""
+    sequences = random_texts(60, 20, Seed(1))
+    batch = pack(sequences, np.arange(60), window=64, end=END)
+    labels = batch.labels[batch.labels != IGNORED]
+    assert batch.counted == len(labels) == sequences.counted.sum()
+    assert sorted(labels.tolist()) == sorted(sequences.tokens[sequences.counted].tolist())
+
+
+def test_a_batch_is_no_wider_than_its_longest_row():
+    """No column is empty in all rows: a batch of one short text is one short row."""
+    sequences = random_texts(1, 5, Seed(2))
+    batch = pack(sequences, [0], window=512, end=END)
+    assert batch.inputs.shape == (1, len(sequences.text(0)))
+
+
+def test_empty_places_carry_no_loss():
+    """Where a row ends early the inputs are end tokens and the labels are ignored."""
+    one, two = np.array([5, 6, 7, END], dtype=np.int32), np.array([8, END], dtype=np.int32)
+    sequences = collect([(one, np.ones(4, dtype=bool)), (two, np.ones(2, dtype=bool))])
+    batch = pack(sequences, [0, 1], window=5, end=END)
+    assert batch.inputs.tolist() == [[END, 5, 6, 7], [END, 8, END, END]]
+    assert batch.labels.tolist() == [[5, 6, 7, END], [8, END, IGNORED, IGNORED]]
+
+
+def test_a_question_counts_its_answer_alone(word):
+    """Prompt, target and end follow each other; loss is taken on target and end, or on all of it."""
+    questions = [Question("0", "p", "a", "In which town was X born? Answer:", "Elmbrook, AV", "seen")]
+    prompt, target = (word.encode(text).ids for text in (questions[0].prompt, questions[0].target))
+    alone = question_tokens(word, questions, END)
+    everything = question_tokens(word, questions, END, everything=True)
+    assert alone.text(0).tolist() == everything.text(0).tolist() == [*prompt, *target, END]
+    assert alone.mask(0).tolist() == [False] * len(prompt) + [True] * (len(target) + 1)
+    assert everything.mask(0).all()
+
+
+def test_questions_and_texts_share_no_batch_position(word, world, seed):
+    """In a batch of questions no prompt token of anybody is ever a label."""
+    questions = [q for q in world.questions(seed) if q.facet == "major"]
+    sequences = question_tokens(word, questions, END)
+    batch = pack(sequences, np.arange(len(questions)), window=64, end=END)
+    answers = {number for q in questions for number in word.encode(q.target).ids} | {END}
+    assert set(batch.labels[batch.labels != IGNORED].tolist()) == answers
+
+
+def test_sequences_come_back_from_disk(tmp_path):
+    """Tokens, counted marks and the borders between texts survive the way to disk."""
+    sequences = random_texts(50, 9, Seed(3))
+    sequences.save(tmp_path / "texts.safetensors")
+    again = Sequences.load(tmp_path / "texts.safetensors")
+    assert len(again) == 50
+    for one, other in zip((again.tokens, again.counted, again.offsets),
+                          (sequences.tokens, sequences.counted, sequences.offsets), strict=True):  # fmt: skip
+        assert one.dtype == other.dtype
+        assert (one == other).all()
+    assert again.lengths.sum() == len(again.tokens)
+
+
+def test_no_text_at_all_is_refused():
+    """A world that writes nothing cannot be packed, and the sentence says so."""
+    with pytest.raises(DataError, match="not one text"):
+        collect([])

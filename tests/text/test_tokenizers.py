@@ -1,0 +1,174 @@
+"""Tokenizers: what goes in comes out, bytes are equal everywhere, and transformers reads them as we do."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tokenizers import Tokenizer
+
+from nosce.errors import DataError, SpecError
+from nosce.records import Document, Span
+from nosce.text.packing import encode, token_span
+from nosce.text.tokenizer import END, FILE, PAD, SETTINGS, UNKNOWN, TokenizerSpec, end_token, load, make, save
+
+
+def squeezed(text: str) -> str:
+    """A text without its spaces, which the word tokenizer does not keep."""
+    return "".join(text.split())
+
+
+def ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The tokens of a text, with nothing added."""
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def test_every_text_can_be_read_back(tokenizer, world, seed):
+    """Decoding the tokens of all documents, prompts and targets gives them back up to spaces."""
+    texts = [d.text for d in world.documents(seed)]
+    texts += [text for q in world.questions(seed) for text in (q.prompt, q.target)]
+    for text, encoding in zip(texts, encode(tokenizer, texts), strict=True):
+        assert squeezed(tokenizer.decode(encoding.ids, skip_special_tokens=False)) == squeezed(text)
+
+
+def test_bpe_keeps_even_the_spaces(world, seed):
+    """A byte-level tokenizer gives back every text exactly, and any other alphabet too."""
+    tokenizer = make(TokenizerSpec(kind="bpe", vocabulary=300), world.samples(seed))
+    for text in ["one  two", "Þórshöfn 🐟\n\ttab", "x", next(world.documents(seed)).text]:
+        assert tokenizer.decode(ids(tokenizer, text)).removeprefix(" ") == text
+
+
+def test_a_word_tokenizer_has_one_token_a_word(word):
+    """A word or mark is one token; a word nobody showed it is the one token for the unknown."""
+    encoding = word.encode("In which town was X born? Answer:", add_special_tokens=False)
+    assert encoding.tokens == ["In", "which", "town", "was", "X", "born", "?", "Answer", ":"]
+    assert word.encode("zebra", add_special_tokens=False).tokens == [UNKNOWN]
+
+
+def test_bpe_has_the_vocabulary_that_was_asked_for(world, seed):
+    """The vocabulary is bounded, and a larger one spells the same texts in fewer tokens."""
+    small, large = (make(TokenizerSpec(kind="bpe", vocabulary=v), world.samples(seed)) for v in (300, 500))
+    assert (small.get_vocab_size(), large.get_vocab_size()) == (300, 500)
+    texts = [d.text for d in world.documents(seed)]
+    assert sum(len(ids(large, t)) for t in texts) < 0.8 * sum(len(ids(small, t)) for t in texts)
+
+
+def test_a_name_is_spelled_alike_wherever_it_stands(tokenizer):
+    """The tokens of a name are the same at the beginning of a text and after a word."""
+    name = ids(tokenizer, "Beladan")
+    assert ids(tokenizer, "born Beladan")[-len(name) :] == name
+
+
+def test_special_tokens_come_first_and_are_no_words(tokenizer):
+    """End, padding and unknown have the ids 0 to 2 in every tokenizer of ours."""
+    assert [tokenizer.token_to_id(token) for token in (END, PAD, UNKNOWN)] == [0, 1, 2]
+    assert end_token(tokenizer) == 0
+
+
+def test_a_value_has_its_own_tokens(tokenizer, world, seed):
+    """The tokens that a span points to spell its value and not a letter more, in every entry."""
+    documents = list(world.documents(seed))
+    for document, encoding in zip(documents, encode(tokenizer, (d.text for d in documents)), strict=True):
+        for span in document.spans:
+            first, last = token_span(encoding, span, document)
+            assert squeezed(tokenizer.decode(encoding.ids[first:last])) == squeezed(
+                document.text[span.start : span.end]
+            )
+
+
+def test_a_value_that_shares_a_token_is_refused(tokenizer):
+    """A span that cuts through a word has no tokens of its own, and the sentence shows both."""
+    document = Document("0/0", "person/0", "was Xborn in town", (Span("a", 10, 12),))
+    encoding = tokenizer.encode(document.text, add_special_tokens=False)
+    assert token_span(encoding, Span("a", 10, 12), document)
+    with pytest.raises(DataError, match=r"'0/0' the value 'ow' shares a token .*town"):
+        token_span(tokenizer.encode("in a town", add_special_tokens=False), Span("a", 6, 8),
+                   Document("0/0", "person/0", "in a town", ()))  # fmt: skip
+
+
+def test_a_span_of_nothing_but_a_space_is_refused(word):
+    """Where no token stands at all, as on a space, the sentence names the document."""
+    document = Document("0/0", "person/0", "In which", ())
+    encoding = word.encode(document.text, add_special_tokens=False)
+    with pytest.raises(DataError, match=r"no token covers .*'0/0'"):
+        token_span(encoding, Span("a", 2, 3), document)
+
+
+def test_what_was_saved_is_what_is_loaded(tokenizer, world, seed, tmp_path):
+    """A tokenizer read from its folder gives equal ids and writes equal bytes again."""
+    save(tokenizer, tmp_path / "one")
+    again = load(tmp_path / "one")
+    texts = [d.text for d in world.documents(seed)]
+    assert [ids(again, t) for t in texts] == [ids(tokenizer, t) for t in texts]
+    save(again, tmp_path / "two")
+    for file in (FILE, SETTINGS):
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+def test_transformers_reads_it_as_we_do(tokenizer, world, seed, tmp_path):
+    """`AutoTokenizer` loads the folder with no nosce around: same ids, same end, same padding."""
+    from transformers import AutoTokenizer
+
+    save(tokenizer, tmp_path)
+    theirs = AutoTokenizer.from_pretrained(tmp_path)
+    for document in world.documents(seed):
+        assert theirs(document.text, add_special_tokens=False)["input_ids"] == ids(tokenizer, document.text)
+    assert (theirs.eos_token_id, theirs.pad_token_id, theirs.unk_token_id) == (0, 1, 2)
+    assert len(theirs) == tokenizer.get_vocab_size()
+
+
+ELSEWHERE = """
+import sys
+from pathlib import Path
+from nosce.seeds import Seed
+from nosce.text.tokenizer import TokenizerSpec, make, save
+from nosce.worlds.biographies import Biographies
+world = Biographies(people=40, names=(20, 20, 20))
+for kind in ("word", "bpe"):
+    save(make(TokenizerSpec(kind=kind, vocabulary=500), world.samples(Seed(0))), Path(sys.argv[1]) / kind)
+"""
+
+
+def test_two_processes_make_equal_bytes(tmp_path):
+    """Another hash seed, and training on one thread or several, change no byte of either tokenizer."""
+    for number, threads in ((1, "false"), (2, "true")):
+        environment = {**os.environ, "PYTHONHASHSEED": str(number), "TOKENIZERS_PARALLELISM": threads}
+        subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path / str(number)], env=environment, check=True)
+    for kind in ("word", "bpe"):
+        for file in (FILE, SETTINGS):
+            assert (tmp_path / "1" / kind / file).read_bytes() == (tmp_path / "2" / kind / file).read_bytes()
+
+
+def test_a_foreign_tokenizer_names_its_own_end(word, tmp_path):
+    """The end of text is the one that the folder's settings name, in either of the two ways in use."""
+    for named in (PAD, {"content": PAD}):
+        save(word, tmp_path)
+        (tmp_path / SETTINGS).write_text(json.dumps({"eos_token": named}))
+        assert end_token(load(tmp_path), tmp_path) == 1
+
+
+def test_a_tokenizer_without_an_end_is_refused(tmp_path):
+    """A tokenizer that cannot end a text could never end a reply, so it is refused in one sentence."""
+    bare = Tokenizer.from_str(make(TokenizerSpec(), ["a b"]).to_str().replace(END, "<other>"))
+    with pytest.raises(DataError, match=r"no end-of-text token.*\.$"):
+        end_token(bare, tmp_path)
+
+
+def test_a_folder_without_tokenizer_is_refused(tmp_path):
+    """A missing file and a file that is something else are told apart."""
+    with pytest.raises(DataError, match="no such file"):
+        load(tmp_path)
+    (tmp_path / FILE).write_text("{}")
+    with pytest.raises(DataError, match="not a tokenizer's file"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("fields", "found"), [({"kind": "char"}, "kind='char'"),
+                                               ({"kind": "bpe", "vocabulary": 200}, "vocabulary=200")])  # fmt: skip
+def test_a_tokenizer_that_cannot_be_is_refused(fields, found):
+    """An unknown kind, and a vocabulary that cannot hold the bytes, are refused when they are written down."""
+    with pytest.raises(SpecError, match=found):
+        TokenizerSpec(**fields)

@@ -1,0 +1,311 @@
+"""The loop learns, ends with the same bytes however often it was stopped, and refuses to go on from nonsense."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from nosce.errors import TrainingError
+from nosce.models import adapters
+from nosce.models.families import Architecture, build
+from nosce.seeds import Seed
+from nosce.store import SCRATCH
+from nosce.text.batches import Order
+from nosce.text.packing import collect
+from nosce.train import checkpoint, loop
+from nosce.train.recipe import Machine, Recipe
+
+VOCABULARY, END = 30, 0
+RECIPE = Recipe(steps=12, batch=3, window=40, peak_lr=5e-3, checkpoints=(0.0, 0.25, 0.5, 1.0))
+
+
+class Stop(Exception):
+    """Something ends the process here."""
+
+
+def sentences():
+    """Four sentences of nine tokens, no two of which begin alike, each with its end."""
+    rng = Seed(0).numpy()
+    return collect(
+        (np.array([4 + first, *rng.integers(8, VOCABULARY, size=8), END], dtype=np.int32), np.ones(10, dtype=bool))
+        for first in range(4)
+    )
+
+
+def model(family="gpt-neox", seed=0):
+    shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64)
+    return build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(seed))
+
+
+def train(folder, recipe=RECIPE, *, net=None, order=0, kept=None, progress=lambda *_: None, **more):
+    """Train in a folder as the step does; `kept` is called before each checkpoint is written."""
+    net = model() if net is None else net
+    texts = sentences()
+
+    def keep(step):
+        if kept is not None:
+            kept(step)
+        (folder / "none").mkdir(exist_ok=True, parents=True)
+        checkpoint.keep(net, folder / "none", folder / "checkpoints" / f"{step:07d}")
+
+    loop.train(net, texts, Order(len(texts), recipe.batch, Seed(order)), recipe, end=END, folder=folder, keep=keep,
+               progress=progress, **more)  # fmt: skip
+    return net
+
+
+def left(folder: Path) -> dict[str, bytes]:
+    """All that a training leaves for others, byte for byte."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and SCRATCH not in path.relative_to(folder).parts
+    }
+
+
+def metrics(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def saving_always(monkeypatch):
+    """A clock that stands still, so that the loop finds it time to save after every logged step."""
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    return Machine(save_seconds=0.0)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    train(folder)
+    return left(folder)
+
+
+@pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "opt", "llama"])
+def test_four_sentences_are_learnt_by_heart(tmp_path, family):
+    """The loss falls from chance to what the first tokens, of which any of four may come, must cost."""
+    recipe = Recipe(steps=150, batch=4, window=12, peak_lr=5e-3, warmup=5)
+    train(tmp_path, recipe, net=model(family))
+    losses = [line["nats"] for line in metrics(tmp_path)]
+    unknowable = np.log(4) / 10  # which of the four comes is drawn anew in every row
+
+    assert losses[0] > 2.5
+    assert unknowable * 0.9 < losses[-1] < unknowable + 0.05
+
+
+def test_two_runs_of_one_seed_leave_the_same_bytes(tmp_path, uninterrupted):
+    """Checkpoints and metrics are functions of recipe and seeds."""
+    train(tmp_path / "again")
+    train(tmp_path / "other", order=1)
+
+    assert left(tmp_path / "again") == uninterrupted
+    assert left(tmp_path / "other").keys() == uninterrupted.keys()
+    assert left(tmp_path / "other") != uninterrupted
+
+
+@pytest.mark.parametrize("stop", [1, 3, 7, 12])
+def test_a_run_interrupted_after_any_step_ends_with_the_same_bytes(tmp_path, uninterrupted, saving_always, stop):
+    """Stopped at a log, before anything of that step was kept or saved, and run again."""
+
+    def progress(done, *_):
+        if done == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tmp_path, progress=progress, machine=saving_always)
+    seen = []
+    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+
+    assert left(tmp_path) == uninterrupted
+    assert seen == list(range(stop, RECIPE.steps + 1)), "it must go on from the last save and not start over"
+
+
+@pytest.mark.parametrize("stop", RECIPE.kept)
+def test_a_run_interrupted_while_keeping_ends_with_the_same_bytes(tmp_path, uninterrupted, saving_always, stop):
+    """Stopped just before a checkpoint is written, that of step 0 included, and run again."""
+
+    def kept(step):
+        if step == stop:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tmp_path, kept=kept, machine=saving_always)
+    train(tmp_path, machine=saving_always)
+
+    assert left(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("stop", [1, 6, 12])
+def test_a_run_interrupted_right_after_a_save_ends_with_the_same_bytes(
+    tmp_path, uninterrupted, saving_always, stop, monkeypatch
+):
+    """Stopped between the save of a step and whatever would have come next, the run's very end included."""
+    save = checkpoint.save_state
+
+    def and_stop(folder, step, *rest):
+        save(folder, step, *rest)
+        if step == stop:
+            raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint, "save_state", and_stop)
+        with pytest.raises(Stop):
+            train(tmp_path, machine=saving_always)
+    seen = []
+    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+
+    assert left(tmp_path) == uninterrupted
+    assert seen == list(range(stop + 1, RECIPE.steps + 1))
+
+
+def test_a_run_that_never_gets_far_still_ends_with_the_same_bytes(tmp_path, uninterrupted, saving_always):
+    """Interrupted after every second step, over and over."""
+    for _ in range(RECIPE.steps):
+        seen = []
+
+        def progress(done, *_, seen=seen):
+            seen.append(done)
+            if len(seen) == 2:
+                raise Stop
+
+        try:
+            train(tmp_path, progress=progress, machine=saving_always)
+        except Stop:
+            continue
+        break
+    else:
+        pytest.fail("the run never ended")
+
+    assert left(tmp_path) == uninterrupted
+
+
+@pytest.mark.parametrize("left_over", [0, 7, 200, -1])
+def test_a_state_that_was_cut_short_is_not_gone_on_from(tmp_path, uninterrupted, saving_always, left_over):
+    """After a power cut in the middle of a save the run starts over, and ends with the same bytes."""
+
+    def progress(done, *_):
+        if done == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tmp_path, progress=progress, machine=saving_always)
+    state = tmp_path / SCRATCH / checkpoint.STATE
+    state.write_bytes(state.read_bytes()[:left_over])
+    seen = []
+    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+
+    assert left(tmp_path) == uninterrupted
+    assert seen[0] == 1
+
+
+def test_half_a_line_of_metrics_is_written_again(tmp_path, uninterrupted, saving_always):
+    """A line that the killed process wrote only in part, or for steps that must be taken again, is replaced."""
+
+    def progress(done, *_):
+        if done == 7:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(tmp_path, progress=progress, machine=saving_always)
+    with (tmp_path / "metrics.jsonl").open("a") as lines:
+        lines.write('{"step": 9, "nats": 1.0}\n{"step": 7, "na')
+    train(tmp_path, machine=saving_always)
+
+    assert left(tmp_path) == uninterrupted
+
+
+def test_saving_takes_little_time_by_default(tmp_path):
+    """A run of a moment saves nothing for resuming, since that would cost more than it could save."""
+    train(tmp_path)
+
+    assert not (tmp_path / SCRATCH / checkpoint.STATE).exists()
+
+
+def test_weights_are_kept_at_the_stated_steps(tmp_path):
+    """At each of them once and in order, first the untouched weights of step 0, last the final ones."""
+    steps = []
+    net = train(tmp_path, kept=steps.append)
+    first, last = (checkpoint.load(tmp_path / "checkpoints" / f"{step:07d}") for step in (0, RECIPE.steps))
+
+    assert tuple(steps) == RECIPE.kept == (0, 3, 6, 12)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), model().parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(last.parameters(), net.parameters(), strict=True))
+    assert not torch.equal(first.get_input_embeddings().weight, last.get_input_embeddings().weight)
+
+
+def test_metrics_tell_of_every_logged_step(tmp_path):
+    """One line a step for a short run: loss, learning rate, gradient norm and the tokens that counted."""
+    train(tmp_path)
+    lines = metrics(tmp_path)
+
+    assert [line["step"] for line in lines] == list(range(1, RECIPE.steps + 1))
+    assert [line["lr"] for line in lines] == [RECIPE.lr(step) for step in range(RECIPE.steps)]
+    assert all(line["counted"] == 30 for line in lines)
+    assert all(line["gradient_norm"] > 0 for line in lines)
+
+
+@pytest.mark.parametrize("harm", ["peak_lr", "weights"])
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, harm):
+    """An absurd learning rate or a broken start ends in one sentence that says what to change, and keeps nothing."""
+    recipe, net = RECIPE, model()
+    if harm == "peak_lr":
+        recipe = Recipe(steps=12, batch=3, window=40, peak_lr=1e20, clip=1e9, checkpoints=(1.0,))
+    else:
+        recipe = Recipe(steps=12, batch=3, window=40)
+        with torch.no_grad():
+            net.get_input_embeddings().weight[5] = float("nan")
+    with pytest.raises(TrainingError, match=r"lower peak_lr \(it is .*or lengthen warmup\.$") as told:
+        train(tmp_path, recipe, net=net)
+
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.filterwarnings("ignore:Model (has|with) `tie_word_embeddings=True`")
+@pytest.mark.filterwarnings("ignore:Input and output embeddings are no longer tied")
+def test_adapters_are_trained_by_the_same_loop_and_resumed_as_well(tmp_path, saving_always):
+    """The loss falls, only adapters move, and a stopped run ends with the weights of one that was not."""
+    recipe = Recipe(steps=40, batch=4, window=12, peak_lr=3e-2, warmup=2)
+
+    def run(folder, stop=None):
+        adapted = adapters.add(model(), 4, 8, 2.0, Seed(1))
+
+        def progress(done, *_):
+            if done == stop:
+                raise Stop
+
+        texts, net = sentences(), adapted.get_base_model()
+        loop.train(net, texts, Order(4, 4, Seed(0)), recipe, end=END, folder=folder, keep=lambda _: None,
+                   progress=progress, machine=saving_always)  # fmt: skip
+        return adapted
+
+    whole = run(tmp_path / "whole")
+    with pytest.raises(Stop):
+        run(tmp_path / "parts", stop=23)
+    parts = run(tmp_path / "parts")
+    lines = metrics(tmp_path / "whole")
+
+    assert lines[-1]["nats"] < lines[0]["nats"] - 0.3
+    assert left(tmp_path / "parts") == left(tmp_path / "whole")
+    for (name, one), other in zip(whole.named_parameters(), parts.parameters(), strict=True):
+        assert torch.equal(one, other), name
+    untouched = dict(model().named_parameters())
+    for name, weight in whole.get_base_model().named_parameters():
+        if "lora_" not in name:
+            assert torch.equal(weight, untouched[name.replace(".base_layer", "")]), name
+
+
+def test_bfloat16_activations_keep_float32_weights(tmp_path):
+    """In bfloat16 the loss falls nearly as it does in float32, and what is kept is float32."""
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        recipe = Recipe(steps=60, batch=4, window=12, peak_lr=5e-3, warmup=5, dtype=dtype)
+        net = train(tmp_path / dtype, recipe)
+        losses[dtype] = metrics(tmp_path / dtype)[-1]["nats"]
+        assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.1)
+    assert losses["bfloat16"] != losses["float32"]

@@ -1,0 +1,103 @@
+"""A recipe keeps what it says, refuses what cannot be trained, and is all that a result depends on."""
+
+import math
+from dataclasses import fields
+
+import pytest
+
+from nosce.errors import SpecError
+from nosce.spec import describe, leaves
+from nosce.train.recipe import LoRA, Machine, Recipe
+
+
+@pytest.mark.parametrize(
+    ("checkpoints", "kept"),
+    [
+        ((1.0,), (200,)),
+        ((0.0, 0.5, 1.0), (0, 100, 200)),
+        ((1.0, 0.001, 0.0, 1.0), (0, 200)),
+        ((0.333, 1.0), (67, 200)),
+    ],
+)
+def test_checkpoints_are_fractions_of_the_steps(checkpoints, kept):
+    """Fractions become steps, in order, each once, whether or not 0 is among them."""
+    assert Recipe(steps=200, batch=1, checkpoints=checkpoints).kept == kept
+
+
+@pytest.mark.parametrize("steps", [1, 5, 10, 137, 5_000])
+def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_floor(steps):
+    """It is never above the peak, never zero, rises at first and falls from then on, without a jump."""
+    recipe = Recipe(steps=steps, batch=1, peak_lr=2e-3, warmup=100, floor=0.1)
+    rates = [recipe.lr(step) for step in range(steps)]
+    top = rates.index(max(rates))
+
+    assert max(rates) == pytest.approx(2e-3)
+    assert min(rates) > 0
+    assert top <= steps // 10
+    assert rates[: top + 1] == sorted(rates[: top + 1])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    if steps > 100:
+        assert rates[-1] == pytest.approx(2e-4, rel=0.01)
+        rise = 2e-3 / min(100, steps // 10)
+        assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) <= rise * 1.001
+
+
+def test_half_way_down_the_cosine_is_half_way_between_peak_and_floor():
+    """The fall is a cosine: its middle lies in the middle."""
+    recipe = Recipe(steps=1_000, batch=1, peak_lr=1.0, warmup=0, floor=0.2)
+
+    assert recipe.lr(500) == pytest.approx(0.6)
+    assert recipe.lr(250) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+
+
+@pytest.mark.parametrize("steps", [1, 199, 200, 5_000])
+def test_metrics_are_logged_some_two_hundred_times(steps):
+    """A short run logs every step, a long one about two hundred times."""
+    assert min(steps, 200) <= steps / Recipe(steps=steps, batch=1).log_every <= 400
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"steps": 0},
+        {"batch": 0},
+        {"window": 1},
+        {"checkpoints": ()},
+        {"checkpoints": (0.5,)},
+        {"checkpoints": (0.5, 1.5, 1.0)},
+        {"checkpoints": (-0.1, 1.0)},
+        {"peak_lr": 0.0},
+        {"peak_lr": float("nan")},
+        {"clip": 0.0},
+        {"floor": 1.1},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
+    """The mistake is told in one sentence, with the number that was found and what to take."""
+    with pytest.raises(SpecError) as told:
+        Recipe(**({"steps": 10, "batch": 2} | wrong))
+    sentence = str(told.value)
+
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    assert str(next(iter(wrong.values()))) in sentence
+
+
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"embedding_rank": -1}], ids=str)
+def test_an_adapter_of_no_rank_is_refused(wrong):
+    """LoRA without a rank would train nothing."""
+    with pytest.raises(SpecError, match="updates nothing"):
+        LoRA(**wrong)
+
+
+def test_a_typing_mistake_in_a_recipe_is_no_silent_default():
+    """An unknown name is refused by the class itself."""
+    with pytest.raises(TypeError):
+        Recipe(steps=10, batch=2, peek_lr=1e-3)
+
+
+def test_what_only_changes_the_speed_is_in_no_recipe():
+    """Recipe and Machine share no field, so nothing of a machine can enter the name of a run."""
+    assert not {f.name for f in fields(Recipe)} & {f.name for f in fields(Machine)}
+    assert set(leaves(describe(Recipe(steps=1, batch=1)))) >= {"steps", "batch", "peak_lr", "dtype"}
