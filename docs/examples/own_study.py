@@ -103,6 +103,16 @@ def dose(arm: str) -> int:
     return Augmentation.parse(arm).entries
 
 
+CLAIM = Claim(
+    id="slope",
+    text="Every doubling of the wordings adds to what unseen people can be asked for",
+    source="our guess",
+    measure=Slope(select=UNSEEN, arms=DOSES),
+    threshold=0.0,
+    needs=tuple(known(arm) for arm in DOSES),
+)
+
+
 def study(scale: str) -> Study:
     """The arms differ in the number of wordings alone; every person is met equally often in each."""
     if scale == "smoke":
@@ -113,6 +123,10 @@ def study(scale: str) -> Study:
         raise UsageError(f"doses has no scale {scale!r}; take smoke or laptop.")
     recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=5e-3)
     stage = Stage(name=ASKING, recipe=Recipe(steps=asking, batch=48, window=64, peak_lr=3e-4, warmup=20))
+    arms = tuple(
+        Arm(name=name, world=replace(world, augmentation=name), model=model, recipe=recipe, stages=(stage,))
+        for name in DOSES
+    )
     return Study(
         name="doses",
         title="Each further wording",
@@ -120,22 +134,10 @@ def study(scale: str) -> Study:
         paper="after arXiv:2309.14316",
         scale=scale,
         unit="person",
-        arms=tuple(
-            Arm(name=name, world=replace(world, augmentation=name), model=model, recipe=recipe, stages=(stage,))
-            for name in DOSES
-        ),
+        arms=arms,
         seeds=(0,),
         reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=ASKING)),
-        claims=(
-            Claim(
-                id="slope",
-                text="Every doubling of the wordings adds to what unseen people can be asked for",
-                source="our guess",
-                measure=Slope(select=UNSEEN, arms=DOSES),
-                threshold=0.0,
-                needs=tuple(known(arm) for arm in DOSES),
-            ),
-        ),
+        claims=(CLAIM,),
         figures=(
             DoseCurve(
                 id="dose",

@@ -1,7 +1,8 @@
 """nosce: what does a language model know, does it know how much, and can it be asked for it?"""
 
+from nosce.charts import Bars, Curves
 from nosce.errors import NosceError
-from nosce.measures import Bars, Claim, Curves, Difference, Mean, Need, Select
+from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.models.families import Architecture, Pretrained, size
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict

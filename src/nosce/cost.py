@@ -14,6 +14,7 @@ from nosce.text import tokenizer as tokenizers
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape is timed for
+OPERATIONS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ def _sample(step: Step) -> dict[str, Any]:
 
 
 def _seconds_per_step(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> float:
-    """Seconds of one optimizer step of this shape, the median over as many as fit."""
+    """Seconds of one optimizer step of this shape on one core, the median over as many as fit."""
     import statistics
 
     import torch
@@ -117,17 +118,18 @@ def _seconds_per_step(model: Any, sequences: Any, recipe: Any, vocabulary: int) 
     from nosce.train.loss import next_token_nats
 
     torch.set_num_threads(1)
+    mean = float(sequences.lengths.mean())
+    parameters = model.parameters(vocabulary) if isinstance(model, Architecture) else _size_of(model)
+    texts = int(min(recipe.batch, max(2, OPERATIONS / (6 * parameters * mean))))
     net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration")
     optimizer = optimizer_of(dict(net.named_parameters()), recipe)
-    order = Order(len(sequences), recipe.batch, Seed(0) / "calibration")
+    order = Order(len(sequences), texts, Seed(0) / "calibration")
     taken: list[float] = []
     while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 50):
-        start = time.perf_counter()
+        start = time.process_time()
         batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0)
         next_token_nats(net, torch.from_numpy(batch.inputs), torch.from_numpy(batch.labels)).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad()
-        taken.append(time.perf_counter() - start)
-        if taken[0] > 20:  # the paper's sizes: one step says enough
-            break
-    return statistics.median(taken[1:] or taken)
+        taken.append(time.process_time() - start)  # of this process: other work on the machine does not count
+    return float(statistics.median(taken[1:]) * recipe.batch / texts)

@@ -120,7 +120,7 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
     steps = {step.name: step for step in plan.all}
     try:
         while waiting or running:
-            for step in _ready(waiting, {**running, **outcome.failed}, not_before, pool.free):
+            for step in _ready(waiting, {*running, *outcome.failed}, not_before, pool.free):
                 running[step.name] = waiting.pop(step.name)
                 pool.submit(step, again=fresh)
                 watcher.started(step)
@@ -141,9 +141,8 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
     return outcome
 
 
-def _ready(
-    waiting: dict[str, Step], unusable: dict[str, object], not_before: dict[str, float], free: int
-) -> list[Step]:
+def _ready(waiting: dict[str, Step], unusable: Collection[str], not_before: dict[str, float], free: int) -> list[Step]:
+    """The steps that could be started now, as many as there is room for: all their inputs are there."""
     now = time.monotonic()
     ready = []
     for step in waiting.values():

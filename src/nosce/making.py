@@ -42,6 +42,7 @@ def make_step(
         provenance.update(
             what=step.what,
             roots=step.roots,
+            folders=source.folders_of(*step.roots),
             modules=modules,
             source=source.combined(modules),
             inputs={given.name: store.made(given.name).digest for given in step.inputs.values()},

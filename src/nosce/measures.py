@@ -6,7 +6,6 @@ readings and never touches a model, so that every number can be made again from 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,7 +17,7 @@ from nosce.seeds import Seed
 from nosce.stats.comparison import decide, paired_difference
 from nosce.stats.intervals import nested_bootstrap
 
-# Estimates of one table must not depend on which other estimates were made of it before.
+#: Estimates of one table must not depend on which other estimates were made of it before.
 RESAMPLING = Seed(0) / "resampling"
 
 
@@ -36,6 +35,7 @@ class Select:
     facets: tuple[str, ...] = ()
     stage: str | None = None
     step: int | Literal["last", "every"] = "last"
+    quantity: str = "share"  # what the metric's value is: a share of 0 to 1, or e.g. "nats"
 
     def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
         """The rows meant; may be none."""
@@ -69,6 +69,11 @@ class Mean:
 
     select: Select
 
+    @property
+    def quantity(self) -> str:
+        """What the estimate is a number of: "share", or e.g. "nats"."""
+        return self.select.quantity
+
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean with a nested bootstrap interval.
 
@@ -87,6 +92,11 @@ class Difference:
     one: Select
     other: Select
 
+    @property
+    def quantity(self) -> str:
+        """What the estimate is a number of: "share", or e.g. "nats"."""
+        return self.one.quantity
+
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference with a nested bootstrap interval of paired differences.
 
@@ -102,7 +112,7 @@ class Difference:
 
 
 def _bounds(select: Select) -> tuple[float, float] | None:
-    return (0.0, 1.0) if select.metric in ("exact", "first") else None
+    return (0.0, 1.0) if select.quantity == "share" else None
 
 
 def _scored(select: Select, readings: pl.DataFrame) -> pl.DataFrame:
@@ -113,7 +123,7 @@ def _scored(select: Select, readings: pl.DataFrame) -> pl.DataFrame:
     if missing:
         raise DataError(
             f"{missing:,} of {len(rows):,} readings for {select.words} have no value, and missing is not zero; "
-            "select the outcomes that have one."
+            "take a metric that every item has."
         )
     return rows
 
@@ -151,16 +161,18 @@ class Claim:
 
     def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
         """The verdict from a table of readings; readings that are not there leave it undecided."""
+        # A number that is no share is shown with its own unit; `why` says what was resampled.
+        shown = unit if self.measure.quantity == "share" else self.measure.quantity
         try:
             found = self.measure.of(readings, unit)
             unmet = [why for need in self.needs if (why := _unmet(need, readings, unit))]
         except DataError as error:
             return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, None, None, None, 0,
-                           unit, "undecided", str(error))  # fmt: skip
+                           shown, "undecided", str(error))  # fmt: skip
         verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
         why = "; ".join(unmet) if unmet else f"{found.method}; {found.n:,} readings"
         return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,
-                       found.high, found.clusters, unit, verdict, why)  # fmt: skip
+                       found.high, found.clusters, shown, verdict, why)  # fmt: skip
 
 
 def _unmet(need: Need, readings: pl.DataFrame, unit: str) -> str | None:
@@ -168,83 +180,3 @@ def _unmet(need: Need, readings: pl.DataFrame, unit: str) -> str | None:
     if found.value > need.above:
         return None
     return f"not judged, since {need.text} is {found.value:.1%} and must be above {need.above:.0%}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bars:
-    """A figure of bars: one group of them a facet and the mean, one bar an arm, baseline across."""
-
-    id: str
-    title: str
-    caption: str
-    y_label: str
-    select: Select
-    baseline: Select | None = None
-    kind: Literal["bars"] = "bars"
-    x_label: str = ""
-
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one an arm and facet, and one for the mean of all facets."""
-        rows = self.select.rows(readings)
-        facets = rows["facet"].unique(maintain_order=True).to_list()
-        found = []
-        for place, facet in enumerate([*facets, "mean"]):
-            for arm in arms:
-                part = rows.filter(pl.col("arm") == arm)
-                found.append(_point(part if facet == "mean" else part.filter(pl.col("facet") == facet), unit,
-                                    group=arm, x=place, tick=facet.replace("_", " ")))  # fmt: skip
-            if self.baseline is not None:
-                # The guess is the same for all arms of a seed, so one arm's readings are all there is to know.
-                part = self.baseline.rows(readings).filter(pl.col("arm") == arms[0])
-                part = part if facet == "mean" else part.filter(pl.col("facet") == facet)
-                found.append(_point(part, unit, group="majority guess", x=place, tick=facet.replace("_", " "),
-                                    baseline=True))  # fmt: skip
-        return _points(found)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curves:
-    """A figure of curves: one panel a selection, one line an arm, along the optimizer's steps.
-
-    `per_step` turns steps into the unit of `x_label`, e.g. exposures of each person.
-    """
-
-    id: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
-    panels: tuple[tuple[str, Select], ...]
-    per_step: float = 1.0
-    kind: Literal["curves"] = "curves"
-
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one an arm, panel and kept step."""
-        found = []
-        for panel, select in self.panels:
-            rows = select.rows(readings)
-            for arm in arms:
-                part = rows.filter(pl.col("arm") == arm)
-                for step in sorted(part["step"].unique().to_list()):
-                    found.append(_point(part.filter(pl.col("step") == step), unit, panel=panel, group=arm,
-                                        x=step * self.per_step))  # fmt: skip
-        return _points(found)
-
-
-def _point(rows: pl.DataFrame, unit: str, *, group: str, x: float, tick: str = "", panel: str = "",
-           baseline: bool = False) -> dict[str, object]:  # fmt: skip
-    """One bar or point; where there is nothing to estimate from, its value is null and never zero."""
-    point: dict[str, object] = {"panel": panel, "group": group, "x": float(x), "tick": tick, "baseline": baseline}
-    rows = rows.filter(pl.col("value").is_not_null())
-    if rows.is_empty():
-        return {**point, "value": None, "low": None, "high": None, "n": 0}
-    found = nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
-                             seed=RESAMPLING, unit=unit, draws=1_000,
-                             bounds=(0.0, 1.0) if rows["value"].is_in([0.0, 1.0]).all() else None)  # fmt: skip
-    return {**point, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
-
-
-def _points(points: list[dict[str, object]]) -> pl.DataFrame:
-    columns = {"panel": pl.String, "group": pl.String, "x": pl.Float64, "tick": pl.String, "value": pl.Float64,
-               "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "baseline": pl.Boolean}  # fmt: skip
-    return pl.DataFrame(points, schema=columns)

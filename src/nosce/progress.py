@@ -23,7 +23,8 @@ class Terminal:
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total, self.done = console, total, 0
         self.live = console.is_terminal
-        self._told: dict[str, float] = {}
+        self._begun: dict[str, float] = {}
+        self._told: dict[str, float] = {}  # when the last plain line about a step was printed
         self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.percentage:>3.0f} %"),
@@ -42,7 +43,7 @@ class Terminal:
 
     def started(self, step: Step) -> None:
         """A step has been handed to a worker."""
-        self._told[step.name] = time.monotonic()
+        self._begun[step.name] = self._told[step.name] = time.monotonic()
         if self.live:
             label = escape(f"{step.kind}: {step.what}")
             self._bars[step.name] = self._progress.add_task(label, total=None, rate="")
@@ -57,7 +58,7 @@ class Terminal:
         if event.kind in ("made", "found"):
             self.done += 1
             self._progress.update(self._all, completed=self.done)
-            took = time.monotonic() - self._told.get(step.name, time.monotonic())
+            took = time.monotonic() - self._begun.get(step.name, time.monotonic())
             if event.kind == "made" and (step.kind == "training" or not self.live):
                 self.said(f"[{self.done}/{self.total}] {step.kind}: {step.what} ({took:.0f} s)")
 

@@ -10,22 +10,23 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 
-def modules(*names: str) -> dict[str, str]:
+def modules(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
     """The hash of each module named and of all it imports from the same projects, by module name.
 
-    A project is a top-level package, or a single file of the user's. A module that cannot be found
-    is left out, so that it counts as changed when compared.
+    A project is a top-level package, or a single file of the user's, which is also looked for in
+    `folders`. A module that cannot be found is left out, so that it counts as changed when compared.
     """
     projects = {name.partition(".")[0] for name in names}
     found: dict[str, str] = {}
     waiting = list(names)
     while waiting:
         name = waiting.pop()
-        if name in found or (path := _path(name)) is None:
+        if name in found or (path := _path(name, folders)) is None:
             continue
         stamp = path.stat()
         code, imported = _read(path, stamp.st_mtime_ns, stamp.st_size)
@@ -39,9 +40,18 @@ def combined(hashes: dict[str, str]) -> str:
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
-def _path(name: str) -> Path | None:
+def folders_of(*names: str) -> list[str]:
+    """Where the modules lie that are files of the user's and no part of a package."""
+    found = {str(path.parent) for name in names if "." not in name and (path := _path(name)) is not None}
+    return sorted(found)
+
+
+def _path(name: str, folders: Sequence[str] = ()) -> Path | None:
     """The file of a module, found without importing it or its parents (which could cost seconds)."""
     project, *rest = name.split(".")
+    for folder in folders:
+        if not rest and (own := Path(folder) / f"{project}.py").is_file():
+            return own
     try:
         root = importlib.util.find_spec(project)
     except (ImportError, ValueError):

@@ -171,7 +171,8 @@ class Store:
         made again with other bytes.
         """
         before = made.provenance.get("modules", {})
-        now = source.modules(*made.provenance.get("roots", []))
+        folders = made.provenance.get("folders", [])
+        now = source.modules(*made.provenance.get("roots", []), folders=folders)
         changed = sorted(m for m in {*before, *now} if before.get(m) != now.get(m))
         if changed:
             return f"made by code that has since changed ({', '.join(changed)})"

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
+from nosce.charts import Bars, Curves
 from nosce.errors import SpecError, UsageError
-from nosce.measures import Bars, Claim, Curves
+from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
 from nosce.text.tokenizer import TokenizerSpec
@@ -142,7 +143,8 @@ def _from_file(name: str) -> Callable[[Scale], Study]:
         raise UsageError(f"study {name!r} names the file {path}, which is not there; write it as FILE.py:FUNCTION.")
     loaded = sys.modules.get(path.stem)
     if loaded is None:
-        if importlib.util.find_spec(path.stem) is not None:
+        there = importlib.util.find_spec(path.stem)
+        if there is not None and Path(there.origin or "").resolve() != path:
             raise UsageError(f"the file {path} has the name of a module that is installed; rename the file.")
         sys.path.insert(0, str(path.parent))  # so that worker processes find its classes too
         loaded = importlib.import_module(path.stem)

@@ -133,5 +133,5 @@ def test_an_adapter_is_a_function_of_its_seed_and_of_nothing_drawn_before():
 
 def test_a_family_with_matrices_of_unknown_names_is_refused():
     """The sentence says for which families we know what to adapt."""
-    with pytest.raises(SpecError, match="on a mamba model.*use one of gpt_neox"):
+    with pytest.raises(SpecError, match=r"on a mamba model.*use one of gpt_neox"):
         adapters.add(SimpleNamespace(config=SimpleNamespace(model_type="mamba")), 4, 0, 2.0, Seed(0))

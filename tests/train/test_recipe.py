@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import fields
+from itertools import pairwise
 
 import pytest
 
@@ -39,7 +40,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_floor(steps):
     if steps > 100:
         assert rates[-1] == pytest.approx(2e-4, rel=0.01)
         rise = 2e-3 / min(100, steps // 10)
-        assert max(abs(a - b) for a, b in zip(rates, rates[1:], strict=False)) <= rise * 1.001
+        assert max(abs(a - b) for a, b in pairwise(rates)) <= rise * 1.001
 
 
 def test_half_way_down_the_cosine_is_half_way_between_peak_and_floor():

@@ -293,7 +293,9 @@ def _cut(estimate: Estimate, bounds: tuple[float, float] | None) -> Estimate:
 
 def many(unit: str) -> str:
     """The plural of a unit's name, for sentences."""
-    return "people" if unit == "person" else f"{unit}s"
+    if unit == "person":
+        return "people"
+    return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
 
 
 def _checked(score: npt.ArrayLike, *names: Sequence[Hashable]) -> Floats:

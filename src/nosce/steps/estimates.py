@@ -17,12 +17,14 @@ from pathlib import Path
 
 import polars as pl
 
-from nosce.measures import Bars, Claim, Curves
+from nosce.charts import Bars, Curves
+from nosce.measures import Claim
 from nosce.records import Reading, Verdict, schema, to_table
 from nosce.steps.job import Job
 from nosce.steps.ledger import summary
 
 VERSION = 1
+WORDS = ("id", "title", "caption", "kind", "x_label", "y_label", "unit")  # what figures.json says of a figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,9 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
     words = []
     for number, figure in enumerate(spec.figures):
         figure.table(readings, spec.arms, spec.unit).write_parquet(job.folder / "figures" / f"{figure.id}.parquet")
-        words.append({name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")})
+        words.append(
+            {name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "unit")}
+        )
         job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nosce.charts import Bars, Curves
 from nosce.errors import UsageError
-from nosce.measures import Bars, Claim, Curves, Difference, Mean, Need, Select
+from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.models.families import size
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.study import PRETRAIN, Arm, Read, Scale, Stage, Study

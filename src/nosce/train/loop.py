@@ -50,7 +50,7 @@ def train(
         order: Which texts each step takes.
         end: The token that opens a row and fills empty places.
         folder: Gets `metrics.jsonl` (step, loss in nats per counted token, learning rate, gradient norm,
-            tokens so far) and `scratch/`, from which an interrupted run goes on.
+            counted tokens of that step) and `scratch/`, from which an interrupted run goes on.
         keep: Called after each kept step with the number of steps taken.
         progress: Called at every log with what a person wants to see.
         machine: What only changes the speed.

@@ -1,0 +1,111 @@
+"""Figures as pure data: which readings stand where; the numbers are estimated here and drawn by the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+import polars as pl
+
+from nosce.measures import RESAMPLING, Select
+from nosce.stats.intervals import nested_bootstrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """A figure of bars: one group of them a facet and the mean, one bar an arm, baseline across."""
+
+    id: str
+    title: str
+    caption: str
+    y_label: str
+    select: Select
+    baseline: Select | None = None
+    kind: Literal["bars"] = "bars"
+    x_label: str = ""
+
+    @property
+    def unit(self) -> Literal["share", "number"]:
+        """Whether the values are shares, to be shown as percent."""
+        return "share" if self.select.quantity == "share" else "number"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one an arm and facet, and one for the mean of all facets."""
+        rows = self.select.rows(readings)
+        facets = rows["facet"].unique(maintain_order=True).to_list()
+        found = []
+        for place, facet in enumerate([*facets, "mean"]):
+            where: _Where = {"x": place, "tick": facet.replace("_", " "), "share": self.unit == "share"}
+            for arm in arms:
+                found.append(_point(_of(rows, arm, facet), unit, group=arm, **where))
+            if self.baseline is not None:
+                # The guess is the same for all arms of a seed, so one arm's readings are all there is to know.
+                guesses = _of(self.baseline.rows(readings), arms[0], facet)
+                found.append(_point(guesses, unit, group="majority guess", baseline=True, **where))
+        return _points(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curves:
+    """A figure of curves: one panel a selection, one line an arm, along the optimizer's steps.
+
+    `per_step` turns steps into the unit of `x_label`, e.g. exposures of each person.
+    """
+
+    id: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    panels: tuple[tuple[str, Select], ...]
+    per_step: float = 1.0
+    kind: Literal["curves"] = "curves"
+
+    @property
+    def unit(self) -> Literal["share", "number"]:
+        """Whether the values are shares, to be shown as percent."""
+        return "share" if self.panels[0][1].quantity == "share" else "number"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one an arm, panel and kept step."""
+        found = []
+        for panel, select in self.panels:
+            rows = select.rows(readings)
+            for arm in arms:
+                part = rows.filter(pl.col("arm") == arm)
+                for step in sorted(part["step"].unique().to_list()):
+                    found.append(_point(part.filter(pl.col("step") == step), unit, panel=panel, group=arm,
+                                        x=step * self.per_step, share=self.unit == "share"))  # fmt: skip
+        return _points(found)
+
+
+class _Where(TypedDict):
+    x: float
+    tick: str
+    share: bool
+
+
+def _of(rows: pl.DataFrame, arm: str, facet: str) -> pl.DataFrame:
+    """One arm's readings of one facet, or of all where the mean is meant."""
+    part = rows.filter(pl.col("arm") == arm)
+    return part if facet == "mean" else part.filter(pl.col("facet") == facet)
+
+
+def _point(rows: pl.DataFrame, unit: str, *, group: str, x: float, tick: str = "", panel: str = "",
+           baseline: bool = False, share: bool = True) -> dict[str, object]:  # fmt: skip
+    """One bar or point; where there is nothing to estimate from, its value is null and never zero."""
+    point: dict[str, object] = {"panel": panel, "group": group, "x": float(x), "tick": tick, "baseline": baseline}
+    rows = rows.filter(pl.col("value").is_not_null())
+    if rows.is_empty():
+        return {**point, "value": None, "low": None, "high": None, "n": 0}
+    found = nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
+                             seed=RESAMPLING, unit=unit, draws=1_000,
+                             bounds=(0.0, 1.0) if share else None)  # fmt: skip
+    return {**point, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
+
+
+def _points(points: list[dict[str, object]]) -> pl.DataFrame:
+    columns = {"panel": pl.String, "group": pl.String, "x": pl.Float64, "tick": pl.String, "value": pl.Float64,
+               "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "baseline": pl.Boolean}  # fmt: skip
+    return pl.DataFrame(points, schema=columns)

@@ -1,0 +1,275 @@
+"""Claims hold where a difference was planted, and nothing is claimed of what is not there."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nosce.errors import DataError
+from nosce.measures import Bars, Claim, Curves, Difference, Mean, Need, Select
+from nosce.records import Reading, Verdict, schema, to_table
+from nosce.report.figures import COLUMNS
+from nosce.seeds import Seed
+
+ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1, 2), 30, ("city", "job")
+ASKED = Select(readout="questions", split="unseen", stage="finetune")
+OLD, NEW = replace(ASKED, arm="old"), replace(ASKED, arm="new")
+GAP = Claim(id="gap", text="New is better", source="Figure 1", measure=Difference(one=NEW, other=OLD), threshold=0.15,
+            paper_value=0.8)  # fmt: skip
+
+
+def readings(chance, *, steps=(10, 20)):
+    """Answers of both arms to two questions a person; `chance` gives their probability of being right, by arm."""
+    rng = Seed(0).numpy()
+    rows = []
+    for arm in ARMS:
+        for seed in SEEDS:
+            for step in steps:
+                for person in range(PEOPLE):
+                    for facet in FACETS:
+                        right = rng.random() < chance[arm] * step / steps[-1]
+                        rows.append(Reading(
+                            study="s", scale="smoke", arm=arm, seed=seed, stage="finetune", step=step,
+                            readout="questions", split="unseen", item=f"{facet}/{person}", about=f"person/{person}",
+                            facet=facet, metric="exact", value=float(right), outcome="right" if right else "wrong",
+                            answer="a", target="b"))  # fmt: skip
+    return to_table(rows, Reading)
+
+
+PLANTED = readings({"old": 0.1, "new": 0.7})
+EMPTY = pl.DataFrame(schema=schema(Reading))
+
+
+def shuffled(table):
+    """The same values, dealt out anew within each step."""
+    place = Seed(1).numpy().permutation(len(table))
+    return table.with_columns(value=pl.Series(table["value"].to_numpy()[place]))
+
+
+def test_a_claim_holds_where_its_difference_was_planted():
+    """The planted difference of 60 points is found, with the interval around it and the paper's value beside it."""
+    verdict = GAP.judge(PLANTED, "person")
+
+    assert verdict.verdict == "holds"
+    assert verdict.low < 0.6 < verdict.high
+    assert 0.15 < verdict.low < verdict.estimate < verdict.high
+    assert (verdict.id, verdict.paper_value, verdict.unit) == ("gap", 0.8, "person")
+    assert verdict.n == PEOPLE * len(SEEDS), "n counts what was drawn independently, not the readings"
+    assert verdict.criterion == "the whole 95 % interval lies above 0.15"
+
+
+def test_a_claim_does_not_hold_where_the_answers_are_shuffled():
+    """Dealt out anew the same answers show no difference, and the claim fails or stays undecided."""
+    verdict = GAP.judge(shuffled(PLANTED), "person")
+
+    assert verdict.verdict in ("fails", "undecided")
+    assert verdict.low < 0 < verdict.high
+
+
+@pytest.mark.parametrize(
+    ("threshold", "direction", "word"),
+    [(0.3, "above", "holds"), (0.9, "above", "fails"), (0.9, "below", "holds"), (0.3, "below", "fails")],
+)
+def test_the_verdict_is_decided_by_the_side_on_which_the_whole_interval_lies(threshold, direction, word):
+    """The claim and its opposite never both hold."""
+    claim = replace(GAP, threshold=threshold, direction=direction)
+
+    assert claim.judge(PLANTED, "person").verdict == word
+    assert f"{direction} {threshold:g}" in claim.criterion
+
+
+def test_an_interval_that_straddles_the_threshold_decides_nothing():
+    """At the planted value itself the claim is undecided, with its numbers shown."""
+    verdict = replace(GAP, threshold=GAP.judge(PLANTED, "person").estimate).judge(PLANTED, "person")
+
+    assert verdict.verdict == "undecided"
+    assert verdict.estimate is not None
+
+
+def test_a_claim_whose_need_is_not_met_is_not_judged():
+    """What must be known first is told with what was found, and the difference is shown but decides nothing."""
+    need = Need(text="recall of old", measure=Mean(select=OLD), above=0.95)
+    verdict = replace(GAP, needs=(need,)).judge(PLANTED, "person")
+    met = replace(GAP, needs=(replace(need, above=0.01),)).judge(PLANTED, "person")
+
+    assert verdict.verdict == "undecided"
+    assert verdict.estimate == met.estimate
+    assert verdict.why.startswith("not judged, since recall of old is ")
+    assert "above 95%" in verdict.why
+    assert met.verdict == "holds"
+
+
+@pytest.mark.parametrize("table", [EMPTY, PLANTED.filter(pl.col("arm") == "old")], ids=["no rows", "one arm"])
+def test_readings_that_are_not_there_leave_a_claim_undecided(table):
+    """Nothing is estimated from nothing: no number stands in the verdict, and the reason names what lacks."""
+    verdict = GAP.judge(table, "person")
+
+    assert verdict.verdict == "undecided"
+    assert (verdict.estimate, verdict.low, verdict.high, verdict.n) == (None, None, None, 0)
+    assert "no reading is there for new finetune unseen questions exact" in verdict.why
+
+
+def test_people_that_only_one_arm_was_asked_about_leave_a_claim_undecided():
+    """A paired difference needs the same people on both sides; who is missing is said."""
+    lopsided = PLANTED.filter((pl.col("arm") == "old") | (pl.col("about") != "person/3"))
+    verdict = GAP.judge(lopsided, "person")
+
+    assert verdict.verdict == "undecided"
+    assert verdict.estimate is None
+    assert "person/3" in verdict.why
+
+
+def test_a_value_that_is_missing_is_not_taken_for_zero():
+    """Readings without a value are counted and refused in a sentence; a claim on them is undecided."""
+    holes = PLANTED.with_columns(
+        value=pl.when((pl.col("arm") == "new") & (pl.col("about") == "person/0")).then(None).otherwise(pl.col("value"))
+    )
+    with pytest.raises(DataError, match=r"^6 of 180 readings for new .* missing is not zero.*\.$"):
+        Mean(select=NEW).of(holes, "person")
+    assert "missing is not zero" in GAP.judge(holes, "person").why
+
+
+def test_a_mean_is_that_of_the_last_step_unless_another_is_named():
+    """`last` takes the last step of each arm, seed and stage; a number takes that step; `every` takes all."""
+    values = PLANTED.filter(arm="new")
+    for step, rows in (("last", values.filter(step=20)), (10, values.filter(step=10)), ("every", values)):
+        found = Mean(select=replace(NEW, step=step)).of(PLANTED, "person")
+        assert found.value == pytest.approx(rows["value"].mean())
+        assert found.n == len(rows)
+
+
+def test_the_last_step_is_each_runs_own():
+    """An arm that was trained for fewer steps is read where it ended, not left out."""
+    short = PLANTED.filter((pl.col("arm") == "new") | (pl.col("step") == 10))
+
+    assert Mean(select=OLD).of(short, "person").n == PEOPLE * len(FACETS) * len(SEEDS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "count"),
+    [
+        ({"facets": ("city",)}, 180),
+        ({"arm": "new", "facets": ("city", "job")}, 180),
+        ({"split": "seen"}, 0),
+        ({"readout": "recall"}, 0),
+        ({"metric": "first"}, 0),
+        ({"stage": "pretrain"}, 0),
+        ({"step": 11}, 0),
+    ],
+    ids=str,
+)
+def test_a_selection_takes_rows_by_their_columns(wanted, count):
+    """Every column named must match; one that is not named takes any."""
+    assert len(replace(ASKED, **wanted).rows(PLANTED)) == count
+
+
+def test_estimates_do_not_depend_on_what_was_estimated_before_or_on_the_order_of_rows():
+    """The same table gives the same interval to the last digit, alone, again, and with its rows shuffled."""
+    first = GAP.judge(PLANTED, "person")
+    Mean(select=OLD).of(PLANTED, "person")
+    mixed = PLANTED[Seed(2).numpy().permutation(len(PLANTED))]
+
+    assert GAP.judge(PLANTED, "person") == first
+    assert GAP.judge(mixed, "person") == first
+
+
+def test_an_estimate_keeps_to_what_is_possible():
+    """A share lies between 0 and 1 and so does its interval, even where nearly everybody is right."""
+    table = readings({"old": 0.0, "new": 0.99})
+    for select in (OLD, NEW):
+        found = Mean(select=select).of(table, "person")
+        assert 0 <= found.low <= found.value <= found.high <= 1
+        assert found.low < found.high
+
+
+def test_nats_have_no_bounds():
+    """What is no share is not cut at one."""
+    rng = Seed(5).numpy()
+    table = PLANTED.with_columns(metric=pl.lit("nats"), value=pl.Series(5 + rng.normal(size=len(PLANTED))))
+
+    assert Mean(select=replace(NEW, metric="nats")).of(table, "person").low > 4
+
+
+BARS = Bars(id="b", title="t", caption="c", y_label="y", select=ASKED,
+            baseline=Select(readout="majority", split="unseen"))  # fmt: skip
+PANELS = (("asked", replace(ASKED, step="every")), ("told", replace(ASKED, readout="recall")))
+CURVES = Curves(id="c", title="t", caption="c", x_label="x", y_label="y", panels=PANELS, per_step=0.5)
+
+
+def test_bars_stand_for_each_facet_and_for_their_mean():
+    """One bar an arm and facet, then one for the mean, with the interval of its people and seeds."""
+    table = BARS.table(PLANTED, ARMS, "person")
+    bars = table.filter(~pl.col("baseline"))
+    last = PLANTED.filter(step=20)
+
+    assert dict(table.schema) == COLUMNS
+    assert bars["tick"].to_list() == ["city", "city", "job", "job", "mean", "mean"]
+    for row in bars.iter_rows(named=True):
+        rows = last.filter(arm=row["group"])
+        rows = rows if row["tick"] == "mean" else rows.filter(facet=row["tick"])
+        assert row["value"] == pytest.approx(rows["value"].mean())
+        assert row["low"] <= row["value"] <= row["high"]
+        assert row["n"] == len(rows)
+
+
+def test_where_nothing_was_read_a_bar_is_null_and_not_zero():
+    """A baseline that was never read, an arm that was not run, and an empty table give null with n = 0."""
+    one = BARS.table(PLANTED.filter(arm="old"), ARMS, "person")
+    none = BARS.table(EMPTY, ARMS, "person")
+
+    for rows in (one.filter(pl.col("baseline") | (pl.col("group") == "new")), none):
+        assert len(rows)
+        assert rows.select("value", "low", "high").null_count().row(0) == (len(rows),) * 3
+        assert rows["n"].to_list() == [0] * len(rows)
+    assert one.filter(group="old")["value"].null_count() == 0
+
+
+def test_readings_without_a_value_leave_a_bar_null():
+    """Where all values of an arm are missing its bar is null, like one that was never read."""
+    holes = PLANTED.with_columns(value=pl.when(pl.col("arm") == "old").then(pl.col("value")))
+    table = BARS.table(holes, ARMS, "person")
+
+    assert table.filter(group="new")["value"].null_count() == 3
+    assert table.filter(group="old")["value"].null_count() == 0
+
+
+def test_curves_have_a_point_where_something_was_read_and_none_where_not():
+    """One point an arm and step in the unit of the axis; a panel that nothing was read for stays empty."""
+    table = CURVES.table(PLANTED, ARMS, "person")
+
+    assert dict(table.schema) == COLUMNS
+    assert table["x"].to_list() == [5.0, 10.0] * 2
+    assert set(table["panel"]) == {"asked"}
+    assert table["value"].null_count() == 0
+    assert CURVES.table(EMPTY, ARMS, "person").height == 0
+
+
+def test_a_person_alone_has_a_point_without_an_interval_or_none_at_all():
+    """Nothing says how people differ where there is one: whatever is drawn, no interval is made up."""
+    alone = PLANTED.filter(about="person/0")
+    verdict = GAP.judge(alone, "person")
+
+    assert verdict.verdict == "undecided"
+    assert verdict.low is None
+
+
+def test_a_verdict_goes_through_a_table_and_comes_back():
+    """Null stays null and no number is NaN."""
+    verdicts = [GAP.judge(PLANTED, "person"), GAP.judge(EMPTY, "person")]
+    table = to_table(verdicts, Verdict)
+
+    assert table["estimate"].null_count() == 1
+    assert not any(isinstance(v, float) and math.isnan(v) for row in table.rows() for v in row)
+    assert np.isfinite(table["estimate"][0])
+
+
+@pytest.mark.xfail(reason="nested_bootstrap refuses one cluster, and _point does not catch it", raises=DataError)
+def test_one_person_in_a_figure_does_not_end_the_study():
+    """A bar of a single person is drawn without an interval, or not at all; the other bars are drawn as ever."""
+    alone = PLANTED.filter((pl.col("facet") == "city") | (pl.col("about") == "person/0"))
+    table = BARS.table(alone, ARMS, "person")
+
+    assert table.filter(tick="city", baseline=False)["low"].null_count() == 0
+    assert table.filter(tick="job", baseline=False)["low"].null_count() == 2
