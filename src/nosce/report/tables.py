@@ -64,8 +64,9 @@ def _table(title: str) -> Table:
 
 
 def is_share(verdict: Verdict) -> bool:
-    """Whether the values of a claim are shares, shown as percent: a unit of another kind says otherwise."""
-    return verdict.unit not in PLAIN_UNITS
+    """Whether the values of a claim are shares, shown as percent; told by their unit and size."""
+    values = (verdict.paper_value, verdict.estimate, verdict.low, verdict.high)
+    return verdict.unit not in PLAIN_UNITS and all(abs(v) <= 1 for v in values if v is not None)
 
 
 def paper_number(verdict: Verdict) -> str:
