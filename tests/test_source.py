@@ -156,3 +156,13 @@ def test_one_hash_of_many_depends_on_names_and_hashes_and_not_on_order():
     assert source.combined({"a": "1", "b": "2"}) == source.combined({"b": "2", "a": "1"})
     assert source.combined({"a": "1", "b": "2"}) != source.combined({"a": "2", "b": "1"})
     assert source.combined({"a": "1"}) != source.combined({"a": "1", "b": "2"})
+
+
+def test_relative_imports_are_followed(tmp_path, monkeypatch):
+    """A package whose modules import each other by dots is hashed as far as one that writes its name."""
+    (tmp_path / "dotted").mkdir()
+    for name, text in {"__init__": "", "main": "from .words import X\nfrom . import more\n", "words": "X = 1\n",
+                       "more": "Y = 2\n"}.items():  # fmt: skip
+        (tmp_path / "dotted" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert {"dotted.words", "dotted.more"} <= set(source.modules("dotted.main"))

@@ -142,3 +142,18 @@ def test_differences_see_what_one_side_lacks():
 def test_leaves_reach_every_value():
     """Every plain value of a description is found once, by its path."""
     assert leaves({"a": 1, "b": {"c": [2, {"d": None}], "e": []}}) == {"a": 1, "b.c[0]": 2, "b.c[1].d": None, "b.e": []}
+
+
+@pytest.mark.parametrize(("one", "other"), [({"a": 1}, {"a": 1, "b": None}), ({"a": 1}, {"a": 1.0}),
+                                            ({"a": 1}, {"a": True}), ({"a": {}}, {"a": None})])  # fmt: skip
+def test_whatever_changes_the_digest_can_be_named(one, other):
+    """Two descriptions with different digests differ somewhere that `explain` can show."""
+    assert digest(one) != digest(other)
+    assert differences(one, other)
+
+
+def test_a_slash_inside_a_seeds_name_is_refused():
+    """Two places that draw differently would be described alike."""
+    assert (Seed(0) / "a/b").digest() != (Seed(0) / "a" / "b").digest()
+    with pytest.raises(SpecError, match="slash"):
+        describe(Seed(0) / "a/b")

@@ -350,3 +350,43 @@ def test_a_step_is_stale_when_an_input_changed(here):
     assert here.stale(here.made(NAME)) is None
     make(here, "corpus-a", {"data.bin": b"new"})
     assert "corpus-a" in here.stale(here.made(NAME))
+
+
+def test_a_step_can_be_made_again_and_again(tmp_path):
+    """Three results of one step within a second: the last one stands, the two before are set aside."""
+    here = Store.at(tmp_path)
+    for number in range(3):
+        here.work("a-1").mkdir()
+        (here.work("a-1") / "data").write_text(str(number))
+        here.finish("a-1", {}, {})
+    assert len(list((tmp_path / "replaced").iterdir())) == 2
+
+
+def test_a_path_the_system_will_not_look_at_is_one_sentence(tmp_path):
+    """A name too long (or, for anybody but root, a folder above that may not be read) is a StoreError too."""
+    with pytest.raises(StoreError):
+        Store.at(tmp_path / ("g" * 300))
+
+
+def test_a_step_whose_input_is_damaged_can_be_asked_about(tmp_path):
+    """Whether a step is stale can be said, or at least listed, when one of its inputs cannot be read."""
+    here = Store.at(tmp_path)
+    for name, inputs in (("a-1", {}), ("b-2", {"a-1": "0"})):
+        here.work(name).mkdir()
+        here.finish(name, {}, {"roots": [], "modules": {}, "inputs": inputs})
+    (here.folder("a-1") / "provenance.json").write_text("{")
+    assert here.stale(here.made("b-2")) is not None
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "spec.json", "provenance.json"])
+def test_json_that_is_no_object_is_damage(tmp_path, file):
+    """A file of the store that holds something else than it should is damage, whatever JSON it is."""
+    here = Store.at(tmp_path)
+    here.work("a-1").mkdir()
+    here.finish("a-1", {}, {})
+    (here.folder("a-1") / file).write_text("[]")
+    with pytest.raises(DamagedError):
+        here.verified("a-1")
+    if file == "provenance.json":
+        with pytest.raises(DamagedError):
+            _ = here.made("a-1").digest

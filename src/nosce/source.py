@@ -1,8 +1,8 @@
 """Which code made a step: a hash of its module and of the project's modules that it imports.
 
 The hash is recorded beside a result and is no part of its key: code that changed without changing
-results should not cost a night of training, but it must show. Comments, docstrings and layout do
-not count.
+results should not cost a night of training, but it must show. Comments, layout and changed words of a
+docstring do not count; a docstring where there was none does.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def modules(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
         if name in found or (path := _path(name, folders)) is None:
             continue
         stamp = path.stat()
-        code, imported = _read(path, stamp.st_mtime_ns, stamp.st_size)
+        code, imported = _read(name, path, stamp.st_mtime_ns, stamp.st_size)
         found[name] = code
         waiting += [m for m in imported if m.partition(".")[0] in projects]
     return dict(sorted(found.items()))
@@ -66,19 +66,29 @@ def _path(name: str, folders: Sequence[str] = ()) -> Path | None:
 
 
 @lru_cache(maxsize=512)
-def _read(path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
-    """The hash of a file's code and the names it may import; remembered until the file changes."""
+def _read(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
+    """The hash of a module's code and the names it may import; remembered until the file changes."""
     tree = ast.parse(path.read_text())
     imported: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+        elif isinstance(node, ast.ImportFrom):
+            source = _absolute(node, name, path)
             # `from a import b` names a module b, or something inside a.
-            within = [f"{node.module}.{alias.name}" for alias in node.names]
-            imported += [name if _path(name) else node.module for name in within]
+            within = [f"{source}.{alias.name}" for alias in node.names]
+            imported += [module if _path(module) else source for module in within]
         _drop_docstring(node)
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(imported)
+
+
+def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
+    """The module that `from ... import` names, with its leading dots resolved."""
+    if not node.level:
+        return node.module or ""
+    up = node.level - (path.stem == "__init__")  # a package is where its own dots start from
+    parts = name.split(".")
+    return ".".join([*parts[: len(parts) - up], *([node.module] if node.module else [])])
 
 
 def _drop_docstring(node: ast.AST) -> None:

@@ -26,6 +26,8 @@ def describe(thing: Any) -> Json:
         SpecError: It holds something with no fixed bytes, such as a function, a set or a NaN.
     """
     if isinstance(thing, Seed):
+        if any("/" in name for name in thing.path):
+            raise SpecError(f"the seed {thing} has a slash inside a name, so it reads like another; leave it out.")
         return str(thing)
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
         kind = type(thing)
@@ -55,7 +57,7 @@ def digest(description: Json) -> str:
 
 def leaves(description: Json, path: str = "") -> dict[str, Json]:
     """Every plain value of a description by its path, e.g. `world.people`."""
-    if isinstance(description, dict):
+    if isinstance(description, dict) and description:
         pairs = [(f"{path}.{name}" if path else name, value) for name, value in description.items()]
     elif isinstance(description, list) and description:
         pairs = [(f"{path}[{place}]", value) for place, value in enumerate(description)]
@@ -65,6 +67,10 @@ def leaves(description: Json, path: str = "") -> dict[str, Json]:
 
 
 def differences(one: Json, other: Json) -> list[tuple[str, Json, Json]]:
-    """The paths at which two descriptions differ, with both values; a path one lacks counts as None."""
+    """The paths at which two descriptions differ, with both values; None stands for a path that one lacks too.
+
+    Values are compared as they are hashed: 1, 1.0 and True are three.
+    """
     a, b = leaves(one), leaves(other)
-    return [(path, a.get(path), b.get(path)) for path in sorted({*a, *b}) if a.get(path) != b.get(path)]
+    written_a, written_b = ({path: canonical(value) for path, value in side.items()} for side in (a, b))
+    return [(p, a.get(p), b.get(p)) for p in sorted({*a, *b}) if written_a.get(p) != written_b.get(p)]

@@ -13,6 +13,7 @@ under its name is the result, wherever it was made.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -62,9 +63,9 @@ class Store:
             StoreError: The path is a file, or the disk does not let us write there.
         """
         path = Path(root).expanduser().absolute()
-        if path.exists() and not path.is_dir():
-            raise StoreError(f"a store was asked for at {path}, but that is a file; name a folder with --store.")
         try:
+            if path.exists() and not path.is_dir():
+                raise StoreError(f"a store was asked for at {path}, but that is a file; name a folder with --store.")
             for part in ("steps", "work", "leases", "plans"):
                 (path / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -89,7 +90,9 @@ class Store:
         try:
             spec = json.loads((folder / "spec.json").read_text())
             provenance = json.loads((folder / "provenance.json").read_text())
-        except (OSError, ValueError) as error:
+            if not isinstance(spec, dict) or not isinstance(provenance["digest"], str):
+                raise ValueError(name)
+        except (OSError, ValueError, TypeError, KeyError) as error:
             raise DamagedError(
                 f"{folder} lacks a readable spec.json or provenance.json; run the study again."
             ) from error
@@ -113,7 +116,10 @@ class Store:
             DamagedError: Which file does not.
         """
         folder = self.folder(name)
-        verify(folder)
+        try:
+            verify(folder)
+        except (AttributeError, TypeError) as error:  # JSON, but no manifest's
+            raise DamagedError(f"{folder} has no manifest in manifest.json; `nosce run` makes it again.") from error
         return folder
 
     @contextmanager
@@ -159,8 +165,12 @@ class Store:
 
     def set_aside(self, name: str, where: str) -> Path:
         """Move a finished step out of the way, to `replaced/` or `damaged/`; it is never deleted."""
-        target = self.root / where / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}"
-        target.parent.mkdir(exist_ok=True)
+        place = self.root / where
+        place.mkdir(exist_ok=True)
+        for number in itertools.count(1):
+            target = place / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{number}"
+            if not target.exists():
+                break
         os.replace(self.folder(name), target)
         return target
 
@@ -177,8 +187,11 @@ class Store:
         if changed:
             return f"made by code that has since changed ({', '.join(changed)})"
         for name, digest in made.provenance.get("inputs", {}).items():
-            if self.has(name) and self.made(name).digest != digest:
-                return f"made from an earlier {name}, which was made again with other bytes"
+            try:
+                if self.has(name) and self.made(name).digest != digest:
+                    return f"made from an earlier {name}, which was made again with other bytes"
+            except DamagedError:
+                return f"made from {name}, which is damaged"
         return None
 
 

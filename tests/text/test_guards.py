@@ -14,6 +14,7 @@ from nosce.records import Document
 from nosce.seeds import Seed
 from nosce.text import guards
 from nosce.text.batches import Order
+from nosce.text.packing import collect
 
 ORDER = Seed(0) / "order"
 
@@ -174,3 +175,23 @@ def test_a_world_that_fails_elsewhere_is_refused(seed):
     """Where the second process cannot write the texts at all, that is said, and nothing hangs."""
     with pytest.raises(GuardError, match="could not render"):
         guards.same_bytes_everywhere(Failing().documents, seed)
+
+
+def test_a_step_between_two_epochs_is_no_leak():
+    """A text that ends one epoch and begins the next may meet itself; with one entry a person that is no leak."""
+    lengths = Seed(0).numpy().integers(56, 70, size=400)
+    sequences = collect((np.ones(n, dtype=np.int32), np.ones(n, dtype=bool)) for n in lengths)
+    about = [str(n) for n in range(400)]
+    for number in range(20):
+        guards.window_sharing(sequences, about, Order(400, 48, Seed(number)), 400, 512)
+
+
+def test_a_world_nobody_else_can_import_is_refused():
+    """A world defined inside a function cannot be written elsewhere, and the guard says so in its own words."""
+
+    class Local:
+        def documents(self, seed):
+            yield Document("0", "a", "text", ())
+
+    with pytest.raises(GuardError, match="importable"):
+        guards.same_bytes_everywhere(Local().documents, Seed(0))

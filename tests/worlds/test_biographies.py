@@ -436,3 +436,9 @@ def test_the_smallest_world_works():
                         universities=1, majors=1, companies=1)  # fmt: skip
     contract.check(world, SEED)
     assert {q.split for q in world.questions(SEED)} == {"seen", "unseen"}
+
+
+def test_one_city_is_refused_when_the_world_is_made():
+    """Headquarters need two cities, so a world of one is refused where it is written down."""
+    with pytest.raises(SpecError, match="cities=1"):
+        list(islice(Biographies(cities=1).documents(Seed(0)), 1))

@@ -11,6 +11,7 @@ import pytest
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
+from nosce.worlds.biographies import Biographies
 from nosce.worlds.contract import check
 
 CALLS = count()
@@ -138,3 +139,19 @@ def test_each_breach_is_refused(world, breach):
     """Every way of breaking the contract is found, and one sentence names the world and the breach."""
     with pytest.raises(SpecError, match=rf"^the world {world.__name__} .*{breach}.*\.$"):
         check(world(), Seed(0))
+
+
+def test_two_entries_that_disagree_are_refused():
+    """A document that states something else than the facts is found even if a later one puts it right."""
+
+    class Contradicting(Biographies):
+        def documents(self, seed):
+            for document in super().documents(seed):
+                if document.id == "0/0":
+                    first = document.spans[1]
+                    text = "X" * (first.end - first.start)
+                    document = replace(document, text=document.text[: first.start] + text + document.text[first.end :])
+                yield document
+
+    with pytest.raises(SpecError, match="otherwise than its documents do"):
+        check(Contradicting(people=5, augmentation="multi2"), Seed(0))

@@ -51,7 +51,8 @@ def window_sharing(sequences: Sequences, about: Sequence[str], order: Order, ste
     for step in range(min(steps, STEPS)):
         chosen = order.step(step)
         for row in rows_of(sequences.lengths[chosen].tolist(), window):
-            mates = code[chosen[row]]
+            # A step that ends one epoch and begins the next may hold a text twice: that is no second text.
+            mates = code[np.unique(chosen[row])]
             pairs += len(mates) * (len(mates) - 1) // 2
             same += sum(n * (n - 1) // 2 for n in np.unique(mates, return_counts=True)[1])
     sizes = np.bincount(code)
@@ -150,6 +151,11 @@ def _elsewhere(texts: Callable[[Seed], Any], seed: Seed, hash_seed: str) -> str:
     try:
         child = context.Process(target=_digest, args=(texts, seed, sender))
         child.start()
+    except Exception as error:  # whatever the sending of an object can raise
+        raise GuardError(
+            f"the world cannot be sent to a second process ({error}), so its bytes could not be compared; define its "
+            "class at the top of an importable module."
+        ) from error
     finally:
         os.environ.pop("PYTHONHASHSEED")
         if before is not None:

@@ -137,7 +137,8 @@ def rows_of(lengths: Sequence[int], window: int) -> list[list[int]]:
         SpecError: A text is longer than a row.
 
     Source:
-        Best-fit decreasing; leaves about 3 % of the positions empty where texts are a quarter row.
+        Best-fit decreasing; at a window of 256 it left 8 % of the positions empty for 48 biographies at
+        once, 4.4 % for 200 and 3.7 % for 1,000.
     """
     room = window - 1
     if (longest := max(lengths, default=0)) > room:

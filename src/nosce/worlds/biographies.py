@@ -119,9 +119,10 @@ class Biographies:
             "companies": len(words.COMPANIES),
         }
         for field, most in offered.items():
-            if not 1 <= getattr(self, field) <= most:
+            least = 2 if field == "cities" else 1  # headquarters are in the first city and in others
+            if not least <= getattr(self, field) <= most:
                 raise SpecError(
-                    f"Biographies.{field}={getattr(self, field)} is not between 1 and {most}, "
+                    f"Biographies.{field}={getattr(self, field)} is not between {least} and {most}, "
                     "which is how many there are; take a number between them."
                 )
         pools = (words.FIRST_NAMES, words.MIDDLE_NAMES, words.LAST_NAMES)

@@ -73,7 +73,9 @@ def _check_questions(name: str, documents: list[Document], questions: list[Quest
     for question in questions:
         if split.setdefault(question.about, question.split) != question.split:
             raise SpecError(f"the world {name} has {question.about!r} on both sides of the split.")
-    said = {(d.about, s.facet): d.text[s.start : s.end] for d in documents for s in d.spans}
-    for question in questions:
-        if said.get((question.about, question.facet), question.target) != question.target:
-            raise SpecError(f"the world {name} answers {question.id!r} otherwise than its documents do.")
+    target = {(q.about, q.facet): q for q in questions}
+    for document in documents:
+        for span in document.spans:
+            asked = target.get((document.about, span.facet))
+            if asked is not None and document.text[span.start : span.end] != asked.target:
+                raise SpecError(f"the world {name} answers {asked.id!r} otherwise than its documents do.")
