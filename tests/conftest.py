@@ -22,30 +22,36 @@ from nosce.text.tokenizer import TokenizerSpec
 from nosce.worlds.biographies import Biographies
 
 DATA = Path(__file__).parent / "data"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def command(*words: object) -> list[str]:
-    """The installed `nosce` of the Python that runs the tests."""
-    return [str(Path(sys.executable).with_name("nosce")), *map(str, words)]
+class Nosce:
+    """The installed command of the Python that runs the tests, as a function of its words."""
 
+    def __init__(self) -> None:
+        self.path = str(Path(sys.executable).with_name("nosce"))
 
-def surroundings(**more: str) -> dict[str, str]:
-    """The environment of a command, without what the tester's own shell says about stores and colours."""
-    unwanted = {"NOSCE_STORE", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTEST_CURRENT_TEST"}
-    return {name: value for name, value in os.environ.items() if name not in unwanted} | {"COLUMNS": "160"} | more
+    def __call__(
+        self, *words: object, cwd: Path | None = None, before: Callable[[], None] | None = None, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it to its end; other keyword arguments are environment variables."""
+        return subprocess.run([self.path, *map(str, words)], capture_output=True, text=True, timeout=300, cwd=cwd,
+                              env=self.surroundings(**variables), preexec_fn=before)  # fmt: skip
+
+    def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
+        """Start it in a process group of its own, as a shell would."""
+        return subprocess.Popen([self.path, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                text=True, env=self.surroundings(**variables), start_new_session=True)  # fmt: skip
+
+    def surroundings(self, **more: str) -> dict[str, str]:
+        """An environment without what the tester's own shell says about stores and colours."""
+        unwanted = {"NOSCE_STORE", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "PYTEST_CURRENT_TEST"}
+        return {name: value for name, value in os.environ.items() if name not in unwanted} | {"COLUMNS": "160"} | more
 
 
 @pytest.fixture(scope="session")
-def nosce() -> Run:
-    """Run the command to its end; keyword arguments become environment variables."""
-
-    def run(*words: object, limit: float = 200, cwd: Path | None = None, before: Callable[[], None] | None = None,
-            **variables: str) -> subprocess.CompletedProcess[str]:  # fmt: skip
-        return subprocess.run(command(*words), capture_output=True, text=True, timeout=limit, cwd=cwd,
-                              env=surroundings(**variables), preexec_fn=before)  # fmt: skip
-
-    return run
+def nosce() -> Nosce:
+    """The command line, in processes of its own."""
+    return Nosce()
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +67,7 @@ def _shared(factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def smoke_store(tmp_path_factory: pytest.TempPathFactory, nosce: Run) -> Path:
+def smoke_store(tmp_path_factory: pytest.TempPathFactory, nosce: Nosce) -> Path:
     """A store in which `biographies` was finished at scale smoke, once for all workers; only to be looked at."""
     store = _shared(tmp_path_factory) / "smoke"
     with FileLock(store.with_suffix(".lock")):
@@ -73,7 +79,7 @@ def smoke_store(tmp_path_factory: pytest.TempPathFactory, nosce: Run) -> Path:
 
 
 @pytest.fixture(scope="session")
-def little_store(tmp_path_factory: pytest.TempPathFactory, nosce: Run, little: Callable[[str], str]) -> Path:
+def little_store(tmp_path_factory: pytest.TempPathFactory, nosce: Nosce, little: Callable[[str], str]) -> Path:
     """A store in which the little study was finished; only to be looked at, or copied."""
     store = _shared(tmp_path_factory) / "little"
     with FileLock(store.with_suffix(".lock")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 from nosce import source
@@ -49,14 +50,19 @@ def make_step(
         )
         (work / "error.txt").unlink(missing_ok=True)
         store.finish(step.name, step.description, provenance)
+        _mark(store, step.name).unlink(missing_ok=True)
         return "made"
 
 
 def _same_code(store: Store, name: str, code: str) -> None:
     """Drop what an interrupted run left if other code left it: half of a step must not be made by each."""
-    mark = store.root / "leases" / f"{name}.source"
-    work = store.work(name)
+    mark, work = _mark(store, name), store.work(name)
     if not mark.exists() or mark.read_text() != code:
         shutil.rmtree(work, ignore_errors=True)
         mark.write_text(code)
     (work / SCRATCH).mkdir(parents=True, exist_ok=True)
+
+
+def _mark(store: Store, name: str) -> Path:
+    """Which code is making a step; beside its lease, since the step's function owns its work folder."""
+    return store.root / "leases" / f"{name}.source"
