@@ -2,7 +2,22 @@
 
 from dataclasses import replace
 
-from nosce import Arm, Claim, Curves, Majority, Mean, Questions, Read, Recall, Recipe, Select, Stage, Study, size
+from nosce import (
+    Arm,
+    Claim,
+    Curves,
+    Machine,
+    Majority,
+    Mean,
+    Questions,
+    Read,
+    Recall,
+    Recipe,
+    Select,
+    Stage,
+    Study,
+    size,
+)
 from nosce.worlds.biographies import Biographies
 
 DOZEN = Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
@@ -59,7 +74,10 @@ def broken(scale):
 
 
 def long(scale):
-    """A training of some ten seconds, and read-outs of many checkpoints, to be killed in their middle."""
-    steps = 700
-    recipe = replace(RECIPE, steps=steps, checkpoints=tuple(i / 20 for i in range(21)))
+    """A training of some seconds, and a read-out of many checkpoints, to be killed in their middle.
+
+    A state to go on from is saved several times a second and not every five, so that seconds are enough.
+    """
+    Machine.__init__.__kwdefaults__["save_seconds"] = 0.2
+    recipe = replace(RECIPE, steps=400, checkpoints=tuple(i / 20 for i in range(21)))
     return _with(scale, world=replace(DOZEN, people=40), recipe=recipe)

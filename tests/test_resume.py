@@ -1,0 +1,65 @@
+"""Kill it anywhere: the same command goes on, and what it ends with is what it would have ended with."""
+
+import json
+import os
+import signal
+import time
+
+
+def data(store):
+    """Every byte that steps have made: weights, tokens, tables and metrics, all but when and where they were made."""
+    return {
+        path.relative_to(store): path.read_bytes()
+        for path in sorted((store / "steps").rglob("*"))
+        if path.is_file() and path.name not in ("provenance.json", "manifest.json")
+    }
+
+
+def killed(process, happened, seconds=240.0):
+    """Send SIGKILL to the command and all its workers as soon as something has happened."""
+    limit = time.monotonic() + seconds
+    while not happened():
+        assert process.poll() is None, f"it ended too early: {process.communicate()}"
+        assert time.monotonic() < limit, "nothing happened"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+
+
+def step(store, what):
+    """The name of the planned step that does this, e.g. `recall after pretrain`."""
+    for plan in (store / "plans").glob("*.json"):
+        for name, planned in json.loads(plan.read_text())["steps"].items():
+            if planned["what"].endswith(what):
+                return name
+    return "not planned yet"
+
+
+def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(nosce, little, tmp_path):
+    """Killed with -9 in the middle of training and again in the middle of reading, then run again.
+
+    Weights, metrics and readings are those of a run that nobody disturbed, byte for byte.
+    """
+    words = ("run", little("long"), "--scale", "smoke", "--workers", "1", "--store")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    undisturbed = nosce.start(*words, whole)
+
+    killed(nosce.start(*words, parts), lambda: any(parts.glob("work/training-*/scratch/state.safetensors")))
+    training = step(parts, "only, seed 0, pretrain")
+    assert (parts / "work" / training).is_dir()
+    assert not (parts / "steps" / training).exists()
+
+    killed(nosce.start(*words, parts), lambda: (parts / "work" / step(parts, "recall after pretrain")).is_dir())
+    reading = step(parts, "recall after pretrain")
+    assert (parts / "steps" / training).is_dir()
+    assert (parts / "work" / reading).is_dir()
+    assert not (parts / "steps" / reading).exists()
+
+    ended = nosce(*words, parts)
+    stdout, stderr = undisturbed.communicate(timeout=300)
+    assert (ended.returncode, undisturbed.returncode) == (0, 0), ended.stderr + stderr
+    assert data(parts) == data(whole)
+    assert {path.suffix for path in data(whole)} >= {".safetensors", ".parquet", ".jsonl"}
+    assert not any((parts / "work").iterdir())
+    assert ended.stdout.partition("claims\n")[2] == stdout.partition("claims\n")[2]
