@@ -170,7 +170,10 @@ class Claim:
             return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, None, None, None, 0,
                            shown, "undecided", str(error))  # fmt: skip
         verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
-        why = "; ".join(unmet) if unmet else f"{found.method}; {found.n:,} readings"
+        method = f"{found.method}; {found.n:,} readings"
+        if verdict == "undecided":
+            method = f"the interval reaches to both sides of {self.threshold:g} ({method})"
+        why = "; ".join(unmet) if unmet else method
         return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,
                        found.high, found.clusters, shown, verdict, why)  # fmt: skip
 
