@@ -425,8 +425,11 @@ def test_colour_is_left_out_where_it_is_not_wanted(nosce, smoke_store):
         assert "undecided" in said.stdout
 
 
-def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, tmp_path):
-    """Totals of steps, tokens, FLOPs, disk and minutes are printed, per step and in all; no step is there after."""
+def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_store, tmp_path):
+    """Totals of steps, tokens, FLOPs, disk and minutes are printed, per step and in all; no step is there after.
+
+    The price is close to what the same study then cost: disk within a fifth, tokens within a quarter.
+    """
     ended = nosce("run", little("one_arm"), "--scale", "smoke", "--dry-run", "--json", "--store", tmp_path / "s")
     priced = json.loads(ended.stdout)
     trainings = [step for step in priced["steps"] if step["kind"] == "training"]
@@ -441,6 +444,13 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, tmp_pat
         assert priced["total"][name] == pytest.approx(sum(step[name] for step in trainings))
         assert priced["total"][name] > 0
     assert 0 < priced["total"]["minutes"] < 5
+    for step in trainings:
+        paid = little_store / "steps" / step["name"]
+        weights = sum(file.stat().st_size for file in paid.glob("checkpoints/*/model.safetensors"))
+        assert step["disk_bytes"] == pytest.approx(weights, rel=0.2)
+        lines = [json.loads(line) for line in (paid / "metrics.jsonl").read_text().splitlines()]
+        if "documents" in (paid / "spec.json").read_text():  # of questions only the answers are counted
+            assert step["tokens"] == pytest.approx(sum(line["counted"] for line in lines), rel=0.25)
 
 
 def test_a_dry_run_of_what_is_finished_has_nothing_to_price(nosce, smoke_store):
@@ -452,19 +462,6 @@ def test_a_dry_run_of_what_is_finished_has_nothing_to_price(nosce, smoke_store):
     assert re.search(rf"^0 of {steps} steps to do: 0 tokens, 0 FLOPs, 0 MB of checkpoints, 0\.0 minutes", ended.stdout,
                      re.MULTILINE)  # fmt: skip
     assert ended.stdout.count("done") == steps
-
-
-def test_the_price_is_close_to_what_was_paid(nosce, little, little_store, tmp_path):
-    """Tokens and disk of the dry run agree with what the run then did, within a fifth."""
-    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--dry-run", "--json", "--store", tmp_path / "s")
-    priced = {step["name"]: step for step in json.loads(ended.stdout)["steps"] if step["kind"] == "training"}
-
-    for name, step in priced.items():
-        folder = little_store / "steps" / name
-        weights = sum(file.stat().st_size for file in folder.glob("checkpoints/*/model.safetensors"))
-        assert step["disk_bytes"] == pytest.approx(weights, rel=0.2)
-        counted = sum(json.loads(line)["counted"] for line in (folder / "metrics.jsonl").read_text().splitlines())
-        assert counted <= step["tokens"] * 1.05
 
 
 def test_list_names_the_studies_and_what_the_store_holds(nosce, smoke_store, tmp_path):
