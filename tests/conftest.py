@@ -1,10 +1,12 @@
 """What several tests lean on: a world of a dozen people, the command, and one finished store for all."""
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Before torch or tokenizers are imported: one thread each, or two workers of xdist would use four on two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,6 +24,12 @@ from nosce.text.tokenizer import TokenizerSpec
 from nosce.worlds.biographies import Biographies
 
 DATA = Path(__file__).parent / "data"
+Once = Callable[[str, Callable[[Path], Any]], Any]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test first, so that no worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_resume.py")
 
 
 class Nosce:
@@ -60,34 +68,49 @@ def little() -> Callable[[str], str]:
     return lambda function: f"{DATA / 'little_studies.py'}:{function}"
 
 
-def _shared(factory: pytest.TempPathFactory) -> Path:
-    """A folder that all xdist workers of this session see, and no other session."""
-    own = factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Make something in a folder once for all xdist workers of this session; what `make` returns must be JSON."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # no other session sees either
+
+    def made(name: str, make: Callable[[Path], Any]) -> Any:
+        folder = shared / f"once-{name}"
+        with FileLock(folder.with_suffix(".lock")):
+            if not (done := folder.with_suffix(".json")).exists():
+                folder.mkdir()
+                done.write_text(json.dumps(make(folder)))
+        return json.loads(done.read_text())
+
+    return made
 
 
 @pytest.fixture(scope="session")
-def smoke_store(tmp_path_factory: pytest.TempPathFactory, nosce: Nosce) -> Path:
-    """A store in which `biographies` was finished at scale smoke, once for all workers; only to be looked at."""
-    store = _shared(tmp_path_factory) / "smoke"
-    with FileLock(store.with_suffix(".lock")):
-        if not (done := store.with_suffix(".done")).exists():
-            ended = nosce("run", "biographies", "--scale", "smoke", "--store", store)
-            assert ended.returncode == 0, ended.stderr + ended.stdout
-            done.write_text(ended.stdout)
-    return store
+def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
+    """A store in which `biographies` was finished at scale smoke, only to be looked at, and what the run said."""
+    return _finished(once, nosce, "biographies")
 
 
 @pytest.fixture(scope="session")
-def little_store(tmp_path_factory: pytest.TempPathFactory, nosce: Nosce, little: Callable[[str], str]) -> Path:
+def smoke_store(smoke: tuple[Path, str]) -> Path:
+    """A store in which `biographies` was finished at scale smoke; only to be looked at, or copied."""
+    return smoke[0]
+
+
+@pytest.fixture(scope="session")
+def little_store(once: Once, nosce: Nosce, little: Callable[[str], str]) -> Path:
     """A store in which the little study was finished; only to be looked at, or copied."""
-    store = _shared(tmp_path_factory) / "little"
-    with FileLock(store.with_suffix(".lock")):
-        if not (done := store.with_suffix(".done")).exists():
-            ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store)
-            assert ended.returncode == 0, ended.stderr + ended.stdout
-            done.write_text(ended.stdout)
-    return store
+    return _finished(once, nosce, little("one_arm"))[0]
+
+
+def _finished(once: Once, nosce: Nosce, study: str) -> tuple[Path, str]:
+    def make(folder: Path) -> list[str]:
+        ended = nosce("run", study, "--scale", "smoke", "--store", folder)
+        assert ended.returncode == 0, ended.stderr + ended.stdout
+        return [str(folder), ended.stdout]
+
+    store, said = once(study.rpartition(":")[2], make)
+    return Path(store), said
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import polars as pl
 import pytest
 
 from nosce.charts import Bars, Curves
-from nosce.errors import DataError
 from nosce.measures import Select
 from nosce.records import Reading, schema, to_table
 from nosce.report.figures import COLUMNS, Figure, draw
@@ -107,7 +106,6 @@ def test_what_is_no_share_is_drawn_in_its_own_unit():
     assert table.filter(pl.col("value") > 3)["high"].min() > 3
 
 
-@pytest.mark.xfail(reason="nested_bootstrap refuses one cluster, and _point does not catch it", raises=DataError)
 def test_one_person_in_a_figure_does_not_end_the_study():
     """A bar of a single person is drawn without an interval, or not at all; the other bars are drawn as ever."""
     alone = TABLE.filter((pl.col("facet") == "city") | (pl.col("about") == "person/0"))

@@ -289,7 +289,6 @@ def test_damage_that_is_found_while_running_is_made_good(bench):
     assert a.name in outcome.made
 
 
-@pytest.mark.xfail(reason="_settle puts an input that is being made in line again", raises=KeyError, strict=True)
 def test_damage_that_two_steps_find_at_once_is_made_good_once(bench):
     """b and c are both waiting to read a when it rots: a is made again a single time."""
     plan = bench.plan()
@@ -309,7 +308,6 @@ def test_damage_that_two_steps_find_at_once_is_made_good_once(bench):
     assert bench.content(plan.last) == "last(c(a()), d(b(a())))"
 
 
-@pytest.mark.xfail(reason="_settle puts the step in line again, for ever", raises=Ended, strict=True)
 def test_damage_where_every_input_is_whole_fails_the_step_and_ends(bench):
     """A step that calls its inputs damaged when they are not is no reason to try for ever."""
     bench.kind.faults["c"] = DamagedError("something that is no step is damaged.")

@@ -222,7 +222,6 @@ def test_a_study_that_cannot_be_run_is_refused_when_it_is_planned(wrong, words):
         wrong()
 
 
-@pytest.mark.xfail(reason="Study checks neither seeds nor stages nor read-outs for repeats", strict=True)
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nosce import source
-from nosce.errors import DamagedError, LeasedError, StoreError
+from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
 from nosce.files import SCRATCH
 from nosce.store import Store
 
@@ -249,7 +249,7 @@ def in_one_sentence(refusal: StoreError) -> bool:
 def test_a_store_that_is_a_file_is_refused(tmp_path):
     """A path that is a file is refused with a sentence that names it, and stays what it was."""
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(StoreError, match=r"notes\.txt") as refusal:
+    with pytest.raises(UsageError, match=r"notes\.txt") as refusal:
         Store.at(tmp_path / "notes.txt")
     assert in_one_sentence(refusal.value)
     assert (tmp_path / "notes.txt").read_text() == "mine"

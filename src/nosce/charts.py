@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 
 import polars as pl
 
+from nosce.errors import DataError
 from nosce.measures import RESAMPLING, Select
 from nosce.stats.intervals import nested_bootstrap
 
@@ -99,9 +100,12 @@ def _point(rows: pl.DataFrame, unit: str, *, group: str, x: float, tick: str = "
     rows = rows.filter(pl.col("value").is_not_null())
     if rows.is_empty():
         return {**point, "value": None, "low": None, "high": None, "n": 0}
-    found = nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
-                             seed=RESAMPLING, unit=unit, draws=1_000,
-                             bounds=(0.0, 1.0) if share else None)  # fmt: skip
+    value, about, seed_of = rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list()
+    try:
+        found = nested_bootstrap(value, about, seed_of, seed=RESAMPLING, unit=unit, draws=1_000,
+                                 bounds=(0.0, 1.0) if share else None)  # fmt: skip
+    except DataError:  # e.g. a single person: a value there is, and no interval
+        return {**point, "value": float(value.mean()), "low": None, "high": None, "n": len(value)}
     return {**point, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 

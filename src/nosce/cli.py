@@ -23,6 +23,8 @@ from nosce.errors import NosceError, SpecError, UsageError
 from nosce.session import Request
 from nosce.store import Store
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -225,13 +227,15 @@ def _guarded(call: Callable[[], Any]) -> int:
     started = time.monotonic()
     try:
         code = call()
+        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            _say(_go_on(started))
         return code if isinstance(code, int) else 0
     except NosceError as error:
         _say(str(error))
         return 2 if isinstance(error, UsageError | SpecError) else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say(f"interrupted after {time.monotonic() - started:.0f} s; the same command goes on where this one stopped.")
-        return 130
+        _say(_go_on(started))
+        return INTERRUPTED
     except typer.Exit as exit_:
         return exit_.exit_code
     except Exception as error:
@@ -239,6 +243,10 @@ def _guarded(call: Callable[[], Any]) -> int:
             error.show()  # type: ignore[attr-defined]
             return 2
         raise
+
+
+def _go_on(started: float) -> str:
+    return f"interrupted after {time.monotonic() - started:.0f} s; the same command goes on where this one stopped."
 
 
 def _is_usage(error: Exception) -> bool:

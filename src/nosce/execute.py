@@ -75,7 +75,7 @@ def needed(plan: Plan, store: Store, *, fresh: bool = False, lost: Collection[st
     for step in plan.all:
         made_before = store.has(step.name)
         follows = any(given.name in remake for given in step.inputs.values())
-        if not made_before or (fresh and (follows or store.stale(store.made(step.name)))):
+        if not made_before or (fresh and (follows or _outdated(step, store))):
             remake.add(step.name)
 
     def want(step: Step) -> None:
@@ -132,7 +132,7 @@ def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bo
                 if event.kind == "progress":
                     continue
                 running.pop(event.name)
-                _settle(event, step, outcome, waiting, not_before, store, watcher)
+                _settle(event, step, outcome, waiting, running, not_before, store, watcher)
     finally:
         pool.close()
     if not fresh:
@@ -166,6 +166,7 @@ def _settle(
     step: Step,
     outcome: Outcome,
     waiting: dict[str, Step],
+    running: dict[str, Step],
     not_before: dict[str, float],
     store: Store,
     watcher: Watcher,
@@ -181,15 +182,34 @@ def _settle(
             waiting[step.name] = step
         case "damaged":
             watcher.said(str(event.detail))
-            for given in step.inputs.values():
-                try:
-                    store.verified(given.name)
-                except DamagedError:
-                    if store.folder(given.name).exists():
-                        store.set_aside(given.name, "damaged")
+            lost = [given for given in step.inputs.values() if _lost(given, store)]
+            if not lost:  # then making inputs again would not help, now or ever
+                outcome.failed[step.name] = str(event.detail)
+                return
+            for given in lost:
+                if given.name not in running:
                     waiting[given.name] = given
             waiting[step.name] = step
         case "failed":
             outcome.failed[step.name] = str(event.detail)
         case _:
             pass
+
+
+def _lost(step: Step, store: Store) -> bool:
+    """Is a step no longer there, or damaged?  If damaged it is set aside."""
+    try:
+        store.verified(step.name)
+    except DamagedError:
+        if store.folder(step.name).exists():
+            store.set_aside(step.name, "damaged")
+        return True
+    return False
+
+
+def _outdated(step: Step, store: Store) -> bool:
+    """Is a finished step stale, or too damaged to tell?"""
+    try:
+        return store.stale(store.made(step.name)) is not None
+    except DamagedError:
+        return True

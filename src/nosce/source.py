@@ -49,15 +49,13 @@ def folders_of(*names: str) -> list[str]:
 def _path(name: str, folders: Sequence[str] = ()) -> Path | None:
     """The file of a module, found without importing it or its parents (which could cost seconds)."""
     project, *rest = name.split(".")
-    for folder in folders:
-        if not rest and (own := Path(folder) / f"{project}.py").is_file():
-            return own
     try:
         root = importlib.util.find_spec(project)
     except (ImportError, ValueError):
-        return None
+        root = None
     if root is None or root.origin is None or not root.origin.endswith(".py"):
-        return None
+        there = (Path(folder) / f"{project}.py" for folder in folders)
+        return next((own for own in there if not rest and own.is_file()), None)
     origin = Path(root.origin)
     if not rest:
         return origin

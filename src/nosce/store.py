@@ -27,7 +27,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from nosce import source
-from nosce.errors import DamagedError, LeasedError, StoreError
+from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
 from nosce.files import SCRATCH, checksum_tree, to_disk, verify, write_atomically
 from nosce.spec import Json, canonical
 
@@ -60,12 +60,13 @@ class Store:
         """The store in a folder, which is made if it is not there.
 
         Raises:
-            StoreError: The path is a file, or the disk does not let us write there.
+            UsageError: The path is a file.
+            StoreError: The disk does not let us write there.
         """
         path = Path(root).expanduser().absolute()
         try:
             if path.exists() and not path.is_dir():
-                raise StoreError(f"a store was asked for at {path}, but that is a file; name a folder with --store.")
+                raise UsageError(f"a store was asked for at {path}, but that is a file; name a folder with --store.")
             for part in ("steps", "work", "leases", "plans"):
                 (path / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -81,6 +82,10 @@ class Study:
             )
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
+        _once(self.name, "seeds", list(self.seeds))
+        _once(self.name, "read-outs of one stage", [(read.readout.name, read.stage) for read in self.reads])
+        for arm in self.arms:
+            _once(self.name, f"stages of arm {arm.name!r}", [PRETRAIN, *(stage.name for stage in arm.stages)])
         stages = {PRETRAIN, *(stage.name for arm in self.arms for stage in arm.stages)}
         if lost := [read.stage for read in self.reads if read.stage not in stages]:
             raise SpecError(
@@ -105,6 +110,13 @@ class Study:
 def _first(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
     more = range(max(seeds) + 1, max(seeds) + 1 + max(0, count - len(seeds)))
     return (*seeds, *more)[:count]
+
+
+def _once(study: str, what: str, names: Sequence[object]) -> None:
+    """What has one name would be counted twice."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise SpecError(f"among the {what} of the study {study!r}, {twice[0]!r} stands twice; give each its own name.")
 
 
 def built_in() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 import sys
 import time
@@ -61,7 +62,11 @@ def attempt(step: Step, store: Store, machine: Machine, again: bool, tell: Calla
         return Event("failed", step.name, str(error))
     except OSError as error:
         return Event("failed", step.name, str(refused(error, store.root)))
-    except Exception:
+    except Exception as error:
+        # Libraries written in Rust (safetensors, polars) tell a disk's refusal with their own exceptions.
+        if told := re.search(r"([^:]*)\(os error (\d+)\)", str(error)):
+            system = OSError(int(told[2]), told[1].strip())
+            return Event("failed", step.name, str(refused(system, store.work(step.name))))
         return Event("failed", step.name, _unforeseen(step, store))
 
 

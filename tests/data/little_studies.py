@@ -79,5 +79,5 @@ def long(scale):
     A state to go on from is saved several times a second and not every five, so that seconds are enough.
     """
     Machine.__init__.__kwdefaults__["save_seconds"] = 0.2
-    recipe = replace(RECIPE, steps=400, checkpoints=tuple(i / 20 for i in range(21)))
+    recipe = replace(RECIPE, steps=300, checkpoints=tuple(i / 15 for i in range(16)))
     return _with(scale, world=replace(DOZEN, people=40), recipe=recipe)

@@ -13,6 +13,7 @@ import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -176,4 +177,5 @@ def _digest(texts: Callable[[Seed], Any], seed: Seed, sender: Any) -> None:
     whole = hashlib.sha256()
     for document in itertools.islice(texts(seed), TEXTS):
         whole.update(repr(document).encode())
-    sender.send(whole.hexdigest())
+    with suppress(BrokenPipeError):  # the run that asked was stopped
+        sender.send(whole.hexdigest())
