@@ -11,9 +11,11 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -123,6 +125,7 @@ class LocalPool:
 
     def submit(self, step: Step, *, again: bool) -> None:
         """Have a free worker make the step."""
+        self._workers = [w for w in self._workers if w.step is not None or w.process.is_alive()]
         worker = next((w for w in self._workers if w.step is None), None) or self._started()
         worker.step = step
         worker.connection.send((step, again))
@@ -150,7 +153,8 @@ class LocalPool:
         """Stop all workers; what they had in hand can be gone on with."""
         for worker in self._workers:
             if worker.step is None:
-                worker.connection.send(None)
+                with suppress(BrokenPipeError):  # it died while it waited
+                    worker.connection.send(None)
             else:
                 worker.process.terminate()
         for worker in self._workers:
@@ -162,10 +166,24 @@ class LocalPool:
         ours, theirs = context.Pipe()
         cores = _share(len(self._workers), self.size, self.machine.threads)
         process = context.Process(target=_work, args=(theirs, self.store.root, self.machine, cores))
-        process.start()
+        with _uninterrupted():
+            process.start()
         theirs.close()
         self._workers.append(worker := _Worker(process, ours))
         return worker
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """A process started in this block ignores Ctrl-C from its first moment: its parent decides what that means."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def cores() -> list[int]:

@@ -2,14 +2,16 @@
 
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from nosce.errors import DataError
 from nosce.models.families import Architecture, build
 from nosce.read.readouts import Majority, Questions, Recall
-from nosce.records import Reading, to_table
+from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
@@ -115,6 +117,16 @@ def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
         assert row["answer"] == guesses[question.facet]
         assert row["value"] == float(guesses[question.facet] == question.target)
         assert row["outcome"] == ("right" if row["value"] else "wrong")
+
+
+@pytest.mark.xfail(reason="min() of nothing", raises=ValueError, strict=True)
+def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
+    """Where all questions of a facet are unseen there is nothing to guess from, which is told in a sentence."""
+    asked = [Question("city/1", "person/1", "city", "Where?", "Rome", "unseen")]
+    corpus = SimpleNamespace(questions=asked, asked=lambda split: [q for q in asked if q.split == split])
+
+    with pytest.raises(DataError, match="city"):
+        list(Majority().read(None, corpus, Seed(0)))
 
 
 def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):

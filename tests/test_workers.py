@@ -1,0 +1,97 @@
+"""Worker processes mind their parent's orders alone, and none outlives the pool."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from nosce.plan import Step
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec
+from nosce.store import Store
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import Machine
+from nosce.workers import LocalPool
+
+
+@pytest.fixture
+def pool(tmp_path):
+    """A pool of one worker on a fresh store."""
+    pool = LocalPool(Store.at(tmp_path / "store"), 1, Machine())
+    yield pool
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join()
+
+
+def corpus(world, seed=0):
+    spec = CorpusSpec(world=world, seed=Seed(seed), tokenizer=TokenizerSpec())
+    return Step(kind="corpus", spec=spec, what=f"corpus {seed}")
+
+
+def ended(pool, seconds=60.0, meanwhile=lambda: None):
+    """The event with which the step in hand ends."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        for event in pool.events(0.01):
+            if event.kind != "progress":
+                return event
+        meanwhile()
+    raise AssertionError("the worker said nothing")
+
+
+def test_a_worker_does_not_mind_an_interrupt_that_is_meant_for_its_parent(pool, dozen):
+    """Ctrl-C reaches every process of a terminal; what it means the parent decides, from a worker's first moment."""
+    pool.submit(corpus(dozen), again=False)
+    (worker,) = multiprocessing.active_children()
+
+    def interrupt():
+        if worker.is_alive():
+            os.kill(worker.pid, signal.SIGINT)
+
+    assert ended(pool, meanwhile=interrupt).kind == "made"
+    pool.close()
+
+
+def test_no_worker_outlives_its_pool(pool, dozen):
+    """Closing ends a worker that waits for work and one that has work in hand."""
+    step = corpus(dozen)
+    pool.submit(step, again=False)
+    assert ended(pool).kind == "made"
+    assert pool.free == 1
+    (worker,) = multiprocessing.active_children()
+    pool.submit(corpus(dozen, 1), again=False)
+    pool.close()
+
+    assert not worker.is_alive()
+    assert not multiprocessing.active_children()
+    assert pool.store.has(step.name)
+
+
+def test_a_worker_that_dies_at_work_fails_its_step_and_the_pool_goes_on(pool, dozen):
+    """The step that a killed worker had in hand is told as failed; the next step gets a new worker."""
+    pool.submit(corpus(dozen), again=False)
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    event = ended(pool)
+    pool.submit(corpus(dozen, 1), again=False)
+
+    assert event.kind == "failed"
+    assert "ended by SIGKILL" in event.detail
+    assert ended(pool).kind == "made"
+    pool.close()
+
+
+def test_a_worker_that_dies_while_it_waits_is_replaced(pool, dozen):
+    """An idle worker that the system ended costs nothing but a new start."""
+    pool.submit(corpus(dozen), again=False)
+    assert ended(pool).kind == "made"
+    (worker,) = multiprocessing.active_children()
+    worker.kill()
+    worker.join()
+    pool.submit(corpus(dozen, 1), again=False)
+
+    assert ended(pool).kind == "made"
+    pool.close()
