@@ -111,25 +111,30 @@ def _seconds_per_step(model: Any, sequences: Any, recipe: Any, vocabulary: int) 
 
     import torch
 
+    from nosce.models.apart import apart
     from nosce.models.families import build
     from nosce.seeds import Seed
     from nosce.text.batches import Order, pack
-    from nosce.train.loop import optimizer_of
     from nosce.train.loss import next_token_nats
+    from nosce.train.optimizer import Optimizer, inner_matrices
+    from nosce.train.precision import Twin, chosen
 
     torch.set_num_threads(1)
     mean = float(sequences.lengths.mean())
     parameters = model.parameters(vocabulary) if isinstance(model, Architecture) else _size_of(model)
     texts = int(min(recipe.batch, max(2, OPERATIONS / (6 * parameters * mean))))
     net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration")
-    optimizer = optimizer_of(dict(net.named_parameters()), recipe)
+    twin = Twin(net, chosen(recipe.dtype, width=net.config.hidden_size, device="cpu", memory=None))
+    optimizer = Optimizer(twin.named, recipe, inner_matrices(net))
     order = Order(len(sequences), texts, Seed(0) / "calibration")
     taken: list[float] = []
     while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 50):
         start = time.process_time()
         batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0)
-        next_token_nats(net, torch.from_numpy(batch.inputs), torch.from_numpy(batch.labels)).backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
+        with apart(twin.model) as forward:
+            (next_token_nats(twin.model, forward, batch) / batch.counted).backward()  # type: ignore[no-untyped-call]
+        twin.collect()
+        optimizer.step(len(taken))
+        twin.refresh()
         taken.append(time.process_time() - start)  # of this process: other work on the machine does not count
     return float(statistics.median(taken[1:]) * recipe.batch / texts)

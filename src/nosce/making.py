@@ -39,8 +39,10 @@ def make_step(
         work = store.work(step.name)
         _same_code(store, step.name, source.combined(modules))
         with recorded() as provenance:
-            step.make(step.spec, inputs, Job(folder=work, machine=machine, progress=progress))
+            job = Job(folder=work, machine=machine, progress=progress, memory=store.root / "machine.json")
+            step.make(step.spec, inputs, job)
         provenance.update(
+            **job.notes,
             what=step.what,
             roots=step.roots,
             folders=source.folders_of(*step.roots),

@@ -15,12 +15,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nosce.models.apart import apart
+from nosce.seeds import Seed
+from nosce.text.batches import pack
 from nosce.text.packing import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-POSITIONS = 16_384  # rows times width of one pass: bounds the memory that logits take
+POSITIONS = 16_384  # tokens of one pass: bounds the memory it takes
+SAMPLE = 64  # spans on which the change from batch to batch is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,30 @@ class Spoken:
         return self.chosen if not len(wrong) else self.chosen[: wrong[0] + 1]
 
 
+@dataclass(frozen=True, slots=True)
+class BatchChange:
+    """The largest change of a span's log-likelihood between a pass of one text and one of many."""
+
+    nats: float
+    choices: int  # spans of which the model's first choices changed, where two were as good as equal
+    spans: int  # that were compared
+
+
 @torch.no_grad()
 def spoken(
-    model: PreTrainedModel, sequences: Sequences, spans: Sequence[tuple[int, int, int]], *, end: int
+    model: PreTrainedModel,
+    sequences: Sequences,
+    spans: Sequence[tuple[int, int, int]],
+    *,
+    end: int,
+    positions: int = POSITIONS,
 ) -> list[Spoken]:
     """The model's choices at spans (text, first token, last token + 1), in the order given.
 
-    Each text is read alone, behind an end token, as in a row that it opens.
+    Each text is read alone, behind an end token, as a text that opens a row is trained.
+
+    Args:
+        positions: Tokens of one pass at most; a longer text has a pass of its own.
     """
     by_text: dict[int, list[int]] = {}
     for number, (text, _, _) in enumerate(spans):
@@ -62,24 +83,41 @@ def spoken(
     found: dict[int, Spoken] = {}
     was_training = model.training
     model.eval()
-    for texts in _batches(list(by_text), sequences.lengths):
-        inputs = _inputs(sequences, texts, end)
-        wanted = [(row, *spans[number], number) for row, text in enumerate(texts) for number in by_text[text]]
-        hidden = model.base_model(input_ids=inputs.to(model.device), use_cache=False).last_hidden_state
-        rows = np.concatenate([np.full(stop - start, row) for row, _, start, stop, _ in wanted])
-        places = np.concatenate([np.arange(start, stop) for _, _, start, stop, _ in wanted])
-        # The token at place p of a text is predicted at position p: the end token in front shifts by one.
-        logits = model.get_output_embeddings()(hidden[torch.from_numpy(rows), torch.from_numpy(places)]).float()
-        true = np.concatenate([sequences.text(text)[start:stop] for _, text, start, stop, _ in wanted])
-        chosen = logits.argmax(-1).cpu().numpy()
-        target = torch.from_numpy(true.astype(np.int64)).to(logits.device)
-        nats = torch.nn.functional.cross_entropy(logits, target, reduction="none").double().cpu().numpy()
-        at = 0
-        for _, _, start, stop, number in wanted:
-            cut = slice(at, at := at + stop - start)
-            found[number] = Spoken(chosen[cut], true[cut], float(nats[cut].sum()))
+    with apart(model) as forward:
+        for texts in _batches(list(by_text), sequences.lengths, positions):
+            batch = pack(sequences, texts, window=None, end=end)
+            starts = np.cumsum(batch.lengths) - batch.lengths
+            # `pack` puts the longest first, as `texts` has them; a token at place p is predicted at position p.
+            wanted = [(int(at), *spans[n], n) for at, t in zip(starts, texts, strict=True) for n in by_text[t]]
+            places = np.concatenate([np.arange(at + start, at + stop) for at, _, start, stop, _ in wanted])
+            hidden = forward(batch.inputs, batch.lengths)[torch.from_numpy(places).to(model.device)]
+            logits = model.get_output_embeddings()(hidden).float()
+            true = np.concatenate([sequences.text(text)[start:stop] for _, text, start, stop, _ in wanted])
+            chosen = logits.argmax(-1).cpu().numpy()
+            target = torch.from_numpy(true.astype(np.int64)).to(logits.device)
+            nats = torch.nn.functional.cross_entropy(logits, target, reduction="none").double().cpu().numpy()
+            at = 0
+            for _, _, start, stop, number in wanted:
+                cut = slice(at, at := at + stop - start)
+                found[number] = Spoken(chosen[cut], true[cut], float(nats[cut].sum()))
     model.train(was_training)
     return [found[number] for number in range(len(spans))]
+
+
+def batch_change(
+    model: PreTrainedModel, sequences: Sequences, spans: Sequence[tuple[int, int, int]], *, end: int, seed: Seed
+) -> BatchChange:
+    """How much the company of other texts in a pass moves a log-probability that it should not move.
+
+    `SAMPLE` spans drawn from `seed` are read all in one pass and then one text a pass; whatever differs
+    is rounding. Readings that lie closer together than this say nothing about which is larger.
+    """
+    drawn = sorted(seed.numpy().choice(len(spans), min(SAMPLE, len(spans)), replace=False).tolist())
+    few = [spans[i] for i in drawn]
+    together = spoken(model, sequences, few, end=end)
+    alone = spoken(model, sequences, few, end=end, positions=1)
+    nats = max(abs(a.nats - b.nats) for a, b in zip(together, alone, strict=True))
+    return BatchChange(nats, sum((a.chosen != b.chosen).any() for a, b in zip(together, alone, strict=True)), len(few))
 
 
 def counted_spans(sequences: Sequences) -> list[tuple[int, int, int]]:
@@ -91,23 +129,15 @@ def counted_spans(sequences: Sequences) -> list[tuple[int, int, int]]:
     return found
 
 
-def _batches(texts: list[int], lengths: np.ndarray) -> Iterator[list[int]]:
-    """Texts of like length together, so that little is computed on empty places."""
-    ordered = sorted(texts, key=lambda t: (int(lengths[t]), t))
+def _batches(texts: list[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:
+    """Texts of like length together, longest first, as many as `positions` hold."""
     batch: list[int] = []
-    for text in ordered:
-        if batch and (len(batch) + 1) * int(lengths[text]) > POSITIONS:
+    held = 0
+    for text in sorted(texts, key=lambda t: (-int(lengths[t]), t)):
+        if batch and held + int(lengths[text]) > positions:
             yield batch
-            batch = []
+            batch, held = [], 0
         batch.append(text)
+        held += int(lengths[text])
     if batch:
         yield batch
-
-
-def _inputs(sequences: Sequences, texts: Sequence[int], end: int) -> torch.Tensor:
-    width = max(int(sequences.lengths[t]) for t in texts)
-    inputs = np.full((len(texts), width), end, dtype=np.int64)
-    for row, text in enumerate(texts):
-        tokens = sequences.text(text)
-        inputs[row, 1 : len(tokens)] = tokens[:-1]
-    return torch.from_numpy(inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nosce.train.recipe import Machine
 
@@ -15,8 +16,10 @@ def _silent(done: int, of: int, rate: float, loss: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """Where a step writes, on what machine, and whom it tells how far it is."""
+    """Where a step writes, on what machine, whom it tells how far it is, and what it wants remembered."""
 
     folder: Path  # the step's work folder; may hold what an interrupted run left
     machine: Machine = field(default_factory=Machine)
     progress: Callable[[int, int, float, float], None] = _silent  # done, of, tokens per second, loss
+    memory: Path | None = None  # a file of what was found out about this machine, shared by all steps of a store
+    notes: dict[str, Any] = field(default_factory=dict)  # goes into provenance.json: what the machine decided

@@ -2,7 +2,6 @@
 
 checkpoints/<step>/    weights after so many steps, in the Hugging Face layout, with a manifest
 metrics.jsonl          loss, learning rate, gradient norm by step
-exposures.parquet      the ledger: how often and in how many wordings each fact was trained on
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import polars as pl
-
 from nosce.errors import DataError
 from nosce.models import adapters, families
 from nosce.models.families import Architecture, Pretrained
@@ -21,7 +18,6 @@ from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.text.batches import Order
 from nosce.text.corpus import Corpus
-from nosce.text.ledger import exposures
 from nosce.text.packing import Sequences
 from nosce.train.recipe import LoRA, Recipe
 
@@ -43,13 +39,14 @@ class TrainingSpec:
 
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Train, or go on where an interrupted run had saved; leaves checkpoints, metrics and the ledger."""
+    """Train, or go on where an interrupted run had saved; leaves checkpoints and metrics."""
     import torch
 
-    from nosce.train import checkpoint, loop
+    from nosce.train import checkpoint, loop, precision
 
     torch.set_num_threads(job.machine.threads)
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     job.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
     sequences = _sequences(spec, corpus)
@@ -65,9 +62,11 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
         whole = model if adapted is None else adapters.merged(adapted)
         checkpoint.keep(whole, corpus.tokenizer_folder, checkpoint_at(job.folder, step))
 
+    width = model.config.get_text_config().hidden_size
+    computed = precision.chosen(spec.recipe.dtype, width=width, device=job.machine.device, memory=job.memory)
+    job.notes["precision"] = computed
     loop.train(model, sequences, order, spec.recipe, end=corpus.end, folder=job.folder, keep=keep,
-               progress=job.progress, machine=job.machine)  # fmt: skip
-    _ledger(spec, corpus, order).write_parquet(job.folder / "exposures.parquet")
+               progress=job.progress, machine=job.machine, precision=computed)  # fmt: skip
 
 
 def checkpoint_at(folder: Path, step: int) -> Path:
@@ -101,11 +100,3 @@ def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> Pr
     pad = corpus.tokenizer.token_to_id("<pad>")
     return families.build(spec.model, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=pad,
                           seed=spec.seed / "weights")  # fmt: skip
-
-
-def _ledger(spec: TrainingSpec, corpus: Corpus, order: Order) -> pl.DataFrame:
-    if spec.on == "documents":
-        return exposures(corpus.spans, corpus.things, order, spec.recipe.steps)
-    asked = pl.DataFrame([(q.about, q.facet) for q in corpus.asked("seen")], schema=["about", "facet"], orient="row")
-    spans = asked.with_row_index("document").with_columns(pl.col("document").cast(pl.Int64), wording=pl.lit("question"))
-    return exposures(spans, asked, order, spec.recipe.steps)

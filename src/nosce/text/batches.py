@@ -61,34 +61,48 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows to predict: `inputs` at positions 0..T-1 and the `labels` that follow them. Shape: (B, T)."""
+    """Stretches of text one behind the other, none of which sees another: N positions, S stretches.
 
-    inputs: np.ndarray
-    labels: np.ndarray
+    Nothing is padded: what has no token is not computed. `labels` stand one position before the token
+    they name; uncounted tokens are `IGNORED`. Stretches come longest first.
+    """
+
+    inputs: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64
+    lengths: np.ndarray  # (S,) int64, positions of each stretch; they sum to N
 
     @property
     def counted(self) -> int:
         """How many labels carry loss."""
         return int((self.labels != IGNORED).sum())
 
+    @property
+    def positions(self) -> np.ndarray:
+        """The place of each token within its stretch. Shape: (N,)."""
+        return aranges(self.lengths)
 
-def pack(sequences: Sequences, chosen: Sequence[int] | np.ndarray, *, window: int, end: int) -> Batch:
-    """The chosen texts in as few rows as best fit needs, cut to the longest row.
 
-    Labels stand one position before the token they name; empty places and uncounted tokens are
-    `IGNORED`. An empty place holds `end`, which a causal model cannot look back from.
+def aranges(lengths: np.ndarray) -> np.ndarray:
+    """0 … n-1 for each length n, one behind the other."""
+    ends = np.cumsum(lengths)
+    counted: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return counted
+
+
+def pack(sequences: Sequences, chosen: Sequence[int] | np.ndarray, *, window: int | None, end: int) -> Batch:
+    """The chosen texts, each as a stretch of its own, or several in a row of at most `window` positions.
+
+    Every stretch opens with `end`, so that the first token of a text is predicted too.
     """
+    chosen = np.asarray(chosen)
     lengths = sequences.lengths[chosen]
-    rows = rows_of(lengths.tolist(), window)
-    width = max(int(lengths[row].sum()) for row in rows)
-    inputs = np.full((len(rows), width), end, dtype=np.int64)
-    labels = np.full((len(rows), width), IGNORED, dtype=np.int64)
-    for number, row in enumerate(rows):
-        at = 0
-        for index in row:
-            text, counted = sequences.text(chosen[index]), sequences.mask(chosen[index])
-            stop = at + len(text)
-            labels[number, at:stop] = np.where(counted, text, IGNORED)
-            inputs[number, at + 1 : stop + 1] = text[: width - 1 - at]
-            at = stop
-    return Batch(inputs, labels)
+    rows = [[i] for i in range(len(chosen))] if window is None else rows_of(lengths.tolist(), window)
+    rows.sort(key=lambda row: -int(lengths[row].sum()))
+    places = np.concatenate([np.asarray(row) for row in rows])
+    texts, sizes = chosen[places], lengths[places]
+    where = aranges(sizes) + np.repeat(sequences.offsets[texts], sizes)
+    tokens = sequences.tokens[where].astype(np.int64)
+    stretches = np.array([int(lengths[row].sum()) for row in rows], dtype=np.int64)
+    inputs = np.roll(tokens, 1)
+    inputs[np.cumsum(stretches) - stretches] = end
+    return Batch(inputs, np.where(sequences.counted[where], tokens, IGNORED), stretches)

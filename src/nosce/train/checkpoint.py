@@ -22,6 +22,8 @@ from nosce.files import checksum_tree, verify, write_atomically
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from nosce.train.optimizer import Optimizer
+
 STATE = "state.safetensors"
 transformers.utils.logging.disable_progress_bar()  # it would draw over our own
 
@@ -53,12 +55,12 @@ def load(folder: Path) -> PreTrainedModel:
     )
 
 
-def save_state(folder: Path, step: int, named: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> None:
+def save_state(folder: Path, step: int, named: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> None:
     """Write what is needed to go on after `step` steps, in one rename."""
     tensors = {}
     for name, parameter in named.items():
         tensors[f"weight/{name}"] = parameter.detach()
-        for moment, value in optimizer.state[parameter].items():
+        for moment, value in optimizer.moments(parameter).items():
             tensors[f"{moment}/{name}"] = value
     beside = folder / f"{STATE}.new"
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +68,7 @@ def save_state(folder: Path, step: int, named: dict[str, torch.nn.Parameter], op
     os.replace(beside, folder / STATE)
 
 
-def restore_state(folder: Path, named: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer) -> int:
+def restore_state(folder: Path, named: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
     """Put weights and moments back as they were and return how many steps had been taken; 0 without a state.
 
     A state that cannot be read (a power cut before it reached the disk) counts as none: the run starts
@@ -80,14 +82,16 @@ def restore_state(folder: Path, named: dict[str, torch.nn.Parameter], optimizer:
         return 0
     if {n.partition("/")[2] for n in tensors} != set(named):
         return 0
+    moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named}
     with torch.no_grad():
         for name, parameter in named.items():
             parameter.copy_(tensors.pop(f"weight/{name}"))
-            optimizer.state[parameter] = {}
     for key, value in tensors.items():
         moment, _, name = key.partition("/")
         # The fused optimizer keeps its step count on the device of the weights.
-        optimizer.state[named[name]][moment] = value.to(named[name].device)
+        moments[name][moment] = value.to(named[name].device)
+    for name, remembered in moments.items():
+        optimizer.remember(named[name], remembered)
     return step
 
 

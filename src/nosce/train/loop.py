@@ -8,24 +8,30 @@ from __future__ import annotations
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from nosce.errors import TrainingError
 from nosce.files import SCRATCH
+from nosce.models.apart import Forward, apart
 from nosce.text.batches import Batch, Order, pack
 from nosce.text.packing import Sequences
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
+from nosce.train.optimizer import Optimizer, inner_matrices
+from nosce.train.precision import Precision, Twin
 from nosce.train.recipe import Machine, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+AHEAD = 4  # steps whose batches are prepared while an accelerator computes
 Keep = Callable[[int], None]
 Progress = Callable[[int, int, float, float], None]  # steps done, steps in all, tokens per second, loss
 
@@ -41,6 +47,7 @@ def train(
     keep: Keep,
     progress: Progress = lambda *_: None,
     machine: Machine | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Train in place on packed batches; what was kept and logged lies below `folder` afterwards.
 
@@ -48,82 +55,94 @@ def train(
         model: Any causal transformers model; only weights that require a gradient are trained.
         sequences: The texts, with the tokens that carry loss.
         order: Which texts each step takes.
-        end: The token that opens a row and fills empty places.
+        end: The token that opens every row or text.
         folder: Gets `metrics.jsonl` (step, loss in nats per counted token, learning rate, gradient norm,
             counted tokens of that step) and `scratch/`, from which an interrupted run goes on.
         keep: Called after each kept step with the number of steps taken.
         progress: Called at every log with what a person wants to see.
         machine: What only changes the speed.
+        precision: What is computed with; the weights are float32 either way.
 
     Raises:
         TrainingError: The loss or its gradient is not a finite number.
     """
     machine = machine or Machine()
-    named = {n: p for n, p in model.named_parameters() if p.requires_grad}
-    optimizer = optimizer_of(named, recipe)
+    twin = Twin(model, precision)
+    named = twin.named
+    optimizer = Optimizer(named, recipe, inner_matrices(model))
     first = checkpoint.restore_state(folder / SCRATCH, named, optimizer)
+    twin.refresh()
     log = _Log(folder / "metrics.jsonl", first)
     if first == 0 and 0 in recipe.kept:
         keep(0)
-    model.train()
+    twin.model.train()
     unread: list[torch.Tensor] = []
     seen_at = time.monotonic()
     save_at, seen = seen_at + machine.save_seconds, 0
-    for step, batch in zip(range(first, recipe.steps), _batches(sequences, order, recipe, first, end), strict=True):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr(step)
-        with _precision(recipe, machine):
-            nats = next_token_nats(model, _tensor(batch.inputs, machine), _tensor(batch.labels, machine))
-        nats.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(named.values(), recipe.clip)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        unread.append(nats.detach())  # not .item(): reading here would make the host wait
-        seen += batch.counted
-        done = step + 1
-        if done % recipe.log_every == 0 or done == recipe.steps:
-            loss = torch.stack(unread).mean().item()
-            _finite(loss, norm.item(), done, recipe)
-            log.add(step=done, nats=loss, lr=recipe.lr(step), gradient_norm=norm.item(), counted=batch.counted)
-            now = time.monotonic()
-            progress(done, recipe.steps, seen / max(now - seen_at, 1e-9), loss)
-            unread, seen, seen_at = [], 0, now
-        if done in recipe.kept:
-            keep(done)
-        if done % recipe.log_every == 0 and (now := time.monotonic()) >= save_at:
-            log.flush()
-            checkpoint.save_state(folder / SCRATCH, done, named, optimizer)
-            took = time.monotonic() - now
-            save_at = now + took + max(machine.save_seconds, 50 * took)
+    with apart(twin.model) as forward:
+        for step, parts in enumerate(_batches(sequences, order, recipe, first, end, machine), first):
+            nats, counted = _gradients(twin, forward, parts)
+            norm = torch.nn.utils.clip_grad_norm_(named.values(), recipe.clip)
+            optimizer.step(step)
+            twin.refresh()
+            unread.append(nats)  # not .item(): reading here would make the host wait
+            seen += counted
+            done = step + 1
+            if done % recipe.log_every == 0 or done == recipe.steps:
+                loss = torch.stack(unread).mean().item()
+                _finite(loss, norm.item(), done, recipe)
+                log.add(step=done, nats=loss, lr=recipe.lr(step), gradient_norm=norm.item(), counted=counted)
+                now = time.monotonic()
+                progress(done, recipe.steps, seen / max(now - seen_at, 1e-9), loss)
+                unread, seen, seen_at = [], 0, now
+            if done in recipe.kept:
+                keep(done)
+            if done % recipe.log_every == 0 and (now := time.monotonic()) >= save_at:
+                log.flush()
+                checkpoint.save_state(folder / SCRATCH, done, named, optimizer)
+                took = time.monotonic() - now
+                save_at = now + took + max(machine.save_seconds, 50 * took)
     log.flush()
 
 
-def optimizer_of(named: dict[str, torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW on the trainable weights, decaying matrices alone."""
-    matrices = [p for p in named.values() if p.ndim >= 2]
-    others = [p for p in named.values() if p.ndim < 2]
-    groups = [
-        {"params": matrices, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [g for g in groups if g["params"]], lr=recipe.peak_lr, betas=recipe.betas, eps=recipe.epsilon, fused=True
-    )
+def _gradients(twin: Twin, forward: Forward, parts: list[Batch]) -> tuple[torch.Tensor, int]:
+    """Leave the gradient of the mean loss over all parts with the weights; the loss, and over how many tokens.
+
+    Every part is divided by the tokens of all, so that it does not matter how many parts there are.
+    """
+    counted = sum(part.counted for part in parts)
+    nats = torch.zeros((), device=twin.model.device)
+    for part in parts:
+        share = next_token_nats(twin.model, forward, part) / counted
+        share.backward()  # type: ignore[no-untyped-call]
+        twin.collect()
+        nats += share.detach()
+    return nats, counted
 
 
-def _batches(sequences: Sequences, order: Order, recipe: Recipe, first: int, end: int) -> Iterator[Batch]:
-    for step in range(first, recipe.steps):
-        yield pack(sequences, order.step(step), window=recipe.window, end=end)
+def _batches(
+    sequences: Sequences, order: Order, recipe: Recipe, first: int, end: int, machine: Machine
+) -> Iterator[list[Batch]]:
+    """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
 
+    On a processor there is nobody to overlap with: packing takes well under a hundredth of a step.
+    """
 
-def _tensor(array, machine: Machine) -> torch.Tensor:  # type: ignore[no-untyped-def]
-    return torch.from_numpy(array).to(machine.device, non_blocking=True)
+    def parts(step: int) -> list[Batch]:
+        chosen = np.array_split(order.step(step), recipe.accumulate)
+        return [pack(sequences, part, window=recipe.window, end=end) for part in chosen]
 
-
-def _precision(recipe: Recipe, machine: Machine) -> AbstractContextManager[object]:
-    if recipe.dtype == "bfloat16":
-        return torch.autocast(machine.device.partition(":")[0], dtype=torch.bfloat16)
-    return nullcontext()
+    steps = range(first, recipe.steps)
+    if machine.device.startswith("cpu"):
+        yield from map(parts, steps)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        ahead = deque(thread.submit(parts, step) for step in steps[:AHEAD])
+        for step in steps:
+            ready = ahead.popleft().result()
+            if step + AHEAD < recipe.steps:
+                ahead.append(thread.submit(parts, step + AHEAD))
+            yield ready
 
 
 def _finite(loss: float, norm: float, step: int, recipe: Recipe) -> None:

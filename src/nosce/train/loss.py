@@ -1,4 +1,4 @@
-"""The loss of a packed batch, with logits taken only where a label carries loss."""
+"""The loss of a batch, with logits taken only where a label carries loss."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
-from nosce.text.batches import IGNORED
+from nosce.models.apart import Forward
+from nosce.text.batches import IGNORED, Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def counted_logits(model: PreTrainedModel, input_ids: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
-    """Logits at the counted positions alone. Shapes: (B, T), (B, T) bool -> (counted, V).
+def counted_logits(model: PreTrainedModel, forward: Forward, batch: Batch) -> torch.Tensor:
+    """Logits at the counted positions alone, in float32. Shape: (counted, V).
 
     In question fine-tuning nine positions of ten carry no loss, and the head is the widest matrix.
     """
-    hidden = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+    hidden = forward(batch.inputs, batch.lengths)
+    counted = torch.from_numpy(batch.labels != IGNORED).to(hidden.device, non_blocking=True)
     head = model.get_output_embeddings()
-    return head(hidden[counted])  # type: ignore[no-any-return]
+    return head(hidden if bool((batch.labels != IGNORED).all()) else hidden[counted]).float()  # type: ignore[no-any-return]
 
 
-def next_token_nats(model: PreTrainedModel, input_ids: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Mean negative log-likelihood, in nats per counted token, of labels of shape (B, T)."""
-    counted = labels != IGNORED
-    return functional.cross_entropy(counted_logits(model, input_ids, counted).float(), labels[counted])
+def next_token_nats(model: PreTrainedModel, forward: Forward, batch: Batch) -> torch.Tensor:
+    """Negative log-likelihood in nats, summed over the counted tokens."""
+    logits = counted_logits(model, forward, batch)
+    labels = torch.from_numpy(batch.labels[batch.labels != IGNORED]).to(logits.device, non_blocking=True)
+    return functional.cross_entropy(logits, labels, reduction="sum")

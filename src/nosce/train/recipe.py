@@ -18,33 +18,43 @@ class Recipe:
 
     steps: int  # optimizer steps
     batch: int  # texts per step
-    window: int = 512  # positions per packed row; no text is cut, so at least the longest and two
-    peak_lr: float = 1e-3
+    window: int | None = None  # positions of a packed row, whose texts see those before them; None: each sees itself
+    accumulate: int = 1  # parts a step's texts are computed in, one after the other, for want of memory
+    optimizer: Literal["adamw", "muon"] = "adamw"  # of the matrices inside the blocks; everything else has AdamW
+    peak_lr: float = 1e-3  # of AdamW
+    matrix_lr: float = 0.02  # of Muon, at its peak
+    momentum: float = 0.95  # of Muon
     warmup: int = 100  # steps of linear rise; at most a tenth of all steps are spent on it
     floor: float = 0.1  # the cosine ends at this fraction of the peak
     weight_decay: float = 0.1  # on matrices alone, biases and norms are left free
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
     clip: float = 1.0  # of the gradient's norm over all weights
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of activations; weights stay float32
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"  # computed with, beside float32 weights; auto: the faster
     counted: Literal["targets", "everything"] = "targets"  # which tokens of a question carry loss
     checkpoints: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or self.window < 2:
+        if min(self.steps, self.batch) < 1 or (self.window is not None and self.window < 2):
             raise SpecError(
                 f"Recipe of {self.steps} steps of {self.batch} texts in rows of {self.window} trains nothing; "
                 "take at least one step, one text and rows of two tokens."
+            )
+        if not 1 <= self.accumulate <= self.batch:
+            raise SpecError(
+                f"Recipe.accumulate={self.accumulate} would cut {self.batch} texts into parts without any; "
+                "take 1 or more, and no more than batch."
             )
         if not self.checkpoints or not all(0 <= f <= 1 for f in self.checkpoints) or self.checkpoints[-1] != 1:
             raise SpecError(
                 f"Recipe.checkpoints={self.checkpoints} must be fractions between 0 and 1, the last of them 1, "
                 "so that what a training ends with is kept."
             )
-        if not (self.peak_lr > 0 and self.clip > 0 and 0 <= self.floor <= 1):
+        if not (min(self.peak_lr, self.matrix_lr, self.clip) > 0 and 0 <= self.floor <= 1 and 0 <= self.momentum < 1):
             raise SpecError(
-                f"Recipe with peak_lr={self.peak_lr}, clip={self.clip}, floor={self.floor} cannot learn; "
-                "the first two must be positive and the last a fraction."
+                f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.matrix_lr}, clip={self.clip}, "
+                f"floor={self.floor}, momentum={self.momentum} cannot learn; "
+                "the first three must be positive and the others fractions."
             )
 
     @property
@@ -57,13 +67,17 @@ class Recipe:
         """Steps between two lines of metrics; also the only places at which a run is saved for resuming."""
         return max(1, self.steps // 200)
 
-    def lr(self, step: int) -> float:
-        """Learning rate of a step counted from 0: linear rise, then a cosine down to the floor."""
+    def share(self, step: int) -> float:
+        """Share of the peak learning rates at a step counted from 0: linear rise, then a cosine down to the floor."""
         warmup = min(self.warmup, self.steps // 10)
         if step < warmup:
-            return self.peak_lr * (step + 1) / warmup
+            return (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
-        return self.peak_lr * (self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2)
+        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+    def lr(self, step: int) -> float:
+        """Learning rate of AdamW at a step counted from 0."""
+        return self.peak_lr * self.share(step)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,144 @@
+"""The search behind the fast recipe: recall against core-seconds, never a question.
+
+    python benchmarks/recipes.py                  the whole grid; appends lines to benchmarks/recipes.csv
+    python benchmarks/recipes.py --only muon/16   only the rows whose name holds this
+
+Every candidate learns the same people (a world of its own, `Seed(1001)`, that no study reports) in both of the
+demo's arms. Looked at is the share of attribute values recalled whole inside the biographies. Questions are
+never rendered, so nothing here can have been chosen by how well an arm answers them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nosce.models.families import build, size
+from nosce.read.likelihood import spoken
+from nosce.seeds import Seed
+from nosce.studies.biographies import SMALL
+from nosce.text import tokenizer as tokenizers
+from nosce.text.batches import Order
+from nosce.text.packing import collect, document_tokens, encode, token_span
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+
+PEOPLE = Seed(1001)
+ARMS = ("single", "multi5+permute")
+CHECKS = 200  # biographies whose six values are asked for
+COLUMNS = ("name", "arm", "seed", "exposures", "share", "recall", "core_s", "steps", "precision")
+
+
+@dataclass(frozen=True)
+class Data:
+    """One arm's biographies as tokens, and where the values of some of them stand."""
+
+    sequences: object
+    spans: list[tuple[int, int, int]]
+    vocabulary: int
+    end: int
+
+
+def data(arm: str) -> Data:
+    """The arm's world, rendered and encoded."""
+    world = replace(SMALL, augmentation=arm)
+    tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(PEOPLE))
+    end = tokenizers.end_token(tokenizer)
+    documents = list(world.documents(PEOPLE))
+    encodings = list(encode(tokenizer, (d.text for d in documents)))
+    drawn = np.random.default_rng(0).choice(len(documents), CHECKS, replace=False)
+    spans = [(int(i), *token_span(encodings[i], span, documents[i])) for i in drawn for span in documents[i].spans]
+    return Data(collect(document_tokens(e, end) for e in encodings), spans, tokenizer.get_vocab_size(), end)
+
+
+def learnt(
+    told: Data, recipe: Recipe, model: str = "3x128", seed: int = 0, precision: str = "bfloat16"
+) -> list[tuple[float, float, float]]:
+    """Train once; (share of the steps, recall, core-seconds of training so far) at every kept step."""
+    net = build(size(model), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(seed) / "weights")
+    found, spent, began = [], 0.0, time.process_time()
+
+    def keep(step: int) -> None:
+        nonlocal spent, began
+        spent += time.process_time() - began
+        right = [s.exact for s in spoken(net, told.sequences, told.spans, end=told.end)]
+        found.append((step / recipe.steps, float(np.mean(right)), spent))
+        net.train()
+        began = time.process_time()
+
+    with tempfile.TemporaryDirectory() as folder:
+        order = Order(len(told.sequences), recipe.batch, Seed(seed) / "order")
+        loop.train(
+            net, told.sequences, order, recipe, end=told.end, folder=Path(folder), keep=keep, precision=precision
+        )
+    return found
+
+
+def candidate(exposures: int, batch: int, **more: object) -> Recipe:
+    """A recipe by how often each person is met."""
+    more = {"warmup": 100, "checkpoints": (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)} | more
+    return Recipe(steps=exposures * SMALL.people // batch, batch=batch, **more)
+
+
+def grid() -> dict[str, Recipe]:
+    """What was tried, by name."""
+    found = {}
+    for batch in (16, 8):
+        for lr in (0.02, 0.04, 0.01):
+            for exposures in (30, 20):
+                found[f"muon/{batch}/{lr:g}/{exposures}"] = candidate(
+                    exposures, batch, optimizer="muon", matrix_lr=lr, peak_lr=5e-3
+                )
+    for name, more in {
+        "outer-2e-3": {"peak_lr": 2e-3},
+        "outer-1e-2": {"peak_lr": 1e-2},
+        "momentum-0.9": {"momentum": 0.9},
+        "decay-0.02": {"weight_decay": 0.02},
+        "floor-0": {"floor": 0.0},
+    }.items():
+        base = {"optimizer": "muon", "matrix_lr": 0.02, "peak_lr": 5e-3} | more
+        found[f"muon/16/0.02/30/{name}"] = candidate(30, 16, **base)
+    for exposures in (60, 80):
+        for batch in (16, 8):
+            for lr in (5e-3, 3e-3):
+                found[f"adamw/{batch}/{lr:g}/{exposures}"] = candidate(exposures, batch, peak_lr=lr)
+    return found
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--only", default="")
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--precision", default="bfloat16")
+    options.add_argument("--model", default="3x128")
+    options.add_argument("--out", type=Path, default=Path(__file__).parent / "recipes.csv")
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    told = {arm: data(arm) for arm in ARMS}
+    new = not chosen.out.exists()
+    with chosen.out.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            writer.writerow(COLUMNS)
+        for name, recipe in grid().items():
+            if chosen.only not in name:
+                continue
+            for arm in ARMS:
+                for seed in range(chosen.seeds):
+                    for share, recall, spent in learnt(told[arm], recipe, chosen.model, seed, chosen.precision):
+                        exposures = recipe.steps * recipe.batch * share / SMALL.people
+                        writer.writerow((name, arm, seed, f"{exposures:.1f}", f"{share:g}", f"{recall:.4f}",
+                                         f"{spent:.1f}", round(recipe.steps * share), chosen.precision))  # fmt: skip
+                        print(f"{name:24s} {arm:15s} {exposures:5.1f} exposures  recall {recall:6.1%}  {spent:6.1f} s")
+                    file.flush()
+
+
+if __name__ == "__main__":
+    main()
