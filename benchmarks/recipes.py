@@ -96,15 +96,23 @@ def grid() -> dict[str, Recipe]:
                 found[f"muon/{batch}/{lr:g}/{exposures}"] = candidate(
                     exposures, batch, optimizer="muon", matrix_lr=lr, peak_lr=5e-3
                 )
-    for name, more in {
+    for name, more in {  # around the best of the above, one change at a time
         "outer-2e-3": {"peak_lr": 2e-3},
         "outer-1e-2": {"peak_lr": 1e-2},
         "momentum-0.9": {"momentum": 0.9},
         "decay-0.02": {"weight_decay": 0.02},
         "floor-0": {"floor": 0.0},
+        "outer-2e-2": {"peak_lr": 2e-2},
+        "outer-4e-2": {"peak_lr": 4e-2},
+        "outer-1e-2-decay-0.3": {"peak_lr": 1e-2, "weight_decay": 0.3},
+        "outer-1e-2-warmup-20": {"peak_lr": 1e-2, "warmup": 20},
+        "outer-2e-2-decay-0.3": {"peak_lr": 2e-2, "weight_decay": 0.3},
+        "outer-2e-2-beta2-0.95": {"peak_lr": 2e-2, "betas": (0.9, 0.95)},
     }.items():
         base = {"optimizer": "muon", "matrix_lr": 0.02, "peak_lr": 5e-3} | more
         found[f"muon/16/0.02/30/{name}"] = candidate(30, 16, **base)
+    for lr in (0.02, 0.03):
+        found[f"muon/32/{lr:g}/30/outer-2e-2"] = candidate(30, 32, optimizer="muon", matrix_lr=lr, peak_lr=2e-2)
     for exposures in (60, 80):
         for batch in (16, 8):
             for lr in (5e-3, 3e-3):
@@ -114,23 +122,24 @@ def grid() -> dict[str, Recipe]:
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--only", default="")
+    options.add_argument("--only", default="", help="rows whose name holds one of these, separated by commas")
+    options.add_argument("--arms", default=",".join(ARMS))
     options.add_argument("--seeds", type=int, default=1)
     options.add_argument("--precision", default="bfloat16")
     options.add_argument("--model", default="3x128")
     options.add_argument("--out", type=Path, default=Path(__file__).parent / "recipes.csv")
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    told = {arm: data(arm) for arm in ARMS}
+    told = {arm: data(arm) for arm in chosen.arms.split(",")}
     new = not chosen.out.exists()
     with chosen.out.open("a", newline="") as file:
         writer = csv.writer(file)
         if new:
             writer.writerow(COLUMNS)
         for name, recipe in grid().items():
-            if chosen.only not in name:
+            if not any(part in name for part in chosen.only.split(",")):
                 continue
-            for arm in ARMS:
+            for arm in chosen.arms.split(","):
                 for seed in range(chosen.seeds):
                     for share, recall, spent in learnt(told[arm], recipe, chosen.model, seed, chosen.precision):
                         exposures = recipe.steps * recipe.batch * share / SMALL.people

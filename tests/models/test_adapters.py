@@ -2,13 +2,16 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from nosce.errors import SpecError
 from nosce.models import adapters
+from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
+from nosce.text.batches import Batch
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
 
@@ -40,10 +43,13 @@ def adapted_after(steps, family, **shape):
     adapted = adapters.add(net, 4, 6, 2.0, Seed(1))
     weights = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=1e-2)
-    for _ in range(steps):
-        next_token_nats(adapted.get_base_model(), ids()[:, :-1], ids()[:, 1:]).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    rows = ids().numpy()
+    batch = Batch(rows[:, :-1].flatten(), rows[:, 1:].flatten(), np.full(4, 11))
+    with apart(adapted.get_base_model()) as forward:
+        for _ in range(steps):
+            (next_token_nats(adapted.get_base_model(), forward, batch) / batch.counted).backward()
+            optimizer.step()
+            optimizer.zero_grad()
     return adapted
 
 

@@ -1,5 +1,6 @@
 """One teacher-forced pass says what greedy decoding would have written, and how likely the truth was."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from nosce.models.families import Architecture, build
 from nosce.read import likelihood
-from nosce.read.likelihood import counted_spans, spoken
+from nosce.read.likelihood import SAMPLE, batch_change, counted_spans, spoken
 from nosce.seeds import Seed
 from nosce.text.batches import Order
 from nosce.text.packing import Sequences, collect
@@ -98,14 +99,13 @@ def test_nats_are_the_sum_of_the_truths_log_probabilities(asked, corpus):
 
 
 @pytest.mark.parametrize("positions", [1, 70])
-def test_how_texts_are_batched_changes_nothing(asked, corpus, positions, monkeypatch):
+def test_how_texts_are_batched_changes_nothing(asked, corpus, positions):
     """Alone, in small batches of like length or all at once: the same choices and nats, in the order asked."""
     net, sequences = asked
     spans = counted_spans(sequences)
     together = spoken(net, sequences, spans, end=corpus.end)
-    monkeypatch.setattr(likelihood, "POSITIONS", positions)
     shuffled = Seed(0).numpy().permutation(len(spans))
-    apart = spoken(net, sequences, [spans[i] for i in shuffled], end=corpus.end)
+    apart = spoken(net, sequences, [spans[i] for i in shuffled], end=corpus.end, positions=positions)
 
     assert same([together[i] for i in shuffled], apart)
 
@@ -132,6 +132,95 @@ def test_reading_changes_nothing_about_the_model(asked, corpus):
 
     assert training
     assert all(torch.equal(p, before[name]) for name, p in net.named_parameters())
+
+
+@pytest.fixture
+def disturbed(monkeypatch):
+    """A reading in which a text's states depend on its company, in a way that is given; the sizes of all passes."""
+    before = likelihood.apart
+
+    def disturb(change):
+        sizes = []
+
+        @contextmanager
+        def apart(net):
+            def run(tokens, lengths):
+                sizes.append(len(lengths))
+                states = forward(tokens, lengths)
+                return change(states) if len(lengths) > 1 else states
+
+            with before(net) as forward:
+                yield run
+
+        monkeypatch.setattr(likelihood, "apart", apart)
+        return sizes
+
+    return disturb
+
+
+def test_in_float32_company_changes_next_to_nothing(asked, corpus):
+    """Read one text a pass or all at once, a span's nats differ by rounding alone, and no choice changes."""
+    net, sequences = asked
+    change = batch_change(net, sequences, counted_spans(sequences), end=corpus.end, seed=Seed(0))
+
+    assert 0 <= change.nats < 1e-4
+    assert change.choices == 0
+    assert change.spans == SAMPLE < len(counted_spans(sequences))
+
+
+def test_the_change_is_between_one_pass_and_as_many_as_texts(asked, corpus, disturbed):
+    """All drawn spans share the first pass; then each has one of its own, and where there are few all are drawn."""
+    net, sequences = asked
+    sizes = disturbed(lambda states: states)
+    change = batch_change(net, sequences, counted_spans(sequences)[:9], end=corpus.end, seed=Seed(0))
+
+    assert change.spans == 9
+    assert sizes == [9, *[1] * 9]
+
+
+def test_a_dependence_on_company_is_found(asked, corpus, disturbed):
+    """Where states are scaled in company the change is the largest that this makes of any span, counted by hand."""
+    net, sequences = asked
+    spans = counted_spans(sequences)[::2]
+    plain = spoken(net, sequences, spans, end=corpus.end)
+    disturbed(lambda states: states * 1.05)
+    shifted = spoken(net, sequences, spans, end=corpus.end)
+    change = batch_change(net, sequences, spans, end=corpus.end, seed=Seed(0))
+
+    assert change.nats == pytest.approx(
+        max(abs(a.nats - b.nats) for a, b in zip(plain, shifted, strict=True)), rel=1e-3
+    )
+    assert change.nats > 0.01
+    assert change.choices == 0, "scaling changes no first choice"
+
+
+def test_choices_that_changed_are_counted(asked, corpus, disturbed):
+    """Where company turns states round every span's first choices are others."""
+    net, sequences = asked
+    disturbed(torch.neg)
+    change = batch_change(net, sequences, counted_spans(sequences)[:20], end=corpus.end, seed=Seed(0))
+
+    assert change.choices == change.spans == 20
+    assert change.nats > 1
+
+
+def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypatch):
+    """One seed draws the same spans twice, another seed others, none of them twice."""
+    net, sequences = asked
+    drawn = []
+    read = likelihood.spoken
+
+    def recorded(net, sequences, spans, **more):
+        drawn.append(spans)
+        return read(net, sequences, spans, **more)
+
+    monkeypatch.setattr(likelihood, "SAMPLE", 5)
+    monkeypatch.setattr(likelihood, "spoken", recorded)
+    for seed in (0, 0, 1):
+        batch_change(net, sequences, counted_spans(sequences), end=corpus.end, seed=Seed(seed))
+
+    assert all(len(set(spans)) == 5 for spans in drawn)
+    assert drawn[0] == drawn[1] == drawn[2] == drawn[3] != drawn[4] == drawn[5]
 
 
 def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):

@@ -92,6 +92,13 @@ def test_rows_of_one_text_have_nothing_to_share(told, about):
     assert "single text" in found.found
 
 
+def test_texts_that_see_only_themselves_have_nothing_to_share(told, about):
+    """Without a window any order passes, and the words say that every text sees only itself."""
+    found = guards.window_sharing(told, about, PersonByPerson(len(told), 20), 50, None)
+    assert found.found == "every text sees only itself"
+    assert found.guard == guards.window_sharing(told, about, Order(len(told), 20, ORDER), 5, 256).guard
+
+
 def test_one_entry_each_cannot_leak(told):
     """With one text a person there is nothing to copy from, in whatever order."""
     people = [str(number) for number in range(len(told))]

@@ -8,7 +8,7 @@ import pytest
 from nosce.errors import DataError, SpecError
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, pack
+from nosce.text.batches import IGNORED, Batch, pack
 from nosce.text.packing import Sequences, collect, question_tokens, rows_of
 
 END = 0
@@ -29,13 +29,15 @@ def texts_of(row: np.ndarray) -> list[tuple[int, ...]]:
     return [tuple(part.tolist()) for part in np.split(row, stops) if len(part)]
 
 
-def whole_rows(inputs: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """What was to be read and predicted, row by row: the inputs, and after them the last label."""
-    rows = []
-    for row, label in zip(inputs, labels, strict=True):
-        used = int(np.flatnonzero(label != IGNORED).max()) + 1
-        rows.append(np.append(row[1:used], label[used - 1]))
-    return rows
+def stretches(batch: Batch) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Inputs and labels of each stretch."""
+    borders = np.cumsum(batch.lengths)[:-1]
+    return list(zip(np.split(batch.inputs, borders), np.split(batch.labels, borders), strict=True))
+
+
+def everything_counted(sequences: Sequences) -> Sequences:
+    """The same texts with a loss on every token."""
+    return Sequences(sequences.tokens, np.ones_like(sequences.counted), sequences.offsets)
 
 
 @pytest.mark.parametrize("window", [11, 16, 64, 500])
@@ -81,51 +83,82 @@ def test_a_text_too_long_is_refused(longest, window, needed):
     assert rows_of([3, longest], needed) == [[1], [0]] or len(rows_of([3, longest], needed)) == 1
 
 
-def test_a_batch_holds_every_chosen_text_once():
+@pytest.mark.parametrize("window", [64, None])
+def test_a_batch_holds_every_chosen_text_once(window):
     """Read back from its inputs and labels, a batch is the chosen texts, no more, no less, and whole."""
     for number in range(20):
-        sequences = random_texts(60, 20, Seed(number))
-        counted = Sequences(sequences.tokens, np.ones_like(sequences.counted), sequences.offsets)
+        sequences = everything_counted(random_texts(60, 20, Seed(number)))
         chosen = (Seed(number) / "chosen").numpy().integers(60, size=30)  # some of them twice, as between two epochs
-        batch = pack(counted, chosen, window=64, end=END)
-        found = sorted(text for row in whole_rows(batch.inputs, batch.labels) for text in texts_of(row))
+        batch = pack(sequences, chosen, window=window, end=END)
+        rows = [np.append(inputs[1:], labels[-1]) for inputs, labels in stretches(batch)]
+        found = sorted(text for row in rows for text in texts_of(row))
         assert found == sorted(tuple(sequences.text(index).tolist()) for index in chosen)
 
 
-def test_a_label_stands_before_its_token():
-    """The label at a position is the input at the next one, and every row opens with an end token."""
+@pytest.mark.parametrize("window", [64, None])
+def test_a_label_stands_before_its_token(window):
+    """The label at a position is the input at the next one, and every stretch opens with an end token."""
     sequences = random_texts(60, 20, Seed(0))
-    batch = pack(sequences, np.arange(60), window=64, end=END)
-    assert batch.inputs.shape == batch.labels.shape
-    assert batch.inputs.shape[1] <= 63
-    assert (batch.inputs[:, 0] == END).all()
-    here, following = batch.labels[:, :-1], batch.inputs[:, 1:]
-    assert (here == following)[here != IGNORED].all()
+    batch = pack(sequences, np.arange(60), window=window, end=END)
+    assert batch.inputs.shape == batch.labels.shape == (batch.lengths.sum(),)
+    assert batch.lengths.max() <= 63
+    for inputs, labels in stretches(batch):
+        assert inputs[0] == END
+        here, following = labels[:-1], inputs[1:]
+        assert (here == following)[here != IGNORED].all()
 
 
-def test_only_counted_tokens_carry_loss():
+def test_without_a_window_each_text_is_a_stretch_of_its_own():
+    """Every stretch is what its text alone would be packed to, longest first, equal ones as they were chosen."""
+    sequences = random_texts(60, 20, Seed(4))
+    chosen = Seed(4).numpy().integers(60, size=30)
+    batch = pack(sequences, chosen, window=None, end=END)
+    ordered = chosen[np.argsort(-sequences.lengths[chosen], kind="stable")]
+    assert batch.lengths.tolist() == sequences.lengths[ordered].tolist()
+    for text, (inputs, labels) in zip(ordered, stretches(batch), strict=True):
+        alone = pack(sequences, [text], window=None, end=END)
+        tokens = sequences.text(text)
+        assert inputs.tolist() == alone.inputs.tolist() == [END, *tokens[:-1]]
+        assert labels.tolist() == alone.labels.tolist() == np.where(sequences.mask(text), tokens, IGNORED).tolist()
+
+
+@pytest.mark.parametrize("window", [21, 64, 500, None])
+def test_stretches_come_longest_first_and_positions_count_within_each(window):
+    """Lengths never rise, and the position of a token is its place within its own stretch."""
+    batch = pack(random_texts(60, 20, Seed(5)), np.arange(60), window=window, end=END)
+    assert (np.diff(batch.lengths) <= 0).all()
+    assert batch.positions.tolist() == [place for length in batch.lengths for place in range(length)]
+
+
+@pytest.mark.parametrize("window", [64, None])
+def test_only_counted_tokens_carry_loss(window):
     """As many labels carry loss as tokens are counted, and they are those tokens."""
     sequences = random_texts(60, 20, Seed(1))
-    batch = pack(sequences, np.arange(60), window=64, end=END)
+    batch = pack(sequences, np.arange(60), window=window, end=END)
     labels = batch.labels[batch.labels != IGNORED]
     assert batch.counted == len(labels) == sequences.counted.sum()
     assert sorted(labels.tolist()) == sorted(sequences.tokens[sequences.counted].tolist())
 
 
-def test_a_batch_is_no_wider_than_its_longest_row():
-    """No column is empty in all rows: a batch of one short text is one short row."""
-    sequences = random_texts(1, 5, Seed(2))
-    batch = pack(sequences, [0], window=512, end=END)
-    assert batch.inputs.shape == (1, len(sequences.text(0)))
+@pytest.mark.parametrize("window", [512, None])
+def test_a_batch_has_no_more_positions_than_tokens(window):
+    """However wide a row might be, there is one position a token: a batch of one short text is one short row."""
+    one, many = random_texts(1, 5, Seed(2)), random_texts(60, 20, Seed(2))
+    batch = pack(one, [0], window=window, end=END)
+    assert batch.inputs.shape == (len(one.text(0)),)
+    assert batch.lengths.tolist() == [len(one.text(0))]
+    assert len(pack(many, np.arange(60), window=window, end=END).inputs) == len(many.tokens)
 
 
-def test_empty_places_carry_no_loss():
-    """Where a row ends early the inputs are end tokens and the labels are ignored."""
+@pytest.mark.parametrize("window", [5, None])
+def test_where_a_stretch_ends_the_next_begins(window):
+    """Nothing is padded: behind the last input of a stretch stands the end token that opens the next."""
     one, two = np.array([5, 6, 7, END], dtype=np.int32), np.array([8, END], dtype=np.int32)
-    sequences = collect([(one, np.ones(4, dtype=bool)), (two, np.ones(2, dtype=bool))])
-    batch = pack(sequences, [0, 1], window=5, end=END)
-    assert batch.inputs.tolist() == [[END, 5, 6, 7], [END, 8, END, END]]
-    assert batch.labels.tolist() == [[5, 6, 7, END], [8, END, IGNORED, IGNORED]]
+    sequences = collect([(two, np.ones(2, dtype=bool)), (one, np.ones(4, dtype=bool))])
+    batch = pack(sequences, [0, 1], window=window, end=END)
+    assert batch.inputs.tolist() == [END, 5, 6, 7, END, 8]
+    assert batch.labels.tolist() == [5, 6, 7, END, 8, END]
+    assert batch.lengths.tolist() == [4, 2]
 
 
 def test_a_question_counts_its_answer_alone(word):
@@ -139,11 +172,12 @@ def test_a_question_counts_its_answer_alone(word):
     assert everything.mask(0).all()
 
 
-def test_questions_and_texts_share_no_batch_position(word, world, seed):
+@pytest.mark.parametrize("window", [64, None])
+def test_questions_and_texts_share_no_batch_position(word, world, seed, window):
     """In a batch of questions no prompt token of anybody is ever a label."""
     questions = [q for q in world.questions(seed) if q.facet == "major"]
     sequences = question_tokens(word, questions, END)
-    batch = pack(sequences, np.arange(len(questions)), window=64, end=END)
+    batch = pack(sequences, np.arange(len(questions)), window=window, end=END)
     answers = {number for q in questions for number in word.encode(q.target).ids} | {END}
     assert set(batch.labels[batch.labels != IGNORED].tolist()) == answers
 

@@ -2,19 +2,23 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nosce.errors import DamagedError
+from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
+from nosce.text.batches import Batch
 from nosce.train import checkpoint
-from nosce.train.loop import optimizer_of
 from nosce.train.loss import next_token_nats
+from nosce.train.optimizer import Optimizer, inner_matrices
 from nosce.train.recipe import Recipe
 
 IDS = torch.tensor([[0, 5, 6, 7, 8, 9, 10, 11]])
+BATCH = Batch(IDS[0, :-1].numpy(), IDS[0, 1:].numpy(), np.array([7]))
 
 
 def model(corpus, family="gpt-neox", seed=0):
@@ -51,7 +55,7 @@ def test_nothing_is_pickled(corpus, tmp_path):
     """A checkpoint and a state hold JSON and safetensors, and not one file that could run code."""
     net = kept(corpus, tmp_path / "kept")
     named = dict(net.named_parameters())
-    checkpoint.save_state(tmp_path / "scratch", 3, named, optimizer_of(named, Recipe(steps=1, batch=1)))
+    checkpoint.save_state(tmp_path / "scratch", 3, named, Optimizer(named, Recipe(steps=1, batch=1)))
 
     assert {p.suffix for p in tmp_path.rglob("*") if p.is_file()} == {".json", ".safetensors"}
 
@@ -113,30 +117,36 @@ def test_keeping_again_replaces_what_a_killed_run_left(corpus, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["kept"]
 
 
-def test_a_state_gives_back_weights_moments_and_the_step(corpus, tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_state_gives_back_weights_moments_and_the_step(corpus, tmp_path, optimizer):
     """One step further from a restored state is, to the bit, one step further from where it was saved."""
 
-    def taken(net, optimizer):
-        next_token_nats(net, IDS[:, :-1], IDS[:, 1:]).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+    def taken(net, optimizer, step):
+        with apart(net) as forward:
+            next_token_nats(net, forward, BATCH).backward()
+        optimizer.step(step)
 
     def started(seed):
         net = model(corpus, seed=seed)
         named = dict(net.named_parameters())
-        return net, named, optimizer_of(named, Recipe(steps=10, batch=1, peak_lr=1e-2))
+        recipe = Recipe(steps=10, batch=1, peak_lr=1e-2, optimizer=optimizer)
+        return net, named, Optimizer(named, recipe, inner_matrices(net))
 
-    net, named, optimizer = started(0)
-    for _ in range(3):
-        taken(net, optimizer)
-    checkpoint.save_state(tmp_path, 3, named, optimizer)
-    taken(net, optimizer)
+    net, named, first = started(0)
+    for number in range(3):
+        taken(net, first, number)
+    checkpoint.save_state(tmp_path, 3, named, first)
+    saved = {name: p.detach().clone() for name, p in named.items()}
+    taken(net, first, 3)
     other, others, another = started(1)
     step = checkpoint.restore_state(tmp_path, others, another)
-    taken(other, another)
+    restored = {name: p.detach().clone() for name, p in others.items()}
+    taken(other, another, 3)
 
     assert step == 3
+    assert all(torch.equal(saved[name], restored[name]) for name in saved)
     assert all(torch.equal(named[name], others[name]) for name in named)
+    assert not any(torch.equal(named[name], saved[name]) for name in named if named[name].ndim == 2)
 
 
 def test_a_state_of_another_model_counts_as_none(corpus, tmp_path):
@@ -144,8 +154,8 @@ def test_a_state_of_another_model_counts_as_none(corpus, tmp_path):
     net, other = model(corpus), model(corpus, family="gpt2")
     named, others = dict(net.named_parameters()), dict(other.named_parameters())
     recipe = Recipe(steps=1, batch=1)
-    checkpoint.save_state(tmp_path, 5, named, optimizer_of(named, recipe))
+    checkpoint.save_state(tmp_path, 5, named, Optimizer(named, recipe))
     before = {name: p.detach().clone() for name, p in others.items()}
 
-    assert checkpoint.restore_state(tmp_path, others, optimizer_of(others, recipe)) == 0
+    assert checkpoint.restore_state(tmp_path, others, Optimizer(others, recipe)) == 0
     assert all(torch.equal(before[name], others[name]) for name in others)

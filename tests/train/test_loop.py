@@ -1,6 +1,7 @@
 """The loop learns, ends with the same bytes however often it was stopped, and refuses to go on from nonsense."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -40,10 +41,19 @@ def model(family="gpt-neox", seed=0):
     return build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(seed))
 
 
-def train(folder, recipe=RECIPE, *, net=None, order=0, kept=None, progress=lambda *_: None, **more):
+def uneven():
+    """Seven texts of 3 to 15 tokens, of which between none and all carry loss."""
+    rng = Seed(1).numpy()
+    return collect(
+        (np.append(rng.integers(4, VOCABULARY, size=2 + 2 * n), END).astype(np.int32), np.arange(3 + 2 * n) >= start)
+        for n, start in enumerate([0, 5, 1, 9, 8, 0, 13])
+    )
+
+
+def train(folder, recipe=RECIPE, *, net=None, texts=None, order=0, kept=None, progress=lambda *_: None, **more):
     """Train in a folder as the step does; `kept` is called before each checkpoint is written."""
     net = model() if net is None else net
-    texts = sentences()
+    texts = sentences() if texts is None else texts
 
     def keep(step):
         if kept is not None:
@@ -83,10 +93,11 @@ def uninterrupted(tmp_path_factory):
     return left(folder)
 
 
+@pytest.mark.parametrize("window", [12, None])
 @pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "opt", "llama"])
-def test_four_sentences_are_learnt_by_heart(tmp_path, family):
+def test_four_sentences_are_learnt_by_heart(tmp_path, family, window):
     """The loss falls from chance to what the first tokens, of which any of four may come, must cost."""
-    recipe = Recipe(steps=150, batch=4, window=12, peak_lr=5e-3, warmup=5)
+    recipe = Recipe(steps=150, batch=4, window=window, peak_lr=5e-3, warmup=5)
     train(tmp_path, recipe, net=model(family))
     losses = [line["nats"] for line in metrics(tmp_path)]
     unknowable = np.log(4) / 10  # which of the four comes is drawn anew in every row
@@ -216,6 +227,79 @@ def test_half_a_line_of_metrics_is_written_again(tmp_path, uninterrupted, saving
     assert left(tmp_path) == uninterrupted
 
 
+@pytest.mark.parametrize("stop", [1, 3, 7, 12])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"optimizer": "muon"},
+        {"optimizer": "muon", "dtype": "bfloat16", "accumulate": 2},
+        {"window": None, "accumulate": 3},
+    ],
+    ids=["muon", "muon in bfloat16, two parts", "texts apart, three parts"],
+)
+def test_a_run_of_another_recipe_ends_with_the_same_bytes_too(tmp_path, saving_always, stop, more):
+    """Stopped at a log and run again, whatever the optimizer, the precision, the window and the parts."""
+    recipe = replace(RECIPE, **more)
+
+    def progress(done, *_):
+        if done == stop:
+            raise Stop
+
+    train(tmp_path / "whole", recipe, precision=recipe.dtype)
+    with pytest.raises(Stop):
+        train(tmp_path / "parts", recipe, progress=progress, precision=recipe.dtype, machine=saving_always)
+    seen = []
+    train(tmp_path / "parts", recipe, progress=lambda done, *_: seen.append(done), precision=recipe.dtype,
+          machine=saving_always)  # fmt: skip
+
+    assert left(tmp_path / "parts") == left(tmp_path / "whole")
+    assert seen == list(range(stop, recipe.steps + 1))
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        None,
+        pytest.param(
+            40,
+            marks=pytest.mark.xfail(
+                reason="each part is packed by itself, so other texts share a row", raises=AssertionError, strict=True
+            ),
+        ),
+    ],
+)
+def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, window):
+    """One part, two or three: each step has the same loss, gradient and counted tokens, and weights end alike."""
+    nets, lines = [], []
+    for parts in (1, 2, 3):
+        recipe = Recipe(steps=8, batch=5, window=window, peak_lr=2e-3, warmup=2, accumulate=parts)
+        nets.append(train(tmp_path / str(parts), recipe, texts=uneven()))
+        lines.append(metrics(tmp_path / str(parts)))
+
+    for whole, *others in zip(*lines, strict=True):
+        for other in others:
+            assert other["counted"] == whole["counted"]
+            assert other["nats"] == pytest.approx(whole["nats"], rel=1e-5)
+            assert other["gradient_norm"] == pytest.approx(whole["gradient_norm"], rel=1e-4)
+    assert len({line["counted"] for line in lines[0]}) > 2, "parts must weigh differently, or the test says little"
+    for other in nets[1:]:
+        for one, two in zip(nets[0].parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(one, two, atol=2e-5, rtol=0)
+
+
+def test_muon_learns_what_adamw_learns(tmp_path):
+    """Four sentences are learnt by heart with Muon as well, and by another way."""
+    losses = {}
+    for optimizer in ("adamw", "muon"):
+        recipe = Recipe(steps=100, batch=4, peak_lr=5e-3, warmup=5, optimizer=optimizer)
+        train(tmp_path / optimizer, recipe)
+        losses[optimizer] = [line["nats"] for line in metrics(tmp_path / optimizer)]
+
+    assert max(curve[-1] for curve in losses.values()) < np.log(4) / 10 + 0.05
+    assert losses["adamw"][0] == losses["muon"][0]
+    assert losses["adamw"][10] != losses["muon"][10]
+
+
 def test_saving_takes_little_time_by_default(tmp_path):
     """A run of a moment saves nothing for resuming, since that would cost more than it could save."""
     train(tmp_path)
@@ -303,7 +387,7 @@ def test_bfloat16_activations_keep_float32_weights(tmp_path):
     losses = {}
     for dtype in ("float32", "bfloat16"):
         recipe = Recipe(steps=60, batch=4, window=12, peak_lr=5e-3, warmup=5, dtype=dtype)
-        net = train(tmp_path / dtype, recipe)
+        net = train(tmp_path / dtype, recipe, precision=dtype)
         losses[dtype] = metrics(tmp_path / dtype)[-1]["nats"]
         assert {p.dtype for p in net.parameters()} == {torch.float32}
 

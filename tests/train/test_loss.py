@@ -1,14 +1,16 @@
 """The loss of the counted tokens alone is the loss one would have got from all logits."""
 
+import numpy as np
 import pytest
 import torch
 
+from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED
+from nosce.text.batches import IGNORED, Batch
 from nosce.train.loss import counted_logits, next_token_nats
 
-VOCABULARY, ROWS, WIDTH = 30, 3, 10
+VOCABULARY, LENGTHS = 30, (12, 10, 10, 7)
 
 
 def model(family):
@@ -16,44 +18,73 @@ def model(family):
                  pad=1, seed=Seed(0))  # fmt: skip
 
 
+def rows(flat):
+    """What belongs to each stretch, from one row for all of them."""
+    return np.split(flat, np.cumsum(LENGTHS)[:-1])
+
+
 @pytest.fixture
 def batch():
-    """Inputs, and labels of which some are ignored: one row wholly, one from place 6 on."""
+    """Inputs, and labels of which some are ignored: one stretch wholly, one from place 6 on, one every second."""
     rng = Seed(0).numpy()
-    inputs = torch.from_numpy(rng.integers(3, VOCABULARY, size=(ROWS, WIDTH)))
-    labels = torch.from_numpy(rng.integers(3, VOCABULARY, size=(ROWS, WIDTH)))
-    labels[0] = IGNORED
-    labels[1, 6:] = IGNORED
-    labels[2, ::2] = IGNORED
-    return inputs, labels
+    inputs, labels = (rng.integers(3, VOCABULARY, size=sum(LENGTHS)) for _ in range(2))
+    first, second, third, _ = rows(labels)  # views
+    first[:] = IGNORED
+    second[6:] = IGNORED
+    third[::2] = IGNORED
+    return Batch(inputs, labels, np.array(LENGTHS))
+
+
+def whole_logits(net, batch):
+    """All logits of the model's own forward pass, a stretch at a time."""
+    with torch.no_grad():
+        return torch.cat([net(input_ids=torch.from_numpy(row)[None]).logits[0] for row in rows(batch.inputs)])
+
+
+def nats_of(net, batch):
+    with apart(net) as forward:
+        return next_token_nats(net, forward, batch)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_counted_logits_are_the_models_own_at_those_places(family, batch):
+@pytest.mark.parametrize("all_counted", [False, True])
+def test_counted_logits_are_the_models_own_at_those_places(family, batch, all_counted):
     """What skips the other places gives what the whole forward pass gives there, for every family."""
-    net, (inputs, labels) = model(family), batch
-    counted = labels != IGNORED
-    with torch.no_grad():
-        few, all_ = counted_logits(net, inputs, counted), net(input_ids=inputs).logits
+    net = model(family)
+    if all_counted:
+        batch = Batch(batch.inputs, np.where(batch.labels == IGNORED, 5, batch.labels), batch.lengths)
+    counted = batch.labels != IGNORED
+    with torch.no_grad(), apart(net) as forward:
+        few = counted_logits(net, forward, batch)
 
+    assert counted.all() == all_counted
+    assert few.dtype == torch.float32
     assert few.shape == (counted.sum(), VOCABULARY)
-    torch.testing.assert_close(few, all_[counted], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(few, whole_logits(net, batch)[torch.from_numpy(counted)], atol=1e-5, rtol=1e-5)
 
 
-def test_the_loss_is_the_mean_over_counted_tokens(batch):
+def test_the_loss_is_the_sum_over_counted_tokens(batch):
     """By hand, from the logarithm of each label's probability."""
-    net, (inputs, labels) = model("gpt-neox"), batch
-    with torch.no_grad():
-        nats = next_token_nats(net, inputs, labels)
-        log = net(input_ids=inputs).logits.double().log_softmax(-1)
-    by_hand = [-log[r, t, labels[r, t]] for r in range(ROWS) for t in range(WIDTH) if labels[r, t] != IGNORED]
+    net = model("gpt-neox")
+    log = whole_logits(net, batch).double().log_softmax(-1)
+    by_hand = -sum(log[place, label].item() for place, label in enumerate(batch.labels) if label != IGNORED)
 
-    assert nats.item() == pytest.approx(torch.stack(by_hand).mean().item(), rel=1e-5)
+    assert nats_of(net, batch).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_a_batch_of_which_nothing_counts_costs_nothing(batch):
+    """No counted token, no nats and no gradient: a part of a step may be all prompt."""
+    net = model("gpt-neox")
+    nats = nats_of(net, Batch(batch.inputs, np.full_like(batch.labels, IGNORED), batch.lengths))
+    nats.backward()
+
+    assert nats.item() == 0
+    assert not any(p.grad.any() for p in net.parameters() if p.grad is not None)
 
 
 def test_ignored_places_carry_no_gradient(batch):
     """No gradient reaches an input that only ignored places look at, and some reaches every other."""
-    net, (inputs, labels) = model("gpt-neox"), batch
+    net = model("gpt-neox")
     held = []
 
     def hold(_module, _given, embedded):
@@ -61,24 +92,25 @@ def test_ignored_places_carry_no_gradient(batch):
         held.append(embedded)
 
     net.get_input_embeddings().register_forward_hook(hold)
-    next_token_nats(net, inputs, labels).backward()
-    reached = held[0].grad.abs().sum(-1)
+    nats_of(net, batch).backward()
+    first, second, third, fourth = rows(held[0].grad.abs().sum(-1)[0].numpy())
 
-    assert not reached[0].any()
-    assert not reached[1, 6:].any()
-    assert reached[1, :6].all()
-    assert reached[2].all()
+    assert not first.any()
+    assert not second[6:].any()
+    assert second[:6].all()
+    assert third.all()
+    assert fourth.all()
 
 
 def test_the_token_of_an_ignored_place_can_be_any(batch):
-    """What stands in a row after its last counted label changes neither loss nor gradient."""
-    inputs, labels = batch
+    """What stands in a stretch after its last counted label changes neither loss nor gradient."""
     found = []
     for token in (4, 5):
-        net, changed = model("gpt-neox"), inputs.clone()
-        changed[1, 6:] = token
-        changed[0] = token
-        nats = next_token_nats(net, changed, labels)
+        net, inputs = model("gpt-neox"), batch.inputs.copy()
+        first, second, *_ = rows(inputs)
+        second[6:] = token
+        first[:] = token
+        nats = nats_of(net, Batch(inputs, batch.labels, batch.lengths)) / batch.counted
         nats.backward()
         found.append((nats.item(), net.gpt_neox.layers[0].attention.query_key_value.weight.grad))
 

@@ -8,7 +8,7 @@ Letters: S spans, B texts, T positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ import torch
 
 from nosce.models.apart import apart
 from nosce.seeds import Seed
-from nosce.text.batches import pack
+from nosce.text.batches import by_length, pack
 from nosce.text.packing import Sequences
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def spoken(
     was_training = model.training
     model.eval()
     with apart(model) as forward:
-        for texts in _batches(list(by_text), sequences.lengths, positions):
+        for texts in by_length(list(by_text), sequences.lengths, positions):
             batch = pack(sequences, texts, window=None, end=end)
             starts = np.cumsum(batch.lengths) - batch.lengths
             # `pack` puts the longest first, as `texts` has them; a token at place p is predicted at position p.
@@ -127,17 +127,3 @@ def counted_spans(sequences: Sequences) -> list[tuple[int, int, int]]:
         places = np.flatnonzero(sequences.mask(text))
         found.append((text, int(places[0]), int(places[-1]) + 1))
     return found
-
-
-def _batches(texts: list[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:
-    """Texts of like length together, longest first, as many as `positions` hold."""
-    batch: list[int] = []
-    held = 0
-    for text in sorted(texts, key=lambda t: (-int(lengths[t]), t)):
-        if batch and held + int(lengths[text]) > positions:
-            yield batch
-            batch, held = [], 0
-        batch.append(text)
-        held += int(lengths[text])
-    if batch:
-        yield batch

@@ -7,7 +7,7 @@ exactly, without having counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,3 +106,21 @@ def pack(sequences: Sequences, chosen: Sequence[int] | np.ndarray, *, window: in
     inputs = np.roll(tokens, 1)
     inputs[np.cumsum(stretches) - stretches] = end
     return Batch(inputs, np.where(sequences.counted[where], tokens, IGNORED), stretches)
+
+
+def by_length(texts: Sequence[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:
+    """Texts of like length together, longest first, as many at once as `positions` hold; one at least.
+
+    Args:
+        lengths: Tokens of every text, by its number.
+    """
+    batch: list[int] = []
+    held = 0
+    for text in sorted(texts, key=lambda t: (-int(lengths[t]), t)):
+        if batch and held + int(lengths[text]) > positions:
+            yield batch
+            batch, held = [], 0
+        batch.append(text)
+        held += int(lengths[text])
+    if batch:
+        yield batch

@@ -1,0 +1,95 @@
+"""Named places inside a model whose activations can be read, by one vocabulary for all families.
+
+    residual.0      what the first block is given: embeddings, with positions where a family adds them
+    residual.<i>    the residual stream behind block i, counted from 1
+    final           behind the last norm, what the head reads
+    attention.<i>   what block i's attention adds to the stream
+    mlp.<i>         what block i's multilayer perceptron adds
+
+`attention` and `mlp` are there where we know a family's names for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nosce.errors import SpecError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+#: What families call a block's attention and its perceptron; the last matrix of the latter where it has no module.
+ATTENTION = ("attention", "attn", "self_attn")
+PERCEPTRON = ("mlp", "fc2")
+
+
+def sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module, bool]]:
+    """Every site's name -> the module it is read at, and whether at its input instead of its output.
+
+    Raises:
+        SpecError: The model's blocks are not found.
+    """
+    blocks = _blocks(model)
+    found: dict[str, tuple[torch.nn.Module, bool]] = {"residual.0": (blocks[0], True)}
+    for number, block in enumerate(blocks, 1):
+        found[f"residual.{number}"] = (block, False)
+        for name, known in (("attention", ATTENTION), ("mlp", PERCEPTRON)):
+            if (inner := next((getattr(block, k) for k in known if hasattr(block, k)), None)) is not None:
+                found[f"{name}.{number}"] = (inner, False)
+    found["final"] = (model.base_model, False)
+    return found
+
+
+def _blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
+    count = model.config.get_text_config(decoder=True).num_hidden_layers
+    lists = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
+    if not lists or model.config.is_encoder_decoder:
+        raise SpecError(
+            f"activations of a {model.config.model_type} model were asked for, but its {count} blocks in one list "
+            "were not found; use a decoder-only model."
+        )
+    return lists[0]  # type: ignore[return-value]
+
+
+@contextmanager
+def watched(model: PreTrainedModel, names: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
+    """Inside the block every forward pass leaves the activations of these sites in the dictionary.
+
+    Raises:
+        SpecError: The model has no such site.
+    """
+    known = sites(model)
+    if lost := [name for name in names if name not in known]:
+        raise SpecError(f"the model has no site {lost[0]!r}; take from {', '.join(known)}.")
+    seen: dict[str, torch.Tensor] = {}
+    handles = []
+    for name in names:
+        module, at_input = known[name]
+        if at_input:
+            handles.append(module.register_forward_pre_hook(_into(seen, name), with_kwargs=True))
+        else:
+            handles.append(module.register_forward_hook(_out_of(seen, name)))
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _into(seen: dict[str, torch.Tensor], name: str) -> Any:
+    def hook(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        seen[name] = given[0] if given else named["hidden_states"]
+
+    return hook
+
+
+def _out_of(seen: dict[str, torch.Tensor], name: str) -> Any:
+    def hook(_module: object, _given: object, result: Any) -> None:
+        whole = getattr(result, "last_hidden_state", result)
+        seen[name] = whole[0] if isinstance(whole, tuple) else whole
+
+    return hook

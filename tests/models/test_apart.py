@@ -1,0 +1,228 @@
+"""Texts that share one pass see nothing of each other, and each gives what it gives alone."""
+
+from contextlib import nullcontext
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, CodeGenConfig, LlamaConfig, OPTConfig
+
+from nosce.models import apart as module
+from nosce.models.apart import LEAST, NAME, SHORTEST, apart, blocks
+from nosce.models.families import FAMILIES, Architecture, build
+from nosce.seeds import Seed
+from nosce.train import checkpoint
+
+VOCABULARY = 40
+LENGTHS = np.array([23, 23, 22, 17, 17, 17, 9, 5, 2, 1, 1])
+TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+OTHERS = {
+    "codegen": CodeGenConfig(**TOKENS, n_layer=2, n_embd=32, n_head=4, n_positions=64, rotary_dim=4, resid_pdrop=0.0,
+                             embd_pdrop=0.0, attn_pdrop=0.0),
+    "llama with shared keys": LlamaConfig(**TOKENS, num_hidden_layers=2, hidden_size=32, intermediate_size=64,
+                                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64),
+    "opt with narrow embeddings": OPTConfig(**TOKENS, num_hidden_layers=2, hidden_size=32, ffn_dim=64, dropout=0.0,
+                                            num_attention_heads=2, word_embed_proj_dim=16, max_position_embeddings=64),
+}  # fmt: skip
+KNOWN = (*FAMILIES, "llama with shared keys", "opt with narrow embeddings")
+EVERY = pytest.mark.parametrize("family", [*KNOWN, "codegen"])
+
+
+def model(family):
+    """A narrow model whose weights are large enough for attention to matter."""
+    if family in OTHERS:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = AutoModelForCausalLM.from_config(OTHERS[family])
+    else:
+        shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64)
+        net = build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(6)
+    return net
+
+
+def tokens(lengths=LENGTHS, seed=0):
+    return Seed(seed).numpy().integers(3, VOCABULARY, size=int(lengths.sum()))
+
+
+def cut(flat, lengths=LENGTHS):
+    """What belongs to each stretch."""
+    return np.split(flat, np.cumsum(lengths)[:-1]) if isinstance(flat, np.ndarray) else flat.split(lengths.tolist())
+
+
+@torch.no_grad()
+def hidden(net, flat, lengths=LENGTHS):
+    with apart(net) as forward:
+        return forward(flat, lengths)
+
+
+def random_lengths(number):
+    rng = Seed(number).numpy()
+    return np.sort(rng.integers(1, 90, size=rng.integers(1, 80), endpoint=True))[::-1].copy()
+
+
+@EVERY
+@pytest.mark.parametrize("least", [0, 40, LEAST])
+def test_many_texts_at_once_give_what_each_gives_alone(family, least, monkeypatch):
+    """The states of every text are those of the model's own pass over it, in however many blocks they are attended."""
+    monkeypatch.setattr(module, "LEAST", least)
+    net = model(family)
+    found = hidden(net, tokens())
+
+    assert found.shape == (LENGTHS.sum(), 32 if family != "opt with narrow embeddings" else 16)
+    for text, states in zip(cut(tokens()), cut(found), strict=True):
+        with torch.no_grad():
+            alone = net.base_model(input_ids=torch.from_numpy(text)[None], use_cache=False).last_hidden_state[0]
+        torch.testing.assert_close(states, alone, atol=2e-5, rtol=0)
+
+
+@EVERY
+def test_the_order_of_tokens_matters_within_a_text(family):
+    """Positions are counted and attention looks back: two texts of the same tokens in other orders end differently."""
+    lengths = np.array([6, 6])
+    states = cut(hidden(model(family), np.array([4, 5, 6, 7, 8, 9, 7, 4, 6, 5, 8, 9]), lengths), lengths)
+
+    assert (states[0][-1] - states[1][-1]).abs().max() > 1e-2
+
+
+@EVERY
+@pytest.mark.parametrize("least", [0, LEAST])
+def test_gradients_are_those_of_padded_rows(family, least, monkeypatch):
+    """Every weight learns from flat texts what it would learn from padded rows."""
+    monkeypatch.setattr(module, "LEAST", least)
+    towards = torch.from_numpy(Seed(1).numpy().normal(size=(LENGTHS.sum(), 32))).float()
+    found = []
+    for flat in (True, False):
+        net = model(family)
+        with apart(net) if flat else nullcontext(partial(module._padded, net)) as forward:
+            states = forward(tokens(), LENGTHS)
+            (states * towards[:, : states.shape[1]]).sum().backward()
+        found.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
+
+    assert found[0].keys() == found[1].keys()
+    assert len(found[0]) > 10
+    for name, flat in found[0].items():
+        padded = found[1][name]
+        torch.testing.assert_close(flat, padded, atol=2e-5 * max(1.0, padded.abs().max().item()), rtol=0, msg=name)
+
+
+@EVERY
+def test_a_changed_text_changes_no_other(family):
+    """With one text exchanged its own states change, those of all others stay as they are."""
+    net, before = model(family), tokens()
+    plain = cut(hidden(net, before))
+    for number in (0, 4, len(LENGTHS) - 1):
+        changed = before.copy()
+        text = cut(changed)[number]
+        text[:] = (text - 3 + 11) % (VOCABULARY - 3) + 3
+        for place, (one, other) in enumerate(zip(plain, cut(hidden(net, changed)), strict=True)):
+            if place == number:
+                assert ((one - other).abs().amax(-1) > 1e-3).all()
+            else:
+                torch.testing.assert_close(one, other, atol=1e-6, rtol=0)
+
+
+@EVERY
+def test_a_later_token_changes_no_earlier_state(family):
+    """Within a text nothing looks ahead."""
+    net, before = model(family), tokens()
+    after = before.copy()
+    after[10] = (after[10] - 3 + 11) % (VOCABULARY - 3) + 3
+    one, other = hidden(net, before)[:23], hidden(net, after)[:23]
+
+    torch.testing.assert_close(one[:10], other[:10], atol=1e-6, rtol=0)
+    assert ((one[10:] - other[10:]).abs().amax(-1) > 1e-4).all()
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_blocks_hold_every_token_once(number):
+    """Block by block, each token has a place of its own: its stretch's row, and there its own position."""
+    lengths = random_lengths(number)
+    found = blocks(lengths)
+    stretch, at = 0, 0
+    for block in found:
+        mine = lengths[stretch : stretch + block.stretches]
+        assert (block.first, block.last) == (at, at + mine.sum())
+        assert block.longest == mine.max()
+        places = [row * block.longest + place for row, length in enumerate(mine) for place in range(length)]
+        assert places == (list(range(len(places))) if block.places is None else block.places.tolist())
+        stretch, at = stretch + block.stretches, block.last
+
+    assert (stretch, at) == (len(lengths), lengths.sum())
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_blocks_waste_little_where_there_is_much(number):
+    """A stretch much shorter than its block's longest is only let in while the block is small."""
+    lengths = random_lengths(number)
+    stretch = 0
+    for block in blocks(lengths):
+        mine = lengths[stretch : stretch + block.stretches]
+        short = mine < SHORTEST * block.longest
+        assert (mine.cumsum()[short] - mine[short] < LEAST).all()
+        stretch += block.stretches
+
+
+def test_stretches_of_one_length_are_one_block_that_is_only_looked_at():
+    """Where nothing needs padding nothing is moved."""
+    (block,) = blocks(np.full(50, 20))
+
+    assert block.places is None
+    assert (block.first, block.last, block.stretches, block.longest) == (0, 1_000, 50, 20)
+
+
+@pytest.mark.parametrize("family", KNOWN)
+@pytest.mark.parametrize("before", ["sdpa", "eager"])
+def test_the_models_own_attention_comes_back(family, before):
+    """Behind the block the model attends as it did, also after an exception and after a block within a block."""
+    net = model(family)
+    net.set_attn_implementation(before)
+
+    def broken():
+        with apart(net):
+            raise KeyboardInterrupt
+
+    with apart(net):
+        assert net.config._attn_implementation == NAME
+        with apart(net) as forward:
+            forward(tokens(), LENGTHS)
+        assert net.config._attn_implementation == NAME
+    assert net.config._attn_implementation == before
+    with pytest.raises(KeyboardInterrupt):
+        broken()
+
+    assert net.config._attn_implementation == before
+
+
+def test_an_unknown_family_is_left_alone(monkeypatch):
+    """A model whose attention we do not know is padded: it keeps its attention, and the flat path is not taken."""
+    net = model("codegen")
+    before = net.config._attn_implementation
+    monkeypatch.setattr(module, "_flat", None)
+    with torch.no_grad(), apart(net) as forward:
+        assert net.config._attn_implementation == before
+        assert forward(tokens(), LENGTHS).shape == (LENGTHS.sum(), 32)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_checkpoint_kept_inside_the_block_does_not_know_of_it(family, tmp_path):
+    """What is saved in the middle of training names no attention of ours, and transformers reads it by itself."""
+    net = model(family)
+    (tmp_path / "tokenizer").mkdir()
+    with apart(net) as forward:
+        with torch.no_grad():
+            states = forward(tokens(), LENGTHS)
+        checkpoint.keep(net, tmp_path / "tokenizer", tmp_path / "kept")
+        assert net.config._attn_implementation == NAME, "keeping must not disturb the training it happens in"
+    read = AutoModelForCausalLM.from_pretrained(tmp_path / "kept")
+    with torch.no_grad():
+        first = read.base_model(input_ids=torch.from_numpy(tokens()[None, :23])).last_hidden_state[0]
+
+    for file in (tmp_path / "kept").glob("*.json"):
+        assert NAME not in file.read_text(), file.name
+    assert read.config._attn_implementation == "sdpa"
+    torch.testing.assert_close(first, states[:23], atol=2e-5, rtol=0)

@@ -1,0 +1,264 @@
+"""In bfloat16 the weights that learn stay float32, nothing small is lost, and "auto" chooses once and for all."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from nosce.models import adapters
+from nosce.models.apart import apart
+from nosce.models.families import FAMILIES, Architecture, build
+from nosce.seeds import Seed
+from nosce.text.batches import Batch
+from nosce.train import precision
+from nosce.train.loss import next_token_nats
+from nosce.train.optimizer import Optimizer
+from nosce.train.precision import PAYS, Twin, chosen
+from nosce.train.recipe import Recipe
+
+VOCABULARY = 40
+BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))
+EVERY = pytest.mark.parametrize("family", FAMILIES)
+
+
+def model(family="gpt-neox", tied=True):
+    shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64, tied=tied)
+    return build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+
+
+def backwards(twin):
+    with apart(twin.model) as forward:
+        nats = next_token_nats(twin.model, forward, BATCH)
+        (nats / BATCH.counted).backward()
+    return nats.item()
+
+
+def copies(parameters):
+    return {name: p.detach().clone() for name, p in parameters}
+
+
+@EVERY
+def test_in_float32_there_is_no_twin(family):
+    """The model that computes is the model that learns: no copy of it, and nothing to carry over."""
+    net = model(family)
+    twin = Twin(net, "float32")
+    backwards(twin)
+    before = {name: p.grad.clone() for name, p in net.named_parameters()}
+    twin.collect()
+    twin.refresh()
+
+    assert twin.model is net
+    assert all(torch.equal(p.grad, before[name]) for name, p in net.named_parameters())
+
+
+@EVERY
+def test_a_twin_is_rounded_and_its_weights_stay_whole(family):
+    """What computes is bfloat16, what learns float32, and one is the other's rounding."""
+    net = model(family)
+    before = copies(net.named_parameters())
+    twin = Twin(net, "bfloat16")
+    rounded = dict(twin.model.named_parameters())
+
+    assert twin.named.keys() == before.keys() == rounded.keys()
+    for name, weight in net.named_parameters():
+        assert twin.named[name] is weight
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, before[name])
+        assert torch.equal(rounded[name], weight.bfloat16())
+
+
+@EVERY
+def test_gradients_arrive_in_float32_and_add_up(family):
+    """The weights get the twin's gradients, those of several parts as a sum, and the twin keeps none."""
+    net = model(family)
+    twin = Twin(net, "bfloat16")
+    backwards(twin)
+    theirs = {name: p.grad.float() for name, p in twin.model.named_parameters()}
+    twin.collect()
+    once = {name: p.grad.clone() for name, p in net.named_parameters()}
+    backwards(twin)
+    twin.collect()
+    exact = model(family)
+    backwards(Twin(exact, "float32"))
+
+    assert all(p.grad is None for p in twin.model.parameters())
+    for name, weight in net.named_parameters():
+        assert weight.grad.dtype == torch.float32
+        assert torch.equal(once[name], theirs[name])
+        assert torch.equal(weight.grad, 2 * once[name])
+        true = exact.get_parameter(name).grad
+        assert (once[name] - true).norm() <= 0.1 * true.norm() + 1e-4, name
+
+
+def test_a_sum_of_parts_keeps_what_bfloat16_would_round_away():
+    """A hundred small gradients behind a large one all arrive: parts are added up in float32."""
+    net = model()
+    twin = Twin(net, "bfloat16")
+    weight, rounded = net.gpt_neox.final_layer_norm.bias, twin.model.gpt_neox.final_layer_norm.bias
+    for size in [1.0, *[2**-10] * 100]:
+        rounded.grad = torch.full_like(rounded, size)
+        twin.collect()
+
+    assert torch.equal(weight.grad, torch.full((32,), 1 + 100 * 2**-10))
+
+
+def test_updates_too_small_for_bfloat16_are_not_lost():
+    """Steps of a thousandth of a weight's last digit in bfloat16 add up until the twin follows them."""
+    net = model()
+    twin = Twin(net, "bfloat16")
+    recipe = Recipe(steps=1_000, batch=1, peak_lr=1e-5, warmup=0, weight_decay=0.0)
+    optimizer = Optimizer(twin.named, recipe)
+    weight, rounded = net.gpt_neox.final_layer_norm.weight, twin.model.gpt_neox.final_layer_norm.weight
+    assert torch.equal(weight, torch.ones(32))
+    held = []
+    for step in range(300):
+        rounded.grad = torch.ones_like(rounded)
+        twin.collect()
+        before = weight.detach().clone()
+        optimizer.step(step)
+        twin.refresh()
+        assert torch.equal((before.bfloat16() - torch.tensor(1e-5).bfloat16()), before.bfloat16()), "it would be lost"
+        held.append(rounded[0].item())
+
+    assert weight[0].item() == pytest.approx(1 - 300e-5, abs=2e-4)
+    assert held[0] == 1.0
+    assert held[-1] == torch.tensor(weight[0].item()).bfloat16().item() < 1.0
+
+
+@pytest.mark.parametrize("family", ["gpt-neox", "llama"])
+def test_the_angles_of_positions_keep_their_digits(family):
+    """Buffers are not weights: rotary frequencies are float32 in the twin as well, and the same."""
+    net = model(family)
+    twin = Twin(net, "bfloat16").model
+    buffers = dict(net.named_buffers())
+
+    assert any("inv_freq" in name for name in buffers)
+    for name, buffer in twin.named_buffers():
+        assert buffer.dtype == buffers[name].dtype
+        assert torch.equal(buffer, buffers[name]), name
+
+
+@EVERY
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_stay_tied(family, tied):
+    """Where input and output are one matrix they are one in the twin too, before a refresh and after."""
+    net = model(family, tied)
+    twin = Twin(net, "bfloat16")
+    for _ in range(2):
+        ends = twin.model.get_input_embeddings().weight, twin.model.get_output_embeddings().weight
+        assert (ends[0] is ends[1]) == tied
+        with torch.no_grad():
+            for weight in twin.named.values():
+                weight.mul_(0.5)
+        twin.refresh()
+
+    rounded = dict(twin.model.named_parameters())
+    assert all(torch.equal(rounded[name], weight.bfloat16()) for name, weight in net.named_parameters())
+
+
+@EVERY
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+@pytest.mark.filterwarnings("ignore:Model (has|with) `tie_word_embeddings=True`")
+def test_with_adapters_only_they_learn(family):
+    """Frozen weights are rounded for the twin and stay as they were; gradients reach the adapters and change them."""
+    net = adapters.add(model(family), 4, 6, 2.0, Seed(1)).get_base_model()
+    before = copies(net.named_parameters())
+    twin = Twin(net, "bfloat16")
+    optimizer = Optimizer(twin.named, Recipe(steps=10, batch=1, peak_lr=1e-2))
+    for step in range(3):
+        backwards(twin)
+        twin.collect()
+        optimizer.step(step)
+        twin.refresh()
+    rounded = dict(twin.model.named_parameters())
+
+    assert twin.named
+    assert all("lora_" in name for name in twin.named)
+    for name, weight in net.named_parameters():
+        assert weight.dtype == torch.float32
+        assert torch.equal(weight, before[name]) == (name not in twin.named), name
+        assert torch.equal(rounded[name], weight.bfloat16())
+
+
+@pytest.mark.parametrize("asked", ["float32", "bfloat16"])
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_was_asked_for_is_chosen(asked, device, tmp_path, monkeypatch):
+    """Whoever names a precision gets it, on any device, and nothing is timed or written."""
+    monkeypatch.setattr(precision, "gain", None)
+
+    assert chosen(asked, width=64, device=device, memory=tmp_path / "machine.json") == asked
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("factor", "best"),
+    [(0.5, "float32"), (PAYS - 0.01, "float32"), (PAYS, "bfloat16"), (PAYS + 0.01, "bfloat16"), (3.0, "bfloat16")],
+)
+@pytest.mark.parametrize("remembered", [True, False])
+def test_auto_is_bfloat16_exactly_where_it_pays(factor, best, remembered, tmp_path, monkeypatch):
+    """From `PAYS` on and not before, whether or not there is a file to remember it in."""
+    monkeypatch.setattr(precision, "gain", lambda width: factor)
+    memory = tmp_path / "machine.json" if remembered else None
+
+    assert chosen("auto", width=64, device="cpu", memory=memory) == best
+    assert chosen("auto", width=64, device="cpu", memory=memory) == best
+
+
+@pytest.mark.xfail(reason="the gain is rounded before it is compared", raises=AssertionError, strict=True)
+def test_a_gain_just_below_is_not_rounded_up_to_pay(tmp_path, monkeypatch):
+    """With a file to remember it in the answer is what it is without."""
+    monkeypatch.setattr(precision, "gain", lambda width: PAYS - 0.004)
+
+    assert chosen("auto", width=64, device="cpu", memory=None) == "float32"
+    assert chosen("auto", width=64, device="cpu", memory=tmp_path / "machine.json") == "float32"
+
+
+def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
+    """Each width is timed once a store: later runs compute as the first did, however fast the machine is by then."""
+    timed = []
+
+    def gain(width):
+        timed.append(width)
+        return 2.0 if len(timed) == 1 else 0.5
+
+    monkeypatch.setattr(precision, "gain", gain)
+    memory = tmp_path / "a store" / "machine.json"
+    found = [chosen("auto", width=width, device="cpu", memory=memory) for width in (64, 64, 128, 64, 128)]
+
+    assert found == ["bfloat16", "bfloat16", "float32", "bfloat16", "float32"]
+    assert timed == [64, 128]
+    kept = json.loads(memory.read_text())
+    assert sorted(kept.values()) == [0.5, 2.0]
+    assert all(torch.__version__ in key for key in kept)
+
+
+def test_an_answer_found_with_another_torch_is_not_taken(tmp_path, monkeypatch):
+    """What was remembered counts for the processor and the torch it was found with."""
+    monkeypatch.setattr(precision, "gain", lambda width: 2.0)
+    memory = tmp_path / "machine.json"
+    chosen("auto", width=64, device="cpu", memory=memory)
+    monkeypatch.setattr(precision, "gain", lambda width: 0.5)
+    assert chosen("auto", width=64, device="cpu", memory=memory) == "bfloat16"
+    monkeypatch.setattr(precision, "processor", lambda: "another processor")
+
+    assert chosen("auto", width=64, device="cpu", memory=memory) == "float32"
+
+
+@pytest.mark.parametrize(("able", "best"), [(True, "bfloat16"), (False, "float32")])
+def test_on_an_accelerator_auto_asks_torch(able, best, tmp_path, monkeypatch):
+    """There bfloat16 is chosen wherever the device has it; nothing is timed or remembered."""
+    monkeypatch.setattr(precision, "gain", None)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+
+    assert chosen("auto", width=64, device="cuda:0", memory=tmp_path / "machine.json") == best
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_gain_is_a_ratio_of_times():
+    """On whatever machine this runs, both precisions take some time: the ratio is positive and finite."""
+    before = torch.get_rng_state()
+    found = precision.gain(32)
+
+    assert 0 < found < 100
+    assert torch.equal(torch.get_rng_state(), before)
