@@ -111,8 +111,11 @@ def grid() -> dict[str, Recipe]:
     }.items():
         base = {"optimizer": "muon", "matrix_lr": 0.02, "peak_lr": 5e-3} | more
         found[f"muon/16/0.02/30/{name}"] = candidate(30, 16, **base)
-    for lr in (0.02, 0.03):
-        found[f"muon/32/{lr:g}/30/outer-2e-2"] = candidate(30, 32, optimizer="muon", matrix_lr=lr, peak_lr=2e-2)
+    for batch, lr, outer in ((32, 0.02, 2e-2), (32, 0.03, 2e-2), (32, 0.04, 2e-2), (32, 0.03, 1e-2), (32, 0.03, 4e-2),
+                             (64, 0.04, 2e-2), (64, 0.04, 4e-2), (64, 0.06, 2e-2)):  # fmt: skip
+        found[f"muon/{batch}/{lr:g}/30/outer-{outer:.0e}".replace("e-0", "e-")] = candidate(
+            30, batch, optimizer="muon", matrix_lr=lr, peak_lr=outer
+        )
     for exposures in (60, 80):
         for batch in (16, 8):
             for lr in (5e-3, 3e-3):

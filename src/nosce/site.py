@@ -57,6 +57,9 @@ def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
             ("Exposure ledger", "How often each fact was trained on before any question, and in how many wordings, "
              "by arm and facet (the first seed).", _ledger(folder)),
             ("Readings", "How many observations the estimates are made from.", _readings(folder)),
+            ("Rounding", "The largest change (nats) of a span's log-likelihood when its text is read alone instead of "
+             "among others, and how many first choices changed with it. Nothing smaller is a finding.",
+             _rounding(folder)),
         ),
         steps=tuple(_step(store, name, step, old) for name, step in plan["steps"].items()),
         provenance=_provenance(last, plan, store), command=f"{plan['command']} && nosce report",
@@ -93,6 +96,15 @@ def _readings(folder: Path) -> pl.DataFrame:
         .group_by("arm", "stage", "readout", "split", "metric", maintain_order=True)
         .agg(seeds=pl.col("seed").n_unique(), about=pl.col("about").n_unique(), readings=pl.len(),
              missing=pl.col("value").null_count(), mean=pl.col("value").mean())
+    )  # fmt: skip
+
+
+def _rounding(folder: Path) -> pl.DataFrame:
+    return (
+        pl.read_parquet(folder / "batch_change.parquet")
+        .group_by("stage", maintain_order=True)
+        .agg(readings=pl.len(), spans=pl.col("spans").sum(), largest_change=pl.col("nats").max(),
+             choices_changed=pl.col("choices").sum())
     )  # fmt: skip
 
 

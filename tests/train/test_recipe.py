@@ -10,6 +10,9 @@ from nosce.errors import SpecError
 from nosce.spec import describe, leaves
 from nosce.train.recipe import LoRA, Machine, Recipe
 
+UNSEEN = pytest.mark.xfail(reason="min() passes over what is not a number", raises=pytest.fail.Exception, strict=True)
+UNREFUSED = pytest.mark.xfail(reason="any word is taken", raises=pytest.fail.Exception, strict=True)
+
 
 @pytest.mark.parametrize(
     ("checkpoints", "kept"),
@@ -71,6 +74,17 @@ def test_metrics_are_logged_some_two_hundred_times(steps):
         {"peak_lr": float("nan")},
         {"clip": 0.0},
         {"floor": 1.1},
+        {"accumulate": 0},
+        {"accumulate": 3},
+        {"matrix_lr": 0.0},
+        {"matrix_lr": -0.02},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        pytest.param({"matrix_lr": float("nan")}, marks=UNSEEN),
+        pytest.param({"clip": float("nan")}, marks=UNSEEN),
+        pytest.param({"optimizer": "mouon"}, marks=UNREFUSED),
+        pytest.param({"dtype": "float16"}, marks=UNREFUSED),
+        pytest.param({"counted": "target"}, marks=UNREFUSED),
     ],
     ids=str,
 )
@@ -83,6 +97,31 @@ def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
     assert sentence.endswith(".")
     assert "\n" not in sentence
     assert str(next(iter(wrong.values()))) in sentence
+
+
+@pytest.mark.parametrize("fitting", [{"accumulate": 2}, {"momentum": 0.0}, {"window": 2}, {"window": None}], ids=str)
+def test_what_can_just_be_trained_is_taken(fitting):
+    """As many parts as texts, no momentum, rows of two tokens and no rows at all are the edges of what can be."""
+    recipe = Recipe(**({"steps": 10, "batch": 2} | fitting))
+
+    assert getattr(recipe, next(iter(fitting))) == next(iter(fitting.values()))
+
+
+def test_texts_see_only_themselves_unless_a_window_is_named():
+    """What nobody asked for is not done: no row, one part, AdamW, float32."""
+    recipe = Recipe(steps=10, batch=2)
+
+    assert (recipe.window, recipe.accumulate, recipe.optimizer, recipe.dtype) == (None, 1, "adamw", "float32")
+
+
+@pytest.mark.parametrize("peak", [1e-3, 0.3])
+def test_the_learning_rate_is_the_share_of_its_peak(peak):
+    """One schedule for all peaks: a share between nothing and all of it."""
+    recipe = Recipe(steps=137, batch=1, peak_lr=peak)
+    shares = [recipe.share(step) for step in range(137)]
+
+    assert all(0 < share <= 1 for share in shares)
+    assert [recipe.lr(step) for step in range(137)] == [peak * share for share in shares]
 
 
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"embedding_rank": -1}], ids=str)
@@ -101,4 +140,6 @@ def test_a_typing_mistake_in_a_recipe_is_no_silent_default():
 def test_what_only_changes_the_speed_is_in_no_recipe():
     """Recipe and Machine share no field, so nothing of a machine can enter the name of a run."""
     assert not {f.name for f in fields(Recipe)} & {f.name for f in fields(Machine)}
-    assert set(leaves(describe(Recipe(steps=1, batch=1)))) >= {"steps", "batch", "peak_lr", "dtype"}
+    assert set(leaves(describe(Recipe(steps=1, batch=1)))) >= {
+        "steps", "batch", "peak_lr", "dtype", "window", "accumulate", "optimizer", "matrix_lr", "momentum",
+    }  # fmt: skip

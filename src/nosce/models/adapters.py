@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from nosce.errors import SpecError
@@ -48,7 +51,7 @@ def add(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, se
         alpha_pattern={embedding: alpha * embedding_rank} if embedding_rank else {},
         fan_in_fan_out=kind == "gpt2",  # its matrices are stored transposed
     )
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _quiet():
         torch.manual_seed(seed.integer())
         return get_peft_model(model, config)
 
@@ -66,6 +69,16 @@ def merged(model: PeftModel) -> PreTrainedModel:
     head = plain.get_output_embeddings()
     if plain.config.tie_word_embeddings:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    plain = whole.merge_and_unload()
+    with _quiet():
+        plain = whole.merge_and_unload()
     plain.config.tie_word_embeddings = False
     return plain
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the libraries' warnings about tied embeddings: untying them on purpose is what we do here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(tie_word_embeddings|no longer tied|tied)")
+        warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")
+        yield

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from nosce.errors import DataError
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
@@ -18,7 +19,8 @@ from nosce.text.corpus import Corpus
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from nosce.read.likelihood import Spoken
+    from nosce.read.likelihood import BatchChange, Spoken
+    from nosce.text.packing import Sequences
 
 
 class ReadOut(Protocol):
@@ -35,6 +37,10 @@ class ReadOut(Protocol):
         """The readings of one checkpoint, with study, arm, seed, stage and step left blank."""
         ...
 
+    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange | None:
+        """How much the batch an item is read in moves its likelihood; None where none is read."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
@@ -48,14 +54,24 @@ class Questions:
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question and metric: `exact` (value and end), `first` (token) and `nats`."""
-        from nosce.read.likelihood import counted_spans, spoken
+        from nosce.read.likelihood import spoken
 
         assert model is not None
-        questions = corpus.questions
-        sequences = corpus.question_sequences(questions)
-        heard = spoken(model, sequences, counted_spans(sequences), end=corpus.end)
-        for question, what in zip(questions, heard, strict=True):
+        heard = spoken(model, *self._spans(corpus), end=corpus.end)
+        for question, what in zip(corpus.questions, heard, strict=True):
             yield from _readings(self.name, question.split, question.id, question.about, question.facet, what, corpus)
+
+    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
+        """On a sample of the questions."""
+        from nosce.read.likelihood import batch_change
+
+        return batch_change(model, *self._spans(corpus), end=corpus.end, seed=seed / "batch change")
+
+    def _spans(self, corpus: Corpus) -> tuple[Sequences, list[tuple[int, int, int]]]:
+        from nosce.read.likelihood import counted_spans
+
+        sequences = corpus.question_sequences(corpus.questions)
+        return sequences, counted_spans(sequences)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,13 +93,22 @@ class Recall:
         assert model is not None
         split = {q.about: q.split for q in corpus.questions}
         abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
-        chosen = self._drawn(abouts, seed)
-        rows = [row for row in corpus.spans.iter_rows(named=True) if row["document"] in chosen]
-        spans = [(row["document"], row["start"], row["stop"]) for row in rows]
-        for row, what in zip(rows, spoken(model, corpus.documents, spans, end=corpus.end), strict=True):
+        rows = self._rows(corpus, seed)
+        for row, what in zip(rows, spoken(model, corpus.documents, _places(rows), end=corpus.end), strict=True):
             about = abouts[row["document"]]
             item = f"{row['facet']}/{ids[row['document']]}"
             yield from _readings(self.name, split.get(about, ""), item, about, row["facet"], what, corpus)
+
+    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
+        """On a sample of the values."""
+        from nosce.read.likelihood import batch_change
+
+        places = _places(self._rows(corpus, seed))
+        return batch_change(model, corpus.documents, places, end=corpus.end, seed=seed / "batch change")
+
+    def _rows(self, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
+        chosen = self._drawn(corpus.things["about"].to_list(), seed)
+        return [row for row in corpus.spans.iter_rows(named=True) if row["document"] in chosen]
 
     def _drawn(self, abouts: list[str], seed: Seed) -> set[int]:
         if not self.documents:
@@ -107,14 +132,30 @@ class Majority:
     name: str = "majority"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """One reading a question: `exact`, with the guess as the answer."""
+        """One reading a question: `exact`, with the guess as the answer.
+
+        Raises:
+            DataError: A facet was asked of unseen things alone, so that nothing is known to guess.
+        """
         best: dict[str, str] = {}
         for facet in dict.fromkeys(q.facet for q in corpus.questions):
             seen = Counter(q.target for q in corpus.asked("seen") if q.facet == facet)
+            if not seen:
+                raise DataError(
+                    f"a majority guess was asked for, but nobody of the seen split is asked about {facet!r}; "
+                    "ask somebody, or leave the read-out Majority out."
+                )
             # Ties go to the alphabet, not to the order in which people happen to come.
             best[facet] = min(seen, key=lambda target: (-seen[target], target))
         for question in corpus.questions:
             yield _guess(self.name, question, best[question.facet])
+
+    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> None:
+        """Nothing is read from a model."""
+
+
+def _places(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+    return [(row["document"], row["start"], row["stop"]) for row in rows]
 
 
 def _guess(readout: str, question: Question, answer: str) -> Reading:

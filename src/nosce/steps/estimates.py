@@ -5,6 +5,7 @@ verdicts.parquet        one row a claim
 figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
 guards.json             what was looked for before training, and found, each once with how often
 exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
+batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
 """
 
 from __future__ import annotations
@@ -68,6 +69,7 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
     _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
+    _batch_changes(spec, inputs).write_parquet(job.folder / "batch_change.parquet")
 
 
 def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
@@ -96,6 +98,18 @@ def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
         {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
         for name, all_ in found.items()
     ]
+
+
+def _batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
+    """One row a step of readings that read likelihoods."""
+    rows = []
+    for label in spec.labels:
+        file = inputs[label.input] / "batch_change.json"
+        if file.exists():
+            rows.append({"arm": label.arm, "seed": label.seed, "stage": label.stage, **json.loads(file.read_text())})
+    kinds = {"arm": pl.String, "seed": pl.Int64, "stage": pl.String, "nats": pl.Float64, "choices": pl.Int64,
+             "spans": pl.Int64}  # fmt: skip
+    return pl.DataFrame(rows, schema=kinds)
 
 
 def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from nosce.read.readouts import ReadOut
@@ -26,7 +27,10 @@ class ReadingSpec:
 
 
 def make(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Write `readings.parquet`; study, arm, seed and stage are filled in when readings are gathered."""
+    """Write `readings.parquet`; study, arm, seed and stage are filled in when readings are gathered.
+
+    Where likelihoods are read, `batch_change.json` says how much the batch moves them, on the last checkpoint.
+    """
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     table = to_table(_readings(spec, inputs, job), Reading)
@@ -44,8 +48,10 @@ def _readings(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> Iterat
 
     torch.set_num_threads(job.machine.threads)
     kept = checkpoints(inputs["training"])
-    for number, (step, folder) in enumerate(kept.items()):
+    for number, (step, folder) in enumerate(kept.items(), 1):
         model = checkpoint.load(folder).to(job.machine.device)
         for reading in spec.readout.read(model, corpus, spec.seed):
             yield replace(reading, step=step)
-        job.progress(number + 1, len(kept), 0.0, float("nan"))
+        if number == len(kept) and (change := spec.readout.batch_change(model, corpus, spec.seed)) is not None:
+            (job.folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")
+        job.progress(number, len(kept), 0.0, float("nan"))
