@@ -116,6 +116,10 @@ def grid() -> dict[str, Recipe]:
         found[f"muon/{batch}/{lr:g}/30/outer-{outer:.0e}".replace("e-0", "e-")] = candidate(
             30, batch, optimizer="muon", matrix_lr=lr, peak_lr=outer
         )
+    for exposures in (35, 40):  # how many times each person must be met: the chosen recipe
+        found[f"muon/32/0.03/{exposures}/chosen"] = candidate(
+            exposures, 32, optimizer="muon", matrix_lr=0.03, peak_lr=2e-2
+        )
     for exposures in (60, 80):
         for batch in (16, 8):
             for lr in (5e-3, 3e-3):

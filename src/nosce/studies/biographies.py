@@ -9,6 +9,7 @@ but in how many wordings they were met.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from nosce.charts import Bars, Curves
 from nosce.errors import UsageError
@@ -27,13 +28,18 @@ FINETUNE = "finetune"
 ALONG = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the curves have their points
 
 
-def study(scale: Scale) -> Study:
-    """The study at a scale; what it expects of the world is in `claims`."""
-    arms = _arms(scale)
+def study(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> Study:
+    """The study at a scale; what it expects of the world is in `claims`.
+
+    Args:
+        optimizer: One of `OPTIMIZERS`; the scales gpu and paper are the paper's whatever is asked for.
+        name: What the store and the report call it.
+    """
+    arms = _arms(scale, optimizer)
     names = {arm.name for arm in arms}
     per_step = arms[0].recipe.batch / arms[0].world.people  # type: ignore[attr-defined]
     return Study(
-        name="biographies",
+        name=name,
         title="Memorised is not extractable",
         question="Can a model be asked for what it has learnt by heart?",
         paper="arXiv:2309.14316",
@@ -190,17 +196,27 @@ def _arms_of(claim: Claim) -> set[str]:
     return {select.arm for select in selects if select.arm}
 
 
-def _arms(scale: Scale) -> tuple[Arm, ...]:
+#: Found by `benchmarks/recipes.py` on recall alone, in people that no study reports: it memorises in a third of
+#: the exposures that AdamW takes. What `adamw` has is the optimizer of arXiv:2309.14316, at the learning rate that
+#: was best for this width.
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "muon": {"optimizer": "muon", "matrix_lr": 0.03, "peak_lr": 2e-2, "batch": 32},
+    "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch": 32},
+}
+
+
+def _arms(scale: Scale, optimizer: str) -> tuple[Arm, ...]:
+    fast = optimizer == "muon"
     match scale:
         case "smoke":
             world = replace(SMALL, people=40, names=(8, 8, 16))
-            return _population(world, PAIR, model="2x64", exposures=20, batch=16, peak_lr=5e-3, finetune=20)
+            return _population(world, PAIR, optimizer, model="2x64", exposures=20, finetune=20)
         case "demo":
-            return _population(
-                SMALL, PAIR, model="3x128", exposures=80, batch=16, peak_lr=5e-3, finetune=150, finetune_lr=7e-4
-            )
+            exposures = 40 if fast else 100
+            return _population(SMALL, PAIR, optimizer, model="3x128", exposures=exposures, finetune=150, asking_lr=7e-4)
         case "laptop":
-            return _population(SMALL, FOUR_ROWS, model="3x128", exposures=260, batch=32, peak_lr=5e-3, finetune=600)
+            exposures = 100 if fast else 260
+            return _population(SMALL, FOUR_ROWS, optimizer, model="3x128", exposures=exposures, finetune=600)
         case "gpu":
             return _gpu()
         case "paper":
@@ -221,19 +237,19 @@ FOUR_ROWS = ("single", "single+permute1", "multi5", "multi5+permute")
 def _population(
     world: Biographies,
     augmentations: tuple[str, ...],
+    optimizer: str,
     *,
     model: str,
     exposures: int,
-    batch: int,
-    peak_lr: float,
     finetune: int,
-    finetune_lr: float = 3e-4,
+    asking_lr: float = 3e-4,
 ) -> tuple[Arm, ...]:
     """Arms that differ in the augmentation alone; every person is met equally often in each."""
-    recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=peak_lr, checkpoints=ALONG)
+    how = OPTIMIZERS[optimizer]
+    recipe = Recipe(steps=exposures * world.people // how["batch"], dtype="auto", checkpoints=ALONG, **how)
     stage = Stage(
         name=FINETUNE,
-        recipe=Recipe(steps=finetune, batch=48, window=64, peak_lr=finetune_lr, warmup=20, weight_decay=0.01,
+        recipe=Recipe(steps=finetune, batch=48, peak_lr=asking_lr, warmup=20, weight_decay=0.01, dtype="auto",
                       checkpoints=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)),
     )  # fmt: skip
     return tuple(
