@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.text import tokenizer as tokenizers
 from nosce.text.batches import Order
-from nosce.text.packing import collect, document_tokens, encode, token_span
+from nosce.text.packing import Sequences, collect, document_tokens, encode, token_span
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 
@@ -40,7 +41,7 @@ COLUMNS = ("name", "arm", "seed", "exposures", "share", "recall", "core_s", "ste
 class Data:
     """One arm's biographies as tokens, and where the values of some of them stand."""
 
-    sequences: object
+    sequences: Sequences
     spans: list[tuple[int, int, int]]
     vocabulary: int
     end: int
@@ -59,10 +60,15 @@ def data(arm: str) -> Data:
 
 
 def learnt(
-    told: Data, recipe: Recipe, model: str = "3x128", seed: int = 0, precision: str = "bfloat16"
+    told: Data, recipe: Recipe, model: str = "3x128", seed: int = 0, precision: str = "bfloat16", net: Any = None
 ) -> list[tuple[float, float, float]]:
-    """Train once; (share of the steps, recall, core-seconds of training so far) at every kept step."""
-    net = build(size(model), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(seed) / "weights")
+    """Train once; (share of the steps, recall, core-seconds of training so far) at every kept step.
+
+    Args:
+        net: A model to train in place; None for a fresh one.
+    """
+    if net is None:
+        net = build(size(model), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(seed) / "weights")
     found, spent, began = [], 0.0, time.process_time()
 
     def keep(step: int) -> None:

@@ -75,7 +75,8 @@ def _world_key(step: Step) -> str:
 
 def _shape(step: Step) -> Any:
     recipe = step.spec.recipe
-    return _model(step), recipe.batch, recipe.window, recipe.dtype, step.spec.on, step.spec.adapter is not None
+    how = (recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate)
+    return _model(step), how, step.spec.on, step.spec.adapter is not None
 
 
 def _size_of(model: Any) -> int:

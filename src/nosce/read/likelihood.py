@@ -117,7 +117,8 @@ def batch_change(
     together = spoken(model, sequences, few, end=end)
     alone = spoken(model, sequences, few, end=end, positions=1)
     nats = max(abs(a.nats - b.nats) for a, b in zip(together, alone, strict=True))
-    return BatchChange(nats, sum((a.chosen != b.chosen).any() for a, b in zip(together, alone, strict=True)), len(few))
+    choices = sum(bool((a.chosen != b.chosen).any()) for a, b in zip(together, alone, strict=True))
+    return BatchChange(nats, choices, len(few))
 
 
 def counted_spans(sequences: Sequences) -> list[tuple[int, int, int]]:

@@ -81,6 +81,15 @@ class Batch:
         """The place of each token within its stretch. Shape: (N,)."""
         return aranges(self.lengths)
 
+    def parts(self, count: int) -> list[Batch]:
+        """The same stretches in at most `count` batches, as equal as dealing them out in turn makes them."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        dealt = [np.arange(first, len(self.lengths), count) for first in range(min(count, len(self.lengths)))]
+        if len(dealt) == 1:
+            return [self]
+        where = [aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine]) for mine in dealt]
+        return [Batch(self.inputs[w], self.labels[w], self.lengths[mine]) for w, mine in zip(where, dealt, strict=True)]
+
 
 def aranges(lengths: np.ndarray) -> np.ndarray:
     """0 … n-1 for each length n, one behind the other."""

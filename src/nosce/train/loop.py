@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
 from nosce.errors import TrainingError
@@ -129,8 +128,7 @@ def _batches(
     """
 
     def parts(step: int) -> list[Batch]:
-        chosen = np.array_split(order.step(step), recipe.accumulate)
-        return [pack(sequences, part, window=recipe.window, end=end) for part in chosen]
+        return pack(sequences, order.step(step), window=recipe.window, end=end).parts(recipe.accumulate)
 
     steps = range(first, recipe.steps)
     if machine.device.startswith("cpu"):

@@ -65,7 +65,8 @@ def inner_matrices(model: PreTrainedModel) -> frozenset[str]:
             outer.update(id(p) for p in module.parameters())
     head: Any = model.get_output_embeddings()
     outer.update(id(p) for p in (head.parameters() if head is not None else ()))
-    return frozenset(n for n, p in model.named_parameters() if p.ndim == 2 and id(p) not in outer)
+    inner = ((n, p) for n, p in model.named_parameters() if p.ndim == 2 and id(p) not in outer)
+    return frozenset(n for n, _ in inner if "lora_embedding" not in n)  # peft's updates of the embedding
 
 
 def _adamw(weights: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:

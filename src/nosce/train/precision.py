@@ -78,7 +78,7 @@ def chosen(asked: Precision | Literal["auto"], *, width: int, device: str, memor
     with FileLock(f"{memory}.lock"):
         known = json.loads(memory.read_text()) if memory.exists() else {}
         if key not in known:
-            known[key] = round(gain(width), 2)
+            known[key] = gain(width)
             write_atomically(memory, json.dumps(known, indent=2) + "\n")
     return "bfloat16" if known[key] >= PAYS else "float32"
 

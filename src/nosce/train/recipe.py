@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from nosce.errors import SpecError
+
+Matrices = Literal["adamw", "muon"]
+Dtype = Literal["float32", "bfloat16", "auto"]
+Counted = Literal["targets", "everything"]
+OPTIMIZERS, DTYPES, COUNTED = get_args(Matrices), get_args(Dtype), get_args(Counted)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +25,7 @@ class Recipe:
     batch: int  # texts per step
     window: int | None = None  # positions of a packed row, whose texts see those before them; None: each sees itself
     accumulate: int = 1  # parts a step's texts are computed in, one after the other, for want of memory
-    optimizer: Literal["adamw", "muon"] = "adamw"  # of the matrices inside the blocks; everything else has AdamW
+    optimizer: Matrices = "adamw"  # of the matrices inside the blocks; everything else has AdamW
     peak_lr: float = 1e-3  # of AdamW
     matrix_lr: float = 0.02  # of Muon, at its peak
     momentum: float = 0.95  # of Muon
@@ -30,8 +35,8 @@ class Recipe:
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
     clip: float = 1.0  # of the gradient's norm over all weights
-    dtype: Literal["float32", "bfloat16", "auto"] = "float32"  # computed with, beside float32 weights; auto: the faster
-    counted: Literal["targets", "everything"] = "targets"  # which tokens of a question carry loss
+    dtype: Dtype = "float32"  # computed with, beside float32 weights; auto: the faster
+    counted: Counted = "targets"  # which tokens of a question carry loss
     checkpoints: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
 
     def __post_init__(self) -> None:
@@ -50,7 +55,11 @@ class Recipe:
                 f"Recipe.checkpoints={self.checkpoints} must be fractions between 0 and 1, the last of them 1, "
                 "so that what a training ends with is kept."
             )
-        if not (min(self.peak_lr, self.matrix_lr, self.clip) > 0 and 0 <= self.floor <= 1 and 0 <= self.momentum < 1):
+        for name, known in (("optimizer", OPTIMIZERS), ("dtype", DTYPES), ("counted", COUNTED)):
+            if getattr(self, name) not in known:
+                raise SpecError(f"Recipe.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
+        positive = all(number > 0 for number in (self.peak_lr, self.matrix_lr, self.clip))  # false of what is no number
+        if not (positive and 0 <= self.floor <= 1 and 0 <= self.momentum < 1):
             raise SpecError(
                 f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.matrix_lr}, clip={self.clip}, "
                 f"floor={self.floor}, momentum={self.momentum} cannot learn; "

@@ -1,0 +1,120 @@
+"""Probes trained together against scikit-learn one by one, on the same activations and the same split.
+
+36 linear read-outs and 6 small perceptrons of what a model's last position holds about a biography it has
+just read: values, first and last words of values, the order of the sentences, their wordings, lengths.
+scikit-learn is used as one does: `LogisticRegression` on standardised states, `MLPClassifier` with early
+stopping. Both are trained on the same part and tested on the same people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from measure import cpu_seconds, in_turns, write
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
+
+from nosce.models.families import build, size
+from nosce.read.activations import collect
+from nosce.read.probes import ProbeSpec, probe, split
+from nosce.seeds import Seed
+from nosce.studies.biographies import SMALL
+from nosce.text import tokenizer as tokenizers
+from nosce.text.batches import Order
+from nosce.text.packing import collect as sequences_of
+from nosce.text.packing import document_tokens, encode
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+
+SEED, SITE = Seed(77), "residual.2"
+
+
+def states(people: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
+    """Activations at the end of every biography, 36 labels of each, and whom it is about."""
+    world = replace(SMALL, people=people, names=(60, 60, 120), augmentation="multi5+permute")
+    tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(SEED))
+    end = tokenizers.end_token(tokenizer)
+    documents = list(world.documents(SEED))
+    texts = sequences_of(document_tokens(e, end) for e in encode(tokenizer, (d.text for d in documents)))
+    net = build(size("3x128"), vocabulary=tokenizer.get_vocab_size(), end=end, pad=None, seed=SEED)
+    recipe = Recipe(steps=300, batch=16, optimizer="muon", peak_lr=5e-3)
+    rows = []
+    for number, document in enumerate(documents):
+        row = {"text": number, "token": int(texts.lengths[number]) - 2, "about": document.about}
+        order = sorted(document.spans, key=lambda span: span.start)
+        for span, wording in zip(document.spans, document.wordings, strict=True):
+            words = document.text[span.start : span.end].split()
+            row |= {f"{span.facet}/first": words[0], f"{span.facet}/last": words[-1], f"{span.facet}/wording": wording,
+                    f"{span.facet}/order": str(order.index(span)), f"{span.facet}/initial": words[0][0],
+                    f"{span.facet}/half": str(order.index(span) < 3)}  # fmt: skip
+        rows.append(row)
+    with tempfile.TemporaryDirectory() as folder:
+        loop.train(net, texts, Order(len(texts), 16, SEED), recipe, end=end, folder=Path(folder), keep=lambda _: None,
+                   precision="bfloat16")  # fmt: skip
+        found = collect(net, texts, pl.DataFrame(rows), [SITE], Path(folder) / "activations", end=end)
+        held = np.array(found.at(SITE))
+    table = pl.DataFrame(rows)
+    tasks = {name: np.unique(table[name].to_numpy(), return_inverse=True)[1] for name in table.columns[3:]}
+    return held, tasks, table["about"].to_numpy()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--people", type=int, default=2000)
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    held, tasks, about = states(chosen.people)
+    parts = split(about, Seed(0))
+    few = dict(list(tasks.items())[::6])
+    compare("linear", held, tasks, about, parts, ProbeSpec(), chosen.repeats)
+    compare("one hidden layer of 64", held, few, about, parts, ProbeSpec(hidden=(64,)), chosen.repeats)
+
+
+def compare(
+    name: str,
+    held: np.ndarray,
+    tasks: dict[str, np.ndarray],
+    about: np.ndarray,
+    parts: np.ndarray,
+    spec: ProbeSpec,
+    repeats: int,
+) -> None:
+    """All tasks by ours in one go and by scikit-learn one by one, in turns."""
+    accuracy: dict[str, float] = {}
+
+    def ours() -> None:
+        found = probe(held, tasks, about, parts, spec, Seed(1), controls=False)
+        accuracy["ours"] = float(np.mean([p.accuracy for p in found]))
+
+    def theirs() -> None:
+        train, test = parts == "train", parts == "test"
+        scale = StandardScaler().fit(held[train])
+        right = []
+        for labels in tasks.values():
+            if spec.hidden:
+                fit = MLPClassifier(spec.hidden, early_stopping=True, random_state=0)
+            else:
+                fit = LogisticRegression(max_iter=1000)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                fit.fit(scale.transform(held[train]), labels[train])
+            right.append((fit.predict(scale.transform(held[test])) == labels[test]).mean())
+        accuracy["theirs"] = float(np.mean(right))
+
+    found = in_turns({"ours": lambda: cpu_seconds(ours), "theirs": lambda: cpu_seconds(theirs)}, repeats)
+    note = (f"mean held-out accuracy {accuracy['ours']:.4f} against {accuracy['theirs']:.4f}; {len(held)} places of "
+            f"{len(set(about.tolist()))} people; CPU seconds")  # fmt: skip
+    write("probes", f"{len(tasks)} probes, {name}", found["ours"], found["theirs"], note)
+
+
+if __name__ == "__main__":
+    main()
