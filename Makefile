@@ -30,8 +30,11 @@ slow: install
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# Paired timings against the usual tools; appends lines to benchmarks/results.csv. An hour or so on two idle cores;
+# `make bench BENCH="trainer probes"` runs some of them.
+BENCH ?= trainer generate probes worlds knowledge study
 bench: install
-	$(BIN)/python benchmarks/worlds.py
+	for name in $(BENCH); do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
 
 # The committed results: run what is not done yet of laptop scale, then write results/ from the store.
 results: install

@@ -1,0 +1,64 @@
+"""From nothing to a decided claim: `nosce run biographies --scale demo` against `benchmarks/plain.py`.
+
+Both make the same people's texts, train the demo's two arms until they are memorised, fine-tune on questions,
+ask about the other half and end with the claim's estimate and interval. Counted is all processor time of all
+processes, imports included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from measure import in_turns, write
+
+HERE = Path(__file__).parent
+
+
+def spent(command: list[str], results: list[str]) -> float:
+    """Processor seconds of a command and its children; what it printed goes to `results`, with its wall time."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    results.append(f"{time.perf_counter() - began:.0f}\n{done.stdout}")
+    return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
+def nosce(results: list[str]) -> float:
+    """The demo in a store of its own."""
+    with tempfile.TemporaryDirectory() as store:
+        command = [sys.executable, "-m", "nosce", "run", "biographies", "--scale", "demo", "--json", "--store", store]
+        return spent(command, results)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--repeats", type=int, default=1)
+    chosen = options.parse_args()
+    ours: list[str] = []
+    theirs: list[str] = []
+    found = in_turns(
+        {
+            "nosce": lambda: nosce(ours),
+            "plain": lambda: spent([sys.executable, "-W", "ignore", str(HERE / "plain.py")], theirs),
+        },
+        chosen.repeats,
+    )
+    wall, _, told = ours[0].partition("\n")
+    claim = next(c for c in json.loads(told)["claims"] if c["id"] == "extraction-gap")
+    slow, _, printed = theirs[0].partition("\n")
+    other = json.loads(printed.strip().splitlines()[-1])
+    note = (f"CPU seconds of all processes; gap {claim['estimate']:.3f} [{claim['low']:.3f}, {claim['high']:.3f}] "
+            f"{claim['verdict']}, {wall} s of wall time, against {other['gap']:.3f} [{other['low']:.3f}, "
+            f"{other['high']:.3f}] after recall of {min(other['recall'].values()):.1%}, {slow} s")  # fmt: skip
+    write("study", "demo against Trainer + generate + scikit-learn", found["nosce"], found["plain"], note)
+
+
+if __name__ == "__main__":
+    main()
