@@ -35,6 +35,7 @@ check: install
 BENCH ?= trainer generate probes worlds knowledge study
 bench: install
 	for name in $(BENCH); do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
+	$(BIN)/python benchmarks/table.py
 
 # The committed results: run what is not done yet of laptop scale, then write results/ from the store.
 results: install
