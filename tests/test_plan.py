@@ -83,6 +83,9 @@ ALL = {"corpus", "guards", "ledger", "training", "reading", "estimates"}
     [
         ({"recipe": replace(RECIPE, peak_lr=2e-3)}, ALL - {"corpus"}),
         ({"recipe": replace(RECIPE, checkpoints=(0.5, 1.0))}, ALL - {"corpus"}),
+        ({"recipe": replace(RECIPE, window=None)}, ALL - {"corpus"}),
+        ({"recipe": replace(RECIPE, accumulate=2)}, ALL - {"corpus"}),
+        ({"recipe": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
         ({"model": size("3x64")}, ALL - {"corpus", "guards", "ledger"}),
         ({"model": size("2x64", "gpt2")}, ALL - {"corpus", "guards", "ledger"}),
         ({"stages": (replace(ASKING, recipe=replace(ASKING.recipe, steps=6)),)}, {"training", "reading", "estimates"}),
@@ -92,8 +95,8 @@ ALL = {"corpus", "guards", "ledger", "training", "reading", "estimates"}
         ({"world": replace(WORLD, augmentation="multi2")}, ALL),
         ({"name": "renamed"}, {"estimates"}),
     ],
-    ids=["peak_lr", "checkpoints", "layers", "family", "later steps", "later adapter", "tokenizer", "people",
-         "augmentation", "name"],
+    ids=["peak_lr", "checkpoints", "window", "parts", "optimizer", "layers", "family", "later steps", "later adapter",
+         "tokenizer", "people", "augmentation", "name"],
 )  # fmt: skip
 def test_a_change_moves_the_keys_of_what_it_changes_and_no_other(changed, moved):
     """A changed recipe gives a training a new name but leaves the corpus; a renamed arm costs no training."""

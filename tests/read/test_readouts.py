@@ -119,7 +119,6 @@ def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
         assert row["outcome"] == ("right" if row["value"] else "wrong")
 
 
-@pytest.mark.xfail(reason="min() of nothing", raises=ValueError, strict=True)
 def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
     """Where all questions of a facet are unseen there is nothing to guess from, which is told in a sentence."""
     asked = [Question("city/1", "person/1", "city", "Where?", "Rome", "unseen")]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import scipy.stats
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text.batches import Order
+from nosce.text.batches import Order, by_length
 
 SIZES = pytest.mark.parametrize(("texts", "batch"), [(100, 7), (10, 10), (7, 20), (1, 3), (64, 16)])
 
@@ -80,3 +82,23 @@ def test_an_order_of_nothing_is_refused(texts, batch):
     """A batch of nothing, or out of nothing, is refused in one sentence."""
     with pytest.raises(SpecError, match=rf"batch of {batch} out of {texts} texts .*\.$"):
         Order(texts, batch, Seed(0))
+
+
+@pytest.mark.parametrize("positions", [1, 30, 200, 100_000])
+def test_passes_hold_every_text_once_longest_first(positions):
+    """However many positions a pass has: each text is in one, no pass is fuller than it may be, none is empty."""
+    rng = Seed(0).numpy()
+    lengths = rng.integers(1, 30, size=200)
+    texts = rng.permutation(200)[:120].tolist()
+    passes = list(by_length(texts, lengths, positions))
+    flat = [text for batch in passes for text in batch]
+    assert flat == sorted(texts, key=lambda text: (-lengths[text], text))
+    assert all(len(batch) == 1 or lengths[batch].sum() <= positions for batch in passes)
+    fuller = [lengths[one].sum() + lengths[other[0]] for one, other in pairwise(passes)]
+    assert all(held > positions for held in fuller)
+    assert all(passes)
+
+
+def test_no_text_needs_no_pass():
+    """Nothing to read, nothing to run."""
+    assert list(by_length([], np.ones(3, dtype=int), 10)) == []

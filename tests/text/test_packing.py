@@ -150,6 +150,12 @@ def test_a_batch_has_no_more_positions_than_tokens(window):
     assert len(pack(many, np.arange(60), window=window, end=END).inputs) == len(many.tokens)
 
 
+def test_a_stretch_opens_with_the_end_whatever_stands_before_it():
+    """Texts that are not closed by an end, as none should be, do not run into the next one."""
+    sequences = collect((np.array(text, dtype=np.int32), np.ones(3, dtype=bool)) for text in ([5, 6, 7], [8, 9, 10]))
+    assert pack(sequences, [0, 1], window=None, end=END).inputs.tolist() == [END, 5, 6, END, 8, 9]
+
+
 @pytest.mark.parametrize("window", [5, None])
 def test_where_a_stretch_ends_the_next_begins(window):
     """Nothing is padded: behind the last input of a stretch stands the end token that opens the next."""
@@ -159,6 +165,25 @@ def test_where_a_stretch_ends_the_next_begins(window):
     assert batch.inputs.tolist() == [END, 5, 6, 7, END, 8]
     assert batch.labels.tolist() == [5, 6, 7, END, 8, END]
     assert batch.lengths.tolist() == [4, 2]
+
+
+@pytest.mark.parametrize("window", [40, None])
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 200])
+def test_parts_of_a_batch_are_its_stretches_dealt_out(window, count):
+    """Together the parts hold every stretch once, each as it was and longest first, and are about equally large."""
+    whole = pack(random_texts(60, 20, Seed(6)), np.arange(60), window=window, end=END)
+    parts = whole.parts(count)
+
+    def held(batch):
+        return [(inputs.tolist(), labels.tolist()) for inputs, labels in stretches(batch)]
+
+    assert len(parts) == min(count, len(whole.lengths))
+    assert sorted(stretch for part in parts for stretch in held(part)) == sorted(held(whole))
+    assert sum(part.counted for part in parts) == whole.counted
+    assert all((np.diff(part.lengths) <= 0).all() for part in parts)
+    sizes = [part.lengths.sum() for part in parts]
+    assert max(sizes) - min(sizes) <= whole.lengths.max()
+    assert count > 1 or held(parts[0]) == held(whole)
 
 
 def test_a_question_counts_its_answer_alone(word):

@@ -256,18 +256,7 @@ def test_a_run_of_another_recipe_ends_with_the_same_bytes_too(tmp_path, saving_a
     assert seen == list(range(stop, recipe.steps + 1))
 
 
-@pytest.mark.parametrize(
-    "window",
-    [
-        None,
-        pytest.param(
-            40,
-            marks=pytest.mark.xfail(
-                reason="each part is packed by itself, so other texts share a row", raises=AssertionError, strict=True
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("window", [40, None])
 def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, window):
     """One part, two or three: each step has the same loss, gradient and counted tokens, and weights end alike."""
     nets, lines = [], []

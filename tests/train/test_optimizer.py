@@ -96,7 +96,6 @@ def test_adamw_gets_every_weight_by_default(family):
     assert all(set(optimizer.moments(p)) == {"step", "exp_avg", "exp_avg_sq"} for p in named.values())
 
 
-@pytest.mark.xfail(reason="peft's embedding adapters pass for inner matrices", raises=AssertionError, strict=True)
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
 @pytest.mark.filterwarnings("ignore:Model (has|with) `tie_word_embeddings=True`")
 @EVERY

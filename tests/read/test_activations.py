@@ -1,0 +1,375 @@
+"""What lies on disk is what the model computes of each text alone, at the place that has just read the token."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, CodeGenConfig
+
+from nosce.errors import DataError, SpecError
+from nosce.models.apart import KNOWN
+from nosce.models.families import Architecture, build
+from nosce.models.sites import sites, watched
+from nosce.read import activations
+from nosce.read.activations import LEDGER, Activations, collect
+from nosce.seeds import Seed
+from nosce.text import packing
+
+VOCABULARY, WIDTH, END = 40, 32, 0
+LENGTHS = (9, 3, 17, 1, 9, 12, 1, 16)
+SITES = ("residual.0", "residual.1", "residual.2", "attention.1", "mlp.2", "final")
+FAMILY = pytest.mark.parametrize("family", ["gpt-neox", "codegen"])
+
+
+def model(family="gpt-neox"):
+    """A narrow model whose weights are large enough for attention to matter; codegen's attention we do not know."""
+    if family == "codegen":
+        config = CodeGenConfig(vocab_size=VOCABULARY, bos_token_id=END, eos_token_id=END, n_layer=2, n_embd=WIDTH,
+                               n_head=4, n_positions=64, rotary_dim=4, resid_pdrop=0.0, embd_pdrop=0.0,
+                               attn_pdrop=0.0)  # fmt: skip
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            net = AutoModelForCausalLM.from_config(config)
+    else:
+        shape = Architecture(family=family, layers=2, width=WIDTH, heads=2, positions=64)
+        net = build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(0))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim == 2:
+                parameter.mul_(6)
+    return net.eval()
+
+
+@pytest.fixture
+def texts():
+    """Eight texts of other lengths; the last begins as the third does."""
+    rng = Seed(0).numpy()
+    drawn = [rng.integers(2, VOCABULARY, size=length).astype(np.int32) for length in LENGTHS]
+    drawn[7][:8] = drawn[2][:8]
+    return packing.collect((tokens, np.ones(len(tokens), dtype=bool)) for tokens in drawn)
+
+
+def every(texts, seed=0):
+    """All places of all texts and their opening end tokens, in an order of no order, with a column of the study's."""
+    rows = [(text, token) for text, length in enumerate(texts.lengths) for token in range(-1, length)]
+    mixed = [rows[i] for i in Seed(seed).numpy().permutation(len(rows))]
+    return pl.DataFrame(mixed, schema=["text", "token"], orient="row").with_columns(
+        about=pl.format("person-{}", "text"), label=pl.col("token") % 3
+    )
+
+
+@torch.no_grad()
+def by_hand(net, texts, places, site):
+    """Each place from a pass of its own, over the end token and what stands up to there."""
+    found = []
+    for text, token in places.select("text", "token").iter_rows():
+        upto = [END, *texts.text(text)[: token + 1].tolist()]
+        with watched(net, [site]) as seen:
+            net.base_model(input_ids=torch.tensor([upto]), use_cache=False)
+        found.append(seen[site].reshape(len(upto), -1)[-1])
+    return torch.stack(found).numpy()
+
+
+def close(one, other):
+    np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_both_ways_to_run_texts_together_are_tested():
+    """One family is laid in one row, the other is padded."""
+    assert [model(f).config.model_type in KNOWN for f in ("gpt-neox", "codegen")] == [True, False]
+
+
+@FAMILY
+@pytest.mark.parametrize("positions", [1, 20, 16_384])
+def test_values_are_those_of_each_text_alone(family, positions, texts, tmp_path, monkeypatch):
+    """One text a pass, a few or all: at every place stands what a pass over the text up to there ends with."""
+    monkeypatch.setattr(activations, "POSITIONS", positions)
+    net, places = model(family), every(texts)[::4]
+    found = collect(net, texts, places, SITES, tmp_path, end=END)
+
+    assert found.sites == SITES
+    for site in SITES:
+        states = found.at(site)
+        assert (states.dtype, states.shape) == (np.float32, (len(places), WIDTH))
+        close(states, by_hand(net, texts, places, site))
+        assert np.ptp(states, axis=0).min() > 1e-3, "places must differ, or the test says nothing"
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        "gpt2",
+        "llama",
+        pytest.param("opt", marks=pytest.mark.xfail(strict=True, raises=IndexError,
+            reason="OPT's mlp.<i> is (N, W): _at takes N for the number of texts and indexes it as (texts, T, W)")),
+    ],
+)  # fmt: skip
+def test_every_site_of_every_family_can_be_collected(family, texts, tmp_path):
+    """Whatever a family's modules return, each site is one row of the model's width a place."""
+    net, places = model(family), every(texts)[::9]
+    found = collect(net, texts, places, list(sites(net)), tmp_path, end=END)
+    for site in sites(net):
+        close(found.at(site), by_hand(net, texts, places, site))
+
+
+@FAMILY
+def test_token_minus_one_is_the_opening_end_token(family, texts, tmp_path):
+    """It has read the end token and nothing else: the same in all texts, and not what the first token gives."""
+    net = model(family)
+    places = pl.DataFrame({"text": [3, 0, 2, 3], "token": [-1, -1, -1, 0]})
+    found = collect(net, texts, places, ["final"], tmp_path, end=END).at("final")
+    with torch.no_grad():
+        alone = net.base_model(input_ids=torch.tensor([[END]])).last_hidden_state[0, 0].numpy()
+
+    close(found[:3], np.stack([alone] * 3))
+    assert np.abs(found[3] - alone).max() > 1e-2
+
+
+@FAMILY
+def test_a_place_sees_what_stands_before_it_alone(family, texts, tmp_path):
+    """Where two texts begin alike their states are alike, up to the token at which they part."""
+    places = pl.DataFrame({"text": [2] * 10 + [7] * 10, "token": [*range(-1, 9)] * 2})
+    found = collect(model(family), texts, places, ["residual.2"], tmp_path, end=END).at("residual.2")
+
+    close(found[:9], found[10:19])
+    assert np.abs(found[9] - found[19]).max() > 1e-2
+
+
+def test_places_keep_their_order_and_columns(texts, tmp_path):
+    """Rows come as they were asked for, twice if they were asked for twice, with all that stood beside them."""
+    net, places = model(), every(texts)
+    places = pl.concat([places, places[:5]])
+    found = collect(net, texts, places, ["final"], tmp_path, end=END)
+    other = Seed(1).numpy().permutation(len(places))
+    turned = collect(net, texts, places[other], ["final"], tmp_path / "turned", end=END)
+
+    assert found.places.equals(places)
+    assert Activations(tmp_path).places.equals(places)
+    assert np.array_equal(turned.at("final"), found.at("final")[other])
+    assert np.array_equal(found.at("final")[-5:], found.at("final")[:5])
+
+
+def test_texts_without_a_place_are_not_run(texts, tmp_path):
+    """Only what is asked about costs a pass."""
+    net, run = model(), []
+    net.base_model.register_forward_pre_hook(
+        lambda _, __, named: run.append(named["input_ids"].shape[1]), with_kwargs=True
+    )
+    collect(net, texts, pl.DataFrame({"text": [4, 1, 4], "token": [0, 2, 8]}), ["final"], tmp_path, end=END)
+
+    assert run == [LENGTHS[4] + 1 + LENGTHS[1] + 1]
+
+
+@FAMILY
+@pytest.mark.parametrize(("shard", "files"), [(1, 76), (4 * WIDTH * 7, 11), (4 * WIDTH * 76, 1), (4 * WIDTH * 75, 2)])
+def test_several_files_hold_the_same_as_one(family, shard, files, texts, tmp_path):
+    """However few rows fit a file, the site is the same array, and no file is larger than was allowed."""
+    net, places = model(family), every(texts)
+    whole = collect(net, texts, places, SITES[:2], tmp_path / "whole", end=END)
+    parts = collect(net, texts, places, SITES[:2], tmp_path / "parts", end=END, shard=shard)
+
+    assert len(places) == 76
+    for site in SITES[:2]:
+        mine = sorted((tmp_path / "parts").glob(f"{site}-*.npy"))
+        assert len(mine) == files
+        assert all(np.load(file, mmap_mode="r").nbytes <= max(shard, 4 * WIDTH) for file in mine)
+        assert parts.at(site).dtype == np.float32
+        assert np.array_equal(parts.at(site), whole.at(site))
+
+
+def test_one_file_is_mapped_and_not_read(texts, tmp_path):
+    """What is larger than memory can be looked at row by row, and nobody can write into it."""
+    states = collect(model(), texts, every(texts), ["residual.1"], tmp_path, end=END).at("residual.1")
+
+    assert isinstance(states, np.memmap)
+    assert not states.flags.writeable
+
+
+def test_the_folder_holds_plain_files_and_no_pickle(texts, tmp_path):
+    """The table, the ledger and plain arrays, which numpy reads where pickles are forbidden."""
+    collect(model(), texts, every(texts), SITES, tmp_path / "a" / "new" / "folder", end=END, shard=4 * WIDTH * 40)
+    files = {file.name for file in (tmp_path / "a" / "new" / "folder").iterdir()}
+    arrays = {f"{site}-{number:03d}.npy" for site in SITES for number in (0, 1)}
+
+    assert files == {LEDGER, "places.parquet", *arrays}
+    for name in arrays:
+        rows = np.load(tmp_path / "a" / "new" / "folder" / name, allow_pickle=False)
+        assert (rows.dtype, rows.shape) == (np.float32, (40 if name.endswith("000.npy") else 36, WIDTH))
+    assert json.loads((tmp_path / "a" / "new" / "folder" / LEDGER).read_text())["places"] == 76
+
+
+def test_what_was_collected_can_be_read_by_another_process(texts, tmp_path):
+    """Nothing is needed but the folder."""
+    written = collect(model(), texts, every(texts), SITES[:2], tmp_path, end=END)
+    read = Activations(tmp_path)
+
+    assert read.sites == SITES[:2]
+    assert all(np.array_equal(read.at(site), written.at(site)) for site in SITES[:2])
+
+
+@FAMILY
+def test_collecting_changes_nothing_about_the_model(family, texts, tmp_path):
+    """Weights, mode, hooks and the way of attending are as before, so that it can be done in the middle of training."""
+    net = model(family).train()
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    attention = net.config._attn_implementation
+    collect(net, texts, every(texts), SITES, tmp_path, end=END)
+
+    assert net.training
+    assert net.config._attn_implementation == attention
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in net.modules())
+    assert all(torch.equal(p, before[name]) and p.grad is None for name, p in net.named_parameters())
+
+
+def test_dropout_is_off_while_collecting(texts, tmp_path):
+    """A model in the middle of training is read as it would answer."""
+    net, places = model("codegen"), every(texts)
+    net.transformer.drop.p = 0.5
+    plain = collect(net, texts, places, ["final"], tmp_path / "plain", end=END).at("final")
+
+    assert np.array_equal(collect(net.train(), texts, places, ["final"], tmp_path, end=END).at("final"), plain)
+
+
+def interrupted(monkeypatch, *given, **named):
+    """A collection which the user stops when one of several passes has been written."""
+    passes = []
+
+    def stopping(*states):
+        if passes:
+            raise KeyboardInterrupt
+        passes.append(1)
+        return read(*states)
+
+    read = activations._at
+    with monkeypatch.context() as patch:
+        patch.setattr(activations, "POSITIONS", 20)
+        patch.setattr(activations, "_at", stopping)
+        with pytest.raises(KeyboardInterrupt):
+            collect(*given, **named)
+
+
+def test_an_interrupted_collection_is_refused_and_written_over(texts, tmp_path, monkeypatch):
+    """What has no ledger is not whole, whatever files are there; a second collection gives what a first would."""
+    net, places = model(), every(texts)
+    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, end=END, shard=500)
+    assert (tmp_path / "final-000.npy").exists()
+    for look in (lambda: Activations(tmp_path).sites, lambda: Activations(tmp_path).at("final")):
+        with pytest.raises(DataError, match="holds no whole collection of activations; collect them again"):
+            look()
+    again = collect(net, texts, places[:30], ["final"], tmp_path, end=END)
+    fresh = collect(net, texts, places[:30], ["final"], tmp_path / "fresh", end=END)
+
+    assert again.places.equals(places[:30])
+    assert np.array_equal(again.at("final"), fresh.at("final"))
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=pytest.fail.Exception,
+    reason="collect leaves the ledger of the collection before in place while it writes over its arrays",
+)
+def test_a_collection_that_is_interrupted_while_it_writes_over_a_whole_one_is_refused(texts, tmp_path, monkeypatch):
+    """The old ledger must not vouch for arrays of which some rows are new and some are zeros."""
+    net, places = model(), every(texts)
+    collect(net, texts, places, ["final"], tmp_path, end=END)
+    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, end=END)
+    with pytest.raises(DataError, match="no whole collection"):
+        Activations(tmp_path).at("final")
+
+
+@pytest.mark.parametrize("content", [None, "", '{"sites": {"fin'])
+def test_a_folder_without_a_readable_ledger_is_refused(content, tmp_path):
+    """Never collected, or the file is broken: one sentence says what to do."""
+    if content is not None:
+        (tmp_path / LEDGER).write_text(content)
+    with pytest.raises(DataError, match="holds no whole collection of activations; collect them again"):
+        Activations(tmp_path).at("final")
+
+
+@pytest.mark.parametrize(("text", "token"), [(0, 9), (3, 1), (0, -2), (8, 0), (-1, 0), (8, -1)])
+def test_a_place_outside_its_text_is_refused(text, token, texts, tmp_path):
+    """The sentence names the first wrong place; nothing is written."""
+    places = pl.DataFrame({"text": [0, text, 50], "token": [8, token, 3]})
+    with pytest.raises(DataError, match=rf"place 1 is token {token} of text {text}, which is not there; there are 8"):
+        collect(model(), texts, places, ["final"], tmp_path / "new", end=END)
+
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.xfail(strict=True, raises=IndexError, reason="_within compares with NaN, which is neither too small nor too large")
+@pytest.mark.parametrize("column", ["text", "token"])
+def test_a_place_that_is_missing_is_refused(column, texts, tmp_path):
+    """A null, as a join may leave it, is no place."""
+    places = pl.DataFrame({"text": [0, 1], "token": [0, 1]}).with_columns(
+        pl.when(pl.col(column) == 1).then(None).otherwise(column).alias(column)
+    )
+    with pytest.raises(DataError, match="place 1 "):
+        collect(model(), texts, places, ["final"], tmp_path, end=END)
+
+
+def test_no_place_at_all_is_refused(texts, tmp_path):
+    """An empty table is a mistake, and a sentence says so."""
+    with pytest.raises(DataError, match="at no place at all; give a table of at least one row"):
+        collect(model(), texts, every(texts)[:0], ["final"], tmp_path, end=END)
+
+
+def test_an_unknown_site_is_refused(texts, tmp_path):
+    """Before anything is run; and one that was not collected, when it is read."""
+    places = every(texts)
+    with pytest.raises(SpecError, match=r"no site 'residual\.9'; take from residual\.0, "):
+        collect(model(), texts, places, ["final", "residual.9"], tmp_path, end=END)
+    found = collect(model(), texts, places, ["final", "residual.1"], tmp_path, end=END)
+    with pytest.raises(DataError, match=r"site 'mlp\.1' was not collected in .*; take from final, residual\.1"):
+        found.at("mlp.1")
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="collect calls eval() before it may raise, outside a try")
+@pytest.mark.parametrize("names", [["residual.9"], ["final"]])
+def test_a_collection_that_fails_leaves_the_model_in_training(names, texts, tmp_path, monkeypatch):
+    """Refused or interrupted: a training that goes on afterwards goes on with its dropout."""
+    net = model().train()
+    if names == ["final"]:
+        interrupted(monkeypatch, net, texts, every(texts), names, tmp_path, end=END)
+    else:
+        with pytest.raises(SpecError):
+            collect(net, texts, every(texts), names, tmp_path, end=END)
+
+    assert net.training
+
+
+def narrow(family, dtype):
+    """The types of polars that a table of places may well have; `with_row_index` gives UInt32, `len` too."""
+    bad = {("gpt-neox", pl.UInt64), ("codegen", pl.UInt32), ("codegen", pl.UInt64), ("codegen", pl.Int16),
+           ("codegen", pl.UInt8)}  # fmt: skip
+    reason = "_at indexes with the column's own integer type, which torch does not take or takes for a mask"
+    marks = pytest.mark.xfail(strict=True, raises=IndexError, reason=reason) if (family, dtype) in bad else ()
+    return pytest.param(family, dtype, marks=marks, id=f"{family}-{dtype}")
+
+
+@pytest.mark.parametrize(
+    ("family", "dtype"),
+    [narrow(f, t) for f in ("gpt-neox", "codegen") for t in (pl.Int32, pl.UInt32, pl.UInt64, pl.Int16, pl.UInt8)],
+)
+def test_any_integers_may_name_a_place(family, dtype, texts, tmp_path):
+    """The type in which numbers of texts and tokens are written down does not change what they mean."""
+    net, places = model(family), every(texts).filter(pl.col("token") >= 0)[::5]
+    cast = places.with_columns(pl.col("text", "token").cast(dtype))
+    one = collect(net, texts, places, ["final"], tmp_path / "one", end=END)
+    other = collect(net, texts, cast, ["final"], tmp_path / "other", end=END)
+
+    assert np.array_equal(one.at("final"), other.at("final"))
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="collect adds 1 to tokens in the column's own type")
+def test_the_last_place_that_a_narrow_integer_can_name(tmp_path):
+    """Token 127 in eight bits is token 127: one more, for the opening end token, must not turn round."""
+    long = packing.collect([(np.arange(2, 32, dtype=np.int32).repeat(5), np.ones(150, dtype=bool))])
+    shape = Architecture(layers=1, width=WIDTH, heads=2, positions=200)
+    net = build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(0))
+    places = pl.DataFrame({"text": [0], "token": [127]})
+    one = collect(net, long, places, ["final"], tmp_path / "one", end=END)
+    other = collect(net, long, places.cast({"token": pl.Int8}), ["final"], tmp_path / "other", end=END)
+
+    assert np.array_equal(one.at("final"), other.at("final"))

@@ -1,0 +1,97 @@
+"""The exposure ledger says without counting what counting would have said."""
+
+from collections import Counter
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec
+from nosce.steps.corpus import make as make_corpus
+from nosce.steps.job import Job
+from nosce.steps.ledger import LedgerSpec, by_wording, make, summary
+from nosce.text.batches import Order
+from nosce.text.corpus import Corpus
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import Recipe
+
+ORDER = Seed(0) / "order"
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory, dozen):
+    """The corpus of the dozen in five entries each: sixty texts."""
+    folder = tmp_path_factory.mktemp("told") / "corpus"
+    world = replace(dozen, augmentation="multi5+permute")
+    make_corpus(CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    return Corpus(folder)
+
+
+def counted(corpus, order, steps):
+    """The ledger as somebody would keep it who watched the training."""
+    about = corpus.things["about"].to_list()
+    facts = [(number, about[number], facet, wording)
+             for number, facet, wording in corpus.spans.select("document", "facet", "wording").rows()]  # fmt: skip
+    met = Counter(int(text) for step in range(steps) for text in order.step(step))
+    times = Counter()
+    for number, who, facet, wording in facts:
+        times[who, facet, wording] += met[number]
+    return [(*fact, times[fact]) for fact in sorted(set(times))]
+
+
+@pytest.mark.parametrize("steps", [0, 1, 5, 8, 9, 40])
+def test_the_ledger_is_what_counting_gives(told, steps):
+    """Exposures of every fact in every wording are those of a brute-force count, within an epoch and across."""
+    order = Order(60, 7, ORDER)
+    ledger = by_wording(told, order, steps)
+
+    assert ledger.columns == ["about", "facet", "wording", "exposures"]
+    assert ledger.rows() == counted(told, order, steps)
+
+
+def test_facts_never_met_are_kept(told):
+    """Missing is not zero: what was not trained on has rows that say 0."""
+    ledger = by_wording(told, Order(60, 1, ORDER), 3)
+    facts = ledger.group_by("about", "facet").agg(pl.col("exposures").sum())
+
+    assert len(facts) == 12 * 6
+    assert len(facts.filter(pl.col("exposures") == 0)) >= 9 * 6
+    assert ledger.null_count().sum_horizontal().item() == 0
+
+
+def test_whole_epochs_meet_every_fact_alike(told):
+    """After three epochs of five entries every fact was met fifteen times, however many wordings it has."""
+    ledger = by_wording(told, Order(60, 20, ORDER), 9)
+    facts = ledger.group_by("about", "facet").agg(pl.col("exposures").sum(), wordings=pl.len())
+
+    assert set(facts["exposures"]) == {15}
+    assert facts["wordings"].min() >= 1
+    assert facts["wordings"].max() == 5
+
+
+def test_the_summary_is_of_the_ledger(told):
+    """Least, mean and most of each facet are those of its facts; a wording that was not met is none."""
+    ledger = by_wording(told, Order(60, 7, ORDER), 5)
+    for row in summary(ledger).rows(named=True):
+        times, wordings = Counter(), Counter()
+        for who, facet, _, exposures in ledger.rows():
+            if facet == row["facet"]:
+                times[who] += exposures
+                wordings[who] += exposures > 0
+        assert row["facts"] == len(times) == 12
+        assert (row["least_exposures"], row["most_exposures"]) == (min(times.values()), max(times.values()))
+        assert row["mean_exposures"] == pytest.approx(sum(times.values()) / 12)
+        assert row["mean_wordings"] == pytest.approx(sum(wordings.values()) / 12)
+        assert row["most_wordings"] == max(wordings.values())
+
+
+def test_the_step_writes_the_ledger_of_the_whole_training(told, tmp_path):
+    """What lies in the folder is the ledger after the recipe's last step, in the order that will be trained in."""
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "half of it").touch()
+    spec = LedgerSpec(recipe=Recipe(steps=11, batch=7), order_seed=ORDER)
+    make(spec, {"corpus": told.folder}, Job(folder=tmp_path / "ledger"))
+
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["ledger.parquet"]
+    assert pl.read_parquet(tmp_path / "ledger" / "ledger.parquet").equals(by_wording(told, Order(60, 7, ORDER), 11))

@@ -1,0 +1,75 @@
+"""The step `training` decides what it computes with, says so, and keeps the answer for the other steps of a store."""
+
+import json
+
+import pytest
+import torch
+
+from nosce.models.families import Architecture
+from nosce.seeds import Seed
+from nosce.steps.job import Job
+from nosce.steps.training import TrainingSpec, checkpoints, make
+from nosce.train import checkpoint, precision
+from nosce.train.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def same_torch_after():
+    """The step sets what holds for its whole process; here others come after it."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    yield
+    torch.set_num_threads(before[0])
+    torch.use_deterministic_algorithms(before[1])
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+def trained(corpus, folder, memory, **more):
+    """What the step noted, after four steps on the dozen's biographies."""
+    recipe = Recipe(**({"steps": 4, "batch": 4} | more))
+    shape = Architecture(layers=2, width=32, heads=2, positions=128)
+    spec = TrainingSpec(model=shape, on="documents", recipe=recipe, adapter=None, seed=Seed(0))
+    job = Job(folder=folder, memory=memory)
+    make(spec, {"corpus": corpus.folder}, job)
+    return job.notes
+
+
+def weights(folder):
+    return dict(checkpoint.load(checkpoints(folder).popitem()[1]).named_parameters())
+
+
+@pytest.mark.parametrize(("factor", "best"), [(2.0, "bfloat16"), (0.5, "float32")])
+def test_auto_computes_with_what_is_faster_and_notes_it(corpus, tmp_path, monkeypatch, factor, best):
+    """The note, the file that is shared by a store, and the weights that come out all say the same precision."""
+    monkeypatch.setattr(precision, "gain", lambda width: factor)
+    notes = trained(corpus, tmp_path / "auto", tmp_path / "machine.json", dtype="auto")
+    named = trained(corpus, tmp_path / "named", tmp_path / "machine.json", dtype=best)
+    kept, asked = weights(tmp_path / "auto"), weights(tmp_path / "named")
+
+    assert notes == named == {"precision": best}
+    assert list(json.loads((tmp_path / "machine.json").read_text()).values()) == [factor]
+    assert {p.dtype for p in kept.values()} == {torch.float32}
+    assert all(torch.equal(kept[name], asked[name]) for name in kept)
+
+
+def test_a_later_training_computes_as_the_first_did(corpus, tmp_path, monkeypatch):
+    """With one memory the second training asks nobody, whatever the machine would say by now."""
+    monkeypatch.setattr(precision, "gain", lambda width: 2.0)
+    trained(corpus, tmp_path / "first", tmp_path / "machine.json", dtype="auto")
+    monkeypatch.setattr(precision, "gain", lambda width: 0.5)
+
+    assert trained(corpus, tmp_path / "second", tmp_path / "machine.json", dtype="auto") == {"precision": "bfloat16"}
+
+
+@pytest.mark.parametrize("more", [{}, {"window": 80}, {"optimizer": "muon"}, {"dtype": "bfloat16"}, {"accumulate": 4}],
+                         ids=str)  # fmt: skip
+def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
+    """Whatever the recipe, checkpoints and metrics are functions of spec and input."""
+    left = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        trained(corpus, folder, None, **more)
+        files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
+        left.append({str(p.relative_to(folder)): p.read_bytes() for p in files})
+
+    assert left[0] == left[1]
+    assert "metrics.jsonl" in left[0]
