@@ -10,7 +10,8 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, BartConfig
 
 from nosce.errors import SpecError
 from nosce.models.families import FAMILIES, Architecture, build
-from nosce.read import generate as module
+from nosce.read import decoding as module
+from nosce.read import generate as replies
 from nosce.read.generate import Reply, Sampling, generate
 from nosce.seeds import Seed
 
@@ -175,9 +176,9 @@ def test_a_decoder_may_be_deeper_than_its_encoder():
 def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
     """Dropped as soon as a tenth have ended, or each at once: the replies are the same."""
     dropped = []
-    keep = module._State._keep
+    keep = module.Rows._keep
     monkeypatch.setattr(module, "SLACK", slack)
-    monkeypatch.setattr(module._State, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows)))
+    monkeypatch.setattr(module.Rows, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows)))
 
     assert greedy(family) == theirs(family)
     assert dropped
@@ -188,7 +189,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
 def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
     """Rows that have ended and are never dropped say nothing more and disturb nobody."""
     monkeypatch.setattr(module, "SLACK", 0.0)
-    monkeypatch.setattr(module._State, "_keep", None)
+    monkeypatch.setattr(module.Rows, "_keep", None)
 
     assert greedy(family) == theirs(family)
 
@@ -196,7 +197,7 @@ def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
 @DECODER
 def test_a_right_draft_is_all_that_is_needed(family, monkeypatch):
     """Where every reply is what was expected nothing is decoded token by token, and the replies are the same."""
-    monkeypatch.setattr(module, "_written", None)
+    monkeypatch.setattr(replies, "_written", None)
 
     assert greedy(family, drafts=[np.array(tokens, dtype=int) for tokens, _ in theirs(family)]) == theirs(family)
 
@@ -416,7 +417,7 @@ def test_attention_comes_back_after_an_exception(family, monkeypatch):
 
     net = model(family)
     before = net.config._attn_implementation
-    monkeypatch.setattr(module, "_first", interrupted)
+    monkeypatch.setattr(replies, "_first", interrupted)
     with pytest.raises(KeyboardInterrupt):
         greedy(family)
 

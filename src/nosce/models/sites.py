@@ -40,19 +40,25 @@ def sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module, bool]]:
         for name, known in (("attention", ATTENTION), ("mlp", PERCEPTRON)):
             if (inner := next((getattr(block, k) for k in known if hasattr(block, k)), None)) is not None:
                 found[f"{name}.{number}"] = (inner, False)
-    found["final"] = (model.base_model, False)
+    found["final"] = (_owner(model, blocks), False)
     return found
 
 
 def _blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
     count = model.config.get_text_config(decoder=True).num_hidden_layers
     lists = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
-    if not lists or model.config.is_encoder_decoder:
+    if not lists or model.config.is_encoder_decoder or not model.can_generate():
         raise SpecError(
             f"activations of a {model.config.model_type} model were asked for, but its {count} blocks in one list "
             "were not found; use a decoder-only model."
         )
     return lists[0]  # type: ignore[return-value]
+
+
+def _owner(model: PreTrainedModel, blocks: Sequence[torch.nn.Module]) -> torch.nn.Module:
+    """The module that runs the blocks and then the last norm."""
+    owner: torch.nn.Module = next(m for m in model.base_model.modules() if any(c is blocks for c in m.children()))
+    return owner
 
 
 @contextmanager
@@ -66,13 +72,14 @@ def watched(model: PreTrainedModel, names: Sequence[str]) -> Iterator[dict[str, 
     if lost := [name for name in names if name not in known]:
         raise SpecError(f"the model has no site {lost[0]!r}; take from {', '.join(known)}.")
     seen: dict[str, torch.Tensor] = {}
-    handles = []
+    shape: list[torch.Size] = []
+    handles = [_blocks(model)[0].register_forward_pre_hook(_shape_of(shape), with_kwargs=True)]
     for name in names:
         module, at_input = known[name]
         if at_input:
             handles.append(module.register_forward_pre_hook(_into(seen, name), with_kwargs=True))
         else:
-            handles.append(module.register_forward_hook(_out_of(seen, name)))
+            handles.append(module.register_forward_hook(_out_of(seen, name, shape)))
     try:
         yield seen
     finally:
@@ -87,9 +94,17 @@ def _into(seen: dict[str, torch.Tensor], name: str) -> Any:
     return hook
 
 
-def _out_of(seen: dict[str, torch.Tensor], name: str) -> Any:
+def _shape_of(shape: list[torch.Size]) -> Any:
+    def hook(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        shape[:] = [(given[0] if given else named["hidden_states"]).shape[:-1]]
+
+    return hook
+
+
+def _out_of(seen: dict[str, torch.Tensor], name: str, shape: list[torch.Size]) -> Any:
     def hook(_module: object, _given: object, result: Any) -> None:
         whole = getattr(result, "last_hidden_state", result)
-        seen[name] = whole[0] if isinstance(whole, tuple) else whole
+        states = whole[0] if isinstance(whole, tuple) else whole
+        seen[name] = states.reshape(*shape[0], -1)  # some families flatten rows and positions inside a block
 
     return hook

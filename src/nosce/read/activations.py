@@ -21,7 +21,7 @@ from nosce.errors import DataError
 from nosce.files import write_atomically
 from nosce.models.apart import apart
 from nosce.models.sites import watched
-from nosce.read.likelihood import POSITIONS
+from nosce.read.likelihood import POSITIONS, evaluating
 from nosce.text.batches import by_length
 from nosce.text.packing import Sequences
 
@@ -59,15 +59,13 @@ def collect(
         SpecError: The model has no such site.
         DataError: A place lies outside its text.
     """
-    text, token = places["text"].to_numpy(), places["token"].to_numpy()
-    _within(sequences, text, token)
+    text, token = _within(sequences, places)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / LEDGER).unlink(missing_ok=True)  # no ledger may vouch for arrays that are being written
     files = {site: _Shards(folder, site, len(places), shard) for site in sites}
     order = np.argsort(text, kind="stable")
     starts = np.searchsorted(text[order], np.arange(len(sequences) + 1))
-    was_training = model.training
-    model.eval()
-    with apart(model) as forward, watched(model, sites) as seen:
+    with evaluating(model), apart(model) as forward, watched(model, sites) as seen:
         for texts in by_length(np.unique(text).tolist(), sequences.lengths, POSITIONS):
             whole = [np.concatenate([[end], sequences.text(t)]).astype(np.int64) for t in texts]
             lengths = np.array([len(tokens) for tokens in whole])
@@ -77,7 +75,6 @@ def collect(
             number = np.repeat(np.arange(len(texts)), [len(mine) for mine in of_text])
             for site, file in files.items():
                 file.write(rows, _at(seen[site], number, token[rows] + 1, lengths))
-    model.train(was_training)
     for file in files.values():
         file.close()
     places.write_parquet(folder / "places.parquet")
@@ -95,17 +92,22 @@ def _at(states: torch.Tensor, number: np.ndarray, token: np.ndarray, lengths: np
     return found
 
 
-def _within(sequences: Sequences, text: np.ndarray, token: np.ndarray) -> None:
-    if not len(text):
+def _within(sequences: Sequences, places: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Text and token of every place as wide integers, once all of them are there."""
+    if not len(places):
         raise DataError("activations were asked for at no place at all; give a table of at least one row.")
-    wrong = (text < 0) | (text >= len(sequences))
+    missing = places.select(pl.any_horizontal(pl.col("text", "token").is_null())).to_series()
+    text, token = (places[name].fill_null(0).cast(pl.Int64).to_numpy() for name in ("text", "token"))
+    wrong = missing.to_numpy() | (text < 0) | (text >= len(sequences))
     wrong |= (token < -1) | (token >= sequences.lengths[np.where(wrong, 0, text)])
     if wrong.any():
         first = int(np.flatnonzero(wrong)[0])
+        named = f"token {places['token'][first]} of text {places['text'][first]}"
         raise DataError(
-            f"place {first} is token {token[first]} of text {text[first]}, which is not there; "
+            f"place {first} is {named}, which is not there; "
             f"there are {len(sequences)} texts, and tokens count from 0 (-1 is the opening end token)."
         )
+    return text, token
 
 
 class _Shards:
@@ -164,7 +166,8 @@ class Activations:
         """
         if site not in self.sites:
             raise DataError(f"site {site!r} was not collected in {self.folder}; take from {', '.join(self.sites)}.")
-        parts = [np.load(self.folder / name, mmap_mode="r", allow_pickle=False) for name in self._ledger["sites"][site]]
+        # `open_memmap` reads plain arrays and nothing else: an array of Python objects is refused.
+        parts = [np.lib.format.open_memmap(self.folder / name, mode="r") for name in self._ledger["sites"][site]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @cached_property

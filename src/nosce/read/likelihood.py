@@ -8,13 +8,15 @@ Letters: S spans, B texts, T positions, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from nosce.errors import DataError
 from nosce.models.apart import apart
 from nosce.seeds import Seed
 from nosce.text.batches import by_length, pack
@@ -52,6 +54,17 @@ class Spoken:
         return self.chosen if not len(wrong) else self.chosen[: wrong[0] + 1]
 
 
+@contextmanager
+def evaluating(model: PreTrainedModel) -> Iterator[None]:
+    """Inside the block the model is in evaluation mode; afterwards in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 @dataclass(frozen=True, slots=True)
 class BatchChange:
     """The largest change of a span's log-likelihood between a pass of one text and one of many."""
@@ -81,9 +94,7 @@ def spoken(
     for number, (text, _, _) in enumerate(spans):
         by_text.setdefault(text, []).append(number)
     found: dict[int, Spoken] = {}
-    was_training = model.training
-    model.eval()
-    with apart(model) as forward:
+    with evaluating(model), apart(model) as forward:
         for texts in by_length(list(by_text), sequences.lengths, positions):
             batch = pack(sequences, texts, window=None, end=end)
             starts = np.cumsum(batch.lengths) - batch.lengths
@@ -100,7 +111,6 @@ def spoken(
             for _, _, start, stop, number in wanted:
                 cut = slice(at, at := at + stop - start)
                 found[number] = Spoken(chosen[cut], true[cut], float(nats[cut].sum()))
-    model.train(was_training)
     return [found[number] for number in range(len(spans))]
 
 
@@ -112,6 +122,8 @@ def batch_change(
     `SAMPLE` spans drawn from `seed` are read all in one pass and then one text a pass; whatever differs
     is rounding. Readings that lie closer together than this say nothing about which is larger.
     """
+    if not spans:
+        raise DataError("how much the batch moves a reading was asked for, but there is nothing to read.")
     drawn = sorted(seed.numpy().choice(len(spans), min(SAMPLE, len(spans)), replace=False).tolist())
     few = [spans[i] for i in drawn]
     together = spoken(model, sequences, few, end=end)

@@ -29,7 +29,7 @@ from nosce.seeds import Seed
 
 UNKNOWN = -1  # a label that is missing: the place is left out of that task
 LEAST_BATCHES = 16
-FLOOR = 1e-6  # of the largest variance: directions that vary less are not blown up further
+FLOOR = 1e-10  # of the largest variance: directions that vary less are not blown up further
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
@@ -48,8 +48,12 @@ class ProbeSpec:
     def __post_init__(self) -> None:
         if len(self.hidden) > 2 or any(width < 1 for width in self.hidden):
             raise SpecError(f"ProbeSpec.hidden={self.hidden} is not none, one or two widths of 1 or more.")
-        if min(self.batch, self.epochs, self.patience) < 1 or (self.peak_lr is not None and not self.peak_lr > 0):
-            raise SpecError("ProbeSpec wants a positive learning rate, and batch, epochs and patience of 1 or more.")
+        rate = 1.0 if self.peak_lr is None else self.peak_lr
+        if min(self.batch, self.epochs, self.patience) < 1 or not 0 < rate < math.inf or not 0 <= self.decay < math.inf:
+            raise SpecError(
+                "ProbeSpec wants a positive learning rate, and batch, epochs and patience of 1 or more, "
+                "and no negative decay."
+            )
 
     @property
     def lr(self) -> float:
@@ -128,7 +132,7 @@ def probe(
         DataError: An entity is in two parts, a part is empty, or a task has fewer than two classes.
     """
     entities, whole = np.asarray(entities), {k: np.asarray(v) for k, v in tasks.items()}
-    _sound(whole, entities, parts)
+    _sound(states, whole, entities, parts)
     labels = {("task", name): given for name, given in whole.items()}
     for name, given in whole.items() if controls else ():
         labels["shuffled", name] = _dealt(given, entities, parts, seed / "shuffled" / name)
@@ -160,14 +164,24 @@ def _hits(chosen: np.ndarray, stacked: np.ndarray, number: int | None, places: n
     return None if number is None else chosen[number, places] == stacked[number, places]
 
 
-def _sound(tasks: Mapping[str, np.ndarray], entities: np.ndarray, parts: np.ndarray) -> None:
+def _sound(states: np.ndarray, tasks: Mapping[str, np.ndarray], entities: np.ndarray, parts: np.ndarray) -> None:
+    lengths = {len(states), len(entities), len(parts), *map(len, tasks.values())}
+    if not tasks or len(lengths) > 1:
+        raise DataError(
+            f"{len(tasks)} tasks came with states, entities, parts and labels of {sorted(lengths)} places; "
+            "give at least one task, and everything for the same places."
+        )
+    if not np.isfinite(states).all():
+        raise DataError(
+            "some states are no finite numbers, so a probe's answer there would mean nothing; look at the model."
+        )
     if unknown := set(parts.tolist()) - set(PARTS):
         raise DataError(f"places are in the parts {sorted(unknown)}; name them {', '.join(PARTS)}.")
     of = np.unique(entities, return_inverse=True)[1]
     first = np.zeros(of.max() + 1, dtype=parts.dtype)
     first[of] = parts
     if (first[of] != parts).any():
-        both = entities[np.flatnonzero(first[of] != parts)[0]]
+        both = str(entities[np.flatnonzero(first[of] != parts)[0]])
         raise DataError(f"{both!r} is in two parts, so a probe would be tested on whom it knows; split by entity.")
     for name, labels in tasks.items():
         there = labels != UNKNOWN
@@ -180,7 +194,7 @@ def _sound(tasks: Mapping[str, np.ndarray], entities: np.ndarray, parts: np.ndar
 
 
 def _dealt(labels: np.ndarray, entities: np.ndarray, parts: np.ndarray, seed: Seed) -> np.ndarray:
-    """The labels of each entity's places given to another entity of the same part, cyclically if it has more."""
+    """The labels of each entity's places, shuffled, given to another of the same part, again if it has more."""
     dealt = labels.copy()
     rng = seed.numpy()
     for part in PARTS[:2]:  # what is tested keeps its true labels: chance is what must come out
@@ -188,15 +202,17 @@ def _dealt(labels: np.ndarray, entities: np.ndarray, parts: np.ndarray, seed: Se
         names, of = np.unique(entities[mine], return_inverse=True)
         places = np.split(mine[np.argsort(of, kind="stable")], np.cumsum(np.bincount(of))[:-1])
         for giver, taker in enumerate(rng.permutation(len(names))):
-            dealt[places[taker]] = np.resize(labels[places[giver]], len(places[taker]))
+            given = rng.permutation(labels[places[giver]])  # of some tasks everybody has the same row of labels
+            dealt[places[taker]] = np.resize(given, len(places[taker]))
     return dealt
 
 
 def _memory(labels: np.ndarray, kinds: np.ndarray, parts: np.ndarray, seed: Seed) -> np.ndarray:
-    """A random label for each kind, drawn as often as labels occur in training."""
+    """A label for each kind, dealt out at random so that each occurs among kinds as it does in training."""
     known = labels[(parts == "train") & (labels != UNKNOWN)]
     names, of = np.unique(np.asarray(kinds), return_inverse=True)
-    drawn = seed.numpy().choice(known, size=len(names))
+    shares = (np.arange(len(names)) + 0.5) / len(names)
+    drawn = seed.numpy().permutation(np.sort(known)[(shares * len(known)).astype(int)])
     return np.where(labels == UNKNOWN, UNKNOWN, drawn[of])
 
 

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 
 
 class ReadOut(Protocol):
-    """What the step `readings` asks of a read-out."""
+    """What the step `readings` asks of a read-out.
+
+    One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
+    batch an item is read in moves its likelihood (`nosce.read.likelihood.BatchChange`).
+    """
 
     needs_model: ClassVar[bool]
 
@@ -35,10 +39,6 @@ class ReadOut(Protocol):
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """The readings of one checkpoint, with study, arm, seed, stage and step left blank."""
-        ...
-
-    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange | None:
-        """How much the batch an item is read in moves its likelihood; None where none is read."""
         ...
 
 
@@ -149,9 +149,6 @@ class Majority:
             best[facet] = min(seen, key=lambda target: (-seen[target], target))
         for question in corpus.questions:
             yield _guess(self.name, question, best[question.facet])
-
-    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> None:
-        """Nothing is read from a model."""
 
 
 def _places(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:

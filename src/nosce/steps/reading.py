@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nosce.read.readouts import ReadOut
 from nosce.records import Reading, to_table
@@ -52,6 +53,13 @@ def _readings(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> Iterat
         model = checkpoint.load(folder).to(job.machine.device)
         for reading in spec.readout.read(model, corpus, spec.seed):
             yield replace(reading, step=step)
-        if number == len(kept) and (change := spec.readout.batch_change(model, corpus, spec.seed)) is not None:
-            (job.folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")
+        if number == len(kept):
+            _batch_change(spec, model, corpus, job.folder)
         job.progress(number, len(kept), 0.0, float("nan"))
+
+
+def _batch_change(spec: ReadingSpec, model: Any, corpus: Corpus, folder: Path) -> None:
+    """Write what a read-out says of it; one of a user's own may have nothing to say."""
+    asked = getattr(spec.readout, "batch_change", None)
+    if asked is not None and (change := asked(model, corpus, spec.seed)) is not None:
+        (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")
