@@ -67,7 +67,7 @@ DATA = {"biographies": biographies, "diaries": diaries}
 
 def recipe(steps: int) -> Recipe:
     """AdamW for all three sides."""
-    return Recipe(steps=steps, batch=BATCH, peak_lr=2e-3, warmup=20, dtype="auto")
+    return Recipe(steps=steps, batch=BATCH, peak_lr=2e-3, warmup=0, dtype="auto")
 
 
 def ours(data: str, model: str, steps: int, seed: int) -> dict[str, float]:
@@ -138,7 +138,7 @@ def theirs(data: str, model: str, steps: int, seed: int, *, best: bool) -> dict[
         arguments = TrainingArguments(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=how.peak_lr,
             lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": how.floor},
-            warmup_steps=min(how.warmup, steps // 10), weight_decay=how.weight_decay, adam_beta2=how.betas[1],
+            warmup_steps=0, weight_decay=how.weight_decay, adam_beta2=how.betas[1],
             adam_epsilon=how.epsilon, max_grad_norm=how.clip, logging_steps=max(1, steps // 10), save_strategy="no",
             report_to=[], use_cpu=True, bf16=best, disable_tqdm=True,
         )  # fmt: skip
