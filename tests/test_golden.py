@@ -60,9 +60,10 @@ def of_batches(augmentation: str) -> str:
     sequences = collect(document_tokens(encoding, end) for encoding in encode(tokenizer, texts))
     order, whole = Order(len(sequences), 32, Seed(0) / "order"), hashlib.sha256()
     for step in range(3):  # of 60 texts of `single`: the second step straddles two epochs
-        batch = pack(sequences, order.step(step), window=160, end=end)
-        for rows in (batch.inputs, batch.labels):
-            whole.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
+        for window in (160, None):
+            batch = pack(sequences, order.step(step), window=window, end=end)
+            for rows in (batch.inputs, batch.labels, batch.lengths):
+                whole.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
     return whole.hexdigest()
 
 

@@ -24,7 +24,7 @@ from nosce.train.recipe import LoRA, Recipe
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
