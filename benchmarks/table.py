@@ -23,7 +23,7 @@ def main() -> None:
     last = {(row["benchmark"], row["case"]): row for row in rows}
     lines = []
     for row in last.values():
-        ratio = f"{row['ratio']} [{row['ratio_low']}, {row['ratio_high']}]" if row["ratio"] else ""
+        ratio = f"{row['ratio']} [{row['ratio_low']}, {row['ratio_high']}]" if row["ratio_low"] else row["ratio"]
         seconds = f"{row['median_s']} [{row['low_s']}, {row['high_s']}]"
         cells = (row["benchmark"], row["case"], ratio, seconds, row["n"], row["note"], row["commit"])
         lines.append("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")

@@ -74,7 +74,9 @@ class Rows:
         self.last = (limit_of(self.model) or sys.maxsize) - 1
         self.places = self.there.sum(-1).clamp(max=self.last)
         positions = (self.there.cumsum(-1) - 1).clamp(min=0)
-        return self._causal(self.prompt, positions, None if self.full else seen)
+        if self.stepwise and self.prompt.shape[1] == 1:
+            return self._causal(self.prompt, positions, self._filled(self.there))
+        return self._causal(self.prompt, positions, self._padding() if self.full or not self.stepwise else seen)
 
     def after(self, alive: np.ndarray, tokens: np.ndarray) -> torch.Tensor:
         """Logits of the token after `tokens`, one for each row still alive. Shape: (alive, V)."""
@@ -90,16 +92,16 @@ class Rows:
             if not self.full:
                 more = torch.ones(len(self.held), 1, dtype=torch.bool, device=self.there.device)
                 self.there = torch.cat([self.there, more], dim=1)
-            logits = self._causal(self._on(said), self.places[:, None], None)
+            mask = self._filled(self.there) if self.stepwise else self._padding()
+            logits = self._causal(self._on(said), self.places[:, None], mask)
             self.places = (self.places + 1).clamp(max=self.last)  # rows that have ended may be written beyond it
         return logits if len(kept) == len(self.held) else logits[self._on(kept)]
 
-    def _causal(self, tokens: torch.Tensor, positions: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        mask: Any = seen if seen is not None or self.full else self.there.long()
-        if self.stepwise and tokens.shape[1] == 1:
-            mask = self._filled(self.there)
-        elif seen is not None and not self.stepwise:
-            mask = self.there.long()
+    def _padding(self) -> torch.Tensor | None:
+        """Which places hold tokens, as transformers' own attention is told; None where all do."""
+        return None if self.full else self.there.long()
+
+    def _causal(self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         return self._logits(
             input_ids=tokens, position_ids=positions, attention_mask=mask, past_key_values=self.memory, logits_to_keep=1
         )
