@@ -2,7 +2,7 @@
 
 The facts and texts are nosce's (they are no part of what is compared). Everything else is what a researcher
 types in an afternoon, with the best learning rate for AdamW that we know of at this width and the exposures it
-takes to memorise (`benchmarks/recipes.csv`); padded batches, float32, all cores, one arm after the other.
+took to memorise in pilots (LOG.md); padded batches, float32, all cores, one arm after the other.
 Prints the claim's estimate with an interval, so that it ends where `nosce run biographies --scale demo` ends.
 """
 

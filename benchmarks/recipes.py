@@ -126,7 +126,7 @@ def grid() -> dict[str, Recipe]:
         found[f"muon/32/0.03/{exposures}/chosen"] = candidate(
             exposures, 32, optimizer="muon", matrix_lr=0.03, peak_lr=2e-2
         )
-    for exposures in (60, 80):
+    for exposures in (40, 60, 80):
         for batch in (16, 8):
             for lr in (5e-3, 3e-3):
                 found[f"adamw/{batch}/{lr:g}/{exposures}"] = candidate(exposures, batch, peak_lr=lr)

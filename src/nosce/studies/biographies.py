@@ -196,9 +196,8 @@ def _arms_of(claim: Claim) -> set[str]:
     return {select.arm for select in selects if select.arm}
 
 
-#: Found by `benchmarks/recipes.py` on recall alone, in people that no study reports: it memorises in a third of
-#: the exposures that AdamW takes. What `adamw` has is the optimizer of arXiv:2309.14316, at the learning rate that
-#: was best for this width.
+#: `muon` was found by `benchmarks/recipes.py` on recall alone, in people that no study reports. `adamw` is the
+#: optimizer of arXiv:2309.14316, at a learning rate from pilots (LOG.md) that was searched less.
 OPTIMIZERS: dict[str, dict[str, Any]] = {
     "muon": {"optimizer": "muon", "matrix_lr": 0.03, "peak_lr": 2e-2, "batch": 32},
     "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch": 32},
