@@ -1,7 +1,8 @@
 """Documents per second and peak memory of the biographies world, at 1,000, 10,000 and 100,000 people.
 
-Each size is rendered in a process of its own, and once more as a whole corpus (rendered, tokenized, written),
-several times in turn. The ratio is that of the smallest size's seconds per document to this one's: 1 says that the
+Each size is rendered in a process of its own, and once more as a whole corpus (rendered, tokenized, written, on two
+cores), several times in turn. Peaks are those of the largest process and, where there are several, of its largest
+helper. The ratio is that of the smallest size's seconds per document to this one's: 1 says that the
 cost of a document stays the same.
 """
 
@@ -22,6 +23,7 @@ from nosce.seeds import Seed
 from nosce.steps import corpus
 from nosce.steps.job import Job
 from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import Machine
 from nosce.worlds.biographies import Biographies
 people, what = int(sys.argv[1]), sys.argv[2]
 world = Biographies(people=people, augmentation="multi5+permute")
@@ -32,11 +34,11 @@ if what == "rendered":
 else:
     with tempfile.TemporaryDirectory() as folder:
         spec = corpus.CorpusSpec(world=world, seed=Seed(0), tokenizer=TokenizerSpec())
-        corpus.make(spec, {}, Job(folder=Path(folder) / "corpus"))
+        corpus.make(spec, {}, Job(folder=Path(folder) / "corpus", machine=Machine(threads=2)))
     count = 5 * people
 seconds = time.perf_counter() - start
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"seconds": seconds, "documents": count, "mib": peak}))
+peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+print(json.dumps({"seconds": seconds, "documents": count, "mib": peaks}))
 """
 
 
@@ -46,13 +48,13 @@ def main() -> None:
     options.add_argument("--repeats", type=int, default=3)
     chosen = options.parse_args()
     for what in ("rendered", "written"):
-        peaks: dict[str, float] = {}
+        peaks: dict[str, list[float]] = {}
 
-        def made(people: int, what: str = what, peaks: dict[str, float] = peaks) -> float:
+        def made(people: int, what: str = what, peaks: dict[str, list[float]] = peaks) -> float:
             done = subprocess.run([sys.executable, "-c", RENDER, str(people), what], capture_output=True, text=True,
                                   check=True)  # fmt: skip
             found = json.loads(done.stdout)
-            peaks[str(people)] = max(peaks.get(str(people), 0.0), found["mib"])
+            peaks[str(people)] = [max(pair) for pair in zip(peaks.get(str(people), [0, 0]), found["mib"], strict=True)]
             return found["seconds"] / found["documents"]
 
         found = in_turns({str(p): lambda p=p: made(p) for p in chosen.people}, chosen.repeats)
@@ -60,7 +62,8 @@ def main() -> None:
         for people, each in found.items():
             whole = [seconds * 5 * int(people) for seconds in each]
             scaled = [seconds * 5 * int(people) for seconds in smallest]
-            note = f"{1 / statistics.median(each):,.0f} documents/s; {peaks[people]:,.0f} MiB peak"
+            note = f"{1 / statistics.median(each):,.0f} documents/s; {peaks[people][0]:,.0f} MiB peak"
+            note += f", helpers {peaks[people][1]:,.0f} MiB each" if peaks[people][1] else ""
             write("worlds", f"biographies multi5+permute, {int(people):,} people x 5, {what}", whole, scaled, note)
 
 

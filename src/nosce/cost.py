@@ -75,7 +75,7 @@ def _world_key(step: Step) -> str:
 
 def _shape(step: Step) -> Any:
     recipe = step.spec.recipe
-    how = (recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate)
+    how = (recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate, recipe.given_weight)
     return _model(step), how, step.spec.on, step.spec.adapter is not None
 
 
@@ -89,7 +89,7 @@ def _sample(step: Step) -> dict[str, Any]:
     """A few of a world's texts as tokens, without making its corpus."""
     from pathlib import Path
 
-    from nosce.text.packing import collect, document_tokens, encode, question_tokens
+    from nosce.text.packing import document_tokens, encode, question_tokens
 
     spec = step.inputs["corpus"].spec
     if isinstance(spec.tokenizer, tokenizers.TokenizerSpec):
@@ -98,10 +98,10 @@ def _sample(step: Step) -> dict[str, Any]:
     else:
         tokenizer = tokenizers.load(Path(spec.tokenizer.folder))
         end = tokenizers.end_token(tokenizer, Path(spec.tokenizer.folder))
-    texts = (d.text for d in islice(spec.world.documents(spec.seed), SAMPLE))
+    texts = list(islice(spec.world.documents(spec.seed), SAMPLE))
     return {
         "vocabulary": tokenizer.get_vocab_size(),
-        "documents": collect(document_tokens(e, end) for e in encode(tokenizer, texts)),
+        "documents": document_tokens(texts, list(encode(tokenizer, (d.text for d in texts))), end),
         "questions": question_tokens(tokenizer, list(islice(spec.world.questions(spec.seed), SAMPLE)), end),
     }
 
@@ -131,9 +131,9 @@ def _seconds_per_step(model: Any, sequences: Any, recipe: Any, vocabulary: int) 
     taken: list[float] = []
     while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < 50):
         start = time.process_time()
-        batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0)
+        batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0, given_weight=recipe.given_weight)
         with apart(twin.model) as forward:
-            (next_token_nats(twin.model, forward, batch) / batch.counted).backward()  # type: ignore[no-untyped-call]
+            (next_token_nats(twin.model, forward, batch) / batch.weight).backward()  # type: ignore[no-untyped-call]
         twin.collect()
         optimizer.step(len(taken))
         twin.refresh()

@@ -36,7 +36,7 @@ def model(family):
             torch.manual_seed(0)
             net = AutoModelForCausalLM.from_config(OTHERS[family])
     else:
-        shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64)
+        shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64)
         net = build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
     with torch.no_grad():
         for parameter in net.parameters():

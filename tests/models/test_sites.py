@@ -24,7 +24,7 @@ from nosce.seeds import Seed
 
 VOCABULARY, LAYERS, WIDTH = 40, 3, 32
 TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
-SHAPE = {family: Architecture(family=family, layers=LAYERS, width=WIDTH, heads=2, positions=64) for family in FAMILIES}
+SHAPE = {family: Architecture(family=family, layers=LAYERS, width=WIDTH, heads=4, positions=64) for family in FAMILIES}
 IN_A_ROW = configuration(SHAPE["gpt-neox"], vocabulary=VOCABULARY, end=0, pad=1)
 IN_A_ROW.use_parallel_residual = False
 OTHERS = {

@@ -6,7 +6,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from nosce.seeds import Seed
-from nosce.text.packing import Sequences, collect, document_tokens, encode
+from nosce.text.packing import Sequences, document_tokens, encode
 from nosce.text.tokenizer import TokenizerSpec, end_token, make
 from nosce.worlds.biographies import Biographies
 
@@ -42,7 +42,8 @@ def tokenizer(request, world) -> Tokenizer:
 def told(world, word) -> Sequences:
     """All entries as tokens."""
     end = end_token(word)
-    return collect(document_tokens(e, end) for e in encode(word, (d.text for d in world.documents(SEED))))
+    documents = list(world.documents(SEED))
+    return document_tokens(documents, list(encode(word, (d.text for d in documents))), end)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ BATCH = Batch(IDS[0, :-1].numpy(), IDS[0, 1:].numpy(), np.array([7]))
 
 
 def model(corpus, family="gpt-neox", seed=0):
-    shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64)
+    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64)
     return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1, seed=Seed(seed)).eval()
 
 

@@ -37,7 +37,7 @@ def sentences():
 
 
 def model(family="gpt-neox", seed=0):
-    shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64)
+    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64)
     return build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(seed))
 
 

@@ -14,7 +14,7 @@ VOCABULARY, LENGTHS = 30, (12, 10, 10, 7)
 
 
 def model(family):
-    return build(Architecture(family=family, layers=2, width=32, heads=2, positions=64), vocabulary=VOCABULARY, end=0,
+    return build(Architecture(family=family, layers=2, width=32, heads=4, positions=64), vocabulary=VOCABULARY, end=0,
                  pad=1, seed=Seed(0))  # fmt: skip
 
 

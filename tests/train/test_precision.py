@@ -23,7 +23,7 @@ EVERY = pytest.mark.parametrize("family", FAMILIES)
 
 
 def model(family="gpt-neox", tied=True):
-    shape = Architecture(family=family, layers=2, width=32, heads=2, positions=64, tied=tied)
+    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64, tied=tied)
     return build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
@@ -17,8 +17,8 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-Family = Literal["gpt-neox", "gpt2", "opt", "llama"]
-FAMILIES: tuple[Family, ...] = ("gpt-neox", "gpt2", "opt", "llama")
+Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
 LADDER: dict[str, tuple[int, int, int]] = {
@@ -55,6 +55,11 @@ class Architecture:
             raise SpecError(
                 f"Architecture of {self.layers} layers, width {self.width} and {self.heads} heads cannot be built; "
                 "all must be positive and the heads must divide the width."
+            )
+        if self.family == "codegen" and self.heads % 4:
+            raise SpecError(
+                f"Architecture of the family codegen with {self.heads} heads cannot be built, since transformers cuts "
+                "them into four groups; take a multiple of 4."
             )
 
     def parameters(self, vocabulary: int) -> int:
@@ -104,7 +109,7 @@ def size(name: str, family: Family = "gpt-neox") -> Architecture:
 
 def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | None) -> PretrainedConfig:
     """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
-    from transformers import GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig
+    from transformers import CodeGenConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig
 
     common = {
         "vocab_size": vocabulary,
@@ -124,6 +129,11 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
                               n_positions=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip
         case "opt":
             return OPTConfig(**common, **inner, ffn_dim=4 * shape.width, word_embed_proj_dim=shape.width, dropout=0.0)
+        case "codegen":
+            # Rotary positions on a quarter of a head, in the even numbers that the family wants.
+            return CodeGenConfig(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
+                                 n_positions=shape.positions, n_ctx=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0,
+                                 attn_pdrop=0.0, rotary_dim=max(2, shape.width // shape.heads // 4))  # fmt: skip
         case "llama":
             # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
             middle = 8 * shape.width // 3
@@ -157,4 +167,5 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
-        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")
+        how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
+        return AutoModelForCausalLM.from_config(config, attn_implementation=how)

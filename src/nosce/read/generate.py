@@ -20,6 +20,7 @@ from nosce.errors import SpecError
 from nosce.read.decoding import Rows, limit_of, stepping
 from nosce.read.likelihood import evaluating, spoken
 from nosce.seeds import Seed
+from nosce.text.grammar import Grammar
 from nosce.text.packing import collect
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ def generate(
     most: int,
     sampling: Sampling | None = None,
     drafts: Sequence[np.ndarray] | None = None,
+    grammar: Grammar | None = None,
     rows: int = ROWS,
 ) -> list[Reply]:
     """One reply a prompt, in the order given; greedy unless `sampling` is there.
@@ -73,12 +75,13 @@ def generate(
         most: Tokens of a reply, its end included; one that is longer is cut, and says so.
         drafts: What each reply is expected to be, without its end. A greedy reply is the same with and
             without; where the model says what is expected it comes many times faster. Decoder-only.
+        grammar: What may be written; the choice is then among that.
         rows: Replies that are written side by side.
 
     Raises:
         SpecError: A prompt and its reply are longer than the model can read, or the arguments do not fit.
     """
-    _fits(model, prompts, most, sampling, drafts)
+    _fits(model, prompts, most, sampling, drafts, grammar)
     heat = 1.0 if sampling is None else sampling.temperature
     replies: list[Reply | None] = [None] * len(prompts)
     begun = [np.zeros(0, dtype=np.int64)] * len(prompts)
@@ -94,7 +97,7 @@ def generate(
             state = Rows(model, [shown[i] for i in part], end, stepwise)
             room = np.array([most - len(begun[i]) for i in part])
             draws = None if sampling is None else _draws(sampling, part, most)
-            for number, tokens, ended in _written(state, end, room, draws, heat):
+            for number, tokens, ended in _written(state, end, room, draws, heat, grammar):
                 item = part[number]
                 replies[item] = Reply(np.concatenate([begun[item], tokens]), ended)
     return [reply for reply in replies if reply is not None]
@@ -106,6 +109,7 @@ def _fits(
     most: int,
     sampling: Sampling | None,
     drafts: Sequence[np.ndarray] | None,
+    grammar: Grammar | None,
 ) -> None:
     longest = max((len(p) for p in prompts), default=0)
     whole = max(longest, most) if model.config.is_encoder_decoder else longest + most
@@ -117,8 +121,12 @@ def _fits(
             f"a prompt of {longest} tokens and a reply of {most} need {whole} positions, but the model reads {limit}; "
             "ask for less, or give the model more positions."
         )
-    if drafts is not None and (sampling is not None or model.config.is_encoder_decoder):
-        raise SpecError("drafts were given where they cannot help; leave them out when sampling and for encoders.")
+    if drafts is not None and (sampling is not None or grammar is not None or model.config.is_encoder_decoder):
+        raise SpecError(
+            "drafts were given where they cannot help; leave them out when sampling, under a grammar and for encoders."
+        )
+    if grammar is not None and grammar.then.shape[1] != (held := model.config.get_text_config().vocab_size):
+        raise SpecError(f"a grammar of {grammar.then.shape[1]} tokens does not fit a model of {held}; use its tokenizer.")
     counts = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
     for name, given in counts.items():
         if given is not None and len(given) != len(prompts):
@@ -174,15 +182,26 @@ def _draws(sampling: Sampling, items: list[int], most: int) -> np.ndarray:
 
 
 def _written(
-    state: Rows, end: int, room: np.ndarray, draws: np.ndarray | None, temperature: float
+    state: Rows,
+    end: int,
+    room: np.ndarray,
+    draws: np.ndarray | None,
+    temperature: float,
+    grammar: Grammar | None = None,
 ) -> Iterator[tuple[int, np.ndarray, bool]]:
     """(row, tokens, ended) of every row, as they end."""
     most = int(room.max())
     written = np.zeros((len(room), most), dtype=np.int64)
     alive = np.arange(len(room))
     logits = state.opened()
+    where = np.zeros(len(room), dtype=np.int64)  # in the grammar
+    forbidden = None if grammar is None else torch.from_numpy(~grammar.allowed).to(logits.device)
     for length in range(1, most + 1):
+        if forbidden is not None:
+            logits = logits.masked_fill(forbidden[torch.from_numpy(where[alive]).to(logits.device)], -torch.inf)
         tokens = _first(logits) if draws is None else _drawn(logits, draws[alive, length - 1], temperature)
+        if grammar is not None:
+            where[alive] = grammar.then[where[alive], tokens]
         written[alive, length - 1] = tokens
         ended = tokens == end
         over = ended | (room[alive] <= length)

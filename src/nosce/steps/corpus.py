@@ -5,7 +5,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from nosce.models.families import Pretrained
 from nosce.seeds import Seed
@@ -38,6 +40,16 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
                 shutil.copyfile(theirs, place / name)
     else:
         tokenizer.save(tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed)), place)
-    chosen = tokenizer.load(place)
-    end = tokenizer.end_token(chosen, place)
-    corpus.write(job.folder, spec.world.documents(spec.seed), spec.world.questions(spec.seed), chosen, end)
+    own: Any = getattr(spec.world, "encoded", None)
+    encoded = None if own is None else own(spec.seed, corpus.Corpus(job.folder).tokenizer, corpus.Corpus(job.folder).end)
+    corpus.write(job.folder, _documents(spec), spec.world.questions(spec.seed), encoded, cores=job.machine.threads)
+
+
+def _documents(spec: CorpusSpec) -> Any:
+    """The world's documents; by parts that processes can make, where it can tell of some of its things alone."""
+    about: Any = getattr(spec.world, "documents_about", None)
+    if about is None:
+        return spec.world.documents(spec.seed)
+    things, each = spec.world.things, spec.world.documents_per_thing  # type: ignore[attr-defined]
+    size = max(1, corpus.PART // each)
+    return [partial(about, first, min(first + size, things), spec.seed) for first in range(0, things, size)]

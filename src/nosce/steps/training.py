@@ -89,7 +89,7 @@ def checkpoints(folder: Path) -> dict[int, Path]:
 def _sequences(spec: TrainingSpec, corpus: Corpus) -> Sequences:
     if spec.on == "documents":
         return corpus.documents
-    return corpus.question_sequences(corpus.asked("seen"), everything=spec.recipe.counted == "everything")
+    return corpus.question_sequences(corpus.asked("seen"))
 
 
 def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:

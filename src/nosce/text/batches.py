@@ -64,17 +64,23 @@ class Batch:
     """Stretches of text one behind the other, none of which sees another: N positions, S stretches.
 
     Nothing is padded: what has no token is not computed. `labels` stand one position before the token
-    they name; uncounted tokens are `IGNORED`. Stretches come longest first.
+    they name; tokens that carry no loss are `IGNORED`. Stretches come longest first.
     """
 
     inputs: np.ndarray  # (N,) int64
     labels: np.ndarray  # (N,) int64
     lengths: np.ndarray  # (S,) int64, positions of each stretch; they sum to N
+    weights: np.ndarray | None = None  # (N,) float32, of each label's loss; None: all alike
 
     @property
     def counted(self) -> int:
         """How many labels carry loss."""
         return int((self.labels != IGNORED).sum())
+
+    @property
+    def weight(self) -> float:
+        """The sum of the labels' weights, by which a summed loss becomes a mean."""
+        return self.counted if self.weights is None else float(self.weights.sum(dtype=np.float64))
 
     @property
     def positions(self) -> np.ndarray:
@@ -88,7 +94,10 @@ class Batch:
         if len(dealt) == 1:
             return [self]
         where = [aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine]) for mine in dealt]
-        return [Batch(self.inputs[w], self.labels[w], self.lengths[mine]) for w, mine in zip(where, dealt, strict=True)]
+        return [
+            Batch(self.inputs[w], self.labels[w], self.lengths[mine], None if self.weights is None else self.weights[w])
+            for w, mine in zip(where, dealt, strict=True)
+        ]
 
 
 def aranges(lengths: np.ndarray) -> np.ndarray:
@@ -98,10 +107,18 @@ def aranges(lengths: np.ndarray) -> np.ndarray:
     return counted
 
 
-def pack(sequences: Sequences, chosen: Sequence[int] | np.ndarray, *, window: int | None, end: int) -> Batch:
+def pack(
+    sequences: Sequences,
+    chosen: Sequence[int] | np.ndarray,
+    *,
+    window: int | None,
+    end: int,
+    given_weight: float = 0.0,
+) -> Batch:
     """The chosen texts, each as a stretch of its own, or several in a row of at most `window` positions.
 
-    Every stretch opens with `end`, so that the first token of a text is predicted too.
+    Every stretch opens with `end`, so that the first token of a text is predicted too. What is given and not
+    counted has labels where `given_weight` is not zero, and loss of that weight.
     """
     chosen = np.asarray(chosen)
     lengths = sequences.lengths[chosen]
@@ -114,7 +131,10 @@ def pack(sequences: Sequences, chosen: Sequence[int] | np.ndarray, *, window: in
     stretches = np.array([int(lengths[row].sum()) for row in rows], dtype=np.int64)
     inputs = np.roll(tokens, 1)
     inputs[np.cumsum(stretches) - stretches] = end
-    return Batch(inputs, np.where(sequences.counted[where], tokens, IGNORED), stretches)
+    counted = sequences.counted[where]
+    if given_weight and not counted.all():
+        return Batch(inputs, tokens, stretches, np.where(counted, 1.0, given_weight).astype(np.float32))
+    return Batch(inputs, np.where(counted, tokens, IGNORED), stretches)
 
 
 def by_length(texts: Sequence[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:

@@ -7,6 +7,7 @@ the name. Letters: B rows, T positions, D texts.
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ CHUNK = 4_096  # texts encoded at once: bounds memory, and the library works on 
 class Sequences:
     """Many token sequences in one flat array: text i is `tokens[offsets[i]:offsets[i + 1]]`.
 
-    `counted` marks the tokens on which a loss is taken, position by position as `tokens`.
+    `counted` marks the tokens that are to be learnt, position by position as `tokens`. The others are given: a
+    question's prompt, a program's specification; `Recipe.given_weight` says how much their loss counts.
     """
 
     tokens: np.ndarray  # int32
@@ -72,6 +74,16 @@ def collect(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Sequences:
     return Sequences(np.concatenate(tokens), np.concatenate(counted), np.array(offsets, dtype=np.int64))
 
 
+def joined(parts: Sequence[Sequences]) -> Sequences:
+    """Sequences one behind the other."""
+    if not parts:
+        raise DataError("token sequences were asked for, but there is not one text; make the world larger.")
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
+    return Sequences(
+        np.concatenate([part.tokens for part in parts]), np.concatenate([part.counted for part in parts]), offsets
+    )
+
+
 def encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Encoding]:
     """Encodings of the texts in order, without special tokens, a chunk at a time."""
     stream = iter(texts)
@@ -79,31 +91,53 @@ def encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Encoding]:
         yield from tokenizer.encode_batch(chunk, add_special_tokens=False)
 
 
-def document_tokens(encoding: Encoding, end: int) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens of a document with its end; all of them are counted."""
-    ids = np.array([*encoding.ids, end], dtype=np.int32)
-    return ids, np.ones(len(ids), dtype=bool)
+def document_tokens(documents: Sequence[Document], encodings: Sequence[Encoding], end: int) -> Sequences:
+    """Tokens of documents, each with its end; counted are all but those of what a document is given.
+
+    Raises:
+        DataError: A token reaches over the end of what is given.
+    """
+    each = [encoding.ids for encoding in encodings]
+    lengths = np.array([len(ids) + 1 for ids in each], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.full(offsets[-1], end, dtype=np.int32)
+    inside = np.ones(offsets[-1], dtype=bool)
+    inside[offsets[1:] - 1] = False
+    tokens[inside] = np.fromiter(itertools.chain.from_iterable(each), dtype=np.int32, count=int(inside.sum()))
+    counted = np.ones(offsets[-1], dtype=bool)
+    for number, (document, encoding) in enumerate(zip(documents, encodings, strict=True)):
+        if document.given:
+            counted[offsets[number] : offsets[number] + _given(document, encoding)] = False
+    return Sequences(tokens, counted, offsets)
 
 
-def question_tokens(
-    tokenizer: Tokenizer, questions: Sequence[Question], end: int, *, everything: bool = False
-) -> Sequences:
+def _given(document: Document, encoding: Encoding) -> int:
+    """How many tokens spell the first `document.given` characters."""
+    starts = [first for first, _ in encoding.offsets]
+    ends = [last for _, last in encoding.offsets]
+    count = bisect_left(starts, document.given)
+    if count and ends[count - 1] > document.given:
+        raise DataError(
+            f"in document {document.id!r} a token reaches over the end of what is given, "
+            f"{document.text[: document.given][-20:]!r}; put a space or a mark there."
+        )
+    return count
+
+
+def question_tokens(tokenizer: Tokenizer, questions: Sequence[Question], end: int) -> Sequences:
     """Prompt, target and end of each question; counted are the target and the end alone.
 
     Prompt and target are encoded apart, so that what is trained is what a model is asked with.
-
-    Args:
-        everything: Count the prompt's tokens too.
     """
     prompts = encode(tokenizer, (q.prompt for q in questions))
     targets = encode(tokenizer, (q.target for q in questions))
-    return collect(_question(p.ids, t.ids, end, everything) for p, t in zip(prompts, targets, strict=True))
+    return collect(_question(p.ids, t.ids, end) for p, t in zip(prompts, targets, strict=True))
 
 
-def _question(prompt: list[int], target: list[int], end: int, everything: bool) -> tuple[np.ndarray, np.ndarray]:
+def _question(prompt: list[int], target: list[int], end: int) -> tuple[np.ndarray, np.ndarray]:
     ids = np.array([*prompt, *target, end], dtype=np.int32)
     counted = np.ones(len(ids), dtype=bool)
-    counted[: len(prompt)] = everything
+    counted[: len(prompt)] = False
     return ids, counted
 
 
@@ -116,7 +150,7 @@ def token_span(encoding: Encoding, span: Span, document: Document) -> tuple[int,
     first, last = encoding.char_to_token(span.start), encoding.char_to_token(span.end - 1)
     if first is None or last is None:
         raise DataError(f"no token covers {span} of document {document.id!r}; check the spans of its world.")
-    start, end = encoding.offsets[first][0], encoding.offsets[last][1]
+    start, end = encoding.token_to_chars(first)[0], encoding.token_to_chars(last)[1]  # `offsets` would make them all
     inside = document.text[start:end]
     if inside.strip() != document.text[span.start : span.end]:
         raise DataError(

@@ -2,35 +2,46 @@
 
 `word`: one token a word or punctuation mark, the vocabulary being every word of the samples.
 `bpe`: byte-level byte-pair encoding trained on the samples, which can spell anything.
+`symbols`: one token for each of a list of strings, spaces and line ends among them.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nosce.errors import DataError, SpecError
 
 END, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
+Kind = Literal["word", "bpe", "symbols"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How a tokenizer is made; `vocabulary` bounds a `bpe` one and is unused by `word`."""
+    """How a tokenizer is made; `vocabulary` bounds a `bpe` one, `symbols` are the tokens of that kind."""
 
-    kind: Literal["word", "bpe"] = "word"
+    kind: Kind = "word"
     vocabulary: int = 2_048
+    symbols: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in ("word", "bpe"):
-            raise SpecError(f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take 'word' or 'bpe'.")
+        if self.kind not in (kinds := get_args(Kind)):
+            raise SpecError(
+                f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take one of {', '.join(kinds)}."
+            )
+        if (self.kind == "symbols") != bool(self.symbols):
+            raise SpecError(
+                f"TokenizerSpec.kind={self.kind!r} was given {len(self.symbols)} symbols; "
+                "give them to the kind symbols, and to no other."
+            )
         if self.kind == "bpe" and self.vocabulary < 300:
             raise SpecError(
                 f"TokenizerSpec.vocabulary={self.vocabulary} has no room for merges above the 256 bytes and "
@@ -49,6 +60,15 @@ def make(spec: TokenizerSpec, samples: Iterable[str]) -> Tokenizer:
         vocabulary = {word: number for number, word in enumerate([*special, *sorted(words - set(special))])}
         tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        tokenizer.add_special_tokens(special)
+        return tokenizer
+    if spec.kind == "symbols":
+        vocabulary = {symbol: number for number, symbol in enumerate([*special, *spec.symbols])}
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        # The longest symbol first, and what is none of them a character at a time, to be unknown.
+        one = "|".join(re.escape(symbol) for symbol in sorted(spec.symbols, key=len, reverse=True))
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{one}|[\s\S]"), behavior="isolated")
+        tokenizer.decoder = decoders.Fuse()
         tokenizer.add_special_tokens(special)
         return tokenizer
     tokenizer = Tokenizer(models.BPE(unk_token=None))

@@ -55,7 +55,7 @@ def train(
         sequences: The texts, with the tokens that carry loss.
         order: Which texts each step takes.
         end: The token that opens every row or text.
-        folder: Gets `metrics.jsonl` (step, loss in nats per counted token, learning rate, gradient norm,
+        folder: Gets `metrics.jsonl` (step, loss in nats per weighted token, learning rate, gradient norm,
             counted tokens of that step) and `scratch/`, from which an interrupted run goes on.
         keep: Called after each kept step with the number of steps taken.
         progress: Called at every log with what a person wants to see.
@@ -107,12 +107,12 @@ def train(
 def _gradients(twin: Twin, forward: Forward, parts: list[Batch]) -> tuple[torch.Tensor, int]:
     """Leave the gradient of the mean loss over all parts with the weights; the loss, and over how many tokens.
 
-    Every part is divided by the tokens of all, so that it does not matter how many parts there are.
+    Every part is divided by the weight of all, so that it does not matter how many parts there are.
     """
-    counted = sum(part.counted for part in parts)
+    counted, weight = sum(part.counted for part in parts), sum(part.weight for part in parts)
     nats = torch.zeros((), device=twin.model.device)
     for part in parts:
-        share = next_token_nats(twin.model, forward, part) / counted
+        share = next_token_nats(twin.model, forward, part) / weight
         share.backward()  # type: ignore[no-untyped-call]
         twin.collect()
         nats += share.detach()
@@ -124,11 +124,12 @@ def _batches(
 ) -> Iterator[list[Batch]]:
     """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
 
-    On a processor there is nobody to overlap with: packing takes well under a hundredth of a step.
+    On a processor there is nobody to overlap with.
     """
 
     def parts(step: int) -> list[Batch]:
-        return pack(sequences, order.step(step), window=recipe.window, end=end).parts(recipe.accumulate)
+        whole = pack(sequences, order.step(step), window=recipe.window, end=end, given_weight=recipe.given_weight)
+        return whole.parts(recipe.accumulate)
 
     steps = range(first, recipe.steps)
     if machine.device.startswith("cpu"):

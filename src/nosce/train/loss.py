@@ -26,7 +26,11 @@ def counted_logits(model: PreTrainedModel, forward: Forward, batch: Batch) -> to
 
 
 def next_token_nats(model: PreTrainedModel, forward: Forward, batch: Batch) -> torch.Tensor:
-    """Negative log-likelihood in nats, summed over the counted tokens."""
+    """Negative log-likelihood in nats, summed over the counted tokens by their weights."""
     logits = counted_logits(model, forward, batch)
-    labels = torch.from_numpy(batch.labels[batch.labels != IGNORED]).to(logits.device, non_blocking=True)
-    return functional.cross_entropy(logits, labels, reduction="sum")
+    there = batch.labels != IGNORED
+    labels = torch.from_numpy(batch.labels[there]).to(logits.device, non_blocking=True)
+    if batch.weights is None:
+        return functional.cross_entropy(logits, labels, reduction="sum")
+    weights = torch.from_numpy(batch.weights[there]).to(logits.device, non_blocking=True)
+    return functional.cross_entropy(logits, labels, reduction="none") @ weights

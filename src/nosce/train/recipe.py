@@ -13,8 +13,7 @@ from nosce.errors import SpecError
 
 Matrices = Literal["adamw", "muon"]
 Dtype = Literal["float32", "bfloat16", "auto"]
-Counted = Literal["targets", "everything"]
-OPTIMIZERS, DTYPES, COUNTED = get_args(Matrices), get_args(Dtype), get_args(Counted)
+OPTIMIZERS, DTYPES = get_args(Matrices), get_args(Dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +35,7 @@ class Recipe:
     epsilon: float = 1e-6
     clip: float = 1.0  # of the gradient's norm over all weights
     dtype: Dtype = "float32"  # computed with, beside float32 weights; auto: the faster
-    counted: Counted = "targets"  # which tokens of a question carry loss
+    given_weight: float = 0.0  # of the loss on what is given: prompts of questions, specifications of documents
     checkpoints: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
 
     def __post_init__(self) -> None:
@@ -55,14 +54,14 @@ class Recipe:
                 f"Recipe.checkpoints={self.checkpoints} must be fractions between 0 and 1, the last of them 1, "
                 "so that what a training ends with is kept."
             )
-        for name, known in (("optimizer", OPTIMIZERS), ("dtype", DTYPES), ("counted", COUNTED)):
+        for name, known in (("optimizer", OPTIMIZERS), ("dtype", DTYPES)):
             if getattr(self, name) not in known:
                 raise SpecError(f"Recipe.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
         positive = all(number > 0 for number in (self.peak_lr, self.matrix_lr, self.clip))  # false of what is no number
-        if not (positive and 0 <= self.floor <= 1 and 0 <= self.momentum < 1):
+        if not (positive and 0 <= self.floor <= 1 and 0 <= self.momentum < 1 and 0 <= self.given_weight <= 1):
             raise SpecError(
                 f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.matrix_lr}, clip={self.clip}, "
-                f"floor={self.floor}, momentum={self.momentum} cannot learn; "
+                f"floor={self.floor}, momentum={self.momentum}, given_weight={self.given_weight} cannot learn; "
                 "the first three must be positive and the others fractions."
             )
 

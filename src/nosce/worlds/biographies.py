@@ -10,6 +10,7 @@ values are our own. Letters: N people, E entries (documents) per person.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -131,7 +132,7 @@ class Biographies:
                 f"Biographies.names={self.names} asks for more names than the pools hold "
                 f"({', '.join(str(len(p)) for p in pools)}); take fewer."
             )
-        if self.people > (unique := int(np.prod(self.names))):
+        if self.people > (unique := math.prod(self.names)):
             raise SpecError(
                 f"Biographies.people={self.people:,} is more than the {unique:,} full names that pools of "
                 f"{self.names} allow; enlarge names or take fewer people."
@@ -154,7 +155,11 @@ class Biographies:
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries of all people, person by person; nothing is held between two of them."""
-        for index in range(self.people):
+        return self.documents_about(0, self.people, seed)
+
+    def documents_about(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
+        """The entries of the people `first` to `last` (excluded), which need nobody else's."""
+        for index in range(first, last):
             yield from entries(self, person(self, index, seed), seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
@@ -199,7 +204,7 @@ def person(world: Biographies, index: int, seed: Seed) -> Person:
     All fields are uniform and independent, except that the company's city is a function of the company.
     """
     rng = (seed / "person" / index).numpy()
-    triple = shuffled(index, int(np.prod(world.names)), seed / "names")
+    triple = shuffled(index, math.prod(world.names), seed / "names")
     first, rest = divmod(triple, world.names[1] * world.names[2])
     middle, last = divmod(rest, world.names[2])
     company = int(rng.integers(world.companies))
@@ -223,11 +228,11 @@ def entries(world: Biographies, who: Person, seed: Seed) -> Iterator[Document]:
         # One place in the tree for wording and one for order: `single+permute5` must find the six
         # sentences of `single`, and `multi5+permute` those of `multi5`, in another order.
         draw = (seed / "wording" / who.index / (entry if how.rewording else 0)).numpy()
-        chosen = draw.integers(world.wordings, size=len(ATTRIBUTES))
-        order = np.arange(len(ATTRIBUTES))
+        chosen = draw.integers(world.wordings, size=len(ATTRIBUTES)).tolist()
+        order = list(range(len(ATTRIBUTES)))
         if how.permute:
-            order = (seed / "order" / who.index / entry).numpy().permutation(len(ATTRIBUTES))
-        yield write(who, [(ATTRIBUTES[k], int(chosen[k])) for k in order], how.fullname, f"{who.index}/{entry}")
+            order = (seed / "order" / who.index / entry).numpy().permutation(len(ATTRIBUTES)).tolist()
+        yield write(who, [(ATTRIBUTES[k], chosen[k]) for k in order], how.fullname, f"{who.index}/{entry}")
 
 
 def write(who: Person, sentences: list[tuple[str, int]], fullname: bool, id: str) -> Document:
@@ -237,8 +242,10 @@ def write(who: Person, sentences: list[tuple[str, int]], fullname: bool, id: str
     """
     text, spans = "", []
     for place, (attribute, wording) in enumerate(sentences):
-        named = fullname or place == 0
-        before, after = _halves(attribute, wording, *_subject(who, named))
+        if fullname or place == 0:
+            before, after = _halves(attribute, wording, who.name, f"{who.name}'s", "was")
+        else:
+            before, after = _with_pronoun(attribute, wording, who.pronoun)
         start = len(text) + (place > 0) + len(before)
         value = who.values[attribute]
         spans.append(Span(attribute, start, start + len(value)))
@@ -246,8 +253,9 @@ def write(who: Person, sentences: list[tuple[str, int]], fullname: bool, id: str
     return Document(id, f"person/{who.index}", text, tuple(spans), tuple(f"{a}#{w}" for a, w in sentences))
 
 
-def _subject(who: Person, named: bool) -> tuple[str, str, str]:
-    return (who.name, f"{who.name}'s", "was") if named else PRONOUNS[who.pronoun]
+@lru_cache(maxsize=None)  # as many as there are wordings and pronouns
+def _with_pronoun(attribute: str, wording: int, pronoun: int) -> tuple[str, str]:
+    return _halves(attribute, wording, *PRONOUNS[pronoun])
 
 
 def _halves(attribute: str, wording: int, subject: str, possessive: str, be: str) -> tuple[str, str]:

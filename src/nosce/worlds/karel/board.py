@@ -1,0 +1,173 @@
+"""The readable interpreter: one board, one robot, one operation after the other.
+
+`many.py` runs thousands of boards at once and must agree with this one, operation by operation. Rows count
+downwards and columns to the right, both from 0; the border belongs to the board and is always an obstacle.
+
+Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the semantics of the released interpreter as
+its golden traces fix them: nothing ever fails, what cannot act does nothing, a cell holds any number of markers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from nosce.errors import DataError
+from nosce.worlds.karel.language import OPERATIONS, Condition, If, Program, Repeat, Statement, While
+
+DIRECTIONS = "NESW"  # clockwise, so that a right turn is the next one
+AHEAD = ((-1, 0), (0, 1), (1, 0), (0, -1))  # rows, columns
+STEP_LIMIT = 200  # operations and conditions of one run; a loop may never end
+
+Cell = tuple[int, int]
+
+
+class Endless(Exception):
+    """A program was still running at its step limit."""
+
+
+@dataclass(slots=True)
+class Board:
+    """A board and the robot on it. `rows` and `cols` count the border; only inner obstacles are held."""
+
+    rows: int
+    cols: int
+    robot: Cell
+    direction: int  # place in DIRECTIONS
+    obstacles: frozenset[Cell] = frozenset()
+    markers: dict[Cell, int] = field(default_factory=dict)  # counts of 1 or more
+
+    @classmethod
+    def read(cls, grid: dict[str, Any]) -> Board:
+        """The board of a golden trace's JSON.
+
+        Raises:
+            DataError: The robot stands outside or on an obstacle, or something of the grid is missing.
+        """
+        try:
+            robot = grid["robot"]
+            board = cls(
+                rows=grid["rows"],
+                cols=grid["cols"],
+                robot=(robot["row"], robot["col"]),
+                direction=DIRECTIONS.index(robot["dir"]),
+                obstacles=frozenset((row, col) for row, col in grid["obstacles"]),
+                markers={(row, col): count for row, col, count in grid["markers"] if count > 0},
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"a grid was given whose {error} cannot be read; give rows, cols, robot (row, col, dir), "
+                "obstacles and markers."
+            ) from error
+        if board.blocked(board.robot):
+            raise DataError(f"the robot is said to stand at {board.robot}, where there is no free cell; move it.")
+        return board
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What can change, in the form of the golden traces."""
+        row, col = self.robot
+        return {
+            "robot": {"row": row, "col": col, "dir": DIRECTIONS[self.direction]},
+            "markers": [[r, c, count] for (r, c), count in sorted(self.markers.items())],
+        }
+
+    def blocked(self, cell: Cell) -> bool:
+        """Is the cell an obstacle or of the border?"""
+        row, col = cell
+        inner = 0 < row < self.rows - 1 and 0 < col < self.cols - 1
+        return not inner or cell in self.obstacles
+
+    def beside(self, turn: int = 0) -> Cell:
+        """The cell ahead of the robot, or after so many right turns."""
+        rows, cols = AHEAD[(self.direction + turn) % 4]
+        return self.robot[0] + rows, self.robot[1] + cols
+
+    def act(self, operation: str) -> None:
+        """Do one operation; what cannot be done is not done."""
+        here = self.markers.get(self.robot, 0)
+        match operation:
+            case "move":
+                if not self.blocked(self.beside()):
+                    self.robot = self.beside()
+            case "turnLeft":
+                self.direction = (self.direction - 1) % 4
+            case "turnRight":
+                self.direction = (self.direction + 1) % 4
+            case "putMarker":
+                self.markers[self.robot] = here + 1
+            case "pickMarker" if here > 1:
+                self.markers[self.robot] = here - 1
+            case "pickMarker":
+                self.markers.pop(self.robot, None)
+            case _:
+                raise DataError(f"{operation!r} is no operation of Karel; take one of {', '.join(OPERATIONS)}.")
+
+    def asks(self, condition: Condition) -> bool:
+        """Does the condition hold?"""
+        match condition.name:
+            case "frontIsClear":
+                holds = not self.blocked(self.beside())
+            case "leftIsClear":
+                holds = not self.blocked(self.beside(-1))
+            case "rightIsClear":
+                holds = not self.blocked(self.beside(1))
+            case "markersPresent":
+                holds = self.robot in self.markers
+            case "noMarkersPresent":
+                holds = self.robot not in self.markers
+        return holds != condition.negated
+
+    def draw(self) -> list[str]:
+        """The official drawing, border included: the robot hides what lies under it."""
+        return ["".join(self._glyph((row, col)) for col in range(self.cols)) for row in range(self.rows)]
+
+    def _glyph(self, cell: Cell) -> str:
+        if cell == self.robot:
+            return "^>v<"[self.direction]
+        if self.blocked(cell):
+            return "#"
+        return str(self.markers[cell])[0] if cell in self.markers else "."
+
+    def features(self, start: Cell) -> tuple[str, int, int, int]:
+        """Direction, rows and columns away from the start, and whether an obstacle is straight ahead."""
+        rows, cols = self.robot[0] - start[0], self.robot[1] - start[1]
+        return DIRECTIONS[self.direction], rows, cols, int(self.blocked(self.beside()))
+
+
+def execute(board: Board, program: Program, limit: int = STEP_LIMIT) -> Iterator[str]:
+    """Run a program on a board, which changes; yields each operation when it has been done.
+
+    Raises:
+        Endless: It was still running after `limit` operations and conditions.
+    """
+    left = limit
+
+    def spend() -> None:
+        nonlocal left
+        if not left:
+            raise Endless
+        left -= 1
+
+    def asks(condition: Condition) -> bool:
+        spend()
+        return board.asks(condition)
+
+    def run(statements: tuple[Statement, ...]) -> Iterator[str]:
+        for statement in statements:
+            match statement:
+                case str():
+                    spend()
+                    board.act(statement)
+                    yield statement
+                case Repeat(times, body):
+                    for _ in range(times):
+                        yield from run(body)
+                case While(condition, body):
+                    while asks(condition):
+                        yield from run(body)
+                case If(condition, body, otherwise):
+                    yield from run(body if asks(condition) else otherwise)
+
+    return run(program)

@@ -1,0 +1,213 @@
+"""The language of Karel: five operations, what they may be re-assigned to mean, and blocks around them.
+
+Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2; tables of meanings: the released code,
+`probe/alt.py`. The paper's programs are operations one after the other; `Repeat`, `While` and `If` go beyond it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from nosce.errors import SpecError
+
+Operation = Literal["move", "turnLeft", "turnRight", "putMarker", "pickMarker"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+#: How often a program's author writes each, in the order of `OPERATIONS` (the released `generate.py`).
+WEIGHTS = (5, 3, 3, 2, 2)
+
+ConditionName = Literal["frontIsClear", "leftIsClear", "rightIsClear", "markersPresent", "noMarkersPresent"]
+CONDITIONS: tuple[ConditionName, ...] = get_args(ConditionName)
+MOST_TIMES = 9  # of a repeat: one digit, one token
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A question to the board before a block."""
+
+    name: ConditionName
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """A block so many times."""
+
+    times: int
+    body: Program
+
+
+@dataclass(frozen=True, slots=True)
+class While:
+    """A block as long as a condition holds."""
+
+    condition: Condition
+    body: Program
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """A block where a condition holds, and another, where there is one, where it does not."""
+
+    condition: Condition
+    body: Program
+    otherwise: Program = ()
+
+
+Statement = str | Repeat | While | If
+Program = tuple[Statement, ...]
+
+
+def _table(pick: Operation, put: Operation, right: Operation, left: Operation, move: Operation) -> dict[str, Operation]:
+    return {"pickMarker": pick, "putMarker": put, "turnRight": right, "turnLeft": left, "move": move}
+
+
+_FLIP = _table("putMarker", "pickMarker", "turnLeft", "turnRight", "move")
+_FIVE = _table("putMarker", "pickMarker", "move", "turnRight", "turnLeft")
+_ALTERNATIVES = (
+    _FLIP,
+    _table("turnLeft", "move", "pickMarker", "putMarker", "turnRight"),
+    _table("putMarker", "turnRight", "turnLeft", "move", "pickMarker"),
+    _table("turnRight", "turnLeft", "move", "turnRight", "turnLeft"),
+    _table("turnRight", "move", "putMarker", "pickMarker", "turnLeft"),
+    _FIVE,
+    _FIVE,
+    _FLIP,
+    _table("putMarker", "pickMarker", "turnRight", "move", "turnLeft"),
+    _table("putMarker", "pickMarker", "move", "turnLeft", "turnRight"),
+    _FIVE,
+    _table("putMarker", "pickMarker", "turnLeft", "move", "turnRight"),
+)
+
+#: Meaning -> the operation that each word stands for. `alt3` is the table printed in the paper's first version.
+MEANINGS: dict[str, dict[str, Operation]] = {
+    "original": {name: name for name in OPERATIONS},
+    "flip": _FLIP,
+    **{f"alt{number}": table for number, table in enumerate(_ALTERNATIVES)},
+}
+
+
+def meaning(name: str) -> dict[str, Operation]:
+    """The table of a meaning.
+
+    Raises:
+        SpecError: There is no such meaning.
+    """
+    if name not in MEANINGS:
+        raise SpecError(f"the meaning {name!r} is not one of Karel's; take one of {', '.join(MEANINGS)}.")
+    return MEANINGS[name]
+
+
+def re_assigned(program: Program, name: str) -> Program:
+    """The program that does what this one would mean: words replaced, blocks kept."""
+    table = meaning(name)
+
+    def of(statement: Statement) -> Statement:
+        match statement:
+            case str():
+                return table[statement]
+            case Repeat(times, body):
+                return Repeat(times, tuple(map(of, body)))
+            case While(condition, body):
+                return While(condition, tuple(map(of, body)))
+            case If(condition, body, otherwise):
+                return If(condition, tuple(map(of, body)), tuple(map(of, otherwise)))
+
+    return tuple(map(of, program))
+
+
+def words(program: Program) -> Iterator[str]:
+    """The program as words: `repeat 3 { move }`, `if not frontIsClear { turnLeft } else { move }`."""
+    for statement in program:
+        match statement:
+            case str():
+                yield statement
+            case Repeat(times, body):
+                yield from ("repeat", str(times), "{", *words(body), "}")
+            case While(condition, body):
+                yield from ("while", *_asked(condition), "{", *words(body), "}")
+            case If(condition, body, otherwise):
+                yield from ("if", *_asked(condition), "{", *words(body), "}")
+                if otherwise:
+                    yield from ("else", "{", *words(otherwise), "}")
+
+
+def _asked(condition: Condition) -> tuple[str, ...]:
+    return ("not", condition.name) if condition.negated else (condition.name,)
+
+
+def parse(text: Sequence[str]) -> Program | None:
+    """The program that these words spell, or None: empty blocks and whatever is no program are unreadable."""
+    reader = _Reader(list(text))
+    program = reader.block()
+    return program if program and not reader.left else None
+
+
+class _Unreadable(Exception):
+    pass
+
+
+class _Reader:
+    """Recursive descent over words."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.left = words[::-1]
+
+    def block(self) -> Program | None:
+        try:
+            return self._statements()
+        except _Unreadable:
+            return None
+
+    def _statements(self) -> Program:
+        found: list[Any] = []
+        while self.left and self.left[-1] != "}":
+            found.append(self._statement(self.left.pop()))
+        return tuple(found)
+
+    def _statement(self, word: str) -> Statement:
+        if word in MEANINGS["original"]:
+            return word
+        if word == "repeat":
+            times = self._next()
+            if times not in map(str, range(1, MOST_TIMES + 1)):
+                raise _Unreadable
+            return Repeat(int(times), self._body())
+        if word in ("while", "if"):
+            condition = self._condition()
+            body = self._body()
+            if word == "while":
+                return While(condition, body)
+            if self.left and self.left[-1] == "else":
+                self.left.pop()
+                return If(condition, body, self._body())
+            return If(condition, body)
+        raise _Unreadable
+
+    def _condition(self) -> Condition:
+        word = self._next()
+        negated = word == "not"
+        name = self._next() if negated else word
+        if name not in CONDITIONS:
+            raise _Unreadable
+        return Condition(name, negated)  # type: ignore[arg-type]
+
+    def _body(self) -> Program:
+        if self._next() != "{":
+            raise _Unreadable
+        body = self._statements()
+        if self._next() != "}" or not body:
+            raise _Unreadable
+        return body
+
+    def _next(self) -> str:
+        if not self.left:
+            raise _Unreadable
+        return self.left.pop()
+
+
+def straight(program: Program) -> bool:
+    """Is it operations alone, one after the other?"""
+    return all(isinstance(statement, str) for statement in program)

@@ -1,0 +1,177 @@
+"""Records as text: boards in and out, then the program, in the official layout or in a lean one.
+
+    lean        IN . . > # 1 … OUT . . . # > … IN … CODE move turnLeft
+    official    Examples: Input0, rows of ` __space__`, …, Code: def run() {, one indented operation a line
+
+The official text spends two tokens on a cell and three on an operation, the lean one a token each. The closing
+brace of the official text is its end token; ours is the tokenizer's. Source: the released `data/karel.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
+
+import numpy as np
+
+from nosce.errors import DataError
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, parse, words
+from nosce.worlds.karel.many import GLYPHS
+
+Name = Literal["lean", "official"]
+
+#: What a cell is called in the official text, in the order of `GLYPHS`.
+CELLS = ("__space__", "__wall__", "__up__", "__right__", "__down__", "__left__",
+         *(f"__{count}_Marker__" for count in range(1, 10)))  # fmt: skip
+CALLS = {"move": "move()", "turnLeft": "turn_left()", "turnRight": "turn_right()", "putMarker": "put_marker()",
+         "pickMarker": "pick_marker()"}  # fmt: skip
+KEYWORDS = ("repeat", "while", "if", "else", "not", "{", "}", *CONDITIONS, *map(str, range(1, MOST_TIMES + 1)))
+
+
+class Encoding(Protocol):
+    """A way to write records."""
+
+    @property
+    def tokenizer(self) -> TokenizerSpec:
+        """The tokenizer it is meant for."""
+        ...
+
+    def cases(self, pairs: np.ndarray) -> str:
+        """Input-output pairs as text. Shape: (pairs, 2, inner cells) of places in `GLYPHS`."""
+        ...
+
+    def specification(self, pairs: np.ndarray) -> str:
+        """The prompt: the pairs, and all that stands before the program."""
+        ...
+
+    def program(self, program: Program) -> str:
+        """The program as it follows on its specification."""
+        ...
+
+    def read_cases(self, text: str, cells: int) -> np.ndarray:
+        """The pairs of a text that `cases` or `specification` wrote. Shape: (pairs, 2, cells)."""
+        ...
+
+    def read_program(self, text: str) -> Program | None:
+        """The program that a model wrote, or None where it is not readable as one."""
+        ...
+
+
+@dataclass(frozen=True)
+class Lean:
+    """One token a cell and one an operation, with `IN`, `OUT` and `CODE` between them."""
+
+    @property
+    def tokenizer(self) -> TokenizerSpec:
+        """One token a word."""
+        return TokenizerSpec(kind="word")
+
+    def cases(self, pairs: np.ndarray) -> str:
+        """`IN …cells… OUT …cells…` for each pair."""
+        return " ".join(
+            f"{word} {' '.join(GLYPHS[cell] for cell in board)}"
+            for pair in pairs
+            for word, board in zip(("IN", "OUT"), pair, strict=True)
+        )
+
+    def specification(self, pairs: np.ndarray) -> str:
+        """The pairs, and the word `CODE`."""
+        return f"{self.cases(pairs)} CODE"
+
+    def program(self, program: Program) -> str:
+        """Words with spaces between them."""
+        return " ".join(words(program))
+
+    def read_cases(self, text: str, cells: int) -> np.ndarray:
+        """What `cases` wrote.
+
+        Raises:
+            DataError: It is not that.
+        """
+        parts = [part.split() for part in text.removesuffix("CODE").replace("OUT", "IN").split("IN")[1:]]
+        if not parts or len(parts) % 2 or any(len(part) != cells or not set(part) <= set(GLYPHS) for part in parts):
+            raise DataError(f"a text is no record of boards of {cells} cells: {text[:60]!r}; look at its world.")
+        return np.array([[GLYPHS.index(cell) for cell in part] for part in parts], dtype=np.uint8).reshape(-1, 2, cells)
+
+    def read_program(self, text: str) -> Program | None:
+        """What `program` wrote, or None."""
+        return parse(text.split())
+
+    @property
+    def sample(self) -> str:
+        """Every word there is."""
+        return " ".join(("IN", "OUT", "CODE", *GLYPHS, *OPERATIONS))
+
+
+@dataclass(frozen=True)
+class Official:
+    """The layout of the released code, 39 different tokens, for straight-line programs."""
+
+    width: int  # of the inner board
+    shown: int  # pairs, whose numbers are tokens
+
+    @cached_property
+    def symbols(self) -> tuple[str, ...]:
+        """The tokens that occur."""
+        numbered = tuple(f"{word}{n}" for n in range(self.shown) for word in ("Input", "Output"))
+        return ("Examples:", "Code:", "def", "run()", " {", "\n", "  ", " ", *numbered, *CELLS, *CALLS.values())
+
+    @property
+    def tokenizer(self) -> TokenizerSpec:
+        """One token a symbol, spaces and line ends included."""
+        return TokenizerSpec(kind="symbols", symbols=self.symbols)
+
+    def cases(self, pairs: np.ndarray) -> str:
+        """Numbered inputs and outputs, a row of cells a line."""
+        lines = []
+        for number, pair in enumerate(pairs):
+            for word, board in zip(("Input", "Output"), pair, strict=True):
+                lines.append(f"{word}{number % self.shown}")
+                rows = board.reshape(-1, self.width)
+                lines.extend("".join(f" {CELLS[cell]}" for cell in row) for row in rows)
+        return "".join(f"{line}\n" for line in lines)
+
+    def specification(self, pairs: np.ndarray) -> str:
+        """Examples, code, and the first line of the function."""
+        return f"Examples:\n\n{self.cases(pairs)}\nCode:\ndef run() {{\n"
+
+    def program(self, program: Program) -> str:
+        """One indented call a line."""
+        return "".join(f"  {CALLS[word]}\n" for word in words(program))
+
+    def read_cases(self, text: str, cells: int) -> np.ndarray:
+        """What `cases` wrote.
+
+        Raises:
+            DataError: It is not that.
+        """
+        found = [CELLS.index(word) for word in text.split() if word in CELLS]
+        if not found or len(found) % (2 * cells):
+            raise DataError(f"a text is no record of boards of {cells} cells: {text[:60]!r}; look at its world.")
+        return np.array(found, dtype=np.uint8).reshape(-1, 2, cells)
+
+    def read_program(self, text: str) -> Program | None:
+        """What `program` wrote, or None: every line must be one call, indented by two spaces."""
+        named = {f"  {call}": name for name, call in CALLS.items()}
+        lines = text.split("\n")
+        if len(lines) < 2 or lines[-1] or not all(line in named for line in lines[:-1]):
+            return None
+        return tuple(named[line] for line in lines[:-1])
+
+    @property
+    def sample(self) -> str:
+        """Nothing: the symbols are the vocabulary."""
+        return ""
+
+
+def encoding(name: Name, inner: tuple[int, int], shown: int) -> Lean | Official:
+    """The encoding of that name for boards of this size."""
+    return Lean() if name == "lean" else Official(width=inner[1], shown=shown)
+
+
+def program_of(operations: Sequence[int]) -> Program:
+    """The straight-line program of these places in `OPERATIONS`."""
+    return tuple(OPERATIONS[place] for place in operations)
