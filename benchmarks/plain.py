@@ -11,22 +11,25 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.utils import resample
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerFast, Trainer, TrainingArguments
+from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 from nosce.models.families import build, size
 from nosce.seeds import Seed
-from nosce.studies.biographies import SMALL
+from nosce.studies.biographies import ALONG, SMALL
 from nosce.text import tokenizer as tokenizers
 
 ARMS = ("single", "multi5+permute")
 GENERATED = 128  # prompts at once
+ASKED = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0)  # of fine-tuning, as the demo
 
 
 class Rows(Dataset):  # type: ignore[type-arg]
@@ -54,7 +57,7 @@ def padded(rows: list[tuple[list[int], int]]) -> dict[str, torch.Tensor]:
 
 
 def train(net: Any, rows: list[tuple[list[int], int]], steps: int, batch: int, lr: float, decay: float, warmup: int,
-          seed: int) -> None:  # fmt: skip
+          seed: int, looking: Looking | None = None) -> None:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=lr,
@@ -62,7 +65,8 @@ def train(net: Any, rows: list[tuple[list[int], int]], steps: int, batch: int, l
             weight_decay=decay, adam_beta2=0.98, adam_epsilon=1e-6, max_grad_norm=1.0, logging_steps=100,
             save_strategy="no", report_to=[], use_cpu=True, seed=seed, disable_tqdm=True,
         )  # fmt: skip
-        Trainer(net, arguments, train_dataset=Rows(rows), data_collator=padded).train()
+        seen = [looking] if looking else []
+        Trainer(net, arguments, train_dataset=Rows(rows), data_collator=padded, callbacks=seen).train()
 
 
 @torch.no_grad()
@@ -86,10 +90,27 @@ def answered(net: Any, prompts: list[list[int]], targets: list[list[int]], end: 
     return np.array(right)
 
 
+def fractions(steps: int, parts: tuple[float, ...]) -> tuple[int, ...]:
+    """The steps at these fractions of a training, its ends left out: before it and after it one looks anyway."""
+    return tuple(round(part * steps) for part in parts if 0 < part < 1)
+
+
+class Looking(TrainerCallback):
+    """Asks the model at some of the steps, as one does who wants to see a curve."""
+
+    def __init__(self, steps: tuple[int, ...], look: Callable[[], Any]) -> None:
+        self.steps, self.look = steps, look
+
+    def on_step_end(self, _: Any, state: Any, __: Any, **___: Any) -> None:
+        if state.global_step in self.steps:
+            self.look()
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--exposures", type=int, default=80)
+    options.add_argument("--curves", action="store_true", help="look at both trainings as often as the demo does")
     chosen = options.parse_args()
     root = Seed(chosen.seed)
     found: dict[str, Any] = {}
@@ -102,7 +123,6 @@ def main() -> None:
         documents = list(world.documents(root / "world"))
         net = build(size("3x128"), vocabulary=len(tokenizer), end=end, pad=None, seed=root / "weights")
         rows = [([end, *code(d.text), end], 1) for d in documents]
-        train(net, rows, chosen.exposures * world.people // 16, 16, 5e-3, 0.1, 100, chosen.seed)
         rng = np.random.default_rng(0)
         by_person: dict[str, list[Any]] = {}
         for document in documents:
@@ -113,13 +133,18 @@ def main() -> None:
             for span in document.spans:
                 prompts.append([end, *code(document.text[: span.start])])
                 targets.append(code(document.text[span.start : span.end]))
+        steps = chosen.exposures * world.people // 16
+        memorised = Looking(fractions(steps, ALONG), partial(answered, net, prompts, targets, end))
+        train(net, rows, steps, 16, 5e-3, 0.1, 100, chosen.seed, memorised if chosen.curves else None)
         recall = answered(net, prompts, targets, end).mean()
         questions = list(world.questions(root / "world"))
         seen = [q for q in questions if q.split == "seen"]
         asked = [([end, *code(q.prompt), *code(q.target), end], 1 + len(code(q.prompt))) for q in seen]
-        train(net, asked, 150, 48, 7e-4, 0.01, 15, chosen.seed)
-        right = answered(net, [[end, *code(q.prompt)] for q in questions],
-                         [[*code(q.target), end] for q in questions], end)  # fmt: skip
+        ask = partial(answered, net, [[end, *code(q.prompt)] for q in questions],
+                      [[*code(q.target), end] for q in questions], end)  # fmt: skip
+        looking = Looking(fractions(150, ASKED), ask)
+        train(net, asked, 150, 48, 7e-4, 0.01, 15, chosen.seed, looking if chosen.curves else None)
+        right = ask()
         unseen: dict[str, list[bool]] = {}
         for question, ok in zip(questions, right, strict=True):
             if question.split == "unseen":

@@ -29,7 +29,6 @@ from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.text import tokenizer as tokenizers
 from nosce.text.batches import Order
-from nosce.text.packing import collect as sequences_of
 from nosce.text.packing import document_tokens, encode
 from nosce.train import loop
 from nosce.train.recipe import Recipe
@@ -43,7 +42,7 @@ def states(people: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(SEED))
     end = tokenizers.end_token(tokenizer)
     documents = list(world.documents(SEED))
-    texts = sequences_of(document_tokens(e, end) for e in encode(tokenizer, (d.text for d in documents)))
+    texts = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     net = build(size("3x128"), vocabulary=tokenizer.get_vocab_size(), end=end, pad=None, seed=SEED)
     recipe = Recipe(steps=300, batch=16, optimizer="muon", peak_lr=5e-3)
     rows = []

@@ -27,7 +27,7 @@ from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.text import tokenizer as tokenizers
 from nosce.text.batches import Order
-from nosce.text.packing import Sequences, collect, document_tokens, encode, token_span
+from nosce.text.packing import Sequences, document_tokens, encode, token_span
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 
@@ -56,7 +56,7 @@ def data(arm: str) -> Data:
     encodings = list(encode(tokenizer, (d.text for d in documents)))
     drawn = np.random.default_rng(0).choice(len(documents), CHECKS, replace=False)
     spans = [(int(i), *token_span(encodings[i], span, documents[i])) for i in drawn for span in documents[i].spans]
-    return Data(collect(document_tokens(e, end) for e in encodings), spans, tokenizer.get_vocab_size(), end)
+    return Data(document_tokens(documents, encodings, end), spans, tokenizer.get_vocab_size(), end)
 
 
 def learnt(

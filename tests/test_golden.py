@@ -25,7 +25,7 @@ from nosce.seeds import Seed
 from nosce.spec import canonical
 from nosce.steps import corpus, training
 from nosce.text.batches import Order, pack
-from nosce.text.packing import collect, document_tokens, encode
+from nosce.text.packing import document_tokens, encode
 from nosce.text.tokenizer import FILE, TokenizerSpec, end_token, make, save
 from nosce.worlds.biographies import Biographies
 
@@ -56,8 +56,8 @@ def of_tokenizer(kind: str) -> str:
 def of_batches(augmentation: str) -> str:
     """The digest of the first three batches: order, packing, inputs and labels."""
     tokenizer = make(TokenizerSpec(), world(augmentation).samples(SEED))
-    end, texts = end_token(tokenizer), (d.text for d in world(augmentation).documents(SEED))
-    sequences = collect(document_tokens(encoding, end) for encoding in encode(tokenizer, texts))
+    end, documents = end_token(tokenizer), list(world(augmentation).documents(SEED))
+    sequences = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     order, whole = Order(len(sequences), 32, Seed(0) / "order"), hashlib.sha256()
     for step in range(3):  # of 60 texts of `single`: the second step straddles two epochs
         for window in (160, None):

@@ -1,7 +1,7 @@
 """Claims hold where a difference was planted, and nothing is claimed of what is not there."""
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ import pytest
 
 from nosce.errors import DataError
 from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.records import Reading, Verdict, schema, to_table
+from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 
 ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1, 2), 30, ("city", "job")
@@ -203,6 +203,21 @@ def test_one_person_alone_decides_nothing():
 
     assert verdict.verdict == "undecided"
     assert verdict.low is None
+
+
+@dataclass(frozen=True)
+class Half:
+    """A measure of somebody's own, which says no more than a measure must."""
+
+    def of(self, readings, unit):
+        return Estimate(0.5, 0.4, 0.6, len(readings), 10, 1, unit, "made up")
+
+
+def test_a_measure_of_ones_own_need_not_say_what_it_is_a_number_of():
+    """It is taken for a share, and told by what was drawn independently."""
+    verdict = replace(GAP, measure=Half()).judge(PLANTED, "person")
+
+    assert (verdict.verdict, verdict.unit, verdict.n) == ("holds", "person", 10)
 
 
 def test_a_verdict_goes_through_a_table_and_comes_back():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import typing
 
 import polars as pl
@@ -10,7 +11,7 @@ import pytest
 
 from nosce import records
 from nosce.errors import DataError
-from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
+from nosce.records import Belief, Document, Estimate, Frame, Question, Reading, Span, Verdict, Walk
 
 READING = Reading(
     study="s", scale="smoke", arm="multi5+permute", seed=0, stage="pretrain", step=0, readout="recall", split="seen",
@@ -27,10 +28,12 @@ RECORDS = {
         Document("0/0", "person/0", "Åsa was born in Þórshöfn.", (Span("birth_city", 16, 24),), ("birth_city#3",)),
         Document("0/1", "person/0", '🐟 "quote", comma,\ttab\nline \x00 zero', (Span("a", 0, 1), Span("b", 2, 3))),
         Document("1/0", "person/1", "", ()),
+        Document("record/0", "record/0", "2 3 is 5", (), given=6),
     ],
     Question: [
         Question("birth_city/0", "person/0", "birth_city", "Where? Answer:", "Þórshöfn", "seen"),
         Question("birth_city/1", "person/1", "birth_city", "", "", "unseen"),
+        Question("record/0", "record/0", "program", "2 3 is", "5", "unseen", hidden='{"more": [[1, 1, 2]]}'),
     ],
     Reading: [
         READING,
@@ -43,10 +46,25 @@ RECORDS = {
 }  # fmt: skip
 
 
+WALKS = [
+    Walk("one", "what it wrote", (
+        Frame("move", ("#.", "^#"), None, ()),
+        Frame("turnLeft", ("<.", " #"), ("<.", "ø#"), (Belief("facing", "west", "east", 0.2), Belief("", "", "", 1.0))),
+    )),
+    Walk("two", "", ()),
+]  # fmt: skip
+
+
 def test_every_record_is_tried_here():
     """A record that is added to the module must come into these tests too."""
     ours = {v for v in vars(records).values() if dataclasses.is_dataclass(v) and v.__module__ == records.__name__}
-    assert ours == set(RECORDS)
+    assert ours == {*RECORDS, Walk, Frame, Belief}
+
+
+def test_records_that_are_kept_as_json_come_back():
+    """One within the other, with what is missing still missing, and tuples where lists were kept."""
+    kept = json.loads(json.dumps([dataclasses.asdict(walk) for walk in WALKS]))
+    assert records.from_json(kept, Walk) == tuple(WALKS)
 
 
 @pytest.mark.parametrize("kind", RECORDS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypedDict
+from statistics import fmean
+from typing import Any, Literal, TypedDict
 
 import polars as pl
 
+from nosce.curves import Curve
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING, Select
+from nosce.measures import RESAMPLING, Measure, Select
 from nosce.stats.intervals import nested_bootstrap
 
 
@@ -79,6 +81,97 @@ class Curves:
                     found.append(_point(part.filter(pl.col("step") == step), unit, panel=panel, group=arm,
                                         x=step * self.per_step, share=self.unit == "share"))  # fmt: skip
         return _points(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """A figure of curves that are named one by one: panel -> name -> curve, along the optimizer's steps.
+
+    Means of selections carry intervals; counts of answers and perplexities, made of all readings at once, do not.
+    """
+
+    id: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    panels: tuple[tuple[str, tuple[tuple[str, Curve], ...]], ...]
+    per_step: float = 1.0
+    unit: Literal["share", "number"] = "share"
+    arm: str | None = None  # None: the study's first
+    kind: Literal["curves"] = "curves"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one a panel, curve and kept step, over all seeds."""
+        mine = readings.filter(pl.col("arm") == (self.arm or arms[0]))
+        found: list[dict[str, object]] = []
+        for panel, named in self.panels:
+            for group, curve in named:
+                found += self._line(curve, mine, unit, panel, group)
+        return _points(found)
+
+    def _line(self, curve: Curve, readings: pl.DataFrame, unit: str, panel: str, group: str) -> list[dict[str, object]]:
+        where: dict[str, Any] = {"panel": panel, "group": group}
+        if curve.statistic == "mean" and curve.minus is None:
+            rows = curve.select.rows(readings)
+            steps = sorted(rows["step"].unique().to_list())
+            return [_point(rows.filter(pl.col("step") == step), unit, x=step * self.per_step,
+                           share=self.unit == "share", **where) for step in steps]  # fmt: skip
+        try:
+            points = curve.points(readings)
+        except DataError:  # nothing was read: an empty panel says so
+            return []
+        by_step: dict[int, list[float]] = {}
+        for steps, values in points.values():
+            for step, value in zip(steps, values, strict=True):
+                by_step.setdefault(step, []).append(value)
+        return [
+            {**where, "x": step * self.per_step, "tick": "", "value": fmean(values), "low": min(values),
+             "high": max(values), "n": len(values), "baseline": False}
+            for step, values in sorted(by_step.items())
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One bar, or where `baseline` one dash: where it stands and what it measures."""
+
+    tick: str
+    group: str
+    measure: Measure
+    panel: str = ""
+    baseline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """A figure of bars that are named one by one."""
+
+    id: str
+    title: str
+    caption: str
+    y_label: str
+    cells: tuple[Cell, ...]
+    unit: Literal["share", "number"] = "share"
+    kind: Literal["bars"] = "bars"
+    x_label: str = ""
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one a cell; without a value where nothing was read."""
+        ticks = list(dict.fromkeys(cell.tick for cell in self.cells))
+        found: list[dict[str, object]] = []
+        for cell in self.cells:
+            where = {"panel": cell.panel, "group": cell.group, "x": float(ticks.index(cell.tick)), "tick": cell.tick,
+                     "baseline": cell.baseline}  # fmt: skip
+            try:
+                e = cell.measure.of(readings, unit)
+                found.append({**where, "value": e.value, "low": e.low, "high": e.high, "n": e.n})
+            except DataError:
+                found.append({**where, "value": None, "low": None, "high": None, "n": 0})
+        return _points(found)
+
+
+Chart = Bars | Curves | Lines | Columns
 
 
 class _Where(TypedDict):

@@ -6,7 +6,7 @@ readings and never touches a model, so that every number can be made again from 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import polars as pl
@@ -111,6 +111,74 @@ class Difference:
             seed=RESAMPLING, unit=unit, bounds=bounds)  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A weighted sum of selections' means, paired by whom they are about and by seed.
+
+    E.g. `(1, a), (-1, b), (-1, c), (1, d)`: by how much a lies above b more than c does above d.
+    """
+
+    terms: tuple[tuple[float, Select], ...]
+
+    @property
+    def quantity(self) -> str:
+        """What the estimate is a number of: "share", or e.g. "nats"."""
+        return self.terms[0][1].quantity
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The sum with a nested bootstrap interval, over those whom all selections are about.
+
+        Raises:
+            DataError: A selection is empty, or they share nobody.
+        """
+        whole: pl.DataFrame | None = None
+        n = 0
+        for number, (weight, select) in enumerate(self.terms):
+            rows = _scored(select, readings)
+            n += len(rows)
+            mine = rows.group_by("seed", "about").agg((pl.col("value").mean() * weight).alias(f"term {number}"))
+            whole = mine if whole is None else whole.join(mine, on=["seed", "about"], how="inner")
+        assert whole is not None
+        if whole.is_empty():
+            raise DataError(
+                f"{self.terms[0][1].words} and what it is held against share nobody; read them on the same."
+            )
+        whole = whole.sort("seed", "about")
+        total = whole.select(pl.sum_horizontal(pl.col("^term .*$"))).to_series()
+        found = nested_bootstrap(total.to_numpy(), whole["about"].to_list(), whole["seed"].to_list(), seed=RESAMPLING,
+                                 unit=unit)  # fmt: skip
+        return replace(found, n=n, method=f"paired; {found.method}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Least:
+    """The one of several measures whose interval begins lowest: all of them lie above where it does.
+
+    No correction is needed: a claim that wants every one of them above is refuted by any (Berger 1982,
+    Technometrics 24, the intersection-union test).
+    """
+
+    measures: tuple[Difference | Contrast | Mean, ...]
+
+    @property
+    def quantity(self) -> str:
+        """What the estimate is a number of."""
+        return self.measures[0].quantity
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The estimate that begins lowest; its method says which it was.
+
+        Raises:
+            DataError: What any of the measures refuses.
+        """
+        found = [(measure, measure.of(readings, unit)) for measure in self.measures]
+        measure, least = min(found, key=lambda pair: -float("inf") if pair[1].low is None else pair[1].low)
+        against = measure.other.words if isinstance(measure, Difference) else ""
+        return replace(
+            least, method=f"the least of {len(found)}{', against ' + against if against else ''}; {least.method}"
+        )
+
+
 def _bounds(select: Select) -> tuple[float, float] | None:
     return (0.0, 1.0) if select.quantity == "share" else None
 
@@ -148,7 +216,7 @@ class Claim:
     id: str
     text: str
     source: str
-    measure: Mean | Difference
+    measure: Measure
     threshold: float
     direction: Literal["above", "below"] = "above"
     paper_value: float | None = None
@@ -162,16 +230,20 @@ class Claim:
     def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
         """The verdict from a table of readings; readings that are not there leave it undecided."""
         # A number that is no share is shown with its own unit; `why` says what was resampled.
-        shown = unit if self.measure.quantity == "share" else self.measure.quantity
+        quantity = getattr(self.measure, "quantity", "share")  # a user's own measure need not say
+        shown = unit if quantity == "share" else quantity
         try:
             found = self.measure.of(readings, unit)
             unmet = [why for need in self.needs if (why := _unmet(need, readings, unit))]
         except DataError as error:
             return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, None, None, None, 0,
                            shown, "undecided", str(error))  # fmt: skip
+        shown = found.unit if quantity == "share" else shown
         verdict = "undecided" if unmet else decide(found, self.threshold, self.direction)
         method = f"{found.method}; {found.n:,} readings"
-        if verdict == "undecided":
+        if found.low is None:
+            method = f"there is no interval ({method})"
+        elif verdict == "undecided":
             method = f"the interval reaches to both sides of {self.threshold:g} ({method})"
         why = "; ".join(unmet) if unmet else method
         return Verdict(self.id, self.text, self.source, self.criterion, self.paper_value, found.value, found.low,

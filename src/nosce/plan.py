@@ -182,7 +182,7 @@ def _arm(
         )
     )
     for read in study.reads:
-        if read.stage not in stages:
+        if read.stage not in stages or (read.arms and arm.name not in read.arms):
             continue
         inputs = {"corpus": corpus, **({"training": stages[read.stage]} if read.readout.needs_model else {})}
         reading = one(Step(kind="reading", what=f"{label}, {read.readout.name} after {read.stage}", inputs=inputs,

@@ -104,6 +104,35 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class Belief:
+    """One thing that is so, and what was read of it from a model: its most likely value, and how likely."""
+
+    what: str
+    true: str
+    read: str
+    sure: float  # 0 to 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One step of something written: the word, how the world looks behind it, and as it is believed to look."""
+
+    word: str
+    picture: tuple[str, ...]  # rows of characters
+    believed: tuple[str, ...] | None  # the same, where there is a belief
+    beliefs: tuple[Belief, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Something that a model wrote, to be stepped through beside what is read from its hidden states."""
+
+    title: str
+    caption: str
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a claim: what the paper says, what was measured, and the decision."""
 
@@ -196,12 +225,22 @@ def from_table(table: pl.DataFrame, kind: type[Record]) -> list[Record]:
 
 
 def _record_value(value: Any, annotation: Any) -> Any:
-    if typing.get_origin(annotation) is tuple and value is not None:
-        inner = typing.get_args(annotation)[0]
-        return tuple(_record_value(v, inner) for v in value)
-    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation) and value is not None:
-        return annotation(**value)
+    if value is None:
+        return None
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _record_value(value, next(a for a in arguments if a is not type(None)))
+    if origin is tuple:
+        return tuple(_record_value(v, arguments[0]) for v in value)
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        hints = typing.get_type_hints(annotation)
+        return annotation(**{name: _record_value(value[name], hints[name]) for name in hints})
     return value
+
+
+def from_json(values: Iterable[Any], kind: type[Record]) -> tuple[Record, ...]:
+    """The records of what `dataclasses.asdict` made of them and JSON kept."""
+    return tuple(_record_value(value, kind) for value in values)
 
 
 def write_parquet(records: Sequence[Any], kind: type, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from nosce.errors import UsageError
+from nosce.records import Walk, from_json
 from nosce.report.figures import Figure, draw
 from nosce.report.page import StudyPage, render, render_index
 from nosce.session import finished, shown, stale, verdicts
@@ -53,17 +54,24 @@ def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
         study=plan["study"], title=plan["title"], question=plan["question"], paper=plan["paper"], scale=plan["scale"],
         seeds=tuple(plan["seeds"]), verdicts=tuple(verdicts(store, plan)), figures=figures(folder),
         guards=tuple(json.loads((folder / "guards.json").read_text())),
-        tables=(
+        tables=tuple(entry for entry in (
             ("Exposure ledger", "How often each fact was trained on before any question, and in how many wordings, "
              "by arm and facet (the first seed).", _ledger(folder)),
             ("Readings", "How many observations the estimates are made from.", _readings(folder)),
             ("Rounding", "The largest change (nats) of a span's log-likelihood when its text is read alone instead of "
              "among others, and how many first choices changed with it. Nothing smaller is a finding.",
              _rounding(folder)),
-        ),
+        ) if len(entry[-1])),
+        walks=_walks(folder),
         steps=tuple(_step(store, name, step, old) for name, step in plan["steps"].items()),
         provenance=_provenance(last, plan, store), command=f"{plan['command']} && nosce report",
     )  # fmt: skip
+
+
+def _walks(folder: Path) -> tuple[Walk, ...]:
+    """What can be stepped through; estimates of older nosces have none."""
+    file = folder / "walks.json"
+    return from_json(json.loads(file.read_text()), Walk) if file.exists() else ()
 
 
 def figures(folder: Path) -> tuple[Figure, ...]:
@@ -85,7 +93,7 @@ def _write_study(folder: Path, page: StudyPage, numbers: dict[str, Any]) -> None
 
 def _ledger(folder: Path) -> pl.DataFrame:
     table = pl.read_parquet(folder / "exposures.parquet")
-    return table.filter(pl.col("seed") == table["seed"][0]).drop("seed")
+    return table.filter(pl.col("seed") == table["seed"][0]).drop("seed") if len(table) else table.drop("seed")
 
 
 def _readings(folder: Path) -> pl.DataFrame:

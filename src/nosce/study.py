@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from nosce.charts import Bars, Curves
+from nosce.charts import Chart
 from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
@@ -52,10 +52,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Read:
-    """A read-out and the stage whose checkpoints it is taken on."""
+    """A read-out and the stage whose checkpoints it is taken on; of some arms, or where none is named of all."""
 
     readout: ReadOut
     stage: str = PRETRAIN
+    arms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +73,8 @@ class Study:
     seeds: tuple[int, ...]
     reads: tuple[Read, ...]
     claims: tuple[Claim, ...]
-    figures: tuple[Bars | Curves, ...] = ()
+    figures: tuple[Chart, ...] = ()
+    all_arms: tuple[str, ...] = ()  # names of all arms, where only some are run
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -83,7 +85,11 @@ class Study:
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
         _once(self.name, "seeds", list(self.seeds))
-        _once(self.name, "read-outs of one stage", [(read.readout.name, read.stage) for read in self.reads])
+        if nobody := {arm for read in self.reads for arm in read.arms} - set(names) - set(self.all_arms):
+            raise SpecError(f"the study {self.name!r} reads the arms {sorted(nobody)}, but has {names}; name one.")
+        for name in names:
+            of_arm = [read for read in self.reads if not read.arms or name in read.arms]
+            _once(self.name, "read-outs of one stage", [(read.readout.name, read.stage) for read in of_arm])
         for arm in self.arms:
             _once(self.name, f"stages of arm {arm.name!r}", [PRETRAIN, *(stage.name for stage in arm.stages)])
         stages = {PRETRAIN, *(stage.name for arm in self.arms for stage in arm.stages)}
@@ -104,7 +110,9 @@ class Study:
         if seeds is not None and seeds < 1:
             raise UsageError(f"--seeds {seeds} asks for no run at all; take 1 or more.")
         chosen = tuple(known[name] for name in known if name in arms) if arms else self.arms
-        return replace(self, arms=chosen, seeds=self.seeds if seeds is None else _first(self.seeds, seeds))
+        return replace(
+            self, arms=chosen, all_arms=tuple(known), seeds=self.seeds if seeds is None else _first(self.seeds, seeds)
+        )
 
 
 def _first(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{words}") for words in HUSH]
 
 
 def model(family, **shape):
-    wanted = {"layers": 2, "width": 32, "heads": 2, "positions": 64} | shape
+    wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
     return build(Architecture(family=family, **wanted), vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
 
 

@@ -12,7 +12,7 @@ VOCABULARY = 50
 
 def model(family="gpt-neox", seed=0, **shape):
     """A model of two narrow layers."""
-    wanted = {"layers": 2, "width": 32, "heads": 2, "positions": 64} | shape
+    wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
     return build(Architecture(family=family, **wanted), vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(seed)).eval()
 
 
@@ -84,7 +84,7 @@ def test_building_a_model_draws_nothing_from_the_global_generator(family):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("rung", ["4x128", "6x384"])
+@pytest.mark.parametrize("rung", ["4x128", "6x512"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_count_of_parameters_is_close_to_the_truth(family, rung, tied):
     """What a plan says of a model's size is within 15 % of what is built, as the price of a run rests on it."""
@@ -104,6 +104,17 @@ def test_there_is_no_dropout():
         assert torch.equal(logits(net, tokens()), logits(net.train(), tokens())), family
 
 
+@pytest.mark.parametrize(("width", "rotary"), [(8, 2), (32, 2), (48, 2), (96, 6), (128, 8)])
+def test_codegen_turns_an_even_quarter_of_a_head(width, rotary):
+    """Heads of any width can be built, read forwards, and tell one order of tokens from another."""
+    net = model("codegen", width=width)
+    swapped = tokens()
+    swapped[:, :2] = swapped[:, :2].flip(1)
+
+    assert net.config.rotary_dim == rotary
+    assert (logits(net, tokens())[:, 2:] - logits(net, swapped)[:, 2:]).abs().max() > 1e-5
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -111,8 +122,9 @@ def test_there_is_no_dropout():
         (lambda: Architecture(family="rnn", layers=1, width=8, heads=1), "take one of gpt-neox"),
         (lambda: Architecture(layers=1, width=9, heads=2), "heads must divide"),
         (lambda: Architecture(layers=0, width=8, heads=2), "must be positive"),
+        (lambda: size("6x384", "codegen"), r"codegen with 6 heads .* multiple of 4\.$"),
     ],
-    ids=["size", "family", "heads", "layers"],
+    ids=["size", "family", "heads", "layers", "groups of heads"],
 )
 def test_a_shape_that_cannot_be_is_refused_when_it_is_made(make, words):
     """An unknown size or family and an impossible shape say what there is instead."""

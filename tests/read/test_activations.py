@@ -6,7 +6,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, CodeGenConfig
 
 from nosce.errors import DataError, SpecError
 from nosce.models.apart import KNOWN
@@ -25,16 +24,8 @@ FAMILY = pytest.mark.parametrize("family", ["gpt-neox", "codegen"])
 
 def model(family="gpt-neox"):
     """A narrow model whose weights are large enough for attention to matter; codegen's attention we do not know."""
-    if family == "codegen":
-        config = CodeGenConfig(vocab_size=VOCABULARY, bos_token_id=END, eos_token_id=END, n_layer=2, n_embd=WIDTH,
-                               n_head=4, n_positions=64, rotary_dim=4, resid_pdrop=0.0, embd_pdrop=0.0,
-                               attn_pdrop=0.0)  # fmt: skip
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            net = AutoModelForCausalLM.from_config(config)
-    else:
-        shape = Architecture(family=family, layers=2, width=WIDTH, heads=2, positions=64)
-        net = build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(0))
+    shape = Architecture(family=family, layers=2, width=WIDTH, heads=4, positions=64)
+    net = build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(0))
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim == 2:

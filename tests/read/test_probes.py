@@ -395,9 +395,9 @@ def test_no_probe_chooses_a_class_its_task_has_not(spec):
     """Tasks of four and five classes share a product, in which the smaller one's fifth answer is never given."""
     labels = np.stack([np.arange(PEOPLE) % 4, np.arange(PEOPLE) % 5])
     assert len(probes._stacks(WIDTH, labels.max(1) + 1, spec, Seed(0))) == 1
-    chosen, _ = probes._trained(STATES, labels, SPLIT, ProbeSpec(hidden=spec.hidden, epochs=1), Seed(0))
+    heard, _ = probes._trained(STATES, labels, SPLIT, ProbeSpec(hidden=spec.hidden, epochs=1), Seed(0))
 
-    assert [sorted(set(row)) for row in chosen.tolist()] == [list(range(4)), list(range(5))]
+    assert [sorted(set(row)) for row in heard.chosen.tolist()] == [list(range(4)), list(range(5))]
 
 
 def test_products_waste_a_third_at_most():
@@ -447,11 +447,12 @@ def test_test_places_are_not_learnt_from():
     """With all test labels and states exchanged, the same is answered at all other places."""
     test = SPLIT == "test"
     spec = ProbeSpec(epochs=4)
-    chosen, epochs = probes._trained(STATES, SIGN[None], SPLIT, spec, Seed(0))
+    heard, epochs = probes._trained(STATES, SIGN[None], SPLIT, spec, Seed(0))
     states, labels = np.where(test[:, None], 100 * STATES[::-1], STATES), np.where(test, 1 - SIGN, SIGN)
     other, others = probes._trained(states, labels[None], SPLIT, spec, Seed(0))
 
-    assert np.array_equal(chosen[:, ~test], other[:, ~test])
+    assert np.array_equal(heard.chosen[:, ~test], other.chosen[:, ~test])
+    assert np.array_equal(heard.sure[:, ~test], other.sure[:, ~test])
     assert np.array_equal(epochs, others)
 
 

@@ -129,13 +129,17 @@ def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
 
 
 def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
-    """Exact, first and nats of every question; an exact answer is the target, any other is not."""
+    """Exact, first and nats, also by the token, of every question; an exact answer is the target, any other is not."""
     rows = table(Questions().read(untrained(corpus), corpus, Seed(0)))
     exact = rows.filter(metric="exact")
 
-    assert rows.group_by("item").len()["len"].unique().to_list() == [3]
-    assert set(rows["metric"]) == {"exact", "first", "nats"}
+    assert rows.group_by("item").len()["len"].unique().to_list() == [4]
+    assert set(rows["metric"]) == {"exact", "first", "nats", "nats_per_token"}
     assert rows.filter(metric="nats")["outcome"].null_count() == 72
+    nats, each = (rows.filter(metric=metric) for metric in ("nats", "nats_per_token"))
+    spelled = [len(corpus.tokenizer.encode(target).ids) + 1 for target in nats["target"]]  # the end is a token too
+    assert len(set(spelled)) > 2
+    assert (each["value"] * pl.Series(spelled)).to_list() == pytest.approx(nats["value"].to_list())
     assert ((exact["outcome"] == "right") == (exact["value"] == 1)).all()
     assert exact.filter(value=1.0, answer=pl.col("target")).height == exact.filter(value=1.0).height
     assert exact["split"].to_list() == [q.split for q in corpus.questions]

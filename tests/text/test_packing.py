@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import asdict
+from itertools import islice
+
 import numpy as np
 import pytest
 
 from nosce.errors import DataError, SpecError
-from nosce.records import Question
+from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.text.batches import IGNORED, Batch, pack
-from nosce.text.packing import Sequences, collect, question_tokens, rows_of
+from nosce.text.packing import Sequences, collect, document_tokens, encode, joined, question_tokens, rows_of
+from nosce.text.tokenizer import TokenizerSpec, make
 
 END = 0
 
@@ -186,15 +191,142 @@ def test_parts_of_a_batch_are_its_stretches_dealt_out(window, count):
     assert count > 1 or held(parts[0]) == held(whole)
 
 
+@pytest.mark.parametrize("window", [64, None])
+@pytest.mark.parametrize("weight", [0.25, 1.0])
+def test_what_is_given_has_labels_of_its_weight(window, weight):
+    """Inputs and labels are those of a batch in which everything counts; beside them stands how much each does."""
+    sequences = random_texts(60, 20, Seed(7))
+    batch = pack(sequences, np.arange(60), window=window, end=END, given_weight=weight)
+    plain = pack(sequences, np.arange(60), window=window, end=END)
+    every = pack(everything_counted(sequences), np.arange(60), window=window, end=END)
+    given = int((~sequences.counted).sum())
+    for name in ("inputs", "labels", "lengths"):
+        assert (getattr(batch, name) == getattr(every, name)).all()
+    assert batch.weights is not None
+    assert batch.weights.dtype == np.float32  # a wider one would widen the loss
+    assert batch.weights.tolist() == np.where(plain.labels == IGNORED, weight, 1.0).tolist()
+    assert batch.counted == len(sequences.tokens)
+    assert batch.weight == pytest.approx(len(sequences.tokens) - given + weight * given)
+
+
+def test_without_a_weight_what_is_given_carries_no_loss():
+    """No weight, or nothing that is given: the batch holds none, and a label weighs what it did."""
+    sequences = random_texts(60, 20, Seed(8))
+    unweighted = pack(sequences, np.arange(60), window=None, end=END)
+    counted = pack(everything_counted(sequences), np.arange(60), window=None, end=END, given_weight=0.5)
+    assert unweighted.weights is counted.weights is None
+    assert unweighted.weight == unweighted.counted == sequences.counted.sum()
+    assert counted.weight == counted.counted == len(sequences.tokens)
+
+
+@pytest.mark.parametrize("count", [1, 3, 200])
+def test_parts_of_a_weighted_batch_keep_their_weights(count):
+    """Every stretch takes its weights along, and the weights of all parts are those of the whole."""
+    whole = pack(random_texts(60, 20, Seed(9)), np.arange(60), window=40, end=END, given_weight=0.3)
+    parts = whole.parts(count)
+
+    def held(batch):
+        cuts = np.split(batch.weights, np.cumsum(batch.lengths)[:-1])
+        return [
+            (*map(np.ndarray.tolist, (*one, weights)),) for one, weights in zip(stretches(batch), cuts, strict=True)
+        ]
+
+    assert sorted(stretch for part in parts for stretch in held(part)) == sorted(held(whole))
+    assert sum(part.weight for part in parts) == pytest.approx(whole.weight)
+
+
 def test_a_question_counts_its_answer_alone(word):
-    """Prompt, target and end follow each other; loss is taken on target and end, or on all of it."""
+    """Prompt, target and end follow each other; loss is taken on target and end."""
     questions = [Question("0", "p", "a", "In which town was X born? Answer:", "Elmbrook, AV", "seen")]
     prompt, target = (word.encode(text).ids for text in (questions[0].prompt, questions[0].target))
     alone = question_tokens(word, questions, END)
-    everything = question_tokens(word, questions, END, everything=True)
-    assert alone.text(0).tolist() == everything.text(0).tolist() == [*prompt, *target, END]
+    assert alone.text(0).tolist() == [*prompt, *target, END]
     assert alone.mask(0).tolist() == [False] * len(prompt) + [True] * (len(target) + 1)
-    assert everything.mask(0).all()
+
+
+SYMBOLS = make(TokenizerSpec(kind="symbols", symbols=("move", "turnLeft", *"0123456789 #.\n")), ())
+BOARDS = ["#.3\n. 12\nmove\nturnLeft move", "7", " \n ", "move", "", "0 1\nturnLeftmove"]
+
+
+def squeezed(tokenizer, tokens: np.ndarray) -> str:
+    """What tokens spell, without spaces: some tokenizers do not keep them."""
+    return "".join(tokenizer.decode(tokens.tolist(), skip_special_tokens=False).split())
+
+
+def test_documents_are_their_tokens_each_with_its_end(tokenizer, world, seed):
+    """Text i is what the tokenizer reads in document i, closed by the end; where nothing is given all counts."""
+    documents = [Document("0", "p", "", ()), *islice(world.documents(seed), 20), Document("1", "p", "", ())]
+    sequences = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), END)
+    expected = [[*tokenizer.encode(d.text, add_special_tokens=False).ids, END] for d in documents]
+    assert [sequences.text(i).tolist() for i in range(len(sequences))] == expected
+    assert sequences.counted.all()
+    assert (sequences.tokens.dtype, sequences.offsets.dtype) == (np.int32, np.int64)
+
+
+def cut_everywhere(tokenizer, text: str) -> tuple[list[int], list[int]]:
+    """At how many characters a text can be said to be given, what is counted then being the rest; and where not."""
+    cut, refused = [], []
+    for given in range(len(text) + 1):
+        document = Document("7/1", "p", text, (), given=given)
+        try:
+            found = document_tokens([document], [tokenizer.encode(text, add_special_tokens=False)], END)
+        except DataError:
+            refused.append(given)
+            continue
+        tokens, counted = found.text(0), found.mask(0)
+        assert (np.diff(counted.astype(int)) >= 0).all(), "what is given stands in front"
+        assert counted[-1], "the end is never given"
+        assert squeezed(tokenizer, tokens[~counted]) == "".join(text[:given].split())
+        assert squeezed(tokenizer, tokens[counted][:-1]) == "".join(text[given:].split())
+        cut.append(given)
+    return cut, refused
+
+
+def test_what_a_document_is_given_is_not_counted(tokenizer, world, seed):
+    """Wherever it ends between two words the tokens are parted there, before or behind a space."""
+    for document in islice(world.documents(seed), 3):
+        cut, refused = cut_everywhere(tokenizer, document.text)
+        between = [0, *(m.start() for m in re.finditer(" ", document.text)), len(document.text)]
+        behind = [m.end() for m in re.finditer(" ", document.text)]
+        assert {*between, *behind} <= set(cut)
+        assert refused, "inside a word there is no border"
+
+
+@pytest.mark.parametrize("text", BOARDS)
+def test_what_is_given_may_end_at_any_symbol(text):
+    """Where spaces and line ends are tokens of their own they are given, or counted, like any other."""
+    inside = {i for m in re.finditer("move|turnLeft", text) for i in range(m.start() + 1, m.end())}
+    cut, refused = cut_everywhere(SYMBOLS, text)
+    assert (set(refused), set(cut)) == (inside, set(range(len(text) + 1)) - inside)
+    for given in cut:
+        found = document_tokens([Document("0", "p", text, (), given=given)], [SYMBOLS.encode(text)], END)
+        assert SYMBOLS.decode(found.text(0)[~found.mask(0)].tolist()) == text[:given]
+
+
+def test_what_is_given_may_not_end_within_a_token(word):
+    """Half a word cannot be given; the sentence names the document and shows where."""
+    document = Document("7/1", "p", "In which town", (), given=5)
+    with pytest.raises(DataError, match=r"^in document '7/1' a token reaches over .* 'In wh'; put a space .*\.$"):
+        document_tokens([document], [word.encode(document.text)], END)
+
+
+def test_each_document_has_its_own_given():
+    """What one is given says nothing about its neighbours, whether they are given something or not."""
+    documents = [Document(str(n), "p", "0 1 2", (), given=n) for n in (3, 0, 5, 1)]
+    found = document_tokens(documents, [SYMBOLS.encode(d.text) for d in documents], END)
+    assert [(~found.mask(n)).sum() for n in range(4)] == [3, 0, 5, 1]
+
+
+def test_parts_are_joined_one_behind_the_other():
+    """As if all texts had been collected at once; of nothing there is nothing to join."""
+    parts = [random_texts(count, 9, Seed(count)) for count in (5, 1, 12)]
+    whole = joined(parts)
+    each = [(part.text(i), part.mask(i)) for part in parts for i in range(len(part))]
+    for one, other in zip(asdict(whole).values(), asdict(collect(each)).values(), strict=True):
+        assert one.dtype == other.dtype
+        assert one.tolist() == other.tolist()
+    with pytest.raises(DataError, match="not one text"):
+        joined([])
 
 
 @pytest.mark.parametrize("window", [64, None])

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Span
+from nosce.seeds import Seed
 from nosce.text.packing import encode, token_span
 from nosce.text.tokenizer import END, FILE, PAD, SETTINGS, UNKNOWN, TokenizerSpec, end_token, load, make, save
 
@@ -120,6 +121,80 @@ def test_transformers_reads_it_as_we_do(tokenizer, world, seed, tmp_path):
     assert len(theirs) == tokenizer.get_vocab_size()
 
 
+SYMBOLS = ("pick", "pickMarker", "turn left", "9", "19", " ", "\n", "\n\n", "ø", *r".|()[]{}\+*?^$#-&~'", "a-z", "\\s")
+
+
+@pytest.fixture(scope="module")
+def symbols() -> Tokenizer:
+    """One token for each of these strings, many of which mean something in a regular expression."""
+    return make(TokenizerSpec(kind="symbols", symbols=SYMBOLS), ())
+
+
+def written(count: int, seed: Seed) -> list[list[str]]:
+    """Random symbols in a row, such that no longer one comes about where two of them meet."""
+    rng, rows = seed.numpy(), []
+    for _ in range(count):
+        row: list[str] = []
+        for number in rng.integers(len(SYMBOLS), size=12).tolist():
+            joint = (row[-1] if row else "") + SYMBOLS[number]
+            if not any(joint.startswith(other) for other in SYMBOLS if len(other) > len(row[-1] if row else "")):
+                row.append(SYMBOLS[number])
+        rows.append(row)
+    return rows
+
+
+def test_every_symbol_is_one_token(symbols):
+    """In the order in which they were given, behind the special tokens; the longest is taken where several fit."""
+    assert [ids(symbols, symbol) for symbol in SYMBOLS] == [[3 + n] for n in range(len(SYMBOLS))]
+    assert symbols.get_vocab_size() == 3 + len(SYMBOLS)
+    assert symbols.encode("pickMarkerpick\n\n\n199").tokens == ["pickMarker", "pick", "\n\n", "\n", "19", "9"]
+
+
+def test_symbols_give_back_every_character(symbols, tmp_path):
+    """Read, saved, loaded by us and by transformers, and decoded: the text, spaces and line ends among it."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    save(symbols, tmp_path)
+    readers = [AutoTokenizer.from_pretrained(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)]
+    for row in written(60, Seed(0)):
+        text = "".join(row)
+        expected = [3 + SYMBOLS.index(symbol) for symbol in row]
+        for ours in (symbols, load(tmp_path)):
+            assert ids(ours, text) == expected
+            assert ours.decode(expected, skip_special_tokens=False) == text
+        for theirs in readers:
+            assert theirs(text, add_special_tokens=False)["input_ids"] == expected
+            assert theirs.decode(expected) == text
+            assert theirs.decode([*expected, theirs.eos_token_id], skip_special_tokens=True) == text
+    assert len(readers[0]) == symbols.get_vocab_size()
+
+
+def test_a_character_of_no_symbol_is_unknown(symbols):
+    """One token a character, wherever it stands, and what stands around it is read as before."""
+    assert symbols.encode("pick!pick").tokens == ["pick", UNKNOWN, "pick"]
+    assert symbols.encode("tur\t🐟\n").tokens == [UNKNOWN] * 5 + ["\n"]
+    assert symbols.encode("Pick 19").tokens == [UNKNOWN] * 4 + [" ", "19"]
+    assert symbols.decode(ids(symbols, "9!9"), skip_special_tokens=False) == f"9{UNKNOWN}9"
+
+
+@pytest.mark.parametrize(
+    ("fields", "found"),
+    [
+        ({"kind": "symbols"}, r"kind='symbols' was given 0 symbols; .*\.$"),
+        ({"symbols": ("a",)}, r"kind='word' was given 1 symbols; .*\.$"),
+        ({"kind": "bpe", "symbols": ("a", "b")}, r"kind='bpe' was given 2 symbols; .*\.$"),
+        ({"kind": "symbols", "symbols": ("a", "b", "a")}, r"holds 'a', .*leave it out\.$"),
+        ({"kind": "symbols", "symbols": ("a", "")}, r"holds '', .*leave it out\.$"),
+        ({"kind": "symbols", "symbols": ("a", END)}, r"holds '<eos>', .*leave it out\.$"),
+    ],
+    ids=["none", "of words", "of bpe", "twice", "empty", "special"],
+)
+def test_symbols_that_cannot_be_are_refused(fields, found):
+    """Every symbol has a number of its own, and only that kind has any."""
+    with pytest.raises(SpecError, match=found):
+        TokenizerSpec(**fields)
+
+
 ELSEWHERE = """
 import sys
 from pathlib import Path
@@ -129,15 +204,16 @@ from nosce.worlds.biographies import Biographies
 world = Biographies(people=40, names=(20, 20, 20))
 for kind in ("word", "bpe"):
     save(make(TokenizerSpec(kind=kind, vocabulary=500), world.samples(Seed(0))), Path(sys.argv[1]) / kind)
+save(make(TokenizerSpec(kind="symbols", symbols=("b a", "c", "a", "b", " ")), ()), Path(sys.argv[1]) / "symbols")
 """
 
 
 def test_two_processes_make_equal_bytes(tmp_path):
-    """Another hash seed, and training on one thread or several, change no byte of either tokenizer."""
+    """Another hash seed, and training on one thread or several, change no byte of any tokenizer."""
     for number, threads in ((1, "false"), (2, "true")):
         environment = {**os.environ, "PYTHONHASHSEED": str(number), "TOKENIZERS_PARALLELISM": threads}
         subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path / str(number)], env=environment, check=True)
-    for kind in ("word", "bpe"):
+    for kind in ("word", "bpe", "symbols"):
         for file in (FILE, SETTINGS):
             assert (tmp_path / "1" / kind / file).read_bytes() == (tmp_path / "2" / kind / file).read_bytes()
 

@@ -12,7 +12,7 @@ import torch
 from nosce.errors import TrainingError
 from nosce.files import SCRATCH
 from nosce.models import adapters
-from nosce.models.families import Architecture, build
+from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
 from nosce.text.batches import Order
 from nosce.text.packing import collect
@@ -94,7 +94,7 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("window", [12, None])
-@pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "opt", "llama"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_four_sentences_are_learnt_by_heart(tmp_path, family, window):
     """The loss falls from chance to what the first tokens, of which any of four may come, must cost."""
     recipe = Recipe(steps=150, batch=4, window=window, peak_lr=5e-3, warmup=5)
@@ -256,12 +256,14 @@ def test_a_run_of_another_recipe_ends_with_the_same_bytes_too(tmp_path, saving_a
     assert seen == list(range(stop, recipe.steps + 1))
 
 
+@pytest.mark.parametrize("given_weight", [0.0, 0.3])
 @pytest.mark.parametrize("window", [40, None])
-def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, window):
+def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, window, given_weight):
     """One part, two or three: each step has the same loss, gradient and counted tokens, and weights end alike."""
     nets, lines = [], []
     for parts in (1, 2, 3):
-        recipe = Recipe(steps=8, batch=5, window=window, peak_lr=2e-3, warmup=2, accumulate=parts)
+        recipe = Recipe(steps=8, batch=5, window=window, peak_lr=2e-3, warmup=2, accumulate=parts,
+                        given_weight=given_weight)  # fmt: skip
         nets.append(train(tmp_path / str(parts), recipe, texts=uneven()))
         lines.append(metrics(tmp_path / str(parts)))
 
@@ -274,6 +276,29 @@ def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, windo
     for other in nets[1:]:
         for one, two in zip(nets[0].parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(one, two, atol=2e-5, rtol=0)
+
+
+def test_what_is_given_is_learnt_by_its_weight(tmp_path):
+    """All of it counts at weight 1, none at 0; in between the model learns of it, and less than of the rest."""
+    texts = sentences()
+    given = replace(texts, counted=np.tile(np.arange(10) >= 5, 4))  # the first half of every sentence
+    ends, logs = {}, {}
+    for weight in (0.0, 0.1, 1.0):
+        recipe = Recipe(steps=40, batch=4, peak_lr=5e-3, warmup=5, given_weight=weight)
+        net = train(tmp_path / str(weight), recipe, texts=given)
+        logs[weight] = metrics(tmp_path / str(weight))
+        with torch.no_grad():
+            said = net(input_ids=torch.tensor([[END, *texts.text(0)[:4]]])).logits[0, 1:].log_softmax(-1)
+        ends[weight] = -said[np.arange(4), texts.text(0)[1:5]].mean().item()
+    train(tmp_path / "every", Recipe(steps=40, batch=4, peak_lr=5e-3, warmup=5), texts=texts)
+
+    for one, other in zip(logs[1.0], metrics(tmp_path / "every"), strict=True):
+        assert one["nats"] == pytest.approx(other["nats"], rel=1e-3)
+        assert one["counted"] == other["counted"] == 40
+    assert {line["counted"] for line in logs[0.0]} == {20}
+    answers, every = 20 * logs[0.0][0]["nats"], 40 * logs[1.0][0]["nats"]  # before anything is learnt, all at once
+    assert logs[0.1][0]["nats"] == pytest.approx((answers + 0.1 * (every - answers)) / (20 + 0.1 * 20), rel=1e-5)
+    assert ends[1.0] < ends[0.1] - 0.1 < ends[0.0] - 1
 
 
 def test_muon_learns_what_adamw_learns(tmp_path):

@@ -7,7 +7,8 @@ import torch
 from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, Batch
+from nosce.text.batches import IGNORED, Batch, pack
+from nosce.text.packing import collect
 from nosce.train.loss import counted_logits, next_token_nats
 
 VOCABULARY, LENGTHS = 30, (12, 10, 10, 7)
@@ -70,6 +71,57 @@ def test_the_loss_is_the_sum_over_counted_tokens(batch):
     by_hand = -sum(log[place, label].item() for place, label in enumerate(batch.labels) if label != IGNORED)
 
     assert nats_of(net, batch).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def weighed(given_weight, everything=False):
+    """Seven texts, the first half of each given, packed with that weight; or with a loss on every token."""
+    rng = Seed(2).numpy()
+    drawn = [rng.integers(3, VOCABULARY, size=size) for size in (3, 9, 4, 12, 5, 5, 8)]
+    texts = collect((t.astype(np.int32), (np.arange(len(t)) >= len(t) // 2) | everything) for t in drawn)
+    return pack(texts, np.arange(7), window=16, end=0, given_weight=given_weight)
+
+
+def gradient(net, nats):
+    net.zero_grad()
+    nats.backward()
+    return torch.cat([p.grad.flatten() for p in net.parameters()])
+
+
+@pytest.mark.parametrize("family", ["gpt-neox", "codegen"])
+def test_given_tokens_of_full_weight_count_like_all_others(family):
+    """With weight 1 loss and gradient are those of a batch in which every token counts."""
+    net = model(family)
+    full, every = weighed(1.0), weighed(0.0, everything=True)
+    one, other = (nats_of(net, batch) / batch.weight for batch in (full, every))
+
+    assert full.weight == every.counted == every.weight
+    assert one.item() == pytest.approx(other.item(), rel=1e-6)
+    torch.testing.assert_close(gradient(net, one), gradient(net, other), atol=1e-7, rtol=1e-4)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1, 0.75])
+def test_the_loss_is_the_weighted_mean(weight):
+    """By hand: the nats of the answers, and `weight` times those of what is given, over as many tokens."""
+    net, batch = model("gpt-neox"), weighed(weight)
+    plain, every = weighed(0.0), weighed(0.0, everything=True)
+    with torch.no_grad():
+        rows = np.split(every.inputs, np.cumsum(every.lengths)[:-1])
+        whole = torch.cat([net(input_ids=torch.from_numpy(row)[None]).logits[0] for row in rows])
+    nats = -whole.double().log_softmax(-1)[np.arange(len(every.labels)), every.labels].numpy()
+    answer = plain.labels != IGNORED
+    by_hand = (nats[answer].sum() + weight * nats[~answer].sum()) / (answer.sum() + weight * (~answer).sum())
+
+    assert abs(nats[answer].mean() - nats[~answer].mean()) > 1e-3, "else any weight would do"
+    assert (nats_of(net, batch) / batch.weight).item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_gradient_of_a_weighted_loss_is_the_sum_of_its_parts():
+    """What the answers teach, and `weight` times what all that is given teaches."""
+    net = model("gpt-neox")
+    answers, full, some = (gradient(net, nats_of(net, weighed(weight))) for weight in (0.0, 1.0, 0.25))
+
+    assert (full - answers).norm() > 0.1 * full.norm()
+    torch.testing.assert_close(some, answers + 0.25 * (full - answers), atol=1e-5, rtol=1e-4)
 
 
 def test_a_batch_of_which_nothing_counts_costs_nothing(batch):

@@ -21,8 +21,9 @@ INNER = {
     "gpt2": r"transformer\.h\.[01]\.(attn\.c_(attn|proj)|mlp\.c_(fc|proj))\.weight",
     "opt": r"model\.decoder\.layers\.[01]\.(self_attn\.(q|k|v|out)_proj|fc[12])\.weight",
     "llama": r"model\.layers\.[01]\.(self_attn\.(q|k|v|o)_proj|mlp\.(gate|up|down)_proj)\.weight",
+    "codegen": r"transformer\.h\.[01]\.(attn\.(qkv|out)_proj|mlp\.fc_(in|out))\.weight",
 }
-MATRICES = {"gpt-neox": 8, "gpt2": 8, "opt": 12, "llama": 14}  # of two layers
+MATRICES = {"gpt-neox": 8, "gpt2": 8, "opt": 12, "llama": 14, "codegen": 8}  # of two layers
 BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))
 
 EVERY = pytest.mark.parametrize("family", FAMILIES)

@@ -81,7 +81,9 @@ def test_metrics_are_logged_some_two_hundred_times(steps):
         {"clip": float("nan")},
         {"optimizer": "mouon"},
         {"dtype": "float16"},
-        {"counted": "target"},
+        {"given_weight": -0.1},
+        {"given_weight": 1.1},
+        {"given_weight": float("nan")},
     ],
     ids=str,
 )
@@ -96,19 +98,21 @@ def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
     assert str(next(iter(wrong.values()))) in sentence
 
 
-@pytest.mark.parametrize("fitting", [{"accumulate": 2}, {"momentum": 0.0}, {"window": 2}, {"window": None}], ids=str)
+@pytest.mark.parametrize("fitting", [{"accumulate": 2}, {"momentum": 0.0}, {"window": 2}, {"window": None},
+                                     {"given_weight": 0.0}, {"given_weight": 1.0}], ids=str)  # fmt: skip
 def test_what_can_just_be_trained_is_taken(fitting):
-    """As many parts as texts, no momentum, rows of two tokens and no rows at all are the edges of what can be."""
+    """As many parts as texts, no momentum, rows of two tokens and no rows at all, nothing and all of what is given."""
     recipe = Recipe(**({"steps": 10, "batch": 2} | fitting))
 
     assert getattr(recipe, next(iter(fitting))) == next(iter(fitting.values()))
 
 
 def test_texts_see_only_themselves_unless_a_window_is_named():
-    """What nobody asked for is not done: no row, one part, AdamW, float32."""
+    """What nobody asked for is not done: no row, one part, AdamW, float32, no loss on what is given."""
     recipe = Recipe(steps=10, batch=2)
 
     assert (recipe.window, recipe.accumulate, recipe.optimizer, recipe.dtype) == (None, 1, "adamw", "float32")
+    assert recipe.given_weight == 0
 
 
 @pytest.mark.parametrize("peak", [1e-3, 0.3])

@@ -21,6 +21,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "gpt2": (("c_attn",), "wte"),  # one fused matrix
     "opt": (("q_proj", "v_proj"), "embed_tokens"),
     "llama": (("q_proj", "v_proj"), "embed_tokens"),
+    "codegen": (("qkv_proj",), "wte"),  # one fused matrix
 }
 
 

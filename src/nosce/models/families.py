@@ -32,6 +32,7 @@ LADDER: dict[str, tuple[int, int, int]] = {
     "5x224": (5, 224, 7),
     "6x384": (6, 384, 6),
     "6x512": (6, 512, 8),
+    "8x384": (8, 384, 6),
     "12x768": (12, 768, 12),  # the paper's GPT2 for bioS
     "12x1280": (12, 1_280, 20),  # the paper's GPT2 for bioR
 }
@@ -133,7 +134,7 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
             # Rotary positions on a quarter of a head, in the even numbers that the family wants.
             return CodeGenConfig(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
                                  n_positions=shape.positions, n_ctx=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0,
-                                 attn_pdrop=0.0, rotary_dim=max(2, shape.width // shape.heads // 4))  # fmt: skip
+                                 attn_pdrop=0.0, rotary_dim=max(2, shape.width // shape.heads // 8 * 2))  # fmt: skip
         case "llama":
             # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
             middle = 8 * shape.width // 3

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from nosce.errors import SpecError
@@ -42,6 +43,14 @@ def sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module, bool]]:
                 found[f"{name}.{number}"] = (inner, False)
     found["final"] = (_owner(model, blocks), False)
     return found
+
+
+def layers(model: PreTrainedModel) -> list[str]:
+    """The sites whose mean is "the layers" of a model: embeddings, every block's output, the last behind the norm.
+
+    Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2 (hidden states as transformers gives them).
+    """
+    return [*(f"residual.{number}" for number in range(len(_blocks(model)))), "final"]
 
 
 def _blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
@@ -85,6 +94,53 @@ def watched(model: PreTrainedModel, names: Sequence[str]) -> Iterator[dict[str, 
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def replaced(
+    model: PreTrainedModel, name: str | None, where: tuple[np.ndarray, np.ndarray], states: np.ndarray | None
+) -> Iterator[None]:
+    """Inside the block every forward pass has these activations at a site, in place of its own.
+
+    Args:
+        name: The site; None leaves the model as it is.
+        where: Rows and positions, each (N,).
+        states: (N, W).
+
+    Raises:
+        SpecError: The model has no such site.
+    """
+    if name is None or states is None:
+        yield
+        return
+    known = sites(model)
+    if name not in known:
+        raise SpecError(f"the model has no site {name!r}; take from {', '.join(known)}.")
+    module, at_input = known[name]
+    new = torch.from_numpy(np.ascontiguousarray(states)).to(model.device, model.dtype)
+
+    def put(hidden: torch.Tensor) -> torch.Tensor:
+        changed = hidden.clone()
+        changed[where] = new
+        return changed
+
+    def before(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        if given:
+            return (put(given[0]), *given[1:]), named
+        return given, {**named, "hidden_states": put(named["hidden_states"])}
+
+    def after(_module: object, _given: object, result: Any) -> Any:
+        if hasattr(result, "last_hidden_state"):
+            result.last_hidden_state = put(result.last_hidden_state)
+            return result
+        return (put(result[0]), *result[1:]) if isinstance(result, tuple) else put(result)
+
+    handle = (module.register_forward_pre_hook(before, with_kwargs=True) if at_input
+              else module.register_forward_hook(after))  # fmt: skip
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _into(seen: dict[str, torch.Tensor], name: str) -> Any:

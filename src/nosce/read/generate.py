@@ -126,7 +126,9 @@ def _fits(
             "drafts were given where they cannot help; leave them out when sampling, under a grammar and for encoders."
         )
     if grammar is not None and grammar.then.shape[1] != (held := model.config.get_text_config().vocab_size):
-        raise SpecError(f"a grammar of {grammar.then.shape[1]} tokens does not fit a model of {held}; use its tokenizer.")
+        raise SpecError(
+            f"a grammar of {grammar.then.shape[1]} tokens does not fit a model of {held}; use its tokenizer."
+        )
     counts = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
     for name, given in counts.items():
         if given is not None and len(given) != len(prompts):

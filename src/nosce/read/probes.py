@@ -67,6 +67,8 @@ class Probed:
 
     task: str
     places: np.ndarray  # which places were tested
+    answers: np.ndarray  # its first choice, for each
+    sure: np.ndarray  # the probability of that choice, 0 to 1
     right: np.ndarray  # bool, for each
     constant: np.ndarray  # bool: would the most frequent training label have been right?
     shuffled: np.ndarray | None  # bool: was the probe right that learnt labels dealt out anew among entities?
@@ -139,7 +141,8 @@ def probe(
         if kinds is not None:
             labels["memorised", name] = _memory(given, kinds, parts, seed / "memorised" / name)
     stacked = np.stack(list(labels.values()))
-    chosen, epochs = _trained(states, stacked, parts, spec, seed)
+    heard, epochs = _trained(states, stacked, parts, spec, seed)
+    chosen, sure = heard.chosen, heard.sure
     test = parts == "test"
     number = {key: k for k, key in enumerate(labels)}
     found = []
@@ -150,6 +153,8 @@ def probe(
             Probed(
                 task=name,
                 places=places,
+                answers=chosen[number["task", name], places],
+                sure=sure[number["task", name], places],
                 right=chosen[number["task", name], places] == given[places],
                 constant=given[places] == guess,
                 shuffled=chosen[number["shuffled", name], places] == given[places] if controls else None,
@@ -158,6 +163,68 @@ def probe(
             )
         )
     return found
+
+
+def online_code(
+    states: np.ndarray,
+    tasks: Mapping[str, np.ndarray],
+    entities: Sequence[str] | np.ndarray,
+    spec: ProbeSpec,
+    seed: Seed,
+    *,
+    portions: Sequence[float] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0),
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """What it costs to tell labels to somebody who has the states and learns a probe as the labels come.
+
+    Labels are told in portions; those of one cost what a probe says that was trained on all before it, those of
+    the first portion what equally likely classes would. A probe that is accurate for having been shown much, and
+    not because the states make the task easy, costs much.
+
+    Args:
+        states: (P, W) activations.
+        tasks: Name -> (P,) labels counted from 0; `UNKNOWN` leaves a place out.
+        entities: (P,) what each place is about; an entity's places come in one portion.
+        spec: Shape and training of the probes.
+        seed: Of the order of entities and of the probes.
+        portions: Shares of the entities that have been told after each portion, the last of them 1.
+
+    Returns:
+        Task -> bits of each place by the probes, and by how often each class was told before, which knows no state.
+        Both (P,), null (NaN) where there is no label or in the first portion, which both tell alike. Tasks that have
+        too few labels for the first portion to have two classes are left out.
+
+    Source:
+        Voita and Titov 2020 (arXiv:2003.12298), section 2.2, online code.
+    """
+    entities = np.asarray(entities)
+    names, of = np.unique(entities, return_inverse=True)
+    place = np.empty(len(names), dtype=np.int64)
+    place[seed.numpy().permutation(len(names))] = np.arange(len(names))
+    told = np.searchsorted(np.asarray(portions) * len(names), place[of], side="right")  # portion of each place
+    held = place[of] % 10 == 0  # of what is known a tenth says when to stop
+    fit = {name: np.asarray(values) for name, values in tasks.items() if _tellable(np.asarray(values), told == 0, held)}
+    if not fit:
+        return {}
+    labels = np.stack(list(fit.values()))
+    bits, prior = (np.full(labels.shape, np.nan) for _ in range(2))
+    for portion in range(1, len(portions)):
+        before, now = told < portion, told == portion
+        # What is not yet told teaches nothing.
+        parts = np.where(before & held, PARTS[1], np.where(before, PARTS[0], PARTS[2]))
+        hidden = np.where((before | now)[None], labels, UNKNOWN)
+        heard, _ = _trained(states, hidden, parts, spec, seed / portion)
+        for number, row in enumerate(hidden):
+            mine = now & (row != UNKNOWN)
+            counts = np.bincount(row[before & (row != UNKNOWN)], minlength=labels[number].max() + 1) + 1.0
+            bits[number, mine] = heard.nats[number, mine] / math.log(2)
+            prior[number, mine] = -np.log2(counts / counts.sum())[row[mine]]
+    return {name: (bits[number], prior[number]) for number, name in enumerate(fit)}
+
+
+def _tellable(labels: np.ndarray, first: np.ndarray, held: np.ndarray) -> bool:
+    """Has the first portion two classes to learn, and a label to stop by?"""
+    there = labels != UNKNOWN
+    return len(np.unique(labels[first & ~held & there])) > 1 and bool((first & held & there).any())
 
 
 def _hits(chosen: np.ndarray, stacked: np.ndarray, number: int | None, places: np.ndarray) -> np.ndarray | None:
@@ -270,8 +337,8 @@ def _stacks(width: int, classes: np.ndarray, spec: ProbeSpec, seed: Seed) -> lis
 
 def _trained(
     states: np.ndarray, labels: np.ndarray, parts: np.ndarray, spec: ProbeSpec, seed: Seed
-) -> tuple[np.ndarray, np.ndarray]:
-    """First choices of the best weights of every probe at all places (K, P), and after which epoch they came (K,)."""
+) -> tuple[_Heard, np.ndarray]:
+    """What the best weights of every probe say at all places, and after which epoch these weights came (K,)."""
     train, validation = np.flatnonzero(parts == "train"), np.flatnonzero(parts == "validation")
     inputs = torch.from_numpy(_white(states, train))
     targets = torch.from_numpy(np.ascontiguousarray(labels.T.astype(np.int64)))  # (P, K)
@@ -300,15 +367,15 @@ def _trained(
                 stack.keep(kept, better)
         if epoch - epochs.max() >= spec.patience:
             break
-    return _choices(stacks, best, inputs, batch, len(labels)), epochs
+    return _heard(stacks, best, inputs, targets, batch), epochs
 
 
 def _white(states: np.ndarray, train: np.ndarray) -> np.ndarray:
     """States turned and scaled so that over the training places all directions vary alike. Shape: (P, W).
 
     Activations vary a thousand times more along some directions than along others, and a probe would
-    spend its epochs on the first. A linear probe can say the same before and after; it gets there in a
-    tenth of the passes.
+    spend its epochs on the first. A linear probe can say the same before and after;
+    `benchmarks/kernels.py` counts the epochs it takes.
     """
     given = np.asarray(states, dtype=np.float64)
     centred = given - given[train].mean(0)
@@ -326,14 +393,32 @@ def _nats(stack: _Stack, inputs: torch.Tensor, targets: torch.Tensor, rows: torc
     return nats.view(mine.shape).sum(0) / (mine != UNKNOWN).sum(0).clamp(min=1)
 
 
+@dataclass(frozen=True)
+class _Heard:
+    """What probes say at all places. Shapes: (K, P)."""
+
+    chosen: np.ndarray  # first choices
+    sure: np.ndarray  # their probabilities
+    nats: np.ndarray  # negative log-likelihoods of the true labels, 0 where there is none
+
+
 @torch.no_grad()
-def _choices(
-    stacks: list[_Stack], best: list[list[torch.Tensor]], inputs: torch.Tensor, batch: int, count: int
-) -> np.ndarray:
-    chosen = np.empty((count, len(inputs)), dtype=np.int64)
+def _heard(
+    stacks: list[_Stack], best: list[list[torch.Tensor]], inputs: torch.Tensor, targets: torch.Tensor, batch: int
+) -> _Heard:
+    shape = targets.shape[1], len(inputs)
+    found = _Heard(np.empty(shape, dtype=np.int64), *(np.empty(shape, dtype=np.float32) for _ in range(2)))
     for stack, weights in zip(stacks, best, strict=True):
         for parameter, kept in zip(stack.parameters(), weights, strict=True):
             parameter.copy_(kept)
         for first in range(0, len(inputs), batch):
-            chosen[stack.members, first : first + batch] = stack(inputs[first : first + batch]).argmax(-1).T.numpy()
-    return chosen
+            rows = slice(first, first + batch)
+            logits = stack(inputs[rows])
+            most, choice = logits.softmax(-1).max(-1)
+            mine = targets[rows][:, torch.from_numpy(stack.members)]
+            flat, true = logits.flatten(0, 1), mine.flatten()
+            nats = functional.cross_entropy(flat, true, ignore_index=UNKNOWN, reduction="none")
+            found.chosen[stack.members, rows] = choice.T.numpy()
+            found.sure[stack.members, rows] = most.T.numpy()
+            found.nats[stack.members, rows] = nats.view(mine.shape).T.numpy()
+    return found

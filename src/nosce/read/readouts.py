@@ -7,12 +7,14 @@ study nor the arm; those columns are filled when readings are gathered.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import polars as pl
 
 from nosce.errors import DataError
-from nosce.records import Question, Reading
+from nosce.records import Question, Reading, Walk
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ReadOut(Protocol):
-    """What the step `readings` asks of a read-out.
+    """What a study says of a read-out; it has a method `read` (`ReadsOne`) or `read_all` (`ReadsAll`).
 
     One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
     batch an item is read in moves its likelihood (`nosce.read.likelihood.BatchChange`).
@@ -37,8 +39,28 @@ class ReadOut(Protocol):
         """How the read-out is called in the readings."""
         ...
 
+
+@runtime_checkable
+class ReadsOne(Protocol):
+    """A read-out of one checkpoint at a time, or of none."""
+
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """The readings of one checkpoint, with study, arm, seed, stage and step left blank."""
+        ...
+
+
+@runtime_checkable
+class ReadsAll(Protocol):
+    """A read-out that wants the checkpoints together, e.g. to hold the last against the first."""
+
+    def read_all(
+        self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
+    ) -> Iterator[pl.DataFrame | Walk]:
+        """Tables with those columns of a reading that it knows, `step` among them; and what can be walked.
+
+        Args:
+            checkpoints: Steps -> a function that loads the model.
+        """
         ...
 
 
@@ -172,6 +194,8 @@ def _readings(
         outcome = "right" if right else "wrong"
         yield blank(**where, metric=metric, value=float(right), outcome=outcome, answer=answer, target=target)
     yield blank(**where, metric="nats", value=what.nats, outcome=None, answer=None, target=target)
+    mean = what.nats / len(what.true)
+    yield blank(**where, metric="nats_per_token", value=mean, outcome=None, answer=None, target=target)
 
 
 def blank(**columns: object) -> Reading:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import jinja2
 import polars as pl
 
-from nosce.records import Verdict
+from nosce.records import Verdict, Walk
 from nosce.report.figures import Figure, draw
 from nosce.report.tables import SIGNS, counted, here_number, paper_number, written
 
@@ -38,6 +38,7 @@ class StudyPage:
     steps: tuple[dict[str, str], ...]  # step, kind, what, state (done, stale or missing), seconds, made
     provenance: dict[str, str]
     command: str  # makes the numbers again
+    walks: tuple[Walk, ...] = ()  # to be stepped through
 
 
 @dataclass(frozen=True)

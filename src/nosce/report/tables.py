@@ -20,7 +20,8 @@ SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
 _STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
 
 # Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
-PLAIN_UNITS = frozenset({"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps"})
+PLAIN_UNITS = frozenset({"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps", "operations",
+                         "R²", "r"})  # fmt: skip
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> Table:

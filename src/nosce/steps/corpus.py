@@ -16,7 +16,7 @@ from nosce.text import corpus, tokenizer
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.worlds.contract import World
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,8 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
     else:
         tokenizer.save(tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed)), place)
     own: Any = getattr(spec.world, "encoded", None)
-    encoded = None if own is None else own(spec.seed, corpus.Corpus(job.folder).tokenizer, corpus.Corpus(job.folder).end)
+    begun = corpus.Corpus(job.folder)
+    encoded = None if own is None else own(spec.seed, begun.tokenizer, begun.end)
     corpus.write(job.folder, _documents(spec), spec.world.questions(spec.seed), encoded, cores=job.machine.threads)
 
 

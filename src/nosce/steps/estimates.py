@@ -6,6 +6,7 @@ figures/<id>.parquet    one row a bar or point, with interval; figures.json has 
 guards.json             what was looked for before training, and found, each once with how often
 exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
 batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
+walks.json              what can be stepped through on the page
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from nosce.charts import Bars, Curves
+from nosce.charts import Chart
 from nosce.measures import Claim
 from nosce.records import Reading, Verdict, schema, to_table
 from nosce.steps.job import Job
 from nosce.steps.ledger import summary
 
 VERSION = 1
-WORDS = ("id", "title", "caption", "kind", "x_label", "y_label", "unit")  # what figures.json says of a figure
+WORDS = ("id", "title", "caption", "kind", "x_label", "y_label")  # what figures.json says of a figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +50,7 @@ class EstimatesSpec:
     arms: tuple[str, ...]
     labels: tuple[Label, ...]
     claims: tuple[Claim, ...]
-    figures: tuple[Bars | Curves, ...]
+    figures: tuple[Chart, ...]
 
 
 def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
@@ -62,14 +64,14 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
     words = []
     for number, figure in enumerate(spec.figures):
         figure.table(readings, spec.arms, spec.unit).write_parquet(job.folder / "figures" / f"{figure.id}.parquet")
-        words.append(
-            {name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "unit")}
-        )
+        said = {name: getattr(figure, name) for name in WORDS}
+        words.append(said | {"unit": getattr(figure, "unit", "share")})  # a user's own figure need not say
         job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
     _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
     _batch_changes(spec, inputs).write_parquet(job.folder / "batch_change.parquet")
+    (job.folder / "walks.json").write_text(json.dumps(_walks(spec, inputs), indent=1) + "\n")
 
 
 def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
@@ -98,6 +100,17 @@ def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
         {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
         for name, all_ in found.items()
     ]
+
+
+def _walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+    """What can be stepped through, of the first seed."""
+    found = []
+    for label in spec.labels:
+        file = inputs[label.input] / "walks.json"
+        if file.exists() and label.seed == spec.labels[0].seed:
+            found += [{**walk, "title": f"{label.arm}, seed {label.seed}, {walk['title']}"}
+                      for walk in json.loads(file.read_text())]  # fmt: skip
+    return found
 
 
 def _batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:

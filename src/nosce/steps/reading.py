@@ -6,11 +6,14 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nosce.read.readouts import ReadOut
-from nosce.records import Reading, to_table
+import polars as pl
+
+from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
+from nosce.records import Reading, Walk, to_table
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import checkpoints
@@ -34,12 +37,43 @@ def make(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     """
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
-    table = to_table(_readings(spec, inputs, job), Reading)
+    if isinstance(spec.readout, ReadsAll):
+        table = _all(spec.readout, spec, inputs, job)
+    else:
+        table = to_table(_readings(spec, inputs, job), Reading)
     table.write_parquet(job.folder / "readings.parquet")
+
+
+def _all(readout: ReadsAll, spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> pl.DataFrame:
+    """The readings of a read-out that wants all checkpoints at once, and gives tables."""
+    import torch
+
+    from nosce.train import checkpoint
+
+    torch.set_num_threads(job.machine.threads)
+    kept = checkpoints(inputs["training"])
+    loads = {step: partial(_loaded, checkpoint.load, folder, job.machine.device) for step, folder in kept.items()}
+    empty = to_table([], Reading)
+    tables, walks = [], []
+    for number, table in enumerate(readout.read_all(loads, Corpus(inputs["corpus"]), spec.seed), 1):
+        if isinstance(table, Walk):
+            walks.append(asdict(table))
+            continue
+        blank = {name: pl.lit(None, dtype=kind) for name, kind in empty.schema.items() if name not in table.columns}
+        tables.append(table.with_columns(**blank).select(pl.col(n).cast(k) for n, k in empty.schema.items()))
+        job.progress(number, max(number, len(kept)), 0.0, float("nan"))
+    if walks:
+        (job.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
+    return pl.concat([empty, *tables])
+
+
+def _loaded(load: Any, folder: Path, device: str) -> Any:
+    return load(folder).to(device)
 
 
 def _readings(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> Iterator[Reading]:
     corpus = Corpus(inputs["corpus"])
+    assert isinstance(spec.readout, ReadsOne)
     if not spec.readout.needs_model:
         yield from spec.readout.read(None, corpus, spec.seed)
         return

@@ -192,7 +192,7 @@ def figures(exposures_per_step: float) -> tuple[Bars | Curves, ...]:
 
 def _arms_of(claim: Claim) -> set[str]:
     measure = claim.measure
-    selects = (measure.select,) if isinstance(measure, Mean) else (measure.one, measure.other)
+    selects = (measure.one, measure.other) if isinstance(measure, Difference) else (measure.select,)  # type: ignore[attr-defined]
     return {select.arm for select in selects if select.arm}
 
 

@@ -12,6 +12,8 @@ tokenizer/                  tokenizer.json and tokenizer_config.json
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -91,15 +93,27 @@ SPANS = {"document": pl.Int64, "facet": pl.String, "wording": pl.String, "start"
 @contextmanager
 def _making(corpus: Corpus, documents: Any, cores: int, most: int | None) -> Iterator[Iterator[_Part]]:
     """Inside the block all parts, or the first `most`, in order; on several cores they are made ahead."""
-    if not isinstance(documents, Sequence):
+    if not (isinstance(documents, Sequence) and documents and callable(documents[0])):
         stream = iter(documents)
         cut = iter(lambda: list(islice(stream, PART)), [])
         yield (_part(corpus, number, part) for number, part in enumerate(islice(cut, most)))
     elif cores < 2 or len(documents) < 2:
         yield (_given_part(corpus.folder, number, give) for number, give in enumerate(documents[:most]))
     else:
-        with ProcessPoolExecutor(min(cores, len(documents)), mp_context=multiprocessing.get_context("spawn")) as pool:
+        spawned = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(cores, len(documents)), spawned, initializer=_leave_with_parent) as pool:
             yield pool.map(_given_part, repeat(corpus.folder), range(len(documents)), documents[:most])
+
+
+def _leave_with_parent() -> None:
+    """End this process with the one that started it: where that was killed, nobody would send another part."""
+
+    def wait() -> None:
+        if (parent := multiprocessing.parent_process()) is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _counted_on(parts: Iterator[_Part]) -> list[_Part]:
@@ -150,10 +164,8 @@ def _own(read: Sequences, own: Sequences) -> Sequences:
 
 def _numbered(things: pl.DataFrame, count: int) -> pl.DataFrame:
     """Ids of documents that were never made as texts: as those before them, `<word>/<number>`."""
-    number = pl.int_range(count, dtype=pl.String)
-    rows = pl.select(
-        **{name: pl.lit(things[name][0].rpartition("/")[0] + "/") + number for name in ("id", "about")}
-    )
+    number = pl.Series(range(count), dtype=pl.Int64).cast(pl.String)
+    rows = pl.DataFrame({name: things[name][0].rpartition("/")[0] + "/" + number for name in ("id", "about")})
     if not rows.head(len(things)).equals(things):
         raise DataError(
             f"documents of a world that writes its own tokens are called <word>/<number>, but the first is "
@@ -167,21 +179,23 @@ def _words_known(tokenizer: Tokenizer, texts: list[str]) -> None:
     unknown = tokenizer.token_to_id(tokenizers.UNKNOWN)
     if unknown is None:
         return
-    lost = [(text, count) for text, e in zip(texts, encode(tokenizer, texts), strict=True)
-            if (count := e.ids.count(unknown))]  # fmt: skip
-    if lost:
-        raise DataError(
-            f"{sum(count for _, count in lost):,} words of the texts are unknown to the tokenizer, the first in "
-            f"{lost[0][0]!r}; let the world's samples() hold them."
-        )
+    counts = [encoding.ids.count(unknown) for encoding in encode(tokenizer, texts)]
+    if any(counts):
+        raise _lost(sum(counts), next(text for text, count in zip(texts, counts, strict=True) if count))
 
 
 def _tokens_known(sequences: Sequences, tokenizer: Tokenizer) -> None:
     unknown = tokenizer.token_to_id(tokenizers.UNKNOWN)
     if unknown is not None and len(found := np.flatnonzero(sequences.tokens == unknown)):
         text = int(np.searchsorted(sequences.offsets, found[0], side="right")) - 1
-        _words_known(tokenizer, [tokenizer.decode(sequences.text(text).tolist(), skip_special_tokens=False)])
-        raise DataError(f"a world's own tokens name the unknown one, first in text {text}; let it name none.")
+        raise _lost(len(found), tokenizer.decode(sequences.text(text)[:-1].tolist(), skip_special_tokens=False))
+
+
+def _lost(count: int, first: str) -> DataError:
+    return DataError(
+        f"{count:,} words of the texts are unknown to the tokenizer, the first in {first!r}; "
+        "let the world's samples() hold them."
+    )
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def collect(parts: Iterable[tuple[np.ndarray, np.ndarray]]) -> Sequences:
 
 def joined(parts: Sequence[Sequences]) -> Sequences:
     """Sequences one behind the other."""
-    if not parts:
+    if not any(len(part) for part in parts):
         raise DataError("token sequences were asked for, but there is not one text; make the world larger.")
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in parts]))])
     return Sequences(
@@ -117,6 +117,8 @@ def _given(document: Document, encoding: Encoding) -> int:
     ends = [last for _, last in encoding.offsets]
     count = bisect_left(starts, document.given)
     if count and ends[count - 1] > document.given:
+        if document.text[starts[count - 1] : document.given].isspace():
+            return count - 1  # a space between the two belongs to the token behind it
         raise DataError(
             f"in document {document.id!r} a token reaches over the end of what is given, "
             f"{document.text[: document.given][-20:]!r}; put a space or a mark there."
@@ -150,7 +152,8 @@ def token_span(encoding: Encoding, span: Span, document: Document) -> tuple[int,
     first, last = encoding.char_to_token(span.start), encoding.char_to_token(span.end - 1)
     if first is None or last is None:
         raise DataError(f"no token covers {span} of document {document.id!r}; check the spans of its world.")
-    start, end = encoding.token_to_chars(first)[0], encoding.token_to_chars(last)[1]  # `offsets` would make them all
+    # `offsets` would make them all, many times as slow.
+    (start, _), (_, end) = encoding.token_to_chars(first), encoding.token_to_chars(last)  # type: ignore[misc]
     inside = document.text[start:end]
     if inside.strip() != document.text[span.start : span.end]:
         raise DataError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,13 +35,17 @@ class TokenizerSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in (kinds := get_args(Kind)):
-            raise SpecError(
-                f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take one of {', '.join(kinds)}."
-            )
+            raise SpecError(f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take one of {', '.join(kinds)}.")
         if (self.kind == "symbols") != bool(self.symbols):
             raise SpecError(
                 f"TokenizerSpec.kind={self.kind!r} was given {len(self.symbols)} symbols; "
                 "give them to the kind symbols, and to no other."
+            )
+        counts = Counter([*self.symbols, "", END, PAD, UNKNOWN])
+        if wrong := [symbol for symbol in self.symbols if counts[symbol] > 1]:  # it would have two numbers, or none
+            raise SpecError(
+                f"TokenizerSpec.symbols holds {wrong[0]!r}, which is empty, there twice or a token of every tokenizer; "
+                "leave it out."
             )
         if self.kind == "bpe" and self.vocabulary < 300:
             raise SpecError(

@@ -51,7 +51,7 @@ def load(folder: Path) -> PreTrainedModel:
 
     verify(folder)
     return AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32, attn_implementation="sdpa"
+        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
     )
 
 

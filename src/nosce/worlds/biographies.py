@@ -14,9 +14,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
-
-import numpy as np
+from functools import cache, cached_property, lru_cache
 
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
@@ -253,7 +251,7 @@ def write(who: Person, sentences: list[tuple[str, int]], fullname: bool, id: str
     return Document(id, f"person/{who.index}", text, tuple(spans), tuple(f"{a}#{w}" for a, w in sentences))
 
 
-@lru_cache(maxsize=None)  # as many as there are wordings and pronouns
+@cache  # as many as there are wordings and pronouns
 def _with_pronoun(attribute: str, wording: int, pronoun: int) -> tuple[str, str]:
     return _halves(attribute, wording, *PRONOUNS[pronoun])
 

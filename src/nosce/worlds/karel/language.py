@@ -192,7 +192,7 @@ class _Reader:
         name = self._next() if negated else word
         if name not in CONDITIONS:
             raise _Unreadable
-        return Condition(name, negated)  # type: ignore[arg-type]
+        return Condition(name, negated)
 
     def _body(self) -> Program:
         if self._next() != "{":

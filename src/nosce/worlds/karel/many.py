@@ -44,6 +44,19 @@ class Boards:
             self.rows, self.cols, self.robot.copy(), self.direction.copy(), self.obstacles, self.markers.copy()
         )
 
+    def one(self, number: int) -> Board:
+        """One of the boards, for the readable interpreter."""
+        cells = [divmod(int(cell), self.cols) for cell in range(self.obstacles.shape[1])]
+        blocked = {cell for cell, is_ in zip(cells, self.obstacles[number], strict=True) if is_}
+        return Board(
+            rows=self.rows,
+            cols=self.cols,
+            robot=cells[self.robot[number]],
+            direction=int(self.direction[number]),
+            obstacles=frozenset((r, c) for r, c in blocked if 0 < r < self.rows - 1 and 0 < c < self.cols - 1),
+            markers={cell: int(count) for cell, count in zip(cells, self.markers[number], strict=True) if count},
+        )
+
     def at(self, chosen: np.ndarray | slice) -> Boards:
         """Some of the boards, by number, as copies."""
         return Boards(self.rows, self.cols, self.robot[chosen].copy(), self.direction[chosen].copy(),
@@ -153,7 +166,7 @@ def _compiled(program: Program) -> list[tuple[int, int, int]]:
         for statement in statements:
             match statement:
                 case str():
-                    code.append((OPERATIONS.index(statement), 0, 0))  # type: ignore[arg-type]
+                    code.append((OPERATIONS.index(statement), 0, 0))
                 case Repeat(times, body):
                     code.append((SET, depth, times))
                     start = len(code)
@@ -183,7 +196,7 @@ def _compiled(program: Program) -> list[tuple[int, int, int]]:
 
 
 def _number(name: str, negated: bool) -> int:
-    return CONDITIONS.index(name) + len(CONDITIONS) * negated  # type: ignore[arg-type]
+    return CONDITIONS.index(name) + len(CONDITIONS) * negated
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +239,17 @@ class Traces:
             **sides,
         }
         return {name: values.astype(np.int64) for name, values in found.items()}
+
+    def begin(self) -> dict[str, np.ndarray]:
+        """The features of the start that are not the same for all: where it faces, and whether it is blocked."""
+        front = self.start.front(self.start.robot, self.start.direction)
+        return {"direction": self.start.direction.astype(np.int64), "front": front.astype(np.int64)}
+
+    def surface(self) -> np.ndarray:
+        """What is drawn of every start, cell by cell, as zeros and ones. Shape: (N, inner cells x glyphs)."""
+        drawn = self.start.glyphs()
+        hot: np.ndarray = np.eye(len(GLYPHS), dtype=np.float32)[drawn].reshape(len(drawn), -1)
+        return hot[:, hot.any(0)]
 
 
 def run(start: Boards, code: Code, *, limit: int = STEP_LIMIT, keep_markers: bool = False) -> Traces:
@@ -282,7 +306,8 @@ def _run_code(
     boards: Boards, code: Code, limit: int, trace: dict[str, np.ndarray], markers: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run code with jumps until all have halted or spent their limit; operations done, and who finished."""
-    assert code.first is not None and code.second is not None
+    assert code.first is not None
+    assert code.second is not None
     size = len(boards)
     place, spent, count = (np.zeros(size, dtype=np.int64) for _ in range(3))
     counters = np.zeros((size, max(1, code.counters)), dtype=np.int64)

@@ -1,0 +1,164 @@
+"""The small numbers behind choices in the engine, each side by side with what was not chosen, on one core.
+
+attention           forward and backward in float32 against bfloat16 (why `models/apart.py` widens)
+one query           two plain products against torch's fused attention, one query a row (`read/decoding.py`)
+apart               a training step over texts apart against the same texts in padded rows
+packing             its share of a training step
+whitening           passes a linear probe needs, on whitened states against standardised ones
+profile             where the time of a training step and of generation goes, by torch's profiler
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from measure import cpu_seconds, in_turns, write
+from recipes import candidate, data, learnt
+from torch.nn import functional
+from torch.profiler import ProfilerActivity, profile
+
+from nosce.models import apart as texts_apart
+from nosce.models.families import build, size
+from nosce.read import probes
+from nosce.read.generate import generate
+from nosce.seeds import Seed
+from nosce.text.batches import Order, pack
+from nosce.train.loss import next_token_nats
+from nosce.train.optimizer import Optimizer, inner_matrices
+from nosce.train.precision import Twin
+
+SEED = Seed(78)
+SHOWN = 6  # kernels of a profile
+
+
+def attention(dtype: torch.dtype) -> float:
+    """Seconds of causal attention and its gradient: 60 texts of 64 tokens, 4 heads of 32."""
+    q, k, v = (torch.randn(60, 4, 64, 32).to(dtype).requires_grad_() for _ in range(3))
+
+    def once() -> None:
+        functional.scaled_dot_product_attention(q, k, v, is_causal=True).float().sum().backward()  # type: ignore[no-untyped-call]
+
+    once()
+    return cpu_seconds(lambda: [once() for _ in range(10)]) / 10
+
+
+def one_query(fused: bool) -> float:
+    """Seconds of attention of one query a row: 256 rows that remember 100 places, 4 heads of 32."""
+    q, k, v = torch.randn(256, 4, 1, 32), torch.randn(256, 4, 100, 32), torch.randn(256, 4, 100, 32)
+
+    def once() -> torch.Tensor:
+        if fused:
+            return functional.scaled_dot_product_attention(q, k, v)
+        return (q @ k.transpose(-1, -2) / 32**0.5).softmax(-1) @ v
+
+    once()
+    return cpu_seconds(lambda: [once() for _ in range(20)]) / 20
+
+
+class Training:
+    """Steps of the demo's recipe, width 128, in bfloat16."""
+
+    def __init__(self) -> None:
+        self.told = data("multi5+permute")
+        self.recipe = candidate(1, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03)
+        net = build(size("3x128"), vocabulary=self.told.vocabulary, end=self.told.end, pad=None, seed=SEED)
+        self.twin = Twin(net, "bfloat16")
+        self.optimizer = Optimizer(self.twin.named, self.recipe, inner_matrices(net))
+        self.order = Order(len(self.told.sequences), 32, SEED)
+        self.packing = 0.0
+
+    def steps(self, count: int, padded: bool = False) -> float:
+        """Processor seconds of so many steps."""
+        self.packing, began = 0.0, time.process_time()
+        known = texts_apart.KNOWN
+        texts_apart.KNOWN = frozenset() if padded else known  # a family that is not known is padded
+        try:
+            with texts_apart.apart(self.twin.model) as forward:
+                for step in range(count):
+                    start = time.process_time()
+                    batch = pack(self.told.sequences, self.order.step(step), window=None, end=self.told.end)
+                    self.packing += time.process_time() - start
+                    (next_token_nats(self.twin.model, forward, batch) / batch.weight).backward()  # type: ignore[no-untyped-call]
+                    self.twin.collect()
+                    self.optimizer.step(0)
+                    self.twin.refresh()
+        finally:
+            texts_apart.KNOWN = known
+        return time.process_time() - began
+
+
+def passes(white: bool) -> tuple[int, float]:
+    """Epochs until a linear probe's best validation loss, and its held-out accuracy; states of unequal scales."""
+    rng = SEED.numpy()
+    hidden = rng.normal(size=(6_000, 64))
+    mixed = hidden @ (rng.normal(size=(64, 64)) * np.logspace(0, -3, 64)[:, None])  # as activations vary
+    labels = (hidden[:, -8:] @ rng.normal(size=(8, 6))).argmax(1)  # said along directions that vary little
+    people = np.array([f"{number}" for number in range(6_000)])
+    parts = probes.split(people, SEED / "split")
+    scaled = lambda states, train: ((states - states[train].mean(0)) / states[train].std(0)).astype(np.float32)  # noqa: E731
+    before = probes._white
+    probes._white = before if white else scaled  # type: ignore[assignment]
+    try:
+        spec = probes.ProbeSpec(epochs=400, patience=40)
+        [found] = probes.probe(mixed, {"class": labels}, people, parts, spec, SEED, controls=False)
+    finally:
+        probes._white = before  # type: ignore[assignment]
+    return found.epochs, found.accuracy
+
+
+def shares(function: Callable[[], Any]) -> str:
+    """The kernels that take most of a call's time, with their shares."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        function()
+    rows = sorted(seen.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    whole = sum(row.self_cpu_time_total for row in rows)
+    return ", ".join(f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / whole:.0%}" for row in rows[:SHOWN])
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--repeats", type=int, default=5)
+    options.add_argument("--steps", type=int, default=20)
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    pair = in_turns({"f": lambda: attention(torch.float32), "b": lambda: attention(torch.bfloat16)}, chosen.repeats)
+    write(
+        "kernels", "attention with gradient, float32 against bfloat16", pair["f"], pair["b"], "CPU seconds of one pass"
+    )
+    pair = in_turns({"two": lambda: one_query(False), "fused": lambda: one_query(True)}, chosen.repeats)
+    write(
+        "kernels", "one query a row, two products against fused", pair["two"], pair["fused"], "CPU seconds of one pass"
+    )
+    training = Training()
+    training.steps(2), training.steps(2, padded=True)
+    packed: list[float] = []
+
+    def ours() -> float:
+        took = training.steps(chosen.steps)
+        packed.append(training.packing / took)
+        return took / chosen.steps
+
+    pair = in_turns({"apart": ours, "padded": lambda: training.steps(chosen.steps, padded=True) / chosen.steps},
+                    chosen.repeats)  # fmt: skip
+    note = f"CPU seconds of a step; packing is {np.median(packed):.1%} of it"
+    write("kernels", "a training step, texts apart against padded rows", pair["apart"], pair["padded"], note)
+    (few, good), (many, other) = passes(True), passes(False)
+    write("kernels", "epochs of a linear probe, whitened against standardised", [few], [many],
+          f"epochs, not seconds; held-out accuracy {good:.3f} against {other:.3f}; planted states")  # fmt: skip
+    write("kernels", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
+    told = training.told
+    net = build(size("3x128"), vocabulary=told.vocabulary, end=told.end, pad=None, seed=SEED)
+    learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03), net=net)
+    prompts = [told.sequences.text(text).astype(np.int64)[:20] for text in range(200)]
+    writing = lambda: generate(net, prompts, end=told.end, most=72)  # noqa: E731
+    writing()
+    write("kernels", "profile of generation without drafts", [cpu_seconds(writing)], None, shares(writing))
+
+
+if __name__ == "__main__":
+    main()

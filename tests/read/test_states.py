@@ -1,0 +1,199 @@
+"""Probes of program states: aligned to the operation, blind where nothing is, and floored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nosce.models.families import Architecture, build
+from nosce.read.edits import Edits
+from nosce.read.states import Grid, Programs, States
+from nosce.read.written import Constant, Written
+from nosce.seeds import Seed
+from nosce.text import corpus as corpora
+from nosce.text import tokenizer as tokenizers
+from nosce.text.corpus import Corpus
+from nosce.worlds.karel import Karel
+from nosce.worlds.karel.board import Board, execute
+from nosce.worlds.karel.judging import Interpreter
+from nosce.worlds.karel.language import OPERATIONS
+
+SEED = Seed(41)
+FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("front", ("front",)))
+
+
+@pytest.fixture(scope="module", params=["lean", "official"])
+def corpus(request, tmp_path_factory) -> Corpus:
+    """Specifications of a small world."""
+    folder = tmp_path_factory.mktemp(request.param)
+    world = Karel(inner=(3, 3), shown=2, hidden=1, records=20, lengths=(2, 6), asked_lengths=(3, 6), probed=240, tests=120,
+                  encoding=request.param)  # fmt: skip
+    tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
+    corpora.write(folder, world.documents(SEED), world.questions(SEED))
+    return Corpus(folder)
+
+
+@pytest.fixture(scope="module")
+def judge(corpus) -> Interpreter:
+    """The world's interpreter; the encoding is told by the texts."""
+    encoding = "official" if "Examples" in corpus.questions[0].prompt else "lean"
+    return Interpreter(world=Karel(inner=(3, 3), shown=2, hidden=1, encoding=encoding), most=8)
+
+
+@pytest.fixture(scope="module")
+def told(corpus, judge) -> Programs:
+    """The reference programs, as if a model had written them."""
+    ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
+                                                                  add_special_tokens=False)]  # fmt: skip
+    return Programs.of(judge, corpus, [(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def model(corpus):
+    """A network that was never trained."""
+    shape = Architecture(layers=2, width=32, heads=2, positions=512)
+    return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=SEED)
+
+
+def test_a_place_is_just_before_its_operation(told, corpus, judge):
+    """The next token behind a place is the operation of its number."""
+    for text, number, token in list(zip(told.text, told.number, told.token, strict=True))[:300]:
+        program = judge.world.text.read_program(told.replies[text])
+        following = corpus.tokenizer.decode([int(told.tokens[text][token + 1])])
+        assert following.strip() == judge.world.text.program((program[number - 1],)).strip()
+
+
+def test_labels_are_the_states_behind_the_operations(told, judge):
+    """At every offset, by the readable interpreter; the first and the last state are left out."""
+    labels = {offset: told.labels(["direction", "rows"], [offset], "original") for offset in (-1, 0, 2)}
+    for place in range(0, len(told.text), 7):
+        text, number = told.text[place], told.number[place]
+        board = judge._board(told.questions[text])
+        start, program = board.robot, judge.world.text.read_program(told.replies[text])
+        states = [(board.direction, board.robot[0]), *((board.direction, board.robot[0]) for _ in execute(board, program))]
+        for offset, found in labels.items():
+            behind = number + offset
+            if 1 <= behind < len(program):
+                direction, row = states[behind]
+                assert found[f"direction {offset}"][place] == direction
+                assert found[f"rows {offset}"][place] == row - start[0] + 2
+            else:
+                assert found[f"direction {offset}"][place] == found[f"rows {offset}"][place] == -1
+
+
+def test_planted_states_are_read_and_noise_is_not(told):
+    """Hidden states that hold the label give it; random ones give no more than the constant."""
+    labels = told.labels(["direction"], [0], "original")["direction 0"]
+    rng = np.random.default_rng(3)
+    noise = rng.normal(size=(len(labels), 16)).astype(np.float32)
+    planted = noise.copy()
+    planted[:, :4] += 6 * np.eye(4, dtype=np.float32)[np.maximum(labels, 0)]
+    tested = told.test & (labels >= 0)
+    good = told.probed(planted, {"d": labels}, (16,), 30, SEED)["d"].right[tested].mean()
+    none = told.probed(noise, {"d": labels}, (16,), 30, SEED)["d"].right[tested].mean()
+    assert good > 0.95
+    assert none < 0.4
+
+
+def test_the_surface_gives_direction_and_the_bag_too(told):
+    """Direction is start and counts, so even these few programs give some of it."""
+    labels = told.labels(["direction"], [-1], "original")["direction -1"]
+    tested = told.test & (labels >= 0)
+    for inputs in (told.bag, told.surface):
+        assert told.probed(inputs, {"d": labels}, (64,), 60, SEED)["d"].right[tested].mean() > 0.34
+
+
+def test_a_bag_forgets_order_and_knows_the_predicted_operation(told):
+    """Its counts are those of all operations up to the place's own."""
+    kinds = told._kinds.shape[-1]
+    assert (told.bag.sum(1) == 2 + kinds).all()  # two features of the start, and one count of each kind
+    counts = np.cumsum(told._kinds, 1)[told.text, told.number - 1]
+    assert np.array_equal(counts.sum(1), told.number)
+
+
+def test_tasks_that_are_all_alike_are_left_out(told):
+    """A constant label can be learnt from by nobody."""
+    alike = np.zeros(len(told.text), dtype=np.int64)
+    assert told.probed(told.bag, {"same": alike}, (), 5, SEED) == {}
+
+
+def test_readings_of_states_have_their_floors(corpus, judge, model):
+    """Each metric that was asked for, one row a place, all about unseen specifications."""
+    grid = Grid(offsets=(0, 1), meanings=("original", "alt3"), probes=((), (8,)), sites=("mean", "residual.1"),
+                floors=("untrained", "bag", "surface", "present"), controls=True, codes=True)  # fmt: skip
+    readout = States(tracer=judge, features=FEATURES, last=grid, fixed=True, epochs=3, walks=2)
+    table, *walks = list(readout.read_all({0: lambda: model, 9: lambda: model}, corpus, SEED))
+    assert set(table["step"]) == {9}
+    sources = {"constant", "mean/0", "mean/1", "residual.1/0", "residual.1/1", "untrained/1", "bag/1", "surface/1",
+               "shuffled/1", "memorised/1", "bits/1"}  # fmt: skip
+    assert {f"original/{s}" for s in (*sources, "present/1")} | {f"alt3/{s}" for s in sources} == set(table["metric"])
+    unseen = {q.about for q in corpus.asked("unseen")}
+    assert set(table.filter(~pl.col("metric").str.contains("bits"))["about"]) <= unseen
+    now = table.filter(facet="position +0").group_by("metric").len()
+    assert now.filter(~pl.col("metric").str.contains("bits"))["len"].n_unique() == 1
+    assert not table.select("metric", "facet", "item").is_duplicated().any()
+    assert len(walks) == 2
+    assert all(len(walk.frames) == 7 for walk in walks)
+
+
+def test_a_trained_model_equal_to_the_untrained_reads_alike(corpus, judge, model):
+    """The floor is the same probe on the same texts: with the same network nothing is above it."""
+    grid = Grid(offsets=(0,), probes=((8,),), floors=("untrained",))
+    readout = States(tracer=judge, features=FEATURES, last=grid, fixed=True, epochs=10)
+    (table,) = readout.read_all({0: lambda: model, 9: lambda: model}, corpus, SEED)
+    means = table.filter(facet="position +0").group_by("metric").agg(pl.col("value").mean())
+    found = dict(means.rows())
+    assert abs(found["original/mean/1"] - found["original/untrained/1"]) < 0.08
+
+
+def test_written_programs_are_judged_and_the_constant_is_the_best_of_the_often_written(corpus, judge, model):
+    """Every unseen specification has a reply under the grammar that can be read."""
+    rows = list(Written(judge=judge).read(model, corpus, SEED))
+    correct = [row for row in rows if row.metric == "correct"]
+    assert len(correct) == 120
+    assert all(row.outcome in ("right", "wrong") for row in correct)
+    free = [row for row in Written(judge=judge, masked=False).read(model, corpus, SEED) if row.metric == "correct"]
+    assert any(row.outcome == "unreadable" for row in free)
+    constant = list(Constant(judge=judge, tried=10).read(None, corpus, SEED))
+    assert len({row.answer for row in constant}) == 1
+    assert len(constant) == 120
+
+
+def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
+    """What the head reads is put in from the donor, so the next word is the donor's own."""
+    from nosce.read.edits import _Runs
+
+    edits = Edits(editor=judge, features=("direction", "rows", "cols"), vocabulary=OPERATIONS, sites=("residual.1", "final"),
+                  lengths=(1,))  # fmt: skip
+    replies = [q.target for q in corpus.questions]
+    pairs = edits._pairs(corpus, replies, 1, SEED)
+    assert len(pairs.questions) > 10
+    for host, donor in zip(pairs.host, pairs.donor, strict=True):
+        assert len(host) == len(donor) == 1
+    runs = _Runs(model, corpus, judge, pairs)
+    swapped = runs.right("final", runs.states("final", "donor"))
+    as_donor = replace(runs, pairs=replace(pairs, host=pairs.donor)).right(None, None)
+    assert np.array_equal(swapped, as_donor)
+    assert np.array_equal(runs.right("final", runs.states("final", "host")), runs.right(None, None))
+
+
+def test_edits_are_read_at_every_site(corpus, judge, model):
+    """Each edit beside its control; the gradient's move ends where the probes read the donor."""
+    edits = Edits(editor=judge, features=("direction", "rows"), vocabulary=OPERATIONS, sites=("residual.1",), lengths=(1,),
+                  pairs=20)  # fmt: skip
+    tables = list(edits.read_all({0: lambda: model}, corpus, SEED))
+    if tables:  # an untrained network may write programs of one word only
+        (table,) = tables
+        assert set(table["metric"]) == {"unedited", *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random"))}
+
+
+def test_boards_are_read_from_the_prompt(judge, corpus):
+    """The judge needs nothing but the question."""
+    board = judge._board(corpus.questions[0])
+    assert isinstance(board, Board)
+    assert (board.rows, board.cols) == (5, 5)
+    assert Path(corpus.folder).exists()

@@ -1,0 +1,116 @@
+"""The step `corpus` asks a world for parts, or for its own tokens, where it has them, and writes the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from nosce.errors import DataError
+from nosce.records import Document, Question
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec, _documents, make
+from nosce.steps.job import Job
+from nosce.text import corpus
+from nosce.text.corpus import Corpus
+from nosce.text.packing import Sequences, document_tokens
+from nosce.text.tokenizer import TokenizerSpec
+
+SEED = Seed(0) / "world"
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Additions, of which the task is given."""
+
+    count: int = 30
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        for number in range(self.count):
+            other = int((seed / number).numpy().integers(100))
+            task = f"{number}+{other}="
+            yield Document(f"sum/{number}", f"sum/{number}", f"{task}{number + other}", (), given=len(task))
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        yield Question("sum/1000", "sum/1000", "sum", "1000+1=", "1001", "unseen", hidden="1001")
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        yield "none is needed"
+
+
+@dataclass(frozen=True)
+class Encoded(Sums):
+    """The same, which writes its own tokens as well, seven texts at a time; `wrong` is the text with a mistake."""
+
+    wrong: int | None = None
+
+    def encoded(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[Sequences]:
+        every = list(self.documents(seed))
+        for first in range(0, self.count, 7):
+            some = every[first : first + 7]
+            found = document_tokens(some, [tokenizer.encode(d.text) for d in some], end)
+            if self.wrong is not None and first <= self.wrong < first + 7:
+                found.tokens[found.offsets[self.wrong - first]] = end
+            yield found
+
+
+def made(world: object, folder: Path) -> Path:
+    """The folder of the step, where something of an interrupted run lay."""
+    folder.mkdir()
+    (folder / "documents-00099.parquet").write_text("half of it")
+    make(CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(kind="symbols", symbols=tuple("0123456789+="))),
+         {}, Job(folder=folder))  # fmt: skip
+    return folder
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """All that the step left, byte for byte."""
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_a_world_of_its_own_tokens_leaves_what_its_texts_would(tmp_path, monkeypatch):
+    """The same bytes but for the texts behind the first part, which nobody made."""
+    monkeypatch.setattr(corpus, "PART", 10)
+    told, encoded = files(made(Sums(), tmp_path / "told")), files(made(Encoded(), tmp_path / "encoded"))
+    assert {name for name in told if name not in encoded} == {f"documents-{n:05d}.parquet" for n in (1, 2)}
+    assert encoded == {name: held for name, held in told.items() if name in encoded}
+
+
+@pytest.mark.parametrize("wrong", [0, 9])
+def test_own_tokens_are_held_against_the_first_texts(tmp_path, monkeypatch, wrong):
+    """A mistake in the first part stops the step."""
+    monkeypatch.setattr(corpus, "PART", 10)
+    with pytest.raises(DataError, match="own tokens differ from those of its first 10 texts"):
+        made(Encoded(wrong=wrong), tmp_path / "wrong")
+
+
+def test_what_is_given_and_hidden_comes_back(tmp_path):
+    """The task of every document is not counted, and what only a judge may see lies with the question."""
+    kept = Corpus(made(Sums(), tmp_path / "kept"))
+    for number, document in enumerate(Sums().documents(SEED)):
+        tokens, counted = kept.documents.text(number), kept.documents.mask(number)
+        assert kept.tokenizer.decode(tokens[~counted].tolist()) == document.text[: document.given]
+        assert kept.tokenizer.decode(tokens[counted][:-1].tolist()) == document.text[document.given :]
+        assert counted[-1]
+    assert [q.hidden for q in kept.questions] == ["1001"]
+
+
+@pytest.mark.parametrize("size", [1, 5, 12, 100])
+def test_a_world_that_can_tell_of_some_things_is_asked_in_parts(dozen, monkeypatch, size):
+    """The parts are its documents, one behind the other, all as many but the last, each to be made by itself."""
+    monkeypatch.setattr(corpus, "PART", size)
+    spec = CorpusSpec(world=dozen, seed=SEED, tokenizer=TokenizerSpec())
+    parts = [list(part()) for part in reversed(_documents(spec))][::-1]
+    assert list(chain(*parts)) == list(dozen.documents(SEED))
+    assert {len(part) for part in parts[:-1]} <= {size}
+    assert 1 <= len(parts[-1]) <= size
+
+
+def test_a_world_that_cannot_is_asked_for_all():
+    """Without a way to tell of some of its things a world is a stream."""
+    spec = CorpusSpec(world=Sums(), seed=SEED, tokenizer=TokenizerSpec())
+    assert list(_documents(spec)) == list(Sums().documents(SEED))

@@ -1,0 +1,57 @@
+"""A grammar lets through what an independent reading of its rule lets through, and refuses to be stuck."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from nosce.errors import SpecError
+from nosce.text.grammar import NEVER, Grammar
+
+END, OPEN, CLOSE, WORD = range(4)
+
+
+def brackets() -> Grammar:
+    """Words in brackets that are closed again, at most two deep; the end only where all are."""
+    then = np.full((3, 4), NEVER, dtype=np.int32)
+    for depth in range(3):
+        then[depth, WORD] = depth
+        if depth < 2:
+            then[depth, OPEN] = depth + 1
+        if depth > 0:
+            then[depth, CLOSE] = depth - 1
+    then[0, END] = 0
+    return Grammar(then)
+
+
+def well_formed(tokens: tuple[int, ...]) -> bool:
+    """The same rule, read from how deep the text is everywhere."""
+    depths = [sum({OPEN: 1, CLOSE: -1}.get(token, 0) for token in tokens[:read]) for read in range(len(tokens) + 1)]
+    ends = [depths[place] for place, token in enumerate(tokens) if token == END]
+    return min(depths) >= 0 and max(depths) <= 2 and not any(ends)
+
+
+def test_a_grammar_accepts_what_its_rule_accepts():
+    """Of all texts of up to six tokens those, and no other, also when they go on behind the mistake."""
+    grammar = brackets()
+    texts = [text for length in range(7) for text in product(range(4), repeat=length)]
+    accepted = [grammar.accepts(np.array(text, dtype=int)) for text in texts]
+    assert accepted == [well_formed(text) for text in texts]
+    assert 0.05 < np.mean(accepted) < 0.5
+
+
+def test_what_is_allowed_leads_somewhere():
+    """A token may stand in a state where the table names the state behind it, state 0 included."""
+    allowed = brackets().allowed
+    assert allowed.dtype == bool
+    assert allowed.astype(int).tolist() == [[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 1, 1]]
+
+
+def test_a_state_that_lets_nothing_be_written_is_refused():
+    """A model that came there could choose among nothing; the sentence names the state."""
+    then = brackets().then.copy()
+    then[2] = NEVER
+    with pytest.raises(SpecError, match=r"^state 2 of a grammar lets no token be written; .*\.$"):
+        Grammar(then)

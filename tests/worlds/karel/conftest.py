@@ -1,0 +1,34 @@
+"""What the tests of Karel share."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nosce.seeds import Seed
+from nosce.worlds.karel import Karel
+
+TRACES = Path(__file__).parents[2] / "data" / "karel_traces.jsonl.gz"
+
+
+@pytest.fixture(scope="session")
+def golden() -> list[dict[str, Any]]:
+    """Traces of the official interpreter."""
+    with gzip.open(TRACES, "rt") as lines:
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def micro() -> Karel:
+    """A small world with the numbers of laptop scale."""
+    return Karel(inner=(3, 3), shown=2, hidden=3, records=300, lengths=(2, 6), asked_lengths=(1, 6), probed=60, tests=30)
+
+
+@pytest.fixture(scope="session")
+def place() -> Seed:
+    """Where these tests draw from."""
+    return Seed(31)
