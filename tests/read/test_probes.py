@@ -12,7 +12,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models.families import Architecture, build
 from nosce.read import probes
 from nosce.read.activations import collect
-from nosce.read.probes import PARTS, UNKNOWN, ProbeSpec, probe, split
+from nosce.read.probes import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
 from nosce.seeds import Seed
 from nosce.text import packing
 
@@ -663,3 +663,44 @@ def test_no_task_at_all_is_refused():
     """Or gives no result; but not numpy's error."""
     with pytest.raises(DataError):
         on_people(STATES, {}, spec=LINEAR)
+
+
+def test_planted_labels_cost_few_bits_and_noise_costs_what_its_frequency_says():
+    """Two bits a label of four classes; they nearly vanish where the states hold it."""
+    rng = np.random.default_rng(12)
+    people, labels = np.array([f"p{n}" for n in range(1_200)]), rng.integers(4, size=1_200)
+    noise = rng.normal(size=(1_200, 12)).astype(np.float32)
+    planted = noise.copy()
+    planted[:, :4] += 8 * np.eye(4, dtype=np.float32)[labels]
+    spec = ProbeSpec(epochs=20)
+    for states, least, most in ((planted, 1.5, 2.1), (noise, -0.5, 0.05)):
+        bits, prior = online_code(states, {"label": labels}, people, spec, Seed(2))["label"]
+        told = np.isfinite(bits)
+        assert 0.9 < told.mean() < 0.95  # all but the first sixteenth
+        assert np.array_equal(told, np.isfinite(prior))
+        assert abs(prior[told].mean() - 2) < 0.05
+        assert least < (prior - bits)[told].mean() < most
+
+
+def test_labels_that_are_not_there_cost_nothing_and_say_nothing():
+    """UNKNOWN places have no bits, and a task with one class in its first portion is left out."""
+    rng = np.random.default_rng(13)
+    people, labels = np.array([f"p{n}" for n in range(400)]), rng.integers(3, size=400)
+    labels[::4] = UNKNOWN
+    tasks = {"some": labels, "alike": np.zeros(400, dtype=np.int64)}
+    found = online_code(rng.normal(size=(400, 6)).astype(np.float32), tasks, people, ProbeSpec(epochs=3), Seed(2))
+    assert set(found) == {"some"}
+    assert np.isnan(found["some"][0][::4]).all()
+
+
+def test_a_probe_says_how_sure_it_is():
+    """The probability of its first choice: high where the label is planted, about chance where there is nothing."""
+    rng = np.random.default_rng(14)
+    people, labels = np.array([f"p{n}" for n in range(800)]), rng.integers(4, size=800)
+    states = rng.normal(size=(800, 8)).astype(np.float32)
+    parts = split(people, Seed(2) / "sure")
+    [none] = probe(states, {"x": labels}, people, parts, ProbeSpec(epochs=5), Seed(2), controls=False)
+    states[:, :4] += 8 * np.eye(4, dtype=np.float32)[labels]
+    [sure] = probe(states, {"x": labels}, people, parts, ProbeSpec(epochs=20), Seed(2), controls=False)
+    assert sure.sure.mean() > 0.8 > 0.5 > none.sure.mean() > 0.25
+    assert np.array_equal(sure.right, sure.answers == labels[sure.places])

@@ -74,7 +74,10 @@ def test_labels_are_the_states_behind_the_operations(told, judge):
         text, number = told.text[place], told.number[place]
         board = judge._board(told.questions[text])
         start, program = board.robot, judge.world.text.read_program(told.replies[text])
-        states = [(board.direction, board.robot[0]), *((board.direction, board.robot[0]) for _ in execute(board, program))]
+        states = [
+            (board.direction, board.robot[0]),
+            *((board.direction, board.robot[0]) for _ in execute(board, program)),
+        ]
         for offset, found in labels.items():
             behind = number + offset
             if 1 <= behind < len(program):
@@ -188,7 +191,10 @@ def test_edits_are_read_at_every_site(corpus, judge, model):
     tables = list(edits.read_all({0: lambda: model}, corpus, SEED))
     if tables:  # an untrained network may write programs of one word only
         (table,) = tables
-        assert set(table["metric"]) == {"unedited", *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random"))}
+        assert set(table["metric"]) == {
+            "unedited",
+            *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random")),
+        }
 
 
 def test_boards_are_read_from_the_prompt(judge, corpus):

@@ -9,6 +9,7 @@ writing; the same probes look for what the words would mean otherwise.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -61,17 +62,18 @@ def study(scale: Scale) -> Study:
         unit="specification",
         arms=arms,
         seeds=seeds,
-        reads=tuple(read for arm in arms for read in reads(arm, hidden)),
+        reads=tuple(read for arm in arms for read in reads(arm, hidden, epochs=6 if scale == "smoke" else 60)),
         claims=claims(model),
         figures=figures(recipe.batch, model.layers, world.asked_lengths[1]),
     )
 
 
-def reads(arm: Arm, hidden: int) -> tuple[Read, ...]:
+def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
     """What is asked of an arm's checkpoints: programs, their states, the references' likelihood, a floor."""
     assert isinstance(arm.world, Karel)
     judge = Interpreter(world=arm.world, most=min(14, arm.world.lengths[1] + 4))
     small = (hidden,)
+    how: dict[str, Any] = {"tracer": judge, "features": FEATURES, "epochs": epochs}
     shapes = ((), small, (hidden, 2 * hidden))
     few = Grid(offsets=(0, 1), meanings=("original", SHARP), probes=(small,))
     more = Grid(offsets=(0, 1), meanings=("original", *ALTERNATIVES), probes=(small,), floors=FLOORS, controls=True,
@@ -80,7 +82,7 @@ def reads(arm: Arm, hidden: int) -> tuple[Read, ...]:
     if arm.name == OTHER:
         return (
             Read(Written(judge=judge), arms=of),
-            Read(States(tracer=judge, features=FEATURES, last=more), arms=of),
+            Read(States(last=more, **how), arms=of),
         )
     layers = tuple(f"residual.{number}" for number in range(arm.model.layers))  # type: ignore[union-attr]
     return (
@@ -88,12 +90,11 @@ def reads(arm: Arm, hidden: int) -> tuple[Read, ...]:
         Read(Written(judge=judge, masked=False, name="free"), arms=of),
         Read(Constant(judge=judge), arms=of),
         Read(Questions(), arms=of),
-        Read(States(tracer=judge, features=FEATURES, last=more, along=few, walks=4), arms=of),
-        Read(States(tracer=judge, features=FEATURES, last=few, along=few, fixed=True, name="fixed"), arms=of),
+        Read(States(last=more, along=few, walks=4, **how), arms=of),
+        Read(States(last=few, along=few, fixed=True, name="fixed", **how), arms=of),
         Read(
             States(
-                tracer=judge,
-                features=FEATURES,
+                **how,
                 last=Grid(offsets=OFFSETS, meanings=("original", "flip", SHARP), probes=shapes),
                 name="grid",
             ),
@@ -101,8 +102,7 @@ def reads(arm: Arm, hidden: int) -> tuple[Read, ...]:
         ),
         Read(
             States(
-                tracer=judge,
-                features=FEATURES,
+                **how,
                 last=Grid(meanings=("original",), probes=(small,), sites=(*layers, "final")),
                 name="layers",
             ),

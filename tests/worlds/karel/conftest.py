@@ -25,7 +25,9 @@ def golden() -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def micro() -> Karel:
     """A small world with the numbers of laptop scale."""
-    return Karel(inner=(3, 3), shown=2, hidden=3, records=300, lengths=(2, 6), asked_lengths=(1, 6), probed=60, tests=30)
+    return Karel(
+        inner=(3, 3), shown=2, hidden=3, records=300, lengths=(2, 6), asked_lengths=(1, 6), probed=60, tests=30
+    )
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,11 @@ def test_pictures_are_those_of_the_run(micro, place):
         drawn = [[".#^>v<123456789".index(c) for row in rows[1:-1] for c in row[1:-1]] for _, rows in pictures]
         assert drawn[0] == shown[0].tolist()
         assert drawn[-1] == shown[1].tolist()
-        found = {name: int(values[0, 0]) for name, values in judge.trace([question], [question.target]).features().items()}
-        robot = lambda rows: [(r, c, cell) for r, row in enumerate(rows) for c, cell in enumerate(row) if cell in "^>v<"]  # noqa: E731
+        found = {
+            name: int(values[0, 0]) for name, values in judge.trace([question], [question.target]).features().items()
+        }
+        robot = lambda rows: [
+            (r, c, cell) for r, row in enumerate(rows) for c, cell in enumerate(row) if cell in "^>v<"
+        ]  # noqa: E731
         assert robot(judge.imagined(question, found)) == robot(pictures[1][1])
         assert judge.imagined(question, found | {"rows": 0, "cols": 0}) is None or len(pictures) > 1

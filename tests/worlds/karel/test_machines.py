@@ -130,7 +130,9 @@ def test_what_a_board_shows_is_what_is_read_back():
     for name in ("robot", "direction", "obstacles", "markers"):
         assert np.array_equal(getattr(boards, name), getattr(again, name))
     boards.markers[np.arange(500), boards.robot] = 3
-    assert (many.Boards.read(boards.glyphs(), boards.rows, boards.cols).markers[np.arange(500), boards.robot] == 0).all()
+    assert (
+        many.Boards.read(boards.glyphs(), boards.rows, boards.cols).markers[np.arange(500), boards.robot] == 0
+    ).all()
 
 
 def test_boards_are_drawn_as_the_paper_draws_them():
@@ -172,7 +174,7 @@ def test_what_run_cannot_run_is_refused():
     with pytest.raises(SpecError, match="alt12"):
         run(grid, ["move"], meaning="alt12")
     with pytest.raises(DataError, match="does not end"):
-        run(grid, "while noMarkersPresent { turnLeft }".split())
+        run(grid, ["while", "noMarkersPresent", "{", "turnLeft", "}"])
     assert run(grid, []) == []
 
 

@@ -12,7 +12,8 @@ from nosce.errors import SpecError
 from nosce.text import tokenizer as tokenizers
 from nosce.text.packing import document_tokens, encode, joined
 from nosce.worlds.contract import check
-from nosce.worlds.karel import Karel, world as worlds
+from nosce.worlds.karel import Karel
+from nosce.worlds.karel import world as worlds
 from nosce.worlds.karel.language import OPERATIONS, words
 
 ENCODINGS = pytest.mark.parametrize("how", [{}, {"encoding": "official"}, {"blocks": True}])
