@@ -30,8 +30,8 @@ FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("fro
 def corpus(request, tmp_path_factory) -> Corpus:
     """Specifications of a small world."""
     folder = tmp_path_factory.mktemp(request.param)
-    world = Karel(inner=(3, 3), shown=2, hidden=1, records=20, lengths=(2, 6), asked_lengths=(3, 6), probed=240, tests=120,
-                  encoding=request.param)  # fmt: skip
+    world = Karel(inner=(3, 3), shown=2, hidden=1, records=20, lengths=(2, 6), asked_lengths=(3, 6), probed=240,
+                  tests=120, encoding=request.param)  # fmt: skip
     tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
     corpora.write(folder, world.documents(SEED), world.questions(SEED))
     return Corpus(folder)
@@ -170,8 +170,8 @@ def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
     """What the head reads is put in from the donor, so the next word is the donor's own."""
     from nosce.read.edits import _Runs
 
-    edits = Edits(editor=judge, features=("direction", "rows", "cols"), vocabulary=OPERATIONS, sites=("residual.1", "final"),
-                  lengths=(1,))  # fmt: skip
+    edits = Edits(editor=judge, features=("direction", "rows", "cols"), vocabulary=OPERATIONS,
+                  sites=("residual.1", "final"), lengths=(1,))  # fmt: skip
     replies = [q.target for q in corpus.questions]
     pairs = edits._pairs(corpus, replies, 1, SEED)
     assert len(pairs.questions) > 10
@@ -186,8 +186,8 @@ def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
 
 def test_edits_are_read_at_every_site(corpus, judge, model):
     """Each edit beside its control; the gradient's move ends where the probes read the donor."""
-    edits = Edits(editor=judge, features=("direction", "rows"), vocabulary=OPERATIONS, sites=("residual.1",), lengths=(1,),
-                  pairs=20)  # fmt: skip
+    edits = Edits(editor=judge, features=("direction", "rows"), vocabulary=OPERATIONS, sites=("residual.1",),
+                  lengths=(1,), pairs=20)  # fmt: skip
     tables = list(edits.read_all({0: lambda: model}, corpus, SEED))
     if tables:  # an untrained network may write programs of one word only
         (table,) = tables

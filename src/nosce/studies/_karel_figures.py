@@ -103,8 +103,8 @@ def figures(batch: int, layers: int, longest: int) -> tuple[Chart, ...]:
             id="edits",
             title="Is the state used?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
-            "and wrong for the host's. Swap: the donor's state; other: the same words for another "
-            "specification; gradient: moved until linear probes read the donor's state; random: moved as far anywhere. Dashes: no edit.",
+            "and wrong for the host's. Swap: the donor's state; other: the same words for another specification; "
+            "gradient: moved until linear probes read the donor's state; random: moved as far anywhere. Dashes: no edit.",
             y_label="next word right",
             cells=_edit_cells(layers),
         ),

@@ -108,6 +108,11 @@ def test_continuations_are_the_shortest_there_are(micro, place):
             assert ways == expected
 
 
+def robot(rows):
+    """Where the robot is drawn, and how."""
+    return [(r, c, cell) for r, row in enumerate(rows) for c, cell in enumerate(row) if cell in "^>v<"]
+
+
 def test_pictures_are_those_of_the_run(micro, place):
     """The first is the input, the last the output that the specification shows; a true belief draws the truth."""
     judge = Interpreter(world=micro)
@@ -121,8 +126,5 @@ def test_pictures_are_those_of_the_run(micro, place):
         found = {
             name: int(values[0, 0]) for name, values in judge.trace([question], [question.target]).features().items()
         }
-        robot = lambda rows: [
-            (r, c, cell) for r, row in enumerate(rows) for c, cell in enumerate(row) if cell in "^>v<"
-        ]  # noqa: E731
         assert robot(judge.imagined(question, found)) == robot(pictures[1][1])
         assert judge.imagined(question, found | {"rows": 0, "cols": 0}) is None or len(pictures) > 1

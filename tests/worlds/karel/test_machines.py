@@ -37,8 +37,8 @@ def features(traces: many.Traces, row: int) -> list[list[object]]:
     """The golden form of a row's features."""
     found, size = traces.features(), traces.start
     columns = (found["direction"], found["rows"], found["cols"], found["front"])
-    return [[DIRECTIONS[d], r - (size.rows - 3), c - (size.cols - 3), f]
-            for d, r, c, f in zip(*(column[row, : traces.count[row]].tolist() for column in columns), strict=True)]  # fmt: skip
+    mine = [column[row, : traces.count[row]].tolist() for column in columns]
+    return [[DIRECTIONS[d], r - (size.rows - 3), c - (size.cols - 3), f] for d, r, c, f in zip(*mine, strict=True)]
 
 
 def states(traces: many.Traces, row: int) -> list[dict[str, object]]:

@@ -39,7 +39,7 @@ def test_a_worlds_own_tokens_are_those_of_its_texts(micro, place, how):
 
 
 def test_token_counts_are_those_of_the_sheet(place):
-    """812 + 3n tokens of the official text, closing brace as the end; 380 of the lean one at n = 8; 46 at micro size."""
+    """812 + 3n tokens of the official text, the brace being the end; 380 of the lean one at n = 8."""
     for encoding, expected in (("official", lambda n: 812 + 3 * n), ("lean", lambda n: 372 + n)):
         world = Karel(records=50, probed=2, tests=2, encoding=encoding)
         tokenizer = tokenizers.make(world.tokenizer, world.samples(place))
