@@ -202,3 +202,14 @@ def test_a_world_nobody_else_can_import_is_refused():
 
     with pytest.raises(GuardError, match="importable"):
         guards.same_bytes_everywhere(Local().documents, Seed(0))
+
+
+def test_a_prompt_that_opens_a_training_text_is_found():
+    """Of several lengths; one that only stands inside a text is no leak."""
+    mask = lambda n: np.ones(n, dtype=bool)  # noqa: E731
+    rows = lambda *texts: collect((np.array(t, dtype=np.int32), mask(len(t))) for t in texts)  # noqa: E731
+    documents = rows([1, 2, 3, 4], [5, 6, 7], [2, 3])
+    assert guards.prompts_are_new(documents, rows([2, 3, 4], [6], [1, 3], [5, 6, 7, 8])).found.startswith("0 of 4")
+    for prompt in ([1], [1, 2, 3], [5, 6, 7], [2, 3]):
+        with pytest.raises(GuardError, match="1 of 2 prompts open one of 3 texts"):
+            guards.prompts_are_new(documents, rows([9, 9], prompt))

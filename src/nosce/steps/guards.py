@@ -8,15 +8,18 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.text import guards
 from nosce.text.batches import Order
 from nosce.text.corpus import Corpus
+from nosce.text.packing import Sequences, collect, encode
 from nosce.train.recipe import Recipe
 from nosce.worlds.contract import World
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,16 @@ def make(spec: GuardsSpec, inputs: Mapping[str, Path], job: Job) -> None:
         guards.window_sharing(corpus.documents, about, order, spec.recipe.steps, spec.recipe.window),
         guards.split_is_clean(corpus.questions),
         guards.questions_are_unique(corpus.questions),
+        guards.prompts_are_new(corpus.documents, _prompts(corpus)),
         guards.majority(corpus.asked("seen")),
         guards.same_bytes_everywhere(spec.world.documents, spec.world_seed),
     ]
     (job.folder / "guards.json").write_text(json.dumps([asdict(g) for g in found], indent=2) + "\n")
+
+
+def _prompts(corpus: Corpus) -> Sequences:
+    """What the unseen questions ask, as tokens."""
+    encodings = encode(corpus.tokenizer, [question.prompt for question in corpus.asked("unseen")])
+    return collect(
+        (ids, np.zeros(len(ids), dtype=bool)) for ids in (np.array(e.ids, dtype=np.int32) for e in encodings)
+    )

@@ -104,7 +104,7 @@ def figures(batch: int, layers: int, longest: int) -> tuple[Chart, ...]:
             title="Is the state used?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
             "and wrong for the host's. Swap: the donor's state; other: the same words for another specification; "
-            "gradient: moved until linear probes read the donor's state; random: moved as far anywhere. Dashes: no edit.",
+            "gradient: moved until probes read the donor's state; random: moved as far. Dashes: unedited.",
             y_label="next word right",
             cells=_edit_cells(layers),
         ),

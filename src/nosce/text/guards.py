@@ -109,6 +109,38 @@ def questions_are_unique(questions: Sequence[Question]) -> Guard:
     return Guard("no two people share a name", f"{len(questions):,} questions, all different")
 
 
+def prompts_are_new(documents: Sequences, prompts: Sequences) -> Guard:
+    """No unseen question's prompt is how a text begins that is trained on, so that its answer was never shown.
+
+    Args:
+        documents: The texts that are trained on.
+        prompts: The prompts of the unseen split, as tokens.
+
+    Raises:
+        GuardError: How many are.
+    """
+    shown = 0
+    for length in np.unique(prompts.lengths):
+        asked = prompts.offsets[:-1][prompts.lengths == length]
+        told = documents.offsets[:-1][documents.lengths >= length]
+        place = np.arange(length)
+        known = _keys(documents.tokens, told, place)
+        shown += int(np.isin(_keys(prompts.tokens, asked, place), known).sum())
+    found = f"{shown:,} of {len(prompts):,} prompts open one of {len(documents):,} texts"
+    if shown:
+        raise GuardError(f"{found}: their answers can be recited; leave what is asked out of what is trained on.")
+    return Guard("no unseen question opens a text that is trained on", found)
+
+
+def _keys(tokens: np.ndarray, starts: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """A number for the tokens behind each start, equal where they are. Shape: (starts,), uint64."""
+    keys = np.zeros(len(starts), dtype=np.uint64)
+    for step in place:
+        keys = (keys + tokens[starts + step].astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(29)
+    return keys
+
+
 def majority(questions: Sequence[Question], *, most: float = 0.5) -> Guard:
     """No answer can be guessed from the prior more often than `most`; the shares are stated.
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -82,18 +82,19 @@ class Interpreter:
         return same[:, : self.world.shown].all(1), same.all(1)
 
     def _pairs(self, questions: Sequence[Question]) -> np.ndarray:
-        cells = self.world.inner[0] * self.world.inner[1]
-        read = self._text.read_cases
-        hidden = [[read(q.hidden, cells)] if q.hidden else [] for q in questions]
-        return np.stack([np.concatenate([read(q.prompt, cells), *h]) for q, h in zip(questions, hidden, strict=True)])
+        return np.stack([
+            np.concatenate([self._read(text) for text in (q.prompt, q.hidden) if text]) for q in questions
+        ])  # fmt: skip
+
+    def _read(self, text: str) -> np.ndarray:
+        return _read_cases(self._text, text, self.world.inner[0] * self.world.inner[1])
 
     def trace(self, questions: Sequence[Question], replies: Sequence[str], meaning: str = "original") -> Traces:
         """Every program on its specification's first input, the words meaning what `meaning` says.
 
         A reply that cannot be read has no operations. Features are relative to where the run began.
         """
-        cells = self.world.inner[0] * self.world.inner[1]
-        starts = np.stack([self._text.read_cases(q.prompt, cells)[0, 0] for q in questions])
+        starts = np.stack([self._read(q.prompt)[0, 0] for q in questions])
         code = compile_all([self._text.read_program(reply) or () for reply in replies])
         return run(Boards.read(starts, *self._size), code.meaning(meaning))
 
@@ -172,8 +173,7 @@ class Interpreter:
                 return str(value)
 
     def _board(self, question: Question) -> Board:
-        glyphs = self._text.read_cases(question.prompt, self.world.inner[0] * self.world.inner[1])[0, 0]
-        return Boards.read(glyphs[None], *self._size).one(0)
+        return Boards.read(self._read(question.prompt)[0, 0][None], *self._size).one(0)
 
     def grammar(self, tokenizer: Tokenizer) -> Grammar:
         """What may be written: one to `most` operations, or with blocks whatever can be read."""
@@ -189,6 +189,12 @@ class Interpreter:
         from nosce.text.tokenizer import end_token
 
         return end_token(tokenizer)
+
+
+@lru_cache(maxsize=50_000)
+def _read_cases(text: Lean | Official, written: str, cells: int) -> np.ndarray:
+    """The pairs of a text; the same specifications are judged again and again."""
+    return text.read_cases(written, cells)
 
 
 def _operations(program: Program) -> int:
