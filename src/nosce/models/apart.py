@@ -4,7 +4,7 @@ Matrices, norms and embeddings run over all tokens of all texts as one long row.
 know where a text ends: it spreads the tokens of texts of like length over a small padded block, attends
 there, and gathers them back. Letters: N tokens, S stretches, H heads, E their width, T positions.
 
-`benchmarks/kernels.py` holds a training step against the same texts in padded rows.
+`benchmarks/choices.py` holds a training step against the same texts in padded rows.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _laid(tokens: torch.Tensor, block: Block, narrow: bool) -> torch.Tensor:
     """Tokens (n, H, E) as a padded block (stretches, H, longest, E).
 
     On a processor bfloat16 is widened here: torch's attention and its gradient take many times as long in
-    bfloat16 as in float32 (`benchmarks/kernels.py`), which eats all that narrower matrices win.
+    bfloat16 as in float32 (`benchmarks/choices.py`), which eats all that narrower matrices win.
     """
     if narrow:
         tokens = tokens.float()

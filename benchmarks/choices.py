@@ -146,18 +146,18 @@ def main() -> None:
     pair = in_turns({"apart": ours, "padded": lambda: training.steps(chosen.steps, padded=True) / chosen.steps},
                     chosen.repeats)  # fmt: skip
     note = f"CPU seconds of a step; packing is {np.median(packed):.1%} of it"
-    write("kernels", "a training step, texts apart against padded rows", pair["apart"], pair["padded"], note)
+    write("choices", "a training step, texts apart against padded rows", pair["apart"], pair["padded"], note)
     (few, good), (many, other) = passes(True), passes(False)
-    write("kernels", "epochs of a linear probe, whitened against standardised", [few], [many],
+    write("choices", "epochs of a linear probe, whitened against standardised", [few], [many],
           f"epochs, not seconds; held-out accuracy {good:.3f} against {other:.3f}; planted states")  # fmt: skip
-    write("kernels", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
+    write("choices", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
     told = training.told
     net = build(size("3x128"), vocabulary=told.vocabulary, end=told.end, pad=None, seed=SEED)
     learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03), net=net)
     prompts = [told.sequences.text(text).astype(np.int64)[:20] for text in range(200)]
     writing = lambda: generate(net, prompts, end=told.end, most=72)  # noqa: E731
     writing()
-    write("kernels", "profile of generation without drafts", [cpu_seconds(writing)], None, shares(writing))
+    write("choices", "profile of generation without drafts", [cpu_seconds(writing)], None, shares(writing))
 
 
 if __name__ == "__main__":
