@@ -125,7 +125,7 @@ def _attend(
 def _laid(tokens: torch.Tensor, block: Block, narrow: bool) -> torch.Tensor:
     """Tokens (n, H, E) as a padded block (stretches, H, longest, E).
 
-    On a processor bfloat16 is widened here: torch's attention and its gradient take many times as long in
+    On a processor bfloat16 is widened here: torch's attention and its gradient take three times as long in
     bfloat16 as in float32 (`benchmarks/choices.py`), which eats all that narrower matrices win.
     """
     if narrow:

@@ -375,7 +375,7 @@ def _white(states: np.ndarray, train: np.ndarray) -> np.ndarray:
 
     Activations vary a thousand times more along some directions than along others, and a probe would
     spend its epochs on the first. A linear probe can say the same before and after;
-    `benchmarks/choices.py` counts the epochs it takes.
+    `benchmarks/choices.py` holds the two against each other.
     """
     given = np.asarray(states, dtype=np.float64)
     centred = given - given[train].mean(0)
