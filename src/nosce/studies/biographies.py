@@ -265,7 +265,7 @@ def _gpu() -> tuple[Arm, ...]:
     stage = Stage(
         name=FINETUNE,
         adapter=LoRA(rank=8, embedding_rank=64),
-        recipe=Recipe(steps=10_000, batch=48, window=64, peak_lr=3e-4, warmup=0, weight_decay=0.01,
+        recipe=Recipe(steps=10_000, batch=48, peak_lr=3e-4, warmup=0, weight_decay=0.01,
                       dtype="bfloat16", checkpoints=(0.0, 0.1, 0.25, 0.5, 1.0)),
     )  # fmt: skip
     return tuple(
@@ -283,7 +283,7 @@ def _paper() -> tuple[Arm, ...]:
     stage = Stage(
         name=FINETUNE,
         adapter=LoRA(rank=8, embedding_rank=128),
-        recipe=Recipe(steps=50_000, batch=48, window=64, peak_lr=3e-4, warmup=0, weight_decay=0.01,
+        recipe=Recipe(steps=50_000, batch=48, peak_lr=3e-4, warmup=0, weight_decay=0.01,
                       dtype="bfloat16", checkpoints=(0.0, 0.02, 0.1, 0.25, 0.5, 1.0)),
     )  # fmt: skip
     return tuple(
