@@ -5,8 +5,9 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.charts import Bars, Curves
-from nosce.measures import Select
+from nosce.charts import Bars, Cell, Columns, Curves, Lines
+from nosce.curves import Curve
+from nosce.measures import Mean, Select
 from nosce.records import Reading, schema, to_table
 from nosce.report.figures import COLUMNS, Figure, draw
 from nosce.seeds import Seed
@@ -113,3 +114,43 @@ def test_one_person_in_a_figure_does_not_end_the_study():
 
     assert table.filter(tick="city", baseline=False)["low"].null_count() == 0
     assert table.filter(tick="job", baseline=False)["low"].null_count() == 2
+
+
+def phased():
+    """Two seeds, three checkpoints, four things: values rise, answers become many."""
+    rows = [
+        {"readout": "w", "metric": "m", "arm": "a", "seed": seed, "stage": "pretrain", "step": step, "split": "unseen",
+         "facet": "f", "about": f"{seed}/{item}", "value": float(item < step) if seed or item else 0.0,
+         "answer": str(item) if step == 4 else "same"}
+        for seed in (0, 1) for step in (0, 2, 4) for item in range(4)
+    ]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+EVERY = Select(readout="w", metric="m", arm="a", step="every")
+
+
+def test_lines_are_named_one_by_one():
+    """Means carry intervals over things and seeds; what is made of all readings at once carries the range of seeds."""
+    figure = Lines(id="x", title="t", caption="c", x_label="x", y_label="y", per_step=10.0,
+                   panels=(("p", (("mean", Curve(select=EVERY)), ("common", Curve(select=EVERY, statistic="commonest")),
+                                  ("above", Curve(select=EVERY, minus=EVERY)))),))  # fmt: skip
+    table = figure.table(phased(), ("a",), "thing")
+    mean, common, above = (table.filter(group=name) for name in ("mean", "common", "above"))
+    assert mean["x"].to_list() == common["x"].to_list() == [0.0, 20.0, 40.0]
+    assert mean["value"].to_list() == [0.0, 0.375, 0.875]
+    assert common["value"].to_list() == [1.0, 1.0, 0.25]
+    assert common["low"].to_list() == common["high"].to_list() == [1.0, 1.0, 0.25]
+    assert above["value"].to_list() == [0.0] * 3
+    assert figure.table(phased().filter(arm="b"), ("b",), "thing").is_empty()
+
+
+def test_columns_hold_any_measure_and_leave_out_what_was_not_read():
+    """A cell without readings has no value, which is not zero."""
+    last = Select(readout="w", metric="m", arm="a", step=4)
+    cells = (Cell("one", "g", Mean(select=last)), Cell("two", "g", Mean(select=Select(readout="nowhere"))),
+             Cell("one", "floor", Mean(select=Select(readout="w", metric="m", step=0)), baseline=True))  # fmt: skip
+    table = Columns(id="x", title="t", caption="c", y_label="y", cells=cells).table(phased(), ("a",), "thing")
+    assert table["value"].to_list() == [0.875, None, 0.0]
+    assert table["x"].to_list() == [0.0, 1.0, 0.0]
+    assert table["baseline"].to_list() == [False, False, True]
