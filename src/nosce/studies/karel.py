@@ -191,6 +191,7 @@ def claims(model: Architecture) -> tuple[Claim, ...]:
                 (1.0, states("position", 0, "constant", arm=OTHER)),
             )),
             threshold=0.0,
+            needs=(Need(text="its generative accuracy", measure=Mean(select=programs(arm=OTHER)), above=0.5),),
         ),
         *(_used(edit, against, model) for edit, against in (("swap", "other"), ("gradient", "random"))),
         Claim(
