@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -202,4 +201,3 @@ def test_boards_are_read_from_the_prompt(judge, corpus):
     board = judge._board(corpus.questions[0])
     assert isinstance(board, Board)
     assert (board.rows, board.cols) == (5, 5)
-    assert Path(corpus.folder).exists()
