@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import cpu_seconds, in_turns, write
+from measure import cpu_seconds, in_turns, shares, write
 from probes import states
 from recipes import candidate, data, learnt
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 
 from nosce.models import apart as texts_apart
 from nosce.models.families import build, size
@@ -34,7 +33,6 @@ from nosce.train.optimizer import Optimizer, inner_matrices
 from nosce.train.precision import Twin
 
 SEED = Seed(78)
-SHOWN = 6  # kernels of a profile
 
 
 def attention(dtype: torch.dtype) -> float:
@@ -106,15 +104,6 @@ def probed(states: np.ndarray, tasks: dict[str, np.ndarray], about: np.ndarray, 
     finally:
         probes._white = before  # type: ignore[assignment]
     return spent, float(np.mean([one.accuracy for one in found]))
-
-
-def shares(function: Callable[[], Any]) -> str:
-    """The kernels that take most of a call's time, with their shares."""
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
-        function()
-    rows = sorted(seen.key_averages(), key=lambda row: -row.self_cpu_time_total)
-    whole = sum(row.self_cpu_time_total for row in rows)
-    return ", ".join(f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / whole:.0%}" for row in rows[:SHOWN])
 
 
 def main() -> None:

@@ -12,12 +12,15 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from nosce.provenance import commit, processor
 
 RESULTS = Path(__file__).parent / "results.csv"
+SHOWN = 6  # kernels of a profile
 COLUMNS = ("benchmark", "case", "ratio", "ratio_low", "ratio_high", "median_s", "low_s", "high_s", "n", "commit",
            "machine", "note")  # fmt: skip
 
@@ -48,6 +51,15 @@ def cpu_seconds(function: Callable[[], object]) -> float:
     start = time.process_time()
     function()
     return time.process_time() - start
+
+
+def shares(function: Callable[[], Any]) -> str:
+    """The kernels that take most of a call's time, with their shares."""
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        function()
+    rows = sorted(seen.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    whole = sum(row.self_cpu_time_total for row in rows)
+    return ", ".join(f"{row.key.removeprefix('aten::')} {row.self_cpu_time_total / whole:.0%}" for row in rows[:SHOWN])
 
 
 def write(benchmark: str, case: str, ours: list[float], theirs: list[float] | None, note: str) -> None:

@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from measure import cpu_seconds, in_turns, write
+from measure import cpu_seconds, in_turns, shares, write
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from nosce.models.families import build, size
 from nosce.read.activations import collect
@@ -71,6 +72,7 @@ def main() -> None:
     options.add_argument("--people", type=int, default=2000)
     chosen = options.parse_args()
     torch.set_num_threads(1)
+    threadpool_limits(1)  # scikit-learn's too: threads that wait for each other would count as work
     held, tasks, about = states(chosen.people)
     parts = split(about, Seed(0))
     few = dict(list(tasks.items())[::6])
@@ -113,6 +115,7 @@ def compare(
     note = (f"mean held-out accuracy {accuracy['ours']:.4f} against {accuracy['theirs']:.4f}; {len(held)} places of "
             f"{len(set(about.tolist()))} people; CPU seconds")  # fmt: skip
     write("probes", f"{len(tasks)} probes, {name}", found["ours"], found["theirs"], note)
+    write("probes", f"profile of {len(tasks)} probes, {name}", [min(found["ours"])], None, shares(ours))
 
 
 if __name__ == "__main__":

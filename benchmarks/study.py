@@ -31,22 +31,36 @@ def spent(command: list[str], results: list[str]) -> float:
     return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def nosce(results: list[str]) -> float:
+def nosce(results: list[str], profiles: list[str]) -> float:
     """The demo in a store of its own."""
     with tempfile.TemporaryDirectory() as store:
         command = [sys.executable, "-m", "nosce", "run", "biographies", "--scale", "demo", "--json", "--store", store]
-        return spent(command, results)
+        whole = spent(command, results)
+        profiles.append(by_kind(Path(store), whole))
+        return whole
+
+
+def by_kind(store: Path, whole: float) -> str:
+    """Processor seconds of each kind of step, as the store has written them down, and what is none's."""
+    took: dict[str, float] = {}
+    for file in sorted(store.glob("steps/*/provenance.json")):
+        kind = file.parent.name.partition("-")[0]
+        took[kind] = took.get(kind, 0.0) + json.loads(file.read_text())["cpu_seconds"]
+    took["imports, processes, planning"] = whole - sum(took.values())
+    order = sorted(took.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{kind} {seconds:.1f} s ({seconds / whole:.0%})" for kind, seconds in order)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=1)
     chosen = options.parse_args()
+    profiles: list[str] = []
     told: dict[str, list[str]] = {"nosce": [], "curves": [], "ends": []}
     plain = [sys.executable, "-W", "ignore", str(HERE / "plain.py")]
     found = in_turns(
         {
-            "nosce": lambda: nosce(told["nosce"]),
+            "nosce": lambda: nosce(told["nosce"], profiles),
             "curves": lambda: spent([*plain, "--curves"], told["curves"]),
             "ends": lambda: spent(plain, told["ends"]),
         },
@@ -63,6 +77,7 @@ def main() -> None:
         note = (f"CPU seconds of all processes; {mine}, against {other['gap']:.3f} [{other['low']:.3f}, "
                 f"{other['high']:.3f}] after recall of {min(other['recall'].values()):.1%}, {slow} s")  # fmt: skip
         write("study", case, found["nosce"], found[side], note)
+    write("study", "profile of the demo", found["nosce"][:1], None, profiles[0])
 
 
 if __name__ == "__main__":

@@ -45,9 +45,10 @@ def biographies() -> tuple[Sequences, int]:
     """400 people in five shuffled wordings: 55 to 70 tokens each."""
     world = replace(SMALL, augmentation="multi5+permute")
     tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(Seed(0)))
-    texts = (d.text for d in world.documents(Seed(0)))
+    documents = list(world.documents(Seed(0)))
     end = tokenizers.end_token(tokenizer)
-    return collect(document_tokens(e, end) for e in encode(tokenizer, texts)), tokenizer.get_vocab_size()
+    encodings = list(encode(tokenizer, (d.text for d in documents)))
+    return document_tokens(documents, encodings, end), tokenizer.get_vocab_size()
 
 
 def diaries() -> tuple[Sequences, int]:

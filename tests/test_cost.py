@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from nosce import cost
+from nosce import cost, timing
 from nosce.models.families import size
-from nosce.plan import unroll
-from nosce.read.readouts import Recall
+from nosce.plan import Step, unroll
+from nosce.read.readouts import Majority, Questions, Recall
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study
 from nosce.train.recipe import Recipe
 from nosce.worlds.biographies import Biographies
@@ -29,11 +31,12 @@ def timed(monkeypatch, *arms):
 
     def seconds(model, sequences, recipe, vocabulary):
         recipes.append(recipe)
-        return float(len(recipes))
+        return float(len(recipes)), "a model"
 
-    monkeypatch.setattr(cost, "_seconds_per_step", seconds)
+    monkeypatch.setattr(cost, "time_training", seconds)
+    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
     whole = plan(*arms)
-    return recipes, cost.price(whole, whole.all)
+    return recipes, [found for found in cost.price(whole, whole.all) if found.step.kind == "training"]
 
 
 def changed(**more):
@@ -72,9 +75,110 @@ def test_recipes_that_take_the_same_work_are_timed_once(monkeypatch, more):
                          ids=str)  # fmt: skip
 def test_every_recipe_can_be_timed(monkeypatch, more):
     """A few real steps of each kind give a positive number of seconds."""
-    monkeypatch.setattr(cost, "SECONDS", 0.05)
+    monkeypatch.setattr(timing, "SECONDS", 0.05)
     whole = plan(changed(**more))
-    (found,) = cost.price(whole, whole.all)
+    found, _ = cost.price(whole, whole.all)
 
     assert 0 < found.seconds < 60
     assert found.tokens == pytest.approx(10 * 4 * 60, rel=0.3)
+
+
+def test_readings_are_priced_once_a_kind(monkeypatch):
+    """Two arms that ask alike of models alike are timed once, and each costs as much."""
+    asked = []
+    monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
+    monkeypatch.setattr(cost, "time_reading", lambda readout, sample, model, looks, seed: asked.append(looks) or 7.0)
+    whole = plan(changed(checkpoints=(0.5, 1.0)), changed(checkpoints=(0.5, 1.0), peak_lr=0.1))
+    found = [one for one in cost.price(whole, whole.all) if one.step.kind == "reading"]
+    assert asked == [2]
+    assert [one.seconds for one in found] == [7.0, 7.0]
+
+
+class Slow:
+    """A read-out whose seconds are known: so many a question, and some at every checkpoint."""
+
+    needs_model = True
+    name = "slow"
+
+    def __init__(self, clock):
+        self.clock, self.parts = clock, []
+
+    def read(self, model, corpus, seed):
+        self.parts.append(len(corpus.questions))
+        self.clock.now += 0.5 + 0.01 * len(corpus.questions)
+        return iter(())
+
+
+class SlowAll(Slow):
+    """The same where all checkpoints are read together: the last costs ten times what the others do."""
+
+    read = None
+
+    def read_all(self, checkpoints, corpus, seed):
+        self.parts.append(len(corpus.questions))
+        self.clock.now += 0.01 * len(corpus.questions) * (len(checkpoints) - 1 + 10)
+        return iter(())
+
+
+class Clock:
+    """Processor time that passes when somebody says so."""
+
+    now = 0.0
+
+    def process_time(self):
+        return self.now
+
+
+def sample(people):
+    """A world's sample."""
+    world = replace(ARM.world, people=people, names=(20, 20, 40))
+    return timing.Sample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+
+
+@pytest.mark.parametrize("people", [12, 400])
+def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, people):
+    """What costs so much a question costs that for all of them; what is spent once is not multiplied."""
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    readout, given = Slow(clock), sample(people)
+    seconds = timing.time_reading(readout, given, None, 1, Seed(0))
+    assert seconds == pytest.approx(0.5 + 0.01 * len(given.questions))
+    assert max(readout.parts) == len(given.questions) if people == 12 else max(readout.parts) < len(given.questions)
+
+
+def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
+    """Nine checkpoints before the last cost what nine times a third one adds."""
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "ReadsAll", SlowAll)
+    given = sample(400)
+    seconds = timing.time_reading(SlowAll(clock), given, None, 10, Seed(0))
+    assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
+
+
+@pytest.mark.parametrize("readout", [Recall(), Questions(), Majority()], ids=lambda r: r.name)
+def test_real_read_outs_can_be_timed(monkeypatch, readout):
+    """Part of a world's questions is enough for each, and takes some time."""
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    given = sample(150)
+    texts = timing.Texts.of(given)
+    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocabulary)
+    assert 0 < timing.time_reading(readout, given, model, 1, Seed(0)) < 60
+
+
+def step(name, *inputs):
+    """A step of a plan that is only waited for."""
+    return Step(kind="guards", spec=name, inputs={str(n): given for n, given in enumerate(inputs)}, what=name)
+
+
+def test_minutes_are_those_of_workers_who_wait_for_what_they_read(monkeypatch):
+    """Two trainings side by side, their readings behind them; one worker does all in turn."""
+    monkeypatch.setattr(Step, "name", property(lambda self: self.spec))
+    corpus = step("corpus")
+    one, other = step("one", corpus), step("other", corpus)
+    todo = [corpus, one, other, step("read one", one), step("read other", other)]
+    seconds = {"one": 60, "other": 120, "read one": 120, "read other": 30}
+    costs = [cost.Cost(s, float(seconds[s.name])) for s in todo if s.name in seconds]
+    assert cost.minutes(todo, costs, 1) == pytest.approx(5.5)
+    assert cost.minutes(todo, costs, 2) == pytest.approx(3)  # one and its reading, beside other and its own
+    assert cost.minutes(todo[3:], costs, 2) == pytest.approx(2)  # what is there already is not waited for

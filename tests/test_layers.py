@@ -15,7 +15,7 @@ SOURCE = Path(nosce.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
 BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "store"}
-TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "progress", "session", "running",
+TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "curves", "charts", "steps"}
 MAY_USE = {

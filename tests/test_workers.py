@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from nosce import workers
 from nosce.plan import Step
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
@@ -95,3 +96,30 @@ def test_a_worker_that_dies_while_it_waits_is_replaced(pool, dozen):
 
     assert ended(pool).kind == "made"
     pool.close()
+
+
+def threads_of(connection):
+    """How many threads the libraries of this process compute with."""
+    import numpy
+    import polars
+    from threadpoolctl import threadpool_info
+
+    numpy.ones((2, 2)) @ numpy.ones((2, 2))
+    connection.send([polars.thread_pool_size(), *(found["num_threads"] for found in threadpool_info())])
+
+
+def test_libraries_in_a_worker_compute_with_the_threads_it_was_given(monkeypatch):
+    """Also those that look for the number when they are imported; and the parent keeps its own."""
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setenv("POLARS_MAX_THREADS", "7")
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=threads_of, args=(theirs,))
+    with workers._environment(1):
+        process.start()
+    theirs.close()
+    assert ours.poll(60)
+    assert set(ours.recv()) == {1}
+    process.join()
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert os.environ["POLARS_MAX_THREADS"] == "7"

@@ -15,7 +15,7 @@ from nosce.errors import DataError
 from nosce.records import Estimate, Verdict
 from nosce.seeds import Seed
 from nosce.stats.comparison import decide, paired_difference
-from nosce.stats.intervals import nested_bootstrap
+from nosce.stats.intervals import bca, nested_bootstrap
 
 #: Estimates of one table must not depend on which other estimates were made of it before.
 RESAMPLING = Seed(0) / "resampling"
@@ -86,6 +86,28 @@ class Mean:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OneSeed:
+    """The mean of one training seed's selection, with a BCa interval over what it is about; see `intervals.bca`."""
+
+    select: Select
+    seed: int
+
+    @property
+    def quantity(self) -> str:
+        """What the estimate is a number of."""
+        return self.select.quantity
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The mean and its interval, which is about this one model alone.
+
+        Raises:
+            DataError: Nothing was selected, or a value is missing.
+        """
+        rows = _scored(self.select, readings.filter(pl.col("seed") == self.seed))
+        return bca(rows["value"].to_numpy(), rows["about"].to_list(), seed=RESAMPLING, unit=unit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Difference:
     """The mean of one selection minus that of another, paired by person and seed."""
 
@@ -148,6 +170,51 @@ class Contrast:
         found = nested_bootstrap(total.to_numpy(), whole["about"].to_list(), whole["seed"].to_list(), seed=RESAMPLING,
                                  unit=unit)  # fmt: skip
         return replace(found, n=n, method=f"paired; {found.method}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """The share of the room above its floor that one score takes up, minus the share that another takes up of its own.
+
+    Of a floor of 40 % a score of 70 % takes up half. Two scores with unequal floors cannot be held together by what
+    they gain: less can be gained above the higher one.
+    """
+
+    one: Select
+    floor: Select
+    other: Select
+    others_floor: Select
+    quantity: str = "share"
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The difference of shares, with a nested bootstrap of what each unit moves it by (the delta method).
+
+        Raises:
+            DataError: A selection is empty, a floor leaves no room, or the four share nobody.
+        """
+        selects = {"a": self.one, "f": self.floor, "b": self.other, "g": self.others_floor}
+        whole: pl.DataFrame | None = None
+        for name, select in selects.items():
+            mine = _scored(select, readings).group_by("seed", "about").agg(pl.col("value").mean().alias(name))
+            whole = mine if whole is None else whole.join(mine, on=["seed", "about"], how="inner")
+        assert whole is not None
+        means = whole.group_by("seed").agg(pl.col(*selects).mean())
+        if whole.is_empty() or not (means.select(pl.max_horizontal("f", "g")).to_series() < 1).all():
+            raise DataError(f"{self.one.words} and what it is held against share nobody, or a floor leaves no room.")
+        whole = whole.sort("seed", "about")
+        moved = {n: pl.col(n) - pl.col(n).mean().over("seed") for n in selects}
+        shares = [_taken(score, floor, moved) for score, floor in (("a", "f"), ("b", "g"))]
+        values = whole.select(shares[0] - shares[1]).to_series()
+        found = nested_bootstrap(values.to_numpy(), whole["about"].to_list(), whole["seed"].to_list(), seed=RESAMPLING,
+                                 unit=unit)  # fmt: skip
+        return replace(found, method=f"paired, linearised; {found.method}")
+
+
+def _taken(score: str, floor: str, moved: dict[str, pl.Expr]) -> pl.Expr:
+    """(A - F) / (1 - F) of a seed's means, with its first-order change by each unit's own score and floor."""
+    mean, least = (pl.col(name).mean().over("seed") for name in (score, floor))
+    room = 1 - least
+    return (mean - least + moved[score]) / room - moved[floor] * (1 - mean) / room**2
 
 
 @dataclass(frozen=True, kw_only=True)

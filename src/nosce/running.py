@@ -118,12 +118,13 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
     plan = request.plan()
     remember(store, request, plan, latest=False)
     todo = needed(plan, store)
-    costs = cost.price(plan, todo)
+    with Console(stderr=True).status("Timing one of each kind of training and reading …"):
+        costs = cost.price(plan, todo)
     by_name = {c.step.name: c for c in costs}
     side_by_side = workers or len(cores())
     total = {"steps": len(plan.all), "to_do": len(todo), "tokens": sum(c.tokens for c in costs),
              "flops": sum(c.flops for c in costs), "disk_bytes": sum(c.bytes for c in costs),
-             "minutes": cost.minutes(costs, side_by_side), "workers": side_by_side}  # fmt: skip
+             "minutes": cost.minutes(todo, costs, side_by_side), "workers": side_by_side}  # fmt: skip
     names = {step.name for step in todo}
     if json_:
         rows = [_row(step, step.name in names, by_name.get(step.name)) for step in plan.all]
@@ -132,16 +133,17 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
     table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "minutes")
     for step in plan.all:
         priced = by_name.get(step.name)
-        numbers = ("", "", "", "") if priced is None else (f"{priced.tokens:.2g}", f"{priced.flops:.2g}",
-                   f"{priced.bytes / 1e6:,.0f} MB", f"{priced.seconds / 60:.1f}")  # fmt: skip
+        numbers = ("", "", "") if priced is None or not priced.tokens else (f"{priced.tokens:.2g}",
+                   f"{priced.flops:.2g}", f"{priced.bytes / 1e6:,.0f} MB")  # fmt: skip
+        time_ = "" if priced is None else f"{priced.seconds / 60:.1f}"
         reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
-        table.add_row(step.name[:-12], escape(step.what), reads, "to do" if step.name in names else "done", *numbers)
+        table.add_row(step.name[:-12], escape(step.what), reads, "to do" if step.name in names else "done", *numbers, time_)
     console = Console()
     console.print(table)
     on = f"{side_by_side} core{'s' if side_by_side > 1 else ''}"
     console.print(
         f"{len(todo)} of {len(plan.all)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
-        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {total['minutes']:,.1f} minutes of training on {on}."
+        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {total['minutes']:,.1f} minutes of training and reading on {on}."
     )
 
 
@@ -154,5 +156,7 @@ def _row(step: Step, todo: bool, priced: Any) -> dict[str, Any]:
         "inputs": [given.name for given in step.inputs.values()],
     }
     if priced is not None:
-        row |= {"tokens": priced.tokens, "flops": priced.flops, "disk_bytes": priced.bytes, "seconds": priced.seconds}
+        row["seconds"] = priced.seconds
+    if priced is not None and priced.tokens:
+        row |= {"tokens": priced.tokens, "flops": priced.flops, "disk_bytes": priced.bytes}
     return row

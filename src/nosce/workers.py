@@ -89,12 +89,6 @@ def _work(connection: Connection, root: Path, machine: Machine, cores: set[int] 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
-    os.environ["OMP_NUM_THREADS"] = os.environ["POLARS_MAX_THREADS"] = str(machine.threads)
-    # Deterministic matrix products on a GPU need this before the library is loaded.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
-    os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
     store = Store(root)
     try:
         while (task := connection.recv()) is not None:
@@ -166,11 +160,32 @@ class LocalPool:
         ours, theirs = context.Pipe()
         cores = _share(len(self._workers), self.size, self.machine.threads)
         process = context.Process(target=_work, args=(theirs, self.store.root, self.machine, cores))
-        with _uninterrupted():
+        with _uninterrupted(), _environment(self.machine.threads):
             process.start()
         theirs.close()
         self._workers.append(worker := _Worker(process, ours))
         return worker
+
+
+@contextmanager
+def _environment(threads: int) -> Iterator[None]:
+    """A process started in this block finds these variables before it imports anything.
+
+    Set by the process itself they would come too late: numpy has its threads from the moment it is imported.
+    """
+    given = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), str(threads))
+    given |= dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
+    # Deterministic matrix products on a GPU need the first before the library is loaded.
+    defaults = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
+    given |= {name: value for name, value in defaults.items() if name not in os.environ}
+    before = {name: os.environ.get(name) for name in given}
+    os.environ.update(given)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def test_both_ways_to_run_texts_together_are_tested():
 @pytest.mark.parametrize("positions", [1, 20, 16_384])
 def test_values_are_those_of_each_text_alone(family, positions, texts, tmp_path, monkeypatch):
     """One text a pass, a few or all: at every place stands what a pass over the text up to there ends with."""
-    monkeypatch.setattr(activations, "POSITIONS", positions)
+    monkeypatch.setattr(activations, "suited", lambda _: positions)
     net, places = model(family), every(texts)[::4]
     found = collect(net, texts, places, SITES, tmp_path, end=END)
 
@@ -234,7 +234,7 @@ def interrupted(monkeypatch, *given, **named):
 
     read = activations._at
     with monkeypatch.context() as patch:
-        patch.setattr(activations, "POSITIONS", 20)
+        patch.setattr(activations, "suited", lambda _: 20)
         patch.setattr(activations, "_at", stopping)
         with pytest.raises(KeyboardInterrupt):
             collect(*given, **named)

@@ -10,7 +10,8 @@ import pytest
 
 from nosce.models.families import Architecture, build
 from nosce.read.edits import Edits
-from nosce.read.states import Grid, Programs, States
+from nosce.read.programs import Programs
+from nosce.read.states import Grid, States
 from nosce.read.written import Constant, Written
 from nosce.seeds import Seed
 from nosce.text import corpus as corpora
@@ -126,7 +127,8 @@ def test_tasks_that_are_all_alike_are_left_out(told):
 def test_readings_of_states_have_their_floors(corpus, judge, model):
     """Each metric that was asked for, one row a place, all about unseen specifications."""
     grid = Grid(offsets=(0, 1), meanings=("original", "alt3"), probes=((), (8,)), sites=("mean", "residual.1"),
-                floors=("untrained", "bag", "surface", "present"), controls=True, codes=True)  # fmt: skip
+                floors=("untrained", "bag", "surface", "present"), controls=True, codes=True,
+                floored=("original", "alt3"))  # fmt: skip
     readout = States(tracer=judge, features=FEATURES, last=grid, fixed=True, epochs=3, walks=2)
     table, *walks = list(readout.read_all({0: lambda: model, 9: lambda: model}, corpus, SEED))
     assert set(table["step"]) == {9}

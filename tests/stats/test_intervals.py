@@ -10,7 +10,7 @@ from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
 from nosce.seeds import Seed
 from nosce.stats import intervals
-from nosce.stats.intervals import clustered_mean, nested_bootstrap, wilson
+from nosce.stats.intervals import bca, clustered_mean, nested_bootstrap, wilson
 
 # Variance of a training seed over the variance of a seed's mean that is due to its people.
 REGIMES = {"people only": 0.0, "both": 1.0, "mostly seeds": 5.0, "seeds only": 100.0}
@@ -244,3 +244,34 @@ def test_what_cannot_be_asked_is_refused():
         clustered_mean([0, 1], "ab", level=95)
     with pytest.raises(SpecError, match="10 bootstrap draws"):
         nested_bootstrap([0, 1], "ab", [0, 0], seed=Seed(0), draws=10)
+
+
+def test_bca_leans_with_the_data_and_agrees_where_nothing_leans():
+    """On symmetric data it is the t interval; on skewed data it reaches further to the long tail's side."""
+    rng = np.random.default_rng(7)
+    names = [str(n) for n in range(400)]
+    even, skewed = rng.normal(size=400), rng.exponential(size=400) ** 2
+    plain, ours = clustered_mean(even, names), bca(even, names, seed=Seed(1))
+    assert (ours.low, ours.high) == pytest.approx((plain.low, plain.high), abs=0.02)
+    found = bca(skewed, names, seed=Seed(1))
+    assert found.high - found.value > 1.1 * (found.value - found.low)
+    assert "BCa" in found.method
+    assert "9,999" in found.method
+    assert found == bca(skewed, names, seed=Seed(1))
+
+
+def test_bca_counts_clusters_and_not_items():
+    """Ten readings of each of few people are no ten times as many people."""
+    few = np.random.default_rng(8).normal(size=30)
+    alone = bca(few, range(30), seed=Seed(2))
+    many_ = bca(np.repeat(few, 10), np.repeat(range(30), 10), seed=Seed(2))
+    assert (many_.low, many_.high) == (alone.low, alone.high)
+    assert (many_.n, many_.clusters, alone.n) == (300, 30, 30)
+
+
+def test_bca_claims_no_certainty_where_all_are_alike():
+    """A width of nothing would say that nothing could have come out otherwise."""
+    found = bca(np.full(20, 3.0), range(20), seed=Seed(0))
+    assert (found.value, found.low, found.high) == (3.0, None, None)
+    with pytest.raises(DataError):
+        bca([1.0], ["one"], seed=Seed(0))

@@ -43,12 +43,19 @@ class Block:
     places: torch.Tensor | None  # where each token lies in the padded block; None where all are equally long
 
 
-def blocks(lengths: np.ndarray, device: torch.device | str = "cpu") -> tuple[Block, ...]:
-    """Stretches, longest first, cut into blocks that waste little on padding."""
+def blocks(lengths: np.ndarray, device: torch.device | str = "cpu", *, alike: bool = False) -> tuple[Block, ...]:
+    """Stretches, longest first, cut into blocks that waste little on padding.
+
+    Args:
+        alike: Cut where lengths change too, once a block is large enough: what is equally long need not be spread.
+            For reading, where many texts are; the batch of a training step would fall into crumbs.
+    """
     found, first = [], 0
     while first < len(lengths):
         longest, last, tokens = int(lengths[first]), first, 0
         while last < len(lengths) and (lengths[last] >= SHORTEST * longest or tokens < LEAST):
+            if alike and last > first and tokens >= LEAST and lengths[last] < lengths[last - 1]:
+                break
             tokens += int(lengths[last])
             last += 1
         found.append((first, last, longest))
@@ -162,7 +169,7 @@ def _flat(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray) -> to
         input_ids=_on(tokens, model)[None],
         position_ids=_on(positions, model)[None],
         use_cache=False,
-        stretches=blocks(lengths, model.device),
+        stretches=blocks(lengths, model.device, alike=not torch.is_grad_enabled()),
     )
     return found.last_hidden_state[0]  # type: ignore[no-any-return]
 

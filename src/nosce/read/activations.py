@@ -21,7 +21,7 @@ from nosce.errors import DataError
 from nosce.files import write_atomically
 from nosce.models.apart import apart
 from nosce.models.sites import watched
-from nosce.read.likelihood import POSITIONS, evaluating
+from nosce.read.likelihood import evaluating, suited
 from nosce.text.batches import by_length
 from nosce.text.packing import Sequences
 
@@ -66,7 +66,7 @@ def collect(
     order = np.argsort(text, kind="stable")
     starts = np.searchsorted(text[order], np.arange(len(sequences) + 1))
     with evaluating(model), apart(model) as forward, watched(model, sites) as seen:
-        for texts in by_length(np.unique(text).tolist(), sequences.lengths, POSITIONS):
+        for texts in by_length(np.unique(text).tolist(), sequences.lengths, suited(model)):
             whole = [np.concatenate([[end], sequences.text(t)]).astype(np.int64) for t in texts]
             lengths = np.array([len(tokens) for tokens in whole])
             forward(np.concatenate(whole), lengths)

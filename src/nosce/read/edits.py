@@ -28,7 +28,8 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import polars as pl
 
-from nosce.read.states import FIRST, Load, Programs, Tracer
+from nosce.read.programs import FIRST, Programs, Tracer
+from nosce.read.states import Load
 from nosce.read.written import written
 from nosce.records import Question
 from nosce.seeds import Seed

@@ -25,7 +25,8 @@ from nosce.text.packing import Sequences
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-POSITIONS = 16_384  # tokens of one pass: bounds the memory it takes
+POSITIONS = {"cpu": 4_096}  # tokens of one pass: on a processor as many as its caches hold
+OTHERWISE = 65_536  # on a device: bounds the memory it takes
 SAMPLE = 64  # spans on which the change from batch to batch is measured
 
 
@@ -65,6 +66,11 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
+def suited(model: PreTrainedModel) -> int:
+    """How many tokens one pass over texts takes where the model is."""
+    return POSITIONS.get(model.device.type, OTHERWISE)
+
+
 @dataclass(frozen=True, slots=True)
 class BatchChange:
     """The largest change of a span's log-likelihood between a pass of one text and one of many."""
@@ -81,21 +87,21 @@ def spoken(
     spans: Sequence[tuple[int, int, int]],
     *,
     end: int,
-    positions: int = POSITIONS,
+    positions: int | None = None,
 ) -> list[Spoken]:
     """The model's choices at spans (text, first token, last token + 1), in the order given.
 
     Each text is read alone, behind an end token, as a text that opens a row is trained.
 
     Args:
-        positions: Tokens of one pass at most; a longer text has a pass of its own.
+        positions: Tokens of one pass at most, or where None what suits the device; a longer text has its own pass.
     """
     by_text: dict[int, list[int]] = {}
     for number, (text, _, _) in enumerate(spans):
         by_text.setdefault(text, []).append(number)
     found: dict[int, Spoken] = {}
     with evaluating(model), apart(model) as forward:
-        for texts in by_length(list(by_text), sequences.lengths, positions):
+        for texts in by_length(list(by_text), sequences.lengths, positions or suited(model)):
             batch = pack(sequences, texts, window=None, end=end)
             starts = np.cumsum(batch.lengths) - batch.lengths
             # `pack` puts the longest first, as `texts` has them; a token at place p is predicted at position p.

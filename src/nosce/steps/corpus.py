@@ -32,18 +32,22 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
     """Write the corpus folder; see `nosce.text.corpus` for what lies in it."""
     shutil.rmtree(job.folder, ignore_errors=True)  # quick to make, so never taken up half-way
     job.folder.mkdir(parents=True)
-    place = job.folder / "tokenizer"
-    if isinstance(spec.tokenizer, Pretrained):
-        place.mkdir()
-        for name in (tokenizer.FILE, tokenizer.SETTINGS):
-            if (theirs := Path(spec.tokenizer.folder) / name).is_file():
-                shutil.copyfile(theirs, place / name)
-    else:
-        tokenizer.save(tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed)), place)
+    write_tokenizer(spec, job.folder / "tokenizer")
     own: Any = getattr(spec.world, "encoded", None)
     begun = corpus.Corpus(job.folder)
     encoded = None if own is None else own(spec.seed, begun.tokenizer, begun.end)
     corpus.write(job.folder, _documents(spec), spec.world.questions(spec.seed), encoded, cores=job.machine.threads)
+
+
+def write_tokenizer(spec: CorpusSpec, folder: Path) -> None:
+    """The files of the tokenizer that a corpus is read with."""
+    if isinstance(spec.tokenizer, Pretrained):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (tokenizer.FILE, tokenizer.SETTINGS):
+            if (theirs := Path(spec.tokenizer.folder) / name).is_file():
+                shutil.copyfile(theirs, folder / name)
+    else:
+        tokenizer.save(tokenizer.make(spec.tokenizer, spec.world.samples(spec.seed)), folder)
 
 
 def _documents(spec: CorpusSpec) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from nosce.charts import Cell, Chart, Columns, Lines
 from nosce.curves import Curve
-from nosce.measures import Difference, Mean, Select
+from nosce.measures import Difference, Mean, OneSeed, Select
 from nosce.studies._karel_readings import (
     ALTERNATIVES,
     COMMONEST,
@@ -23,7 +23,7 @@ from nosce.studies._karel_readings import (
 )
 
 
-def figures(batch: int, layers: int, longest: int) -> tuple[Chart, ...]:
+def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tuple[Chart, ...]:
     """Phases over training, what is read where, the intervention, and content beside accuracy."""
     along: dict[str, Any] = {"x_label": "records met", "per_step": float(batch)}
     return (
@@ -107,6 +107,16 @@ def figures(batch: int, layers: int, longest: int) -> tuple[Chart, ...]:
             "gradient: moved until probes read the donor's state; random: moved as far. Dashes: unedited.",
             y_label="next word right",
             cells=_edit_cells(layers),
+        ),
+        Columns(
+            id="length",
+            title="How long its programs are, beside the authors'",
+            caption="Mean operations of the programs for unseen specifications. Intervals are BCa over specifications "
+            "with 9,999 samples, of each model alone, as in the paper.",
+            y_label="operations",
+            unit="number",
+            cells=tuple(Cell(f"seed {seed}", group, OneSeed(select=programs(metric), seed=seed))
+                        for seed in seeds for group, metric in (("the model's", "length"), ("the authors'", "author"))),
         ),
         Columns(
             id="lengths",

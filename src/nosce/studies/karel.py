@@ -15,7 +15,7 @@ import numpy as np
 
 from nosce.curves import Peak, Phases, Together
 from nosce.errors import UsageError
-from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Select
+from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Room, Select
 from nosce.models.families import Architecture, size
 from nosce.read.edits import Edits
 from nosce.read.readouts import Questions
@@ -64,7 +64,7 @@ def study(scale: Scale) -> Study:
         seeds=seeds,
         reads=tuple(read for arm in arms for read in reads(arm, hidden, epochs=6 if scale == "smoke" else 60)),
         claims=claims(model),
-        figures=figures(recipe.batch, model.layers, world.asked_lengths[1]),
+        figures=figures(recipe.batch, model.layers, world.asked_lengths[1], seeds),
     )
 
 
@@ -75,9 +75,9 @@ def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
     small = (hidden,)
     how: dict[str, Any] = {"tracer": judge, "features": FEATURES, "epochs": epochs}
     shapes = ((), small, (hidden, 2 * hidden))
-    few = Grid(offsets=(0, 1), meanings=("original", SHARP), probes=(small,))
+    few = Grid(offsets=(0, 1), probes=(small,))
     more = Grid(offsets=(0, 1), meanings=("original", *ALTERNATIVES), probes=(small,), floors=FLOORS, controls=True,
-                codes=True)  # fmt: skip
+                codes=True, floored=("original", SHARP))  # fmt: skip
     of = (arm.name,)
     if arm.name == OTHER:
         return (
@@ -182,14 +182,12 @@ def claims(model: Architecture) -> tuple[Claim, ...]:
         *(_intervened(meaning, writes) for meaning in ALTERNATIVES),
         Claim(
             id="own-meaning-wins",
-            text="In a model trained on re-assigned data the re-assigned labels win",
+            text="In a model trained on re-assigned data its own labels take up more of the room above the constant",
             source="the sheet, section 9: the symmetric test",
-            measure=Contrast(terms=(
-                (1.0, states("position", 0, meaning=SHARP, arm=OTHER)),
-                (-1.0, states("position", 0, "constant", SHARP, OTHER)),
-                (-1.0, states("position", 0, arm=OTHER)),
-                (1.0, states("position", 0, "constant", arm=OTHER)),
-            )),
+            measure=Room(one=states("position", 0, meaning=SHARP, arm=OTHER),
+                         floor=states("position", 0, "constant", SHARP, OTHER),
+                         other=states("position", 0, arm=OTHER),
+                         others_floor=states("position", 0, "constant", arm=OTHER)),
             threshold=0.0,
             needs=(Need(text="its generative accuracy", measure=Mean(select=programs(arm=OTHER)), above=0.5),),
         ),

@@ -68,7 +68,11 @@ class Interpreter:
             found: dict[str, Metric] = {k: (float(v), "right" if v else "wrong") for k, v in right.items()}
             length = _operations(program)
             author = _operations(self._text.read_program(question.target) or ())
-            yield found | {"length": (float(length), None), "longer": (float(length - author), None)}
+            yield found | {
+                "length": (float(length), None),
+                "author": (float(author), None),
+                "longer": (float(length - author), None),
+            }
 
     def _right(self, questions: Sequence[Question], programs: Sequence[Program | None]) -> tuple[np.ndarray, ...]:
         """Right on the shown pairs, and on all. Shapes: (N,), (N,)."""

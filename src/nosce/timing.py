@@ -1,0 +1,197 @@
+"""How long work takes on this machine: a training by some of its steps, a read-out by part of its questions.
+
+Nothing of a study is made here. Texts are a world's first ones, and a read-out is shown the model that the timed
+steps have left, which by then ends its replies as a trained one does.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from nosce.models.families import Architecture
+from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
+from nosce.records import Document, Question
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec, write_tokenizer
+from nosce.text.corpus import Corpus, write
+
+SAMPLE = 200  # texts that the mean length and the time of a step are taken from
+SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
+STEPS = 50  # of a training at most
+OPERATIONS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
+FEW = 64  # things asked about in the smallest part
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A world's first texts, and its questions, without its corpus."""
+
+    spec: CorpusSpec
+
+    @cached_property
+    def questions(self) -> list[Question]:
+        """All questions: few and quickly made, where documents may be millions."""
+        return list(self.spec.world.questions(self.spec.seed))
+
+    @contextmanager
+    def corpus(self, share: float) -> Iterator[Corpus]:
+        """A corpus of a share of what is asked about, in both splits, and of the texts."""
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(self.spec, Path(folder) / "tokenizer")
+            write(Path(folder), self._documents(share), self._asked(share))
+            yield Corpus(Path(folder))
+
+    @cached_property
+    def abouts(self) -> dict[str, list[str]]:
+        """What is asked about, by split."""
+        found: dict[str, dict[str, None]] = {}
+        for question in self.questions:
+            found.setdefault(question.split, {})[question.about] = None
+        return {split: list(names) for split, names in found.items()}
+
+    @property
+    def things(self) -> int:
+        """How many things are asked about."""
+        return sum(map(len, self.abouts.values()))
+
+    def _asked(self, share: float) -> list[Question]:
+        kept = {name for names in self.abouts.values() for name in names[: math.ceil(share * len(names))]}
+        return [question for question in self.questions if question.about in kept]
+
+    def _documents(self, share: float) -> Iterator[Document]:
+        """As large a share of the texts, but no more than a sample where a world has too many to go through text."""
+        world: Any = self.spec.world
+        most = SAMPLE
+        if getattr(world, "encoded", None) is None:
+            count = world.things * world.documents_per_thing if hasattr(world, "documents_per_thing") else self._count
+            most = math.ceil(share * count)
+        return islice(world.documents(self.spec.seed), max(1, most))
+
+    @cached_property
+    def _count(self) -> int:
+        return sum(1 for _ in self.spec.world.documents(self.spec.seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """What the trainings of a world are timed on."""
+
+    vocabulary: int
+    documents: Any  # Sequences
+    questions: Any
+
+    @classmethod
+    def of(cls, sample: Sample) -> Texts:
+        """The first documents and questions."""
+        from nosce.text import tokenizer as tokenizers
+        from nosce.text.packing import document_tokens, encode, question_tokens
+
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(sample.spec, Path(folder))
+            tokenizer = tokenizers.load(Path(folder))
+            end = tokenizers.end_token(tokenizer, Path(folder))
+        texts = list(islice(sample.spec.world.documents(sample.spec.seed), SAMPLE))
+        encodings = list(encode(tokenizer, (d.text for d in texts)))
+        return cls(
+            tokenizer.get_vocab_size(),
+            document_tokens(texts, encodings, end),
+            question_tokens(tokenizer, sample.questions[:SAMPLE], end),
+        )
+
+
+def parameters_of(model: Any, vocabulary: int) -> int:
+    """Weights of an architecture, or of a local folder's model."""
+    if isinstance(model, Architecture):
+        return model.parameters(vocabulary)
+    return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
+
+
+def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> tuple[float, Any]:
+    """Seconds of one optimizer step of this shape on one core, the median of some; and what they made of the model."""
+    import torch
+
+    from nosce.models.apart import apart
+    from nosce.models.families import build
+    from nosce.text.batches import Order, pack
+    from nosce.train.loss import next_token_nats
+    from nosce.train.optimizer import Optimizer, inner_matrices
+    from nosce.train.precision import Twin, chosen
+
+    torch.set_num_threads(1)
+    mean = float(sequences.lengths.mean())
+    texts = int(min(recipe.batch, max(2, OPERATIONS / (6 * parameters_of(model, vocabulary) * mean))))
+    net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration")
+    twin = Twin(net, chosen(recipe.dtype, width=net.config.hidden_size, device="cpu", memory=None))
+    optimizer = Optimizer(twin.named, replace(recipe, warmup=0), inner_matrices(net))
+    order = Order(len(sequences), texts, Seed(0) / "calibration")
+    taken: list[float] = []
+    while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < STEPS):
+        start = time.process_time()
+        batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0, given_weight=recipe.given_weight)
+        with apart(twin.model) as forward:
+            (next_token_nats(twin.model, forward, batch) / batch.weight).backward()  # type: ignore[no-untyped-call]
+        twin.collect()
+        torch.nn.utils.clip_grad_norm_(twin.named.values(), recipe.clip)
+        optimizer.step(0)
+        twin.refresh()
+        taken.append(time.process_time() - start)  # of this process: other work on the machine does not count
+    return float(statistics.median(taken[1:]) * recipe.batch / texts), net
+
+
+def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed: Seed) -> float:
+    """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line."""
+    share = min(1.0, FEW / max(1, sample.things))
+    _time_part(readout, sample, model, share, min(looks, 2), seed)  # what is only slow once is not priced
+    before: tuple[float, float] | None = None
+    while True:
+        now = _time_part(readout, sample, model, share, min(looks, 2), seed)
+        if share == 1.0 or (before is not None and now >= SECONDS):
+            break
+        before, share = (share, now), min(1.0, 2 * share)
+    whole = now
+    if share < 1 and before is not None:
+        slope = (now - before[1]) / (share - before[0])
+        whole = min(now + max(0.0, slope) * (1 - share), now / share)
+    more = 0.0
+    if looks > 2:
+        more = max(0.0, _time_part(readout, sample, model, share, 3, seed) - now) * whole / max(now, 1e-9)
+    return whole + (looks - 2) * more if looks > 2 else whole
+
+
+def _time_part(readout: ReadOut, sample: Sample, model: Any, share: float, looks: int, seed: Seed) -> float:
+    with sample.corpus(share) as corpus:
+        start = time.process_time()
+        _read(readout, corpus, model, looks, seed)
+        return time.process_time() - start
+
+
+def _read(readout: ReadOut, corpus: Corpus, model: Any, looks: int, seed: Seed) -> None:
+    """Do what the step `reading` does, and throw it away."""
+    if isinstance(readout, ReadsAll):
+        for _ in readout.read_all({step: lambda: model for step in range(looks)}, corpus, seed):
+            pass
+        return
+    assert isinstance(readout, ReadsOne)
+    if not readout.needs_model:
+        _drained(readout.read(None, corpus, seed))
+        return
+    for _ in range(looks):
+        _drained(readout.read(model, corpus, seed))
+    asked = getattr(readout, "batch_change", None)
+    if asked is not None:
+        asked(model, corpus, seed)
+
+
+def _drained(rows: Iterator[object] | Sequence[object]) -> None:
+    for _ in rows:
+        pass
