@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from nosce.errors import DataError
-from nosce.measures import Claim, Difference, Mean, Need, Select
+from nosce.measures import Claim, Difference, Mean, Need, OneSeed, Room, Select
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 
@@ -228,3 +228,53 @@ def test_a_verdict_goes_through_a_table_and_comes_back():
     assert table["estimate"].null_count() == 1
     assert not any(isinstance(v, float) and math.isnan(v) for row in table.rows() for v in row)
     assert np.isfinite(table["estimate"][0])
+
+
+def scores(chances, people=200, seeds=(0, 1, 2)):
+    """One score a person of each metric, right with these chances."""
+    rng = Seed(3).numpy()
+    return to_table([
+        Reading(study="s", scale="smoke", arm="a", seed=seed, stage="pretrain", step=1, readout="r", split="unseen",
+                item=f"{person}", about=f"person/{person}", facet="f", metric=metric,
+                value=float(rng.random() < chance), outcome=None, answer=None, target=None)
+        for metric, chance in chances.items() for seed in seeds for person in range(people)
+    ], Reading)  # fmt: skip
+
+
+ROOM = Room(**{name: Select(readout="r", metric=name) for name in ("one", "floor", "other", "others_floor")})
+
+
+def test_room_asks_what_share_of_it_is_taken_up():
+    """Of a floor of 80 % a score of 90 takes up half the room, as much as 60 of one of 20."""
+    alike = ROOM.of(scores({"one": 0.9, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    assert alike.low < 0 < alike.high
+    more = ROOM.of(scores({"one": 0.95, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    assert more.value == pytest.approx(0.25, abs=0.04)
+    assert more.low > 0
+
+
+def test_room_is_as_sure_as_what_it_is_made_of():
+    """Its interval is that of redrawing people and taking the shares anew."""
+    table = scores({"one": 0.8, "floor": 0.5, "other": 0.6, "others_floor": 0.4}, 400, seeds=(0,))
+    found = ROOM.of(table, "person")
+    wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("one", "floor", "other", "others_floor")])
+    rng = np.random.default_rng(0)
+    a, f, b, g = np.stack([wide[:, rng.integers(400, size=400)].mean(1) for _ in range(4_000)]).T
+    low, high = np.quantile((a - f) / (1 - f) - (b - g) / (1 - g), [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
+
+
+def test_a_floor_without_room_is_refused():
+    """Nothing can be taken up where the floor has all of it."""
+    with pytest.raises(DataError, match="no room"):
+        ROOM.of(scores({"one": 0.8, "floor": 1.0, "other": 0.6, "others_floor": 0.4}, 20), "person")
+
+
+def test_one_seed_is_that_seeds_own():
+    """The mean of one model, which others of the table do not move."""
+    table = scores({"one": 0.3})
+    found = OneSeed(select=Select(readout="r", metric="one"), seed=1).of(table, "person")
+    assert found.value == pytest.approx(table.filter(seed=1)["value"].mean())
+    assert (found.clusters, found.seeds) == (200, 1)
+    with pytest.raises(DataError):
+        OneSeed(select=Select(readout="r", metric="one"), seed=9).of(table, "person")

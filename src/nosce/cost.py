@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nosce.plan import Plan, Step
-from nosce.spec import describe, digest
+from nosce.spec import Json, describe, digest
 from nosce.timing import Sample, Texts, parameters_of, time_reading, time_training
 
 
@@ -38,7 +38,8 @@ def minutes(todo: Sequence[Step], costs: Sequence[Cost], workers: int) -> float:
     """Minutes until the last step ends, each begun by a free worker as soon as what it reads is there, in order."""
     seconds = {cost.step.name: cost.seconds for cost in costs}
     wanted = {step.name for step in todo}
-    waiting, running, ended, now = list(todo), [], set(), 0.0
+    waiting, ended, now = list(todo), set[str](), 0.0
+    running: list[tuple[float, str]] = []
     while waiting or running:
         for step in [s for s in waiting if all(i.name in ended or i.name not in wanted for i in s.inputs.values())]:
             if len(running) < workers:
@@ -73,7 +74,7 @@ class _Prices:
         looks = 1 if training is None else len(training.spec.recipe.kept)
         shape = None if training is None else self._shape(training)
         sample = self._sample(corpus)
-        asked = [type(corpus.spec.world).__name__, sample.things, len(sample.questions)]
+        asked: list[Json] = [type(corpus.spec.world).__name__, sample.things, len(sample.questions)]
         key = digest([describe(step.spec.readout), shape, looks, asked])
         if key not in self.readings:
             model = None if training is None else self._timed(training)[1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -20,6 +21,9 @@ from nosce.session import Request, remember, remembered, shown, stale, verdicts
 from nosce.store import Store
 from nosce.train.recipe import Machine
 from nosce.workers import LocalPool, cores
+
+if TYPE_CHECKING:
+    from nosce.cost import Cost
 
 
 def run(
@@ -129,7 +133,11 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
     if json_:
         rows = [_row(step, step.name in names, by_name.get(step.name)) for step in plan.all]
         sys.stdout.write(json.dumps({"total": total, "steps": rows}, indent=2) + "\n")
-        return
+    else:
+        _print_prices(plan, names, by_name, total)
+
+
+def _print_prices(plan: Plan, todo: set[str], by_name: Mapping[str, Cost], total: Mapping[str, Any]) -> None:
     table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "minutes")
     for step in plan.all:
         priced = by_name.get(step.name)
@@ -137,13 +145,15 @@ def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> 
                    f"{priced.flops:.2g}", f"{priced.bytes / 1e6:,.0f} MB")  # fmt: skip
         time_ = "" if priced is None else f"{priced.seconds / 60:.1f}"
         reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
-        table.add_row(step.name[:-12], escape(step.what), reads, "to do" if step.name in names else "done", *numbers, time_)
+        state = "to do" if step.name in todo else "done"
+        table.add_row(step.name[:-12], escape(step.what), reads, state, *numbers, time_)
     console = Console()
     console.print(table)
-    on = f"{side_by_side} core{'s' if side_by_side > 1 else ''}"
+    on = f"{total['workers']} core{'s' if total['workers'] > 1 else ''}"
     console.print(
         f"{len(todo)} of {len(plan.all)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
-        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {total['minutes']:,.1f} minutes of training and reading on {on}."
+        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, "
+        f"{total['minutes']:,.1f} minutes of training and reading on {on}."
     )
 
 

@@ -171,7 +171,11 @@ def test_where_texts_are_only_read_blocks_end_where_lengths_change():
     """Large groups of one length need no spreading; crumbs are still put together."""
     lengths = np.repeat([20, 19, 18, 17], [40, 40, 3, 3])
     found = blocks(lengths, alike=True)
-    assert [(b.stretches, b.longest, b.places is None) for b in found] == [(40, 20, True), (40, 19, True), (6, 18, False)]
+    assert [(b.stretches, b.longest, b.places is None) for b in found] == [
+        (40, 20, True),
+        (40, 19, True),
+        (6, 18, False),
+    ]
     assert [b.stretches for b in blocks(lengths)] == [86]
 
 

@@ -145,6 +145,16 @@ def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
     assert exact["split"].to_list() == [q.split for q in corpus.questions]
 
 
+def test_questions_of_one_split_are_those_of_all_that_are_in_it(corpus):
+    """Asked alone they get the same readings, and the others none."""
+    net = untrained(corpus)
+    rows, few = (table(Questions(split=split).read(net, corpus, Seed(0))) for split in (None, "unseen"))
+    assert set(few["split"]) == {"unseen"}
+    whole = rows.filter(split="unseen")
+    assert few["item"].to_list() == whole["item"].to_list()
+    assert np.allclose(few["value"], whole["value"], atol=1e-4)
+
+
 @pytest.mark.parametrize("readout", [Recall(), Majority(), Questions()], ids=lambda r: r.name)
 def test_study_columns_are_left_blank(corpus, readout):
     """A read-out knows neither study nor arm: those columns are filled where readings are gathered."""

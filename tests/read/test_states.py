@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from nosce.models.families import Architecture, build
 from nosce.read.edits import Edits
@@ -185,17 +186,38 @@ def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
     assert np.array_equal(runs.right("final", runs.states("final", "host")), runs.right(None, None))
 
 
-def test_edits_are_read_at_every_site(corpus, judge, model):
-    """Each edit beside its control; the gradient's move ends where the probes read the donor."""
+def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
+    """Each edit beside its control, on as many pairs as were asked for."""
+    import nosce.read.edits as module
+
+    ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
+                                                                  add_special_tokens=False)]  # fmt: skip
+    told = list(zip(ids, (q.target for q in corpus.questions), strict=True))
+    monkeypatch.setattr(module, "written", lambda *_, **__: told)  # an untrained network would write next to nothing
     edits = Edits(editor=judge, features=("direction", "rows"), vocabulary=OPERATIONS, sites=("residual.1",),
-                  lengths=(1,), pairs=20)  # fmt: skip
+                  lengths=(1, 2), pairs=20)  # fmt: skip
     tables = list(edits.read_all({0: lambda: model}, corpus, SEED))
-    if tables:  # an untrained network may write programs of one word only
-        (table,) = tables
-        assert set(table["metric"]) == {
-            "unedited",
-            *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random")),
-        }
+    assert [set(table["facet"]) for table in tables] == [{"after 1"}, {"after 2"}]
+    for table in tables:
+        kinds = {"unedited", *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random"))}
+        assert dict(table.group_by("metric").len().iter_rows()) == dict.fromkeys(kinds, 20)
+
+
+def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(corpus, judge, model):
+    """Wherever the host's state was; and it goes no further than it must."""
+    from nosce.read.edits import _Runs
+
+    edits = Edits(editor=judge, features=("direction",), vocabulary=OPERATIONS, sites=("final",), lengths=(2,))
+    pairs = edits._pairs(corpus, [q.target for q in corpus.questions], 2, SEED)
+    runs = _Runs(model, corpus, judge, pairs)
+    host = runs.states("final", "host")
+    weight = torch.from_numpy(np.random.default_rng(5).normal(size=(host.shape[1], 4)).astype(np.float32))
+    moved = edits._moved(runs, [lambda x: x @ weight], host)
+    donors = judge.trace(pairs.questions, [judge.beginning(d) for d in pairs.donor], "original")
+    wanted = donors.features()["direction"][:, 1]
+    assert np.array_equal((moved @ weight.numpy()).argmax(1), wanted)
+    there = torch.from_numpy(host @ weight.numpy()).softmax(1).numpy()[np.arange(len(host)), wanted] > 0.95
+    assert np.array_equal(moved[there], host[there])
 
 
 def test_boards_are_read_from_the_prompt(judge, corpus):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 import polars as pl
 
 from nosce.errors import DataError
-from nosce.records import Question, Reading, Walk
+from nosce.records import Question, Reading, Split, Walk
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
 
@@ -66,12 +66,13 @@ class ReadsAll(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """Ask every question: exact match as greedy decoding would give it, its first token, and nats.
+    """Ask all questions or those of a split: exact match as greedy decoding gives it, its first token, and nats.
 
     Source: arXiv:2309.14316, section 2 ("QA generation accuracy", exact match of the whole value).
     """
 
     needs_model: ClassVar[bool] = True
+    split: Split | None = None  # None: of both
     name: str = "questions"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -80,7 +81,7 @@ class Questions:
 
         assert model is not None
         heard = spoken(model, *self._spans(corpus), end=corpus.end)
-        for question, what in zip(corpus.questions, heard, strict=True):
+        for question, what in zip(self._asked(corpus), heard, strict=True):
             yield from _readings(self.name, question.split, question.id, question.about, question.facet, what, corpus)
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
@@ -92,8 +93,11 @@ class Questions:
     def _spans(self, corpus: Corpus) -> tuple[Sequences, list[tuple[int, int, int]]]:
         from nosce.read.likelihood import counted_spans
 
-        sequences = corpus.question_sequences(corpus.questions)
+        sequences = corpus.question_sequences(self._asked(corpus))
         return sequences, counted_spans(sequences)
+
+    def _asked(self, corpus: Corpus) -> list[Question]:
+        return corpus.questions if self.split is None else corpus.asked(self.split)
 
 
 @dataclass(frozen=True, kw_only=True)

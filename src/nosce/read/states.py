@@ -77,9 +77,7 @@ class States:
     walks: int = 0  # programs of the last checkpoint that are kept to be stepped through
     name: str = "states"
 
-    def read_all(
-        self, checkpoints: Mapping[int, Load], corpus: Corpus, seed: Seed
-    ) -> Iterator[pl.DataFrame | Walk]:
+    def read_all(self, checkpoints: Mapping[int, Load], corpus: Corpus, seed: Seed) -> Iterator[pl.DataFrame | Walk]:
         """Readings of all checkpoints, the earliest of which is the untrained model; then what can be walked."""
         steps = sorted(checkpoints)
         for step in steps:

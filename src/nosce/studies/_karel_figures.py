@@ -24,7 +24,11 @@ from nosce.studies._karel_readings import (
 
 
 def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tuple[Chart, ...]:
-    """Phases over training, what is read where, the intervention, and content beside accuracy."""
+    """The phases of training, what is read where, other meanings, edits, and the programs' lengths."""
+    return (*_over_training(batch), *_read_where(), *_meaning(layers), *_lengths(longest, seeds))
+
+
+def _over_training(batch: int) -> tuple[Lines, ...]:
     along: dict[str, Any] = {"x_label": "records met", "per_step": float(batch)}
     return (
         Lines(
@@ -70,6 +74,11 @@ def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tu
                          for panel, readout in (("its own programs", "states"), ("fixed programs", "fixed"))),
             **along,
         ),
+    )  # fmt: skip
+
+
+def _read_where() -> tuple[Columns, ...]:
+    return (
         Columns(
             id="floors",
             title="What is read, and what could be read without the model",
@@ -86,6 +95,11 @@ def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tu
             y_label="accuracy",
             cells=tuple(cell for feature, _ in FEATURES for cell in _grid_cells(feature)),
         ),
+    )  # fmt: skip
+
+
+def _meaning(layers: int) -> tuple[Columns, ...]:
+    return (
         Columns(
             id="intervention",
             title="The same hidden states, other meanings",
@@ -108,6 +122,11 @@ def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tu
             y_label="next word right",
             cells=_edit_cells(layers),
         ),
+    )  # fmt: skip
+
+
+def _lengths(longest: int, seeds: tuple[int, ...]) -> tuple[Columns, ...]:
+    return (
         Columns(
             id="length",
             title="How long its programs are, beside the authors'",
