@@ -19,7 +19,7 @@ import polars as pl
 from nosce.errors import DataError
 
 Outcome = Literal["right", "wrong", "unreadable", "refused", "invalid"]
-Split = Literal["seen", "unseen"]
+Split = Literal["seen", "validation", "unseen"]
 Decision = Literal["holds", "fails", "undecided"]
 
 
@@ -53,7 +53,7 @@ class Question:
     facet: str  # what is asked, e.g. an attribute
     prompt: str
     target: str
-    split: Split  # may this one be trained on ("seen"), or only asked ("unseen")?
+    split: Split  # may be trained on ("seen"), is for choosing ("validation"), or only to be asked ("unseen")
     hidden: str = ""  # what a judge needs and the model is not shown, e.g. further cases to test a program on
 
 

@@ -50,7 +50,9 @@ def told(corpus, judge) -> Programs:
     """The reference programs, as if a model had written them."""
     ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
                                                                   add_special_tokens=False)]  # fmt: skip
-    return Programs.of(judge, corpus, [(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)])
+    return Programs.of(
+        judge, corpus, corpus.questions, [(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)]
+    )
 
 
 @pytest.fixture(scope="module")

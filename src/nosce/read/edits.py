@@ -90,7 +90,7 @@ class Edits:
         step = max(checkpoints)
         model = checkpoints[step]().eval()
         told = written(model, corpus, corpus.questions, self.editor, masked=True)
-        texts = Programs.of(self.editor, corpus, told)
+        texts = Programs.of(self.editor, corpus, corpus.questions, told)
         if texts is None:  # a model that writes programs of one word has no state between start and end
             return
         probes = {site: self._probes(texts, model, site, corpus.end) for site in self.sites}

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MEAN = "mean"  # over layers, as in the paper
 FIRST = "original"  # the meaning that the texts have
+DECAY = 0.2  # of the probes' weights, as in the released code
 
 
 class Trace(Protocol):
@@ -118,11 +119,13 @@ class Programs:
     traces: dict[str, Trace] = field(default_factory=dict)  # by meaning, as they are asked for
 
     @classmethod
-    def of(cls, tracer: Tracer, corpus: Corpus, told: Sequence[tuple[np.ndarray, str]]) -> Programs | None:
+    def of(
+        cls, tracer: Tracer, corpus: Corpus, questions: Sequence[Question], told: Sequence[tuple[np.ndarray, str]]
+    ) -> Programs | None:
         """The replies that can be read and have a state between start and end; None where there are too few."""
         kept, tokens, places = [], [], []
-        prompts = corpus.tokenizer.encode_batch([q.prompt for q in corpus.questions], add_special_tokens=False)
-        for question, prompt, (ids, reply) in zip(corpus.questions, prompts, told, strict=True):
+        prompts = corpus.tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
+        for question, prompt, (ids, reply) in zip(questions, prompts, told, strict=True):
             if tracer.readable(reply) and len(at := tracer.operations(corpus.tokenizer, ids)) > 1:
                 kept.append((question, reply))
                 tokens.append(np.concatenate([prompt.ids, ids]).astype(np.int64))
@@ -225,7 +228,7 @@ class Programs:
         fit = {name: values for name, values in tasks.items() if self._can_learn(values, parts)}
         if not fit:
             return {}
-        spec = ProbeSpec(hidden=hidden, epochs=epochs)
+        spec = ProbeSpec(hidden=hidden, epochs=epochs, decay=DECAY)
         found: list[Probed] = probe(inputs, fit, self.about[self.text], parts, spec, seed, controls=False)
         return {one.task: Answers.of(one, len(self.text)) for one in found}
 
@@ -241,7 +244,7 @@ class Programs:
 
         parts = self._parts(seed)
         fit = {name: values for name, values in tasks.items() if self._can_learn(values, parts)}
-        spec = ProbeSpec(hidden=hidden, epochs=epochs)
+        spec = ProbeSpec(hidden=hidden, epochs=epochs, decay=DECAY)
         found = probe(inputs, fit, self.about[self.text], parts, spec, seed, kinds=self.kinds) if fit else []
         spread: dict[str, dict[str, Answers]] = {"shuffled": {}, "memorised": {}}
         for one in found:
@@ -256,7 +259,7 @@ class Programs:
         """Task -> (P,) bits that the hidden states save in telling its labels; NaN where nothing can be said."""
         from nosce.read.probes import ProbeSpec, online_code
 
-        spec = ProbeSpec(hidden=hidden, epochs=epochs)
+        spec = ProbeSpec(hidden=hidden, epochs=epochs, decay=DECAY)
         told = online_code(inputs, tasks, self.about[self.text], spec, seed)
         return {name: prior - bits for name, (bits, prior) in told.items()}
 

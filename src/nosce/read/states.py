@@ -73,6 +73,7 @@ class States:
     last: Grid  # on the last checkpoint
     along: Grid | None = None  # on every checkpoint before
     fixed: bool = False  # read the reference programs instead of the model's own: the same on every checkpoint
+    seen: int | None = None  # questions whose programs the probes learn from; None: all that are seen
     epochs: int = 60  # of a probe's training at most
     walks: int = 0  # programs of the last checkpoint that are kept to be stepped through
     name: str = "states"
@@ -96,13 +97,14 @@ class States:
                 yield from self._walks(texts, states[grid.sites[0]], grid.probes[-1], seed / step)
 
     def _texts(self, model: PreTrainedModel, corpus: Corpus) -> Programs | None:
+        questions = [*corpus.asked("seen")[: self.seen], *corpus.asked("unseen")]
         if self.fixed:
-            replies = [q.target for q in corpus.questions]
+            replies = [q.target for q in questions]
             ids = [e.ids for e in corpus.tokenizer.encode_batch(replies, add_special_tokens=False)]
             told = [(np.array(i), r) for i, r in zip(ids, replies, strict=True)]
         else:
-            told = written(model, corpus, corpus.questions, self.tracer, masked=True)
-        return Programs.of(self.tracer, corpus, told)
+            told = written(model, corpus, questions, self.tracer, masked=True)
+        return Programs.of(self.tracer, corpus, questions, told)
 
     def _read(self, texts: Programs, states: dict[str, np.ndarray], grid: Grid, seed: Seed) -> list[pl.DataFrame]:
         """All readings of one checkpoint."""

@@ -71,7 +71,7 @@ def _over_training(batch: int) -> tuple[Lines, ...]:
             y_label="above the constant",
             panels=tuple((panel, tuple((f"{feature} {offset:+d}", content(feature, offset, readout))
                                        for feature in ("position", "front") for offset in (0, 1)))
-                         for panel, readout in (("its own programs", "states"), ("fixed programs", "fixed"))),
+                         for panel, readout in (("its own programs", "along"), ("fixed programs", "fixed"))),
             **along,
         ),
     )  # fmt: skip

@@ -44,7 +44,7 @@ PERPLEXITY = Curve(
 )  # fmt: skip
 
 
-def content(feature: str = "position", offset: int = 0, readout: str = "states", meaning: str = "original") -> Curve:
+def content(feature: str = "position", offset: int = 0, readout: str = "along", meaning: str = "original") -> Curve:
     """Semantic content over training: the probe's accuracy above the best constant on the same programs."""
     probe = states(feature, offset, meaning=meaning, step="every", readout=readout)
     return Curve(select=probe, minus=states(feature, offset, "constant", meaning, step="every", readout=readout))

@@ -35,14 +35,22 @@ from nosce.worlds.karel.judging import Interpreter
 from nosce.worlds.karel.language import OPERATIONS
 from nosce.worlds.karel.world import Karel
 
+ALONG = 4_000  # seen specifications that probes learn from where they are trained at every checkpoint
+#: Fractions of a training at which it is looked at: one program for all is a matter of its first tenth.
+EARLY = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7, 0.85, 1.0)
+
 
 def study(scale: Scale) -> Study:
     """The study at a scale; what it expects of the world is in `claims`."""
     world, model, recipe, hidden = _sizes(scale)
     seeds = (0,) if scale in ("smoke", "paper") else (0, 1, 2)
-    arms = tuple(
-        Arm(name=name, world=replace(world, meaning=meaning), model=model, recipe=recipe, tokenizer=world.tokenizer)
-        for name, meaning in ((ORIGINAL, "original"), (OTHER, SHARP))
+    # The re-assigned words do more with fewer of them, and their programs are learnt more slowly.
+    longer = 2 if scale == "laptop" else 1
+    other = replace(world, meaning=SHARP, records=longer * world.records)
+    slower = replace(recipe, steps=longer * recipe.steps, checkpoints=_looks(4))
+    arms = (
+        Arm(name=ORIGINAL, world=world, model=model, recipe=recipe, tokenizer=world.tokenizer),
+        Arm(name=OTHER, world=other, model=model, recipe=slower, tokenizer=world.tokenizer),
     )
     return Study(
         name="karel",
@@ -53,7 +61,7 @@ def study(scale: Scale) -> Study:
         unit="specification",
         arms=arms,
         seeds=seeds,
-        reads=tuple(read for arm in arms for read in reads(arm, hidden, epochs=6 if scale == "smoke" else 60)),
+        reads=tuple(read for arm in arms for read in reads(arm, hidden, epochs=6 if scale == "smoke" else 30)),
         claims=claims(model),
         figures=figures(recipe.batch, model.layers, world.asked_lengths[1], seeds),
     )
@@ -81,12 +89,13 @@ def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
         Read(Written(judge=judge, masked=False, name="free"), arms=of),
         Read(Constant(judge=judge), arms=of),
         Read(Questions(split="unseen"), arms=of),
-        Read(States(last=more, along=few, walks=4, **how), arms=of),
-        Read(States(last=few, along=few, fixed=True, name="fixed", **how), arms=of),
+        Read(States(last=more, walks=4, **how), arms=of),
+        Read(States(last=few, along=few, seen=ALONG, name="along", **how), arms=of),
+        Read(States(last=few, along=few, seen=ALONG, fixed=True, name="fixed", **how), arms=of),
         Read(
             States(
                 **how,
-                last=Grid(offsets=OFFSETS, meanings=("original", "flip", SHARP), probes=shapes),
+                last=Grid(offsets=OFFSETS, probes=shapes),
                 name="grid",
             ),
             arms=of,
@@ -116,10 +125,10 @@ def _sizes(scale: Scale) -> tuple[Karel, Architecture, Recipe, int]:
             world = replace(micro, records=2_560, probed=150, tests=100)
             return world, size("2x64"), replace(fast, steps=20, checkpoints=_looks(5)), 16
         case "laptop":
-            world = replace(micro, records=256_000, probed=4_000, tests=1_000)
-            return world, size("3x96"), replace(fast, steps=2_000, checkpoints=_looks(25)), 64
+            world = replace(micro, records=256_000, probed=16_000, tests=1_000)
+            return world, size("3x96"), replace(fast, steps=2_000, checkpoints=EARLY), 64
         case "gpu":
-            world = Karel(records=2_560_000, probed=10_000, tests=5_000)
+            world = Karel(records=2_560_000, probed=20_000, tests=5_000)
             recipe = Recipe(steps=10_000, batch=256, peak_lr=6e-4, given_weight=1.0, dtype="bfloat16", warmup=500,
                             checkpoints=_looks(20))  # fmt: skip
             return world, replace(size("8x384"), positions=512), recipe, 256
