@@ -64,7 +64,7 @@ class _Prices:
         seconds, _ = self._timed(step)
         texts, recipe = self._texts(step), step.spec.recipe
         parameters = parameters_of(_model(step), texts.vocabulary)
-        tokens = float(recipe.steps * recipe.batch * getattr(texts, step.spec.on).lengths.mean())
+        tokens = recipe.steps * recipe.batch * texts.of_training(step.spec.on)[1]
         return Cost(step, seconds * recipe.steps, tokens, 6 * parameters * tokens,
                     4.0 * parameters * len(recipe.kept))  # fmt: skip
 
@@ -85,16 +85,16 @@ class _Prices:
         shape = self._shape(step)
         if shape not in self.trainings:
             texts = self._texts(step)
-            sequences = getattr(texts, step.spec.on)
+            sequences, _ = texts.of_training(step.spec.on)
             self.trainings[shape] = time_training(_model(step), sequences, step.spec.recipe, texts.vocabulary)
         return self.trainings[shape]
 
     def _shape(self, step: Step) -> str:
         """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
         recipe, texts = step.spec.recipe, self._texts(step)
-        length = round(4 * math.log2(getattr(texts, step.spec.on).lengths.mean()))
+        length = round(4 * math.log2(texts.of_training(step.spec.on)[1]))
         how = [recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate, recipe.given_weight]
-        return digest([describe(_model(step)), how, step.spec.on, step.spec.adapter is not None, length])
+        return digest([describe(_model(step)), how, str(step.spec.on), step.spec.adapter is not None, length])
 
     def _sample(self, corpus: Step) -> Sample:
         return self.samples.setdefault(corpus.name, Sample(corpus.spec))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nosce.models.families import Pretrained
 from nosce.seeds import Seed
 from nosce.spec import Json, describe, digest
 from nosce.steps.job import Job
 from nosce.study import PRETRAIN, Arm, Study
+from nosce.train.recipe import Recipe
 
 Make = Callable[[Any, Mapping[str, Path], Job], None]
 
@@ -149,7 +150,7 @@ def _arm(
     from nosce.steps.guards import GuardsSpec
     from nosce.steps.ledger import LedgerSpec
     from nosce.steps.reading import ReadingSpec
-    from nosce.steps.training import TrainingSpec
+    from nosce.steps.training import Mix, TrainingSpec
 
     root = Seed(seed)
     label = f"{arm.name}, seed {seed}"
@@ -158,11 +159,13 @@ def _arm(
         Step(kind="corpus", what=label, spec=CorpusSpec(world=arm.world, seed=root / "world", tokenizer=tokenizer))
     )
     training_seed = root / PRETRAIN
+    told, order_seed = _documents_alone(arm, training_seed / "order")
     guard = one(Step(kind="guards", what=label, inputs={"corpus": corpus},
-                     spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=arm.recipe,
-                                     order_seed=training_seed / "order")))  # fmt: skip
+                     spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=told,
+                                     order_seed=order_seed)))  # fmt: skip
     guards.append(guard)
-    spec = TrainingSpec(model=arm.model, on="documents", recipe=arm.recipe, adapter=None, seed=training_seed)
+    on: Literal["documents"] | Mix = Mix(questions=arm.questions) if arm.questions else "documents"
+    spec = TrainingSpec(model=arm.model, on=on, recipe=arm.recipe, adapter=None, seed=training_seed)
     # The guards are an input of the training: what does not pass is not trained on.
     stages = {PRETRAIN: one(Step(kind="training", what=f"{label}, {PRETRAIN}", spec=spec,
                                  inputs={"corpus": corpus, "guards": guard}))}  # fmt: skip
@@ -178,7 +181,7 @@ def _arm(
             kind="ledger",
             what=label,
             inputs={"corpus": corpus},
-            spec=LedgerSpec(recipe=arm.recipe, order_seed=training_seed / "order"),
+            spec=LedgerSpec(recipe=told, order_seed=order_seed),
         )
     )
     for read in study.reads:
@@ -188,3 +191,14 @@ def _arm(
         reading = one(Step(kind="reading", what=f"{label}, {read.readout.name} after {read.stage}", inputs=inputs,
                            spec=ReadingSpec(readout=read.readout, seed=root / "reading")))  # fmt: skip
         places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=reading))
+
+
+def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:
+    """The recipe and the order by which an arm's documents are met, one a step where questions stand among them."""
+    if not arm.questions:
+        return arm.recipe, seed
+    from nosce.text.batches import questions_met
+
+    places = arm.recipe.steps * arm.recipe.batch
+    documents = places - questions_met(places, arm.questions)
+    return replace(arm.recipe, steps=documents, batch=1, accumulate=1), seed / "first"

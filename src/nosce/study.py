@@ -48,6 +48,7 @@ class Arm:
     recipe: Recipe
     stages: tuple[Stage, ...] = ()
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
+    questions: float = 0.0  # share of the first training's texts that are questions of the seen split
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
+from nosce.steps.training import Mix
 from nosce.text.corpus import Corpus, write
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
@@ -108,6 +109,16 @@ class Texts:
             question_tokens(tokenizer, sample.questions[:SAMPLE], end),
         )
 
+    def of_training(self, on: Any) -> tuple[Any, float]:
+        """What a training is timed on, and the mean tokens of its texts."""
+        from nosce.text.packing import joined
+
+        if not isinstance(on, Mix):
+            told = self.documents if on == "documents" else self.questions
+            return told, float(told.lengths.mean())
+        lengths = [float(told.lengths.mean()) for told in (self.documents, self.questions)]
+        return joined([self.documents, self.questions]), (1 - on.questions) * lengths[0] + on.questions * lengths[1]
+
 
 def parameters_of(model: Any, vocabulary: int) -> int:
     """Weights of an architecture, or of a local folder's model."""
@@ -150,22 +161,22 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
 
 def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed: Seed) -> float:
     """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line."""
-    share = min(1.0, FEW / max(1, sample.things))
-    _time_part(readout, sample, model, share, min(looks, 2), seed)  # what is only slow once is not priced
+    share, some = min(1.0, FEW / max(1, sample.things)), min(looks, 2)
+    now = _time_part(readout, sample, model, share, some, seed)
+    if now < SECONDS:  # what is slow once alone is not priced
+        now = _time_part(readout, sample, model, share, some, seed)
     before: tuple[float, float] | None = None
-    while True:
-        now = _time_part(readout, sample, model, share, min(looks, 2), seed)
-        if share == 1.0 or (before is not None and now >= SECONDS):
-            break
+    while share < 1 and (before is None or now < SECONDS):
         before, share = (share, now), min(1.0, 2 * share)
+        now = _time_part(readout, sample, model, share, some, seed)
     whole = now
     if share < 1 and before is not None:
         slope = (now - before[1]) / (share - before[0])
         whole = min(now + max(0.0, slope) * (1 - share), now / share)
-    more = 0.0
-    if looks > 2:
-        more = max(0.0, _time_part(readout, sample, model, share, 3, seed) - now) * whole / max(now, 1e-9)
-    return whole + (looks - 2) * more if looks > 2 else whole
+    if looks <= 2:
+        return whole
+    more = max(0.0, _time_part(readout, sample, model, share, 3, seed) - now)
+    return whole + (looks - 2) * more * whole / max(now, 1e-9)
 
 
 def _time_part(readout: ReadOut, sample: Sample, model: Any, share: float, looks: int, seed: Seed) -> float:

@@ -13,7 +13,7 @@ from nosce.models.families import Architecture, build
 from nosce.read.edits import Edits
 from nosce.read.programs import Programs
 from nosce.read.states import Grid, States
-from nosce.read.written import Constant, Written
+from nosce.read.written import Constant, Told, Written
 from nosce.seeds import Seed
 from nosce.text import corpus as corpora
 from nosce.text import tokenizer as tokenizers
@@ -51,7 +51,7 @@ def told(corpus, judge) -> Programs:
     ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
                                                                   add_special_tokens=False)]  # fmt: skip
     return Programs.of(
-        judge, corpus, corpus.questions, [(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)]
+        judge, corpus, corpus.questions, [Told(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)]
     )
 
 
@@ -194,7 +194,7 @@ def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
 
     ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
                                                                   add_special_tokens=False)]  # fmt: skip
-    told = list(zip(ids, (q.target for q in corpus.questions), strict=True))
+    told = [Told(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)]
     monkeypatch.setattr(module, "written", lambda *_, **__: told)  # an untrained network would write next to nothing
     edits = Edits(editor=judge, features=("direction", "rows"), vocabulary=OPERATIONS, sites=("residual.1",),
                   lengths=(1, 2), pairs=20)  # fmt: skip

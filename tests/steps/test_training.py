@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from nosce.models.families import Architecture
+from nosce.plan import _documents_alone
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints, make
+from nosce.study import Arm
+from nosce.text.batches import Order
 from nosce.train import checkpoint, precision
 from nosce.train.recipe import Recipe
 
@@ -73,3 +76,28 @@ def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
 
     assert left[0] == left[1]
     assert "metrics.jsonl" in left[0]
+
+
+def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_path, monkeypatch):
+    """As many questions as the share says, none of them about anybody unseen; the ledger knows the documents."""
+    from nosce.steps.training import Mix
+    from nosce.train import loop
+
+    given = {}
+    monkeypatch.setattr(loop, "train", lambda net, texts, order, recipe, **_: given.update(texts=texts, order=order))
+    shape = Architecture(layers=2, width=32, heads=2, positions=128)
+    recipe = Recipe(steps=40, batch=8)
+    spec = TrainingSpec(model=shape, on=Mix(questions=0.25), recipe=recipe, adapter=None, seed=Seed(0))
+    make(spec, {"corpus": corpus.folder}, Job(folder=tmp_path))
+    texts, order = given["texts"], given["order"]
+    documents = len(corpus.documents)
+    seen = corpus.question_sequences(corpus.asked("seen"))
+    assert len(texts) == documents + len(seen)
+    assert all(texts.text(documents + n).tolist() == seen.text(n).tolist() for n in range(len(seen)))
+    assert order.counts(40)[documents:].sum() == 80
+
+    alone, seed = _documents_alone(
+        Arm(name="a", world=None, model=shape, recipe=recipe, questions=0.25), Seed(0) / "order"
+    )
+    ledger = Order(documents, alone.batch, seed).counts(alone.steps)
+    assert ledger.tolist() == order.counts(40)[:documents].tolist()

@@ -10,7 +10,7 @@ import scipy.stats
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text.batches import Order, by_length
+from nosce.text.batches import Mixed, Order, by_length
 
 SIZES = pytest.mark.parametrize(("texts", "batch"), [(100, 7), (10, 10), (7, 20), (1, 3), (64, 16)])
 
@@ -102,3 +102,38 @@ def test_passes_hold_every_text_once_longest_first(positions):
 def test_no_text_needs_no_pass():
     """Nothing to read, nothing to run."""
     assert list(by_length([], np.ones(3, dtype=int), 10)) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "batch", "share"), [(100, 9, 8, 0.25), (7, 30, 5, 0.1), (50, 50, 3, 1 / 3)]
+)
+def test_a_mixture_keeps_its_share_and_the_epochs_of_both(first, second, batch, share):
+    """Over any number of steps to within a text; each side meets all its texts before one of them again."""
+    order = Mixed(first, second, batch, share, Seed(4))
+    steps = [order.step(step) for step in range(60)]
+    assert all(len(step) == batch for step in steps)
+    for count in (1, 7, 60):
+        met = np.concatenate(steps[:count])
+        assert abs((met >= first).sum() - share * batch * count) <= 1
+        assert np.array_equal(np.bincount(met, minlength=first + second), order.counts(count))
+    whole = np.concatenate(steps)
+    for side in (whole[whole < first], whole[whole >= first]):
+        times = np.unique(side, return_counts=True)[1]
+        assert times.max() - times.min() <= 1 or len(times) < len(side)
+    counts = order.counts(60)
+    assert np.ptp(counts[:first]) <= 1
+    assert np.ptp(counts[first:]) <= 1
+
+
+def test_a_mixture_is_a_function_of_seed_and_step():
+    """Any step alone, whatever was asked before; another seed mixes otherwise."""
+    one, same, other = (Mixed(40, 10, 8, 0.3, Seed(n)) for n in (1, 1, 2))
+    assert np.array_equal(one.step(17), [same.step(3), same.step(17)][1])
+    assert not np.array_equal(one.step(17), other.step(17))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.5])
+def test_a_mixture_of_one_is_refused(share):
+    """Then it is an order and no mixture."""
+    with pytest.raises(SpecError, match="share"):
+        Mixed(4, 4, 2, share, Seed(0))

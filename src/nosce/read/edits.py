@@ -95,7 +95,7 @@ class Edits:
             return
         probes = {site: self._probes(texts, model, site, corpus.end) for site in self.sites}
         for length in self.lengths:
-            pairs = self._pairs(corpus, [text for _, text in told], length, seed / "pairs" / length)
+            pairs = self._pairs(corpus, [reply.text for reply in told], length, seed / "pairs" / length)
             if len(pairs.questions) < 2:
                 continue
             runs = _Runs(model, corpus, self.editor, pairs)

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
-from nosce.read.written import Judge
+from nosce.read.written import Judge, Told
 from nosce.records import Question
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
@@ -119,13 +119,11 @@ class Programs:
     traces: dict[str, Trace] = field(default_factory=dict)  # by meaning, as they are asked for
 
     @classmethod
-    def of(
-        cls, tracer: Tracer, corpus: Corpus, questions: Sequence[Question], told: Sequence[tuple[np.ndarray, str]]
-    ) -> Programs | None:
+    def of(cls, tracer: Tracer, corpus: Corpus, questions: Sequence[Question], told: Sequence[Told]) -> Programs | None:
         """The replies that can be read and have a state between start and end; None where there are too few."""
         kept, tokens, places = [], [], []
         prompts = corpus.tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
-        for question, prompt, (ids, reply) in zip(questions, prompts, told, strict=True):
+        for question, prompt, (ids, reply, _) in zip(questions, prompts, told, strict=True):
             if tracer.readable(reply) and len(at := tracer.operations(corpus.tokenizer, ids)) > 1:
                 kept.append((question, reply))
                 tokens.append(np.concatenate([prompt.ids, ids]).astype(np.int64))

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from nosce.read.programs import FIRST, MEAN, Answers, Programs, Tracer, everywhere, one_hot
-from nosce.read.written import written
+from nosce.read.written import Told, written
 from nosce.records import Belief, Frame, Walk
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
@@ -101,7 +101,7 @@ class States:
         if self.fixed:
             replies = [q.target for q in questions]
             ids = [e.ids for e in corpus.tokenizer.encode_batch(replies, add_special_tokens=False)]
-            told = [(np.array(i), r) for i, r in zip(ids, replies, strict=True)]
+            told = [Told(np.array(i), r) for i, r in zip(ids, replies, strict=True)]
         else:
             told = written(model, corpus, questions, self.tracer, masked=True)
         return Programs.of(self.tracer, corpus, questions, told)
@@ -244,7 +244,7 @@ class States:
                 for name in labels if (part := name.rpartition(" ")[0])
             )  # fmt: skip
             frames.append(Frame(word, picture, self.tracer.imagined(question, said), beliefs))
-        (right,) = (metrics["correct"][1] for metrics in self.tracer.judge([question], [reply]))
+        (right,) = (metrics["correct"][1] for metrics in self.tracer.judge([question], [reply], [True]))
         return Walk(
             title=f"{question.about}: {reply} ({right})",
             caption="Programs that the model wrote, on the first input of their specifications. Read by probes "

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -37,9 +37,13 @@ class Judge(Protocol):
         ...
 
     def judge(
-        self, questions: Sequence[Question], replies: Sequence[str]
+        self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool]
     ) -> Iterator[Mapping[str, tuple[float, Outcome | None]]]:
-        """For each reply, by metric, its value and what became of it; metrics that do not apply are left out."""
+        """For each reply, by metric, its value and what became of it; metrics that do not apply are left out.
+
+        Args:
+            ended: Did the reply end by itself? One that did not was cut at the most tokens it was given.
+        """
         ...
 
 
@@ -61,18 +65,28 @@ class Written:
         """One reading a question and metric."""
         assert model is not None
         questions = corpus.asked(self.split)
-        replies = [text for _, text in written(model, corpus, questions, self.judge, masked=self.masked)]
-        for question, reply, found in zip(questions, replies, self.judge.judge(questions, replies), strict=True):
+        told = written(model, corpus, questions, self.judge, masked=self.masked)
+        replies = [reply.text for reply in told]
+        judged = self.judge.judge(questions, replies, [reply.ended for reply in told])
+        for question, reply, found in zip(questions, replies, judged, strict=True):
             for metric, (value, outcome) in found.items():
                 yield blank(readout=self.name, split=question.split, item=question.id, about=question.about,
                             facet=question.facet, metric=metric, value=value, outcome=outcome, answer=reply,
                             target=question.target)  # fmt: skip
 
 
+class Told(NamedTuple):
+    """A reply, as tokens without its end and as text; one that was cut is as it stands."""
+
+    tokens: np.ndarray
+    text: str
+    ended: bool = True
+
+
 def written(
     model: PreTrainedModel, corpus: Corpus, questions: Sequence[Question], judge: Judge, *, masked: bool
-) -> list[tuple[np.ndarray, str]]:
-    """The greedy reply to each question, as tokens and as text; one that was cut has no end and is as it stands."""
+) -> list[Told]:
+    """The greedy reply to each question."""
     from nosce.read.generate import generate
     from nosce.text.packing import encode
 
@@ -80,7 +94,7 @@ def written(
     prompts = [np.array(e.ids) for e in encode(tokenizer, [q.prompt for q in questions])]
     replies = generate(model, prompts, end=corpus.end, most=judge.tokens(tokenizer),
                        grammar=judge.grammar(tokenizer) if masked else None)  # fmt: skip
-    return [(r.tokens, tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False)) for r in replies]
+    return [Told(r.tokens, tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False), r.ended) for r in replies]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,4 +123,9 @@ class Constant:
                         outcome="right" if value else "wrong", answer=best, target=question.target)  # fmt: skip
 
     def _scores(self, questions: Sequence[Question], reply: str) -> list[float]:
-        return [found[self.metric][0] for found in self.judge.judge(questions, [reply] * len(questions))]
+        return [found[self.metric][0] for found in self._judged(questions, reply)]
+
+    def _judged(
+        self, questions: Sequence[Question], reply: str
+    ) -> Iterator[Mapping[str, tuple[float, Outcome | None]]]:
+        return self.judge.judge(questions, [reply] * len(questions), [True] * len(questions))

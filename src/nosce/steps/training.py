@@ -16,9 +16,9 @@ from nosce.models import adapters, families
 from nosce.models.families import Architecture, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text.batches import Order
+from nosce.text.batches import Mixed, Order
 from nosce.text.corpus import Corpus
-from nosce.text.packing import Sequences
+from nosce.text.packing import Sequences, joined
 from nosce.train.recipe import LoRA, Recipe
 
 if TYPE_CHECKING:
@@ -28,11 +28,18 @@ VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Documents with questions of the seen split among them, in one training."""
+
+    questions: float  # share of the texts that are questions
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
     """What is trained (`model`, or where None the input `start`), on what, how, and by which randomness."""
 
     model: Architecture | Pretrained | None
-    on: Literal["documents", "questions"]
+    on: Literal["documents", "questions"] | Mix
     recipe: Recipe
     adapter: LoRA | None
     seed: Seed
@@ -50,7 +57,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     job.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
     sequences = _sequences(spec, corpus)
-    order = Order(len(sequences), spec.recipe.batch, spec.seed / "order")
+    order = _order(spec, sequences, corpus)
     model = _start(spec, inputs, corpus).to(job.machine.device)
     adapted = None
     if spec.adapter is not None:
@@ -89,7 +96,16 @@ def checkpoints(folder: Path) -> dict[int, Path]:
 def _sequences(spec: TrainingSpec, corpus: Corpus) -> Sequences:
     if spec.on == "documents":
         return corpus.documents
-    return corpus.question_sequences(corpus.asked("seen"))
+    questions = corpus.question_sequences(corpus.asked("seen"))
+    return joined([corpus.documents, questions]) if isinstance(spec.on, Mix) else questions
+
+
+def _order(spec: TrainingSpec, sequences: Sequences, corpus: Corpus) -> Order | Mixed:
+    if isinstance(spec.on, Mix):
+        documents = len(corpus.documents)
+        share = spec.on.questions
+        return Mixed(documents, len(sequences) - documents, spec.recipe.batch, share, spec.seed / "order")
+    return Order(len(sequences), spec.recipe.batch, spec.seed / "order")
 
 
 def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:

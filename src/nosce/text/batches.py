@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
@@ -42,7 +43,7 @@ class Order:
 
     def between(self, first: int, last: int) -> np.ndarray:
         """Places `first` to `last` (excluded) of the endless order."""
-        parts = []
+        parts = [np.zeros(0, dtype=np.int64)]
         while first < last:
             epoch, within = divmod(first, self.texts)
             taken = self.epoch(epoch)[within : within + last - first]
@@ -52,11 +53,50 @@ class Order:
 
     def counts(self, steps: int) -> np.ndarray:
         """How often each text was met in the first `steps` steps. Shape: (texts,)."""
-        whole, rest = divmod(steps * self.batch, self.texts)
+        return self.met(steps * self.batch)
+
+    def met(self, places: int) -> np.ndarray:
+        """How often each text stands in the first `places` places. Shape: (texts,)."""
+        whole, rest = divmod(places, self.texts)
         counts = np.full(self.texts, whole, dtype=np.int64)
         if rest:
             counts[self.epoch(whole)[:rest]] += 1
         return counts
+
+
+def questions_met(places: int, share: float) -> int:
+    """How many of so many texts come from the second of two mixed orders."""
+    return int(places * Fraction(share).limit_denominator(10_000))
+
+
+class Mixed:
+    """Two endless orders side by side: of every `batch` texts, a share comes from the second.
+
+    Each order has epochs of its own, so that what the second holds is met as often as the share says, however few
+    texts it has. Its texts are numbered behind those of the first. Over any number of steps the share is exact to
+    within one text.
+    """
+
+    def __init__(self, first: int, second: int, batch: int, share: float, seed: Seed) -> None:
+        if not 0 < share < 1:
+            raise SpecError(f"a share of {share} mixes nothing; take one between 0 and 1.")
+        self.one, self.other = Order(first, batch, seed / "first"), Order(second, batch, seed / "second")
+        self.batch, self.share = batch, share
+
+    def step(self, step: int) -> np.ndarray:
+        """The texts of one step: those of the first order, then those of the second."""
+        before, after = self.seconds(step), self.seconds(step + 1)
+        texts = self.one.between(step * self.batch - before, (step + 1) * self.batch - after)
+        return np.concatenate([texts, self.one.texts + self.other.between(before, after)])
+
+    def seconds(self, steps: int) -> int:
+        """How many texts of the second order there are in so many steps."""
+        return questions_met(steps * self.batch, self.share)
+
+    def counts(self, steps: int) -> np.ndarray:
+        """How often each text was met in the first `steps` steps. Shape: (texts of both,)."""
+        second = self.seconds(steps)
+        return np.concatenate([self.one.met(steps * self.batch - second), self.other.met(second)])
 
 
 @dataclass(frozen=True, slots=True)

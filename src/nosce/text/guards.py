@@ -141,14 +141,18 @@ def _keys(tokens: np.ndarray, starts: np.ndarray, place: np.ndarray) -> np.ndarr
     return keys
 
 
-def majority(questions: Sequence[Question], *, most: float = 0.5) -> Guard:
+def majority(questions: Sequence[Question], *, most: float = 0.5, known: Sequence[str] = ()) -> Guard:
     """No answer can be guessed from the prior more often than `most`; the shares are stated.
+
+    Args:
+        most: The share from which a facet can be guessed.
+        known: Facets that the world says have one answer for all.
 
     Raises:
         GuardError: Which facet could.
     """
     shares = {}
-    for facet in dict.fromkeys(q.facet for q in questions):
+    for facet in dict.fromkeys(q.facet for q in questions if q.facet not in known):
         targets = Counter(q.target for q in questions if q.facet == facet)
         shares[facet] = targets.most_common(1)[0][1] / targets.total()
     found = ", ".join(f"{facet} {share:.1%}" for facet, share in shares.items())

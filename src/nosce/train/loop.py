@@ -19,7 +19,7 @@ import torch
 from nosce.errors import TrainingError
 from nosce.files import SCRATCH
 from nosce.models.apart import Forward, apart
-from nosce.text.batches import Batch, Order, pack
+from nosce.text.batches import Batch, Mixed, Order, pack
 from nosce.text.packing import Sequences
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
@@ -38,7 +38,7 @@ Progress = Callable[[int, int, float, float], None]  # steps done, steps in all,
 def train(
     model: PreTrainedModel,
     sequences: Sequences,
-    order: Order,
+    order: Order | Mixed,
     recipe: Recipe,
     *,
     end: int,
@@ -120,7 +120,7 @@ def _gradients(twin: Twin, forward: Forward, parts: list[Batch]) -> tuple[torch.
 
 
 def _batches(
-    sequences: Sequences, order: Order, recipe: Recipe, first: int, end: int, machine: Machine
+    sequences: Sequences, order: Order | Mixed, recipe: Recipe, first: int, end: int, machine: Machine
 ) -> Iterator[list[Batch]]:
     """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
 

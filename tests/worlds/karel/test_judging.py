@@ -127,3 +127,12 @@ def test_pictures_are_those_of_the_run(micro, place):
             name: int(values[0, 0]) for name, values in judge.trace([question], [question.target]).features().items()
         }
         assert robot(judge.imagined(question, found)) == robot(pictures[1][1])
+
+
+def test_beginnings_that_are_all_right_already_need_nothing(micro, place):
+    """The author's own programs end where they end, and no longer way is tried."""
+    judge = Interpreter(world=micro)
+    questions = list(itertools.islice(micro.questions(place), 5))
+    begun = [tuple(parse(question.target.split())) for question in questions]
+    assert judge.continuations(questions, begun) == [frozenset({""})] * 5
+    assert judge.continuations([], []) == []

@@ -51,7 +51,9 @@ class Interpreter:
         each = len(tokenizer.encode(self._text.program((OPERATIONS[0],)), add_special_tokens=False).ids)
         return (self.most * (5 if self.world.blocks else 1)) * each + 1
 
-    def judge(self, questions: Sequence[Question], replies: Sequence[str]) -> Iterator[dict[str, Metric]]:
+    def judge(
+        self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool] = ()
+    ) -> Iterator[dict[str, Metric]]:
         """What can be said of each reply, by metric.
 
         correct: right on all pairs shown. strict: on the hidden ones too. reference: word for word the author's.
@@ -138,6 +140,8 @@ class Interpreter:
         found = [frozenset({END}) if is_ else frozenset() for is_ in done]
         left = np.flatnonzero(~done)
         for length in range(1, FURTHEST + 1):
+            if not len(left):
+                break
             ways = list(itertools.product(OPERATIONS, repeat=length))
             rows = (left[:, None] * each + np.arange(each)).ravel()
             boards = here.at(np.repeat(rows, len(ways)))

@@ -76,7 +76,7 @@ class Boards:
         drawn = np.where(self.obstacles, 1, np.where(digit > 0, 5 + digit, 0)).astype(np.uint8)
         drawn[np.arange(len(self)), self.robot] = 2 + self.direction
         whole = drawn.reshape(len(self), self.rows, self.cols)[:, 1:-1, 1:-1]
-        return whole.reshape(len(self), -1)
+        return whole.reshape(len(self), (self.rows - 2) * (self.cols - 2))
 
     @classmethod
     def read(cls, glyphs: np.ndarray, rows: int, cols: int) -> Boards:
