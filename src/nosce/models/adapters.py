@@ -22,6 +22,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "opt": (("q_proj", "v_proj"), "embed_tokens"),
     "llama": (("q_proj", "v_proj"), "embed_tokens"),
     "codegen": (("qkv_proj",), "wte"),  # one fused matrix
+    "t5": (("q", "v"), "shared"),
 }
 
 

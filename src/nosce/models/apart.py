@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+
+from nosce.models.seq2seq import hidden_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,8 +31,11 @@ SHORTEST = 0.75  # a block holds stretches down to this share of its longest, ..
 LEAST = 512  # ... and shorter ones still while it has fewer tokens than this: small products cost more than padding
 
 
-Forward = Callable[[np.ndarray, np.ndarray], torch.Tensor]
-"""Tokens (N,) and the lengths (S,) of the stretches they fall into -> last hidden states (N, width)."""
+Forward = Callable[[np.ndarray, np.ndarray, np.ndarray | None], torch.Tensor]
+"""Tokens (N,), the lengths (S,) of the stretches they fall into, and how much of each is given -> states (N, width).
+
+What is given (S,) matters to an encoder-decoder alone.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +154,11 @@ def apart(model: PreTrainedModel) -> Iterator[Forward]:
 
     A family whose attention we do not know is given padded rows instead: the same numbers, more work.
     """
-    if model.config.model_type not in KNOWN or model.config.is_encoder_decoder:
-        yield lambda tokens, lengths: _padded(model, tokens, lengths)
+    if model.config.is_encoder_decoder:
+        yield partial(_written, model)
+        return
+    if model.config.model_type not in KNOWN:
+        yield partial(_padded, model)
         return
     from transformers import AttentionInterface
 
@@ -157,12 +166,21 @@ def apart(model: PreTrainedModel) -> Iterator[Forward]:
     before = model.config._attn_implementation
     model.set_attn_implementation(NAME)
     try:
-        yield lambda tokens, lengths: _flat(model, tokens, lengths)
+        yield partial(_flat, model)
     finally:
         model.set_attn_implementation(before)
 
 
-def _flat(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+def _written(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, given: np.ndarray | None = None
+) -> torch.Tensor:
+    """What the decoder makes of each text, the encoder having read what is given of it."""
+    return hidden_states(model, tokens, lengths, np.zeros_like(lengths) if given is None else given)
+
+
+def _flat(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, given: np.ndarray | None = None
+) -> torch.Tensor:
     ends = np.cumsum(lengths)
     positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     found = model.base_model(
@@ -174,7 +192,9 @@ def _flat(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray) -> to
     return found.last_hidden_state[0]  # type: ignore[no-any-return]
 
 
-def _padded(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray) -> torch.Tensor:
+def _padded(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, given: np.ndarray | None = None
+) -> torch.Tensor:
     rows, width = len(lengths), int(lengths.max())
     there = np.arange(width) < lengths[:, None]
     inputs = np.zeros((rows, width), dtype=np.int64)  # a causal model cannot look at what stands behind

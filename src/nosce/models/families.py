@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
@@ -17,7 +17,7 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen"]
+Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
@@ -43,7 +43,7 @@ class Architecture:
     """A model to be made from scratch: a family and the numbers that give its size."""
 
     family: Family = "gpt-neox"
-    layers: int
+    layers: int  # of an encoder-decoder in each of the two
     width: int
     heads: int
     positions: int = 512  # the longest row it can read
@@ -65,7 +65,8 @@ class Architecture:
 
     def parameters(self, vocabulary: int) -> int:
         """Weights of the matrices, embeddings once if tied; biases and norms are left out."""
-        return 12 * self.layers * self.width**2 + (1 if self.tied else 2) * vocabulary * self.width
+        each = 28 if self.family == "t5" else 12  # 12 in an encoder's layer, 16 in a decoder's that looks at it too
+        return each * self.layers * self.width**2 + (1 if self.tied else 2) * vocabulary * self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +111,7 @@ def size(name: str, family: Family = "gpt-neox") -> Architecture:
 
 def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | None) -> PretrainedConfig:
     """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
-    from transformers import CodeGenConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig
+    from transformers import CodeGenConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig, T5Config
 
     common = {
         "vocab_size": vocabulary,
@@ -135,6 +136,10 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
             return CodeGenConfig(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
                                  n_positions=shape.positions, n_ctx=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0,
                                  attn_pdrop=0.0, rotary_dim=max(2, shape.width // shape.heads // 8 * 2))  # fmt: skip
+        case "t5":
+            return T5Config(**common, num_layers=shape.layers, num_decoder_layers=shape.layers, num_heads=shape.heads,
+                            d_model=shape.width, d_kv=shape.width // shape.heads, d_ff=4 * shape.width,
+                            decoder_start_token_id=end, dropout_rate=0.0)  # fmt: skip
         case "llama":
             # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
             middle = 8 * shape.width // 3
@@ -144,20 +149,17 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
 def build(
     model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed
 ) -> PreTrainedModel:
-    """A causal language model: fresh weights drawn from `seed`, or those of a local folder.
+    """A language model, causal or encoder-decoder: fresh weights drawn from `seed`, or those of a local folder.
 
     Raises:
         SpecError: The folder's weights are not those its digest names, or its vocabulary is too small.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     if isinstance(model, Pretrained):
         if Pretrained.at(model.folder).digest != model.digest:
             raise SpecError(f"the weights in {model.folder} have changed since the study was planned; plan again.")
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model.folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+        loaded = load(model.folder)
         if loaded.config.vocab_size < vocabulary:
             raise SpecError(
                 f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocabulary}; "
@@ -169,4 +171,20 @@ def build(
         torch.manual_seed(seed.integer())
         config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
         how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
-        return AutoModelForCausalLM.from_config(config, attn_implementation=how)
+        return _class_of(config).from_config(config, attn_implementation=how)
+
+
+def load(folder: str | Path) -> PreTrainedModel:
+    """The model of a local folder in float32, causal or encoder-decoder as its configuration says."""
+    import torch
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    return _class_of(config).from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+
+
+def _class_of(config: PretrainedConfig) -> Any:
+    """The library's class with a head for such a model."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM

@@ -69,7 +69,7 @@ def collect(
         for texts in by_length(np.unique(text).tolist(), sequences.lengths, suited(model)):
             whole = [np.concatenate([[end], sequences.text(t)]).astype(np.int64) for t in texts]
             lengths = np.array([len(tokens) for tokens in whole])
-            forward(np.concatenate(whole), lengths)
+            forward(np.concatenate(whole), lengths, None)
             of_text = [order[starts[t] : starts[t + 1]] for t in texts]
             rows = np.concatenate(of_text)
             number = np.repeat(np.arange(len(texts)), [len(mine) for mine in of_text])

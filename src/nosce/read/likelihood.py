@@ -107,7 +107,7 @@ def spoken(
             # `pack` puts the longest first, as `texts` has them; a token at place p is predicted at position p.
             wanted = [(int(at), *spans[n], n) for at, t in zip(starts, texts, strict=True) for n in by_text[t]]
             places = np.concatenate([np.arange(at + start, at + stop) for at, _, start, stop, _ in wanted])
-            hidden = forward(batch.inputs, batch.lengths)[torch.from_numpy(places).to(model.device)]
+            hidden = forward(batch.inputs, batch.lengths, batch.given)[torch.from_numpy(places).to(model.device)]
             logits = model.get_output_embeddings()(hidden).float()
             true = np.concatenate([sequences.text(text)[start:stop] for _, text, start, stop, _ in wanted])
             chosen = logits.argmax(-1).cpu().numpy()

@@ -119,7 +119,7 @@ class Recall:
         assert model is not None
         split = {q.about: q.split for q in corpus.questions}
         abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
-        rows = self._rows(corpus, seed)
+        rows = self._rows(model, corpus, seed)
         for row, what in zip(rows, spoken(model, corpus.documents, _places(rows), end=corpus.end), strict=True):
             about = abouts[row["document"]]
             item = f"{row['facet']}/{ids[row['document']]}"
@@ -129,12 +129,17 @@ class Recall:
         """On a sample of the values."""
         from nosce.read.likelihood import batch_change
 
-        places = _places(self._rows(corpus, seed))
+        places = _places(self._rows(model, corpus, seed))
         return batch_change(model, corpus.documents, places, end=corpus.end, seed=seed / "batch change")
 
-    def _rows(self, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
+    def _rows(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
+        """Values of the drawn documents; what an encoder is given nobody can recall."""
         chosen = self._drawn(corpus.things["about"].to_list(), seed)
-        return [row for row in corpus.spans.iter_rows(named=True) if row["document"] in chosen]
+        rows = [row for row in corpus.spans.iter_rows(named=True) if row["document"] in chosen]
+        if not model.config.is_encoder_decoder:
+            return rows
+        given = corpus.documents.given
+        return [row for row in rows if row["start"] >= given[row["document"]]]
 
     def _drawn(self, abouts: list[str], seed: Seed) -> set[int]:
         if not self.documents:

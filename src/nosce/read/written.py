@@ -92,7 +92,10 @@ def written(
 
     tokenizer = corpus.tokenizer
     prompts = [np.array(e.ids) for e in encode(tokenizer, [q.prompt for q in questions])]
-    replies = generate(model, prompts, end=corpus.end, most=judge.tokens(tokenizer),
+    # What is expected is checked in one pass, and written word by word only from where the model says otherwise.
+    free = not masked and not model.config.is_encoder_decoder
+    drafts = [np.array(e.ids) for e in encode(tokenizer, [q.target for q in questions])] if free else None
+    replies = generate(model, prompts, end=corpus.end, most=judge.tokens(tokenizer), drafts=drafts,
                        grammar=judge.grammar(tokenizer) if masked else None)  # fmt: skip
     return [Told(r.tokens, tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False), r.ended) for r in replies]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nosce.errors import DataError
+from nosce.errors import DataError, SpecError
 from nosce.models import adapters, families
 from nosce.models.families import Architecture, Pretrained
 from nosce.seeds import Seed
@@ -59,6 +59,11 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     sequences = _sequences(spec, corpus)
     order = _order(spec, sequences, corpus)
     model = _start(spec, inputs, corpus).to(job.machine.device)
+    if model.config.is_encoder_decoder and (spec.recipe.given_weight or spec.recipe.window is not None):
+        raise SpecError(
+            f"an encoder-decoder was to be trained with given_weight={spec.recipe.given_weight} and "
+            f"window={spec.recipe.window}, but what is given goes to its encoder and each text alone; take 0 and None."
+        )
     adapted = None
     if spec.adapter is not None:
         lora = spec.adapter

@@ -111,6 +111,7 @@ class Batch:
     labels: np.ndarray  # (N,) int64
     lengths: np.ndarray  # (S,) int64, positions of each stretch; they sum to N
     weights: np.ndarray | None = None  # (N,) float32, of each label's loss; None: all alike
+    given: np.ndarray | None = None  # (S,) leading tokens of each stretch that are given; None: of rows of many texts
 
     @property
     def counted(self) -> int:
@@ -135,7 +136,13 @@ class Batch:
             return [self]
         where = [aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine]) for mine in dealt]
         return [
-            Batch(self.inputs[w], self.labels[w], self.lengths[mine], None if self.weights is None else self.weights[w])
+            Batch(
+                self.inputs[w],
+                self.labels[w],
+                self.lengths[mine],
+                None if self.weights is None else self.weights[w],
+                None if self.given is None else self.given[mine],
+            )
             for w, mine in zip(where, dealt, strict=True)
         ]
 
@@ -172,9 +179,10 @@ def pack(
     inputs = np.roll(tokens, 1)
     inputs[np.cumsum(stretches) - stretches] = end
     counted = sequences.counted[where]
+    given = sequences.given[texts] if window is None else None
     if given_weight and not counted.all():
-        return Batch(inputs, tokens, stretches, np.where(counted, 1.0, given_weight).astype(np.float32))
-    return Batch(inputs, np.where(counted, tokens, IGNORED), stretches)
+        return Batch(inputs, tokens, stretches, np.where(counted, 1.0, given_weight).astype(np.float32), given)
+    return Batch(inputs, np.where(counted, tokens, IGNORED), stretches, given=given)
 
 
 def by_length(texts: Sequence[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from nosce.records import Document, Question, Span
 CHUNK = 4_096  # texts encoded at once: bounds memory, and the library works on batches
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sequences:
     """Many token sequences in one flat array: text i is `tokens[offsets[i]:offsets[i + 1]]`.
 
@@ -43,6 +44,13 @@ class Sequences:
     def lengths(self) -> np.ndarray:
         """Tokens per text, end token included."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def given(self) -> np.ndarray:
+        """How many tokens stand before the first that counts, in each text. Shape: (texts,)."""
+        counted = np.append(np.flatnonzero(self.counted), len(self.tokens))
+        first = counted[np.searchsorted(counted, self.offsets[:-1])]
+        return np.minimum(first - self.offsets[:-1], self.lengths)  # type: ignore[no-any-return]
 
     def text(self, index: int) -> np.ndarray:
         """The tokens of one text."""

@@ -1,6 +1,6 @@
 """Checkpoints: weights in the Hugging Face layout with a manifest, and the state to go on from.
 
-A kept checkpoint is a folder that `AutoModelForCausalLM.from_pretrained` loads with no nosce around.
+A kept checkpoint is a folder that the `from_pretrained` of transformers loads with no nosce around.
 The state for resuming is one safetensors file with weights and optimizer moments. Nothing is pickled.
 """
 
@@ -18,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nosce.files import checksum_tree, verify, write_atomically
+from nosce.models import families
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,12 +48,8 @@ def load(folder: Path) -> PreTrainedModel:
     Raises:
         DamagedError: A file is not what was written.
     """
-    from transformers import AutoModelForCausalLM
-
     verify(folder)
-    return AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
+    return families.load(folder)
 
 
 def save_state(folder: Path, step: int, named: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> None:

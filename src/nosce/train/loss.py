@@ -19,7 +19,7 @@ def counted_logits(model: PreTrainedModel, forward: Forward, batch: Batch) -> to
 
     In question fine-tuning nine positions of ten carry no loss, and the head is the widest matrix.
     """
-    hidden = forward(batch.inputs, batch.lengths)
+    hidden = forward(batch.inputs, batch.lengths, batch.given)
     counted = torch.from_numpy(batch.labels != IGNORED).to(hidden.device, non_blocking=True)
     head = model.get_output_embeddings()
     return head(hidden if bool((batch.labels != IGNORED).all()) else hidden[counted]).float()  # type: ignore[no-any-return]

@@ -41,7 +41,9 @@ def test_a_diary_reads_as_the_paper_is_reported_to():
 
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
-@pytest.mark.parametrize("more", [{}, {"merged": True}, {"gaps": 0.5, "empty": 30, "how_many": True}], ids=str)
+@pytest.mark.parametrize(
+    "more", [{}, {"merged": True, "repeated": True}, {"gaps": 0.5, "empty": 30, "how_many": True}], ids=str
+)
 def test_the_contract_of_worlds_is_kept(world, more):
     """Equal seeds, equal texts; spans lie where they say; nobody is on two sides of the split."""
     check(replace(world, **more), SEED)
@@ -78,6 +80,18 @@ def test_spans_say_the_values_and_the_numbers(world):
             expected += [("number", str(entry.number)), *((a, world.text.value(v)) for a, v in entry.facts)]
         assert [(s.facet, document.text[s.start : s.end]) for s in document.spans] == expected
         assert document.text[: document.given] == world.text.title(who.name, 1)
+
+
+@pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
+def test_a_repeated_title_stands_before_what_is_the_same(world):
+    """Given once, and once more to be learnt; the values and the number are marked where they are learnt."""
+    for plain, twice in zip(told(world)[:50], told(replace(world, repeated=True)), strict=False):
+        title = plain.text[: plain.given]
+        assert twice.text == world.text.joined(title, plain.text)
+        assert twice.text[: twice.given] == title
+        assert min(span.start for span in twice.spans) > twice.given
+        values = [[d.text[s.start : s.end] for s in d.spans] for d in (plain, twice)]
+        assert values[0] == values[1]
 
 
 def test_counts_and_facts_are_uniform():

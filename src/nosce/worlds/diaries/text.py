@@ -97,7 +97,11 @@ class Written:
 
     def entry(self, name: str, entry: Entry) -> str:
         """Title and facts."""
-        return self._between.join([self.title(name, entry.number), *(self._fact(*fact) for fact in entry.facts)])
+        return self.joined(self.title(name, entry.number), *(self._fact(*fact) for fact in entry.facts))
+
+    def joined(self, *parts: str) -> str:
+        """Parts of an entry one behind the other."""
+        return (" " if self.encoding == "lean" else "\n").join(parts)
 
     def diary(self, name: str, entries: Sequence[Entry]) -> str:
         """Entries one after the other, as an answer has them; a word of its own where there are none."""
@@ -152,10 +156,6 @@ class Written:
             if line:
                 found.append(self._read_title(line) or self._read_fact(line) or Other(line))
         return found
-
-    @property
-    def _between(self) -> str:
-        return " " if self.encoding == "lean" else "\n"
 
     @property
     def _apart(self) -> str:

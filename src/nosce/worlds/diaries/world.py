@@ -59,6 +59,7 @@ class Diaries:
     merged: bool = False  # all entries of a diarist in one document: the paper's simplified set-up
     encoding: Name = "paper"
     header: Header = "name first"
+    repeated: bool = False  # a document's title stands in what is given and again in what is to be learnt
     names: tuple[int, int] = (256, 256)  # sizes of the pools of first and last names
     trained: float = 0.9  # of the diarists have their question in training; half of the rest is for validation
     unasked: tuple[int, ...] = ()  # numbers of entries of which no question is trained
@@ -129,8 +130,9 @@ class Diaries:
                 yield self._document(who, entries, number)
 
     def _document(self, who: Diarist, entries: tuple[Entry, ...], number: int) -> Document:
-        text, spans = self.text.diary(who.name, entries), []
-        begin = 0  # of the entry
+        first, text, spans = self.text.title(who.name, entries[0].number), self.text.diary(who.name, entries), []
+        before = self.text.joined(first, "") if self.repeated else ""
+        text, begin = before + text, len(before)  # of the entry
         for entry in entries:
             title = self.text.title(who.name, entry.number)
             begin = text.index(title, begin)
@@ -141,8 +143,7 @@ class Diaries:
                 written = self.text.value(value)
                 place = text.index(written, place)
                 spans.append(Span(attribute, place, place := place + len(written)))
-        given = len(self.text.title(who.name, entries[0].number))
-        return Document(f"{who.index}/{number}", f"diarist/{who.index}", text, tuple(spans), given=given)
+        return Document(f"{who.index}/{number}", f"diarist/{who.index}", text, tuple(spans), given=len(first))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """For everything that somebody wrote, and where asked for how much that is; the facet is the true number."""
