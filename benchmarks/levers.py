@@ -2,9 +2,9 @@
 
     python benchmarks/levers.py --diarists 4096 --questions 0.05 --steps 12000
 
-One training of one arm; a line a kept checkpoint goes to benchmarks/levers.csv: questions that were trained on and those
-of diarists whose question was not, recalled whole (`exact`), with the right number of entries (`count`), and the share
-of recalled entries that are right (`content`). Worlds are those of a seed that no study reports.
+One training of one arm; a line a kept checkpoint goes to benchmarks/levers.csv: questions that were trained on and
+those of diarists whose question was not, recalled whole (`exact`), with the right number of entries (`count`), and the
+share of recalled entries that are right (`content`). Worlds are those of a seed that no study reports.
 """
 
 from __future__ import annotations
