@@ -81,7 +81,7 @@ def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
     if arm.name == OTHER:
         return (
             Read(Written(judge=judge), arms=of),
-            Read(States(last=more, **how), arms=of),
+            Read(States(last=replace(few, meanings=("original", SHARP), floors=("untrained",)), **how), arms=of),
         )
     layers = tuple(f"residual.{number}" for number in range(arm.model.layers))  # type: ignore[union-attr]
     return (
