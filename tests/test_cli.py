@@ -403,7 +403,7 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    assert list(shown) == ["study", "scale", "paper", "seeds", "claims", "provenance"]
+    assert list(shown) == ["study", "scale", "title", "question", "paper", "seeds", "claims", "provenance"]
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies", "smoke", [0])
     assert shown["claims"]
     for claim in shown["claims"]:
@@ -528,13 +528,20 @@ def test_explain_says_what_a_key_is_made_of_and_what_its_neighbour_has_otherwise
 
 def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_path):
     """One page a study, its figures and tables, and the same numbers as `show --json`, from the store alone."""
+    elsewhere = tmp_path / "site" / "birds" / "laptop"
+    elsewhere.mkdir(parents=True)
+    other = {"study": "birds", "scale": "laptop", "title": "Do <b>birds</b>?", "claims": [{"verdict": "fails"}]}
+    (elsewhere / "show.json").write_text(json.dumps(other))
     ended = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
     page = tmp_path / "site" / "biographies" / "smoke"
     shown = json.loads(nosce("show", "biographies", "--json", "--store", smoke_store).stdout)
 
     assert ended.returncode == 0
     assert str(tmp_path / "site" / "index.html") in ended.stdout
-    assert 'href="biographies/smoke/index.html"' in (tmp_path / "site" / "index.html").read_text()
+    index = (tmp_path / "site" / "index.html").read_text()
+    assert 'href="biographies/smoke/index.html"' in index
+    assert 'href="birds/laptop/index.html"' in index  # from another store, and left as it was
+    assert "Do &lt;b&gt;birds" in index
     assert json.loads((page / "show.json").read_text()) == shown
     assert {path.suffix for path in (page / "figures").iterdir()} == {".svg", ".csv"}
     page_text = (page / "index.html").read_text()

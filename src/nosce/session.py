@@ -146,7 +146,8 @@ def shown(store: Store, plan: dict[str, Any]) -> dict[str, Any]:
         claims.append({"id": v.id, "text": v.text, "source": v.source, "criterion": v.criterion,
                        "paper_value": v.paper_value, "estimate": v.estimate, "low": v.low, "high": v.high, "n": v.n,
                        "unit": v.unit, "verdict": v.verdict, "why": v.why})  # fmt: skip
-    return {"study": plan["study"], "scale": plan["scale"], "paper": plan["paper"], "seeds": plan["seeds"],
+    return {"study": plan["study"], "scale": plan["scale"], "title": plan["title"], "question": plan["question"],
+            "paper": plan["paper"], "seeds": plan["seeds"],
             "claims": claims, "provenance": provenance(store, plan)}  # fmt: skip
 
 

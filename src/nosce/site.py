@@ -19,6 +19,7 @@ from nosce.store import Store, refused
 def write(store: Store, folder: Path) -> Path:
     """Write `index.html` and a folder per study and scale below `folder`; the path of the index.
 
+    Studies that were written there before and are not in this store stay as they are, in the index too.
     Each of them holds `index.html` (self-contained), `show.json`, `figures/*.svg` and the tables that
     the figures are drawn from.
 
@@ -29,20 +30,26 @@ def write(store: Store, folder: Path) -> Path:
     found = finished(store)
     if not found:
         raise UsageError(f"a report was asked for, but no study is finished in {store.root}; run one first.")
-    entries = []
     try:
         for plan in found:
             page = page_of(store, plan)
             place = Path(plan["study"]) / plan["scale"]
             _write_study(folder / place, page, shown(store, plan))
-            counts = {word: sum(v.verdict == word for v in page.verdicts) for word in ("holds", "fails", "undecided")}
-            entries.append({"title": page.title, "question": page.question, "scale": page.scale, "study": page.study,
-                            "href": f"{place.as_posix()}/index.html",
-                            **{word: str(count) for word, count in counts.items()}})  # fmt: skip
-        (folder / "index.html").write_text(render_index(entries))
+        (folder / "index.html").write_text(
+            render_index([_entry(file) for file in sorted(folder.glob("*/*/show.json"))])
+        )
     except OSError as error:
         raise refused(error, folder) from error
     return (folder / "index.html").absolute()
+
+
+def _entry(file: Path) -> dict[str, str]:
+    """What the index says of a study, from its `show.json`."""
+    told = json.loads(file.read_text())
+    verdicts = [claim["verdict"] for claim in told["claims"]]
+    return {"title": told.get("title", told["study"]), "question": told.get("question", ""), "scale": told["scale"],
+            "study": told["study"], "href": f"{told['study']}/{told['scale']}/index.html",
+            **{word: str(verdicts.count(word)) for word in ("holds", "fails", "undecided")}}  # fmt: skip
 
 
 def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
