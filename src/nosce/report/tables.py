@@ -6,6 +6,7 @@ Colour is an extra: every verdict is also a word and a sign, so nothing is lost 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich import box
@@ -26,10 +27,12 @@ PLAIN_UNITS = frozenset({"nats", "bits", "ratio", "correlation", "slope", "odds"
 
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: what the paper says, what was found here, and what became of it."""
-    table = _table("claims" if verdicts else "no claims")
-    table.add_column("claim", ratio=1, overflow="fold")
+    usual = Counter(verdict.unit for verdict in verdicts if counted_as(verdict.unit)).most_common(1)
+    unit = usual[0][0] if usual else ""  # said once, above: a long word in a column would squeeze the claims
+    table = _table((f"claims; n counts {many(unit)}" if unit else "claims") if verdicts else "no claims")
+    table.add_column("claim", overflow="fold")
     table.add_column("paper", justify="right", no_wrap=True)
-    table.add_column(Text("here [low, high]"), justify="right", no_wrap=True)
+    table.add_column(Text("here [low, high]"), justify="right", min_width=9)
     table.add_column("n", justify="right", overflow="fold")
     table.add_column("verdict", no_wrap=True, min_width=11)
     for verdict in verdicts:
@@ -37,7 +40,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
             Text.assemble((verdict.id, "bold"), "\n" if verdict.id else "", verdict.text),
             Text(paper_number(verdict)),
             Text(here_number(verdict)),
-            Text(counted(verdict).replace(" ", "\n", 1)),
+            Text(f"{verdict.n:,}" if verdict.unit == unit else counted(verdict).replace(" ", "\n", 1)),
             Text(f"{SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
         )
     return table
@@ -91,8 +94,12 @@ def here_number(verdict: Verdict) -> str:
 
 def counted(verdict: Verdict) -> str:
     """How much was drawn independently for a claim, and of what, e.g. `1,200 people`."""
-    unit = "" if verdict.unit in PLAIN_UNITS or verdict.unit == "share" else f" {many(verdict.unit)}"
-    return f"{verdict.n:,}{unit}".rstrip()
+    return f"{verdict.n:,} {counted_as(verdict.unit)}".rstrip()
+
+
+def counted_as(unit: str) -> str:
+    """What a claim's n counts, in the plural; nothing where its unit is that of the value."""
+    return "" if not unit or unit in PLAIN_UNITS or unit == "share" else many(unit)
 
 
 def _measured(value: float | None, *, share: bool) -> str:
