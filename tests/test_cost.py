@@ -135,7 +135,7 @@ def sample(people):
     return timing.Sample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
 
 
-@pytest.mark.parametrize("people", [12, 400])
+@pytest.mark.parametrize("people", [12, 4_000])
 def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, people):
     """What costs so much a question costs that for all of them; what is spent once is not multiplied."""
     clock = Clock()

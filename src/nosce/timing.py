@@ -167,7 +167,8 @@ def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed:
         now = _time_part(readout, sample, model, share, some, seed)
     before: tuple[float, float] | None = None
     while share < 1 and (before is None or now < SECONDS):
-        before, share = (share, now), min(1.0, 2 * share)
+        # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
+        before, share = (share, now), min(1.0, share * (4 if before else 16))
         now = _time_part(readout, sample, model, share, some, seed)
     whole = now
     if share < 1 and before is not None:
