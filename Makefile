@@ -32,7 +32,7 @@ check: install
 
 # Paired timings against the usual tools; appends lines to benchmarks/results.csv. An hour or so on two idle cores;
 # `make bench BENCH="trainer probes"` runs some of them.
-BENCH ?= trainer generate probes worlds knowledge study choices
+BENCH ?= trainer generate probes worlds interpreters knowledge study choices
 bench: install
 	for name in $(BENCH); do $(BIN)/python -W ignore benchmarks/$$name.py || exit 1; done
 	$(BIN)/python benchmarks/table.py

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import cpu_seconds, in_turns, write
+from measure import cpu_seconds, in_turns, shares, write
 from recipes import PEOPLE, candidate, data, learnt
 
 from nosce.models.families import build, size
@@ -139,7 +139,12 @@ def main() -> None:
     compare("decoder-only, knows nothing", net, told, chosen.repeats, number=400, drafted=True)
     learnt(told, recipe, net=net)
     compare("decoder-only, knows all by heart", net.eval(), told, chosen.repeats, number=400, drafted=True)
-    compare("encoder-decoder", encoder_decoder(told, 300), told, chosen.repeats, number=400, drafted=False)
+    net = encoder_decoder(told, 300)
+    compare("encoder-decoder", net, told, chosen.repeats, number=400, drafted=False)
+    prompts, _ = cut(told, 400)
+    spent: list[float] = []
+    kernels = shares(lambda: spent.append(cpu_seconds(lambda: generate(net, prompts, end=told.end, most=MOST))))
+    write("generate", "profile of the encoder-decoder", spent, None, kernels)
 
 
 if __name__ == "__main__":
