@@ -145,9 +145,9 @@ def disturbed(monkeypatch):
 
         @contextmanager
         def apart(net):
-            def run(tokens, lengths):
+            def run(tokens, lengths, given=None):
                 sizes.append(len(lengths))
-                states = forward(tokens, lengths)
+                states = forward(tokens, lengths, given)
                 return change(states) if len(lengths) > 1 else states
 
             with before(net) as forward:

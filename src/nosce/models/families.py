@@ -7,6 +7,7 @@ each head, pre-layernorm): Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix B.
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5"]
-FAMILIES: tuple[Family, ...] = get_args(Family)
+ENCODER_DECODERS: tuple[Family, ...] = ("t5",)
+FAMILIES: tuple[Family, ...] = tuple(name for name in get_args(Family) if name not in ENCODER_DECODERS)  # causal ones
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
 LADDER: dict[str, tuple[int, int, int]] = {
@@ -50,8 +52,8 @@ class Architecture:
     tied: bool = True  # input and output embeddings are one matrix
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
-            raise SpecError(f"Architecture.family={self.family!r} is not known; take one of {', '.join(FAMILIES)}.")
+        if self.family not in (known := get_args(Family)):
+            raise SpecError(f"Architecture.family={self.family!r} is not known; take one of {', '.join(known)}.")
         if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads:
             raise SpecError(
                 f"Architecture of {self.layers} layers, width {self.width} and {self.heads} heads cannot be built; "
@@ -171,20 +173,19 @@ def build(
         torch.manual_seed(seed.integer())
         config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
         how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
-        return _class_of(config).from_config(config, attn_implementation=how)
+        return _class_of(config.is_encoder_decoder).from_config(config, attn_implementation=how)
 
 
 def load(folder: str | Path) -> PreTrainedModel:
     """The model of a local folder in float32, causal or encoder-decoder as its configuration says."""
     import torch
-    from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    return _class_of(config).from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    both = bool(json.loads((Path(folder) / "config.json").read_text()).get("is_encoder_decoder", False))
+    return _class_of(both).from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
 
 
-def _class_of(config: PretrainedConfig) -> Any:
+def _class_of(encoder_decoder: bool) -> Any:
     """The library's class with a head for such a model."""
     from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+    return AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM
