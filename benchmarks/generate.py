@@ -128,6 +128,14 @@ def compare(name: str, net: Any, told: Any, repeats: int, *, number: int, drafte
             write("generate", f"{name}{words}", found[which], found["theirs"], note)
 
 
+def profiled(net: Any, told: Any) -> None:
+    """Where the time of decoding with an encoder goes."""
+    prompts, _ = cut(told, 400)
+    spent: list[float] = []
+    kernels = shares(lambda: spent.append(cpu_seconds(lambda: generate(net, prompts, end=told.end, most=MOST))))
+    write("generate", "profile of the encoder-decoder", spent, None, kernels)
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=3)
@@ -141,10 +149,7 @@ def main() -> None:
     compare("decoder-only, knows all by heart", net.eval(), told, chosen.repeats, number=400, drafted=True)
     net = encoder_decoder(told, 300)
     compare("encoder-decoder", net, told, chosen.repeats, number=400, drafted=False)
-    prompts, _ = cut(told, 400)
-    spent: list[float] = []
-    kernels = shares(lambda: spent.append(cpu_seconds(lambda: generate(net, prompts, end=told.end, most=MOST))))
-    write("generate", "profile of the encoder-decoder", spent, None, kernels)
+    profiled(net, told)
 
 
 if __name__ == "__main__":

@@ -530,7 +530,12 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     """One page a study, its figures and tables, and the same numbers as `show --json`, from the store alone."""
     elsewhere = tmp_path / "site" / "birds" / "laptop"
     elsewhere.mkdir(parents=True)
-    other = {"study": "birds", "scale": "laptop", "title": "Do <b>birds</b>?", "claims": [{"verdict": "fails"}]}
+    other = {
+        "study": "javascript:alert(1)//",
+        "scale": "laptop",
+        "title": "Do <b>birds</b>?",
+        "claims": [{"verdict": "fails"}],
+    }
     (elsewhere / "show.json").write_text(json.dumps(other))
     ended = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
     page = tmp_path / "site" / "biographies" / "smoke"
@@ -539,9 +544,15 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     assert ended.returncode == 0
     assert str(tmp_path / "site" / "index.html") in ended.stdout
     index = (tmp_path / "site" / "index.html").read_text()
-    assert 'href="biographies/smoke/index.html"' in index
-    assert 'href="birds/laptop/index.html"' in index  # from another store, and left as it was
+    assert 'href="./biographies/smoke/index.html"' in index
+    assert 'href="./birds/laptop/index.html"' in index  # from another store, and left as it was
+    assert "javascript:" not in index
     assert "Do &lt;b&gt;birds" in index
+    (elsewhere / "show.json").write_text("[]")
+    refused = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
+    assert refused.returncode != 0
+    assert "Traceback" not in refused.stderr
+    assert "birds/laptop/show.json" in refused.stderr
     assert json.loads((page / "show.json").read_text()) == shown
     assert {path.suffix for path in (page / "figures").iterdir()} == {".svg", ".csv"}
     page_text = (page / "index.html").read_text()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import polars as pl
 
-from nosce.errors import UsageError
+from nosce.errors import DataError, UsageError
 from nosce.records import Walk, from_json
 from nosce.report.figures import Figure, draw
 from nosce.report.page import StudyPage, render, render_index
@@ -44,11 +45,23 @@ def write(store: Store, folder: Path) -> Path:
 
 
 def _entry(file: Path) -> dict[str, str]:
-    """What the index says of a study, from its `show.json`."""
-    told = json.loads(file.read_text())
-    verdicts = [claim["verdict"] for claim in told["claims"]]
-    return {"title": told.get("title", told["study"]), "question": told.get("question", ""), "scale": told["scale"],
-            "study": told["study"], "href": f"{told['study']}/{told['scale']}/index.html",
+    """What the index says of a study, from its `show.json`; where it lies says the folder, never the file.
+
+    Raises:
+        DataError: The file is not what a report writes.
+    """
+    study, scale = file.parts[-3:-1]
+    try:
+        told = json.loads(file.read_text())
+        verdicts = [claim["verdict"] for claim in told["claims"]]
+        title, question = told.get("title", study), told.get("question", "")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(
+            f"{file} is not what a report writes ({error!r}); move it out of the report's folder."
+        ) from error
+    # A link begins with the folder it lies in, so that no name can make it lead elsewhere.
+    return {"title": str(title), "question": str(question), "scale": scale, "study": study,
+            "href": f"./{quote(study)}/{quote(scale)}/index.html",
             **{word: str(verdicts.count(word)) for word in ("holds", "fails", "undecided")}}  # fmt: skip
 
 
