@@ -22,7 +22,7 @@ demo: install
 	$(BIN)/nosce report --out $(STORE)/report --store $(STORE)
 
 test: install
-	$(BIN)/python -m pytest -n 2 -m 'not slow and not gpu'
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
 
 slow: install
 	$(BIN)/python -m pytest -m slow

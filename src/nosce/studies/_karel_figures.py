@@ -91,7 +91,8 @@ def _read_where() -> tuple[Columns, ...]:
             id="probes",
             title="Probes by depth and offset",
             caption="Test accuracy on the model's own programs, by hidden layers of the probe; dashes are the best "
-            "constant. Offset 0 is the state behind the operation being predicted.",
+            "constant. Offset 0 is the state behind the operation being predicted. These probes learn from fewer "
+            "programs than those of the claims.",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in FEATURES for cell in _grid_cells(feature)),
         ),

@@ -35,7 +35,8 @@ from nosce.worlds.karel.judging import Interpreter
 from nosce.worlds.karel.language import OPERATIONS
 from nosce.worlds.karel.world import Karel
 
-ALONG = 4_000  # seen specifications that probes learn from where they are trained at every checkpoint
+# Seen specifications that probes learn from: where they are trained at every checkpoint, and for figures alone.
+ALONG, DRAWN = 4_000, 8_000
 #: Fractions of a training at which it is looked at: one program for all is a matter of its first tenth.
 EARLY = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7, 0.85, 1.0)
 
@@ -96,6 +97,7 @@ def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
             States(
                 **how,
                 last=Grid(offsets=OFFSETS, probes=shapes),
+                seen=DRAWN,
                 name="grid",
             ),
             arms=of,
@@ -104,6 +106,7 @@ def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
             States(
                 **how,
                 last=Grid(meanings=("original",), probes=(small,), sites=(*layers, "final")),
+                seen=DRAWN,
                 name="layers",
             ),
             arms=of,
