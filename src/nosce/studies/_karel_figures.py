@@ -25,7 +25,7 @@ from nosce.studies._karel_readings import (
 
 def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tuple[Chart, ...]:
     """The phases of training, what is read where, other meanings, edits, and the programs' lengths."""
-    return (*_over_training(batch), *_read_where(), *_meaning(layers), *_lengths(longest, seeds))
+    return (*_over_training(batch), *_read_where(layers), *_meaning(layers), *_lengths(longest, seeds))
 
 
 def _over_training(batch: int) -> tuple[Lines, ...]:
@@ -77,7 +77,7 @@ def _over_training(batch: int) -> tuple[Lines, ...]:
     )  # fmt: skip
 
 
-def _read_where() -> tuple[Columns, ...]:
+def _read_where(layers: int) -> tuple[Columns, ...]:
     return (
         Columns(
             id="floors",
@@ -95,6 +95,14 @@ def _read_where() -> tuple[Columns, ...]:
             "programs than those of the claims.",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in FEATURES for cell in _grid_cells(feature)),
+        ),
+        Columns(
+            id="layers",
+            title="Probes by layer",
+            caption="Test accuracy of a probe with one hidden layer on what each block adds up to, and on what the "
+            "last norm leaves; dashes are the best constant. These probes too learn from fewer programs.",
+            y_label="accuracy",
+            cells=tuple(cell for feature, _ in FEATURES for cell in _layer_cells(feature, layers)),
         ),
     )  # fmt: skip
 
@@ -168,6 +176,17 @@ def _edit_cells(layers: int) -> tuple[Cell, ...]:
         none = Mean(select=Select(readout="edits", metric="unedited", arm=ORIGINAL))
         cells.append(Cell(site, "no edit", none, baseline=True))
     return tuple(cells)
+
+
+def _layer_cells(feature: str, layers: int) -> list[Cell]:
+    cells = []
+    for site in (*(f"residual.{number}" for number in range(layers)), "final"):
+        for offset in (0, 1):
+            measure = Mean(select=states(feature, offset, f"{site}/1", readout="layers"))
+            cells.append(Cell(site, f"{offset:+d}", measure, panel=feature))
+        floor = Mean(select=states(feature, 0, "constant", readout="layers"))
+        cells.append(Cell(site, "best constant at +0", floor, panel=feature, baseline=True))
+    return cells
 
 
 def _grid_cells(feature: str) -> list[Cell]:
