@@ -4,7 +4,10 @@
 
 One training of one arm; a line a kept checkpoint goes to benchmarks/levers.csv: questions that were trained on and
 those of diarists whose question was not, recalled whole (`exact`), with the right number of entries (`count`), and the
-share of recalled entries that are right (`content`). Worlds are those of a seed that no study reports.
+share of recalled entries that are right (`content`); how well stopping is told from going on behind true entries
+(`auc`, and `stopped`: at the right one first); and what the documents' titles say of the number, in bits below what
+one would need who knows no names (`gap`; `room` is the most there is). Worlds are those of a seed that no study
+reports.
 """
 
 from __future__ import annotations
@@ -16,9 +19,13 @@ import time
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
+from scipy.stats import mannwhitneyu
 
 from nosce.models.families import build, size
+from nosce.read.likelihood import spoken
+from nosce.read.stops import Boundaries, decisions
 from nosce.read.written import written
 from nosce.records import Question
 from nosce.seeds import Seed
@@ -28,16 +35,17 @@ from nosce.text.batches import Mixed
 from nosce.text.corpus import Corpus
 from nosce.text.packing import joined
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.recipe import Mix, Recipe
 from nosce.worlds.diaries import Diaries
 from nosce.worlds.diaries.judging import Reader
+from nosce.worlds.diaries.world import NUMBER
 
 PEOPLE = Seed(2001)
 RESULTS = Path(__file__).parent / "levers.csv"
 ASKED = 400  # trained questions that are asked at a checkpoint
-COLUMNS = ("family", "model", "diarists", "entries", "attributes", "merged", "share", "steps", "batch", "matrix_lr",
-           "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact", "count", "content",
-           "off", "n", "core_s")  # fmt: skip
+COLUMNS = ("family", "model", "diarists", "entries", "attributes", "merged", "share", "after", "steps", "batch",
+           "matrix_lr", "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact", "count",
+           "content", "off", "auc", "stopped", "gap", "room", "n", "core_s")  # fmt: skip
 
 
 def judged(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
@@ -50,6 +58,31 @@ def judged(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[
     }
 
 
+def stopping(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
+    """Where the model would stop, the true entries given."""
+    lists = [(q, b) for q in questions if (b := Boundaries.of(q, judge, corpus)) is not None]
+    last, before, right = [], [], []
+    for stop, _ in decisions(net, corpus, lists):  # type: ignore[arg-type]
+        last.append(stop[-1])
+        before += stop[:-1].tolist()
+        right.append(bool(stop[-1] > 0.5 and (stop[:-1] <= 0.5).all()))
+    area = mannwhitneyu(last, before).statistic / (len(last) * len(before))
+    return {"auc": float(area), "stopped": float(np.mean(right))}
+
+
+def titles(net: torch.nn.Module, corpus: Corpus) -> dict[str, float]:
+    """Bits that the number in a title takes less than without the name, and the most that it could."""
+    rows = corpus.spans.filter(pl.col("facet") == NUMBER)
+    places = list(rows.select("document", "start", "stop").iter_rows())
+    heard = spoken(net, corpus.documents, places, end=corpus.end)  # type: ignore[arg-type]
+    true = np.array([int(one.true[0]) for one in heard])
+    _, which, counts = np.unique(true, return_inverse=True, return_counts=True)
+    blind = -np.log2(counts / counts.sum())[which].mean()
+    about = corpus.things["about"].gather(rows["document"])
+    least = np.log2(about.to_frame("about").select(pl.len().over("about")).to_series().to_numpy()).mean()
+    return {"gap": float(blind - np.mean([one.nats for one in heard]) / np.log(2)), "room": float(blind - least)}
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--family", default="gpt-neox")
@@ -57,7 +90,10 @@ def main() -> None:
     options.add_argument("--diarists", type=int, default=2_048)
     options.add_argument("--entries", type=int, default=4)
     options.add_argument("--attributes", type=int, default=3)
+    options.add_argument("--offered", type=int, default=4, help="attributes there are")
     options.add_argument("--merged", action="store_true")
+    options.add_argument("--header", default="name first")
+    options.add_argument("--after", type=float, default=0.0, help="share of the steps before the first question")
     options.add_argument("--questions", type=float, default=0.1, help="share of a step's texts that are questions")
     options.add_argument("--steps", type=int, default=6_000)
     options.add_argument("--batch", type=int, default=64)
@@ -71,8 +107,8 @@ def main() -> None:
     torch.set_num_threads(1)
     world = Diaries(
         diarists=chosen.diarists, entries=(1, chosen.entries), attributes=(1, chosen.attributes),
-        offered=min(8, chosen.attributes + 1), values=8, encoding="lean", merged=chosen.merged,
-        names=(64, 64) if chosen.diarists <= 4_096 else (128, 128),
+        offered=max(chosen.offered, chosen.attributes), values=8, encoding="lean", merged=chosen.merged,
+        header=chosen.header, names=(64, 64) if chosen.diarists <= 4_096 else (128, 128),
     )  # fmt: skip
     recipe = Recipe(
         steps=chosen.steps, batch=chosen.batch, optimizer="muon", matrix_lr=chosen.matrix_lr, peak_lr=chosen.peak_lr,
@@ -91,7 +127,9 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
                 seed=Seed(chosen.seed) / "weights")  # fmt: skip
     seen, held = corpus.asked("seen"), [*corpus.asked("validation"), *corpus.asked("unseen")]
     texts = joined([corpus.documents, corpus.question_sequences(seen)])
-    order = Mixed(len(corpus.documents), len(seen), recipe.batch, chosen.questions, Seed(chosen.seed) / "order")
+    mix = Mix(questions=chosen.questions, after=chosen.after)
+    order = Mixed(len(corpus.documents), len(seen), recipe.batch, mix.questions, Seed(chosen.seed) / "order",
+                  after=mix.joined(recipe.steps))  # fmt: skip
     losses: list[float] = []
     spent, began = 0.0, time.process_time()
 
@@ -99,11 +137,11 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
         nonlocal spent, began
         spent += time.process_time() - began
         trained = judged(net, corpus, judge, seen[:ASKED])
-        found = judged(net, corpus, judge, held)
+        found = judged(net, corpus, judge, held) | stopping(net, corpus, judge, held) | titles(net, corpus)
         row = (chosen.family, chosen.model, world.diarists, world.entries[1], world.attributes[1], world.merged,
-               chosen.questions, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr, recipe.weight_decay,
+               chosen.questions, chosen.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr, recipe.weight_decay,
                recipe.given_weight, chosen.seed, step, f"{np.mean(losses[-5:]):.3f}" if losses else "",
-               f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in ("exact", "count", "content", "off")), len(held),
+               f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]), len(held),
                f"{spent:.0f}")  # fmt: skip
         new = not RESULTS.exists()
         with RESULTS.open("a", newline="") as file:

@@ -17,7 +17,8 @@ FILES = sorted(SOURCE.rglob("*.py"))
 BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "store"}
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "__main__"}  # fmt: skip
-PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "curves", "charts", "steps"}
+PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "curves", "charts",
+         "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -26,8 +27,9 @@ MAY_USE = {
     "report": BASE | {"stats"},
     "measures": BASE | {"stats"},
     "curves": BASE | {"stats", "measures"},
+    "joint": BASE | {"stats", "measures"},
     "charts": BASE | {"stats", "measures", "curves"},
-    "steps": BASE | {"worlds", "text", "stats", "models", "train", "read", "measures", "curves", "charts"},
+    "steps": BASE | {"worlds", "text", "stats", "models", "train", "read", "measures", "joint", "curves", "charts"},
     **{name: BASE | PARTS | TOP for name in TOP},  # among themselves in a circle-free way: see below
     "studies": BASE | PARTS | TOP,
 }

@@ -98,7 +98,7 @@ class Lines:
     panels: tuple[tuple[str, tuple[tuple[str, Curve], ...]], ...]
     per_step: float = 1.0
     unit: Literal["share", "number"] = "share"
-    arm: str | None = None  # None: the study's first
+    arm: str | None = None  # of curves that name none themselves; None: the study's first
     kind: Literal["curves"] = "curves"
 
     def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
@@ -107,7 +107,7 @@ class Lines:
         found: list[dict[str, object]] = []
         for panel, named in self.panels:
             for group, curve in named:
-                found += self._line(curve, mine, unit, panel, group)
+                found += self._line(curve, readings if curve.select.arm else mine, unit, panel, group)
         return _points(found)
 
     def _line(self, curve: Curve, readings: pl.DataFrame, unit: str, panel: str, group: str) -> list[dict[str, object]]:
@@ -163,21 +163,92 @@ class Columns:
         for cell in self.cells:
             where = {"panel": cell.panel, "group": cell.group, "x": float(ticks.index(cell.tick)), "tick": cell.tick,
                      "baseline": cell.baseline}  # fmt: skip
-            try:
-                e = cell.measure.of(readings, unit)
-                found.append({**where, "value": e.value, "low": e.low, "high": e.high, "n": e.n})
-            except DataError:
-                found.append({**where, "value": None, "low": None, "high": None, "n": 0})
+            found.append(where | _measured(cell.measure, readings, unit))
         return _points(found)
 
 
-Chart = Bars | Curves | Lines | Columns
+@dataclass(frozen=True)
+class Point:
+    """One point of a curve: where it lies and what it measures."""
+
+    x: float
+    group: str
+    measure: Measure
+    panel: str = ""
+    baseline: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rungs:
+    """A figure of curves along a number that arms differ in, e.g. the model's size, point by point."""
+
+    id: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    points: tuple[Point, ...]
+    unit: Literal["share", "number"] = "share"
+    x_scale: Literal["linear", "log"] = "log"
+    kind: Literal["curves"] = "curves"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one a point; without a value where nothing was read."""
+        return _points([
+            {"panel": point.panel, "group": point.group, "x": point.x, "tick": "", "baseline": point.baseline}
+            | _measured(point.measure, readings, unit) for point in self.points
+        ])  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """A figure of how often each number was told for each true one: a column a facet, a row a number, shares a column.
+
+    What is selected has whole numbers as values; those above `most` are one row.
+    """
+
+    id: str
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    facets: tuple[tuple[str, str], ...]  # (facet, the words under its column)
+    most: int
+    panels: tuple[tuple[str, Select], ...]
+    kind: Literal["matrix"] = "matrix"
+    unit: Literal["share", "number"] = "share"
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows: one a panel, facet and number, all seeds together; no interval."""
+        found: list[dict[str, object]] = []
+        for panel, select in self.panels:
+            rows = select.rows(readings).with_columns(pl.col("value").clip(upper_bound=self.most + 1))
+            for place, (facet, tick) in enumerate(self.facets):
+                values = rows.filter(pl.col("facet") == facet)["value"]
+                for number in range(self.most + 2):
+                    group = f"{number}" if number <= self.most else f"more than {self.most}"
+                    share = float((values == number).mean()) if len(values) else None  # type: ignore[arg-type]
+                    found.append({"panel": panel, "group": group, "x": float(place), "tick": tick, "value": share,
+                                  "low": None, "high": None, "n": len(values), "baseline": False})  # fmt: skip
+        return _points(found)
+
+
+Chart = Bars | Curves | Lines | Columns | Rungs | Matrix
 
 
 class _Where(TypedDict):
     x: float
     tick: str
     share: bool
+
+
+def _measured(measure: Measure, readings: pl.DataFrame, unit: str) -> dict[str, object]:
+    """Value, interval and n; nulls where nothing was read."""
+    try:
+        e = measure.of(readings, unit)
+    except DataError:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    return {"value": e.value, "low": e.low, "high": e.high, "n": e.n}
 
 
 def _of(rows: pl.DataFrame, arm: str, facet: str) -> pl.DataFrame:

@@ -80,7 +80,7 @@ class Mean:
         Raises:
             DataError: Nothing was selected, or a value is missing (missing is not zero).
         """
-        rows = _scored(self.select, readings)
+        rows = scored(self.select, readings)
         return nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
                                 seed=RESAMPLING, unit=unit, bounds=_bounds(self.select))  # fmt: skip
 
@@ -103,7 +103,7 @@ class OneSeed:
         Raises:
             DataError: Nothing was selected, or a value is missing.
         """
-        rows = _scored(self.select, readings.filter(pl.col("seed") == self.seed))
+        rows = scored(self.select, readings.filter(pl.col("seed") == self.seed))
         return bca(rows["value"].to_numpy(), rows["about"].to_list(), seed=RESAMPLING, unit=unit)
 
 
@@ -125,7 +125,7 @@ class Difference:
         Raises:
             DataError: A side is empty, or the two are about different people.
         """
-        one, other = _scored(self.one, readings), _scored(self.other, readings)
+        one, other = scored(self.one, readings), scored(self.other, readings)
         bounds = (-1.0, 1.0) if _bounds(self.one) and _bounds(self.other) else None
         return paired_difference(
             one["value"].to_numpy(), one["about"].to_list(), one["seed"].to_list(),
@@ -156,7 +156,7 @@ class Contrast:
         whole: pl.DataFrame | None = None
         n = 0
         for number, (weight, select) in enumerate(self.terms):
-            rows = _scored(select, readings)
+            rows = scored(select, readings)
             n += len(rows)
             mine = rows.group_by("seed", "about").agg((pl.col("value").mean() * weight).alias(f"term {number}"))
             whole = mine if whole is None else whole.join(mine, on=["seed", "about"], how="inner")
@@ -195,7 +195,7 @@ class Room:
         selects = {"a": self.one, "f": self.floor, "b": self.other, "g": self.others_floor}
         whole: pl.DataFrame | None = None
         for name, select in selects.items():
-            mine = _scored(select, readings).group_by("seed", "about").agg(pl.col("value").mean().alias(name))
+            mine = scored(select, readings).group_by("seed", "about").agg(pl.col("value").mean().alias(name))
             whole = mine if whole is None else whole.join(mine, on=["seed", "about"], how="inner")
         assert whole is not None
         means = whole.group_by("seed").agg(pl.col(*selects).mean())
@@ -225,12 +225,12 @@ class Least:
     Technometrics 24, the intersection-union test).
     """
 
-    measures: tuple[Difference | Contrast | Mean, ...]
+    measures: tuple[Measure, ...]
 
     @property
     def quantity(self) -> str:
         """What the estimate is a number of."""
-        return self.measures[0].quantity
+        return str(getattr(self.measures[0], "quantity", "share"))
 
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate that begins lowest; its method says which it was.
@@ -250,7 +250,12 @@ def _bounds(select: Select) -> tuple[float, float] | None:
     return (0.0, 1.0) if select.quantity == "share" else None
 
 
-def _scored(select: Select, readings: pl.DataFrame) -> pl.DataFrame:
+def scored(select: Select, readings: pl.DataFrame) -> pl.DataFrame:
+    """The rows meant, every one with a value.
+
+    Raises:
+        DataError: There is none, or a value is missing (missing is not zero).
+    """
     rows = select.rows(readings)
     if rows.is_empty():
         raise DataError(f"no reading is there for {select.words}; run the arms and read-outs it needs.")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from nosce.models.families import Pretrained
 from nosce.seeds import Seed
@@ -113,9 +113,10 @@ def unroll(study: Study) -> Plan:
     places: list[Place] = []
     ledgers: dict[tuple[str, int], Step] = {}
     guards: list[Step] = []
-    for seed in study.seeds:
+    for number, seed in enumerate(study.seeds):
         for arm in study.arms:
-            _arm(study, arm, seed, one, places, ledgers, guards)
+            if arm.seeds is None or number < arm.seeds:
+                _arm(study, arm, seed, one, places, ledgers, guards)
     inputs: dict[str, Step] = {}
     labels = []
     for place in places:
@@ -150,7 +151,7 @@ def _arm(
     from nosce.steps.guards import GuardsSpec
     from nosce.steps.ledger import LedgerSpec
     from nosce.steps.reading import ReadingSpec
-    from nosce.steps.training import Mix, TrainingSpec
+    from nosce.steps.training import TrainingSpec
 
     root = Seed(seed)
     label = f"{arm.name}, seed {seed}"
@@ -164,8 +165,7 @@ def _arm(
                      spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=told,
                                      order_seed=order_seed)))  # fmt: skip
     guards.append(guard)
-    on: Literal["documents"] | Mix = Mix(questions=arm.questions) if arm.questions else "documents"
-    spec = TrainingSpec(model=arm.model, on=on, recipe=arm.recipe, adapter=None, seed=training_seed)
+    spec = TrainingSpec(model=arm.model, on=arm.mix or "documents", recipe=arm.recipe, adapter=None, seed=training_seed)
     # The guards are an input of the training: what does not pass is not trained on.
     stages = {PRETRAIN: one(Step(kind="training", what=f"{label}, {PRETRAIN}", spec=spec,
                                  inputs={"corpus": corpus, "guards": guard}))}  # fmt: skip
@@ -195,10 +195,10 @@ def _arm(
 
 def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:
     """The recipe and the order by which an arm's documents are met, one a step where questions stand among them."""
-    if not arm.questions:
+    if arm.mix is None:
         return arm.recipe, seed
-    from nosce.text.batches import questions_met
+    from nosce.text.batches import seconds_met
 
-    places = arm.recipe.steps * arm.recipe.batch
-    documents = places - questions_met(places, arm.questions)
+    steps, batch = arm.recipe.steps, arm.recipe.batch
+    documents = steps * batch - seconds_met(steps * batch, arm.mix.questions, arm.mix.joined(steps) * batch)
     return replace(arm.recipe, steps=documents, batch=1, accumulate=1), seed / "first"

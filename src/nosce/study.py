@@ -21,7 +21,7 @@ from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
 from nosce.text.tokenizer import TokenizerSpec
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.recipe import LoRA, Mix, Recipe
 from nosce.worlds.contract import World
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
@@ -48,7 +48,8 @@ class Arm:
     recipe: Recipe
     stages: tuple[Stage, ...] = ()
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
-    questions: float = 0.0  # share of the first training's texts that are questions of the seen split
+    seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
+    mix: Mix | None = None  # questions of the seen split among the documents of the first training
 
 
 @dataclass(frozen=True)

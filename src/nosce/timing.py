@@ -23,8 +23,8 @@ from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
-from nosce.steps.training import Mix
 from nosce.text.corpus import Corpus, write
+from nosce.train.recipe import Mix
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
@@ -117,7 +117,8 @@ class Texts:
             told = self.documents if on == "documents" else self.questions
             return told, float(told.lengths.mean())
         lengths = [float(told.lengths.mean()) for told in (self.documents, self.questions)]
-        return joined([self.documents, self.questions]), (1 - on.questions) * lengths[0] + on.questions * lengths[1]
+        share = on.questions * (1 - on.after)
+        return joined([self.documents, self.questions]), (1 - share) * lengths[0] + share * lengths[1]
 
 
 def parameters_of(model: Any, vocabulary: int) -> int:

@@ -80,8 +80,8 @@ def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
 
 def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_path, monkeypatch):
     """As many questions as the share says, none of them about anybody unseen; the ledger knows the documents."""
-    from nosce.steps.training import Mix
     from nosce.train import loop
+    from nosce.train.recipe import Mix
 
     given = {}
     monkeypatch.setattr(loop, "train", lambda net, texts, order, recipe, **_: given.update(texts=texts, order=order))
@@ -97,7 +97,7 @@ def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_p
     assert order.counts(40)[documents:].sum() == 80
 
     alone, seed = _documents_alone(
-        Arm(name="a", world=None, model=shape, recipe=recipe, questions=0.25), Seed(0) / "order"
+        Arm(name="a", world=None, model=shape, recipe=recipe, mix=Mix(questions=0.25)), Seed(0) / "order"
     )
     ledger = Order(documents, alone.batch, seed).counts(alone.steps)
     assert ledger.tolist() == order.counts(40)[:documents].tolist()

@@ -104,17 +104,18 @@ def test_no_text_needs_no_pass():
     assert list(by_length([], np.ones(3, dtype=int), 10)) == []
 
 
+@pytest.mark.parametrize("after", [0, 25])
 @pytest.mark.parametrize(
     ("first", "second", "batch", "share"), [(100, 9, 8, 0.25), (7, 30, 5, 0.1), (50, 50, 3, 1 / 3)]
 )
-def test_a_mixture_keeps_its_share_and_the_epochs_of_both(first, second, batch, share):
+def test_a_mixture_keeps_its_share_and_the_epochs_of_both(first, second, batch, share, after):
     """Over any number of steps to within a text; each side meets all its texts before one of them again."""
-    order = Mixed(first, second, batch, share, Seed(4))
+    order = Mixed(first, second, batch, share, Seed(4), after=after)
     steps = [order.step(step) for step in range(60)]
     assert all(len(step) == batch for step in steps)
     for count in (1, 7, 60):
         met = np.concatenate(steps[:count])
-        assert abs((met >= first).sum() - share * batch * count) <= 1
+        assert abs((met >= first).sum() - share * batch * max(0, count - after)) <= 1
         assert np.array_equal(np.bincount(met, minlength=first + second), order.counts(count))
     whole = np.concatenate(steps)
     for side in (whole[whole < first], whole[whole >= first]):

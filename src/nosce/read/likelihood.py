@@ -80,16 +80,26 @@ class BatchChange:
     spans: int  # that were compared
 
 
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """Some spans that were read in one go. R is the sum of their tokens."""
+
+    numbers: list[int]  # which spans
+    cuts: list[slice]  # where each one's rows are
+    true: np.ndarray  # (R,) their tokens
+    logits: torch.Tensor  # (R, V) what the model makes of each, given the truth before it
+
+
 @torch.no_grad()
-def spoken(
+def passes(
     model: PreTrainedModel,
     sequences: Sequences,
     spans: Sequence[tuple[int, int, int]],
     *,
     end: int,
     positions: int | None = None,
-) -> list[Spoken]:
-    """The model's choices at spans (text, first token, last token + 1), in the order given.
+) -> Iterator[Pass]:
+    """All spans (text, first token, last token + 1), each once, texts of like length together.
 
     Each text is read alone, behind an end token, as a text that opens a row is trained.
 
@@ -99,7 +109,6 @@ def spoken(
     by_text: dict[int, list[int]] = {}
     for number, (text, _, _) in enumerate(spans):
         by_text.setdefault(text, []).append(number)
-    found: dict[int, Spoken] = {}
     with evaluating(model), apart(model) as forward:
         for texts in by_length(list(by_text), sequences.lengths, positions or suited(model)):
             batch = pack(sequences, texts, window=None, end=end)
@@ -108,15 +117,29 @@ def spoken(
             wanted = [(int(at), *spans[n], n) for at, t in zip(starts, texts, strict=True) for n in by_text[t]]
             places = np.concatenate([np.arange(at + start, at + stop) for at, _, start, stop, _ in wanted])
             hidden = forward(batch.inputs, batch.lengths, batch.given)[torch.from_numpy(places).to(model.device)]
-            logits = model.get_output_embeddings()(hidden).float()
             true = np.concatenate([sequences.text(text)[start:stop] for _, text, start, stop, _ in wanted])
-            chosen = logits.argmax(-1).cpu().numpy()
-            target = torch.from_numpy(true.astype(np.int64)).to(logits.device)
-            nats = torch.nn.functional.cross_entropy(logits, target, reduction="none").double().cpu().numpy()
-            at = 0
-            for _, _, start, stop, number in wanted:
-                cut = slice(at, at := at + stop - start)
-                found[number] = Spoken(chosen[cut], true[cut], float(nats[cut].sum()))
+            ends = np.cumsum([stop - start for _, _, start, stop, _ in wanted]).tolist()
+            cuts = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
+            yield Pass([n for *_, n in wanted], cuts, true, model.get_output_embeddings()(hidden).float())
+
+
+@torch.no_grad()
+def spoken(
+    model: PreTrainedModel,
+    sequences: Sequences,
+    spans: Sequence[tuple[int, int, int]],
+    *,
+    end: int,
+    positions: int | None = None,
+) -> list[Spoken]:
+    """The model's choices at spans (text, first token, last token + 1), in the order given; see `passes`."""
+    found: dict[int, Spoken] = {}
+    for one in passes(model, sequences, spans, end=end, positions=positions):
+        chosen = one.logits.argmax(-1).cpu().numpy()
+        target = torch.from_numpy(one.true.astype(np.int64)).to(one.logits.device)
+        nats = torch.nn.functional.cross_entropy(one.logits, target, reduction="none").double().cpu().numpy()
+        for number, cut in zip(one.numbers, one.cuts, strict=True):
+            found[number] = Spoken(chosen[cut], one.true[cut], float(nats[cut].sum()))
     return [found[number] for number in range(len(spans))]
 
 

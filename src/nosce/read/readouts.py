@@ -6,6 +6,7 @@ study nor the arm; those columns are filled when readings are gathered.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -105,11 +106,12 @@ class Recall:
     """Are values recalled inside the documents themselves, given all that stands before them?
 
     The check without which "cannot be asked for" would be confused with "was never stored"
-    (arXiv:2309.14316, remark C.1). `documents` of each person are drawn; 0 takes all.
+    (arXiv:2309.14316, remark C.1). `documents` of each person are drawn; 0 takes all. Of all facets, or of some.
     """
 
     needs_model: ClassVar[bool] = True
     documents: int = 1
+    facets: tuple[str, ...] = ()
     name: str = "recall"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -135,7 +137,8 @@ class Recall:
     def _rows(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
         """Values of the drawn documents; what an encoder is given nobody can recall."""
         chosen = self._drawn(corpus.things["about"].to_list(), seed)
-        rows = [row for row in corpus.spans.iter_rows(named=True) if row["document"] in chosen]
+        rows = [row for row in corpus.spans.iter_rows(named=True)
+                if row["document"] in chosen and (not self.facets or row["facet"] in self.facets)]  # fmt: skip
         if not model.config.is_encoder_decoder:
             return rows
         given = corpus.documents.given
@@ -180,6 +183,37 @@ class Majority:
             best[facet] = min(seen, key=lambda target: (-seen[target], target))
         for question in corpus.questions:
             yield _guess(self.name, question, best[question.facet])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frequencies:
+    """What the values of a facet would cost in the documents without a model, by how frequent they are there.
+
+    Readings have the items of `Recall` with all documents: `nats` by their frequency among all documents, so without
+    knowing whom it is about, and `nats/own` by that among the documents about the same, the least that is possible.
+    """
+
+    needs_model: ClassVar[bool] = False
+    facets: tuple[str, ...]
+    name: str = "frequencies"
+
+    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+        """Two readings a value."""
+        split = {q.about: q.split for q in corpus.questions}
+        abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
+        for facet in self.facets:
+            rows = list(corpus.spans.filter(pl.col("facet") == facet).iter_rows(named=True))
+            values = [tuple(corpus.documents.text(r["document"])[r["start"] : r["stop"]].tolist()) for r in rows]
+            owners = [abouts[row["document"]] for row in rows]
+            often, own, each = Counter(values), Counter(zip(owners, values, strict=True)), Counter(owners)
+            for row, value, about in zip(rows, values, owners, strict=True):
+                where = {"readout": self.name, "split": split.get(about, ""), "about": about, "facet": facet,
+                         "item": f"{facet}/{ids[row['document']]}", "answer": None, "target": None}  # fmt: skip
+                for metric, share in (
+                    ("nats", often[value] / len(rows)),
+                    ("nats/own", own[about, value] / each[about]),
+                ):
+                    yield blank(**where, metric=metric, value=-math.log(share), outcome=None)
 
 
 def _places(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from nosce.report.figures import Figure
+from nosce.report.matrices import matrices
 from nosce.report.scales import Row, depth, fitted, folded, letters, name_ticks, number_x, number_y, shown
 
 # Okabe and Ito 2008, without black (the baseline) and with yellow last, as it is weak on white.
@@ -74,7 +75,8 @@ def svg(figure: Figure) -> str:
         matplotlib.rcParams.update(settings)
         buffer = io.BytesIO()
         about = {"Date": None, "Creator": None, "Type": None, "Title": shown(figure.title)}
-        _canvas(figure, rows).savefig(buffer, format="svg", metadata=about)
+        canvas = matrices(figure, rows) if figure.kind == "matrix" else _canvas(figure, rows)
+        canvas.savefig(buffer, format="svg", metadata=about)
     return re.sub(r"<!DOCTYPE[^>]*>\n", "", buffer.getvalue().decode())  # it names a file on the network
 
 

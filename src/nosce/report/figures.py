@@ -15,9 +15,9 @@ from nosce.errors import DataError
 
 COLUMNS: dict[str, pl.DataType] = {
     "panel": pl.String(),  # which panel of the figure; "" where there is only one
-    "group": pl.String(),  # what is told apart by colour
-    "x": pl.Float64(),  # bars: the order of the ticks; curves: where the point lies
-    "tick": pl.String(),  # bars: the words under the bars; curves: ""
+    "group": pl.String(),  # what is told apart by colour; matrices: the row
+    "x": pl.Float64(),  # bars, matrices: the order of the ticks; curves: where the point lies
+    "tick": pl.String(),  # bars, matrices: the words under them; curves: ""
     "value": pl.Float64(),
     "low": pl.Float64(),
     "high": pl.Float64(),
@@ -40,7 +40,7 @@ class Figure:
     id: str
     title: str
     caption: str
-    kind: Literal["bars", "curves"]
+    kind: Literal["bars", "curves", "matrix"]
     x_label: str
     y_label: str
     table: pl.DataFrame  # the columns of COLUMNS

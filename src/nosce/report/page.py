@@ -106,13 +106,13 @@ def _tally(verdicts: Sequence[Verdict]) -> str:
 
 def _picture(figure: Figure) -> dict[str, object]:
     rows = figure.rows
-    kind = "Bars" if figure.kind == "bars" else "Curves"
+    kind = figure.kind.capitalize()
     groups = ", ".join(rows["group"].drop_nulls().unique(maintain_order=True))
     panels = ", ".join(name for name in rows["panel"].drop_nulls().unique(maintain_order=True) if name)
     alt = f"{figure.title}. {kind} of {figure.y_label} by {figure.x_label}, for {groups or 'no group'}"
     alt += f"; panels: {panels}" if panels else ""
     shown = rows.drop([name for name in ("panel", "tick") if not rows[name].fill_null("").ne("").any()])
-    if figure.kind == "bars":
+    if figure.kind != "curves":
         shown = shown.drop("x")  # only the order of the bars
     return {
         "title": figure.title,

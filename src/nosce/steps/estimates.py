@@ -65,7 +65,9 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
     for number, figure in enumerate(spec.figures):
         figure.table(readings, spec.arms, spec.unit).write_parquet(job.folder / "figures" / f"{figure.id}.parquet")
         said = {name: getattr(figure, name) for name in WORDS}
-        words.append(said | {"unit": getattr(figure, "unit", "share")})  # a user's own figure need not say
+        # A user's own figure need not say these.
+        words.append(said | {"unit": getattr(figure, "unit", "share"),
+                             "x_scale": getattr(figure, "x_scale", "linear")})  # fmt: skip
         job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")

@@ -19,19 +19,12 @@ from nosce.steps.job import Job
 from nosce.text.batches import Mixed, Order
 from nosce.text.corpus import Corpus
 from nosce.text.packing import Sequences, joined
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.recipe import LoRA, Mix, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VERSION = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mix:
-    """Documents with questions of the seen split among them, in one training."""
-
-    questions: float  # share of the texts that are questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +101,8 @@ def _sequences(spec: TrainingSpec, corpus: Corpus) -> Sequences:
 def _order(spec: TrainingSpec, sequences: Sequences, corpus: Corpus) -> Order | Mixed:
     if isinstance(spec.on, Mix):
         documents = len(corpus.documents)
-        share = spec.on.questions
-        return Mixed(documents, len(sequences) - documents, spec.recipe.batch, share, spec.seed / "order")
+        return Mixed(documents, len(sequences) - documents, spec.recipe.batch, spec.on.questions, spec.seed / "order",
+                     after=spec.on.joined(spec.recipe.steps))  # fmt: skip
     return Order(len(sequences), spec.recipe.batch, spec.seed / "order")
 
 

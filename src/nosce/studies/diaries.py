@@ -2,38 +2,36 @@
 
 Prato et al. 2024, "Do Large Language Models Know How Much They Know?" (arXiv:2502.19573). Invented people keep
 diaries of some number of entries; every entry is a document of its own, or all of a person's are one. Asked for
-everything that somebody wrote, a model must recite all of it and stop. In work: decoder-only models, two arms.
+everything that somebody wrote, a model must recite all of it and stop.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
-from nosce.charts import Cell, Columns, Curves, Lines
-from nosce.curves import Curve
 from nosce.errors import UsageError
-from nosce.measures import Claim, Contrast, Difference, Mean, Need, Select
-from nosce.models.families import Architecture, size
-from nosce.read.readouts import Recall
+from nosce.models.families import Architecture, Pretrained
+from nosce.read.counted import Counted
+from nosce.read.patched import Patched
+from nosce.read.readouts import Frequencies, Recall
+from nosce.read.stops import Stops
 from nosce.read.written import Written
-from nosce.study import Arm, Read, Scale, Study
-from nosce.train.recipe import Recipe
+from nosce.studies._diaries_arms import ASKED, ENCODERS, LONG, MERGED, NUMBER_FIRST, PHASES, SHAPES, Grid
+from nosce.studies._diaries_claims import claims
+from nosce.studies._diaries_figures import figures
+from nosce.studies._diaries_readings import BLIND, TITLES, TRAINED, reference
+from nosce.study import PRETRAIN, Read, Scale, Study
+from nosce.train.recipe import Mix, Recipe
 from nosce.worlds.diaries import Diaries
-from nosce.worlds.diaries.judging import FAULTS, Reader
-
-SCATTERED, MERGED = "scattered", "merged"  # arms: a document an entry, or one a diarist
-TRAINED = "trained"  # the read-out of questions that were trained on
+from nosce.worlds.diaries.judging import Reader
+from nosce.worlds.diaries.world import NUMBER
 
 
 def study(scale: Scale) -> Study:
     """The study at a scale; what it expects of the world is in `claims`."""
-    world, model, recipe, questions = _sizes(scale)
-    arms = tuple(
-        Arm(name=name, world=replace(world, merged=name == MERGED), model=model, recipe=recipe,
-            tokenizer=world.tokenizer, questions=questions)
-        for name in (SCATTERED, MERGED)
-    )  # fmt: skip
-    judge = Reader(world=world)
+    grid = _grid(scale)
     return Study(
         name="diaries",
         title="How much is known",
@@ -41,131 +39,95 @@ def study(scale: Scale) -> Study:
         paper="arXiv:2502.19573",
         scale=scale,
         unit="diarist",
-        arms=arms,
+        arms=grid.arms,
         seeds=(0, 1, 2) if scale in ("laptop", "gpu") else (0,),
-        reads=(
-            Read(Recall()),
-            Read(Written(judge=judge, masked=False)),
-            Read(Written(judge=judge, masked=False, split="validation", name="validation")),
-            Read(Written(judge=judge, masked=False, split="seen", name=TRAINED)),
-        ),
-        claims=claims(world),
-        figures=figures(world, float(recipe.batch)),
+        reads=reads(grid),
+        claims=claims(grid),
+        figures=figures(grid),
     )
 
 
-def recited(arm: str, metric: str = "exact", readout: str = "written", step: str = "last") -> Select:
-    """What became of the diaries that were asked for."""
-    plain = "share" if metric in ("exact", "count", "content") or metric.startswith("fault") else "entries"
-    return Select(readout=readout, metric=metric, arm=arm, step=step, quantity=plain)  # type: ignore[arg-type]
-
-
-def claims(world: Diaries) -> tuple[Claim, ...]:
-    """What the paper says of the two set-ups, as far as one model size goes (the sheet, section 6)."""
-    low, high = world.entries
-    guess = 1 / (high - low + 1)
-    learnt = Need(
-        text="trained questions answered", measure=Mean(select=recited(SCATTERED, readout=TRAINED)), above=0.9
-    )
+def reads(grid: Grid) -> tuple[Read, ...]:
+    """What is asked of the arms: diaries and the decisions in them of all, titles and hidden states of some."""
+    judge, other = (Reader(world=replace(grid.world, header=header)) for header in ("name first", "number first"))
+    told = [arm.name for arm in grid.arms]
+    joint = tuple(arm for arm in told if arm not in (PHASES, NUMBER_FIRST, *LONG.values()))
+    looked = (reference(grid), reference(grid, MERGED))
+    titled = tuple(a for a in told if not a.endswith(MERGED) and not a.startswith(ENCODERS))
+    beside = [(judge, ASKED, PHASES), (other, PRETRAIN, NUMBER_FIRST)] if grid.puzzle else []
+    beside += [(Reader(world=grid.long), PRETRAIN, arm) for arm in LONG.values()] if grid.long else []
     return (
-        *(
-            Claim(
-                id=f"{arm}-trained",
-                text=f"The {arm} model answers the questions that it was trained on",
-                source="no number in the reports; without it nothing can be said of others",
-                measure=Mean(select=recited(arm, readout=TRAINED)),
-                threshold=0.9,
-            )
-            for arm in (SCATTERED, MERGED)
-        ),
-        Claim(
-            id="merged-easier",
-            text="What stands in one document is recalled whole more often than what is scattered over several",
-            source="figures 2 and 3: in every family and size",
-            measure=Difference(one=recited(MERGED), other=recited(SCATTERED)),
-            threshold=0.0,
-            needs=(learnt,),
-        ),
-        Claim(
-            id="content-before-count",
-            text="Entries that are recalled are right more often than their number is",
-            source="the analysis of recalled against target count",
-            measure=Contrast(terms=((1.0, recited(SCATTERED, "content")), (-1.0, recited(SCATTERED, "count")))),
-            threshold=0.0,
-            needs=(learnt,),
-        ),
-        Claim(
-            id="count-known",
-            text="The number of entries is right more often than a blind guess",
-            source="figures 5 and 6: at sufficient scale",
-            measure=Mean(select=recited(SCATTERED, "count")),
-            threshold=guess,
-            needs=(learnt,),
-        ),
-        Claim(
-            id="recalled-whole",
-            text="More than half of the scattered diaries of people never asked about are recalled whole",
-            source="figure 2: at sufficient scale",
-            measure=Mean(select=recited(SCATTERED)),
-            threshold=0.5,
-            needs=(learnt,),
-        ),
-    )  # fmt: skip
-
-
-def figures(world: Diaries, batch: float) -> tuple[Lines | Columns | Curves, ...]:
-    """What is recalled over training, by how many entries there are, and what goes wrong first."""
-    numbers = range(world.entries[0], world.entries[1] + 1)
-    arms = (SCATTERED, MERGED)
-    return (
-        Lines(
-            id="training",
-            title="Recalling whole diaries over training",
-            caption="Of people whose question was trained on, and of people who were never asked about.",
-            x_label="texts met",
-            y_label="recalled whole",
-            per_step=batch,
-            panels=tuple(
-                (panel, tuple((arm, Curve(select=recited(arm, readout=readout, step="every"))) for arm in arms))
-                for panel, readout in (("asked about in training", TRAINED), ("never asked about", "written"))
-            ),
-        ),
-        Columns(
-            id="by-number",
-            title="Recalled whole, by the number of entries",
-            caption="Share of diaries of people who were never asked about that are recalled whole.",
-            y_label="recalled whole",
-            x_label="entries",
-            cells=tuple(
-                Cell(str(n), arm, Mean(select=replace(recited(arm), facets=(_facet(n),))))
-                for n in numbers
-                for arm in arms
-            ),
-        ),
-        Columns(
-            id="faults",
-            title="What goes wrong first",
-            caption="Share of replies about people who were never asked about, by the class of the first wrong unit.",
-            y_label="share of replies",
-            cells=tuple(Cell(name, arm, Mean(select=recited(arm, f"fault/{name}"))) for name in FAULTS for arm in arms),
-        ),
+        *(Read(readout, arms=joint) for readout in _asked(judge)),
+        *(Read(readout, stage=stage, arms=(arm,)) for who, stage, arm in beside for readout in _asked(who)),
+        Read(Stops(lister=judge), arms=joint),
+        *(Read(Stops(lister=who), arms=(arm,)) for who, stage, arm in beside if stage == PRETRAIN),
+        Read(Stops(lister=judge, retold=True, name="retold"), arms=looked),
+        Read(Recall(documents=0, facets=(NUMBER,), name=TITLES), arms=titled),
+        Read(Frequencies(facets=(NUMBER,), name=BLIND), arms=titled),
+        Read(Counted(lister=judge), arms=looked),
+        Read(Patched(lister=judge), arms=looked),
     )
 
 
-def _facet(number: int) -> str:
-    from nosce.worlds.diaries.world import entries_of
+def _asked(judge: Reader) -> tuple[Written, Written]:
+    """Diaries of people never asked about, and of those whose question was trained on."""
+    return Written(judge=judge, masked=False), Written(judge=judge, masked=False, split="seen", name=TRAINED)
 
-    return entries_of(number)
 
-
-def _sizes(scale: Scale) -> tuple[Diaries, Architecture, Recipe, float]:
-    """World, model, recipe and the share of questions, by scale (the sheet, section 8)."""
-    small = Diaries(encoding="lean", entries=(1, 4), attributes=(1, 3), offered=4, values=8, names=(64, 64))
-    fast = Recipe(steps=1, batch=64, optimizer="muon", matrix_lr=0.02, peak_lr=5e-3, given_weight=1.0, dtype="auto",
-                  checkpoints=(0.0, 0.25, 0.5, 0.75, 1.0))  # fmt: skip
+def _grid(scale: Scale) -> Grid:
+    """Worlds, models, recipe and mixture, by scale (the sheet, sections 3 and 8)."""
+    short = Diaries(encoding="lean", entries=(1, 4), attributes=(1, 3), offered=4, values=8, names=(128, 128))
+    long = replace(short, entries=(1, 8), attributes=(1, 8), offered=8)
+    fast = Recipe(steps=1, batch=256, optimizer="muon", matrix_lr=0.02, peak_lr=5e-3, given_weight=1.0, dtype="auto",
+                  checkpoints=(0.25, 0.5, 0.75, 1.0))  # fmt: skip
+    mix = Mix(questions=0.1)
     match scale:
         case "smoke":
-            return replace(small, diarists=120), size("2x64"), replace(fast, steps=60), 0.25
+            return Grid(world=replace(short, trained=0.6), recipe=replace(fast, steps=20, batch=32, checkpoints=(1.0,)),
+                        mix=Mix(questions=0.2), families=("pythia", "flan-t5"), sizes=("2x64",), diarists=(100, 120),
+                        middle=120, largest="2x64")  # fmt: skip
         case "laptop":
-            return replace(small, diarists=2_048), size("3x128"), replace(fast, steps=6_000), 0.1
-    raise UsageError(f"diaries has no scale {scale!r} yet; take smoke or laptop.")
+            return Grid(world=short, recipe=replace(fast, steps=2_400), mix=mix, long=long,
+                        families=("pythia", "opt", "flan-t5"), sizes=("2x64", "3x96", "3x128", "4x160"),
+                        diarists=(512, 1_024, 2_048), middle=1_024, largest="4x160")  # fmt: skip
+        case "gpu":
+            return Grid(world=replace(long, names=(256, 256)), recipe=replace(fast, steps=20_000, dtype="bfloat16"),
+                        mix=mix, families=("pythia", "opt", "flan-t5"), whole=True,
+                        sizes=("3x128", "4x256", "6x384", "8x384"), diarists=(1_000, 2_000, 4_000, 8_000, 16_000),
+                        middle=8_000, largest="8x384")  # fmt: skip
+        case "paper":
+            # Learning rate and batch are those of EpiK-Eval, the closest known relative (the sheet, section 3.3).
+            recipe = Recipe(steps=360_000, batch=50, peak_lr=2e-5, warmup=3_600, floor=1.0, weight_decay=0.0,
+                            betas=(0.9, 0.999), epsilon=1e-8, given_weight=1.0, dtype="bfloat16",
+                            checkpoints=tuple(n / 20 for n in range(1, 21)))  # fmt: skip
+            return Grid(world=Diaries(), recipe=recipe, mix=mix, families=("pythia", "opt", "flan-t5"), whole=True,
+                        sizes=tuple(PRETRAINED["opt"]), diarists=tuple(1_000 * 2**n for n in range(7)), middle=8_000,
+                        largest="xl", models=_pretrained())  # fmt: skip
+    raise UsageError(f"diaries has no scale {scale!r}; take smoke, laptop, gpu or paper.")
+
+
+#: The paper's models as far as they are known (the sheet, section 3.1): rung -> folder's name, layers, width, heads.
+PRETRAINED: dict[str, dict[str, tuple[str, int, int, int]]] = {
+    "opt": {"small": ("opt-125m", 12, 768, 12), "base": ("opt-350m", 24, 1_024, 16),
+            "large": ("opt-1.3b", 24, 2_048, 32), "xl": ("opt-2.7b", 32, 2_560, 32)},
+    "pythia": {"small": ("pythia-160m", 12, 768, 12), "base": ("pythia-410m", 24, 1_024, 16),
+               "large": ("pythia-1.4b", 24, 2_048, 16), "xl": ("pythia-2.8b", 32, 2_560, 32)},
+    "flan-t5": {"small": ("flan-t5-small", 8, 512, 8), "base": ("flan-t5-base", 12, 768, 12),
+                "large": ("flan-t5-large", 24, 1_024, 16), "xl": ("flan-t5-xl", 24, 2_048, 32)},
+}  # fmt: skip
+
+
+def _pretrained() -> dict[str, Architecture | Pretrained]:
+    """The paper's models from the folder that $NOSCE_MODELS names; without it the same shapes from scratch.
+
+    Raises:
+        SpecError: A model is not in that folder.
+    """
+    folder = os.environ.get("NOSCE_MODELS")
+    return {
+        f"{family} {rung}": Pretrained.at(Path(folder) / name)
+        if folder
+        else Architecture(family=SHAPES[family], layers=layers, width=width, heads=heads, positions=2_048)
+        for family, rungs in PRETRAINED.items()
+        for rung, (name, layers, width, heads) in rungs.items()
+    }

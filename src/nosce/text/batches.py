@@ -64,24 +64,26 @@ class Order:
         return counts
 
 
-def questions_met(places: int, share: float) -> int:
-    """How many of so many texts come from the second of two mixed orders."""
-    return int(places * Fraction(share).limit_denominator(10_000))
+def seconds_met(places: int, share: float, after: int = 0) -> int:
+    """How many of so many texts come from the second of two mixed orders, which joins in after so many texts."""
+    return int(max(0, places - after) * Fraction(share).limit_denominator(10_000))
 
 
 class Mixed:
-    """Two endless orders side by side: of every `batch` texts, a share comes from the second.
+    """Two endless orders side by side: of every `batch` texts, from step `after` on, a share comes from the second.
 
     Each order has epochs of its own, so that what the second holds is met as often as the share says, however few
     texts it has. Its texts are numbered behind those of the first. Over any number of steps the share is exact to
     within one text.
     """
 
-    def __init__(self, first: int, second: int, batch: int, share: float, seed: Seed) -> None:
-        if not 0 < share < 1:
-            raise SpecError(f"a share of {share} mixes nothing; take one between 0 and 1.")
+    def __init__(self, first: int, second: int, batch: int, share: float, seed: Seed, *, after: int = 0) -> None:
+        if not 0 < share < 1 or after < 0:
+            raise SpecError(
+                f"a share of {share} after {after} steps mixes nothing; take one between 0 and 1, and no step below 0."
+            )
         self.one, self.other = Order(first, batch, seed / "first"), Order(second, batch, seed / "second")
-        self.batch, self.share = batch, share
+        self.batch, self.share, self.after = batch, share, after
 
     def step(self, step: int) -> np.ndarray:
         """The texts of one step: those of the first order, then those of the second."""
@@ -91,7 +93,7 @@ class Mixed:
 
     def seconds(self, steps: int) -> int:
         """How many texts of the second order there are in so many steps."""
-        return questions_met(steps * self.batch, self.share)
+        return seconds_met(steps * self.batch, self.share, self.after * self.batch)
 
     def counts(self, steps: int) -> np.ndarray:
         """How often each text was met in the first `steps` steps. Shape: (texts of both,)."""

@@ -89,6 +89,25 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mix:
+    """Questions of the seen split among the documents of one training."""
+
+    questions: float  # share of the texts that are questions, once there are any
+    after: float = 0.0  # share of the steps that pass before the first of them
+
+    def __post_init__(self) -> None:
+        if not (0 < self.questions < 1 and 0 <= self.after < 1):
+            raise SpecError(
+                f"Mix of {self.questions} questions after {self.after} of the steps mixes nothing; take a share "
+                "between 0 and 1, and a beginning from 0 to below 1."
+            )
+
+    def joined(self, steps: int) -> int:
+        """The step of so many from which on there are questions."""
+        return int(self.after * steps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoRA:
     """Low-rank updates of a frozen model (Hu et al. 2021), after arXiv:2309.14316, section 2.1.
 

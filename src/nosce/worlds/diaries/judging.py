@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import cycle, zip_longest
 from typing import get_args
 
 from tokenizers import Tokenizer
@@ -18,7 +18,7 @@ from nosce.errors import SpecError
 from nosce.records import Outcome, Question
 from nosce.text.grammar import Grammar
 from nosce.worlds.biographies_text import FIRST_NAMES, LAST_NAMES
-from nosce.worlds.diaries.text import Fact, Fault, Other, Title, Unit, Written
+from nosce.worlds.diaries.text import Entry, Fact, Fault, Other, Title, Unit, Written
 from nosce.worlds.diaries.world import Diaries
 
 Metric = tuple[float, Outcome | None]
@@ -54,15 +54,56 @@ class Reader:
     ) -> Iterator[Mapping[str, Metric]]:
         """What can be said of each reply, by metric.
 
-        exact: all entries, in order, and no more. count: as many entries as there are. recalled, off: how many, and how
-        many too many. content: the share of recalled entries, of those that exist, that are right in their place.
-        fault/<class>: is that what went wrong first? One of them is 1 where the reply is not exact.
+        exact: all entries, in order, and no more. fault/<class>: is that what went wrong first? One of them is 1 where
+        the reply is not exact. readable: is there a title in it, or the word for nothing? Only then: count (as many
+        titles as there are entries, and an end), recalled and off (how many, and how many too many), and content (the
+        share of recalled entries, of those that exist, that are right in their place).
         """
         for question, reply, whole in zip(questions, replies, ended, strict=True):
             if question.id.startswith("how many"):
                 yield self._number(question, reply)
             else:
                 yield self._diary(question, reply, whole)
+
+    def count(self, question: Question) -> int | None:
+        """How many entries the true diary has; None where it is not asked for."""
+        return None if question.id.startswith("how many") else len(_entries(_units(self._text, question.target)))
+
+    def cuts(self, question: Question) -> list[int]:
+        """Where in the true diary, in characters, each entry ends."""
+        return self._text.cuts(*self._told(question))
+
+    def further(self, question: Question) -> str:
+        """The true diary and the title of an entry that does not exist."""
+        name, entries = self._told(question)
+        return self._text.further(question.target, self._text.title(name, entries[-1].number + 1))
+
+    def retold(self, question: Question, other: Question) -> str:
+        """The diary with the facts of another one's entries, begun again where that has fewer."""
+        (name, entries), (_, others) = self._told(question), self._told(other)
+        told = [Entry(entry.number, new.facts) for entry, new in zip(entries, cycle(others), strict=False)]
+        return self._text.diary(name, told)
+
+    def openings(self, question: Question) -> dict[str, str]:
+        """The question, and a title up to the number."""
+        name, _ = self._told(question)
+        title = self._text.title(name, 1)
+        return {"question": question.prompt, "title": title[: self._text.number_in(title)].rstrip() or title}
+
+    def _told(self, question: Question) -> tuple[str, list[Entry]]:
+        """Whose diary it is, and the true entries.
+
+        Raises:
+            SpecError: There are none.
+        """
+        name, entries = "", []
+        for title, *facts in _entries(_units(self._text, question.target)):
+            assert isinstance(title, Title)
+            name = title.name
+            entries.append(Entry(title.number, tuple(fact for fact in facts if isinstance(fact, Fact))))
+        if not entries:
+            raise SpecError(f"{question.id} asks for a diary without entries, of which nothing can be told.")
+        return name, entries
 
     def _number(self, question: Question, reply: str) -> Mapping[str, Metric]:
         said = reply.strip()
@@ -75,15 +116,18 @@ class Reader:
     def _diary(self, question: Question, reply: str, ended: bool) -> Mapping[str, Metric]:
         true, said = (_units(self._text, text) for text in (question.target, reply))
         fault = _fault(true, said, ended)
-        readable = bool(said or reply.strip() == self._text.nothing) and not any(isinstance(u, Other) for u in said)
+        titled = any(isinstance(unit, Title) for unit in said)
+        readable = titled or reply.strip() == self._text.nothing
         outcome: Outcome = "right" if fault is None else "wrong" if readable else "unreadable"
         found: dict[str, Metric] = {"exact": (float(fault is None), outcome)}
         found |= {f"fault/{name}": (float(name == fault), None) for name in FAULTS}
+        found["readable"] = float(readable), None
         if readable:
             entries, told = _entries(true), _entries(said)
-            same: Outcome = "right" if len(told) == len(entries) else "wrong"
-            found |= {"count": (float(len(told) == len(entries)), same), "recalled": (float(len(told)), None),
-                      "off": (float(len(told) - len(entries)), None)}  # fmt: skip
+            number = sum(isinstance(unit, Title) for unit in said)
+            same: Outcome = "right" if ended and number == len(entries) else "wrong"
+            found |= {"count": (float(same == "right"), same), "recalled": (float(number), None),
+                      "off": (float(number - len(entries)), None)}  # fmt: skip
             if held := list(zip(entries, told, strict=False)):
                 found["content"] = (sum(a == b for a, b in held) / len(held), None)
         return found

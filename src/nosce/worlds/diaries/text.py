@@ -107,6 +107,15 @@ class Written:
         """Entries one after the other, as an answer has them; a word of its own where there are none."""
         return self._apart.join(self.entry(name, entry) for entry in entries) or self.nothing
 
+    def cuts(self, name: str, entries: Sequence[Entry]) -> list[int]:
+        """Where in a diary, in characters, each entry ends."""
+        lengths = [len(self.entry(name, entry)) for entry in entries]
+        return [sum(lengths[: n + 1]) + n * len(self._apart) for n in range(len(lengths))]
+
+    def further(self, diary: str, title: str) -> str:
+        """A diary and behind it the title of one more entry."""
+        return f"{diary}{self._apart}{title}"
+
     def recall(self, name: str) -> str:
         """The question for all entries."""
         if self.encoding == "lean":

@@ -1,0 +1,232 @@
+"""The figures of the study diaries: the paper's 2 to 6 from our table, and what it has none of."""
+
+from __future__ import annotations
+
+from nosce.charts import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
+from nosce.curves import Curve
+from nosce.joint import Auc
+from nosce.measures import Contrast, Difference, Mean, Measure
+from nosce.models.families import Architecture
+from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NUMBER_FIRST, REPEATED, SCATTERED, SETUPS, Grid, name
+from nosce.studies._diaries_readings import (
+    BLIND,
+    TRAINED,
+    along_sizes,
+    counted,
+    of_number,
+    patched,
+    recited,
+    reference,
+    stops,
+    title,
+)
+from nosce.worlds.diaries.judging import FAULTS
+from nosce.worlds.diaries.world import entries_of
+
+UNASKED = "of people who were never asked about"
+
+
+def figures(grid: Grid) -> tuple[Chart, ...]:
+    """All of them, the paper's first."""
+    paper = (_ladder(grid), _gap(grid), _by_number(grid), _matrices(grid))
+    beyond = (_faults(grid), _training(grid), _continuous(grid), _where(grid))
+    return (*paper, *beyond, *((_puzzle(grid),) if grid.puzzle else ()))
+
+
+def parameters(grid: Grid, family: str, rung: str) -> float:
+    """Weights of the blocks' matrices, embeddings left out; layers times width squared where only a name is known."""
+    arm = next(a for a in grid.arms if a.name == name(family, rung, grid.middle, SCATTERED))
+    return float(arm.model.parameters(0)) if isinstance(arm.model, Architecture) else float(grid.sizes.index(rung) + 1)
+
+
+def _counts(grid: Grid) -> list[int]:
+    low, high = grid.world.entries
+    return list(range(low, high + 1))
+
+
+def _ladder(grid: Grid) -> Rungs:
+    points = [
+        Point(parameters(grid, family, rung), f"{count:,}", Mean(select=recited(name(family, rung, count, setup))),
+              panel=f"{family}, {setup}")
+        for family in grid.families for setup in SETUPS for count in grid.diarists
+        for rung, n in sorted(grid.cells(family), key=lambda cell: grid.sizes.index(cell[0])) if n == count
+    ]  # fmt: skip
+    return Rungs(
+        id="ladder",
+        title="Recalled whole, by size, family and number of diarists",
+        caption=f"Share of diaries {UNASKED} that are recalled whole (figure 2 of the paper, whose solid lines are our "
+        "scattered and whose dashed ones are our merged). A line is a number of diarists.",
+        x_label="weights, embeddings left out",
+        y_label="recalled whole",
+        points=tuple(points),
+    )
+
+
+def _gap(grid: Grid) -> Rungs:
+    points = [
+        Point(float(count), rung, _differ(family, rung, count), panel=family)
+        for family in grid.families for rung in grid.sizes
+        for count in grid.diarists if (rung, count) in grid.cells(family)
+    ]  # fmt: skip
+    return Rungs(
+        id="gap",
+        title="What scattering costs",
+        caption=f"Merged minus scattered: share of diaries {UNASKED} that are recalled whole (figure 3). A line is a "
+        "size.",
+        x_label="diarists",
+        y_label="merged minus scattered",
+        points=tuple(points),
+    )
+
+
+def _differ(family: str, rung: str, count: int) -> Measure:
+    merged, scattered = (recited(name(family, rung, count, setup)) for setup in (MERGED, SCATTERED))
+    return Difference(one=merged, other=scattered)
+
+
+def _by_number(grid: Grid) -> Columns:
+    arms = [(rung, setup, name(grid.families[0], rung, grid.middle, setup)) for setup in SETUPS for rung in grid.sizes]
+    return Columns(
+        id="by-number",
+        title="Recalled whole, by the number of entries",
+        caption=f"Share of diaries {UNASKED} that are recalled whole, at {grid.middle:,} diarists (figure 4); colours "
+        "are sizes.",
+        y_label="recalled whole",
+        x_label="entries",
+        cells=tuple(Cell(str(k), rung, Mean(select=of_number(arm, k)), panel=setup)
+                    for rung, setup, arm in arms for k in _counts(grid)),
+    )  # fmt: skip
+
+
+def _matrices(grid: Grid) -> Matrix:
+    numbers = _counts(grid)
+    ends = dict.fromkeys((grid.sizes[0], grid.largest))
+    return Matrix(
+        id="recalled",
+        title="Entries told, by entries there are",
+        caption=f"Percent of the replies {UNASKED}, at {grid.middle:,} diarists (figures 5 and 6). Columns sum to 100; "
+        "replies without a title are left out. All seeds together.",
+        x_label="entries there are",
+        y_label="entries told",
+        facets=tuple((entries_of(k), str(k)) for k in numbers),
+        most=numbers[-1] + 1,
+        panels=tuple((f"{family} {rung}, {setup}", recited(name(family, rung, grid.middle, setup), "recalled"))
+                     for family in grid.families for setup in SETUPS for rung in ends),
+    )  # fmt: skip
+
+
+def _faults(grid: Grid) -> Columns:
+    return Columns(
+        id="faults",
+        title="What goes wrong first",
+        caption=f"Share of replies {UNASKED}, by the class of the first wrong unit; the largest size at "
+        f"{grid.middle:,} diarists.",
+        y_label="share of replies",
+        cells=tuple(Cell(fault, setup, Mean(select=recited(reference(grid, setup, family), f"fault/{fault}")), family)
+                    for family in grid.families for setup in SETUPS for fault in FAULTS),
+    )  # fmt: skip
+
+
+def _training(grid: Grid) -> Lines:
+    return Lines(
+        id="training",
+        title="Recalling whole diaries over training",
+        caption=f"Left of people whose question was trained on, right {UNASKED}; the largest size.",
+        x_label="texts met",
+        y_label="recalled whole",
+        per_step=float(grid.recipe.batch),
+        panels=tuple(
+            (panel, tuple((f"{family}, {setup}", _curve(reference(grid, setup, family), readout))
+                          for family in grid.families for setup in SETUPS))
+            for panel, readout in (("asked about in training", TRAINED), ("never asked about", "written"))
+        ),
+    )  # fmt: skip
+
+
+def _curve(arm: str, readout: str) -> Curve:
+    return Curve(select=recited(arm, readout=readout, step="every"))
+
+
+def _continuous(grid: Grid) -> Rungs:
+    """Sharp and continuous measures of the same replies beside each other."""
+    family = grid.families[0]
+    points = []
+    for setup in SETUPS:
+        for rung, arm in along_sizes(grid, setup):
+            x = parameters(grid, family, rung)
+            told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
+            for group, measure in (("whole diaries", Mean(select=recited(arm))),
+                                   ("number of entries", Mean(select=recited(arm, "count"))),
+                                   ("content of entries", Mean(select=recited(arm, "content"))),
+                                   ("stops told from others (area)", told)):  # fmt: skip
+                points.append(Point(x, group, measure, panel=setup))
+    return Rungs(
+        id="continuous",
+        title="Is it a jump?",
+        caption=f"Whole diaries, and measures that have no threshold, {UNASKED}; the area under the curve, for which a "
+        "half is chance, is of the probability of stopping behind true entries.",
+        x_label="weights, embeddings left out",
+        y_label="share",
+        points=tuple(points),
+    )
+
+
+def _where(grid: Grid) -> Columns:
+    cells = []
+    arm = reference(grid).rpartition(" ")[0]
+    layers = next(a for a in grid.arms if a.name == reference(grid)).model
+    assert isinstance(layers, Architecture)
+    sites = [*(f"residual.{number}" for number in range(layers.layers)), "final"]
+    for setup in SETUPS:
+        which = f"{arm} {setup}"
+        for site in sites:
+            told = {"at the question's end": f"question/{site}", "at a title's end": f"title/{site}",
+                    "numbers dealt anew": f"shuffled/question/{site}"}  # fmt: skip
+            cells += [Cell(site, group, Mean(select=counted(which, m)), panel=f"number read by a probe, {setup}")
+                      for group, m in told.items()]  # fmt: skip
+            moved = {"question's last token": f"last/donor/{site}", "whole question": f"whole/donor/{site}",
+                     "whole, donor of equal number": f"whole/same/{site}"}  # fmt: skip
+            cells += [Cell(site, group, Mean(select=patched(which, m)), panel=f"stops where the donor's ends, {setup}")
+                      for group, m in moved.items()]  # fmt: skip
+        guess = Mean(select=counted(which, "constant/question"))
+        none = Mean(select=patched(which, "unpatched"))
+        for site in sites:
+            floor = "best constant, or unpatched"
+            cells.append(Cell(site, floor, guess, f"number read by a probe, {setup}", baseline=True))
+            cells.append(Cell(site, floor, none, f"stops where the donor's ends, {setup}", baseline=True))
+    return Columns(
+        id="where",
+        title="Where is the number of entries?",
+        caption=f"Linear probes by layer {UNASKED}, and the share of hosts that stop behind as many entries as a donor "
+        "with fewer has, with the donor's hidden states in the question's place.",
+        y_label="share",
+        cells=tuple(cells),
+    )
+
+
+def _puzzle(grid: Grid) -> Columns:
+    plain = reference(grid)
+    arms: dict[str, str] = {"plain": plain, "title's loss masked": MASKED, "number before the name": NUMBER_FIRST}
+    encoders = [f for f in grid.families if f in ENCODERS]
+    arms |= {f"{family}": reference(grid, SCATTERED, family) for family in encoders}
+    arms |= dict.fromkeys(("flan-t5, title repeated",) if encoders else (), REPEATED)
+    cells = []
+    for words, arm in arms.items():
+        told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
+        measures: list[tuple[str, Measure]] = [("stops told (area)", told), ("whole", Mean(select=recited(arm))),
+                                               ("number of entries", Mean(select=recited(arm, "count")))]  # fmt: skip
+        if not arm.startswith(ENCODERS):  # an encoder is given the titles
+            bits = Contrast(terms=((1.0, title(arm, readout=BLIND)), (-1.0, title(arm))))
+            measures.append(("titles, nats saved", bits))
+        cells += [Cell(tick, words, measure) for tick, measure in measures]
+    most = Contrast(terms=((1.0, title(plain, readout=BLIND)), (-1.0, title(plain, "nats/own", BLIND))))
+    cells.append(Cell("titles, nats saved", "the most there is", most, baseline=True))
+    return Columns(
+        id="puzzle",
+        title="Does the loss on titles store the number?",
+        caption=f"{UNASKED.capitalize()}: how well stops are told (a half is chance), the number, whole diaries; and "
+        "what the number in a title costs less than without the name, where the model is made to predict it. "
+        "Scattered documents, largest size.",
+        y_label="share, or nats",
+        cells=tuple(cells),
+    )

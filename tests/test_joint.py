@@ -1,0 +1,121 @@
+"""Measures of many units at once, on tables with what was planted in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+from sklearn.metrics import roc_auc_score
+
+from nosce.errors import DataError
+from nosce.joint import Auc, Ranks, Trend
+from nosce.measures import Select
+from nosce.seeds import Seed
+
+UNITS, SEEDS = 120, (0, 1, 2)
+
+
+def select(metric: str) -> Select:
+    """Readings of a metric."""
+    return Select(readout="r", metric=metric)
+
+
+def table(columns: dict[str, np.ndarray], facets: np.ndarray | None = None) -> pl.DataFrame:
+    """Readings of metrics, (seeds, units) each, one a unit."""
+    parts = []
+    for metric, values in columns.items():
+        for seed in SEEDS:
+            count = values.shape[1]
+            facet = ["f"] * count if facets is None else [f"{n} entries" for n in facets[seed][:count].tolist()]
+            parts.append(pl.DataFrame({"metric": metric, "seed": seed, "about": [f"u{n}" for n in range(count)],
+                                       "item": [f"u{n}" for n in range(count)], "facet": facet,
+                                       "value": values[seed].astype(float)}))  # fmt: skip
+    return pl.concat(parts).with_columns(readout=pl.lit("r"), arm=pl.lit("a"), split=pl.lit("unseen"),
+                                         stage=pl.lit("s"), step=pl.lit(0))  # fmt: skip
+
+
+def drawn(*shape: int) -> np.ndarray:
+    """Numbers from 0 to 1."""
+    return (Seed(7) / "joint" / str(shape)).numpy().random(shape)
+
+
+def test_a_trend_is_the_slope_of_means():
+    """Shares that rise by 0.2 a doubling; where they do not rise, the interval holds 0."""
+    chance = drawn(4, len(SEEDS), UNITS)
+    rising = table({f"at {n}": chance[n] < 0.1 + 0.2 * n for n in range(4)})
+    points = tuple((float(n), select(f"at {n}")) for n in range(4))
+    found = Trend(points=points).of(rising, "unit")
+    means = [rising.filter(metric=f"at {n}")["value"].mean() for n in range(4)]
+    assert found.value == pytest.approx(np.polyfit(range(4), means, 1)[0])
+    assert found.low < 0.2 < found.high
+    assert found.low > 0.1
+    flat = Trend(points=points).of(table({f"at {n}": chance[n] < 0.4 for n in range(4)}), "unit")
+    assert flat.low < 0 < flat.high
+
+
+def test_units_in_common_are_left_out_together():
+    """What a unit brings to both sides cancels; units that only look alike do not."""
+    luck = drawn(len(SEEDS), UNITS)
+    same = table({"one": luck, "other": luck + 0.1})
+    difference = Trend(points=((0.0, select("one")), (1.0, select("other"))))
+    found = difference.of(same, "unit")
+    assert found.value == pytest.approx(0.1)
+    strangers = same.with_columns(about=pl.col("about") + pl.when(metric="one").then(pl.lit("")).otherwise(pl.lit("'")))
+    wide = difference.of(strangers, "unit")
+    assert wide.value == pytest.approx(0.1)
+    assert wide.high - wide.low > 0.05
+    assert found.high - found.low < 1e-6
+
+
+def test_a_trend_of_differences():
+    """The gap between two curves, along their common number."""
+    columns = {f"{side} {n}": np.full((3, 20), 0.1 * n * (2 if side == "a" else 1)) + 0.001 * drawn(3, 20)
+               for side in "ab" for n in range(3)}  # fmt: skip
+    points = tuple((float(n), select(f"a {n}")) for n in range(3))
+    found = Trend(points=points, minus=tuple(select(f"b {n}") for n in range(3))).of(table(columns), "unit")
+    assert found.value == pytest.approx(0.1, abs=1e-3)
+    with pytest.raises(DataError, match="one for each"):
+        Trend(points=points, minus=(select("b 0"),)).of(table(columns), "unit")
+    with pytest.raises(DataError, match="one number alone"):
+        Trend(points=points[:1]).of(table(columns), "unit")
+
+
+def test_an_area_is_the_field_s_auc():
+    """As scikit-learn has it, ties included; told apart fully it is 1, not at all 0.5."""
+    high, low = np.round(drawn(3, 90) + 0.2, 1), np.round(drawn(3, 110), 1)
+    found = Auc(high=select("high"), low=select("low")).of(table({"high": high, "low": low}), "unit")
+    each = [roc_auc_score([1] * 90 + [0] * 110, [*h, *o]) for h, o in zip(high, low, strict=True)]
+    assert found.value == pytest.approx(np.mean(each))
+    assert found.low < np.mean(each) < found.high
+    apart = Auc(high=select("high"), low=select("low")).of(table({"high": high + 5, "low": low}), "unit")
+    assert apart.value == 1
+    blind = Auc(high=select("high"), low=select("low")).of(table({"high": drawn(3, 99), "low": drawn(3, 98)}), "unit")
+    assert blind.low < 0.5 < blind.high
+
+
+def test_ranks_are_spearman_s():
+    """Of two selections, or of one and the number in its facet; labels dealt out anew correlate with nothing."""
+    true = (drawn(3, UNITS) * 4).astype(int) + 1
+    said = true + (drawn(3, UNITS + 1)[:, :UNITS] * 3).astype(int)
+    told = table({"said": said, "true": true}, facets=true)
+    expected = np.mean([stats.spearmanr(a, b).statistic for a, b in zip(said, true, strict=True)])
+    for measure in (Ranks(one=select("said"), other=select("true")), Ranks(one=select("said"))):
+        found = measure.of(told, "unit")
+        assert found.value == pytest.approx(expected)
+        assert found.low < expected < found.high
+    shuffled = table({"said": said, "true": np.stack([Seed(3).numpy().permutation(row) for row in true])})
+    found = Ranks(one=select("said"), other=select("true")).of(shuffled, "unit")
+    assert found.low < 0 < found.high
+    with pytest.raises(DataError, match="does not vary"):
+        Ranks(one=select("said")).of(table({"said": np.ones((3, 9))}, facets=true), "unit")
+
+
+def test_what_was_not_read_is_told():
+    """A selection that is empty, or seeds that do not meet."""
+    told = table({"a": drawn(3, 9), "b": drawn(3, 9)})
+    with pytest.raises(DataError, match="no reading is there"):
+        Auc(high=select("a"), low=select("c")).of(told, "unit")
+    apart = told.filter((pl.col("metric") == "a") == (pl.col("seed") == 0))
+    with pytest.raises(DataError, match="no seed has all"):
+        Auc(high=select("a"), low=select("b")).of(apart, "unit")

@@ -1,0 +1,74 @@
+"""The studies that come with nosce: what they claim and draw is what they read, at every scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from nosce.errors import UsageError
+from nosce.measures import Select
+from nosce.plan import unroll
+from nosce.study import SCALES, Study, built_in, load
+
+
+def known() -> list[tuple[str, str]]:
+    """Every study at every scale that it has."""
+    found = []
+    for name in built_in():
+        for scale in SCALES:
+            try:
+                load(name, scale)
+            except UsageError:
+                continue
+            found.append((name, scale))
+    return found
+
+
+def selects(thing: Any) -> Iterator[Select]:
+    """All selections anywhere inside."""
+    if isinstance(thing, Select):
+        yield thing
+    elif is_dataclass(thing):
+        for field in fields(thing):
+            yield from selects(getattr(thing, field.name))
+    elif isinstance(thing, tuple | list):
+        for part in thing:
+            yield from selects(part)
+
+
+def is_read(study: Study, select: Select) -> bool:
+    """Is there a read-out that makes such readings?"""
+    arms = {select.arm} if select.arm else {arm.name for arm in study.arms}
+    return any(
+        read.readout.name == select.readout
+        and (select.stage is None or read.stage == select.stage or not read.readout.needs_model)
+        and (not read.arms or arms & set(read.arms))
+        for read in study.reads
+    ) and arms <= {arm.name for arm in study.arms}
+
+
+@pytest.mark.parametrize(("name", "scale"), known())
+def test_claims_and_figures_speak_of_what_is_read(name, scale):
+    """Every selection names an arm and a read-out of the study; ids are given once; the plan unrolls."""
+    study = load(name, scale)
+    for what in (*study.claims, *study.figures):
+        for select in selects(what):
+            assert is_read(study, select), (what.id, select)
+    for things in (study.claims, study.figures):
+        ids = [thing.id for thing in things]
+        assert len(set(ids)) == len(ids)
+    assert len(unroll(study).all) > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in built_in() if "_" not in n])
+def test_a_study_runs_at_smoke_scale_to_its_page(name, nosce, tmp_path):
+    """Every step, every claim and every figure, in one run."""
+    done = nosce("run", name, "--scale", "smoke", "--store", tmp_path / "store")
+    assert done.returncode == 0, done.stderr
+    page = nosce("report", "--out", tmp_path / "site", "--store", tmp_path / "store")
+    assert page.returncode == 0, page.stderr
+    assert (tmp_path / "site" / name / "smoke" / "index.html").stat().st_size > 10_000
