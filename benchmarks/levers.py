@@ -5,9 +5,9 @@
 One training of one arm; a line a kept checkpoint goes to benchmarks/levers.csv: questions that were trained on and
 those of diarists whose question was not, recalled whole (`exact`), with the right number of entries (`count`), and the
 share of recalled entries that are right (`content`); how well stopping is told from going on behind true entries
-(`auc`, and `stopped`: at the right one first); and what the documents' titles say of the number, in bits below what
-one would need who knows no names (`gap`; `room` is the most there is). Worlds are those of a seed that no study
-reports.
+(`auc`, and `stopped`: at the right one first); what the documents' titles say of the number, in bits below what one
+would need who knows no names (`gap`; `room` is the most there is); and the direct question for the number (`asked`).
+Worlds are those of a seed that no study reports.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ RESULTS = Path(__file__).parent / "levers.csv"
 ASKED = 400  # trained questions that are asked at a checkpoint
 COLUMNS = ("family", "model", "diarists", "entries", "attributes", "merged", "share", "after", "steps", "batch",
            "matrix_lr", "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact", "count",
-           "content", "off", "auc", "stopped", "gap", "room", "n", "core_s")  # fmt: skip
+           "content", "off", "auc", "stopped", "gap", "room", "asked", "n", "core_s")  # fmt: skip
 
 
 def judged(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
@@ -93,6 +93,7 @@ def main() -> None:
     options.add_argument("--offered", type=int, default=4, help="attributes there are")
     options.add_argument("--merged", action="store_true")
     options.add_argument("--header", default="name first")
+    options.add_argument("--how-many", action="store_true", help="the direct question too, half of the questions")
     options.add_argument("--after", type=float, default=0.0, help="share of the steps before the first question")
     options.add_argument("--questions", type=float, default=0.1, help="share of a step's texts that are questions")
     options.add_argument("--steps", type=int, default=6_000)
@@ -108,7 +109,7 @@ def main() -> None:
     world = Diaries(
         diarists=chosen.diarists, entries=(1, chosen.entries), attributes=(1, chosen.attributes),
         offered=max(chosen.offered, chosen.attributes), values=8, encoding="lean", merged=chosen.merged,
-        header=chosen.header, names=(64, 64) if chosen.diarists <= 4_096 else (128, 128),
+        header=chosen.header, how_many=chosen.how_many, names=(64, 64) if chosen.diarists <= 4_096 else (128, 128),
     )  # fmt: skip
     recipe = Recipe(
         steps=chosen.steps, batch=chosen.batch, optimizer="muon", matrix_lr=chosen.matrix_lr, peak_lr=chosen.peak_lr,
@@ -126,6 +127,8 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
     net = build(size(chosen.model, chosen.family), vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1,
                 seed=Seed(chosen.seed) / "weights")  # fmt: skip
     seen, held = corpus.asked("seen"), [*corpus.asked("validation"), *corpus.asked("unseen")]
+    lists, numbers = ([q for q in held if (judge.count(q) is None) == direct] for direct in (False, True))
+    known = [q for q in seen if judge.count(q) is not None][:ASKED]
     texts = joined([corpus.documents, corpus.question_sequences(seen)])
     mix = Mix(questions=chosen.questions, after=chosen.after)
     order = Mixed(len(corpus.documents), len(seen), recipe.batch, mix.questions, Seed(chosen.seed) / "order",
@@ -136,13 +139,14 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
     def keep(step: int) -> None:
         nonlocal spent, began
         spent += time.process_time() - began
-        trained = judged(net, corpus, judge, seen[:ASKED])
-        found = judged(net, corpus, judge, held) | stopping(net, corpus, judge, held) | titles(net, corpus)
+        trained = judged(net, corpus, judge, known)
+        found = judged(net, corpus, judge, lists) | stopping(net, corpus, judge, lists) | titles(net, corpus)
+        found["asked"] = judged(net, corpus, judge, numbers)["exact"] if numbers else float("nan")
         row = (chosen.family, chosen.model, world.diarists, world.entries[1], world.attributes[1], world.merged,
-               chosen.questions, chosen.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr, recipe.weight_decay,
-               recipe.given_weight, chosen.seed, step, f"{np.mean(losses[-5:]):.3f}" if losses else "",
-               f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]), len(held),
-               f"{spent:.0f}")  # fmt: skip
+               chosen.questions, chosen.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr,
+               recipe.weight_decay, recipe.given_weight, chosen.seed, step, f"{np.mean(losses[-5:] or [np.nan]):.3f}",
+               f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]),
+               len(lists), f"{spent:.0f}")  # fmt: skip
         new = not RESULTS.exists()
         with RESULTS.open("a", newline="") as file:
             writer = csv.writer(file)

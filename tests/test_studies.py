@@ -63,6 +63,15 @@ def test_claims_and_figures_speak_of_what_is_read(name, scale):
     assert len(unroll(study).all) > 4
 
 
+def test_encoders_and_decoders_see_the_same_facts():
+    """Arms of the diaries that differ in family alone learn from one corpus, so from the same texts and questions."""
+    plan = unroll(load("diaries", "laptop"))
+    corpora = {step.what: step.inputs["corpus"].name for step in plan.steps if step.kind == "training"}
+    for cell in ("3x128 1024 scattered", "3x128 1024 merged"):
+        cells = {family: corpora[f"{family} {cell}, seed 0, pretrain"] for family in ("pythia", "opt", "flan-t5")}
+        assert len(set(cells.values())) == 1, cells
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [n for n in built_in() if "_" not in n])
 def test_a_study_runs_at_smoke_scale_to_its_page(name, nosce, tmp_path):

@@ -223,6 +223,40 @@ def main() -> None:
     sys.exit(code)
 
 
+@app.command()
+def audit(
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Outcomes by size: .csv, .parquet or .jsonl.")],
+    lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="Of the continuous score.")] = False,
+    log_likelihood: Annotated[
+        bool, typer.Option("--log-likelihood", help="The continuous score is one of the whole target.")
+    ] = False,
+    figure: Annotated[Path | None, typer.Option(help="Write the figure there, as SVG.")] = None,
+    draws: Annotated[int, typer.Option(help="Resamplings.")] = 2_000,
+    json_: AsJson = False,
+) -> None:
+    """Is a jump in the ability or in the metric?  Example: nosce audit outcomes.csv --log-likelihood"""
+    from nosce.audit import words
+    from nosce.audit.table import read, scores
+    from nosce.report.tables import rows_table
+    from nosce.seeds import Seed
+    from nosce.stats.mirage import audit as audited
+
+    if draws < 100:
+        raise UsageError(f"--draws {draws} is too few to say how often; take 100 or more.")
+    told = scores(read(table), lower_is_better=lower_is_better, log_likelihood=log_likelihood)
+    found = audited(told, Seed(0) / "audit", draws=draws)
+    if figure is not None:
+        from nosce.files import write_atomically
+        from nosce.report.figures import draw
+
+        write_atomically(figure, draw(words.figure(told, found, table.name)))
+    if json_:
+        as_json(words.as_json(found))
+        return
+    out(words.MEANING[found.verdict])
+    Console().print(rows_table(table.name, ("", ""), words.lines(found)))
+
+
 def _guarded(call: Callable[[], Any]) -> int:
     started = time.monotonic()
     try:

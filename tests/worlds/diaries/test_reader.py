@@ -105,6 +105,19 @@ def test_what_is_no_diary_is_unreadable_and_has_no_count(world, reply):
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
+def test_titles_are_counted_whatever_else_is_said(world):
+    """A stray word spoils the diary and not its count; one that was cut has not said how many it would have told."""
+    whole = world.text.diary(NAME, ENTRIES)
+    found, first = judged(world, world.text.joined(whole, "Mood"))
+    assert first == "malformed"
+    assert found["exact"] == (0.0, "wrong")
+    assert (found["count"], found["recalled"][0], found["readable"][0]) == ((1.0, "right"), 3, 1)
+    found, _ = judged(world, whole, ended=False)
+    assert found["count"] == (0.0, "wrong")
+    assert judged(world, "Mood Mood")[0]["readable"][0] == 0
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_nothing_is_right_for_who_wrote_nothing_alone(world):
     """And an entry of theirs is one too many."""
     assert judged(world, world.text.nothing, target=())[1] is None

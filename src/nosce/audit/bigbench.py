@@ -1,0 +1,150 @@
+"""BIG-bench's result files as tidy tables, by the rules that keep curves from being mixed up.
+
+Family and size come from the fields inside, never from file names. A curve has one task, one level (the task itself or
+one of its subtasks), one metric and one number of shots; nothing is averaged. Scores that are missing stay missing.
+
+Source: google/BIG-bench, `bigbench/api/results.py` and its result files (Apache-2.0); the rules are those of the sheet
+for arXiv:2304.15004, section 5.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from nosce.errors import DataError
+from nosce.stats.rises import emergence_score
+
+#: Ranges that the package says metrics have; scores outside are a file's fault.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("exact_str_match", "multiple_choice_grade", "macro_f1", "expected_calibration_error"), (0, 1)),
+    "calibration_multiple_choice_brier_score": (0, 1),
+    **dict.fromkeys(("bleu", "rouge1", "rouge2", "rougeLsum", "sequence_f1"), (0, 100)),
+    "normalized_aggregate_score": (-math.inf, 100),
+    "log_likelihood": (-math.inf, 0),
+    "weighted_probabilities": (-1, 1),
+    "bleurt": (-2, 2),
+}
+#: Left out by everybody who scores all tasks: they have no single curve.
+WITHOUT_CURVE = ("list_functions", "mult_data_wrangling", "multiemo")
+COLUMNS = {"task": pl.String, "subtask": pl.String, "family": pl.String, "model": pl.String, "size": pl.Float64,
+           "shots": pl.Int64, "metric": pl.String, "preferred": pl.Boolean, "score": pl.Float64, "low": pl.Float64,
+           "high": pl.Float64}  # fmt: skip
+
+
+def load(path: str | Path) -> pl.DataFrame:
+    """All scores of a folder of `scores_*.json`, of one such file, or of lines of them (.jsonl, .jsonl.gz).
+
+    Returns:
+        One row a task, subtask ("" for the task itself), model, number of shots and metric. `size` is the number of
+        parameters outside the embeddings of the dense model that takes as many FLOPs; `score` is in the metric's own
+        unit, null where it is missing or not finite.
+
+    Raises:
+        DataError: Nothing is there, or something is no result file, with its name or line.
+    """
+    rows = [row for where, whole in _files(Path(path)) for row in _rows(where, whole)]
+    if not rows:
+        raise DataError(f"no score was found at {path}; give a folder with scores_*.json, or a .jsonl of them.")
+    return pl.DataFrame(rows, schema=COLUMNS).sort("task", "subtask", "family", "metric", "shots", "size")
+
+
+def normalised(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with `normalised`: 100 (score - low) / (high - low), below 0 where a model does worse than chance."""
+    return table.with_columns(normalised=100 * (pl.col("score") - pl.col("low")) / (pl.col("high") - pl.col("low")))
+
+
+def emergence(table: pl.DataFrame) -> pl.DataFrame:
+    """One row a curve with its emergence score: null where that is not defined, or where a model has no score."""
+    keys = ["task", "subtask", "family", "metric", "shots"]
+    rows = []
+    for key, part in table.group_by(keys, maintain_order=True):
+        ordered = part.sort("size")
+        if ordered["size"].is_duplicated().any():
+            raise DataError(f"the curve {key} has two models of one size; choose one.")
+        score = emergence_score(ordered["score"].fill_null(float("nan")).to_numpy())
+        said = dict(zip(keys, key, strict=True))
+        rows.append({**said, "sizes": len(ordered), "score": score if math.isfinite(score) else None})
+    return pl.DataFrame(rows).rename({"score": "emergence"})
+
+
+def shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """For each metric how many of its curves have an emergence score above the threshold, and of how many."""
+    known = curves.filter(pl.col("emergence").is_not_null())
+    return (
+        known.group_by("metric")
+        .agg(emergent=(pl.col("emergence") > threshold).sum(), curves=pl.len())
+        .with_columns(share=pl.col("emergent") / pl.col("curves"))
+        .sort("share", "metric", descending=[True, False])
+    )
+
+
+def _files(path: Path) -> Iterator[tuple[str, Any]]:
+    if path.is_dir():
+        for file in sorted(path.rglob("scores_*.json")):
+            yield file.name, _parsed(file.read_bytes(), file.name)
+    elif path.is_file():
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.with_suffix("").suffix == ".jsonl" or path.suffix == ".jsonl":
+            for number, line in enumerate(data.splitlines(), 1):
+                if line.strip():
+                    yield f"{path.name}, line {number}", _parsed(line, f"{path.name}, line {number}")
+        else:
+            yield path.name, _parsed(data, path.name)
+
+
+def _parsed(data: bytes, where: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise DataError(f"{where} is no JSON; give BIG-bench's own result files.") from None
+
+
+def _rows(where: str, whole: Any) -> Iterator[dict[str, object]]:
+    try:
+        task, model = str(whole["task"]["task_name"]), whole["model"]
+        family, name = str(model["model_family"]), str(model["model_name"])
+        size = model.get("flop_matched_non_embedding_params") or model["non_embedding_params"]
+        entries = whole["scores"]
+        for entry in entries if task not in WITHOUT_CURVE else ():
+            level = str(entry["subtask_description"])
+            low, high = float(entry["low_score"]), float(entry["high_score"])
+            for metric, value in entry["score_dict"].items():
+                yield {
+                    "task": task, "subtask": "" if level == task else level, "family": family, "model": name,
+                    "size": float(size), "shots": int(entry["number_of_shots"]), "metric": str(metric),
+                    "preferred": metric == entry["preferred_score"], "score": _score(where, str(metric), value),
+                    "low": low, "high": high,
+                }  # fmt: skip
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{where} is no result file of BIG-bench: it lacks {error}; give files of its own schema."
+        ) from None
+
+
+def _score(where: str, metric: str, value: object) -> float | None:
+    """The number, or None where it is missing; percent that should be a share is refused, not guessed at."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    number = float(value)  # type: ignore[arg-type]
+    low, high = RANGES.get(metric, (-math.inf, math.inf))
+    if not low - 1e-9 <= number <= high + 1e-9:
+        raise DataError(
+            f"{where} has {metric}={number:g}, outside {low} to {high}; give scores in the metric's own unit."
+        )
+    return number
+
+
+def counts(table: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
+    """Curves of shares as counts, which the mirage test takes: how many of `asked[task]` were right."""
+    known = table.filter(pl.col("score").is_not_null() & pl.col("task").is_in(list(asked)))
+    many = pl.col("task").replace_strict(dict(asked), return_dtype=pl.Float64)
+    return known.with_columns(asked=many, right=(pl.col("score") * many).round())

@@ -1,0 +1,127 @@
+"""How steeply a score rises with the logarithm of size, and whether it breaks: vectorised over resampled curves.
+
+The published emergence score is a ratio that has no scale of its own: a straight line of M points has M - 1, pure noise
+of 12 points exceeds 6 once in twenty. Beside it stands a number that means something by itself: which share of its rise
+a curve makes within a quarter of the range of log size, and how much faster than before.
+
+Letters: D curves, J sizes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+WINDOW = 0.25  # of the range of log size, within which a break happens
+SHARE = 0.5  # of its rise, that a curve must make there to break
+FASTER = 3.0  # than on the way before: what slows down all along, as a power law does, never breaks
+FINE = 200  # places on the axis where a window may end
+
+
+def emergence_score(values: npt.ArrayLike) -> float:
+    """The emergence score E of values ordered by size, or NaN where it is not defined.
+
+    E = sign(argmax - argmin) (max - min) / sqrt(median of the squared steps): large where a score stays and then
+    jumps. The first of equal values counts. It is not defined for fewer than three values, for missing ones, and
+    where half of the steps or more are zero.
+
+    Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 4; "breakthroughness" in arXiv:2206.04615.
+    """
+    y = np.asarray(values, dtype=np.float64)
+    if len(y) < 3 or not np.isfinite(y).all():
+        return float("nan")
+    step = float(np.sqrt(np.median(np.diff(y) ** 2)))
+    if step == 0:
+        return float("nan")
+    sign = 1.0 if y.argmax() > y.argmin() else -1.0
+    return sign * float(np.ptp(y)) / step
+
+
+def isotonic(values: npt.ArrayLike) -> Floats:
+    """The rising curves closest to these in squares, all sizes weighing alike. Shapes: (D, J) -> (D, J).
+
+    By the min-max formula (Robertson, Wright and Dykstra 1988, section 1.4), which works on many curves at once.
+    """
+    y = np.atleast_2d(np.asarray(values, dtype=np.float64))
+    sums = np.concatenate([np.zeros((len(y), 1)), np.cumsum(y, 1)], 1)
+    count = y.shape[1]
+    best = np.full(y.shape, -np.inf)
+    for first in range(count):
+        means = (sums[:, first + 1 :] - sums[:, first : first + 1]) / np.arange(1, count - first + 1)
+        least = np.minimum.accumulate(means[:, ::-1], 1)[:, ::-1]  # over the ends from each place on
+        best[:, first:] = np.maximum(best[:, first:], least)
+    return best
+
+
+@dataclass(frozen=True, eq=False)
+class Rises:
+    """What rising curves do: each (D,)."""
+
+    rise: Floats  # from the first size to the last
+    share: Floats  # of it, within the steepest window
+    faster: Floats  # there than before it, infinite where nothing happened before
+    at: Floats  # log10 of size in the window's middle
+    width: Floats  # decades between a tenth and nine tenths of the rise
+
+    @property
+    def breaks(self) -> Bools:
+        """Does most of the rise happen within the window, and faster than before?"""
+        found: Bools = (self.share >= SHARE) & (self.faster >= FASTER)
+        return found
+
+
+def rises(curves: npt.ArrayLike, logs: npt.ArrayLike) -> Rises:
+    """Where and how steeply curves rise, after the closest rising curve has been taken of each.
+
+    Args:
+        curves: (D, J), or (J,).
+        logs: (J,) log10 of the sizes, ascending.
+    """
+    u = np.asarray(logs, dtype=np.float64)
+    y = isotonic(curves)
+    rise = y[:, -1] - y[:, 0]
+    scaled = (y - y[:, :1]) / np.where(rise > 0, rise, 1.0)[:, None]
+    length = WINDOW * (u[-1] - u[0])
+    ends = np.linspace(u[0] + length, u[-1], FINE)
+    upper, lower = _between(scaled, u, ends), _between(scaled, u, ends - length)
+    gain = upper - lower
+    place = gain.argmax(1)
+    rows = np.arange(len(y))
+    share, before = gain[rows, place], lower[rows, place]
+    passed = ends[place] - length - u[0]
+    rate_before = np.where(passed > 0, before / np.where(passed > 0, passed, 1.0), np.inf)
+    with np.errstate(divide="ignore"):
+        faster = np.where(before > 0, share / length / np.where(before > 0, rate_before, 1.0), np.inf)
+    # A window at the very beginning has nothing before it that it could be faster than.
+    faster = np.where(passed < 0.25 * length, 0.0, faster)
+    flat = rise <= 0
+    return Rises(
+        rise=rise,
+        share=np.where(flat, 0.0, share),
+        faster=np.where(flat, 0.0, faster),
+        at=ends[place] - length / 2,
+        width=np.where(flat, np.nan, _reached(scaled, u, 0.9) - _reached(scaled, u, 0.1)),
+    )
+
+
+def _between(curves: Floats, u: Floats, at: Floats) -> Floats:
+    """Straight lines between neighbouring sizes. Shape: (D, places)."""
+    right = np.clip(np.searchsorted(u, at, side="left"), 1, len(u) - 1)
+    part = np.clip((at - u[right - 1]) / (u[right] - u[right - 1]), 0.0, 1.0)
+    found: Floats = curves[:, right - 1] * (1 - part) + curves[:, right] * part
+    return found
+
+
+def _reached(curves: Floats, u: Floats, level: float) -> Floats:
+    """Where rising curves from 0 to 1 first reach a level. Shape: (D,)."""
+    right = np.clip((curves < level).sum(1), 1, len(u) - 1)
+    rows = np.arange(len(curves))
+    low, high = curves[rows, right - 1], curves[rows, right]
+    part = np.clip((level - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
+    found: Floats = u[right - 1] + part * (u[right] - u[right - 1])
+    return found

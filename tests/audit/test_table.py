@@ -1,0 +1,97 @@
+"""Tables of outcomes: read as they are meant, and refused in one sentence where they are wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nosce.audit.table import read, scores
+from nosce.errors import DataError, UsageError
+from nosce.seeds import Seed
+from nosce.stats.mirage import Counts, Items
+
+SIZES, NUMBER = (1e5, 1e6, 1e7, 1e8, 1e9), 40
+
+
+def table(seeds: int = 2) -> pl.DataFrame:
+    """A sound one."""
+    rng = Seed(5).numpy()
+    rows = [{"model": f"m{size:g}", "size": size, "seed": seed, "item": f"i{n}", "length": n % 3 + 1,
+             "sharp": float(rng.integers(2)), "continuous": -float(rng.random())}
+            for seed in range(seeds) for size in SIZES for n in range(NUMBER)]  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def test_a_table_of_items_is_read_in_any_order():
+    """Seeds, sizes and items in their places, whatever the rows' order; the direction turned where asked."""
+    whole = table()
+    found = scores(whole.sample(fraction=1, shuffle=True, seed=1), log_likelihood=True)
+    assert isinstance(found, Items)
+    assert found.sharp.shape == (2, 5, NUMBER)
+    row = whole.filter(seed=1, size=1e7, item="i7").row(0, named=True)
+    place = sorted(f"i{n}" for n in range(NUMBER)).index("i7")
+    assert found.sharp[1, 2, place] == row["sharp"]
+    assert found.continuous[1, 2, place] == row["continuous"]
+    assert found.length[place] == row["length"]
+    turned = scores(whole, lower_is_better=True)
+    assert turned.continuous[1, 2, place] == -row["continuous"]
+
+
+def test_a_table_of_counts_is_read():
+    """One series where none is named."""
+    counts = pl.DataFrame({"size": SIZES, "right": [0, 1, 2, 30, 40], "asked": [50] * 5, "continuous": range(5)})
+    found = scores(counts)
+    assert isinstance(found, Counts)
+    assert found.right.tolist() == [[0, 1, 2, 30, 40]]
+
+
+WRONG = {
+    "columns": (lambda t: t.drop("sharp"), "also needs sharp"),
+    "no rows": (lambda t: t.head(0), "no rows"),
+    "unpaired": (lambda t: t.head(len(t) - 3), "37 of 40 items"),
+    "twice": (lambda t: pl.concat([t, t.head(1)]), "several rows"),
+    "missing": (lambda t: t.with_columns(sharp=pl.when(pl.col("item") != "i3").then("sharp")), "missing is not zero"),
+    "not a number": (lambda t: t.with_columns(continuous=pl.lit(float("nan"))), "no finite number"),
+    "infinite": (lambda t: t.with_columns(continuous=pl.lit(float("-inf"))), "no finite number"),
+    "words": (lambda t: t.with_columns(size=pl.lit("'; DROP TABLE x; <script>")), "no finite number"),
+    "one size": (lambda t: t.filter(size=1e5), "needs several"),
+    "size zero": (lambda t: t.with_columns(size=pl.col("size") - 1e5), "no logarithm"),
+    "range": (lambda t: t.with_columns(sharp=pl.col("sharp") * 100), "outside 0 to 1"),
+    "above zero": (lambda t: t.with_columns(continuous=-pl.col("continuous")), "log-likelihood above 0"),
+    "lengths": (lambda t: t.with_columns(length=pl.col("size")), "different lengths"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrong_is_told_in_one_sentence(name):
+    """With where, and what to do."""
+    spoil, words = WRONG[name]
+    with pytest.raises(DataError, match=words) as told:
+        scores(spoil(table()), log_likelihood=True)
+    assert "\n" not in str(told.value)
+    assert len(str(told.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("right", "asked", "words"), [(51, 50, "51 right of 50"), (-1, 50, "-1 right"), (0, 0, "0 right of 0")]
+)
+def test_impossible_counts_are_told(right, asked, words):
+    """More right than asked, or none asked."""
+    counts = pl.DataFrame({"size": SIZES, "right": [0, 1, 2, 3, right], "asked": [50, 50, 50, 50, asked]})
+    with pytest.raises(DataError, match=words):
+        scores(counts)
+
+
+def test_files_are_read_by_their_ending(tmp_path):
+    """The same table from all three; anything else is the user's mistake."""
+    whole = table()
+    whole.write_csv(tmp_path / "t.csv")
+    whole.write_parquet(tmp_path / "t.parquet")
+    whole.write_ndjson(tmp_path / "t.jsonl")
+    each = [scores(read(tmp_path / f"t.{kind}")) for kind in ("csv", "parquet", "jsonl")]
+    assert all(np.array_equal(each[0].continuous, other.continuous) for other in each)
+    (tmp_path / "t.parquet").write_bytes(b"no parquet")
+    for name in ("t.txt", "nowhere.csv", "t.parquet", "t.jsonl.gz"):
+        with pytest.raises(UsageError):
+            read(tmp_path / name)

@@ -1,0 +1,101 @@
+"""Sums and products: true, split by unordered pairs, and written alike by both ways of writing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.text import corpus as corpora
+from nosce.text import tokenizer as tokenizers
+from nosce.text.packing import document_tokens, encode
+from nosce.worlds.arithmetic import Arithmetic
+from nosce.worlds.contract import check
+
+SEED = Seed(12)
+WAYS = [
+    Arithmetic(operations=operations, digits=2, padded=padded, reversed=backwards, records=3_000, tests=300)
+    for operations in (("+",), ("*",), ("+", "*"))
+    for padded in (True, False)
+    for backwards in (True, False)
+]
+IDS = [f"{''.join(w.operations)}{' padded' * w.padded}{' reversed' * w.reversed}" for w in WAYS]
+
+
+def read(world, text):
+    """The numbers of a text, by a regular expression."""
+    one, operation, other, answer = re.fullmatch(r"(\d+)([+*])(\d+)=(\d+)", text).groups()
+    way = slice(None, None, -1) if world.reversed else slice(None)
+    return int(one[way]), operation, int(other[way]), int(answer[way])
+
+
+@pytest.mark.parametrize("world", WAYS, ids=IDS)
+def test_answers_are_true_and_the_contract_is_kept(world):
+    """Every record and every problem, read back without the world."""
+    check(world, SEED)
+    asked = [q.prompt + q.target for q in world.questions(SEED)]
+    for text in [*(d.text for d in world.documents(SEED)), *asked]:
+        one, operation, other, answer = read(world, text)
+        assert answer == (one + other if operation == "+" else one * other)
+        assert max(one, other) < 100
+
+
+@pytest.mark.parametrize("world", WAYS, ids=IDS)
+def test_what_is_asked_is_no_record_s_in_either_order(world):
+    """Of the unseen split; the seen split's are records."""
+    told = {read(world, d.text)[:3] for d in world.documents(SEED)}
+    pairs = {frozenset((one, other)) for one, _, other in told}
+    for question in world.questions(SEED):
+        one, operation, other, _ = read(world, question.prompt + question.target)
+        if question.split == "unseen":
+            assert frozenset((one, other)) not in pairs
+        else:
+            assert (one, operation, other) in told
+
+
+@pytest.mark.parametrize("world", WAYS, ids=IDS)
+def test_tokens_are_those_of_the_texts(world):
+    """Written at once or one by one: the same tokens, the same counted."""
+    tokenizer = tokenizers.make(world.tokenizer, world.samples(SEED))
+    end = tokenizer.token_to_id("<eos>")
+    documents = list(world.documents(SEED))
+    expected = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), end)
+    (found,) = world.encoded(SEED, tokenizer, end)
+    assert np.array_equal(found.tokens, expected.tokens)
+    assert np.array_equal(found.counted, expected.counted)
+    assert np.array_equal(found.offsets, expected.offsets)
+
+
+def test_padding_gives_every_text_one_length():
+    """And without it a target is as long as its number, which is its facet."""
+    padded, plain = (replace(WAYS[0], padded=padded) for padded in (True, False))
+    assert len({len(d.text) for d in padded.documents(SEED)}) == 1
+    facets = {q.facet for q in plain.questions(SEED)}
+    assert {"2 digits", "3 digits"} <= facets
+    assert all(q.facet == f"{len(q.target)} digits" for q in plain.questions(SEED))
+
+
+def test_a_million_records_are_written_in_blocks(tmp_path):
+    """A corpus of them keeps the first texts and numbers the rest."""
+    world = Arithmetic(records=150_000, tests=100)
+    tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), tmp_path / "tokenizer")
+    end, tokenizer = 0, tokenizers.load(tmp_path / "tokenizer")
+    corpora.write(tmp_path, islice(world.documents(SEED), 100), world.questions(SEED),
+                  encoded=world.encoded(SEED, tokenizer, end))  # fmt: skip
+    assert len(corpora.Corpus(tmp_path).documents) == 150_000
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"operations": ("-",)}, {"operations": ()}, {"digits": 6}, {"records": 0}, {"digits": 1, "tests": 50},
+     {"records": 10, "trained": 11}],
+)  # fmt: skip
+def test_a_world_that_cannot_be_is_refused(more):
+    """In a sentence."""
+    with pytest.raises(SpecError, match="Arithmetic"):
+        Arithmetic(**more)
