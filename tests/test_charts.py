@@ -5,7 +5,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.charts import Bars, Cell, Columns, Curves, Lines
+from nosce.charts import Bars, Cell, Columns, Curves, Lines, Matrix, Point, Rungs
 from nosce.curves import Curve
 from nosce.measures import Mean, Select
 from nosce.records import Reading, schema, to_table
@@ -154,3 +154,40 @@ def test_columns_hold_any_measure_and_leave_out_what_was_not_read():
     assert table["value"].to_list() == [0.875, None, 0.0]
     assert table["x"].to_list() == [0.0, 1.0, 0.0]
     assert table["baseline"].to_list() == [False, False, True]
+
+
+COUNTED = TABLE.with_columns(
+    readout=pl.lit("written"),
+    metric=pl.lit("recalled"),
+    facet=pl.col("facet").replace({"city": "1 entry", "job": "2 entries"}),
+)
+
+
+def test_rungs_lie_where_the_arms_do():
+    """A point a measure, by hand; what was not read is null."""
+    points = tuple(
+        Point(size, "all", Mean(select=replace(ASKED, arm=arm))) for size, arm in ((1e3, "old"), (1e4, "new"))
+    )
+    lost = Point(1e5, "all", Mean(select=replace(ASKED, arm="lost")))
+    rungs = Rungs(id="r", title="t", caption="c", x_label="x", y_label="y", points=(*points, lost))
+    table = rungs.table(TABLE, ARMS, "person")
+    assert table["x"].to_list() == [1e3, 1e4, 1e5]
+    assert table["value"].to_list()[2] is None
+    assert table["value"][0] == pytest.approx(TABLE.filter(arm="old", step=20)["value"].mean())
+    words = {name: getattr(rungs, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "x_scale")}
+    assert draw(Figure(**words, table=table)).startswith("<?xml")
+
+
+def test_a_matrix_has_shares_that_sum_to_one_in_every_column():
+    """One column a facet; a panel that was not read has no values; more than the most is one row."""
+    select = Select(readout="written", metric="recalled")
+    facets = (("1 entry", "1"), ("2 entries", "2"))
+    matrix = Matrix(id="m", title="t", caption="c", x_label="x", y_label="y", facets=facets, most=0,
+                    panels=(("read", select), ("not read", replace(select, arm="lost"))))  # fmt: skip
+    table = matrix.table(COUNTED, ARMS, "person")
+    read = table.filter(panel="read")
+    assert read["group"].unique(maintain_order=True).to_list() == ["0", "more than 0"]
+    assert read.group_by("tick").agg(pl.col("value").sum())["value"].to_list() == [1.0, 1.0]
+    assert table.filter(panel="not read")["value"].null_count() == 4
+    words = {name: getattr(matrix, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")}
+    assert "</svg>" in draw(Figure(**words, table=table))

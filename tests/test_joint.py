@@ -57,15 +57,15 @@ def test_a_trend_is_the_slope_of_means():
 def test_units_in_common_are_left_out_together():
     """What a unit brings to both sides cancels; units that only look alike do not."""
     luck = drawn(len(SEEDS), UNITS)
-    same = table({"one": luck, "other": luck + 0.1})
+    same = table({"one": luck, "other": luck + 0.1 + 1e-4 * drawn(len(SEEDS), UNITS, 1)[..., 0]})
     difference = Trend(points=((0.0, select("one")), (1.0, select("other"))))
     found = difference.of(same, "unit")
-    assert found.value == pytest.approx(0.1)
+    assert found.value == pytest.approx(0.1, abs=1e-4)
     strangers = same.with_columns(about=pl.col("about") + pl.when(metric="one").then(pl.lit("")).otherwise(pl.lit("'")))
     wide = difference.of(strangers, "unit")
-    assert wide.value == pytest.approx(0.1)
+    assert wide.value == pytest.approx(found.value)
     assert wide.high - wide.low > 0.05
-    assert found.high - found.low < 1e-6
+    assert found.high - found.low < 1e-4
 
 
 def test_a_trend_of_differences():

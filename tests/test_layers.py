@@ -18,7 +18,7 @@ BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "curves", "charts",
-         "steps"}  # fmt: skip
+         "audit", "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -28,6 +28,7 @@ MAY_USE = {
     "measures": BASE | {"stats"},
     "curves": BASE | {"stats", "measures"},
     "joint": BASE | {"stats", "measures"},
+    "audit": BASE | {"stats", "report"},
     "charts": BASE | {"stats", "measures", "curves"},
     "steps": BASE | {"worlds", "text", "stats", "models", "train", "read", "measures", "joint", "curves", "charts"},
     **{name: BASE | PARTS | TOP for name in TOP},  # among themselves in a circle-free way: see below

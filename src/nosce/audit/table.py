@@ -9,6 +9,7 @@ What is wrong with a table is said in one sentence, with the first row that show
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,7 @@ def read(path: str | Path) -> pl.DataFrame:
         UsageError: The file is not there, has another ending, or cannot be read.
     """
     file = Path(path)
-    readers = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}
+    readers: dict[str, Any] = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}
     kind = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
     if kind not in readers or (file.suffix == ".gz" and kind != ".csv"):
         raise UsageError(f"a table was asked for at {file}, whose ending is not known; take .csv, .parquet or .jsonl.")
@@ -70,7 +71,7 @@ def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood
 def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
     table = _numbers(table, ("size", "sharp"), ("continuous", "length", "chance"))
     table = _positive(table)
-    keys = [name for name in ("seed", "size", "item") if name in table.columns]
+    keys: list[str] = [name for name in ("seed", "size", "item") if name in table.columns]
     _within(table, "sharp", 0, 1)
     _once(table, keys)
     table = table.with_columns(*([] if "seed" in table.columns else [pl.lit(0).alias("seed")])).sort(

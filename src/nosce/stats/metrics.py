@@ -231,7 +231,8 @@ def pass_at_k(samples: npt.ArrayLike, right: npt.ArrayLike, k: int) -> Floats:
     each = [
         1.0 - math.prod((m - r - i) / (m - i) for i in range(k)) for m, r in zip(n.tolist(), c.tolist(), strict=True)
     ]
-    return np.clip(np.array(each), 0.0, 1.0)
+    found: Floats = np.clip(np.array(each), 0.0, 1.0)
+    return found
 
 
 def pass_until(draws: npt.ArrayLike, right: npt.ArrayLike) -> Floats:

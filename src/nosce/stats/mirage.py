@@ -18,14 +18,14 @@ Letters: D draws, S seeds, J sizes, N items.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize
 
 from nosce.errors import DataError
 from nosce.seeds import Seed
@@ -131,8 +131,7 @@ class Counts:
     def predicted(self, seed: Seed) -> Floats | None:
         """What a link makes of each continuous score: one learned on the other series, or from the other sizes.
 
-        With one or two series a free link would explain any curve, so that it is given a form: the complementary
-        log-log of the sharp score is a line in the continuous one, or in the logarithm of its negative.
+        With one or two series a free link would explain any curve, so that it is given a form of two numbers.
         """
         if self.continuous is None:
             return None
@@ -141,8 +140,8 @@ class Counts:
             links = [_Link(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
                      for s in range(len(shares))]  # fmt: skip
             return np.stack([link(own) for link, own in zip(links, self.continuous, strict=True)])
-        return np.stack([_left_out(c, r, a, self.log_likelihood)
-                         for c, r, a in zip(self.continuous, self.right, self.asked, strict=True)])  # fmt: skip
+        told = zip(self.continuous, self.right, self.asked, strict=True)
+        return np.stack([_left_out(c, r, a) for c, r, a in told])
 
     def drawn(self, predicted: Floats | None, seed: Seed, draws: int) -> Iterator[tuple[Floats, Floats, Floats]]:
         """Curves of resampled series and binomial counts."""
@@ -179,27 +178,46 @@ class _Link:
         return found
 
 
-def _left_out(continuous: Floats, right: Floats, asked: Floats, log_likelihood: bool) -> Floats:
-    """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,)."""
-    x = np.log(np.maximum(-continuous, 1e-9)) if log_likelihood else continuous
-    x = (x - x.mean()) / (x.std() or 1.0)
-    found = np.empty(len(x))
-    for place in range(len(x)):
-        others = np.arange(len(x)) != place
-        found[place] = _cloglog(x[others], right[others], asked[others])(x[place : place + 1])[0]
+def _left_out(continuous: Floats, right: Floats, asked: Floats) -> Floats:
+    """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,).
+
+    The sharp score is a step softened in the continuous one, or in the logarithm of its negative where it is an error
+    or a log-likelihood; of a logistic and a complementary log-log step the likelier one is taken.
+    """
+    scales = [continuous, np.log(-continuous)] if (continuous < 0).all() else [continuous]
+    found = np.empty(len(continuous))
+    for place in range(len(continuous)):
+        others = np.arange(len(continuous)) != place
+        fits = []
+        for scale in scales:
+            x = (scale - scale.mean()) / (scale.std() or 1.0)
+            for step in (_logistic_step, _log_log_step):
+                nats, weights = _fitted(step, x[others], right[others], asked[others])
+                fits.append((nats, float(step(weights[0] + weights[1] * x[place]))))
+        found[place] = min(fits)[1]
     return found
 
 
-def _cloglog(x: Floats, right: Floats, asked: Floats) -> stats.rv_continuous:
-    """p = exp(-exp(a + b x)), by binomial likelihood."""
+def _logistic_step(z: npt.ArrayLike) -> Floats:
+    return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
 
-    def negative(parameters: Floats) -> float:
-        p = np.clip(np.exp(-np.exp(np.clip(parameters[0] + parameters[1] * x, -30, 30))), 1e-12, 1 - 1e-12)
+
+def _log_log_step(z: npt.ArrayLike) -> Floats:
+    return np.asarray(np.exp(-np.exp(np.clip(z, -30, 30))))
+
+
+def _fitted(step: Callable[[Floats], Floats], x: Floats, right: Floats, asked: Floats) -> tuple[float, Floats]:
+    """Least nats, and the two numbers that have them, by binomial likelihood."""
+
+    def negative(weights: Floats) -> float:
+        p = np.clip(step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
         return float(-(right * np.log(p) + (asked - right) * np.log1p(-p)).sum())
 
-    starts = [(0.0, slope) for slope in (-2.0, -0.5, 0.5, 2.0)]
-    best = min((optimize.minimize(negative, start, method="Nelder-Mead") for start in starts), key=lambda r: r.fun)
-    return lambda at: np.exp(-np.exp(np.clip(best.x[0] + best.x[1] * at, -30, 30)))
+    starts = [(0.0, slope) for slope in (-4.0, -1.0, 1.0, 4.0)]
+    best = min(
+        (optimize.minimize(negative, start, method="Nelder-Mead") for start in starts), key=lambda r: float(r.fun)
+    )
+    return float(best.fun), np.asarray(best.x)
 
 
 @dataclass(frozen=True)
@@ -248,7 +266,7 @@ def audit_series(scores: Series) -> tuple[Verdict, str, dict[str, float]]:
         if len(kept) >= LEAST_SIZES:
             found.append(bool(_of_seeds(scores.continuous[None, :, kept], logs[kept])[0]))
     share = float(np.mean(found)) if found else 0.0
-    frequencies: dict[str, float] = dict.fromkeys(VERDICTS, 0.0) | {"break": share, "no jump": 1 - share}
+    frequencies = {str(name): 0.0 for name in VERDICTS} | {"break": share, "no jump": 1 - share}
     verdict, why = _verdict(frequencies, len(logs), has_continuous=True)
     return verdict, why.replace("resamplings", "ways to leave out up to two sizes"), frequencies
 
@@ -264,8 +282,8 @@ def audit(scores: Items | Counts, seed: Seed, *, draws: int = DRAWS) -> Audit:
     predicted = scores.predicted(seed)
     parts = list(scores.drawn(predicted, seed, draws))
     told = [np.concatenate([part[which] for part in parts]) for which in range(3)]
-    votes = _votes(*told, logs, has_continuous=smooth is not None)
-    frequencies = {name: float((votes == number).mean()) for number, name in enumerate(VERDICTS)}
+    votes = _votes(told[0], told[1], told[2], logs, has_continuous=smooth is not None)
+    frequencies: dict[str, float] = {name: float((votes == number).mean()) for number, name in enumerate(VERDICTS)}
     verdict, why = _verdict(frequencies, len(logs), smooth is not None)
     one = rises(sharp.mean(0), logs)
     right, asked = scores.counts
