@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from nosce.charts import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
 from nosce.curves import Curve
 from nosce.joint import Auc
@@ -20,6 +22,7 @@ from nosce.studies._diaries_readings import (
     stops,
     title,
 )
+from nosce.worlds.diaries import Diaries
 from nosce.worlds.diaries.judging import FAULTS
 from nosce.worlds.diaries.world import entries_of
 
@@ -28,9 +31,9 @@ UNASKED = "of people who were never asked about"
 
 def figures(grid: Grid) -> tuple[Chart, ...]:
     """All of them, the paper's first."""
-    paper = (_ladder(grid), _gap(grid), _by_number(grid), _matrices(grid))
+    paper = (_ladder(grid), _gap(grid), _more(grid), _by_number(grid), _matrices(grid))
     beyond = (_faults(grid), _training(grid), _continuous(grid), _where(grid))
-    return (*paper, *beyond, *((_puzzle(grid),) if grid.puzzle else ()))
+    return (*paper, *beyond, *((_puzzle(grid),) if grid.puzzle else ()), *((_shapes(grid),) if grid.beside else ()))
 
 
 def parameters(grid: Grid, family: str, rung: str) -> float:
@@ -76,6 +79,27 @@ def _gap(grid: Grid) -> Rungs:
         x_label="diarists",
         y_label="merged minus scattered",
         points=tuple(points),
+    )
+
+
+def _more(grid: Grid) -> Rungs:
+    family = grid.families[0]
+    numbers = {grid.largest: grid.diarists, grid.sizes[0]: tuple(dict.fromkeys((*grid.diarists, *grid.further)))}
+    cells = [
+        (rung, count, name(family, rung, count, SCATTERED)) for rung, counts in numbers.items() for count in counts
+    ]
+    return Rungs(
+        id="more-diarists",
+        title="Scattered diaries, by the number of diarists",
+        caption=f"The smallest and the largest size of {family}: left {UNASKED}, right of people whose question was "
+        "trained on. Where the right falls, what is left is not a matter of counting.",
+        x_label="diarists",
+        y_label="recalled whole",
+        points=tuple(
+            Point(float(count), rung, Mean(select=recited(arm, readout=readout)), panel=panel)
+            for panel, readout in (("never asked about", "written"), ("asked about in training", TRAINED))
+            for rung, count, arm in cells
+        ),
     )
 
 
@@ -202,6 +226,33 @@ def _where(grid: Grid) -> Columns:
         y_label="share",
         cells=tuple(cells),
     )
+
+
+def _shapes(grid: Grid) -> Columns:
+    """Other shapes of diaries beside the grid's."""
+    worlds = {"the grid's": replace(grid.world, diarists=grid.middle), **grid.beside}
+    metrics = (("whole", "exact"), ("number of entries", "count"), ("content of entries", "content"))
+    cells = []
+    for setup in SETUPS:
+        for shape in worlds:
+            arm = reference(grid, setup) if shape == "the grid's" else f"{shape} {setup}"
+            cells += [Cell(shape, group, Mean(select=recited(arm, metric)), setup) for group, metric in metrics]
+            trained = Mean(select=recited(arm, readout=TRAINED))
+            cells.append(Cell(shape, "whole, of trained questions", trained, setup, baseline=True))
+    said = "; ".join(f"{shape}: {_shape(world)}" for shape, world in worlds.items())
+    return Columns(
+        id="shapes",
+        title="Longer entries, longer diaries",
+        caption=f"The largest size, {UNASKED}; dashes are the share of trained questions that is answered. {said}.",
+        y_label="share",
+        cells=tuple(cells),
+    )
+
+
+def _shape(world: Diaries) -> str:
+    low, high = world.attributes
+    facts = str(low) if low == high else f"{low} to {high}"
+    return f"{world.diarists:,} diarists of {world.entries[0]} to {world.entries[1]} entries of {facts} facts"
 
 
 def _puzzle(grid: Grid) -> Columns:

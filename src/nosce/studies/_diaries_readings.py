@@ -61,6 +61,12 @@ def along_diarists(grid: Grid, rung: str, setup: str = SCATTERED, family: str | 
     return [(count, name(family or grid.families[0], rung, count, setup)) for count in grid.diarists]
 
 
+def of_smallest(grid: Grid) -> list[tuple[int, str]]:
+    """Numbers of diarists, and the arms of the smallest size."""
+    numbers = dict.fromkeys((*grid.diarists, *grid.further))
+    return [(count, name(grid.families[0], grid.sizes[0], count, SCATTERED)) for count in sorted(numbers)]
+
+
 def along_sizes(grid: Grid, setup: str = SCATTERED, family: str | None = None) -> list[tuple[str, str]]:
     """Sizes, and the arms at the middle number of diarists."""
     return [(rung, name(family or grid.families[0], rung, grid.middle, setup)) for rung in grid.sizes]

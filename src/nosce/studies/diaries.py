@@ -18,12 +18,12 @@ from nosce.read.patched import Patched
 from nosce.read.readouts import Frequencies, Recall
 from nosce.read.stops import Stops
 from nosce.read.written import Written
-from nosce.studies._diaries_arms import ASKED, ENCODERS, LONG, MERGED, NUMBER_FIRST, PHASES, SHAPES, Grid
+from nosce.studies._diaries_arms import ASKED, ENCODERS, MERGED, NUMBER_FIRST, PHASES, SETUPS, SHAPES, Grid
 from nosce.studies._diaries_claims import claims
 from nosce.studies._diaries_figures import figures
 from nosce.studies._diaries_readings import BLIND, TITLES, TRAINED, reference
 from nosce.study import PRETRAIN, Read, Scale, Study
-from nosce.train.recipe import Mix, Recipe
+from nosce.train.recipe import Recipe
 from nosce.worlds.diaries import Diaries
 from nosce.worlds.diaries.judging import Reader
 from nosce.worlds.diaries.world import NUMBER
@@ -51,11 +51,12 @@ def reads(grid: Grid) -> tuple[Read, ...]:
     """What is asked of the arms: diaries and the decisions in them of all, titles and hidden states of some."""
     judge, other = (Reader(world=replace(grid.world, header=header)) for header in ("name first", "number first"))
     told = [arm.name for arm in grid.arms]
-    joint = tuple(arm for arm in told if arm not in (PHASES, NUMBER_FIRST, *LONG.values()))
+    shapes = {f"{shape} {setup}": world for shape, world in grid.beside.items() for setup in SETUPS}
+    joint = tuple(arm for arm in told if arm not in (PHASES, NUMBER_FIRST, *shapes))
     looked = (reference(grid), reference(grid, MERGED))
     titled = tuple(a for a in told if not a.endswith(MERGED) and not a.startswith(ENCODERS))
     beside = [(judge, ASKED, PHASES), (other, PRETRAIN, NUMBER_FIRST)] if grid.puzzle else []
-    beside += [(Reader(world=grid.long), PRETRAIN, arm) for arm in LONG.values()] if grid.long else []
+    beside += [(Reader(world=world), PRETRAIN, arm) for arm, world in shapes.items()]
     return (
         *(Read(readout, arms=joint) for readout in _asked(judge)),
         *(Read(readout, stage=stage, arms=(arm,)) for who, stage, arm in beside for readout in _asked(who)),
@@ -75,34 +76,34 @@ def _asked(judge: Reader) -> tuple[Written, Written]:
 
 
 def _grid(scale: Scale) -> Grid:
-    """Worlds, models, recipe and mixture, by scale (the sheet, sections 3 and 8)."""
-    short = Diaries(encoding="lean", entries=(1, 4), attributes=(1, 3), offered=4, values=8, names=(128, 128))
-    long = replace(short, entries=(1, 8), attributes=(1, 8), offered=8)
+    """Worlds, models, recipe and passes, by scale (the sheet, sections 3 and 8)."""
+    plain = Diaries(encoding="lean", entries=(1, 4), attributes=(1, 1), offered=4, values=8, names=(128, 128))
+    longer = replace(plain, diarists=1_024, attributes=(1, 3))
+    shapes = {"longer entries": longer, "as the paper's": replace(longer, entries=(1, 8), attributes=(1, 8), offered=8)}
     fast = Recipe(steps=1, batch=256, optimizer="muon", matrix_lr=0.02, peak_lr=5e-3, given_weight=1.0, dtype="auto",
-                  checkpoints=(0.25, 0.5, 0.75, 1.0))  # fmt: skip
-    mix = Mix(questions=0.1)
+                  checkpoints=(0.25, 0.5, 0.6, 0.75, 1.0))  # fmt: skip
     match scale:
         case "smoke":
-            return Grid(world=replace(short, trained=0.6), recipe=replace(fast, steps=20, batch=32, checkpoints=(1.0,)),
-                        mix=Mix(questions=0.2), families=("pythia", "flan-t5"), sizes=("2x64",), diarists=(100, 120),
-                        middle=120, largest="2x64")  # fmt: skip
+            return Grid(world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)),
+                        passes=1, asked=1, after=0.0, families=("pythia", "flan-t5"), sizes=("2x64",),
+                        diarists=(100, 120), middle=120)  # fmt: skip
         case "laptop":
-            return Grid(world=short, recipe=replace(fast, steps=2_400), mix=mix, long=long,
-                        families=("pythia", "opt", "flan-t5"), sizes=("2x64", "3x96", "3x128", "4x160"),
-                        diarists=(512, 1_024, 2_048), middle=1_024, largest="4x160")  # fmt: skip
+            # Passes, their order and the recipe were searched for in another world: benchmarks/levers.csv.
+            return Grid(world=plain, recipe=fast, passes=100, asked=18, after=0.5, beside=shapes,
+                        families=("pythia", "opt", "flan-t5"), sizes=("2x32", "2x48", "2x64", "3x96"),
+                        diarists=(512, 1_024, 2_048), middle=2_048, further=(4_096,))  # fmt: skip
         case "gpu":
-            return Grid(world=replace(long, names=(256, 256)), recipe=replace(fast, steps=20_000, dtype="bfloat16"),
-                        mix=mix, families=("pythia", "opt", "flan-t5"), whole=True,
-                        sizes=("3x128", "4x256", "6x384", "8x384"), diarists=(1_000, 2_000, 4_000, 8_000, 16_000),
-                        middle=8_000, largest="8x384")  # fmt: skip
+            return Grid(world=replace(shapes["as the paper's"], names=(256, 256)), recipe=fast, passes=150, asked=20,
+                        after=0.5, families=("pythia", "opt", "flan-t5"), sizes=("3x128", "4x256", "6x384", "8x384"),
+                        whole=True, diarists=(1_000, 2_000, 4_000, 8_000, 16_000), middle=8_000)  # fmt: skip
         case "paper":
-            # Learning rate and batch are those of EpiK-Eval, the closest known relative (the sheet, section 3.3).
-            recipe = Recipe(steps=360_000, batch=50, peak_lr=2e-5, warmup=3_600, floor=1.0, weight_decay=0.0,
+            # Learning rate, batch and precision are those of EpiK-Eval, the closest known relative (the sheet, 3.3).
+            recipe = Recipe(steps=1, batch=50, peak_lr=2e-5, warmup=3_600, floor=1.0, weight_decay=0.0,
                             betas=(0.9, 0.999), epsilon=1e-8, given_weight=1.0, dtype="bfloat16",
                             checkpoints=tuple(n / 20 for n in range(1, 21)))  # fmt: skip
-            return Grid(world=Diaries(), recipe=recipe, mix=mix, families=("pythia", "opt", "flan-t5"), whole=True,
-                        sizes=tuple(PRETRAINED["opt"]), diarists=tuple(1_000 * 2**n for n in range(7)), middle=8_000,
-                        largest="xl", models=_pretrained())  # fmt: skip
+            return Grid(world=Diaries(), recipe=recipe, passes=500, asked=500, after=0.0,
+                        families=("pythia", "opt", "flan-t5"), sizes=tuple(PRETRAINED["opt"]), whole=True,
+                        diarists=tuple(1_000 * 2**n for n in range(7)), middle=8_000, models=_pretrained())  # fmt: skip
     raise UsageError(f"diaries has no scale {scale!r}; take smoke, laptop, gpu or paper.")
 
 
