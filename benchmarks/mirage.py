@@ -2,7 +2,8 @@
 
     python benchmarks/mirage.py --worlds 40
 
-A line a truth, number of items and number of sizes: how often each verdict was given, and how long an audit took.
+A line a truth, number of items and number of sizes: how often each verdict was given, and how long an audit took. The
+worlds are others than those on which the thresholds were chosen (seeds from 3,000 on).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def main() -> None:
                 began = time.process_time()
                 seeds = max(chosen.seeds, 5 if truth == "seed mixture" else 1)
                 found = Counter(
-                    audit(drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(3_000 + number)),
+                    audit(drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(9_000 + number)),
                           Seed(number), draws=DRAWS).verdict
                     for number in range(chosen.worlds)
                 )  # fmt: skip

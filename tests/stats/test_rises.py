@@ -7,7 +7,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from nosce.seeds import Seed
-from nosce.stats.rises import emergence_score, isotonic, rises
+from nosce.stats.rises import breaks, emergence_score, isotonic, rises
 
 LOGS = np.linspace(5, 9, 9)
 
@@ -47,7 +47,8 @@ def test_a_step_breaks_and_a_line_and_a_power_law_do_not():
     line = (LOGS - 5) / 4
     law = -(10 ** (-1.0 * (LOGS - 5)))
     found = rises(np.stack([step, line, law, np.zeros(9)]), LOGS)
-    assert found.breaks.tolist() == [True, False, False, False]
+    assert found.jumps.tolist() == [True, False, False, False]
+    assert breaks(np.stack([step, line, law, np.zeros(9)]), LOGS).tolist() == [True, False, False, False]
     assert found.rise == pytest.approx([0.85, 1.0, 1 - 1e-4, 0])
     assert found.share[1] == pytest.approx(0.25)
     assert 7 < found.at[0] < 7.6

@@ -5,14 +5,15 @@ side by side over sizes. The steps, in order, and what each of them may end with
 
     valid        enough sizes, and enough items to see anything                      else: under-resolved
     jump         most of the sharp score's rise within a quarter of the log range    else: no jump
-    break        the continuous score does the same                                  then: break
+    break        the continuous score rises as no smooth law does                    then: break
     explained    one link from continuous to sharp, learned on other items, holds
                  at every size                                                       then: metric, else: unexplained
 
 All of it is decided anew for every resampling of items and seeds, and a verdict is given where four of five agree.
 
 Source: the question is that of Schaeffer et al. 2023 (arXiv:2304.15004); the steps are those of the sheet, section 7,
-except that a jump is told by `rises.Rises.breaks` and not by a fitted width: a law p^L has the same width for every L.
+except that jumps and breaks are told as in `nosce.stats.rises` and not by a fitted width: a law p^L has the same for
+every L.
 Letters: D draws, S seeds, J sizes, N items.
 """
 
@@ -29,7 +30,7 @@ from scipy import optimize
 
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.rises import Rises, emergence_score, rises
+from nosce.stats.rises import breaks, emergence_score, rises
 
 Floats = npt.NDArray[np.float64]
 Verdict = Literal["no jump", "metric", "break", "unexplained", "under-resolved"]
@@ -39,6 +40,7 @@ LEAST_SIZES = 5
 AGREE = 0.8  # of the resamplings must come to a verdict
 LEAST_RISE = 0.1  # of the sharp score between the first size and the last; less is no jump
 DRIFT = 0.25  # of the rise that a link may be off by, from one size to another, and still explain it
+NEARLY = 0.75  # of what a break takes: a continuous score that rises so steeply is called neither smooth nor broken
 CLEAR = 4.0  # standard errors by which the continuous score must rise to be looked at
 DRAWS, CHUNK = 2_000, 4_000_000  # resamplings; weights held at once
 LEAST_LINK = 200  # outcomes of one length, below which all lengths share a link
@@ -264,7 +266,7 @@ def audit_series(scores: Series) -> tuple[Verdict, str, dict[str, float]]:
     for left_out in ((), *combinations(places, 1), *combinations(places, 2)):
         kept = np.array([place for place in places if place not in left_out])
         if len(kept) >= LEAST_SIZES:
-            found.append(bool(_of_seeds(scores.continuous[None, :, kept], logs[kept])[0]))
+            found.append(bool(_of_seeds(scores.continuous[None, :, kept], logs[kept], breaks)[0]))
     share = float(np.mean(found)) if found else 0.0
     frequencies = {str(name): 0.0 for name in VERDICTS} | {"break": share, "no jump": 1 - share}
     verdict, why = _verdict(frequencies, len(logs), has_continuous=True)
@@ -316,26 +318,34 @@ def _logs(sizes: Floats) -> Floats:
 def _votes(sharp: Floats, smooth: Floats, off: Floats, logs: Floats, *, has_continuous: bool) -> npt.NDArray[np.int64]:
     """For each draw the place in `VERDICTS` of what it comes to. Shape: (D,)."""
     number = {name: place for place, name in enumerate(VERDICTS)}
-    found = _of_seeds(sharp, logs)
+    found = _of_seeds(sharp, logs, jumping)
     rise = isotonic_rise(sharp.mean(1), logs)
     jump = found & (rise >= LEAST_RISE)
     votes = np.where(jump, number["under-resolved"], number["no jump"])
     if has_continuous:
         whole = smooth.mean(1)
         error = float((whole[:, -1] - whole[:, 0]).std())
-        breaks = _of_seeds(smooth, logs) & (isotonic_rise(whole, logs) > CLEAR * error)
+        broken = _of_seeds(smooth, logs, breaks) & (isotonic_rise(whole, logs) > CLEAR * error)
+        nearly = _of_seeds(smooth, logs, lambda c, u: breaks(c, u, NEARLY)) & ~broken
         drift = np.ptp(off.mean(1), axis=1) / np.maximum(rise, 1e-9)
-        votes = np.where(jump & breaks, number["break"], votes)
-        votes = np.where(jump & ~breaks & (drift <= DRIFT), number["metric"], votes)
-        votes = np.where(jump & ~breaks & (drift > DRIFT), number["unexplained"], votes)
+        votes = np.where(jump & broken, number["break"], votes)
+        votes = np.where(jump & ~broken & (drift <= DRIFT), number["metric"], votes)
+        votes = np.where(jump & ~broken & (drift > DRIFT), number["unexplained"], votes)
+        votes = np.where(jump & nearly & (drift <= DRIFT), number["under-resolved"], votes)
     return votes
 
 
-def _of_seeds(curves: Floats, logs: Floats) -> npt.NDArray[np.bool_]:
-    """Do at least half of a draw's seeds break? Seeds that jump at different sizes hide in their mean. Shape: (D,)."""
+def jumping(curves: Floats, logs: Floats) -> npt.NDArray[np.bool_]:
+    """Do curves jump, to the eye? Shape: (D,)."""
+    return rises(curves, logs).jumps
+
+
+def _of_seeds(
+    curves: Floats, logs: Floats, does: Callable[[Floats, Floats], npt.NDArray[np.bool_]]
+) -> npt.NDArray[np.bool_]:
+    """Do at least half of a draw's seeds do so? Seeds that jump at different sizes hide in their mean. Shape: (D,)."""
     draws, seeds, sizes = curves.shape
-    found: Rises = rises(curves.reshape(-1, sizes), logs)
-    most: npt.NDArray[np.bool_] = found.breaks.reshape(draws, seeds).mean(1) >= 0.5
+    most: npt.NDArray[np.bool_] = does(curves.reshape(-1, sizes), logs).reshape(draws, seeds).mean(1) >= 0.5
     return most
 
 

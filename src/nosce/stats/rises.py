@@ -2,7 +2,11 @@
 
 The published emergence score is a ratio that has no scale of its own: a straight line of M points has M - 1, pure noise
 of 12 points exceeds 6 once in twenty. Beside it stands a number that means something by itself: which share of its rise
-a curve makes within a quarter of the range of log size, and how much faster than before.
+a curve makes within a part of the range of log size, and how much faster there than before. Two words are made of it:
+
+    jump    half of the rise within a quarter of the range: what an eye calls sharp
+    break   within an eighth of it more than any power law of an exponent up to 1.5 makes, were it bounded on both
+            sides, and twice what a straight line makes: what no smooth law of scaling does
 
 Letters: D curves, J sizes.
 """
@@ -17,9 +21,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-WINDOW = 0.25  # of the range of log size, within which a break happens
-SHARE = 0.5  # of its rise, that a curve must make there to break
-FASTER = 3.0  # than on the way before: what slows down all along, as a power law does, never breaks
+WINDOW, SHARE = 0.25, 0.5  # of the range of log size, and of its rise that a curve makes there where it jumps
+NARROW, STEEPEST, LINES = 0.125, 1.5, 2.0  # a break: of the range, the exponent, and how many straight lines
+FASTER = 3.0  # than on the way before: what slows down all along, as a power law does, neither jumps nor breaks
 FINE = 200  # places on the axis where a window may end
 
 
@@ -69,24 +73,39 @@ class Rises:
     width: Floats  # decades between a tenth and nine tenths of the rise
 
     @property
-    def breaks(self) -> Bools:
-        """Does most of the rise happen within the window, and faster than before?"""
+    def jumps(self) -> Bools:
+        """Does half of the rise happen within the window, and faster than before?"""
         found: Bools = (self.share >= SHARE) & (self.faster >= FASTER)
         return found
 
 
-def rises(curves: npt.ArrayLike, logs: npt.ArrayLike) -> Rises:
+def breaks(curves: npt.ArrayLike, logs: npt.ArrayLike, part: float = 1.0) -> Bools:
+    """Do curves rise as no smooth law does, or by a part of what that takes? Shape: (D,).
+
+    Within an eighth of the range, or one size's distance where that is more.
+    """
+    u = np.asarray(logs, dtype=np.float64)
+    span = u[-1] - u[0]
+    window = max(NARROW, float(np.median(np.diff(u))) / span)
+    found = rises(curves, logs, window=window)
+    smooth = 2 / (1 + np.exp(-STEEPEST * np.log(10) * window * span / 2)) - 1
+    sharper: Bools = (found.share >= part * max(smooth, LINES * window)) & (found.faster >= FASTER)
+    return sharper
+
+
+def rises(curves: npt.ArrayLike, logs: npt.ArrayLike, window: float = WINDOW) -> Rises:
     """Where and how steeply curves rise, after the closest rising curve has been taken of each.
 
     Args:
         curves: (D, J), or (J,).
         logs: (J,) log10 of the sizes, ascending.
+        window: Share of the range of log size.
     """
     u = np.asarray(logs, dtype=np.float64)
     y = isotonic(curves)
     rise = y[:, -1] - y[:, 0]
     scaled = (y - y[:, :1]) / np.where(rise > 0, rise, 1.0)[:, None]
-    length = WINDOW * (u[-1] - u[0])
+    length = window * (u[-1] - u[0])
     ends = np.linspace(u[0] + length, u[-1], FINE)
     upper, lower = _between(scaled, u, ends), _between(scaled, u, ends - length)
     gain = upper - lower

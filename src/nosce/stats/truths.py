@@ -35,6 +35,8 @@ ALLOWED: dict[Truth, tuple[Verdict, ...]] = {
 }
 LOW, HIGH = 5.0, 9.0  # log10 of the sizes
 TOKENS = 8  # of a target
+JITTER = 0.08  # decades by which a training is better or worse than its size
+NOTHING = 2.3  # nats a token of whoever knows nothing
 
 
 def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed) -> Items:
@@ -49,57 +51,58 @@ def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed) -> It
             f"{', '.join(TRUTHS)}, at least three sizes, and at least one of the others."
         )
     rng = (seed / truth).numpy()
-    logs = np.linspace(LOW, HIGH, sizes)
+    even = np.linspace(LOW, HIGH, sizes)
+    logs = even + rng.normal(0.0, JITTER, (seeds, sizes))  # no two trainings of a size are equally good
     hard = rng.normal(0.0, 0.4, items)
+    chance = rng.random((seeds, sizes, items))
     match truth:
         case "power law":
-            smooth = -TOKENS * _power(logs, rng, hard)
-            sharp = rng.random((seeds, sizes, items)) < np.exp(smooth)
+            smooth = -TOKENS * _power(logs, rng.uniform(0.7, 1.4), hard, rng.random() < 0.5)
+            sharp = chance < np.exp(smooth)
         case "planted break" | "seed mixture":
-            one = rng.uniform(LOW + 1.5, HIGH - 1.0)
-            each = np.full(seeds, one) if truth == "planted break" else rng.uniform(LOW + 1.0, HIGH - 0.7, seeds)
-            smooth = np.stack([-TOKENS * _broken(logs, at, hard) for at in each])
-            sharp = rng.random((seeds, sizes, items)) < np.exp(smooth)
+            low, high = LOW + 1.0, HIGH - 0.8
+            at = rng.uniform(low, high, (1 if truth == "planted break" else seeds, 1))
+            smooth = -TOKENS * _broken(logs, at, rng.uniform(0.03, 0.15), rng.uniform(0.6, 0.95), hard)
+            sharp = chance < np.exp(smooth / 2)
         case "pure noise":
-            smooth = np.broadcast_to(-1.5 + hard, (seeds, sizes, items)) + rng.normal(0, 0.5, (seeds, sizes, items))
-            sharp = rng.random((seeds, sizes, items)) < 0.25
+            smooth = -1.5 + hard + rng.normal(0, 0.5, chance.shape)
+            sharp = chance < rng.uniform(0.02, 0.5)
         case "item mixture":
             smooth = _mixture(logs, hard)
-            sharp = rng.random((seeds, sizes, items)) < smooth
+            sharp = chance < smooth
         case "mass shift":
-            smooth = -0.8 * _power(logs, rng, hard, steep=0.35)
-            rival = np.where(logs > rng.uniform(LOW + 1.5, HIGH - 1.0), -3.0, 0.5)[:, None] + rng.normal(0, 0.4, items)
-            noise = rng.normal(0, 0.3, (seeds, sizes, items))
-            sharp = smooth + noise > rival
+            smooth = -0.8 * _power(logs, 0.35, hard, False)
+            shift = logs > rng.uniform(LOW + 1.0, HIGH - 0.8)
+            rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, items)
+            sharp = smooth + rng.normal(0, 0.3, chance.shape) > rival
         case "dependent steps":
-            smooth = -TOKENS * _power(logs, rng, hard)
-            # All steps hang on one and the same thing: the chain is as likely as its least likely step.
-            sharp = rng.random((seeds, sizes, items)) < np.exp(smooth / TOKENS * 2)
+            smooth = -TOKENS * _power(logs, rng.uniform(0.7, 1.4), hard, rng.random() < 0.5)
+            # Most steps hang on the same thing: the chain is likelier than its steps one by one.
+            sharp = chance < np.exp(smooth / 4)
     smooth = np.broadcast_to(smooth, (seeds, sizes, items)).astype(np.float64)
-    return Items(sizes=10**logs, sharp=sharp.astype(np.float64), continuous=smooth,
+    return Items(sizes=10**even, sharp=sharp.astype(np.float64), continuous=smooth,
                  log_likelihood=truth not in ("item mixture", "pure noise"))  # fmt: skip
 
 
-def _power(logs: Floats, rng: np.random.Generator, hard: Floats, steep: float | None = None) -> Floats:
-    """Nats a token by a power law that ends at a hundredth of a nat, or so. Shape: (J, N)."""
-    steep = rng.uniform(0.9, 1.4) if steep is None else steep
-    law: Floats = 0.01 * 10 ** (steep * (HIGH - logs))
-    return law[:, None] * np.exp(hard)
+def _power(logs: Floats, steep: float, hard: Floats, bounded: bool) -> Floats:
+    """Nats a token by a power law that ends at a hundredth of a nat, or so; bounded by knowing nothing. (S, J, N)."""
+    law: Floats = (0.01 * 10 ** (steep * (HIGH - logs)))[..., None] * np.exp(hard)
+    return law / (1 + law / NOTHING) if bounded else law
 
 
-def _broken(logs: Floats, at: float, hard: Floats) -> Floats:
-    """Nats a token that fall slowly, and at one size at once. Shape: (J, N)."""
+def _broken(logs: Floats, at: Floats, width: float, part: float, hard: Floats) -> Floats:
+    """Nats a token that fall slowly, and at one size by a large part within some hundredths of a decade. (S, J, N)."""
     slow = 1.6 - 0.1 * (logs - LOW)
-    fallen = 1 / (1 + np.exp(-(logs - at) / 0.08))
-    law: Floats = slow * (1 - fallen) + 0.02 * fallen
-    return law[:, None] * np.exp(0.3 * hard)
+    fallen = part / (1 + np.exp(np.clip(-(logs - at) / width, -60, 60)))
+    law: Floats = (slow * (1 - fallen))[..., None] * np.exp(0.3 * hard)
+    return law
 
 
 def _mixture(logs: Floats, hard: Floats) -> Floats:
-    """Probabilities of being right: easy items rise and sag, hard ones sag, and then all rise. Shape: (J, N)."""
+    """Probabilities of being right: easy items rise and sag, hard ones sag, and then all rise. (S, J, N)."""
     way = (logs - LOW) / (HIGH - LOW)
     easy = np.interp(way, [0, 0.35, 0.6, 0.75, 1], [-0.5, 0.8, 0.3, 2.5, 3.0])
     difficult = np.interp(way, [0, 0.35, 0.6, 0.75, 1], [-0.5, -2.0, -1.2, 2.0, 3.0])
-    score = np.where(np.arange(len(hard)) % 2 == 0, easy[:, None], difficult[:, None]) - hard
+    score = np.where(np.arange(len(hard)) % 2 == 0, easy[..., None], difficult[..., None]) - hard
     found: Floats = 1 / (1 + np.exp(-score))
     return found
