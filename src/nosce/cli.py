@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nosce.errors import NosceError, SpecError, UsageError
+from nosce.errors import DataError, NosceError, SpecError, UsageError
 from nosce.session import Request
 from nosce.store import Store
 
@@ -243,7 +243,10 @@ def audit(
 
     if draws < 100:
         raise UsageError(f"--draws {draws} is too few to say how often; take 100 or more.")
-    told = scores(read(table), lower_is_better=lower_is_better, log_likelihood=log_likelihood)
+    try:
+        told = scores(read(table), lower_is_better=lower_is_better, log_likelihood=log_likelihood)
+    except DataError as error:  # the table is the user's
+        raise UsageError(str(error)) from None
     found = audited(told, Seed(0) / "audit", draws=draws)
     if figure is not None:
         from nosce.files import write_atomically
