@@ -67,7 +67,7 @@ def test_encoders_and_decoders_see_the_same_facts():
     """Arms of the diaries that differ in family alone learn from one corpus, so from the same texts and questions."""
     plan = unroll(load("diaries", "laptop"))
     corpora = {step.what: step.inputs["corpus"].name for step in plan.steps if step.kind == "training"}
-    for cell in ("3x96 2048 scattered", "3x96 2048 merged"):
+    for cell in ("2x64 2048 scattered", "2x64 2048 merged"):
         cells = {family: corpora[f"{family} {cell}, seed 0, pretrain"] for family in ("pythia", "opt", "flan-t5")}
         assert len(set(cells.values())) == 1, cells
 

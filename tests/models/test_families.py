@@ -118,7 +118,7 @@ def test_codegen_turns_an_even_quarter_of_a_head(width, rotary):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: size("9x9"), "take one of 2x32, 2x48, 2x64"),
+        (lambda: size("9x9"), "take one of 2x24, 2x32, 2x48"),
         (lambda: Architecture(family="rnn", layers=1, width=8, heads=1), "take one of gpt-neox"),
         (lambda: Architecture(layers=1, width=9, heads=2), "heads must divide"),
         (lambda: Architecture(layers=0, width=8, heads=2), "must be positive"),

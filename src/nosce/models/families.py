@@ -24,6 +24,7 @@ FAMILIES: tuple[Family, ...] = tuple(name for name in get_args(Family) if name n
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
 LADDER: dict[str, tuple[int, int, int]] = {
+    "2x24": (2, 24, 1),
     "2x32": (2, 32, 1),
     "2x48": (2, 48, 2),
     "2x64": (2, 64, 2),

@@ -37,7 +37,7 @@ class Grid:
     asked: float  # over every question that is trained on
     after: float  # share of the steps before the first question
     families: tuple[str, ...]  # of SHAPES; the first has all seeds, the others few
-    sizes: tuple[str, ...]  # rungs of the ladder, smallest first
+    sizes: Mapping[str, tuple[str, ...]]  # by family the rungs of its ladder, smallest first
     diarists: tuple[int, ...]
     middle: int  # number of diarists at which all sizes are trained
     further: tuple[int, ...] = ()  # numbers at which the first family's smallest size is trained too, scattered alone
@@ -48,18 +48,19 @@ class Grid:
     models: Mapping[str, Architecture | Pretrained] = field(default_factory=dict)  # `<family> <rung>`, if no rung's
 
     @property
-    def largest(self) -> str:
-        """The largest size."""
-        return self.sizes[-1]
+    def first(self) -> tuple[str, str, str]:
+        """The first family, its smallest size and its largest."""
+        sizes = self.sizes[self.families[0]]
+        return self.families[0], sizes[0], sizes[-1]
 
     def cells(self, family: str) -> list[tuple[str, int]]:
         """Sizes and numbers of diarists that are trained of a family."""
         if self.whole:
-            return [(rung, count) for rung in self.sizes for count in self.diarists]
-        cells = [(rung, self.middle) for rung in self.sizes]
+            return [(rung, count) for rung in self.sizes[family] for count in self.diarists]
+        cells = [(rung, self.middle) for rung in self.sizes[family]]
         if family != self.families[0]:
-            return [*cells, (self.largest, self.diarists[0])]
-        cells += [(rung, count) for rung in (self.largest, self.sizes[0]) for count in self.diarists]
+            return list(dict.fromkeys([*cells, (self.sizes[family][-1], self.diarists[0])]))
+        cells += [(rung, count) for rung in reversed(self.first[1:]) for count in self.diarists]
         return list(dict.fromkeys(cells))
 
     @cached_property
@@ -71,7 +72,7 @@ class Grid:
             for rung, count in self.cells(family)
             for setup in SETUPS
         ]
-        family, rung = self.families[0], self.sizes[0]
+        family, rung, _ = self.first
         found += [self._arm(name(family, rung, count, SCATTERED), family, rung, self._told(count, SCATTERED))
                   for count in self.further]  # fmt: skip
         return (*found, *self._shapes(), *(self._puzzle() if self.puzzle else ()))
@@ -84,20 +85,22 @@ class Grid:
         for shape, world in self.beside.items():
             for setup in SETUPS:
                 told = replace(world, merged=setup == MERGED)
-                yield replace(self._arm(f"{shape} {setup}", self.families[0], self.largest, told), seeds=self.few)
+                family, _, rung = self.first
+                yield replace(self._arm(f"{shape} {setup}", family, rung, told), seeds=self.few)
 
     def _puzzle(self) -> Iterator[Arm]:
         """Arms that differ in one thing (the sheet, section 7.2), and the two-phase schedule."""
-        family, world = self.families[0], self._told(self.middle, SCATTERED)
-        plain = self._arm("", family, self.largest, world)
+        (family, _, rung), world = self.first, self._told(self.middle, SCATTERED)
+        plain = self._arm("", family, rung, world)
         yield replace(plain, name=MASKED, recipe=replace(plain.recipe, given_weight=0.0))
-        yield self._arm(NUMBER_FIRST, family, self.largest, replace(world, header="number first"))
+        yield self._arm(NUMBER_FIRST, family, rung, replace(world, header="number first"))
         documents, questions = self._texts(world)
         first = replace(plain.recipe, steps=self._steps(documents))
         then = Stage(name=ASKED, recipe=replace(plain.recipe, steps=self._steps(questions)))
         yield replace(plain, name=PHASES, mix=None, recipe=first, stages=(then,))
         for other in (f for f in self.families if f in ENCODERS):
-            yield replace(self._arm(REPEATED, other, self.largest, replace(world, repeated=True)), seeds=None)
+            arm = self._arm(REPEATED, other, self.sizes[other][-1], replace(world, repeated=True))
+            yield replace(arm, seeds=None)
 
     def _texts(self, world: Diaries) -> tuple[float, float]:
         """How many documents and how many questions a training meets."""
@@ -113,7 +116,8 @@ class Grid:
         recipe = replace(self.recipe, steps=self._steps(documents + questions),
                          given_weight=0.0 if family in ENCODERS else self.recipe.given_weight)  # fmt: skip
         model = self.models.get(f"{family} {rung}") or size(rung, SHAPES[family])
-        named = family in ENCODERS and rung == self.largest and world.diarists == self.middle  # by a claim
+        largest = rung == self.sizes[family][-1] and world.diarists == self.middle
+        named = family in ENCODERS and largest  # by a claim
         carries = family == self.families[0] or named
         mix = Mix(questions=round(share, 4), after=self.after)
         return Arm(name=name, world=world, model=model, recipe=recipe, tokenizer=world.tokenizer, mix=mix,

@@ -93,8 +93,8 @@ def _setups(grid: Grid) -> tuple[Claim, ...]:
 
 
 def _scale(grid: Grid) -> tuple[Claim, ...]:
-    by_number = along_diarists(grid, grid.largest)
-    merged = along_diarists(grid, grid.largest, MERGED)
+    largest = grid.first[2]
+    by_number, merged = along_diarists(grid, largest), along_diarists(grid, largest, MERGED)
     sizes = along_sizes(grid)
     logs = [math.log2(count) for count, _ in by_number]
     return (

@@ -39,7 +39,11 @@ def figures(grid: Grid) -> tuple[Chart, ...]:
 def parameters(grid: Grid, family: str, rung: str) -> float:
     """Weights of the blocks' matrices, embeddings left out; layers times width squared where only a name is known."""
     arm = next(a for a in grid.arms if a.name == name(family, rung, grid.middle, SCATTERED))
-    return float(arm.model.parameters(0)) if isinstance(arm.model, Architecture) else float(grid.sizes.index(rung) + 1)
+    return (
+        float(arm.model.parameters(0))
+        if isinstance(arm.model, Architecture)
+        else float(grid.sizes[family].index(rung) + 1)
+    )
 
 
 def _counts(grid: Grid) -> list[int]:
@@ -52,7 +56,7 @@ def _ladder(grid: Grid) -> Rungs:
         Point(parameters(grid, family, rung), f"{count:,}", Mean(select=recited(name(family, rung, count, setup))),
               panel=f"{family}, {setup}")
         for family in grid.families for setup in SETUPS for count in grid.diarists
-        for rung, n in sorted(grid.cells(family), key=lambda cell: grid.sizes.index(cell[0])) if n == count
+        for rung in grid.sizes[family] if (rung, count) in grid.cells(family)
     ]  # fmt: skip
     return Rungs(
         id="ladder",
@@ -68,7 +72,7 @@ def _ladder(grid: Grid) -> Rungs:
 def _gap(grid: Grid) -> Rungs:
     points = [
         Point(float(count), rung, _differ(family, rung, count), panel=family)
-        for family in grid.families for rung in grid.sizes
+        for family in grid.families for rung in grid.sizes[family]
         for count in grid.diarists if (rung, count) in grid.cells(family)
     ]  # fmt: skip
     return Rungs(
@@ -84,7 +88,8 @@ def _gap(grid: Grid) -> Rungs:
 
 def _more(grid: Grid) -> Rungs:
     family = grid.families[0]
-    numbers = {grid.largest: grid.diarists, grid.sizes[0]: tuple(dict.fromkeys((*grid.diarists, *grid.further)))}
+    _, smallest, largest = grid.first
+    numbers = {largest: grid.diarists, smallest: tuple(dict.fromkeys((*grid.diarists, *grid.further)))}
     cells = [
         (rung, count, name(family, rung, count, SCATTERED)) for rung, counts in numbers.items() for count in counts
     ]
@@ -109,7 +114,7 @@ def _differ(family: str, rung: str, count: int) -> Measure:
 
 
 def _by_number(grid: Grid) -> Columns:
-    arms = [(rung, setup, name(grid.families[0], rung, grid.middle, setup)) for setup in SETUPS for rung in grid.sizes]
+    arms = [(rung, setup, arm) for setup in SETUPS for rung, arm in along_sizes(grid, setup)]
     return Columns(
         id="by-number",
         title="Recalled whole, by the number of entries",
@@ -124,7 +129,6 @@ def _by_number(grid: Grid) -> Columns:
 
 def _matrices(grid: Grid) -> Matrix:
     numbers = _counts(grid)
-    ends = dict.fromkeys((grid.sizes[0], grid.largest))
     return Matrix(
         id="recalled",
         title="Entries told, by entries there are",
@@ -135,7 +139,8 @@ def _matrices(grid: Grid) -> Matrix:
         facets=tuple((entries_of(k), str(k)) for k in numbers),
         most=numbers[-1] + 1,
         panels=tuple((f"{family} {rung}, {setup}", recited(name(family, rung, grid.middle, setup), "recalled"))
-                     for family in grid.families for setup in SETUPS for rung in ends),
+                     for family in grid.families for setup in SETUPS
+                     for rung in dict.fromkeys((grid.sizes[family][0], grid.sizes[family][-1]))),
     )  # fmt: skip
 
 

@@ -53,7 +53,8 @@ def patched(arm: str, metric: str) -> Select:
 
 def reference(grid: Grid, setup: str = SCATTERED, family: str | None = None) -> str:
     """The arm of the largest size at the middle number of diarists."""
-    return name(family or grid.families[0], grid.largest, grid.middle, setup)
+    family = family or grid.families[0]
+    return name(family, grid.sizes[family][-1], grid.middle, setup)
 
 
 def along_diarists(grid: Grid, rung: str, setup: str = SCATTERED, family: str | None = None) -> list[tuple[int, str]]:
@@ -64,12 +65,14 @@ def along_diarists(grid: Grid, rung: str, setup: str = SCATTERED, family: str | 
 def of_smallest(grid: Grid) -> list[tuple[int, str]]:
     """Numbers of diarists, and the arms of the smallest size."""
     numbers = dict.fromkeys((*grid.diarists, *grid.further))
-    return [(count, name(grid.families[0], grid.sizes[0], count, SCATTERED)) for count in sorted(numbers)]
+    family, smallest, _ = grid.first
+    return [(count, name(family, smallest, count, SCATTERED)) for count in sorted(numbers)]
 
 
 def along_sizes(grid: Grid, setup: str = SCATTERED, family: str | None = None) -> list[tuple[str, str]]:
     """Sizes, and the arms at the middle number of diarists."""
-    return [(rung, name(family or grid.families[0], rung, grid.middle, setup)) for rung in grid.sizes]
+    family = family or grid.families[0]
+    return [(rung, name(family, rung, grid.middle, setup)) for rung in grid.sizes[family]]
 
 
 def both(grid: Grid) -> list[tuple[str, str]]:

@@ -84,25 +84,33 @@ def _grid(scale: Scale) -> Grid:
                   checkpoints=(0.25, 0.5, 0.6, 0.75, 1.0))  # fmt: skip
     match scale:
         case "smoke":
-            return Grid(world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)),
-                        passes=1, asked=1, after=0.0, families=("pythia", "flan-t5"), sizes=("2x64",),
-                        diarists=(100, 120), middle=120)  # fmt: skip
+            return Grid(
+                world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)), passes=1, asked=1,
+                after=0.0, families=("pythia", "flan-t5"), sizes={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
+                diarists=(100, 120), middle=120,
+            )  # fmt: skip
         case "laptop":
             # Passes, their order and the recipe were searched for in another world: benchmarks/levers.csv.
-            return Grid(world=plain, recipe=fast, passes=100, asked=18, after=0.5, beside=shapes,
-                        families=("pythia", "opt", "flan-t5"), sizes=("2x32", "2x48", "2x64", "3x96"),
-                        diarists=(512, 1_024, 2_048), middle=2_048, further=(4_096,))  # fmt: skip
+            causal = ("2x32", "2x48", "2x64", "3x96")
+            sizes = {"pythia": causal, "opt": causal, "flan-t5": ("2x24", "2x32", "2x48", "2x64")}  # two stacks each
+            return Grid(
+                world=plain, recipe=fast, passes=140, asked=21, after=0.5, beside=shapes, families=tuple(sizes),
+                sizes=sizes, diarists=(512, 1_024, 2_048), middle=2_048, further=(4_096,),
+            )  # fmt: skip
         case "gpu":
-            return Grid(world=replace(shapes["as the paper's"], names=(256, 256)), recipe=fast, passes=150, asked=20,
-                        after=0.5, families=("pythia", "opt", "flan-t5"), sizes=("3x128", "4x256", "6x384", "8x384"),
-                        whole=True, diarists=(1_000, 2_000, 4_000, 8_000, 16_000), middle=8_000)  # fmt: skip
+            world = replace(shapes["as the paper's"], names=(256, 256))
+            return Grid(
+                world=world, recipe=fast, passes=150, asked=20, after=0.5, families=tuple(SHAPES), whole=True,
+                sizes=dict.fromkeys(SHAPES, ("3x128", "4x256", "6x384", "8x384")),
+                diarists=(1_000, 2_000, 4_000, 8_000, 16_000), middle=8_000,
+            )  # fmt: skip
         case "paper":
             # Learning rate, batch and precision are those of EpiK-Eval, the closest known relative (the sheet, 3.3).
             recipe = Recipe(steps=1, batch=50, peak_lr=2e-5, warmup=3_600, floor=1.0, weight_decay=0.0,
                             betas=(0.9, 0.999), epsilon=1e-8, given_weight=1.0, dtype="bfloat16",
                             checkpoints=tuple(n / 20 for n in range(1, 21)))  # fmt: skip
             return Grid(world=Diaries(), recipe=recipe, passes=500, asked=500, after=0.0,
-                        families=("pythia", "opt", "flan-t5"), sizes=tuple(PRETRAINED["opt"]), whole=True,
+                        families=tuple(SHAPES), sizes=dict.fromkeys(SHAPES, tuple(PRETRAINED["opt"])), whole=True,
                         diarists=tuple(1_000 * 2**n for n in range(7)), middle=8_000, models=_pretrained())  # fmt: skip
     raise UsageError(f"diaries has no scale {scale!r}; take smoke, laptop, gpu or paper.")
 
