@@ -85,8 +85,8 @@ def _grid(scale: Scale) -> Grid:
     match scale:
         case "smoke":
             return Grid(
-                world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)), passes=1, asked=1,
-                after=0.0, families=("pythia", "flan-t5"), sizes={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
+                world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)), passes=1,
+                asked=1, after=0.0, families=("pythia", "flan-t5"), sizes={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
                 diarists=(100, 120), middle=120,
             )  # fmt: skip
         case "laptop":
