@@ -18,7 +18,8 @@ BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "curves", "charts",
-         "audit", "steps"}  # fmt: skip
+         "audit", "scaling",
+         "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -29,8 +30,23 @@ MAY_USE = {
     "curves": BASE | {"stats", "measures"},
     "joint": BASE | {"stats", "measures"},
     "audit": BASE | {"stats", "report"},
+    "scaling": BASE | {"stats", "measures", "audit"},
     "charts": BASE | {"stats", "measures", "curves"},
-    "steps": BASE | {"worlds", "text", "stats", "models", "train", "read", "measures", "joint", "curves", "charts"},
+    "steps": BASE
+    | {
+        "worlds",
+        "text",
+        "stats",
+        "models",
+        "train",
+        "read",
+        "measures",
+        "joint",
+        "curves",
+        "charts",
+        "audit",
+        "scaling",
+    },
     **{name: BASE | PARTS | TOP for name in TOP},  # among themselves in a circle-free way: see below
     "studies": BASE | PARTS | TOP,
 }

@@ -225,16 +225,27 @@ def main() -> None:
 
 @app.command()
 def audit(
-    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Outcomes by size: .csv, .parquet or .jsonl.")],
+    table: Annotated[
+        Path | None, typer.Argument(metavar="TABLE", help="Outcomes by size: .csv, .parquet or .jsonl.")
+    ] = None,
+    study: Annotated[str | None, typer.Option(help="Instead: the curves of a study that was run.")] = None,
+    scale: Annotated[str | None, typer.Option(help="Of the study; else the one finished last.")] = None,
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="Of the continuous score.")] = False,
     log_likelihood: Annotated[
         bool, typer.Option("--log-likelihood", help="The continuous score is one of the whole target.")
     ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write the figure there, as SVG.")] = None,
     draws: Annotated[int, typer.Option(help="Resamplings.")] = 2_000,
+    store: StoreAt = None,
     json_: AsJson = False,
 ) -> None:
     """Is a jump in the ability or in the metric?  Example: nosce audit outcomes.csv --log-likelihood"""
+    if (table is None) == (study is None):
+        raise UsageError("audit wants a TABLE or a --study, one of the two; name one.")
+    if table is None:
+        assert study is not None
+        _audits(store_at(store), study, scale, json_=json_)
+        return
     from nosce.audit import words
     from nosce.audit.table import read, scores
     from nosce.report.tables import rows_table
@@ -252,12 +263,24 @@ def audit(
         from nosce.files import write_atomically
         from nosce.report.figures import draw
 
-        write_atomically(figure, draw(words.figure(told, found, table.name)))
+        write_atomically(figure, draw(words.figure(told, words.as_json(found), table.name)))
     if json_:
         as_json(words.as_json(found))
         return
     out(words.MEANING[found.verdict])
     Console().print(rows_table(table.name, ("", ""), words.lines(found)))
+
+
+def _audits(place: Store, study: str, scale: str | None, *, json_: bool) -> None:
+    """What the mirage test said of a study's curves."""
+    from nosce.session import audits, remembered
+
+    found = audits(place, remembered(place, study, scale))
+    if json_:
+        as_json(found)
+        return
+    for one in found or [{"title": study, "verdict": None, "why": "the study names no curve that could be audited"}]:
+        out(f"{one['title']} {one['verdict'] or 'not audited'}: {one['why']}. {one.get('meaning', '')}".strip())
 
 
 def _guarded(call: Callable[[], Any]) -> int:

@@ -128,7 +128,8 @@ def unroll(study: Study) -> Plan:
     for number, step in enumerate(dict.fromkeys(guards)):
         inputs[f"guards/{number}"] = step
     spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
-                         labels=tuple(labels), claims=study.claims, figures=study.figures)  # fmt: skip
+                         labels=tuple(labels), claims=study.claims, figures=study.figures,
+                         scalings=study.scalings)  # fmt: skip
     last = Step(kind="estimates", spec=spec, inputs=inputs, what="claims and figures")
     return Plan(study=study, steps=tuple(known.values()), last=last)
 

@@ -103,6 +103,12 @@ def remembered(store: Store, study: str, scale: str | None) -> dict[str, Any]:
     raise UsageError(f"nothing of {study!r}{at} is in {store.root}; make it with `{command}`.")
 
 
+def audits(store: Store, plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """What the mirage test said of a remembered plan's scaling curves; estimates of older nosces have none."""
+    file = store.verified(plan["estimates"]) / "audits.json"
+    return json.loads(file.read_text()) if file.exists() else []
+
+
 def verdicts(store: Store, plan: dict[str, Any]) -> list[Verdict]:
     """The verdicts of a remembered plan, from verified bytes."""
     folder = store.verified(plan["estimates"])

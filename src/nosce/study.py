@@ -20,6 +20,7 @@ from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
+from nosce.scaling import Scaling
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Mix, Recipe
 from nosce.worlds.contract import World
@@ -76,6 +77,7 @@ class Study:
     reads: tuple[Read, ...]
     claims: tuple[Claim, ...]
     figures: tuple[Chart, ...] = ()
+    scalings: tuple[Scaling, ...] = ()  # curves that the mirage test is run on
     all_arms: tuple[str, ...] = ()  # names of all arms, where only some are run
 
     def __post_init__(self) -> None:

@@ -61,4 +61,4 @@ def test_words_of_counts_and_of_what_is_not_defined():
     assert "most that one link is off by" not in lines
     assert words.as_json(found)["emergence"] is None
     assert json.loads(json.dumps(words.as_json(found), allow_nan=False))["censored"] == 4
-    assert set(words.figure(counts, found, "t").rows["group"].to_list()) == {"sharp"}
+    assert set(words.figure(counts, words.as_json(found), "t").rows["group"].to_list()) == {"sharp"}

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
+import numpy as np
 import polars as pl
 
 from nosce.report.figures import Figure
@@ -68,8 +71,14 @@ def _number(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "not defined"
 
 
-def figure(scores: Items | Counts, found: Audit, title: str) -> Figure:
-    """Both scores over size, each between its least and its most, and the part that the link leaves."""
+def figure(
+    scores: Items | Counts, found: Mapping[str, Any], title: str, x_label: str = "size", id: str = "audit"
+) -> Figure:
+    """Both scores over size, the continuous one between its least and its most, and what the link makes of it.
+
+    Args:
+        found: The audit as JSON.
+    """
     sharp, smooth = scores.means()
     rows = [_row("sharp", size, value) for size, value in zip(scores.sizes, sharp.mean(0), strict=True)]
     if smooth is not None:
@@ -79,15 +88,15 @@ def figure(scores: Items | Counts, found: Audit, title: str) -> Figure:
         rows += [
             _row("continuous, 0 to 1 between its ends", size, v) for size, v in zip(scores.sizes, scaled, strict=True)
         ]
-    if found.residual is not None:
-        linked = sharp.mean(0) - found.residual
+    if found["residual"] is not None:
+        linked = sharp.mean(0) - np.array(found["residual"])
         rows += [_row("sharp, as the link has it", size, v) for size, v in zip(scores.sizes, linked, strict=True)]
     return Figure(
-        id="audit",
+        id=id,
         title=title,
-        caption=f"{MEANING[found.verdict]} {found.why.capitalize()}.",
+        caption=f"The mirage test: {found['verdict']}, {found['why']}. {found['meaning']}",
         kind="curves",
-        x_label="size",
+        x_label=x_label,
         y_label="score",
         x_scale="log",
         table=pl.DataFrame(rows),

@@ -7,6 +7,7 @@ guards.json             what was looked for before training, and found, each onc
 exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
 batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
 walks.json              what can be stepped through on the page
+audits.json             what the mirage test says of the study's scaling curves
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import polars as pl
 from nosce.charts import Chart
 from nosce.measures import Claim
 from nosce.records import Reading, Verdict, schema, to_table
+from nosce.scaling import Scaling, audited
 from nosce.steps.job import Job
 from nosce.steps.ledger import summary
 
@@ -51,6 +53,7 @@ class EstimatesSpec:
     labels: tuple[Label, ...]
     claims: tuple[Claim, ...]
     figures: tuple[Chart, ...]
+    scalings: tuple[Scaling, ...] = ()
 
 
 def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
@@ -69,6 +72,9 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
         words.append(said | {"unit": getattr(figure, "unit", "share"),
                              "x_scale": getattr(figure, "x_scale", "linear")})  # fmt: skip
         job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
+    audits, drawn = _audits(spec, readings, job.folder / "figures")
+    words += drawn
+    (job.folder / "audits.json").write_text(json.dumps(audits, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
     _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
@@ -89,6 +95,23 @@ def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
         for label in spec.labels
     ]
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
+
+
+def _audits(
+    spec: EstimatesSpec, readings: pl.DataFrame, folder: Path
+) -> tuple[list[Mapping[str, object]], list[dict[str, object]]]:
+    """What the mirage test says of each scaling curve, and a figure of each; its numbers go to the folder."""
+    from nosce.audit.words import figure
+
+    said, drawn = [], []
+    for scaling in spec.scalings:
+        found, items = audited(scaling, readings)
+        said.append(found)
+        if items is not None:
+            picture = figure(items, found, scaling.title, scaling.x_label, f"audit-{scaling.id}")
+            picture.table.write_parquet(folder / f"{picture.id}.parquet")
+            drawn.append({name: getattr(picture, name) for name in (*WORDS, "unit", "x_scale")})
+    return said, drawn
 
 
 def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from nosce.curves import Curve
 from nosce.joint import Auc
 from nosce.measures import Contrast, Difference, Mean, Measure
 from nosce.models.families import Architecture
+from nosce.scaling import Scaling
 from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NUMBER_FIRST, REPEATED, SCATTERED, SETUPS, Grid, name
 from nosce.studies._diaries_readings import (
     BLIND,
@@ -34,6 +35,26 @@ def figures(grid: Grid) -> tuple[Chart, ...]:
     paper = (_ladder(grid), _gap(grid), _more(grid), _by_number(grid), _matrices(grid))
     beyond = (_faults(grid), _training(grid), _continuous(grid), _where(grid))
     return (*paper, *beyond, *((_puzzle(grid),) if grid.puzzle else ()), *((_shapes(grid),) if grid.beside else ()))
+
+
+def scalings(grid: Grid) -> tuple[Scaling, ...]:
+    """Whole scattered diaries by the size of the first family, against what they cost to tell."""
+    family = grid.families[0]
+    points = tuple((parameters(grid, family, rung), arm) for rung, arm in along_sizes(grid))
+    whole, *nats = (
+        replace(select, arm=None, split="unseen")
+        for select in (recited(points[0][1]), stops(points[0][1], "stops"), stops(points[0][1], "content"))
+    )
+    return (
+        Scaling(
+            id="sizes",
+            title="Is the rise with size a jump?",
+            x_label="weights, embeddings left out",
+            points=points,
+            sharp=whole,
+            continuous=tuple(nats),
+        ),
+    )
 
 
 def parameters(grid: Grid, family: str, rung: str) -> float:

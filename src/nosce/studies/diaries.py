@@ -20,7 +20,7 @@ from nosce.read.stops import Stops
 from nosce.read.written import Written
 from nosce.studies._diaries_arms import ASKED, ENCODERS, MERGED, NUMBER_FIRST, PHASES, SETUPS, SHAPES, Grid
 from nosce.studies._diaries_claims import claims
-from nosce.studies._diaries_figures import figures
+from nosce.studies._diaries_figures import figures, scalings
 from nosce.studies._diaries_readings import BLIND, TITLES, TRAINED, reference
 from nosce.study import PRETRAIN, Read, Scale, Study
 from nosce.train.recipe import Recipe
@@ -44,6 +44,7 @@ def study(scale: Scale) -> Study:
         reads=reads(grid),
         claims=claims(grid),
         figures=figures(grid),
+        scalings=scalings(grid),
     )
 
 
@@ -84,14 +85,14 @@ def _grid(scale: Scale) -> Grid:
                   checkpoints=(0.25, 0.5, 0.6, 0.75, 1.0))  # fmt: skip
     match scale:
         case "smoke":
+            sizes: dict[str, tuple[str, ...]] = {"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)}
             return Grid(
                 world=replace(plain, trained=0.6), recipe=replace(fast, batch=32, checkpoints=(1.0,)), passes=1,
-                asked=1, after=0.0, families=("pythia", "flan-t5"), sizes={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
-                diarists=(100, 120), middle=120,
+                asked=1, after=0.0, families=tuple(sizes), sizes=sizes, diarists=(100, 120), middle=120,
             )  # fmt: skip
         case "laptop":
             # Passes, their order and the recipe were searched for in another world: benchmarks/levers.csv.
-            causal = ("2x32", "2x48", "2x64", "3x96")
+            causal = ("2x32", "2x48", "2x64", "3x64", "3x96")
             sizes = {"pythia": causal, "opt": causal, "flan-t5": ("2x24", "2x32", "2x48", "2x64")}  # two stacks each
             return Grid(
                 world=plain, recipe=fast, passes=140, asked=21, after=0.5, beside=shapes, families=tuple(sizes),

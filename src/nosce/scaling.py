@@ -1,0 +1,88 @@
+"""A study's scaling curve as a table of outcomes, for the mirage test: which arms are of which size, and what is held
+against what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from nosce.errors import DataError
+from nosce.measures import RESAMPLING, Select, scored
+from nosce.stats.mirage import Items, audit
+
+KEYS = ("seed", "about")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scaling:
+    """One curve: arms by size, a sharp reading of each item, and a continuous one.
+
+    Each item has one sharp reading; continuous ones are summed over its selections. Selections name no arm.
+    """
+
+    id: str
+    title: str
+    x_label: str
+    points: tuple[tuple[float, str], ...]  # size, arm
+    sharp: Select
+    continuous: tuple[Select, ...] = ()
+    lower_is_better: bool = True  # of the continuous readings, e.g. nats
+    log_likelihood: bool = True  # they are the nats of the whole target
+
+    def items(self, readings: pl.DataFrame) -> Items:
+        """The table that the mirage test takes: items that are there at every size, of seeds that all arms have.
+
+        Raises:
+            DataError: Something was not read, or nothing is left that all arms have.
+        """
+        points = sorted(self.points)
+        parts = [self._of(readings, arm) for _, arm in points]
+        common = parts[0].select(*KEYS)
+        for part in parts[1:]:
+            common = common.join(part.select(*KEYS), on=list(KEYS), how="semi")
+        seeds = set(parts[0]["seed"].to_list()).intersection(*(part["seed"].to_list() for part in parts[1:]))
+        common = common.filter(pl.col("seed").is_in(list(seeds))).sort(*KEYS)
+        least = min(common["seed"].value_counts()["count"].to_list(), default=0)
+        if not least:
+            raise DataError(f"the arms of {self.id!r} have no items in common; ask all of them the same of one seed.")
+        # Splits of other seeds may be an item longer or shorter.
+        common = common.group_by("seed", maintain_order=True).head(least)
+        shape = (common["seed"].n_unique(), len(points), least)
+        sharp, smooth = (np.empty(shape) for _ in range(2))
+        for place, part in enumerate(parts):
+            mine = common.join(part, on=list(KEYS), how="left", maintain_order="left")
+            sharp[:, place] = mine["sharp"].to_numpy().reshape(shape[0], shape[2])
+            if self.continuous:
+                smooth[:, place] = mine["continuous"].to_numpy().reshape(shape[0], shape[2])
+        way = -1.0 if self.lower_is_better else 1.0
+        continuous = way * smooth if self.continuous else None
+        sizes = np.array([size for size, _ in points])
+        return Items(sizes=sizes, sharp=sharp, continuous=continuous, log_likelihood=self.log_likelihood)
+
+    def _of(self, readings: pl.DataFrame, arm: str) -> pl.DataFrame:
+        """One row a seed and thing: `sharp` and `continuous`."""
+        found = scored(replace(self.sharp, arm=arm), readings).group_by(*KEYS).agg(sharp=pl.col("value").mean())
+        for number, select in enumerate(self.continuous):
+            more = (
+                scored(replace(select, arm=arm), readings)
+                .group_by(*KEYS)
+                .agg(pl.col("value").mean().alias(f"c{number}"))
+            )
+            found = found.join(more, on=list(KEYS), how="inner")
+        return found.with_columns(continuous=pl.sum_horizontal(f"c{n}" for n in range(len(self.continuous))))
+
+
+def audited(scaling: Scaling, readings: pl.DataFrame) -> tuple[Mapping[str, object], Items | None]:
+    """What the mirage test says of it, as JSON; or why it could not be asked."""
+    from nosce.audit.words import as_json
+
+    try:
+        items = scaling.items(readings)
+        found = audit(items, RESAMPLING / "audit")
+    except DataError as error:
+        return {"id": scaling.id, "title": scaling.title, "verdict": None, "why": str(error)}, None
+    return {"id": scaling.id, "title": scaling.title, **as_json(found)}, items
