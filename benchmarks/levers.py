@@ -43,9 +43,9 @@ from nosce.worlds.diaries.world import NUMBER
 PEOPLE = Seed(2001)
 RESULTS = Path(__file__).parent / "levers.csv"
 ASKED = 400  # trained questions that are asked at a checkpoint
-COLUMNS = ("family", "model", "diarists", "entries", "attributes", "merged", "share", "after", "steps", "batch",
-           "matrix_lr", "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact", "count",
-           "content", "off", "auc", "stopped", "gap", "room", "asked", "n", "core_s")  # fmt: skip
+COLUMNS = ("family", "model", "diarists", "names", "entries", "attributes", "merged", "share", "after", "steps",
+           "batch", "matrix_lr", "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact",
+           "count", "content", "off", "auc", "stopped", "gap", "room", "asked", "n", "core_s")  # fmt: skip
 
 
 def judged(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
@@ -92,6 +92,7 @@ def main() -> None:
     options.add_argument("--attributes", type=int, default=3)
     options.add_argument("--offered", type=int, default=4, help="attributes there are")
     options.add_argument("--merged", action="store_true")
+    options.add_argument("--names", type=int, default=64, help="first names, and last names; 128 above 4,096 diarists")
     options.add_argument("--header", default="name first")
     options.add_argument("--how-many", action="store_true", help="the direct question too, half of the questions")
     options.add_argument("--after", type=float, default=0.0, help="share of the steps before the first question")
@@ -109,7 +110,7 @@ def main() -> None:
     world = Diaries(
         diarists=chosen.diarists, entries=(1, chosen.entries), attributes=(1, chosen.attributes),
         offered=max(chosen.offered, chosen.attributes), values=8, encoding="lean", merged=chosen.merged,
-        header=chosen.header, how_many=chosen.how_many, names=(64, 64) if chosen.diarists <= 4_096 else (128, 128),
+        header=chosen.header, how_many=chosen.how_many, names=(chosen.names, chosen.names),
     )  # fmt: skip
     recipe = Recipe(
         steps=chosen.steps, batch=chosen.batch, optimizer="muon", matrix_lr=chosen.matrix_lr, peak_lr=chosen.peak_lr,
@@ -142,8 +143,8 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
         trained = judged(net, corpus, judge, known)
         found = judged(net, corpus, judge, lists) | stopping(net, corpus, judge, lists) | titles(net, corpus)
         found["asked"] = judged(net, corpus, judge, numbers)["exact"] if numbers else float("nan")
-        row = (chosen.family, chosen.model, world.diarists, world.entries[1], world.attributes[1], world.merged,
-               chosen.questions, chosen.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr,
+        row = (chosen.family, chosen.model, world.diarists, chosen.names, world.entries[1], world.attributes[1],
+               world.merged, mix.questions, mix.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr,
                recipe.weight_decay, recipe.given_weight, chosen.seed, step, f"{np.mean(losses[-5:] or [np.nan]):.3f}",
                f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]),
                len(lists), f"{spent:.0f}")  # fmt: skip

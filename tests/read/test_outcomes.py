@@ -1,0 +1,61 @@
+"""Outcomes: what is written and what is thought of the truth are of the same items and agree where they must."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from nosce.models.families import Architecture, build
+from nosce.read.generate import generate
+from nosce.read.likelihood import counted_spans, spoken
+from nosce.read.outcomes import Outcomes
+from nosce.seeds import Seed
+from nosce.stats.metrics import exact_match, token_edit_distance
+from nosce.text import corpus as corpora
+from nosce.text import tokenizer as tokenizers
+from nosce.text.batches import Order
+from nosce.text.packing import encode
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+from nosce.worlds.arithmetic import Arithmetic
+
+SEED = Seed(3)
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory):
+    """A corpus of one-digit sums and a network that has seen some of them."""
+    folder = tmp_path_factory.mktemp("sums")
+    world = Arithmetic(digits=1, padded=False, records=2_000, tests=20, trained=60)
+    tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
+    corpora.write(folder, world.documents(SEED), world.questions(SEED))
+    corpus = corpora.Corpus(folder)
+    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=16)
+    net = build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=SEED)
+    loop.train(net, corpus.documents, Order(len(corpus.documents), 64, SEED), Recipe(steps=120, batch=64, peak_lr=1e-2),
+               end=corpus.end, folder=folder / "run", keep=lambda step: None)  # fmt: skip
+    return corpus, net.eval()
+
+
+def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
+    """Replies as `generate` writes them without drafts, nats as `spoken` has them; stored answers score alike."""
+    corpus, net = learnt
+    rows = pl.DataFrame(list(Outcomes(split="seen").read(net, corpus, SEED)))
+    table = {metric: rows.filter(metric=metric) for metric in ("exact", "edit", "tokens", "log_likelihood")}
+    questions = corpus.asked("seen")
+    assert all(part["item"].to_list() == [q.id for q in questions] for part in table.values())
+
+    prompts = [np.array(e.ids) for e in encode(corpus.tokenizer, (q.prompt for q in questions))]
+    replies = generate(net, prompts, end=corpus.end, most=5)
+    texts = [corpus.tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False) for r in replies]
+    assert table["exact"]["answer"].to_list() == texts
+    ended = np.array([r.ended for r in replies])
+    assert table["exact"]["value"].to_list() == (exact_match(texts, [q.target for q in questions]) * ended).tolist()
+    assert table["edit"]["value"].to_list() == token_edit_distance(texts, [q.target for q in questions]).tolist()
+    assert 0 < table["exact"]["value"].mean() < 1
+
+    sequences = corpus.question_sequences(questions)
+    heard = spoken(net, sequences, counted_spans(sequences), end=corpus.end)
+    assert table["log_likelihood"]["value"].to_list() == pytest.approx([-one.nats for one in heard])
+    assert table["exact"]["value"].to_list() == [float(one.exact) for one in heard]
