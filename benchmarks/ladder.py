@@ -1,0 +1,94 @@
+"""Which arithmetic makes exact match jump while its log-likelihood stays smooth? A search over tasks and sizes.
+
+    python benchmarks/ladder.py --operations "*" --digits 2 --widths 8 12 16 24 32 48
+
+One training a width and seed; a line each goes to benchmarks/ladder.csv with exact match, edit distance, log-likelihood
+and the time it took. The worlds are those of a seed that no study reports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import tempfile
+import time
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from nosce.models.families import Architecture, build
+from nosce.read.outcomes import Outcomes
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec, make
+from nosce.steps.job import Job
+from nosce.text.batches import Order
+from nosce.text.corpus import Corpus
+from nosce.train import loop
+from nosce.train.recipe import Recipe
+from nosce.worlds.arithmetic import Arithmetic
+
+WORLD = Seed(2_002)
+RESULTS = Path(__file__).parent / "ladder.csv"
+COLUMNS = ("operations", "digits", "padded", "reversed", "records", "layers", "width", "heads", "weights", "optimizer",
+           "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n", "core_s")  # fmt: skip
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--operations", nargs="+", default=["+"])
+    options.add_argument("--digits", type=int, default=3)
+    options.add_argument("--plain", action="store_true", help="numbers are not filled up with zeros")
+    options.add_argument("--forward", action="store_true", help="the first digit first")
+    options.add_argument("--records", type=int, default=200_000)
+    options.add_argument("--layers", type=int, default=2)
+    options.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32])
+    options.add_argument("--steps", type=int, default=1_500)
+    options.add_argument("--batch", type=int, default=256)
+    options.add_argument("--optimizer", default="adamw")
+    options.add_argument("--seeds", type=int, nargs="+", default=[0])
+    chosen = options.parse_args()
+    torch.set_num_threads(1)
+    world = Arithmetic(operations=tuple(chosen.operations), digits=chosen.digits, padded=not chosen.plain,
+                       reversed=not chosen.forward, records=chosen.records, tests=1_000)  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        make(CorpusSpec(world=world, seed=WORLD, tokenizer=world.tokenizer), {}, Job(folder=Path(folder) / "corpus"))
+        corpus = Corpus(Path(folder) / "corpus")
+        for width in chosen.widths:
+            for seed in chosen.seeds:
+                trained(world, corpus, chosen, width, seed, Path(folder))
+
+
+def rate_of(width: int) -> float:
+    """The sheet's peak learning rates, section 8."""
+    return 1e-2 if width <= 8 else 5e-3 if width <= 24 else 3e-3
+
+
+def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width: int, seed: int, folder: Path) -> None:
+    """Train one size, and write its line."""
+    heads = max(1, width // 16)
+    shape = Architecture(family="gpt2", layers=chosen.layers, width=width, heads=heads, positions=32)
+    net = build(
+        shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=Seed(seed) / "weights"
+    )
+    rate = rate_of(width)
+    recipe = Recipe(steps=chosen.steps, batch=chosen.batch, optimizer=chosen.optimizer, peak_lr=rate, floor=0.05)
+    order = Order(len(corpus.documents), recipe.batch, Seed(seed) / "order")
+    began = time.process_time()
+    run = folder / f"{width}-{seed}"
+    loop.train(net, corpus.documents, order, recipe, end=corpus.end, folder=run, keep=lambda step: None)
+    spent = time.process_time() - began
+    rows = pl.DataFrame(list(Outcomes().read(net, corpus, Seed(0))))
+    mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
+    line = ("".join(world.operations), world.digits, world.padded, world.reversed, world.records, chosen.layers, width,
+            heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps, recipe.batch, seed,
+            *(f"{mean[k]:.4f}" for k in ("exact", "edit", "tokens", "log_likelihood")),
+            rows.filter(metric="exact").height, f"{spent:.0f}")  # fmt: skip
+    new = not RESULTS.exists()
+    with RESULTS.open("a", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, line] if new else [line])
+    print(*line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
