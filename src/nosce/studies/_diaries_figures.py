@@ -269,9 +269,11 @@ def _puzzle(grid: Grid) -> tuple[Columns, Columns]:
     cells = []
     for words, arm in arms.items():
         told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
-        measures: tuple[tuple[str, Measure], ...] = (("stops told (area)", told), ("whole", Mean(select=recited(arm))),
-                                                     ("number of entries", Mean(select=recited(arm, "count"))))  # fmt: skip
-        cells += [Cell(tick, words, measure) for tick, measure in measures]
+        cells += [
+            Cell("stops told (area)", words, told),
+            Cell("whole", words, Mean(select=recited(arm))),
+            Cell("number of entries", words, Mean(select=recited(arm, "count"))),
+        ]
     return _puzzle_shares(tuple(cells)), _titles({"plain": plain, "number before the name": NUMBER_FIRST})
 
 
