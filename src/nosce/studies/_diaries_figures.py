@@ -302,8 +302,8 @@ def _puzzle_shares(cells: tuple[Cell, ...]) -> Columns:
     return Columns(
         id="puzzle",
         title="Does the loss on titles store the number?",
-        caption=f"{UNASKED.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. Scattered "
-        "documents, largest size. Where the title is repeated the encoder is given it too, number and all.",
+        caption=f"{UNASKED.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. "
+        "Scattered documents, largest size. Where the title is repeated the encoder is given it too, number and all.",
         y_label="share",
         cells=cells,
     )
