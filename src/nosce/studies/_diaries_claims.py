@@ -287,12 +287,19 @@ def _where(grid: Grid) -> tuple[Claim, ...]:
             measure=Difference(one=counted(easy, "question/final"), other=counted(easy, "shuffled/question/final")),
             threshold=0.0,
         ),
-        Claim(
-            id="count-moved",
-            text="With a donor's states in the question's place merged diaries stop where the donor's ends",
-            source="the sheet, section 7.3: patching a k = 2 diarist into a k = 6 one",
-            measure=Difference(one=patched(easy, "whole/donor/residual.1"), other=patched(easy, "unpatched")),
-            threshold=0.0,
+        *(
+            Claim(
+                id=f"count-moved-{setup}",
+                text=f"With a donor's states in the question's place {setup} diaries stop where the donor's ends, more "
+                "than with those of a stranger of the host's number",
+                source="the sheet, section 7.3: patching a k = 2 diarist into a k = 6 one; the control is ours",
+                measure=Difference(
+                    one=patched(arm, "whole/donor/residual.1"), other=patched(arm, "whole/same/residual.1")
+                ),
+                threshold=0.0,
+                needs=learnt(arm),
+            )
+            for setup, arm in ((SCATTERED, best), (MERGED, easy))
         ),
         Claim(
             id="stops-by-content",
