@@ -1,6 +1,6 @@
 """A tidy table of outcomes by size, read and checked: one row an item, or one row a size with counts.
 
-    items    model, size, item, sharp, continuous; and where known seed, length, chance
+    items    model, size, item, sharp, continuous; and where known seed, length
     counts   model, size, right, asked; and where known continuous, series
 
 What is wrong with a table is said in one sentence, with the first row that shows it.
@@ -69,7 +69,7 @@ def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood
 
 
 def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
-    table = _numbers(table, ("size", "sharp"), ("continuous", "length", "chance"))
+    table = _numbers(table, ("size", "sharp"), ("continuous", "length"))
     table = _positive(table)
     keys: list[str] = [name for name in ("seed", "size", "item") if name in table.columns]
     _within(table, "sharp", 0, 1)
@@ -99,12 +99,11 @@ def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
         sizes=sizes.to_numpy().astype(float), sharp=table["sharp"].to_numpy().reshape(shape).astype(float),
         continuous=None if continuous is None else (-continuous if lower else continuous).astype(float),
         length=None if length is None else length[0, 0].astype(np.int64), log_likelihood=log_likelihood,
-        chance=float(table["chance"].mean() or 0.0) if "chance" in table.columns else 0.0,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
 def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
-    table = _positive(_numbers(table, COUNT_COLUMNS, ("continuous", "chance")))
+    table = _positive(_numbers(table, COUNT_COLUMNS, ("continuous",)))
     if (
         wrong := table.filter((pl.col("right") < 0) | (pl.col("right") > pl.col("asked")) | (pl.col("asked") < 1))
     ).height:
@@ -125,7 +124,6 @@ def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
     return Counts(
         sizes=sizes.to_numpy().astype(float), right=values["right"], asked=values["asked"],
         continuous=None if continuous is None else -continuous if lower else continuous, log_likelihood=log_likelihood,
-        chance=float(table["chance"].mean() or 0.0) if "chance" in table.columns else 0.0,  # type: ignore[arg-type]
     )  # fmt: skip
 
 

@@ -55,7 +55,6 @@ class Items:
     continuous: Floats | None  # (S, J, N), larger is better
     length: npt.NDArray[np.int64] | None = None  # (N,) of the targets, e.g. in tokens
     log_likelihood: bool = False  # the continuous score is the natural log of the whole target's probability
-    chance: float = 0.0
 
     @property
     def counts(self) -> tuple[Floats, Floats]:
@@ -119,7 +118,6 @@ class Counts:
     asked: Floats  # (S, J)
     continuous: Floats | None  # (S, J), larger is better; taken as known without error
     log_likelihood: bool = False
-    chance: float = 0.0
 
     @property
     def counts(self) -> tuple[Floats, Floats]:
