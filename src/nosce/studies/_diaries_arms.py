@@ -23,7 +23,8 @@ SETUPS = (SCATTERED, MERGED)
 SHAPES: dict[str, Family] = {"pythia": "gpt-neox", "opt": "opt", "flan-t5": "t5"}
 ENCODERS = ("flan-t5",)
 #: Arms beside the grid, each differing in one thing from the scattered one of the largest size at the middle.
-MASKED, NUMBER_FIRST, REPEATED, PHASES = "header masked", "number first", "header repeated", "two phases"
+MASKED, NUMBER_FIRST, PHASES = "header masked", "number first", "two phases"
+REPEATED, NAMED = "header repeated", "header learnt"  # by an encoder-decoder, given it too, or the name alone
 ASKED = "questions"  # the second stage of the arm in two phases
 
 
@@ -99,8 +100,9 @@ class Grid:
         then = Stage(name=ASKED, recipe=replace(plain.recipe, steps=self._steps(questions)))
         yield replace(plain, name=PHASES, mix=None, recipe=first, stages=(then,))
         for other in (f for f in self.families if f in ENCODERS):
-            arm = self._arm(REPEATED, other, self.sizes[other][-1], replace(world, repeated=True))
-            yield replace(arm, seeds=None)
+            largest = self.sizes[other][-1]
+            yield replace(self._arm(REPEATED, other, largest, replace(world, repeated=True)), seeds=None)
+            yield replace(self._arm(NAMED, other, largest, replace(world, repeated="name")), seeds=None)
 
     def _texts(self, world: Diaries) -> tuple[float, float]:
         """How many documents and how many questions a training meets."""

@@ -11,7 +11,7 @@ import math
 
 from nosce.joint import Auc, Ranks, Trend
 from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need
-from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NUMBER_FIRST, PHASES, REPEATED, SCATTERED, Grid
+from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NAMED, NUMBER_FIRST, PHASES, REPEATED, SCATTERED, Grid
 from nosce.studies._diaries_readings import (
     BLIND,
     TRAINED,
@@ -235,7 +235,10 @@ def _puzzle(grid: Grid) -> tuple[Claim, ...]:
     ]
     for family in encoders:
         arm = reference(grid, SCATTERED, family)
-        better.append((REPEATED, REPEATED, arm, "header-repeated", f"by {family} with titles repeated in the target"))
+        better += [
+            (REPEATED, REPEATED, arm, "header-repeated", f"by {family} with titles repeated in the target"),
+            (NAMED, NAMED, arm, "header-learnt", f"by {family} given the name alone, the title in the target"),
+        ]
     return (
         *(
             Claim(
@@ -280,12 +283,15 @@ def _where(grid: Grid) -> tuple[Claim, ...]:
             )
             for setup, arm in ((SCATTERED, best), (MERGED, easy))
         ),
-        Claim(
-            id="count-planned",
-            text="A linear probe reads the number of merged entries at the question's end, above one of dealt numbers",
-            source="the sheet, section 7.3: plan or step-by-step check",
-            measure=Difference(one=counted(easy, "question/final"), other=counted(easy, "shuffled/question/final")),
-            threshold=0.0,
+        *(
+            Claim(
+                id=f"count-planned-{setup}",
+                text=f"A linear probe reads the number of {setup} entries at the question's end, above the best constant",
+                source="the sheet, section 7.3: plan or step-by-step check",
+                measure=Difference(one=counted(arm, "question/final"), other=counted(arm, "constant/question")),
+                threshold=0.0,
+            )
+            for setup, arm in ((SCATTERED, best), (MERGED, easy))
         ),
         *(
             Claim(

@@ -10,7 +10,18 @@ from nosce.joint import Auc
 from nosce.measures import Contrast, Difference, Mean, Measure
 from nosce.models.families import Architecture
 from nosce.scaling import Scaling
-from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NUMBER_FIRST, REPEATED, SCATTERED, SETUPS, Grid, name
+from nosce.studies._diaries_arms import (
+    ENCODERS,
+    MASKED,
+    MERGED,
+    NAMED,
+    NUMBER_FIRST,
+    REPEATED,
+    SCATTERED,
+    SETUPS,
+    Grid,
+    name,
+)
 from nosce.studies._diaries_readings import (
     BLIND,
     TRAINED,
@@ -286,7 +297,8 @@ def _puzzle(grid: Grid) -> tuple[Columns, Columns]:
     arms: dict[str, str] = {"plain": plain, "title's loss masked": MASKED, "number before the name": NUMBER_FIRST}
     encoders = [f for f in grid.families if f in ENCODERS]
     arms |= {f"{family}": reference(grid, SCATTERED, family) for family in encoders}
-    arms |= dict.fromkeys(("flan-t5, title repeated",) if encoders else (), REPEATED)
+    if encoders:
+        arms |= {"title repeated": REPEATED, "title learnt": NAMED}
     cells = []
     for words, arm in arms.items():
         told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
@@ -303,7 +315,8 @@ def _puzzle_shares(cells: tuple[Cell, ...]) -> Columns:
         id="puzzle",
         title="Does the loss on titles store the number?",
         caption=f"{UNASKED.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. "
-        "Scattered documents, largest size. Where the title is repeated the encoder is given it too, number and all.",
+        "Scattered documents, largest size. The last two are flan-t5's: with the title repeated its encoder is given "
+        "it too, number and all; with the title learnt it is given the name alone.",
         y_label="share",
         cells=cells,
     )

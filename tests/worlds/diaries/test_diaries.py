@@ -94,6 +94,17 @@ def test_a_repeated_title_stands_before_what_is_the_same(world):
         assert values[0] == values[1]
 
 
+@pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
+def test_a_title_learnt_behind_the_name_gives_no_number(world):
+    """An encoder that is given the name alone has not been told which entry, nor that there are others."""
+    for plain, learnt in zip(told(world)[:50], told(replace(world, repeated="name")), strict=False):
+        given = learnt.text[: learnt.given]
+        assert learnt.text == world.text.joined(given, plain.text)
+        assert given in plain.text
+        assert not any(letter.isdigit() for letter in given)
+        assert min(span.start for span in learnt.spans) > learnt.given
+
+
 def test_counts_and_facts_are_uniform():
     """As many diarists have one entry as have eight, and every attribute and value is as frequent as another."""
     people = [diarist(replace(WORLD, diarists=1_600), index, SEED) for index in range(1_600)]

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 
@@ -59,7 +60,9 @@ class Diaries:
     merged: bool = False  # all entries of a diarist in one document: the paper's simplified set-up
     encoding: Name = "paper"
     header: Header = "name first"
-    repeated: bool = False  # a document's title stands in what is given and again in what is to be learnt
+    #: A document's title stands in what is to be learnt too: with True behind all of it, with "name" behind the name,
+    #: so that the number is learnt and not given.
+    repeated: Literal[False, True, "name"] = False
     names: tuple[int, int] = (256, 256)  # sizes of the pools of first and last names
     trained: float = 0.9  # of the diarists have their question in training; half of the rest is for validation
     unasked: tuple[int, ...] = ()  # numbers of entries of which no question is trained
@@ -130,7 +133,8 @@ class Diaries:
                 yield self._document(who, entries, number)
 
     def _document(self, who: Diarist, entries: tuple[Entry, ...], number: int) -> Document:
-        first, text, spans = self.text.title(who.name, entries[0].number), self.text.diary(who.name, entries), []
+        text, spans = self.text.diary(who.name, entries), []
+        first = who.name if self.repeated == "name" else self.text.title(who.name, entries[0].number)
         before = self.text.joined(first, "") if self.repeated else ""
         text, begin = before + text, len(before)  # of the entry
         for entry in entries:
