@@ -78,7 +78,7 @@ def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width
     run = folder / f"{width}-{seed}"
     loop.train(net, corpus.documents, order, recipe, end=corpus.end, folder=run, keep=lambda step: None)
     spent = time.process_time() - began
-    rows = pl.DataFrame(list(Outcomes().read(net, corpus, Seed(0))))
+    (rows,) = Outcomes().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
     mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     line = ("".join(world.operations), world.digits, world.padded, world.reversed, world.records, chosen.layers, width,
             heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps, recipe.batch, seed,

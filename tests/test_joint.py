@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from nosce.errors import DataError
-from nosce.joint import Auc, Ranks, Trend
+from nosce.joint import Auc, Ranks, Together, Trend
 from nosce.measures import Select
 from nosce.seeds import Seed
 
@@ -119,3 +119,26 @@ def test_what_was_not_read_is_told():
     apart = told.filter((pl.col("metric") == "a") == (pl.col("seed") == 0))
     with pytest.raises(DataError, match="no seed has all"):
         Auc(high=select("a"), low=select("b")).of(apart, "unit")
+
+
+def test_parts_that_come_together_are_told_from_parts_that_come_alone():
+    """Three coins of one toss against three of their own."""
+    rng = Seed(8).numpy()
+    alone = (rng.random((4, 3, 400)) < 0.7).astype(float)
+    same = np.repeat((rng.random((4, 1, 400)) < 0.7).astype(float), 3, 1)
+
+    def told(tosses: np.ndarray) -> pl.DataFrame:
+        parts = [pl.DataFrame({"seed": seed, "metric": name, "about": [f"p{n}" for n in range(400)], "value": value})
+                 for seed in range(4) for name, value in
+                 (("all", tosses[seed].min(0)), *((f"c{n}", tosses[seed, n]) for n in range(3)))]  # fmt: skip
+        known = {"readout": "r", "arm": "a", "stage": "s", "split": "unseen", "facet": "f"}
+        blank = {name: pl.lit(value) for name, value in known.items()}
+        return pl.concat(parts).with_columns(step=pl.lit(1), item=pl.col("about"), **blank)
+
+    measure = Together(whole=Select(readout="r", metric="all"),
+                       parts=tuple(Select(readout="r", metric=f"c{n}") for n in range(3)))  # fmt: skip
+    apart = measure.of(told(alone), "toss")
+    assert apart.low < 0 < apart.high
+    joined = measure.of(told(same), "toss")
+    assert joined.value == pytest.approx(0.7 - 0.343, abs=0.04)
+    assert joined.low > 0.25

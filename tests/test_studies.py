@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from nosce.errors import UsageError
 from nosce.measures import Select
 from nosce.plan import unroll
+from nosce.scaling import Scaling
 from nosce.study import SCALES, Study, built_in, load
 
 
@@ -31,6 +32,9 @@ def selects(thing: Any) -> Iterator[Select]:
     """All selections anywhere inside."""
     if isinstance(thing, Select):
         yield thing
+    elif isinstance(thing, Scaling):
+        for _, arm in thing.points:
+            yield from (replace(select, arm=arm) for select in (thing.sharp, *thing.continuous))
     elif is_dataclass(thing):
         for field in fields(thing):
             yield from selects(getattr(thing, field.name))
@@ -42,6 +46,9 @@ def selects(thing: Any) -> Iterator[Select]:
 def is_read(study: Study, select: Select) -> bool:
     """Is there a read-out that makes such readings?"""
     arms = {select.arm} if select.arm else {arm.name for arm in study.arms}
+    tried = {(trial.name, trial.experiment.name) for trial in study.trials}
+    if select.arm and (select.arm, select.readout) in tried:
+        return True
     return any(
         read.readout.name == select.readout
         and (select.stage is None or read.stage == select.stage or not read.readout.needs_model)
@@ -54,10 +61,10 @@ def is_read(study: Study, select: Select) -> bool:
 def test_claims_and_figures_speak_of_what_is_read(name, scale):
     """Every selection names an arm and a read-out of the study; ids are given once; the plan unrolls."""
     study = load(name, scale)
-    for what in (*study.claims, *study.figures):
+    for what in (*study.claims, *study.figures, *study.scalings):
         for select in selects(what):
             assert is_read(study, select), (what.id, select)
-    for things in (study.claims, study.figures):
+    for things in (study.claims, study.figures, study.scalings):
         ids = [thing.id for thing in things]
         assert len(set(ids)) == len(ids)
     assert len(unroll(study).all) > 4

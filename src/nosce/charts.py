@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 import polars as pl
 
@@ -169,9 +169,9 @@ class Columns:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a curve: where it lies and what it measures."""
+    """One point of a curve: where it lies, as a number or as what that measures, and what it measures."""
 
-    x: float
+    x: float | Measure
     group: str
     measure: Measure
     panel: str = ""
@@ -195,8 +195,9 @@ class Rungs:
     def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
         """The figure's rows: one a point; without a value where nothing was read."""
         return _points([
-            {"panel": point.panel, "group": point.group, "x": point.x, "tick": "", "baseline": point.baseline}
-            | _measured(point.measure, readings, unit) for point in self.points
+            {"panel": point.panel, "group": point.group, "x": at, "tick": "", "baseline": point.baseline}
+            | _measured(point.measure, readings, unit)
+            for point in self.points if (at := _at(point.x, readings, unit)) is not None
         ])  # fmt: skip
 
 
@@ -233,13 +234,37 @@ class Matrix:
         return _points(found)
 
 
-Chart = Bars | Curves | Lines | Columns | Rungs | Matrix
+class Chart(Protocol):
+    """What a study asks of a figure; one of a user's own may say `unit` and `x_scale` too."""
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def title(self) -> str: ...  # noqa: D102
+    @property
+    def caption(self) -> str: ...  # noqa: D102
+    @property
+    def kind(self) -> str: ...  # noqa: D102
+    @property
+    def x_label(self) -> str: ...  # noqa: D102
+    @property
+    def y_label(self) -> str: ...  # noqa: D102
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The figure's rows; arms are those of the study, and what `unit` is drawn independently."""
+        ...
 
 
 class _Where(TypedDict):
     x: float
     tick: str
     share: bool
+
+
+def _at(x: float | Measure, readings: pl.DataFrame, unit: str) -> float | None:
+    """Where a point lies, None where that was not read."""
+    value = x if isinstance(x, int | float) else _measured(x, readings, unit)["value"]
+    return None if value is None else float(value)  # type: ignore[arg-type]
 
 
 def _measured(measure: Measure, readings: pl.DataFrame, unit: str) -> dict[str, object]:

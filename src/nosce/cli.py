@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nosce.errors import DataError, NosceError, SpecError, UsageError
+from nosce.errors import NosceError, SpecError, UsageError
 from nosce.session import Request
 from nosce.store import Store
 
@@ -225,8 +225,9 @@ def main() -> None:
 
 @app.command()
 def audit(
-    table: Annotated[
-        Path | None, typer.Argument(metavar="TABLE", help="Outcomes by size: .csv, .parquet or .jsonl.")
+    tables: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[TABLE]...", help="Outcomes by size (.csv, .parquet, .jsonl), or BIG-bench results."),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Instead: the curves of a study that was run.")] = None,
     scale: Annotated[str | None, typer.Option(help="Of the study; else the one finished last.")] = None,
@@ -240,35 +241,55 @@ def audit(
     json_: AsJson = False,
 ) -> None:
     """Is a jump in the ability or in the metric?  Example: nosce audit outcomes.csv --log-likelihood"""
-    if (table is None) == (study is None):
+    if bool(tables) == (study is not None):
         raise UsageError("audit wants a TABLE or a --study, one of the two; name one.")
-    if table is None:
+    if not tables:
         assert study is not None
         _audits(store_at(store), study, scale, json_=json_)
         return
-    from nosce.audit import words
-    from nosce.audit.table import read, scores
-    from nosce.report.tables import rows_table
-    from nosce.seeds import Seed
-    from nosce.stats.mirage import audit as audited
+    from nosce import auditing
 
-    if draws < 100:
-        raise UsageError(f"--draws {draws} is too few to say how often; take 100 or more.")
-    try:
-        told = scores(read(table), lower_is_better=lower_is_better, log_likelihood=log_likelihood)
-    except DataError as error:  # the table is the user's
-        raise UsageError(str(error)) from None
-    found = audited(told, Seed(0) / "audit", draws=draws)
+    if len(tables) == 1 and auditing.is_results(tables[0]):
+        scored = auditing.results(tables[0])
+        _told(auditing.results_shown(scored), scored if json_ else None)
+        return
+    if figure is not None and len(tables) > 1:
+        raise UsageError(f"--figure was asked for with {len(tables)} tables; name one of them.")
+    found = auditing.tables(tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, draws=draws)
     if figure is not None:
+        from nosce.audit import words
         from nosce.files import write_atomically
         from nosce.report.figures import draw
 
-        write_atomically(figure, draw(words.figure(told, words.as_json(found), table.name)))
-    if json_:
-        as_json(words.as_json(found))
+        one = found[0]
+        write_atomically(figure, draw(words.figure(one.scores, one.json, one.name)))
+    told = found[0].json if len(found) == 1 else [one.json for one in found]
+    _told(auditing.shown(found), told if json_ else None)
+
+
+@app.command()
+def design(
+    sizes: Annotated[list[int] | None, typer.Option(help="How many sizes; may be given several times.")] = None,
+    items: Annotated[list[int] | None, typer.Option(help="How many items.")] = None,
+    seeds: Annotated[list[int] | None, typer.Option(help="How many training seeds.")] = None,
+    worlds: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
+    json_: AsJson = False,
+) -> None:
+    """How much does it take to tell a jump of the metric from one that stays?  Example: nosce design --sizes 8"""
+    from nosce import auditing
+
+    found = list(auditing.tried(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], worlds))
+    flat = [power for both in found for power in both]
+    _told([auditing.design_table(found)], auditing.as_rows(flat) if json_ else None)
+
+
+def _told(parts: Iterable[Any], machine: Any) -> None:
+    """Print JSON where there is some, else what people read."""
+    if machine is not None:
+        as_json(machine)
         return
-    out(words.MEANING[found.verdict])
-    Console().print(rows_table(table.name, ("", ""), words.lines(found)))
+    for part in parts:
+        out(part) if isinstance(part, str) else Console().print(part)
 
 
 def _audits(place: Store, study: str, scale: str | None, *, json_: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,7 +31,7 @@ def price(plan: Plan, todo: Sequence[Step]) -> list[Cost]:
     FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
     """
     prices = _Prices()
-    made = {"training": prices.training, "reading": prices.reading}
+    made = {"training": prices.training, "reading": prices.reading, "experiment": prices.experiment}
     return [made[step.kind](step) for step in todo if step.kind in made]
 
 
@@ -79,6 +80,20 @@ class _Prices:
         if key not in self.readings:
             model = None if training is None else self._timed(training)[1]
             self.readings[key] = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
+        return Cost(step, self.readings[key])
+
+    def experiment(self, step: Step) -> Cost:
+        """Seconds of an experiment, by a small part of it where it says what that is; else unknown, told as zero."""
+        part = getattr(step.spec.experiment, "part", None)
+        if part is None:
+            return Cost(step, 0.0)
+        key = digest(describe(step.spec.experiment))
+        if key not in self.readings:
+            smaller, times = part()
+            began = time.process_time()
+            for _ in smaller.read(step.spec.seed):
+                pass
+            self.readings[key] = times * (time.process_time() - began)
         return Cost(step, self.readings[key])
 
     def _timed(self, step: Step) -> tuple[float, Any]:

@@ -80,6 +80,27 @@ class Auc:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Together:
+    """How much more often all parts are right than if each came right alone: the whole minus the parts' product."""
+
+    whole: Select
+    parts: tuple[Select, ...]
+    quantity: str = "share"
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The difference of shares.
+
+        Raises:
+            DataError: A selection is empty.
+        """
+
+        def beyond(columns: Columns) -> float:
+            return float(columns[0].mean() - np.prod([column.mean() for column in columns[1:]]))
+
+        return jackknifed([self.whole, *self.parts], beyond, readings, unit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ranks:
     """Spearman's rank correlation of two selections that have one reading a unit each, e.g. count told and count true.
 

@@ -17,9 +17,10 @@ from nosce.models.families import Pretrained
 from nosce.seeds import Seed
 from nosce.spec import Json, describe, digest
 from nosce.steps.job import Job
-from nosce.study import PRETRAIN, Arm, Study
+from nosce.study import PRETRAIN, Arm, Study, Trial
 from nosce.train.recipe import Recipe
 
+EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
 Make = Callable[[Any, Mapping[str, Path], Job], None]
 
 
@@ -117,6 +118,9 @@ def unroll(study: Study) -> Plan:
         for arm in study.arms:
             if arm.seeds is None or number < arm.seeds:
                 _arm(study, arm, seed, one, places, ledgers, guards)
+        for trial in study.trials:
+            if trial.seeds is None or number < trial.seeds:
+                places.append(_tried(trial, seed, one))
     inputs: dict[str, Step] = {}
     labels = []
     for place in places:
@@ -192,6 +196,15 @@ def _arm(
         reading = one(Step(kind="reading", what=f"{label}, {read.readout.name} after {read.stage}", inputs=inputs,
                            spec=ReadingSpec(readout=read.readout, seed=root / "reading")))  # fmt: skip
         places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=reading))
+
+
+def _tried(trial: Trial, seed: int, one: Callable[[Step], Step]) -> Place:
+    """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
+    from nosce.steps.experiment import ExperimentSpec
+
+    spec = ExperimentSpec(experiment=trial.experiment, seed=Seed(seed) / EXPERIMENT)
+    step = one(Step(kind=EXPERIMENT, what=f"{trial.name}, seed {seed}", spec=spec))
+    return Place(arm=trial.name, seed=seed, stage=EXPERIMENT, step=step)
 
 
 def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:

@@ -195,6 +195,14 @@ def to_table(records: Iterable[Any], kind: type) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=types)
 
 
+def completed(table: pl.DataFrame, kind: type, **columns: object) -> pl.DataFrame:
+    """A table with some of a record's columns as one with all: those given, and null where nothing is known."""
+    added = {name: pl.lit(value) for name, value in columns.items()}
+    table = table.with_columns(**added)
+    blank = {name: pl.lit(None) for name in schema(kind) if name not in table.columns}
+    return table.with_columns(**blank).select(pl.col(name).cast(column) for name, column in schema(kind).items())
+
+
 def _nested(values: list[tuple[Any, ...]], inner: Any, column: pl.List) -> pl.Series:
     """A tuple in every row, made from one flat table of all that is in them: many times faster than one by one."""
     ones = [one for row in values for one in row]

@@ -21,6 +21,7 @@ from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
 from nosce.scaling import Scaling
+from nosce.steps.experiment import Experiment
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Mix, Recipe
 from nosce.worlds.contract import World
@@ -63,6 +64,15 @@ class Read:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """A condition that is no language model's: an experiment that reads what it made itself."""
+
+    name: str
+    experiment: Experiment
+    seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
+
+
+@dataclass(frozen=True, kw_only=True)
 class Study:
     """A question to the field, what is run to answer it, and what would refute which claim."""
 
@@ -78,13 +88,15 @@ class Study:
     claims: tuple[Claim, ...]
     figures: tuple[Chart, ...] = ()
     scalings: tuple[Scaling, ...] = ()  # curves that the mirage test is run on
+    trials: tuple[Trial, ...] = ()
     all_arms: tuple[str, ...] = ()  # names of all arms, where only some are run
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
-        if not names or len(set(names)) < len(names):
+        told = [*names, *(trial.name for trial in self.trials)]
+        if not told or len(set(told)) < len(told):
             raise SpecError(
-                f"the study {self.name!r} has the arms {names}; give it at least one, each with its own name."
+                f"the study {self.name!r} has the arms {told}; give it at least one, each with its own name."
             )
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
@@ -108,15 +120,15 @@ class Study:
         Raises:
             UsageError: An arm is not there, or fewer than one seed was asked for.
         """
-        known = {arm.name: arm for arm in self.arms}
+        known = [*(arm.name for arm in self.arms), *(trial.name for trial in self.trials)]
         if lost := [name for name in arms if name not in known]:
             raise UsageError(f"study {self.name!r} has no arm {lost[0]!r}; take from {', '.join(known)}.")
         if seeds is not None and seeds < 1:
             raise UsageError(f"--seeds {seeds} asks for no run at all; take 1 or more.")
-        chosen = tuple(known[name] for name in known if name in arms) if arms else self.arms
-        return replace(
-            self, arms=chosen, all_arms=tuple(known), seeds=self.seeds if seeds is None else _first(self.seeds, seeds)
-        )
+        chosen = tuple(arm for arm in self.arms if not arms or arm.name in arms)
+        tried = tuple(trial for trial in self.trials if not arms or trial.name in arms)
+        return replace(self, arms=chosen, trials=tried, all_arms=tuple(known),
+                       seeds=self.seeds if seeds is None else _first(self.seeds, seeds))  # fmt: skip
 
 
 def _first(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,7 +11,8 @@ import pytest
 
 from nosce.audit import words
 from nosce.seeds import Seed
-from nosce.stats.mirage import Counts, audit
+from nosce.stats.mirage import audit
+from nosce.stats.outcomes import Counts
 from nosce.stats.truths import drawn
 
 
@@ -62,3 +64,38 @@ def test_words_of_counts_and_of_what_is_not_defined():
     assert words.as_json(found)["emergence"] is None
     assert json.loads(json.dumps(words.as_json(found), allow_nan=False))["censored"] == 4
     assert set(words.figure(counts, words.as_json(found), "t").rows["group"].to_list()) == {"sharp"}
+
+
+def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
+    """Each its verdict, and one p that knows of the others; one figure is of one table."""
+    other = tmp_path / "other.csv"
+    pl.read_csv(table).with_columns(sharp=pl.lit(0.3)).write_csv(other)
+    told = json.loads(nosce("audit", table, other, "--log-likelihood", "--draws", "200", "--json").stdout)
+    assert [one["table"] for one in told] == ["a<b>.csv", "other.csv"]
+    assert all(one["q_jump"] >= one["p_jump"] for one in told)
+    assert nosce("audit", table, other, "--figure", tmp_path / "f.svg").returncode == 2
+
+
+def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
+    """E with its nulls, as a table and as JSON; a folder without results is the user's mistake."""
+    file = Path(__file__).parent.parent / "data" / "bigbench" / "scores_BIG-G_T0.jsonl.gz"
+    assert "hindu_knowledge" in nosce("audit", file).stdout
+    told = json.loads(nosce("audit", file, "--json").stdout)
+    first = told["curves"][0]
+    assert (first["task"], round(first["emergence"], 2)) == ("figure_of_speech_detection", 17.95)
+    assert first["noise"] <= first["q"] < 0.05
+    assert told["shares"] == [{"metric": "multiple_choice_grade", "emergent": 5, "curves": 24, "share": 5 / 24}]
+    done = nosce("audit", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_design_is_tried(nosce):
+    """A row each, as JSON with intervals; four sizes are no design."""
+    told = json.loads(nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10",
+                            "--json").stdout)  # fmt: skip
+    assert [one["truth"] for one in told] == ["power law", "planted break"]
+    assert all(one["low"] <= one["share"] <= one["high"] for one in told)
+    assert "sizes" in nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10").stdout
+    for wrong in (["--sizes", "4"], ["--worlds", "2"]):
+        assert nosce("design", *wrong).returncode == 2

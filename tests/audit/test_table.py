@@ -9,7 +9,7 @@ import pytest
 from nosce.audit.table import read, scores
 from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
-from nosce.stats.mirage import Counts, Items
+from nosce.stats.outcomes import Counts, Items
 
 SIZES, NUMBER = (1e5, 1e6, 1e7, 1e8, 1e9), 40
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pytest
 
 from nosce.models.families import Architecture, build
@@ -41,7 +40,8 @@ def learnt(tmp_path_factory):
 def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
     """Replies as `generate` writes them without drafts, nats as `spoken` has them; stored answers score alike."""
     corpus, net = learnt
-    rows = pl.DataFrame(list(Outcomes(split="seen").read(net, corpus, SEED)))
+    (rows,) = Outcomes(split="seen", places=True).read_all({120: lambda: net}, corpus, SEED)
+    assert rows["step"].unique().to_list() == [120]
     table = {metric: rows.filter(metric=metric) for metric in ("exact", "edit", "tokens", "log_likelihood")}
     questions = corpus.asked("seen")
     assert all(part["item"].to_list() == [q.id for q in questions] for part in table.values())
@@ -59,3 +59,18 @@ def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
     heard = spoken(net, sequences, counted_spans(sequences), end=corpus.end)
     assert table["log_likelihood"]["value"].to_list() == pytest.approx([-one.nats for one in heard])
     assert table["exact"]["value"].to_list() == [float(one.exact) for one in heard]
+
+
+def test_places_are_those_of_the_stored_replies(learnt):
+    """The reply is kept, so every place can be told from it; all up to a place are no more often right than it is."""
+    corpus, net = learnt
+    (rows,) = Outcomes(split="unseen", places=True).read_all({120: lambda: net}, corpus, SEED)
+    replies = rows.filter(metric="exact")
+    for place in (1, 2):
+        expected = [a[place - 1 : place] == t[place - 1 : place]
+                    for a, t in replies.select("answer", "target").iter_rows()]  # fmt: skip
+        assert rows.filter(metric=f"place {place}")["value"].to_list() == [float(e) for e in expected]
+    first, both = (rows.filter(metric=f"first {n}")["value"].to_numpy() for n in (1, 2))
+    assert (both <= first).all()
+    (plain,) = Outcomes(split="unseen").read_all({120: lambda: net}, corpus, SEED)
+    assert set(plain["metric"].unique()) == {"exact", "edit", "tokens", "log_likelihood"}

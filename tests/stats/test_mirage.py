@@ -7,7 +7,8 @@ import pytest
 
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
-from nosce.stats.mirage import Counts, Items, Series, audit, audit_series
+from nosce.stats.mirage import audit, audit_series
+from nosce.stats.outcomes import Counts, Items, Series
 from nosce.stats.truths import ALLOWED, TRUTHS, drawn
 
 

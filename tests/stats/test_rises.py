@@ -7,7 +7,7 @@ import pytest
 from sklearn.isotonic import IsotonicRegression
 
 from nosce.seeds import Seed
-from nosce.stats.rises import breaks, emergence_score, isotonic, rises
+from nosce.stats.rises import breaks, emergence_score, isotonic, noise_p, noise_scores, rises
 
 LOGS = np.linspace(5, 9, 9)
 
@@ -61,3 +61,12 @@ def test_a_product_law_is_as_wide_as_it_must_be():
     for length in (1, 5, 50):
         curve = np.exp(-length * 10 ** (-0.8 * (fine - 6)))
         assert rises(curve, fine).width[0] == pytest.approx(1.339 / 0.8, abs=0.01)
+
+
+@pytest.mark.parametrize(("points", "expected"), [(4, (1.9, 5.6, 11.9)), (5, (2.1, 4.5, 7.6)), (8, (2.9, 6.2, 9.7)),
+                                                  (12, (3.3, 6.3, 8.8))])  # fmt: skip
+def test_noise_has_the_scores_of_the_sheet(points, expected):
+    """Median, 95 and 99 % of |E| of Gaussian noise: the sheet for arXiv:2304.15004, section 4d."""
+    assert np.quantile(noise_scores(points), [0.5, 0.95, 0.99]) == pytest.approx(expected, rel=0.06)
+    assert noise_p(-expected[1], points) == pytest.approx(0.05, abs=0.01)
+    assert np.isnan(noise_p(float("nan"), points))

@@ -16,10 +16,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from scipy import stats
 
 from nosce.errors import DataError
-from nosce.stats.rises import emergence_score
+from nosce.stats.rises import emergence_score, noise_p
 
 #: Ranges that the package says metrics have; scores outside are a file's fault.
 RANGES: dict[str, tuple[float, float]] = {
@@ -61,7 +63,12 @@ def normalised(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def emergence(table: pl.DataFrame) -> pl.DataFrame:
-    """One row a curve with its emergence score: null where that is not defined, or where a model has no score."""
+    """One row a curve with its emergence score: null where that is not defined, or where a model has no score.
+
+    A score has no scale of its own. Beside it stand `line`, what a straight line of as many sizes has; `noise`, how
+    often pure noise of as many is as far from 0; and `q`, that with all curves of the table taken into account
+    (Benjamini and Hochberg 1995): of the curves with q below 0.05 one in twenty is expected to be noise.
+    """
     keys = ["task", "subtask", "family", "metric", "shots"]
     rows = []
     for key, part in table.group_by(keys, maintain_order=True):
@@ -70,8 +77,21 @@ def emergence(table: pl.DataFrame) -> pl.DataFrame:
             raise DataError(f"the curve {key} has two models of one size; choose one.")
         score = emergence_score(ordered["score"].fill_null(float("nan")).to_numpy())
         said = dict(zip(keys, key, strict=True))
-        rows.append({**said, "sizes": len(ordered), "score": score if math.isfinite(score) else None})
-    return pl.DataFrame(rows).rename({"score": "emergence"})
+        noise = noise_p(score, len(ordered))
+        known = math.isfinite(score)
+        rows.append({**said, "sizes": len(ordered), "emergence": score if known else None, "line": len(ordered) - 1,
+                     "noise": noise if known else None})  # fmt: skip
+    kinds = {"emergence": pl.Float64, "noise": pl.Float64}
+    return adjusted(pl.DataFrame(rows, schema_overrides=kinds), "noise")
+
+
+def adjusted(table: pl.DataFrame, p: str) -> pl.DataFrame:
+    """The table with `q`: the column of p-values with all of them taken into account; null where there is none."""
+    known = table[p].is_not_null().to_numpy()
+    q = np.full(len(table), np.nan)
+    if known.any():
+        q[known] = stats.false_discovery_control(table[p].to_numpy()[known])
+    return table.with_columns(q=pl.Series(q, dtype=pl.Float64).fill_nan(None))
 
 
 def shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
@@ -83,6 +103,14 @@ def shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
         .with_columns(share=pl.col("emergent") / pl.col("curves"))
         .sort("share", "metric", descending=[True, False])
     )
+
+
+def recognised(path: Path) -> bool:
+    """Does a file begin with a result of BIG-bench's own schema?"""
+    open_ = gzip.open if path.suffix == ".gz" else open
+    with open_(path, "rt", encoding="utf-8") as file:
+        first = json.loads(file.readline() if ".jsonl" in "".join(path.suffixes) else file.read())
+    return isinstance(first, dict) and {"scores", "task", "model"} <= set(first)
 
 
 def _files(path: Path) -> Iterator[tuple[str, Any]]:

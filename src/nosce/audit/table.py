@@ -1,7 +1,7 @@
 """A tidy table of outcomes by size, read and checked: one row an item, or one row a size with counts.
 
-    items    model, size, item, sharp, continuous; and where known seed, length
-    counts   model, size, right, asked; and where known continuous, series
+    items    model, size, item, sharp, continuous; and where known seed, length, chance
+    counts   model, size, right, asked; and where known continuous, series, chance
 
 What is wrong with a table is said in one sentence, with the first row that shows it.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from nosce.errors import DataError, UsageError
-from nosce.stats.mirage import Counts, Items
+from nosce.stats.outcomes import Counts, Items
 
 ITEM_COLUMNS = ("size", "item", "sharp")
 COUNT_COLUMNS = ("size", "right", "asked")
@@ -69,7 +69,7 @@ def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood
 
 
 def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
-    table = _numbers(table, ("size", "sharp"), ("continuous", "length"))
+    table = _numbers(table, ("size", "sharp"), ("continuous", "length", "chance"))
     table = _positive(table)
     keys: list[str] = [name for name in ("seed", "size", "item") if name in table.columns]
     _within(table, "sharp", 0, 1)
@@ -99,11 +99,12 @@ def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
         sizes=sizes.to_numpy().astype(float), sharp=table["sharp"].to_numpy().reshape(shape).astype(float),
         continuous=None if continuous is None else (-continuous if lower else continuous).astype(float),
         length=None if length is None else length[0, 0].astype(np.int64), log_likelihood=log_likelihood,
+        chance=_chance(table),
     )  # fmt: skip
 
 
 def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
-    table = _positive(_numbers(table, COUNT_COLUMNS, ("continuous",)))
+    table = _positive(_numbers(table, COUNT_COLUMNS, ("continuous", "chance")))
     if (
         wrong := table.filter((pl.col("right") < 0) | (pl.col("right") > pl.col("asked")) | (pl.col("asked") < 1))
     ).height:
@@ -124,7 +125,16 @@ def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
     return Counts(
         sizes=sizes.to_numpy().astype(float), right=values["right"], asked=values["asked"],
         continuous=None if continuous is None else -continuous if lower else continuous, log_likelihood=log_likelihood,
+        chance=_chance(table),
     )  # fmt: skip
+
+
+def _chance(table: pl.DataFrame) -> float:
+    """What guessing gets on average, 0 where no column says it."""
+    if "chance" not in table.columns:
+        return 0.0
+    _within(table, "chance", 0, 1 - 1e-9)
+    return float(table["chance"].to_numpy().mean())
 
 
 def _numbers(table: pl.DataFrame, needed: tuple[str, ...], others: tuple[str, ...]) -> pl.DataFrame:

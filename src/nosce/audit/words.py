@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 
 from nosce.report.figures import Figure
-from nosce.stats.mirage import Audit, Counts, Items, Verdict
+from nosce.stats.forecasts import SAID
+from nosce.stats.mirage import Audit, Verdict
+from nosce.stats.outcomes import Counts, Items
 from nosce.stats.rises import SHARE, WINDOW
 
 MEANING: dict[Verdict, str] = {
@@ -43,7 +45,7 @@ def lines(found: Audit) -> list[tuple[str, str]]:
     told = [
         ("verdict", f"{found.verdict}: {found.why}"),
         ("sizes, seeds, items", f"{found.sizes}, {found.seeds}, {found.items:,.0f}"),
-        ("sizes with nothing right", f"{found.censored}; up to {found.detectable:.2%} may hide there"),
+        ("sizes no better than guessing", f"{found.censored}; up to {found.detectable:.2%} may hide there"),
         ("the sharp score rises by", f"{found.sharp_rise:.1%}"),
         (f"of that within {WINDOW:.0%} of the log range",
          f"{found.sharp_share:.0%}, about {found.jumps_at:,.3g} (a jump from {SHARE:.0%}; a straight line: p = "
@@ -62,6 +64,14 @@ def lines(found: Audit) -> list[tuple[str, str]]:
         told.append(("most that p^L is off by", f"{worst_product:+.1%}"))
     if found.screening is not None:
         told.append(("telling the size too gains", f"{found.screening:+.4f} nats an outcome"))
+    for how, said_ in SAID.items():
+        if (told_ := found.foreseen.get(how)) is None:
+            continue
+        told.append((f"next size foretold, {said_}",
+                     f"{told_['lost']:.3f} nats lost an outcome, off by {told_['error']:.1%}, 95 % intervals hold "
+                     f"{told_['covered']:.0%} of {told_['n']:.0f}"))  # fmt: skip
+    if found.two_groups is not None:
+        told.append(("seeds of one group", f"p = {found.two_groups:.3f}"))
     said = ", ".join(f"{name} {share:.0%}" for name, share in found.frequencies.items() if share)
     told.append((f"of {found.draws:,} resamplings", said))
     return told

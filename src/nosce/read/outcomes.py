@@ -6,15 +6,15 @@ edit distance, and beside the log-likelihood that both follow from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+import polars as pl
 from rapidfuzz.distance import Levenshtein
 
-from nosce.read.readouts import blank
-from nosce.records import Reading, Split
+from nosce.records import Split
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
 
@@ -29,20 +29,30 @@ class Outcomes:
     Metrics: `exact` (the whole target and its end), `edit` (insertions, deletions and substitutions of tokens, at most
     the longer one's length), `tokens` (share of the target's tokens, its end among them, that are the first choice),
     `log_likelihood` (of target and end, in nats). The answer is the reply, so that it can be scored again.
+
+    With `places` the last checkpoint has two more for every place of a reply, from 1 on: `place <n>` (is that token
+    right?) and `first <n>` (are all up to it?).
     """
 
     needs_model: ClassVar[bool] = True
     split: Split = "unseen"
     spare: int = 2  # tokens beyond the longest target before a reply is cut
+    places: bool = False
     name: str = "outcomes"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """Four readings a question."""
+    def read_all(
+        self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
+    ) -> Iterator[pl.DataFrame]:
+        """A table a checkpoint: four rows a question, at the last one perhaps more."""
+        for number, (step, load) in enumerate(checkpoints.items(), 1):
+            places = self.places and number == len(checkpoints)
+            yield self._read(load(), corpus, places=places).with_columns(step=pl.lit(step, dtype=pl.Int64))
+
+    def _read(self, model: PreTrainedModel, corpus: Corpus, *, places: bool) -> pl.DataFrame:
         from nosce.read.generate import generate
         from nosce.read.likelihood import counted_spans, spoken
         from nosce.text.packing import encode
 
-        assert model is not None
         questions = corpus.asked(self.split)
         sequences = corpus.question_sequences(questions)
         heard = spoken(model, sequences, counted_spans(sequences), end=corpus.end)
@@ -51,15 +61,30 @@ class Outcomes:
         most = max(map(len, targets)) + self.spare + 1
         drafts = None if model.config.is_encoder_decoder else targets
         replies = generate(model, prompts, end=corpus.end, most=most, drafts=drafts)
-        for question, reply, target, one in zip(questions, replies, targets, heard, strict=True):
-            right = bool(reply.ended and np.array_equal(reply.tokens, target))
-            where = {"readout": self.name, "split": question.split, "item": question.id, "about": question.about,
-                     "facet": question.facet, "target": question.target}  # fmt: skip
-            answer = corpus.tokenizer.decode(reply.tokens.tolist(), skip_special_tokens=False)
-            yield blank(
-                **where, metric="exact", value=float(right), outcome="right" if right else "wrong", answer=answer
-            )
-            edits = Levenshtein.distance(reply.tokens.tolist(), target.tolist())
-            for metric, value in (("edit", float(edits)), ("tokens", float((one.chosen == one.true).mean())),
-                                  ("log_likelihood", -one.nats)):  # fmt: skip
-                yield blank(**where, metric=metric, value=value, outcome=None, answer=None)
+        said = [reply.tokens.tolist() for reply in replies]
+        true = [target.tolist() for target in targets]
+        right = [bool(r.ended and s == t) for r, s, t in zip(replies, said, true, strict=True)]
+        base = pl.DataFrame({"item": [q.id for q in questions], "about": [q.about for q in questions],
+                             "facet": [q.facet for q in questions], "target": [q.target for q in questions]}
+                            ).with_columns(readout=pl.lit(self.name), split=pl.lit(self.split))  # fmt: skip
+        values = {
+            "exact": right,
+            "edit": [Levenshtein.distance(s, t) for s, t in zip(said, true, strict=True)],
+            "tokens": [float((one.chosen == one.true).mean()) for one in heard],
+            "log_likelihood": [-one.nats for one in heard],
+        }
+        if places:
+            for place in range(max(map(len, true))):
+                values[f"place {place + 1}"] = [s[place : place + 1] == t[place : place + 1]
+                                                for s, t in zip(said, true, strict=True)]  # fmt: skip
+                values[f"first {place + 1}"] = [s[: place + 1] == t[: place + 1]
+                                                for s, t in zip(said, true, strict=True)]  # fmt: skip
+        answers = [corpus.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in said]
+        told = {"answer": answers, "outcome": ["right" if one else "wrong" for one in right]}
+        nothing = pl.lit(None, dtype=pl.String)
+        parts = []
+        for metric, value in values.items():
+            more = {k: pl.Series(v) if metric == "exact" else nothing for k, v in told.items()}
+            parts.append(base.with_columns(pl.Series("value", np.array(value, dtype=np.float64)),
+                                           metric=pl.lit(metric), **more))  # fmt: skip
+        return pl.concat(parts)

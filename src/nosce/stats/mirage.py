@@ -19,20 +19,22 @@ Letters: D draws, S seeds, J sizes, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+from scipy import stats
 
 from nosce.errors import DataError
 from nosce.seeds import Seed
+from nosce.stats.forecasts import Curve, forecasts, summary
+from nosce.stats.mixtures import LEAST_SEEDS, two_groups
+from nosce.stats.outcomes import Counts, Floats, Items, Series
 from nosce.stats.rises import breaks, emergence_score, rises
 
-Floats = npt.NDArray[np.float64]
 Verdict = Literal["no jump", "metric", "break", "unexplained", "under-resolved"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
@@ -42,182 +44,7 @@ LEAST_RISE = 0.1  # of the sharp score between the first size and the last; less
 DRIFT = 0.25  # of the rise that a link may be off by, from one size to another, and still explain it
 NEARLY = 0.75  # of what a break takes: a continuous score that rises so steeply is called neither smooth nor broken
 CLEAR = 4.0  # standard errors by which the continuous score must rise to be looked at
-DRAWS, CHUNK = 2_000, 4_000_000  # resamplings; weights held at once
-LEAST_LINK = 200  # outcomes of one length, below which all lengths share a link
-
-
-@dataclass(frozen=True, eq=False)
-class Items:
-    """Outcomes of the same items at every size and seed."""
-
-    sizes: Floats  # (J,) ascending, e.g. parameters
-    sharp: Floats  # (S, J, N) from 0 to 1
-    continuous: Floats | None  # (S, J, N), larger is better
-    length: npt.NDArray[np.int64] | None = None  # (N,) of the targets, e.g. in tokens
-    log_likelihood: bool = False  # the continuous score is the natural log of the whole target's probability
-
-    @property
-    def counts(self) -> tuple[Floats, Floats]:
-        """How many are right, and of how many, each (S, J)."""
-        return self.sharp.sum(2), np.full(self.sharp.shape[:2], float(self.sharp.shape[2]))
-
-    def means(self) -> tuple[Floats, Floats | None]:
-        """Both scores, each (S, J)."""
-        return self.sharp.mean(2), None if self.continuous is None else self.continuous.mean(2)
-
-    def predicted(self, seed: Seed) -> Floats | None:
-        """What a link learned on other items makes of each continuous score. Shape: (S, J, N)."""
-        if self.continuous is None:
-            return None
-        half = (seed / "halves").numpy().permutation(self.sharp.shape[2]) % 2 == 0
-        found = np.empty_like(self.sharp)
-        for group in self._groups():
-            for mine in (half & group, ~half & group):
-                other = ~mine & group
-                link = _Link(self.continuous[:, :, other].ravel(), self.sharp[:, :, other].ravel())
-                found[:, :, mine] = link(self.continuous[:, :, mine])
-        return found
-
-    def _groups(self) -> list[npt.NDArray[np.bool_]]:
-        """Items that share a link: those of a length, where there are enough and lengths differ."""
-        everything = np.ones(self.sharp.shape[2], dtype=bool)
-        if self.length is None or self.log_likelihood:
-            return [everything]
-        each = [self.length == n for n in np.unique(self.length)]
-        enough = all(g.sum() * self.sharp.shape[0] * self.sharp.shape[1] >= 2 * LEAST_LINK for g in each)
-        return each if enough and all(g.sum() >= 2 for g in each) else [everything]
-
-    def drawn(self, predicted: Floats | None, seed: Seed, draws: int) -> Iterator[tuple[Floats, Floats, Floats]]:
-        """Curves of resampled seeds and items: both scores, and what the link is off by, each (D, S, J), in parts."""
-        seeds, sizes, items = self.sharp.shape
-        rng = (seed / "items").numpy()
-        off = None if predicted is None else self.sharp - predicted
-        tables = [self.sharp, self.continuous, off]
-        part = max(1, CHUNK // items)
-        for first in range(0, draws, part):
-            count = min(part, draws - first)
-            weights = rng.multinomial(items, np.full(items, 1 / items), size=count) / items
-            chosen = rng.integers(seeds, size=(count, seeds)) if seeds > 2 else np.tile(np.arange(seeds), (count, 1))
-            rows = np.arange(count)[:, None]
-            curves = []
-            for table in tables:
-                if table is None:
-                    curves.append(np.full((count, seeds, sizes), np.nan))
-                    continue
-                whole = (weights @ table.reshape(-1, items).T).reshape(count, seeds, sizes)
-                curves.append(whole[rows, chosen])
-            yield curves[0], curves[1], curves[2]
-
-
-@dataclass(frozen=True, eq=False)
-class Counts:
-    """Outcomes of which only sums are known; what are seeds for items are series here, e.g. models over training."""
-
-    sizes: Floats  # (J,) ascending
-    right: Floats  # (S, J)
-    asked: Floats  # (S, J)
-    continuous: Floats | None  # (S, J), larger is better; taken as known without error
-    log_likelihood: bool = False
-
-    @property
-    def counts(self) -> tuple[Floats, Floats]:
-        """How many are right, and of how many."""
-        return self.right, self.asked
-
-    def means(self) -> tuple[Floats, Floats | None]:
-        """Both scores."""
-        return self.right / self.asked, self.continuous
-
-    def predicted(self, seed: Seed) -> Floats | None:
-        """What a link makes of each continuous score: one learned on the other series, or from the other sizes.
-
-        With one or two series a free link would explain any curve, so that it is given a form of two numbers.
-        """
-        if self.continuous is None:
-            return None
-        shares = self.right / self.asked
-        if len(shares) > 2:
-            links = [_Link(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
-                     for s in range(len(shares))]  # fmt: skip
-            return np.stack([link(own) for link, own in zip(links, self.continuous, strict=True)])
-        told = zip(self.continuous, self.right, self.asked, strict=True)
-        return np.stack([_left_out(c, r, a) for c, r, a in told])
-
-    def drawn(self, predicted: Floats | None, seed: Seed, draws: int) -> Iterator[tuple[Floats, Floats, Floats]]:
-        """Curves of resampled series and binomial counts."""
-        rng = (seed / "counts").numpy()
-        shares = self.right / self.asked
-        series = len(shares)
-        sharp = rng.binomial(self.asked.astype(np.int64), shares, size=(draws, *shares.shape)) / self.asked
-        chosen = rng.integers(series, size=(draws, series)) if series > 2 else np.tile(np.arange(series), (draws, 1))
-        rows = np.arange(draws)[:, None]
-        blank = np.full(sharp.shape, np.nan)
-        smooth = blank if self.continuous is None else np.broadcast_to(self.continuous, sharp.shape)
-        off = blank if predicted is None else sharp - predicted
-        yield sharp[rows, chosen], smooth[rows, chosen], off[rows, chosen]
-
-
-@dataclass(frozen=True, eq=False)
-class Series:
-    """A continuous score alone, of which no resampling of items is known: does it break?"""
-
-    sizes: Floats  # (J,) ascending
-    continuous: Floats  # (S, J), larger is better
-
-
-class _Link:
-    """A rising step function from continuous to sharp scores, by isotonic regression."""
-
-    def __init__(self, continuous: Floats, sharp: Floats) -> None:
-        self.at, which, counts = np.unique(continuous, return_inverse=True, return_counts=True)
-        means = np.bincount(which, weights=sharp) / counts
-        self.values = np.asarray(optimize.isotonic_regression(means, weights=counts).x)
-
-    def __call__(self, continuous: Floats) -> Floats:
-        found: Floats = np.interp(continuous, self.at, self.values)
-        return found
-
-
-def _left_out(continuous: Floats, right: Floats, asked: Floats) -> Floats:
-    """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,).
-
-    The sharp score is a step softened in the continuous one, or in the logarithm of its negative where it is an error
-    or a log-likelihood; of a logistic and a complementary log-log step the likelier one is taken.
-    """
-    scales = [continuous, np.log(-continuous)] if (continuous < 0).all() else [continuous]
-    found = np.empty(len(continuous))
-    for place in range(len(continuous)):
-        others = np.arange(len(continuous)) != place
-        fits = []
-        for scale in scales:
-            x = (scale - scale.mean()) / (scale.std() or 1.0)
-            for step in (_logistic_step, _log_log_step):
-                nats, weights = _fitted(step, x[others], right[others], asked[others])
-                fits.append((nats, float(step(weights[0] + weights[1] * x[place]))))
-        found[place] = min(fits)[1]
-    return found
-
-
-def _logistic_step(z: npt.ArrayLike) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
-
-
-def _log_log_step(z: npt.ArrayLike) -> Floats:
-    return np.asarray(np.exp(-np.exp(np.clip(z, -30, 30))))
-
-
-def _fitted(step: Callable[[Floats], Floats], x: Floats, right: Floats, asked: Floats) -> tuple[float, Floats]:
-    """Least nats, and the two numbers that have them, by binomial likelihood."""
-
-    def negative(weights: Floats) -> float:
-        p = np.clip(step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
-        return float(-(right * np.log(p) + (asked - right) * np.log1p(-p)).sum())
-
-    starts = [(0.0, slope) for slope in (-4.0, -1.0, 1.0, 4.0)]
-    best = min(
-        (optimize.minimize(negative, start, method="Nelder-Mead") for start in starts), key=lambda r: float(r.fun)
-    )
-    return float(best.fun), np.asarray(best.x)
+DRAWS = 2_000  # resamplings
 
 
 @dataclass(frozen=True)
@@ -230,8 +57,8 @@ class Audit:
     sizes: int
     seeds: int
     items: float  # the median number asked at a size
-    censored: int  # sizes at which nothing was right
-    detectable: float  # the sharp score that may hide behind nothing right (97.5 % upper limit)
+    censored: int  # sizes at which no more was right than guessing may get
+    detectable: float  # by how much the sharp score may lie above chance and look like it (97.5 % upper limit)
     sharp_rise: float
     sharp_share: float  # of that rise within the window
     jumps_at: float  # size in the window's middle
@@ -246,6 +73,8 @@ class Audit:
         tuple[float, ...] | None
     )  # what the law p^L leaves, where the continuous score is a log-likelihood
     screening: float | None  # nats an outcome gained by telling the size beside the continuous score, on other items
+    foreseen: dict[str, dict[str, float]]  # by how a size is foretold from smaller ones: nats lost, error, coverage
+    two_groups: float | None  # least p, over sizes and corrected for them, that seeds are of one group; five or more
     draws: int
 
 
@@ -295,13 +124,14 @@ def audit(scores: Items | Counts, seed: Seed, *, draws: int = DRAWS) -> Audit:
     p_jump, null = _null(right.sum(0), asked.sum(0), logs, float(one.share[0]), seed)
     return Audit(
         verdict=verdict, why=why, frequencies=frequencies, sizes=len(logs), seeds=len(sharp),
-        items=float(np.median(asked)), censored=int((right.sum(0) == 0).sum()),
-        detectable=float(1 - 0.025 ** (1 / np.median(asked.sum(0)))), sharp_rise=float(one.rise[0]),
+        items=float(np.median(asked)), censored=_censored(right.sum(0), asked.sum(0), scores.chance),
+        detectable=_detectable(float(np.median(asked.sum(0))), scores.chance), sharp_rise=float(one.rise[0]),
         sharp_share=float(one.share[0]), jumps_at=float(10 ** one.at[0]), p_jump=p_jump,
         emergence=emergence_score(sharp.mean(0)), emergence_null=null,
         continuous_share=None if smooth is None else float(rises(smooth.mean(0), logs).share[0]),
         residual=residual, residual_low=low, residual_high=high,
-        product_residual=_product(scores), screening=_screening(scores, predicted, seed), draws=draws,
+        product_residual=_product(scores), screening=_screening(scores, predicted, seed),
+        foreseen=_foreseen(scores, seed), two_groups=_two_groups(right, asked, seed), draws=draws,
     )  # fmt: skip
 
 
@@ -382,7 +212,38 @@ def _product(scores: Items | Counts) -> tuple[float, ...] | None:
     """What remains of the sharp score above exp(log-likelihood), item by item."""
     if not isinstance(scores, Items) or scores.continuous is None or not scores.log_likelihood:
         return None
-    return tuple((scores.sharp - np.exp(np.minimum(scores.continuous, 0))).mean((0, 2)).tolist())
+    expected = scores.chance + (1 - scores.chance) * np.exp(np.minimum(scores.continuous, 0))
+    return tuple((scores.sharp - expected).mean((0, 2)).tolist())
+
+
+def _censored(right: Floats, asked: Floats, chance: float) -> int:
+    """Sizes of which the exact lower limit (97.5 %) does not lie above chance; without chance, those with nothing."""
+    low = stats.beta.ppf(0.025, np.maximum(right, 1e-12), asked - right + 1)
+    return int((np.where(right > 0, low, 0.0) <= chance).sum()) if chance else int((right == 0).sum())
+
+
+def _detectable(asked: float, chance: float) -> float:
+    """The exact upper limit (97.5 %) of who got what guessing gets, above chance."""
+    guessed = round(chance * asked)
+    return float(stats.beta.ppf(0.975, guessed + 1, asked - guessed)) - chance
+
+
+def _foreseen(scores: Items | Counts, seed: Seed) -> dict[str, dict[str, float]]:
+    """How well each size is foretold from all smaller ones, seeds taken together."""
+    right, asked = scores.counts
+    _, smooth = scores.means()
+    curve = Curve(scores.sizes, right.sum(0), asked.sum(0), None if smooth is None else smooth.mean(0),
+                  scores.chance, scores.log_likelihood)  # fmt: skip
+    return summary(forecasts(curve, seed / "foreseen"))
+
+
+def _two_groups(right: Floats, asked: Floats, seed: Seed) -> float | None:
+    if len(right) < LEAST_SEEDS:
+        return None
+    each = [
+        two_groups(right[:, place], int(asked[0, place]), seed / "groups" / place) for place in range(right.shape[1])
+    ]
+    return float(min(1.0, min(stats.false_discovery_control(each))))
 
 
 def _screening(scores: Items | Counts, predicted: Floats | None, seed: Seed) -> float | None:

@@ -14,9 +14,12 @@ Letters: D curves, J sizes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+
+from nosce.seeds import Seed
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -24,6 +27,7 @@ Bools = npt.NDArray[np.bool_]
 WINDOW, SHARE = 0.25, 0.5  # of the range of log size, and of its rise that a curve makes there where it jumps
 NARROW, STEEPEST, LINES = 0.125, 1.5, 2.0  # a break: of the range, the exponent, and how many straight lines
 FASTER = 3.0  # than on the way before: what slows down all along, as a power law does, neither jumps nor breaks
+NOISE = 20_000  # curves of noise that a score is held against
 FINE = 200  # places on the axis where a window may end
 
 
@@ -44,6 +48,24 @@ def emergence_score(values: npt.ArrayLike) -> float:
         return float("nan")
     sign = 1.0 if y.argmax() > y.argmin() else -1.0
     return sign * float(np.ptp(y)) / step
+
+
+@lru_cache(maxsize=64)
+def noise_scores(points: int) -> Floats:
+    """|E| of pure noise of so many points, sorted: what no trend at all gives. Shape: (20,000,)."""
+    rng = (Seed(0) / "noise scores" / points).numpy()
+    drawn = rng.normal(size=(NOISE, points))
+    steps = np.sqrt(np.median(np.diff(drawn, axis=1) ** 2, axis=1))
+    found: Floats = np.sort(np.ptp(drawn, axis=1) / steps)
+    return found
+
+
+def noise_p(score: float, points: int) -> float:
+    """How often pure noise of so many points has a score as far from 0; NaN where the score is not defined."""
+    if not np.isfinite(score):
+        return float("nan")
+    scores = noise_scores(points)
+    return float((1 + len(scores) - np.searchsorted(scores, abs(score))) / (1 + len(scores)))
 
 
 def isotonic(values: npt.ArrayLike) -> Floats:

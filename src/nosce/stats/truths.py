@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.stats.mirage import Items, Verdict
+from nosce.stats.mirage import Verdict
+from nosce.stats.outcomes import Items
 
 Floats = npt.NDArray[np.float64]
 Truth = Literal["power law", "planted break", "pure noise", "seed mixture", "item mixture", "mass shift",
@@ -33,14 +34,18 @@ ALLOWED: dict[Truth, tuple[Verdict, ...]] = {
     "mass shift": ("unexplained", "no jump"),
     "dependent steps": ("metric", "no jump"),
 }
+STEEP = (0.7, 1.4)
 LOW, HIGH = 5.0, 9.0  # log10 of the sizes
 TOKENS = 8  # of a target
 JITTER = 0.08  # decades by which a training is better or worse than its size
 NOTHING = 2.3  # nats a token of whoever knows nothing
 
 
-def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed) -> Items:
+def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed, steep: tuple[float, float] = STEEP) -> Items:
     """Outcomes of one such world.
+
+    Args:
+        steep: Exponents of power laws, from and to; the steepest jump.
 
     Raises:
         SpecError: There is no such truth, or it needs more sizes, items or seeds.
@@ -57,7 +62,7 @@ def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed) -> It
     chance = rng.random((seeds, sizes, items))
     match truth:
         case "power law":
-            smooth = -TOKENS * _power(logs, rng.uniform(0.7, 1.4), hard, rng.random() < 0.5)
+            smooth = -TOKENS * _power(logs, rng.uniform(*steep), hard, rng.random() < 0.5)
             sharp = chance < np.exp(smooth)
         case "planted break" | "seed mixture":
             low, high = LOW + 1.0, HIGH - 0.8
@@ -76,7 +81,7 @@ def drawn(truth: Truth, *, sizes: int, items: int, seeds: int, seed: Seed) -> It
             rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, items)
             sharp = smooth + rng.normal(0, 0.3, chance.shape) > rival
         case "dependent steps":
-            smooth = -TOKENS * _power(logs, rng.uniform(0.7, 1.4), hard, rng.random() < 0.5)
+            smooth = -TOKENS * _power(logs, rng.uniform(*steep), hard, rng.random() < 0.5)
             # Most steps hang on the same thing: the chain is likelier than its steps one by one.
             sharp = chance < np.exp(smooth / 4)
     smooth = np.broadcast_to(smooth, (seeds, sizes, items)).astype(np.float64)

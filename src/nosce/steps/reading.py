@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
-from nosce.records import Reading, Walk, to_table
+from nosce.records import Reading, Walk, completed, to_table
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import checkpoints
@@ -53,18 +53,16 @@ def _all(readout: ReadsAll, spec: ReadingSpec, inputs: Mapping[str, Path], job: 
     torch.set_num_threads(job.machine.threads)
     kept = checkpoints(inputs["training"])
     loads = {step: partial(_loaded, checkpoint.load, folder, job.machine.device) for step, folder in kept.items()}
-    empty = to_table([], Reading)
-    tables, walks = [], []
+    tables, walks = [to_table([], Reading)], []
     for number, table in enumerate(readout.read_all(loads, Corpus(inputs["corpus"]), spec.seed), 1):
         if isinstance(table, Walk):
             walks.append(asdict(table))
             continue
-        blank = {name: pl.lit(None, dtype=kind) for name, kind in empty.schema.items() if name not in table.columns}
-        tables.append(table.with_columns(**blank).select(pl.col(n).cast(k) for n, k in empty.schema.items()))
+        tables.append(completed(table, Reading))
         job.progress(number, max(number, len(kept)), 0.0, float("nan"))
     if walks:
         (job.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
-    return pl.concat([empty, *tables])
+    return pl.concat(tables)
 
 
 def _loaded(load: Any, folder: Path, device: str) -> Any:

@@ -286,7 +286,7 @@ def _where(grid: Grid) -> tuple[Claim, ...]:
         *(
             Claim(
                 id=f"count-planned-{setup}",
-                text=f"A linear probe reads the number of {setup} entries at the question's end, above the best constant",
+                text=f"A linear probe reads the number of {setup} entries at the question end, beyond a constant",
                 source="the sheet, section 7.3: plan or step-by-step check",
                 measure=Difference(one=counted(arm, "question/final"), other=counted(arm, "constant/question")),
                 threshold=0.0,

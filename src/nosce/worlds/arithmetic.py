@@ -37,6 +37,7 @@ class Arithmetic:
 
     operations: tuple[str, ...] = ("+",)
     digits: int = 3  # of an operand, at most
+    other: int | None = None  # digits of the second one; None: as many
     padded: bool = True  # numbers are filled up with zeros: operands to `digits`, answers to what the largest has
     reversed: bool = True  # the last digit of every number first
     records: int = 400_000
@@ -50,10 +51,11 @@ class Arithmetic:
             or len(set(self.operations)) < len(self.operations)
         ):
             raise SpecError(f"Arithmetic.operations={self.operations} are not some of {OPERATIONS}, each once.")
-        if not 1 <= self.digits <= 5 or min(self.records, self.tests, self.trained) < 1:
+        if not 1 <= self.seconds <= self.digits <= 5 or min(self.records, self.tests, self.trained) < 1:
             raise SpecError(
-                f"Arithmetic of {self.digits} digits with {self.records} records, {self.tests} and {self.trained} "
-                "problems cannot be drawn; take 1 to 5 digits, and at least one of the others."
+                f"Arithmetic of {self.digits} and {self.seconds} digits with {self.records} records, {self.tests} and "
+                f"{self.trained} problems cannot be drawn; take 1 to 5 digits, no more for the second operand than for "
+                "the first, and at least one of the others."
             )
         if 2 * self.tests > self._pairs or self.trained > self.records:
             raise SpecError(
@@ -64,8 +66,13 @@ class Arithmetic:
     @property
     def _pairs(self) -> int:
         """Unordered pairs of operands."""
-        each: int = 10**self.digits
-        return each * (each + 1) // 2
+        each, other = int(10**self.digits), int(10**self.seconds)
+        return each * other - other * (other - 1) // 2
+
+    @property
+    def seconds(self) -> int:
+        """Digits of the second operand, at most."""
+        return self.digits if self.other is None else self.other
 
     @property
     def tokenizer(self) -> TokenizerSpec:
@@ -85,13 +92,13 @@ class Arithmetic:
     @cached_property
     def answer_digits(self) -> int:
         """Of the largest answer."""
-        largest = 10**self.digits - 1
-        return len(str(max(largest * largest if "*" in self.operations else 0, 2 * largest)))
+        one, other = 10**self.digits - 1, 10**self.seconds - 1
+        return len(str(max(one * other if "*" in self.operations else 0, one + other if "+" in self.operations else 0)))
 
     def problem(self, one: int, operation: str, other: int) -> tuple[str, str]:
         """What is given and what is to be said, e.g. `12+34=` and `46`."""
         answer = one + other if operation == "+" else one * other
-        return (f"{self._number(one, self.digits)}{operation}{self._number(other, self.digits)}=",
+        return (f"{self._number(one, self.digits)}{operation}{self._number(other, self.seconds)}=",
                 self._number(answer, self.answer_digits))  # fmt: skip
 
     def _number(self, value: int, digits: int) -> str:
@@ -129,7 +136,7 @@ class Arithmetic:
         one, which, other = block.T
         operation = np.array([OPERATIONS.index(name) for name in self.operations])[which]
         answer = np.where(operation == 0, one + other, one * other)
-        parts = [self._digits(one, self.digits), operation[:, None] + 11, self._digits(other, self.digits),
+        parts = [self._digits(one, self.digits), operation[:, None] + 11, self._digits(other, self.seconds),
                  np.full((len(one), 1), 13), self._digits(answer, self.answer_digits)]  # fmt: skip
         whole = np.concatenate([*parts, np.full((len(one), 1), -1)], 1)
         there = whole != BLANK
@@ -158,9 +165,9 @@ class Arithmetic:
 
 
 def _draw(world: Arithmetic, rng: np.random.Generator, count: int) -> Integers:
-    operands = rng.integers(10**world.digits, size=(count, 2))
+    one, other = (rng.integers(10**digits, size=count) for digits in (world.digits, world.seconds))
     which = rng.integers(len(world.operations), size=count)
-    return np.stack([operands[:, 0], which, operands[:, 1]], 1)
+    return np.stack([one, which, other], 1)
 
 
 def _key(rows: Integers, digits: int) -> Integers:

@@ -1,0 +1,62 @@
+"""Do trainings of one size fall into two groups? A jump of their mean may be a change of how many are in which.
+
+The share of the spread that is left within two groups, cut where least is left, held against the same of seeds that
+differ as a normal law has it and of items that are drawn anew.
+
+Source: the objection is that of arXiv:2502.17356, as the sheet for arXiv:2304.15004 has it (section 6); the statistic
+is Engelman and Hartigan's 1969 (J. American Statistical Association 64). Letters: D draws, S seeds.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from nosce.errors import DataError
+from nosce.seeds import Seed
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_SEEDS = 5
+DRAWS = 2_000
+
+
+def left_within(values: npt.ArrayLike) -> Floats:
+    """The least share of the sum of squares that two groups leave within them. Shapes: (D, S) -> (D,)."""
+    y = np.sort(np.atleast_2d(np.asarray(values, dtype=np.float64)), axis=1)
+    count = y.shape[1]
+    total = ((y - y.mean(1, keepdims=True)) ** 2).sum(1)
+    sums, squares = np.cumsum(y, 1), np.cumsum(y**2, 1)
+    cuts = np.arange(1, count)
+    low = squares[:, :-1] - sums[:, :-1] ** 2 / cuts
+    high = (squares[:, -1:] - squares[:, :-1]) - (sums[:, -1:] - sums[:, :-1]) ** 2 / (count - cuts)
+    least = np.maximum((low + high).min(1), 0.0)
+    found: Floats = np.where(total > 0, least / np.where(total > 0, total, 1.0), 1.0)
+    return found
+
+
+def two_groups(right: npt.ArrayLike, asked: int, seed: Seed) -> float:
+    """How often seeds of one group, whose mean and spread are these, would part as clearly.
+
+    Shares are compared on the arcsine scale, where items drawn anew spread them alike. Seeds that differ by no more
+    than items do give 1.
+
+    Args:
+        right: (S,) how many of `asked` were right, by seed.
+
+    Raises:
+        DataError: Fewer than five seeds: five already part clearly by chance.
+    """
+    counts = np.asarray(right, dtype=np.float64)
+    if len(counts) < LEAST_SEEDS:
+        raise DataError(f"{len(counts)} seeds cannot show two groups; train {LEAST_SEEDS} or more.")
+    angles = np.arcsin(np.sqrt(counts / asked))
+    noise = 1 / (4 * asked)
+    between = float(angles.var(ddof=1)) - noise
+    if between <= 0:
+        return 1.0
+    rng = seed.numpy()
+    drawn = rng.normal(angles.mean(), np.sqrt(between + noise), size=(DRAWS, len(counts)))
+    drawn = np.clip(drawn, 0, np.pi / 2)  # a share has ends
+    parted = left_within(drawn) <= left_within(angles)[0]
+    return float((1 + parted.sum()) / (1 + DRAWS))
