@@ -1,0 +1,134 @@
+"""What the mirage test says of published tables; writes benchmarks/published.csv.
+
+    python benchmarks/published.py --data ../shared/data
+
+LAMBADA over the training of eight Pythia sizes (Apache-2.0), five benchmarks over 65 to 70 open models (MIT), 24 tasks
+of BIG-bench over twelve sizes (MIT and Apache-2.0); sources and licences lie beside the tables. A line each: the
+verdict, what it rests on, and how well the next point was foretold from all before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from scipy import stats
+
+from nosce.audit import bigbench
+from nosce.seeds import Seed
+from nosce.stats.forecasts import Curve, forecasts, onsets, summary
+from nosce.stats.mirage import Audit, audit
+from nosce.stats.outcomes import Counts
+
+RESULTS = Path(__file__).parent / "published.csv"
+LAMBADA = 5_153  # texts
+COLUMNS = ("table", "series", "points", "verdict", "why", "sharp_rise", "sharp_share", "continuous_share", "p_line",
+           "q_line", "foretold")  # fmt: skip
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--data", type=Path, default=Path("../shared/data"))
+    data = options.parse_args().data
+    told = [*lambada(data), *choices(data), *bigbench_tasks(data)]
+    groups: dict[str, list[int]] = {}
+    for place, (name, _, _) in enumerate(told):
+        groups.setdefault(name.split(":")[0], []).append(place)
+    q = np.ones(len(told))
+    for places in groups.values():
+        q[places] = stats.false_discovery_control([told[place][1].p_jump for place in places])
+    with RESULTS.open("w", newline="") as file:
+        out = csv.writer(file)
+        out.writerow(COLUMNS)
+        for (name, found, series), value in zip(told, q, strict=True):
+            line = (name, series, found.sizes, found.verdict, found.why, f"{found.sharp_rise:.3f}",
+                    f"{found.sharp_share:.2f}", number(found.continuous_share), f"{found.p_jump:.3f}", f"{value:.3f}",
+                    json.dumps({how: {k: round(v, 3) for k, v in one.items()} for how, one in found.foreseen.items()}),
+                    )  # fmt: skip
+            out.writerow(line)
+            print(*line[:8], flush=True)
+    of_each_size(data)
+
+
+def number(value: float | None) -> str:
+    """Two digits, nothing where there is none."""
+    return "" if value is None else f"{value:.2f}"
+
+
+def pythia(data: Path) -> pl.DataFrame:
+    """LAMBADA without examples, one row a size and step; step 0 has no place on a logarithmic axis."""
+    path = data / "emergence_extra" / "pythia_checkpoints.csv.gz"
+    table = pl.read_csv(path, schema_overrides={"ppl": pl.Float64, "ppl_stderr": pl.String})
+    return table.filter((pl.col("shots") == 0) & pl.col("task").str.contains("lambada") & (pl.col("step") > 0)).sort(
+        "non_embedding_params", "step"
+    )
+
+
+def lambada(data: Path) -> Iterator[tuple[str, Audit, int]]:
+    """Along training, sizes as series; and along sizes, at the last step."""
+    table = pythia(data)
+    shape = (table["size"].n_unique(), table["step"].n_unique())
+    right = (table["acc"].to_numpy() * LAMBADA).round().reshape(shape)
+    smooth = -np.log(table["ppl"].to_numpy()).reshape(shape)
+    tokens = table["tokens_seen"].unique().sort().to_numpy().astype(float)
+    asked = np.full(shape, float(LAMBADA))
+    along = Counts(sizes=tokens, right=right, asked=asked, continuous=smooth)
+    yield "lambada: along training", audit(along, Seed(0)), shape[0]
+    sizes = table["non_embedding_params"].unique().sort().to_numpy().astype(float)
+    last = Counts(sizes=sizes, right=right[:, -1:].T, asked=asked[:, -1:].T, continuous=smooth[:, -1:].T)
+    yield "lambada: along sizes", audit(last, Seed(0)), 1
+
+
+def of_each_size(data: Path) -> None:
+    """Onsets of LAMBADA: where a tenth is right, foretold from the steps before, by size; coverage over all."""
+    every, told = [], []
+    for (name,), part in pythia(data).group_by("size", maintain_order=True):
+        right = (part["acc"].to_numpy() * LAMBADA).round()
+        curve = Curve(part["tokens_seen"].to_numpy().astype(float), right, np.full(len(part), float(LAMBADA)),
+                      -np.log(part["ppl"].to_numpy()))  # fmt: skip
+        every += [(name, one) for one in onsets(curve, Seed(0), level=0.1)]
+        told += [one for one in forecasts(curve, Seed(0)) if curve.shares[one.known] > 0]
+    for how in ("direct", "linked"):
+        mine = [one for _, one in every if one.how == how]
+        print(f"onset {how}: {len(mine)} forecasts, {np.mean([o.covered for o in mine]):.0%} covered, CRPS "
+              f"{np.mean([o.crps for o in mine]):.2f} decades, median width "
+              f"{np.median([min(o.high, 99) - o.low for o in mine]):.2f}")  # fmt: skip
+    print(json.dumps(summary(tuple(told)), indent=1))
+
+
+def choices(data: Path) -> Iterator[tuple[str, Audit, int]]:
+    """Accuracy beside the target-conditioned Brier score, by training FLOPs; models of equal FLOPs as one."""
+    table = pl.read_csv(data / "emergence_extra" / "multichoice_acc_brier_by_model.csv.gz")
+    for (task,), part in table.filter(pl.col("flops_1e21") > 0).group_by("task", maintain_order=True):
+        each = (
+            part.with_columns(right=(pl.col("acc") * pl.col("n_questions")).round())
+            .group_by("flops_1e21").agg(pl.col("right", "n_questions").sum(), pl.col("tc_brier").mean())
+            .sort("flops_1e21")
+        )  # fmt: skip
+        told = Counts(sizes=each["flops_1e21"].to_numpy(), right=each["right"].to_numpy()[None],
+                      asked=each["n_questions"].to_numpy()[None].astype(float),
+                      continuous=-each["tc_brier"].to_numpy()[None])  # fmt: skip
+        yield f"choices: {task}", audit(told, Seed(0)), 1
+
+
+def bigbench_tasks(data: Path) -> Iterator[tuple[str, Audit, int]]:
+    """Multiple choice alone, with nothing continuous beside it."""
+    table = bigbench.load(data / "bigbench" / "scores_BIG-G_T0.jsonl.gz")
+    asked = pl.read_csv(data / "bigbench" / "counts.csv")
+    column = next(name for name in asked.columns if "scored" in name or name == "n")
+    scored = dict(asked.group_by("task").agg(pl.col(column).max()).iter_rows())
+    for (task,), part in bigbench.counts(table, scored).group_by("task", maintain_order=True):
+        ordered = part.sort("size")
+        told = Counts(sizes=ordered["size"].to_numpy(), right=ordered["right"].to_numpy()[None],
+                      asked=ordered["asked"].to_numpy()[None], continuous=None,
+                      chance=float(ordered["low"][0]))  # fmt: skip
+        yield f"bigbench: {task}", audit(told, Seed(0)), 1
+
+
+if __name__ == "__main__":
+    main()
