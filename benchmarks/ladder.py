@@ -30,14 +30,16 @@ from nosce.worlds.arithmetic import Arithmetic
 
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"
-COLUMNS = ("operations", "digits", "padded", "reversed", "records", "layers", "width", "heads", "weights", "optimizer",
-           "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n", "core_s")  # fmt: skip
+COLUMNS = ("operations", "digits", "other", "least", "padded", "reversed", "records", "layers", "width", "heads",
+           "weights", "optimizer", "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n", "core_s")  # fmt: skip
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--operations", nargs="+", default=["+"])
     options.add_argument("--digits", type=int, default=3)
+    options.add_argument("--other", type=int, help="digits of the second operand; else as many")
+    options.add_argument("--least", type=int, default=0, help="operand")
     options.add_argument("--plain", action="store_true", help="numbers are not filled up with zeros")
     options.add_argument("--forward", action="store_true", help="the first digit first")
     options.add_argument("--records", type=int, default=200_000)
@@ -46,11 +48,14 @@ def main() -> None:
     options.add_argument("--steps", type=int, default=1_500)
     options.add_argument("--batch", type=int, default=256)
     options.add_argument("--optimizer", default="adamw")
+    options.add_argument("--rate", type=float, help="peak learning rate; else the sheet's by width")
+    options.add_argument("--matrix-lr", type=float, default=0.02)
+    options.add_argument("--dtype", default="float32")
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    world = Arithmetic(operations=tuple(chosen.operations), digits=chosen.digits, padded=not chosen.plain,
-                       reversed=not chosen.forward, records=chosen.records, tests=1_000)  # fmt: skip
+    world = Arithmetic(operations=tuple(chosen.operations), digits=chosen.digits, other=chosen.other,
+                       least=chosen.least, padded=not chosen.plain, reversed=not chosen.forward, records=chosen.records, tests=1_000)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         make(CorpusSpec(world=world, seed=WORLD, tokenizer=world.tokenizer), {}, Job(folder=Path(folder) / "corpus"))
         corpus = Corpus(Path(folder) / "corpus")
@@ -71,17 +76,19 @@ def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width
     net = build(
         shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=Seed(seed) / "weights"
     )
-    rate = rate_of(width)
-    recipe = Recipe(steps=chosen.steps, batch=chosen.batch, optimizer=chosen.optimizer, peak_lr=rate, floor=0.05)
+    rate = chosen.rate or rate_of(width)
+    recipe = Recipe(steps=chosen.steps, batch=chosen.batch, optimizer=chosen.optimizer, peak_lr=rate, floor=0.05,
+                    matrix_lr=chosen.matrix_lr, dtype=chosen.dtype)  # fmt: skip
     order = Order(len(corpus.documents), recipe.batch, Seed(seed) / "order")
     began = time.process_time()
     run = folder / f"{width}-{seed}"
-    loop.train(net, corpus.documents, order, recipe, end=corpus.end, folder=run, keep=lambda step: None)
+    loop.train(net, corpus.documents, order, recipe, end=corpus.end, folder=run, keep=lambda step: None,
+               precision="float32" if chosen.dtype == "float32" else "bfloat16")  # fmt: skip
     spent = time.process_time() - began
     (rows,) = Outcomes().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
     mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
-    line = ("".join(world.operations), world.digits, world.padded, world.reversed, world.records, chosen.layers, width,
-            heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps, recipe.batch, seed,
+    line = ("".join(world.operations), world.digits, world.seconds, world.least, world.padded, world.reversed,
+            world.records, chosen.layers, width, heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps, recipe.batch, seed,
             *(f"{mean[k]:.4f}" for k in ("exact", "edit", "tokens", "log_likelihood")),
             rows.filter(metric="exact").height, f"{spent:.0f}")  # fmt: skip
     new = not RESULTS.exists()

@@ -79,6 +79,10 @@ def lambada(data: Path) -> Iterator[tuple[str, Audit, int]]:
     asked = np.full(shape, float(LAMBADA))
     along = Counts(sizes=tokens, right=right, asked=asked, continuous=smooth)
     yield "lambada: along training", audit(along, Seed(0)), shape[0]
+    for first in (64, 256, 512):  # steps; the verdict depends on where one begins
+        kept = table.filter(pl.col("size") == table["size"][0])["step"].to_numpy() >= first
+        part = Counts(sizes=tokens[kept], right=right[:, kept], asked=asked[:, kept], continuous=smooth[:, kept])
+        yield f"lambada: along training from step {first}", audit(part, Seed(0)), shape[0]
     sizes = table["non_embedding_params"].unique().sort().to_numpy().astype(float)
     last = Counts(sizes=sizes, right=right[:, -1:].T, asked=asked[:, -1:].T, continuous=smooth[:, -1:].T)
     yield "lambada: along sizes", audit(last, Seed(0)), 1

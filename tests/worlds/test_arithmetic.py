@@ -24,7 +24,9 @@ WAYS = [
     for padded in (True, False)
     for backwards in (True, False)
 ]
-IDS = [f"{''.join(w.operations)}{' padded' * w.padded}{' reversed' * w.reversed}" for w in WAYS]
+WAYS += [Arithmetic(operations=("*",), digits=3, other=1, least=2, records=3_000, tests=300, padded=padded)
+         for padded in (True, False)]  # fmt: skip
+IDS = [f"{''.join(w.operations)} {w.digits}{' padded' * w.padded}{' reversed' * w.reversed}" for w in WAYS]
 
 
 def read(world, text):
@@ -42,7 +44,8 @@ def test_answers_are_true_and_the_contract_is_kept(world):
     for text in [*(d.text for d in world.documents(SEED)), *asked]:
         one, operation, other, answer = read(world, text)
         assert answer == (one + other if operation == "+" else one * other)
-        assert max(one, other) < 100
+        assert max(one, other) < 10**world.digits
+        assert world.least <= other < 10**world.seconds
 
 
 @pytest.mark.parametrize("world", WAYS, ids=IDS)
@@ -93,7 +96,7 @@ def test_a_million_records_are_written_in_blocks(tmp_path):
 @pytest.mark.parametrize(
     "more",
     [{"operations": ("-",)}, {"operations": ()}, {"digits": 6}, {"records": 0}, {"digits": 1, "tests": 50},
-     {"records": 10, "trained": 11}],
+     {"records": 10, "trained": 11}, {"digits": 2, "other": 3}, {"digits": 1, "least": 10, "tests": 5}],
 )  # fmt: skip
 def test_a_world_that_cannot_be_is_refused(more):
     """In a sentence."""

@@ -38,6 +38,7 @@ class Arithmetic:
     operations: tuple[str, ...] = ("+",)
     digits: int = 3  # of an operand, at most
     other: int | None = None  # digits of the second one; None: as many
+    least: int = 0  # operand; from 2 on no product is a zero or a copy
     padded: bool = True  # numbers are filled up with zeros: operands to `digits`, answers to what the largest has
     reversed: bool = True  # the last digit of every number first
     records: int = 400_000
@@ -57,6 +58,8 @@ class Arithmetic:
                 f"{self.trained} problems cannot be drawn; take 1 to 5 digits, no more for the second operand than for "
                 "the first, and at least one of the others."
             )
+        if not 0 <= self.least < 10**self.seconds:
+            raise SpecError(f"Arithmetic.least={self.least} leaves no operand of {self.seconds} digits; take less.")
         if 2 * self.tests > self._pairs or self.trained > self.records:
             raise SpecError(
                 f"Arithmetic with {self.tests:,} of {self._pairs:,} unordered pairs of operands held out, or "
@@ -66,7 +69,7 @@ class Arithmetic:
     @property
     def _pairs(self) -> int:
         """Unordered pairs of operands."""
-        each, other = int(10**self.digits), int(10**self.seconds)
+        each, other = int(10**self.digits) - self.least, int(10**self.seconds) - self.least
         return each * other - other * (other - 1) // 2
 
     @property
@@ -165,7 +168,7 @@ class Arithmetic:
 
 
 def _draw(world: Arithmetic, rng: np.random.Generator, count: int) -> Integers:
-    one, other = (rng.integers(10**digits, size=count) for digits in (world.digits, world.seconds))
+    one, other = (rng.integers(world.least, 10**digits, size=count) for digits in (world.digits, world.seconds))
     which = rng.integers(len(world.operations), size=count)
     return np.stack([one, which, other], 1)
 
