@@ -30,8 +30,11 @@ from nosce.worlds.arithmetic import Arithmetic
 
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"
-COLUMNS = ("operations", "digits", "other", "least", "padded", "reversed", "records", "layers", "width", "heads",
-           "weights", "optimizer", "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n", "core_s")  # fmt: skip
+COLUMNS = (
+    "operations", "digits", "other", "least", "padded", "reversed", "records", "layers", "width", "heads",
+    "weights", "optimizer", "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n",
+    "core_s",
+)
 
 
 def main() -> None:
@@ -55,7 +58,8 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     world = Arithmetic(operations=tuple(chosen.operations), digits=chosen.digits, other=chosen.other,
-                       least=chosen.least, padded=not chosen.plain, reversed=not chosen.forward, records=chosen.records, tests=1_000)  # fmt: skip
+                       least=chosen.least, padded=not chosen.plain, reversed=not chosen.forward,
+                       records=chosen.records, tests=1_000)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         make(CorpusSpec(world=world, seed=WORLD, tokenizer=world.tokenizer), {}, Job(folder=Path(folder) / "corpus"))
         corpus = Corpus(Path(folder) / "corpus")
@@ -88,7 +92,8 @@ def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width
     (rows,) = Outcomes().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
     mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     line = ("".join(world.operations), world.digits, world.seconds, world.least, world.padded, world.reversed,
-            world.records, chosen.layers, width, heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps, recipe.batch, seed,
+            world.records, chosen.layers, width, heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps,
+            recipe.batch, seed,
             *(f"{mean[k]:.4f}" for k in ("exact", "edit", "tokens", "log_likelihood")),
             rows.filter(metric="exact").height, f"{spent:.0f}")  # fmt: skip
     new = not RESULTS.exists()
