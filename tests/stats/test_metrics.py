@@ -84,3 +84,24 @@ def test_what_cannot_be_scored_is_told(call):
     """In one sentence."""
     with pytest.raises(DataError, match=r"\."):
         call()
+
+
+def test_bleu_is_a_hundred_for_the_same_and_nothing_without_four_words_in_common():
+    """Unsmoothed, as BIG-bench has it; the better of several targets counts."""
+    pytest.importorskip("sacrebleu")
+    text = "the quick brown fox jumps over the lazy dog"
+    assert metrics.bleu([text], [text]) == pytest.approx(100)
+    assert metrics.bleu([text], ["dog lazy the over jumps fox brown quick the"]) == 0
+    assert metrics.bleu([text], [["something else", text]]) == pytest.approx(100)
+    shorter = metrics.bleu(["the quick brown fox jumps"], [text])
+    # All n-grams are right, so that the brevity penalty alone is left: exp(1 - 9 / 5).
+    assert shorter == pytest.approx(100 * np.exp(1 - 9 / 5))
+
+
+def test_rouge_counts_overlaps_with_the_best_target():
+    """F1 of words and pairs of words, by hand."""
+    pytest.importorskip("rouge_score")
+    assert metrics.rouge(["the cat"], ["the dog"], "rouge1") == pytest.approx([50])
+    assert metrics.rouge(["a b c"], ["a b d"], "rouge2") == pytest.approx([50])
+    assert metrics.rouge(["a b c"], [["x", "a b c"]]) == pytest.approx([100])
+    assert metrics.rouge(["a b c d"], ["a x b y"], "rougeLsum") == pytest.approx([50])
