@@ -102,3 +102,12 @@ def test_a_world_that_cannot_be_is_refused(more):
     """In a sentence."""
     with pytest.raises(SpecError, match="Arithmetic"):
         Arithmetic(**more)
+
+
+def test_no_problem_is_asked_twice():
+    """Records repeat where there are few problems; questions never do."""
+    world = Arithmetic(operations=("*",), digits=2, other=1, least=2, records=5_000, tests=100, trained=300)
+    prompts = [q.prompt for q in world.questions(SEED)]
+    assert len(set(prompts)) == len(prompts) == 400
+    with pytest.raises(SpecError, match="different ones"):
+        list(replace(world, trained=5_000).questions(SEED))

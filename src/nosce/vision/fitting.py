@@ -38,6 +38,7 @@ def fit(
             group["lr"] = peak_lr * warm * (0.05 + 0.95 * (1 + math.cos(math.pi * step / steps)) / 2)
         optimizer.zero_grad(set_to_none=True)
         loss(net, batch).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
     return net.eval()
 

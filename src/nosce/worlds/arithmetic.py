@@ -118,8 +118,19 @@ class Arithmetic:
                 number += 1
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Problems of the first records, and problems of none."""
-        for split, rows in (("seen", next(self._blocks(seed))[: self.trained]), ("unseen", _held_out(self, seed))):
+        """Problems of the first records, no two alike, and problems of none.
+
+        Raises:
+            SpecError: The first records have too few different problems.
+        """
+        rows = next(self._blocks(seed))
+        trained = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])][: self.trained]
+        if len(trained) < self.trained:
+            raise SpecError(
+                f"Arithmetic.trained={self.trained:,} problems were asked for, but the first {len(rows):,} records "
+                f"have {len(trained):,} different ones; ask fewer."
+            )
+        for split, rows in (("seen", trained), ("unseen", _held_out(self, seed))):
             for number, (one, which, other) in enumerate(rows.tolist()):
                 given, answer = self.problem(one, self.operations[which], other)
                 name = f"{'problem' if split == 'unseen' else 'trained'}/{number}"
