@@ -19,7 +19,7 @@ TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timi
        "site", "doctor", "cli", "auditing", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "curves", "charts",
          "audit", "scaling",
-         "steepness", "vision", "steps"}  # fmt: skip
+         "steepness", "vision", "sampling", "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -32,6 +32,7 @@ MAY_USE = {
     "audit": BASE | {"stats", "report"},
     "steepness": BASE | {"stats", "measures", "scaling"},
     "vision": BASE,
+    "sampling": BASE,
     "scaling": BASE | {"stats", "measures", "audit"},
     "charts": BASE | {"stats", "measures", "curves"},
     "steps": BASE

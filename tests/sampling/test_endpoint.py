@@ -1,0 +1,216 @@
+"""Endpoints: every way of failing, nothing asked twice, nothing spent beyond the limit, and the key nowhere."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from nosce.errors import SpecError, UsageError
+from nosce.sampling.cache import Cached, Replayed, Replies
+from nosce.sampling.contract import Ask, Reply, all_replies
+from nosce.sampling.endpoint import Asker, Endpoint, EndpointError
+from nosce.sampling.tuning import Example, Tuning, cancelled, tuned
+
+pytest.importorskip("openai")
+KEY = "sk-very-secret-0123456789"
+
+
+def asker(server, **more) -> Asker:
+    """One that does not sleep for long."""
+    return Asker(Endpoint(model="m", url=server.url, **{"timeout": 5.0, **more}), sleep=lambda seconds: None)
+
+
+def test_prompts_are_answered_in_order_and_counted(server):
+    """Text, finish, log-probabilities and usage; the request says what was asked and no more."""
+    found = all_replies(asker(server, price_in=1.0, price_out=2.0), [Ask.user(f"p{n}", top=2) for n in range(20)])
+    assert [r.text for r in found] == [f"echo p{n}" for n in range(20)]
+    assert found[0] == Reply(text="echo p0", finish="stop", log_probability=-0.25, prompt_tokens=10, reply_tokens=5,
+                             first=(("echo", -0.25), (" True", -2.0)))  # fmt: skip
+    body = server.bodies[0]
+    assert (body["temperature"], body["max_tokens"], body["top_logprobs"]) == (0.0, 32, 2)
+    assert "seed" not in body
+    mass, unseen = found[0].mass(["true", "false"])
+    assert mass["true"] == pytest.approx(0.1353, abs=1e-4)
+    assert mass["false"] == 0
+    assert unseen == pytest.approx(1 - 0.1353, abs=1e-4)
+
+
+@pytest.mark.parametrize("way", ["429", "500", "503", "slow", "truncated", "empty", "drop"])
+def test_what_fails_once_or_twice_is_asked_again(server, way):
+    """And then answered; other prompts are asked once."""
+    server.fails = {"bad": [way, way]}
+    one = asker(server, timeout=0.3 if way == "slow" else 5.0)
+    found = all_replies(one, [Ask.user(text) for text in ("good", "bad", "fine")])
+    assert [r.text for r in found] == ["echo good", "echo bad", "echo fine"]
+    assert server.asked == {"good": 1, "bad": 3, "fine": 1}
+    assert one.requests == 5
+
+
+def test_what_fails_for_good_is_said_and_costs_nothing_that_was_answered(server, tmp_path):
+    """One sentence without the key; the same again asks only what is missing."""
+    server.fails = {"bad": ["500"] * 3}
+    asks = [Ask.user(text) for text in ("a", "b", "bad", "c")]
+    known = Replies(tmp_path / "replies.jsonl")
+    with pytest.raises(EndpointError, match="did not answer after 3 attempts") as error:
+        all_replies(Cached(asker(server, retries=2, concurrency=1), known), asks)
+    assert KEY not in str(error.value)
+    assert server.asked == {"a": 1, "b": 1, "bad": 3}
+    again = all_replies(Cached(asker(server, retries=2), Replies(tmp_path / "replies.jsonl")), asks)
+    assert [r.text for r in again] == ["echo a", "echo b", "echo bad", "echo c"]
+    assert server.asked == {"a": 1, "b": 1, "bad": 4, "c": 1}
+
+
+@pytest.mark.parametrize(("way", "said"), [("400", "status 400"), ("401", "refused the key in \\$OPENAI_API_KEY")])
+def test_what_cannot_be_mended_is_not_asked_again(server, way, said):
+    """A wrong request and a wrong key."""
+    server.fails = {"bad": [way] * 9}
+    with pytest.raises(EndpointError, match=said) as error:
+        all_replies(asker(server), [Ask.user("bad")])
+    assert server.asked["bad"] == 1
+    assert KEY not in str(error.value)
+
+
+def test_refusals_cuts_and_silence_are_outcomes(server):
+    """None of them is an error, and none is a wrong answer by accident."""
+    server.fails = {"r": ["refusal"], "l": ["length"], "e": ["empty"] * 9}
+    found = all_replies(asker(server, retries=1), [Ask.user(text) for text in "rle"])
+    assert [r.finish for r in found] == ["refused", "length", "invalid"]
+    assert found[0].text == "I will not."
+    assert found[2].text == ""
+
+
+def test_an_interrupted_run_asks_nothing_twice(server, tmp_path):
+    """Whoever stops listening loses no reply that was under way."""
+    asks = [Ask.user(f"p{n}") for n in range(40)]
+    known = Replies(tmp_path / "r.jsonl")
+    one = asker(server, concurrency=4)
+    one.known = known
+    listening = Cached(one, known).replies(asks)
+    for _ in range(7):
+        next(listening)
+    listening.close()
+    before = dict(server.asked)
+    assert len(before) < 40
+    assert len(Replies(tmp_path / "r.jsonl")) == len(before)
+    two = asker(server)
+    two.known = Replies(tmp_path / "r.jsonl")
+    found = all_replies(Cached(two, two.known), asks)
+    assert [r.text for r in found] == [f"echo p{n}" for n in range(40)]
+    assert set(server.asked.values()) == {1}
+    replayed = Replayed(two.answerer, Replies(tmp_path / "r.jsonl"))
+    assert all_replies(replayed, asks) == found
+
+
+def test_samples_are_draws_of_their_own(server, tmp_path):
+    """Five draws are five requests with five seeds; the same draw is one."""
+    known = Replies(tmp_path / "r.jsonl")
+    asks = [Ask.user("p", temperature=1.0, sample=n) for n in (0, 1, 2, 3, 4, 4)]
+    all_replies(Cached(asker(server), known), asks)
+    assert server.asked["p"] == 5
+    assert sorted(body["seed"] for body in server.bodies) == [0, 1, 2, 3, 4]
+
+
+def test_no_more_is_spent_than_may_be(server, tmp_path):
+    """Even with many requests under way; raising the limit goes on."""
+    asks = [Ask.user(f"p{n:02} and as many letters as this", tokens=5) for n in range(30)]  # ten tokens, or so
+    known = Replies(tmp_path / "r.jsonl")
+    prices = {"price_in": 100_000.0, "price_out": 200_000.0}  # 2 a reply
+    one = asker(server, max_cost=11.0, **prices)
+    with pytest.raises(EndpointError, match="raise the limit"):
+        all_replies(Cached(one, known), asks)
+    assert 0 < one.spent <= 11
+    assert one.spent == pytest.approx(2 * len(known))
+    answered = len(known)
+    two = asker(server, max_cost=100.0, **prices)
+    assert len(all_replies(Cached(two, known), asks)) == 30
+    assert two.requests == 30 - answered
+
+
+def test_requests_keep_to_the_rate(server):
+    """Sixty a minute is one a second, as a clock of our own has it."""
+    slept: list[float] = []
+    one = Asker(
+        Endpoint(model="m", url=server.url, per_minute=60, concurrency=1), sleep=slept.append, clock=lambda: 0.0
+    )
+    all_replies(one, [Ask.user(f"p{n}") for n in range(4)])
+    assert slept == [1.0, 2.0, 3.0]
+
+
+def test_the_key_is_in_no_file_and_no_log(server, tmp_path, caplog):
+    """Neither where replies are kept nor where a job is noted; only the request has it."""
+    caplog.set_level(logging.DEBUG)
+    server.fails = {"bad": ["429", "500"]}
+    one = asker(server)
+    one.known = Replies(tmp_path / "store" / "r.jsonl")
+    all_replies(Cached(one, one.known), [Ask.user("bad"), Ask.user("good")])
+    tuned(one, [Example("p", "r")], Tuning(), tmp_path / "store", sleep=lambda seconds: None)
+    assert server.keys == {f"Bearer {KEY}"}
+    assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert KEY not in repr(one)
+    assert KEY not in "\n".join(record.getMessage() for record in caplog.records if record.name.startswith("nosce"))
+
+
+def test_without_a_key_nothing_is_asked(server, monkeypatch):
+    """The user's mistake, in one sentence."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY, which is not set"):
+        all_replies(asker(server), [Ask.user("p")])
+    assert not server.asked
+
+
+def test_a_line_cut_short_is_asked_again(server, tmp_path):
+    """What a dying process left half written is no reply, and does not spoil the next one."""
+    path = tmp_path / "r.jsonl"
+    all_replies(Cached(asker(server), Replies(path)), [Ask.user("a"), Ask.user("b")])
+    path.write_bytes(path.read_bytes()[:-20])
+    all_replies(Cached(asker(server), Replies(path)), [Ask.user("a"), Ask.user("b")])
+    assert sum(server.asked.values()) == 3
+    assert len(Replies(path)) == 2
+
+
+def test_a_model_is_tuned_and_a_job_is_never_begun_twice(server, tmp_path):
+    """Interrupted while it waits, the next run goes on with the same job; the file has the examples."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    examples = [Example("p1", "r1"), Example("p2", "r2")]
+    with pytest.raises(KeyboardInterrupt):
+        tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=stop)
+    assert tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=lambda s: None) == "ft:m:nosce"
+    assert tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=stop) == "ft:m:nosce"
+    assert server.begun == 1
+    assert b'"content": "r2"' in server.files[0]
+    assert server.bodies[-1]["hyperparameters"] == {"n_epochs": 1, "learning_rate_multiplier": 2.0}
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_job_that_ends_badly_is_said(server, tmp_path, end):
+    """And the next attempt begins another."""
+    server.jobs = ["running", end]
+    with pytest.raises(EndpointError, match=end):
+        tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=lambda s: None)
+    server.jobs = ["succeeded"]
+    assert tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=lambda s: None) == "ft:m:nosce"
+    assert server.begun == 2
+
+
+def test_jobs_that_run_can_be_cancelled(server, tmp_path):
+    """Those that have not ended."""
+
+    def stop(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=stop)
+    assert cancelled(asker(server), tmp_path) == ["ftjob-1"]
+    assert server.gone == ["ftjob-1"]
+
+
+def test_what_cannot_be_asked_is_refused():
+    """In a sentence."""
+    for make in (lambda: Ask(messages=()), lambda: Ask.user("p", top=21), lambda: Ask.user("p", temperature=-1.0),
+                 lambda: Endpoint(model=""), lambda: Endpoint(model="m", per_minute=0)):  # fmt: skip
+        with pytest.raises(SpecError):
+            make()
