@@ -86,6 +86,26 @@ class Scaling:
         return found.with_columns(continuous=pl.sum_horizontal(f"c{n}" for n in range(len(self.continuous))))
 
 
+def along_training(
+    id: str,
+    title: str,
+    arm: str,
+    steps: Sequence[int],
+    per_step: float,
+    sharp: Select,
+    *continuous: Select,
+    x_label: str,
+) -> Scaling:
+    """The curve of one arm over its kept steps, the beginning left out, which has no logarithm.
+
+    Args:
+        scores: The sharp one first, then those that are nats.
+    """
+    looked = tuple(step for step in steps if step)
+    return Scaling(id=id, title=title, x_label=x_label, points=tuple((step * per_step, arm) for step in looked),
+                   steps=looked, sharp=scores[0], continuous=scores[1:], log_likelihood=False)  # fmt: skip
+
+
 def audited(scaling: Scaling, readings: pl.DataFrame) -> tuple[Mapping[str, object], Items | None]:
     """What the mirage test says of it, as JSON, with onsets and thresholds; or why it could not be asked."""
     from nosce.audit.words import as_json

@@ -16,6 +16,7 @@ from nosce.errors import UsageError
 from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.models.families import size
 from nosce.read.readouts import Majority, Questions, Recall
+from nosce.scaling import along_training
 from nosce.study import PRETRAIN, Arm, Read, Scale, Stage, Study
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Recipe
@@ -50,7 +51,15 @@ def study(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> S
         reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=FINETUNE)),
         claims=tuple(claim for claim in claims(arms) if _arms_of(claim) <= names),
         figures=figures(per_step),
-    )
+        scalings=tuple(
+            along_training(
+                f"recall-{arm.name}", f"Recall of what is read, {arm.name}", arm.name, arm.recipe.kept, per_step,
+                Select(readout="recall", stage=PRETRAIN),
+                Select(readout="recall", metric="nats", stage=PRETRAIN, quantity="nats"), x_label="exposures",
+            )
+            for arm in arms
+        ),
+    )  # fmt: skip
 
 
 def claims(arms: tuple[Arm, ...]) -> tuple[Claim, ...]:

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from nosce.errors import UsageError
+from nosce.measures import Select
 from nosce.models.families import Architecture, size
 from nosce.read.edits import Edits
 from nosce.read.readouts import Questions
 from nosce.read.states import FLOORS, Grid, States
 from nosce.read.written import Constant, Written
+from nosce.scaling import along_training
 from nosce.studies._karel_claims import claims
 from nosce.studies._karel_figures import figures
 from nosce.studies._karel_readings import (
@@ -65,7 +67,14 @@ def study(scale: Scale) -> Study:
         reads=tuple(read for arm in arms for read in reads(arm, hidden, epochs=6 if scale == "smoke" else 30)),
         claims=claims(model),
         figures=figures(recipe.batch, model.layers, world.asked_lengths[1], seeds),
-    )
+        scalings=(
+            along_training(
+                "programs", "Right programs along training", ORIGINAL, recipe.kept, float(recipe.batch),
+                Select(readout="written", metric="correct", split="unseen"),
+                Select(readout="questions", metric="nats", split="unseen", quantity="nats"), x_label="records seen",
+            ),
+        ),
+    )  # fmt: skip
 
 
 def reads(arm: Arm, hidden: int, epochs: int) -> tuple[Read, ...]:
