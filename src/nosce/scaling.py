@@ -92,8 +92,7 @@ def along_training(
     arm: str,
     steps: Sequence[int],
     per_step: float,
-    sharp: Select,
-    *continuous: Select,
+    *scores: Select,
     x_label: str,
 ) -> Scaling:
     """The curve of one arm over its kept steps, the beginning left out, which has no logarithm.
