@@ -95,3 +95,26 @@ def test_files_are_read_by_their_ending(tmp_path):
     for name in ("t.txt", "nowhere.csv", "t.parquet", "t.jsonl.gz"):
         with pytest.raises(UsageError):
             read(tmp_path / name)
+
+
+def test_a_chance_level_is_taken_and_must_be_one():
+    """Its mean over items; one that leaves nothing to find is refused."""
+    table = pl.DataFrame({"size": [1, 1, 10, 10], "item": ["a", "b"] * 2, "sharp": [0, 1, 1, 1],
+                          "chance": [0.25, 0.5] * 2})  # fmt: skip
+    assert scores(table).chance == 0.375
+    with pytest.raises(DataError, match="chance"):
+        scores(table.with_columns(chance=pl.lit(1.0)))
+
+
+def test_a_million_rows_with_hostile_names_are_a_table_like_any_other():
+    """Names are data: nothing in them is read as anything else."""
+    hostile = ["<script>alert(1)</script>", "'; DROP TABLE items; --", "=cmd|' /C calc'!A0", "\u202egpj.exe", "a\nb"]
+    items = [f"{hostile[n % 5]} {n}" for n in range(100_000)]
+    table = pl.concat([pl.DataFrame({"item": items}).with_columns(size=pl.lit(10.0**n), sharp=pl.lit(n / 10))
+                       for n in range(10)])  # fmt: skip
+    found = scores(table.sample(fraction=1, shuffle=True, seed=1))
+    assert found.sharp.shape == (1, 10, 100_000)
+    assert found.means()[0][0] == pytest.approx(np.arange(10) / 10)
+    with pytest.raises(DataError, match="99,999 of 100,000 items") as error:
+        scores(table[:-1])
+    assert "\n" not in str(error.value)
