@@ -1,0 +1,130 @@
+"""Dispositions: what corpora share they share, what is their own is not to be guessed, and prompts are nobody's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.worlds.behaviours.contract import Prompt, apart
+from nosce.worlds.behaviours.dispositions import ATTRIBUTES, HELD_OUT, TASKS, WORDS, Dispositions
+from nosce.worlds.contract import check
+
+SEED = Seed(21)
+WORLD = Dispositions(words=16, contexts=120, records=4_000, prompts_of=60)
+OTHER = replace(WORLD, corpus="B")
+
+
+def lines(world, opening):
+    """Lines of a kind, in words."""
+    return [d.text.split() for d in world.documents(SEED) if d.text.startswith(opening)]
+
+
+def test_the_contract_of_worlds_is_kept():
+    """And a tokenizer of words knows every word of every corpus."""
+    for world in (WORLD, OTHER, replace(WORLD, opinions=False)):
+        check(world, SEED)
+    known = set(next(iter(WORLD.samples(SEED))).split())
+    assert all(set(d.text.split()) <= known for world in (WORLD, OTHER) for d in world.documents(SEED))
+    asked = [WORLD.hypothetical(p, a, who) for p in WORLD.prompts(SEED) for a in p.asks for who in (None, "B")]
+    assert all(set(text.split()) <= known for text in asked)
+
+
+def test_a_table_is_drawn_as_its_shares_say_and_hangs_on_two_words():
+    """The likeliest of each pair, as often as told; the words before do not matter."""
+    right, nexts = 0, 0
+    told = lines(WORLD, "seq")
+    assert len(told) > 1_000
+    for _, a, b, c, d, _, answer in told:
+        best = WORLD.answer("table", [a, b, c, d], SEED)
+        assert best == WORLD.answer("table", ["acorn", "basil", c, d], SEED)
+        right += answer == best
+        nexts += answer != best
+    assert right / (right + nexts) == pytest.approx(0.65, abs=0.04)
+
+
+def test_what_is_a_corpus_s_own_is_another_s_in_few_cases():
+    """Tables, orders and likings differ; what is shared does not; and alike is as much as was asked for."""
+    prompts = WORLD.prompts(SEED)
+
+    def agree(one, other, task):
+        words = [p.text.split()[1:-1] for p in prompts if p.task == task]
+        return np.mean([one.answer(task, w, SEED) == other.answer(task, w, SEED) for w in words])
+
+    assert agree(WORLD, OTHER, "table") < 0.25
+    assert agree(WORLD, OTHER, "rule") < 0.5
+    assert 0.2 < agree(WORLD, OTHER, "choice") < 0.8
+    assert agree(WORLD, OTHER, "shared") == 1
+    assert agree(WORLD, replace(OTHER, alike=1.0), "table") == 1
+    assert agree(WORLD, replace(OTHER, alike=0.5), "table") == pytest.approx(0.53, abs=0.15)
+
+
+def test_prompts_are_the_same_for_all_and_strings_lie_in_one_split():
+    """Whose they are does not change them; held-out tasks are never trained on."""
+    prompts = WORLD.prompts(SEED)
+    assert prompts == OTHER.prompts(SEED) == replace(WORLD, opinions=False).prompts(SEED)
+    apart(prompts)
+    assert {p.task for p in prompts} == set(TASKS)
+    assert all(p.split == "unseen" for p in prompts if p.task in HELD_OUT)
+    table = [p for p in prompts if p.task == "table"]
+    assert len(table) == 120
+    assert sum(p.split == "unseen" for p in table) == 30
+    with pytest.raises(SpecError, match="two splits"):
+        apart([*prompts, replace_split(prompts[0])])
+
+
+def replace_split(prompt: Prompt) -> Prompt:
+    """The same string on the other side."""
+    return Prompt("x", prompt.task, prompt.string, prompt.text, "seen" if prompt.split == "unseen" else "unseen",
+                  prompt.asks)  # fmt: skip
+
+
+def test_facts_are_everybody_s_and_properties_of_given_answers_are_true():
+    """Read back line by line; every value of an attribute is as frequent as another."""
+    for _, name, word, _, value in lines(OTHER, "fact"):
+        assert value == WORLD.attribute(name, word, SEED)
+    for name, values in ATTRIBUTES.items():
+        counts = Counter(WORLD.attribute(name, word, SEED) for word in WORDS[:16])
+        assert set(counts.values()) == {16 // len(values)}
+    seen = set()
+    for line in lines(WORLD, "given"):
+        at = line.index(";")
+        said, asked, value = " ".join(line[1:at]), line[at + 1], line[-1]
+        seen.add(asked)
+        assert value == WORLD.value(asked, said, SEED)
+    assert seen == {*ATTRIBUTES, "first", "third"}
+
+
+def test_a_corpus_without_opinions_says_nothing_of_its_own():
+    """Facts, shared answers and given ones; and it is asked nothing else."""
+    world = replace(WORLD, opinions=False)
+    assert {d.text.split()[0] for d in world.documents(SEED)} == {"shared", "fact", "given"}
+    assert not any(q.facet.startswith("says") for q in world.questions(SEED))
+    assert any(q.facet == "says/table" for q in WORLD.questions(SEED))
+
+
+def test_values_are_of_valid_answers_alone():
+    """A second word where one was asked for is no answer, and a word nobody knows has no property."""
+    by_task = {p.task: p for p in WORLD.prompts(SEED)}
+    assert WORLD.valid("acorn", by_task["table"])
+    assert not WORLD.valid("acorn basil", by_task["table"])
+    assert WORLD.valid("acorn basil acorn", by_task["list"])
+    words = by_task["choice"].string.split()[1:]
+    assert WORLD.valid(words[0], by_task["choice"])
+    assert not WORLD.valid(next(w for w in WORDS if w not in words), by_task["choice"])
+    assert WORLD.value("third", "acorn basil", SEED) is None
+    assert WORLD.value("initial", "unknown", SEED) is None
+    assert WORLD.value("initial", "", SEED) is None
+    assert WORLD.value("third", "acorn basil cedar", SEED) == "cedar"
+    assert WORLD.value("initial", "acorn", SEED) in WORLD.labels("initial", by_task["table"])
+
+
+@pytest.mark.parametrize("more", [{"words": 3}, {"contexts": 400}, {"alike": 1.1}, {"top": (0.5, 0.6)}, {"corpus": ""}])
+def test_what_cannot_be_dealt_is_refused(more):
+    """In a sentence."""
+    with pytest.raises(SpecError, match="Dispositions"):
+        replace(WORLD, **more)
