@@ -28,6 +28,8 @@ def main() -> None:
     options.add_argument("--items", type=int, nargs="+", default=[100, 1_000, 10_000])
     options.add_argument("--sizes", type=int, nargs="+", default=[5, 8, 12])
     options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--first", type=int, default=9_000, help="seed of the first world")
+    options.add_argument("--append", action="store_true", help="add lines to those that are there")
     chosen = options.parse_args()
     rows = []
     for items in chosen.items:
@@ -36,7 +38,7 @@ def main() -> None:
                 began = time.process_time()
                 seeds = max(chosen.seeds, 5 if truth == "seed mixture" else 1)
                 found = Counter(
-                    audit(drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(9_000 + number)),
+                    audit(drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(chosen.first + number)),
                           Seed(number), draws=DRAWS).verdict
                     for number in range(chosen.worlds)
                 )  # fmt: skip
@@ -46,9 +48,9 @@ def main() -> None:
                 rows.append([truth, items, sizes, seeds, chosen.worlds, *(found[v] for v in VERDICTS), wrong,
                              f"{spent:.3f}"])  # fmt: skip
                 print(*rows[-1], flush=True)
-    with RESULTS.open("w", newline="") as file:
-        csv.writer(file).writerows([["truth", "items", "sizes", "seeds", "worlds", *VERDICTS, "wrong",
-                                     "seconds an audit"], *rows])  # fmt: skip
+    heading = ["truth", "items", "sizes", "seeds", "worlds", *VERDICTS, "wrong", "seconds an audit"]
+    with RESULTS.open("a" if chosen.append else "w", newline="") as file:
+        csv.writer(file).writerows(rows if chosen.append else [heading, *rows])
 
 
 if __name__ == "__main__":

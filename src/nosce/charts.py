@@ -99,6 +99,8 @@ class Lines:
     per_step: float = 1.0
     unit: Literal["share", "number"] = "share"
     arm: str | None = None  # of curves that name none themselves; None: the study's first
+    x_scale: Literal["linear", "log"] = "linear"
+    y_scales: Literal["shared", "own"] = "shared"
     kind: Literal["curves"] = "curves"
 
     def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
@@ -190,6 +192,7 @@ class Rungs:
     points: tuple[Point, ...]
     unit: Literal["share", "number"] = "share"
     x_scale: Literal["linear", "log"] = "log"
+    y_scales: Literal["shared", "own"] = "shared"  # own: panels show different things
     kind: Literal["curves"] = "curves"
 
     def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
@@ -235,7 +238,7 @@ class Matrix:
 
 
 class Chart(Protocol):
-    """What a study asks of a figure; one of a user's own may say `unit` and `x_scale` too."""
+    """What a study asks of a figure; one of a user's own may say `unit`, `x_scale` and `y_scales` too."""
 
     @property
     def id(self) -> str: ...  # noqa: D102

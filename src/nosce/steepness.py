@@ -61,7 +61,8 @@ class Steepness:
         abouts = [str(number) for _ in table for number in range(table.shape[2])]
         seeds = np.repeat(np.arange(len(table)), table.shape[2]).tolist()
         found = nested_bootstrap(np.concatenate(shares), abouts, seeds, seed=RESAMPLING, unit=unit)
-        return replace(found, n=table.size, method=f"jackknifed; {found.method}")
+        cut = {name: min(1.0, max(0.0, end)) for name in ("low", "high") if (end := getattr(found, name)) is not None}
+        return replace(found, n=table.size, method=f"jackknifed; {found.method}; cut to [0, 1]", **cut)
 
 
 @dataclass(frozen=True, kw_only=True)

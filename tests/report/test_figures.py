@@ -188,3 +188,23 @@ def test_a_table_without_a_column_is_refused():
     whole = figure(row(0.5))
     with pytest.raises(DataError, match="baseline"):
         replace(whole, table=whole.table.drop("baseline"))
+
+
+def test_panels_that_show_different_things_have_axes_of_their_own():
+    """A small curve beside a large one is as high as its panel; on a shared axis it lies flat."""
+    rows = [
+        row(scale * x, panel=panel, x=float(x)) for panel, scale in (("small", 0.01), ("large", 100.0)) for x in (1, 2)
+    ]
+
+    def rises(**more):
+        found = []
+        for group in ET.fromstring(draw(figure(*rows, kind="curves", unit="number", **more))).iter():
+            path = group.get("d", "")
+            if f"stroke: {BLUE}" in group.get("style", "") and path.count("L") == 1:
+                heights = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", path)]
+                found.append(abs(heights[0] - heights[1]))
+        return [rise for rise in found if rise > 0.5 or not more]
+
+    own = rises(y_scales="own")
+    assert min(own[:2]) > 50
+    assert len([rise for rise in rises() if rise > 20]) == 1

@@ -104,7 +104,7 @@ def _canvas(figure: Figure, rows: list[Row]) -> Canvas:
     height = lines * (tall + above) + (1 if shared else lines) * below + key + 34
 
     canvas = Canvas(figsize=(WIDTH / 72, height / 72), layout="constrained")
-    grid = canvas.subplots(lines, columns, sharey=True, squeeze=False)
+    grid = canvas.subplots(lines, columns, sharey=figure.y_scales == "shared", squeeze=False)
     for spare in grid.flat[len(panels) :]:
         spare.remove()
     for place, (axes, inside) in enumerate(zip(grid.flat, panels.values(), strict=False)):
@@ -115,7 +115,10 @@ def _canvas(figure: Figure, rows: list[Row]) -> Canvas:
         else:
             _curves(axes, inside, groups)
             number_x(axes, inside, figure.x_scale)
-    number_y(grid[0, 0], rows, figure, few=tall < 100)
+        if figure.y_scales == "own":
+            number_y(axes, inside, figure, few=tall < 100)
+    if figure.y_scales == "shared":
+        number_y(grid[0, 0], rows, figure, few=tall < 100)
     canvas.supxlabel(shown(figure.x_label), fontsize=9)
     canvas.supylabel(shown(figure.y_label), fontsize=9)
     for number, bar in enumerate(bar for axes in canvas.axes for box in axes.containers for bar in box):

@@ -46,6 +46,7 @@ class Figure:
     table: pl.DataFrame  # the columns of COLUMNS
     unit: Literal["share", "number"] = "share"  # a share is shown as percent
     x_scale: Literal["linear", "log"] = "linear"  # of curves
+    y_scales: Literal["shared", "own"] = "shared"  # own: panels show different things, each on its own axis
 
     @property
     def rows(self) -> pl.DataFrame:

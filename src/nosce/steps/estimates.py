@@ -70,7 +70,8 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
         said = {name: getattr(figure, name) for name in WORDS}
         # A user's own figure need not say these.
         words.append(said | {"unit": getattr(figure, "unit", "share"),
-                             "x_scale": getattr(figure, "x_scale", "linear")})  # fmt: skip
+                             "x_scale": getattr(figure, "x_scale", "linear"),
+                             "y_scales": getattr(figure, "y_scales", "shared")})  # fmt: skip
         job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
     audits, drawn = _audits(spec, readings, job.folder / "figures")
     words += drawn

@@ -44,7 +44,7 @@ class Ladder:
         words = {LIKELIHOOD: "log-likelihood", EDIT: "edit distance"}[metric]
         likely = metric == LIKELIHOOD
         return Scaling(
-            id=f"{self.name}-{words}".replace(" ", "-"), title=f"{self.name}, exact match beside {words}",
+            id=f"{self.name}-{words}".replace(" ", "-"), title=f"{self.name.capitalize()}, exact match beside {words}",
             x_label="weights", points=self.points, sharp=Select(readout=OUTCOMES), lower_is_better=not likely,
             continuous=(Select(readout=OUTCOMES, metric=metric, quantity="nats" if likely else "tokens"),),
             log_likelihood=likely, tokens=float(self.places + 1) if likely else None,
@@ -54,7 +54,7 @@ class Ladder:
     def by_tokens(self) -> Scaling:
         """The same along the training of the largest size."""
         return Scaling(
-            id=f"{self.name}-training", title=f"{self.name}, along the training of the largest size",
+            id=f"{self.name}-training", title=f"{self.name.capitalize()}, along the training of the largest size",
             x_label="tokens seen", points=tuple((step * self.per_step, self.top) for step in self.steps),
             steps=self.steps, sharp=Select(readout=OUTCOMES), lower_is_better=False, tokens=float(self.places + 1),
             continuous=(Select(readout=OUTCOMES, metric=LIKELIHOOD, quantity="nats"),),
@@ -78,7 +78,7 @@ class Seen:
         """The sharp metric beside the smooth one."""
         sharp, smooth, nats, x_label = SEEN[self.kind]
         return Scaling(
-            id=self.kind, title=f"{self.kind}, {sharp} beside {smooth.replace('_', ' ')}", x_label=x_label,
+            id=self.kind, title=f"{self.kind.capitalize()}, {sharp} beside {smooth.replace('_', ' ')}", x_label=x_label,
             points=self.points, sharp=Select(readout=self.kind, metric=sharp), log_likelihood=nats,
             continuous=(Select(readout=self.kind, metric=smooth, quantity="nats" if nats else "error"),),
         )  # fmt: skip

@@ -43,6 +43,7 @@ def _sizes(ladders: tuple[Ladder, ...]) -> Rungs:
             for metric, words in WORDS.items() for ladder in ladders for size, arm in ladder.points
         ),
         unit="number",
+        y_scales="own",
     )  # fmt: skip
 
 
@@ -51,14 +52,16 @@ def _training(ladder: Ladder) -> Lines:
         id=f"{ladder.name}-training",
         title=f"{ladder.name.capitalize()} along training",
         caption="Each size at twelve places evenly spaced in the logarithm of tokens.",
-        x_label="million tokens",
+        x_label="tokens seen",
         y_label="",
         panels=tuple(
             (words, tuple((_short(arm), Curve(select=outcome(arm, metric, "every"))) for _, arm in ladder.points))
             for metric, words in WORDS.items()
         ),
-        per_step=ladder.per_step / 1e6,
+        per_step=ladder.per_step,
         unit="number",
+        x_scale="log",
+        y_scales="own",
     )
 
 
@@ -103,8 +106,8 @@ def _seen(seen: Seen) -> Rungs:
     shares = [metric for metric in chosen if metric != smooth and "nats" not in metric]
     return Rungs(
         id=seen.kind,
-        title=f"{seen.kind.capitalize()}: {sharp} beside {smooth.replace('_', ' ')}",
-        caption="scikit-learn's digits, 500 of them held out; means over seeds.",
+        title=f"{seen.kind.capitalize()}: {sharp}, and what lies behind it",
+        caption="Digits that come with scikit-learn, 500 of them held out; means over seeds.",
         x_label=x_label,
         y_label="",
         points=tuple(
@@ -113,6 +116,7 @@ def _seen(seen: Seen) -> Rungs:
             for metric in chosen for size, arm in seen.points
         ),
         unit="number",
+        y_scales="own",
     )  # fmt: skip
 
 

@@ -84,7 +84,7 @@ def study(scale: Scale) -> Study:
         question="Did that ability really appear all at once, or does the metric jump?",
         paper="arXiv:2304.15004",
         scale=scale,
-        unit="problem",
+        unit="item",
         arms=tuple(arm for climb in climbs for arm in climb.arms),
         trials=tuple(trial for _, _, trials in seen for trial in trials),
         seeds=(0,) if scale == "smoke" else (0, 1, 2, 3, 4),
