@@ -32,7 +32,7 @@ MAY_USE = {
     "audit": BASE | {"stats", "report"},
     "steepness": BASE | {"stats", "measures", "scaling"},
     "vision": BASE,
-    "sampling": BASE,
+    "sampling": BASE | {"models"},
     "scaling": BASE | {"stats", "measures", "audit"},
     "charts": BASE | {"stats", "measures", "curves"},
     "steps": BASE

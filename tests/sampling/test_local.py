@@ -1,0 +1,101 @@
+"""A folder of ours answers as a loop over its logits says, draw by draw the same, and through its chat template."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nosce.errors import UsageError
+from nosce.models.families import Architecture, build
+from nosce.sampling.cache import Cached, Replies
+from nosce.sampling.contract import Ask, all_replies
+from nosce.sampling.local import Local
+from nosce.seeds import Seed
+from nosce.text import tokenizer as tokenizers
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train import checkpoint
+
+WORDS = "acorn basil cedar daisy ember fjord grove heron inlet jetty"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A little GPT-2 with weights large enough to prefer something, in the hub's layout."""
+    place = tmp_path_factory.mktemp("model")
+    tokenizers.save(tokenizers.make(TokenizerSpec(kind="word"), [WORDS]), place / "tokenizer")
+    made = tokenizers.load(place / "tokenizer")
+    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=64)
+    net = build(shape, vocabulary=made.get_vocab_size(), end=made.token_to_id("<eos>"), pad=made.token_to_id("<pad>"),
+                seed=Seed(1))  # fmt: skip
+    with torch.no_grad():
+        for weights in net.parameters():
+            weights.mul_(8 if weights.ndim > 1 else 1)
+    checkpoint.keep(net, place / "tokenizer", place / "whole")
+    return place / "whole"
+
+
+def by_hand(one: Local, text: str, tokens: int) -> tuple[str, float]:
+    """The first choice at every place, one at a time."""
+    ids = one._tokenizer(text, return_tensors="pt")["input_ids"]
+    total, start = 0.0, ids.shape[1]
+    for _ in range(tokens):
+        with torch.no_grad():
+            logs = one._model(ids).logits[0, -1].log_softmax(-1)
+        best = int(logs.argmax())
+        total += float(logs[best])
+        ids = torch.cat([ids, torch.tensor([[best]])], 1)
+        if best == one._model.generation_config.eos_token_id:
+            break
+    return one._tokenizer.decode(ids[0, start:], skip_special_tokens=True), total
+
+
+def test_greedy_replies_are_those_of_a_loop_whatever_the_batch(folder):
+    """Prompts of unlike length together, and alone; log-probabilities with them."""
+    one = Local(folder, batch=4)
+    texts = ["acorn", "basil cedar daisy", "ember fjord", "grove", "heron inlet jetty acorn basil"]
+    found = all_replies(one, [Ask.user(text, tokens=6, top=3) for text in texts])
+    for text, reply in zip(texts, found, strict=True):
+        said, total = by_hand(one, text, 6)
+        assert reply.text == said
+        assert reply.log_probability == pytest.approx(total, abs=1e-3)
+        assert reply.finish in ("stop", "length")
+        assert len(reply.first) == 3
+        assert reply.first[0][1] >= reply.first[1][1] >= reply.first[2][1]
+        assert sum(math.exp(value) for _, value in reply.first) <= 1 + 1e-6
+    alone = all_replies(Local(folder, batch=1), [Ask.user(text, tokens=6, top=3) for text in texts])
+    assert [reply.text for reply in alone] == [reply.text for reply in found]
+
+
+def test_draws_are_their_own_and_the_same_again(folder):
+    """Ten draws are not all alike; each is the same in another order, and global randomness is left alone."""
+    asks = [Ask.user("acorn basil", tokens=4, temperature=2.0, sample=n) for n in range(10)]
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    found = all_replies(Local(folder), asks)
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert len({reply.text for reply in found}) > 3
+    assert all_replies(Local(folder), asks[::-1])[::-1] == found
+
+
+def test_a_chat_template_is_used_where_there_is_one(folder):
+    """Roles are written as it says."""
+    one = Local(folder)
+    one._tokenizer.chat_template = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"
+    ask = Ask(messages=(("system", "acorn"), ("user", "basil")))
+    assert one._shown(ask) == "system : acorn user : basil now"
+    one._tokenizer.chat_template = None
+    assert one._shown(ask) == "acorn\nbasil"
+
+
+def test_replies_are_kept_under_the_weights(folder, tmp_path):
+    """The same folder answers from the file; its name holds the hash of its weights."""
+    known = Replies(tmp_path / "r.jsonl")
+    asks = [Ask.user("acorn", tokens=3)]
+    first = all_replies(Cached(Local(folder), known), asks)
+    assert "whole " in Local(folder).answerer
+    assert all_replies(Cached(Local(folder), Replies(tmp_path / "r.jsonl")), asks) == first
+    assert len(known) == 1
+    with pytest.raises(UsageError, match="no tokenizer"):
+        Local(tmp_path)._tokenizer  # noqa: B018
