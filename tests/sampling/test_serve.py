@@ -1,0 +1,83 @@
+"""The endpoint's client against a server that we did not write: `transformers serve` with a checkpoint of ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from nosce.models.families import Architecture, build
+from nosce.sampling.cache import Cached, Replies
+from nosce.sampling.contract import Ask, all_replies
+from nosce.sampling.endpoint import Asker, Endpoint
+from nosce.sampling.local import Local
+from nosce.seeds import Seed
+from nosce.text import tokenizer as tokenizers
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train import checkpoint
+
+pytestmark = pytest.mark.slow
+TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
+    """The folder, and where it is served."""
+    pytest.importorskip("fastapi")
+    pytest.importorskip("uvicorn")
+    place = tmp_path_factory.mktemp("served")
+    spec = TokenizerSpec(kind="bpe", vocabulary=300)
+    tokenizers.save(tokenizers.make(spec, ["acorn basil cedar user assistant : now"]), place / "tokenizer")
+    made = tokenizers.load(place / "tokenizer")
+    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=128)
+    end, pad = (made.token_to_id(name) for name in ("<eos>", "<pad>"))
+    net = build(shape, vocabulary=made.get_vocab_size(), end=end, pad=pad, seed=Seed(1))
+    checkpoint.keep(net, place / "tokenizer", place / "whole")
+    settings = place / "whole" / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": TEMPLATE}))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(place / "whole"), "--host", "127.0.0.1",
+               "--port", str(port), "--device", "cpu"]  # fmt: skip
+    process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)  # fmt: skip
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        for _ in range(120):
+            try:
+                opener.open(f"http://127.0.0.1:{port}/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, OSError):
+                time.sleep(1)
+        yield place / "whole", f"http://127.0.0.1:{port}/v1"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_real_server_says_what_the_folder_says(served, tmp_path, monkeypatch):
+    """Greedy replies and counted tokens are those of the folder itself, and nothing is asked twice."""
+    folder, url = served
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-looks-at-it")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    asks = [Ask.user(text, tokens=6) for text in ("acorn", "basil cedar", "now")]
+    known = Replies(tmp_path / "r.jsonl")
+    one = Asker(Endpoint(model=str(folder), url=url, concurrency=2), known=known)
+    found = all_replies(Cached(one, known), asks)
+    expected = all_replies(Local(folder), asks)
+    assert [(r.text, r.finish, r.prompt_tokens) for r in found] == [
+        (r.text, r.finish, r.prompt_tokens) for r in expected]  # fmt: skip
+    two = Asker(Endpoint(model=str(folder), url=url), known=known)
+    assert all_replies(Cached(two, known), asks) == found
+    assert two.requests == 0
