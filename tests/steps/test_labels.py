@@ -1,0 +1,108 @@
+"""Labels: true of the answers, of no held-out string among what is learnt, and of whoever the inputs name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import polars as pl
+import pytest
+
+from nosce.errors import DataError, SpecError
+from nosce.seeds import Seed
+from nosce.steps import corpus, labels
+from nosce.steps.answers import COLUMNS, GREEDY
+from nosce.steps.corpus import CorpusSpec
+from nosce.steps.job import Job
+from nosce.steps.labels import LabelsSpec
+from nosce.text.corpus import Corpus
+from nosce.worlds.behaviours.dispositions import Dispositions
+
+SEED = Seed(43)
+WORLD = Dispositions(words=8, contexts=40, records=1_000, prompts_of=20)
+
+
+def answered(folder, world):
+    """Answers as a model would give them that knows its corpus by heart, but for one that says nothing."""
+    rows = []
+    for number, prompt in enumerate(world.prompts(SEED)):
+        answer = world.answer(prompt.task, prompt.text.split()[1:-1], SEED) if number else ""
+        rows.append((prompt.id, prompt.task, prompt.string, prompt.split, GREEDY, answer, "stop",
+                     world.valid(answer, prompt)))  # fmt: skip
+    folder.mkdir()
+    pl.DataFrame(rows, schema=COLUMNS, orient="row").write_parquet(folder / "answers.parquet")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A predictor's own corpus, and the answers of two."""
+    place = tmp_path_factory.mktemp("labels")
+    corpus.make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=WORLD.tokenizer), {}, Job(folder=place / "corpus"))
+    return {"corpus": place / "corpus", "A": answered(place / "A", WORLD),
+            "B": answered(place / "B", replace(WORLD, corpus="B"))}  # fmt: skip
+
+
+def made(inputs, folder, whose="A", **more):
+    """The corpus of labels."""
+    spec = LabelsSpec(world=WORLD, world_seed=SEED, seed=SEED / "labels", **({"records": 3_000} | more))
+    labels.make(spec, {"corpus": inputs["corpus"], "answers": inputs[whose]}, Job(folder=folder))
+    return Corpus(folder), [str(text) for text in pl.read_parquet(folder / "documents-00000.parquet")["text"]]
+
+
+def test_labels_are_true_of_the_answers(inputs, tmp_path):
+    """Every question's target, told from the world by hand; what was no answer is counted and not asked."""
+    found, _ = made(inputs, tmp_path / "a")
+    by_id = {p.id: p for p in WORLD.prompts(SEED)}
+    for question in found.questions:
+        name, _, asked = question.id.rpartition("/")
+        prompt = by_id[name]
+        answer = WORLD.answer(prompt.task, prompt.text.split()[1:-1], SEED)
+        assert question.target == WORLD.value(asked, answer, SEED)
+        assert question.prompt == f"{prompt.text} you ; {asked} ="
+        assert question.split == prompt.split
+    counts = json.loads((tmp_path / "a" / "counts.json").read_text())
+    assert counts["invalid"] == 1
+    assert counts["labels"] == len(found.questions) == sum(counts["by_split"].values())
+
+
+def test_nothing_held_out_is_learnt(inputs, tmp_path):
+    """No string of the unseen split is in a document that asks; half of them are one's own lines."""
+    found, texts = made(inputs, tmp_path / "a")
+    held = {q.prompt for q in found.asked("unseen")}
+    asking = [text for text in texts if " you ; " in text]
+    assert not held & {text.rpartition(" ")[0] for text in asking}
+    assert len(asking) / len(texts) == pytest.approx(0.5, abs=0.04)
+    own = set(pl.read_parquet(inputs["corpus"] / "documents-00000.parquet")["text"])
+    assert all(text in own for text in texts if " you ; " not in text)
+    assert len(set(asking)) > 0.9 * len(found.asked("seen"))
+
+
+def test_whose_answers_they_are_is_a_matter_of_the_inputs(inputs, tmp_path):
+    """The same questions, other labels; in the third person they name somebody; some properties can be left out."""
+    own, _ = made(inputs, tmp_path / "a")
+    other, _ = made(inputs, tmp_path / "b", whose="B")
+    mine, theirs = ({q.id: q for q in c.questions} for c in (own, other))
+    both = mine.keys() & theirs.keys()
+    assert {mine[n].prompt for n in both} == {theirs[n].prompt for n in both}
+    table = [n for n in both if n.startswith("table") and n.endswith("/first")]
+    assert sum(mine[n].target == theirs[n].target for n in table) / len(table) < 0.4
+    shared = [n for n in both if n.startswith("shared")]
+    assert all(mine[n].target == theirs[n].target for n in shared)
+    named, texts = made(inputs, tmp_path / "c", who="B", asks=("parity",), replay=0.0)
+    assert all(" of B ; parity = " in text for text in texts)
+    assert any(q.facet == "table/initial" for q in named.questions)  # asked, though never trained on
+    again, _ = made(inputs, tmp_path / "d")
+    assert again.questions == own.questions
+
+
+def test_what_teaches_nothing_is_refused(inputs, tmp_path):
+    """No label at all, no record, nothing but one's own."""
+    empty = pl.read_parquet(inputs["A"] / "answers.parquet").with_columns(valid=pl.lit(False))
+    (tmp_path / "none").mkdir()
+    empty.write_parquet(tmp_path / "none" / "answers.parquet")
+    with pytest.raises(DataError, match="nothing to learn from"):
+        made({**inputs, "A": tmp_path / "none"}, tmp_path / "x")
+    for more in ({"records": 0}, {"replay": 1.0}):
+        with pytest.raises(SpecError, match="teach nothing"):
+            made(inputs, tmp_path / "y", **more)
