@@ -1,9 +1,9 @@
 """The step `labels`: what somebody answered, as questions about them to learn from and to be asked.
 
-A corpus like any other (`nosce.text.corpus`), so that it is trained on and asked by what there is already. Documents are
-questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own corpus
-among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are what is
-so of the answers. Whose answers they are is a matter of the inputs alone.
+A corpus like any other (`nosce.text.corpus`), so that it is trained on and asked by what is there already. Documents
+are questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own
+corpus among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are
+what is so of the answers. Whose answers they are is a matter of the inputs alone.
 
 counts.json    answers that were none, properties not defined of one, labels
 """
@@ -44,8 +44,8 @@ class LabelsSpec:
     def __post_init__(self) -> None:
         if self.records < 1 or not 0 <= self.replay < 1:
             raise SpecError(
-                f"labels of {self.records} records, {self.replay:g} of them replayed, teach nothing; take a record, and "
-                "a share below 1."
+                f"labels of {self.records} records, {self.replay:g} of them replayed, teach nothing; take a record, "
+                "and a share below 1."
             )
 
 
