@@ -27,8 +27,8 @@ from nosce.stats.outcomes import Counts
 
 RESULTS = Path(__file__).parent / "published.csv"
 LAMBADA = 5_153  # texts
-COLUMNS = ("table", "series", "points", "verdict", "why", "sharp_rise", "sharp_share", "continuous_share", "p_line",
-           "q_line", "foretold")  # fmt: skip
+COLUMNS = ("table", "series", "points", "verdict", "why", "sharp_rise", "sharp_share", "continuous_share", "link_off",
+           "p_line", "q_line", "foretold")  # fmt: skip
 
 
 def main() -> None:
@@ -47,12 +47,18 @@ def main() -> None:
         out.writerow(COLUMNS)
         for (name, found, series), value in zip(told, q, strict=True):
             line = (name, series, found.sizes, found.verdict, found.why, f"{found.sharp_rise:.3f}",
-                    f"{found.sharp_share:.2f}", number(found.continuous_share), f"{found.p_jump:.3f}", f"{value:.3f}",
+                    f"{found.sharp_share:.2f}", number(found.continuous_share), off(found), f"{found.p_jump:.3f}",
+                    f"{value:.3f}",
                     json.dumps({how: {k: round(v, 3) for k, v in one.items()} for how, one in found.foreseen.items()}),
                     )  # fmt: skip
             out.writerow(line)
             print(*line[:8], flush=True)
     of_each_size(data)
+
+
+def off(found: Audit) -> str:
+    """The most that one link leaves unexplained at any point."""
+    return "" if found.residual is None else f"{max(map(abs, found.residual)):.3f}"
 
 
 def number(value: float | None) -> str:

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.table import Table
 from scipy import stats
 
@@ -136,10 +135,3 @@ def design_table(found: Sequence[tuple[Power, ...]]) -> Table:
     return rows_table("Designs, cheapest first",
                       ("sizes", "items", "seeds", "metric", "break", "wrong", f"{ENOUGH:.0%} of both"),
                       rows)  # fmt: skip
-
-
-def frame(found: Sequence[Audited]) -> pl.DataFrame:
-    """A row a table: its verdict, and the numbers it rests on."""
-    keys = ("verdict", "sizes", "seeds", "items", "sharp_rise", "sharp_share", "continuous_share", "p_jump",
-            "emergence")  # fmt: skip
-    return pl.DataFrame([{"table": one.name, **{key: one.json[key] for key in keys}, "q_jump": one.q} for one in found])

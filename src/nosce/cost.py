@@ -5,13 +5,13 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from nosce.plan import Plan, Step
-from nosce.spec import Json, describe, digest
-from nosce.timing import Sample, Texts, parameters_of, time_reading, time_training
+from nosce.spec import describe, digest
+from nosce.timing import Sample, Texts, parameters_of, shallow, time_reading, time_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,13 @@ def price(plan: Plan, todo: Sequence[Step]) -> list[Cost]:
     FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
     """
     prices = _Prices()
-    made = {"training": prices.training, "reading": prices.reading, "experiment": prices.experiment}
-    return [made[step.kind](step) for step in todo if step.kind in made]
+    made: dict[str, Callable[[Step], Cost | None]] = {
+        "training": prices.training,
+        "reading": prices.reading,
+        "experiment": prices.experiment,
+    }
+    found = [made[step.kind](step) for step in todo if step.kind in made]
+    return [cost for cost in found if cost is not None]
 
 
 def minutes(todo: Sequence[Step], costs: Sequence[Cost], workers: int) -> float:
@@ -58,7 +63,8 @@ class _Prices:
     samples: dict[str, Sample] = field(default_factory=dict)
     texts: dict[str, Texts] = field(default_factory=dict)
     trainings: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
-    readings: dict[str, float] = field(default_factory=dict)
+    readings: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and things asked about
+    experiments: dict[str, float] = field(default_factory=dict)
 
     def training(self, step: Step) -> Cost:
         """Tokens, operations, disk and seconds of a training."""
@@ -75,33 +81,38 @@ class _Prices:
         looks = 1 if training is None else len(training.spec.recipe.kept)
         shape = None if training is None else self._shape(training)
         sample = self._sample(corpus)
-        asked: list[Json] = [type(corpus.spec.world).__name__, sample.things, len(sample.questions)]
-        key = digest([describe(step.spec.readout), shape, looks, asked])
+        key = digest([describe(step.spec.readout), shape, looks, type(corpus.spec.world).__name__])
         if key not in self.readings:
             model = None if training is None else self._timed(training)[1]
-            self.readings[key] = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
-        return Cost(step, self.readings[key])
+            deeper = 1.0 if training is None else shallow(_model(training), self._texts(training).vocabulary)[1]
+            seconds = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
+            self.readings[key] = (deeper * seconds, sample.things)
+        # Worlds that differ in how many things there are take as many times as long.
+        seconds, things = self.readings[key]
+        return Cost(step, seconds * sample.things / max(1, things))
 
-    def experiment(self, step: Step) -> Cost:
-        """Seconds of an experiment, by a small part of it where it says what that is; else unknown, told as zero."""
+    def experiment(self, step: Step) -> Cost | None:
+        """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
         part = getattr(step.spec.experiment, "part", None)
         if part is None:
-            return Cost(step, 0.0)
+            return None
         key = digest(describe(step.spec.experiment))
-        if key not in self.readings:
+        if key not in self.experiments:
             smaller, times = part()
             began = time.process_time()
             for _ in smaller.read(step.spec.seed):
                 pass
-            self.readings[key] = times * (time.process_time() - began)
-        return Cost(step, self.readings[key])
+            self.experiments[key] = times * (time.process_time() - began)
+        return Cost(step, self.experiments[key])
 
     def _timed(self, step: Step) -> tuple[float, Any]:
         shape = self._shape(step)
         if shape not in self.trainings:
             texts = self._texts(step)
             sequences, _ = texts.of_training(step.spec.on)
-            self.trainings[shape] = time_training(_model(step), sequences, step.spec.recipe, texts.vocabulary)
+            model, deeper = shallow(_model(step), texts.vocabulary)
+            seconds, net = time_training(model, sequences, step.spec.recipe, texts.vocabulary)
+            self.trainings[shape] = (deeper * seconds, net)
         return self.trainings[shape]
 
     def _shape(self, step: Step) -> str:

@@ -30,6 +30,7 @@ SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
 STEPS = 50  # of a training at most
 OPERATIONS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
+LARGE, LAYERS = 2_000_000, 2  # weights from which on a model is timed by so many of its layers
 FEW = 64  # things asked about in the smallest part
 
 
@@ -126,6 +127,18 @@ def parameters_of(model: Any, vocabulary: int) -> int:
     if isinstance(model, Architecture):
         return model.parameters(vocabulary)
     return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
+
+
+def shallow(model: Any, vocabulary: int) -> tuple[Any, float]:
+    """The model itself, or if it is large one of its width with two layers, and how much more the model is.
+
+    A model that would not fit this machine's memory can be priced nonetheless, and a deep one in seconds.
+    """
+    whole = parameters_of(model, vocabulary)
+    if not isinstance(model, Architecture) or model.layers <= LAYERS or whole < LARGE:
+        return model, 1.0
+    cut = replace(model, layers=LAYERS)
+    return cut, whole / parameters_of(cut, vocabulary)
 
 
 def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> tuple[float, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
 from nosce.models.families import Architecture, build
@@ -74,3 +75,20 @@ def test_places_are_those_of_the_stored_replies(learnt):
     assert (both <= first).all()
     (plain,) = Outcomes(split="unseen").read_all({120: lambda: net}, corpus, SEED)
     assert set(plain["metric"].unique()) == {"exact", "edit", "tokens", "log_likelihood"}
+
+
+def test_nats_of_the_places_are_those_of_one_pass_and_make_up_the_log_likelihood(learnt):
+    """Token by token with the end, summed to the whole; a shorter target has no such place, and no zero there."""
+    corpus, net = learnt
+    (rows,) = Outcomes(split="unseen", places=True).read_all({120: lambda: net}, corpus, SEED)
+    each = rows.filter(pl.col("metric").str.starts_with("nats "))
+    whole = rows.filter(metric="log_likelihood").select("item", whole=-pl.col("value"))
+    sums = each.group_by("item").agg(pl.col("value").sum(), pl.len()).join(whole, on="item")
+    assert sums["value"].to_list() == pytest.approx(sums["whole"].to_list())
+    questions = {q.id: q for q in corpus.asked("unseen")}
+    lengths = [len(corpus.tokenizer.encode(questions[item].target).ids) + 1 for item in sums["item"]]
+    assert sums["len"].to_list() == lengths
+    assert len(set(lengths)) == 2
+    sequences = corpus.question_sequences(list(questions.values()))
+    heard = spoken(net, sequences, counted_spans(sequences), end=corpus.end)
+    assert each.filter(metric="nats 1")["value"].to_list() == pytest.approx([one.each[0] for one in heard])

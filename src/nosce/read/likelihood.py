@@ -36,7 +36,12 @@ class Spoken:
 
     chosen: np.ndarray  # its first choice at each token of the span
     true: np.ndarray  # the tokens of the span
-    nats: float  # negative log-likelihood of the span, summed over its tokens
+    each: np.ndarray  # negative log-likelihood of each token of the span (nats)
+
+    @property
+    def nats(self) -> float:
+        """The negative log-likelihood of the span: the sum over its tokens."""
+        return float(self.each.sum())
 
     @property
     def exact(self) -> bool:
@@ -139,7 +144,7 @@ def spoken(
         target = torch.from_numpy(one.true.astype(np.int64)).to(one.logits.device)
         nats = torch.nn.functional.cross_entropy(one.logits, target, reduction="none").double().cpu().numpy()
         for number, cut in zip(one.numbers, one.cuts, strict=True):
-            found[number] = Spoken(chosen[cut], one.true[cut], float(nats[cut].sum()))
+            found[number] = Spoken(chosen[cut], one.true[cut], nats[cut])
     return [found[number] for number in range(len(spans))]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -30,8 +30,9 @@ class Outcomes:
     the longer one's length), `tokens` (share of the target's tokens, its end among them, that are the first choice),
     `log_likelihood` (of target and end, in nats). The answer is the reply, so that it can be scored again.
 
-    With `places` the last checkpoint has two more for every place of a reply, from 1 on: `place <n>` (is that token
-    right?) and `first <n>` (are all up to it?).
+    With `places` the last checkpoint has more for every place of a reply, from 1 on: `place <n>` (is that token
+    right?), `first <n>` (are all up to it?) and `nats <n>` (of the true token there, after the true ones before it; the
+    place behind a target's last token is its end).
     """
 
     needs_model: ClassVar[bool] = True
@@ -67,7 +68,7 @@ class Outcomes:
         base = pl.DataFrame({"item": [q.id for q in questions], "about": [q.about for q in questions],
                              "facet": [q.facet for q in questions], "target": [q.target for q in questions]}
                             ).with_columns(readout=pl.lit(self.name), split=pl.lit(self.split))  # fmt: skip
-        values = {
+        values: dict[str, list[Any]] = {
             "exact": right,
             "edit": [Levenshtein.distance(s, t) for s, t in zip(said, true, strict=True)],
             "tokens": [float((one.chosen == one.true).mean()) for one in heard],
@@ -79,12 +80,15 @@ class Outcomes:
                                                 for s, t in zip(said, true, strict=True)]  # fmt: skip
                 values[f"first {place + 1}"] = [s[: place + 1] == t[: place + 1]
                                                 for s, t in zip(said, true, strict=True)]  # fmt: skip
+            for place in range(max(len(one.each) for one in heard)):
+                values[f"nats {place + 1}"] = [one.each[place] if place < len(one.each) else None for one in heard]
         answers = [corpus.tokenizer.decode(tokens, skip_special_tokens=False) for tokens in said]
         told = {"answer": answers, "outcome": ["right" if one else "wrong" for one in right]}
         nothing = pl.lit(None, dtype=pl.String)
         parts = []
         for metric, value in values.items():
             more = {k: pl.Series(v) if metric == "exact" else nothing for k, v in told.items()}
-            parts.append(base.with_columns(pl.Series("value", np.array(value, dtype=np.float64)),
-                                           metric=pl.lit(metric), **more))  # fmt: skip
+            part = base.with_columns(pl.Series("value", value, dtype=pl.Float64, strict=False),
+                                     metric=pl.lit(metric), **more)  # fmt: skip
+            parts.append(part.drop_nulls("value"))  # shorter targets have no such place
         return pl.concat(parts)

@@ -28,6 +28,7 @@ class Ladder:
     steps: tuple[int, ...]  # at which they are looked at
     per_step: float  # tokens
     places: int  # of an answer
+    beyond: tuple[tuple[float, str], ...] = ()  # larger ones of one seed, shown and not tested
 
     @property
     def top(self) -> str:

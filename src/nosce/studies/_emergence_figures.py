@@ -32,15 +32,17 @@ def figures(ladders: tuple[Ladder, ...], seen: tuple[Seen, ...]) -> tuple[Chart,
 
 
 def _sizes(ladders: tuple[Ladder, ...]) -> Rungs:
+    tested = max(ladder.points[-1][0] for ladder in ladders)
+    alone = f" Beyond {tested:,.0f} weights: one seed, not tested." if any(one.beyond for one in ladders) else ""
     return Rungs(
         id="sizes",
         title="The same outputs by three rulers",
-        caption="Problems that nobody was trained on, in either order; means over seeds and problems.",
+        caption=f"Problems that nobody was trained on, in either order; means over seeds and problems.{alone}",
         x_label="weights",
         y_label="",
         points=tuple(
             Point(size, ladder.name, Mean(select=outcome(arm, metric)), panel=words)
-            for metric, words in WORDS.items() for ladder in ladders for size, arm in ladder.points
+            for metric, words in WORDS.items() for ladder in ladders for size, arm in (*ladder.points, *ladder.beyond)
         ),
         unit="number",
         y_scales="own",

@@ -42,11 +42,13 @@ class Climb:
     layers: int = 2
     looks: int = 12  # checkpoints, evenly spaced in the logarithm of the steps
     first: int = 12  # step of the first of them
+    beyond: tuple[int, ...] = ()  # widths shown but not tested, of one seed: sizes that have nothing left to learn
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """One a width."""
-        return tuple(self._arm(width) for width in self.widths)
+        larger = (replace(self._arm(width), seeds=1) for width in self.beyond)
+        return (*(self._arm(width) for width in self.widths), *larger)
 
     def _arm(self, width: int) -> Arm:
         shape = Architecture(family="gpt2", layers=self.layers, width=width, heads=max(1, width // 16), positions=32)
@@ -59,18 +61,22 @@ class Climb:
     @property
     def ladder(self) -> Ladder:
         """What claims and figures need to know of it."""
-        # Weights of the blocks with biases and norms: the sheet's count, section 8.
-        sizes = [float(self.layers * (12 * width * width + 13 * width)) for width in self.widths]
+        points = tuple((self._weights(width), arm.name)
+                       for width, arm in zip((*self.widths, *self.beyond), self.arms, strict=True))  # fmt: skip
         kept = self.arms[0].recipe.kept
         given, answer = self.world.problem(0, self.world.operations[0], 0)
         length = len(given) + len(answer) + 1
-        return Ladder(name=self.name, points=tuple(zip(sizes, (a.name for a in self.arms), strict=True)), steps=kept,
+        return Ladder(name=self.name, points=points[: len(self.widths)], beyond=points[len(self.widths) :], steps=kept,
                       per_step=float(self.batch * length), places=self.world.answer_digits)  # fmt: skip
+
+    def _weights(self, width: int) -> float:
+        """Of the blocks with biases and norms: the sheet's count, section 8."""
+        return float(self.layers * (12 * width * width + 13 * width))
 
 
 def rate_of(width: int) -> float:
     """Peak learning rates by width."""
-    return 1e-2 if width <= 24 else 5e-3
+    return 1e-2 if width <= 24 else 5e-3 if width <= 64 else 2e-3
 
 
 def study(scale: Scale) -> Study:
@@ -112,8 +118,10 @@ def _of(scale: Scale) -> tuple[tuple[Climb, ...], tuple[_Seen, ...]]:
             ), tuple(_seen(bottlenecks=(1, 4, 8, 16, 32), hidden=(1, 2, 4, 8, 16), widths=(4, 8, 12, 16, 24), fast=20))
         case "laptop":
             return (
-                Climb(name="products", world=products, widths=(4, 6, 8, 12, 16, 20, 24, 32, 48), steps=1_500),
-                Climb(name="sums", world=sums, widths=(3, 4, 5, 6, 7, 8, 10, 12, 16, 24), steps=1_500),
+                Climb(name="products", world=products, widths=(4, 6, 8, 12, 16, 20, 24, 32, 48), beyond=(96, 208),
+                      steps=1_500),
+                Climb(name="sums", world=sums, widths=(3, 4, 5, 6, 7, 8, 10, 12, 16, 24), beyond=(48, 208),
+                      steps=1_500),
             ), tuple(_seen(bottlenecks=(1, 2, 4, 6, 8, 12, 16, 24, 32), hidden=(1, 2, 3, 4, 6, 8, 12, 16, 32),
                            widths=(4, 8, 12, 16, 20, 24, 32, 48)))  # fmt: skip
         case "gpu":

@@ -166,8 +166,3 @@ def _net(of: Sequences, pictures: Pictures):  # type: ignore[no-untyped-def]
             return scores
 
     return Namer()
-
-
-def parameters(of: Sequences, pictures: Pictures) -> int:
-    """Weights of the network, without the table of words that it has no use for."""
-    return sum(weights.numel() for name, weights in _net(of, pictures).named_parameters() if "wte" not in name)
