@@ -30,7 +30,7 @@ class Outcomes:
     the longer one's length), `tokens` (share of the target's tokens, its end among them, that are the first choice),
     `log_likelihood` (of target and end, in nats). The answer is the reply, so that it can be scored again.
 
-    With `places` the last checkpoint has more for every place of a reply, from 1 on: `place <n>` (is that token
+    With `by_place` the last checkpoint has more for every place of a reply, from 1 on: `place <n>` (is that token
     right?), `first <n>` (are all up to it?) and `nats <n>` (of the true token there, after the true ones before it; the
     place behind a target's last token is its end).
     """
@@ -38,7 +38,7 @@ class Outcomes:
     needs_model: ClassVar[bool] = True
     split: Split = "unseen"
     spare: int = 2  # tokens beyond the longest target before a reply is cut
-    places: bool = False
+    by_place: bool = False
     name: str = "outcomes"
 
     def read_all(
@@ -46,10 +46,10 @@ class Outcomes:
     ) -> Iterator[pl.DataFrame]:
         """A table a checkpoint: four rows a question, at the last one perhaps more."""
         for number, (step, load) in enumerate(checkpoints.items(), 1):
-            places = self.places and number == len(checkpoints)
-            yield self._read(load(), corpus, places=places).with_columns(step=pl.lit(step, dtype=pl.Int64))
+            by_place = self.by_place and number == len(checkpoints)
+            yield self._read(load(), corpus, by_place=by_place).with_columns(step=pl.lit(step, dtype=pl.Int64))
 
-    def _read(self, model: PreTrainedModel, corpus: Corpus, *, places: bool) -> pl.DataFrame:
+    def _read(self, model: PreTrainedModel, corpus: Corpus, *, by_place: bool) -> pl.DataFrame:
         from nosce.read.generate import generate
         from nosce.read.likelihood import counted_spans, spoken
         from nosce.text.packing import encode
@@ -74,7 +74,7 @@ class Outcomes:
             "tokens": [float((one.chosen == one.true).mean()) for one in heard],
             "log_likelihood": [-one.nats for one in heard],
         }
-        if places:
+        if by_place:
             for place in range(max(map(len, true))):
                 values[f"place {place + 1}"] = [s[place : place + 1] == t[place : place + 1]
                                                 for s, t in zip(said, true, strict=True)]  # fmt: skip

@@ -94,7 +94,7 @@ def study(scale: Scale) -> Study:
         arms=tuple(arm for climb in climbs for arm in climb.arms),
         trials=tuple(trial for _, _, trials in seen for trial in trials),
         seeds=(0,) if scale == "smoke" else (0, 1, 2, 3, 4),
-        reads=(Read(Outcomes(places=True)), Read(Majority())),
+        reads=(Read(Outcomes(by_place=True)), Read(Majority())),
         claims=claims(ladders, shown),
         figures=figures(ladders, shown),
         scalings=(*(c for ladder in ladders for c in ladder.scalings), *(one.by_size for one in shown)),
