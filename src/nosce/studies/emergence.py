@@ -120,7 +120,7 @@ def _of(scale: Scale) -> tuple[tuple[Climb, ...], tuple[_Seen, ...]]:
             return (
                 Climb(name="products", world=products, widths=(4, 6, 8, 12, 16, 20, 24, 32, 48), beyond=(96, 208),
                       steps=1_500),
-                Climb(name="sums", world=sums, widths=(3, 4, 5, 6, 7, 8, 10, 12, 16, 24), beyond=(48, 208),
+                Climb(name="sums", world=sums, widths=(3, 4, 5, 6, 7, 8, 10, 12, 16, 24), beyond=(48, 96),
                       steps=1_500),
             ), tuple(_seen(bottlenecks=(1, 2, 4, 6, 8, 12, 16, 24, 32), hidden=(1, 2, 3, 4, 6, 8, 12, 16, 32),
                            widths=(4, 8, 12, 16, 20, 24, 32, 48)))  # fmt: skip
