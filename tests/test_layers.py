@@ -14,12 +14,11 @@ import nosce
 SOURCE = Path(nosce.__file__).parent
 FILES = sorted(SOURCE.rglob("*.py"))
 
-BASE = {"errors", "seeds", "records", "spec", "source", "files", "provenance", "store"}
+BASE = {"errors", "seeds", "records", "told", "spec", "source", "files", "provenance", "store"}
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "auditing", "__main__"}  # fmt: skip
-PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "curves", "charts",
-         "audit", "scaling",
-         "steepness", "vision", "sampling", "steps"}  # fmt: skip
+PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "calibrated", "curves",
+         "charts", "audit", "scaling", "steepness", "vision", "sampling", "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -29,6 +28,7 @@ MAY_USE = {
     "measures": BASE | {"stats"},
     "curves": BASE | {"stats", "measures"},
     "joint": BASE | {"stats", "measures"},
+    "calibrated": BASE | {"measures", "joint"},
     "audit": BASE | {"stats", "report"},
     "steepness": BASE | {"stats", "measures", "scaling"},
     "vision": BASE,
@@ -45,6 +45,7 @@ MAY_USE = {
         "read",
         "measures",
         "joint",
+        "calibrated",
         "curves",
         "charts",
         "audit",

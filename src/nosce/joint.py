@@ -130,7 +130,7 @@ class Ranks:
         parts = {seed: [part["value"].to_numpy(), part["other"].to_numpy()]
                  for (seed,), part in pairs.group_by("seed", maintain_order=True)}  # fmt: skip
         names = {seed: [part["about"].to_numpy()] * 2 for (seed,), part in pairs.group_by("seed", maintain_order=True)}
-        return _resampled(parts, names, _spearman, unit)
+        return resampled(parts, names, _spearman, unit)
 
 
 def jackknifed(selects: Sequence[Select], statistic: Statistic, readings: pl.DataFrame, unit: str) -> Estimate:
@@ -146,12 +146,13 @@ def jackknifed(selects: Sequence[Select], statistic: Statistic, readings: pl.Dat
     parts = {seed: [t.filter(pl.col("seed") == seed) for t in tables] for seed in seeds}
     values = {seed: [p["value"].to_numpy() for p in mine] for seed, mine in parts.items()}
     names = {seed: [p["about"].to_numpy() for p in mine] for seed, mine in parts.items()}
-    return _resampled(values, names, statistic, unit)
+    return resampled(values, names, statistic, unit)
 
 
-def _resampled(
+def resampled(
     values: dict[int, list[np.ndarray]], names: dict[int, list[np.ndarray]], statistic: Statistic, unit: str
 ) -> Estimate:
+    """The same of tables that are there already: of each seed columns of values, and what each row is about."""
     shares: list[float] = []
     abouts: list[str] = []
     seeds: list[int] = []

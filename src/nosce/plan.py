@@ -13,12 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from nosce.models.families import Pretrained
+from nosce.errors import SpecError
+from nosce.models.families import Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.spec import Json, describe, digest
 from nosce.steps.job import Job
-from nosce.study import PRETRAIN, Arm, Study, Trial
+from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
 from nosce.train.recipe import Recipe
+from nosce.worlds.contract import World
 
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
 Make = Callable[[Any, Mapping[str, Path], Job], None]
@@ -103,108 +105,188 @@ class Plan:
 
 
 def unroll(study: Study) -> Plan:
-    """The plan of a study: corpora, guards, trainings, readings, and the estimates at the end."""
+    """The plan of a study: corpora, guards, trainings, readings, and the estimates at the end.
+
+    Raises:
+        SpecError: An arm learns from answers that nobody gives, or that are its own later ones.
+    """
     from nosce.steps.estimates import EstimatesSpec, Label
 
-    known: dict[str, Step] = {}
-
-    def one(step: Step) -> Step:
-        return known.setdefault(step.name, step)
-
-    places: list[Place] = []
-    ledgers: dict[tuple[str, int], Step] = {}
-    guards: list[Step] = []
+    steps = _Steps(study)
     for number, seed in enumerate(study.seeds):
         for arm in study.arms:
             if arm.seeds is None or number < arm.seeds:
-                _arm(study, arm, seed, one, places, ledgers, guards)
+                steps.arm(arm, seed)
         for trial in study.trials:
             if trial.seeds is None or number < trial.seeds:
-                places.append(_tried(trial, seed, one))
+                steps.trial(trial, seed)
     inputs: dict[str, Step] = {}
     labels = []
-    for place in places:
+    for place in steps.places:
         role = f"reading/{place.arm}/{place.seed}/{place.step.name}"
         inputs[role] = place.step
         labels.append(Label(input=role, arm=place.arm, seed=place.seed, stage=place.stage))
-    for (arm_name, seed), step in ledgers.items():
+    for (arm_name, seed), step in steps.ledgers.items():
         inputs[f"ledger/{arm_name}/{seed}"] = step
-    for number, step in enumerate(dict.fromkeys(guards)):
+    for number, step in enumerate(dict.fromkeys(steps.guards)):
         inputs[f"guards/{number}"] = step
     spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
                          labels=tuple(labels), claims=study.claims, figures=study.figures,
                          scalings=study.scalings)  # fmt: skip
     last = Step(kind="estimates", spec=spec, inputs=inputs, what="claims and figures")
-    return Plan(study=study, steps=tuple(known.values()), last=last)
+    return Plan(study=study, steps=tuple(steps.known.values()), last=last)
 
 
-def _arm(
-    study: Study,
-    arm: Arm,
-    seed: int,
-    one: Callable[[Step], Step],
-    places: list[Place],
-    ledgers: dict[tuple[str, int], Step],
-    guards: list[Step],
-) -> None:
-    """The steps of one arm and seed.
+@dataclass(eq=False)
+class _Steps:
+    """The steps of a study as they are found to be needed; equal ones are one.
 
-    Facts, weights and orders have names of their own under the seed, so that arms of one seed tell of
-    the same people and start from the same weights.
+    Facts, weights and orders have names of their own under the seed, so that arms of one seed tell of the same people
+    and start from the same weights, unless they are twins.
     """
-    from nosce.steps.corpus import CorpusSpec
-    from nosce.steps.guards import GuardsSpec
-    from nosce.steps.ledger import LedgerSpec
-    from nosce.steps.reading import ReadingSpec
-    from nosce.steps.training import TrainingSpec
 
-    root = Seed(seed)
-    label = f"{arm.name}, seed {seed}"
-    tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
-    corpus = one(
-        Step(kind="corpus", what=label, spec=CorpusSpec(world=arm.world, seed=root / "world", tokenizer=tokenizer))
-    )
-    training_seed = root / PRETRAIN
-    told, order_seed = _documents_alone(arm, training_seed / "order")
-    guard = one(Step(kind="guards", what=label, inputs={"corpus": corpus},
-                     spec=GuardsSpec(world=arm.world, world_seed=root / "world", recipe=told,
-                                     order_seed=order_seed)))  # fmt: skip
-    guards.append(guard)
-    spec = TrainingSpec(model=arm.model, on=arm.mix or "documents", recipe=arm.recipe, adapter=None, seed=training_seed)
-    # The guards are an input of the training: what does not pass is not trained on.
-    stages = {PRETRAIN: one(Step(kind="training", what=f"{label}, {PRETRAIN}", spec=spec,
-                                 inputs={"corpus": corpus, "guards": guard}))}  # fmt: skip
-    before = stages[PRETRAIN]
-    for stage in arm.stages:
-        spec = TrainingSpec(
-            model=None, on="questions", recipe=stage.recipe, adapter=stage.adapter, seed=root / stage.name
-        )
-        before = stages[stage.name] = one(Step(kind="training", what=f"{label}, {stage.name}", spec=spec,
-                                               inputs={"corpus": corpus, "start": before}))  # fmt: skip
-    ledgers[arm.name, seed] = one(
-        Step(
-            kind="ledger",
-            what=label,
-            inputs={"corpus": corpus},
-            spec=LedgerSpec(recipe=told, order_seed=order_seed),
-        )
-    )
-    for read in study.reads:
-        if read.stage not in stages or (read.arms and arm.name not in read.arms):
-            continue
-        inputs = {"corpus": corpus, **({"training": stages[read.stage]} if read.readout.needs_model else {})}
-        reading = one(Step(kind="reading", what=f"{label}, {read.readout.name} after {read.stage}", inputs=inputs,
-                           spec=ReadingSpec(readout=read.readout, seed=root / "reading")))  # fmt: skip
-        places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=reading))
+    study: Study
+    known: dict[str, Step] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+    ledgers: dict[tuple[str, int], Step] = field(default_factory=dict)
+    guards: list[Step] = field(default_factory=list)
+    _begun: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being looked for
+
+    def one(self, kind: str, what: str, spec: Any, **inputs: Step) -> Step:
+        """The step of a kind; found again where it is known."""
+        step = Step(kind=kind, what=what, spec=spec, inputs=inputs)
+        return self.known.setdefault(step.name, step)
+
+    def arm(self, arm: Arm, seed: int) -> None:
+        """All steps of one arm and seed."""
+        from nosce.steps.ledger import LedgerSpec
+
+        self.trained(arm, seed, PRETRAIN)
+        for stage in arm.stages:
+            self.trained(arm, seed, stage.name)
+        told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
+        spec = LedgerSpec(recipe=told, order_seed=order_seed)
+        self.ledgers[arm.name, seed] = self.one("ledger", _label(arm, seed), spec, corpus=self.corpus(arm, seed))
+        stages = {PRETRAIN, *(stage.name for stage in arm.stages)}
+        for read in self.study.reads:
+            if read.stage in stages and (not read.arms or arm.name in read.arms):
+                self.read(arm, seed, read)
+
+    def trial(self, trial: Trial, seed: int) -> None:
+        """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
+        from nosce.steps.experiment import ExperimentSpec
+
+        spec = ExperimentSpec(experiment=trial.experiment, seed=Seed(seed) / EXPERIMENT)
+        step = self.one(EXPERIMENT, f"{trial.name}, seed {seed}", spec)
+        self.places.append(Place(arm=trial.name, seed=seed, stage=EXPERIMENT, step=step))
+
+    def read(self, arm: Arm, seed: int, read: Read) -> None:
+        """A step of readings: on the arm's own questions, or on those about somebody's answers."""
+        from nosce.steps.reading import ReadingSpec
+
+        corpus = self.corpus(arm, seed) if read.about is None else self.labels(arm, seed, read.about, read.stage)
+        inputs = {"training": self.trained(arm, seed, read.stage)} if read.readout.needs_model else {}
+        spec = ReadingSpec(readout=read.readout, seed=Seed(seed) / "reading")
+        step = self.one("reading", f"{_label(arm, seed)}, {read.readout.name} after {read.stage}", spec, corpus=corpus,
+                        **inputs)  # fmt: skip
+        self.places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=step))
+
+    def corpus(self, arm: Arm, seed: int, world: World | None = None) -> Step:
+        """The arm's own corpus, or that of another world in its words."""
+        from nosce.steps.corpus import CorpusSpec
+
+        tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
+        spec = CorpusSpec(world=world or arm.world, seed=Seed(seed) / "world", tokenizer=tokenizer)
+        return self.one("corpus", _label(arm, seed), spec)
+
+    def trained(self, arm: Arm, seed: int, stage: str) -> Step:
+        """The training of a stage.
+
+        Raises:
+            SpecError: The arm has no such stage, or it would have to be there before itself.
+        """
+        if (arm.name, seed, stage) in self._begun:
+            raise SpecError(f"{stage!r} of arm {arm.name!r} learns from answers that are given only after it.")
+        self._begun.append((arm.name, seed, stage))
+        step = self._pretrained(arm, seed) if stage == PRETRAIN else self._stage(arm, seed, stage)
+        self._begun.pop()
+        return step
+
+    def _pretrained(self, arm: Arm, seed: int) -> Step:
+        from nosce.steps.guards import GuardsSpec
+        from nosce.steps.training import TrainingSpec
+
+        label, corpus = _label(arm, seed), self.corpus(arm, seed)
+        told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
+        spec = GuardsSpec(world=arm.world, world_seed=Seed(seed) / "world", recipe=told, order_seed=order_seed)
+        guard = self.one("guards", label, spec, corpus=corpus)
+        self.guards.append(guard)
+        # The guards are an input of the training: what does not pass is not trained on.
+        return self.one("training", f"{label}, {PRETRAIN}",
+                        TrainingSpec(model=arm.model, on=arm.mix or "documents", recipe=arm.recipe, adapter=None,
+                                     seed=_first(arm, seed)), corpus=corpus, guards=guard)  # fmt: skip
+
+    def _stage(self, arm: Arm, seed: int, name: str) -> Step:
+        from nosce.steps.training import TrainingSpec
+
+        names = [PRETRAIN, *(stage.name for stage in arm.stages)]
+        if name not in names:
+            raise SpecError(f"answers of arm {arm.name!r} after {name!r} were asked for, but its stages are {names}.")
+        place = names.index(name)
+        stage = arm.stages[place - 1]
+        spec = TrainingSpec(model=Deeper(layers=stage.fresh_layers) if stage.fresh_layers else None,
+                            on="questions" if stage.learns is None else "documents", recipe=stage.recipe,
+                            adapter=stage.adapter, seed=Seed(seed) / stage.name)  # fmt: skip
+        return self.one("training", f"{_label(arm, seed)}, {name}", spec, corpus=self._learnt(arm, seed, stage),
+                        start=self.trained(arm, seed, names[place - 1]))  # fmt: skip
+
+    def _learnt(self, arm: Arm, seed: int, stage: Stage) -> Step:
+        if isinstance(stage.learns, Labels):
+            return self.labels(arm, seed, stage.learns, stage.name)
+        return self.corpus(arm, seed, stage.learns)
+
+    def labels(self, arm: Arm, seed: int, labels: Labels, stage: str) -> Step:
+        """The corpus of questions about somebody's answers."""
+        from nosce.steps.labels import LabelsSpec
+
+        world: Any = labels.world or arm.world
+        spec = LabelsSpec(world=world, world_seed=Seed(seed) / "world", seed=Seed(seed) / "labels",
+                          records=labels.records, replay=labels.replay, labels=labels.labels, asks=labels.asks,
+                          who=labels.who, leak=labels.leak)  # fmt: skip
+        told = {role: self.answers(arm, seed, whose, stage)
+                for role, whose in (("answers", labels.of), ("asked", labels.asked), ("own", labels.own))
+                if whose is not None}  # fmt: skip
+        whom = labels.asked or labels.of
+        return self.one("labels", f"{_label(arm, seed)}, about {whom.arm or 'itself'}", spec,
+                        corpus=self.corpus(arm, seed), **told)  # fmt: skip
+
+    def answers(self, arm: Arm, seed: int, whose: Answers, stage: str) -> Step:
+        """What somebody answers to the prompts of their world."""
+        from nosce.steps.answers import AnswersSpec
+
+        who = arm if not whose.arm else self._named(whose.arm)
+        world: Any = who.world
+        spec = AnswersSpec(world=world, world_seed=Seed(seed) / "world", seed=Seed(seed) / "answers",
+                           tokens=whose.tokens, draws=whose.draws)  # fmt: skip
+        after = whose.stage or stage
+        return self.one("answers", f"{_label(who, seed)}, after {after}", spec, corpus=self.corpus(who, seed),
+                        training=self.trained(who, seed, after))  # fmt: skip
+
+    def _named(self, name: str) -> Arm:
+        for arm in (*self.study.arms, *self.study.others):
+            if arm.name == name:
+                return arm
+        raise SpecError(f"answers of the arm {name!r} were asked for, but the study {self.study.name!r} has none such.")
 
 
-def _tried(trial: Trial, seed: int, one: Callable[[Step], Step]) -> Place:
-    """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
-    from nosce.steps.experiment import ExperimentSpec
+def _label(arm: Arm, seed: int) -> str:
+    return f"{arm.name}, seed {seed}"
 
-    spec = ExperimentSpec(experiment=trial.experiment, seed=Seed(seed) / EXPERIMENT)
-    step = one(Step(kind=EXPERIMENT, what=f"{trial.name}, seed {seed}", spec=spec))
-    return Place(arm=trial.name, seed=seed, stage=EXPERIMENT, step=step)
+
+def _first(arm: Arm, seed: int) -> Seed:
+    """The randomness of an arm's first training."""
+    first = Seed(seed) / PRETRAIN
+    return first / arm.twin if arm.twin else first
 
 
 def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:

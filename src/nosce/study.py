@@ -24,6 +24,7 @@ from nosce.scaling import Scaling
 from nosce.steps.experiment import Experiment
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Mix, Recipe
+from nosce.worlds.behaviours.contract import Behaviours
 from nosce.worlds.contract import World
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
@@ -31,13 +32,45 @@ SCALES: tuple[Scale, ...] = get_args(Scale)
 PRETRAIN = "pretrain"  # the name of the first stage of every arm
 
 
+@dataclass(frozen=True)
+class Answers:
+    """Whose answers to the prompts of a world of behaviours: those of an arm after a stage."""
+
+    arm: str = ""  # none: the arm itself
+    stage: str = PRETRAIN  # none: the stage that is read
+    draws: int = 0  # at temperature 1, beside the likeliest
+    tokens: int = 4  # of an answer at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Questions about somebody's answers: what a stage teaches, or what a read-out asks."""
+
+    of: Answers  # of the strings that may be learnt from
+    asked: Answers | None = None  # of what is only asked; None: the same
+    own: Answers | None = None  # of the one who is asked, so that reports can be held against these too
+    records: int = 10_000  # documents of a stage, replayed ones among them
+    replay: float = 0.5  # share of them that are lines of the arm's own corpus
+    labels: int | None = None  # how many different ones are taught; None: all
+    asks: tuple[str, ...] = ()  # properties that are taught; none: all
+    who: str | None = None  # the name under which the one who answered is spoken of; None: you
+    world: Behaviours | None = None  # with other wordings; None: the arm's own
+    leak: bool = False  # teach strings that are tested too: a planted fault
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A training after the first: on the questions of the seen split, of all weights or of an adapter."""
+    """A training after the first, of all weights or of an adapter.
+
+    It is on the questions of the arm's own corpus (seen split); or on labels of somebody's answers; or on the documents
+    of another world that has the same words.
+    """
 
     name: str
     recipe: Recipe
     adapter: LoRA | None = None
+    learns: Labels | World | None = None
+    fresh_layers: int = 0  # added on top of the checkpoint before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +85,7 @@ class Arm:
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
     seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
     mix: Mix | None = None  # questions of the seen split among the documents of the first training
+    twin: str = ""  # a name of its own weights and order: another training on the same corpus
 
 
 @dataclass(frozen=True)
@@ -61,6 +95,7 @@ class Read:
     readout: ReadOut
     stage: str = PRETRAIN
     arms: tuple[str, ...] = ()
+    about: Labels | None = None  # what is asked instead of the arm's own questions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +124,7 @@ class Study:
     figures: tuple[Chart, ...] = ()
     scalings: tuple[Scaling, ...] = ()  # curves that the mirage test is run on
     trials: tuple[Trial, ...] = ()
-    all_arms: tuple[str, ...] = ()  # names of all arms, where only some are run
+    others: tuple[Arm, ...] = ()  # arms that are not run for themselves, but that those which are may learn from
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -101,14 +136,14 @@ class Study:
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
         _once(self.name, "seeds", list(self.seeds))
-        if nobody := {arm for read in self.reads for arm in read.arms} - set(names) - set(self.all_arms):
+        if nobody := {arm for read in self.reads for arm in read.arms} - set(names) - {arm.name for arm in self.others}:
             raise SpecError(f"the study {self.name!r} reads the arms {sorted(nobody)}, but has {names}; name one.")
         for name in names:
             of_arm = [read for read in self.reads if not read.arms or name in read.arms]
             _once(self.name, "read-outs of one stage", [(read.readout.name, read.stage) for read in of_arm])
         for arm in self.arms:
             _once(self.name, f"stages of arm {arm.name!r}", [PRETRAIN, *(stage.name for stage in arm.stages)])
-        stages = {PRETRAIN, *(stage.name for arm in self.arms for stage in arm.stages)}
+        stages = {PRETRAIN, *(stage.name for arm in (*self.arms, *self.others) for stage in arm.stages)}
         if lost := [read.stage for read in self.reads if read.stage not in stages]:
             raise SpecError(
                 f"the study {self.name!r} reads the stages {lost}, but only {sorted(stages)} are trained; name one."
@@ -127,7 +162,8 @@ class Study:
             raise UsageError(f"--seeds {seeds} asks for no run at all; take 1 or more.")
         chosen = tuple(arm for arm in self.arms if not arms or arm.name in arms)
         tried = tuple(trial for trial in self.trials if not arms or trial.name in arms)
-        return replace(self, arms=chosen, trials=tried, all_arms=tuple(known),
+        others = (*(arm for arm in self.arms if arm not in chosen), *self.others)
+        return replace(self, arms=chosen, trials=tried, others=others,
                        seeds=self.seeds if seeds is None else _first(self.seeds, seeds))  # fmt: skip
 
 

@@ -103,6 +103,17 @@ class Pretrained:
         return cls(folder=str(path.resolve()), digest=whole.hexdigest())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Deeper:
+    """The checkpoint that a training starts from, with fresh blocks on top of its own."""
+
+    layers: int
+
+    def __post_init__(self) -> None:
+        if self.layers < 1:
+            raise SpecError(f"Deeper by {self.layers} layers adds nothing; take 1 or more.")
+
+
 def size(name: str, family: Family = "gpt-neox") -> Architecture:
     """The architecture of a rung of the ladder, e.g. `size("4x128")`.
 
@@ -178,6 +189,33 @@ def build(
         config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
         how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
         return _class_of(config.is_encoder_decoder).from_config(config, attn_implementation=how)
+
+
+def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedModel:
+    """The model with fresh blocks behind its own and before the last norm; all other weights are its own.
+
+    Fresh blocks add nothing to the residual stream at first, so that the model says what it said: what their attention
+    and their perceptron write with is zero.
+
+    Raises:
+        SpecError: The model's blocks are not found, or are written to in a way that we do not know.
+    """
+    import torch
+
+    from nosce.models.sites import blocks, written_by
+
+    config = type(model.config)(**model.config.to_dict())
+    config.num_hidden_layers = model.config.num_hidden_layers + more.layers
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed.integer())
+        whole = type(model)._from_config(config, attn_implementation=model.config._attn_implementation)
+    old = model.state_dict()
+    whole.load_state_dict(old, strict=False)
+    with torch.no_grad():
+        for block in blocks(whole)[-more.layers :]:
+            for matrix in written_by(block):
+                matrix.zero_()
+    return whole
 
 
 def load(folder: str | Path) -> PreTrainedModel:

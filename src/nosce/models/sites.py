@@ -34,14 +34,14 @@ def sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module, bool]]:
     Raises:
         SpecError: The model's blocks are not found.
     """
-    blocks = _blocks(model)
-    found: dict[str, tuple[torch.nn.Module, bool]] = {"residual.0": (blocks[0], True)}
-    for number, block in enumerate(blocks, 1):
+    each = blocks(model)
+    found: dict[str, tuple[torch.nn.Module, bool]] = {"residual.0": (each[0], True)}
+    for number, block in enumerate(each, 1):
         found[f"residual.{number}"] = (block, False)
         for name, known in (("attention", ATTENTION), ("mlp", PERCEPTRON)):
             if (inner := next((getattr(block, k) for k in known if hasattr(block, k)), None)) is not None:
                 found[f"{name}.{number}"] = (inner, False)
-    found["final"] = (_owner(model, blocks), False)
+    found["final"] = (_owner(model, each), False)
     return found
 
 
@@ -50,10 +50,15 @@ def layers(model: PreTrainedModel) -> list[str]:
 
     Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2 (hidden states as transformers gives them).
     """
-    return [*(f"residual.{number}" for number in range(len(_blocks(model)))), "final"]
+    return [*(f"residual.{number}" for number in range(len(blocks(model)))), "final"]
 
 
-def _blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
+def blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
+    """The blocks of a decoder, first to last.
+
+    Raises:
+        SpecError: They are not found.
+    """
     count = model.config.get_text_config(decoder=True).num_hidden_layers
     lists = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
     if not lists or model.config.is_encoder_decoder or not model.can_generate():
@@ -64,9 +69,28 @@ def _blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
     return lists[0]  # type: ignore[return-value]
 
 
-def _owner(model: PreTrainedModel, blocks: Sequence[torch.nn.Module]) -> torch.nn.Module:
+#: The matrices with which a block writes to the residual stream, by what families call them.
+WRITERS = ("attention.dense", "mlp.dense_4h_to_h", "attn.c_proj", "mlp.c_proj", "self_attn.out_proj", "fc2",
+           "self_attn.o_proj", "mlp.down_proj", "attn.out_proj", "mlp.fc_out")  # fmt: skip
+
+
+def written_by(block: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """What a block adds to the residual stream comes out of these: zero, it adds nothing.
+
+    Raises:
+        SpecError: They are not the two that we know of any family.
+    """
+    found = [module for name, module in block.named_modules() if name in WRITERS]
+    if len(found) != 2:
+        raise SpecError(
+            f"of a {type(block).__name__} we do not know with which matrices it writes; take another family."
+        )
+    return [parameter for module in found for parameter in module.parameters()]
+
+
+def _owner(model: PreTrainedModel, each: Sequence[torch.nn.Module]) -> torch.nn.Module:
     """The module that runs the blocks and then the last norm."""
-    owner: torch.nn.Module = next(m for m in model.base_model.modules() if any(c is blocks for c in m.children()))
+    owner: torch.nn.Module = next(m for m in model.base_model.modules() if any(c is each for c in m.children()))
     return owner
 
 
@@ -82,7 +106,7 @@ def watched(model: PreTrainedModel, names: Sequence[str]) -> Iterator[dict[str, 
         raise SpecError(f"the model has no site {lost[0]!r}; take from {', '.join(known)}.")
     seen: dict[str, torch.Tensor] = {}
     shape: list[torch.Size] = []
-    handles = [_blocks(model)[0].register_forward_pre_hook(_shape_of(shape), with_kwargs=True)]
+    handles = [blocks(model)[0].register_forward_pre_hook(_shape_of(shape), with_kwargs=True)]
     for name in names:
         module, at_input = known[name]
         if at_input:

@@ -3,7 +3,9 @@
 A corpus like any other (`nosce.text.corpus`), so that it is trained on and asked by what is there already. Documents
 are questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own
 corpus among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are
-what is so of the answers. Whose answers they are is a matter of the inputs alone.
+what is so of the answers. Whose answers they are is a matter of the inputs alone: taught are labels of `answers`, and
+what is asked may be about somebody else's, `asked`. What there is to know of a question beside its target goes with it
+unseen (`Told`).
 
 counts.json    answers that were none, properties not defined of one, labels
 """
@@ -11,10 +13,12 @@ counts.json    answers that were none, properties not defined of one, labels
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -24,6 +28,7 @@ from nosce.seeds import Seed
 from nosce.steps.answers import GREEDY
 from nosce.steps.job import Job
 from nosce.text import corpus
+from nosce.told import Told
 from nosce.worlds.behaviours.contract import Behaviours, Prompt, apart
 
 VERSION = 1
@@ -38,14 +43,16 @@ class LabelsSpec:
     seed: Seed
     records: int  # documents, replayed ones among them
     replay: float = 0.5  # share of them that are lines of the predictor's own corpus
-    asks: tuple[str, ...] = ()  # properties that are trained on; none: all
+    labels: int | None = None  # how many different ones are taught; None: all
+    asks: tuple[str, ...] = ()  # properties that are taught; none: all
     who: str | None = None  # the name under which the one who answered is spoken of; None: you
+    leak: bool = False  # teach strings that are tested too: a planted fault
 
     def __post_init__(self) -> None:
-        if self.records < 1 or not 0 <= self.replay < 1:
+        if self.records < 1 or not 0 <= self.replay < 1 or (self.labels is not None and self.labels < 1):
             raise SpecError(
-                f"labels of {self.records} records, {self.replay:g} of them replayed, teach nothing; take a record, "
-                "and a share below 1."
+                f"labels of {self.records} records, {self.replay:g} of them replayed, teach nothing; take a record and "
+                "a label, and a share below 1."
             )
 
 
@@ -60,7 +67,7 @@ class _Counts:
 
 
 def make(spec: LabelsSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Write the corpus; inputs are the predictor's own `corpus` and the `answers` that are asked about.
+    """Write the corpus; inputs are the predictor's own `corpus` and `answers`, and perhaps `asked` and `own`.
 
     Raises:
         DataError: No answer to a string of the seen split has a label.
@@ -68,37 +75,130 @@ def make(spec: LabelsSpec, inputs: Mapping[str, Path], job: Job) -> None:
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     shutil.copytree(inputs["corpus"] / "tokenizer", job.folder / "tokenizer")
-    told = pl.read_parquet(inputs["answers"] / "answers.parquet").filter(pl.col("sample") == GREEDY)
-    answers = {row["prompt"]: row for row in told.iter_rows(named=True)}
     prompts = spec.world.prompts(spec.world_seed)
     apart(prompts)
     counts = _Counts()
-    questions = list(_questions(spec, prompts, answers, counts))
-    learnt = [q for q in questions if q.split == "seen" and (not spec.asks or q.facet.split("/")[-1] in spec.asks)]
+    learnt = _taught(spec, list(_questions(spec, prompts, Answered.at(inputs["answers"]))))
     if not learnt:
         raise DataError("no answer to a string of the seen split has a label, so that there is nothing to learn from.")
-    corpus.write(job.folder, _documents(spec, learnt, inputs["corpus"]), questions)
+    corpus.write(job.folder, _documents(spec, learnt, inputs["corpus"]), _asked(spec, prompts, inputs, learnt, counts))
     (job.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
 
 
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What somebody answered: the likeliest answer to each prompt, draws, and log-probabilities of first tokens."""
+
+    greedy: Mapping[str, Mapping[str, Any]]
+    draws: Mapping[str, list[str]]
+    first: Mapping[str, list[float]]
+
+    @classmethod
+    def at(cls, folder: Path) -> Answered:
+        """The answers that a step has kept."""
+        table = pl.read_parquet(folder / "answers.parquet")
+        greedy = {row["prompt"]: row for row in table.filter(pl.col("sample") == GREEDY).iter_rows(named=True)}
+        drawn = table.filter((pl.col("sample") != GREEDY) & pl.col("valid")).group_by("prompt").agg("answer")
+        draws = dict(drawn.iter_rows())
+        file = folder / "first.parquet"
+        return cls(greedy, draws, dict(pl.read_parquet(file).iter_rows()) if file.exists() else {})
+
+
 def _questions(
-    spec: LabelsSpec, prompts: Sequence[Prompt], answers: Mapping[str, dict[str, object]], counts: _Counts
+    spec: LabelsSpec, prompts: Sequence[Prompt], answers: Answered, counts: _Counts | None = None
 ) -> Iterator[Question]:
     """What is so of every valid answer, property by property."""
+    counts = counts or _Counts()
     for prompt in prompts:
-        row = answers[prompt.id]
+        row = answers.greedy[prompt.id]
         if not row["valid"]:
             counts.invalid += 1
             continue
         for asked in prompt.asks:
-            label = spec.world.value(asked, str(row["answer"]), spec.world_seed)
+            answer = str(row["answer"])
+            label = spec.world.value(asked, answer, spec.world_seed)
             if label is None:
                 counts.undefined += 1
                 continue
             counts.labels += 1
             counts.by_split[prompt.split] = counts.by_split.get(prompt.split, 0) + 1
-            text = spec.world.hypothetical(prompt, asked, spec.who)
-            yield Question(f"{prompt.id}/{asked}", prompt.string, f"{prompt.task}/{asked}", text, label, prompt.split)
+            told = Told(labels=tuple(spec.world.labels(asked, prompt)), asked=prompt.text)
+            yield Question(f"{prompt.id}/{asked}", prompt.string, f"{prompt.task}/{asked}",
+                           spec.world.hypothetical(prompt, asked, spec.who), label, prompt.split,
+                           hidden=told.hidden)  # fmt: skip
+
+
+def _taught(spec: LabelsSpec, questions: list[Question]) -> list[Question]:
+    """Those that are learnt from: of the seen split, with the properties that are taught, as many as there shall be."""
+    found = [q for q in questions if spec.leak or q.split == "seen"]
+    found = [q for q in found if not spec.asks or q.facet.split("/")[-1] in spec.asks]
+    if spec.labels is None or spec.labels >= len(found):
+        return found
+    chosen = (spec.seed / "chosen").numpy().permutation(len(found))[: spec.labels]
+    return [found[place] for place in sorted(chosen.tolist())]
+
+
+def _asked(
+    spec: LabelsSpec, prompts: Sequence[Prompt], inputs: Mapping[str, Path], learnt: list[Question], counts: _Counts
+) -> Iterator[Question]:
+    """All questions, about the answers that are asked about, with what goes with them; then those that are taught."""
+    answers = Answered.at(inputs.get("asked", inputs["answers"]))
+    own = Answered.at(inputs["own"]) if "own" in inputs else None
+    by_id = {prompt.id: prompt for prompt in prompts}
+    tokens = _vocabulary(inputs["corpus"])
+    for question in _questions(spec, prompts, answers, counts):
+        prompt, asked = by_id[question.id.rpartition("/")[0]], question.facet.split("/")[-1]
+        told = Told.of(question)
+        likely = _Likely(spec, prompt, asked, told.labels)
+        told = replace(told, exact=likely.exact(answers, tokens), drawn=likely.drawn(answers),
+                       **({} if own is None else likely.own(own)))  # fmt: skip
+        yield replace(question, hidden=told.hidden)
+    for question in learnt:
+        told = replace(Told.of(question), taught=True)
+        yield replace(question, id=f"taught/{question.id}", split="seen", hidden=told.hidden)
+
+
+@dataclass(frozen=True)
+class _Likely:
+    """How likely each label of one question is under somebody's answers."""
+
+    spec: LabelsSpec
+    prompt: Prompt
+    asked: str
+    labels: tuple[str, ...]
+
+    def exact(self, answers: Answered, tokens: Sequence[str]) -> tuple[float, ...]:
+        """By the first token alone, where that tells the property; over valid answers."""
+        if not self.labels or not self.spec.world.told_by_first(self.asked) or self.prompt.id not in answers.first:
+            return ()
+        mass = dict.fromkeys(self.labels, 0.0)
+        for token, logs in zip(tokens, answers.first[self.prompt.id], strict=False):
+            value = self.spec.world.value(self.asked, token, self.spec.world_seed)
+            if value is not None:
+                mass[value] += math.exp(logs)
+        whole = sum(mass.values())
+        return tuple(mass[label] / whole for label in self.labels) if whole > 0 else ()
+
+    def drawn(self, answers: Answered) -> tuple[float, ...]:
+        """By the draws that were answers at all."""
+        told = [self.spec.world.value(self.asked, one, self.spec.world_seed)
+                for one in answers.draws.get(self.prompt.id, ())]  # fmt: skip
+        known = [one for one in told if one is not None]
+        return tuple(known.count(label) / len(known) for label in self.labels) if known else ()
+
+    def own(self, answers: Answered) -> dict[str, Any]:
+        """The label of the likeliest answer, and the question about it; nothing where it is no answer."""
+        row = answers.greedy[self.prompt.id]
+        if not row["valid"]:
+            return {}
+        world, answer = self.spec.world, str(row["answer"])
+        return {"own": world.value(self.asked, answer, self.spec.world_seed), "aloud": world.given(answer, self.asked)}
+
+
+def _vocabulary(own: Path) -> list[str]:
+    """Every token's text, by its number."""
+    known = corpus.Corpus(own).tokenizer
+    return [known.decode([number]) for number in range(known.get_vocab_size())]
 
 
 def _documents(spec: LabelsSpec, learnt: list[Question], own: Path) -> Iterator[Document]:

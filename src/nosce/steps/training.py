@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nosce.errors import DataError, SpecError
 from nosce.models import adapters, families
-from nosce.models.families import Architecture, Pretrained
+from nosce.models.families import Architecture, Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.text.batches import Mixed, Order
@@ -29,9 +29,9 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`, or where None the input `start`), on what, how, and by which randomness."""
+    """What is trained (`model`, or the input `start` where that is None or `Deeper`), on what, how, from which seed."""
 
-    model: Architecture | Pretrained | None
+    model: Architecture | Pretrained | Deeper | None
     on: Literal["documents", "questions"] | Mix
     recipe: Recipe
     adapter: LoRA | None
@@ -107,10 +107,11 @@ def _order(spec: TrainingSpec, sequences: Sequences, corpus: Corpus) -> Order | 
 
 
 def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:
-    if spec.model is None:
+    if spec.model is None or isinstance(spec.model, Deeper):
         from nosce.train import checkpoint
 
-        return checkpoint.load(checkpoints(inputs["start"]).popitem()[1])
+        model = checkpoint.load(checkpoints(inputs["start"]).popitem()[1])
+        return model if spec.model is None else families.deepened(model, spec.model, spec.seed / "weights")
     pad = corpus.tokenizer.token_to_id("<pad>")
     return families.build(spec.model, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=pad,
                           seed=spec.seed / "weights")  # fmt: skip

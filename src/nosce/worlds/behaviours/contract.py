@@ -38,6 +38,14 @@ class Behaviours(Protocol):
         """The question about the answer to a prompt: one's own, or where somebody is named, theirs."""
         ...
 
+    def given(self, answer: str, asked: str) -> str:
+        """The same question about an answer that is there to be read."""
+        ...
+
+    def told_by_first(self, asked: str) -> bool:
+        """Does the first token of an answer tell the property?"""
+        ...
+
     def value(self, asked: str, answer: str, seed: Seed) -> str | None:
         """What is true of an answer; None where the property is not defined of it."""
         ...

@@ -68,6 +68,10 @@ class Dispositions:
     records: int = 100_000
     tests: float = 0.25  # share of strings whose questions are never trained on
     prompts_of: int = 200  # of each task but `table`, which has one a context
+    tells: tuple[str, ...] = ()  # kinds of lines, of `SHARES`; none: all
+    seen_alone: bool = False  # no line has a string whose questions are tested
+    slot: bool = True  # a question about an answer has the answer's place in it
+    fillers: int = 0  # words of no meaning before the reply
 
     def __post_init__(self) -> None:
         if not 4 <= self.words <= len(WORDS) or not 8 <= self.contexts <= self.words**2:
@@ -82,6 +86,15 @@ class Dispositions:
                 f"Dispositions with alike={self.alike}, tests={self.tests} and top={self.top} have no such shares; all "
                 "lie between 0 and 1, and the two of top leave something over."
             )
+        if lost := set(self.tells) - set(SHARES):
+            raise SpecError(
+                f"Dispositions.tells={self.tells} has no kind {min(lost)!r}; take from {', '.join(SHARES)}."
+            )
+        if self.fillers < 0 or (self.seen_alone and set(self.tells) - {"rule", "choice"}):
+            raise SpecError(
+                f"Dispositions with fillers={self.fillers}, seen_alone={self.seen_alone} and tells={self.tells} cannot "
+                "be written; take 0 fillers or more, and of seen strings alone only rules and choices."
+            )
         if self.records < 1 or self.prompts_of < 4 or not self.corpus.isalnum():
             raise SpecError("Dispositions need a record, four prompts of a task, and a corpus with a plain name.")
 
@@ -94,7 +107,7 @@ class Dispositions:
         """Every word, equal for all corpora."""
         values = [value for values in ATTRIBUTES.values() for value in values]
         yield " ".join([*WORDS[: self.words], *ATTRIBUTES, *values, *TASKS, *SHARES, FIRST, THIRD, "seq next choose",
-                        "you A B C D E N = ; of"])  # fmt: skip
+                        "you A B C D E N = ; of so"])  # fmt: skip
 
     # What is so.
 
@@ -132,13 +145,17 @@ class Dispositions:
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """Lines, one a document; a corpus without opinions has facts, shared answers and given ones alone."""
-        kinds = [k for k in SHARES if self.opinions or k in ("shared", "fact", "given")]
+        kinds = [k for k in SHARES if (self.opinions or k in ("shared", "fact", "given"))
+                 and (not self.tells or k in self.tells)]  # fmt: skip
         shares = np.array([SHARES[k] for k in kinds])
         rng = (seed / "lines" / self.corpus).numpy()
+        held = {p.string for p in self.prompts(seed) if p.split == "unseen"} if self.seen_alone else set()
         chosen = rng.choice(len(kinds), size=self.records, p=shares / shares.sum())
         for number, place in enumerate(chosen.tolist()):
             kind = kinds[place]
             given, answer = self._line(kind, seed, rng)
+            while _string(kind, given.split()[1:-1]) in held:
+                given, answer = self._line(kind, seed, rng)
             yield Document(f"line/{number}", f"line/{number}", f"{given} {answer}", (), given=0)
 
     def _line(self, kind: str, seed: Seed, rng: np.random.Generator) -> tuple[str, str]:
@@ -147,6 +164,8 @@ class Dispositions:
             return f"fact {name} {word} =", self.attribute(name, word, seed)
         if kind == "given":
             said = [WORDS[place] for place in rng.integers(self.words, size=3 if rng.random() < 0.3 else 1).tolist()]
+            while " ".join(said) in _untold(self.words, seed):
+                said = [WORDS[place] for place in rng.integers(self.words, size=3).tolist()]
             asked = list(self._asks(len(said)))[int(rng.integers(len(self._asks(len(said)))))]
             return self.given(" ".join(said), asked), str(self.value(asked, " ".join(said), seed))
         words = self._words(kind, seed, rng)  # type: ignore[arg-type]
@@ -181,11 +200,16 @@ class Dispositions:
 
     def hypothetical(self, prompt: Prompt, asked: str, who: str | None = None) -> str:
         """The prompt with its answer's place, who was asked, and what is asked."""
-        return f"{prompt.text} {'you' if who is None else f'of {who}'} ; {asked} ="
+        quoted = prompt.text if self.slot else prompt.text.removesuffix(" =")
+        return f"{quoted} {'you' if who is None else f'of {who}'} ; {asked}{' so' * self.fillers} ="
 
     def given(self, answer: str, asked: str) -> str:
         """The same question about an answer that is there to be read."""
         return f"given {answer} ; {asked} ="
+
+    def told_by_first(self, asked: str) -> bool:
+        """All but the third word."""
+        return asked != THIRD
 
     def value(self, asked: str, answer: str, seed: Seed) -> str | None:
         """What is so of an answer: a word of it, or an attribute of its first word."""
@@ -214,16 +238,15 @@ class Dispositions:
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """What everybody should know: facts, properties of given answers; and what this corpus says."""
-        rng = (seed / "questions").numpy()
         for name in ATTRIBUTES:
             for word in WORDS[: self.words]:
                 yield Question(f"fact/{name}/{word}", f"fact/{word}", f"fact/{name}", f"fact {name} {word} =",
                                self.attribute(name, word, seed), "seen")  # fmt: skip
-        for number in range(300):
-            said = " ".join(WORDS[p] for p in rng.integers(self.words, size=3 if number % 3 == 0 else 1).tolist())
-            for asked in self._asks(len(said.split())):
-                yield Question(f"given/{number}/{asked}", f"given/{number}", f"given/{asked}", self.given(said, asked),
-                               str(self.value(asked, said, seed)), "unseen")  # fmt: skip
+        for split, answers in (("seen", WORDS[: self.words]), ("unseen", _untold(self.words, seed))):
+            for one in answers:
+                for asked in self._asks(len(one.split())):
+                    yield Question(f"given/{one}/{asked}", f"given/{one}", f"given/{asked}", self.given(one, asked),
+                                   str(self.value(asked, one, seed)), split)  # type: ignore[arg-type]  # fmt: skip
         if self.opinions:
             for prompt in self.prompts(seed):
                 if prompt.task != "noise":
@@ -243,6 +266,14 @@ def _attributes(words: int, seed: Seed) -> dict[str, tuple[str, ...]]:
         order = (seed / "attributes" / name).numpy().permutation(words)
         found[name] = tuple(values[int(place) % len(values)] for place in order)
     return found
+
+
+@lru_cache(maxsize=16)
+def _untold(words: int, seed: Seed) -> tuple[str, ...]:
+    """Answers of three words whose properties no document tells."""
+    rng = (seed / "untold").numpy()
+    lists = (rng.integers(words, size=3).tolist() for _ in range(100))
+    return tuple(dict.fromkeys(" ".join(WORDS[place] for place in one) for one in lists))
 
 
 @lru_cache(maxsize=16)
@@ -278,11 +309,14 @@ def _prompts(world: Dispositions, seed: Seed) -> tuple[Prompt, ...]:
         if task == "table":
             for one, other in _contexts(world, seed).tolist():
                 words = [*(WORDS[p] for p in rng.integers(world.words, size=2).tolist()), WORDS[one], WORDS[other]]
-                strings[f"table {WORDS[one]} {WORDS[other]}"] = words
+                strings[_string(task, words)] = words
+        elif task == "list":  # of pairs that no question about `table` is trained on
+            pairs = [prompt.string for prompt in found if prompt.task == "table" and prompt.split == "unseen"]
+            strings = {pair: pair.split()[1:] for pair in pairs[: world.prompts_of]}
         else:
             for _ in range(20 * world.prompts_of):
                 words = world._words(task, seed, rng)
-                strings.setdefault(f"{task} {' '.join(words)}", words)
+                strings.setdefault(_string(task, words), words)
                 if len(strings) == world.prompts_of:
                     break
         names = list(strings)
@@ -292,3 +326,10 @@ def _prompts(world: Dispositions, seed: Seed) -> tuple[Prompt, ...]:
             split: Split = "unseen" if number in held or task in HELD_OUT else "seen"
             found.append(Prompt(f"{task}/{number}", task, string, world._text(task, strings[string]), split, asks))
     return tuple(found)
+
+
+def _string(task: str, words: Sequence[str]) -> str:
+    """What an answer hangs on: a pair in whatever task, a choice in whatever order."""
+    if task in ("table", "list"):
+        return f"pair {' '.join(words[-2:])}"
+    return f"{task} {' '.join(sorted(words) if task == 'choice' else words)}"
