@@ -34,7 +34,7 @@ DRAWS = 20
 
 def on(predictor: str, target: str, dose: str = "") -> str:
     """The name of the arm that was taught about somebody's answers."""
-    return f"{predictor} on {target}{', ' + dose if dose else ''}"
+    return f"{predictor} on {target}{f' ({dose})' if dose else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
