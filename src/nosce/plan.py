@@ -150,6 +150,8 @@ class _Steps:
     places: list[Place] = field(default_factory=list)
     ledgers: dict[tuple[str, int], Step] = field(default_factory=dict)
     guards: list[Step] = field(default_factory=list)
+    _trained: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
+    _corpora: dict[tuple[str, int], Step] = field(default_factory=dict)
     _begun: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being looked for
 
     def one(self, kind: str, what: str, spec: Any, **inputs: Step) -> Step:
@@ -191,12 +193,18 @@ class _Steps:
                         **inputs)  # fmt: skip
         self.places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=step))
 
-    def corpus(self, arm: Arm, seed: int, world: World | None = None) -> Step:
-        """The arm's own corpus, or that of another world in its words."""
+    def corpus(self, arm: Arm, seed: int) -> Step:
+        """The arm's own corpus."""
+        if (arm.name, seed) not in self._corpora:
+            self._corpora[arm.name, seed] = self._corpus(arm, seed, arm.world)
+        return self._corpora[arm.name, seed]
+
+    def _corpus(self, arm: Arm, seed: int, world: World) -> Step:
+        """The corpus of a world in the arm's words."""
         from nosce.steps.corpus import CorpusSpec
 
         tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
-        spec = CorpusSpec(world=world or arm.world, seed=Seed(seed) / "world", tokenizer=tokenizer)
+        spec = CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)
         return self.one("corpus", _label(arm, seed), spec)
 
     def trained(self, arm: Arm, seed: int, stage: str) -> Step:
@@ -205,12 +213,14 @@ class _Steps:
         Raises:
             SpecError: The arm has no such stage, or it would have to be there before itself.
         """
-        if (arm.name, seed, stage) in self._begun:
+        which = arm.name, seed, stage
+        if which in self._begun:
             raise SpecError(f"{stage!r} of arm {arm.name!r} learns from answers that are given only after it.")
-        self._begun.append((arm.name, seed, stage))
-        step = self._pretrained(arm, seed) if stage == PRETRAIN else self._stage(arm, seed, stage)
-        self._begun.pop()
-        return step
+        if which not in self._trained:
+            self._begun.append(which)
+            self._trained[which] = self._pretrained(arm, seed) if stage == PRETRAIN else self._stage(arm, seed, stage)
+            self._begun.pop()
+        return self._trained[which]
 
     def _pretrained(self, arm: Arm, seed: int) -> Step:
         from nosce.steps.guards import GuardsSpec
@@ -241,9 +251,11 @@ class _Steps:
                         start=self.trained(arm, seed, names[place - 1]))  # fmt: skip
 
     def _learnt(self, arm: Arm, seed: int, stage: Stage) -> Step:
+        if stage.learns is None:
+            return self.corpus(arm, seed)
         if isinstance(stage.learns, Labels):
             return self.labels(arm, seed, stage.learns, stage.name)
-        return self.corpus(arm, seed, stage.learns)
+        return self._corpus(arm, seed, stage.learns)
 
     def labels(self, arm: Arm, seed: int, labels: Labels, stage: str) -> Step:
         """The corpus of questions about somebody's answers."""

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from nosce.errors import SpecError
-from nosce.models.families import FAMILIES, LADDER, Architecture, Pretrained, build, size
+from nosce.models.families import FAMILIES, LADDER, Architecture, Deeper, Pretrained, build, deepened, size
+from nosce.models.sites import blocks, written_by
 from nosce.seeds import Seed
 
 VOCABULARY = 50
@@ -175,3 +176,21 @@ def test_a_folder_without_weights_or_configuration_is_refused(saved, lacking):
 
     with pytest.raises(SpecError, match="Hugging Face layout"):
         Pretrained.at(folder)
+
+
+@pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "opt", "llama", "codegen"])
+def test_fresh_layers_say_nothing_until_they_are_trained(family):
+    """A deepened model has more blocks and the logits it had; what its fresh blocks write with can learn."""
+    net = model(family)
+    more = deepened(net, Deeper(layers=2), Seed(3)).eval()
+    assert more.config.num_hidden_layers == net.config.num_hidden_layers + 2
+    torch.testing.assert_close(logits(more, tokens()), logits(net, tokens()))
+    assert all(torch.equal(value, weights(more)[name]) for name, value in weights(net).items())
+    more.train()(input_ids=tokens(), labels=tokens()).loss.backward()
+    assert all(p.grad.abs().max() > 0 for p in written_by(blocks(more)[-1]))
+
+
+def test_deeper_by_nothing_is_refused():
+    """A stage without fresh layers has another spec."""
+    with pytest.raises(SpecError, match="adds nothing"):
+        Deeper(layers=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import polars as pl
@@ -110,3 +111,51 @@ def test_what_teaches_nothing_is_refused(inputs, tmp_path):
     for more in ({"records": 0}, {"replay": 1.0}):
         with pytest.raises(SpecError, match="teach nothing"):
             made(inputs, tmp_path / "y", **more)
+
+
+def test_what_goes_with_a_question_is_true_of_the_answers(inputs, tmp_path):
+    """Own labels, draws and probabilities of first tokens, each told again from the tables by hand."""
+    first = pl.DataFrame({"prompt": [p.id for p in WORLD.prompts(SEED)]})
+    size = Corpus(inputs["corpus"]).tokenizer.get_vocab_size()
+    word = Corpus(inputs["corpus"]).tokenizer.token_to_id("acorn")
+    logs = [-30.0] * size
+    logs[word] = 0.0
+    folder = tmp_path / "asked"
+    shutil.copytree(inputs["A"], folder)
+    first.with_columns(log_probabilities=pl.Series([logs] * len(first))).write_parquet(folder / "first.parquet")
+    table = pl.read_parquet(folder / "answers.parquet")
+    drawn = [table.with_columns(sample=pl.lit(n, pl.Int64), answer=pl.lit("basil" if n else "acorn"), valid=True)
+             for n in range(4)]  # fmt: skip
+    pl.concat([table, *(d.select(table.columns) for d in drawn)]).write_parquet(folder / "answers.parquet")
+    spec = LabelsSpec(world=WORLD, world_seed=SEED, seed=SEED / "labels", records=500, labels=50)
+    given = {"corpus": inputs["corpus"], "answers": inputs["A"], "asked": folder, "own": inputs["B"]}
+    labels.make(spec, given, Job(folder=tmp_path / "made"))
+    found = Corpus(tmp_path / "made").questions
+    taught = [q for q in found if Told.of(q).taught]
+    assert len(taught) == 50
+    assert all(q.split == "seen" and q.id.startswith("taught/") for q in taught)
+    other = replace(WORLD, corpus="B")
+    by_id = {p.id: p for p in WORLD.prompts(SEED)}
+    for question in found:
+        told = Told.of(question)
+        if told.taught or not question.facet.startswith("table/parity"):
+            continue
+        prompt = by_id[question.id.rpartition("/")[0]]
+        mine = other.answer("table", prompt.text.split()[1:-1], SEED)
+        assert told.own in (other.value("parity", mine, SEED), None)
+        assert told.aloud in (other.given(mine, "parity"), "")
+        sure = told.labels.index(WORLD.value("parity", "acorn", SEED))
+        assert told.exact[sure] == pytest.approx(1)
+        shares = [0.0] * len(told.labels)
+        for one, share in (("acorn", 0.25), ("basil", 0.75)):
+            shares[told.labels.index(WORLD.value("parity", one, SEED))] += share
+        assert told.drawn == pytest.approx(tuple(shares))
+
+
+def test_a_leak_is_one(inputs, tmp_path):
+    """The planted fault teaches strings of the unseen split, and nothing else does."""
+    held = {p.text for p in WORLD.prompts(SEED) if p.split == "unseen"}
+    _, clean = made(inputs, tmp_path / "clean", replay=0.0)
+    _, leaking = made(inputs, tmp_path / "leaking", replay=0.0, leak=True)
+    assert not any(text.partition(" you ;")[0] in held for text in clean)
+    assert any(text.partition(" you ;")[0] in held for text in leaking)

@@ -28,6 +28,7 @@ TARGETS = (A, B)
 ON_TARGET, ON_BASE, ALOUD, CHANGED, CONTROL = "reports", "on base", "aloud", "changed", "control"
 TABLE, CHOICE, SHARED, HELD_OUT = ("table",), ("choice",), ("shared",), ("noise", "list")
 ASKED = (*ATTRIBUTES, FIRST)
+DEEPER = "2 layers more"
 LEFT_OUT = "second"  # the property that is not taught where one is left out
 DRAWS = 20
 
@@ -60,6 +61,7 @@ class Bench:
         found += [self._predictor(who, A) for who in LADDER]
         found += [self._predictor(who, B) for who in (A, B)]
         found += [self._predictor(who, A, "named", who_answered=A) for who in (A, B, BLANK)]
+        found += [self._predictor(who, A, DEEPER, fresh_layers=self.fresh_layers) for who in (A, SIBLING, B)]
         found += [replace(arm, seeds=1) for arm in self._doses()] if self.doses else []
         return tuple(found)
 
@@ -91,7 +93,6 @@ class Bench:
 
     def _doses(self) -> Iterator[Arm]:
         for who in TARGETS:
-            yield self._predictor(who, A, "2 layers more", fresh_layers=self.fresh_layers)
             yield self._predictor(who, A, "fillers", world=replace(self.world, fillers=self.fillers))
             yield self._predictor(who, A, "no slot", world=replace(self.world, slot=False))
             yield self._predictor(who, A, "LoRA", adapter=LoRA(rank=16, embedding_rank=0))
@@ -146,8 +147,7 @@ class Bench:
 
     def _inside(self) -> Iterator[Read]:
         asked = Answers("", "")
-        names = [on(A, A), on(B, A), *([on(A, A, "2 layers more")] if self.doses else [])]
-        for name in names:
+        for name in (on(A, A), on(B, A), on(A, A, DEEPER), on(B, A, DEEPER)):
             arm = next(arm for arm in self.arms if arm.name == name)
             taught = arm.stages[0].learns
             assert isinstance(taught, Labels)

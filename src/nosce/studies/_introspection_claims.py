@@ -11,6 +11,7 @@ from nosce.studies._introspection_arms import (
     CHANGE,
     CHANGED,
     CHOICE,
+    DEEPER,
     HALF,
     HELD_OUT,
     LEFT_OUT,
@@ -232,51 +233,59 @@ def _planted(bench: Bench) -> Iterator[Claim]:
 
 
 def _inside(bench: Bench) -> Iterator[Claim]:
-    middle = f"residual.{bench.shape.layers // 2}"
-
     def swapped(arm: str, metric: str) -> Select:
         return said(arm, metric, readout="swapped")
 
-    own = Difference(one=swapped(on(A, A), f"follows/{middle}"), other=swapped(on(A, A), "unswapped"))
-    yield Claim(
-        id="report-follows-the-answer",
-        text=f"Another prompt's state at the answer's place ({middle}) makes A report that prompt's answer",
-        source=f"{SHEET}, section 7.4, the causal test",
-        measure=own,
-        threshold=0.0,
-        needs=_able(),
-    )
-    yield Claim(
-        id="swap-of-the-same-moves-less",
-        text="A state from a prompt with the same answer leaves A's report as it was more often than another's",
-        source=f"{SHEET}, section 7.4; the control of the causal test",
-        measure=Difference(one=swapped(on(A, A), f"same/{middle}"), other=swapped(on(A, A), f"stays/{middle}")),
-        threshold=0.0,
-        needs=_able(),
-    )
-    last = f"residual.{bench.shape.layers - 1}"
-    echo = [
-        Select(readout="echoes", metric=last, arm=arm, stage=REPORT, split="unseen") for arm in (on(A, A), on(B, A))
-    ]
-    yield Claim(
-        id="answer-echoes",
-        text=f"Where A reports a parity, its answer's word is read from {last} better than where B does of A's",
-        source=f"{SHEET}, section 7.4, the layer-wise probe",
-        measure=Difference(one=echo[0], other=echo[1]),
-        threshold=0.0,
-        needs=_able(),
-    )
-
-
-def _doses() -> Iterator[Claim]:
+    layers = bench.shape.layers
     yield Claim(
         id="deeper-helps",
         text="Two fresh layers on top make A's reports about itself better",
         source=f"{SHEET}, section 8.4 (0.51 to 0.55 against 0.69 to 0.77 in a pilot)",
-        measure=Difference(one=said(on(A, A, "2 layers more")), other=said(on(A, A))),
+        measure=Difference(one=said(on(A, A, DEEPER)), other=said(on(A, A))),
         threshold=0.0,
         needs=_able(),
     )
+    for other, name, words in ((B, "cross", "B with as many"), (SIBLING, "sibling", "its sibling with as many")):
+        yield Claim(
+            id=f"deeper-self-beats-{name}",
+            text=f"With them A is right about itself more often than {words}",
+            source=f"{SHEET}, section 8.4",
+            measure=advantage(A, other, dose=DEEPER),
+            threshold=MARGIN,
+            needs=_able(),
+        )
+    # Where the pending answer is whole and blocks are left to read it: behind all but one, or all that it was made by.
+    for dose, site, words in (("", f"residual.{layers - 1}", ""), (DEEPER, f"residual.{layers}", ", two layers more")):
+        arm, name = on(A, A, dose), "deeper-" if dose else ""
+        yield Claim(
+            id=f"{name}report-follows-the-answer",
+            text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's answer{words}",
+            source=f"{SHEET}, section 7.4, the causal test",
+            measure=Difference(one=swapped(arm, f"follows/{site}"), other=swapped(arm, "unswapped")),
+            threshold=0.0,
+            needs=_able(),
+        )
+        yield Claim(
+            id=f"{name}swap-of-the-same-moves-less",
+            text=f"A state from a prompt with the same answer ({site}) leaves A's report as it was more often{words}",
+            source=f"{SHEET}, section 7.4; the control of the causal test",
+            measure=Difference(one=swapped(arm, f"same/{site}"), other=swapped(arm, f"stays/{site}")),
+            threshold=0.0,
+            needs=_able(),
+        )
+        echo = [Select(readout="echoes", metric="final", arm=on(who, A, dose), stage=REPORT, split="unseen")
+                for who in (A, B)]  # fmt: skip
+        yield Claim(
+            id=f"{name}answer-echoes",
+            text=f"Where A reports a parity, its answer's word is read better than where B reports A's{words}",
+            source=f"{SHEET}, section 7.4, the layer-wise probe",
+            measure=Difference(one=echo[0], other=echo[1]),
+            threshold=0.0,
+            needs=_able(),
+        )
+
+
+def _doses() -> Iterator[Claim]:
     yield Claim(
         id="left-out-property",
         text="A property that A was never asked about is reported better than by the best constant",

@@ -13,6 +13,7 @@ from nosce.studies._introspection_arms import (
     CHANGE,
     CHANGED,
     CHOICE,
+    DEEPER,
     HALF,
     HELD_OUT,
     LADDER,
@@ -151,7 +152,7 @@ def _properties() -> Columns:
 
 def _doses(bench: Bench) -> tuple[Chart, ...]:
     def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for dose in ("", "2 layers more", "fillers", "LoRA", "no slot", "leak"):
+        for dose in ("", "named", DEEPER, "fillers", "LoRA", "no slot", "leak"):
             tick = dose or "as it is"
             yield tick, "itself", Mean(select=said(on(A, A, dose))), "", False
             yield tick, "another corpus", Mean(select=said(on(B, A, dose))), "", False
@@ -162,7 +163,7 @@ def _doses(bench: Bench) -> tuple[Chart, ...]:
             yield dose, "best constant", Mean(select=observer(A, "oracle", asked=(LEFT_OUT,))), "", True
 
     doses = Columns(id="doses", title="What it hangs on",
-                    caption="About A, tables; all but the first of one seed. With a leak the tested strings were "
+                    caption="About A, tables; all but the first three of one seed. With a leak the tested strings were "
                     f"taught too; of one property left out only that one is asked. {UNSEEN}",
                     y_label="reports that are right", cells=_cells(rows()))  # fmt: skip
     points = [Point(float(n), group, Mean(select=said(on(who, A, f"{n} labels"))))
@@ -177,9 +178,7 @@ def _doses(bench: Bench) -> tuple[Chart, ...]:
 
 
 def _swaps(bench: Bench) -> Rungs:
-    names = {on(A, A): "A about itself", on(B, A): "B about A"}
-    if bench.doses:
-        names[on(A, A, "2 layers more")] = "A about itself, 2 layers more"
+    names = {on(A, A): "A about itself", on(B, A): "B about A", on(A, A, DEEPER): "A about itself, 2 layers more"}
     words = {"moved": "pending answer is the donor's", "follows": "report is of the donor's answer",
              "same": "unmoved by a donor with the same answer"}  # fmt: skip
 
@@ -193,12 +192,17 @@ def _swaps(bench: Bench) -> Rungs:
         points=tuple(Point(float(layer), words[metric], Mean(select=select(arm, f"{metric}/residual.{layer}")),
                            panel=panel)
                      for arm, panel in names.items() for metric in words
-                     for layer in range(bench.shape.layers + (2 if "more" in arm else 0))),
+                     for layer in range(_depth(bench, arm))),
     )  # fmt: skip
 
 
+def _depth(bench: Bench, arm: str) -> int:
+    """Layers of an arm."""
+    return bench.shape.layers + (bench.fresh_layers if DEEPER in arm else 0)
+
+
 def _echoes(bench: Bench) -> Rungs:
-    names = {on(A, A): "A about itself", on(B, A): "B about A"}
+    names = {on(A, A): "A about itself", on(B, A): "B about A", on(A, A, DEEPER): "A about itself, 2 layers more"}
 
     def select(arm: str, metric: str) -> Select:
         return Select(readout="echoes", metric=metric, arm=arm, stage=REPORT, split="unseen")
@@ -210,7 +214,7 @@ def _echoes(bench: Bench) -> Rungs:
         x_label="layer", y_label="words read right", x_scale="linear",
         points=tuple(Point(float(layer), f"{words}{tail}", Mean(select=select(arm, f"{kind}residual.{layer}")),
                            baseline=base)
-                     for arm, words in names.items() for layer in range(bench.shape.layers)
+                     for arm, words in names.items() for layer in range(_depth(bench, arm))
                      for kind, tail, base in (("", "", False), ("shuffled/", ", dealt anew", True))),
     )  # fmt: skip
 
@@ -232,7 +236,8 @@ def _detectable() -> Columns:
     measures: dict[str, Measure] = {
         "A: itself - other": advantage(A, B), "B: itself - other": advantage(B, A), "crossed": crossed(),
         "crossed, held-out tasks": crossed(HELD_OUT), "A: itself - sibling": advantage(A, SIBLING),
-        "all alike": advantage(A, B, SHARED), "planted: aloud, crossed": aloud_crossed(),
+        "all alike": advantage(A, B, SHARED), "2 layers more": advantage(A, B, dose=DEEPER),
+        "planted: aloud, crossed": aloud_crossed(),
     }  # fmt: skip
     cells = [Cell(tick, "found", measure) for tick, measure in measures.items()]
     cells += [Cell(tick, "least that would be seen", Detectable(measure=measure), baseline=True)
