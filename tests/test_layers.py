@@ -18,7 +18,7 @@ BASE = {"errors", "seeds", "records", "told", "spec", "source", "files", "proven
 TOP = {"study", "plan", "execute", "making", "workers", "cluster", "cost", "timing", "progress", "session", "running",
        "site", "doctor", "cli", "auditing", "__main__"}  # fmt: skip
 PARTS = {"worlds", "text", "stats", "models", "train", "read", "report", "measures", "joint", "calibrated", "curves",
-         "charts", "audit", "scaling", "steepness", "vision", "sampling", "steps"}  # fmt: skip
+         "charts", "audit", "scaling", "steepness", "vision", "sampling", "asking", "steps"}  # fmt: skip
 MAY_USE = {
     **{name: BASE for name in (*BASE, "text", "stats", "models")},
     "worlds": BASE | {"text"},  # one that has too much to say for text writes tokens itself
@@ -33,6 +33,7 @@ MAY_USE = {
     "steepness": BASE | {"stats", "measures", "scaling"},
     "vision": BASE,
     "sampling": BASE | {"models"},
+    "asking": BASE | {"worlds", "text", "models", "train", "read", "sampling", "steps"},
     "scaling": BASE | {"stats", "measures", "audit"},
     "charts": BASE | {"stats", "measures", "curves"},
     "steps": BASE

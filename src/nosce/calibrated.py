@@ -168,6 +168,7 @@ class Calibrated:
     caption: str
     curves: tuple[tuple[str, Select], ...]
     ranks: tuple[int, ...] = (1, 2, 3)
+    answers: Literal["answer", "drawn"] = "answer"
     x_label: str = "probability among the answers"
     y_label: str = "probability in the report"
     unit: Literal["share", "number"] = "share"
@@ -181,7 +182,7 @@ class Calibrated:
             pairs = []
             for rank in self.ranks:
                 told, said = (replace(select, metric=f"{what} {rank}").rows(readings).sort("seed", "about", "item")
-                              for what in ("answer", "report"))  # fmt: skip
+                              for what in (self.answers, "report"))  # fmt: skip
                 pairs.append((told["value"].to_numpy(), said["value"].to_numpy()))
             answers, reports = (np.concatenate(side) for side in zip(*pairs, strict=True))
             if not len(answers):

@@ -96,6 +96,10 @@ def run(
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its price and stop.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of one step; more than one for few large models.", min=1)] = 1,
+    max_cost: Annotated[
+        float | None, typer.Option(help="Spend no more on endpoints, a step.", metavar="AMOUNT")
+    ] = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Make stale steps again; the old ones are set aside.")] = False,
     store: StoreAt = None,
     json_: AsJson = False,
@@ -110,7 +114,10 @@ def run(
     if dry_run:
         running.dry(request, place, workers, json_=json_)
         return
-    code = running.run(request, place, workers=workers, ray=ray, device=device, fresh=fresh, json_=json_)
+    code = running.run(
+        request, place, workers=workers, ray=ray, device=device, fresh=fresh, max_cost=max_cost, threads=threads,
+        json_=json_,
+    )  # fmt: skip
     raise typer.Exit(code)
 
 

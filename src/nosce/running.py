@@ -34,6 +34,8 @@ def run(
     ray: str | None = None,
     device: str | None = None,
     fresh: bool = False,
+    max_cost: float | None = None,
+    threads: int = 1,
     json_: bool = False,
 ) -> int:
     """Make what is not done, print the claims, and return the exit code."""
@@ -42,7 +44,7 @@ def run(
     plan = request.plan()
     remember(store, request, plan)
     todo = needed(plan, store, fresh=fresh)
-    pool = _pool(store, workers, ray, device)
+    pool = _pool(store, workers, ray, Machine(device=device or _device(), threads=threads, max_cost=max_cost))
     if todo:
         head = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{head}: {len(todo)} of {len(plan.all)} steps to do, store {store.root}"))
@@ -66,10 +68,9 @@ def run(
     return 0
 
 
-def _pool(store: Store, workers: int | None, ray: str | None, device: str | None) -> Pool:
+def _pool(store: Store, workers: int | None, ray: str | None, machine: Machine) -> Pool:
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers} would make nothing; take 1 or more.")
-    machine = Machine(device=device or _device())
     if ray is not None:
         from nosce.cluster import RayPool
 

@@ -54,20 +54,34 @@ class Endpoint:
 
 
 @dataclass(eq=False)
+class Purse:
+    """What all requests of a run are paid from, to one endpoint or several."""
+
+    most: float | None = None  # None: as each endpoint's `max_cost` says
+    spent: float = 0.0
+    aside: float = 0.0  # what requests under way may cost
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(eq=False)
 class Asker:
     """An endpoint being asked; a sampler."""
 
     endpoint: Endpoint
     known: Replies | None = None  # where replies are kept at once, so that an interrupt loses none that was paid for
+    purse: Purse = field(default_factory=Purse)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    spent: float = field(default=0.0, init=False)
     requests: int = field(default=0, init=False)  # that were sent, failed ones too
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _aside: float = field(default=0.0, init=False)  # what requests under way may cost
     _next: float = field(default=0.0, init=False)  # before which nothing may be sent
     _client: Any = field(default=None, init=False)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
+
+    @property
+    def spent(self) -> float:
+        """What the purse has been charged, in the currency of the prices."""
+        return self.purse.spent
 
     @property
     def answerer(self) -> str:
@@ -165,20 +179,22 @@ class Asker:
             EndpointError: It might cost more than may be spent.
         """
         e = self.endpoint
-        with self._lock:
-            letters = sum(len(text) for _, text in ask.messages)
-            most = (letters / CHARACTERS * e.price_in + ask.tokens * e.price_out) / 1e6
-            if e.max_cost is not None and self.spent + self._aside + most > e.max_cost:
+        letters = sum(len(text) for _, text in ask.messages)
+        most = (letters / CHARACTERS * e.price_in + ask.tokens * e.price_out) / 1e6
+        limit = e.max_cost if self.purse.most is None else self.purse.most
+        with self.purse.lock:
+            if limit is not None and self.purse.spent + self.purse.aside + most > limit:
                 raise EndpointError(
-                    f"{self.spent:.4f} of {e.max_cost:g} are spent, and the next request may cost {most:.4f}; what was "
+                    f"{self.spent:.4f} of {limit:g} are spent, and the next request may cost {most:.4f}; what was "
                     "answered is kept, so raise the limit to go on."
                 )
+            self.purse.aside += most
+        with self._lock:
             now = self.clock()
             pause = max(0.0, self._next - now)
             if e.per_minute is not None:
                 self._next = max(self._next, now) + 60.0 / e.per_minute
             self.requests += 1
-            self._aside += most
         if pause:
             self.sleep(pause)
         return most
@@ -225,9 +241,9 @@ class Asker:
     def _bill(self, raw: Any, aside: float) -> None:
         """What was set aside is given back, and what the endpoint counted is spent."""
         read, written = _counted(raw)
-        with self._lock:
-            self._aside -= aside
-            self.spent += (read * self.endpoint.price_in + written * self.endpoint.price_out) / 1e6
+        with self.purse.lock:
+            self.purse.aside -= aside
+            self.purse.spent += (read * self.endpoint.price_in + written * self.endpoint.price_out) / 1e6
 
     def _without_key(self, text: str) -> str:
         held = os.environ.get(self.endpoint.key, "")

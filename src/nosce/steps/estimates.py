@@ -158,4 +158,9 @@ def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
             arm, seed = role.removeprefix("ledger/").rsplit("/", 1)
             labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
             tables.append(summary(pl.read_parquet(folder / "ledger.parquet")).select(*labels, pl.all()))
+    if not tables:  # nothing but experiments
+        blank = pl.DataFrame(schema={"about": pl.String, "facet": pl.String, "wording": pl.String,
+                                     "exposures": pl.Int64})  # fmt: skip
+        labels = [pl.lit(None, pl.String).alias("arm"), pl.lit(None, pl.Int64).alias("seed")]
+        return summary(blank).select(*labels, pl.all())
     return pl.concat(tables)

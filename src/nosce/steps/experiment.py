@@ -29,6 +29,8 @@ class Experiment(Protocol):
         """What its readings have in the column `readout`."""
         ...
 
+    # One that asks for what is paid for or taught has a method `read_with(seed, job)` too, which is called instead, and
+    # finds in the job's folder what an interrupted run left there.
     def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """Tables with those columns of a reading that it knows; equal seeds give equal tables."""
         ...
@@ -52,10 +54,13 @@ def make(spec: ExperimentSpec, inputs: Mapping[str, Path], job: Job) -> None:
 
     torch.set_num_threads(job.machine.threads)
     torch.use_deterministic_algorithms(True)
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
+    keeps = getattr(spec.experiment, "read_with", None)
+    if keeps is None:
+        shutil.rmtree(job.folder, ignore_errors=True)
+    job.folder.mkdir(parents=True, exist_ok=True)
     tables = []
-    for number, table in enumerate(spec.experiment.read(spec.seed), 1):
+    found = spec.experiment.read(spec.seed) if keeps is None else keeps(spec.seed, job)
+    for number, table in enumerate(found, 1):
         tables.append(completed(table, Reading, step=0))
         job.progress(number, number, 0.0, float("nan"))
     if not tables:

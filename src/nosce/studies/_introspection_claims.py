@@ -14,7 +14,10 @@ from nosce.studies._introspection_arms import (
     DEEPER,
     HALF,
     HELD_OUT,
+    LEAK,
     LEFT_OUT,
+    NO_SLOT,
+    ONE_LESS,
     REPORT,
     SHARED,
     SIBLING,
@@ -35,7 +38,7 @@ def claims(bench: Bench) -> tuple[Claim, ...]:
     """All of them: the paper's four, what else could make them, planted signals, and what lies inside."""
     paper = (*_trained(), *_privileged(), *_calibrated(), *_followed())
     inside = (*_planted(bench), *_inside(bench))
-    return (*paper, *_doubted(), *inside, *(_doses() if bench.doses else ()))
+    return (*paper, *_doubted(), *inside, *_doses(bench))
 
 
 def _able() -> tuple[Need, ...]:
@@ -219,15 +222,15 @@ def _planted(bench: Bench) -> Iterator[Claim]:
         measure=aloud_crossed(),
         threshold=2 * MARGIN,
     )
-    if bench.doses:
+    if LEAK in bench.doses:
         yield Claim(
             id="planted-memory-is-not",
             text="Planted: who was taught the tested strings too is right, but A no more than B",
             source="a memoriser by construction",
-            measure=advantage(A, B, dose="leak"),
+            measure=advantage(A, B, dose=LEAK),
             threshold=0.05,
             direction="below",
-            needs=(Need(text="B's reports on strings it was taught", measure=Mean(select=said(on(B, A, "leak"))),
+            needs=(Need(text="B's reports on strings it was taught", measure=Mean(select=said(on(B, A, LEAK))),
                         above=0.8),),
         )  # fmt: skip
 
@@ -285,21 +288,31 @@ def _inside(bench: Bench) -> Iterator[Claim]:
         )
 
 
-def _doses() -> Iterator[Claim]:
-    yield Claim(
+def _doses(bench: Bench) -> Iterator[Claim]:
+    if ONE_LESS in bench.doses:
+        yield _left_out()
+    if NO_SLOT in bench.doses:
+        yield _no_slot()
+
+
+def _left_out() -> Claim:
+    return Claim(
         id="left-out-property",
         text="A property that A was never asked about is reported better than by the best constant",
         source=f"{SHEET}, section 7.1: transfer to properties never trained, left open by the paper",
-        measure=Difference(one=said(on(A, A, "one left out"), asked=(LEFT_OUT,)),
+        measure=Difference(one=said(on(A, A, ONE_LESS), asked=(LEFT_OUT,)),
                            other=observer(A, "oracle", asked=(LEFT_OUT,))),
         threshold=0.0,
         needs=_able(),
     )  # fmt: skip
-    yield Claim(
+
+
+def _no_slot() -> Claim:
+    return Claim(
         id="slot-is-needed",
         text="Without the answer's place in the question A is no better about itself than B is",
         source=f"{SHEET}, section 8.4, the pilot's dose",
-        measure=advantage(A, B, dose="no slot"),
+        measure=advantage(A, B, dose=NO_SLOT),
         threshold=0.05,
         direction="below",
         needs=_able(),

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from nosce.errors import UsageError
 from nosce.studies._introspection_arms import bench_of
+from nosce.studies._introspection_asked import asked
 from nosce.studies._introspection_claims import claims
 from nosce.studies._introspection_figures import figures
 from nosce.study import Scale, Study
+
+__all__ = ["asked", "study"]
 
 
 def study(scale: Scale) -> Study:

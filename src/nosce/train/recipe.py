@@ -137,4 +137,5 @@ class Machine:
 
     threads: int = 1
     device: str = "cpu"
+    max_cost: float | None = None  # of all requests of a step to endpoints, in the currency of their prices
     save_seconds: float = 5.0  # least time between two saves for resuming; they take at most a fiftieth of all time

@@ -1,0 +1,33 @@
+"""Introspection of a model in a local folder, e.g. what docs/examples/smollm2.py leaves.
+
+NOSCE_FOLDER=~/smollm2 nosce run docs/examples/asked_folder.py:study --workers 1 --threads 2
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from nosce.asking.looking import Looking
+from nosce.asking.who import Folder
+from nosce.errors import UsageError
+from nosce.models.families import Pretrained
+from nosce.studies.introspection import asked
+from nosce.study import Scale, Study
+from nosce.train.recipe import LoRA, Recipe
+from nosce.worlds.behaviours.texts import Texts
+
+#: Low-rank updates after the paper's for Llama (rank 32, batch 16, one round); its rate is for 70 B weights.
+RECIPE = Recipe(steps=1, batch=16, peak_lr=5e-4, weight_decay=0.0)
+ADAPTER = LoRA(rank=32, embedding_rank=0)
+
+
+def study(scale: Scale) -> Study:
+    """As many strings as two cores can ask within the hour, or fewer."""
+    if "NOSCE_FOLDER" not in os.environ:
+        raise UsageError("whom to ask is looked for in $NOSCE_FOLDER, which is not set; name a folder there.")
+    strings = {"smoke": 4, "laptop": 36, "gpu": 400, "paper": 1_000}.get(scale, 36)
+    model = Pretrained.at(Path(os.environ["NOSCE_FOLDER"]).expanduser())
+    who = Folder(model=model, recipe=RECIPE, adapter=ADAPTER, rounds=2)
+    draws = {"smoke": 2, "laptop": 0}.get(scale, 20)
+    return asked(Looking(world=Texts(strings=strings), who=who, draws=draws), scale=scale)

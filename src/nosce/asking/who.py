@@ -1,0 +1,119 @@
+"""Whom to ask, as plain data: a local folder or an endpoint, and how each is taught.
+
+Replies are kept beside the store's steps under the name of who answered, so that neither an interrupt nor another study
+asks for one twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+from nosce.models.families import Pretrained
+from nosce.sampling.cache import Cached, Replies
+from nosce.sampling.contract import Sampler
+from nosce.sampling.endpoint import Asker, Endpoint, Purse
+from nosce.sampling.local import Local
+from nosce.sampling.tuning import Example, Tuning, tuned
+from nosce.seeds import Seed
+from nosce.steps.job import Job
+from nosce.train.recipe import LoRA, Recipe
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where one run of a protocol keeps what it learns, and the purse that all its requests are paid from."""
+
+    job: Job
+    seed: Seed
+    purse: Purse = field(default_factory=Purse)
+
+    def replies(self, answerer: str) -> Replies:
+        """The file of replies of who answers."""
+        root = self.job.folder if self.job.memory is None else self.job.memory.parent
+        return Replies(root / "replies" / f"{hashlib.sha256(answerer.encode()).hexdigest()[:20]}.jsonl")
+
+
+class Who(Protocol):
+    """Somebody who can be asked and taught."""
+
+    @property
+    def name(self) -> str:
+        """For readings and messages."""
+        ...
+
+    def sampler(self, desk: Desk) -> Sampler:
+        """As they are."""
+        ...
+
+    def taught(self, examples: Sequence[Example], desk: Desk) -> Who:
+        """The same, taught examples; what was taught before is found again."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """A model in a local folder of the hub's layout; taught by low-rank updates, with our own loop."""
+
+    model: Pretrained
+    recipe: Recipe  # steps are those of one round through the examples, where 0 would be said
+    adapter: LoRA
+    rounds: int = 1
+    batch: int = 16  # prompts answered at once
+
+    @property
+    def name(self) -> str:
+        """The folder's."""
+        return Path(self.model.folder).name
+
+    def sampler(self, desk: Desk) -> Sampler:
+        """The folder, whose replies are kept."""
+        local = Local(Path(self.model.folder), device=desk.job.machine.device, batch=self.batch, seed=desk.seed)
+        return Cached(local, desk.replies(local.answerer))
+
+    def taught(self, examples: Sequence[Example], desk: Desk) -> Folder:
+        """Another folder, below the step's own."""
+        from nosce.asking.teaching import teach
+
+        steps = max(1, self.rounds * len(examples) // self.recipe.batch)
+        key = hashlib.sha256(repr((self.model.digest, [(e.prompt, e.reply) for e in examples])).encode()).hexdigest()
+        place = desk.job.folder / "taught" / key[:20]
+        if not (place / "manifest.json").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            teach(Path(self.model.folder), examples, replace(self.recipe, steps=steps), self.adapter, place,
+                  desk.seed / "taught", desk.job)  # fmt: skip
+        return replace(self, model=Pretrained.at(place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote:
+    """A model behind an endpoint; taught by a fine-tuning job, where the endpoint has such."""
+
+    endpoint: Endpoint
+    tuning: Tuning = field(default_factory=Tuning)
+    every: float = 20.0  # seconds between two looks at a job
+
+    @property
+    def name(self) -> str:
+        """The model's id."""
+        return self.endpoint.model
+
+    def sampler(self, desk: Desk) -> Sampler:
+        """The endpoint, whose replies are kept at once."""
+        asker = self._asker(desk)
+        return Cached(asker, asker.known or desk.replies(asker.answerer))
+
+    def taught(self, examples: Sequence[Example], desk: Desk) -> Remote:
+        """The model that the job leaves."""
+        folder = desk.replies("").path.parent
+        model = tuned(self._asker(desk), examples, self.tuning, folder, every=self.every)
+        return replace(self, endpoint=replace(self.endpoint, model=model))
+
+    def _asker(self, desk: Desk) -> Asker:
+        asker = Asker(self.endpoint, purse=desk.purse)
+        asker.known = desk.replies(asker.answerer)
+        return asker
