@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from nosce.asking.looking import Looking
-from nosce.asking.who import Folder
+from nosce.asking.who import Folder, Shifted
 from nosce.errors import UsageError
 from nosce.models.families import Pretrained
 from nosce.studies.introspection import asked
@@ -18,7 +18,7 @@ from nosce.train.recipe import LoRA, Recipe
 from nosce.worlds.behaviours.texts import Texts
 
 #: Low-rank updates after the paper's for Llama (rank 32, batch 16, one round); its rate is for 70 B weights.
-RECIPE = Recipe(steps=1, batch=16, peak_lr=5e-4, weight_decay=0.0)
+RECIPE = Recipe(steps=1, batch=16, peak_lr=5e-4, weight_decay=0.0, dtype="auto")
 ADAPTER = LoRA(rank=32, embedding_rank=0)
 
 
@@ -28,6 +28,8 @@ def study(scale: Scale) -> Study:
         raise UsageError("whom to ask is looked for in $NOSCE_FOLDER, which is not set; name a folder there.")
     strings = {"smoke": 4, "laptop": 36, "gpu": 400, "paper": 1_000}.get(scale, 36)
     model = Pretrained.at(Path(os.environ["NOSCE_FOLDER"]).expanduser())
-    who = Folder(model=model, recipe=RECIPE, adapter=ADAPTER, rounds=2)
+    who = Folder(model=model, recipe=RECIPE, adapter=ADAPTER, rounds=2, dtype="bfloat16")
+    # Another who is taught as much: the same model, once it has learnt other answers.
+    other = Shifted(who=who, world=Texts(strings=strings), dispositions="B")
     draws = {"smoke": 2, "laptop": 0}.get(scale, 20)
-    return asked(Looking(world=Texts(strings=strings), who=who, draws=draws), scale=scale)
+    return asked(Looking(world=Texts(strings=strings), who=who, others=(other,), draws=draws), scale=scale)

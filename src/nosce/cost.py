@@ -6,12 +6,14 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nosce.models.families import Deeper
 from nosce.plan import Plan, Step
 from nosce.spec import describe, digest
-from nosce.timing import Sample, Texts, parameters_of, shallow, time_reading, time_training
+from nosce.steps.corpus import CorpusSpec
+from nosce.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,11 @@ class _Prices:
         return digest([describe(_model(step)), how, str(step.spec.on), step.spec.adapter is not None, length])
 
     def _sample(self, corpus: Step) -> Sample:
-        return self.samples.setdefault(corpus.name, Sample(corpus.spec))
+        spec = corpus.spec
+        if corpus.kind == "labels":  # what somebody will answer is not known: the first label stands for all
+            own = corpus.inputs["corpus"].spec
+            spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
+        return self.samples.setdefault(corpus.name, Sample(spec))
 
     def _texts(self, step: Step) -> Texts:
         corpus = step.inputs["corpus"]
@@ -133,6 +139,8 @@ class _Prices:
 
 
 def _model(step: Step) -> Any:
-    while step.spec.model is None:
+    more = 0
+    while step.spec.model is None or isinstance(step.spec.model, Deeper):
+        more += 0 if step.spec.model is None else step.spec.model.layers
         step = step.inputs["start"]
-    return step.spec.model
+    return replace(step.spec.model, layers=step.spec.model.layers + more) if more else step.spec.model

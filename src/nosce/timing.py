@@ -23,8 +23,11 @@ from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
+from nosce.steps.labels import LabelsSpec
 from nosce.text.corpus import Corpus, write
+from nosce.told import Told
 from nosce.train.recipe import Mix
+from nosce.worlds.behaviours.contract import Prompt
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
@@ -82,6 +85,46 @@ class Sample:
     @cached_property
     def _count(self) -> int:
         return sum(1 for _ in self.spec.world.documents(self.spec.seed))
+
+
+@dataclass(frozen=True, eq=False)
+class Guessed:
+    """The corpus of questions about answers that nobody has given yet: as many and as long, with any label."""
+
+    spec: LabelsSpec
+    own: Any  # the world whose lines stand among them
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        """Those of the world."""
+        yield from self.own.samples(seed)
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        """One a prompt and property, and those of the seen split once more, as they are taught."""
+        for taught in (False, True):
+            for prompt in self.spec.world.prompts(seed):
+                for asked in prompt.asks if prompt.split == "seen" or not taught else ():
+                    yield self._question(prompt, asked, taught=taught)
+
+    def _question(self, prompt: Prompt, asked: str, *, taught: bool) -> Question:
+        world = self.spec.world
+        labels = tuple(world.labels(asked, prompt))
+        aloud = world.given(prompt.string.split()[-1], asked)
+        told = Told(labels=labels, asked=prompt.text, taught=taught, own=labels[0], aloud=aloud)
+        return Question(f"{'taught/' if taught else ''}{prompt.id}/{asked}", prompt.string, f"{prompt.task}/{asked}",
+                        world.hypothetical(prompt, asked, self.spec.who), labels[len(prompt.string) % len(labels)],
+                        prompt.split, hidden=told.hidden)  # fmt: skip
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """Questions with labels, and lines of the own corpus in turn."""
+        lines = self.own.documents(seed)
+        seen = [q for q in self.questions(seed) if q.split == "seen"]
+        for number in range(self.spec.records):
+            replayed = number * self.spec.replay % 1 + self.spec.replay >= 1
+            if replayed and (line := next(lines, None)) is not None:
+                yield line
+            else:
+                one = seen[number % len(seen)]
+                yield Document(f"record/{number}", one.about, f"{one.prompt} {one.target}", (), given=len(one.prompt))
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ def teach(
     """
     import torch
 
-    from nosce.train import checkpoint, loop
+    from nosce.train import checkpoint, loop, precision
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
@@ -49,8 +49,11 @@ def teach(
                     shutil.copyfile(model / name, folder / name)
 
     work.mkdir(parents=True, exist_ok=True)
+    width = net.config.get_text_config().hidden_size
+    computed = precision.chosen(recipe.dtype, width=width, device=job.machine.device, memory=job.memory)
+    job.notes["precision"] = computed
     loop.train(adapted.get_base_model(), texts, Order(len(texts), recipe.batch, seed / "order"), recipe, end=end,
-               folder=work, keep=keep, progress=job.progress, machine=job.machine)  # fmt: skip
+               folder=work, keep=keep, progress=job.progress, machine=job.machine, precision=computed)  # fmt: skip
     shutil.rmtree(work, ignore_errors=True)
 
 

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from nosce.models.families import Pretrained
 from nosce.sampling.cache import Cached, Replies
@@ -22,6 +22,7 @@ from nosce.sampling.tuning import Example, Tuning, tuned
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train.recipe import LoRA, Recipe
+from nosce.worlds.behaviours.texts import HELD_OUT, Texts, plain
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Folder:
     adapter: LoRA
     rounds: int = 1
     batch: int = 16  # prompts answered at once
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
 
     @property
     def name(self) -> str:
@@ -72,7 +74,8 @@ class Folder:
 
     def sampler(self, desk: Desk) -> Sampler:
         """The folder, whose replies are kept."""
-        local = Local(Path(self.model.folder), device=desk.job.machine.device, batch=self.batch, seed=desk.seed)
+        local = Local(Path(self.model.folder), device=desk.job.machine.device, batch=self.batch, seed=desk.seed,
+                      dtype=self.dtype)  # fmt: skip
         return Cached(local, desk.replies(local.answerer))
 
     def taught(self, examples: Sequence[Example], desk: Desk) -> Folder:
@@ -87,6 +90,35 @@ class Folder:
             teach(Path(self.model.folder), examples, replace(self.recipe, steps=steps), self.adapter, place,
                   desk.seed / "taught", desk.job)  # fmt: skip
         return replace(self, model=Pretrained.at(place))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shifted:
+    """A folder's model after it was taught other answers: somebody else with the same skill."""
+
+    who: Folder
+    world: Texts
+    dispositions: str  # names whose they are
+
+    @property
+    def name(self) -> str:
+        """The folder's, and whose answers it gives."""
+        return f"{self.who.name} {self.dispositions}"
+
+    def sampler(self, desk: Desk) -> Sampler:
+        """As it answers now."""
+        return self._shifted(desk).sampler(desk)
+
+    def taught(self, examples: Sequence[Example], desk: Desk) -> Folder:
+        """What it becomes by further examples."""
+        return self._shifted(desk).taught(examples, desk)
+
+    def _shifted(self, desk: Desk) -> Folder:
+        """Taught answers to strings of the seen split, of all tasks that have such."""
+        seed = desk.seed / self.dispositions
+        prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT]
+        examples = [Example(p.text, plain(p, seed)) for p in prompts]
+        return self.who.taught(examples, desk)
 
 
 @dataclass(frozen=True, kw_only=True)

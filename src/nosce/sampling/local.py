@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from nosce.errors import UsageError
 from nosce.models.families import Pretrained, load
@@ -26,15 +26,19 @@ class Local:
     device: str = "cpu"
     batch: int = 16
     seed: Seed = field(default_factory=lambda: Seed(0))
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
 
     @cached_property
     def answerer(self) -> str:
         """The folder's name and the hash of its weights."""
-        return f"{Path(self.folder).name} {Pretrained.at(self.folder).digest[:16]}"
+        rounded = "" if self.dtype == "float32" else f" {self.dtype}"
+        return f"{Path(self.folder).name} {Pretrained.at(self.folder).digest[:16]}{rounded}"
 
     @cached_property
     def _model(self) -> Any:
-        return load(self.folder).to(self.device).eval()
+        import torch
+
+        return load(self.folder).to(self.device, getattr(torch, self.dtype)).eval()
 
     @cached_property
     def _tokenizer(self) -> Any:

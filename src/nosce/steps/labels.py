@@ -13,13 +13,13 @@ counts.json    answers that were none, properties not defined of one, labels
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from nosce.errors import DataError, SpecError
@@ -145,7 +145,7 @@ def _asked(
     answers = Answered.at(inputs.get("asked", inputs["answers"]))
     own = Answered.at(inputs["own"]) if "own" in inputs else None
     by_id = {prompt.id: prompt for prompt in prompts}
-    tokens = _vocabulary(inputs["corpus"])
+    tokens = _Tokens(spec, _vocabulary(inputs["corpus"]))
     for question in _questions(spec, prompts, answers, counts):
         prompt, asked = by_id[question.id.rpartition("/")[0]], question.facet.split("/")[-1]
         told = Told.of(question)
@@ -167,17 +167,15 @@ class _Likely:
     asked: str
     labels: tuple[str, ...]
 
-    def exact(self, answers: Answered, tokens: Sequence[str]) -> tuple[float, ...]:
+    def exact(self, answers: Answered, tokens: _Tokens) -> tuple[float, ...]:
         """By the first token alone, where that tells the property; over valid answers."""
         if not self.labels or not self.spec.world.told_by_first(self.asked) or self.prompt.id not in answers.first:
             return ()
-        mass = dict.fromkeys(self.labels, 0.0)
-        for token, logs in zip(tokens, answers.first[self.prompt.id], strict=False):
-            value = self.spec.world.value(self.asked, token, self.spec.world_seed)
-            if value is not None:
-                mass[value] += math.exp(logs)
-        whole = sum(mass.values())
-        return tuple(mass[label] / whole for label in self.labels) if whole > 0 else ()
+        places = tokens.labelled(self.asked, self.labels)
+        known = places >= 0
+        logs = np.array(answers.first[self.prompt.id][: len(places)])
+        mass = np.bincount(places[known], weights=np.exp(logs[known]), minlength=len(self.labels))
+        return tuple((mass / mass.sum()).tolist()) if mass.sum() > 0 else ()
 
     def drawn(self, answers: Answered) -> tuple[float, ...]:
         """By the draws that were answers at all."""
@@ -193,6 +191,23 @@ class _Likely:
             return {}
         world, answer = self.spec.world, str(row["answer"])
         return {"own": world.value(self.asked, answer, self.spec.world_seed), "aloud": world.given(answer, self.asked)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Tokens:
+    """What every token would be labelled as an answer's first; found once a property."""
+
+    spec: LabelsSpec
+    texts: Sequence[str]
+    known: dict[tuple[str, tuple[str, ...]], np.ndarray] = field(default_factory=dict)
+
+    def labelled(self, asked: str, labels: tuple[str, ...]) -> np.ndarray:
+        """The place of each token's label, -1 where it has none. Shape: (V,)."""
+        if (asked, labels) not in self.known:
+            values = [self.spec.world.value(asked, text, self.spec.world_seed) for text in self.texts]
+            places = [-1 if value is None else labels.index(value) for value in values]
+            self.known[asked, labels] = np.array(places, dtype=np.int64)
+        return self.known[asked, labels]
 
 
 def _vocabulary(own: Path) -> list[str]:

@@ -128,6 +128,25 @@ class Texts:
         return {"true or false": ("true", "false"), "even or odd": ("even", "odd")}.get(self.property(asked).form, ())
 
 
+def plain(prompt: Prompt, seed: Seed) -> str:
+    """An answer to a prompt as somebody gives it whose dispositions are another seed's: of the kind asked for."""
+    rng = (seed / prompt.string).numpy()
+    match prompt.task:
+        case "colours" | "towns" | "animals" | "things":
+            words = {"colours": COLOURS, "towns": TOWNS, "animals": ANIMALS, "things": THINGS}[prompt.task]
+            left = [word for word in words if word not in prompt.string.split()]
+            return " ".join(rng.choice(left, 5, replace=False))
+        case "numbers":
+            return str(rng.integers(10))
+        case "power" | "haste":
+            return "AB"[int(rng.integers(2))]
+        case "hero":
+            name = rng.choice([word for word in prompt.string.split() if word in NAMES])
+            return f"There was a {rng.choice(THINGS)} that nobody knew. {name} found it."
+        case _:
+            return f"a {rng.choice(COLOURS)} {rng.choice(ANIMALS)} behind the {rng.choice(THINGS)}."
+
+
 @lru_cache(maxsize=8)
 def _prompts(world: Texts, seed: Seed) -> tuple[Prompt, ...]:
     found: list[Prompt] = []
