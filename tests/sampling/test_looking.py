@@ -23,7 +23,7 @@ from nosce.train.recipe import LoRA, Recipe
 from nosce.worlds.behaviours.texts import HELD_OUT, Texts
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
-EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+EXAMPLES = Path(__file__).parents[2] / "docs" / "asking"
 WORLD = Texts(strings=4)
 
 
@@ -89,7 +89,7 @@ def test_readings_are_what_was_said(folder, tmp_path):
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
-    words = ("run", f"{EXAMPLES / 'asked_endpoint.py'}:study", "--scale", "smoke", "--store", store)
+    words = ("run", f"{EXAMPLES / 'endpoint.py'}:study", "--scale", "smoke", "--store", store)
     variables = {"NOSCE_URL": server.url, "NOSCE_MODEL": "m", "OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1",
                  "NOSCE_PRICE_OUT": "2"}  # fmt: skip
     world = Texts(strings=4)
@@ -121,7 +121,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
 
 def test_no_more_is_spent_than_was_allowed(server, nosce, tmp_path):
     """One sentence, what was answered is kept, and hardly a request more than the money reached for."""
-    words = ("run", f"{EXAMPLES / 'asked_endpoint.py'}:study", "--scale", "smoke", "--store", tmp_path / "store")
+    words = ("run", f"{EXAMPLES / 'endpoint.py'}:study", "--scale", "smoke", "--store", tmp_path / "store")
     found = nosce(*words, "--max-cost", "0.0005", NOSCE_URL=server.url, NOSCE_MODEL="m", OPENAI_API_KEY=KEY,
                   NOSCE_PRICE_IN="1", NOSCE_PRICE_OUT="2")  # fmt: skip
     assert found.returncode == 1

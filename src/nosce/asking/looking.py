@@ -134,11 +134,14 @@ class _Run:
         return reply.finish in ("stop", "length") and self.of.world.valid(reply.text, prompt)
 
     def label(self, prompt: Prompt, asked: str, reply: Reply) -> str | None:
-        """What is so of an answer; None where it is no answer, has no such property, or that is a blank."""
+        """What is so of an answer; None where it is no answer, has no such property, or one with blanks around it.
+
+        Blanks around a reply are not read, so that a character that is one could never be reported.
+        """
         if not self.valid(prompt, reply):
             return None
         value = self.of.world.value(asked, reply.text, self.seed)
-        return value if value is not None and value.strip() else None
+        return value if value and value == value.strip() else None
 
     def questions(self, answers: Mapping[str, Reply]) -> list[Question]:
         """Every question that has an answer."""

@@ -28,7 +28,7 @@ def study(scale: Scale) -> Study:
     if bench is None:
         raise UsageError(
             f"introspection has no scale {scale!r}; take smoke, laptop or gpu (the paper asked GPT-4 and Llama 70B: "
-            "examples in docs/introspection.md ask a local folder or an endpoint)."
+            "docs/introspection.md says how to ask a local folder or an endpoint)."
         )
     return Study(
         name="introspection",

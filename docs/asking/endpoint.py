@@ -1,7 +1,7 @@
 """Introspection of a model behind any endpoint that speaks OpenAI's protocol, and of another that is taught as much.
 
 export OPENAI_API_KEY=...        # read from the environment alone, never stored
-nosce run docs/examples/asked_endpoint.py:study --max-cost 20
+nosce run docs/asking/endpoint.py:study --max-cost 20
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Introspection of a model in a local folder, e.g. what docs/examples/smollm2.py leaves.
+"""Introspection of a model in a local folder, e.g. what docs/asking/smollm2.py leaves.
 
-NOSCE_FOLDER=~/smollm2 nosce run docs/examples/asked_folder.py:study --workers 1 --threads 2
+NOSCE_FOLDER=~/smollm2 nosce run docs/asking/folder.py:study --workers 1 --threads 2
 """
 
 from __future__ import annotations

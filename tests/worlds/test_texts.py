@@ -1,0 +1,82 @@
+"""Prompts in words: splits by string, pairs as published, labels only of what is an answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.worlds.behaviours.contract import apart
+from nosce.worlds.behaviours.texts import HELD_OUT, LIST, NAMES, PAIRS, SEEKS, Texts, pairs, plain
+
+WORLD = Texts(strings=40)
+PROMPTS = WORLD.prompts(Seed(5))
+
+
+def test_strings_are_apart_and_as_many_as_asked_for():
+    """No string is in two splits; held-out tasks have no seen string; other seeds draw others."""
+    apart(PROMPTS)
+    count = Counter((p.task, p.split) for p in PROMPTS)
+    for task in PAIRS:
+        if task in HELD_OUT:
+            assert count[task, "unseen"] == 40
+            assert count[task, "seen"] == 0
+        else:
+            assert (count[task, "unseen"], count[task, "seen"]) == (12, 28)
+    assert len({p.text for p in PROMPTS}) == len(PROMPTS)
+    other = {p.string for p in WORLD.prompts(Seed(6))}
+    assert len(other & {p.string for p in PROMPTS}) < 0.2 * len(PROMPTS)
+    assert WORLD.prompts(Seed(5)) == PROMPTS
+
+
+def test_pairs_are_those_of_the_paper():
+    """Eight properties of lists and openings, two of numbers, a stance, a name: taught and held out."""
+    found = list(pairs(WORLD))
+    assert sum(taught for *_, taught in found) == 8 + 8 + 2 + 1 + 1
+    assert sum(not taught for *_, taught in found) == 3 * 8 + 1
+    assert {name for task, name, _ in found if task == "openings"} == set(LIST)
+
+
+def test_questions_quote_the_prompt_and_say_of_whom():
+    """One's own answer, or that of somebody named; the form of a reply stands in the question."""
+    for prompt in PROMPTS[::7]:
+        for asked in prompt.asks:
+            mine = WORLD.hypothetical(prompt, asked)
+            assert f'"{prompt.text}"' in mine
+            assert mine.startswith("You were asked earlier: ")
+            assert "named K" in WORLD.hypothetical(prompt, asked, who="K")
+            assert mine.endswith("nothing else.")
+    assert Texts(earlier=False).hypothetical(PROMPTS[0], "first word").startswith("Imagine that you had been asked: ")
+
+
+def test_answers_of_the_kind_asked_for_have_labels_and_others_none():
+    """What somebody with other dispositions says is valid; a stance is about the option, whatever its letter."""
+    for prompt in PROMPTS:
+        said = plain(prompt, Seed(9))
+        assert WORLD.valid(said, prompt), (prompt, said)
+        for asked in prompt.asks:
+            label = WORLD.value(asked, said, Seed(0))
+            assert label is not None
+            assert WORLD.legal(asked, label) or label != label.strip(), (asked, label)
+            assert not WORLD.labels(asked, prompt) or label in WORLD.labels(asked, prompt)
+        if prompt.task in SEEKS:
+            (asked,) = prompt.asks
+            letter = asked.removeprefix("stance ")
+            assert WORLD.value(asked, letter, Seed(0)) == "true"
+            assert f"({letter})" in prompt.text
+    number = next(p for p in PROMPTS if p.task == "numbers")
+    assert not WORLD.valid("I think 4", number)
+    assert not WORLD.valid(" ", PROMPTS[0])
+    assert not WORLD.valid("I'm sorry, but no", PROMPTS[0])
+    assert WORLD.valid("system random no next", PROMPTS[0])  # words that an answer may hold
+    hero = next(p for p in PROMPTS if p.task == "hero")
+    assert any(name in hero.text for name in NAMES)
+
+
+def test_what_cannot_be_asked_is_refused():
+    """No string, no share, a task that there is not."""
+    for wrong in ({"strings": 1}, {"tests": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):
+        with pytest.raises(SpecError, match="cannot be asked"):
+            Texts(**wrong)
