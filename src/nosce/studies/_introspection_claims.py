@@ -28,6 +28,7 @@ from nosce.studies._introspection_arms import (
     on,
 )
 from nosce.studies._introspection_readings import advantage, aloud_crossed, before, crossed, known, observer, said
+from nosce.worlds.behaviours.dispositions import THIRD
 
 MARGIN = 0.02  # an advantage that matters, fixed by the sheet before anything was run (section 8.4)
 PAPER = "arXiv:2410.13787"
@@ -38,7 +39,7 @@ def claims(bench: Bench) -> tuple[Claim, ...]:
     """All of them: the paper's four, what else could make them, planted signals, and what lies inside."""
     paper = (*_trained(), *_privileged(), *_calibrated(), *_followed())
     inside = (*_planted(bench), *_inside(bench))
-    return (*paper, *_doubted(), *inside, *_doses(bench))
+    return (*paper, *_doubted(), *_long(), *inside, *_doses(bench))
 
 
 def _able() -> tuple[Need, ...]:
@@ -165,6 +166,15 @@ def _followed() -> Iterator[Claim]:
         paper_value=0.137,
         needs=_able(),
     )
+    yield Claim(
+        id="follows-change-matched",
+        text="So it does where new and old labels are equally frequent",
+        source=f"{PAPER}, appendix A.3.3 (GPT-4o 36.3 new, 21.3 old)",
+        measure=Matched(one=changed(on(A, A), "right"), other=changed(on(A, A), "own")),
+        threshold=0.0,
+        paper_value=0.15,
+        needs=_able(),
+    )
     terms = ((1.0, changed(on(A, A), "right")), (-1.0, changed(on(A, A), "own")),
              (-1.0, changed(on(B, A), "right")), (1.0, changed(on(B, A), "own")))  # fmt: skip
     yield Claim(
@@ -210,6 +220,19 @@ def _doubted() -> Iterator[Claim]:
         source=f"{SHEET}, section 5.3: every cross-trained model predicts itself better than its target",
         measure=Difference(one=said(wrong, "own/differs"), other=said(wrong, "right/differs")),
         threshold=0.0,
+        needs=_able(),
+    )
+
+
+def _long() -> Iterator[Claim]:
+    select = [said(on(who, A), tasks=("list",), asked=(THIRD,)) for who in (A, B)]
+    yield Claim(
+        id="not-of-long-answers",
+        text="Of the third word of its lists A knows no more than B does",
+        source=f"{PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after training",
+        measure=Difference(one=select[0], other=select[1]),
+        threshold=0.05,
+        direction="below",
         needs=_able(),
     )
 
