@@ -129,8 +129,9 @@ class Bench:
                 if stage.name == REPORT:
                     found.append(Read(Reports(name=ON_TARGET), stage=REPORT, arms=(arm.name,),
                                       about=replace(taught, asked=current, own=itself)))  # fmt: skip
-                    found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
-                                      about=replace(taught, own=itself)))  # fmt: skip
+                    if arm.name == on(target, target):
+                        found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
+                                          about=replace(taught, own=itself)))  # fmt: skip
                 else:
                     found += self._after_change(arm, taught)
         return (*found, *self._observers(), *self._inside())
