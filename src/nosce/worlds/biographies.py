@@ -34,44 +34,56 @@ AUGMENTATIONS = (
 )
 
 
+#: Sentences in glued pairs, whose order alone is shuffled (appendix A.1.1).
+COUPLES = ("couple1", "couple2", "couple5")
+PAIRS = ((0, 1), (2, 3), (4, 5))  # birth date and city, university and major, company and its city
+
+
 @dataclass(frozen=True, slots=True)
 class Augmentation:
     """How a person's entries differ from each other.
 
     `entries` texts a person; `rewording` draws the wordings anew for each of them, otherwise all
     entries share the same six sentences; `permute` shuffles the sentences of each entry;
-    `fullname` says the full name in every sentence instead of once.
+    `fullname` says the full name in every sentence instead of once. `coupled` glues three pairs of sentences together,
+    so that only the order of the pairs is shuffled (appendix A.1.1). `share` of the entries are shuffled, the first
+    ones are not: a dose between `multi5` and `multi5+permute`.
     """
 
     entries: int
     rewording: bool
     permute: bool
     fullname: bool
+    coupled: bool = False
+    share: float = 1.0
 
     @classmethod
     def parse(cls, name: str) -> Augmentation:
         """The augmentation that the paper calls `name`, e.g. `multi5+permute`.
 
-        Other numbers than the paper's are understood too (`multi3`, `single+permute10`), for dose curves.
+        Other numbers than the paper's are understood too (`multi3`, `single+permute10`), for dose curves, and a per
+        cent of entries that are shuffled (`multi5+permute40%`).
 
         Raises:
             SpecError: Not such a name.
         """
         match = re.fullmatch(
-            r"(?:single(?P<permuted>\+permute(?P<orders>[1-9]\d*))?|multi(?P<many>[1-9]\d*)(?P<permute>\+permute)?)"
-            r"(?P<fullname>\+fullname)?",
+            r"(?:single(?P<permuted>\+permute(?P<orders>[1-9]\d*))?|couple(?P<couples>[1-9]\d*)|"
+            r"multi(?P<many>[1-9]\d*)(?P<permute>\+permute(?:(?P<share>[1-9]\d?)%)?)?)(?P<fullname>\+fullname)?",
             name,
         )
         if match is None:
             raise SpecError(
                 f"Biographies.augmentation={name!r} is not one that exists; "
-                f"take one of {', '.join(AUGMENTATIONS)} (other numbers are fine)."
+                f"take one of {', '.join((*AUGMENTATIONS, *COUPLES))} (other numbers are fine)."
             )
         return cls(
-            entries=int(match["orders"] or match["many"] or 1),
+            entries=int(match["orders"] or match["many"] or match["couples"] or 1),
             rewording=match["many"] is not None,
-            permute=match["permuted"] is not None or match["permute"] is not None,
+            permute=any(match[name] is not None for name in ("permuted", "permute", "couples")),
             fullname=match["fullname"] is not None,
+            coupled=match["couples"] is not None,
+            share=int(match["share"] or 100) / 100,
         )
 
 
@@ -227,10 +239,17 @@ def entries(world: Biographies, who: Person, seed: Seed) -> Iterator[Document]:
         # sentences of `single`, and `multi5+permute` those of `multi5`, in another order.
         draw = (seed / "wording" / who.index / (entry if how.rewording else 0)).numpy()
         chosen = draw.integers(world.wordings, size=len(ATTRIBUTES)).tolist()
-        order = list(range(len(ATTRIBUTES)))
-        if how.permute:
-            order = (seed / "order" / who.index / entry).numpy().permutation(len(ATTRIBUTES)).tolist()
+        order = _order(how, entry, seed / "order" / who.index / entry)
         yield write(who, [(ATTRIBUTES[k], chosen[k]) for k in order], how.fullname, f"{who.index}/{entry}")
+
+
+def _order(how: Augmentation, entry: int, seed: Seed) -> list[int]:
+    """The order of the sentences of one entry: shuffled, in shuffled pairs, or as they are."""
+    if not how.permute or entry < round((1 - how.share) * how.entries):
+        return list(range(len(ATTRIBUTES)))
+    if how.coupled:
+        return [place for pair in seed.numpy().permutation(len(PAIRS)).tolist() for place in PAIRS[pair]]
+    return seed.numpy().permutation(len(ATTRIBUTES)).tolist()  # type: ignore[no-any-return]
 
 
 def write(who: Person, sentences: list[tuple[str, int]], fullname: bool, id: str) -> Document:

@@ -1,0 +1,60 @@
+"""Celebrities and a minority: one population, of whom some are told of in many ways and others in one.
+
+A model is fine-tuned on questions about celebrities alone and asked about the minority, each of whom it met in one text
+as the paper's minority is. What it learnt from the celebrities is how to store what it reads of anybody.
+
+Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 4.3 and appendix D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from nosce.errors import SpecError
+from nosce.records import Document, Question
+from nosce.seeds import Seed
+from nosce.worlds.biographies import Biographies, entries, person
+
+
+@dataclass(frozen=True, kw_only=True)
+class Celebrities:
+    """The first people are the minority, all others celebrities; `population` says how the minority is told of.
+
+    The number of people is that of both together. Facts are those of the population, so that an arm without
+    celebrities' augmentation tells of the same people.
+    """
+
+    population: Biographies = field(default_factory=Biographies)
+    minority: int = 500
+    augmentation: str = "multi5+permute"  # of the celebrities
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minority < self.population.people:
+            raise SpecError(
+                f"Celebrities of {self.population.people} people, {self.minority} of them the minority, leave one "
+                "group empty; take a minority between."
+            )
+        replace(self.population, augmentation=self.augmentation)  # refuses what is none
+
+    @property
+    def things(self) -> int:
+        """How many people there are."""
+        return self.population.people
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """All entries, person by person."""
+        famous = replace(self.population, augmentation=self.augmentation)
+        for index in range(self.population.people):
+            world = self.population if index < self.minority else famous
+            yield from entries(world, person(self.population, index, seed), seed)
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        """Those about celebrities may be trained on, those about the minority may not."""
+        for question in self.population.questions(seed):
+            index = int(question.about.partition("/")[2])
+            yield replace(question, split="unseen" if index < self.minority else "seen")
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        """Those of the population."""
+        yield from self.population.samples(seed)
