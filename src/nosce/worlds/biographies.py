@@ -208,6 +208,16 @@ class Biographies:
         yield from (document.text for document in varied.documents(seed))
 
 
+@dataclass(frozen=True)
+class Names:
+    """Whom a question is about, for read-outs that show a model the bare name."""
+
+    def title(self, prompt: str, facet: str) -> str:
+        """The full name inside a question about an attribute."""
+        before, after = words.PROMPTS[facet].split("{name}")
+        return prompt.removeprefix(before).removesuffix(after)
+
+
 def person(world: Biographies, index: int, seed: Seed) -> Person:
     """The facts of person number `index`: six attributes, a unique name and a pronoun.
 

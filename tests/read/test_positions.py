@@ -1,0 +1,125 @@
+"""P- and Q-probing: a planted signal is found where it is and nothing among shuffled people; places are right."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from nosce.errors import DataError, SpecError
+from nosce.models.families import Architecture, build
+from nosce.read.embedded import Asked, Fit, probed
+from nosce.read.positions import NameProbe, PositionProbe, _Values
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec, make
+from nosce.steps.job import Job
+from nosce.text.corpus import Corpus
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.worlds.biographies import ATTRIBUTES, Biographies, Names
+
+SEED = Seed(21)
+WORLD = Biographies(people=40, names=(8, 8, 8), augmentation="multi2+permute", cities=6, universities=6, majors=4,
+                    companies=6)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """Forty people in two wordings."""
+    folder = tmp_path_factory.mktemp("people") / "corpus"
+    make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    return Corpus(folder)
+
+
+def network(vocabulary, width=32):
+    """A frozen network of random weights."""
+    shape = Architecture(layers=1, width=width, heads=2, positions=128)
+    return build(shape, vocabulary=vocabulary, end=0, pad=None, seed=Seed(2)).eval()
+
+
+def planted(count, signal, rng):
+    """Texts of four random tokens behind an end token; the class is that of the token at one place, or nobody's."""
+    tokens = np.concatenate([np.zeros((count, 1), dtype=np.int64), rng.integers(4, 20, size=(count, 4))], 1)
+    classes = tokens[:, 2] % 2 if signal else rng.integers(2, size=count)
+    places = np.full((count, 1), 2)
+    return Asked(tokens, places, classes[None], np.ones((1, count, 1), dtype=bool), (2,))
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_a_planted_signal_is_found_and_shuffled_people_are_at_chance(rank, norm):
+    """Which of two kinds the token at the place is: told of new texts; with labels that are nobody's, at chance."""
+    rng = np.random.default_rng(4)
+    fit = Fit(rank=rank, steps=300, batch=32, peak_lr=1e-2, decay=0.0)
+    train, test = np.arange(400), np.arange(400, 600)
+    found = {}
+    for signal in (True, False):
+        asked = planted(600, signal, rng)
+        chosen = probed(network(20), asked, train, test, fit, SEED, norm)
+        found[signal] = (chosen[0, :, 0] == asked.classes[0, test]).mean()
+    assert found[True] > 0.97
+    assert abs(found[False] - 0.5) < 0.12
+
+
+def test_the_network_is_left_as_it_was_and_equal_seeds_choose_alike():
+    """Nothing of the network learns; the same probes come out of the same seed."""
+    net = network(20)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    asked = planted(60, True, np.random.default_rng(4))
+    fit = Fit(rank=2, steps=5, batch=8)
+    one, two = (probed(net, asked, np.arange(40), np.arange(40, 60), fit, SEED) for _ in range(2))
+    assert np.array_equal(one, two)
+    assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
+    with pytest.raises(DataError, match="halves"):
+        probed(net, asked, np.arange(40), np.arange(0), fit, SEED)
+    with pytest.raises(SpecError, match="learns nothing"):
+        Fit(rank=-1, steps=5, batch=8)
+
+
+def test_places_stand_right_before_the_values(corpus):
+    """The token behind each place begins the value, found again by a regular expression in the text itself."""
+    texts = PositionProbe(fit=Fit(rank=0, steps=1, batch=4), documents=2)._texts(corpus)
+    assert len(texts) == 80
+    targets = {(q.about, q.facet): q.target for q in corpus.questions}
+    raw = {d["id"]: d["text"] for d in pl.read_parquet(corpus.folder / "documents-00000.parquet").iter_rows(named=True)}
+    for text in texts:
+        assert len(text.places) == len(ATTRIBUTES)
+        if targets[text.about, "birth_city"] == targets[text.about, "company_city"]:
+            continue  # one value in two places
+        whole = raw[text.item]
+        starts = {facet: re.search(rf"(?<!\w){re.escape(targets[text.about, facet])}(?!\w)", whole).start()
+                  for facet in text.facets}  # fmt: skip
+        for place, facet in zip(text.places, text.facets, strict=True):
+            before = corpus.tokenizer.encode(whole[: starts[facet]], add_special_tokens=False).ids
+            assert text.tokens[1 : place + 1].tolist() == before
+        assert list(starts.values()) == sorted(starts.values())
+
+
+def test_readings_are_of_what_is_yet_to_come(corpus):
+    """A value is asked for up to its own place and not behind it; only people of the unseen half are read."""
+    probe = PositionProbe(fit=Fit(rank=1, steps=2, batch=8))
+    (*tables,) = probe.read_all({7: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED)
+    rows = pl.concat(tables)
+    assert set(rows["step"]) == {7}
+    split = {q.about: q.split for q in corpus.questions}
+    assert {split[about] for about in rows["about"]} == {"unseen"}
+    first = rows.filter(pl.col("metric") == "first/0")
+    assert first.group_by("facet").len()["len"].to_list() == [20] * 6
+    last = rows.filter(pl.col("metric") == "first/5")
+    assert len(last) == 20  # each text has one value left
+    assert "birth_date" not in set(rows.filter(pl.col("metric").str.starts_with("whole"))["facet"])
+    constant = rows.filter(metric="first/0/constant")
+    assert len(constant) == len(first)
+
+
+def test_a_name_alone_is_shown(corpus):
+    """Two end tokens around the name, which stands in every question about the person."""
+    names = {q.about: Names().title(q.prompt, q.facet) for q in corpus.questions}
+    assert all(names[q.about] in q.prompt and len(names[q.about].split()) == 3 for q in corpus.questions)
+    probe = NameProbe(fit=Fit(rank=1, steps=2, batch=8), titles=Names())
+    rows = pl.concat(list(probe.read_all({3: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED)))
+    assert set(rows["metric"]) == {"first", "whole", "first/constant", "whole/constant"}
+    assert rows.filter(metric="first").group_by("facet").len()["len"].to_list() == [20] * 6
+    assert len(_Values.of(corpus, ("birth_date",)).tasks) == 11
