@@ -39,7 +39,7 @@ bench: install
 
 # The committed results: run what is not done yet of laptop scale, then write results/ from the store.
 results: install
-	for study in biographies biographies_adamw biographies_packed karel diaries emergence; do $(BIN)/nosce run $$study --scale laptop --store $(STORE) || exit 1; done
+	for study in biographies biographies_adamw biographies_packed karel diaries emergence introspection; do $(BIN)/nosce run $$study --scale laptop --store $(STORE) || exit 1; done
 	$(BIN)/nosce report --out results --store $(STORE)
 
 clean:

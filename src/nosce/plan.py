@@ -186,12 +186,19 @@ class _Steps:
         """A step of readings: on the arm's own questions, or on those about somebody's answers."""
         from nosce.steps.reading import ReadingSpec
 
-        corpus = self.corpus(arm, seed) if read.about is None else self.labels(arm, seed, read.about, read.stage)
+        corpus = self._about(arm, seed, read)
         inputs = {"training": self.trained(arm, seed, read.stage)} if read.readout.needs_model else {}
         spec = ReadingSpec(readout=read.readout, seed=Seed(seed) / "reading")
         step = self.one("reading", f"{_label(arm, seed)}, {read.readout.name} after {read.stage}", spec, corpus=corpus,
                         **inputs)  # fmt: skip
         self.places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=step))
+
+    def _about(self, arm: Arm, seed: int, read: Read) -> Step:
+        if read.about is None:
+            return self.corpus(arm, seed)
+        if isinstance(read.about, Labels):
+            return self.labels(arm, seed, read.about, read.stage)
+        return self._corpus(arm, seed, read.about)
 
     def corpus(self, arm: Arm, seed: int) -> Step:
         """The arm's own corpus."""

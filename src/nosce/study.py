@@ -95,7 +95,7 @@ class Read:
     readout: ReadOut
     stage: str = PRETRAIN
     arms: tuple[str, ...] = ()
-    about: Labels | None = None  # what is asked instead of the arm's own questions
+    about: Labels | World | None = None  # what is asked instead of the arm's own questions
 
 
 @dataclass(frozen=True, kw_only=True)

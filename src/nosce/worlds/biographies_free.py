@@ -1,0 +1,228 @@
+"""Biographies in free prose: clauses merged, appositions, any order, names and pronouns as they come.
+
+Profiles, names and questions are those of `Biographies`; only the texts differ. They are written by a rewriter: by
+default a grammar of our own, which needs no model; or texts that a model wrote before (`nosce.asking.rewriting`), read
+from a file. A text tells all six values, each as it is in the profile.
+
+Source: bioR of Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2, where Llama wrote the texts. Letters: E entries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nosce.errors import DataError, SpecError
+from nosce.records import Document, Question, Span
+from nosce.seeds import Seed
+from nosce.worlds.biographies import ATTRIBUTES, PRONOUNS, Biographies, Person, person
+
+#: What can be said of a value: behind a subject; between commas behind a name; before a subject.
+PREDICATES: dict[str, tuple[str, ...]] = {
+    "birth_date": ("{was} born on {}", "came into the world on {}", "first saw the light on {}", "began life on {}",
+                   "arrived on {}", "drew a first breath on {}"),
+    "birth_city": ("hailed from {}", "grew up as a child of {}", "had a first home in {}",
+                   "{was} at home in {} from birth", "spent the first years in {}", "took the first steps in {}"),
+    "university": ("studied at {}", "attended {}", "took a degree at {}", "sat through lectures at {}",
+                   "enrolled at {} after school", "left {} with honors"),
+    "major": ("chose {} as a subject", "read {} with zeal", "specialized in {}", "took exams in {}",
+              "wrote a thesis about {}", "gave years to the study of {}"),
+    "company": ("worked for {}", "earned a living at {}", "signed on with {}", "made a career at {}",
+                "joined {} as a newcomer", "rose through the ranks of {}"),
+    "company_city": ("went to work in {}", "kept an office in {}", "settled in {} for the job",
+                     "moved to {} to work there", "commuted to a desk in {}", "spent working days in {}"),
+}  # fmt: skip
+APPOSITIONS: dict[str, tuple[str, ...]] = {
+    "birth_date": ("born on {}", "in the world since {}", "whose first birthday party looked back on {}"),
+    "birth_city": ("a native of {}", "born and raised in {}", "a child of {}"),
+    "university": ("a graduate of {}", "educated at {}", "an alumnus of {}"),
+    "major": ("a student of {}", "trained in {}", "an expert on {}"),
+    "company": ("an employee of {}", "a member of the staff of {}", "on the payroll of {}"),
+    "company_city": ("employed in {}", "with a desk in {}", "at work in {}"),
+}
+OPENINGS: dict[str, tuple[str, ...]] = {
+    "birth_date": ("Born on {}", "Alive since {}"),
+    "birth_city": ("Raised in {}", "After a childhood in {}"),
+    "university": ("After graduation from {}", "With a degree from {}"),
+    "major": ("Trained in {}", "Thanks to a knowledge of {}"),
+    "company": ("Hired by {}", "As part of {}"),
+    "company_city": ("Employed in {}", "From an office in {}"),
+}
+LINKS = ("and", "and later", "and then", "and also")
+LEADS = ("", "", "", "In time, ", "As it happened, ", "By all accounts, ", "Later on, ")
+
+
+class Rewriter(Protocol):
+    """Who turns a profile into prose; plain data."""
+
+    def text(self, who: Person, entry: int, seed: Seed) -> str:
+        """A text that holds all six values of the person, letter for letter, and the full name."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grammar:
+    """Two to four sentences: values grouped and ordered at random, each group a sentence of merged clauses."""
+
+    fullname: bool = False  # the full name wherever somebody is named
+
+    def text(self, who: Person, entry: int, seed: Seed) -> str:
+        """A draw of the grammar."""
+        rng = seed.numpy()
+        order = [ATTRIBUTES[place] for place in rng.permutation(len(ATTRIBUTES)).tolist()]
+        cuts = sorted(rng.choice(np.arange(1, 6), size=int(rng.integers(1, 4)), replace=False).tolist())
+        groups = [order[a:b] for a, b in zip([0, *cuts], [*cuts, 6], strict=True)]
+        return " ".join(self._sentence(who, group, rng, first=not n) for n, group in enumerate(groups))
+
+    def _sentence(self, who: Person, group: Sequence[str], rng: np.random.Generator, *, first: bool) -> str:
+        name, called = self._subject(who, rng, first=first)
+        be = PRONOUNS[who.pronoun][2] if not called else "was"
+
+        def told(kinds: Mapping[str, tuple[str, ...]], attribute: str) -> str:
+            shape = kinds[attribute][int(rng.integers(len(kinds[attribute])))]
+            return shape.replace("{was}", be).format(who.values[attribute])
+
+        rest = list(group)
+        opening = apposition = ""
+        if len(rest) > 1 and rng.random() < 0.4:
+            opening = f"{told(OPENINGS, rest.pop(0))}, "
+        if len(rest) > 1 and called and rng.random() < 0.5:  # a pronoun bears no apposition
+            apposition = f", {told(APPOSITIONS, rest.pop(0))},"
+        lead = "" if first or opening else LEADS[int(rng.integers(len(LEADS)))]
+        predicates = [told(PREDICATES, attribute) for attribute in rest]
+        said = _joined(predicates, LINKS[int(rng.integers(len(LINKS)))])
+        return _capital(f"{lead}{opening}{name}{apposition} {said}.")
+
+    def _subject(self, who: Person, rng: np.random.Generator, *, first: bool) -> tuple[str, bool]:
+        """How the person is called, and whether that is a name."""
+        if first or self.fullname:
+            return who.name, True
+        given, *_, family = who.name.split()
+        pronoun = PRONOUNS[who.pronoun][0]
+        kinds = ((pronoun, False), (pronoun, False), (given, True), (f"{given} {family}", True))
+        return kinds[int(rng.integers(len(kinds)))]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Texts that were written before, a line of JSON each with `person`, `entry` and `text`; named by their hash."""
+
+    file: str
+    digest: str
+
+    @classmethod
+    def at(cls, file: str | Path) -> Written:
+        """The texts of a file.
+
+        Raises:
+            SpecError: There is none.
+        """
+        path = Path(file).resolve()
+        if not path.is_file():
+            raise SpecError(f"texts of biographies were looked for in {path}, which is not there; write them first.")
+        return cls(file=str(path), digest=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    def text(self, who: Person, entry: int, seed: Seed) -> str:
+        """The text that was written.
+
+        Raises:
+            DataError: It was not, or the file has changed.
+        """
+        found = _written(self.file, self.digest).get((who.index, entry))
+        if found is None:
+            raise DataError(f"{self.file} has no text {entry} about person {who.index}; write as many as are read.")
+        return found
+
+
+@lru_cache(maxsize=4)
+def _written(file: str, digest: str) -> dict[tuple[int, int], str]:
+    whole = Path(file).read_bytes()
+    if hashlib.sha256(whole).hexdigest() != digest:
+        raise DataError(f"the texts in {file} have changed since the study was planned; plan again.")
+    lines = [json.loads(line) for line in whole.decode("utf-8").splitlines() if line]
+    return {(int(line["person"]), int(line["entry"])): str(line["text"]) for line in lines}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeBiographies:
+    """A population told of in prose, `entries` texts a person."""
+
+    population: Biographies = field(default_factory=Biographies)
+    entries: int = 1
+    rewriter: Rewriter = field(default_factory=Grammar)
+
+    def __post_init__(self) -> None:
+        if self.entries < 1:
+            raise SpecError(f"FreeBiographies.entries={self.entries} tells of nobody; take 1 or more.")
+
+    @property
+    def documents_per_thing(self) -> int:
+        """Entries a person."""
+        return self.entries
+
+    @property
+    def things(self) -> int:
+        """How many people there are."""
+        return self.population.people
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """All entries of all people."""
+        return self.documents_about(0, self.population.people, seed)
+
+    def documents_about(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
+        """The entries of the people `first` to `last` (excluded)."""
+        for index in range(first, last):
+            who = person(self.population, index, seed)
+            for entry in range(self.entries):
+                text = self.rewriter.text(who, entry, seed / "prose" / index / entry)
+                yield Document(f"{index}/{entry}", f"person/{index}", text, found(text, who))
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        """Those of the population."""
+        yield from self.population.questions(seed)
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        """Words of the population and of the grammar, and some texts."""
+        yield from self.population.samples(seed)
+        for kinds in (PREDICATES, APPOSITIONS, OPENINGS):
+            yield from (shape.replace("{was}", be).format("")
+                        for shapes in kinds.values() for shape in shapes for be in ("was", "were"))  # fmt: skip
+        yield from (f"{word} , ." for word in (*LINKS, *LEADS))
+        for document in self.documents_about(0, min(self.population.people, 2_000), seed):
+            yield document.text
+
+
+def found(text: str, who: Person) -> tuple[Span, ...]:
+    """Where a text tells each value; two attributes of one value stand at its two places, in order.
+
+    Raises:
+        DataError: A value is not told.
+    """
+    spans, taken = [], set()
+    for attribute in ATTRIBUTES:
+        value = who.values[attribute]
+        place = text.find(value)
+        while place in taken and place >= 0:
+            place = text.find(value, place + 1)
+        if place < 0:
+            raise DataError(f"a text about {who.name} does not tell {attribute}, {value!r}; every text tells all six.")
+        taken.add(place)
+        spans.append(Span(attribute, place, place + len(value)))
+    return tuple(sorted(spans, key=lambda span: span.start))
+
+
+def _joined(parts: Sequence[str], link: str) -> str:
+    if len(parts) == 1:
+        return parts[0]
+    return f"{', '.join(parts[:-1])} {link} {parts[-1]}"
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]

@@ -1,0 +1,105 @@
+"""Tasks on biographies: true of the people by another way of telling, taught about one half, asked about the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from nosce.errors import SpecError
+from nosce.seeds import Seed
+from nosce.text import tokenizer as tokenizers
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.worlds.biographies import Biographies
+from nosce.worlds.manipulation import HINTED, LED, TASKS, Manipulation, luck, words
+
+SEED = Seed(12)
+PEOPLE = Biographies(people=60, names=(8, 8, 16))
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+          "December")  # fmt: skip
+
+
+def facts():
+    """Every value by name and attribute, from the population's own questions."""
+    found = {}
+    for question in PEOPLE.questions(SEED):
+        found.setdefault(question.about, {})[question.facet] = question.target
+        found[question.about]["split"] = question.split
+        found[question.about].setdefault("prompts", []).append(question.prompt)
+    return found
+
+
+def born(date):
+    """Month (1 to 12), day, year."""
+    month, day, year = date.replace(",", "").split()
+    return MONTHS.index(month) + 1, day, year
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_answers_are_true_and_halves_apart(task):
+    """Each answer told again from the population's facts; nobody of the unseen half is in a document."""
+    world = Manipulation(population=PEOPLE, task=task, hints=0.5 if task in HINTED else 0.0)
+    known = facts()
+    questions = list(world.questions(SEED))
+    for question in questions:
+        mine = known[question.about]
+        month, day, year = born(mine["birth_date"])
+        answer = question.target.rpartition(" ; ")[2]
+        assert question.split == mine["split"]
+        assert question.facet.endswith("/hint") == (LED in question.prompt) == (" ; " in question.target)
+        match task:
+            case "birth_year":
+                assert answer == year
+            case "birth_day":
+                assert answer == day
+            case "month_even":
+                assert answer == ("yes" if month % 2 == 0 else "no")
+                assert " ; " not in question.target or question.target.startswith(MONTHS[month - 1])
+            case "major_fifth":
+                assert answer == str(luck(mine["major"], SEED) % 5 + 1)
+            case "whose":
+                assert mine["birth_date"] in question.prompt
+                assert all(answer in prompt for prompt in mine["prompts"])
+    documents = list(world.documents(SEED))
+    assert {known[d.about]["split"] for d in documents} == {"seen"}
+    assert all(d.text[: d.given].endswith(":") for d in documents)
+    if task in HINTED:
+        led = Counter(LED in d.text for d in documents)
+        assert 0.25 < led[True] / led.total() < 0.75
+
+
+def test_pairs_are_of_one_half_and_of_different_months():
+    """Whoever is compared has an answer, and nobody of the other half is met by the way."""
+    world = Manipulation(population=PEOPLE, task="earlier", pairs=3)
+    names = {}
+    for question in PEOPLE.questions(SEED):
+        name = question.prompt.removeprefix("On which day was ").removesuffix(" born? Answer:")
+        if question.facet == "birth_date":
+            names[name] = (question.split, born(question.target)[0])
+    for question in world.questions(SEED):
+        one, _, other = (
+            question.prompt.removeprefix("Was ").removesuffix(" ? Answer:").partition(" born in an earlier month than ")
+        )
+        assert names[one][0] == names[other][0] == question.split
+        assert names[one][1] != names[other][1]
+        assert question.target == ("yes" if names[one][1] < names[other][1] else "no")
+
+
+def test_a_tokenizer_of_the_population_knows_the_tasks_by_their_words():
+    """An arm that is taught a task later needs its words from the beginning."""
+    texts = [*PEOPLE.samples(SEED), *words()]
+    tokenizer = tokenizers.make(TokenizerSpec(), texts)
+    unknown = tokenizer.token_to_id(tokenizers.UNKNOWN)
+    for task in TASKS:
+        world = Manipulation(population=PEOPLE, task=task, hints=0.5 if task in HINTED else 0.0)
+        for document in world.documents(SEED):
+            assert unknown not in tokenizer.encode(document.text).ids, document.text
+
+
+def test_what_cannot_be_asked_is_refused():
+    """No such task, hints where none lead up, more pairs than people."""
+    world = Manipulation(population=PEOPLE)
+    for wrong in ({"task": "shoe_size"}, {"task": "whose", "hints": 0.5}, {"hints": 2.0}, {"pairs": 30}):
+        with pytest.raises(SpecError):
+            replace(world, **wrong)
