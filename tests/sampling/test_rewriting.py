@@ -1,0 +1,78 @@
+"""Profiles in somebody's prose: what is incomplete is asked again, what is whole is read by the world."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from nosce.asking.rewriting import Rewriting, rewrite
+from nosce.errors import DataError, SpecError
+from nosce.sampling.cache import Cached, Replies
+from nosce.sampling.contract import Ask, Reply
+from nosce.seeds import Seed
+from nosce.worlds.biographies import Biographies
+from nosce.worlds.biographies_free import FreeBiographies, Written
+from nosce.worlds.contract import check
+
+SEED = Seed(23)
+WORLD = Biographies(people=12, names=(4, 4, 8))
+
+
+@dataclass
+class Writer:
+    """Says what it was told, after it has failed in some way for so many attempts."""
+
+    fails: int = 0
+    way: str = "incomplete"
+    asked: list[Ask] = field(default_factory=list)
+    answerer: str = "writer"
+
+    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+        """Facts as they were given, in a sentence."""
+        for place, one in enumerate(asks):
+            before = sum(known.messages == one.messages for known in self.asked)
+            self.asked.append(one)
+            facts = one.messages[0][1].partition("exactly so: ")[2].partition(". Use the full name")[0]
+            finish = "stop"
+            if before < self.fails:
+                facts = facts.partition(";")[0] if self.way == "incomplete" else facts
+                finish = {"refused": "refused", "cut": "length"}.get(self.way, "stop")
+            yield place, Reply(text=f"{facts}.\n", finish=finish)  # type: ignore[arg-type]
+
+
+def test_texts_are_written_and_read(tmp_path):
+    """Two entries a person, drawn apart; the world reads them and keeps the contract."""
+    writer = Writer()
+    found = rewrite(writer, WORLD, Rewriting(entries=2), SEED, tmp_path / "texts.jsonl")
+    assert (found.texts, found.asked, found.incomplete) == (24, 24, 0)
+    assert len({(one.messages, one.sample) for one in writer.asked}) == 24
+    world = FreeBiographies(population=WORLD, entries=2, rewriter=Written.at(tmp_path / "texts.jsonl"))
+    check(world, SEED)
+    assert len({d.text for d in world.documents(SEED)}) == 24  # the facts' order is each text's own
+
+
+@pytest.mark.parametrize(("way", "counted"), [("incomplete", "incomplete"), ("refused", "refused"), ("cut", "cut")])
+def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
+    """Two attempts fail each, the third is good; nothing is asked twice where replies are kept."""
+    writer = Writer(fails=2, way=way)
+    known = Replies(tmp_path / "replies.jsonl")
+    found = rewrite(Cached(writer, known), WORLD, Rewriting(), SEED, tmp_path / "texts.jsonl")
+    assert (found.texts, found.asked, getattr(found, counted)) == (12, 36, 24)
+    kept = json.loads((tmp_path / "texts.jsonl.counts.json").read_text())
+    assert kept[counted] == 24
+    before = len(writer.asked)
+    again = rewrite(Cached(writer, known), WORLD, Rewriting(), SEED, tmp_path / "texts.jsonl")
+    assert again == found
+    assert len(writer.asked) == before
+
+
+def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
+    """One sentence with a name; the file has those that came out."""
+    with pytest.raises(DataError, match="12 of 12 texts could not be had in 2 attempts"):
+        rewrite(Writer(fails=9), WORLD, Rewriting(attempts=2), SEED, tmp_path / "texts.jsonl")
+    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["texts"] == 0
+    with pytest.raises(SpecError, match="asks for nothing"):
+        Rewriting(attempts=0)
