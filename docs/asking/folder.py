@@ -26,9 +26,9 @@ def study(scale: Scale) -> Study:
     """As many strings as two cores can ask within the hour, or fewer."""
     if "NOSCE_FOLDER" not in os.environ:
         raise UsageError("whom to ask is looked for in $NOSCE_FOLDER, which is not set; name a folder there.")
-    strings = {"smoke": 4, "laptop": 30, "gpu": 400, "paper": 1_000}.get(scale, 30)
+    strings = {"smoke": 4, "laptop": 40, "gpu": 400, "paper": 1_000}.get(scale, 40)
     model = Pretrained.at(Path(os.environ["NOSCE_FOLDER"]).expanduser())
-    who = Folder(model=model, recipe=RECIPE, adapter=ADAPTER, rounds=2, dtype="bfloat16")
+    who = Folder(model=model, recipe=RECIPE, adapter=ADAPTER, rounds=3, dtype="bfloat16")
     # Another who is taught as much: the same model, once it has learnt other answers.
     other = Shifted(who=who, world=Texts(strings=strings), dispositions="B")
     draws = {"smoke": 2, "laptop": 0}.get(scale, 20)
