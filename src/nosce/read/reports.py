@@ -66,10 +66,9 @@ class Reports:
             chosen = told.labels[int(np.argmax(share))]
             split = "taught" if told.taught else question.split
             for metric, value, answer, outcome in _scores(question, told, share, chosen, free):
-                target = told.own if metric.startswith("own") else question.target
                 yield blank(readout=self.name, split=split, item=question.id, about=question.about,
                             facet=question.facet, metric=metric, value=value, outcome=outcome, answer=answer,
-                            target=target)  # fmt: skip
+                            target=question.target)  # fmt: skip
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the questions."""
