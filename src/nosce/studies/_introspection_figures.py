@@ -246,4 +246,4 @@ def _detectable() -> Columns:
     return Columns(id="detectable", title="What was found, and the least that would have been",
                    caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in "
                    "five. The planted channel is who reads its own answer first.",
-                   y_label="difference of shares", cells=tuple(cells))  # fmt: skip
+                   y_label="difference of shares (1 is all)", unit="number", cells=tuple(cells))  # fmt: skip
