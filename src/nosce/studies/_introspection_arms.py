@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from nosce.models.families import Architecture
 from nosce.read.echoes import Echoes
@@ -29,6 +30,7 @@ ON_TARGET, ON_BASE, ALOUD, CHANGED, CONTROL = "reports", "on base", "aloud", "ch
 TABLE, CHOICE, SHARED, HELD_OUT = ("table",), ("choice",), ("shared",), ("noise", "list")
 ASKED = (*ATTRIBUTES, FIRST)
 DEEPER = "2 layers more"
+FILLERS, NO_SLOT, LORA, LEAK, ONE_LESS = DOSES = ("fillers", "no slot", "LoRA", "leak", "one left out")
 LEFT_OUT = "second"  # the property that is not taught where one is left out
 DRAWS = 20
 
@@ -52,7 +54,7 @@ class Bench:
     amounts: tuple[int, ...]  # numbers of labels, fewer than all
     fresh_layers: int = 2
     fillers: int = 4
-    doses: bool = True
+    doses: tuple[str, ...] = DOSES
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
@@ -62,7 +64,7 @@ class Bench:
         found += [self._predictor(who, B) for who in (A, B)]
         found += [self._predictor(who, A, "named", who_answered=A) for who in (A, B, BLANK)]
         found += [self._predictor(who, A, DEEPER, fresh_layers=self.fresh_layers) for who in (A, SIBLING, B)]
-        found += [replace(arm, seeds=1) for arm in self._doses()] if self.doses else []
+        found += [replace(arm, seeds=1) for arm in self._doses()]
         return tuple(found)
 
     def labels(self, target: str, **more: object) -> Labels:
@@ -92,12 +94,16 @@ class Bench:
         return replace(self._base(who), name=on(who, target, dose), stages=tuple(stages))
 
     def _doses(self) -> Iterator[Arm]:
+        how: dict[str, dict[str, Any]] = {
+            FILLERS: {"world": replace(self.world, fillers=self.fillers)},
+            NO_SLOT: {"world": replace(self.world, slot=False)},
+            LORA: {"adapter": LoRA(rank=16, embedding_rank=0)},
+            LEAK: {"leak": True},
+            ONE_LESS: {"asks": tuple(name for name in ASKED if name != LEFT_OUT)},
+        }
         for who in TARGETS:
-            yield self._predictor(who, A, "fillers", world=replace(self.world, fillers=self.fillers))
-            yield self._predictor(who, A, "no slot", world=replace(self.world, slot=False))
-            yield self._predictor(who, A, "LoRA", adapter=LoRA(rank=16, embedding_rank=0))
-            yield self._predictor(who, A, "leak", leak=True)
-            yield self._predictor(who, A, "one left out", asks=tuple(name for name in ASKED if name != LEFT_OUT))
+            for dose in self.doses:
+                yield self._predictor(who, A, dose, **how[dose])
             for amount in self.amounts:
                 yield self._predictor(who, A, f"{amount} labels", labels=amount)
 
@@ -123,8 +129,9 @@ class Bench:
                 if stage.name == REPORT:
                     found.append(Read(Reports(name=ON_TARGET), stage=REPORT, arms=(arm.name,),
                                       about=replace(taught, asked=current, own=itself)))  # fmt: skip
-                    found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
-                                      about=replace(taught, own=itself)))  # fmt: skip
+                    if arm.name == on(target, target):
+                        found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
+                                          about=replace(taught, own=itself)))  # fmt: skip
                 else:
                     found += self._after_change(arm, taught)
         return (*found, *self._observers(), *self._inside())
@@ -165,9 +172,10 @@ def bench_of(scale: str) -> Bench | None:
     change = Recipe(steps=60, batch=16, optimizer="muon", matrix_lr=0.01, peak_lr=2e-3)
     match scale:
         case "smoke":
-            return Bench(world=replace(world, words=8, contexts=30, records=2_000, prompts_of=16), shape=shape,
+            return Bench(world=replace(world, words=8, contexts=24, records=1_000, prompts_of=12), shape=shape,
                          bases=replace(bases, steps=20, batch=32), reports=replace(reports, steps=10, batch=32),
-                         records=400, change=replace(change, steps=4), change_records=100, amounts=(30,))  # fmt: skip
+                         records=400, change=replace(change, steps=4), change_records=100, amounts=(30,),
+                         doses=(LEAK,))  # fmt: skip
         case "laptop":
             return Bench(world=world, shape=shape, bases=bases, reports=reports, records=40_000, change=change,
                          change_records=1_000, amounts=(200, 700))  # fmt: skip

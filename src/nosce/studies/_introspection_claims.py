@@ -11,10 +11,14 @@ from nosce.studies._introspection_arms import (
     CHANGE,
     CHANGED,
     CHOICE,
+    CONTROL,
     DEEPER,
     HALF,
     HELD_OUT,
+    LEAK,
     LEFT_OUT,
+    NO_SLOT,
+    ONE_LESS,
     REPORT,
     SHARED,
     SIBLING,
@@ -25,6 +29,7 @@ from nosce.studies._introspection_arms import (
     on,
 )
 from nosce.studies._introspection_readings import advantage, aloud_crossed, before, crossed, known, observer, said
+from nosce.worlds.behaviours.dispositions import THIRD
 
 MARGIN = 0.02  # an advantage that matters, fixed by the sheet before anything was run (section 8.4)
 PAPER = "arXiv:2410.13787"
@@ -35,7 +40,7 @@ def claims(bench: Bench) -> tuple[Claim, ...]:
     """All of them: the paper's four, what else could make them, planted signals, and what lies inside."""
     paper = (*_trained(), *_privileged(), *_calibrated(), *_followed())
     inside = (*_planted(bench), *_inside(bench))
-    return (*paper, *_doubted(), *inside, *(_doses() if bench.doses else ()))
+    return (*paper, *_doubted(), *_long(), *inside, *_doses(bench))
 
 
 def _able() -> tuple[Need, ...]:
@@ -162,6 +167,15 @@ def _followed() -> Iterator[Claim]:
         paper_value=0.137,
         needs=_able(),
     )
+    yield Claim(
+        id="follows-change-matched",
+        text="So it does where new and old labels are equally frequent",
+        source=f"{PAPER}, appendix A.3.3 (GPT-4o 36.3 new, 21.3 old)",
+        measure=Matched(one=changed(on(A, A), "right"), other=changed(on(A, A), "right", CONTROL)),
+        threshold=0.0,
+        paper_value=0.15,
+        needs=_able(),
+    )
     terms = ((1.0, changed(on(A, A), "right")), (-1.0, changed(on(A, A), "own")),
              (-1.0, changed(on(B, A), "right")), (1.0, changed(on(B, A), "own")))  # fmt: skip
     yield Claim(
@@ -211,6 +225,19 @@ def _doubted() -> Iterator[Claim]:
     )
 
 
+def _long() -> Iterator[Claim]:
+    select = [said(on(who, A), tasks=("list",), asked=(THIRD,)) for who in (A, B)]
+    yield Claim(
+        id="not-of-long-answers",
+        text="Of the third word of its lists A knows no more than B does",
+        source=f"{PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after training",
+        measure=Difference(one=select[0], other=select[1]),
+        threshold=0.05,
+        direction="below",
+        needs=_able(),
+    )
+
+
 def _planted(bench: Bench) -> Iterator[Claim]:
     yield Claim(
         id="planted-channel-is-seen",
@@ -219,15 +246,15 @@ def _planted(bench: Bench) -> Iterator[Claim]:
         measure=aloud_crossed(),
         threshold=2 * MARGIN,
     )
-    if bench.doses:
+    if LEAK in bench.doses:
         yield Claim(
             id="planted-memory-is-not",
             text="Planted: who was taught the tested strings too is right, but A no more than B",
             source="a memoriser by construction",
-            measure=advantage(A, B, dose="leak"),
+            measure=advantage(A, B, dose=LEAK),
             threshold=0.05,
             direction="below",
-            needs=(Need(text="B's reports on strings it was taught", measure=Mean(select=said(on(B, A, "leak"))),
+            needs=(Need(text="B's reports on strings it was taught", measure=Mean(select=said(on(B, A, LEAK))),
                         above=0.8),),
         )  # fmt: skip
 
@@ -269,7 +296,7 @@ def _inside(bench: Bench) -> Iterator[Claim]:
             id=f"{name}swap-of-the-same-moves-less",
             text=f"A state from a prompt with the same answer ({site}) leaves A's report as it was more often{words}",
             source=f"{SHEET}, section 7.4; the control of the causal test",
-            measure=Difference(one=swapped(arm, f"same/{site}"), other=swapped(arm, f"stays/{site}")),
+            measure=Contrast(terms=((1.0, swapped(arm, f"same/{site}")), (-1.0, swapped(arm, f"stays/{site}")))),
             threshold=0.0,
             needs=_able(),
         )
@@ -285,21 +312,31 @@ def _inside(bench: Bench) -> Iterator[Claim]:
         )
 
 
-def _doses() -> Iterator[Claim]:
-    yield Claim(
+def _doses(bench: Bench) -> Iterator[Claim]:
+    if ONE_LESS in bench.doses:
+        yield _left_out()
+    if NO_SLOT in bench.doses:
+        yield _no_slot()
+
+
+def _left_out() -> Claim:
+    return Claim(
         id="left-out-property",
         text="A property that A was never asked about is reported better than by the best constant",
         source=f"{SHEET}, section 7.1: transfer to properties never trained, left open by the paper",
-        measure=Difference(one=said(on(A, A, "one left out"), asked=(LEFT_OUT,)),
-                           other=observer(A, "oracle", asked=(LEFT_OUT,))),
+        measure=Contrast(terms=((1.0, said(on(A, A, ONE_LESS), asked=(LEFT_OUT,))),
+                                (-1.0, observer(A, "oracle", asked=(LEFT_OUT,))))),
         threshold=0.0,
         needs=_able(),
     )  # fmt: skip
-    yield Claim(
+
+
+def _no_slot() -> Claim:
+    return Claim(
         id="slot-is-needed",
         text="Without the answer's place in the question A is no better about itself than B is",
         source=f"{SHEET}, section 8.4, the pilot's dose",
-        measure=advantage(A, B, dose="no slot"),
+        measure=advantage(A, B, dose=NO_SLOT),
         threshold=0.05,
         direction="below",
         needs=_able(),

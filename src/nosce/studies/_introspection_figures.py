@@ -19,6 +19,7 @@ from nosce.studies._introspection_arms import (
     LADDER,
     LEFT_OUT,
     ON_BASE,
+    ONE_LESS,
     REPORT,
     SHARED,
     SIBLING,
@@ -50,7 +51,7 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     """All of them."""
     common = (_self_and_cross(), _four(), _ladder(), _calibration(), _deviation(), _change(), _properties())
     inside = (_swaps(bench), _echoes(bench), _able(bench))
-    return (*common, *(_doses(bench) if bench.doses else ()), *inside, _detectable())
+    return (*common, *_doses(bench), *inside, _detectable())
 
 
 def _cells(rows: Iterator[tuple[str, str, Measure, str, bool]]) -> tuple[Cell, ...]:
@@ -152,12 +153,12 @@ def _properties() -> Columns:
 
 def _doses(bench: Bench) -> tuple[Chart, ...]:
     def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for dose in ("", "named", DEEPER, "fillers", "LoRA", "no slot", "leak"):
+        for dose in ("", "named", DEEPER, *(dose for dose in bench.doses if dose != ONE_LESS)):
             tick = dose or "as it is"
             yield tick, "itself", Mean(select=said(on(A, A, dose))), "", False
             yield tick, "another corpus", Mean(select=said(on(B, A, dose))), "", False
             yield tick, "best constant", Mean(select=observer(A, "oracle")), "", True
-        for dose in ("one left out",):
+        for dose in (ONE_LESS,) if ONE_LESS in bench.doses else ():
             for who, group in ((A, "itself"), (B, "another corpus")):
                 yield dose, group, Mean(select=said(on(who, A, dose), asked=(LEFT_OUT,))), "", False
             yield dose, "best constant", Mean(select=observer(A, "oracle", asked=(LEFT_OUT,))), "", True
@@ -245,4 +246,4 @@ def _detectable() -> Columns:
     return Columns(id="detectable", title="What was found, and the least that would have been",
                    caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in "
                    "five. The planted channel is who reads its own answer first.",
-                   y_label="difference of shares", cells=tuple(cells))  # fmt: skip
+                   y_label="difference of shares (1 is all)", unit="number", cells=tuple(cells))  # fmt: skip
