@@ -51,7 +51,8 @@ class Select:
     @property
     def words(self) -> str:
         """The selection in words, for messages."""
-        parts = [self.arm, self.stage, self.split, self.readout, self.metric, "+".join(self.facets)]
+        few = self.facets if len(self.facets) < 4 else (self.facets[0], f"{len(self.facets) - 1} more")
+        parts = [self.arm, self.stage, self.split, self.readout, self.metric, " + ".join(few)]
         return " ".join(p for p in parts if p)
 
 
