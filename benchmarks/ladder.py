@@ -31,8 +31,27 @@ from nosce.worlds.arithmetic import Arithmetic
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"
 COLUMNS = (
-    "operations", "digits", "other", "least", "padded", "reversed", "records", "layers", "width", "heads",
-    "weights", "optimizer", "peak_lr", "steps", "batch", "seed", "exact", "edit", "tokens", "log_likelihood", "n",
+    "operations",
+    "digits",
+    "other",
+    "least",
+    "padded",
+    "reversed",
+    "records",
+    "layers",
+    "width",
+    "heads",
+    "weights",
+    "optimizer",
+    "peak_lr",
+    "steps",
+    "batch",
+    "seed",
+    "exact",
+    "edit",
+    "tokens",
+    "log_likelihood",
+    "n",
     "core_s",
 )
 

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nosce.asking.rewriting import Rewriting, rewrite
+from nosce.asking.rewriting import Profile, Rewriting, rewrite
 from nosce.errors import DataError, SpecError
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.contract import Ask, Reply
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies
-from nosce.worlds.biographies_free import FreeBiographies, Written
+from nosce.worlds.biographies import Biographies, person
+from nosce.worlds.biographies_free import FreeBiographies, Written, facts
 from nosce.worlds.contract import check
 
 SEED = Seed(23)
 WORLD = Biographies(people=12, names=(4, 4, 8))
+PEOPLE = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(12)]
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Writer:
 def test_texts_are_written_and_read(tmp_path):
     """Two entries a person, drawn apart; the world reads them and keeps the contract."""
     writer = Writer()
-    found = rewrite(writer, WORLD, Rewriting(entries=2), SEED, tmp_path / "texts.jsonl")
+    found = rewrite(writer, PEOPLE, Rewriting(entries=2), SEED, tmp_path / "texts.jsonl")
     assert (found.texts, found.asked, found.incomplete) == (24, 24, 0)
     assert len({(one.messages, one.sample) for one in writer.asked}) == 24
     world = FreeBiographies(population=WORLD, entries=2, rewriter=Written.at(tmp_path / "texts.jsonl"))
@@ -59,12 +60,12 @@ def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
     """Two attempts fail each, the third is good; nothing is asked twice where replies are kept."""
     writer = Writer(fails=2, way=way)
     known = Replies(tmp_path / "replies.jsonl")
-    found = rewrite(Cached(writer, known), WORLD, Rewriting(), SEED, tmp_path / "texts.jsonl")
+    found = rewrite(Cached(writer, known), PEOPLE, Rewriting(), SEED, tmp_path / "texts.jsonl")
     assert (found.texts, found.asked, getattr(found, counted)) == (12, 36, 24)
     kept = json.loads((tmp_path / "texts.jsonl.counts.json").read_text())
     assert kept[counted] == 24
     before = len(writer.asked)
-    again = rewrite(Cached(writer, known), WORLD, Rewriting(), SEED, tmp_path / "texts.jsonl")
+    again = rewrite(Cached(writer, known), PEOPLE, Rewriting(), SEED, tmp_path / "texts.jsonl")
     assert again == found
     assert len(writer.asked) == before
 
@@ -72,7 +73,7 @@ def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
 def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
     """One sentence with a name; the file has those that came out."""
     with pytest.raises(DataError, match="12 of 12 texts could not be had in 2 attempts"):
-        rewrite(Writer(fails=9), WORLD, Rewriting(attempts=2), SEED, tmp_path / "texts.jsonl")
+        rewrite(Writer(fails=9), PEOPLE, Rewriting(attempts=2), SEED, tmp_path / "texts.jsonl")
     assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["texts"] == 0
     with pytest.raises(SpecError, match="asks for nothing"):
         Rewriting(attempts=0)

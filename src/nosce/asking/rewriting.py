@@ -1,7 +1,7 @@
-"""Profiles turned into prose by whoever can write: asked again until all six values stand in the text as they are.
+"""Profiles turned into prose by whoever can write: asked again until all values stand in the text as they are.
 
-What is written goes to a file of lines that `nosce.worlds.biographies_free.Written` reads. Whoever refuses, or cannot
-keep six facts together, is counted; a person without a text ends the run in one sentence, and what was written is kept.
+What is written goes to a file, a line of JSON each with `person`, `entry` and `text`. Whoever refuses, or cannot keep
+the facts together, is counted; a person without a text ends the run in one sentence, and what was written is kept.
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2: samples are redrawn until all attributes are present.
 """
@@ -17,13 +17,27 @@ from nosce.errors import DataError, SpecError
 from nosce.files import write_atomically
 from nosce.sampling.contract import Ask, Reply, Sampler
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies, Person, person
-from nosce.worlds.biographies_free import found
 
-TELLS = {
-    "birth_date": "was born on {}", "birth_city": "was born in {}", "university": "studied at {}",
-    "major": "studied the subject {}", "company": "worked for {}", "company_city": "worked in {}",
-}  # fmt: skip
+
+@dataclass(frozen=True)
+class Profile:
+    """One person: a number, a name, and facts, each what is to be told and the value that must stand in the text."""
+
+    index: int
+    name: str
+    facts: tuple[tuple[str, str], ...]
+
+    def told_by(self, text: str) -> bool:
+        """Does a text hold the name, and every value at a place of its own?"""
+        taken: set[int] = set()
+        for _, value in self.facts:
+            place = text.find(value)
+            while place in taken and place >= 0:
+                place = text.find(value, place + 1)
+            if place < 0:
+                return False
+            taken.add(place)
+        return self.name in text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +67,7 @@ class Written:
     incomplete: int = 0  # a value was missing or changed
 
 
-def rewrite(sampler: Sampler, world: Biographies, how: Rewriting, seed: Seed, file: Path) -> Written:
+def rewrite(sampler: Sampler, people: Sequence[Profile], how: Rewriting, seed: Seed, file: Path) -> Written:
     """Write the texts of everybody to a file, and beside it (`<file>.counts.json`) what it took.
 
     Every attempt is a draw of its own, so that a cache in the sampler keeps each; run again, nothing is asked twice.
@@ -62,7 +76,6 @@ def rewrite(sampler: Sampler, world: Biographies, how: Rewriting, seed: Seed, fi
         DataError: After all attempts somebody has no text.
     """
     counts = Written()
-    people = [person(world, index, seed) for index in range(world.people)]
     todo = [(who, entry) for who in people for entry in range(how.entries)]
     texts: dict[tuple[int, int], str] = {}
     for attempt in range(how.attempts):
@@ -89,9 +102,9 @@ def rewrite(sampler: Sampler, world: Biographies, how: Rewriting, seed: Seed, fi
     return counts
 
 
-def ask(who: Person, how: Rewriting, seed: Seed, sample: int) -> Ask:
+def ask(who: Profile, how: Rewriting, seed: Seed, sample: int) -> Ask:
     """The request for one text, with the facts in an order of their own."""
-    facts = [TELLS[name].format(value) for name, value in who.values.items()]
+    facts = [fact for fact, _ in who.facts]
     order = (seed / "facts").numpy().permutation(len(facts)).tolist()
     called = "Use the full name in every sentence." if how.fullname else "Use the full name at the beginning."
     told = "; ".join(facts[place] for place in order)
@@ -102,7 +115,7 @@ def ask(who: Person, how: Rewriting, seed: Seed, sample: int) -> Ask:
     )  # fmt: skip
 
 
-def _usable(reply: Reply, who: Person, counts: Written) -> str | None:
+def _usable(reply: Reply, who: Profile, counts: Written) -> str | None:
     """The text, if it is whole and tells everything; else why not is counted."""
     if reply.finish in ("refused", "invalid"):
         counts.refused += 1
@@ -111,12 +124,7 @@ def _usable(reply: Reply, who: Person, counts: Written) -> str | None:
         counts.cut += 1
         return None
     text = " ".join(reply.text.split())
-    try:
-        found(text, who)
-    except DataError:
-        counts.incomplete += 1
-        return None
-    if who.name not in text:
+    if not who.told_by(text):
         counts.incomplete += 1
         return None
     return text

@@ -199,6 +199,18 @@ class FreeBiographies:
             yield document.text
 
 
+#: What a writer is told of each value.
+TELLS = {
+    "birth_date": "was born on {}", "birth_city": "was born in {}", "university": "studied at {}",
+    "major": "studied the subject {}", "company": "worked for {}", "company_city": "worked in {}",
+}  # fmt: skip
+
+
+def facts(who: Person) -> tuple[tuple[str, str], ...]:
+    """Every fact in a few words, with its value: what a writer is to tell (`nosce.asking.rewriting.Profile`)."""
+    return tuple((TELLS[name].format(value), value) for name, value in who.values.items())
+
+
 def found(text: str, who: Person) -> tuple[Span, ...]:
     """Where a text tells each value; two attributes of one value stand at its two places, in order.
 

@@ -1,0 +1,40 @@
+"""Write biographies in the prose of a model behind an endpoint, checked fact by fact; then a world that tells them.
+
+export OPENAI_API_KEY=...
+python docs/asking/prose.py texts.jsonl     # 200 people; run again, it goes on where it stopped
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from nosce.asking.rewriting import Profile, Rewriting, rewrite
+from nosce.errors import NosceError
+from nosce.sampling.cache import Cached, Replies
+from nosce.sampling.endpoint import Asker, Endpoint
+from nosce.seeds import Seed
+from nosce.worlds.biographies import Biographies, person
+from nosce.worlds.biographies_free import FreeBiographies, Written, facts
+
+WORLD = Biographies(people=200, names=(20, 20, 40))
+SEED = Seed(0) / "world"  # the facts of a study's seed 0
+
+
+def main(file: Path) -> FreeBiographies:
+    """The world of the texts."""
+    endpoint = Endpoint(model=os.environ.get("NOSCE_MODEL", "gpt-4o-mini"), url=os.environ.get("NOSCE_URL"))
+    replies = Replies(file.with_suffix(".replies.jsonl"))
+    people = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(WORLD.people)]
+    print(rewrite(Cached(Asker(endpoint, replies), replies), people, Rewriting(entries=1), SEED, file))
+    return FreeBiographies(population=WORLD, rewriter=Written.at(file))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python docs/asking/prose.py FILE")
+    try:
+        main(Path(sys.argv[1]))
+    except NosceError as error:
+        sys.exit(f"{error}")
