@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -43,10 +44,13 @@ def teach(
 
     def keep(step: int) -> None:
         if step == recipe.steps:
-            checkpoint.keep(adapters.merged(adapted), model, folder)
+            made = work / "made"
+            checkpoint.keep(adapters.merged(adapted), model, made)
             for name in BESIDE:
                 if (model / name).is_file():
-                    shutil.copyfile(model / name, folder / name)
+                    shutil.copyfile(model / name, made / name)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made, folder)  # whole or not there: without its template it would be asked otherwise
 
     work.mkdir(parents=True, exist_ok=True)
     width = net.config.get_text_config().hidden_size

@@ -7,7 +7,6 @@ asks for one twice.
 from __future__ import annotations
 
 import hashlib
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from nosce.sampling.endpoint import Asker, Endpoint, Purse
 from nosce.sampling.local import Local
 from nosce.sampling.tuning import Example, Tuning, tuned
 from nosce.seeds import Seed
+from nosce.spec import describe, digest
 from nosce.steps.job import Job
 from nosce.train.recipe import LoRA, Recipe
 from nosce.worlds.behaviours.texts import HELD_OUT, Texts, plain
@@ -83,12 +83,12 @@ class Folder:
         from nosce.asking.teaching import teach
 
         steps = max(1, self.rounds * len(examples) // self.recipe.batch)
-        key = hashlib.sha256(repr((self.model.digest, [(e.prompt, e.reply) for e in examples])).encode()).hexdigest()
+        recipe = replace(self.recipe, steps=steps)
+        key = digest({"model": self.model.digest, "recipe": describe(recipe), "adapter": describe(self.adapter),
+                      "examples": [[e.prompt, e.reply] for e in examples]})  # fmt: skip
         place = desk.job.folder / "taught" / key[:20]
-        if not (place / "manifest.json").exists():
-            shutil.rmtree(place, ignore_errors=True)
-            teach(Path(self.model.folder), examples, replace(self.recipe, steps=steps), self.adapter, place,
-                  desk.seed / "taught", desk.job)  # fmt: skip
+        if not place.exists():
+            teach(Path(self.model.folder), examples, recipe, self.adapter, place, desk.seed / "taught", desk.job)
         return replace(self, model=Pretrained.at(place))
 
 
@@ -114,7 +114,7 @@ class Shifted:
         return self._shifted(desk).taught(examples, desk)
 
     def _shifted(self, desk: Desk) -> Folder:
-        """Taught answers to strings of the seen split, of all tasks that have such."""
+        """Taught answers to strings of its own, of the tasks that are not held out."""
         seed = desk.seed / self.dispositions
         prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT]
         examples = [Example(p.text, plain(p, seed)) for p in prompts]

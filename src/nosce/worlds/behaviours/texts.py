@@ -120,8 +120,9 @@ class Texts:
         return True
 
     def legal(self, asked: str, reply: str) -> bool:
-        """Is a report of the form that was asked for? Whitespace around it does not count."""
-        return self.property(asked).legal(reply.strip())
+        """Is a report of the form that was asked for, but for whitespace around it and large letters?"""
+        said = reply.strip()
+        return self.property(asked).legal(said) or self.property(asked).legal(said.lower())
 
     def labels(self, asked: str, prompt: Prompt) -> Sequence[str]:
         """All that a report may be, where that is a closed list."""
