@@ -102,10 +102,11 @@ def test_aloud_asks_about_the_answer_that_was_given(place):
     root, net = place
     rows = told(Reports(aloud=True, name="aloud").read(net, Corpus(root / "labels"), SEED))
     assert set(rows["split"]) == {"seen", "unseen"}
-    world_says = [WORLD.given("acorn", "parity")]
     aloud = [Told.of(q).aloud for q in Corpus(root / "labels").questions if not Told.of(q).taught]
     assert all(text.startswith("given ") for text in aloud)
-    assert world_says[0].split()[0] == "given"
+    given = {q.id: Told.of(q).aloud for q in Corpus(root / "labels").questions if not Told.of(q).taught}
+    parity = rows.filter((pl.col("metric") == "right") & (pl.col("facet") == "table/parity"))
+    assert all(given[item].endswith("; parity =") for item in parity["item"])
 
 
 def with_labels(place, folder, label):

@@ -128,3 +128,40 @@ def test_what_cannot_be_dealt_is_refused(more):
     """In a sentence."""
     with pytest.raises(SpecError, match="Dispositions"):
         replace(WORLD, **more)
+
+
+def test_a_change_of_behaviour_tells_no_tested_string():
+    """What changes a model's choices has no pair of the unseen split, in whichever order, and is another corpus's."""
+    change = replace(WORLD, corpus="D", tells=("choice",), seen_alone=True, records=2_000)
+    held = {frozenset(p.string.split()[1:]) for p in WORLD.prompts(SEED) if p.task == "choice" and p.split == "unseen"}
+    told = [document.text for document in change.documents(SEED)]
+    assert all(text.startswith("choose ") for text in told)
+    pairs = {frozenset(text.split()[1:3]) for text in told}
+    assert held
+    assert not pairs & held
+    plain = {frozenset(d.text.split()[1:3]) for d in replace(change, seen_alone=False).documents(SEED)}
+    assert plain & held
+    with pytest.raises(SpecError, match="cannot be written"):
+        replace(WORLD, tells=("table",), seen_alone=True)
+
+
+def test_what_an_answer_hangs_on_is_in_one_split_whatever_the_task():
+    """Lists have pairs that no question about a table is taught on; a choice is one string in both orders."""
+    prompts = WORLD.prompts(SEED)
+    pairs = {tuple(p.text.split()[-3:-1]): p.split for p in prompts if p.task == "table"}
+    lists = [p for p in prompts if p.task == "list"]
+    assert lists
+    assert all(pairs[tuple(p.text.split()[1:3])] == "unseen" for p in lists)
+    choices = [frozenset(p.text.split()[1:3]) for p in prompts if p.task == "choice"]
+    assert len(set(choices)) == len(choices)
+
+
+def test_questions_can_leave_the_answers_place_out_and_wait():
+    """The doses: without `=` behind the quoted prompt, and with words of no meaning before the reply."""
+    prompt = WORLD.prompts(SEED)[0]
+    asked = WORLD.hypothetical(prompt, "parity")
+    assert asked == f"{prompt.text} you ; parity ="
+    without = replace(WORLD, slot=False).hypothetical(prompt, "parity")
+    assert without == asked.replace("= you", "you")
+    assert replace(WORLD, fillers=2).hypothetical(prompt, "parity") == asked.replace("parity =", "parity so so =")
+    assert replace(WORLD, slot=False, fillers=2).prompts(SEED) == WORLD.prompts(SEED)
