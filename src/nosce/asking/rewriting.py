@@ -17,6 +17,7 @@ from nosce.errors import DataError, SpecError
 from nosce.files import write_atomically
 from nosce.sampling.contract import Ask, Reply, Sampler
 from nosce.seeds import Seed
+from nosce.text.places import places
 
 
 @dataclass(frozen=True)
@@ -29,15 +30,7 @@ class Profile:
 
     def told_by(self, text: str) -> bool:
         """Does a text hold the name, and every value at a place of its own?"""
-        taken: set[int] = set()
-        for _, value in self.facts:
-            place = text.find(value)
-            while place in taken and place >= 0:
-                place = text.find(value, place + 1)
-            if place < 0:
-                return False
-            taken.add(place)
-        return self.name in text
+        return self.name in text and places(text, [value for _, value in self.facts]) is not None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -115,6 +115,18 @@ def _figures(others: tuple[int, ...], *, drawn: bool) -> Iterator[Chart]:
     yield Columns(id="tasks", title="Who knows what it would answer?",
                   caption=f"Strings that nobody was taught about; {', '.join(HELD_OUT)} are tasks that nobody was. "
                   "Intervals over strings.", y_label="reports that are right", cells=tuple(cells()))  # fmt: skip
+    yield _properties(names)
+    yield _ladder(others)
+    yield _validity(names, others)
+    if drawn:
+        yield Calibrated(id="calibration", title="Do reports say how likely an answer is?", answers="drawn",
+                         caption="Shares of draws; the three most frequent values.",
+                         curves=tuple((group, _of(readout, tasks=None))
+                                      for group, readout in names.items()))  # fmt: skip
+    yield _detectable(others)
+
+
+def _properties(names: dict[str, str]) -> Columns:
     properties = dict.fromkeys(name for task in HELD_OUT for name in PAIRS[task])
 
     def by_property() -> Iterator[Cell]:
@@ -125,24 +137,30 @@ def _figures(others: tuple[int, ...], *, drawn: bool) -> Iterator[Chart]:
             yield Cell(name, "best constant", Mean(select=Select(readout="observers", metric="oracle", facets=facets,
                                                                 split="unseen")), baseline=True)  # fmt: skip
 
-    yield Columns(id="properties", title="Property by property", caption="Held-out tasks.",
+    return Columns(id="properties", title="Property by property", caption="Held-out tasks.",
                   y_label="reports that are right", cells=tuple(by_property()))  # fmt: skip
+
+
+def _ladder(others: tuple[int, ...]) -> Columns:
     four = {"it on itself before": ON_BASE, "it on itself": SELF}
     for number in others:
         four |= {f"other {number} on it": f"{CROSS} {number}",
                  f"other {number} on the other": f"{CROSS} {number} on itself"}  # fmt: skip
     ladder = {which: _seen(which) for which in OBSERVERS}
-    yield Columns(
+    return Columns(
         id="observers", title="Four accuracies, and who needs no model",
         caption="Held-out tasks. The oracle knows the most frequent of the tested answers.",
         y_label="reports that are right",
         cells=(*(Cell(tick, "models", Mean(select=_of(readout))) for tick, readout in four.items()),
                *(Cell(which, "observers", Mean(select=select)) for which, select in ladder.items())),
     )  # fmt: skip
+
+
+def _validity(names: dict[str, str], others: tuple[int, ...]) -> Columns:
     counters = ("object invalid", "report invalid", "both invalid")
     kinds: dict[str, Measure] = {"valid answers, before": Mean(select=Select(readout=ANSWERS, metric="valid"))}
     able = {"itself": "self"} | {f"other {n}": f"{CROSS} {n}" for n in others}
-    yield Columns(
+    return Columns(
         id="validity", title="Answers and reports that are none",
         caption="An answer that is none leaves every condition; a report that is none is wrong. Below: properties of "
         "answers that are there to be read, which need no knowledge of oneself.",
@@ -153,17 +171,15 @@ def _figures(others: tuple[int, ...], *, drawn: bool) -> Iterator[Chart]:
                       Mean(select=Select(readout=f"{ABLE} {what}", metric="right"))) for group, what in able.items()),
                *(Cell(tick, "itself", measure) for tick, measure in kinds.items())),
     )  # fmt: skip
-    if drawn:
-        yield Calibrated(id="calibration", title="Do reports say how likely an answer is?", answers="drawn",
-                         caption="Shares of draws; the three most frequent values.",
-                         curves=tuple((group, _of(readout, tasks=None))
-                                      for group, readout in names.items()))  # fmt: skip
+
+
+def _detectable(others: tuple[int, ...]) -> Columns:
     found: dict[str, Measure] = {
         "taught - before": Difference(one=_of(SELF), other=_of(BEFORE)),
         "itself - best constant": Difference(one=_of(SELF), other=_seen("oracle")),
     }
     found |= {f"itself - other {n}": Difference(one=_of(SELF), other=_of(f"{CROSS} {n}")) for n in others}
-    yield Columns(
+    return Columns(
         id="detectable", title="What was found, and the least that would have been",
         caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in five.",
         y_label="difference of shares",

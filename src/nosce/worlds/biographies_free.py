@@ -22,6 +22,7 @@ import numpy as np
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
+from nosce.text.places import places
 from nosce.worlds.biographies import ATTRIBUTES, PRONOUNS, Biographies, Person, person
 
 #: What can be said of a value: behind a subject; between commas behind a name; before a subject.
@@ -217,16 +218,14 @@ def found(text: str, who: Person) -> tuple[Span, ...]:
     Raises:
         DataError: A value is not told.
     """
-    spans, taken = [], set()
-    for attribute in ATTRIBUTES:
-        value = who.values[attribute]
-        place = text.find(value)
-        while place in taken and place >= 0:
-            place = text.find(value, place + 1)
-        if place < 0:
-            raise DataError(f"a text about {who.name} does not tell {attribute}, {value!r}; every text tells all six.")
-        taken.add(place)
-        spans.append(Span(attribute, place, place + len(value)))
+    values = [who.values[attribute] for attribute in ATTRIBUTES]
+    at = places(text, values)
+    if at is None:
+        lost = next(ATTRIBUTES[n] for n in range(6) if places(text, values[: n + 1]) is None)
+        raise DataError(
+            f"a text about {who.name} does not tell {lost}, {who.values[lost]!r}; every text tells all six."
+        )
+    spans = [Span(name, start, start + len(value)) for name, start, value in zip(ATTRIBUTES, at, values, strict=True)]
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
