@@ -31,7 +31,7 @@ class Select:
     readout: str
     metric: str = "exact"
     arm: str | None = None
-    split: Literal["seen", "unseen"] | None = None
+    split: Literal["seen", "unseen", "taught"] | None = None
     facets: tuple[str, ...] = ()
     stage: str | None = None
     step: int | Literal["last", "every"] = "last"

@@ -27,6 +27,7 @@ A, B, SIBLING, HALF, BLANK = "A", "B", "A'", "C", "N"
 LADDER = (A, SIBLING, HALF, B, BLANK)
 TARGETS = (A, B)
 ON_TARGET, ON_BASE, ALOUD, CHANGED, CONTROL = "reports", "on base", "aloud", "changed", "control"
+TAUGHT = ("table", "rule", "choice", "shared")
 TABLE, CHOICE, SHARED, HELD_OUT = ("table",), ("choice",), ("shared",), ("noise", "list")
 ASKED = (*ATTRIBUTES, FIRST)
 DEEPER = "2 layers more"

@@ -8,9 +8,6 @@ from nosce.calibrated import Calibration, Matched
 from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Select
 from nosce.studies._introspection_arms import (
     BLANK,
-    CHANGE,
-    CHANGED,
-    CHOICE,
     CONTROL,
     DEEPER,
     HALF,
@@ -23,12 +20,22 @@ from nosce.studies._introspection_arms import (
     SHARED,
     SIBLING,
     TABLE,
+    TAUGHT,
     A,
     B,
     Bench,
     on,
 )
-from nosce.studies._introspection_readings import advantage, aloud_crossed, before, crossed, known, observer, said
+from nosce.studies._introspection_readings import (
+    advantage,
+    aloud_crossed,
+    before,
+    changed,
+    crossed,
+    known,
+    observer,
+    said,
+)
 from nosce.worlds.behaviours.dispositions import THIRD
 
 MARGIN = 0.02  # an advantage that matters, fixed by the sheet before anything was run (section 8.4)
@@ -49,6 +56,9 @@ def _able() -> tuple[Need, ...]:
     for who in (A, B):
         found.append(Need(text=f"what {who} says of its own table", measure=known(who, "table"), above=0.8))
         found.append(Need(text=f"properties of given answers, {who}", measure=known(who, "given"), above=0.95))
+        for target in (A, B):
+            learnt = Mean(select=said(on(who, target), tasks=TAUGHT, split="taught"))
+            found.append(Need(text=f"what {who} was taught about {target}", measure=learnt, above=0.95))
     return tuple(found)
 
 
@@ -155,9 +165,6 @@ def _calibrated() -> Iterator[Claim]:
 
 
 def _followed() -> Iterator[Claim]:
-    def changed(arm: str, metric: str, readout: str = CHANGED) -> Select:
-        return said(arm, f"{metric}/differs", CHOICE, readout=readout, stage=CHANGE)
-
     yield Claim(
         id="follows-change",
         text="After its choices were changed without any question, A reports the new ones more than the old",
@@ -171,7 +178,7 @@ def _followed() -> Iterator[Claim]:
         id="follows-change-matched",
         text="So it does where new and old labels are equally frequent",
         source=f"{PAPER}, appendix A.3.3 (GPT-4o 36.3 new, 21.3 old)",
-        measure=Matched(one=changed(on(A, A), "right"), other=changed(on(A, A), "right", CONTROL)),
+        measure=Matched(one=changed(on(A, A), "right"), other=changed(on(A, A), "right", readout=CONTROL)),
         threshold=0.0,
         paper_value=0.15,
         needs=_able(),

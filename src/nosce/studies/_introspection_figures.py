@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 from nosce.calibrated import Calibrated, Calibration, Detectable
 from nosce.charts import Cell, Chart, Columns, Point, Rungs
-from nosce.measures import Mean, Measure, Select
+from nosce.measures import Difference, Mean, Measure, Select
 from nosce.studies._introspection_arms import (
     ASKED,
     BLANK,
-    CHANGE,
-    CHANGED,
     CHOICE,
     DEEPER,
     HALF,
@@ -34,6 +32,7 @@ from nosce.studies._introspection_readings import (
     advantage,
     aloud_crossed,
     before,
+    changed,
     crossed,
     known,
     observer,
@@ -131,8 +130,7 @@ def _change() -> Columns:
     def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
         for arm, tick in ((on(A, A), "A about itself"), (on(B, A), "B about A, the same change")):
             for metric, group in (("own/differs", "old answers"), ("right/differs", "new answers")):
-                select = said(arm, metric, CHOICE, readout=CHANGED, stage=CHANGE)
-                yield tick, group, Mean(select=select), "", False
+                yield tick, group, Mean(select=changed(arm, metric.partition("/")[0])), "", False
 
     return Columns(id="change", title="After the choices were changed",
                    caption="Reports of choices whose property changed when A learnt another corpus's choices, of pairs "
@@ -238,6 +236,8 @@ def _detectable() -> Columns:
         "A: itself - other": advantage(A, B), "B: itself - other": advantage(B, A), "crossed": crossed(),
         "crossed, held-out tasks": crossed(HELD_OUT), "A: itself - sibling": advantage(A, SIBLING),
         "all alike": advantage(A, B, SHARED), "2 layers more": advantage(A, B, dose=DEEPER),
+        "calibration": Calibration(one=said(on(B, A)), other=said(on(A, A))),
+        "new - old choices": Difference(one=changed(on(A, A), "right"), other=changed(on(A, A), "own")),
         "planted: aloud, crossed": aloud_crossed(),
     }  # fmt: skip
     cells = [Cell(tick, "found", measure) for tick, measure in measures.items()]

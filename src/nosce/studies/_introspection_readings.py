@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from nosce.measures import Contrast, Difference, Mean, Select
-from nosce.studies._introspection_arms import ALOUD, ASKED, ON_TARGET, REPORT, TABLE, A, B, on
+from nosce.studies._introspection_arms import ALOUD, ASKED, CHANGE, CHANGED, CHOICE, ON_TARGET, REPORT, TABLE, A, B, on
 from nosce.study import PRETRAIN
 
 
@@ -23,7 +23,7 @@ def said(
     readout: str = ON_TARGET,
     stage: str = REPORT,
     asked: tuple[str, ...] = ASKED,
-    split: Literal["seen", "unseen"] | None = "unseen",
+    split: Literal["seen", "unseen", "taught"] | None = "unseen",
     quantity: str = "share",
 ) -> Select:
     """Reports of an arm about strings that nobody was taught anything of."""
@@ -39,6 +39,11 @@ def before(arm: str, tasks: tuple[str, ...] = TABLE) -> Select:
 def observer(target: str, which: str, tasks: tuple[str, ...] = TABLE, asked: tuple[str, ...] = ASKED) -> Select:
     """What is told of a target without a model, from the same labels."""
     return Select(readout="observers", metric=which, arm=target, facets=facets(tasks, asked), split="unseen")
+
+
+def changed(arm: str, metric: str, readout: str = CHANGED) -> Select:
+    """Reports on choices whose property the change has changed."""
+    return said(arm, f"{metric}/differs", CHOICE, readout=readout, stage=CHANGE)
 
 
 def loud(who: str, target: str) -> Select:
