@@ -191,3 +191,21 @@ def test_a_matrix_has_shares_that_sum_to_one_in_every_column():
     assert table.filter(panel="not read")["value"].null_count() == 4
     words = {name: getattr(matrix, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")}
     assert "</svg>" in draw(Figure(**words, table=table))
+
+
+def test_a_figure_of_some_arms_has_these_alone():
+    """Bars and curves of the arms that are named, in their order, whatever arms the study has."""
+    for chart in (replace(BARS, arms=("new",)), replace(CURVES, arms=("new",))):
+        table = chart.table(TABLE, ARMS, "person")
+        assert set(table.filter(~pl.col("baseline"))["group"]) == {"new"}
+
+
+def test_cells_can_stand_in_a_matrix():
+    """Rows are groups, columns ticks; what was not read is left out of the picture and null in the table."""
+    cells = tuple(Cell(tick, group, Mean(select=replace(ASKED, arm=group, facets=(tick,)))) for tick in (*FACETS, "no")
+                  for group in ARMS)  # fmt: skip
+    chart = Columns(id="m", title="t", caption="c", y_label="", cells=cells, kind="matrix", x_label="x")
+    table = chart.table(TABLE, ARMS, "person")
+    figure = Figure(id="m", title="t", caption="c", kind="matrix", x_label="x", y_label="", table=table)
+    assert table.filter(tick="no")["value"].null_count() == 2
+    assert draw(figure).count("<path") > 4

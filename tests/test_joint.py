@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from nosce.errors import DataError
-from nosce.joint import Auc, Ranks, Together, Trend
+from nosce.joint import Auc, Ranks, Rows, Together, Trend
 from nosce.measures import Select
 from nosce.seeds import Seed
 
@@ -142,3 +142,37 @@ def test_parts_that_come_together_are_told_from_parts_that_come_alone():
     joined = measure.of(told(same), "toss")
     assert joined.value == pytest.approx(0.7 - 0.343, abs=0.04)
     assert joined.low > 0.25
+
+
+def conditions() -> tuple[tuple[Select, Select], ...]:
+    """Readings of five conditions, as metrics `x<n>` and `y<n>`."""
+    return tuple((select(f"x{n}"), select(f"y{n}")) for n in range(5))
+
+
+def test_an_order_of_conditions_is_found_and_a_shuffled_one_is_not():
+    """Scores that rise together give 1 with a narrow interval; unrelated ones an interval around their own order."""
+    noise = drawn(10, len(SEEDS), 60)
+    level = np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    rising = {f"x{n}": noise[n] < level[n] for n in range(5)} | {f"y{n}": noise[5 + n] < level[n] for n in range(5)}
+    found = Rows(pairs=conditions()).of(table(rising), "person")
+    assert found.value == pytest.approx(1.0, abs=0.05)
+    assert found.low > 0.7
+    assert (found.seeds, found.clusters) == (3, 180)
+    order = [3, 0, 4, 1, 2]
+    shuffled = rising | {f"y{n}": noise[5 + n] < level[order[n]] for n in range(5)}
+    other = Rows(pairs=conditions()).of(table(shuffled), "person")
+    expected = stats.spearmanr(np.arange(5), order).statistic
+    assert other.value == pytest.approx(expected, abs=0.15)
+    assert other.high < 0.7
+
+
+def test_an_order_wants_conditions_and_units_in_common():
+    """Three conditions have no order to speak of; neither have units that only some conditions were read of."""
+    values = {f"{c}{n}": drawn(len(SEEDS), 8) for c in "xy" for n in range(5)}
+    with pytest.raises(DataError, match="four or more"):
+        Rows(pairs=conditions()[:3]).of(table(values), "person")
+    apart = table(values).with_columns(
+        about=pl.when(pl.col("metric") == "y4").then(pl.lit("nobody")).otherwise(pl.col("about"))
+    )
+    with pytest.raises(DataError, match="no unit"):
+        Rows(pairs=conditions()).of(apart, "person")

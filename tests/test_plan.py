@@ -164,7 +164,7 @@ def test_seeds_differ_in_everything_that_is_drawn():
 
 def test_arms_of_one_seed_start_from_the_same_weights_and_people():
     """Seeds of weights, orders and facts do not depend on the arm, so arms can be compared in pairs."""
-    plan = unroll(load("biographies", "laptop"))
+    plan = unroll(load("biographies_adamw", "laptop"))
     for kind, count in (("corpus", 3), ("training", 6)):  # one a seed; two stages a seed
         assert len({str(s.spec.seed) for s in plan.all if s.kind == kind}) == count
 
@@ -247,3 +247,13 @@ def test_arms_and_seeds_that_are_not_there_are_the_users_mistake(arms, seeds):
     """An unknown arm is told with those there are; no seed is no run."""
     with pytest.raises(UsageError, match=r"take from one|take 1 or more"):
         study().narrowed(arms, seeds)
+
+
+def test_what_is_taught_later_is_in_the_words_of_the_first_corpus():
+    """Another world's documents are tokenized with the arm's own words, and asked about by the same step."""
+    other = replace(WORLD, people=6)
+    arm = replace(ARM, stages=(replace(ASKING, learns=other),))
+    plan = unroll(study(arm, reads=(Read(Questions(), stage="finetune", about=other),)))
+    corpora = [step for step in plan.all if step.kind == "corpus"]
+    assert [sorted(step.inputs) for step in corpora] == [[], ["words"]]
+    assert corpora[1].inputs["words"].name == corpora[0].name

@@ -66,7 +66,7 @@ def heard(model: PreTrainedModel, corpus: Corpus, asked: list[Question], offered
 
 def study(scale: str) -> Study:
     """`biographies` with the new read-out, and a claim on what it adds to the old one."""
-    before = biographies.study(scale)
+    before = biographies.core(scale)
     choice = Choice(facets=biographies.FOUR)
     return replace(
         before,

@@ -25,6 +25,7 @@ class Bars:
     y_label: str
     select: Select
     baseline: Select | None = None
+    arms: tuple[str, ...] = ()  # none: all of the study
     kind: Literal["bars"] = "bars"
     x_label: str = ""
 
@@ -40,11 +41,11 @@ class Bars:
         found = []
         for place, facet in enumerate([*facets, "mean"]):
             where: _Where = {"x": place, "tick": facet.replace("_", " "), "share": self.unit == "share"}
-            for arm in arms:
+            for arm in self.arms or arms:
                 found.append(_point(_of(rows, arm, facet), unit, group=arm, **where))
             if self.baseline is not None:
                 # The guess is the same for all arms of a seed, so one arm's readings are all there is to know.
-                guesses = _of(self.baseline.rows(readings), arms[0], facet)
+                guesses = _of(self.baseline.rows(readings), (self.arms or arms)[0], facet)
                 found.append(_point(guesses, unit, group="majority guess", baseline=True, **where))
         return _points(found)
 
@@ -63,6 +64,7 @@ class Curves:
     y_label: str
     panels: tuple[tuple[str, Select], ...]
     per_step: float = 1.0
+    arms: tuple[str, ...] = ()  # none: all of the study
     kind: Literal["curves"] = "curves"
 
     @property
@@ -75,7 +77,7 @@ class Curves:
         found = []
         for panel, select in self.panels:
             rows = select.rows(readings)
-            for arm in arms:
+            for arm in self.arms or arms:
                 part = rows.filter(pl.col("arm") == arm)
                 for step in sorted(part["step"].unique().to_list()):
                     found.append(_point(part.filter(pl.col("step") == step), unit, panel=panel, group=arm,
@@ -147,7 +149,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """A figure of bars that are named one by one."""
+    """A figure of bars that are named one by one; or of cells, a row a group and a column a tick."""
 
     id: str
     title: str
@@ -155,7 +157,7 @@ class Columns:
     y_label: str
     cells: tuple[Cell, ...]
     unit: Literal["share", "number"] = "share"
-    kind: Literal["bars"] = "bars"
+    kind: Literal["bars", "matrix"] = "bars"
     x_label: str = ""
 
     def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:

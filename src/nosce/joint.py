@@ -21,6 +21,7 @@ from nosce.measures import RESAMPLING, Select, scored
 from nosce.records import Estimate
 from nosce.stats.intervals import nested_bootstrap
 
+DRAWS = 1_000
 Columns = Sequence[np.ndarray]  # one table of values a selection
 Statistic = Callable[[Columns], float]
 
@@ -131,6 +132,56 @@ class Ranks:
                  for (seed,), part in pairs.group_by("seed", maintain_order=True)}  # fmt: skip
         names = {seed: [part["about"].to_numpy()] * 2 for (seed,), part in pairs.group_by("seed", maintain_order=True)}
         return resampled(parts, names, _spearman, unit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Spearman's rank correlation over conditions: does one score order them as another does?
+
+    E.g. what a probe reads of each row of a table against what can be asked of it. Each pair of selections is one
+    condition; its two scores are means over the units that both have.
+    """
+
+    pairs: tuple[tuple[Select, Select], ...]
+    quantity: str = "correlation"
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The mean of the seeds' correlations; units and seeds are drawn anew, the same units for all conditions.
+
+        Raises:
+            DataError: A selection is empty, there are fewer than four conditions, or no seed has them all.
+        """
+        if len(self.pairs) < 4:
+            raise DataError(f"an order of {len(self.pairs)} conditions was asked for; give four or more.")
+        tables = [
+            scored(select, readings).group_by("seed", "about").agg(pl.col("value").mean().alias(f"{n}"))
+            for n, select in enumerate(select for pair in self.pairs for select in pair)
+        ]
+        whole = tables[0]
+        for table in tables[1:]:
+            whole = whole.join(table, on=["seed", "about"], how="inner")
+        if whole.is_empty():
+            raise DataError("no unit of any seed was read in all conditions; run them on the same seeds.")
+        columns = [f"{n}" for n in range(len(tables))]
+        parts = {seed: part.select(columns).to_numpy()
+                 for (seed,), part in whole.sort("seed", "about").group_by("seed", maintain_order=True)}  # fmt: skip
+        rng = (RESAMPLING / "rows").numpy()
+        draws = []
+        for _ in range(DRAWS):
+            chosen = [list(parts)[n] for n in rng.integers(len(parts), size=len(parts))]
+            drawn = [parts[seed][rng.integers(len(parts[seed]), size=len(parts[seed]))] for seed in chosen]
+            draws.append(float(np.mean([_ordered(one) for one in drawn])))
+        low, high = np.quantile(draws, [0.025, 0.975]).tolist()
+        value = float(np.mean([_ordered(one) for one in parts.values()]))
+        return Estimate(value=value, low=min(low, value), high=max(high, value), n=len(whole) * len(columns),
+                        clusters=len(whole), unit=unit, seeds=len(parts),
+                        method=f"rank correlation over {len(self.pairs)} conditions; percentile bootstrap of units "
+                        f"and seeds, {DRAWS:,} draws")  # fmt: skip
+
+
+def _ordered(table: np.ndarray) -> float:
+    means = table.mean(0)
+    return _spearman([means[0::2], means[1::2]])
 
 
 def jackknifed(selects: Sequence[Select], statistic: Statistic, readings: pl.DataFrame, unit: str) -> Estimate:

@@ -198,21 +198,18 @@ class _Steps:
             return self.corpus(arm, seed)
         if isinstance(read.about, Labels):
             return self.labels(arm, seed, read.about, read.stage)
-        return self._corpus(arm, seed, read.about)
+        return self._other(arm, seed, read.about)
 
     def corpus(self, arm: Arm, seed: int) -> Step:
         """The arm's own corpus."""
         if (arm.name, seed) not in self._corpora:
-            self._corpora[arm.name, seed] = self._corpus(arm, seed, arm.world)
+            self._corpora[arm.name, seed] = self.one("corpus", _label(arm, seed), _corpus(arm, seed, arm.world))
         return self._corpora[arm.name, seed]
 
-    def _corpus(self, arm: Arm, seed: int, world: World) -> Step:
-        """The corpus of a world in the arm's words."""
-        from nosce.steps.corpus import CorpusSpec
-
-        tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
-        spec = CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)
-        return self.one("corpus", _label(arm, seed), spec)
+    def _other(self, arm: Arm, seed: int, world: World) -> Step:
+        """The corpus of another world in the words of the arm's own."""
+        label = f"{_label(arm, seed)}, {type(world).__name__}"
+        return self.one("corpus", label, _corpus(arm, seed, world), words=self.corpus(arm, seed))
 
     def trained(self, arm: Arm, seed: int, stage: str) -> Step:
         """The training of a stage.
@@ -262,7 +259,7 @@ class _Steps:
             return self.corpus(arm, seed)
         if isinstance(stage.learns, Labels):
             return self.labels(arm, seed, stage.learns, stage.name)
-        return self._corpus(arm, seed, stage.learns)
+        return self._other(arm, seed, stage.learns)
 
     def labels(self, arm: Arm, seed: int, labels: Labels, stage: str) -> Step:
         """The corpus of questions about somebody's answers."""
@@ -296,6 +293,13 @@ class _Steps:
             if arm.name == name:
                 return arm
         raise SpecError(f"answers of the arm {name!r} were asked for, but the study {self.study.name!r} has none such.")
+
+
+def _corpus(arm: Arm, seed: int, world: World) -> Any:
+    from nosce.steps.corpus import CorpusSpec
+
+    tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
+    return CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)
 
 
 def _label(arm: Arm, seed: int) -> str:

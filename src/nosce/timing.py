@@ -198,7 +198,7 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
     torch.set_num_threads(1)
     mean = float(sequences.lengths.mean())
     texts = int(min(recipe.batch, max(2, OPERATIONS / (6 * parameters_of(model, vocabulary) * mean))))
-    net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration")
+    net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration", mask=0)
     twin = Twin(net, chosen(recipe.dtype, width=net.config.hidden_size, device="cpu", memory=None))
     optimizer = Optimizer(twin.named, replace(recipe, warmup=0), inner_matrices(net))
     order = Order(len(sequences), texts, Seed(0) / "calibration")

@@ -123,3 +123,20 @@ def test_a_name_alone_is_shown(corpus):
     assert set(rows["metric"]) == {"first", "whole", "first/constant", "whole/constant"}
     assert rows.filter(metric="first").group_by("facet").len()["len"].to_list() == [20] * 6
     assert len(_Values.of(corpus, ("birth_date",)).tasks) == 11
+
+
+def test_a_name_is_read_at_any_layer(corpus):
+    """Behind the embeddings alone the end token says nothing of the name, so everybody is read alike."""
+
+    def chosen(site):
+        probe = NameProbe(fit=Fit(rank=0, steps=20, batch=8), titles=Names(), site=site, name=site)
+        net = network(corpus.tokenizer.get_vocab_size())
+        return pl.concat(list(probe.read_all({3: lambda: net}, corpus, SEED)))
+
+    first, last = chosen("residual.0"), chosen("final")
+    assert set(first["readout"]) == {"residual.0"}
+    one_answer = first.filter(metric="first").join(first.filter(metric="first/constant"), on=["about", "facet"])
+    by_facet = one_answer.group_by("facet").agg(pl.col("value").mean(), pl.col("value_right").mean())
+    # One class is chosen for all, though not the most frequent one of those it learnt from perhaps.
+    assert by_facet["value"].max() <= by_facet["value_right"].max() + 0.25
+    assert len(last) == len(first)

@@ -10,23 +10,48 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from nosce.models.families import Architecture, build
+from nosce.asking.looking import Looking
+from nosce.asking.who import Desk, Folder, Remote
+from nosce.models.families import Architecture, Pretrained, build
 from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.contract import Ask, all_replies
+from nosce.sampling.contract import Ask, Sampler, all_replies
 from nosce.sampling.endpoint import Asker, Endpoint
 from nosce.sampling.local import Local
+from nosce.sampling.tuning import Example
 from nosce.seeds import Seed
+from nosce.steps.job import Job
 from nosce.text import tokenizer as tokenizers
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import checkpoint
+from nosce.train.recipe import LoRA, Recipe
+from nosce.worlds.behaviours.texts import Texts
 
 pytestmark = pytest.mark.slow
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"
+
+
+@dataclass(frozen=True)
+class Untaught:
+    """Somebody who is told of answers and learns nothing: the server has no fine-tuning jobs."""
+
+    who: Folder | Remote
+
+    @property
+    def name(self) -> str:
+        return "untaught"
+
+    def sampler(self, desk: Desk) -> Sampler:
+        return self.who.sampler(desk)
+
+    def taught(self, examples: Sequence[Example], desk: Desk) -> Untaught:
+        return self
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +106,26 @@ def test_a_real_server_says_what_the_folder_says(served, tmp_path, monkeypatch):
     two = Asker(Endpoint(model=str(folder), url=url), known=known)
     assert all_replies(Cached(two, known), asks) == found
     assert two.requests == 0
+
+
+def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
+    """Answers, reports and properties of given answers, asked through the server, are those of the folder itself."""
+    folder, url = served
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-looks-at-it")
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    world = Texts(strings=4, tasks=("colours", "trips", "gifts"))
+    endpoint = Endpoint(model=str(folder), url=url, concurrency=2)
+    model = Pretrained.at(folder)
+    here = Folder(model=model, recipe=Recipe(steps=1, batch=8), adapter=LoRA(rank=2, embedding_rank=0))
+    found = {}
+    for name, who in (("there", Untaught(Remote(endpoint=endpoint))), ("here", Untaught(here))):
+        job = Job(folder=tmp_path / name, memory=tmp_path / "machine.json")
+        job.folder.mkdir()
+        tables = Looking(world=world, who=who, tokens=4, reply=3).read_with(Seed(3), job)
+        found[name] = pl.concat([t.with_columns(pl.col("value").cast(pl.Float64)) for t in tables],
+                                how="diagonal_relaxed").drop_nulls("item")  # fmt: skip
+    keys = ["readout", "metric", "item"]
+    columns = [*keys, "value", "answer"]
+    assert len(found["there"]) > 50
+    assert found["there"].select(columns).sort(columns).equals(found["here"].select(columns).sort(columns))

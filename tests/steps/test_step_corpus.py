@@ -43,6 +43,26 @@ class Sums:
 
 
 @dataclass(frozen=True)
+class Spoken(Sums):
+    """One text, whose words are all there are."""
+
+    text: str = ""
+    count: int = 1
+
+    def __init__(self, text: str) -> None:
+        object.__setattr__(self, "text", text)
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        yield Document("text", "text", self.text, ())
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        yield Question("q", "text", "word", self.text, self.text.split()[0], "unseen")
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        yield self.text
+
+
+@dataclass(frozen=True)
 class Encoded(Sums):
     """The same, which writes its own tokens as well, seven texts at a time; `wrong` is the text with a mistake."""
 
@@ -114,3 +134,16 @@ def test_a_world_that_cannot_is_asked_for_all():
     """Without a way to tell of some of its things a world is a stream."""
     spec = CorpusSpec(world=Sums(), seed=SEED, tokenizer=TokenizerSpec())
     assert list(_documents(spec)) == list(Sums().documents(SEED))
+
+
+def test_another_world_is_written_in_the_words_of_the_first(tmp_path):
+    """Its tokens are the first corpus's; what these cannot spell is refused and not read as unknown."""
+    spec = TokenizerSpec()
+    make(CorpusSpec(world=Spoken("one two three"), seed=SEED, tokenizer=spec), {}, Job(folder=tmp_path / "first"))
+    words = {"words": tmp_path / "first"}
+    make(CorpusSpec(world=Spoken("three two"), seed=SEED, tokenizer=spec), words, Job(folder=tmp_path / "second"))
+    first, second = Corpus(tmp_path / "first"), Corpus(tmp_path / "second")
+    assert second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
+    assert second.documents.text(0).tolist() == [first.tokenizer.token_to_id(w) for w in ("three", "two", "<eos>")]
+    with pytest.raises(DataError, match="unknown to the tokenizer"):
+        make(CorpusSpec(world=Spoken("four"), seed=SEED, tokenizer=spec), words, Job(folder=tmp_path / "third"))

@@ -23,6 +23,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
     "llama": (("q_proj", "v_proj"), "embed_tokens"),
     "codegen": (("qkv_proj",), "wte"),  # one fused matrix
     "t5": (("q", "v"), "shared"),
+    "modernbert": (("Wqkv",), "tok_embeddings"),  # one fused matrix
 }
 
 

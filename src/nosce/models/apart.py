@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from nosce.models.families import sees_both_ways
 from nosce.models.seq2seq import hidden_states
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ def apart(model: PreTrainedModel) -> Iterator[Forward]:
     if model.config.is_encoder_decoder:
         yield partial(_written, model)
         return
+    if sees_both_ways(model):
+        yield partial(_both_ways, model)
+        return
     if model.config.model_type not in KNOWN:
         yield partial(_padded, model)
         return
@@ -201,6 +205,19 @@ def _padded(
     inputs[there] = tokens
     hidden = model.base_model(input_ids=_on(inputs, model), use_cache=False).last_hidden_state
     return hidden[_on(there, model)]  # type: ignore[no-any-return]
+
+
+def _both_ways(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, given: np.ndarray | None = None
+) -> torch.Tensor:
+    """What a masked model's head reads: it has a layer between its last norm and its output matrix."""
+    rows, width = len(lengths), int(lengths.max())
+    there = np.arange(width) < lengths[:, None]
+    inputs = np.zeros((rows, width), dtype=np.int64)
+    inputs[there] = tokens
+    seen = _on(there, model)
+    hidden = model.base_model(input_ids=_on(inputs, model), attention_mask=seen.long()).last_hidden_state
+    return model.head(hidden[seen])  # type: ignore[no-any-return]
 
 
 def _on(array: np.ndarray, model: PreTrainedModel) -> torch.Tensor:

@@ -18,9 +18,12 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
-Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5"]
+Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5", "modernbert"]
 ENCODER_DECODERS: tuple[Family, ...] = ("t5",)
-FAMILIES: tuple[Family, ...] = tuple(name for name in get_args(Family) if name not in ENCODER_DECODERS)  # causal ones
+ENCODERS: tuple[Family, ...] = ("modernbert",)  # see both ways, and learn by what was masked
+FAMILIES: tuple[Family, ...] = tuple(
+    name for name in get_args(Family) if name not in (*ENCODER_DECODERS, *ENCODERS)
+)  # causal ones
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
 LADDER: dict[str, tuple[int, int, int]] = {
@@ -126,9 +129,19 @@ def size(name: str, family: Family = "gpt-neox") -> Architecture:
     return Architecture(family=family, layers=layers, width=width, heads=heads)
 
 
-def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | None) -> PretrainedConfig:
+def configuration(
+    shape: Architecture, *, vocabulary: int, end: int, pad: int | None, mask: int | None = None
+) -> PretrainedConfig:
     """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
-    from transformers import CodeGenConfig, GPT2Config, GPTNeoXConfig, LlamaConfig, OPTConfig, T5Config
+    from transformers import (
+        CodeGenConfig,
+        GPT2Config,
+        GPTNeoXConfig,
+        LlamaConfig,
+        ModernBertConfig,
+        OPTConfig,
+        T5Config,
+    )
 
     common = {
         "vocab_size": vocabulary,
@@ -157,6 +170,14 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
             return T5Config(**common, num_layers=shape.layers, num_decoder_layers=shape.layers, num_heads=shape.heads,
                             d_model=shape.width, d_kv=shape.width // shape.heads, d_ff=4 * shape.width,
                             decoder_start_token_id=end, dropout_rate=0.0)  # fmt: skip
+        case "modernbert":
+            # Rotary positions and norms before each part, as the paper's GPT2 without its causal mask has them; the
+            # gated perceptron's three matrices have as many weights as two of four times the width.
+            rope = {"rope_type": "default", "rope_theta": 10_000.0}
+            return ModernBertConfig(**common, **inner, intermediate_size=8 * shape.width // 3, cls_token_id=end,
+                                    sep_token_id=end, mask_token_id=mask,
+                                    layer_types=["full_attention"] * shape.layers,
+                                    rope_parameters={"full_attention": rope, "sliding_attention": rope})  # fmt: skip
         case "llama":
             # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
             middle = 8 * shape.width // 3
@@ -164,9 +185,9 @@ def configuration(shape: Architecture, *, vocabulary: int, end: int, pad: int | 
 
 
 def build(
-    model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed
+    model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed, mask: int | None = None
 ) -> PreTrainedModel:
-    """A language model, causal or encoder-decoder: fresh weights drawn from `seed`, or those of a local folder.
+    """A language model, causal, encoder-decoder or masked: fresh weights drawn from `seed`, or those of a local folder.
 
     Raises:
         SpecError: The folder's weights are not those its digest names, or its vocabulary is too small.
@@ -186,9 +207,9 @@ def build(
     # The library draws initial weights from the global generator; it is set here and put back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        config = configuration(model, vocabulary=vocabulary, end=end, pad=pad)
+        config = configuration(model, vocabulary=vocabulary, end=end, pad=pad, mask=mask)
         how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
-        return _class_of(config.is_encoder_decoder).from_config(config, attn_implementation=how)
+        return _class_of(config.to_dict()).from_config(config, attn_implementation=how)
 
 
 def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedModel:
@@ -219,15 +240,22 @@ def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedMode
 
 
 def load(folder: str | Path) -> PreTrainedModel:
-    """The model of a local folder in float32, causal or encoder-decoder as its configuration says."""
+    """The model of a local folder in float32, causal, encoder-decoder or masked as its configuration says."""
     import torch
 
-    both = bool(json.loads((Path(folder) / "config.json").read_text()).get("is_encoder_decoder", False))
-    return _class_of(both).from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    kind = _class_of(json.loads((Path(folder) / "config.json").read_text()))
+    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
 
 
-def _class_of(encoder_decoder: bool) -> Any:
-    """The library's class with a head for such a model."""
-    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+def sees_both_ways(model: PreTrainedModel) -> bool:
+    """Is it an encoder, which is trained and read by what was masked?"""
+    return model.config.model_type in ENCODERS
 
-    return AutoModelForSeq2SeqLM if encoder_decoder else AutoModelForCausalLM
+
+def _class_of(config: dict[str, Any]) -> Any:
+    """The library's class with a head for a model of such a configuration."""
+    from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
+
+    if config.get("model_type") in ENCODERS:
+        return AutoModelForMaskedLM
+    return AutoModelForSeq2SeqLM if config.get("is_encoder_decoder", False) else AutoModelForCausalLM

@@ -59,12 +59,13 @@ class Asked:
 
 def probed(
     model: PreTrainedModel, asked: Asked, train: np.ndarray, test: np.ndarray, fit: Fit, seed: Seed,
-    norm: Literal["layer", "batch"] = "layer",
+    norm: Literal["layer", "batch"] = "layer", site: str = "final",
 ) -> np.ndarray:  # fmt: skip
     """The classes that probes choose for the texts `test`, once trained on `train`. Shape: (K, test texts, places).
 
     Args:
-        model: A decoder, which is left as it was.
+        model: It is left as it was.
+        site: Where its hidden states are read (`nosce.models.sites`).
         norm: Before the linear layer: over features (P-probing) or over texts (Q-probing).
 
     Raises:
@@ -77,7 +78,7 @@ def probed(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         frozen = model.eval().requires_grad_(False)
-        probes = _Probes(frozen, asked, fit, norm)
+        probes = _Probes(frozen, asked, fit, norm, site)
         how: Any = torch.optim.AdamW(probes.weights, lr=fit.peak_lr, eps=fit.epsilon, weight_decay=fit.decay)
         rng = (seed / "order").numpy()
         order: list[int] = []
@@ -102,6 +103,7 @@ class _Probes:
     asked: Asked
     fit: Fit
     norm: Literal["layer", "batch"]
+    site: str
     weights: list[torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -175,11 +177,28 @@ class _Probes:
         places = torch.from_numpy(self.asked.places[rows]).to(device)
         given = self._table[tokens]  # (B, T, W)
         if not self.fit.rank:
-            hidden = self.model.base_model(inputs_embeds=given, use_cache=False).last_hidden_state
+            hidden = self._hidden(given, places)
             read: torch.Tensor = hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)
             return read[None].expand(tasks, -1, -1)
         update = self._down[:, tokens] @ self._up[:, None]  # (K, B, T, W)
-        hidden = self.model.base_model(inputs_embeds=(given[None] + update).flatten(0, 1), use_cache=False)
-        states: torch.Tensor = hidden.last_hidden_state.unflatten(0, (tasks, len(rows)))
+        hidden = self._hidden((given[None] + update).flatten(0, 1), places.repeat(tasks, 1))
+        states = hidden.view(tasks, len(rows), *hidden.shape[1:])
         where = places[None, :, :, None].expand(tasks, -1, -1, states.shape[-1])
         return states.gather(2, where).flatten(1, 2)
+
+    def _hidden(self, given: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """States at the site, of rows of embeddings; who sees both ways is shown nothing behind the last place."""
+        import torch
+
+        from nosce.models.families import sees_both_ways
+        from nosce.models.sites import watched
+
+        how: dict[str, Any] = {"use_cache": False}
+        if sees_both_ways(self.model):
+            ends = places.max(1, keepdim=True).values
+            how = {"attention_mask": (torch.arange(given.shape[1], device=given.device) <= ends).long()}
+        if self.site == "final":
+            return self.model.base_model(inputs_embeds=given, **how).last_hidden_state  # type: ignore[no-any-return]
+        with watched(self.model, [self.site]) as seen:
+            self.model.base_model(inputs_embeds=given, **how)
+        return seen[self.site]

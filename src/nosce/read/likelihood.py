@@ -18,6 +18,7 @@ import torch
 
 from nosce.errors import DataError
 from nosce.models.apart import apart
+from nosce.models.families import sees_both_ways
 from nosce.seeds import Seed
 from nosce.text.batches import by_length, pack
 from nosce.text.packing import Sequences
@@ -106,11 +107,15 @@ def passes(
 ) -> Iterator[Pass]:
     """All spans (text, first token, last token + 1), each once, texts of like length together.
 
-    Each text is read alone, behind an end token, as a text that opens a row is trained.
+    Each text is read alone, behind an end token, as a text that opens a row is trained. A model that sees both ways
+    is shown the text with masks in place of the span, one span at a time.
 
     Args:
         positions: Tokens of one pass at most, or where None what suits the device; a longer text has its own pass.
     """
+    if sees_both_ways(model):
+        yield from _masked(model, sequences, spans, end, positions or suited(model))
+        return
     by_text: dict[int, list[int]] = {}
     for number, (text, _, _) in enumerate(spans):
         by_text.setdefault(text, []).append(number)
@@ -126,6 +131,30 @@ def passes(
             ends = np.cumsum([stop - start for _, _, start, stop, _ in wanted]).tolist()
             cuts = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
             yield Pass([n for *_, n in wanted], cuts, true, model.get_output_embeddings()(hidden).float())
+
+
+def _masked(
+    model: PreTrainedModel, sequences: Sequences, spans: Sequence[tuple[int, int, int]], end: int, positions: int
+) -> Iterator[Pass]:
+    """Spans in their texts with masks in their place; the end of a text is never masked, so it is no part of a span."""
+    texts = np.array([text for text, _, _ in spans])
+    lengths = sequences.lengths[texts]
+    stops = [min(stop, int(length) - 1) for (_, _, stop), length in zip(spans, lengths, strict=True)]
+    with evaluating(model), apart(model) as forward:
+        for numbers in by_length(list(range(len(spans))), lengths, positions):
+            batch = pack(sequences, texts[numbers], window=None, end=end)
+            starts = np.cumsum(batch.lengths) - batch.lengths
+            # A token of a text stands one place behind its number, after the opening end.
+            wanted = [
+                (int(at) + 1 + spans[n][1], int(at) + 1 + stops[n]) for at, n in zip(starts, numbers, strict=True)
+            ]
+            places = np.concatenate([np.arange(first, last) for first, last in wanted])
+            true, inputs = batch.inputs[places], batch.inputs.copy()
+            inputs[places] = model.config.mask_token_id
+            hidden = forward(inputs, batch.lengths, batch.given)[torch.from_numpy(places).to(model.device)]
+            ends = np.cumsum([last - first for first, last in wanted]).tolist()
+            cuts = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
+            yield Pass(numbers, cuts, true, model.get_output_embeddings()(hidden).float())
 
 
 @torch.no_grad()

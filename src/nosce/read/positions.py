@@ -82,13 +82,15 @@ class NameProbe:
     """Q-probing: every value of a person, behind their name alone between two end tokens.
 
     Readings have the metrics `first` and `whole`; `first/constant` and `whole/constant` as in `PositionProbe`.
-    `title` takes the name out of a question's prompt, whose facet it is.
+    `titles` take the name out of a question's prompt, whose facet it is. States are those of `site`, e.g.
+    "residual.1"; the paper's are the last.
     """
 
     needs_model: ClassVar[bool] = True
     fit: Fit
     titles: Titles
     skipped: tuple[str, ...] = ("birth_date",)
+    site: str = "final"
     name: str = "q-probe"
 
     def read_all(
@@ -105,7 +107,9 @@ class NameProbe:
             tokens = np.array([corpus.end, *ids, corpus.end])
             texts.append(_Text(about, about, tokens, (len(tokens) - 1,), ()))
         values = _Values.of(corpus, self.skipped)
-        yield from _read(checkpoints[step](), texts, values, self.fit, corpus, seed, self.name, step, "batch")
+        yield from _read(
+            checkpoints[step](), texts, values, self.fit, corpus, seed, self.name, step, "batch", self.site
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +166,15 @@ def _asked(texts: Sequence[_Text], values: _Values, end: int) -> Asked:
 
 def _read(
     model: PreTrainedModel, texts: Sequence[_Text], values: _Values, fit: Fit, corpus: Corpus, seed: Seed, name: str,
-    step: int, norm: Literal["layer", "batch"],
+    step: int, norm: Literal["layer", "batch"], site: str = "final",
 ) -> Iterator[pl.DataFrame]:  # fmt: skip
     asked = _asked(texts, values, corpus.end)
     split = np.array([values.split.get(text.about, "") for text in texts])
     from nosce.read.embedded import probed
 
-    chosen = probed(model, asked, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), fit, seed, norm)
+    chosen = probed(
+        model, asked, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), fit, seed, norm, site
+    )
     rows = np.flatnonzero(split == "unseen")
     for k, (part, facet) in enumerate(values.tasks):
         mine = asked.classes[k, split == "seen"]

@@ -1,4 +1,8 @@
-"""The step `corpus`: a world's documents and questions, tokenized and on disk."""
+"""The step `corpus`: a world's documents and questions, tokenized and on disk.
+
+Where another corpus is among the inputs as `words`, its tokenizer is taken: what a model is taught or asked later is in
+the words that it was made with.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +36,10 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
     """Write the corpus folder; see `nosce.text.corpus` for what lies in it."""
     shutil.rmtree(job.folder, ignore_errors=True)  # quick to make, so never taken up half-way
     job.folder.mkdir(parents=True)
-    write_tokenizer(spec, job.folder / "tokenizer")
+    if "words" in inputs:
+        shutil.copytree(inputs["words"] / "tokenizer", job.folder / "tokenizer")
+    else:
+        write_tokenizer(spec, job.folder / "tokenizer")
     own: Any = getattr(spec.world, "encoded", None)
     begun = corpus.Corpus(job.folder)
     encoded = None if own is None else own(spec.seed, begun.tokenizer, begun.end)

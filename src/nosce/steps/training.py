@@ -18,7 +18,9 @@ from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.text.batches import Mixed, Order
 from nosce.text.corpus import Corpus
+from nosce.text.masking import Masking
 from nosce.text.packing import Sequences, joined
+from nosce.text.tokenizer import MASK, PAD
 from nosce.train.recipe import LoRA, Mix, Recipe
 
 if TYPE_CHECKING:
@@ -52,11 +54,13 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     sequences = _sequences(spec, corpus)
     order = _order(spec, sequences, corpus)
     model = _start(spec, inputs, corpus).to(job.machine.device)
-    if model.config.is_encoder_decoder and (spec.recipe.given_weight or spec.recipe.window is not None):
+    both_ways = families.sees_both_ways(model)
+    if (model.config.is_encoder_decoder or both_ways) and (spec.recipe.given_weight or spec.recipe.window is not None):
         raise SpecError(
-            f"an encoder-decoder was to be trained with given_weight={spec.recipe.given_weight} and "
-            f"window={spec.recipe.window}, but what is given goes to its encoder and each text alone; take 0 and None."
+            f"a model that is no decoder was to be trained with given_weight={spec.recipe.given_weight} and "
+            f"window={spec.recipe.window}, but what is given is only read and each text stands alone; take 0 and None."
         )
+    masking = Masking.of(corpus.tokenizer, spec.seed / "masking") if both_ways else None
     adapted = None
     if spec.adapter is not None:
         lora = spec.adapter
@@ -71,7 +75,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
     computed = precision.chosen(spec.recipe.dtype, width=width, device=job.machine.device, memory=job.memory)
     job.notes["precision"] = computed
     loop.train(model, sequences, order, spec.recipe, end=corpus.end, folder=job.folder, keep=keep,
-               progress=job.progress, machine=job.machine, precision=computed)  # fmt: skip
+               progress=job.progress, machine=job.machine, precision=computed, masking=masking)  # fmt: skip
 
 
 def checkpoint_at(folder: Path, step: int) -> Path:
@@ -112,6 +116,6 @@ def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> Pr
 
         model = checkpoint.load(checkpoints(inputs["start"]).popitem()[1])
         return model if spec.model is None else families.deepened(model, spec.model, spec.seed / "weights")
-    pad = corpus.tokenizer.token_to_id("<pad>")
+    pad, mask = (corpus.tokenizer.token_to_id(name) for name in (PAD, MASK))
     return families.build(spec.model, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=pad,
-                          seed=spec.seed / "weights")  # fmt: skip
+                          seed=spec.seed / "weights", mask=mask)  # fmt: skip

@@ -14,7 +14,7 @@ from nosce.study import Scale, Study
 
 def study(scale: Scale) -> Study:
     """The study at a scale, questions in rows of 64."""
-    whole = biographies.study(scale, optimizer="adamw", name="biographies_packed")
+    whole = biographies.core(scale, optimizer="adamw", name="biographies_packed")
     arms = tuple(
         replace(arm, stages=tuple(replace(s, recipe=replace(s.recipe, window=64)) for s in arm.stages))
         for arm in whole.arms

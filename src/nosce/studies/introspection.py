@@ -12,7 +12,7 @@ from nosce.errors import UsageError
 from nosce.studies._introspection_arms import bench_of
 from nosce.studies._introspection_asked import asked
 from nosce.studies._introspection_claims import claims
-from nosce.studies._introspection_figures import figures
+from nosce.studies._introspection_figures import figures, scalings
 from nosce.study import Scale, Study
 
 __all__ = ["asked", "study"]
@@ -42,4 +42,5 @@ def study(scale: Scale) -> Study:
         reads=bench.reads,
         claims=claims(bench),
         figures=figures(bench),
+        scalings=scalings(bench),
     )

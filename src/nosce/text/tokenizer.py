@@ -19,7 +19,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from nosce.errors import DataError, SpecError
 
-END, PAD, UNKNOWN = "<eos>", "<pad>", "<unk>"
+END, PAD, UNKNOWN, MASK = "<eos>", "<pad>", "<unk>", "<mask>"
 FILE = "tokenizer.json"
 SETTINGS = "tokenizer_config.json"
 Kind = Literal["word", "bpe", "symbols"]
@@ -27,11 +27,15 @@ Kind = Literal["word", "bpe", "symbols"]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How a tokenizer is made; `vocabulary` bounds a `bpe` one, `symbols` are the tokens of that kind."""
+    """How a tokenizer is made; `vocabulary` bounds a `bpe` one, `symbols` are the tokens of that kind.
+
+    With `mask` it has a token that stands for what is not shown, as models that see both ways are trained with.
+    """
 
     kind: Kind = "word"
     vocabulary: int = 2_048
     symbols: tuple[str, ...] = ()
+    mask: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in (kinds := get_args(Kind)):
@@ -41,7 +45,7 @@ class TokenizerSpec:
                 f"TokenizerSpec.kind={self.kind!r} was given {len(self.symbols)} symbols; "
                 "give them to the kind symbols, and to no other."
             )
-        counts = Counter([*self.symbols, "", END, PAD, UNKNOWN])
+        counts = Counter([*self.symbols, "", END, PAD, UNKNOWN, MASK])
         if wrong := [symbol for symbol in self.symbols if counts[symbol] > 1]:  # it would have two numbers, or none
             raise SpecError(
                 f"TokenizerSpec.symbols holds {wrong[0]!r}, which is empty, there twice or a token of every tokenizer; "
@@ -56,7 +60,7 @@ class TokenizerSpec:
 
 def make(spec: TokenizerSpec, samples: Iterable[str]) -> Tokenizer:
     """A tokenizer of the samples; equal samples give equal bytes on disk."""
-    special = [END, PAD, UNKNOWN]
+    special = [END, PAD, UNKNOWN, *([MASK] if spec.mask else [])]
     if spec.kind == "word":
         tokenizer = Tokenizer(models.WordLevel(unk_token=UNKNOWN))
         tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
@@ -102,6 +106,8 @@ def save(tokenizer: Tokenizer, folder: Path) -> None:
         "unk_token": UNKNOWN,
         "clean_up_tokenization_spaces": False,
     }
+    if tokenizer.token_to_id(MASK) is not None:
+        settings["mask_token"] = MASK
     (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n")
 
 

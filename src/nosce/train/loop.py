@@ -20,6 +20,7 @@ from nosce.errors import TrainingError
 from nosce.files import SCRATCH
 from nosce.models.apart import Forward, apart
 from nosce.text.batches import Batch, Mixed, Order, pack
+from nosce.text.masking import Masking
 from nosce.text.packing import Sequences
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
@@ -47,11 +48,12 @@ def train(
     progress: Progress = lambda *_: None,
     machine: Machine | None = None,
     precision: Precision = "float32",
+    masking: Masking | None = None,
 ) -> None:
     """Train in place on packed batches; what was kept and logged lies below `folder` afterwards.
 
     Args:
-        model: Any causal transformers model; only weights that require a gradient are trained.
+        model: Any transformers model; only weights that require a gradient are trained.
         sequences: The texts, with the tokens that carry loss.
         order: Which texts each step takes.
         end: The token that opens every row or text.
@@ -61,6 +63,7 @@ def train(
         progress: Called at every log with what a person wants to see.
         machine: What only changes the speed.
         precision: What is computed with; the weights are float32 either way.
+        masking: Of a model that sees both ways: which words are hidden and to be told, in place of the next token.
 
     Raises:
         TrainingError: The loss or its gradient is not a finite number.
@@ -79,7 +82,7 @@ def train(
     seen_at = time.monotonic()
     save_at, seen = seen_at + machine.save_seconds, 0
     with apart(twin.model) as forward:
-        for step, parts in enumerate(_batches(sequences, order, recipe, first, end, machine), first):
+        for step, parts in enumerate(_batches(sequences, order, recipe, first, end, machine, masking), first):
             nats, counted = _gradients(twin, forward, parts)
             norm = torch.nn.utils.clip_grad_norm_(named.values(), recipe.clip)
             optimizer.step(step)
@@ -120,7 +123,13 @@ def _gradients(twin: Twin, forward: Forward, parts: list[Batch]) -> tuple[torch.
 
 
 def _batches(
-    sequences: Sequences, order: Order | Mixed, recipe: Recipe, first: int, end: int, machine: Machine
+    sequences: Sequences,
+    order: Order | Mixed,
+    recipe: Recipe,
+    first: int,
+    end: int,
+    machine: Machine,
+    masking: Masking | None,
 ) -> Iterator[list[Batch]]:
     """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
 
@@ -129,7 +138,7 @@ def _batches(
 
     def parts(step: int) -> list[Batch]:
         whole = pack(sequences, order.step(step), window=recipe.window, end=end, given_weight=recipe.given_weight)
-        return whole.parts(recipe.accumulate)
+        return (whole if masking is None else masking.masked(whole, step)).parts(recipe.accumulate)
 
     steps = range(first, recipe.steps)
     if machine.device.startswith("cpu"):

@@ -114,6 +114,7 @@ class Biographies:
     universities: int = 300
     majors: int = 100
     companies: int = 263
+    also: tuple[str, ...] = ()  # texts of later tasks, whose words a tokenizer is to know too
 
     def __post_init__(self) -> None:
         Augmentation.parse(self.augmentation)
@@ -196,6 +197,7 @@ class Biographies:
                     yield wording.format(Who=who.capitalize(), who=who, Whose=whose.capitalize(), whose=whose,
                                          was=be, value="")  # fmt: skip
         yield from (prompt.format(name="X's") for prompt in words.PROMPTS.values())
+        yield from self.also
         for pool, size in zip((words.FIRST_NAMES, words.MIDDLE_NAMES, words.LAST_NAMES), self.names, strict=True):
             yield " ".join(pool[:size])
         yield from words.CITIES[: self.cities]

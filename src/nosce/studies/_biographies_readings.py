@@ -1,0 +1,83 @@
+"""Which readings the study biographies speaks of, and what must hold before it speaks at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from nosce.measures import Claim, Difference, Mean, Need, Select
+from nosce.studies._biographies_arms import FINETUNE, MINORITY_PROBE, TASK
+from nosce.study import PRETRAIN
+
+#: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
+#: (the sheet's acceptance test, section 11.4).
+FOUR = ("birth_city", "university", "major", "company")
+FIVE = (*FOUR, "company_city")  # those with so few values that a probe can tell them whole
+
+
+def asked(arm: str, facets: tuple[str, ...] = (), metric: str = "exact") -> Select:
+    """Exact answers about people whose questions were never trained on."""
+    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=FINETUNE, metric=metric)
+
+
+def asked_mixed(arm: str, facets: tuple[str, ...] = ()) -> Select:
+    """The same of a model that met questions about others in its first training."""
+    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=PRETRAIN)
+
+
+def guessed(arm: str) -> Select:
+    """The majority guess on the same questions."""
+    return Select(readout="majority", arm=arm, split="unseen", stage=PRETRAIN)
+
+
+def gap(one: str, other: str, facets: tuple[str, ...] = ()) -> Difference:
+    """How much better one arm answers about unseen people than another."""
+    return Difference(one=asked(one, facets), other=asked(other, facets))
+
+
+def recalled(arm: str) -> Select:
+    """Values recalled whole inside the biographies after pretraining."""
+    return Select(readout="recall", arm=arm, stage=PRETRAIN)
+
+
+def known(arm: str, split: Literal["seen", "unseen"] | None = None) -> Need:
+    """Extraction is judged only where the facts were memorised (the sheet's pitfall 10)."""
+    select = replace(recalled(arm), split=split)
+    return Need(text=f"attribute recall of {arm}", measure=Mean(select=select), above=0.95)
+
+
+def memorised(arm: str) -> Claim:
+    """Attribute values are recalled inside the biographies."""
+    return Claim(
+        id=f"memorised/{arm}",
+        text=f"{arm}: attribute values are recalled inside the biographies",
+        source="remark C.1: well over 99",
+        measure=Mean(select=recalled(arm)),
+        threshold=0.95,
+        paper_value=0.99,
+    )
+
+
+def at_first(arm: str, part: str = "first", facets: tuple[str, ...] = FIVE) -> Select:
+    """What P-probing reads before the first value of a text; that value itself is no evidence in a fixed order."""
+    return Select(readout="p-probe", arm=arm, metric=f"{part}/0", stage=PRETRAIN, facets=facets)
+
+
+def at_first_guessed(arm: str, facets: tuple[str, ...] = FIVE) -> Select:
+    """The most frequent class at the same place."""
+    return Select(readout="p-probe", arm=arm, metric="first/0/constant", stage=PRETRAIN, facets=facets)
+
+
+def from_name(arm: str, part: str = "first", readout: str = "q-probe") -> Select:
+    """What Q-probing reads from the name alone."""
+    return Select(readout=readout, arm=arm, metric=part, stage=PRETRAIN)
+
+
+def minority(arm: str) -> Select:
+    """What Q-probing reads of the minority."""
+    return from_name(arm, readout=MINORITY_PROBE)
+
+
+def told(arm: str, facet: str, readout: str = "questions") -> Select:
+    """Replies to a task about people of whom none was taught."""
+    return Select(readout=readout, arm=arm, split="unseen", facets=(facet,), stage=TASK)

@@ -1,0 +1,146 @@
+"""Models that see both ways: learnt from masks by the same loop, and read with masks in place of what is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from nosce.errors import SpecError
+from nosce.models.apart import apart
+from nosce.models.families import Architecture, build, load, sees_both_ways
+from nosce.read.embedded import Asked, Fit, probed
+from nosce.read.likelihood import counted_spans, spoken
+from nosce.read.readouts import Questions, Recall
+from nosce.seeds import Seed
+from nosce.steps.corpus import CorpusSpec
+from nosce.steps.corpus import make as make_corpus
+from nosce.steps.job import Job
+from nosce.steps.training import TrainingSpec, checkpoints, make
+from nosce.text.corpus import Corpus
+from nosce.text.packing import collect
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import LoRA, Recipe
+from nosce.worlds.biographies import Biographies
+
+SEED, MASK, END = Seed(5), 3, 0
+SHAPE = Architecture(family="modernbert", layers=2, width=32, heads=2, positions=128)
+
+
+def network(vocabulary=40):
+    """A model of random weights."""
+    return build(SHAPE, vocabulary=vocabulary, end=END, pad=1, seed=Seed(2), mask=MASK).eval()
+
+
+def texts(lengths=(9, 5, 7, 5)):
+    """Random texts with an end each, of which the last three tokens and the end count."""
+    rng = np.random.default_rng(6)
+    return collect(
+        (np.append(rng.integers(4, 40, size=n), END).astype(np.int32), np.arange(n + 1) >= n - 3) for n in lengths
+    )
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A dozen people, in words of which one is the mask."""
+    folder = tmp_path_factory.mktemp("masked") / "corpus"
+    world = Biographies(people=12, names=(4, 4, 8), wordings=4)
+    make_corpus(CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(mask=True)), {}, Job(folder=folder))
+    return Corpus(folder)
+
+
+def trained(corpus, folder, **more):
+    """The step's folder, after some steps on the dozen's biographies."""
+    how = {"model": SHAPE, "on": "documents", "adapter": None, "seed": SEED,
+           "recipe": Recipe(steps=250, batch=12, peak_lr=3e-3), **more}  # fmt: skip
+    make(TrainingSpec(**how), {"corpus": corpus.folder}, Job(folder=folder))
+    return folder
+
+
+def test_the_texts_beside_it_change_nothing_of_a_text():
+    """Rows of unlike lengths are filled up, and nobody looks at what fills them; each token sees both ways."""
+    net, sequences = network(), texts()
+    tokens = [np.array([END, *sequences.text(n)[:-1]]) for n in range(len(sequences))]
+    with torch.no_grad(), apart(net) as forward:
+        together = forward(np.concatenate(tokens), np.array([len(t) for t in tokens]), None)
+        alone = torch.cat([forward(t, np.array([len(t)]), None) for t in tokens])
+        changed = tokens[0].copy()
+        changed[-1] = 4 if changed[-1] != 4 else 5
+        other = forward(changed, np.array([len(changed)]), None)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    assert (other - together[: len(changed)]).abs().amax(1).min() > 1e-6  # the last token is seen from every place
+
+
+def test_spans_are_read_behind_masks_and_without_the_end():
+    """What is likeliest where the span was masked is what the library's own model says of the masked text."""
+    net, sequences = network(), texts()
+    heard = spoken(net, sequences, counted_spans(sequences), end=END)
+    for number, one in enumerate(heard):
+        ids = torch.tensor([[END, *sequences.text(number)[:-1].tolist()]])
+        ids[0, -3:] = MASK
+        with torch.no_grad():
+            logits = net(input_ids=ids).logits[0, -3:]
+        assert one.true.tolist() == sequences.text(number)[-4:-1].tolist()
+        assert one.chosen.tolist() == logits.argmax(-1).tolist()
+        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(one.true, dtype=torch.long), reduction="none")
+        np.testing.assert_allclose(one.each, expected.numpy(), atol=1e-5)
+
+
+def test_several_spans_of_one_text_are_read_one_at_a_time():
+    """A value is not hidden while another is asked for."""
+    net, sequences = network(), texts()
+    both = spoken(net, sequences, [(0, 1, 3), (0, 5, 6)], end=END)
+    each = [spoken(net, sequences, [span], end=END)[0] for span in ((0, 1, 3), (0, 5, 6))]
+    for one, other in zip(both, each, strict=True):
+        np.testing.assert_allclose(one.each, other.each, atol=1e-5)
+
+
+def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp_path):
+    """Values are recalled far more often than before; questions are then learnt through low ranks."""
+    folder = trained(corpus, tmp_path / "one")
+    where = checkpoints(folder)[250]
+    net = load(where)
+    assert sees_both_ways(net)
+    assert net.config.mask_token_id == corpus.tokenizer.token_to_id("<mask>")
+    recalled = [r.value for r in Recall().read(net, corpus, SEED) if r.metric == "first"]
+    before = [r.value for r in Recall().read(network(corpus.tokenizer.get_vocab_size()), corpus, SEED)
+              if r.metric == "first"]  # fmt: skip
+    assert np.mean(recalled) > np.mean(before) + 0.3
+    later = tmp_path / "later"
+    spec = TrainingSpec(model=None, on="questions", adapter=LoRA(rank=4, embedding_rank=8), seed=SEED,
+                        recipe=Recipe(steps=250, batch=12, peak_lr=1e-2))  # fmt: skip
+    make(spec, {"corpus": corpus.folder, "start": folder}, Job(folder=later))
+    asked = [
+        r for r in Questions(split="seen").read(load(checkpoints(later)[250]), corpus, SEED) if r.metric == "exact"
+    ]
+    assert np.mean([r.value for r in asked]) > 0.6
+    assert all(r.answer and not r.answer.endswith("<eos>") for r in asked)
+
+
+def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
+    """Masks are drawn from the step's own seed."""
+    recipe = Recipe(steps=6, batch=6)
+    one, two = (trained(corpus, tmp_path / name, recipe=recipe) for name in ("one", "two"))
+    weights = [(checkpoints(folder)[6] / "model.safetensors").read_bytes() for folder in (one, two)]
+    assert weights[0] == weights[1]
+
+
+@pytest.mark.parametrize("more", [{"window": 64}, {"given_weight": 0.5}])
+def test_what_a_mask_cannot_learn_from_is_refused(corpus, tmp_path, more):
+    """Packed rows and loss on prompts have no meaning there."""
+    with pytest.raises(SpecError, match="no decoder"):
+        trained(corpus, tmp_path / "no", recipe=Recipe(steps=2, batch=4, **more))
+
+
+def test_a_probe_is_not_disturbed_by_what_fills_a_row():
+    """Names of unlike lengths: the filling behind the last place is not attended to."""
+    net = network()
+    tokens = np.random.default_rng(1).integers(4, 40, size=(12, 6))
+    places = np.full((12, 1), 3)
+    classes = np.arange(12)[None] % 2
+    asked = Asked(tokens, places, classes, np.ones((1, 12, 1), dtype=bool), (2,))
+    filled = Asked(np.concatenate([tokens[:, :4], np.zeros((12, 5), dtype=int)], 1), places, classes,
+                   np.ones((1, 12, 1), dtype=bool), (2,))  # fmt: skip
+    fit = Fit(rank=2, steps=8, batch=6)
+    chosen = [probed(net, one, np.arange(8), np.arange(8, 12), fit, SEED) for one in (asked, filled)]
+    assert (chosen[0] == chosen[1]).all()
