@@ -107,11 +107,14 @@ class Recall:
 
     The check without which "cannot be asked for" would be confused with "was never stored"
     (arXiv:2309.14316, remark C.1). `documents` of each person are drawn; 0 takes all. Of all facets, or of some.
+    With `by_words` each token of a value is asked for by itself, as a model that sees both ways has learnt it: the rest
+    of the value stands beside it.
     """
 
     needs_model: ClassVar[bool] = True
     documents: int = 1
     facets: tuple[str, ...] = ()
+    by_words: bool = False
     name: str = "recall"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -124,7 +127,7 @@ class Recall:
         rows = self._rows(model, corpus, seed)
         for row, what in zip(rows, spoken(model, corpus.documents, _places(rows), end=corpus.end), strict=True):
             about = abouts[row["document"]]
-            item = f"{row['facet']}/{ids[row['document']]}"
+            item = f"{row['facet']}/{ids[row['document']]}{row.get('word', '')}"
             yield from _readings(self.name, split.get(about, ""), item, about, row["facet"], what, corpus)
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
@@ -139,6 +142,9 @@ class Recall:
         chosen = self._drawn(corpus.things["about"].to_list(), seed)
         rows = [row for row in corpus.spans.iter_rows(named=True)
                 if row["document"] in chosen and (not self.facets or row["facet"] in self.facets)]  # fmt: skip
+        if self.by_words:
+            rows = [{**row, "start": at, "stop": at + 1, "word": f"/{at - row['start']}"}
+                    for row in rows for at in range(row["start"], row["stop"])]  # fmt: skip
         if not model.config.is_encoder_decoder:
             return rows
         given = corpus.documents.given

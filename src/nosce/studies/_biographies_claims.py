@@ -9,7 +9,6 @@ from nosce.measures import Claim, Contrast, Difference, Least, Mean, Select
 from nosce.studies._biographies_arms import (
     BEST,
     FAMOUS,
-    MASKED,
     NAMED,
     ONE_ORDER,
     SINGLE,
@@ -30,6 +29,7 @@ from nosce.studies._biographies_readings import (
     gap,
     guessed,
     known,
+    known_by_words,
     memorised,
     minority,
     told,
@@ -85,7 +85,15 @@ def of_rows(rows: tuple[str, ...]) -> tuple[Claim, ...]:
 
 def claims(bench: Bench) -> tuple[Claim, ...]:
     """All of the sheet's section 1, and what is asked beyond the paper."""
-    return (*of_rows(bench.rows), *_mixed(), _every_recipe(bench), *_probes(), *_celebrities(), *_masked(), *_beyond())
+    return (
+        *of_rows(bench.rows),
+        *_mixed(),
+        _every_recipe(bench),
+        *_probes(),
+        *_celebrities(),
+        *_masked(bench),
+        *_beyond(),
+    )
 
 
 def _gap(id: str, text: str, one: str, other: str, paper: float, source: str, *, threshold: float = 0.0,
@@ -171,7 +179,7 @@ def _probes() -> Iterator[Claim]:
         text="After five shuffled wordings, the five later values can be read from the name on",
         source="Figure 5, first place: 99.9 - 13.1",
         measure=Difference(one=at_first(BEST), other=at_first(SINGLE)),
-        threshold=0.30,
+        threshold=0.15,
         paper_value=0.868,
         needs=(known(SINGLE), known(BEST)),
     )
@@ -217,7 +225,7 @@ def _celebrities() -> Iterator[Claim]:
     )
 
 
-def _masked() -> Iterator[Claim]:
+def _masked(bench: Bench) -> Iterator[Claim]:
     """Claim 7: a model that sees both ways ties a value to itself and not to the name."""
     arm, hard = masked(NAMED), ("birth_city", "university", "company", "company_city")
     yield Claim(
@@ -228,7 +236,7 @@ def _masked() -> Iterator[Claim]:
         threshold=-0.30,
         direction="below",
         paper_value=-0.80,
-        needs=(known(arm), known(BEST)),
+        needs=(known_by_words(arm), known(BEST)),
     )
     yield Claim(
         id="masked-tells-dates",
@@ -237,17 +245,18 @@ def _masked() -> Iterator[Claim]:
         measure=Difference(one=asked(arm, ("birth_date",)), other=asked(arm, ("company",))),
         threshold=0.20,
         paper_value=0.815,
-        needs=(known(arm),),
+        needs=(known_by_words(arm),),
     )
-    yield Claim(
-        id="masked-wants-names",
-        text="Full names are what helps it, shuffled wordings without them do not",
-        source="Figure 9: 34.8 - 3.9",
-        measure=gap(arm, masked(BEST)),
-        threshold=0.10,
-        paper_value=0.309,
-        needs=tuple(known(masked(row)) for row in MASKED),
-    )
+    if BEST in bench.both_ways:
+        yield Claim(
+            id="masked-wants-names",
+            text="Full names are what helps it, shuffled wordings without them do not",
+            source="Figure 9: 34.8 - 3.9",
+            measure=gap(arm, masked(BEST)),
+            threshold=0.10,
+            paper_value=0.309,
+            needs=tuple(known_by_words(masked(row)) for row in (NAMED, BEST)),
+        )
 
 
 def _beyond() -> Iterator[Claim]:

@@ -13,7 +13,6 @@ from nosce.studies._biographies_arms import (
     BEST,
     FAMOUS,
     FINETUNE,
-    MASKED,
     NAMED,
     ONE_ORDER,
     PAIR,
@@ -88,7 +87,7 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     probes = (_staircase(), _names(bench), _against(bench), _layers(bench))
     doses = (_dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
-    return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(), *doses, _recipes(bench),
+    return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(bench), *doses, _recipes(bench),
             _tasks(bench), _capacity(bench))  # fmt: skip
 
 
@@ -172,7 +171,7 @@ def _staircase() -> Columns:
 
 def _names(bench: Bench) -> Columns:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for row in (*bench.rows, *map(masked, MASKED)):
+        for row in (*bench.rows, *map(masked, bench.both_ways)):
             for part, panel in (("first", "first token"), ("whole", "whole value (no birth dates)")):
                 yield row, "read from the name", Mean(select=from_name(row, part)), panel, False
                 yield row, "most frequent class", Mean(select=from_name(row, f"{part}/constant")), panel, True
@@ -228,11 +227,11 @@ def _celebrities() -> Columns:
                  cells())  # fmt: skip
 
 
-def _masked() -> Columns:
+def _masked(bench: Bench) -> Columns:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
         for facet in ATTRIBUTES:
             tick = facet.replace("_", " ")
-            for row in MASKED:
+            for row in bench.both_ways:
                 yield tick, f"{masked(row)}, fine-tuned", Mean(select=asked(masked(row), (facet,))), "", False
             both = masked(mixed(NAMED))
             yield tick, both, Mean(select=asked_mixed(both, (facet,))), "", False

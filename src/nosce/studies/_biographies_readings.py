@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.studies._biographies_arms import FINETUNE, MINORITY_PROBE, TASK
+from nosce.studies._biographies_arms import BY_WORDS, FINETUNE, MINORITY_PROBE, TASK
 from nosce.study import PRETRAIN
 
 #: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
@@ -44,6 +44,12 @@ def known(arm: str, split: Literal["seen", "unseen"] | None = None) -> Need:
     """Extraction is judged only where the facts were memorised (the sheet's pitfall 10)."""
     select = replace(recalled(arm), split=split)
     return Need(text=f"attribute recall of {arm}", measure=Mean(select=select), above=0.95)
+
+
+def known_by_words(arm: str) -> Need:
+    """What a model that sees both ways has learnt by heart: each word of a value, the others standing beside it."""
+    select = Select(readout=BY_WORDS, arm=arm, stage=PRETRAIN)
+    return Need(text=f"words of values recalled by {arm}", measure=Mean(select=select), above=0.90)
 
 
 def memorised(arm: str) -> Claim:
