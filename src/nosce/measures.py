@@ -12,13 +12,35 @@ from typing import Literal, Protocol
 import polars as pl
 
 from nosce.errors import DataError
-from nosce.records import Estimate, Verdict
+from nosce.records import Estimate, Outcome, Verdict
 from nosce.seeds import Seed
 from nosce.stats.comparison import decide, paired_difference
 from nosce.stats.intervals import bca, nested_bootstrap
 
 #: Estimates of one table must not depend on which other estimates were made of it before.
 RESAMPLING = Seed(0) / "resampling"
+
+
+class _Shelf:
+    """A large table's rows by read-out and metric: a study asks for the same few parts hundreds of times."""
+
+    def __init__(self) -> None:
+        self._table = pl.DataFrame()
+        self._parts: dict[tuple[str, str], pl.DataFrame] = {}
+
+    def part(self, readings: pl.DataFrame, readout: str, metric: str) -> pl.DataFrame:
+        """The rows of a read-out and metric; found once a table, which is known by being the same object."""
+        if len(readings) < LARGE:
+            return readings.filter(pl.col("readout") == readout, pl.col("metric") == metric)
+        if self._table is not readings:
+            self._table, self._parts = readings, {}
+        if (readout, metric) not in self._parts:
+            self._parts[readout, metric] = readings.filter(pl.col("readout") == readout, pl.col("metric") == metric)
+        return self._parts[readout, metric]
+
+
+LARGE = 200_000  # rows from which on looking through all of them is what takes the time
+_SHELF = _Shelf()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +61,9 @@ class Select:
 
     def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
         """The rows meant; may be none."""
-        wanted = {"readout": self.readout, "metric": self.metric, "arm": self.arm, "split": self.split,
-                  "stage": self.stage}  # fmt: skip
-        table = readings.filter(*(pl.col(name) == value for name, value in wanted.items() if value is not None))
+        wanted = {"arm": self.arm, "split": self.split, "stage": self.stage}
+        table = _SHELF.part(readings, self.readout, self.metric)
+        table = table.filter(*(pl.col(name) == value for name, value in wanted.items() if value is not None))
         if self.facets:
             table = table.filter(pl.col("facet").is_in(self.facets))
         if self.step == "last":
@@ -84,6 +106,28 @@ class Mean:
         rows = scored(self.select, readings)
         return nested_bootstrap(rows["value"].to_numpy(), rows["about"].to_list(), rows["seed"].to_list(),
                                 seed=RESAMPLING, unit=unit, bounds=_bounds(self.select))  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Became:
+    """The share of replies that had one outcome, e.g. that were no answer at all."""
+
+    select: Select
+    outcome: Outcome
+    quantity: str = "share"
+
+    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The share with a nested bootstrap interval.
+
+        Raises:
+            DataError: Nothing was selected.
+        """
+        rows = self.select.rows(readings)
+        if rows.is_empty():
+            raise DataError(f"no reading is there for {self.select.words}; run the arms and read-outs it needs.")
+        became = (rows["outcome"] == self.outcome).fill_null(False).cast(pl.Float64)
+        return nested_bootstrap(became.to_numpy(), rows["about"].to_list(), rows["seed"].to_list(), seed=RESAMPLING,
+                                unit=unit, bounds=(0.0, 1.0))  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

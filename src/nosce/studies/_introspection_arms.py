@@ -16,6 +16,7 @@ from nosce.read.observers import Observers
 from nosce.read.readouts import Questions
 from nosce.read.reports import Reports
 from nosce.read.swapped import Swapped
+from nosce.read.unanswered import Unanswered
 from nosce.seeds import Seed
 from nosce.study import Answers, Arm, Labels, Read, Stage
 from nosce.train.recipe import LoRA, Recipe
@@ -128,8 +129,9 @@ class Bench:
                 target = str(taught.of.arm)
                 current = Answers(on(target, target), REPORT, draws=DRAWS)
                 if stage.name == REPORT:
-                    found.append(Read(Reports(name=ON_TARGET), stage=REPORT, arms=(arm.name,),
-                                      about=replace(taught, asked=current, own=itself)))  # fmt: skip
+                    about = replace(taught, asked=current, own=itself)
+                    found.append(Read(Reports(name=ON_TARGET), stage=REPORT, arms=(arm.name,), about=about))
+                    found.append(Read(Unanswered(), stage=REPORT, arms=(arm.name,), about=about))
                     if arm.name == on(target, target):
                         found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
                                           about=replace(taught, own=itself)))  # fmt: skip
@@ -140,8 +142,9 @@ class Bench:
     def _after_change(self, arm: Arm, taught: Labels) -> Iterator[Read]:
         """What is reported of what A answers now, and of what it answered before, where the two differ."""
         before, after = Answers(on(A, A), REPORT, draws=DRAWS), Answers(on(A, A), CHANGE)
-        yield Read(Reports(name=CHANGED), stage=CHANGE, arms=(arm.name,),
-                   about=replace(taught, asked=after, own=before))  # fmt: skip
+        about = replace(taught, asked=after, own=before)
+        yield Read(Reports(name=CHANGED), stage=CHANGE, arms=(arm.name,), about=about)
+        yield Read(Unanswered(), stage=CHANGE, arms=(arm.name,), about=about)
         yield Read(Reports(name=CONTROL), stage=CHANGE, arms=(arm.name,),
                    about=replace(taught, asked=before, own=Answers("", "")))  # fmt: skip
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from nosce.calibrated import Calibrated, Calibration, Detectable
 from nosce.charts import Cell, Chart, Columns, Point, Rungs
-from nosce.measures import Difference, Mean, Measure, Select
+from nosce.measures import Became, Difference, Mean, Measure, Select
+from nosce.scaling import Scaling
 from nosce.studies._introspection_arms import (
     ASKED,
     BLANK,
+    CHANGE,
+    CHANGED,
     CHOICE,
     DEEPER,
     HALF,
@@ -50,7 +54,41 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     """All of them."""
     common = (_self_and_cross(), _four(), _ladder(), _calibration(), _deviation(), _change(), _properties())
     inside = (_swaps(bench), _echoes(bench), _able(bench))
-    return (*common, *_doses(bench), *inside, _detectable())
+    return (*common, *_doses(bench), *inside, _invalid(), _detectable())
+
+
+def scalings(bench: Bench) -> tuple[Scaling, ...]:
+    """Reports along the number of labels taught: of the model itself, and of another."""
+    return tuple(
+        Scaling(id=f"labels-{name}", title=f"Reports about A along the labels taught, {group}",
+                x_label="different labels taught",
+                points=(*((float(n), on(who, A, f"{n} labels")) for n in bench.amounts),
+                        (float(bench.labels_at_most), on(who, A))),
+                sharp=replace(said(A), arm=None),
+                continuous=(replace(said(A, "nats", quantity="nats"), arm=None),))
+        for who, name, group in ((A, "self", "by itself"), (B, "cross", "by another corpus"))
+    )  # fmt: skip
+
+
+def _invalid() -> Columns:
+    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
+        for target in TARGETS:
+            for who in TARGETS:
+                none = Select(readout="unanswered", metric="invalid", arm=on(who, target), stage=REPORT)
+                yield on(who, target), "answers that are none", Mean(select=none), "", False
+                free = Became(select=said(on(who, target), "free"), outcome="invalid")
+                yield on(who, target), "reports that are none", free, "", False
+        for who in TARGETS:
+            after = f"{on(who, A)}, changed"
+            none = Select(readout="unanswered", metric="invalid", arm=on(who, A), stage=CHANGE)
+            yield after, "answers that are none", Mean(select=none), "", False
+            free = Became(select=said(on(who, A), "free", CHOICE, readout=CHANGED, stage=CHANGE), outcome="invalid")
+            yield after, "reports that are none", free, "", False
+
+    return Columns(id="invalid", title="Answers and reports that are none",
+                   caption="Of answers, a share of all prompts; of reports as they are written, of the questions. "
+                   "About an answer that is none nothing is asked, so that both together cannot be.",
+                   y_label="share", cells=_cells(rows()))  # fmt: skip
 
 
 def _cells(rows: Iterator[tuple[str, str, Measure, str, bool]]) -> tuple[Cell, ...]:

@@ -1,0 +1,50 @@
+"""The read-out `Unanswered`: how many prompts got no valid answer, so that nothing could be asked about it.
+
+The protocol counts three things: answers that are none, reports that are none, and both. Where what is asked is what is
+so of an answer, nothing is asked about one that is none; the first is counted here, the second by outcomes of
+`nosce.read.reports`, and the third is empty.
+
+Source: Binder et al. 2024 (arXiv:2410.13787), as the sheet has it (section 3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from nosce.errors import DataError
+from nosce.read.readouts import blank
+from nosce.records import Reading
+from nosce.seeds import Seed
+from nosce.text.corpus import Corpus
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+COUNTS = "counts.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """One reading a corpus of labels: metric `invalid`, the share of prompts whose likeliest answer is none."""
+
+    needs_model: ClassVar[bool] = False
+    name: str = "unanswered"
+
+    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+        """The share, of all prompts.
+
+        Raises:
+            DataError: The corpus is none of labels.
+        """
+        file = corpus.folder / COUNTS
+        if not file.exists():
+            raise DataError(
+                "Unanswered was asked of a corpus that is none of labels; read it about somebody's answers."
+            )
+        invalid = int(json.loads(file.read_text())["invalid"])
+        answered = len({q.id.rpartition("/")[0] for q in corpus.questions if not q.id.startswith("taught/")})
+        yield blank(readout=self.name, split="", item="prompts", about="prompts", facet="all", metric="invalid",
+                    value=invalid / max(1, invalid + answered), outcome=None, answer=None, target=None)  # fmt: skip
