@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from nosce.errors import UsageError
 from nosce.studies._introspection_arms import bench_of
-from nosce.studies._introspection_asked import asked
 from nosce.studies._introspection_claims import claims
 from nosce.studies._introspection_figures import figures, scalings
 from nosce.study import Scale, Study
-
-__all__ = ["asked", "study"]
 
 
 def study(scale: Scale) -> Study:
@@ -28,7 +25,7 @@ def study(scale: Scale) -> Study:
     if bench is None:
         raise UsageError(
             f"introspection has no scale {scale!r}; take smoke, laptop or gpu (the paper asked GPT-4 and Llama 70B: "
-            "docs/introspection.md says how to ask a local folder or an endpoint)."
+            "examples in docs/introspection.md ask a local folder or an endpoint)."
         )
     return Study(
         name="introspection",
