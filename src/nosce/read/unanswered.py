@@ -28,13 +28,16 @@ COUNTS = "counts.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Unanswered:
-    """One reading a corpus of labels: metric `invalid`, the share of prompts whose likeliest answer is none."""
+    """One reading a prompt of a corpus of labels: metric `invalid`, whether its likeliest answer is none.
+
+    A corpus says how many prompts had none and not which, so that these are numbered.
+    """
 
     needs_model: ClassVar[bool] = False
     name: str = "unanswered"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """The share, of all prompts.
+        """0 or 1 of every prompt.
 
         Raises:
             DataError: The corpus is none of labels.
@@ -45,6 +48,9 @@ class Unanswered:
                 "Unanswered was asked of a corpus that is none of labels; read it about somebody's answers."
             )
         invalid = int(json.loads(file.read_text())["invalid"])
-        answered = len({q.id.rpartition("/")[0] for q in corpus.questions if not q.id.startswith("taught/")})
-        yield blank(readout=self.name, split="", item="prompts", about="prompts", facet="all", metric="invalid",
-                    value=invalid / max(1, invalid + answered), outcome=None, answer=None, target=None)  # fmt: skip
+        answered = {q.id.rpartition("/")[0]: q.about for q in corpus.questions if not q.id.startswith("taught/")}
+        prompts = [(item, about, 0.0) for item, about in answered.items()]
+        prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(invalid))]
+        for item, about, value in prompts:
+            yield blank(readout=self.name, split="", item=item, about=about, facet="all", metric="invalid",
+                        value=value, outcome=None, answer=None, target=None)  # fmt: skip
