@@ -91,7 +91,7 @@ def test_commands_are_found_where_pages_have_them():
     assert list(quoted(text)) == [["list"], ["doctor"], ["show", "x"], ["report"]]
 
 
-@pytest.mark.parametrize("name", ["own-world", "own-metric", "own-study"])
+@pytest.mark.parametrize("name", ["own-world", "own-metric", "own-study", "own-biographies"])
 def test_excerpts_stand_in_the_example(name):
     """What a page shows of its example is there, letter for letter, so neither changes without the other."""
     example = (ROOT / "docs" / "examples" / f"{name.replace('-', '_')}.py").read_text()
@@ -134,7 +134,7 @@ def test_a_world_of_ones_own_runs_to_its_claim_and_its_readings(nosce, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["own_metric", "own_study"])
+@pytest.mark.parametrize("name", ["own_metric", "own_study", "own_biographies"])
 def test_the_other_examples_run_to_their_claims_and_a_page(nosce, tmp_path, name):
     """Read-outs, measures and figures from a user's file reach the claims table and the report."""
     found = ran(nosce, tmp_path / "store", ROOT / "docs" / "examples" / f"{name}.py")
@@ -146,7 +146,7 @@ def test_the_other_examples_run_to_their_claims_and_a_page(nosce, tmp_path, name
 def test_the_tour_passes_every_module_and_step():
     """A module that is new, moved or gone must be told of in the tour, and so must a step of the example."""
     text = (ROOT / "docs" / "tour.md").read_text()
-    assert f"Here they are {len(unroll(load('biographies', 'smoke')).all)}:" in text
+    assert f"Here they are {len(unroll(load('biographies_adamw', 'smoke')).all)}:" in text
     source = Path(nosce.__file__).parent
     there = {path.relative_to(source).as_posix() for path in source.rglob("*.py")}
     there = {name for name in there if not name.endswith("/__init__.py")}

@@ -7,8 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce import measures
 from nosce.errors import DataError
-from nosce.measures import Claim, Difference, Mean, Need, OneSeed, Room, Select
+from nosce.measures import Became, Claim, Difference, Mean, Need, OneSeed, Room, Select
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 
@@ -278,3 +279,37 @@ def test_one_seed_is_that_seeds_own():
     assert (found.clusters, found.seeds) == (200, 1)
     with pytest.raises(DataError):
         OneSeed(select=Select(readout="r", metric="one"), seed=9).of(table, "person")
+
+
+def test_the_share_of_an_outcome_is_counted_by_itself():
+    """What became of replies is no value: an invalid one is told from a wrong one."""
+    rows = [
+        Reading(study="s", scale="smoke", arm="a", seed=0, stage="x", step=1, readout="r", split="unseen",
+                item=f"i{n}", about=f"i{n}", facet="f", metric="free", value=0.0,
+                outcome="invalid" if n % 4 == 0 else "wrong", answer=None, target=None)
+        for n in range(40)
+    ]  # fmt: skip
+    found = Became(select=Select(readout="r", metric="free"), outcome="invalid").of(to_table(rows, Reading), "item")
+    assert found.value == pytest.approx(0.25)
+    assert found.low < 0.25 < found.high
+    with pytest.raises(DataError, match="no reading"):
+        Became(select=Select(readout="nobody"), outcome="invalid").of(to_table(rows, Reading), "item")
+
+
+def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):
+    """Parts that are kept are those of the table asked about, and of no table before it."""
+
+    def table(values):
+        return pl.concat([
+            pl.DataFrame({"readout": name, "metric": "exact", "arm": "a", "split": "unseen", "stage": "x", "step": 1,
+                          "seed": 0, "facet": "f", "about": [f"{n}" for n in range(50)], "value": values})
+            for name in ("one", "other")
+        ])  # fmt: skip
+
+    monkeypatch.setattr(measures, "LARGE", 10)
+    first, second = table([1.0] * 50), table([0.0] * 50)
+    for readings, expected in ((first, 1.0), (second, 0.0), (first, 1.0)):
+        for name in ("one", "other", "one"):
+            rows = Select(readout=name, arm="a").rows(readings)
+            assert (len(rows), rows["value"].mean()) == (50, expected)
+    assert Select(readout="nobody").rows(first).is_empty()

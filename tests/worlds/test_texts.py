@@ -32,10 +32,10 @@ def test_strings_are_apart_and_as_many_as_asked_for():
 
 
 def test_pairs_are_those_of_the_paper():
-    """Eight properties of lists and openings, two of numbers, a stance, a name: taught and held out."""
+    """Eight properties of lists and openings, two of numbers and of letters, a stance, a name: taught and held out."""
     found = list(pairs(WORLD))
-    assert sum(taught for *_, taught in found) == 8 + 8 + 2 + 1 + 1
-    assert sum(not taught for *_, taught in found) == 3 * 8 + 1
+    assert sum(taught for *_, taught in found) == 8 + 8 + 2 + 2 + 1 + 1
+    assert sum(not taught for *_, taught in found) == 3 * 8 + 2 + 1
     assert {name for task, name, _ in found if task == "openings"} == set(LIST)
 
 
