@@ -94,7 +94,7 @@ class Bench:
     rows: tuple[str, ...] = SIX_ROWS
     couples: tuple[str, ...] = COUPLES
     mixed: tuple[str, ...] = (SINGLE,)
-    questions: float = 0.5  # share of the texts of mixed training
+    questions: float = 0.9  # share of the texts of mixed training
     minority: int
     celebrities: int
     recipes: tuple[tuple[str, Recipe, LoRA | None], ...] = ()  # other fine-tunings of two rows
@@ -104,6 +104,7 @@ class Bench:
     both_ways: tuple[str, ...] = (NAMED,)  # rows that a model reads that sees both ways
     longer: int = 4  # times as many exposures, since it is told 15 % of the words at a time
     longer_mixed: int = 1  # the same where questions stand among the texts
+    questions_both_ways: float = 0.5  # their share there
     longer_asking: Recipe  # its fine-tuning
     p_fit: Fit
     q_fit: Fit
@@ -114,7 +115,7 @@ class Bench:
         """Rows first."""
         doses = [name for name in (*WORDINGS.values(), *SHARES.values(), *self.couples) if name not in self.rows]
         found = [self.row(name) for name in self.rows]
-        found += [self._mixed(name) for name in self.mixed]
+        found += [self._mixed(name, self.questions) for name in self.mixed]
         found.append(self._famous())
         few = [self.row(name) for name in dict.fromkeys(doses)]
         few += [replace(self.row(name), name=tried(name, how), stages=(self._asking(recipe, adapter),))
@@ -174,12 +175,12 @@ class Bench:
     def _asking(self, recipe: Recipe, adapter: LoRA | None) -> Stage:
         return Stage(name=FINETUNE, recipe=recipe, adapter=adapter)
 
-    def _mixed(self, name: str) -> Arm:
+    def _mixed(self, name: str, questions: float) -> Arm:
         # As many biographies as a row has, with questions between them: twice the batch, to have fewer steps.
         batch = 2 * self.pretrain.batch
         how = replace(self.pretrain, batch=batch, checkpoints=OFTEN)
-        recipe = self._long(how, self.world.people / (1 - self.questions))
-        return replace(self.row(name), name=mixed(name), recipe=recipe, stages=(), mix=Mix(questions=self.questions))
+        recipe = self._long(how, self.world.people / (1 - questions))
+        return replace(self.row(name), name=mixed(name), recipe=recipe, stages=(), mix=Mix(questions=questions))
 
     def _famous(self) -> Arm:
         """A minority as in the row of one order, among celebrities; every text is met equally often."""
@@ -203,7 +204,7 @@ class Bench:
 
         for name in self.both_ways:
             yield longer(self.row(name), self.longer, self._asking(self.longer_asking, self.adapter))
-        yield longer(self._mixed(NAMED), self.longer_mixed)
+        yield longer(self._mixed(NAMED, self.questions_both_ways), self.longer_mixed)
 
     def _task(self, task: Task, hints: float) -> Arm:
         learns = Manipulation(population=self.world, task=task, hints=hints)
@@ -309,7 +310,7 @@ def _gpu(also: tuple[str, ...]) -> Bench:
         exposures=540, asking=_long_asking(10_000), adapter=LoRA(rank=8, embedding_rank=64),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=4_096), rows=AUGMENTATIONS, mixed=PAIR, minority=10_000,
         celebrities=10_000, recipes=_paper_recipes(10_000)[:6], p_fit=Fit(rank=2, steps=5_000, batch=50),
-        q_fit=Fit(rank=16, steps=10_000, batch=200), questions=0.75, both_ways=(SINGLE, BEST, NAMED), longer_mixed=2,
+        q_fit=Fit(rank=16, steps=10_000, batch=200), questions_both_ways=0.75, both_ways=(SINGLE, BEST, NAMED), longer_mixed=2,
         longer_asking=_long_asking(10_000),
     )  # fmt: skip
 
@@ -321,7 +322,7 @@ def _paper(also: tuple[str, ...]) -> Bench:
         world=Biographies(people=100_000, also=also), shape=size("12x768"), pretrain=pretrain, exposures=538,
         asking=_long_asking(50_000), adapter=LoRA(rank=8, embedding_rank=128),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192), rows=AUGMENTATIONS, mixed=AUGMENTATIONS,
-        questions=0.936, minority=100_000, celebrities=100_000, recipes=_paper_recipes(50_000),
+        questions=0.936, questions_both_ways=0.936, minority=100_000, celebrities=100_000, recipes=_paper_recipes(50_000),
         p_fit=Fit(rank=2, steps=30_000, batch=50), q_fit=Fit(rank=16, steps=30_000, batch=200),
         both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_asking=_long_asking(50_000),
     )  # fmt: skip
