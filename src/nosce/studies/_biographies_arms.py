@@ -95,6 +95,7 @@ class Bench:
     couples: tuple[str, ...] = COUPLES
     mixed: tuple[str, ...] = (SINGLE,)
     questions: float = 0.9  # share of the texts of mixed training
+    exposures_mixed: int | None = None  # of each person there, by their texts; None: as many
     minority: int
     celebrities: int
     recipes: tuple[tuple[str, Recipe, LoRA | None], ...] = ()  # other fine-tunings of two rows
@@ -179,7 +180,8 @@ class Bench:
         # As many biographies as a row has, with questions between them: twice the batch, to have fewer steps.
         batch = 2 * self.pretrain.batch
         how = replace(self.pretrain, batch=batch, checkpoints=OFTEN)
-        recipe = self._long(how, self.world.people / (1 - questions))
+        share = (self.exposures_mixed or self.exposures) / self.exposures
+        recipe = self._long(how, share * self.world.people / (1 - questions))
         return replace(self.row(name), name=mixed(name), recipe=recipe, stages=(), mix=Mix(questions=questions))
 
     def _famous(self) -> Arm:
@@ -310,8 +312,8 @@ def _gpu(also: tuple[str, ...]) -> Bench:
         exposures=540, asking=_long_asking(10_000), adapter=LoRA(rank=8, embedding_rank=64),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=4_096), rows=AUGMENTATIONS, mixed=PAIR, minority=10_000,
         celebrities=10_000, recipes=_paper_recipes(10_000)[:6], p_fit=Fit(rank=2, steps=5_000, batch=50),
-        q_fit=Fit(rank=16, steps=10_000, batch=200), questions_both_ways=0.75, both_ways=(SINGLE, BEST, NAMED), longer_mixed=2,
-        longer_asking=_long_asking(10_000),
+        q_fit=Fit(rank=16, steps=10_000, batch=200), questions=0.75, questions_both_ways=0.75, exposures_mixed=300,
+        both_ways=(SINGLE, BEST, NAMED), longer_mixed=2, longer_asking=_long_asking(10_000),
     )  # fmt: skip
 
 
@@ -322,7 +324,7 @@ def _paper(also: tuple[str, ...]) -> Bench:
         world=Biographies(people=100_000, also=also), shape=size("12x768"), pretrain=pretrain, exposures=538,
         asking=_long_asking(50_000), adapter=LoRA(rank=8, embedding_rank=128),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192), rows=AUGMENTATIONS, mixed=AUGMENTATIONS,
-        questions=0.936, questions_both_ways=0.936, minority=100_000, celebrities=100_000, recipes=_paper_recipes(50_000),
-        p_fit=Fit(rank=2, steps=30_000, batch=50), q_fit=Fit(rank=16, steps=30_000, batch=200),
+        questions=0.936, questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
+        recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50), q_fit=Fit(rank=16, steps=30_000, batch=200),
         both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_asking=_long_asking(50_000),
     )  # fmt: skip
