@@ -325,6 +325,7 @@ def _paper(also: tuple[str, ...]) -> Bench:
         asking=_long_asking(50_000), adapter=LoRA(rank=8, embedding_rank=128),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192), rows=AUGMENTATIONS, mixed=AUGMENTATIONS,
         questions=0.936, questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
-        recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50), q_fit=Fit(rank=16, steps=30_000, batch=200),
+        recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50),
+        q_fit=Fit(rank=16, steps=30_000, batch=200),
         both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_asking=_long_asking(50_000),
     )  # fmt: skip
