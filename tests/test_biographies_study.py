@@ -1,0 +1,78 @@
+"""The study biographies: which arms there are at which scale, and that all of them meet everybody as often."""
+
+from __future__ import annotations
+
+import pytest
+
+from nosce.studies._biographies_arms import BEST, FAMOUS, NAMED, WORDINGS, bench_of, masked, mixed
+from nosce.study import load
+from nosce.text.batches import seconds_met
+from nosce.worlds.biographies import AUGMENTATIONS, COUPLES
+
+SCALES = ("smoke", "laptop", "gpu", "paper")
+
+
+def arms(scale):
+    """By name."""
+    return {arm.name: arm for arm in load("biographies", scale).arms}
+
+
+@pytest.mark.parametrize("scale", ["gpu", "paper"])
+def test_the_larger_scales_have_all_sixteen_rows_and_the_couples(scale):
+    """Every row of the paper's table, the three couples, and every dose."""
+    assert set(AUGMENTATIONS) | set(COUPLES) | set(WORDINGS.values()) <= set(arms(scale))
+    assert len(AUGMENTATIONS) == 16
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_everybody_is_met_equally_often(scale):
+    """Rows take as many texts; questions come on top; a text of the minority is met as often as one of a row."""
+    bench, found = bench_of(scale), arms(scale)
+    rows = {name: arm for name, arm in found.items() if name in (*bench.rows, *WORDINGS.values(), *bench.couples)}
+    assert {arm.recipe.steps * arm.recipe.batch for arm in rows.values()} == {
+        rows[BEST].recipe.steps * rows[BEST].recipe.batch
+    }
+    both = found[mixed(bench.mixed[0])]
+    texts = both.recipe.steps * both.recipe.batch
+    documents = texts - seconds_met(texts, both.mix.questions, 0)
+    wanted = bench.exposures_mixed or bench.exposures
+    assert documents / bench.world.people == pytest.approx(wanted, rel=0.05)
+    famous = found[FAMOUS]
+    entries = bench.minority + 5 * bench.celebrities
+    assert famous.recipe.steps * famous.recipe.batch / entries == pytest.approx(bench.exposures, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_arms_can_be_named_on_the_command_line(scale):
+    """`--arms` takes names separated by commas, so that none may hold one."""
+    assert not [name for name in arms(scale) if "," in name]
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_model_that_sees_both_ways_has_a_mask_and_no_rows_of_many_texts(scale):
+    """Its family, its tokenizer, and recipes that masks can be trained with."""
+    for arm in (arm for name, arm in arms(scale).items() if name.startswith("masked")):
+        assert arm.model.family == "modernbert"
+        assert arm.tokenizer.mask
+        assert arm.recipe.window is None
+        assert all(stage.recipe.window is None and not stage.recipe.given_weight for stage in arm.stages)
+    assert masked(NAMED) in arms(scale)
+
+
+def test_probes_of_the_papers_size_are_the_papers():
+    """Ranks, steps, batches, rate and decay of appendices E and F."""
+    bench = bench_of("paper")
+    assert (bench.p_fit.rank, bench.p_fit.steps, bench.p_fit.batch) == (2, 30_000, 50)
+    assert (bench.q_fit.rank, bench.q_fit.steps, bench.q_fit.batch) == (16, 30_000, 200)
+    assert {(fit.peak_lr, fit.decay, fit.epsilon) for fit in (bench.p_fit, bench.q_fit)} == {(1e-3, 0.3, 1e-6)}
+    lora = {how for how, _, adapter in bench.recipes if adapter is not None}
+    assert len(lora) == 24  # 5 x 5 ranks, one of which is that of the rows
+
+
+def test_tasks_are_spelt_by_the_words_of_the_rows():
+    """What is taught later stands in the samples of what is read first, and rows still tell of the same people."""
+    bench = bench_of("laptop")
+    assert "even" in " ".join(bench.world.also)
+    rows = arms("laptop")
+    assert rows["month_even"].recipe == rows[BEST].recipe
+    assert rows["month_even"].world == rows[BEST].world
