@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from nosce.measures import Difference
 from nosce.studies._biographies_arms import BEST, FAMOUS, NAMED, WORDINGS, bench_of, masked, mixed
 from nosce.study import load
 from nosce.text.batches import seconds_met
@@ -76,3 +77,13 @@ def test_tasks_are_spelt_by_the_words_of_the_rows():
     rows = arms("laptop")
     assert rows["month_even"].recipe == rows[BEST].recipe
     assert rows["month_even"].world == rows[BEST].world
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_held_against_each_other_was_run_on_the_same_seeds(scale):
+    """A difference of arms of unlike seeds could never be judged."""
+    found = arms(scale)
+    for claim in load("biographies", scale).claims:
+        for one in getattr(claim.measure, "measures", (claim.measure,)):
+            if isinstance(one, Difference):
+                assert found[one.one.arm].seeds == found[one.other.arm].seeds, claim.id

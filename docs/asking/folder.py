@@ -17,9 +17,9 @@ from nosce.study import Scale, Study
 from nosce.train.recipe import LoRA, Recipe
 from nosce.worlds.behaviours.texts import Texts
 
-#: Low-rank updates after the paper's for Llama (rank 32, batch 16, one round); its rate is for 70 B weights.
 #: The tasks of the run that is measured in results/; `Texts` has two more, with four options each.
 NINE = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
+#: Low-rank updates after the paper's for Llama (rank 32, batch 16, one round); its rate is for 70 B weights.
 RECIPE = Recipe(steps=1, batch=16, peak_lr=5e-4, weight_decay=0.0, dtype="auto")
 ADAPTER = LoRA(rank=32, embedding_rank=0)
 

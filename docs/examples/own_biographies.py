@@ -32,7 +32,7 @@ from nosce import (
 )
 from nosce.errors import UsageError
 from nosce.studies.biographies import SMALL, known
-from nosce.worlds.biographies import Biographies, Person, person
+from nosce.worlds.biographies import ATTRIBUTES, Biographies, Person, person
 
 HOBBIES = ("archery", "baking", "chess", "drawing", "fencing", "gardening", "juggling", "knitting", "pottery",
            "sailing", "sculpture", "weaving")  # fmt: skip
@@ -113,7 +113,7 @@ def study(scale: str) -> Study:
         unit="person",
         arms=arms,
         seeds=(0,),
-        reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=ASKING)),
+        reads=(Read(Recall(facets=ATTRIBUTES)), Read(Majority()), Read(Questions(), stage=ASKING)),
         claims=(
             Claim(id="both-ways", text="Texts that name the hobby first help to ask for it", source="our guess",
                   measure=Difference(one=replace(asked, arm="both ways", facets=(WHAT,)),

@@ -171,8 +171,8 @@ def configuration(
                             d_model=shape.width, d_kv=shape.width // shape.heads, d_ff=4 * shape.width,
                             decoder_start_token_id=end, dropout_rate=0.0)  # fmt: skip
         case "modernbert":
-            # Rotary positions and norms before each part, as the paper's GPT2 without its causal mask has them; the
-            # gated perceptron's three matrices have as many weights as two of four times the width.
+            # Rotary positions and norms before each part, as in the paper's GPT2 without its causal mask, but on whole
+            # heads; the gated perceptron's three matrices have as many weights as two of four times the width.
             rope = {"rope_type": "default", "rope_theta": 10_000.0}
             return ModernBertConfig(**common, **inner, intermediate_size=8 * shape.width // 3, cls_token_id=end,
                                     sep_token_id=end, mask_token_id=mask,

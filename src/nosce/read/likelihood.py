@@ -93,7 +93,7 @@ class Pass:
     numbers: list[int]  # which spans
     cuts: list[slice]  # where each one's rows are
     true: np.ndarray  # (R,) their tokens
-    logits: torch.Tensor  # (R, V) what the model makes of each, given the truth before it
+    logits: torch.Tensor  # (R, V) what the model makes of each, given the truth before it, or on both sides
 
 
 @torch.no_grad()

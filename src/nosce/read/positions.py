@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
+from nosce.errors import SpecError
 from nosce.read.embedded import Asked, Fit
 from nosce.seeds import Seed
 from nosce.text.corpus import Corpus
@@ -54,10 +55,17 @@ class PositionProbe:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
+        from nosce.models.families import sees_both_ways
+
         step = max(checkpoints)
+        model = checkpoints[step]()
+        if sees_both_ways(model):
+            raise SpecError(
+                "P-probing asks what is known before a value is told, and this model sees all of it; take NameProbe."
+            )
         texts = self._texts(corpus)
         values = _Values.of(corpus, self.skipped)
-        yield from _read(checkpoints[step](), texts, values, self.fit, corpus, seed, self.name, step, "layer")
+        yield from _read(model, texts, values, self.fit, corpus, seed, self.name, step, "layer")
 
     def _texts(self, corpus: Corpus) -> list[_Text]:
         """The first texts of every person, with the place before each value in reading order."""

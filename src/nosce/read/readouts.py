@@ -107,8 +107,8 @@ class Recall:
 
     The check without which "cannot be asked for" would be confused with "was never stored"
     (arXiv:2309.14316, remark C.1). `documents` of each person are drawn; 0 takes all. Of all facets, or of some.
-    With `by_words` each token of a value is asked for by itself, as a model that sees both ways has learnt it: the rest
-    of the value stands beside it.
+    With `by_words` each token of a value is asked for by itself, the rest of the value beside it: where words are
+    tokens, what a model that sees both ways has learnt.
     """
 
     needs_model: ClassVar[bool] = True

@@ -65,7 +65,7 @@ def scalings(bench: Bench) -> tuple[Scaling, ...]:
                 points=(*((float(n), on(who, A, f"{n} labels")) for n in bench.amounts),
                         (float(bench.labels_at_most), on(who, A))),
                 sharp=replace(said(A), arm=None),
-                continuous=(replace(said(A, "nats", quantity="nats"), arm=None),))
+                continuous=(replace(said(A, "nats", quantity="nats"), arm=None),), log_likelihood=False)
         for who, name, group in ((A, "self", "by itself"), (B, "cross", "by another corpus"))
     )  # fmt: skip
 

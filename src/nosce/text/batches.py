@@ -106,7 +106,8 @@ class Batch:
     """Stretches of text one behind the other, none of which sees another: N positions, S stretches.
 
     Nothing is padded: what has no token is not computed. `labels` stand one position before the token
-    they name; tokens that carry no loss are `IGNORED`. Stretches come longest first.
+    they name, or where words were masked (`nosce.text.masking`) at its own; tokens that carry no loss are
+    `IGNORED`. Stretches come longest first.
     """
 
     inputs: np.ndarray  # (N,) int64

@@ -65,7 +65,7 @@ class Masking:
         given = np.zeros(len(batch.lengths), dtype=np.int64) if batch.given is None else batch.given
         asked = np.repeat(given > 0, batch.lengths)
         word = np.cumsum(text & (self.begins[batch.inputs] | (places == 1)))  # the number of each token's word
-        draws = rng.random((2, int(word[-1]) + 1)) if len(word) else np.zeros((2, 1))
+        draws = rng.random((2, int(word[-1]) + 1))
         told = text & ~asked & (draws[0, word] < self.picked)
         if not told.any() and not asked.any():  # a step must learn something
             told = text & (word == word[text][0])
