@@ -7,12 +7,14 @@ import pytest
 from nosce import cost, timing
 from nosce.models.families import size
 from nosce.plan import Step, unroll
+from nosce.read.embedded import Fit
+from nosce.read.positions import NameProbe
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study
 from nosce.train.recipe import Recipe
-from nosce.worlds.biographies import Biographies
+from nosce.worlds.biographies import Biographies, Names
 
 RECIPE = Recipe(steps=10, batch=4)
 ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)
@@ -182,3 +184,18 @@ def test_minutes_are_those_of_workers_who_wait_for_what_they_read(monkeypatch):
     assert cost.minutes(todo, costs, 1) == pytest.approx(5.5)
     assert cost.minutes(todo, costs, 2) == pytest.approx(3)  # one and its reading, beside other and its own
     assert cost.minutes(todo[3:], costs, 2) == pytest.approx(2)  # what is there already is not waited for
+
+
+def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeypatch):
+    """A probe of 5,000 steps is never run to be priced: a small part of it is, and multiplied."""
+    timed = []
+
+    def part(readout, sample, model, share, looks, seed):
+        timed.append(readout.fit)
+        return 3.0
+
+    monkeypatch.setattr(timing, "_time_part", part)
+    sample = timing.Sample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
+    assert timing.time_reading(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
+    assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)]

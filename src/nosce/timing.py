@@ -217,7 +217,14 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
 
 
 def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed: Seed) -> float:
-    """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line."""
+    """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line.
+
+    One that trains something of its own says what a part of that is (`part`), and is timed by it alone.
+    """
+    part = getattr(readout, "part", None)
+    if part is not None:
+        smaller, times = part()
+        return float(times * _time_part(smaller, sample, model, min(1.0, FEW / max(1, sample.things)), 1, seed))
     share, some = min(1.0, FEW / max(1, sample.things)), min(looks, 2)
     now = _time_part(readout, sample, model, share, some, seed)
     if now < SECONDS:  # what is slow once alone is not priced

@@ -10,7 +10,7 @@ W width, C classes of the largest task.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -40,6 +40,12 @@ class Fit:
                 f"Fit of rank {self.rank}, {self.steps} steps of {self.batch} texts at {self.peak_lr:g} learns nothing;"
                 " take a rank of 0 or more, a step, a text, and a positive rate."
             )
+
+    @property
+    def part(self) -> tuple[Fit, float]:
+        """A few small steps, and how many times as long all of them take: for whoever prices a read-out."""
+        few = replace(self, steps=min(self.steps, 4), batch=min(self.batch, 4))
+        return few, self.steps * self.batch / (few.steps * few.batch)
 
 
 @dataclass(frozen=True, eq=False)

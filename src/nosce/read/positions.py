@@ -10,7 +10,7 @@ Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 5.1 and 5.2, appendic
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 import numpy as np
@@ -50,6 +50,11 @@ class PositionProbe:
     skipped: tuple[str, ...] = ("birth_date",)  # facets whose whole values are too many to be classes
     documents: int = 1  # of a person
     name: str = "p-probe"
+
+    def part(self) -> tuple[PositionProbe, float]:
+        """The same with a few small steps of its probes, and how many times as long all of them take."""
+        fit, times = self.fit.part
+        return replace(self, fit=fit), times
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
@@ -100,6 +105,11 @@ class NameProbe:
     skipped: tuple[str, ...] = ("birth_date",)
     site: str = "final"
     name: str = "q-probe"
+
+    def part(self) -> tuple[NameProbe, float]:
+        """The same with a few small steps of its probes, and how many times as long all of them take."""
+        fit, times = self.fit.part
+        return replace(self, fit=fit), times
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
