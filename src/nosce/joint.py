@@ -139,7 +139,7 @@ class Rows:
     """Spearman's rank correlation over conditions: does one score order them as another does?
 
     E.g. what a probe reads of each row of a table against what can be asked of it. Each pair of selections is one
-    condition; its two scores are means over the units that both have.
+    condition; its two scores are means over the units that all conditions have.
     """
 
     pairs: tuple[tuple[Select, Select], ...]

@@ -107,6 +107,7 @@ class Bench:
     longer_mixed: int = 1  # the same where questions stand among the texts
     questions_both_ways: float = 0.5  # their share there
     longer_asking: Recipe  # its fine-tuning
+    longer_lr: float | None = None  # at the peak of its first training; None: that of the rows
     p_fit: Fit
     q_fit: Fit
     few: int | None = 1  # seeds of what no main claim rests on
@@ -165,8 +166,9 @@ class Bench:
         return Arm(name=name, world=world, model=self.shape, recipe=self._long(self.pretrain, world.people),
                    stages=(self._asking(self.asking, self.adapter),), tokenizer=self.tokenizer)  # fmt: skip
 
-    def per_step(self, arm: str) -> float:
-        """Exposures of each person in a step of an arm of rows."""
+    @property
+    def per_step(self) -> float:
+        """Exposures of each person in a step of a row."""
         return self.pretrain.batch / self.world.people
 
     def _long(self, recipe: Recipe, texts: float) -> Recipe:
@@ -177,7 +179,7 @@ class Bench:
         return Stage(name=FINETUNE, recipe=recipe, adapter=adapter)
 
     def _mixed(self, name: str, questions: float) -> Arm:
-        # As many biographies as a row has, with questions between them: twice the batch, to have fewer steps.
+        # Biographies with questions between them; twice the batch, to have fewer steps.
         batch = 2 * self.pretrain.batch
         how = replace(self.pretrain, batch=batch, checkpoints=OFTEN)
         share = (self.exposures_mixed or self.exposures) / self.exposures
@@ -201,7 +203,8 @@ class Bench:
         tokenizer = replace(self.tokenizer, mask=True)
 
         def longer(arm: Arm, times: int, *stages: Stage) -> Arm:
-            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None)
+            rate = self.longer_lr or arm.recipe.peak_lr
+            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None, peak_lr=rate)
             return replace(arm, name=masked(arm.name), model=shape, tokenizer=tokenizer, recipe=recipe, stages=stages)
 
         for name in self.both_ways:
@@ -313,7 +316,7 @@ def _gpu(also: tuple[str, ...]) -> Bench:
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=4_096), rows=AUGMENTATIONS, mixed=PAIR, minority=10_000,
         celebrities=10_000, recipes=_paper_recipes(10_000)[:6], p_fit=Fit(rank=2, steps=5_000, batch=50),
         q_fit=Fit(rank=16, steps=10_000, batch=200), questions=0.75, questions_both_ways=0.75, exposures_mixed=300,
-        both_ways=(SINGLE, BEST, NAMED), longer_mixed=2, longer_asking=_long_asking(10_000),
+        both_ways=(SINGLE, BEST, NAMED), longer_mixed=2, longer_lr=3e-4, longer_asking=_long_asking(10_000),
     )  # fmt: skip
 
 
@@ -327,5 +330,5 @@ def _paper(also: tuple[str, ...]) -> Bench:
         questions=0.936, questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
         recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50),
         q_fit=Fit(rank=16, steps=30_000, batch=200),
-        both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_asking=_long_asking(50_000),
+        both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_lr=3e-4, longer_asking=_long_asking(50_000),
     )  # fmt: skip

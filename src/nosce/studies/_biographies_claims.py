@@ -155,7 +155,7 @@ def _every_recipe(bench: Bench) -> Claim:
         id="no-recipe-helps",
         text=f"None of {len(all_of)} fine-tunings lifts one wording more than 15 points above guessing",
         source="Figures 2 and 11, single: 4.4 to 11.0 against 2.7",
-        measure=Least(measures=tuple(Difference(one=guessed(SINGLE), other=asked(arm)) for arm in all_of)),
+        measure=Least(measures=tuple(Difference(one=guessed(arm), other=asked(arm)) for arm in all_of)),
         threshold=-0.15,
         paper_value=-0.083,
         needs=(known(SINGLE),),
@@ -186,7 +186,7 @@ def _probes() -> Iterator[Claim]:
     yield Claim(
         id="q-probe-gap",
         text="From the name alone more can be read after five shuffled wordings than after one",
-        source="Figure 7, first tokens: 99.95 - 19.9",
+        source="Figure 7, first tokens: 99.9 - 19.9",
         measure=Difference(one=from_name(BEST), other=from_name(SINGLE)),
         threshold=0.15,
         paper_value=0.80,
@@ -217,7 +217,7 @@ def _celebrities() -> Iterator[Claim]:
     yield Claim(
         id="celebrities-probe",
         text="With celebrities, the minority's values can be read from their names",
-        source="Figure 18, first tokens of six: 91.0 - 10.9",
+        source="Figures 18 and 19, first tokens of six: 91.0 - 10.9",
         measure=Difference(one=minority(FAMOUS), other=minority(ONE_ORDER)),
         threshold=0.15,
         paper_value=0.80,
@@ -230,8 +230,8 @@ def _masked(bench: Bench) -> Iterator[Claim]:
     arm, hard = masked(NAMED), ("birth_city", "university", "company", "company_city")
     yield Claim(
         id="masked-falls-short",
-        text="A model that sees both ways falls far behind on values of several words that go together",
-        source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0",
+        text="A model that sees both ways falls far behind on values of several words, with full names, which help it",
+        source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0 (the best causal row)",
         measure=Contrast(terms=((1.0, asked(arm, hard)), (-1.0, asked(BEST, hard)))),
         threshold=-0.30,
         direction="below",
@@ -273,10 +273,9 @@ def _beyond() -> Iterator[Claim]:
     yield Claim(
         id="hints-are-needed",
         text="Whether the birth month is even is told better where the month is written first",
-        source="Part 3.2: 94.2 with hints, 75.9 without",
+        source="Part 3.2: 94.2 of answers with hints, 75.9 without; here hint and answer must both be right",
         measure=Contrast(terms=((1.0, told(hinted, "month_even/hint")), (-1.0, told(plain, "month_even")))),
         threshold=0.0,
-        paper_value=0.183,
         needs=(known(BEST),),
     )
     yield Claim(

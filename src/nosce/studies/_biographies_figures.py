@@ -40,7 +40,8 @@ from nosce.study import PRETRAIN
 from nosce.worlds.biographies import ATTRIBUTES
 
 UNSEEN = Select(readout="questions", split="unseen", stage=FINETUNE)
-NEVER = "People of whom no question was ever trained; intervals over people and training seeds."
+OVER = "Intervals over people and training seeds."
+NEVER = f"People of whom no question was ever trained. {OVER}"
 
 
 def of_rows(rows: tuple[str, ...], exposures_per_step: float) -> tuple[Chart, ...]:
@@ -83,7 +84,7 @@ def of_rows(rows: tuple[str, ...], exposures_per_step: float) -> tuple[Chart, ..
 
 def figures(bench: Bench) -> tuple[Chart, ...]:
     """All of them."""
-    first = of_rows(bench.rows, bench.per_step(SINGLE))
+    first = of_rows(bench.rows, bench.per_step)
     probes = (_staircase(), _names(bench), _against(bench), _layers(bench))
     doses = (_dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
@@ -93,12 +94,14 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
 
 def scalings(bench: Bench) -> tuple[Scaling, ...]:
     """Recall over training of each row, and extraction along the number of wordings."""
-    return (*of_recall(bench.rows, bench.row(SINGLE).recipe.kept, bench.per_step(SINGLE)),
+    return (*of_recall(bench.rows, bench.row(SINGLE).recipe.kept, bench.per_step),
             Scaling(id="extraction-by-wordings", title="Extraction along the number of wordings",
                     x_label="wordings of each person",
                     points=tuple((float(dose), arm) for dose, arm in WORDINGS.items()),
                     sharp=replace(UNSEEN, arm=None),
-                    continuous=(replace(UNSEEN, metric="nats", quantity="nats"),)))  # fmt: skip
+                    continuous=(replace(UNSEEN, metric="nats", quantity="nats"),),
+                    # A person's score is a mean over six attributes, of which no likelihood is the product.
+                    log_likelihood=False))  # fmt: skip
 
 
 def of_recall(rows: tuple[str, ...], kept: tuple[int, ...], per_step: float) -> tuple[Scaling, ...]:
@@ -126,15 +129,13 @@ def _all(bench: Bench) -> Columns:
         for row in rows:
             yield row, "recalled in the texts", Mean(select=recalled(row)), "", False
             yield row, "asked about unseen people", Mean(select=asked(row)), "", False
+            if row in bench.mixed:
+                yield row, "asked, questions mixed in", Mean(select=asked_mixed(mixed(row))), "", False
             yield row, "majority guess", Mean(select=guessed(row)), "", True
 
-    return _bars(
-        "rows",
-        "Memorised, and extractable?",
-        f"Rows of the paper's table, doses, couples, and texts in free prose. {NEVER}",
-        "exact match",
-        cells(),
-    )
+    return _bars("rows", "Memorised, and extractable?",
+                 "Rows of the paper's table, doses, couples, and texts in free prose. Recall is of everybody, "
+                 f"questions of people never asked about. {OVER}", "exact match", cells())  # fmt: skip
 
 
 def _order(bench: Bench) -> Lines:
@@ -150,7 +151,7 @@ def _order(bench: Bench) -> Lines:
                  caption="First-token accuracy inside biographies and in questions, for people whose questions are "
                  "trained on and for the others. One wording a person.",
                  x_label="times each person was met", y_label="first token right", panels=(("", lines),),
-                 per_step=bench.exposures / recipe.steps, arm=arm)  # fmt: skip
+                 per_step=(bench.exposures_mixed or bench.exposures) / recipe.steps, arm=arm)  # fmt: skip
 
 
 def _staircase() -> Columns:
@@ -198,9 +199,8 @@ def _layers(bench: Bench) -> Rungs:
             probe = Select(readout=cheap(site), arm=arm, metric="first", stage=PRETRAIN)
             points.append(Point(float(x), "read from the name, rank 0", Mean(select=probe), panel=arm))
             for which, group in (("whole", "answer follows the name's states"), ("last", "... its last state alone")):
-                for metric, words in (("follows", group),):
-                    moved = Select(readout="renamed", metric=f"{which}/{metric}/{site}", arm=arm, stage=FINETUNE)
-                    points.append(Point(float(x), words, Mean(select=moved), panel=arm))
+                moved = Select(readout="renamed", metric=f"{which}/follows/{site}", arm=arm, stage=FINETUNE)
+                points.append(Point(float(x), group, Mean(select=moved), panel=arm))
     return Rungs(id="layers", title="Read, and used?",
                  caption="By layer: first tokens read from the name's end by probes that update nothing (rank "
                  "0), and how often the answer becomes a donor's where the states of the name are exchanged for "
@@ -250,7 +250,7 @@ def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale
             select = replace(UNSEEN, split=split, arm=arm)  # type: ignore[arg-type]
             points.append(Point(float(dose), group, Mean(select=select)))
         points.append(Point(float(dose), "recalled in the texts", Mean(select=recalled(arm))))
-    return Rungs(id=id, title=f"Dose: {x_label}", caption=f"Exact match after fine-tuning. {NEVER}", x_label=x_label,
+    return Rungs(id=id, title=f"Dose: {x_label}", caption=f"Exact match after fine-tuning. {OVER}", x_label=x_label,
                  y_label="exact match", points=tuple(points), x_scale=scale)  # type: ignore[arg-type] # fmt: skip
 
 
@@ -264,8 +264,8 @@ def _recipes(bench: Bench) -> Columns:
                 yield how, "majority guess", Mean(select=guessed(row)), row, True
 
     return _bars("recipes", "Other recipes of fine-tuning",
-                 "Of all weights, or of low ranks on query and value and on the embedding; of the answers alone, or of "
-                 f"the questions too. {NEVER}", "exact match", cells())  # fmt: skip
+                 f"Rates and decay of all weights, or ranks of updates of query, value and embedding. {OVER}",
+                 "exact match", cells())  # fmt: skip
 
 
 def _tasks(bench: Bench) -> Columns:
@@ -295,6 +295,6 @@ def _capacity(bench: Bench) -> Curves:
         y_label="bits a weight",
         panels=(("", Select(readout="capacity", metric="bits_per_weight", stage=PRETRAIN, step="every",
                             quantity="bits")),),
-        per_step=bench.per_step(SINGLE),
+        per_step=bench.per_step,
         arms=bench.rows,
     )  # fmt: skip

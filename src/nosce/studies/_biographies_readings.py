@@ -15,9 +15,9 @@ FOUR = ("birth_city", "university", "major", "company")
 FIVE = (*FOUR, "company_city")  # those with so few values that a probe can tell them whole
 
 
-def asked(arm: str, facets: tuple[str, ...] = (), metric: str = "exact") -> Select:
+def asked(arm: str, facets: tuple[str, ...] = ()) -> Select:
     """Exact answers about people whose questions were never trained on."""
-    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=FINETUNE, metric=metric)
+    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=FINETUNE)
 
 
 def asked_mixed(arm: str, facets: tuple[str, ...] = ()) -> Select:
@@ -47,7 +47,7 @@ def known(arm: str, split: Literal["seen", "unseen"] | None = None) -> Need:
 
 
 def known_by_words(arm: str) -> Need:
-    """What a model that sees both ways has learnt by heart: each word of a value, the others standing beside it."""
+    """What a model that sees both ways has learnt by heart: each token of a value, the others standing beside it."""
     select = Select(readout=BY_WORDS, arm=arm, stage=PRETRAIN)
     return Need(text=f"words of values recalled by {arm}", measure=Mean(select=select), above=0.90)
 
@@ -64,14 +64,14 @@ def memorised(arm: str) -> Claim:
     )
 
 
-def at_first(arm: str, part: str = "first", facets: tuple[str, ...] = FIVE) -> Select:
+def at_first(arm: str) -> Select:
     """What P-probing reads before the first value of a text; that value itself is no evidence in a fixed order."""
-    return Select(readout="p-probe", arm=arm, metric=f"{part}/0", stage=PRETRAIN, facets=facets)
+    return Select(readout="p-probe", arm=arm, metric="first/0", stage=PRETRAIN, facets=FIVE)
 
 
-def at_first_guessed(arm: str, facets: tuple[str, ...] = FIVE) -> Select:
+def at_first_guessed(arm: str) -> Select:
     """The most frequent class at the same place."""
-    return Select(readout="p-probe", arm=arm, metric="first/0/constant", stage=PRETRAIN, facets=facets)
+    return Select(readout="p-probe", arm=arm, metric="first/0/constant", stage=PRETRAIN, facets=FIVE)
 
 
 def from_name(arm: str, part: str = "first", readout: str = "q-probe") -> Select:
