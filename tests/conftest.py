@@ -87,13 +87,13 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session")
 def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
-    """A store in which `biographies` was finished at scale smoke, only to be looked at, and what the run said."""
-    return _finished(once, nosce, "biographies")
+    """A store in which `biographies_adamw` was finished at scale smoke, only to be looked at, and what the run said."""
+    return _finished(once, nosce, "biographies_adamw")
 
 
 @pytest.fixture(scope="session")
 def smoke_store(smoke: tuple[Path, str]) -> Path:
-    """A store in which `biographies` was finished at scale smoke; only to be looked at, or copied."""
+    """A store in which `biographies_adamw` was finished at scale smoke; only to be looked at, or copied."""
     return smoke[0]
 
 

@@ -22,7 +22,7 @@ from nosce.steps.training import checkpoints
 from nosce.store import Store
 from nosce.train import checkpoint
 
-SMOKE = ("biographies", "--scale", "smoke")
+SMOKE = ("biographies_adamw", "--scale", "smoke")
 CLAIM = ["id", "text", "source", "criterion", "paper_value", "estimate", "low", "high", "n", "unit", "verdict"]
 
 
@@ -65,20 +65,20 @@ def flip(path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("run", "biography"), ("no study 'biography'", "biographies")),
-        (("run", "biographies", "--scale", "huge"), ("no scale 'huge'", "smoke")),
+        (("run", "biography"), ("no study 'biography'", "biographies_adamw")),
+        (("run", "biographies_adamw", "--scale", "huge"), ("no scale 'huge'", "smoke")),
         (("run", *SMOKE, "--arms", "single,double"), ("no arm 'double'", "multi5+permute")),
         (("run", *SMOKE, "--seeds", "0"), ("--seeds 0", "1 or more")),
         (("run", *SMOKE, "--workers", "0"), ("--workers 0", "1 or more")),
         (("run", "nowhere.py:study", "--scale", "smoke"), ("nowhere.py", "FILE.py:FUNCTION")),
-        (("show", "biographies", "--scale", "paper"), ("nothing of 'biographies' at scale paper", "nosce run")),
+        (("show", "biographies_adamw", "--scale", "paper"), ("nothing of 'biographies_adamw' at scale paper", "nosce run")),
         (("show", "biography"), ("nothing of 'biography'",)),
         (("explain", "zzz"), ("no step begins with 'zzz'",)),
         (("explain", "training"), ("4 steps begin with 'training'",)),
-        (("export", "biographies", "double", "new", "--scale", "smoke"), ("no arm 'double'",)),
-        (("export", "biographies", "single", "new", "--scale", "smoke", "--seed", "7"), ("no seed 7",)),
-        (("export", "biographies", "single", "new", "--scale", "demo"), ("is not trained", "nosce run")),
-        (("export", "biographies", "single", ".", "--scale", "smoke"), ("not an empty folder",)),
+        (("export", "biographies_adamw", "double", "new", "--scale", "smoke"), ("no arm 'double'",)),
+        (("export", "biographies_adamw", "single", "new", "--scale", "smoke", "--seed", "7"), ("no seed 7",)),
+        (("export", "biographies_adamw", "single", "new", "--scale", "demo"), ("is not trained", "nosce run")),
+        (("export", "biographies_adamw", "single", ".", "--scale", "smoke"), ("not an empty folder",)),
     ],
     ids=["study", "scale", "arm", "seeds", "workers", "file", "scale not run", "study not run", "step", "steps",
          "arm to export", "seed to export", "not trained", "not empty"],
@@ -376,7 +376,7 @@ def test_running_again_does_nothing_and_says_so(nosce, smoke):
 
 @pytest.mark.parametrize(
     "words",
-    [("run", *SMOKE), ("show", "biographies"), ("list",), ("explain", "corpus-"), ("report", "--out", "site")],
+    [("run", *SMOKE), ("show", "biographies_adamw"), ("list",), ("explain", "corpus-"), ("report", "--out", "site")],
     ids=lambda words: words[0],
 )
 def test_what_makes_nothing_is_quick_because_it_imports_no_torch(nosce, smoke_store, tmp_path, words):
@@ -398,26 +398,26 @@ def test_what_makes_nothing_is_quick_because_it_imports_no_torch(nosce, smoke_st
 
 def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     """`show --json` is one JSON object with the agreed keys, for programs that nobody will tell of a change."""
-    ended = nosce("show", "biographies", "--json", "--store", smoke_store)
+    ended = nosce("show", "biographies_adamw", "--json", "--store", smoke_store)
     shown = json.loads(ended.stdout)
 
     assert ended.returncode == 0
     assert ended.stderr == ""
     assert list(shown) == ["study", "scale", "title", "question", "paper", "seeds", "claims", "provenance"]
-    assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies", "smoke", [0])
+    assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
     assert shown["claims"]
     for claim in shown["claims"]:
         assert list(claim) == [*CLAIM, "why"]
         assert claim["verdict"] in ("holds", "fails", "undecided")
         assert claim["n"] == 40 or claim["estimate"] is None or claim["n"] == 20
     assert {"commit", "dirty", "versions", "device", "threads", "command", "stale"} <= set(shown["provenance"])
-    assert shown["provenance"]["command"] == "nosce run biographies --scale smoke"
+    assert shown["provenance"]["command"] == "nosce run biographies_adamw --scale smoke"
 
 
 def test_run_prints_the_same_json_and_nothing_else(nosce, smoke_store):
     """`run --json` ends with what `show --json` prints; what a person would read goes to stderr."""
     ran = nosce("run", *SMOKE, "--json", "--store", smoke_store)
-    shown = nosce("show", "biographies", "--json", "--store", smoke_store)
+    shown = nosce("show", "biographies_adamw", "--json", "--store", smoke_store)
 
     assert json.loads(ran.stdout) == json.loads(shown.stdout)
     assert "Nothing to do" in ran.stderr
@@ -426,9 +426,9 @@ def test_run_prints_the_same_json_and_nothing_else(nosce, smoke_store):
 def test_colour_is_left_out_where_it_is_not_wanted(nosce, smoke_store):
     """With NO_COLOR a terminal gets no colours, and the verdicts are still there as words and signs."""
     colours = re.compile(r"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7])(?:;\d+)*m")
-    bright = nosce("show", "biographies", "--store", smoke_store, FORCE_COLOR="1")
-    plain = nosce("show", "biographies", "--store", smoke_store, FORCE_COLOR="1", NO_COLOR="1")
-    piped = nosce("show", "biographies", "--store", smoke_store)
+    bright = nosce("show", "biographies_adamw", "--store", smoke_store, FORCE_COLOR="1")
+    plain = nosce("show", "biographies_adamw", "--store", smoke_store, FORCE_COLOR="1", NO_COLOR="1")
+    piped = nosce("show", "biographies_adamw", "--store", smoke_store)
 
     assert colours.search(bright.stdout)
     assert not colours.search(plain.stdout)
@@ -481,21 +481,21 @@ def test_list_names_the_studies_and_what_the_store_holds(nosce, smoke_store, tmp
     """Each study with its question and scales, and the scales that are finished here."""
     here = json.loads(nosce("list", "--json", "--store", smoke_store).stdout)
     elsewhere = json.loads(nosce("list", "--json", "--store", tmp_path / "s").stdout)
-    (biographies,) = [row for row in here if row["study"] == "biographies"]
+    (biographies,) = [row for row in here if row["study"] == "biographies_adamw"]
 
     assert biographies["held"] == ["smoke"]
-    assert {"smoke", "laptop", "gpu", "paper"} <= set(biographies["scales"])
+    assert {"smoke", "demo", "laptop"} <= set(biographies["scales"])
     assert biographies["question"].endswith("?")
     assert [row["held"] for row in elsewhere] == [[]] * len(elsewhere)
-    assert "biographies" in nosce("list", "--store", smoke_store).stdout
+    assert "biographies_adamw" in nosce("list", "--store", smoke_store).stdout
 
 
 def test_the_store_is_taken_from_the_environment_or_the_folder(nosce, smoke_store, tmp_path):
     """Without --store $NOSCE_STORE is taken, and without that .nosce in the current folder."""
-    named = nosce("show", "biographies", "--json", NOSCE_STORE=str(smoke_store), cwd=tmp_path)
+    named = nosce("show", "biographies_adamw", "--json", NOSCE_STORE=str(smoke_store), cwd=tmp_path)
     nosce("list", cwd=tmp_path)
 
-    assert json.loads(named.stdout)["study"] == "biographies"
+    assert json.loads(named.stdout)["study"] == "biographies_adamw"
     assert (tmp_path / ".nosce" / "steps").is_dir()
 
 
@@ -538,13 +538,13 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     }
     (elsewhere / "show.json").write_text(json.dumps(other))
     ended = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
-    page = tmp_path / "site" / "biographies" / "smoke"
-    shown = json.loads(nosce("show", "biographies", "--json", "--store", smoke_store).stdout)
+    page = tmp_path / "site" / "biographies_adamw" / "smoke"
+    shown = json.loads(nosce("show", "biographies_adamw", "--json", "--store", smoke_store).stdout)
 
     assert ended.returncode == 0
     assert str(tmp_path / "site" / "index.html") in ended.stdout
     index = (tmp_path / "site" / "index.html").read_text()
-    assert 'href="./biographies/smoke/index.html"' in index
+    assert 'href="./biographies_adamw/smoke/index.html"' in index
     assert 'href="./birds/laptop/index.html"' in index  # from another store, and left as it was
     assert "javascript:" not in index
     assert "Do &lt;b&gt;birds" in index
@@ -592,7 +592,7 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     from safetensors.torch import load_file
 
     model = tmp_path / "model"
-    ended = nosce("export", "biographies", "multi5+permute", model, "--scale", "smoke", "--store", smoke_store)
+    ended = nosce("export", "biographies_adamw", "multi5+permute", model, "--scale", "smoke", "--store", smoke_store)
     prompt = "What is the birth city of"
     loaded = subprocess.run([sys.executable, "-c", LOAD, model, prompt], capture_output=True, text=True, cwd=tmp_path,
                             env=nosce.surroundings(), timeout=200)  # fmt: skip
@@ -613,7 +613,7 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
 
 def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store, tmp_path):
     """The weights are those of the last checkpoint of the last stage, not of pretraining."""
-    nosce("export", "biographies", "single", tmp_path / "model", "--scale", "smoke", "--store", smoke_store)
+    nosce("export", "biographies_adamw", "single", tmp_path / "model", "--scale", "smoke", "--store", smoke_store)
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()
     (source,) = [path for path in smoke_store.glob("steps/training-*/checkpoints/*/model.safetensors")
                  if path.read_bytes() == weights]  # fmt: skip
