@@ -71,7 +71,7 @@ def flip(path):
         (("run", *SMOKE, "--seeds", "0"), ("--seeds 0", "1 or more")),
         (("run", *SMOKE, "--workers", "0"), ("--workers 0", "1 or more")),
         (("run", "nowhere.py:study", "--scale", "smoke"), ("nowhere.py", "FILE.py:FUNCTION")),
-        (("show", "biographies_adamw", "--scale", "paper"), ("nothing of 'biographies_adamw' at scale paper", "nosce run")),
+        (("show", "biographies_adamw", "--scale", "paper"), ("nothing of 'biographies_adamw' at", "nosce run")),
         (("show", "biography"), ("nothing of 'biography'",)),
         (("explain", "zzz"), ("no step begins with 'zzz'",)),
         (("explain", "training"), ("4 steps begin with 'training'",)),
