@@ -63,7 +63,7 @@ def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     spec = TokenizerSpec(kind="bpe", vocabulary=300)
     tokenizers.save(tokenizers.make(spec, ["acorn basil cedar user assistant : now"]), place / "tokenizer")
     made = tokenizers.load(place / "tokenizer")
-    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=128)
+    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=2_048)
     end, pad = (made.token_to_id(name) for name in ("<eos>", "<pad>"))
     net = build(shape, vocabulary=made.get_vocab_size(), end=end, pad=pad, seed=Seed(1))
     checkpoint.keep(net, place / "tokenizer", place / "whole")
