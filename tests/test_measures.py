@@ -294,6 +294,9 @@ def test_the_share_of_an_outcome_is_counted_by_itself():
     assert found.low < 0.25 < found.high
     with pytest.raises(DataError, match="no reading"):
         Became(select=Select(readout="nobody"), outcome="invalid").of(to_table(rows, Reading), "item")
+    lost = [*rows, replace(rows[0], item="x", about="x", outcome=None)]
+    with pytest.raises(DataError, match="1 of 41 readings"):
+        Became(select=Select(readout="r", metric="free"), outcome="invalid").of(to_table(lost, Reading), "item")
 
 
 def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):

@@ -120,12 +120,17 @@ class Became:
         """The share with a nested bootstrap interval.
 
         Raises:
-            DataError: Nothing was selected.
+            DataError: Nothing was selected, or a reading has no outcome (missing is not zero).
         """
         rows = self.select.rows(readings)
         if rows.is_empty():
             raise DataError(f"no reading is there for {self.select.words}; run the arms and read-outs it needs.")
-        became = (rows["outcome"] == self.outcome).fill_null(False).cast(pl.Float64)
+        if missing := rows["outcome"].null_count():
+            raise DataError(
+                f"{missing:,} of {len(rows):,} readings for {self.select.words} have no outcome, and missing is not "
+                "another one; take a metric of replies."
+            )
+        became = (rows["outcome"] == self.outcome).cast(pl.Float64)
         return nested_bootstrap(became.to_numpy(), rows["about"].to_list(), rows["seed"].to_list(), seed=RESAMPLING,
                                 unit=unit, bounds=(0.0, 1.0))  # fmt: skip
 

@@ -81,8 +81,8 @@ def prose(entries: int) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
-    """All that is trained and read at a scale; steps are so many that every text is met as often as it says."""
+class Population:
+    """People, and how a model of one shape reads of them and is asked; steps are so many that all are met as often."""
 
     world: Biographies
     shape: Architecture
@@ -91,6 +91,30 @@ class Bench:
     asking: Recipe
     adapter: LoRA | None = None  # of the fine-tuning by which rows are compared
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
+
+    def row(self, name: str) -> Arm:
+        """The arm of a row of the table; every person is met equally often in each."""
+        world = replace(self.world, augmentation=name)
+        return Arm(name=name, world=world, model=self.shape, recipe=self._long(self.pretrain, world.people),
+                   stages=(self._asking(self.asking, self.adapter),), tokenizer=self.tokenizer)  # fmt: skip
+
+    @property
+    def per_step(self) -> float:
+        """Exposures of each person in a step of a row."""
+        return self.pretrain.batch / self.world.people
+
+    def _long(self, recipe: Recipe, texts: float) -> Recipe:
+        """As many steps as bring so many texts before the model as often as the scale says."""
+        return replace(recipe, steps=max(1, round(self.exposures * texts / recipe.batch)))
+
+    def _asking(self, recipe: Recipe, adapter: LoRA | None) -> Stage:
+        return Stage(name=FINETUNE, recipe=recipe, adapter=adapter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bench(Population):
+    """All that is trained and read at a scale."""
+
     rows: tuple[str, ...] = SIX_ROWS
     couples: tuple[str, ...] = COUPLES
     mixed: tuple[str, ...] = (SINGLE,)
@@ -160,24 +184,6 @@ class Bench:
             yield Read(Questions(), stage=TASK, arms=arm, about=about)
             yield Read(Majority(), stage=TASK, arms=arm, about=about)
 
-    def row(self, name: str) -> Arm:
-        """The arm of a row of the table; every person is met equally often in each."""
-        world = replace(self.world, augmentation=name)
-        return Arm(name=name, world=world, model=self.shape, recipe=self._long(self.pretrain, world.people),
-                   stages=(self._asking(self.asking, self.adapter),), tokenizer=self.tokenizer)  # fmt: skip
-
-    @property
-    def per_step(self) -> float:
-        """Exposures of each person in a step of a row."""
-        return self.pretrain.batch / self.world.people
-
-    def _long(self, recipe: Recipe, texts: float) -> Recipe:
-        """As many steps as bring so many texts before the model as often as the scale says."""
-        return replace(recipe, steps=max(1, round(self.exposures * texts / recipe.batch)))
-
-    def _asking(self, recipe: Recipe, adapter: LoRA | None) -> Stage:
-        return Stage(name=FINETUNE, recipe=recipe, adapter=adapter)
-
     def _mixed(self, name: str, questions: float) -> Arm:
         # Biographies with questions between them; twice the batch, to have fewer steps.
         batch = 2 * self.pretrain.batch
@@ -234,11 +240,9 @@ def core(
     """Rows alone, for controls and for the demo."""
     how = OPTIMIZERS[optimizer]
     pretrain = Recipe(steps=1, dtype="auto", checkpoints=ALONG, **how)
-    none = Fit(rank=0, steps=1, batch=1)
-    bench = Bench(world=world, shape=size(model), pretrain=pretrain, exposures=exposures, minority=1, celebrities=1,
-                  asking=asked_in(finetune, asking_lr), p_fit=none, q_fit=none,
-                  longer_asking=asked_in(finetune, asking_lr))  # fmt: skip
-    return tuple(bench.row(name) for name in rows)
+    people = Population(world=world, shape=size(model), pretrain=pretrain, exposures=exposures,
+                        asking=asked_in(finetune, asking_lr))  # fmt: skip
+    return tuple(people.row(name) for name in rows)
 
 
 def asked_in(steps: int, peak_lr: float, **more: Any) -> Recipe:
