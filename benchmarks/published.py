@@ -24,6 +24,7 @@ from nosce.seeds import Seed
 from nosce.stats.forecasts import Curve, forecasts, onsets, summary
 from nosce.stats.mirage import Audit, audit
 from nosce.stats.outcomes import Counts
+from nosce.stats.thresholds import held
 
 RESULTS = Path(__file__).parent / "published.csv"
 LAMBADA = 5_153  # texts
@@ -35,7 +36,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, default=Path("../shared/data"))
     data = options.parse_args().data
-    told = [*lambada(data), *choices(data), *bigbench_tasks(data)]
+    told = [*lambada(data), *on_loss(data), *choices(data), *bigbench_tasks(data)]
     groups: dict[str, list[int]] = {}
     for place, (name, _, _) in enumerate(told):
         groups.setdefault(name.split(":")[0], []).append(place)
@@ -54,6 +55,7 @@ def main() -> None:
             out.writerow(line)
             print(*line[:8], flush=True)
     of_each_size(data)
+    loss_forms(data)
 
 
 def off(found: Audit) -> str:
@@ -92,6 +94,40 @@ def lambada(data: Path) -> Iterator[tuple[str, Audit, int]]:
     sizes = table["non_embedding_params"].unique().sort().to_numpy().astype(float)
     last = Counts(sizes=sizes, right=right[:, -1:].T, asked=asked[:, -1:].T, continuous=smooth[:, -1:].T)
     yield "lambada: along sizes", audit(last, Seed(0)), 1
+
+
+def on_loss(data: Path) -> Iterator[tuple[str, Audit, int]]:
+    """LAMBADA with the loss for an axis in place of tokens: sizes and steps within a nat as one, and each size alone.
+
+    A log-likelihood is a straight line along itself and cannot break there: what is asked is whether accuracy jumps at
+    some loss, and whether one link explains it.
+    """
+    table = pythia(data).with_columns(loss=pl.col("ppl").log(), right=(pl.col("acc") * LAMBADA).round())
+    by_nat = (
+        table.group_by(pl.col("loss").floor().alias("nat")).agg(pl.col("loss").mean(), pl.col("right").sum(), pl.len())
+        .sort("loss", descending=True)
+    )  # fmt: skip
+    yield "lambada: along the loss, sizes and steps within a nat", _along_loss(by_nat, by_nat["len"]), 1
+    for (name,), part in table.group_by("size", maintain_order=True):
+        once = part.sort("loss", descending=True).unique("loss", maintain_order=True)
+        yield f"lambada: along the loss, {name}", _along_loss(once, pl.Series([1] * len(once))), 1
+
+
+def _along_loss(table: pl.DataFrame, points: pl.Series) -> Audit:
+    """Audit accuracy along a falling loss; each row stands for so many points."""
+    loss = table["loss"].to_numpy()
+    told = Counts(sizes=np.exp(-loss), right=table["right"].to_numpy()[None],
+                  asked=points.to_numpy()[None] * float(LAMBADA), continuous=-loss[None])  # fmt: skip
+    return audit(told, Seed(0))
+
+
+def loss_forms(data: Path) -> None:
+    """Does accuracy rise smoothly with the loss of all sizes and steps, or only from some loss on?"""
+    table = pythia(data)
+    found = held(table["ppl"].log().to_numpy(), (table["acc"].to_numpy() * LAMBADA).round(),
+                 np.full(len(table), float(LAMBADA)))  # fmt: skip
+    print(f"lambada along the loss: {found.best} fits {len(table)} points left out best (nats an outcome: smooth "
+          f"{found.smooth:.4f}, threshold {found.threshold:.4f})")  # fmt: skip
 
 
 def of_each_size(data: Path) -> None:

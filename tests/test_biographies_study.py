@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nosce.measures import Difference
-from nosce.studies._biographies_arms import BEST, FAMOUS, NAMED, WORDINGS, bench_of, masked, mixed
+from nosce.studies._biographies_arms import BEST, FAMOUS, NAMED, SINGLE, WORDINGS, bench_of, masked, mixed
 from nosce.study import load
 from nosce.text.batches import seconds_met
 from nosce.worlds.biographies import AUGMENTATIONS, COUPLES
@@ -41,6 +41,24 @@ def test_everybody_is_met_equally_often(scale):
     famous = found[FAMOUS]
     entries = bench.minority + 5 * bench.celebrities
     assert famous.recipe.steps * famous.recipe.batch / entries == pytest.approx(bench.exposures, rel=0.05)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_doses_of_questions_have_as_many_meetings_or_as_many_steps(scale):
+    """Two doses of one share differ in how long they are trained, and in nothing else."""
+    bench, found = bench_of(scale), arms(scale)
+    whole = found[mixed(SINGLE)].recipe
+    assert bench.doses
+    for dose in bench.doses:
+        arm = found[mixed(SINGLE, dose)]
+        assert arm.mix.questions == dose.questions < 1
+        assert arm.world == found[mixed(SINGLE)].world
+        if dose.longer:
+            assert arm.recipe.steps == whole.steps
+        else:
+            met = arm.recipe.steps * (1 - dose.questions)
+            assert met == pytest.approx(whole.steps * (1 - bench.questions), rel=0.02)
+    assert len({mixed(SINGLE, dose) for dose in bench.doses}) == len(bench.doses)
 
 
 @pytest.mark.parametrize("scale", SCALES)

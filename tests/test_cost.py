@@ -10,21 +10,28 @@ from nosce.plan import Step, unroll
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe
 from nosce.read.readouts import Majority, Questions, Recall
+from nosce.read.renamed import Renamed
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study
 from nosce.train.recipe import Recipe
 from nosce.worlds.biographies import Biographies, Names
+from nosce.worlds.biographies_free import FreeBiographies
+from nosce.worlds.celebrities import Celebrities
+from nosce.worlds.contract import check
+from nosce.worlds.manipulation import Manipulation
 
 RECIPE = Recipe(steps=10, batch=4)
 ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)
+
+LITTLE = Study(name="s", title="t", question="q?", paper="p", scale="smoke", unit="person", seeds=(0,), arms=(ARM,),
+               reads=(Read(Recall()),), claims=())  # fmt: skip
 
 
 def plan(*arms):
     """The plan of arms that differ by what their recipes say."""
     named = tuple(replace(arm, name=f"arm{number}") for number, arm in enumerate(arms))
-    return unroll(Study(name="s", title="t", question="q?", paper="p", scale="smoke", unit="person", seeds=(0,),
-                        arms=named, reads=(Read(Recall()),), claims=()))  # fmt: skip
+    return unroll(replace(LITTLE, arms=named))
 
 
 def timed(monkeypatch, *arms):
@@ -199,3 +206,46 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
     probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
     assert timing.time_reading(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
     assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)]
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        Biographies(people=90, names=(8, 8, 16)),
+        Celebrities(population=Biographies(people=90, names=(8, 8, 16)), minority=60),
+        FreeBiographies(population=Biographies(people=90, names=(8, 8, 16)), entries=2),
+        Manipulation(population=Biographies(people=90, names=(8, 8, 16)), task="earlier", hints=0.5),
+    ],
+    ids=lambda world: type(world).__name__,
+)
+def test_a_world_of_fewer_is_a_world_with_both_splits(world):
+    """What a large world is priced by keeps the contract, and one that is small enough stays as it is."""
+    small = world.fewer(30)
+    check(small, Seed(0))
+    assert small.things == 30
+    assert {q.split for q in small.questions(Seed(0))} == {"seen", "unseen"}
+    assert world.fewer(90) == world.fewer(500) == world
+    assert type(small.fewer(1)) is type(world)
+    given = timing.Sample.of(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    assert given.times == 1
+
+
+def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_multiplied(monkeypatch):
+    """Twice as many people are twice as many questions, but a probe has the steps it has."""
+    monkeypatch.setattr(timing, "THINGS", 6)
+    monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
+    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
+    probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
+    whole = unroll(replace(LITTLE, reads=(Read(Recall()), Read(probe))))
+    found = {c.step.spec.readout.name: c.seconds for c in cost.price(whole, whole.all) if c.step.kind == "reading"}
+    assert found == {"recall": 14.0, "q-probe": 7.0}
+
+
+def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
+    """Timed with two layers of six: three times the sites, each of as many times the work as weights."""
+    monkeypatch.setattr(timing, "LARGE", 1)
+    shape = size("6x128")
+    _, times = timing.shallow(shape, 100)
+    assert times > 1
+    assert cost._deeper(shape, 100, Renamed(titles=Names())) == pytest.approx(3 * times)
+    assert cost._deeper(shape, 100, Recall()) == times

@@ -63,7 +63,7 @@ class _Prices:
     """What has been timed so far, by its shape."""
 
     samples: dict[str, Sample] = field(default_factory=dict)
-    texts: dict[str, Texts] = field(default_factory=dict)
+    texts: dict[Sample, Texts] = field(default_factory=dict)
     trainings: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
     readings: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and things asked about
     experiments: dict[str, float] = field(default_factory=dict)
@@ -81,17 +81,19 @@ class _Prices:
         """Seconds of a reading."""
         corpus, training = step.inputs["corpus"], step.inputs.get("training")
         looks = 1 if training is None else len(training.spec.recipe.kept)
-        shape = None if training is None else self._shape(training)
-        sample = self._sample(corpus)
+        sample, texts = self._sample(corpus), self._texts_of(corpus)
+        shape = None if training is None else [describe(_model(training)), texts.vocabulary,
+                                               _fifths(texts.of_training("documents")[1])]  # fmt: skip
         key = digest([describe(step.spec.readout), shape, looks, type(corpus.spec.world).__name__])
         if key not in self.readings:
             model = None if training is None else self._timed(training)[1]
-            deeper = 1.0 if training is None else shallow(_model(training), self._texts(training).vocabulary)[1]
+            deeper = 1.0 if training is None else _deeper(_model(training), texts.vocabulary, step.spec.readout)
             seconds = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
             self.readings[key] = (deeper * seconds, sample.things)
-        # Worlds that differ in how many things there are take as many times as long.
+        # Worlds that differ in how many things there are take as many times as long, but for what a probe learns in.
         seconds, things = self.readings[key]
-        return Cost(step, seconds * sample.things / max(1, things))
+        own = hasattr(step.spec.readout, "part")
+        return Cost(step, seconds if own else seconds * sample.times * sample.things / max(1, things))
 
     def experiment(self, step: Step) -> Cost | None:
         """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
@@ -120,7 +122,7 @@ class _Prices:
     def _shape(self, step: Step) -> str:
         """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
         recipe, texts = step.spec.recipe, self._texts(step)
-        length = round(4 * math.log2(texts.of_training(step.spec.on)[1]))
+        length = _fifths(texts.of_training(step.spec.on)[1])
         how = [recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate, recipe.given_weight]
         return digest([describe(_model(step)), how, str(step.spec.on), step.spec.adapter is not None, length])
 
@@ -129,13 +131,30 @@ class _Prices:
         if corpus.kind == "labels":  # what somebody will answer is not known: the first label stands for all
             own = corpus.inputs["corpus"].spec
             spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
-        return self.samples.setdefault(corpus.name, Sample(spec))
+        key = digest([describe(spec.world), describe(spec.tokenizer)])  # seeds differ in facts, not in what they cost
+        if key not in self.samples:
+            self.samples[key] = Sample.of(spec)
+        return self.samples[key]
 
     def _texts(self, step: Step) -> Texts:
-        corpus = step.inputs["corpus"]
-        if corpus.name not in self.texts:
-            self.texts[corpus.name] = Texts.of(self._sample(corpus))
-        return self.texts[corpus.name]
+        return self._texts_of(step.inputs["corpus"])
+
+    def _texts_of(self, corpus: Step) -> Texts:
+        sample = self._sample(corpus)
+        if sample not in self.texts:
+            self.texts[sample] = Texts.of(sample)
+        return self.texts[sample]
+
+
+def _deeper(model: Any, vocabulary: int, readout: Any) -> float:
+    """How much longer a read-out takes of a model than of the shallow one it is timed with."""
+    cut, times = shallow(model, vocabulary)
+    return times * model.layers / cut.layers if getattr(readout, "at_layers", False) and times > 1 else times
+
+
+def _fifths(tokens: float) -> int:
+    """A length to a fifth or so."""
+    return round(4 * math.log2(tokens))
 
 
 def _model(step: Step) -> Any:

@@ -34,7 +34,9 @@ SECONDS = 1.5  # that one shape of training, or one part of a read-out's questio
 STEPS = 50  # of a training at most
 OPERATIONS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
 LARGE, LAYERS = 2_000_000, 2  # weights from which on a model is timed by so many of its layers
-FEW = 64  # things asked about in the smallest part
+FEW = 16  # things asked about in the smallest part
+SLOW = 4 * SECONDS  # if that takes so long, no larger part is timed
+THINGS = 2_048  # of a world that can be made smaller, so many are gone through
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,17 +44,39 @@ class Sample:
     """A world's first texts, and its questions, without its corpus."""
 
     spec: CorpusSpec
+    times: float = 1.0  # so many times as many things are in the whole world
+
+    @classmethod
+    def of(cls, spec: CorpusSpec) -> Sample:
+        """Of a world itself, or if it has many things and a method `fewer(most)`, of a smaller one like it."""
+        fewer = getattr(spec.world, "fewer", None)
+        if fewer is None:
+            return cls(spec)
+        world = fewer(THINGS)
+        return cls(replace(spec, world=world), spec.world.things / world.things)  # type: ignore[attr-defined]
 
     @cached_property
     def questions(self) -> list[Question]:
         """All questions: few and quickly made, where documents may be millions."""
         return list(self.spec.world.questions(self.spec.seed))
 
+    def write_words(self, folder: Path) -> None:
+        """The files of the tokenizer, which is made once."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, written in self._words.items():
+            (folder / name).write_bytes(written)
+
+    @cached_property
+    def _words(self) -> dict[str, bytes]:
+        with tempfile.TemporaryDirectory() as folder:
+            write_tokenizer(self.spec, Path(folder))
+            return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
     @contextmanager
     def corpus(self, share: float) -> Iterator[Corpus]:
         """A corpus of a share of what is asked about, in both splits, and of the texts."""
         with tempfile.TemporaryDirectory() as folder:
-            write_tokenizer(self.spec, Path(folder) / "tokenizer")
+            self.write_words(Path(folder) / "tokenizer")
             write(Path(folder), self._documents(share), self._asked(share))
             yield Corpus(Path(folder))
 
@@ -142,7 +166,7 @@ class Texts:
         from nosce.text.packing import document_tokens, encode, question_tokens
 
         with tempfile.TemporaryDirectory() as folder:
-            write_tokenizer(sample.spec, Path(folder))
+            sample.write_words(Path(folder))
             tokenizer = tokenizers.load(Path(folder))
             end = tokenizers.end_token(tokenizer, Path(folder))
         texts = list(islice(sample.spec.world.documents(sample.spec.seed), SAMPLE))
@@ -230,13 +254,13 @@ def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed:
     if now < SECONDS:  # what is slow once alone is not priced
         now = _time_part(readout, sample, model, share, some, seed)
     before: tuple[float, float] | None = None
-    while share < 1 and (before is None or now < SECONDS):
+    while share < 1 and now < (SLOW if before is None else SECONDS):
         # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
         before, share = (share, now), min(1.0, share * (4 if before else 16))
         now = _time_part(readout, sample, model, share, some, seed)
     whole = now
-    if share < 1 and before is not None:
-        slope = (now - before[1]) / (share - before[0])
+    if share < 1:
+        slope = (now - before[1]) / (share - before[0]) if before else math.inf
         whole = min(now + max(0.0, slope) * (1 - share), now / share)
     if looks <= 2:
         return whole

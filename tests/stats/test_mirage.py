@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import polars as pl
 import pytest
 
 from nosce.errors import DataError, SpecError
@@ -10,6 +13,8 @@ from nosce.seeds import Seed
 from nosce.stats.mirage import audit, audit_series
 from nosce.stats.outcomes import Counts, Items, Series
 from nosce.stats.truths import ALLOWED, TRUTHS, drawn
+
+PYTHIA, TEXTS = Path(__file__).parents[1] / "data" / "pythia_lambada.csv", 5_153
 
 
 @pytest.mark.parametrize("number", range(3))
@@ -90,6 +95,31 @@ def test_a_threshold_on_a_smooth_error_is_the_metric_s():
                     continuous=-np.array([ERRORS]))  # fmt: skip
     found = audit(counts, Seed(0), draws=500)
     assert found.verdict == "metric", (found.why, found.residual)
+
+
+def test_lambada_is_a_smooth_function_of_the_loss_which_falls_fast_at_some_tokens():
+    """Pythia's accuracy is the metric's along the loss; along tokens the log-likelihood jumps as it does."""
+    table = (
+        pl.read_csv(PYTHIA)
+        .filter(pl.col("step") > 0)
+        .with_columns(loss=pl.col("ppl").log(), right=pl.col("acc") * TEXTS)
+    )
+    each = table.group_by(pl.col("loss").floor().alias("nat")).agg(
+        pl.col("loss").mean(), pl.col("right").sum(), pl.len()
+    )
+    each = each.sort("loss", descending=True)
+    loss, asked = each["loss"].to_numpy(), each["len"].to_numpy()[None] * float(TEXTS)
+    along = Counts(
+        sizes=np.exp(-loss), right=each["right"].to_numpy().round()[None], asked=asked, continuous=-loss[None]
+    )
+    assert audit(along, Seed(0), draws=300).verdict == "metric"
+    shape = (table["size"].n_unique(), table["step"].n_unique())
+    right, smooth = (
+        table.sort("non_embedding_params", "step")[name].to_numpy().reshape(shape) for name in ("right", "loss")
+    )
+    tokens = table["tokens_seen"].unique().sort().to_numpy().astype(float)
+    trained = Counts(sizes=tokens, right=right.round(), asked=np.full(shape, float(TEXTS)), continuous=-smooth)
+    assert audit(trained, Seed(0), draws=300).verdict == "break"
 
 
 def test_counts_without_a_continuous_score_can_only_jump_or_not():

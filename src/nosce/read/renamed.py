@@ -11,7 +11,7 @@ Source: proposed in the sheet for arXiv:2309.14316, section 10.3. Letters: N pai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -48,10 +48,16 @@ class Renamed:
     """
 
     needs_model: ClassVar[bool] = True
+    at_layers: ClassVar[bool] = True  # twice as many layers, of twice as much work each time
     titles: Titles
     pairs: int = 300  # at most
     facets: tuple[str, ...] = ()  # none: all
     name: str = "renamed"
+
+    def part(self) -> tuple[Renamed, float]:
+        """The same with a few pairs, and how many times as long all of them take."""
+        few = min(self.pairs, 10)
+        return replace(self, pairs=few), self.pairs / few
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

@@ -55,9 +55,22 @@ SMALL = Biographies(
 )
 
 
-def mixed(row: str) -> str:
+def mixed(row: str, dose: Dose | None = None) -> str:
     """The arm that reads a row's biographies and questions about half of its people from the first step."""
-    return f"{row} mixed"
+    return f"{row} mixed" + (f" {dose}" if dose else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dose:
+    """A share of questions in mixed training other than the scale's."""
+
+    questions: float
+    longer: bool = (
+        False  # as many steps as at the scale's share, and so more of every person; else they are met as often
+    )
+
+    def __str__(self) -> str:
+        return f"{self.questions:.0%}" + (" longer" if self.longer else "")
 
 
 def masked(row: str) -> str:
@@ -120,6 +133,7 @@ class Bench(Population):
     mixed: tuple[str, ...] = (SINGLE,)
     questions: float = 0.9  # share of the texts of mixed training
     exposures_mixed: int | None = None  # of each person there, by their texts; None: as many
+    doses: tuple[Dose, ...] = ()  # of questions, after one wording
     minority: int
     celebrities: int
     recipes: tuple[tuple[str, Recipe, LoRA | None], ...] = ()  # other fine-tunings of two rows
@@ -144,6 +158,7 @@ class Bench(Population):
         found += [self._mixed(name, self.questions) for name in self.mixed]
         found.append(self._famous())
         few = [self.row(name) for name in dict.fromkeys(doses)]
+        few += [self._mixed(SINGLE, dose.questions, dose) for dose in self.doses]
         few += [replace(self.row(name), name=tried(name, how), stages=(self._asking(recipe, adapter),))
                 for name in PAIR for how, recipe, adapter in self.recipes]  # fmt: skip
         few += [self._prose(entries) for entries in self.prose]
@@ -184,13 +199,14 @@ class Bench(Population):
             yield Read(Questions(), stage=TASK, arms=arm, about=about)
             yield Read(Majority(), stage=TASK, arms=arm, about=about)
 
-    def _mixed(self, name: str, questions: float) -> Arm:
+    def _mixed(self, name: str, questions: float, dose: Dose | None = None) -> Arm:
         # Biographies with questions between them; twice the batch, to have fewer steps.
         batch = 2 * self.pretrain.batch
-        how = replace(self.pretrain, batch=batch, checkpoints=OFTEN)
+        how = replace(self.pretrain, batch=batch, checkpoints=ALONG if dose else OFTEN)
         share = (self.exposures_mixed or self.exposures) / self.exposures
-        recipe = self._long(how, share * self.world.people / (1 - questions))
-        return replace(self.row(name), name=mixed(name), recipe=recipe, stages=(), mix=Mix(questions=questions))
+        texts = share * self.world.people / (1 - (self.questions if dose and dose.longer else questions))
+        return replace(self.row(name), name=mixed(name, dose), recipe=self._long(how, texts), stages=(),
+                       mix=Mix(questions=questions))  # fmt: skip
 
     def _famous(self) -> Arm:
         """A minority as in the row of one order, among celebrities; every text is met equally often."""
@@ -262,6 +278,7 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=world, shape=size("2x64"), pretrain=fast, exposures=20, asking=asked_in(20, 3e-4), minority=20,
                 celebrities=10, couples=("couple1",), prose=(1,), recipes=_recipes(20)[-1:],
+                doses=(Dose(questions=0.5, longer=True),),
                 p_fit=Fit(rank=2, steps=4, batch=8), q_fit=Fit(rank=16, steps=4, batch=16),
                 longer_asking=asked_in(20, 1e-3),
             )  # fmt: skip
@@ -269,7 +286,8 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=replace(SMALL, also=also), shape=size("3x128"), pretrain=fast, exposures=64,
                 asking=asked_in(480, 3e-4), minority=200, celebrities=120, recipes=_recipes(480),
-                couples=("couple5",), p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
+                couples=("couple5",), doses=_doses(0.25, 0.5, 0.75),
+                p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
                 q_fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), longer_asking=asked_in(960, 1e-3),
             )  # fmt: skip
         case "gpu":
@@ -277,6 +295,10 @@ def bench_of(scale: str) -> Bench | None:
         case "paper":
             return _paper(also)
     return None
+
+
+def _doses(*shares: float) -> tuple[Dose, ...]:
+    return tuple(Dose(questions=share, longer=longer) for longer in (False, True) for share in shares)
 
 
 def _recipes(steps: int) -> tuple[tuple[str, Recipe, LoRA | None], ...]:
@@ -320,7 +342,8 @@ def _gpu(also: tuple[str, ...]) -> Bench:
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=4_096), rows=AUGMENTATIONS, mixed=PAIR, minority=10_000,
         celebrities=10_000, recipes=_paper_recipes(10_000)[:6], p_fit=Fit(rank=2, steps=5_000, batch=50),
         q_fit=Fit(rank=16, steps=10_000, batch=200), questions=0.75, questions_both_ways=0.75, exposures_mixed=300,
-        both_ways=(SINGLE, BEST, NAMED), longer_mixed=2, longer_lr=3e-4, longer_asking=_long_asking(10_000),
+        doses=_doses(0.25, 0.5), both_ways=(SINGLE, BEST, NAMED), longer_mixed=2, longer_lr=3e-4,
+        longer_asking=_long_asking(10_000),
     )  # fmt: skip
 
 
@@ -331,7 +354,9 @@ def _paper(also: tuple[str, ...]) -> Bench:
         world=Biographies(people=100_000, also=also), shape=size("12x768"), pretrain=pretrain, exposures=538,
         asking=_long_asking(50_000), adapter=LoRA(rank=8, embedding_rank=128),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192), rows=AUGMENTATIONS, mixed=AUGMENTATIONS,
-        questions=0.936, questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
+        # Shares of texts; of tokens they are 80 %, and 20, 40 and 60 % as in the paper's Figure 10.
+        questions=0.936, doses=tuple(Dose(questions=share, longer=True) for share in (0.478, 0.709, 0.846)),
+        questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
         recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50),
         q_fit=Fit(rank=16, steps=30_000, batch=200),
         both_ways=AUGMENTATIONS, longer=2, longer_mixed=2, longer_lr=3e-4, longer_asking=_long_asking(50_000),

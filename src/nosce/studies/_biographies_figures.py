@@ -86,7 +86,8 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     """All of them."""
     first = of_rows(bench.rows, bench.per_step)
     probes = (_staircase(), _names(bench), _against(bench), _layers(bench))
-    doses = (_dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
+    doses = (_mixed_doses(bench),
+             _dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
     return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(bench), *doses, _recipes(bench),
             _tasks(bench), _capacity(bench))  # fmt: skip
@@ -252,6 +253,23 @@ def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale
         points.append(Point(float(dose), "recalled in the texts", Mean(select=recalled(arm))))
     return Rungs(id=id, title=f"Dose: {x_label}", caption=f"Exact match after fine-tuning. {OVER}", x_label=x_label,
                  y_label="exact match", points=tuple(points), x_scale=scale)  # type: ignore[arg-type] # fmt: skip
+
+
+def _mixed_doses(bench: Bench) -> Rungs:
+    every = tuple((dose.questions, mixed(SINGLE, dose), dose.longer) for dose in bench.doses)
+    points = []
+    for longer, how in ((False, "every person met as often"), (True, "as many steps")):
+        mine = [(share, arm) for share, arm, long in every if long == longer]
+        for share, arm in [*mine, (bench.questions, mixed(SINGLE))] if mine else []:
+            points.append(
+                Point(share, "questions about people never asked about", Mean(select=asked_mixed(arm)), panel=how)
+            )
+            points.append(Point(share, "recalled in the texts", Mean(select=recalled(arm)), panel=how))
+    return Rungs(id="questions-mixed", title="Dose: share of questions among the biographies of one wording",
+                 caption="Exact match at the end of mixed training. More questions mean more texts where every "
+                 f"person is met as often, and fewer meetings where there are as many steps. {OVER}",
+                 x_label="share of texts that are questions", y_label="exact match", points=tuple(points),
+                 x_scale="linear")  # fmt: skip
 
 
 def _recipes(bench: Bench) -> Columns:

@@ -164,6 +164,10 @@ class Biographies:
         """How many people there are: what is drawn independently here."""
         return self.people
 
+    def fewer(self, most: int) -> Biographies:
+        """The same world of no more than so many people (two at least), of which each costs as much."""
+        return replace(self, people=min(self.people, max(2, most)))
+
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries of all people, person by person; nothing is held between two of them."""
         return self.documents_about(0, self.people, seed)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -172,6 +172,10 @@ class FreeBiographies:
     def things(self) -> int:
         """How many people there are."""
         return self.population.people
+
+    def fewer(self, most: int) -> FreeBiographies:
+        """The same of no more than so many people."""
+        return replace(self, population=self.population.fewer(most))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries of all people."""

@@ -42,6 +42,12 @@ class Celebrities:
         """How many people there are."""
         return self.population.people
 
+    def fewer(self, most: int) -> Celebrities:
+        """The same of no more than so many people, of whom as large a share is the minority."""
+        population = self.population.fewer(most)
+        minority = round(self.minority * population.people / self.population.people)
+        return replace(self, population=population, minority=min(max(1, minority), population.people - 1))
+
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries, person by person."""
         famous = replace(self.population, augmentation=self.augmentation)

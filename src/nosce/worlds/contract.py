@@ -26,7 +26,8 @@ class World(Protocol):
     the texts, and ids are then numbers behind a word, `record/0`.
 
     One that has `things`, `documents_per_thing` and a method `documents_about(first, last, seed)` is rendered on
-    several cores at once where a step is given them.
+    several cores at once where a step is given them. One that has `things` and a method `fewer(most)`, which gives the
+    same world of no more than so many things, is priced by such a smaller one.
     """
 
     def documents(self, seed: Seed) -> Iterator[Document]:

@@ -14,7 +14,7 @@ Source: Allen-Zhu and Li 2023 (arXiv:2309.14402), sections 3 to 6, as the sheet 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
@@ -68,6 +68,10 @@ class Manipulation:
     def things(self) -> int:
         """How many people there are."""
         return self.population.people
+
+    def fewer(self, most: int) -> Manipulation:
+        """The same of no more than so many people, but enough to be compared."""
+        return replace(self, population=self.population.fewer(max(most, 2 * self.pairs + 2)))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Of everybody, without a hint and where there is one with it; splits are those of the population."""
