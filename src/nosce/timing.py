@@ -256,7 +256,8 @@ def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed:
     before: tuple[float, float] | None = None
     while share < 1 and now < (SLOW if before is None else SECONDS):
         # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
-        before, share = (share, now), min(1.0, share * (4 if before else 16))
+        more = 4 if before else min(16, max(4, math.ceil(SLOW / max(now, 1e-9))))
+        before, share = (share, now), min(1.0, share * more)
         now = _time_part(readout, sample, model, share, some, seed)
     whole = now
     if share < 1:
