@@ -249,3 +249,16 @@ def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
     assert times > 1
     assert cost._deeper(shape, 100, Renamed(titles=Names())) == pytest.approx(3 * times)
     assert cost._deeper(shape, 100, Recall()) == times
+
+
+def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypatch):
+    """Words that the model has no number for are unknown to it, as in the study itself."""
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    other = Manipulation(population=ARM.world, task="month_even")
+    whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=other),)))
+    prices = cost._Prices()
+    reading = next(step for step in whole.all if step.kind == "reading")
+    assert 0 < prices.reading(reading).seconds < 60
+    own, theirs = prices._texts(reading.inputs["training"]), prices._texts_of(reading.inputs["corpus"])
+    assert own.vocabulary == theirs.vocabulary
+    assert timing.Texts.of(timing.Sample.of(reading.inputs["corpus"].spec)).vocabulary > own.vocabulary

@@ -131,9 +131,11 @@ class _Prices:
         if corpus.kind == "labels":  # what somebody will answer is not known: the first label stands for all
             own = corpus.inputs["corpus"].spec
             spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
-        key = digest([describe(spec.world), describe(spec.tokenizer)])  # seeds differ in facts, not in what they cost
+        words = corpus.inputs.get("words")
+        # Seeds differ in facts, not in what they cost.
+        key = digest([describe(spec.world), describe(spec.tokenizer), words and describe(words.spec.world)])
         if key not in self.samples:
-            self.samples[key] = Sample.of(spec)
+            self.samples[key] = Sample.of(spec, None if words is None else self._sample(words))
         return self.samples[key]
 
     def _texts(self, step: Step) -> Texts:

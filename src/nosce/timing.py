@@ -45,15 +45,16 @@ class Sample:
 
     spec: CorpusSpec
     times: float = 1.0  # so many times as many things are in the whole world
+    words: Sample | None = None  # whose tokenizer it is read with; None: its own
 
     @classmethod
-    def of(cls, spec: CorpusSpec) -> Sample:
+    def of(cls, spec: CorpusSpec, words: Sample | None = None) -> Sample:
         """Of a world itself, or if it has many things and a method `fewer(most)`, of a smaller one like it."""
         fewer = getattr(spec.world, "fewer", None)
         if fewer is None:
-            return cls(spec)
+            return cls(spec, words=words)
         world = fewer(THINGS)
-        return cls(replace(spec, world=world), spec.world.things / world.things)  # type: ignore[attr-defined]
+        return cls(replace(spec, world=world), spec.world.things / world.things, words)  # type: ignore[attr-defined]
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -63,11 +64,11 @@ class Sample:
     def write_words(self, folder: Path) -> None:
         """The files of the tokenizer, which is made once."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, written in self._words.items():
+        for name, written in (self.words or self)._tokenizer.items():
             (folder / name).write_bytes(written)
 
     @cached_property
-    def _words(self) -> dict[str, bytes]:
+    def _tokenizer(self) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
             write_tokenizer(self.spec, Path(folder))
             return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
