@@ -19,7 +19,7 @@ from nosce.worlds.biographies import Biographies, Names
 from nosce.worlds.biographies_free import FreeBiographies
 from nosce.worlds.celebrities import Celebrities
 from nosce.worlds.contract import check
-from nosce.worlds.manipulation import Manipulation
+from nosce.worlds.manipulation import Manipulation, words
 
 RECIPE = Recipe(steps=10, batch=4)
 ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)
@@ -252,13 +252,24 @@ def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
 
 
 def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypatch):
-    """Words that the model has no number for are unknown to it, as in the study itself."""
+    """Its own tokenizer would have numbers that the model has no rows for."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
-    other = Manipulation(population=ARM.world, task="month_even")
-    whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=other),)))
+    own = replace(ARM.world, also=tuple(words()))
+    other = Manipulation(population=replace(own, names=(8, 8, 16)), task="month_even")
+    one = replace(ARM, world=replace(own, names=(8, 8, 17)))
+    whole = unroll(replace(LITTLE, arms=(one,), reads=(Read(Questions(), about=other),)))
     prices = cost._Prices()
     reading = next(step for step in whole.all if step.kind == "reading")
     assert 0 < prices.reading(reading).seconds < 60
-    own, theirs = prices._texts(reading.inputs["training"]), prices._texts_of(reading.inputs["corpus"])
-    assert own.vocabulary == theirs.vocabulary
-    assert timing.Texts.of(timing.Sample.of(reading.inputs["corpus"].spec)).vocabulary > own.vocabulary
+    mine, theirs = prices._texts(reading.inputs["training"]), prices._texts_of(reading.inputs["corpus"])
+    assert mine.vocabulary == theirs.vocabulary
+    assert timing.Texts.of(timing.Sample.of(reading.inputs["corpus"].spec)).vocabulary < mine.vocabulary
+
+
+def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkeypatch):
+    """Two arms alike in all but their words: the second has numbers that the first has no rows for."""
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    whole = plan(ARM, replace(ARM, world=replace(ARM.world, names=(4, 4, 30))))
+    found = [c for c in cost.price(whole, whole.all) if c.step.kind == "reading"]
+    assert len(found) == 2
+    assert all(0 < c.seconds < 60 for c in found)

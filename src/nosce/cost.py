@@ -124,7 +124,8 @@ class _Prices:
         recipe, texts = step.spec.recipe, self._texts(step)
         length = _fifths(texts.of_training(step.spec.on)[1])
         how = [recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate, recipe.given_weight]
-        return digest([describe(_model(step)), how, str(step.spec.on), step.spec.adapter is not None, length])
+        model = [describe(_model(step)), texts.vocabulary]
+        return digest([model, how, str(step.spec.on), step.spec.adapter is not None, length])
 
     def _sample(self, corpus: Step) -> Sample:
         spec = corpus.spec
