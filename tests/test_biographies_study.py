@@ -51,14 +51,20 @@ def test_doses_of_questions_have_as_many_meetings_or_as_many_steps(scale):
     assert bench.doses
     for dose in bench.doses:
         arm = found[mixed(SINGLE, dose)]
-        assert arm.mix.questions == dose.questions < 1
+        assert arm.mix.questions == dose.questions < bench.questions
         assert arm.world == found[mixed(SINGLE)].world
-        if dose.longer:
+        if dose.same_steps:
             assert arm.recipe.steps == whole.steps
         else:
             met = arm.recipe.steps * (1 - dose.questions)
             assert met == pytest.approx(whole.steps * (1 - bench.questions), rel=0.02)
     assert len({mixed(SINGLE, dose) for dose in bench.doses}) == len(bench.doses)
+    (figure,) = (chart for chart in load("biographies", scale).figures if chart.id == "questions-mixed")
+    for same in {dose.same_steps for dose in bench.doses}:
+        wanted = sorted([*(dose.questions for dose in bench.doses if dose.same_steps == same), bench.questions])
+        panel = "as many steps" if same else "every person met as often"
+        for group in {point.group for point in figure.points}:
+            assert sorted(p.x for p in figure.points if (p.panel, p.group) == (panel, group)) == wanted
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from nosce import cost, timing
@@ -205,7 +206,7 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
     sample = timing.Sample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
     probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
     assert timing.time_reading(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
-    assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)]
+    assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)] * 2
 
 
 @pytest.mark.parametrize(
@@ -242,12 +243,12 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
 
 
 def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
-    """Timed with two layers of six: three times the sites, each of as many times the work as weights."""
+    """Timed with two layers of six: seven sites for three, each of as many times the work as weights."""
     monkeypatch.setattr(timing, "LARGE", 1)
     shape = size("6x128")
     _, times = timing.shallow(shape, 100)
     assert times > 1
-    assert cost._deeper(shape, 100, Renamed(titles=Names())) == pytest.approx(3 * times)
+    assert cost._deeper(shape, 100, Renamed(titles=Names())) == pytest.approx(7 / 3 * times)
     assert cost._deeper(shape, 100, Recall()) == times
 
 
@@ -273,3 +274,31 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
     found = [c for c in cost.price(whole, whole.all) if c.step.kind == "reading"]
     assert len(found) == 2
     assert all(0 < c.seconds < 60 for c in found)
+
+
+def test_exchanges_are_priced_by_a_few_of_their_pairs(monkeypatch):
+    """Twenty pairs of 300, among people enough that as many can be paired."""
+    given = sample(400)
+    texts = timing.Texts.of(given)
+    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocabulary)
+    smaller, times, things = Renamed(titles=Names()).part()
+    assert (smaller.pairs, times) == (20, 15)
+    with given.corpus(things / given.things) as corpus:
+        found = pl.concat(smaller.read_all({0: lambda: model}, corpus, Seed(0)))
+    assert len(found.filter(metric="right")) == 20
+    assert 0 < timing.time_reading(Renamed(titles=Names()), given, model, 1, Seed(0)) < 60
+
+
+def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
+    """Tasks with hints ask everybody once more."""
+    monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
+    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
+    plain, led = (Manipulation(population=ARM.world, task="month_even", hints=hints) for hints in (0.0, 0.5))
+    reads = (Read(Questions(), about=plain), Read(Questions(name="led"), about=led))
+    both = cost._Prices()
+    whole = unroll(replace(LITTLE, reads=reads))
+    asked = [len(both._sample(step.inputs["corpus"]).questions) for step in whole.all if step.kind == "reading"]
+    assert asked == [12, 24]
+    one = replace(LITTLE, reads=(reads[0], replace(reads[1], readout=Questions())))
+    found = [c.seconds for c in cost.price(unroll(one), unroll(one).all) if c.step.kind == "reading"]
+    assert found == [7.0, 14.0]

@@ -11,6 +11,7 @@ from typing import Any
 
 from nosce.models.families import Deeper
 from nosce.plan import Plan, Step
+from nosce.read.readouts import ReadsInPart
 from nosce.spec import describe, digest
 from nosce.steps.corpus import CorpusSpec
 from nosce.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
@@ -65,7 +66,7 @@ class _Prices:
     samples: dict[str, Sample] = field(default_factory=dict)
     texts: dict[Sample, Texts] = field(default_factory=dict)
     trainings: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
-    readings: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and things asked about
+    readings: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and questions
     experiments: dict[str, float] = field(default_factory=dict)
 
     def training(self, step: Step) -> Cost:
@@ -82,18 +83,21 @@ class _Prices:
         corpus, training = step.inputs["corpus"], step.inputs.get("training")
         looks = 1 if training is None else len(training.spec.recipe.kept)
         sample, texts = self._sample(corpus), self._texts_of(corpus)
-        shape = None if training is None else [describe(_model(training)), texts.vocabulary,
-                                               _fifths(texts.of_training("documents")[1])]  # fmt: skip
+        shape = None
+        if training is not None:  # what was trained on decides when replies end
+            shape = [describe(_model(training)), texts.vocabulary, str(training.spec.on),
+                     _fifths(texts.of_training("documents")[1])]  # fmt: skip
         key = digest([describe(step.spec.readout), shape, looks, type(corpus.spec.world).__name__])
         if key not in self.readings:
             model = None if training is None else self._timed(training)[1]
             deeper = 1.0 if training is None else _deeper(_model(training), texts.vocabulary, step.spec.readout)
             seconds = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
-            self.readings[key] = (deeper * seconds, sample.things)
-        # Worlds that differ in how many things there are take as many times as long, but for what a probe learns in.
-        seconds, things = self.readings[key]
-        own = hasattr(step.spec.readout, "part")
-        return Cost(step, seconds if own else seconds * sample.times * sample.things / max(1, things))
+            self.readings[key] = (deeper * seconds, len(sample.questions))
+        seconds, questions = self.readings[key]
+        if isinstance(step.spec.readout, ReadsInPart):
+            return Cost(step, seconds)
+        # Worlds that differ in how much is asked take as many times as long.
+        return Cost(step, seconds * sample.times * len(sample.questions) / max(1, questions))
 
     def experiment(self, step: Step) -> Cost | None:
         """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
@@ -152,7 +156,9 @@ class _Prices:
 def _deeper(model: Any, vocabulary: int, readout: Any) -> float:
     """How much longer a read-out takes of a model than of the shallow one it is timed with."""
     cut, times = shallow(model, vocabulary)
-    return times * model.layers / cut.layers if getattr(readout, "at_layers", False) and times > 1 else times
+    # It goes through the network once a block and once behind the last norm.
+    sites = (model.layers + 1) / (cut.layers + 1) if times > 1 and getattr(readout, "at_layers", False) else 1.0
+    return times * sites
 
 
 def _fifths(tokens: float) -> int:

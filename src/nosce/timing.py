@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nosce.models.families import Architecture
-from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
+from nosce.read.readouts import ReadOut, ReadsAll, ReadsInPart, ReadsOne
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
@@ -244,12 +244,13 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
 def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed: Seed) -> float:
     """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line.
 
-    One that trains something of its own says what a part of that is (`part`), and is timed by it alone.
+    One part is enough where it takes long. A read-out that says what a part of it is (`ReadsInPart`) is timed by that.
     """
-    part = getattr(readout, "part", None)
-    if part is not None:
-        smaller, times = part()
-        return float(times * _time_part(smaller, sample, model, min(1.0, FEW / max(1, sample.things)), 1, seed))
+    if isinstance(readout, ReadsInPart):
+        smaller, times, things = readout.part()
+        share = min(1.0, things / max(1, sample.things))
+        # Twice: what is slow once is not priced.
+        return times * min(_time_part(smaller, sample, model, share, 1, seed) for _ in range(2))
     share, some = min(1.0, FEW / max(1, sample.things)), min(looks, 2)
     now = _time_part(readout, sample, model, share, some, seed)
     if now < SECONDS:  # what is slow once alone is not priced
@@ -257,8 +258,8 @@ def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed:
     before: tuple[float, float] | None = None
     while share < 1 and now < (SLOW if before is None else SECONDS):
         # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
-        more = 4 if before else min(16, max(4, math.ceil(SLOW / max(now, 1e-9))))
-        before, share = (share, now), min(1.0, share * more)
+        larger = 4 if before else min(16, max(4, math.ceil(SLOW / max(now, 1e-9))))
+        before, share = (share, now), min(1.0, share * larger)
         now = _time_part(readout, sample, model, share, some, seed)
     whole = now
     if share < 1:

@@ -97,8 +97,8 @@ def test_a_threshold_on_a_smooth_error_is_the_metric_s():
     assert found.verdict == "metric", (found.why, found.residual)
 
 
-def test_lambada_is_a_smooth_function_of_the_loss_which_falls_fast_at_some_tokens():
-    """Pythia's accuracy is the metric's along the loss; along tokens the log-likelihood jumps as it does."""
+def test_lambada_is_the_metric_s_along_the_loss_and_a_break_along_tokens():
+    """Of one table: along tokens the log-likelihood jumps as accuracy does, along itself it cannot."""
     table = (
         pl.read_csv(PYTHIA)
         .filter(pl.col("step") > 0)

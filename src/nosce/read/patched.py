@@ -48,6 +48,7 @@ class Patched:
     """
 
     needs_model: ClassVar[bool] = True
+    at_layers: ClassVar[bool] = True
     lister: Lister
     pairs: int = 200  # at most
     name: str = "patched"

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PARTS = ("first", "whole")  # a value's first token, or all of it
 NO_CLASS = -1
+IN_PART = 16  # things whom a part of a probe is timed on
 
 
 class Titles(Protocol):
@@ -51,10 +52,10 @@ class PositionProbe:
     documents: int = 1  # of a person
     name: str = "p-probe"
 
-    def part(self) -> tuple[PositionProbe, float]:
-        """The same with a few small steps of its probes, and how many times as long all of them take."""
+    def part(self) -> tuple[PositionProbe, float, int]:
+        """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
         fit, times = self.fit.part
-        return replace(self, fit=fit), times
+        return replace(self, fit=fit), times, IN_PART
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
@@ -106,10 +107,10 @@ class NameProbe:
     site: str = "final"
     name: str = "q-probe"
 
-    def part(self) -> tuple[NameProbe, float]:
-        """The same with a few small steps of its probes, and how many times as long all of them take."""
+    def part(self) -> tuple[NameProbe, float, int]:
+        """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
         fit, times = self.fit.part
-        return replace(self, fit=fit, site="final"), times  # a large model is timed by a few of its layers
+        return replace(self, fit=fit, site="final"), times, IN_PART  # a large model is timed by a few of its layers
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

@@ -42,6 +42,19 @@ class ReadOut(Protocol):
 
 
 @runtime_checkable
+class ReadsInPart(Protocol):
+    """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less.
+
+    One that goes through the network once a layer, and so takes four times as long where there are twice as many, has
+    `at_layers = True` beside `needs_model`.
+    """
+
+    def part(self) -> tuple[ReadOut, float, int]:
+        """A smaller read-out, how many times as long all of it takes, and how many things that is to be asked of."""
+        ...
+
+
+@runtime_checkable
 class ReadsOne(Protocol):
     """A read-out of one checkpoint at a time, or of none."""
 

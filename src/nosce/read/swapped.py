@@ -47,6 +47,7 @@ class Swapped:
     """
 
     needs_model: ClassVar[bool] = True
+    at_layers: ClassVar[bool] = True
     tasks: tuple[str, ...]
     pairs: int = 400  # at most
     name: str = "swapped"
