@@ -290,12 +290,12 @@ def test_exchanges_are_priced_by_a_few_of_their_pairs(monkeypatch):
 
 
 def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
-    """Tasks with hints ask everybody once more."""
+    """Twelve people and twenty-four, timed once."""
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
     monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
     prices, found = cost._Prices(), []
-    for hints in (0.0, 0.5):
-        about = Manipulation(population=ARM.world, task="month_even", hints=hints)
+    for people in (12, 24):
+        about = Manipulation(population=replace(ARM.world, people=people), task="month_even")
         whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=about),)))
         found += [prices.reading(step).seconds for step in whole.all if step.kind == "reading"]
     assert found == [7.0, 14.0]
