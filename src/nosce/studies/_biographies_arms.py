@@ -64,13 +64,12 @@ def mixed(row: str, dose: Dose | None = None) -> str:
 class Dose:
     """A share of questions in mixed training other than the scale's."""
 
-    questions: float
-    longer: bool = (
-        False  # as many steps as at the scale's share, and so more of every person; else they are met as often
-    )
+    questions: float  # share of the texts, lower than the scale's
+    # As many steps as at the scale's share, so that everybody is met more often; else they are met as often.
+    same_steps: bool = False
 
     def __str__(self) -> str:
-        return f"{self.questions:.0%}" + (" longer" if self.longer else "")
+        return f"{self.questions:.0%}" + (" longer" if self.same_steps else "")
 
 
 def masked(row: str) -> str:
@@ -204,7 +203,7 @@ class Bench(Population):
         batch = 2 * self.pretrain.batch
         how = replace(self.pretrain, batch=batch, checkpoints=ALONG if dose else OFTEN)
         share = (self.exposures_mixed or self.exposures) / self.exposures
-        texts = share * self.world.people / (1 - (self.questions if dose and dose.longer else questions))
+        texts = share * self.world.people / (1 - (self.questions if dose and dose.same_steps else questions))
         return replace(self.row(name), name=mixed(name, dose), recipe=self._long(how, texts), stages=(),
                        mix=Mix(questions=questions))  # fmt: skip
 
@@ -278,7 +277,7 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=world, shape=size("2x64"), pretrain=fast, exposures=20, asking=asked_in(20, 3e-4), minority=20,
                 celebrities=10, couples=("couple1",), prose=(1,), recipes=_recipes(20)[-1:],
-                doses=(Dose(questions=0.5, longer=True),),
+                doses=_doses(0.5),
                 p_fit=Fit(rank=2, steps=4, batch=8), q_fit=Fit(rank=16, steps=4, batch=16),
                 longer_asking=asked_in(20, 1e-3),
             )  # fmt: skip
@@ -298,7 +297,7 @@ def bench_of(scale: str) -> Bench | None:
 
 
 def _doses(*shares: float) -> tuple[Dose, ...]:
-    return tuple(Dose(questions=share, longer=longer) for longer in (False, True) for share in shares)
+    return tuple(Dose(questions=share, same_steps=same) for same in (False, True) for share in shares)
 
 
 def _recipes(steps: int) -> tuple[tuple[str, Recipe, LoRA | None], ...]:
@@ -355,7 +354,7 @@ def _paper(also: tuple[str, ...]) -> Bench:
         asking=_long_asking(50_000), adapter=LoRA(rank=8, embedding_rank=128),
         tokenizer=TokenizerSpec(kind="bpe", vocabulary=8_192), rows=AUGMENTATIONS, mixed=AUGMENTATIONS,
         # Shares of texts; of tokens they are 80 %, and 20, 40 and 60 % as in the paper's Figure 10.
-        questions=0.936, doses=tuple(Dose(questions=share, longer=True) for share in (0.478, 0.709, 0.846)),
+        questions=0.936, doses=tuple(Dose(questions=share, same_steps=True) for share in (0.478, 0.709, 0.846)),
         questions_both_ways=0.936, exposures_mixed=108, minority=100_000, celebrities=100_000,
         recipes=_paper_recipes(50_000), p_fit=Fit(rank=2, steps=30_000, batch=50),
         q_fit=Fit(rank=16, steps=30_000, batch=200),

@@ -256,17 +256,18 @@ def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale
 
 
 def _mixed_doses(bench: Bench) -> Rungs:
-    every = tuple((dose.questions, mixed(SINGLE, dose), dose.longer) for dose in bench.doses)
+    every = tuple((dose.questions, mixed(SINGLE, dose), dose.same_steps) for dose in bench.doses)
     points = []
-    for longer, how in ((False, "every person met as often"), (True, "as many steps")):
-        mine = [(share, arm) for share, arm, long in every if long == longer]
+    for same_steps, how in ((False, "every person met as often"), (True, "as many steps")):
+        mine = [(share, arm) for share, arm, same in every if same == same_steps]
         for share, arm in [*mine, (bench.questions, mixed(SINGLE))] if mine else []:
             points.append(
                 Point(share, "questions about people never asked about", Mean(select=asked_mixed(arm)), panel=how)
             )
             points.append(Point(share, "recalled in the texts", Mean(select=recalled(arm)), panel=how))
     return Rungs(id="questions-mixed", title="Dose: share of questions among the biographies of one wording",
-                 caption="Exact match at the end of mixed training. More questions mean more texts where every "
+                 caption="Exact match at the end of mixed training, one training seed but for the largest share. More "
+                 "questions mean more texts where every "
                  f"person is met as often, and fewer meetings where there are as many steps. {OVER}",
                  x_label="share of texts that are questions", y_label="exact match", points=tuple(points),
                  x_scale="linear")  # fmt: skip
