@@ -138,7 +138,9 @@ class _Prices:
             spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
         words = corpus.inputs.get("words")
         # Seeds differ in facts, not in what they cost.
-        key = digest([describe(spec.world), describe(spec.tokenizer), words and describe(words.spec.world)])
+        key = digest(
+            [describe(spec.world), describe(spec.tokenizer), None if words is None else describe(words.spec.world)]
+        )
         if key not in self.samples:
             self.samples[key] = Sample.of(spec, None if words is None else self._sample(words))
         return self.samples[key]
