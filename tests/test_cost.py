@@ -12,9 +12,10 @@ from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.read.renamed import Renamed
+from nosce.read.unanswered import Unanswered
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
-from nosce.study import Arm, Read, Study
+from nosce.study import Arm, Read, Study, load
 from nosce.train.recipe import Recipe
 from nosce.worlds.biographies import Biographies, Names
 from nosce.worlds.biographies_free import FreeBiographies
@@ -299,3 +300,22 @@ def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
         whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=about),)))
         found += [prices.reading(step).seconds for step in whole.all if step.kind == "reading"]
     assert found == [7.0, 14.0]
+
+
+def test_what_counts_answers_that_are_none_can_be_priced():
+    """Nobody has answered yet, so that none is none."""
+    whole = unroll(load("introspection", "smoke"))
+    reading = next(s for s in whole.all if s.kind == "reading" and isinstance(s.spec.readout, Unanswered))
+    assert 0 <= cost._Prices().reading(reading).seconds < 60
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", ["biographies", "diaries", "emergence", "introspection", "karel"])
+def test_every_study_has_a_price(study, monkeypatch):
+    """All that a study trains and reads can be timed before anything of it is made."""
+    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    whole = unroll(load(study, "smoke"))
+    found = cost.price(whole, whole.all)
+    assert {c.step.kind for c in found} >= {"training", "reading"}
+    assert all(c.seconds >= 0 for c in found)
+    assert cost.minutes(whole.all, found, 2) > 0

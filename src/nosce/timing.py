@@ -20,6 +20,7 @@ from typing import Any
 
 from nosce.models.families import Architecture
 from nosce.read.readouts import ReadOut, ReadsAll, ReadsInPart, ReadsOne
+from nosce.read.unanswered import COUNTS
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
@@ -79,6 +80,8 @@ class Sample:
         with tempfile.TemporaryDirectory() as folder:
             self.write_words(Path(folder) / "tokenizer")
             write(Path(folder), self._documents(share), self._asked(share))
+            if isinstance(self.spec.world, Guessed):
+                (Path(folder) / COUNTS).write_text('{"invalid": 0}')
             yield Corpus(Path(folder))
 
     @cached_property
@@ -114,7 +117,10 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Guessed:
-    """The corpus of questions about answers that nobody has given yet: as many and as long, with any label."""
+    """The corpus of questions about answers that nobody has given yet: as many and as long, with any label.
+
+    None of the answers is guessed to be none.
+    """
 
     spec: LabelsSpec
     own: Any  # the world whose lines stand among them
