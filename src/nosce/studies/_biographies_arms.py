@@ -285,7 +285,7 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=replace(SMALL, also=also), shape=size("3x128"), pretrain=fast, exposures=64,
                 asking=asked_in(480, 3e-4), minority=200, celebrities=120, recipes=_recipes(480),
-                couples=("couple5",), doses=_doses(0.25, 0.5, 0.75),
+                couples=("couple5",), doses=(Dose(questions=0.25), *_doses(0.5, 0.75)),
                 p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
                 q_fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), longer_asking=asked_in(960, 1e-3),
             )  # fmt: skip
