@@ -100,8 +100,8 @@ def on_loss(data: Path) -> Iterator[tuple[str, Audit, int]]:
     """LAMBADA with the loss for an axis in place of tokens: points of like loss as one, and each size alone.
 
     A log-likelihood is a straight line along itself and cannot break there: what is asked is whether accuracy jumps at
-    some loss, and whether one link explains it. Two sizes diverge for some early steps (12b to a perplexity of 6e8),
-    which stretches the axis; hence once without what lies a nat above a size's first step.
+    some loss, and whether one link explains it. 12b diverges at two early steps (to a perplexity of 6e8), which
+    stretches the axis; hence once without what lies a nat above a size's first step.
     """
     table = pythia(data).with_columns(loss=pl.col("ppl").log(), right=(pl.col("acc") * LAMBADA).round())
     calm = table.filter(pl.col("loss") < 1 + pl.col("loss").first().over("size"))

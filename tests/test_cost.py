@@ -277,7 +277,7 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
     assert all(0 < c.seconds < 60 for c in found)
 
 
-def test_exchanges_are_priced_by_a_few_of_their_pairs(monkeypatch):
+def test_exchanges_are_priced_by_a_few_of_their_pairs():
     """Twenty pairs of 300, among people enough that as many can be paired."""
     given = sample(400)
     texts = timing.Texts.of(given)

@@ -30,7 +30,8 @@ class ReadOut(Protocol):
     """What a study says of a read-out; it has a method `read` (`ReadsOne`) or `read_all` (`ReadsAll`).
 
     One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
-    batch an item is read in moves its likelihood (`nosce.read.likelihood.BatchChange`).
+    batch an item is read in moves its likelihood (`nosce.read.likelihood.BatchChange`). One that goes through the
+    network once a layer, and so takes four times as long where there are twice as many, has `at_layers = True`.
     """
 
     needs_model: ClassVar[bool]
@@ -43,11 +44,7 @@ class ReadOut(Protocol):
 
 @runtime_checkable
 class ReadsInPart(Protocol):
-    """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less.
-
-    One that goes through the network once a layer, and so takes four times as long where there are twice as many, has
-    `at_layers = True` beside `needs_model`.
-    """
+    """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less."""
 
     def part(self) -> tuple[ReadOut, float, int]:
         """A smaller read-out, how many times as long all of it takes, and how many things that is to be asked of."""

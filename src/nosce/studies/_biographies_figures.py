@@ -256,15 +256,13 @@ def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale
 
 
 def _mixed_doses(bench: Bench) -> Rungs:
-    every = tuple((dose.questions, mixed(SINGLE, dose), dose.same_steps) for dose in bench.doses)
     points = []
-    for same_steps, how in ((False, "every person met as often"), (True, "as many steps")):
-        mine = [(share, arm) for share, arm, same in every if same == same_steps]
-        for share, arm in [*mine, (bench.questions, mixed(SINGLE))] if mine else []:
-            points.append(
-                Point(share, "questions about people never asked about", Mean(select=asked_mixed(arm)), panel=how)
-            )
-            points.append(Point(share, "recalled in the texts", Mean(select=recalled(arm)), panel=how))
+    for same_steps, panel in ((False, "every person met as often"), (True, "as many steps")):
+        arms = [(dose.questions, mixed(SINGLE, dose)) for dose in bench.doses if dose.same_steps == same_steps]
+        for share, arm in [*arms, (bench.questions, mixed(SINGLE))] if arms else []:
+            measures = (("questions about people never asked about", asked_mixed(arm)),
+                        ("recalled in the texts", recalled(arm)))  # fmt: skip
+            points += [Point(share, group, Mean(select=select), panel=panel) for group, select in measures]
     return Rungs(id="questions-mixed", title="Dose: share of questions among the biographies of one wording",
                  caption="Exact match at the end of mixed training, one training seed but for the largest share. More "
                  "questions mean more texts where every "
