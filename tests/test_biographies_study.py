@@ -5,7 +5,21 @@ from __future__ import annotations
 import pytest
 
 from nosce.measures import Difference
-from nosce.studies._biographies_arms import BEST, FAMOUS, NAMED, SINGLE, WORDINGS, bench_of, masked, mixed
+from nosce.seeds import Seed
+from nosce.studies._biographies_arms import (
+    BEST,
+    FAMOUS,
+    MINORITY_PLACES,
+    NAMED,
+    PAIR,
+    SINGLE,
+    WORDINGS,
+    bench_of,
+    learnt_from,
+    masked,
+    mixed,
+    tried,
+)
 from nosce.study import load
 from nosce.text.batches import seconds_met
 from nosce.worlds.biographies import AUGMENTATIONS, COUPLES
@@ -92,6 +106,40 @@ def test_probes_of_the_papers_size_are_the_papers():
     assert {(fit.peak_lr, fit.decay, fit.epsilon) for fit in (bench.p_fit, bench.q_fit)} == {(1e-3, 0.3, 1e-6)}
     lora = {how for how, _, adapter in bench.recipes if adapter is not None}
     assert len(lora) == 24  # 5 x 5 ranks, one of which is that of the rows
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_tried_otherwise_differs_in_its_fine_tuning_alone(scale):
+    """The grid of two rows, and of whoever is examined besides; worlds and first trainings are the same."""
+    bench, found = bench_of(scale), arms(scale)
+    for row, recipes in bench.tries:
+        assert recipes
+        for how, recipe, adapter in recipes:
+            arm = found[tried(row, how)]
+            assert (arm.world, arm.recipe) == (found[row].world, found[row].recipe)
+            assert (arm.stages[0].recipe, arm.stages[0].adapter) == (recipe, adapter)
+    assert {row for row, _ in bench.tries} == {*PAIR, *bench.examined}
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
+    """P-probing of the minority reads their one text as it stands in the row and among celebrities."""
+    bench, found, seed = bench_of(scale), arms(scale), Seed(5)
+    (read,) = (read for read in load("biographies", scale).reads if read.readout.name == MINORITY_PLACES)
+    alone = {d.text for d in read.about.documents(seed)}
+    assert len(alone) == bench.minority
+    for arm in read.arms:
+        assert alone <= {d.text for d in found[arm].world.documents(seed)}
+
+
+def test_fewer_people_are_the_first_of_all():
+    """Probes that learn from fewer read people of the same names and values."""
+    bench, found = bench_of("laptop"), arms("laptop")
+    known = {(q.prompt, q.target) for q in found[BEST].world.questions(Seed(5))}
+    for few in bench.few_people:
+        (read,) = (read for read in load("biographies", "laptop").reads if read.readout.name == learnt_from(few))
+        assert {(q.prompt, q.target) for q in read.about.questions(Seed(5))} <= known
+        assert sum(q.split == "seen" for q in read.about.questions(Seed(5))) == 6 * few
 
 
 def test_tasks_are_spelt_by_the_words_of_the_rows():

@@ -9,7 +9,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from nosce.errors import DataError
-from nosce.joint import Auc, Ranks, Rows, Together, Trend
+from nosce.joint import Auc, Ranks, Rows, Together, Trend, _over_seeds
 from nosce.measures import Select
 from nosce.seeds import Seed
 
@@ -164,6 +164,20 @@ def test_an_order_of_conditions_is_found_and_a_shuffled_one_is_not():
     expected = stats.spearmanr(np.arange(5), order).statistic
     assert other.value == pytest.approx(expected, abs=0.15)
     assert other.high < 0.7
+
+
+def test_an_order_of_few_seeds_is_as_wide_as_the_seeds_allow():
+    """Student's t over seeds that differ; the units' own error where seeds come out equal; percentiles of one alone."""
+    seeds = np.array([0.6, 0.8, 1.0])
+    low, high, _ = _over_seeds(seeds, np.repeat(seeds[:, None], 50, axis=1))
+    half = stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3)
+    assert (low, high) == (pytest.approx(0.8 - half), 1.0)
+    drawn = 0.5 + 0.1 * np.tile([-1.0, 1.0], (3, 25))
+    low, high, _ = _over_seeds(np.full(3, 0.5), drawn)
+    assert high - low == pytest.approx(2 * stats.t.ppf(0.975, 2) * drawn[0].std(ddof=1) / np.sqrt(3))
+    low, high, method = _over_seeds(np.array([0.9]), drawn[:1])
+    assert (low, high) == (pytest.approx(0.4), 0.9)
+    assert "nothing is said about other seeds" in method
 
 
 def test_an_order_wants_conditions_and_units_in_common():

@@ -87,6 +87,8 @@ def test_a_contrast_is_the_weighted_sum_of_paired_means():
     assert found.n == 160
     with pytest.raises(DataError):
         Contrast(terms=((1, one("a")), (-1, one("nowhere")))).of(contrasted(), "item")
+    few = contrasted().filter((pl.col("metric") == "a") | pl.col("about").is_in(["i0", "i7", "i9"]))
+    assert Contrast(terms=((1, one("a")), (-1, one("b")))).of(few, "item").n == 6
 
 
 def test_a_contrast_of_two_is_a_difference():

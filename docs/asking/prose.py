@@ -1,7 +1,8 @@
 """Write biographies in the prose of a model behind an endpoint, checked fact by fact; then a world that tells them.
 
 export OPENAI_API_KEY=...
-python docs/asking/prose.py texts.jsonl     # 200 people; run again, it goes on where it stopped
+export NOSCE_PRICE_IN=0.15 NOSCE_PRICE_OUT=0.60   # of a million tokens; what is not said costs nothing
+python docs/asking/prose.py texts.jsonl           # 200 people; run again, it goes on where it stopped
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ SEED = Seed(0) / "world"  # the facts of a study's seed 0
 
 def main(file: Path) -> FreeBiographies:
     """The world of the texts."""
-    endpoint = Endpoint(model=os.environ.get("NOSCE_MODEL", "gpt-4o-mini"), url=os.environ.get("NOSCE_URL"))
+    price = [float(os.environ.get(f"NOSCE_PRICE_{way}", "0")) for way in ("IN", "OUT")]
+    endpoint = Endpoint(model=os.environ.get("NOSCE_MODEL", "gpt-4o-mini"), url=os.environ.get("NOSCE_URL"),
+                        price_in=price[0], price_out=price[1])  # fmt: skip
     replies = Replies(file.with_suffix(".replies.jsonl"))
     people = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(WORLD.people)]
     print(rewrite(Cached(Asker(endpoint, replies), replies), people, Rewriting(entries=1), SEED, file))

@@ -146,7 +146,7 @@ class Rows:
     quantity: str = "correlation"
 
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean of the seeds' correlations; units and seeds are drawn anew, the same units for all conditions.
+        """The mean of the seeds' correlations, with an interval over seeds and units.
 
         Raises:
             DataError: A selection is empty, there are fewer than four conditions, or no seed has them all.
@@ -166,17 +166,29 @@ class Rows:
         parts = {seed: part.select(columns).to_numpy()
                  for (seed,), part in whole.sort("seed", "about").group_by("seed", maintain_order=True)}  # fmt: skip
         rng = (RESAMPLING / "rows").numpy()
-        draws = []
-        for _ in range(DRAWS):
-            chosen = [list(parts)[n] for n in rng.integers(len(parts), size=len(parts))]
-            drawn = [parts[seed][rng.integers(len(parts[seed]), size=len(parts[seed]))] for seed in chosen]
-            draws.append(float(np.mean([_ordered(one) for one in drawn])))
-        low, high = np.quantile(draws, [0.025, 0.975]).tolist()
-        value = float(np.mean([_ordered(one) for one in parts.values()]))
-        return Estimate(value=value, low=min(low, value), high=max(high, value), n=len(whole) * len(columns),
+        drawn = np.array([[_ordered(part[rng.integers(len(part), size=len(part))]) for _ in range(DRAWS)]
+                          for part in parts.values()])  # fmt: skip
+        values = np.array([_ordered(part) for part in parts.values()])
+        low, high, method = _over_seeds(values, drawn)
+        return Estimate(value=float(values.mean()), low=low, high=high, n=len(whole) * len(columns),
                         clusters=len(whole), unit=unit, seeds=len(parts),
-                        method=f"rank correlation over {len(self.pairs)} conditions; percentile bootstrap of units "
-                        f"and seeds, {DRAWS:,} draws")  # fmt: skip
+                        method=f"rank correlation over {len(self.pairs)} conditions; {method}")  # fmt: skip
+
+
+def _over_seeds(values: np.ndarray, drawn: np.ndarray) -> tuple[float, float, str]:
+    """An interval for the mean of the seeds' numbers (S,), of which (S, D) were drawn with other units.
+
+    What seeds differ by is so uncertain that their percentiles cover too little (`nested_bootstrap`), and numbers of
+    few values may be equal by chance; so it is Student's t with the seeds' error, or the units' where that is larger.
+    """
+    if len(values) == 1:
+        low, high = np.quantile(drawn[0], [0.025, 0.975]).tolist()
+        method = f"percentile bootstrap of units, {DRAWS:,} draws; 1 seed, so nothing is said about other seeds"
+        return min(low, float(values[0])), max(high, float(values[0])), method
+    error = np.sqrt(max(values.var(ddof=1), drawn.var(axis=1, ddof=1).mean()) / len(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1) * error)
+    method = f"t over {len(values)} seeds, or over units where these vary more"
+    return max(-1.0, float(values.mean()) - half), min(1.0, float(values.mean()) + half), method
 
 
 def _ordered(table: np.ndarray) -> float:

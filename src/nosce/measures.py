@@ -204,11 +204,10 @@ class Contrast:
             DataError: A selection is empty, or they share nobody.
         """
         whole: pl.DataFrame | None = None
-        n = 0
         for number, (weight, select) in enumerate(self.terms):
             rows = scored(select, readings)
-            n += len(rows)
-            mine = rows.group_by("seed", "about").agg((pl.col("value").mean() * weight).alias(f"term {number}"))
+            mine = rows.group_by("seed", "about").agg((pl.col("value").mean() * weight).alias(f"term {number}"),
+                                                      pl.len().alias(f"n {number}"))  # fmt: skip
             whole = mine if whole is None else whole.join(mine, on=["seed", "about"], how="inner")
         assert whole is not None
         if whole.is_empty():
@@ -219,7 +218,8 @@ class Contrast:
         total = whole.select(pl.sum_horizontal(pl.col("^term .*$"))).to_series()
         found = nested_bootstrap(total.to_numpy(), whole["about"].to_list(), whole["seed"].to_list(), seed=RESAMPLING,
                                  unit=unit)  # fmt: skip
-        return replace(found, n=n, method=f"paired; {found.method}")
+        n = whole.select(pl.sum_horizontal(pl.col("^n .*$"))).to_series().sum()
+        return replace(found, n=int(n), method=f"paired; {found.method}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,13 @@ class Writer:
     fails: int = 0
     way: str = "incomplete"
     asked: list[Ask] = field(default_factory=list)
+    price: float | None = None  # of a request
     answerer: str = "writer"
+
+    @property
+    def spent(self) -> float | None:
+        """As an endpoint says it; None: like a sampler that costs nothing."""
+        return None if self.price is None else self.price * len(self.asked)
 
     def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
         """Facts as they were given, in a sentence."""
@@ -77,3 +83,13 @@ def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
     assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["texts"] == 0
     with pytest.raises(SpecError, match="asks for nothing"):
         Rewriting(attempts=0)
+
+
+def test_what_it_cost_is_counted_and_what_is_known_costs_nothing(tmp_path):
+    """Every attempt is paid, also the vain ones; run again, nothing is; who names no price leaves it open."""
+    writer, file = Writer(fails=1, price=0.25), tmp_path / "texts.jsonl"
+    asks = Cached(writer, Replies(tmp_path / "replies.jsonl"))
+    assert rewrite(asks, PEOPLE, Rewriting(), SEED, file).spent == 0.25 * 24
+    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["spent"] == 6.0
+    assert rewrite(asks, PEOPLE, Rewriting(), SEED, file).spent == 0
+    assert rewrite(Writer(), PEOPLE, Rewriting(), SEED, file).spent is None

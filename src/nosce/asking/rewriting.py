@@ -58,6 +58,7 @@ class Written:
     refused: int = 0
     cut: int = 0  # ended by their length
     incomplete: int = 0  # a value was missing or changed
+    spent: float | None = None  # by this run, in the currency of the sampler's prices; None: it does not say
 
 
 def rewrite(sampler: Sampler, people: Sequence[Profile], how: Rewriting, seed: Seed, file: Path) -> Written:
@@ -68,7 +69,7 @@ def rewrite(sampler: Sampler, people: Sequence[Profile], how: Rewriting, seed: S
     Raises:
         DataError: After all attempts somebody has no text.
     """
-    counts = Written()
+    counts, before = Written(), getattr(sampler, "spent", None)
     todo = [(who, entry) for who in people for entry in range(how.entries)]
     texts: dict[tuple[int, int], str] = {}
     for attempt in range(how.attempts):
@@ -85,6 +86,7 @@ def rewrite(sampler: Sampler, people: Sequence[Profile], how: Rewriting, seed: S
                 texts[who.index, entry] = text
         todo = left
     counts.texts = len(texts)
+    counts.spent = None if before is None else sampler.spent - before  # type: ignore[attr-defined]
     _keep(texts, counts, file)
     if todo:
         who = todo[0][0]

@@ -73,6 +73,11 @@ class Cached:
         """The name of who answers."""
         return self.sampler.answerer
 
+    @property
+    def spent(self) -> float | None:
+        """What asking has cost, in the currency of its prices; None where who answers does not say."""
+        return getattr(self.sampler, "spent", None)
+
     def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
         """Known replies first; equal asks are asked once."""
         keys = [ask.key(self.answerer) for ask in asks]

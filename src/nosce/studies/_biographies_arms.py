@@ -29,6 +29,7 @@ from nosce.worlds.manipulation import HINTED, TASKS, Manipulation, Task, words
 
 FINETUNE, TASK = "finetune", "task"  # stages
 ALONG = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the curves have their points
+ENTRIES = 5  # texts of a person that P-probing reads: all there are in its rows
 OFTEN = tuple(n / 20 for n in range(21))
 SINGLE, ONE_ORDER, BEST = "single", "single+permute1", "multi5+permute"
 PAIR = (SINGLE, BEST)
@@ -38,7 +39,7 @@ SIX_ROWS = (SINGLE, "single+fullname", ONE_ORDER, "single+permute5", "multi5", B
 WORDINGS = {1: ONE_ORDER, 2: "multi2+permute", 3: "multi3+permute", 5: BEST, 10: "multi10+permute"}
 SHARES = {0.0: "multi5", 0.4: "multi5+permute40%", 1.0: BEST}
 FAMOUS = "single+permute1 + CEL"  # the paper's name for a minority among celebrities
-MINORITY_PROBE = "q-probe minority"
+MINORITY_PROBE, MINORITY_PLACES = "q-probe minority", "p-probe minority"
 NAMED = "multi5+permute+fullname"  # full names are what helps a model that sees both ways
 BY_WORDS = "recall by words"
 
@@ -136,6 +137,8 @@ class Bench(Population):
     minority: int
     celebrities: int
     recipes: tuple[tuple[str, Recipe, LoRA | None], ...] = ()  # other fine-tunings of two rows
+    examined: tuple[str, ...] = ()  # arms besides these whose fine-tuning is tried otherwise, by the first three
+    few_people: tuple[int, ...] = ()  # as many to learn Q-probing from, besides half of the world
     prose: tuple[int, ...] = (1, 5)
     tasks: tuple[tuple[Task, float], ...] = tuple((task, hints) for task in TASKS for hints in
                                                   ((0.0, 0.5) if task in HINTED else (0.0,)))  # fmt: skip
@@ -158,12 +161,19 @@ class Bench(Population):
         found.append(self._famous())
         few = [self.row(name) for name in dict.fromkeys(doses)]
         few += [self._mixed(SINGLE, dose.questions, dose) for dose in self.doses]
-        few += [replace(self.row(name), name=tried(name, how), stages=(self._asking(recipe, adapter),))
-                for name in PAIR for how, recipe, adapter in self.recipes]  # fmt: skip
+        few += [replace(self._famous() if name == FAMOUS else self.row(name), name=tried(name, how),
+                        stages=(self._asking(recipe, adapter),))
+                for name, recipes in self.tries for how, recipe, adapter in recipes]  # fmt: skip
         few += [self._prose(entries) for entries in self.prose]
         few += list(self._see_both_ways())
         few += [self._task(task, hints) for task, hints in self.tasks]
         return (*found, *(replace(arm, seeds=self.few) for arm in few))
+
+    @property
+    def tries(self) -> Iterator[tuple[str, tuple[tuple[str, Recipe, LoRA | None], ...]]]:
+        """Arms with the other fine-tunings of each."""
+        yield from ((name, self.recipes) for name in PAIR)
+        yield from ((name, self.recipes[:3]) for name in self.examined)
 
     @property
     def reads(self) -> tuple[Read, ...]:
@@ -179,10 +189,13 @@ class Bench(Population):
             Read(Majority(), arms=whole),
             Read(Questions(), stage=FINETUNE),
             Read(Questions(), arms=tuple(name for name, arm in arms.items() if arm.mix is not None)),
-            Read(PositionProbe(fit=self.p_fit), arms=PAIR),
+            Read(PositionProbe(fit=self.p_fit, documents=ENTRIES), arms=PAIR),
             Read(NameProbe(fit=self.q_fit, titles=names), arms=(*self.rows, *map(masked, self.both_ways))),
             Read(Recall(by_words=True, name=BY_WORDS), arms=tuple(map(masked, self.both_ways))),
             Read(NameProbe(fit=self.q_fit, titles=names, name=MINORITY_PROBE), arms=(ONE_ORDER, FAMOUS), about=alone),
+            Read(PositionProbe(fit=self.p_fit, name=MINORITY_PLACES), arms=(ONE_ORDER, FAMOUS), about=alone),
+            *(Read(NameProbe(fit=self.q_fit, titles=names, name=learnt_from(few)), arms=(BEST,),
+                   about=replace(self.world, people=2 * few, augmentation=BEST)) for few in self.few_people),
             *(Read(NameProbe(fit=replace(self.q_fit, rank=0), titles=names, site=site, name=cheap(site)), arms=PAIR)
               for site in sites),
             Read(Renamed(titles=names), stage=FINETUNE, arms=PAIR),
@@ -243,6 +256,11 @@ def cheap(site: str) -> str:
     return f"rank-0 probe, {site}"
 
 
+def learnt_from(people: int) -> str:
+    """The name of Q-probing that learns from so many people."""
+    return f"q-probe of {people}"
+
+
 def combinations(world: Biographies) -> float:
     """Combinations of values that there could be, the company's city left out, which follows from the company."""
     return float(12 * len(DAYS) * world.years * world.cities * world.universities * world.majors * world.companies)
@@ -277,7 +295,7 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=world, shape=size("2x64"), pretrain=fast, exposures=20, asking=asked_in(20, 3e-4), minority=20,
                 celebrities=10, couples=("couple1",), prose=(1,), recipes=_recipes(20)[-1:],
-                doses=_doses(0.5),
+                examined=(FAMOUS,), few_people=(10,), doses=_doses(0.5),
                 p_fit=Fit(rank=2, steps=4, batch=8), q_fit=Fit(rank=16, steps=4, batch=16),
                 longer_asking=asked_in(20, 1e-3),
             )  # fmt: skip
@@ -285,6 +303,7 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=replace(SMALL, also=also), shape=size("3x128"), pretrain=fast, exposures=64,
                 asking=asked_in(480, 3e-4), minority=200, celebrities=120, recipes=_recipes(480),
+                examined=(FAMOUS, "single+fullname"), few_people=(50, 100),
                 couples=("couple5",), doses=(Dose(questions=0.25), *_doses(0.5, 0.75)),
                 p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
                 q_fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), longer_asking=asked_in(960, 1e-3),
@@ -306,8 +325,8 @@ def _recipes(steps: int) -> tuple[tuple[str, Recipe, LoRA | None], ...]:
     return (
         ("full 1e-3", asked_in(steps, 1e-3), None),
         ("full 1e-4", asked_in(steps, 1e-4), None),
-        ("LoRA 8 embedding 0", lora, LoRA(rank=8, embedding_rank=0)),
         ("LoRA 8 embedding 32", lora, LoRA(rank=8, embedding_rank=32)),
+        ("LoRA 8 embedding 0", lora, LoRA(rank=8, embedding_rank=0)),
         ("LoRA 16 embedding 128", lora, LoRA(rank=16, embedding_rank=128)),
         ("full loss on questions too", asked_in(steps, 3e-4, given_weight=1.0), None),
     )

@@ -32,6 +32,7 @@ from nosce.studies._biographies_readings import (
     known_by_words,
     memorised,
     minority,
+    minority_at_first,
     told,
 )
 from nosce.study import PRETRAIN
@@ -154,10 +155,10 @@ def _every_recipe(bench: Bench) -> Claim:
     return Claim(
         id="no-recipe-helps",
         text=f"None of {len(all_of)} fine-tunings lifts one wording more than 15 points above guessing",
-        source="Figures 2 and 11, single: 4.4 to 11.0 against 2.7",
+        source="Figures 2 and 11, single, 124M: 5.7 to 10.5 against 2.7",
         measure=Least(measures=tuple(Difference(one=guessed(arm), other=asked(arm)) for arm in all_of)),
         threshold=-0.15,
-        paper_value=-0.083,
+        paper_value=-0.078,
         needs=(known(SINGLE),),
     )
 
@@ -209,7 +210,8 @@ def _celebrities() -> Iterator[Claim]:
         id="celebrities-help",
         text="Celebrities told of in many ways make others extractable who are told of in one",
         source="Figure 17, single+permute1: 86.8 with celebrities - 4.4 alone",
-        measure=Contrast(terms=((1.0, asked(FAMOUS)), (-1.0, asked(ONE_ORDER)))),
+        # A minority has other people whose questions are held back than a row has.
+        measure=Trend(points=((0.0, asked(ONE_ORDER)), (1.0, asked(FAMOUS)))),
         threshold=0.15,
         paper_value=0.824,
         needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
@@ -221,6 +223,15 @@ def _celebrities() -> Iterator[Claim]:
         measure=Difference(one=minority(FAMOUS), other=minority(ONE_ORDER)),
         threshold=0.15,
         paper_value=0.80,
+        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
+    )
+    yield Claim(
+        id="celebrities-place",
+        text="With celebrities, the minority's values can be read from the name on",
+        source="Figures 18 and 5, first place, five attributes: 88.0 - 27.1",
+        measure=Difference(one=minority_at_first(FAMOUS), other=minority_at_first(ONE_ORDER)),
+        threshold=0.15,
+        paper_value=0.609,
         needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
     )
 

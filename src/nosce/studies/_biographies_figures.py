@@ -21,6 +21,7 @@ from nosce.studies._biographies_arms import (
     WORDINGS,
     Bench,
     cheap,
+    learnt_from,
     masked,
     mixed,
     prose,
@@ -33,6 +34,7 @@ from nosce.studies._biographies_readings import (
     from_name,
     guessed,
     minority,
+    minority_at_first,
     recalled,
     told,
 )
@@ -85,7 +87,7 @@ def of_rows(rows: tuple[str, ...], exposures_per_step: float) -> tuple[Chart, ..
 def figures(bench: Bench) -> tuple[Chart, ...]:
     """All of them."""
     first = of_rows(bench.rows, bench.per_step)
-    probes = (_staircase(), _names(bench), _against(bench), _layers(bench))
+    probes: tuple[Chart, ...] = (_staircase(), _names(bench), _against(bench), *_people(bench), _layers(bench))
     doses = (_mixed_doses(bench),
              _dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
@@ -192,6 +194,22 @@ def _against(bench: Bench) -> Rungs:
                  x_scale="linear")  # fmt: skip
 
 
+def _people(bench: Bench) -> Iterator[Rungs]:
+    """None where Q-probing learns from one number of people alone."""
+    if not bench.few_people:
+        return
+    points = []
+    for few in (*bench.few_people, bench.world.people // 2):
+        readout = "q-probe" if few == bench.world.people // 2 else learnt_from(few)
+        for part, what in (("first", "first token"), ("whole", "whole value (no birth dates)")):
+            for metric, group in ((part, "read from the name"), (f"{part}/constant", "most frequent class")):
+                points.append(Point(float(few), group, Mean(select=from_name(BEST, metric, readout)), panel=what))
+    yield Rungs(id="probe-people", title="Do probes see less because they learn from few?",
+                caption=f"Q-probing of {BEST} by how many people it learns from, all else equal; "
+                f"as many others are read. {OVER}", x_label="people a probe learns from",
+                y_label="accuracy", points=tuple(points), x_scale="log")  # fmt: skip
+
+
 def _layers(bench: Bench) -> Rungs:
     sites = [*(f"residual.{number}" for number in range(bench.shape.layers)), "final"]
     points = []
@@ -217,6 +235,8 @@ def _celebrities() -> Columns:
                 yield tick, group, Mean(select=asked(arm, (facet,))), "questions", False
                 probe = replace(minority(arm), facets=(facet,))
                 yield tick, group, Mean(select=probe), "read from the name, first token", False
+                place = replace(minority_at_first(arm), facets=(facet,))
+                yield tick, group, Mean(select=place), "read before the first value, first token", False
                 if arm == ONE_ORDER:
                     constant = replace(probe, metric="first/constant")
                     yield tick, "most frequent", Mean(select=constant), "read from the name, first token", True
@@ -273,8 +293,8 @@ def _mixed_doses(bench: Bench) -> Rungs:
 
 def _recipes(bench: Bench) -> Columns:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for row in PAIR:
-            for how in ("as the rows", *(how for how, _, _ in bench.recipes)):
+        for row, recipes in bench.tries:
+            for how in ("as the rows", *(how for how, _, _ in recipes)):
                 arm = row if how == "as the rows" else tried(row, how)
                 yield how, "people asked about", Mean(select=replace(asked(arm), split="seen")), row, False
                 yield how, "people never asked about", Mean(select=asked(arm)), row, False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.studies._biographies_arms import BY_WORDS, FINETUNE, MINORITY_PROBE, TASK
+from nosce.studies._biographies_arms import BY_WORDS, FINETUNE, MINORITY_PLACES, MINORITY_PROBE, TASK
 from nosce.study import PRETRAIN
 
 #: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
@@ -82,6 +82,11 @@ def from_name(arm: str, part: str = "first", readout: str = "q-probe") -> Select
 def minority(arm: str) -> Select:
     """What Q-probing reads of the minority."""
     return from_name(arm, readout=MINORITY_PROBE)
+
+
+def minority_at_first(arm: str) -> Select:
+    """What P-probing reads of the minority before the first value of their text."""
+    return replace(at_first(arm), readout=MINORITY_PLACES)
 
 
 def told(arm: str, facet: str, readout: str = "questions") -> Select:

@@ -3,7 +3,7 @@
 A model is fine-tuned on questions about celebrities alone and asked about the minority, each of whom it met in one text
 as the paper's minority is. What it learnt from the celebrities is how to store what it reads of anybody.
 
-Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 4.3 and appendix D.
+Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 6 and appendix G.
 """
 
 from __future__ import annotations
