@@ -11,6 +11,7 @@ from nosce.measures import Mean, Measure, Select
 from nosce.scaling import Scaling, along_training
 from nosce.studies._biographies_arms import (
     BEST,
+    BY_WORDS,
     FAMOUS,
     FINETUNE,
     NAMED,
@@ -91,7 +92,8 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     doses = (_mixed_doses(bench),
              _dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
-    return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(bench), *doses, _recipes(bench),
+    return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(bench),
+            _masked_knows(bench), *doses, _recipes(bench),
             _tasks(bench), _capacity(bench))  # fmt: skip
 
 
@@ -262,6 +264,23 @@ def _masked(bench: Bench) -> Columns:
     return _bars("both-ways", "A model that sees both ways",
                  "Words masked and to be told, fine-tuned on answers masked whole, or mixed; the length of an answer "
                  f"is given away. {NEVER}", "exact match", cells())  # fmt: skip
+
+
+def _masked_knows(bench: Bench) -> Columns:
+    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
+        both = masked(mixed(NAMED))
+        for arm in (*map(masked, bench.both_ways), both):
+            trained = asked_mixed(arm) if arm == both else asked(arm)
+            if arm != both:
+                words = Select(readout=BY_WORDS, arm=arm, stage=PRETRAIN)
+                yield arm, "words of values, all others shown", Mean(select=words), "", False
+            yield arm, "values whole", Mean(select=recalled(arm)), "", False
+            yield arm, "questions that were trained on", Mean(select=replace(trained, split="seen")), "", False
+            yield arm, "questions about others", Mean(select=trained), "", False
+
+    return _bars("both-ways-knows", "What a model that sees both ways has by heart",
+                 "Each word of a value hidden by itself, which is what it was trained on; all words of a value "
+                 f"hidden at once; and questions. {OVER}", "exact match", cells())  # fmt: skip
 
 
 def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale: str) -> Rungs:
