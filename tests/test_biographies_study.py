@@ -132,6 +132,17 @@ def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
         assert alone <= {d.text for d in found[arm].world.documents(seed)}
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale):
+    """The same probe, from as many people, of a row all of whose values can be asked for: it must have been read."""
+    bench, study = bench_of(scale), load("biographies", scale)
+    (claim,) = (claim for claim in study.claims if claim.id == "celebrities-probe")
+    control = claim.needs[-1].measure.one
+    (read,) = (read for read in study.reads if read.readout.name == control.readout and BEST in read.arms)
+    assert read.readout.fit == bench.q_fit
+    assert (read.about or bench.world).people == bench.minority
+
+
 def test_fewer_people_are_the_first_of_all():
     """Probes that learn from fewer read people of the same names and values."""
     bench, found = bench_of("laptop"), arms("laptop")

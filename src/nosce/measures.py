@@ -323,7 +323,7 @@ class Need:
     """What must hold before a claim may be judged, e.g. that facts were memorised at all."""
 
     text: str
-    measure: Mean
+    measure: Measure
     above: float
 
 

@@ -33,6 +33,7 @@ from nosce.studies._biographies_readings import (
     memorised,
     minority,
     minority_at_first,
+    sees,
     told,
 )
 from nosce.study import PRETRAIN
@@ -91,7 +92,7 @@ def claims(bench: Bench) -> tuple[Claim, ...]:
         *_mixed(),
         _every_recipe(bench),
         *_probes(),
-        *_celebrities(),
+        *_celebrities(bench),
         *_masked(bench),
         *_beyond(),
     )
@@ -204,7 +205,7 @@ def _probes() -> Iterator[Claim]:
     )
 
 
-def _celebrities() -> Iterator[Claim]:
+def _celebrities(bench: Bench) -> Iterator[Claim]:
     """Claim 6: what others are told of in many ways helps those who are not."""
     yield Claim(
         id="celebrities-help",
@@ -223,7 +224,7 @@ def _celebrities() -> Iterator[Claim]:
         measure=Difference(one=minority(FAMOUS), other=minority(ONE_ORDER)),
         threshold=0.15,
         paper_value=0.80,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
+        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench)),
     )
     yield Claim(
         id="celebrities-place",

@@ -6,7 +6,16 @@ from dataclasses import replace
 from typing import Literal
 
 from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.studies._biographies_arms import BY_WORDS, FINETUNE, MINORITY_PLACES, MINORITY_PROBE, TASK
+from nosce.studies._biographies_arms import (
+    BEST,
+    BY_WORDS,
+    FINETUNE,
+    MINORITY_PLACES,
+    MINORITY_PROBE,
+    TASK,
+    Bench,
+    learnt_from,
+)
 from nosce.study import PRETRAIN
 
 #: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
@@ -87,6 +96,14 @@ def minority(arm: str) -> Select:
 def minority_at_first(arm: str) -> Select:
     """What P-probing reads of the minority before the first value of their text."""
     return replace(at_first(arm), readout=MINORITY_PLACES)
+
+
+def sees(bench: Bench) -> Need:
+    """Q-probing that learns from half as many people as the minority sees what can surely be asked for."""
+    people = bench.minority // 2
+    readout = "q-probe" if people == bench.world.people // 2 else learnt_from(people)
+    beyond = Difference(one=from_name(BEST, "first", readout), other=from_name(BEST, "first/constant", readout))
+    return Need(text=f"what Q-probing of {people:,} people reads in {BEST} beyond a guess", measure=beyond, above=0.15)
 
 
 def told(arm: str, facet: str, readout: str = "questions") -> Select:
