@@ -121,6 +121,7 @@ def ran(nosce, store: Path, example: Path) -> dict:
     return json.loads(ended.stdout)
 
 
+@pytest.mark.slow
 def test_a_world_of_ones_own_runs_to_its_claim_and_its_readings(nosce, tmp_path):
     """The fastest example goes from command to claim, and its readings are read as the page says."""
     [claim] = ran(nosce, tmp_path, ROOT / "docs" / "examples" / "own_world.py")["claims"]

@@ -120,6 +120,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     assert KEY not in broken.stdout + broken.stderr + whole.stdout + whole.stderr
 
 
+@pytest.mark.slow
 def test_no_more_is_spent_than_was_allowed(server, nosce, tmp_path):
     """One sentence, what was answered is kept, and hardly a request more than the money reached for."""
     words = ("run", f"{EXAMPLES / 'endpoint.py'}:study", "--scale", "smoke", "--store", tmp_path / "store")
