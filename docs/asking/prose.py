@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from nosce.asking.rewriting import Profile, Rewriting, rewrite
-from nosce.errors import NosceError
+from nosce.errors import NosceError, UsageError
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.endpoint import Asker, Endpoint
 from nosce.seeds import Seed
@@ -25,7 +25,11 @@ SEED = Seed(0) / "world"  # the facts of a study's seed 0
 
 def main(file: Path) -> FreeBiographies:
     """The world of the texts."""
-    price = [float(os.environ.get(f"NOSCE_PRICE_{way}", "0")) for way in ("IN", "OUT")]
+    told = [os.environ.get(f"NOSCE_PRICE_{way}", "0") for way in ("IN", "OUT")]
+    try:
+        price = [float(one) for one in told]
+    except ValueError:
+        raise UsageError(f"NOSCE_PRICE_IN and NOSCE_PRICE_OUT are {told}; give numbers, or leave them out.") from None
     endpoint = Endpoint(model=os.environ.get("NOSCE_MODEL", "gpt-4o-mini"), url=os.environ.get("NOSCE_URL"),
                         price_in=price[0], price_out=price[1])  # fmt: skip
     replies = Replies(file.with_suffix(".replies.jsonl"))
