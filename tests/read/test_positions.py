@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -61,6 +62,28 @@ def test_a_planted_signal_is_found_and_shuffled_people_are_at_chance(rank, norm)
         found[signal] = (chosen[0, :, 0] == asked.classes[0, test]).mean()
     assert found[True] > 0.97
     assert abs(found[False] - 0.5) < 0.12
+
+
+def test_what_stands_behind_the_last_place_that_counts_is_not_computed():
+    """Two tasks that end at different places: other tokens behind them change no choice that counts."""
+    rng, train, test = np.random.default_rng(5), np.arange(40), np.arange(40, 60)
+    tokens = rng.integers(4, 20, size=(60, 9))
+    places = np.tile([2, 5], (60, 1))
+    pending = np.stack([np.tile([True, False], (60, 1)), np.tile([True, True], (60, 1))])
+    classes = rng.integers(2, size=(2, 60))
+    other, fit = tokens.copy(), Fit(rank=2, steps=20, batch=8)
+    other[:, 6:] = rng.integers(4, 20, size=(60, 3))
+    short, long = (
+        probed(network(20), Asked(x, places, classes, pending, (2, 2)), train, test, fit, SEED) for x in (tokens, other)
+    )
+    counted = pending[:, test]
+    assert np.array_equal(short[counted], long[counted])
+    net, seen = network(20), []
+    net.base_model.register_forward_pre_hook(lambda _, __, given: seen.append(given["inputs_embeds"].shape),
+                                             with_kwargs=True)  # fmt: skip
+    probed(net, Asked(tokens, places, classes, pending, (2, 2)), train, test, replace(fit, steps=1), SEED)
+    assert {shape[1] for shape in seen} == {3, 6}
+    assert sum(shape[0] for shape in seen) == 2 * (8 + len(test))
 
 
 def test_the_network_is_left_as_it_was_and_equal_seeds_choose_alike():

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+GROUPS = 8  # of texts of like length that are run through the network at once
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fit:
     """How probes are trained; the paper's are 30,000 steps of 50 texts, or of 200 names."""
@@ -115,6 +118,8 @@ class _Probes:
     def __post_init__(self) -> None:
         import torch
 
+        from nosce.models.families import sees_both_ways
+
         table = self.model.get_input_embeddings().weight
         tasks, width, classes = len(self.asked.sizes), table.shape[1], max(self.asked.sizes)
         where = {"device": table.device}
@@ -130,6 +135,12 @@ class _Probes:
         self._none = none[:, None]  # (K, 1, C)
         self._mean = torch.zeros(tasks, 1, width, **where)
         self._spread = torch.ones(tasks, 1, width, **where)
+        # What stands behind the last place that counts for a task changes nothing before it, and is not computed;
+        # unless the norm is over all texts, or the network sees both ways.
+        counted, length = self.asked.pending * (self.asked.places + 1), self.asked.tokens.shape[1]
+        apart = self.norm == "layer" and not sees_both_ways(self.model)
+        self._groups = GROUPS if apart else 1
+        self._ends = counted.max(-1).clip(min=1) if apart else np.full(counted.shape[:2], length)  # (K, N)
         self.weights = [self._scale, self._shift, self._linear, self._bias]
         self.weights += [self._down, self._up] if self.fit.rank else []
 
@@ -187,10 +198,16 @@ class _Probes:
             read: torch.Tensor = hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)
             return read[None].expand(tasks, -1, -1)
         update = self._down[:, tokens] @ self._up[:, None]  # (K, B, T, W)
-        hidden = self._hidden((given[None] + update).flatten(0, 1), places.repeat(tasks, 1))
-        states = hidden.view(tasks, len(rows), *hidden.shape[1:])
-        where = places[None, :, :, None].expand(tasks, -1, -1, states.shape[-1])
-        return states.gather(2, where).flatten(1, 2)
+        changed, at = (given[None] + update).flatten(0, 1), places.repeat(tasks, 1)
+        found, ends = [], self._ends[:, rows].ravel()
+        order = np.argsort(ends, kind="stable")
+        for group in np.array_split(order, min(self._groups, len(order))):
+            end, mine = int(ends[group[-1]]), torch.from_numpy(group).to(device)
+            here = at[mine].clamp(max=end - 1)  # what lies behind the end counts for nothing
+            hidden = self._hidden(changed[:, :end][mine], here)
+            found.append(hidden.gather(1, here[:, :, None].expand(-1, -1, hidden.shape[-1])))
+        back = torch.from_numpy(np.argsort(order)).to(device)
+        return torch.cat(found)[back].view(tasks, -1, changed.shape[-1])
 
     def _hidden(self, given: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
         """States at the site, of rows of embeddings; who sees both ways is shown nothing behind the last place."""
