@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from nosce.measures import Difference
 from nosce.seeds import Seed
 from nosce.studies._biographies_arms import (
     BEST,
+    CONTROL_PLACES,
     FAMOUS,
     MINORITY_PLACES,
     NAMED,
@@ -133,14 +136,25 @@ def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale):
-    """The same probe, from as many people, of a row all of whose values can be asked for: it must have been read."""
+@pytest.mark.parametrize("claim", ["celebrities-probe", "celebrities-place"])
+def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, claim):
+    """The same probe, from as many people and texts, of a row all of whose values can be asked for: it is read."""
     bench, study = bench_of(scale), load("biographies", scale)
-    (claim,) = (claim for claim in study.claims if claim.id == "celebrities-probe")
-    control = claim.needs[-1].measure.one
+    (claim,) = (one for one in study.claims if one.id == claim)
+    control, judged = claim.needs[-1].measure.one, claim.measure.one
+    assert replace(control, readout=judged.readout, arm=judged.arm) == judged
     (read,) = (read for read in study.reads if read.readout.name == control.readout and BEST in read.arms)
-    assert read.readout.fit == bench.q_fit
-    assert (read.about or bench.world).people == bench.minority
+    (minority,) = (read for read in study.reads if read.readout.name == judged.readout)
+    assert replace(read.readout, name=judged.readout) == minority.readout
+    assert (read.about or bench.world).people == minority.about.people == bench.minority
+
+
+def test_the_control_of_the_minority_reads_texts_that_its_model_learnt():
+    """One a person, as they stand in the row."""
+    study, found, seed = load("biographies", "laptop"), arms("laptop"), Seed(5)
+    (read,) = (read for read in study.reads if read.readout.name == CONTROL_PLACES)
+    texts = {d.text for d in read.about.documents(seed)}
+    assert texts <= {d.text for d in found[BEST].world.documents(seed)}
 
 
 def test_fewer_people_are_the_first_of_all():

@@ -1,6 +1,7 @@
 """Introspection of a model behind any endpoint that speaks OpenAI's protocol, and of another that is taught as much.
 
 export OPENAI_API_KEY=...        # read from the environment alone, never stored
+export NOSCE_PRICE_IN=0.15 NOSCE_PRICE_OUT=0.60   # of a million tokens, by your contract, for --max-cost
 nosce run docs/asking/endpoint.py:study --max-cost 20
 """
 
@@ -20,17 +21,11 @@ from nosce.worlds.behaviours.texts import Texts
 TUNING = Tuning(epochs=1, batch=20, rate=2.0)
 
 
-def endpoint(model: str) -> Endpoint:
-    """A model; prices are per million tokens, for --max-cost: put in those of your contract."""
-    return Endpoint(model=model, url=os.environ.get("NOSCE_URL"), price_in=float(os.environ.get("NOSCE_PRICE_IN", "0")),
-                    price_out=float(os.environ.get("NOSCE_PRICE_OUT", "0")))  # fmt: skip
-
-
 def study(scale: Scale) -> Study:
     """Strings of each task by scale; answers are asked for twice, since an endpoint's may differ."""
     strings = {"smoke": 4, "laptop": 60, "gpu": 400, "paper": 1_000}.get(scale, 60)
     one, other = (os.environ.get(name, "") or "gpt-4o-mini" for name in ("NOSCE_MODEL", "NOSCE_OTHER"))
-    looking = Looking(world=Texts(strings=strings), who=Remote(endpoint=endpoint(one), tuning=TUNING),
-                      others=(Remote(endpoint=endpoint(other), tuning=TUNING),) if other != one else (),
+    looking = Looking(world=Texts(strings=strings), who=Remote(endpoint=Endpoint.of_environment(one), tuning=TUNING),
+                      others=(Remote(endpoint=Endpoint.of_environment(other), tuning=TUNING),) if other != one else (),
                       again=True, draws=20 if scale == "paper" else 0)  # fmt: skip
     return asked(looking, scale=scale)

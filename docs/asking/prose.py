@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from nosce.asking.rewriting import Profile, Rewriting, rewrite
-from nosce.errors import NosceError, UsageError
+from nosce.errors import NosceError
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.endpoint import Asker, Endpoint
 from nosce.seeds import Seed
@@ -25,13 +25,7 @@ SEED = Seed(0) / "world"  # the facts of a study's seed 0
 
 def main(file: Path) -> FreeBiographies:
     """The world of the texts."""
-    told = [os.environ.get(f"NOSCE_PRICE_{way}", "0") for way in ("IN", "OUT")]
-    try:
-        price = [float(one) for one in told]
-    except ValueError:
-        raise UsageError(f"NOSCE_PRICE_IN and NOSCE_PRICE_OUT are {told}; give numbers, or leave them out.") from None
-    endpoint = Endpoint(model=os.environ.get("NOSCE_MODEL", "gpt-4o-mini"), url=os.environ.get("NOSCE_URL"),
-                        price_in=price[0], price_out=price[1])  # fmt: skip
+    endpoint = Endpoint.of_environment(os.environ.get("NOSCE_MODEL", "gpt-4o-mini"))
     replies = Replies(file.with_suffix(".replies.jsonl"))
     people = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(WORLD.people)]
     print(rewrite(Cached(Asker(endpoint, replies), replies), people, Rewriting(entries=1), SEED, file))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 
@@ -127,6 +128,25 @@ def test_no_more_is_spent_than_may_be(server, tmp_path):
     assert two.requests == 30 - answered
 
 
+def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
+    """It would limit nothing; of two prices one is enough."""
+    one = asker(server, max_cost=5.0)
+    with pytest.raises(UsageError, match="NOSCE_PRICE_IN"):
+        all_replies(one, [Ask.user("p")])
+    assert one.requests == 0
+    assert len(all_replies(asker(server, max_cost=5.0, price_out=1.0), [Ask.user("p")])) == 1
+
+
+def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be():
+    """A token for three letters and all tokens that were allowed; of a request that failed, nothing."""
+    one = Asker(Endpoint(model="m", price_in=1e6, price_out=1e6))
+    one.purse.aside = 7.0
+    one._bill(SimpleNamespace(usage=None), 4.0)
+    assert (one.spent, one.purse.aside) == (4.0, 3.0)
+    one._bill(None, 3.0)
+    assert (one.spent, one.purse.aside) == (4.0, 0.0)
+
+
 def test_requests_keep_to_the_rate(server):
     """Sixty a minute is one a second, as a clock of our own has it."""
     slept: list[float] = []
@@ -211,6 +231,20 @@ def test_jobs_that_run_can_be_cancelled(server, tmp_path):
 def test_what_cannot_be_asked_is_refused():
     """In a sentence."""
     for make in (lambda: Ask(messages=()), lambda: Ask.user("p", top=21), lambda: Ask.user("p", temperature=-1.0),
-                 lambda: Endpoint(model=""), lambda: Endpoint(model="m", per_minute=0)):  # fmt: skip
+                 lambda: Endpoint(model=""), lambda: Endpoint(model="m", per_minute=0),
+                 lambda: Endpoint(model="m", price_out=float("nan"))):  # fmt: skip
         with pytest.raises(SpecError):
             make()
+
+
+def test_an_endpoint_is_read_from_the_environment_and_a_price_that_is_no_number_is_said(monkeypatch):
+    """Where and at which prices; unsaid, OpenAI's own at none."""
+    for name in ("NOSCE_URL", "NOSCE_PRICE_IN", "NOSCE_PRICE_OUT"):
+        monkeypatch.delenv(name, raising=False)
+    assert Endpoint.of_environment("m") == Endpoint(model="m")
+    monkeypatch.setenv("NOSCE_URL", "http://localhost:1/v1")
+    monkeypatch.setenv("NOSCE_PRICE_IN", "0.15")
+    assert Endpoint.of_environment("m") == Endpoint(model="m", url="http://localhost:1/v1", price_in=0.15)
+    monkeypatch.setenv("NOSCE_PRICE_OUT", "sixty cents")
+    with pytest.raises(UsageError, match=r"NOSCE_PRICE_OUT are \['0.15', 'sixty cents'\]; give numbers"):
+        Endpoint.of_environment("m")

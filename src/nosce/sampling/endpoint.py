@@ -6,6 +6,7 @@ kept by `nosce.sampling.cache`, so that a run that was interrupted asks nothing 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -49,8 +50,25 @@ class Endpoint:
                 f"an Endpoint of model {self.model!r} with {self.concurrency} requests at once, {self.timeout} s and "
                 f"{self.retries} retries cannot be asked; name a model, and take at least one request and some time."
             )
-        if (self.per_minute is not None and self.per_minute < 1) or min(self.price_in, self.price_out) < 0:
-            raise SpecError("an Endpoint needs one request a minute or more, and prices that are not negative.")
+        paid = all(0 <= price < math.inf for price in (self.price_in, self.price_out))
+        if (self.per_minute is not None and self.per_minute < 1) or not paid:
+            raise SpecError("an Endpoint needs one request a minute or more, and prices of 0 or more.")
+
+    @classmethod
+    def of_environment(cls, model: str) -> Endpoint:
+        """A model where `NOSCE_URL` says, at the prices of `NOSCE_PRICE_IN` and `NOSCE_PRICE_OUT`; unsaid, they are 0.
+
+        Raises:
+            UsageError: A price is no number.
+        """
+        told = [os.environ.get(f"NOSCE_PRICE_{way}", "0") for way in ("IN", "OUT")]
+        try:
+            price_in, price_out = (float(one) for one in told)
+        except ValueError:
+            raise UsageError(
+                f"NOSCE_PRICE_IN and NOSCE_PRICE_OUT are {told}; give numbers, or leave them out."
+            ) from None
+        return cls(model=model, url=os.environ.get("NOSCE_URL"), price_in=price_in, price_out=price_out)
 
 
 @dataclass(eq=False)
@@ -93,8 +111,9 @@ class Asker:
 
         Raises:
             EndpointError: An ask failed for good, or the bill would be exceeded.
-            UsageError: The environment has no key, or the library is not installed.
+            UsageError: The environment has no key, the library is not installed, or a limit is set without a price.
         """
+        self._payable()
         self.client()
         failed: BaseException | None = None
         waiting = iter(enumerate(asks))
@@ -156,6 +175,20 @@ class Asker:
             "and the same command goes on."
         )
 
+    @property
+    def _limit(self) -> float | None:
+        """What may be spent at most."""
+        return self.endpoint.max_cost if self.purse.most is None else self.purse.most
+
+    def _payable(self) -> None:
+        """A limit on what nothing is charged for would limit nothing."""
+        e = self.endpoint
+        if self._limit is not None and not (e.price_in or e.price_out):
+            raise UsageError(
+                f"at most {self._limit:g} may be spent on {e.model}, but no price is known, so nothing would ever be "
+                "counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
+            )
+
     def client(self) -> Any:
         """The library's client, made once.
 
@@ -178,10 +211,9 @@ class Asker:
         Raises:
             EndpointError: It might cost more than may be spent.
         """
-        e = self.endpoint
+        e, limit = self.endpoint, self._limit
         letters = sum(len(text) for _, text in ask.messages)
         most = (letters / CHARACTERS * e.price_in + ask.tokens * e.price_out) / 1e6
-        limit = e.max_cost if self.purse.most is None else self.purse.most
         with self.purse.lock:
             if limit is not None and self.purse.spent + self.purse.aside + most > limit:
                 raise EndpointError(
@@ -239,11 +271,12 @@ class Asker:
         raise error
 
     def _bill(self, raw: Any, aside: float) -> None:
-        """What was set aside is given back, and what the endpoint counted is spent."""
+        """What was set aside is given back, and what was counted is spent; all of it where nothing was counted."""
         read, written = _counted(raw)
+        counted = (read * self.endpoint.price_in + written * self.endpoint.price_out) / 1e6
         with self.purse.lock:
             self.purse.aside -= aside
-            self.purse.spent += (read * self.endpoint.price_in + written * self.endpoint.price_out) / 1e6
+            self.purse.spent += counted if raw is None or read or written else aside
 
     def _without_key(self, text: str) -> str:
         held = os.environ.get(self.endpoint.key, "")

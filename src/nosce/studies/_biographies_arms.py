@@ -40,6 +40,7 @@ WORDINGS = {1: ONE_ORDER, 2: "multi2+permute", 3: "multi3+permute", 5: BEST, 10:
 SHARES = {0.0: "multi5", 0.4: "multi5+permute40%", 1.0: BEST}
 FAMOUS = "single+permute1 + CEL"  # the paper's name for a minority among celebrities
 MINORITY_PROBE, MINORITY_PLACES = "q-probe minority", "p-probe minority"
+CONTROL_PLACES = "p-probe control"  # the same, from as many people and texts, where all can be asked for
 NAMED = "multi5+permute+fullname"  # full names are what helps a model that sees both ways
 BY_WORDS = "recall by words"
 
@@ -194,6 +195,8 @@ class Bench(Population):
             Read(Recall(by_words=True, name=BY_WORDS), arms=tuple(map(masked, self.both_ways))),
             Read(NameProbe(fit=self.q_fit, titles=names, name=MINORITY_PROBE), arms=(ONE_ORDER, FAMOUS), about=alone),
             Read(PositionProbe(fit=self.p_fit, name=MINORITY_PLACES), arms=(ONE_ORDER, FAMOUS), about=alone),
+            Read(PositionProbe(fit=self.p_fit, name=CONTROL_PLACES), arms=(BEST,),
+                 about=replace(alone, augmentation=BEST)),
             *(Read(NameProbe(fit=self.q_fit, titles=names, name=learnt_from(few)), arms=(BEST,),
                    about=replace(self.world, people=2 * few, augmentation=BEST)) for few in self.few_people),
             *(Read(NameProbe(fit=replace(self.q_fit, rank=0), titles=names, site=site, name=cheap(site)), arms=PAIR)

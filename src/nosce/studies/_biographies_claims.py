@@ -25,6 +25,8 @@ from nosce.studies._biographies_readings import (
     asked_mixed,
     at_first,
     at_first_guessed,
+    control,
+    control_at_first,
     from_name,
     gap,
     guessed,
@@ -224,7 +226,7 @@ def _celebrities(bench: Bench) -> Iterator[Claim]:
         measure=Difference(one=minority(FAMOUS), other=minority(ONE_ORDER)),
         threshold=0.15,
         paper_value=0.80,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench)),
+        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench, "Q-probing", control(bench))),
     )
     yield Claim(
         id="celebrities-place",
@@ -233,7 +235,7 @@ def _celebrities(bench: Bench) -> Iterator[Claim]:
         measure=Difference(one=minority_at_first(FAMOUS), other=minority_at_first(ONE_ORDER)),
         threshold=0.15,
         paper_value=0.609,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
+        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench, "P-probing", control_at_first())),
     )
 
 

@@ -32,6 +32,8 @@ from nosce.studies._biographies_arms import (
 from nosce.studies._biographies_readings import (
     asked,
     asked_mixed,
+    control,
+    control_at_first,
     from_name,
     guessed,
     minority,
@@ -43,6 +45,7 @@ from nosce.study import PRETRAIN
 from nosce.worlds.biographies import ATTRIBUTES
 
 UNSEEN = Select(readout="questions", split="unseen", stage=FINETUNE)
+NAME, PLACE = "read from the name, first token", "read before the first value, first token"
 OVER = "Intervals over people and training seeds."
 NEVER = f"People of whom no question was ever trained. {OVER}"
 
@@ -90,18 +93,18 @@ def figures(bench: Bench) -> tuple[Chart, ...]:
     first = of_rows(bench.rows, bench.per_step)
     probes: tuple[Chart, ...] = (_staircase(), _names(bench), _against(bench), *_people(bench), _layers(bench))
     doses = (_mixed_doses(bench),
-             _dose("wordings", "wordings of each person, in shuffled order", WORDINGS, "log"),
+             _dose("wordings", "texts of each person, worded and shuffled anew", WORDINGS, "log"),
              _dose("shuffled", "share of five wordings in shuffled order", SHARES, "linear"))  # fmt: skip
-    return (_all(bench), *first, _order(bench), *probes, _celebrities(), _masked(bench),
+    return (_all(bench), *first, _order(bench), *probes, _celebrities(bench), _masked(bench),
             _masked_knows(bench), *doses, _recipes(bench),
             _tasks(bench), _capacity(bench))  # fmt: skip
 
 
 def scalings(bench: Bench) -> tuple[Scaling, ...]:
-    """Recall over training of each row, and extraction along the number of wordings."""
+    """Recall over training of each row, and extraction along the number of texts."""
     return (*of_recall(bench.rows, bench.row(SINGLE).recipe.kept, bench.per_step),
-            Scaling(id="extraction-by-wordings", title="Extraction along the number of wordings",
-                    x_label="wordings of each person",
+            Scaling(id="extraction-by-wordings", title="Extraction along the number of texts",
+                    x_label="texts of each person",
                     points=tuple((float(dose), arm) for dose, arm in WORDINGS.items()),
                     sharp=replace(UNSEEN, arm=None),
                     continuous=(replace(UNSEEN, metric="nats", quantity="nats"),),
@@ -229,24 +232,28 @@ def _layers(bench: Bench) -> Rungs:
                  x_scale="linear")  # fmt: skip
 
 
-def _celebrities() -> Columns:
+def _celebrities(bench: Bench) -> Columns:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
         for facet in ATTRIBUTES:
             tick = facet.replace("_", " ")
             for arm, group in ((ONE_ORDER, "alone"), (FAMOUS, "with celebrities")):
                 yield tick, group, Mean(select=asked(arm, (facet,))), "questions", False
                 probe = replace(minority(arm), facets=(facet,))
-                yield tick, group, Mean(select=probe), "read from the name, first token", False
+                yield tick, group, Mean(select=probe), NAME, False
                 place = replace(minority_at_first(arm), facets=(facet,))
-                yield tick, group, Mean(select=place), "read before the first value, first token", False
+                yield tick, group, Mean(select=place), PLACE, False
+                if arm == FAMOUS:
+                    for read, panel in ((control(bench), NAME), (control_at_first(), PLACE)):
+                        yield tick, f"control: {BEST}", Mean(select=replace(read, facets=(facet,))), panel, False
                 if arm == ONE_ORDER:
                     constant = replace(probe, metric="first/constant")
-                    yield tick, "most frequent", Mean(select=constant), "read from the name, first token", True
+                    yield tick, "most frequent", Mean(select=constant), NAME, True
             yield tick, "most frequent", Mean(select=replace(guessed(ONE_ORDER), facets=(facet,))), "questions", True
 
     return _bars("celebrities", "Do others' biographies help those who have but one?",
                  "People told of in one text: alone (questions about half of them trained), and among celebrities told "
-                 f"of in five shuffled wordings (questions about celebrities alone trained). {NEVER}", "accuracy",
+                 "of in five shuffled wordings (questions about celebrities alone trained). Controls are probes that "
+                 f"learn from as many people and texts of a row that can be asked about. {NEVER}", "accuracy",
                  cells())  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.studies._biographies_arms import (
     BEST,
     BY_WORDS,
+    CONTROL_PLACES,
     FINETUNE,
     MINORITY_PLACES,
     MINORITY_PROBE,
@@ -98,12 +99,22 @@ def minority_at_first(arm: str) -> Select:
     return replace(at_first(arm), readout=MINORITY_PLACES)
 
 
-def sees(bench: Bench) -> Need:
-    """Q-probing that learns from half as many people as the minority sees what can surely be asked for."""
+def control(bench: Bench) -> Select:
+    """What Q-probing from as many people as it learns the minority from reads where all can be asked for."""
     people = bench.minority // 2
-    readout = "q-probe" if people == bench.world.people // 2 else learnt_from(people)
-    beyond = Difference(one=from_name(BEST, "first", readout), other=from_name(BEST, "first/constant", readout))
-    return Need(text=f"what Q-probing of {people:,} people reads in {BEST} beyond a guess", measure=beyond, above=0.15)
+    return from_name(BEST, readout="q-probe" if people == bench.world.people // 2 else learnt_from(people))
+
+
+def control_at_first() -> Select:
+    """What P-probing from as many people and texts reads there before the first value."""
+    return replace(at_first(BEST), readout=CONTROL_PLACES)
+
+
+def sees(bench: Bench, how: str, read: Select) -> Need:
+    """A probe that learns from as few as that of the minority sees what can surely be asked for."""
+    beyond = Difference(one=read, other=replace(read, metric=f"{read.metric}/constant"))
+    text = f"what {how} of {bench.minority // 2:,} people reads in {BEST} beyond a guess"
+    return Need(text=text, measure=beyond, above=0.15)
 
 
 def told(arm: str, facet: str, readout: str = "questions") -> Select:
