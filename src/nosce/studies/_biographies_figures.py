@@ -246,8 +246,9 @@ def _celebrities(bench: Bench) -> Columns:
                     for read, panel in ((control(bench), NAME), (control_at_first(), PLACE)):
                         yield tick, f"control: {BEST}", Mean(select=replace(read, facets=(facet,))), panel, False
                 if arm == ONE_ORDER:
-                    constant = replace(probe, metric="first/constant")
-                    yield tick, "most frequent", Mean(select=constant), NAME, True
+                    for read, panel in ((probe, NAME), (place, PLACE)):
+                        constant = replace(read, metric=f"{read.metric}/constant")
+                        yield tick, "most frequent", Mean(select=constant), panel, True
             yield tick, "most frequent", Mean(select=replace(guessed(ONE_ORDER), facets=(facet,))), "questions", True
 
     return _bars("celebrities", "Do others' biographies help those who have but one?",
