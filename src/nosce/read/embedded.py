@@ -72,6 +72,8 @@ def probed(
 ) -> np.ndarray:  # fmt: skip
     """The classes that probes choose for the texts `test`, once trained on `train`. Shape: (K, test texts, places).
 
+    What is chosen at places that do not count (`Asked.pending`) means nothing.
+
     Args:
         model: It is left as it was.
         site: Where its hidden states are read (`nosce.models.sites`).
