@@ -183,7 +183,7 @@ def _probes() -> Iterator[Claim]:
         text="After five shuffled wordings, the five later values can be read from the name on",
         source="Figure 5, first place: 99.9 - 13.1",
         measure=Difference(one=at_first(BEST), other=at_first(SINGLE)),
-        threshold=0.15,
+        threshold=0.30,
         paper_value=0.868,
         needs=(known(SINGLE), known(BEST)),
     )
