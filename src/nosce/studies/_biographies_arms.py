@@ -147,6 +147,7 @@ class Bench(Population):
     tasks: tuple[tuple[Task, float], ...] = tuple((task, hints) for task in TASKS for hints in
                                                   ((0.0, 0.5) if task in HINTED else (0.0,)))  # fmt: skip
     both_ways: tuple[str, ...] = (NAMED,)  # rows that a model reads that sees both ways
+    people_both_ways: int | None = None  # the first so many, whom it learns sooner by heart; None: all
     longer: int = 4  # times as many exposures, since it is told 15 % of the words at a time
     longer_mixed: int = 1  # the same where questions stand among the texts
     questions_both_ways: float = 0.5  # their share there
@@ -239,17 +240,18 @@ class Bench(Population):
 
     def _see_both_ways(self) -> Iterator[Arm]:
         """Models without a causal mask, fine-tuned and mixed; of a text they are told 15 % of the words at a time."""
+        them = self if self.people_both_ways is None else replace(self, world=self.world.fewer(self.people_both_ways))
         shape = replace(self.shape, family=ENCODERS[0])
         tokenizer = replace(self.tokenizer, mask=True)
 
         def longer(arm: Arm, times: int, *stages: Stage) -> Arm:
             rate = self.longer_lr or arm.recipe.peak_lr
-            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None, peak_lr=rate)
+            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None, peak_lr=rate, checkpoints=SELDOM)
             return replace(arm, name=masked(arm.name), model=shape, tokenizer=tokenizer, recipe=recipe, stages=stages)
 
         for name in self.both_ways:
-            yield longer(self.row(name), self.longer, self._asking(self.longer_asking, self.adapter))
-        yield longer(self._mixed(NAMED, self.questions_both_ways), self.longer_mixed)
+            yield longer(them.row(name), self.longer, self._asking(self.longer_asking, self.adapter))
+        yield longer(them._mixed(NAMED, self.questions_both_ways), self.longer_mixed)
 
     def _task(self, task: Task, hints: float) -> Arm:
         learns = Manipulation(population=self.world, task=task, hints=hints)
@@ -307,12 +309,12 @@ def bench_of(scale: str) -> Bench | None:
             )  # fmt: skip
         case "laptop":
             return Bench(
-                world=replace(MIDDLE, also=also), shape=size("3x128"), pretrain=fast, exposures=48,
+                world=replace(MIDDLE, also=also), shape=size("3x128"), pretrain=fast, exposures=40,
                 asking=asked_in(480, 3e-4, checkpoints=SELDOM), minority=400, celebrities=240,
                 recipes=_recipes(480, checkpoints=SELDOM), examined=(FAMOUS, "single+fullname"), few_people=(100, 200),
-                couples=("couple5",), exposures_mixed=24,
-                doses=tuple(Dose(questions=share) for share in (0.25, 0.5)), longer=3,
-                p_fit=Fit(rank=2, steps=200, batch=16, peak_lr=1e-2),
+                couples=("couple5",), exposures_mixed=20, doses=(Dose(questions=0.5),),
+                people_both_ways=400, longer=7, longer_mixed=3,
+                p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
                 q_fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2),
                 longer_asking=asked_in(960, 1e-3, checkpoints=SELDOM),
             )  # fmt: skip
