@@ -32,6 +32,7 @@ ALONG = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the curves have t
 ENTRIES = 5  # texts of a person that P-probing reads: all there are in its rows
 OFTEN = tuple(n / 20 for n in range(21))
 SELDOM = (0.0, 0.1, 0.25, 0.5, 1.0)
+ENDS = (0.0, 1.0)
 SINGLE, ONE_ORDER, BEST = "single", "single+permute1", "multi5+permute"
 PAIR = (SINGLE, BEST)
 FOUR_ROWS = (SINGLE, ONE_ORDER, "multi5", BEST)
@@ -246,7 +247,7 @@ class Bench(Population):
 
         def longer(arm: Arm, times: int, *stages: Stage) -> Arm:
             rate = self.longer_lr or arm.recipe.peak_lr
-            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None, peak_lr=rate, checkpoints=SELDOM)
+            recipe = replace(arm.recipe, steps=times * arm.recipe.steps, window=None, peak_lr=rate, checkpoints=ENDS)
             return replace(arm, name=masked(arm.name), model=shape, tokenizer=tokenizer, recipe=recipe, stages=stages)
 
         for name in self.both_ways:
@@ -311,9 +312,8 @@ def bench_of(scale: str) -> Bench | None:
             return Bench(
                 world=replace(MIDDLE, also=also), shape=size("3x128"), pretrain=fast, exposures=40,
                 asking=asked_in(480, 3e-4, checkpoints=SELDOM), minority=400, celebrities=240,
-                recipes=_recipes(480, checkpoints=SELDOM), examined=(FAMOUS, "single+fullname"), few_people=(100, 200),
-                couples=("couple5",), exposures_mixed=20, doses=(Dose(questions=0.5),),
-                people_both_ways=400, longer=7, longer_mixed=3,
+                recipes=_recipes(480, checkpoints=SELDOM), examined=(FAMOUS,), few_people=(200,), couples=(),
+                exposures_mixed=20, doses=(Dose(questions=0.5),), people_both_ways=400, longer=6, longer_mixed=3,
                 p_fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2),
                 q_fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2),
                 longer_asking=asked_in(960, 1e-3, checkpoints=SELDOM),
