@@ -3,9 +3,9 @@
     nosce run benchmarks/people.py:study --scale laptop --store SOMEWHERE
     nosce report --out SITE --store SOMEWHERE     # SITE/people/laptop/figures/people.csv is benchmarks/people.csv
 
-Five shuffled wordings, everybody met 64 times, one training seed of a world that no study reports; probes learn from
-half of the people, all else about them is equal. The study biographies has its number of people at `laptop` scale from
-here.
+Five shuffled wordings, one training seed of a world that no study reports: by people, each met 64 times, and by
+meetings of 800 of them. Probes learn from half of the people and are all fitted alike; pools of names and steps of fine-tuning
+grow with the people. What the study biographies has at `laptop` scale was chosen by pilots like these (LOG.md).
 """
 
 from __future__ import annotations
@@ -19,35 +19,39 @@ from nosce.models.families import size
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe, PositionProbe
 from nosce.read.readouts import Questions, Recall
-from nosce.studies._biographies_arms import BEST, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
+from nosce.studies._biographies_arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
 from nosce.studies._biographies_readings import asked, at_first, at_first_guessed, from_name, recalled
 from nosce.study import Arm, Read, Scale, Study
 from nosce.train.recipe import Recipe
 from nosce.worlds.biographies import Names
 
 SEED = 2_003
+OFTEN, MANY = 64, 800  # meetings of each person, and people, where these are not what is varied
 #: People, with steps of fine-tuning and the pools of names, which grow as the root (the sheet, section 11.1).
 WORLDS = {200: (240, (14, 14, 28)), 400: (480, (20, 20, 40)), 800: (720, (28, 28, 56)), 1_600: (960, (40, 40, 80))}
+MEETINGS = (24, 40, OFTEN)
+PANELS = {"by people, each met 64 times": [(people, people, OFTEN) for people in WORLDS],
+          "by meetings of each of 800 people": [(often, MANY, often) for often in MEETINGS]}  # fmt: skip
+LINES = {"asked about unseen people": asked, "P-probe, first place": at_first, "Q-probe, the name alone": from_name,
+         "most frequent class, first place": at_first_guessed, "recalled in the texts": recalled}  # fmt: skip
 
 
 def study(scale: Scale) -> Study:
-    """The arm by people, with what can be read and asked."""
+    """One arm by people and by meetings, with what can be read and asked."""
     if scale != "laptop":
         raise UsageError(f"people has no scale {scale!r}; take laptop.")
-    arms = {people: _arm(people) for people in WORLDS}
-    lines = (("asked about unseen people", asked), ("P-probe, first place", at_first),
-             ("Q-probe, the name alone", from_name), ("most frequent class, first place", at_first_guessed),
-             ("recalled in the texts", recalled))  # fmt: skip
-    points = tuple(Point(float(people), group, Mean(select=what(arm.name)))
-                   for group, what in lines for people, arm in arms.items())  # fmt: skip
+    arms = {arm.name: arm for doses in PANELS.values() for _, people, often in doses for arm in [_arm(people, often)]}
+    points = tuple(Point(float(x), group, Mean(select=what(_name(people, often))), panel=panel)
+                   for panel, doses in PANELS.items() for group, what in LINES.items()
+                   for x, people, often in doses)  # fmt: skip
     figure = Rungs(
         id="people", title="What is read, and what can be asked, by how many people there are",
         caption=f"{BEST}; questions whole, probes by first tokens. Probes learn from half of the people. "
-        "Intervals over people of one training seed.", x_label="people", y_label="accuracy", points=points,
-        x_scale="log",
+        "Intervals over people of one training seed.", x_label="people, or meetings", y_label="accuracy",
+        points=points, x_scale="log",
     )  # fmt: skip
     probes = (NameProbe(fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), titles=Names()),
-              PositionProbe(fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2)))  # fmt: skip
+              PositionProbe(fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2), documents=ENTRIES))  # fmt: skip
     return Study(
         name="people", title="People for a probe", question="How many people does a probe want?",
         paper="arXiv:2309.14316", scale=scale, unit="person", arms=tuple(arms.values()), seeds=(SEED,),
@@ -55,9 +59,13 @@ def study(scale: Scale) -> Study:
     )  # fmt: skip
 
 
-def _arm(people: int) -> Arm:
+def _name(people: int, often: int) -> str:
+    return f"{people} people {often} times"
+
+
+def _arm(people: int, often: int) -> Arm:
     steps, names = WORLDS[people]
     pretrain = Recipe(steps=1, dtype="auto", checkpoints=(1.0,), **OPTIMIZERS["muon"])
     population = Population(world=replace(SMALL, people=people, names=names), shape=size("3x128"), pretrain=pretrain,
-                            exposures=64, asking=asked_in(steps, 3e-4))  # fmt: skip
-    return replace(population.row(BEST), name=f"{people} people")
+                            exposures=often, asking=asked_in(steps, 3e-4))  # fmt: skip
+    return replace(population.row(BEST), name=_name(people, often))

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from nosce.measures import Difference
+from nosce.measures import Contrast, Difference
 from nosce.seeds import Seed
 from nosce.studies._biographies_arms import (
     BEST,
@@ -177,10 +177,27 @@ def test_tasks_are_spelt_by_the_words_of_the_rows():
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_what_is_held_against_each_other_was_run_on_the_same_seeds(scale):
-    """A difference of arms of unlike seeds could never be judged."""
+def test_what_is_held_against_each_other_was_run_on_the_same_seeds_and_people(scale):
+    """A difference of arms of unlike seeds could never be judged; a contrast of unlike people would pair but few."""
     found = arms(scale)
     for claim in load("biographies", scale).claims:
         for one in getattr(claim.measure, "measures", (claim.measure,)):
             if isinstance(one, Difference):
                 assert found[one.one.arm].seeds == found[one.other.arm].seeds, claim.id
+            if isinstance(one, Contrast):
+                assert len({found[select.arm].world.things for _, select in one.terms}) == 1, claim.id
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_models_that_see_both_ways_read_of_the_first_people_of_all(scale):
+    """Of fewer, in texts that a causal model of all would read too, and so does the one they are held against."""
+    bench, found, seed = bench_of(scale), arms(scale), Seed(5)
+    assert 0 < bench.people_both_ways < bench.world.people
+    for name in (masked(NAMED), masked(mixed(NAMED)), bench.causal):
+        assert found[name].world.people == bench.people_both_ways
+    texts = {d.text for d in found[bench.causal].world.documents(seed)}
+    assert texts <= {d.text for d in found[BEST].world.documents(seed)}
+    row, both = found[BEST].recipe, found[masked(NAMED)].recipe
+    assert found[bench.causal].recipe == row
+    meetings = both.steps * both.batch / bench.people_both_ways
+    assert meetings == pytest.approx(bench.longer * bench.exposures, rel=0.05)

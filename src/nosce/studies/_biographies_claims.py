@@ -244,13 +244,14 @@ def _masked(bench: Bench) -> Iterator[Claim]:
     arm, hard = masked(NAMED), ("birth_city", "university", "company", "company_city")
     yield Claim(
         id="masked-falls-short",
-        text="A model that sees both ways falls far behind on values of several words, with full names, which help it",
+        text="A model that sees both ways falls far behind a causal one of the same people on values of several words, "
+        "with full names, which help it",
         source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0 (the best causal row)",
-        measure=Contrast(terms=((1.0, asked(arm, hard)), (-1.0, asked(BEST, hard)))),
+        measure=Contrast(terms=((1.0, asked(arm, hard)), (-1.0, asked(bench.causal, hard)))),
         threshold=-0.30,
         direction="below",
         paper_value=-0.80,
-        needs=(known_by_words(arm), known(BEST)),
+        needs=(known_by_words(arm), known(bench.causal)),
     )
     yield Claim(
         id="masked-tells-dates",

@@ -142,8 +142,9 @@ def _all(bench: Bench) -> Columns:
             yield row, "majority guess", Mean(select=guessed(row)), "", True
 
     return _bars("rows", "Memorised, and extractable?",
-                 "Rows of the paper's table, doses, couples, and texts in free prose. Recall is of everybody, "
-                 f"questions of people never asked about. {OVER}", "exact match", cells())  # fmt: skip
+                 f"Rows of the paper's table, doses,{' couples,' if bench.couples else ''} and texts in free prose. "
+                 f"Recall is of everybody, questions of people never asked about. {OVER}", "exact match",
+                 cells())  # fmt: skip
 
 
 def _order(bench: Bench) -> Lines:
@@ -185,9 +186,11 @@ def _names(bench: Bench) -> Columns:
                 yield row, "read from the name", Mean(select=from_name(row, part)), panel, False
                 yield row, "most frequent class", Mean(select=from_name(row, f"{part}/constant")), panel, True
 
+    few, many = (bench.people_both_ways or 0) // 2, bench.world.people // 2
+    fewer = f" Those of the masked model learn from {few}, the others from {many} people." if few else ""
     return _bars("q-probe", "What can be read from the name alone?",
-                 "Probes with a rank-16 update of the input embedding, behind the name between two end tokens. "
-                 f"{NEVER}",
+                 "Probes with a rank-16 update of the input embedding, behind the name between two end tokens."
+                 f"{fewer} {NEVER}",
                  "accuracy", cells())  # fmt: skip
 
 
@@ -266,12 +269,13 @@ def _masked(bench: Bench) -> Columns:
                 yield tick, f"{masked(row)}, fine-tuned", Mean(select=asked(masked(row), (facet,))), "", False
             both = masked(mixed(NAMED))
             yield tick, both, Mean(select=asked_mixed(both, (facet,))), "", False
-            yield tick, f"causal {BEST}, fine-tuned", Mean(select=asked(BEST, (facet,))), "", False
-            yield tick, "majority guess", Mean(select=replace(guessed(BEST), facets=(facet,))), "", True
+            yield tick, f"causal {bench.causal}, fine-tuned", Mean(select=asked(bench.causal, (facet,))), "", False
+            yield tick, "majority guess", Mean(select=replace(guessed(bench.causal), facets=(facet,))), "", True
 
     return _bars("both-ways", "A model that sees both ways",
                  "Words masked and to be told, fine-tuned on answers masked whole, or mixed; the length of an answer "
-                 f"is given away. {NEVER}", "exact match", cells())  # fmt: skip
+                 f"is given away. The causal model is of the same people, and met them less often. {NEVER}",
+                 "exact match", cells())  # fmt: skip
 
 
 def _masked_knows(bench: Bench) -> Columns:
@@ -303,7 +307,7 @@ def _dose(id: str, x_label: str, doses: dict[int, str] | dict[float, str], scale
 
 
 def _mixed_doses(bench: Bench) -> Rungs:
-    points = []
+    points, longer = [], any(dose.same_steps for dose in bench.doses)
     for same_steps, panel in ((False, "every person met as often"), (True, "as many steps")):
         arms = [(dose.questions, mixed(SINGLE, dose)) for dose in bench.doses if dose.same_steps == same_steps]
         for share, arm in [*arms, (bench.questions, mixed(SINGLE))] if arms else []:
@@ -312,8 +316,8 @@ def _mixed_doses(bench: Bench) -> Rungs:
             points += [Point(share, group, Mean(select=select), panel=panel) for group, select in measures]
     return Rungs(id="questions-mixed", title="Dose: share of questions among the biographies of one wording",
                  caption="Exact match at the end of mixed training, one training seed but for the largest share. More "
-                 "questions mean more texts where every "
-                 f"person is met as often, and fewer meetings where there are as many steps. {OVER}",
+                 "questions mean more texts where every person is met as often"
+                 f"{', and fewer meetings where there are as many steps' if longer else ''}. {OVER}",
                  x_label="share of texts that are questions", y_label="exact match", points=tuple(points),
                  x_scale="linear")  # fmt: skip
 
