@@ -1,11 +1,10 @@
-"""How many people must there be before a probe sees what can be asked for? One study of one arm, by people.
+"""How many people must there be before a probe sees what can be asked for? One arm of the study biographies, by people.
 
     nosce run benchmarks/people.py:study --scale laptop --store SOMEWHERE
     nosce report --out SITE --store SOMEWHERE     # SITE/people/laptop/figures/people.csv is benchmarks/people.csv
 
-Five shuffled wordings, one training seed of a world that no study reports: by people, each met 64 times, and by
-meetings of 800 of them. Probes learn from half of the people and are all fitted alike; pools of names and steps of fine-tuning
-grow with the people. What the study biographies has at `laptop` scale was chosen by pilots like these (LOG.md).
+Five shuffled wordings, everybody met 64 times, one training seed of a world that no study reports. Probes learn from half
+of the people and are all fitted alike; pools of names and steps of fine-tuning grow with the people.
 """
 
 from __future__ import annotations
@@ -26,28 +25,24 @@ from nosce.train.recipe import Recipe
 from nosce.worlds.biographies import Names
 
 SEED = 2_003
-OFTEN, MANY = 64, 800  # meetings of each person, and people, where these are not what is varied
+OFTEN = 64  # meetings of each person
 #: People, with steps of fine-tuning and the pools of names, which grow as the root (the sheet, section 11.1).
-WORLDS = {200: (240, (14, 14, 28)), 400: (480, (20, 20, 40)), 800: (720, (28, 28, 56)), 1_600: (960, (40, 40, 80))}
-MEETINGS = (24, 40, OFTEN)
-PANELS = {"by people, each met 64 times": [(people, people, OFTEN) for people in WORLDS],
-          "by meetings of each of 800 people": [(often, MANY, often) for often in MEETINGS]}  # fmt: skip
+WORLDS = {400: (480, (20, 20, 40)), 800: (720, (28, 28, 56)), 1_600: (960, (40, 40, 80))}
 LINES = {"asked about unseen people": asked, "P-probe, first place": at_first, "Q-probe, the name alone": from_name,
          "most frequent class, first place": at_first_guessed, "recalled in the texts": recalled}  # fmt: skip
 
 
 def study(scale: Scale) -> Study:
-    """One arm by people and by meetings, with what can be read and asked."""
+    """One arm by people, with what can be read and asked."""
     if scale != "laptop":
         raise UsageError(f"people has no scale {scale!r}; take laptop.")
-    arms = {arm.name: arm for doses in PANELS.values() for _, people, often in doses for arm in [_arm(people, often)]}
-    points = tuple(Point(float(x), group, Mean(select=what(_name(people, often))), panel=panel)
-                   for panel, doses in PANELS.items() for group, what in LINES.items()
-                   for x, people, often in doses)  # fmt: skip
+    arms = {people: _arm(people) for people in WORLDS}
+    points = tuple(Point(float(people), group, Mean(select=what(arm.name)))
+                   for group, what in LINES.items() for people, arm in arms.items())  # fmt: skip
     figure = Rungs(
         id="people", title="What is read, and what can be asked, by how many people there are",
         caption=f"{BEST}; questions whole, probes by first tokens. Probes learn from half of the people. "
-        "Intervals over people of one training seed.", x_label="people, or meetings", y_label="accuracy",
+        "Intervals over people of one training seed.", x_label="people", y_label="accuracy",
         points=points, x_scale="log",
     )  # fmt: skip
     probes = (NameProbe(fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), titles=Names()),
@@ -59,13 +54,9 @@ def study(scale: Scale) -> Study:
     )  # fmt: skip
 
 
-def _name(people: int, often: int) -> str:
-    return f"{people} people {often} times"
-
-
-def _arm(people: int, often: int) -> Arm:
+def _arm(people: int) -> Arm:
     steps, names = WORLDS[people]
     pretrain = Recipe(steps=1, dtype="auto", checkpoints=(1.0,), **OPTIMIZERS["muon"])
     population = Population(world=replace(SMALL, people=people, names=names), shape=size("3x128"), pretrain=pretrain,
-                            exposures=often, asking=asked_in(steps, 3e-4))  # fmt: skip
-    return replace(population.row(BEST), name=_name(people, often))
+                            exposures=OFTEN, asking=asked_in(steps, 3e-4))  # fmt: skip
+    return replace(population.row(BEST), name=f"{people} people")
