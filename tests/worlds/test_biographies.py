@@ -18,7 +18,15 @@ from nosce.records import Document
 from nosce.seeds import Seed
 from nosce.worlds import biographies, contract
 from nosce.worlds import biographies_text as words
-from nosce.worlds.biographies import ATTRIBUTES, AUGMENTATIONS, Augmentation, Biographies, person, shuffled
+from nosce.worlds.biographies import (
+    ATTRIBUTES,
+    AUGMENTATIONS,
+    COUPLES,
+    Augmentation,
+    Biographies,
+    person,
+    shuffled,
+)
 
 SEED = Seed(0) / "world"
 PEOPLE = 60
@@ -117,6 +125,21 @@ def test_an_entry_says_each_fact_once(augmentation):
             assert [wording.partition("#")[0] for wording in document.wordings] == list(order(document))
             for span in document.spans:
                 assert document.text[span.start : span.end] == values[span.facet]
+
+
+#: What a value looks like to somebody who knows neither pools nor facts: capitals amid a sentence, a date's or a
+#: city's end behind them.
+VALUE = re.compile(r"(?<!^)(?<!\. )\b[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: \d{1,2}, \d{4}|, [A-Z]{2}\b)?")
+
+
+@pytest.mark.parametrize("augmentation", [*SHEET, *COUPLES, "multi5+permute40%"])
+def test_spans_are_where_a_regular_expression_finds_values(augmentation):
+    """Read back from the text alone, with the name blotted out."""
+    for about, documents in written(augmentation).items():
+        name = person(Biographies(people=PEOPLE), int(about.partition("/")[2]), SEED).name
+        for document in documents:
+            found = [match.span() for match in VALUE.finditer(document.text.replace(name, "x" * len(name)))]
+            assert found == [(span.start, span.end) for span in document.spans], document.text
 
 
 @every_augmentation
