@@ -1,0 +1,176 @@
+"""What no change of names or walls may move: texts, batches and weights of every world and model family, smoke claims.
+
+    python tests/test_golden_results.py worlds          write tests/data/golden_worlds.json anew
+    python tests/test_golden_results.py claims          run every study at smoke scale; write tests/data/smoke_claims.json
+
+Texts and batches are equal everywhere. Weights and claims are compared to the last digit on the processor that they
+were written on, since other processors add in other orders; elsewhere weights must agree to three digits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from itertools import islice
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from nosce.models.families import Architecture, Family
+from nosce.seeds import Seed
+from nosce.spec import canonical
+from nosce.steps import corpus as corpus_step
+from nosce.steps import training as training_step
+from nosce.steps.corpus import CorpusSpec
+from nosce.steps.job import Job
+from nosce.steps.training import TrainingSpec
+from nosce.study import built_in, load
+from nosce.text.batches import Order, pack
+from nosce.text.corpus import Corpus
+from nosce.text.tokenizer import TokenizerSpec
+from nosce.train.recipe import Recipe
+from nosce.worlds.biographies import Biographies
+from nosce.worlds.diaries.world import Diaries
+
+DATA = Path(__file__).parent / "data"
+WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"
+PEOPLE = Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
+SCATTERED = Diaries(diarists=12)
+FAMILIES = get_args(Family)
+STUDIES = [name for name in built_in() if name != "little"]
+
+
+def machine() -> str:
+    """The processor and library that decide the last digits of a sum."""
+    import torch
+
+    from nosce.provenance import processor
+
+    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+
+
+def arms() -> dict[str, Any]:
+    """The arms of all studies at smoke scale that differ in world or tokenizer, by name."""
+    found: dict[str, Any] = {}
+    seen = set()
+    for name in STUDIES:
+        for arm in load(name, "smoke").arms:
+            if isinstance(arm.tokenizer, TokenizerSpec) and (key := (arm.world, arm.tokenizer)) not in seen:
+                seen.add(key)
+                found[f"{name}/{arm.name}"] = arm
+    return found
+
+
+def digest_of_records(records: Any) -> str:
+    """The digest of the values of the first two hundred records, whatever their fields are called."""
+    return hashlib.sha256(canonical([dataclasses.astuple(r) for r in islice(records, 200)]).encode()).hexdigest()[:20]
+
+
+def digests_of_arm(arm: Any) -> dict[str, str]:
+    """Digests of an arm's documents, questions, tokens and first batches."""
+    seed = Seed(0) / "world"
+    with tempfile.TemporaryDirectory() as folder:
+        corpus_step.make(CorpusSpec(world=arm.world, seed=seed, tokenizer=arm.tokenizer), {}, Job(folder=Path(folder)))
+        corpus = Corpus(Path(folder))
+        batches = hashlib.sha256()
+        order = Order(len(corpus.documents), 8, Seed(0) / "order")
+        for step in range(2):
+            batch = pack(corpus.documents, order.step(step), window=None, end=corpus.end)
+            for rows in (batch.inputs, batch.labels, batch.lengths):
+                batches.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
+    return {
+        "documents": digest_of_records(arm.world.documents(seed)),
+        "questions": digest_of_records(arm.world.questions(seed)),
+        "batches": batches.hexdigest()[:20],
+    }
+
+
+def weights_of(family: str) -> dict[str, Any]:
+    """The digest of a tiny model's weights after six steps on a dozen people, and the mean of their sizes."""
+    from safetensors.numpy import load_file
+
+    tokenizer = TokenizerSpec(mask=family == "modernbert")
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        world = SCATTERED if family == "t5" else PEOPLE
+        corpus_step.make(
+            CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=tokenizer), {}, Job(folder=base / "c")
+        )
+        spec = TrainingSpec(model=Architecture(family=family, layers=2, width=64, heads=4), on="documents",
+                            recipe=Recipe(steps=6, batch=12, optimizer="muon"), adapter=None, seed=Seed(0) / "pretrain")  # fmt: skip
+        training_step.make(spec, {"corpus": base / "c"}, Job(folder=base / "t"))
+        tensors = load_file(base / "t" / "checkpoints" / "0000006" / "model.safetensors")
+    whole = hashlib.sha256()
+    for name in sorted(tensors):
+        whole.update(name.encode() + tensors[name].tobytes())
+    size = sum(float(abs(t).sum()) for t in tensors.values()) / sum(t.size for t in tensors.values())
+    return {"digest": whole.hexdigest()[:20], "mean_size": size}
+
+
+def smoke_claims(name: str, store: Path) -> list[dict[str, Any]]:
+    """The claims table of a study that was run at smoke scale, as `nosce show --json` prints it."""
+    words = [sys.executable, "-m", "nosce"]
+    ends = ["--scale", "smoke", "--store", str(store)]
+    env = {**os.environ, "COLUMNS": "200"}
+    subprocess.run([*words, "run", name, *ends], check=True, capture_output=True, env=env)
+    shown = subprocess.run([*words, "show", name, *ends, "--json"], check=True, capture_output=True, env=env)
+    numbers = ("id", "estimate", "low", "high", "n", "verdict")
+    return [{key: claim[key] for key in numbers} for claim in json.loads(shown.stdout)["claims"]]
+
+
+@pytest.mark.parametrize("name", json.loads(WORLDS.read_text())["arms"] if WORLDS.exists() else [])
+def test_texts_and_batches_of_every_world(name):
+    """The documents, questions and batches of every arm of every study at smoke scale stay as they are."""
+    assert digests_of_arm(arms()[name]) == json.loads(WORLDS.read_text())["arms"][name]
+
+
+def test_every_arm_is_written_down():
+    """An arm with a world of its own has its digests, and no digest is left that no arm has."""
+    assert set(arms()) == set(json.loads(WORLDS.read_text())["arms"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_of_every_family(family):
+    """Six steps of training end with the same weights."""
+    written = json.loads(WORLDS.read_text())
+    here, there = weights_of(family), written["weights"][family]
+    if machine() == written["machine"]:
+        assert here == there
+    assert here["mean_size"] == pytest.approx(there["mean_size"], rel=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STUDIES)
+def test_claims_of_every_study_at_smoke_scale(name, tmp_path):
+    """Every estimate, interval, n and verdict stays as it is, to the last digit."""
+    written = json.loads(CLAIMS.read_text())
+    if machine() != written["machine"]:
+        pytest.skip(
+            f"written on {written['machine']}; run `python tests/test_golden_results.py claims` before a change"
+        )
+    assert smoke_claims(name, tmp_path / "store") == written["claims"][name]
+
+
+def main(what: str) -> None:
+    """Write one of the two files anew."""
+    if what == "worlds":
+        found: dict[str, Any] = {
+            "machine": machine(),
+            "arms": {name: digests_of_arm(arm) for name, arm in arms().items()},
+            "weights": {family: weights_of(family) for family in FAMILIES},
+        }
+        WORLDS.write_text(json.dumps(found, indent=1) + "\n")
+    else:
+        store = Path(os.environ.get("NOSCE_STORE", tempfile.mkdtemp()))
+        found = {"machine": machine(), "claims": {name: smoke_claims(name, store) for name in STUDIES}}
+        CLAIMS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
