@@ -1,7 +1,7 @@
 """What no change of names or walls may move: texts, batches and weights of every world and model family, smoke claims.
 
-    python tests/test_golden_results.py worlds          write tests/data/golden_worlds.json anew
-    python tests/test_golden_results.py claims          run every study at smoke scale; write tests/data/smoke_claims.json
+    python tests/test_golden_results.py worlds      write tests/data/golden_worlds.json anew
+    python tests/test_golden_results.py claims      run every study at smoke scale, write tests/data/smoke_claims.json
 
 Texts and batches are equal everywhere. Weights and claims are compared to the last digit on the processor that they
 were written on, since other processors add in other orders; elsewhere weights must agree to three digits.
@@ -99,12 +99,12 @@ def weights_of(family: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         world = SCATTERED if family == "t5" else PEOPLE
-        corpus_step.make(
-            CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=tokenizer), {}, Job(folder=base / "c")
-        )
-        spec = TrainingSpec(model=Architecture(family=family, layers=2, width=64, heads=4), on="documents",
-                            recipe=Recipe(steps=6, batch=12, optimizer="muon"), adapter=None, seed=Seed(0) / "pretrain")  # fmt: skip
-        training_step.make(spec, {"corpus": base / "c"}, Job(folder=base / "t"))
+        spec = CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=tokenizer)
+        corpus_step.make(spec, {}, Job(folder=base / "c"))
+        shape = Architecture(family=family, layers=2, width=64, heads=4)
+        recipe = Recipe(steps=6, batch=12, optimizer="muon")
+        training = TrainingSpec(model=shape, on="documents", recipe=recipe, adapter=None, seed=Seed(0) / "pretrain")
+        training_step.make(training, {"corpus": base / "c"}, Job(folder=base / "t"))
         tensors = load_file(base / "t" / "checkpoints" / "0000006" / "model.safetensors")
     whole = hashlib.sha256()
     for name in sorted(tensors):
@@ -151,9 +151,7 @@ def test_claims_of_every_study_at_smoke_scale(name, tmp_path):
     """Every estimate, interval, n and verdict stays as it is, to the last digit."""
     written = json.loads(CLAIMS.read_text())
     if machine() != written["machine"]:
-        pytest.skip(
-            f"written on {written['machine']}; run `python tests/test_golden_results.py claims` before a change"
-        )
+        pytest.skip(f"written on {written['machine']}; write them anew here before a change")
     assert smoke_claims(name, tmp_path / "store") == written["claims"][name]
 
 
