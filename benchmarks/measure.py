@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nosce.provenance import commit, processor
+from nosce.store.provenance import commit, processor
 
 RESULTS = Path(__file__).parent / "results.csv"
 SHOWN = 6  # kernels of a profile

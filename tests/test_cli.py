@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from nosce.cli import app
 from nosce.steps.training import checkpoints
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.train import checkpoint
 
 SMOKE = ("biographies_adamw", "--scale", "smoke")

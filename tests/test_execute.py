@@ -13,7 +13,7 @@ from nosce import execute as executing
 from nosce.errors import DamagedError, DataError
 from nosce.execute import execute, needed
 from nosce.plan import Plan, Step
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.train.recipe import Machine
 from nosce.workers import Event, attempt
 
@@ -339,7 +339,7 @@ def test_a_changed_comment_makes_nothing_stale(bench, tmp_path):
 
 def aged(bench, step):
     """Make a step stale by itself: as if one more module had gone into it, with a manifest that agrees."""
-    from nosce.files import checksum_tree
+    from nosce.store.files import checksum_tree
 
     folder = bench.store.folder(step.name)
     provenance = json.loads((folder / "provenance.json").read_text())

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from nosce.files import checksum_tree, write_atomically
+from nosce.store.files import checksum_tree, write_atomically
 
 
 def test_small_files_are_written_whole_or_not(tmp_path, monkeypatch):

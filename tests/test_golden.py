@@ -22,8 +22,8 @@ from typing import Any
 import pytest
 
 from nosce.seeds import Seed
-from nosce.spec import canonical
 from nosce.steps import corpus, training
+from nosce.store.spec import canonical
 from nosce.text.batches import Order, pack
 from nosce.text.packing import document_tokens, encode
 from nosce.text.tokenizer import FILE, TokenizerSpec, end_token, make, save

@@ -24,12 +24,12 @@ import pytest
 
 from nosce.models.families import Architecture, Family
 from nosce.seeds import Seed
-from nosce.spec import canonical
 from nosce.steps import corpus as corpus_step
 from nosce.steps import training as training_step
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec
+from nosce.store.spec import canonical
 from nosce.study import built_in, load
 from nosce.text.batches import Order, pack
 from nosce.text.corpus import Corpus
@@ -50,7 +50,7 @@ def machine() -> str:
     """The processor and library that decide the last digits of a sum."""
     import torch
 
-    from nosce.provenance import processor
+    from nosce.store.provenance import processor
 
     return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 

@@ -11,9 +11,9 @@ from nosce.measures import Claim, Mean, Select
 from nosce.models.families import size
 from nosce.plan import unroll
 from nosce.read.readouts import Majority, Questions, Recall
-from nosce.spec import leaves
 from nosce.steps import corpus as corpus_step
 from nosce.steps import training as training_step
+from nosce.store.spec import leaves
 from nosce.study import Arm, Read, Stage, Study, load
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Machine, Recipe

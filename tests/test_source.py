@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nosce import source
+from nosce.store import fingerprint as source
 
 NUMBER = count()
 CODE = '"""What it does."""\n\nimport {project}.words\n\n\ndef double(x):\n    """Twice."""\n    return 2 * x\n'

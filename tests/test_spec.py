@@ -12,7 +12,7 @@ import pytest
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.spec import canonical, describe, differences, digest, leaves
+from nosce.store.spec import canonical, describe, differences, digest, leaves
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from nosce import source
 from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
-from nosce.files import SCRATCH
-from nosce.store import Store
+from nosce.store import fingerprint as source
+from nosce.store.files import SCRATCH
+from nosce.store.store import Store
 
 NAME = "corpus-0123456789abcdef0123"
 DATA = {"data.bin": bytes(range(256)) * 40, "words.txt": "Þórshöfn\n".encode(), "tokenizer/tokenizer.json": b"{}"}
@@ -267,7 +267,7 @@ def test_a_disk_that_refuses_is_one_sentence(place, tmp_path):
 
 FULL = """
 import resource
-from nosce.store import refused
+from nosce.store.store import refused
 here = Store(Path(sys.argv[1]))
 here.work(NAME).mkdir()
 for path in ("a.bin", "b.bin"):

@@ -7,7 +7,7 @@ from nosce.models.families import Architecture, Pretrained, size
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
 from nosce.seeds import Seed
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.study import Arm, Read, Stage, Study
 from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Machine, Recipe

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.session import Request
-from nosce.store import Store
+from nosce.store.store import Store
 
 INTERRUPTED = 130
 
@@ -165,7 +165,7 @@ def explain(
     from dataclasses import asdict
 
     from nosce.session import explain as explained
-    from nosce.spec import leaves
+    from nosce.store.spec import leaves
 
     found = explained(store_at(store), step)
     if json_:
@@ -265,8 +265,8 @@ def audit(
     found = auditing.tables(tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, draws=draws)
     if figure is not None:
         from nosce.audit import words
-        from nosce.files import write_atomically
         from nosce.report.figures import draw
+        from nosce.store.files import write_atomically
 
         one = found[0]
         write_atomically(figure, draw(words.figure(one.scores, one.json, one.name)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from nosce.errors import UsageError
 from nosce.plan import Step
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.train.recipe import Machine
 from nosce.workers import Event, attempt
 

@@ -12,8 +12,8 @@ from typing import Any
 from nosce.models.families import Deeper
 from nosce.plan import Plan, Step
 from nosce.read.readouts import ReadsInPart
-from nosce.spec import describe, digest
 from nosce.steps.corpus import CorpusSpec
+from nosce.store.spec import describe, digest
 from nosce.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
 
 

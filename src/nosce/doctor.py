@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 import time
 
-from nosce.provenance import processor, versions
-from nosce.store import Store
+from nosce.store.provenance import processor, versions
+from nosce.store.store import Store
 from nosce.workers import cores
 
 

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from nosce.errors import DamagedError
 from nosce.plan import Plan, Step
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.workers import Event
 
 WAIT = 1.0  # seconds before a step that somebody else is making is looked at again

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from nosce import source
-from nosce.files import SCRATCH
 from nosce.plan import Step
-from nosce.provenance import recorded
 from nosce.steps.job import Job
-from nosce.store import Store
+from nosce.store import fingerprint as source
+from nosce.store.files import SCRATCH
+from nosce.store.provenance import recorded
+from nosce.store.store import Store
 from nosce.train.recipe import Machine
 
 

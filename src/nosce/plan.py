@@ -16,8 +16,8 @@ from typing import Any
 from nosce.errors import SpecError
 from nosce.models.families import Deeper, Pretrained
 from nosce.seeds import Seed
-from nosce.spec import Json, describe, digest
 from nosce.steps.job import Job
+from nosce.store.spec import Json, describe, digest
 from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
 from nosce.train.recipe import Recipe
 from nosce.worlds.contract import World

@@ -18,7 +18,7 @@ from nosce.plan import Plan, Step
 from nosce.progress import Terminal
 from nosce.report.tables import claims_table
 from nosce.session import Request, remember, remembered, shown, stale, verdicts
-from nosce.store import Store
+from nosce.store.store import Store
 from nosce.train.recipe import Machine
 from nosce.workers import LocalPool, cores
 

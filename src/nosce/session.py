@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 
 from nosce.errors import NosceError, UsageError
-from nosce.files import write_atomically
 from nosce.plan import Plan, unroll
 from nosce.records import Verdict, from_table
-from nosce.spec import differences
-from nosce.store import Made, Store, refused
+from nosce.store.files import write_atomically
+from nosce.store.spec import differences
+from nosce.store.store import Made, Store, refused
 from nosce.study import PRETRAIN, load
 
 

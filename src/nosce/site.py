@@ -14,7 +14,7 @@ from nosce.records import Walk, from_json
 from nosce.report.figures import Figure, draw
 from nosce.report.page import StudyPage, render, render_index
 from nosce.session import finished, shown, stale, verdicts
-from nosce.store import Store, refused
+from nosce.store.store import Store, refused
 
 
 def write(store: Store, folder: Path) -> Path:

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.plan import Step
-from nosce.store import Store, refused
+from nosce.store.store import Store, refused
 from nosce.train.recipe import Machine
 
 Kind = Literal["progress", "made", "found", "leased", "damaged", "failed"]

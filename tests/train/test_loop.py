@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from nosce.errors import TrainingError
-from nosce.files import SCRATCH
 from nosce.models import adapters
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
+from nosce.store.files import SCRATCH
 from nosce.text.batches import Order
 from nosce.text.packing import collect
 from nosce.train import checkpoint, loop

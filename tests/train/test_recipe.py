@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from nosce.errors import SpecError
-from nosce.spec import describe, leaves
+from nosce.store.spec import describe, leaves
 from nosce.train.recipe import LoRA, Machine, Recipe
 
 

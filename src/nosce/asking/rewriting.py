@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nosce.errors import DataError, SpecError
-from nosce.files import write_atomically
 from nosce.sampling.contract import Ask, Reply, Sampler
 from nosce.seeds import Seed
+from nosce.store.files import write_atomically
 from nosce.text.places import places
 
 

@@ -19,8 +19,8 @@ from nosce.sampling.endpoint import Asker, Endpoint, Purse
 from nosce.sampling.local import Local
 from nosce.sampling.tuning import Example, Tuning, tuned
 from nosce.seeds import Seed
-from nosce.spec import describe, digest
 from nosce.steps.job import Job
+from nosce.store.spec import describe, digest
 from nosce.train.recipe import LoRA, Recipe
 from nosce.worlds.behaviours.texts import HELD_OUT, Texts, plain
 

@@ -18,10 +18,10 @@ import polars as pl
 import torch
 
 from nosce.errors import DataError
-from nosce.files import write_atomically
 from nosce.models.apart import apart
 from nosce.models.sites import watched
 from nosce.read.likelihood import evaluating, suited
+from nosce.store.files import write_atomically
 from nosce.text.batches import by_length
 from nosce.text.packing import Sequences
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from nosce.errors import SpecError
-from nosce.spec import Json, describe, digest
+from nosce.store.spec import Json, describe, digest
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "refused", "invalid"]

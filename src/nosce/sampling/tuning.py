@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from nosce.errors import DataError
-from nosce.files import write_atomically
 from nosce.sampling.endpoint import Asker, EndpointError
-from nosce.spec import describe, digest
+from nosce.store.files import write_atomically
+from nosce.store.spec import describe, digest
 
 ENDED = ("succeeded", "failed", "cancelled")
 

@@ -17,8 +17,8 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nosce.files import checksum_tree, verify, write_atomically
 from nosce.models import families
+from nosce.store.files import checksum_tree, verify, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nosce.errors import TrainingError
-from nosce.files import SCRATCH
 from nosce.models.apart import Forward, apart
+from nosce.store.files import SCRATCH
 from nosce.text.batches import Batch, Mixed, Order, pack
 from nosce.text.masking import Masking
 from nosce.text.packing import Sequences

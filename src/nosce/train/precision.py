@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from filelock import FileLock
 
-from nosce.files import write_atomically
-from nosce.provenance import processor
+from nosce.store.files import write_atomically
+from nosce.store.provenance import processor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -21,7 +21,7 @@ PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "sc
 @lru_cache(maxsize=1)
 def commit() -> dict[str, Any]:
     """The commit of the checkout this code runs from and whether it was changed since; null outside one."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]  # the whole package
 
     def git(*words: str) -> str | None:
         try:

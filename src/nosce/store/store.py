@@ -26,10 +26,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from nosce import source
 from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
-from nosce.files import SCRATCH, checksum_tree, to_disk, verify, write_atomically
-from nosce.spec import Json, canonical
+from nosce.store import fingerprint as source
+from nosce.store.files import SCRATCH, checksum_tree, to_disk, verify, write_atomically
+from nosce.store.spec import Json, canonical
 
 OWN = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
 
