@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from measure import cpu_seconds, in_turns, write
 
+from nosce.data.worlds.karel import Karel
+from nosce.data.worlds.karel import vectorized as many
+from nosce.data.worlds.karel.interpreter import execute
 from nosce.seeds import Seed
-from nosce.worlds.karel import Karel, many
-from nosce.worlds.karel.board import execute
 
 FEW = 500  # programs for the one to read
 

@@ -28,13 +28,13 @@ import torch
 from measure import write
 from recipes import ARMS, PEOPLE, candidate, data
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import Sequences, question_tokens
+from nosce.data.sampling import Order
 from nosce.models.families import build, size
 from nosce.read.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies import biographies
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import Order
-from nosce.text.packing import Sequences, question_tokens
 from nosce.train import loop
 from nosce.train.precision import chosen
 from nosce.train.recipe import Recipe

@@ -17,16 +17,16 @@ from pathlib import Path
 import polars as pl
 import torch
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order
+from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.models.families import Architecture, build
 from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
 from nosce.train import loop
 from nosce.train.recipe import Recipe
-from nosce.worlds.arithmetic import Arithmetic
 
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"

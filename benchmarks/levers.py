@@ -23,6 +23,12 @@ import polars as pl
 import torch
 from scipy.stats import mannwhitneyu
 
+from nosce.data.corpus import Corpus
+from nosce.data.packing import joined
+from nosce.data.sampling import Mixed
+from nosce.data.worlds.diaries import Diaries
+from nosce.data.worlds.diaries.scoring import Reader
+from nosce.data.worlds.diaries.world import NUMBER
 from nosce.models.families import build, size
 from nosce.read.likelihood import spoken
 from nosce.read.stops import Boundaries, decisions
@@ -31,14 +37,8 @@ from nosce.records import Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.batches import Mixed
-from nosce.text.corpus import Corpus
-from nosce.text.packing import joined
 from nosce.train import loop
 from nosce.train.recipe import Mix, Recipe
-from nosce.worlds.diaries import Diaries
-from nosce.worlds.diaries.judging import Reader
-from nosce.worlds.diaries.world import NUMBER
 
 PEOPLE = Seed(2001)
 RESULTS = Path(__file__).parent / "levers.csv"

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.charts import Point, Rungs
+from nosce.data.worlds.biographies.world import Names
 from nosce.errors import UsageError
 from nosce.measures import Mean
 from nosce.models.families import size
@@ -22,7 +23,6 @@ from nosce.studies._biographies_arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS,
 from nosce.studies._biographies_readings import asked, at_first, at_first_guessed, from_name, recalled
 from nosce.study import Arm, Read, Scale, Study
 from nosce.train.recipe import Recipe
-from nosce.worlds.biographies import Names
 
 SEED = 2_003
 OFTEN = 64  # meetings of each person

@@ -22,10 +22,10 @@ from sklearn.utils import resample
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
+from nosce.data import tokenizer as tokenizers
 from nosce.models.families import build, size
 from nosce.seeds import Seed
 from nosce.studies.biographies import ALONG, SMALL
-from nosce.text import tokenizer as tokenizers
 
 ARMS = ("single", "multi5+permute")
 GENERATED = 128  # prompts at once

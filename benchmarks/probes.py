@@ -23,14 +23,14 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import document_tokens, encode
+from nosce.data.sampling import Order
 from nosce.models.families import build, size
 from nosce.read.activations import collect
 from nosce.read.probes import ProbeSpec, probe, split
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import Order
-from nosce.text.packing import document_tokens, encode
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 

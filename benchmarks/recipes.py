@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import Sequences, document_tokens, encode, token_span
+from nosce.data.sampling import Order
 from nosce.models.families import build, size
 from nosce.read.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import Order
-from nosce.text.packing import Sequences, document_tokens, encode, token_span
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 

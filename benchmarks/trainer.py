@@ -28,12 +28,12 @@ import numpy as np
 import torch
 from measure import ceiling, in_turns, write
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import Sequences, collect, document_tokens, encode, rows_of
+from nosce.data.sampling import IGNORED, Order
 from nosce.models.families import build, size
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import IGNORED, Order
-from nosce.text.packing import Sequences, collect, document_tokens, encode, rows_of
 from nosce.train import loop
 from nosce.train.precision import chosen
 from nosce.train.recipe import Recipe

@@ -22,9 +22,9 @@ from pathlib import Path
 from nosce.seeds import Seed
 from nosce.steps import corpus
 from nosce.steps.job import Job
-from nosce.text.tokenizer import TokenizerSpec
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.train.recipe import Machine
-from nosce.worlds.biographies import Biographies
+from nosce.data.worlds.biographies.world import Biographies
 people, what = int(sys.argv[1]), sys.argv[2]
 world = Biographies(people=people, augmentation="multi5+permute")
 start, count = time.perf_counter(), 0

@@ -16,12 +16,12 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import pytest
 from filelock import FileLock
 
+from nosce.data.corpus import Corpus
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.biographies import Biographies
 
 DATA = Path(__file__).parent / "data"
 Once = Callable[[str, Callable[[Path], Any]], Any]

@@ -6,6 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data.sampling import seconds_met
+from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES
 from nosce.measures import Difference
 from nosce.seeds import Seed
 from nosce.studies._biographies_arms import (
@@ -24,8 +26,6 @@ from nosce.studies._biographies_arms import (
     tried,
 )
 from nosce.study import load
-from nosce.text.batches import seconds_met
-from nosce.worlds.biographies import AUGMENTATIONS, COUPLES
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
 

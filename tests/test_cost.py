@@ -6,6 +6,11 @@ import polars as pl
 import pytest
 
 from nosce import cost, timing
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.celebrities import Celebrities
+from nosce.data.worlds.biographies.manipulation import Manipulation, words
+from nosce.data.worlds.biographies.prose import FreeBiographies
+from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.models.families import size
 from nosce.plan import Step, unroll
 from nosce.read.embedded import Fit
@@ -17,11 +22,6 @@ from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study, load
 from nosce.train.recipe import Recipe
-from nosce.worlds.biographies import Biographies, Names
-from nosce.worlds.biographies_free import FreeBiographies
-from nosce.worlds.celebrities import Celebrities
-from nosce.worlds.contract import check
-from nosce.worlds.manipulation import Manipulation, words
 
 RECIPE = Recipe(steps=10, batch=4)
 ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)

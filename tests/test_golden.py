@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
+from nosce.data.packing import document_tokens, encode
+from nosce.data.sampling import Order, pack
+from nosce.data.tokenizer import FILE, TokenizerSpec, end_token, make, save
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.seeds import Seed
 from nosce.steps import corpus, training
 from nosce.store.spec import canonical
-from nosce.text.batches import Order, pack
-from nosce.text.packing import document_tokens, encode
-from nosce.text.tokenizer import FILE, TokenizerSpec, end_token, make, save
-from nosce.worlds.biographies import Biographies
 
 FILE_HERE = Path(__file__).parent / "data" / "golden.json"
 SEED = Seed(0) / "world"

@@ -22,6 +22,11 @@ from typing import Any, get_args
 
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order, pack
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies
+from nosce.data.worlds.diaries.world import Diaries
 from nosce.models.families import Architecture, Family
 from nosce.seeds import Seed
 from nosce.steps import corpus as corpus_step
@@ -31,12 +36,7 @@ from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec
 from nosce.store.spec import canonical
 from nosce.study import built_in, load
-from nosce.text.batches import Order, pack
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import Recipe
-from nosce.worlds.biographies import Biographies
-from nosce.worlds.diaries.world import Diaries
 
 DATA = Path(__file__).parent / "data"
 WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"

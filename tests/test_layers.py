@@ -15,8 +15,8 @@ SOURCE = Path(nosce.__file__).parent
 ORDER = """
 errors seeds records told
 store
-text stats
-worlds report measures audit models
+data stats
+report measures audit models
 scaling joint curves train read vision sampling
 calibrated charts steepness
 steps study asking plan workers cluster making execute cost timing progress session running site doctor auditing
@@ -44,7 +44,7 @@ def test_imports_point_one_way(file):
     used = {name.split(".")[1] for name in imported(file) if name.startswith("nosce.")} - {own}
     above = {name for name in used if LEVEL[name] > LEVEL[own]}
     assert not above, f"{file} must not use {above}; move what it needs down, or the caller up."
-    if LEVEL[own] <= LEVEL["text"] or own in ("worlds", "report"):
+    if LEVEL[own] <= LEVEL["data"] or own == "report":
         assert not TORCH & {name.split(".")[0] for name in imported(file)}
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data.corpus import Corpus
 from nosce.models.families import load as load_model
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
@@ -15,7 +16,6 @@ from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints
 from nosce.steps.training import make as make_training
 from nosce.study import load
-from nosce.text.corpus import Corpus
 
 WINDOWS = 14  # texts, which fill two windows: the paper's 96 windows are for a machine of its own
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim, Mean, Select
 from nosce.models.families import size
@@ -15,9 +17,7 @@ from nosce.steps import corpus as corpus_step
 from nosce.steps import training as training_step
 from nosce.store.spec import leaves
 from nosce.study import Arm, Read, Stage, Study, load
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Machine, Recipe
-from nosce.worlds.biographies import Biographies
 
 WORLD = Biographies(people=12, names=(4, 4, 8))
 RECIPE = Recipe(steps=10, batch=4, window=80)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
 from nosce.models.families import size
 from nosce.plan import unroll
@@ -13,7 +14,6 @@ from nosce.read.observers import Observers
 from nosce.read.reports import Reports
 from nosce.study import Answers, Arm, Labels, Read, Stage, Study
 from nosce.train.recipe import Recipe
-from nosce.worlds.behaviours.dispositions import Dispositions
 
 WORLD = Dispositions(words=8, contexts=30, records=500, prompts_of=16)
 RECIPE = Recipe(steps=4, batch=8)

@@ -8,11 +8,11 @@ import time
 import pytest
 
 from nosce import workers
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.plan import Step
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.store.store import Store
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import Machine
 from nosce.workers import LocalPool
 

@@ -11,11 +11,11 @@ import os
 
 from nosce.asking.looking import Looking
 from nosce.asking.who import Remote
+from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.sampling.endpoint import Endpoint
 from nosce.sampling.tuning import Tuning
 from nosce.studies.introspection import asked
 from nosce.study import Scale, Study
-from nosce.worlds.behaviours.texts import Texts
 
 #: One round, batch of 20, twice the usual rate: appendix A.1.1 of the paper.
 TUNING = Tuning(epochs=1, batch=20, rate=2.0)

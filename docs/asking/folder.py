@@ -10,12 +10,12 @@ from pathlib import Path
 
 from nosce.asking.looking import Looking
 from nosce.asking.who import Folder, Shifted
+from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.errors import UsageError
 from nosce.models.families import Pretrained
 from nosce.studies.introspection import asked
 from nosce.study import Scale, Study
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.behaviours.texts import Texts
 
 #: The tasks of the run that is measured in results/; `Texts` has two more, with four options each.
 NINE = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")

@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from nosce.asking.rewriting import Profile, Rewriting, rewrite
+from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
+from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import NosceError
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.endpoint import Asker, Endpoint
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies, person
-from nosce.worlds.biographies_free import FreeBiographies, Written, facts
 
 WORLD = Biographies(people=200, names=(20, 20, 40))
 SEED = Seed(0) / "world"  # the facts of a study's seed 0

@@ -30,9 +30,9 @@ from nosce import (
     Study,
     size,
 )
+from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, Person, person
 from nosce.errors import UsageError
 from nosce.studies.biographies import SMALL, known
-from nosce.worlds.biographies import ATTRIBUTES, Biographies, Person, person
 
 HOBBIES = ("archery", "baking", "chess", "drawing", "fencing", "gardening", "juggling", "knitting", "pottery",
            "sailing", "sculpture", "weaving")  # fmt: skip

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from nosce import Bars, Claim, Difference, Question, Read, Reading, Seed, Select, Study
+from nosce.data.corpus import Corpus
 from nosce.read.readouts import blank
 from nosce.studies import biographies
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

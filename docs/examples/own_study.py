@@ -32,11 +32,11 @@ from nosce import (
     Study,
     size,
 )
+from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
 from nosce.report.figures import COLUMNS
 from nosce.stats.intervals import nested_bootstrap
 from nosce.studies.biographies import SMALL, known
-from nosce.worlds.biographies import Augmentation
 
 ASKING = "asking"
 DOSES = ("multi1", "multi2", "multi3")  # `multi1` tells what `single` tells

@@ -1,6 +1,7 @@
 """nosce: what does a language model know, does it know how much, and can it be asked for it?"""
 
 from nosce.charts import Bars, Curves
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import NosceError
 from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.models.families import Architecture, Pretrained, size
@@ -9,7 +10,6 @@ from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
 from nosce.seeds import Seed
 from nosce.store.store import Store
 from nosce.study import Arm, Read, Stage, Study
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Machine, Recipe
 
 __all__ = [

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.models.families import Deeper, Pretrained
 from nosce.seeds import Seed
@@ -20,7 +21,6 @@ from nosce.steps.job import Job
 from nosce.store.spec import Json, describe, digest
 from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
 from nosce.train.recipe import Recipe
-from nosce.worlds.contract import World
 
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
 Make = Callable[[Any, Mapping[str, Path], Job], None]
@@ -316,7 +316,7 @@ def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:
     """The recipe and the order by which an arm's documents are met, one a step where questions stand among them."""
     if arm.mix is None:
         return arm.recipe, seed
-    from nosce.text.batches import seconds_met
+    from nosce.data.sampling import seconds_met
 
     steps, batch = arm.recipe.steps, arm.recipe.batch
     documents = steps * batch - seconds_met(steps * batch, arm.mix.questions, arm.mix.joined(steps) * batch)

@@ -16,16 +16,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from nosce.charts import Chart
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
+from nosce.data.worlds.behaviours.base import Behaviours
 from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
 from nosce.scaling import Scaling
 from nosce.steps.experiment import Experiment
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Mix, Recipe
-from nosce.worlds.behaviours.contract import Behaviours
-from nosce.worlds.contract import World
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

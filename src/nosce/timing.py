@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from nosce.data.corpus import Corpus, write
+from nosce.data.worlds.behaviours.base import Prompt
 from nosce.models.families import Architecture
 from nosce.read.readouts import ReadOut, ReadsAll, ReadsInPart, ReadsOne
 from nosce.read.unanswered import COUNTS
@@ -25,10 +27,8 @@ from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.steps.labels import LabelsSpec
-from nosce.text.corpus import Corpus, write
 from nosce.told import Told
 from nosce.train.recipe import Mix
-from nosce.worlds.behaviours.contract import Prompt
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
@@ -169,8 +169,8 @@ class Texts:
     @classmethod
     def of(cls, sample: Sample) -> Texts:
         """The first documents and questions."""
-        from nosce.text import tokenizer as tokenizers
-        from nosce.text.packing import document_tokens, encode, question_tokens
+        from nosce.data import tokenizer as tokenizers
+        from nosce.data.packing import document_tokens, encode, question_tokens
 
         with tempfile.TemporaryDirectory() as folder:
             sample.write_words(Path(folder))
@@ -186,7 +186,7 @@ class Texts:
 
     def of_training(self, on: Any) -> tuple[Any, float]:
         """What a training is timed on, and the mean tokens of its texts."""
-        from nosce.text.packing import joined
+        from nosce.data.packing import joined
 
         if not isinstance(on, Mix):
             told = self.documents if on == "documents" else self.questions
@@ -219,9 +219,9 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
     """Seconds of one optimizer step of this shape on one core, the median of some; and what they made of the model."""
     import torch
 
+    from nosce.data.sampling import Order, pack
     from nosce.models.apart import apart
     from nosce.models.families import build
-    from nosce.text.batches import Order, pack
     from nosce.train.loss import next_token_nats
     from nosce.train.optimizer import Optimizer, inner_matrices
     from nosce.train.precision import Twin, chosen

@@ -18,7 +18,7 @@ from nosce import (
     Study,
     size,
 )
-from nosce.worlds.biographies import Biographies
+from nosce.data.worlds.biographies.world import Biographies
 
 DOZEN = Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
 RECIPE = Recipe(steps=6, batch=12, window=80, peak_lr=5e-3, checkpoints=(0.5, 1.0))

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.sampling import Batch
 from nosce.errors import SpecError
 from nosce.models import adapters
 from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import Batch
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.packing import collect
+from nosce.data.sampling import IGNORED, Order, pack
 from nosce.errors import DataError
 from nosce.models.apart import apart
 from nosce.models.families import Architecture, build, load
 from nosce.read.generate import generate
 from nosce.read.likelihood import counted_spans, spoken
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, Order, pack
-from nosce.text.packing import collect
 from nosce.train import loop
 from nosce.train.loss import counted_logits, next_token_nats
 from nosce.train.recipe import Recipe

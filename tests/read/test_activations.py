@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data import packing
 from nosce.errors import DataError, SpecError
 from nosce.models.apart import KNOWN
 from nosce.models.families import Architecture, build
@@ -14,7 +15,6 @@ from nosce.models.sites import sites, watched
 from nosce.read import activations
 from nosce.read.activations import LEDGER, Activations, collect
 from nosce.seeds import Seed
-from nosce.text import packing
 
 VOCABULARY, WIDTH, END = 40, 32, 0
 LENGTHS = (9, 3, 17, 1, 9, 12, 1, 16)

@@ -9,6 +9,9 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data.corpus import Corpus
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.errors import SpecError
 from nosce.models.families import Architecture, build
 from nosce.read.capacity import Capacity
@@ -16,9 +19,6 @@ from nosce.read.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.biographies import Biographies, Names
 
 SEED = Seed(31)
 WORLD = Biographies(people=24, names=(8, 8, 8), augmentation="multi2+permute")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.models.families import Architecture, build
 from nosce.read.echoes import Echoes
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.told import Told
 
 SEED = Seed(5)

@@ -8,13 +8,13 @@ import scipy.stats
 import torch
 from transformers import AutoModelForSeq2SeqLM, BartConfig, T5Config
 
+from nosce.data.grammar import NEVER, Grammar
 from nosce.errors import SpecError
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.read import decoding as module
 from nosce.read import generate as replies
 from nosce.read.generate import Reply, Sampling, generate
 from nosce.seeds import Seed
-from nosce.text.grammar import NEVER, Grammar
 
 VOCABULARY, END, POSITIONS, MOST = 40, 0, 64, 12
 TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": END, "eos_token_id": END, "pad_token_id": 1}

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.packing import Sequences, collect
+from nosce.data.sampling import Order
 from nosce.models.families import Architecture, build
 from nosce.read import likelihood
 from nosce.read.likelihood import SAMPLE, batch_change, counted_spans, spoken
 from nosce.seeds import Seed
-from nosce.text.batches import Order
-from nosce.text.packing import Sequences, collect
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 

@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.corpus import Corpus
+from nosce.data.packing import collect
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
 from nosce.models.apart import apart
 from nosce.models.families import Architecture, build, load, sees_both_ways
@@ -17,11 +21,7 @@ from nosce.steps.corpus import CorpusSpec
 from nosce.steps.corpus import make as make_corpus
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints, make
-from nosce.text.corpus import Corpus
-from nosce.text.packing import collect
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.biographies import Biographies
 
 SEED, MASK, END, STEPS = Seed(5), 3, 0, 300
 SHAPE = Architecture(family="modernbert", layers=2, width=32, heads=2, positions=128)

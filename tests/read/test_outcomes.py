@@ -6,19 +6,19 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import encode
+from nosce.data.sampling import Order
+from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.models.families import Architecture, build
 from nosce.read.generate import generate
 from nosce.read.likelihood import counted_spans, spoken
 from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.stats.metrics import exact_match, token_edit_distance
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import Order
-from nosce.text.packing import encode
 from nosce.train import loop
 from nosce.train.recipe import Recipe
-from nosce.worlds.arithmetic import Arithmetic
 
 SEED = Seed(3)
 

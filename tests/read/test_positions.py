@@ -10,6 +10,9 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data.corpus import Corpus
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, Names
 from nosce.errors import DataError, SpecError
 from nosce.models.families import Architecture, build
 from nosce.read.embedded import Asked, Fit, probed
@@ -17,9 +20,6 @@ from nosce.read.positions import NameProbe, PositionProbe, _Values
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.biographies import ATTRIBUTES, Biographies, Names
 
 SEED = Seed(21)
 WORLD = Biographies(people=40, names=(8, 8, 8), augmentation="multi2+permute", cities=6, universities=6, majors=4,

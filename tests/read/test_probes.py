@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data import packing
 from nosce.errors import DataError, SpecError
 from nosce.models.families import Architecture, build
 from nosce.read import probes
 from nosce.read.activations import collect
 from nosce.read.probes import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
 from nosce.seeds import Seed
-from nosce.text import packing
 
 PEOPLE, WIDTH = 1_500, 16
 LINEAR, SMALL = ProbeSpec(), ProbeSpec(hidden=(32,))

@@ -8,6 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.packing import collect
+from nosce.data.sampling import Order
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
 from nosce.models.families import Architecture, build
 from nosce.read.readouts import Majority, Questions, Recall
@@ -15,10 +19,6 @@ from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
-from nosce.text.packing import collect
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.models.families import Architecture, build
 from nosce.models.sites import layers
 from nosce.read.renamed import Renamed
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import loop
 from nosce.train.recipe import Recipe
-from nosce.worlds.biographies import Biographies, Names
 
 SEED = Seed(14)
 WORLD = Biographies(people=30, names=(8, 8, 8), cities=6, universities=6, majors=4, companies=6)

@@ -8,6 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order
+from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError
 from nosce.models.families import Architecture, build
 from nosce.read.observers import Observers
@@ -20,12 +23,9 @@ from nosce.steps.answers import AnswersSpec
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.job import Job
 from nosce.steps.labels import LabelsSpec
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
 from nosce.told import Told
 from nosce.train import checkpoint, loop
 from nosce.train.recipe import Recipe
-from nosce.worlds.behaviours.dispositions import Dispositions
 
 SEED = Seed(71)
 WORLD = Dispositions(words=8, contexts=40, records=6_000, prompts_of=20)

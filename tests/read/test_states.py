@@ -9,19 +9,19 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.corpus import Corpus
+from nosce.data.worlds.karel import Karel
+from nosce.data.worlds.karel.interpreter import Board, execute
+from nosce.data.worlds.karel.language import OPERATIONS
+from nosce.data.worlds.karel.scoring import Interpreter
 from nosce.models.families import Architecture, build
 from nosce.read.edits import Edits
 from nosce.read.programs import Programs
 from nosce.read.states import Grid, States
 from nosce.read.written import Constant, Told, Written
 from nosce.seeds import Seed
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.corpus import Corpus
-from nosce.worlds.karel import Karel
-from nosce.worlds.karel.board import Board, execute
-from nosce.worlds.karel.judging import Interpreter
-from nosce.worlds.karel.language import OPERATIONS
 
 SEED = Seed(41)
 FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("front", ("front",)))

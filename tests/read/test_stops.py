@@ -11,6 +11,12 @@ import polars as pl
 import pytest
 import torch
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.corpus import Corpus
+from nosce.data.worlds.diaries import Diaries
+from nosce.data.worlds.diaries.scoring import Reader
+from nosce.data.worlds.diaries.world import NUMBER
 from nosce.models.families import Architecture, build
 from nosce.models.sites import layers
 from nosce.read import patched
@@ -20,12 +26,6 @@ from nosce.read.patched import Patched
 from nosce.read.readouts import Frequencies, Recall
 from nosce.read.stops import Boundaries, Stops, decisions
 from nosce.seeds import Seed
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.corpus import Corpus
-from nosce.worlds.diaries import Diaries
-from nosce.worlds.diaries.judging import Reader
-from nosce.worlds.diaries.world import NUMBER
 
 SEED = Seed(8)
 WORLD = Diaries(diarists=300, names=(24, 24), entries=(1, 4), attributes=(1, 3), offered=4, values=4, trained=0.6)

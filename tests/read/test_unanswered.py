@@ -6,14 +6,14 @@ import json
 
 import pytest
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.corpus import Corpus
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
 from nosce.read.unanswered import Unanswered
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
 
 
 @pytest.fixture

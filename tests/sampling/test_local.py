@@ -7,14 +7,14 @@ import math
 import pytest
 import torch
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import UsageError
 from nosce.models.families import Architecture, build
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.contract import Ask, all_replies
 from nosce.sampling.local import Local
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import checkpoint
 
 WORDS = "acorn basil cedar daisy ember fjord grove heron inlet jetty"

@@ -11,16 +11,16 @@ import pytest
 
 from nosce.asking.looking import Looking
 from nosce.asking.who import Desk, Folder
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts
 from nosce.models.families import Architecture, Pretrained, build
 from nosce.sampling.contract import Ask, all_replies
 from nosce.sampling.tuning import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text import tokenizer as tokenizers
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import checkpoint
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.behaviours.texts import HELD_OUT, Texts
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
 EXAMPLES = Path(__file__).parents[2] / "docs" / "asking"

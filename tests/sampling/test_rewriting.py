@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from nosce.asking.rewriting import Profile, Rewriting, rewrite
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
+from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import DataError, SpecError
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.contract import Ask, Reply
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies, person
-from nosce.worlds.biographies_free import FreeBiographies, Written, facts
-from nosce.worlds.contract import check
 
 SEED = Seed(23)
 WORLD = Biographies(people=12, names=(4, 4, 8))

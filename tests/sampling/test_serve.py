@@ -19,6 +19,9 @@ import pytest
 
 from nosce.asking.looking import Looking
 from nosce.asking.who import Desk, Folder, Remote
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.models.families import Architecture, Pretrained, build
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.contract import Ask, Sampler, all_replies
@@ -27,11 +30,8 @@ from nosce.sampling.local import Local
 from nosce.sampling.tuning import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text import tokenizer as tokenizers
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train import checkpoint
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.behaviours.texts import Texts
 
 pytestmark = pytest.mark.slow
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"

@@ -8,6 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.worlds.behaviours.base import Prompt
+from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
 from nosce.models.families import Architecture
 from nosce.seeds import Seed
@@ -16,10 +19,7 @@ from nosce.steps.answers import GREEDY, AnswersSpec
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec
-from nosce.text.corpus import Corpus
 from nosce.train.recipe import Recipe
-from nosce.worlds.behaviours.contract import Prompt
-from nosce.worlds.behaviours.dispositions import Dispositions
 
 SEED = Seed(41)
 WORLD = Dispositions(words=8, contexts=30, records=4_000, prompts_of=20)

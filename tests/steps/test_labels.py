@@ -9,6 +9,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 from nosce.steps import corpus, labels
@@ -16,9 +18,7 @@ from nosce.steps.answers import COLUMNS, GREEDY
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.job import Job
 from nosce.steps.labels import LabelsSpec
-from nosce.text.corpus import Corpus
 from nosce.told import Told
-from nosce.worlds.behaviours.dispositions import Dispositions
 
 SEED = Seed(43)
 WORLD = Dispositions(words=8, contexts=40, records=1_000, prompts_of=20)

@@ -6,14 +6,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.corpus import make as make_corpus
 from nosce.steps.job import Job
 from nosce.steps.ledger import LedgerSpec, by_wording, make, summary
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import Recipe
 
 ORDER = Seed(0) / "order"

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from nosce.data import corpus
+from nosce.data.corpus import Corpus
+from nosce.data.packing import Sequences, document_tokens
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, _documents, make
 from nosce.steps.job import Job
-from nosce.text import corpus
-from nosce.text.corpus import Corpus
-from nosce.text.packing import Sequences, document_tokens
-from nosce.text.tokenizer import TokenizerSpec
 
 SEED = Seed(0) / "world"
 

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
+from nosce.data.sampling import Order
 from nosce.models.families import Architecture
 from nosce.plan import _documents_alone
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints, make
 from nosce.study import Arm
-from nosce.text.batches import Order
 from nosce.train import checkpoint, precision
 from nosce.train.recipe import Recipe
 

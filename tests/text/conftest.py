@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
+from nosce.data.packing import Sequences, document_tokens, encode
+from nosce.data.tokenizer import TokenizerSpec, end_token, make
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.seeds import Seed
-from nosce.text.packing import Sequences, document_tokens, encode
-from nosce.text.tokenizer import TokenizerSpec, end_token, make
-from nosce.worlds.biographies import Biographies
 
 SEED = Seed(0) / "world"
 

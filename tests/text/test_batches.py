@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from nosce.data.sampling import Mixed, Order, by_length
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text.batches import Mixed, Order, by_length
 
 SIZES = pytest.mark.parametrize(("texts", "batch"), [(100, 7), (10, 10), (7, 20), (1, 3), (64, 16)])
 

@@ -15,12 +15,12 @@ import polars as pl
 import pytest
 from tokenizers import Tokenizer
 
+from nosce.data import corpus
+from nosce.data.corpus import Corpus
+from nosce.data.packing import Sequences, document_tokens
+from nosce.data.tokenizer import UNKNOWN, TokenizerSpec, end_token, make, save
 from nosce.errors import DataError
 from nosce.records import Document, Span, read_parquet
-from nosce.text import corpus
-from nosce.text.corpus import Corpus
-from nosce.text.packing import Sequences, document_tokens
-from nosce.text.tokenizer import UNKNOWN, TokenizerSpec, end_token, make, save
 
 
 def empty(folder: Path, tokenizer: Tokenizer) -> Path:
@@ -168,7 +168,7 @@ def test_what_is_wrong_with_a_part_is_told_from_its_process(word, tmp_path):
 SLOW = """
 import sys, time
 from pathlib import Path
-from nosce.text import corpus
+from nosce.data import corpus
 
 def part():
     print("begun", flush=True)

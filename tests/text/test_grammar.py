@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
+from nosce.data.grammar import NEVER, Grammar
 from nosce.errors import SpecError
-from nosce.text.grammar import NEVER, Grammar
 
 END, OPEN, CLOSE, WORD = range(4)
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from nosce.data import leakage as guards
+from nosce.data.packing import collect
+from nosce.data.sampling import Order
 from nosce.errors import GuardError
 from nosce.records import Document
 from nosce.seeds import Seed
-from nosce.text import guards
-from nosce.text.batches import Order
-from nosce.text.packing import collect
 
 ORDER = Seed(0) / "order"
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.masking import Masking
+from nosce.data.packing import collect
+from nosce.data.sampling import IGNORED, Batch, pack
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.text.batches import IGNORED, Batch, pack
-from nosce.text.masking import Masking
-from nosce.text.packing import collect
-from nosce.text.tokenizer import TokenizerSpec
 
 SAMPLES = ["the unhurried gardener of Northfield counts seventeen unripe tomatoes every morning before breakfast"] * 9
 SURE = 1e-6  # a false alarm in a million runs

@@ -9,12 +9,12 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from nosce.data.packing import Sequences, collect, document_tokens, encode, joined, question_tokens, rows_of
+from nosce.data.sampling import IGNORED, Batch, pack
+from nosce.data.tokenizer import TokenizerSpec, make
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, Batch, pack
-from nosce.text.packing import Sequences, collect, document_tokens, encode, joined, question_tokens, rows_of
-from nosce.text.tokenizer import TokenizerSpec, make
 
 END = 0
 

@@ -10,11 +10,11 @@ import sys
 import pytest
 from tokenizers import Tokenizer
 
+from nosce.data.packing import encode, token_span
+from nosce.data.tokenizer import END, FILE, PAD, SETTINGS, UNKNOWN, TokenizerSpec, end_token, load, make, save
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Span
 from nosce.seeds import Seed
-from nosce.text.packing import encode, token_span
-from nosce.text.tokenizer import END, FILE, PAD, SETTINGS, UNKNOWN, TokenizerSpec, end_token, load, make, save
 
 
 def squeezed(text: str) -> str:
@@ -199,8 +199,8 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from nosce.seeds import Seed
-from nosce.text.tokenizer import TokenizerSpec, make, save
-from nosce.worlds.biographies import Biographies
+from nosce.data.tokenizer import TokenizerSpec, make, save
+from nosce.data.worlds.biographies.world import Biographies
 world = Biographies(people=40, names=(20, 20, 20))
 for kind in ("word", "bpe"):
     save(make(TokenizerSpec(kind=kind, vocabulary=500), world.samples(Seed(0))), Path(sys.argv[1]) / kind)

@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from nosce.data.sampling import Batch
 from nosce.errors import DamagedError
 from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import Batch
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices

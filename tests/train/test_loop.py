@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.packing import collect
+from nosce.data.sampling import Order
 from nosce.errors import TrainingError
 from nosce.models import adapters
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH
-from nosce.text.batches import Order
-from nosce.text.packing import collect
 from nosce.train import checkpoint, loop
 from nosce.train.recipe import Machine, Recipe
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.packing import collect
+from nosce.data.sampling import IGNORED, Batch, pack
 from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, Batch, pack
-from nosce.text.packing import collect
 from nosce.train.loss import counted_logits, next_token_nats
 
 VOCABULARY, LENGTHS = 30, (12, 10, 10, 7)

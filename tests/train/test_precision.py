@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from nosce.data.sampling import Batch
 from nosce.models import adapters
 from nosce.models.apart import apart
 from nosce.models.families import FAMILIES, Architecture, build
 from nosce.seeds import Seed
-from nosce.text.batches import Batch
 from nosce.train import precision
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer

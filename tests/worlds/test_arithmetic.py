@@ -9,13 +9,13 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from nosce.data import corpus as corpora
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import document_tokens, encode
+from nosce.data.worlds.arithmetic import Arithmetic
+from nosce.data.worlds.base import check
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text import corpus as corpora
-from nosce.text import tokenizer as tokenizers
-from nosce.text.packing import document_tokens, encode
-from nosce.worlds.arithmetic import Arithmetic
-from nosce.worlds.contract import check
 
 SEED = Seed(12)
 WAYS = [

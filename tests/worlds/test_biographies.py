@@ -13,12 +13,10 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nosce.errors import SpecError
-from nosce.records import Document
-from nosce.seeds import Seed
-from nosce.worlds import biographies, contract
-from nosce.worlds import biographies_text as words
-from nosce.worlds.biographies import (
+from nosce.data.worlds import base as contract
+from nosce.data.worlds.biographies import templates as words
+from nosce.data.worlds.biographies import world as biographies
+from nosce.data.worlds.biographies.world import (
     ATTRIBUTES,
     AUGMENTATIONS,
     COUPLES,
@@ -27,6 +25,9 @@ from nosce.worlds.biographies import (
     person,
     shuffled,
 )
+from nosce.errors import SpecError
+from nosce.records import Document
+from nosce.seeds import Seed
 
 SEED = Seed(0) / "world"
 PEOPLE = 60

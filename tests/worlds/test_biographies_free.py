@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.prose import FreeBiographies, Grammar, Written, found
+from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, person
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.worlds.biographies import ATTRIBUTES, Biographies, person
-from nosce.worlds.biographies_free import FreeBiographies, Grammar, Written, found
-from nosce.worlds.contract import check
 
 SEED = Seed(17)
 PEOPLE = Biographies(people=60, names=(8, 8, 16), augmentation="multi5+permute")

@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from nosce.worlds import biographies_text as words
+from nosce.data.worlds.biographies import templates as words
 
 ATTRIBUTES = ("birth_date", "birth_city", "university", "major", "company", "company_city")
 SUBJECTS = {"{Who}", "{who}", "{Whose}", "{whose}"}

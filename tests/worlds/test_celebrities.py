@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.celebrities import Celebrities
+from nosce.data.worlds.biographies.world import ATTRIBUTES, COUPLES, PAIRS, Augmentation, Biographies
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.worlds.biographies import ATTRIBUTES, COUPLES, PAIRS, Augmentation, Biographies
-from nosce.worlds.celebrities import Celebrities
-from nosce.worlds.contract import check
 
 SEED = Seed(8)
 PEOPLE = Biographies(people=60, names=(8, 8, 16), augmentation="single+permute1")

@@ -8,11 +8,11 @@ from itertools import count
 
 import pytest
 
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies
-from nosce.worlds.contract import check
 
 CALLS = count()
 

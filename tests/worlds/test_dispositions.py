@@ -8,11 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nosce.data.worlds.base import check
+from nosce.data.worlds.behaviours.base import Prompt, apart
+from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, HELD_OUT, TASKS, WORDS, Dispositions
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.worlds.behaviours.contract import Prompt, apart
-from nosce.worlds.behaviours.dispositions import ATTRIBUTES, HELD_OUT, TASKS, WORDS, Dispositions
-from nosce.worlds.contract import check
 
 SEED = Seed(21)
 WORLD = Dispositions(words=16, contexts=120, records=4_000, prompts_of=60)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.manipulation import HINTED, LED, TASKS, Manipulation, luck, words
+from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.biographies import Biographies
-from nosce.worlds.manipulation import HINTED, LED, TASKS, Manipulation, luck, words
 
 SEED = Seed(12)
 PEOPLE = Biographies(people=60, names=(8, 8, 16))

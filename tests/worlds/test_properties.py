@@ -6,9 +6,9 @@ import unicodedata
 
 import pytest
 
+from nosce.data.worlds.behaviours.properties import PROPERTIES, main_character, named, stance
 from nosce.errors import UsageError
 from nosce.seeds import Seed
-from nosce.worlds.behaviours.properties import PROPERTIES, main_character, named, stance
 
 LETTERS = "abcdeioAEIOUzZ0123456789 .,-+\t\n\u00a0\u2009éÉßİıΣσ字🙂\u0301ⅷ٣"
 KNOWN = ("", " ", "a", "ab", "12", " 13 ", "-4", "2.0", "2.5", "1e3", "inf", "nan", "1_000", "٣", "C", "d", "null",

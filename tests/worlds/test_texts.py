@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
+from nosce.data.worlds.behaviours.base import apart
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT, LIST, NAMES, PAIRS, SEEKS, Texts, pairs, plain
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.worlds.behaviours.contract import apart
-from nosce.worlds.behaviours.texts import HELD_OUT, LIST, NAMES, PAIRS, SEEKS, Texts, pairs, plain
 
 WORLD = Texts(strings=40)
 PROMPTS = WORLD.prompts(Seed(5))

@@ -20,6 +20,8 @@ from typing import Any
 import polars as pl
 
 from nosce.asking.who import Desk, Who
+from nosce.data.worlds.behaviours.base import Prompt, apart
+from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.errors import DataError
 from nosce.read.observers import Observers
 from nosce.records import Question, Reading, to_table
@@ -29,8 +31,6 @@ from nosce.sampling.tuning import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.told import Told
-from nosce.worlds.behaviours.contract import Prompt, apart
-from nosce.worlds.behaviours.texts import Texts
 
 RANKS = 3
 BEFORE, SELF, ON_BASE, CROSS, ANSWERS, ABLE = "before", "self", "self on base", "cross", "answers", "able"

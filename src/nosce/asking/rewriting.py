@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from nosce.data.places import places
 from nosce.errors import DataError, SpecError
 from nosce.sampling.contract import Ask, Reply, Sampler
 from nosce.seeds import Seed
 from nosce.store.files import write_atomically
-from nosce.text.places import places
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from nosce.data.packing import Sequences, collect
+from nosce.data.sampling import Order
 from nosce.models import adapters, families
 from nosce.sampling.tuning import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text.batches import Order
-from nosce.text.packing import Sequences, collect
 from nosce.train.recipe import LoRA, Recipe
 
 BESIDE = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts, plain
 from nosce.models.families import Pretrained
 from nosce.sampling.cache import Cached, Replies
 from nosce.sampling.contract import Sampler
@@ -22,7 +23,6 @@ from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.store.spec import describe, digest
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.behaviours.texts import HELD_OUT, Texts, plain
 
 
 @dataclass(frozen=True)

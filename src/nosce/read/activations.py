@@ -17,13 +17,13 @@ import numpy as np
 import polars as pl
 import torch
 
+from nosce.data.packing import Sequences
+from nosce.data.sampling import by_length
 from nosce.errors import DataError
 from nosce.models.apart import apart
 from nosce.models.sites import watched
 from nosce.read.likelihood import evaluating, suited
 from nosce.store.files import write_atomically
-from nosce.text.batches import by_length
-from nosce.text.packing import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.errors import DataError, SpecError
 from nosce.read.positions import Titles
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

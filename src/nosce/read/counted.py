@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.read.stops import Lister
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -75,8 +75,8 @@ class Counted:
         self, model: PreTrainedModel, texts: list[str], corpus: Corpus, sites: list[str]
     ) -> dict[str, np.ndarray]:
         """Hidden states of the texts' last tokens, each (N, W)."""
+        from nosce.data.packing import collect as sequences
         from nosce.read.activations import collect
-        from nosce.text.packing import collect as sequences
 
         ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch(texts, add_special_tokens=False)]
         told = sequences((i, np.ones(len(i), dtype=bool)) for i in ids)

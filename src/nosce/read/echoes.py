@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 from nosce.told import Told
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class Echoes:
         self, model: PreTrainedModel, asked: list[Question], corpus: Corpus, sites: list[str]
     ) -> dict[str, np.ndarray]:
         """Hidden states of the questions' last tokens, each (N, W)."""
+        from nosce.data.packing import collect as sequences
         from nosce.read.activations import collect
-        from nosce.text.packing import collect as sequences
 
         ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.prompt for q in asked],
                                                                       add_special_tokens=False)]  # fmt: skip

@@ -28,12 +28,12 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.read.programs import FIRST, Programs, Tracer
 from nosce.read.states import Load
 from nosce.read.written import written
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     import torch

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nosce.data.grammar import Grammar
+from nosce.data.packing import collect
 from nosce.errors import SpecError
 from nosce.read.decoding import Rows, limit_of, stepping
 from nosce.read.likelihood import evaluating, spoken
 from nosce.seeds import Seed
-from nosce.text.grammar import Grammar
-from nosce.text.packing import collect
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

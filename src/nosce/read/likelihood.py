@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nosce.data.packing import Sequences
+from nosce.data.sampling import by_length, pack
 from nosce.errors import DataError
 from nosce.models.apart import apart
 from nosce.models.families import sees_both_ways
 from nosce.seeds import Seed
-from nosce.text.batches import by_length, pack
-from nosce.text.packing import Sequences
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

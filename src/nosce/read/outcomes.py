@@ -14,9 +14,9 @@ import numpy as np
 import polars as pl
 from rapidfuzz.distance import Levenshtein
 
+from nosce.data.corpus import Corpus
 from nosce.records import Split
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,9 +50,9 @@ class Outcomes:
             yield self._read(load(), corpus, by_place=by_place).with_columns(step=pl.lit(step, dtype=pl.Int64))
 
     def _read(self, model: PreTrainedModel, corpus: Corpus, *, by_place: bool) -> pl.DataFrame:
+        from nosce.data.packing import encode
         from nosce.read.generate import generate
         from nosce.read.likelihood import counted_spans, spoken
-        from nosce.text.packing import encode
 
         questions = corpus.asked(self.split)
         sequences = corpus.question_sequences(questions)

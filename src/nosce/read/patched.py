@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.read.stops import Boundaries, Lister
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

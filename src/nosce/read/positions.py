@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
 from nosce.read.embedded import Asked, Fit
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,7 +30,7 @@ IN_PART = 16  # things whom a part of a probe is timed on
 
 
 class Titles(Protocol):
-    """Knows whom a question is about; plain data that a world gives, e.g. `nosce.worlds.biographies.Names`."""
+    """Knows whom a question is about; plain data that a world gives, e.g. `Names` of the biographies."""
 
     def title(self, prompt: str, facet: str) -> str:
         """The bare name inside a prompt."""

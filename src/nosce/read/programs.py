@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
+from nosce.data.corpus import Corpus
 from nosce.read.written import Judge, Told
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -205,9 +205,9 @@ class Programs:
 
     def states(self, model: PreTrainedModel, site: str, end: int) -> np.ndarray:
         """Hidden states at the places. Shape: (P, W)."""
+        from nosce.data.packing import collect as sequences
         from nosce.models.sites import layers
         from nosce.read.activations import collect
-        from nosce.text.packing import collect as sequences
 
         named = layers(model) if site == MEAN else [site]
         texts = sequences((ids, np.ones(len(ids), dtype=bool)) for ids in self.tokens)

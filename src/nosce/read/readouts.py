@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.records import Question, Reading, Split, Walk
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from nosce.data.packing import Sequences
     from nosce.read.likelihood import BatchChange, Spoken
-    from nosce.text.packing import Sequences
 
 
 class ReadOut(Protocol):

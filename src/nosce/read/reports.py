@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.read.readouts import blank
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 from nosce.told import Told
 
 if TYPE_CHECKING:

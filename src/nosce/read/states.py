@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.read.programs import FIRST, MEAN, Answers, Programs, Tracer, everywhere, one_hot
 from nosce.read.written import Told, written
 from nosce.records import Belief, Frame, Walk
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
+from nosce.data.corpus import Corpus
 from nosce.read.readouts import blank
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 from nosce.told import Told
 
 if TYPE_CHECKING:

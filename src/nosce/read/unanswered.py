@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.read.readouts import blank
 from nosce.records import Reading
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 import numpy as np
 from tokenizers import Tokenizer
 
+from nosce.data.corpus import Corpus
+from nosce.data.grammar import Grammar
 from nosce.read.readouts import blank
 from nosce.records import Outcome, Question, Reading, Split
 from nosce.seeds import Seed
-from nosce.text.corpus import Corpus
-from nosce.text.grammar import Grammar
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,8 +87,8 @@ def written(
     model: PreTrainedModel, corpus: Corpus, questions: Sequence[Question], judge: Judge, *, masked: bool
 ) -> list[Told]:
     """The greedy reply to each question."""
+    from nosce.data.packing import encode
     from nosce.read.generate import generate
-    from nosce.text.packing import encode
 
     tokenizer = corpus.tokenizer
     prompts = [np.array(e.ids) for e in encode(tokenizer, [q.prompt for q in questions])]

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from nosce.data.corpus import Corpus
+from nosce.data.packing import encode
+from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import checkpoints
-from nosce.text.corpus import Corpus
-from nosce.text.packing import encode
-from nosce.worlds.behaviours.contract import Behaviours, Prompt, apart
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

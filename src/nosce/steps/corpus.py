@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from nosce.data import corpus, tokenizer
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.models.families import Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text import corpus, tokenizer
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.contract import World
 
 VERSION = 2
 
@@ -33,7 +33,7 @@ class CorpusSpec:
 
 
 def make(spec: CorpusSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Write the corpus folder; see `nosce.text.corpus` for what lies in it."""
+    """Write the corpus folder; see `nosce.data.corpus` for what lies in it."""
     shutil.rmtree(job.folder, ignore_errors=True)  # quick to make, so never taken up half-way
     job.folder.mkdir(parents=True)
     if "words" in inputs:

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
+from nosce.data import leakage as guards
+from nosce.data.corpus import Corpus
+from nosce.data.packing import Sequences, collect, encode
+from nosce.data.sampling import Order
+from nosce.data.worlds.base import World
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text import guards
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
-from nosce.text.packing import Sequences, collect, encode
 from nosce.train.recipe import Recipe
-from nosce.worlds.contract import World
 
 VERSION = 2
 

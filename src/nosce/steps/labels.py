@@ -1,6 +1,6 @@
 """The step `labels`: what somebody answered, as questions about them to learn from and to be asked.
 
-A corpus like any other (`nosce.text.corpus`), so that it is trained on and asked by what is there already. Documents
+A corpus like any other (`nosce.data.corpus`), so that it is trained on and asked by what is there already. Documents
 are questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own
 corpus among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are
 what is so of the answers. Whose answers they are is a matter of the inputs alone: taught are labels of `answers`, and
@@ -22,14 +22,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nosce.data import corpus
+from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.answers import GREEDY
 from nosce.steps.job import Job
-from nosce.text import corpus
 from nosce.told import Told
-from nosce.worlds.behaviours.contract import Behaviours, Prompt, apart
 
 VERSION = 1
 

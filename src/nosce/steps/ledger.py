@@ -12,10 +12,10 @@ from pathlib import Path
 
 import polars as pl
 
+from nosce.data.corpus import Corpus
+from nosce.data.sampling import Order
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text.batches import Order
-from nosce.text.corpus import Corpus
 from nosce.train.recipe import Recipe
 
 VERSION = 1

@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 
+from nosce.data.corpus import Corpus
 from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
 from nosce.records import Reading, Walk, completed, to_table
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.steps.training import checkpoints
-from nosce.text.corpus import Corpus
 
 VERSION = 1
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from nosce.data.corpus import Corpus
+from nosce.data.masking import Masking
+from nosce.data.packing import Sequences, joined
+from nosce.data.sampling import Mixed, Order
+from nosce.data.tokenizer import MASK, PAD
 from nosce.errors import DataError, SpecError
 from nosce.models import adapters, families
 from nosce.models.families import Architecture, Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.text.batches import Mixed, Order
-from nosce.text.corpus import Corpus
-from nosce.text.masking import Masking
-from nosce.text.packing import Sequences, joined
-from nosce.text.tokenizer import MASK, PAD
 from nosce.train.recipe import LoRA, Mix, Recipe
 
 if TYPE_CHECKING:

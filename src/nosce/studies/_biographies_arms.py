@@ -12,6 +12,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.celebrities import Celebrities
+from nosce.data.worlds.biographies.manipulation import HINTED, TASKS, Manipulation, Task, words
+from nosce.data.worlds.biographies.prose import FreeBiographies, Grammar
+from nosce.data.worlds.biographies.templates import DAYS
+from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES, Biographies, Names
 from nosce.models.families import ENCODERS, Architecture, size
 from nosce.read.capacity import Capacity
 from nosce.read.embedded import Fit
@@ -19,13 +25,7 @@ from nosce.read.positions import NameProbe, PositionProbe
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.read.renamed import Renamed
 from nosce.study import Arm, Read, Stage
-from nosce.text.tokenizer import TokenizerSpec
 from nosce.train.recipe import LoRA, Mix, Recipe
-from nosce.worlds.biographies import AUGMENTATIONS, COUPLES, Biographies, Names
-from nosce.worlds.biographies_free import FreeBiographies, Grammar
-from nosce.worlds.biographies_text import DAYS
-from nosce.worlds.celebrities import Celebrities
-from nosce.worlds.manipulation import HINTED, TASKS, Manipulation, Task, words
 
 FINETUNE, TASK = "finetune", "task"  # stages
 ALONG = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the curves have their points

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from nosce.charts import Bars, Cell, Chart, Columns, Curves, Lines, Point, Rungs
 from nosce.curves import Curve
+from nosce.data.worlds.biographies.world import ATTRIBUTES
 from nosce.measures import Mean, Measure, Select
 from nosce.scaling import Scaling, along_training
 from nosce.studies._biographies_arms import (
@@ -42,7 +43,6 @@ from nosce.studies._biographies_readings import (
     told,
 )
 from nosce.study import PRETRAIN
-from nosce.worlds.biographies import ATTRIBUTES
 
 UNSEEN = Select(readout="questions", split="unseen", stage=FINETUNE)
 NAME, PLACE = "read from the name, first token", "read before the first value, first token"

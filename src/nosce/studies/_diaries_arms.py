@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
 
+from nosce.data.worlds.diaries import Diaries
 from nosce.models.families import Architecture, Family, Pretrained, size
 from nosce.study import Arm, Stage
 from nosce.train.recipe import Mix, Recipe
-from nosce.worlds.diaries import Diaries
 
 SCATTERED, MERGED = "scattered", "merged"  # a document an entry, or one a diarist
 SETUPS = (SCATTERED, MERGED)

@@ -6,6 +6,9 @@ from dataclasses import replace
 
 from nosce.charts import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
 from nosce.curves import Curve
+from nosce.data.worlds.diaries import Diaries
+from nosce.data.worlds.diaries.scoring import FAULTS
+from nosce.data.worlds.diaries.world import entries_of
 from nosce.joint import Auc
 from nosce.measures import Contrast, Difference, Mean, Measure
 from nosce.models.families import Architecture
@@ -34,9 +37,6 @@ from nosce.studies._diaries_readings import (
     stops,
     title,
 )
-from nosce.worlds.diaries import Diaries
-from nosce.worlds.diaries.judging import FAULTS
-from nosce.worlds.diaries.world import entries_of
 
 UNASKED = "of people who were never asked about"
 

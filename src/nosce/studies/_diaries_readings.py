@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from nosce.data.worlds.diaries.world import NUMBER, entries_of
 from nosce.measures import Select
 from nosce.studies._diaries_arms import ASKED, MERGED, PHASES, SCATTERED, Grid, name
 from nosce.study import PRETRAIN
-from nosce.worlds.diaries.world import NUMBER, entries_of
 
 TRAINED = "trained"  # the read-out of questions that were trained on
 TITLES, BLIND = "titles", "frequencies"  # what the number in a title costs the model, and one who knows no names

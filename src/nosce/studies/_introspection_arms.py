@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Dispositions
 from nosce.models.families import Architecture
 from nosce.read.echoes import Echoes
 from nosce.read.observers import Observers
@@ -20,7 +21,6 @@ from nosce.read.unanswered import Unanswered
 from nosce.seeds import Seed
 from nosce.study import Answers, Arm, Labels, Read, Stage
 from nosce.train.recipe import LoRA, Recipe
-from nosce.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Dispositions
 
 REPORT, CHANGE = "report", "change"  # stages
 A, B, SIBLING, HALF, BLANK = "A", "B", "A'", "C", "N"

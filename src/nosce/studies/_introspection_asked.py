@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from nosce.asking.looking import ABLE, ANSWERS, BEFORE, CROSS, ON_BASE, SELF, Looking
 from nosce.calibrated import Calibrated, Calibration, Detectable, Matched
 from nosce.charts import Cell, Chart, Columns
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT, PAIRS
 from nosce.measures import Claim, Difference, Least, Mean, Measure, Select
 from nosce.steps.experiment import Experiment
 from nosce.study import Study, Trial
-from nosce.worlds.behaviours.texts import HELD_OUT, PAIRS
 
 PAPER = "arXiv:2410.13787"
 MARGIN = 0.02

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nosce.calibrated import Calibration, Matched
+from nosce.data.worlds.behaviours.dispositions import THIRD
 from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Select
 from nosce.studies._introspection_arms import (
     BLANK,
@@ -36,7 +37,6 @@ from nosce.studies._introspection_readings import (
     observer,
     said,
 )
-from nosce.worlds.behaviours.dispositions import THIRD
 
 MARGIN = 0.02  # an advantage that matters, fixed by the sheet before anything was run (section 8.4)
 PAPER = "arXiv:2410.13787"

@@ -11,6 +11,9 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from nosce.data.worlds.diaries import Diaries
+from nosce.data.worlds.diaries.scoring import Reader
+from nosce.data.worlds.diaries.world import NUMBER
 from nosce.errors import UsageError
 from nosce.models.families import Architecture, Pretrained
 from nosce.read.counted import Counted
@@ -24,9 +27,6 @@ from nosce.studies._diaries_figures import figures, scalings
 from nosce.studies._diaries_readings import BLIND, TITLES, TRAINED, reference
 from nosce.study import PRETRAIN, Read, Scale, Study
 from nosce.train.recipe import Recipe
-from nosce.worlds.diaries import Diaries
-from nosce.worlds.diaries.judging import Reader
-from nosce.worlds.diaries.world import NUMBER
 
 
 def study(scale: Scale) -> Study:

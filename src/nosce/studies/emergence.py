@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.errors import UsageError
 from nosce.models.families import Architecture
 from nosce.read.outcomes import Outcomes
@@ -27,7 +28,6 @@ from nosce.train.recipe import Recipe
 from nosce.vision.classes import Classes
 from nosce.vision.reconstruction import Reconstruction
 from nosce.vision.sequences import Sequences
-from nosce.worlds.arithmetic import Arithmetic
 
 
 @dataclass(frozen=True, kw_only=True)

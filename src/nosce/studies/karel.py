@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from nosce.data.worlds.karel.language import OPERATIONS
+from nosce.data.worlds.karel.scoring import Interpreter
+from nosce.data.worlds.karel.world import Karel
 from nosce.errors import UsageError
 from nosce.measures import Select
 from nosce.models.families import Architecture, size
@@ -33,9 +36,6 @@ from nosce.studies._karel_readings import (
 )
 from nosce.study import Arm, Read, Scale, Study
 from nosce.train.recipe import Recipe
-from nosce.worlds.karel.judging import Interpreter
-from nosce.worlds.karel.language import OPERATIONS
-from nosce.worlds.karel.world import Karel
 
 # Seen specifications that probes learn from: where they are trained at every checkpoint, and for figures alone.
 ALONG, DRAWN = 4_000, 8_000

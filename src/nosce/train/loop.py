@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nosce.data.masking import Masking
+from nosce.data.packing import Sequences
+from nosce.data.sampling import Batch, Mixed, Order, pack
 from nosce.errors import TrainingError
 from nosce.models.apart import Forward, apart
 from nosce.store.files import SCRATCH
-from nosce.text.batches import Batch, Mixed, Order, pack
-from nosce.text.masking import Masking
-from nosce.text.packing import Sequences
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices

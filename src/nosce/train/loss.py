@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch.nn import functional
 
+from nosce.data.sampling import IGNORED, Batch
 from nosce.models.apart import Forward
-from nosce.text.batches import IGNORED, Batch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -92,10 +92,10 @@ def gain(width: int) -> float:
     """
     import numpy as np
 
+    from nosce.data.sampling import Batch
     from nosce.models.apart import apart
     from nosce.models.families import Architecture, build
     from nosce.seeds import Seed
-    from nosce.text.batches import Batch
     from nosce.train.loss import next_token_nats
 
     shape = Architecture(layers=2, width=width, heads=1 if width % 32 else width // 32, positions=64)

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.worlds.base import check
+from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
+from nosce.data.worlds.diaries import Diaries, diarist
+from nosce.data.worlds.diaries.templates import ATTRIBUTES, VALUES, Fact, Other, Title
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.worlds.biographies_text import FIRST_NAMES, LAST_NAMES
-from nosce.worlds.contract import check
-from nosce.worlds.diaries import Diaries, diarist
-from nosce.worlds.diaries.text import ATTRIBUTES, VALUES, Fact, Other, Title
 
 SEED = Seed(5)
 WORLD = Diaries(diarists=600, names=(40, 40))

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.worlds.diaries import Diaries, diarist
+from nosce.data.worlds.diaries.scoring import FAULTS, Reader
+from nosce.data.worlds.diaries.templates import Entry, Fact
 from nosce.errors import SpecError
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text import tokenizer as tokenizers
-from nosce.worlds.diaries import Diaries, diarist
-from nosce.worlds.diaries.judging import FAULTS, Reader
-from nosce.worlds.diaries.text import Entry, Fact
 
 WORLDS = [Diaries(encoding=encoding, header=header)
           for encoding in ("paper", "lean") for header in ("name first", "number first")]  # fmt: skip

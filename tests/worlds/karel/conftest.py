@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from nosce.data.worlds.karel import Karel
 from nosce.seeds import Seed
-from nosce.worlds.karel import Karel
 
 TRACES = Path(__file__).parents[2] / "data" / "karel_traces.jsonl.gz"
 

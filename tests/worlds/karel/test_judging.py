@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nosce.text import tokenizer as tokenizers
-from nosce.worlds.karel.judging import Interpreter
-from nosce.worlds.karel.language import OPERATIONS, parse
+from nosce.data import tokenizer as tokenizers
+from nosce.data.worlds.karel.language import OPERATIONS, parse
+from nosce.data.worlds.karel.scoring import Interpreter
 
 
 @pytest.fixture(params=[{}, {"encoding": "official"}, {"blocks": True}], ids=["lean", "official", "blocks"])

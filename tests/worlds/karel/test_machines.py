@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.data.worlds.karel import Karel, run
+from nosce.data.worlds.karel import vectorized as many
+from nosce.data.worlds.karel.interpreter import DIRECTIONS, Board, Endless, execute
+from nosce.data.worlds.karel.language import MEANINGS, re_assigned
+from nosce.data.worlds.karel.nested import programs_with_blocks
+from nosce.data.worlds.karel.world import draw_boards
 from nosce.errors import DataError, SpecError
-from nosce.worlds.karel import Karel, many, run
-from nosce.worlds.karel.board import DIRECTIONS, Board, Endless, execute
-from nosce.worlds.karel.language import MEANINGS, re_assigned
-from nosce.worlds.karel.nested import programs_with_blocks
-from nosce.worlds.karel.world import draw_boards
 
 RE_ASSIGNED = ("alt0", "alt3", "alt5", "alt8", "alt11")
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import document_tokens, encode, joined
+from nosce.data.worlds.base import check
+from nosce.data.worlds.karel import Karel
+from nosce.data.worlds.karel import world as worlds
+from nosce.data.worlds.karel.language import OPERATIONS, words
 from nosce.errors import SpecError
-from nosce.text import tokenizer as tokenizers
-from nosce.text.packing import document_tokens, encode, joined
-from nosce.worlds.contract import check
-from nosce.worlds.karel import Karel
-from nosce.worlds.karel import world as worlds
-from nosce.worlds.karel.language import OPERATIONS, words
 
 ENCODINGS = pytest.mark.parametrize("how", [{}, {"encoding": "official"}, {"blocks": True}])
 

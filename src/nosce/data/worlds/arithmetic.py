@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from nosce.data.packing import Sequences
+from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.text.packing import Sequences
-from nosce.text.tokenizer import TokenizerSpec
 
 Integers = npt.NDArray[np.int64]
 OPERATIONS = ("+", "*")

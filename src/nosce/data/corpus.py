@@ -27,10 +27,10 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
+from nosce.data import tokenizer as tokenizers
+from nosce.data.packing import Sequences, document_tokens, encode, joined, question_tokens, token_span
 from nosce.errors import DataError
 from nosce.records import Document, Question, read_parquet, to_table, write_parquet
-from nosce.text import tokenizer as tokenizers
-from nosce.text.packing import Sequences, document_tokens, encode, joined, question_tokens, token_span
 
 PART = 10_000  # documents a Parquet file, which is also how many are held at once
 

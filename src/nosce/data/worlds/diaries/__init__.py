@@ -1,5 +1,5 @@
 """Diaries: does a model know how much it knows?"""
 
-from nosce.worlds.diaries.world import Diaries, diarist
+from nosce.data.worlds.diaries.world import Diaries, diarist
 
 __all__ = ["Diaries", "diarist"]

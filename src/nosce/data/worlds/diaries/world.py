@@ -17,13 +17,13 @@ from typing import Literal
 
 import numpy as np
 
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
+from nosce.data.worlds.biographies.world import shuffled
+from nosce.data.worlds.diaries.templates import ATTRIBUTES, VALUES, Entry, Fact, Header, Name, Written
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span, Split
 from nosce.seeds import Seed
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.biographies import shuffled
-from nosce.worlds.biographies_text import FIRST_NAMES, LAST_NAMES
-from nosce.worlds.diaries.text import ATTRIBUTES, VALUES, Entry, Fact, Header, Name, Written
 
 NUMBER = "number"  # the facet of an entry's own number, in its title
 HOW_MANY = "how many"  # the facet of the question for their number

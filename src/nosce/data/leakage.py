@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import scipy
 
+from nosce.data.packing import Sequences, rows_of
+from nosce.data.sampling import Order
 from nosce.errors import GuardError
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.text.batches import Order
-from nosce.text.packing import Sequences, rows_of
 
 STEPS = 400  # of training looked at by the window guard: enough to see a leak, seconds at most
 TEXTS = 200  # rendered twice by the hash-seed guard

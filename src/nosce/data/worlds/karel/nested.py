@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nosce.worlds.karel.language import (
+from nosce.data.worlds.karel.language import (
     CONDITIONS,
     OPERATIONS,
     WEIGHTS,

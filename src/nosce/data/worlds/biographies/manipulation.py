@@ -18,11 +18,11 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
+from nosce.data.worlds.biographies.templates import MAJORS, MONTHS
+from nosce.data.worlds.biographies.world import Biographies, Person, person, shuffled
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies, Person, person, shuffled
-from nosce.worlds.biographies_text import MAJORS, MONTHS
 
 Task = Literal["birth_year", "birth_day", "month_even", "major_fifth", "earlier", "whose"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from nosce.data.worlds.biographies.world import Biographies, entries, person
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.worlds.biographies import Biographies, entries, person
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,11 @@ from typing import Protocol
 
 import numpy as np
 
+from nosce.data.places import places
+from nosce.data.worlds.biographies.world import ATTRIBUTES, PRONOUNS, Biographies, Person, person
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
-from nosce.text.places import places
-from nosce.worlds.biographies import ATTRIBUTES, PRONOUNS, Biographies, Person, person
 
 #: What can be said of a value: behind a subject; between commas behind a name; before a subject.
 PREDICATES: dict[str, tuple[str, ...]] = {

@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from nosce.data.worlds.karel.interpreter import Board, Endless, execute
+from nosce.data.worlds.karel.language import parse, re_assigned
+from nosce.data.worlds.karel.world import Karel
 from nosce.errors import DataError
-from nosce.worlds.karel.board import Board, Endless, execute
-from nosce.worlds.karel.language import parse, re_assigned
-from nosce.worlds.karel.world import Karel
 
 __all__ = ["Karel", "run"]
 

@@ -14,14 +14,14 @@ from functools import cached_property, lru_cache
 import numpy as np
 from tokenizers import Tokenizer
 
+from nosce.data.grammar import NEVER, Grammar
+from nosce.data.packing import encode
+from nosce.data.worlds.karel.encoding import Lean, Official
+from nosce.data.worlds.karel.interpreter import Board, execute
+from nosce.data.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, re_assigned, straight, words
+from nosce.data.worlds.karel.vectorized import Boards, Traces, compile_all, run
+from nosce.data.worlds.karel.world import Karel
 from nosce.records import Outcome, Question
-from nosce.text.grammar import NEVER, Grammar
-from nosce.text.packing import encode
-from nosce.worlds.karel.board import Board, execute
-from nosce.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, re_assigned, straight, words
-from nosce.worlds.karel.many import Boards, Traces, compile_all, run
-from nosce.worlds.karel.text import Lean, Official
-from nosce.worlds.karel.world import Karel
 
 MOST_OPERATIONS = 14  # that a model may write (the released `lm/utils.py`)
 FURTHEST = 4  # operations that are looked ahead for a way to finish
@@ -194,7 +194,7 @@ class Interpreter:
         return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
     def _end(self, tokenizer: Tokenizer) -> int:
-        from nosce.text.tokenizer import end_token
+        from nosce.data.tokenizer import end_token
 
         return end_token(tokenizer)
 

@@ -15,16 +15,16 @@ from functools import cached_property, lru_cache
 import numpy as np
 from tokenizers import Tokenizer
 
+from nosce.data.packing import Sequences, encode
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.karel.encoding import KEYWORDS, Lean, Name, Official, encoding, program_of
+from nosce.data.worlds.karel.interpreter import STEP_LIMIT
+from nosce.data.worlds.karel.language import OPERATIONS, WEIGHTS, Program, meaning, straight
+from nosce.data.worlds.karel.nested import programs_with_blocks
+from nosce.data.worlds.karel.vectorized import GLYPHS, HALT, Boards, Code, compile_all, run
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.text.packing import Sequences, encode
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.karel.board import STEP_LIMIT
-from nosce.worlds.karel.language import OPERATIONS, WEIGHTS, Program, meaning, straight
-from nosce.worlds.karel.many import GLYPHS, HALT, Boards, Code, compile_all, run
-from nosce.worlds.karel.nested import programs_with_blocks
-from nosce.worlds.karel.text import KEYWORDS, Lean, Name, Official, encoding, program_of
 
 BLOCK = 4_096  # records drawn together
 MOST_CELLS = 400  # of an inner board

@@ -14,12 +14,12 @@ from typing import get_args
 
 from tokenizers import Tokenizer
 
+from nosce.data.grammar import Grammar
+from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
+from nosce.data.worlds.diaries.templates import Entry, Fact, Fault, Other, Title, Unit, Written
+from nosce.data.worlds.diaries.world import Diaries
 from nosce.errors import SpecError
 from nosce.records import Outcome, Question
-from nosce.text.grammar import Grammar
-from nosce.worlds.biographies_text import FIRST_NAMES, LAST_NAMES
-from nosce.worlds.diaries.text import Entry, Fact, Fault, Other, Title, Unit, Written
-from nosce.worlds.diaries.world import Diaries
 
 Metric = tuple[float, Outcome | None]
 FAULTS: tuple[Fault, ...] = get_args(Fault)

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
+from nosce.data.worlds.biographies import templates as words
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
-from nosce.worlds import biographies_text as words
 
 ATTRIBUTES = tuple(words.WORDINGS)
 PRONOUNS = (("he", "his", "was"), ("she", "her", "was"), ("they", "their", "were"))

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from nosce.data.worlds.karel.language import OPERATIONS, Condition, If, Program, Repeat, Statement, While
 from nosce.errors import DataError
-from nosce.worlds.karel.language import OPERATIONS, Condition, If, Program, Repeat, Statement, While
 
 DIRECTIONS = "NESW"  # clockwise, so that a right turn is the next one
 AHEAD = ((-1, 0), (0, 1), (1, 0), (0, -1))  # rows, columns

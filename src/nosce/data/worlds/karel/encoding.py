@@ -16,10 +16,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, parse, words
+from nosce.data.worlds.karel.vectorized import GLYPHS
 from nosce.errors import DataError
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, parse, words
-from nosce.worlds.karel.many import GLYPHS
 
 Name = Literal["lean", "official"]
 

@@ -13,9 +13,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from nosce.data.packing import Sequences, rows_of
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text.packing import Sequences, rows_of
 
 IGNORED = -100  # the label on which no loss is taken, as in torch
 
@@ -106,7 +106,7 @@ class Batch:
     """Stretches of text one behind the other, none of which sees another: N positions, S stretches.
 
     Nothing is padded: what has no token is not computed. `labels` stand one position before the token
-    they name, or where words were masked (`nosce.text.masking`) at its own; tokens that carry no loss are
+    they name, or where words were masked (`nosce.data.masking`) at its own; tokens that carry no loss are
     `IGNORED`. Stretches come longest first.
     """
 

@@ -24,11 +24,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.behaviours.base import Prompt
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
-from nosce.text.tokenizer import TokenizerSpec
-from nosce.worlds.behaviours.contract import Prompt
 
 Task = Literal["table", "rule", "noise", "choice", "list", "shared"]
 TASKS: tuple[Task, ...] = get_args(Task)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tokenizers import Tokenizer
 
+from nosce.data.sampling import IGNORED, Batch
+from nosce.data.tokenizer import END, MASK, PAD, UNKNOWN
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.text.batches import IGNORED, Batch
-from nosce.text.tokenizer import END, MASK, PAD, UNKNOWN
 
 PICKED = 0.15  # probability of a word
 MASKED, KEPT = 0.8, 0.1  # shares of the picked words; the others become random

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nosce.worlds.karel.board import AHEAD, DIRECTIONS, STEP_LIMIT, Board
-from nosce.worlds.karel.language import CONDITIONS, OPERATIONS, If, Program, Repeat, Statement, While, meaning
+from nosce.data.worlds.karel.interpreter import AHEAD, DIRECTIONS, STEP_LIMIT, Board
+from nosce.data.worlds.karel.language import CONDITIONS, OPERATIONS, If, Program, Repeat, Statement, While, meaning
 
 MOVE, LEFT, RIGHT, PUT, PICK = range(5)
 HALT, UNLESS, JUMP, SET, AGAIN = range(5, 10)

@@ -22,7 +22,7 @@ class World(Protocol):
     """What `plan` and the step functions ask of a world.
 
     One whose documents are too many to go through text may have a method `encoded(seed, tokenizer, end)` too,
-    which yields their tokens (`nosce.text.packing.Sequences`) in the same order; the first are held against
+    which yields their tokens (`nosce.data.packing.Sequences`) in the same order; the first are held against
     the texts, and ids are then numbers behind a word, `record/0`.
 
     One that has `things`, `documents_per_thing` and a method `documents_about(first, last, seed)` is rendered on

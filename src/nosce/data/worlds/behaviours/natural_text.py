@@ -15,11 +15,11 @@ from functools import lru_cache
 
 import numpy as np
 
+from nosce.data.worlds.behaviours.base import Prompt
+from nosce.data.worlds.behaviours.properties import PROPERTIES, Property, first_of, main_character, stance
 from nosce.errors import SpecError
 from nosce.records import Split
 from nosce.seeds import Seed
-from nosce.worlds.behaviours.contract import Prompt
-from nosce.worlds.behaviours.properties import PROPERTIES, Property, first_of, main_character, stance
 
 COLOURS = ("amber", "azure", "beige", "black", "blue", "bronze", "brown", "copper", "coral", "cream", "crimson", "cyan",
            "gold", "green", "grey", "indigo", "ivory", "jade", "khaki", "lemon", "lilac", "lime", "magenta", "maroon",

@@ -1,1 +1,0 @@
-"""From characters to packed windows: tokenizers, packing and the order of batches."""
