@@ -16,8 +16,8 @@ import torch
 from measure import cpu_seconds, in_turns, shares, write
 from recipes import PEOPLE, candidate, data, learnt
 
-from nosce.models.families import build, size
-from nosce.read.generate import Reply, generate
+from nosce.models.architecture import build, size
+from nosce.models.generation import Reply, generate
 from nosce.seeds import Seed
 
 MOST = 72

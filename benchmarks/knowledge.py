@@ -31,8 +31,8 @@ from recipes import ARMS, PEOPLE, candidate, data
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import Sequences, question_tokens
 from nosce.data.sampling import Order
-from nosce.models.families import build, size
-from nosce.read.likelihood import spoken
+from nosce.models.architecture import build, size
+from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies import biographies
 from nosce.train import loop

@@ -20,7 +20,7 @@ import torch
 from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.worlds.arithmetic import Arithmetic
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make

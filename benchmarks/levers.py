@@ -29,8 +29,8 @@ from nosce.data.sampling import Mixed
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
-from nosce.models.families import build, size
-from nosce.read.likelihood import spoken
+from nosce.models.architecture import build, size
+from nosce.models.likelihood import spoken
 from nosce.read.stops import Boundaries, decisions
 from nosce.read.written import written
 from nosce.records import Question

@@ -15,7 +15,7 @@ from nosce.charts import Point, Rungs
 from nosce.data.worlds.biographies.world import Names
 from nosce.errors import UsageError
 from nosce.measures import Mean
-from nosce.models.families import size
+from nosce.models.architecture import size
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe, PositionProbe
 from nosce.read.readouts import Questions, Recall

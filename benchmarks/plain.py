@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 from nosce.data import tokenizer as tokenizers
-from nosce.models.families import build, size
+from nosce.models.architecture import build, size
 from nosce.seeds import Seed
 from nosce.studies.biographies import ALONG, SMALL
 

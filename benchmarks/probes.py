@@ -26,8 +26,8 @@ from threadpoolctl import threadpool_limits
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import document_tokens, encode
 from nosce.data.sampling import Order
-from nosce.models.families import build, size
-from nosce.read.activations import collect
+from nosce.models.activations import collect
+from nosce.models.architecture import build, size
 from nosce.read.probes import ProbeSpec, probe, split
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL

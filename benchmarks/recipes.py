@@ -24,8 +24,8 @@ import torch
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import Sequences, document_tokens, encode, token_span
 from nosce.data.sampling import Order
-from nosce.models.families import build, size
-from nosce.read.likelihood import spoken
+from nosce.models.architecture import build, size
+from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.train import loop

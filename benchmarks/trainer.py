@@ -31,7 +31,7 @@ from measure import ceiling, in_turns, write
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import Sequences, collect, document_tokens, encode, rows_of
 from nosce.data.sampling import IGNORED, Order
-from nosce.models.families import build, size
+from nosce.models.architecture import build, size
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.train import loop

@@ -11,7 +11,7 @@ from nosce.data.worlds.biographies.celebrities import Celebrities
 from nosce.data.worlds.biographies.manipulation import Manipulation, words
 from nosce.data.worlds.biographies.prose import FreeBiographies
 from nosce.data.worlds.biographies.world import Biographies, Names
-from nosce.models.families import size
+from nosce.models.architecture import size
 from nosce.plan import Step, unroll
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe

@@ -27,7 +27,7 @@ from nosce.data.sampling import Order, pack
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.data.worlds.diaries.world import Diaries
-from nosce.models.families import Architecture, Family
+from nosce.models.architecture import Architecture, Family
 from nosce.seeds import Seed
 from nosce.steps import corpus as corpus_step
 from nosce.steps import training as training_step

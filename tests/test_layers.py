@@ -17,7 +17,7 @@ errors seeds records told
 store
 data stats
 report measures audit models
-scaling joint curves train read vision sampling
+scaling joint curves train read vision
 calibrated charts steepness
 steps study asking plan workers cluster making execute cost timing progress session running site doctor auditing
 studies

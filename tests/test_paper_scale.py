@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.models.families import load as load_model
+from nosce.models.architecture import load as load_model
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.corpus import make as make_corpus

@@ -10,7 +10,7 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim, Mean, Select
-from nosce.models.families import size
+from nosce.models.architecture import size
 from nosce.plan import unroll
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.steps import corpus as corpus_step

@@ -8,7 +8,7 @@ import pytest
 
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
-from nosce.models.families import size
+from nosce.models.architecture import size
 from nosce.plan import unroll
 from nosce.read.observers import Observers
 from nosce.read.reports import Reports

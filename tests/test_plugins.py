@@ -60,7 +60,7 @@ class Certainty:
     name: str = "certainty"
 
     def read(self, model, corpus, seed) -> Iterator[Reading]:
-        from nosce.read.likelihood import spoken
+        from nosce.models.likelihood import spoken
         lengths = corpus.documents.lengths
         ends = [(text, int(length) - 1, int(length)) for text, length in enumerate(lengths)]
         for about, what in zip(corpus.things["about"], spoken(model, corpus.documents, ends, end=corpus.end)):

@@ -12,8 +12,8 @@ import os
 from nosce.asking.looking import Looking
 from nosce.asking.who import Remote
 from nosce.data.worlds.behaviours.natural_text import Texts
-from nosce.sampling.endpoint import Endpoint
-from nosce.sampling.tuning import Tuning
+from nosce.models.api.finetune import Tuning
+from nosce.models.api.openai import Endpoint
 from nosce.studies.introspection import asked
 from nosce.study import Scale, Study
 

@@ -12,7 +12,7 @@ from nosce.asking.looking import Looking
 from nosce.asking.who import Folder, Shifted
 from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.errors import UsageError
-from nosce.models.families import Pretrained
+from nosce.models.architecture import Pretrained
 from nosce.studies.introspection import asked
 from nosce.study import Scale, Study
 from nosce.train.recipe import LoRA, Recipe

@@ -15,8 +15,8 @@ from nosce.asking.rewriting import Profile, Rewriting, rewrite
 from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
 from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import NosceError
-from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.endpoint import Asker, Endpoint
+from nosce.models.api.cache import Cached, Replies
+from nosce.models.api.openai import Asker, Endpoint
 from nosce.seeds import Seed
 
 WORLD = Biographies(people=200, names=(20, 20, 40))

@@ -56,7 +56,7 @@ class Choice:
 
 def heard(model: PreTrainedModel, corpus: Corpus, asked: list[Question], offered: list[str]) -> np.ndarray:
     """Nats of each offered answer behind each prompt. Shape: (questions, answers)."""
-    from nosce.read.likelihood import counted_spans, spoken  # imports torch, which planning can do without
+    from nosce.models.likelihood import counted_spans, spoken  # imports torch, which planning can do without
 
     tried = [replace(question, target=answer) for question in asked for answer in offered]
     sequences = corpus.question_sequences(tried)

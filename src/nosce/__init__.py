@@ -4,7 +4,7 @@ from nosce.charts import Bars, Curves
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import NosceError
 from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.models.families import Architecture, Pretrained, size
+from nosce.models.architecture import Architecture, Pretrained, size
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
 from nosce.seeds import Seed

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nosce.models.families import Deeper
+from nosce.models.architecture import Deeper
 from nosce.plan import Plan, Step
 from nosce.read.readouts import ReadsInPart
 from nosce.steps.corpus import CorpusSpec

@@ -15,7 +15,7 @@ from typing import Any
 
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
-from nosce.models.families import Deeper, Pretrained
+from nosce.models.architecture import Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.store.spec import Json, describe, digest

@@ -21,7 +21,7 @@ from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import Behaviours
 from nosce.errors import SpecError, UsageError
 from nosce.measures import Claim
-from nosce.models.families import Architecture, Pretrained
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
 from nosce.scaling import Scaling
 from nosce.steps.experiment import Experiment

@@ -20,7 +20,7 @@ from typing import Any
 
 from nosce.data.corpus import Corpus, write
 from nosce.data.worlds.behaviours.base import Prompt
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.read.readouts import ReadOut, ReadsAll, ReadsInPart, ReadsOne
 from nosce.read.unanswered import COUNTS
 from nosce.records import Document, Question
@@ -220,8 +220,8 @@ def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> t
     import torch
 
     from nosce.data.sampling import Order, pack
-    from nosce.models.apart import apart
-    from nosce.models.families import build
+    from nosce.models.architecture import build
+    from nosce.models.varlen import apart
     from nosce.train.loss import next_token_nats
     from nosce.train.optimizer import Optimizer, inner_matrices
     from nosce.train.precision import Twin, chosen

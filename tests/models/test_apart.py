@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig
 
-from nosce.models import apart as module
-from nosce.models.apart import LEAST, NAME, SHORTEST, apart, blocks
-from nosce.models.families import FAMILIES, Architecture, build
+from nosce.models import varlen as module
+from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.varlen import LEAST, NAME, SHORTEST, apart, blocks
 from nosce.seeds import Seed
 from nosce.train import checkpoint
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nosce.errors import SpecError
-from nosce.models.families import FAMILIES, LADDER, Architecture, Deeper, Pretrained, build, deepened, size
-from nosce.models.sites import blocks, written_by
+from nosce.models.architecture import FAMILIES, LADDER, Architecture, Deeper, Pretrained, build, deepened, size
+from nosce.models.hooks import blocks, written_by
 from nosce.seeds import Seed
 
 VOCABULARY = 50

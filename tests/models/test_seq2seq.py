@@ -9,10 +9,10 @@ import torch
 from nosce.data.packing import collect
 from nosce.data.sampling import IGNORED, Order, pack
 from nosce.errors import DataError
-from nosce.models.apart import apart
-from nosce.models.families import Architecture, build, load
-from nosce.read.generate import generate
-from nosce.read.likelihood import counted_spans, spoken
+from nosce.models.architecture import Architecture, build, load
+from nosce.models.generation import generate
+from nosce.models.likelihood import counted_spans, spoken
+from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train import loop
 from nosce.train.loss import counted_logits, next_token_nats

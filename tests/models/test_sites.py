@@ -16,9 +16,9 @@ from transformers import (
 )
 
 from nosce.errors import SpecError
-from nosce.models.apart import KNOWN, apart
-from nosce.models.families import FAMILIES, Architecture, build, configuration
-from nosce.models.sites import sites, watched
+from nosce.models.architecture import FAMILIES, Architecture, build, configuration
+from nosce.models.hooks import sites, watched
+from nosce.models.varlen import KNOWN, apart
 from nosce.seeds import Seed
 
 VOCABULARY, LAYERS, WIDTH = 40, 3, 32

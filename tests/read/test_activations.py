@@ -9,11 +9,11 @@ import torch
 
 from nosce.data import packing
 from nosce.errors import DataError, SpecError
-from nosce.models.apart import KNOWN
-from nosce.models.families import Architecture, build
-from nosce.models.sites import sites, watched
-from nosce.read import activations
-from nosce.read.activations import LEDGER, Activations, collect
+from nosce.models import activations
+from nosce.models.activations import LEDGER, Activations, collect
+from nosce.models.architecture import Architecture, build
+from nosce.models.hooks import sites, watched
+from nosce.models.varlen import KNOWN
 from nosce.seeds import Seed
 
 VOCABULARY, WIDTH, END = 40, 32, 0

@@ -13,9 +13,9 @@ from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.errors import SpecError
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
+from nosce.models.likelihood import spoken
 from nosce.read.capacity import Capacity
-from nosce.read.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
@@ -61,7 +61,7 @@ def test_bits_are_those_of_the_formula(corpus):
 
 def test_who_knows_everything_holds_all_bits_and_who_guesses_evenly_none(corpus, monkeypatch):
     """With no nats all of log2(N0 S0); with the nats of an even guess nothing."""
-    from nosce.read import likelihood
+    from nosce.models import likelihood
 
     class Heard:
         """Nats as they are set."""

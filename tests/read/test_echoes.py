@@ -8,7 +8,7 @@ import pytest
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.echoes import Echoes
 from nosce.records import Document, Question
 from nosce.seeds import Seed

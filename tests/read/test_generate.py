@@ -10,10 +10,10 @@ from transformers import AutoModelForSeq2SeqLM, BartConfig, T5Config
 
 from nosce.data.grammar import NEVER, Grammar
 from nosce.errors import SpecError
-from nosce.models.families import FAMILIES, Architecture, build
-from nosce.read import decoding as module
-from nosce.read import generate as replies
-from nosce.read.generate import Reply, Sampling, generate
+from nosce.models import generation as replies
+from nosce.models import kv_cache as module
+from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.generation import Reply, Sampling, generate
 from nosce.seeds import Seed
 
 VOCABULARY, END, POSITIONS, MOST = 40, 0, 64, 12

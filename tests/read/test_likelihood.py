@@ -10,9 +10,9 @@ import torch
 
 from nosce.data.packing import Sequences, collect
 from nosce.data.sampling import Order
-from nosce.models.families import Architecture, build
-from nosce.read import likelihood
-from nosce.read.likelihood import SAMPLE, batch_change, counted_spans, spoken
+from nosce.models import likelihood
+from nosce.models.architecture import Architecture, build
+from nosce.models.likelihood import SAMPLE, batch_change, counted_spans, spoken
 from nosce.seeds import Seed
 from nosce.train import loop
 from nosce.train.recipe import Recipe

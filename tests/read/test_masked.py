@@ -11,10 +11,10 @@ from nosce.data.packing import collect
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
-from nosce.models.apart import apart
-from nosce.models.families import Architecture, build, load, sees_both_ways
+from nosce.models.architecture import Architecture, build, load, sees_both_ways
+from nosce.models.likelihood import counted_spans, spoken
+from nosce.models.varlen import apart
 from nosce.read.embedded import Asked, Fit, _Probes
-from nosce.read.likelihood import counted_spans, spoken
 from nosce.read.readouts import Questions, Recall
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec

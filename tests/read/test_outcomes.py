@@ -11,9 +11,9 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import encode
 from nosce.data.sampling import Order
 from nosce.data.worlds.arithmetic import Arithmetic
-from nosce.models.families import Architecture, build
-from nosce.read.generate import generate
-from nosce.read.likelihood import counted_spans, spoken
+from nosce.models.architecture import Architecture, build
+from nosce.models.generation import generate
+from nosce.models.likelihood import counted_spans, spoken
 from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.stats.metrics import exact_match, token_edit_distance

@@ -14,7 +14,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, Names
 from nosce.errors import DataError, SpecError
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.embedded import Asked, Fit, probed
 from nosce.read.positions import NameProbe, PositionProbe, _Values
 from nosce.seeds import Seed

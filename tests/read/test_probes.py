@@ -10,9 +10,9 @@ import torch
 
 from nosce.data import packing
 from nosce.errors import DataError, SpecError
-from nosce.models.families import Architecture, build
+from nosce.models.activations import collect
+from nosce.models.architecture import Architecture, build
 from nosce.read import probes
-from nosce.read.activations import collect
 from nosce.read.probes import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
 from nosce.seeds import Seed
 

@@ -13,7 +13,7 @@ from nosce.data.packing import collect
 from nosce.data.sampling import Order
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed

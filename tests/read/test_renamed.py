@@ -9,8 +9,8 @@ from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies, Names
-from nosce.models.families import Architecture, build
-from nosce.models.sites import layers
+from nosce.models.architecture import Architecture, build
+from nosce.models.hooks import layers
 from nosce.read.renamed import Renamed
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make

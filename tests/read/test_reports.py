@@ -12,7 +12,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.observers import Observers
 from nosce.read.reports import Reports
 from nosce.read.swapped import Swapped

@@ -16,7 +16,7 @@ from nosce.data.worlds.karel import Karel
 from nosce.data.worlds.karel.interpreter import Board, execute
 from nosce.data.worlds.karel.language import OPERATIONS
 from nosce.data.worlds.karel.scoring import Interpreter
-from nosce.models.families import Architecture, build
+from nosce.models.architecture import Architecture, build
 from nosce.read.edits import Edits
 from nosce.read.programs import Programs
 from nosce.read.states import Grid, States

@@ -17,11 +17,11 @@ from nosce.data.corpus import Corpus
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
-from nosce.models.families import Architecture, build
-from nosce.models.sites import layers
+from nosce.models.architecture import Architecture, build
+from nosce.models.hooks import layers
+from nosce.models.likelihood import counted_spans, spoken
 from nosce.read import patched
 from nosce.read.counted import Counted
-from nosce.read.likelihood import counted_spans, spoken
 from nosce.read.patched import Patched
 from nosce.read.readouts import Frequencies, Recall
 from nosce.read.stops import Boundaries, Stops, decisions

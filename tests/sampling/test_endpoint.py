@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import pytest
 
 from nosce.errors import SpecError, UsageError
-from nosce.sampling.cache import Cached, Replayed, Replies
-from nosce.sampling.contract import Ask, Reply, all_replies
-from nosce.sampling.endpoint import Asker, Endpoint, EndpointError
-from nosce.sampling.tuning import Example, Tuning, cancelled, tuned
+from nosce.models.api.base import Ask, Reply, all_replies
+from nosce.models.api.cache import Cached, Replayed, Replies
+from nosce.models.api.finetune import Example, Tuning, cancelled, tuned
+from nosce.models.api.openai import Asker, Endpoint, EndpointError
 
 pytest.importorskip("openai")
 KEY = "sk-very-secret-0123456789"

@@ -10,10 +10,10 @@ import torch
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import UsageError
-from nosce.models.families import Architecture, build
-from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.contract import Ask, all_replies
-from nosce.sampling.local import Local
+from nosce.models.api.base import Ask, all_replies
+from nosce.models.api.cache import Cached, Replies
+from nosce.models.api.local import Local
+from nosce.models.architecture import Architecture, build
 from nosce.seeds import Seed
 from nosce.train import checkpoint
 

@@ -14,9 +14,9 @@ from nosce.asking.who import Desk, Folder
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts
-from nosce.models.families import Architecture, Pretrained, build
-from nosce.sampling.contract import Ask, all_replies
-from nosce.sampling.tuning import Example
+from nosce.models.api.base import Ask, all_replies
+from nosce.models.api.finetune import Example
+from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train import checkpoint

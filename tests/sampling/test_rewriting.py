@@ -13,8 +13,8 @@ from nosce.data.worlds.base import check
 from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
 from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import DataError, SpecError
-from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.contract import Ask, Reply
+from nosce.models.api.base import Ask, Reply
+from nosce.models.api.cache import Cached, Replies
 from nosce.seeds import Seed
 
 SEED = Seed(23)

@@ -22,12 +22,12 @@ from nosce.asking.who import Desk, Folder, Remote
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import Texts
-from nosce.models.families import Architecture, Pretrained, build
-from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.contract import Ask, Sampler, all_replies
-from nosce.sampling.endpoint import Asker, Endpoint
-from nosce.sampling.local import Local
-from nosce.sampling.tuning import Example
+from nosce.models.api.base import Ask, Sampler, all_replies
+from nosce.models.api.cache import Cached, Replies
+from nosce.models.api.finetune import Example
+from nosce.models.api.local import Local
+from nosce.models.api.openai import Asker, Endpoint
+from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train import checkpoint

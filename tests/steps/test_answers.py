@@ -12,7 +12,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.worlds.behaviours.base import Prompt
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.seeds import Seed
 from nosce.steps import answers, corpus, training
 from nosce.steps.answers import GREEDY, AnswersSpec

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nosce.data.sampling import Order
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.plan import _documents_alone
 from nosce.seeds import Seed
 from nosce.steps.job import Job

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nosce.data.sampling import Batch
 from nosce.errors import DamagedError
-from nosce.models.apart import apart
-from nosce.models.families import FAMILIES, Architecture, build
+from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats

@@ -12,8 +12,8 @@ import torch
 from nosce.data.packing import collect
 from nosce.data.sampling import Order
 from nosce.errors import TrainingError
-from nosce.models import adapters
-from nosce.models.families import FAMILIES, Architecture, build
+from nosce.models import lora as adapters
+from nosce.models.architecture import FAMILIES, Architecture, build
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint, loop

@@ -6,8 +6,8 @@ import torch
 
 from nosce.data.packing import collect
 from nosce.data.sampling import IGNORED, Batch, pack
-from nosce.models.apart import apart
-from nosce.models.families import FAMILIES, Architecture, build
+from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train.loss import counted_logits, next_token_nats
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from nosce.data.sampling import Batch
-from nosce.models import adapters
-from nosce.models.apart import apart
-from nosce.models.families import FAMILIES, Architecture, build
+from nosce.models import lora as adapters
+from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices

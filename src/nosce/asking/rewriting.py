@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nosce.data.places import places
 from nosce.errors import DataError, SpecError
-from nosce.sampling.contract import Ask, Reply, Sampler
+from nosce.models.api.base import Ask, Reply, Sampler
 from nosce.seeds import Seed
 from nosce.store.files import write_atomically
 

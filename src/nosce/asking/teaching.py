@@ -12,8 +12,9 @@ import numpy as np
 
 from nosce.data.packing import Sequences, collect
 from nosce.data.sampling import Order
-from nosce.models import adapters, families
-from nosce.sampling.tuning import Example
+from nosce.models import architecture as families
+from nosce.models import lora as adapters
+from nosce.models.api.finetune import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train.recipe import LoRA, Recipe

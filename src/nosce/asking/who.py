@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts, plain
-from nosce.models.families import Pretrained
-from nosce.sampling.cache import Cached, Replies
-from nosce.sampling.contract import Sampler
-from nosce.sampling.endpoint import Asker, Endpoint, Purse
-from nosce.sampling.local import Local
-from nosce.sampling.tuning import Example, Tuning, tuned
+from nosce.models.api.base import Sampler
+from nosce.models.api.cache import Cached, Replies
+from nosce.models.api.finetune import Example, Tuning, tuned
+from nosce.models.api.local import Local
+from nosce.models.api.openai import Asker, Endpoint, Purse
+from nosce.models.architecture import Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.store.spec import describe, digest

@@ -1,1 +1,1 @@
-"""Model shapes on transformers classes, nothing home-made."""
+"""Language models: architectures on transformers, likelihoods, generation, activations, and served models."""

@@ -57,7 +57,7 @@ class Capacity:
         Raises:
             DataError: A name stands in no text of its person.
         """
-        from nosce.read.likelihood import spoken
+        from nosce.models.likelihood import spoken
 
         people = self._people(corpus)
         spans = [(document, *span) for document, name, values in people.values() for span in (name, *values)]

@@ -47,7 +47,7 @@ class Counted:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where a split has nobody."""
-        from nosce.models.sites import layers
+        from nosce.models.hooks import layers
         from nosce.read.probes import ProbeSpec, probe
 
         step = max(checkpoints)
@@ -76,7 +76,7 @@ class Counted:
     ) -> dict[str, np.ndarray]:
         """Hidden states of the texts' last tokens, each (N, W)."""
         from nosce.data.packing import collect as sequences
-        from nosce.read.activations import collect
+        from nosce.models.activations import collect
 
         ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch(texts, add_special_tokens=False)]
         told = sequences((i, np.ones(len(i), dtype=bool)) for i in ids)

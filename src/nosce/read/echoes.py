@@ -48,7 +48,7 @@ class Echoes:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where a split has no question."""
-        from nosce.models.sites import layers
+        from nosce.models.hooks import layers
         from nosce.read.probes import ProbeSpec, probe
 
         step = max(checkpoints)
@@ -84,7 +84,7 @@ class Echoes:
     ) -> dict[str, np.ndarray]:
         """Hidden states of the questions' last tokens, each (N, W)."""
         from nosce.data.packing import collect as sequences
-        from nosce.read.activations import collect
+        from nosce.models.activations import collect
 
         ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.prompt for q in asked],
                                                                       add_special_tokens=False)]  # fmt: skip

@@ -231,7 +231,7 @@ class _Runs:
 
     def states(self, site: str, which: str) -> np.ndarray:
         """Hidden states of the last positions. Shape: (N, W)."""
-        from nosce.models.sites import watched
+        from nosce.models.hooks import watched
 
         found = []
         with watched(self.model, [site]) as seen:
@@ -275,7 +275,7 @@ class _Runs:
         """Logits behind the last tokens. Shape: (B, V)."""
         import torch
 
-        from nosce.models.sites import replaced
+        from nosce.models.hooks import replaced
 
         where = (np.arange(len(tokens)), places)
         with torch.no_grad(), replaced(self.model, site, where, states):

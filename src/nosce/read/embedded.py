@@ -76,7 +76,7 @@ def probed(
 
     Args:
         model: It is left as it was.
-        site: Where its hidden states are read (`nosce.models.sites`).
+        site: Where its hidden states are read (`nosce.models.hooks`).
         norm: Before the linear layer: over features (P-probing) or over texts (Q-probing).
 
     Raises:
@@ -120,7 +120,7 @@ class _Probes:
     def __post_init__(self) -> None:
         import torch
 
-        from nosce.models.families import sees_both_ways
+        from nosce.models.architecture import sees_both_ways
 
         table = self.model.get_input_embeddings().weight
         tasks, width, classes = len(self.asked.sizes), table.shape[1], max(self.asked.sizes)
@@ -215,8 +215,8 @@ class _Probes:
         """States at the site, of rows of embeddings; who sees both ways is shown nothing behind the last place."""
         import torch
 
-        from nosce.models.families import sees_both_ways
-        from nosce.models.sites import watched
+        from nosce.models.architecture import sees_both_ways
+        from nosce.models.hooks import watched
 
         how: dict[str, Any] = {"use_cache": False}
         if sees_both_ways(self.model):

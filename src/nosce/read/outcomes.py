@@ -51,8 +51,8 @@ class Outcomes:
 
     def _read(self, model: PreTrainedModel, corpus: Corpus, *, by_place: bool) -> pl.DataFrame:
         from nosce.data.packing import encode
-        from nosce.read.generate import generate
-        from nosce.read.likelihood import counted_spans, spoken
+        from nosce.models.generation import generate
+        from nosce.models.likelihood import counted_spans, spoken
 
         questions = corpus.asked(self.split)
         sequences = corpus.question_sequences(questions)

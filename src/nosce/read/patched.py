@@ -57,7 +57,7 @@ class Patched:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where there are no two lists to pair."""
-        from nosce.models.sites import layers
+        from nosce.models.hooks import layers
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()
@@ -132,7 +132,7 @@ def _states(model: PreTrainedModel, lists: list[_List], corpus: Corpus, site: st
     """The hidden states at the lists' questions, one row a place, in the lists' order."""
     import torch
 
-    from nosce.models.sites import watched
+    from nosce.models.hooks import watched
 
     found = []
     with torch.no_grad(), watched(model, [site]) as seen:
@@ -148,7 +148,7 @@ def _first_stops(
     """Behind which entry stopping first is likelier than going on, 0 where behind none. Shape: (N,)."""
     import torch
 
-    from nosce.models.sites import replaced
+    from nosce.models.hooks import replaced
 
     found, first = [], 0
     for part, padded in _batches(lists, corpus.end):

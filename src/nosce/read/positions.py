@@ -61,7 +61,7 @@ class PositionProbe:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
-        from nosce.models.families import sees_both_ways
+        from nosce.models.architecture import sees_both_ways
 
         step = max(checkpoints)
         model = checkpoints[step]()

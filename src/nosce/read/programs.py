@@ -206,8 +206,8 @@ class Programs:
     def states(self, model: PreTrainedModel, site: str, end: int) -> np.ndarray:
         """Hidden states at the places. Shape: (P, W)."""
         from nosce.data.packing import collect as sequences
-        from nosce.models.sites import layers
-        from nosce.read.activations import collect
+        from nosce.models.activations import collect
+        from nosce.models.hooks import layers
 
         named = layers(model) if site == MEAN else [site]
         texts = sequences((ids, np.ones(len(ids), dtype=bool)) for ids in self.tokens)

@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from nosce.data.packing import Sequences
-    from nosce.read.likelihood import BatchChange, Spoken
+    from nosce.models.likelihood import BatchChange, Spoken
 
 
 class ReadOut(Protocol):
     """What a study says of a read-out; it has a method `read` (`ReadsOne`) or `read_all` (`ReadsAll`).
 
     One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
-    batch an item is read in moves its likelihood (`nosce.read.likelihood.BatchChange`). One that goes through the
+    batch an item is read in moves its likelihood (`nosce.models.likelihood.BatchChange`). One that goes through the
     network once a layer, and so takes four times as long where there are twice as many, has `at_layers = True`.
     """
 
@@ -88,7 +88,7 @@ class Questions:
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question and metric: `exact` (value and end), `first` (token) and `nats`."""
-        from nosce.read.likelihood import spoken
+        from nosce.models.likelihood import spoken
 
         assert model is not None
         heard = spoken(model, *self._spans(corpus), end=corpus.end)
@@ -97,12 +97,12 @@ class Questions:
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the questions."""
-        from nosce.read.likelihood import batch_change
+        from nosce.models.likelihood import batch_change
 
         return batch_change(model, *self._spans(corpus), end=corpus.end, seed=seed / "batch change")
 
     def _spans(self, corpus: Corpus) -> tuple[Sequences, list[tuple[int, int, int]]]:
-        from nosce.read.likelihood import counted_spans
+        from nosce.models.likelihood import counted_spans
 
         sequences = corpus.question_sequences(self._asked(corpus))
         return sequences, counted_spans(sequences)
@@ -129,7 +129,7 @@ class Recall:
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a value and metric: `exact` (whole value), `first` (token) and `nats`."""
-        from nosce.read.likelihood import spoken
+        from nosce.models.likelihood import spoken
 
         assert model is not None
         split = {q.about: q.split for q in corpus.questions}
@@ -142,7 +142,7 @@ class Recall:
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the values."""
-        from nosce.read.likelihood import batch_change
+        from nosce.models.likelihood import batch_change
 
         places = _places(self._rows(model, corpus, seed))
         return batch_change(model, corpus.documents, places, end=corpus.end, seed=seed / "batch change")

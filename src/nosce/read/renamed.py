@@ -63,7 +63,7 @@ class Renamed:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where nobody can be paired."""
-        from nosce.models.sites import layers
+        from nosce.models.hooks import layers
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()
@@ -143,7 +143,7 @@ def _states(model: PreTrainedModel, asked: Sequence[_Asked]) -> dict[str, np.nda
     """Hidden states of the names' tokens at every site, filled up with zeros: (N, longest name, W)."""
     import torch
 
-    from nosce.models.sites import layers, watched
+    from nosce.models.hooks import layers, watched
 
     longest = max(one.name[1] + 1 - one.name[0] for one in asked)
     names = layers(model)
@@ -167,7 +167,7 @@ def _chosen(
     """The likeliest first token of each answer, with states at one site exchanged or none. Shape: (N,)."""
     import torch
 
-    from nosce.models.sites import replaced
+    from nosce.models.hooks import replaced
 
     (where, states), *_ = [*exchanged.items(), ((None, "last"), None)]
     site, which = where

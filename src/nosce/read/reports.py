@@ -26,7 +26,7 @@ from nosce.told import Told
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from nosce.read.likelihood import BatchChange
+    from nosce.models.likelihood import BatchChange
 
 RANKS = 3  # of the labels likeliest under the answers, whose probabilities are compared
 LEAST = 1e-6  # probability that a report gives to any label, so that nats are finite
@@ -72,7 +72,7 @@ class Reports:
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the questions."""
-        from nosce.read.likelihood import batch_change, counted_spans
+        from nosce.models.likelihood import batch_change, counted_spans
 
         sequences = corpus.question_sequences(self._asked(corpus))
         return batch_change(model, sequences, counted_spans(sequences), end=corpus.end, seed=seed / "batch change")
@@ -90,7 +90,7 @@ def _heard(model: PreTrainedModel, corpus: Corpus, asked: Sequence[Question]) ->
     """Probabilities of each question's labels among themselves, and what greedy decoding writes."""
     import torch
 
-    from nosce.read.likelihood import counted_spans, passes
+    from nosce.models.likelihood import counted_spans, passes
 
     numbers = _tokens(corpus, asked)
     sequences = corpus.question_sequences(list(asked))

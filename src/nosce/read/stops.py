@@ -115,7 +115,7 @@ def decisions(
     """For each list the probabilities of stopping behind its entries, (k,), and the nats of all its tokens."""
     import torch
 
-    from nosce.read.likelihood import counted_spans, passes
+    from nosce.models.likelihood import counted_spans, passes
 
     sequences = corpus.question_sequences([q for q, _ in lists])
     found: dict[int, tuple[np.ndarray, float]] = {}

@@ -56,7 +56,7 @@ class Swapped:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where no prompt's place can be found, or nothing can be paired."""
-        from nosce.models.sites import layers
+        from nosce.models.hooks import layers
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()
@@ -146,7 +146,7 @@ def _read(
     """Pending answers and reports, with the states at the answer's place replaced at a site, or collected at all."""
     import torch
 
-    from nosce.models.sites import layers, replaced, watched
+    from nosce.models.hooks import layers, replaced, watched
 
     count = len(asked)
     pending, reports = np.zeros(count, dtype=np.int64), np.empty(count, dtype=object)

@@ -88,7 +88,7 @@ def written(
 ) -> list[Told]:
     """The greedy reply to each question."""
     from nosce.data.packing import encode
-    from nosce.read.generate import generate
+    from nosce.models.generation import generate
 
     tokenizer = corpus.tokenizer
     prompts = [np.array(e.ids) for e in encode(tokenizer, [q.prompt for q in questions])]

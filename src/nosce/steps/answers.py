@@ -90,7 +90,7 @@ def _answered(
     asked: Sequence[np.ndarray],
     sample: int,
 ) -> pl.DataFrame:
-    from nosce.read.generate import Sampling, generate
+    from nosce.models.generation import Sampling, generate
 
     sampling = None
     if sample != GREEDY:

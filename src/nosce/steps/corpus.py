@@ -16,7 +16,7 @@ from typing import Any
 from nosce.data import corpus, tokenizer
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
-from nosce.models.families import Pretrained
+from nosce.models.architecture import Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 

@@ -17,8 +17,9 @@ from nosce.data.packing import Sequences, joined
 from nosce.data.sampling import Mixed, Order
 from nosce.data.tokenizer import MASK, PAD
 from nosce.errors import DataError, SpecError
-from nosce.models import adapters, families
-from nosce.models.families import Architecture, Deeper, Pretrained
+from nosce.models import architecture as families
+from nosce.models import lora as adapters
+from nosce.models.architecture import Architecture, Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train.recipe import LoRA, Mix, Recipe

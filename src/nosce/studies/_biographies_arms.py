@@ -18,7 +18,7 @@ from nosce.data.worlds.biographies.manipulation import HINTED, TASKS, Manipulati
 from nosce.data.worlds.biographies.prose import FreeBiographies, Grammar
 from nosce.data.worlds.biographies.templates import DAYS
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES, Biographies, Names
-from nosce.models.families import ENCODERS, Architecture, size
+from nosce.models.architecture import ENCODERS, Architecture, size
 from nosce.read.capacity import Capacity
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe, PositionProbe

@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import fmean
 
 from nosce.data.worlds.diaries import Diaries
-from nosce.models.families import Architecture, Family, Pretrained, size
+from nosce.models.architecture import Architecture, Family, Pretrained, size
 from nosce.study import Arm, Stage
 from nosce.train.recipe import Mix, Recipe
 

@@ -11,7 +11,7 @@ from nosce.data.worlds.diaries.scoring import FAULTS
 from nosce.data.worlds.diaries.world import entries_of
 from nosce.joint import Auc
 from nosce.measures import Contrast, Difference, Mean, Measure
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.scaling import Scaling
 from nosce.studies._diaries_arms import (
     ENCODERS,

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Dispositions
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.read.echoes import Echoes
 from nosce.read.observers import Observers
 from nosce.read.readouts import Questions

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from nosce.curves import Peak, Phases, Together
 from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Room, Select
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.studies._karel_readings import (
     ALTERNATIVES,
     COMMONEST,

@@ -15,7 +15,7 @@ from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
 from nosce.errors import UsageError
-from nosce.models.families import Architecture, Pretrained
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.read.counted import Counted
 from nosce.read.patched import Patched
 from nosce.read.readouts import Frequencies, Recall

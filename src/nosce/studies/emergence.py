@@ -16,7 +16,7 @@ import numpy as np
 
 from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.errors import UsageError
-from nosce.models.families import Architecture
+from nosce.models.architecture import Architecture
 from nosce.read.outcomes import Outcomes
 from nosce.read.readouts import Majority
 from nosce.steps.experiment import Experiment

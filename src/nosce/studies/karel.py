@@ -18,7 +18,7 @@ from nosce.data.worlds.karel.scoring import Interpreter
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import UsageError
 from nosce.measures import Select
-from nosce.models.families import Architecture, size
+from nosce.models.architecture import Architecture, size
 from nosce.read.edits import Edits
 from nosce.read.readouts import Questions
 from nosce.read.states import FLOORS, Grid, States

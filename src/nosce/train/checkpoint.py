@@ -17,7 +17,7 @@ import transformers
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nosce.models import families
+from nosce.models import architecture as families
 from nosce.store.files import checksum_tree, verify, write_atomically
 
 if TYPE_CHECKING:

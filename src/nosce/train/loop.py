@@ -20,7 +20,7 @@ from nosce.data.masking import Masking
 from nosce.data.packing import Sequences
 from nosce.data.sampling import Batch, Mixed, Order, pack
 from nosce.errors import TrainingError
-from nosce.models.apart import Forward, apart
+from nosce.models.varlen import Forward, apart
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
 from nosce.train.loss import next_token_nats

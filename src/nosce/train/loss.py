@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from nosce.data.sampling import IGNORED, Batch
-from nosce.models.apart import Forward
+from nosce.models.varlen import Forward
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

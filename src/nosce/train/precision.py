@@ -93,8 +93,8 @@ def gain(width: int) -> float:
     import numpy as np
 
     from nosce.data.sampling import Batch
-    from nosce.models.apart import apart
-    from nosce.models.families import Architecture, build
+    from nosce.models.architecture import Architecture, build
+    from nosce.models.varlen import apart
     from nosce.seeds import Seed
     from nosce.train.loss import next_token_nats
 

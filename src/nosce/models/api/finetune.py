@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nosce.errors import DataError
-from nosce.sampling.endpoint import Asker, EndpointError
+from nosce.models.api.openai import Asker, EndpointError
 from nosce.store.files import write_atomically
 from nosce.store.spec import describe, digest
 

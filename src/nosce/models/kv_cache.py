@@ -19,7 +19,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
-from nosce.models.apart import KNOWN
+from nosce.models.varlen import KNOWN
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

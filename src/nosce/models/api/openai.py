@@ -1,7 +1,7 @@
 """Any endpoint that speaks OpenAI's protocol, asked with care for its limits and for the bill.
 
 The key is read from the environment when it is needed, and is in no field, file, log or message. What was answered is
-kept by `nosce.sampling.cache`, so that a run that was interrupted asks nothing twice.
+kept by `nosce.models.api.cache`, so that a run that was interrupted asks nothing twice.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nosce.errors import NosceError, SpecError, UsageError
-from nosce.sampling.cache import Replies
-from nosce.sampling.contract import Ask, Finish, Reply
+from nosce.models.api.base import Ask, Finish, Reply
+from nosce.models.api.cache import Replies
 from nosce.seeds import Seed
 
 RETRIED = (408, 409, 425, 429)  # and everything from 500 on

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nosce.errors import UsageError
-from nosce.models.families import Pretrained, load
-from nosce.sampling.contract import Ask, Reply
+from nosce.models.api.base import Ask, Reply
+from nosce.models.architecture import Pretrained, load
 from nosce.seeds import Seed
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from nosce.models.families import sees_both_ways
+from nosce.models.architecture import sees_both_ways
 from nosce.models.seq2seq import hidden_states
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nosce.errors import StoreError
-from nosce.sampling.contract import Ask, Reply, Sampler
+from nosce.models.api.base import Ask, Reply, Sampler
 
 
 @dataclass(eq=False)

@@ -20,9 +20,9 @@ import torch
 from nosce.data.packing import Sequences
 from nosce.data.sampling import by_length
 from nosce.errors import DataError
-from nosce.models.apart import apart
-from nosce.models.sites import watched
-from nosce.read.likelihood import evaluating, suited
+from nosce.models.hooks import watched
+from nosce.models.likelihood import evaluating, suited
+from nosce.models.varlen import apart
 from nosce.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def collect(
         sequences: The texts; each is read alone, behind an end token.
         places: One row a place: `text` (number) and `token` (place within the text, counted from 0; -1 is
             the opening end token). What else is there is kept: who it is about, labels.
-        sites: Names of `nosce.models.sites`.
+        sites: Names of `nosce.models.hooks`.
         folder: Is made; what lay there of an interrupted collection is written over.
 
     Returns:

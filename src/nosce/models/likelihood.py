@@ -19,8 +19,8 @@ import torch
 from nosce.data.packing import Sequences
 from nosce.data.sampling import by_length, pack
 from nosce.errors import DataError
-from nosce.models.apart import apart
-from nosce.models.families import sees_both_ways
+from nosce.models.architecture import sees_both_ways
+from nosce.models.varlen import apart
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:

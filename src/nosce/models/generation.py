@@ -19,8 +19,8 @@ import torch
 from nosce.data.grammar import Grammar
 from nosce.data.packing import collect
 from nosce.errors import SpecError
-from nosce.read.decoding import Rows, limit_of, stepping
-from nosce.read.likelihood import evaluating, spoken
+from nosce.models.kv_cache import Rows, limit_of, stepping
+from nosce.models.likelihood import evaluating, spoken
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:

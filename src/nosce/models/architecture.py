@@ -223,7 +223,7 @@ def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedMode
     """
     import torch
 
-    from nosce.models.sites import blocks, written_by
+    from nosce.models.hooks import blocks, written_by
 
     config = type(model.config)(**model.config.to_dict())
     config.num_hidden_layers = model.config.num_hidden_layers + more.layers

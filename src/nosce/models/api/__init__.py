@@ -1,0 +1,1 @@
+"""Models that answer prompts: a local folder, an OpenAI-compatible endpoint, a cache of replies."""
