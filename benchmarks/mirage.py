@@ -14,9 +14,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from nosce.analysis.emergence.simulation import ALLOWED, TRUTHS, drawn
+from nosce.analysis.emergence.test import VERDICTS, audit
 from nosce.seeds import Seed
-from nosce.stats.mirage import VERDICTS, audit
-from nosce.stats.truths import ALLOWED, TRUTHS, drawn
 
 RESULTS = Path(__file__).parent / "mirage.csv"
 DRAWS = 500

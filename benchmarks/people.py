@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.charts import Point, Rungs
+from nosce.analysis.figures import Point, Rungs
+from nosce.analysis.measures import Mean
 from nosce.data.worlds.biographies.world import Names
 from nosce.errors import UsageError
-from nosce.measures import Mean
 from nosce.models.architecture import size
 from nosce.read.embedded import Fit
 from nosce.read.positions import NameProbe, PositionProbe

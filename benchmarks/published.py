@@ -19,12 +19,12 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from nosce.audit import bigbench
+from nosce.analysis.emergence import bigbench
+from nosce.analysis.emergence.forecasts import Curve, forecasts, onsets, summary
+from nosce.analysis.emergence.loss_threshold import held
+from nosce.analysis.emergence.scores import Counts
+from nosce.analysis.emergence.test import Audit, audit
 from nosce.seeds import Seed
-from nosce.stats.forecasts import Curve, forecasts, onsets, summary
-from nosce.stats.mirage import Audit, audit
-from nosce.stats.outcomes import Counts
-from nosce.stats.thresholds import held
 
 RESULTS = Path(__file__).parent / "published.csv"
 LAMBADA = 5_153  # texts

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from nosce.analysis.measures import Difference
 from nosce.data.sampling import seconds_met
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES
-from nosce.measures import Difference
 from nosce.seeds import Seed
 from nosce.studies._biographies_arms import (
     BEST,

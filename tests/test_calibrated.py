@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.calibrated import Calibrated, Calibration, Detectable, Matched, apart, binned
+from nosce.analysis.calibration import Calibrated, Calibration, Detectable, Matched, apart, binned
+from nosce.analysis.measures import Difference, Mean, Select
 from nosce.errors import DataError
-from nosce.measures import Difference, Mean, Select
 from nosce.records import Reading, completed
 
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.charts import Bars, Cell, Columns, Curves, Lines, Matrix, Point, Rungs
-from nosce.curves import Curve
-from nosce.measures import Mean, Select
+from nosce.analysis.figures import Bars, Cell, Columns, Curves, Lines, Matrix, Point, Rungs
+from nosce.analysis.measures import Mean, Select
+from nosce.analysis.render.figure import COLUMNS, Figure, draw
+from nosce.analysis.training_curves import Curve
 from nosce.records import Reading, schema, to_table
-from nosce.report.figures import COLUMNS, Figure, draw
 from nosce.seeds import Seed
 
 ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1), 20, ("city", "job")

@@ -8,9 +8,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from nosce.analysis.jackknife import Auc, Ranks, Rows, Together, Trend, _over_seeds
+from nosce.analysis.measures import Select
 from nosce.errors import DataError
-from nosce.joint import Auc, Ranks, Rows, Together, Trend, _over_seeds
-from nosce.measures import Select
 from nosce.seeds import Seed
 
 UNITS, SEEDS = 120, (0, 1, 2)

@@ -15,11 +15,10 @@ SOURCE = Path(nosce.__file__).parent
 ORDER = """
 errors seeds records told
 store
-data stats
-report measures audit models
-scaling joint curves train read vision
-calibrated charts steepness
-steps study asking plan workers cluster making execute cost timing progress session running site doctor auditing
+data analysis
+models
+train read vision
+steps study asking plan workers cluster making execute cost timing progress session running site doctor
 studies
 cli __main__ __init__
 """
@@ -44,7 +43,7 @@ def test_imports_point_one_way(file):
     used = {name.split(".")[1] for name in imported(file) if name.startswith("nosce.")} - {own}
     above = {name for name in used if LEVEL[name] > LEVEL[own]}
     assert not above, f"{file} must not use {above}; move what it needs down, or the caller up."
-    if LEVEL[own] <= LEVEL["data"] or own == "report":
+    if LEVEL[own] <= LEVEL["data"] or own == "analysis":
         assert not TORCH & {name.split(".")[0] for name in imported(file)}
 
 

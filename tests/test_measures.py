@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce import measures
+from nosce.analysis import measures
+from nosce.analysis.measures import Became, Claim, Difference, Mean, Need, OneSeed, Room, Select
 from nosce.errors import DataError
-from nosce.measures import Became, Claim, Difference, Mean, Need, OneSeed, Room, Select
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 

@@ -7,9 +7,9 @@ import math
 import polars as pl
 import pytest
 
-from nosce.curves import Curve, Peak, Phases, Together
+from nosce.analysis.measures import Contrast, Difference, Least, Mean, Select
+from nosce.analysis.training_curves import Curve, Peak, Phases, Together
 from nosce.errors import DataError
-from nosce.measures import Contrast, Difference, Least, Mean, Select
 
 
 def table(rows: list[dict]) -> pl.DataFrame:

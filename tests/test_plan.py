@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from nosce.analysis.measures import Claim, Mean, Select
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
-from nosce.measures import Claim, Mean, Select
 from nosce.models.architecture import size
 from nosce.plan import unroll
 from nosce.read.readouts import Majority, Questions, Recall

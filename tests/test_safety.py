@@ -72,7 +72,7 @@ def test_no_template_takes_text_for_markup():
 
 def test_pages_escape_by_default():
     """The environment that renders pages escapes every text, whatever its file is called."""
-    from nosce.report.page import _templates
+    from nosce.analysis.render.html import _templates
 
     assert _templates().autoescape is True
 

@@ -6,11 +6,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.emergence.scaling_curve import Scaling, audited
+from nosce.analysis.emergence.simulation import drawn
+from nosce.analysis.measures import Select
 from nosce.errors import DataError
-from nosce.measures import Select
-from nosce.scaling import Scaling, audited
 from nosce.seeds import Seed
-from nosce.stats.truths import drawn
 
 TRUTH = drawn("power law", sizes=6, items=200, seeds=2, seed=Seed(4))
 SCALING = Scaling(

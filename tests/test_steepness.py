@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.emergence.measures import Drift, Foresight, Foretold, Steepness
+from nosce.analysis.emergence.scaling_curve import Scaling, audited
+from nosce.analysis.emergence.simulation import drawn
+from nosce.analysis.measures import Select
 from nosce.errors import DataError
-from nosce.measures import Select
-from nosce.scaling import Scaling, audited
 from nosce.seeds import Seed
-from nosce.stats.truths import drawn
-from nosce.steepness import Drift, Foresight, Foretold, Steepness
 
 SIZES = 10.0 ** np.linspace(4, 8, 9)
 SCALING = Scaling(

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.measures import Select
 from nosce.errors import UsageError
-from nosce.measures import Select
 from nosce.plan import unroll
-from nosce.scaling import Scaling
 from nosce.study import SCALES, Study, built_in, load
 
 

@@ -32,10 +32,10 @@ from nosce import (
     Study,
     size,
 )
+from nosce.analysis.render.figure import COLUMNS
+from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
-from nosce.report.figures import COLUMNS
-from nosce.stats.intervals import nested_bootstrap
 from nosce.studies.biographies import SMALL, known
 
 ASKING = "asking"

@@ -1,9 +1,9 @@
 """nosce: what does a language model know, does it know how much, and can it be asked for it?"""
 
-from nosce.charts import Bars, Curves
+from nosce.analysis.figures import Bars, Curves
+from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import NosceError
-from nosce.measures import Claim, Difference, Mean, Need, Select
 from nosce.models.architecture import Architecture, Pretrained, size
 from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict

@@ -254,7 +254,7 @@ def audit(
         assert study is not None
         _audits(store_at(store), study, scale, json_=json_)
         return
-    from nosce import auditing
+    from nosce.analysis.emergence import audit as auditing
 
     if len(tables) == 1 and auditing.is_results(tables[0]):
         scored = auditing.results(tables[0])
@@ -264,8 +264,8 @@ def audit(
         raise UsageError(f"--figure was asked for with {len(tables)} tables; name one of them.")
     found = auditing.tables(tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, draws=draws)
     if figure is not None:
-        from nosce.audit import words
-        from nosce.report.figures import draw
+        from nosce.analysis.emergence import summary as words
+        from nosce.analysis.render.figure import draw
         from nosce.store.files import write_atomically
 
         one = found[0]
@@ -283,7 +283,7 @@ def design(
     json_: AsJson = False,
 ) -> None:
     """How much does it take to tell a jump of the metric from one that stays?  Example: nosce design --sizes 8"""
-    from nosce import auditing
+    from nosce.analysis.emergence import audit as auditing
 
     found = list(auditing.tried(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], worlds))
     flat = [power for both in found for power in both]

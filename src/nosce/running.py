@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from nosce.analysis.render.tables import claims_table
 from nosce.errors import UsageError
 from nosce.execute import Pool, execute, needed
 from nosce.plan import Plan, Step
 from nosce.progress import Terminal
-from nosce.report.tables import claims_table
 from nosce.session import Request, remember, remembered, shown, stale, verdicts
 from nosce.store.store import Store
 from nosce.train.recipe import Machine

@@ -9,10 +9,10 @@ from urllib.parse import quote
 
 import polars as pl
 
+from nosce.analysis.render.figure import Figure, draw
+from nosce.analysis.render.html import StudyPage, render, render_index
 from nosce.errors import DataError, UsageError
 from nosce.records import Walk, from_json
-from nosce.report.figures import Figure, draw
-from nosce.report.page import StudyPage, render, render_index
 from nosce.session import finished, shown, stale, verdicts
 from nosce.store.store import Store, refused
 

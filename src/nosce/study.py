@@ -15,15 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from nosce.charts import Chart
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.figures import Chart
+from nosce.analysis.measures import Claim
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import Behaviours
 from nosce.errors import SpecError, UsageError
-from nosce.measures import Claim
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.read.readouts import ReadOut
-from nosce.scaling import Scaling
 from nosce.steps.experiment import Experiment
 from nosce.train.recipe import LoRA, Mix, Recipe
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nosce.audit import bigbench
-from nosce.audit.table import scores
+from nosce.analysis.emergence import bigbench
+from nosce.analysis.emergence.table import scores
+from nosce.analysis.emergence.test import audit
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.mirage import audit
 
 DATA = Path(__file__).parent.parent / "data" / "bigbench"
 #: The sheet for arXiv:2304.15004, section 4d.

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.audit import words
+from nosce.analysis.emergence import summary as words
+from nosce.analysis.emergence.scores import Counts
+from nosce.analysis.emergence.simulation import drawn
+from nosce.analysis.emergence.test import audit
 from nosce.seeds import Seed
-from nosce.stats.mirage import audit
-from nosce.stats.outcomes import Counts
-from nosce.stats.truths import drawn
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.audit.table import read, scores
+from nosce.analysis.emergence.scores import Counts, Items
+from nosce.analysis.emergence.table import read, scores
 from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
-from nosce.stats.outcomes import Counts, Items
 
 SIZES, NUMBER = (1e5, 1e6, 1e7, 1e8, 1e9), 40
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.stats.metrics import exact_match, token_edit_distance
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import encode
@@ -16,7 +17,6 @@ from nosce.models.generation import generate
 from nosce.models.likelihood import counted_spans, spoken
 from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
-from nosce.stats.metrics import exact_match, token_edit_distance
 from nosce.train import loop
 from nosce.train.recipe import Recipe
 

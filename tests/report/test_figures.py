@@ -10,8 +10,8 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from nosce.analysis.render.figure import COLUMNS, Figure, draw
 from nosce.errors import DataError
-from nosce.report.figures import COLUMNS, Figure, draw
 
 BLUE, ORANGE = "#0072b2", "#e69f00"
 
@@ -42,7 +42,7 @@ def test_equal_figures_give_equal_bytes_in_another_process_too():
     """Neither time nor hash seed nor process leaves a trace in the picture."""
     code = """
 import polars as pl, sys
-from nosce.report.figures import *
+from nosce.analysis.render.figure import *
 rows = [("p", group, x, "tick", x / 10, 0, 1, 3, False) for group in "abc" for x in (1, 2)]
 table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
 print(draw(Figure(id="i", title="t", caption="c", kind="curves", x_label="x", y_label="y", table=table)))

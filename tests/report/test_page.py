@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
+from nosce.analysis.render.figure import COLUMNS, Figure
+from nosce.analysis.render.html import LONG, MOST, StudyPage, render, render_index
 from nosce.records import Verdict
-from nosce.report.figures import COLUMNS, Figure
-from nosce.report.page import LONG, MOST, StudyPage, render, render_index
 
 ODD = "<script>alert(1)</script> \"quoted\" 'single' & {{ 7 * 7 }} $x$"
 VOID = {"meta", "img", "br", "link", "hr", "input"}

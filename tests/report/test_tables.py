@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from nosce.analysis.render.tables import claims_table, counted, here_number, paper_number, rows_table, written
 from nosce.records import Verdict
-from nosce.report.tables import claims_table, counted, here_number, paper_number, rows_table, written
 
 CLAIM = Verdict(
     id="augmentation",

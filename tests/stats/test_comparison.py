@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.paired import decide, paired_difference
 from nosce.errors import DataError
 from nosce.records import Estimate
 from nosce.seeds import Seed
-from nosce.stats.comparison import decide, paired_difference
-from nosce.stats.intervals import nested_bootstrap
 
 SEEDS, PEOPLE = 3, 60
 ABOUT = [f"person/{i}" for i in range(PEOPLE)] * SEEDS

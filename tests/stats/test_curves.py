@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.stats.time_series import counted, leaves, over_seeds, together
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.curves import counted, leaves, over_seeds, together
 
 SEED = Seed(9)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nosce.analysis.emergence.power import designs, power
 from nosce.errors import UsageError
 from nosce.seeds import Seed
-from nosce.stats.design import designs, power
 
 
 def test_more_items_and_sizes_decide_more():

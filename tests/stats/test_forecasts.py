@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.emergence.forecasts import Curve, forecasts, onsets, summary
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.forecasts import Curve, forecasts, onsets, summary
 
 SIZES = 10.0 ** np.linspace(5, 8, 9)
 U = np.log10(SIZES)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from nosce.analysis.stats import intervals
+from nosce.analysis.stats.intervals import bca, clustered_mean, nested_bootstrap, wilson
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
 from nosce.seeds import Seed
-from nosce.stats import intervals
-from nosce.stats.intervals import bca, clustered_mean, nested_bootstrap, wilson
 
 # Variance of a training seed over the variance of a seed's mean that is due to its people.
 REGIMES = {"people only": 0.0, "both": 1.0, "mostly seeds": 5.0, "seeds only": 100.0}

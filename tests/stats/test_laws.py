@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.emergence.power_law import fit
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.laws import fit
 
 SIZES = 10.0 ** np.linspace(6, 10, 8)
 STEEP, SCALE, LENGTH = 0.6, 7.5, 5

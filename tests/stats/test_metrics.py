@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
+from nosce.analysis.stats import metrics
 from nosce.errors import DataError
-from nosce.stats import metrics
 
 LOGS = np.log([[0.4, 0.3, 0.2, 0.1], [0.1, 0.1, 0.1, 0.1]])
 RIGHT = np.array([[1.0, 0, 0, 0], [0, 0, 1.0, 0]])

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.emergence.scores import Counts, Items, Series
+from nosce.analysis.emergence.simulation import ALLOWED, TRUTHS, drawn
+from nosce.analysis.emergence.test import audit, audit_series
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
-from nosce.stats.mirage import audit, audit_series
-from nosce.stats.outcomes import Counts, Items, Series
-from nosce.stats.truths import ALLOWED, TRUTHS, drawn
 
 PYTHIA, TEXTS = Path(__file__).parents[1] / "data" / "pythia_lambada.csv", 5_153
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.emergence.loss_threshold import held
+from nosce.analysis.emergence.seed_mixture import left_within, two_groups
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.mixtures import left_within, two_groups
-from nosce.stats.thresholds import held
 
 
 def test_two_planted_groups_are_found():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
+from nosce.analysis.emergence.jumps import breaks, emergence_score, isotonic, noise_p, noise_scores, rises
 from nosce.seeds import Seed
-from nosce.stats.rises import breaks, emergence_score, isotonic, noise_p, noise_scores, rises
 
 LOGS = np.linspace(5, 9, 9)
 

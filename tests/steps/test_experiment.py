@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pytest
 
+from nosce.analysis.measures import Claim, Mean, Select
 from nosce.cost import price
 from nosce.errors import DataError, SpecError, UsageError
-from nosce.measures import Claim, Mean, Select
 from nosce.plan import unroll
 from nosce.records import Reading, schema
 from nosce.seeds import Seed

@@ -44,7 +44,7 @@ class Looking:
     Readings have the readouts `before`, `self`, `self on base`, `cross <n>` and `cross <n> on itself` with the metrics
     `right`, and of every question asked `object invalid`, `report invalid`, `both invalid`; `answers` with `valid` and
     `again` (the same once more); `able <n>` (properties of given answers); `observers`. Where answers are drawn, `drawn
-    <k>` and `report <k>` of the k-th most frequent value, as `nosce.calibrated` wants them.
+    <k>` and `report <k>` of the k-th most frequent value, as `nosce.analysis.calibration` wants them.
     """
 
     world: Texts

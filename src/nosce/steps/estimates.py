@@ -21,10 +21,10 @@ from typing import Any
 
 import polars as pl
 
-from nosce.charts import Chart
-from nosce.measures import Claim
+from nosce.analysis.emergence.scaling_curve import Scaling, audited
+from nosce.analysis.figures import Chart
+from nosce.analysis.measures import Claim
 from nosce.records import Reading, Verdict, schema, to_table
-from nosce.scaling import Scaling, audited
 from nosce.steps.job import Job
 from nosce.steps.ledger import summary
 
@@ -102,7 +102,7 @@ def _audits(
     spec: EstimatesSpec, readings: pl.DataFrame, folder: Path
 ) -> tuple[list[Mapping[str, object]], list[dict[str, object]]]:
     """What the mirage test says of each scaling curve, and a figure of each; its numbers go to the folder."""
-    from nosce.audit.words import figure
+    from nosce.analysis.emergence.summary import figure
 
     said, drawn = [], []
     for scaling in spec.scalings:

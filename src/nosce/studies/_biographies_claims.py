@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.joint import Rows, Trend
-from nosce.measures import Claim, Contrast, Difference, Least, Mean, Select
+from nosce.analysis.jackknife import Rows, Trend
+from nosce.analysis.measures import Claim, Contrast, Difference, Least, Mean, Select
 from nosce.studies._biographies_arms import (
     BEST,
     FAMOUS,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nosce.charts import Bars, Cell, Chart, Columns, Curves, Lines, Point, Rungs
-from nosce.curves import Curve
+from nosce.analysis.emergence.scaling_curve import Scaling, along_training
+from nosce.analysis.figures import Bars, Cell, Chart, Columns, Curves, Lines, Point, Rungs
+from nosce.analysis.measures import Mean, Measure, Select
+from nosce.analysis.training_curves import Curve
 from nosce.data.worlds.biographies.world import ATTRIBUTES
-from nosce.measures import Mean, Measure, Select
-from nosce.scaling import Scaling, along_training
 from nosce.studies._biographies_arms import (
     BEST,
     BY_WORDS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.measures import Claim, Difference, Mean, Need, Select
+from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
 from nosce.studies._biographies_arms import (
     BEST,
     BY_WORDS,

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from nosce.joint import Auc, Ranks, Trend
-from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need
+from nosce.analysis.jackknife import Auc, Ranks, Trend
+from nosce.analysis.measures import Claim, Contrast, Difference, Least, Mean, Need
 from nosce.studies._diaries_arms import ENCODERS, MASKED, MERGED, NAMED, NUMBER_FIRST, PHASES, REPEATED, SCATTERED, Grid
 from nosce.studies._diaries_readings import (
     BLIND,

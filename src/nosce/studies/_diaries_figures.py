@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.charts import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
-from nosce.curves import Curve
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.figures import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
+from nosce.analysis.jackknife import Auc
+from nosce.analysis.measures import Contrast, Difference, Mean, Measure
+from nosce.analysis.training_curves import Curve
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import FAULTS
 from nosce.data.worlds.diaries.world import entries_of
-from nosce.joint import Auc
-from nosce.measures import Contrast, Difference, Mean, Measure
 from nosce.models.architecture import Architecture
-from nosce.scaling import Scaling
 from nosce.studies._diaries_arms import (
     ENCODERS,
     MASKED,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from nosce.analysis.measures import Select
 from nosce.data.worlds.diaries.world import NUMBER, entries_of
-from nosce.measures import Select
 from nosce.studies._diaries_arms import ASKED, MERGED, PHASES, SCATTERED, Grid, name
 from nosce.study import PRETRAIN
 

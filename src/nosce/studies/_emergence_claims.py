@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.joint import Together
-from nosce.measures import Claim, Difference, Mean, Need, Select
-from nosce.scaling import Scaling
-from nosce.stats.forecasts import How
-from nosce.stats.mirage import DRIFT
-from nosce.stats.rises import SHARE
-from nosce.steepness import Drift, Foresight, Steepness
+from nosce.analysis.emergence.forecasts import How
+from nosce.analysis.emergence.jumps import SHARE
+from nosce.analysis.emergence.measures import Drift, Foresight, Steepness
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.emergence.test import DRIFT
+from nosce.analysis.jackknife import Together
+from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
 from nosce.studies._emergence_curves import EDIT, SEEN, Ladder, Seen, outcome
 
 MIRAGE, NATURAL = "products", "sums"  # the ladder whose jump should be the metric's, and the one whose is not

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nosce.measures import Select
-from nosce.scaling import Scaling
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.measures import Select
 
 OUTCOMES = "outcomes"
 EDIT, LIKELIHOOD = "edit", "log_likelihood"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from nosce.charts import Chart, Lines, Point, Rungs
-from nosce.curves import Curve
-from nosce.measures import Mean, Select
-from nosce.steepness import Foretold
+from nosce.analysis.emergence.measures import Foretold
+from nosce.analysis.figures import Chart, Lines, Point, Rungs
+from nosce.analysis.measures import Mean, Select
+from nosce.analysis.training_curves import Curve
 from nosce.studies._emergence_curves import EDIT, LIKELIHOOD, SEEN, Ladder, Seen, outcome
 
 WORDS = {"exact": "exact match", EDIT: "edit distance (tokens)", LIKELIHOOD: "log-likelihood (nats)"}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nosce.analysis.calibration import Calibrated, Calibration, Detectable, Matched
+from nosce.analysis.figures import Cell, Chart, Columns
+from nosce.analysis.measures import Claim, Difference, Least, Mean, Measure, Select
 from nosce.asking.looking import ABLE, ANSWERS, BEFORE, CROSS, ON_BASE, SELF, Looking
-from nosce.calibrated import Calibrated, Calibration, Detectable, Matched
-from nosce.charts import Cell, Chart, Columns
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT, PAIRS
-from nosce.measures import Claim, Difference, Least, Mean, Measure, Select
 from nosce.steps.experiment import Experiment
 from nosce.study import Study, Trial
 

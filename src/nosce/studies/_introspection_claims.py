@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.calibrated import Calibration, Matched
+from nosce.analysis.calibration import Calibration, Matched
+from nosce.analysis.measures import Claim, Contrast, Difference, Least, Mean, Need, Select
 from nosce.data.worlds.behaviours.dispositions import THIRD
-from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Select
 from nosce.studies._introspection_arms import (
     BLANK,
     CONTROL,

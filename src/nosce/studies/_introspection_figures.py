@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nosce.calibrated import Calibrated, Calibration, Detectable
-from nosce.charts import Cell, Chart, Columns, Point, Rungs
-from nosce.measures import Became, Difference, Mean, Measure, Select
-from nosce.scaling import Scaling
+from nosce.analysis.calibration import Calibrated, Calibration, Detectable
+from nosce.analysis.emergence.scaling_curve import Scaling
+from nosce.analysis.figures import Cell, Chart, Columns, Point, Rungs
+from nosce.analysis.measures import Became, Difference, Mean, Measure, Select
 from nosce.studies._introspection_arms import (
     ASKED,
     BLANK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.measures import Contrast, Difference, Mean, Select
+from nosce.analysis.measures import Contrast, Difference, Mean, Select
 from nosce.studies._introspection_arms import ALOUD, ASKED, CHANGE, CHANGED, CHOICE, ON_TARGET, REPORT, TABLE, A, B, on
 from nosce.study import PRETRAIN
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.curves import Peak, Phases, Together
-from nosce.measures import Claim, Contrast, Difference, Least, Mean, Need, Room, Select
+from nosce.analysis.measures import Claim, Contrast, Difference, Least, Mean, Need, Room, Select
+from nosce.analysis.training_curves import Peak, Phases, Together
 from nosce.models.architecture import Architecture
 from nosce.studies._karel_readings import (
     ALTERNATIVES,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nosce.charts import Cell, Chart, Columns, Lines
-from nosce.curves import Curve
-from nosce.measures import Difference, Mean, OneSeed, Select
+from nosce.analysis.figures import Cell, Chart, Columns, Lines
+from nosce.analysis.measures import Difference, Mean, OneSeed, Select
+from nosce.analysis.training_curves import Curve
 from nosce.studies._karel_readings import (
     ALTERNATIVES,
     COMMONEST,

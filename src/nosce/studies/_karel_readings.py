@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nosce.curves import Curve
-from nosce.measures import Select
+from nosce.analysis.measures import Select
+from nosce.analysis.training_curves import Curve
 
 ORIGINAL, OTHER = "original", "re-assigned"  # arms: what the words do to the boards of the training data
 SHARP = "alt3"  # the table of the paper's first version: the sharpest test (the sheet, section 5)

@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from nosce.analysis.emergence.scaling_curve import along_training
+from nosce.analysis.measures import Select
 from nosce.data.worlds.karel.language import OPERATIONS
 from nosce.data.worlds.karel.scoring import Interpreter
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import UsageError
-from nosce.measures import Select
 from nosce.models.architecture import Architecture, size
 from nosce.read.edits import Edits
 from nosce.read.readouts import Questions
 from nosce.read.states import FLOORS, Grid, States
 from nosce.read.written import Constant, Written
-from nosce.scaling import along_training
 from nosce.studies._karel_claims import claims
 from nosce.studies._karel_figures import figures
 from nosce.studies._karel_readings import (

@@ -14,10 +14,10 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from nosce.analysis.emergence.scores import Items
+from nosce.analysis.emergence.test import Verdict
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.stats.mirage import Verdict
-from nosce.stats.outcomes import Items
 
 Floats = npt.NDArray[np.float64]
 Truth = Literal["power law", "planted break", "pure noise", "seed mixture", "item mixture", "mass shift",

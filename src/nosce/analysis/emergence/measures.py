@@ -13,14 +13,14 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from nosce.analysis.emergence.forecasts import SAID, How, forecasts
+from nosce.analysis.emergence.jumps import rises
+from nosce.analysis.emergence.scaling_curve import Scaling, of_items
+from nosce.analysis.emergence.test import LEAST_RISE
+from nosce.analysis.measures import RESAMPLING
+from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING
 from nosce.records import Estimate
-from nosce.scaling import Scaling, of_items
-from nosce.stats.forecasts import SAID, How, forecasts
-from nosce.stats.intervals import nested_bootstrap
-from nosce.stats.mirage import LEAST_RISE
-from nosce.stats.rises import rises
 
 SEED = RESAMPLING / "foretold"
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nosce.analysis.emergence.scores import Counts, Items
 from nosce.errors import DataError, UsageError
-from nosce.stats.outcomes import Counts, Items
 
 ITEM_COLUMNS = ("size", "item", "sharp")
 COUNT_COLUMNS = ("size", "right", "asked")

@@ -10,14 +10,15 @@ from typing import Any
 from rich.table import Table
 from scipy import stats
 
-from nosce.audit import bigbench, words
-from nosce.audit.table import read, scores
+from nosce.analysis.emergence import bigbench
+from nosce.analysis.emergence import summary as words
+from nosce.analysis.emergence.power import ENOUGH, Power, designs
+from nosce.analysis.emergence.scores import Counts, Items
+from nosce.analysis.emergence.table import read, scores
+from nosce.analysis.emergence.test import Audit, audit
+from nosce.analysis.render.tables import rows_table
 from nosce.errors import DataError, UsageError
-from nosce.report.tables import rows_table
 from nosce.seeds import Seed
-from nosce.stats.design import ENOUGH, Power, designs
-from nosce.stats.mirage import Audit, audit
-from nosce.stats.outcomes import Counts, Items
 
 LEAST_DRAWS = 100
 EMERGENT = 10.0  # the emergence score that `shares` counts from; the paper names no threshold

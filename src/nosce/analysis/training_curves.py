@@ -12,10 +12,10 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from nosce.analysis.measures import RESAMPLING, Select
+from nosce.analysis.stats import time_series as curves
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING, Select
 from nosce.records import Estimate
-from nosce.stats import curves
 
 Statistic = Literal["mean", "distinct", "commonest", "perplexity"]
 
@@ -70,7 +70,7 @@ class Together:
     quantity: str = "R²"
 
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean over seeds, with an interval from blocks of checkpoints; see `nosce.stats.curves.together`.
+        """The mean over seeds, with an interval from blocks of checkpoints; see `analysis.stats.time_series.together`.
 
         Raises:
             DataError: A curve is missing, too short or flat.

@@ -98,7 +98,7 @@ def draw(figure: Figure) -> str:
     the same in every panel. The title stands in the file for those who listen, not in the picture:
     whoever shows the picture sets title and caption beside it.
     """
-    from nosce.report.drawing import svg  # matplotlib takes a third of a second, and few commands draw
+    from nosce.analysis.render.svg import svg  # matplotlib takes a third of a second, and few commands draw
 
     picture: str = svg(figure)
     return picture

@@ -2,7 +2,7 @@
 
 Two truths stand for the two answers: power laws steep enough to jump, of which the test should say "metric", and
 planted breaks. An abstention is no error, but decides nothing. What is found holds for sizes over four decades and
-trainings that differ as those of `nosce.stats.truths` do.
+trainings that differ as those of `nosce.analysis.emergence.simulation` do.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import product
 
 from scipy import stats
 
+from nosce.analysis.emergence.simulation import ALLOWED, Truth, drawn
+from nosce.analysis.emergence.test import LEAST_SIZES, Verdict, audit
 from nosce.errors import UsageError
 from nosce.seeds import Seed
-from nosce.stats.mirage import LEAST_SIZES, Verdict, audit
-from nosce.stats.truths import ALLOWED, Truth, drawn
 
 ASKED: dict[Truth, Verdict] = {"power law": "metric", "planted break": "break"}
 STEEP = (1.0, 1.4)  # exponents of power laws that jump

@@ -13,8 +13,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from nosce.analysis.stats.intervals import many
 from nosce.records import Decision, Verdict
-from nosce.stats.intervals import many
 
 NONE = "-"  # what stands where there is no number
 SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}

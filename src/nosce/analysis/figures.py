@@ -9,10 +9,10 @@ from typing import Any, Literal, Protocol, TypedDict
 
 import polars as pl
 
-from nosce.curves import Curve
+from nosce.analysis.measures import RESAMPLING, Measure, Select
+from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.training_curves import Curve
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING, Measure, Select
-from nosce.stats.intervals import nested_bootstrap
 
 
 @dataclass(frozen=True, kw_only=True)

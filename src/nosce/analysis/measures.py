@@ -11,11 +11,11 @@ from typing import Literal, Protocol
 
 import polars as pl
 
+from nosce.analysis.stats.intervals import bca, nested_bootstrap
+from nosce.analysis.stats.paired import decide, paired_difference
 from nosce.errors import DataError
 from nosce.records import Estimate, Outcome, Verdict
 from nosce.seeds import Seed
-from nosce.stats.comparison import decide, paired_difference
-from nosce.stats.intervals import bca, nested_bootstrap
 
 #: Estimates of one table must not depend on which other estimates were made of it before.
 RESAMPLING = Seed(0) / "resampling"

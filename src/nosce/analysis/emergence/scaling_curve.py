@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nosce.analysis.emergence.forecasts import Curve, onsets
+from nosce.analysis.emergence.loss_threshold import held
+from nosce.analysis.emergence.scores import Items
+from nosce.analysis.emergence.test import audit
+from nosce.analysis.measures import RESAMPLING, Select, scored
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING, Select, scored
-from nosce.stats.forecasts import Curve, onsets
-from nosce.stats.mirage import audit
-from nosce.stats.outcomes import Items
-from nosce.stats.thresholds import held
 
 KEYS = ("seed", "about")
 
@@ -107,7 +107,7 @@ def along_training(
 
 def audited(scaling: Scaling, readings: pl.DataFrame) -> tuple[Mapping[str, object], Items | None]:
     """What the mirage test says of it, as JSON, with onsets and thresholds; or why it could not be asked."""
-    from nosce.audit.words import as_json
+    from nosce.analysis.emergence.summary import as_json
 
     try:
         items = scaling.items(readings)

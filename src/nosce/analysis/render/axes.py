@@ -10,7 +10,7 @@ from unicodedata import east_asian_width
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from nosce.report.figures import Figure
+from nosce.analysis.render.figure import Figure
 
 Row = dict[str, Any]
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import jinja2
 import polars as pl
 
+from nosce.analysis.render.figure import Figure, draw
+from nosce.analysis.render.tables import SIGNS, counted, here_number, paper_number, written
 from nosce.records import Verdict, Walk
-from nosce.report.figures import Figure, draw
-from nosce.report.tables import SIGNS, counted, here_number, paper_number, written
 
 LONG = 12  # rows from which a table is folded away
 MOST = 1_000  # rows of a table that are shown at all
@@ -90,7 +90,7 @@ def render_index(entries: Sequence[dict[str, str]]) -> str:
 
 def _templates() -> jinja2.Environment:
     return jinja2.Environment(
-        loader=jinja2.PackageLoader("nosce.report"),
+        loader=jinja2.PackageLoader("nosce.analysis.render"),
         autoescape=True,  # every text is shown literally; no template says |safe
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

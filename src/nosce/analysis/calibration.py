@@ -13,9 +13,9 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
+from nosce.analysis.jackknife import Columns, jackknifed, resampled
+from nosce.analysis.measures import Measure, Select, scored
 from nosce.errors import DataError
-from nosce.joint import Columns, jackknifed, resampled
-from nosce.measures import Measure, Select, scored
 from nosce.records import Estimate
 
 BINS = 10

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nosce.report.figures import Figure
-from nosce.stats.forecasts import SAID
-from nosce.stats.mirage import Audit, Verdict
-from nosce.stats.outcomes import Counts, Items
-from nosce.stats.rises import SHARE, WINDOW
+from nosce.analysis.emergence.forecasts import SAID
+from nosce.analysis.emergence.jumps import SHARE, WINDOW
+from nosce.analysis.emergence.scores import Counts, Items
+from nosce.analysis.emergence.test import Audit, Verdict
+from nosce.analysis.render.figure import Figure
 
 MEANING: dict[Verdict, str] = {
     "no jump": "The sharp score does not jump: it rises over the whole range of sizes, or does not rise.",

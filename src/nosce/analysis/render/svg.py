@@ -20,9 +20,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from nosce.report.figures import Figure
-from nosce.report.matrices import matrices
-from nosce.report.scales import Row, depth, fitted, folded, letters, name_ticks, number_x, number_y, shown
+from nosce.analysis.render.axes import Row, depth, fitted, folded, letters, name_ticks, number_x, number_y, shown
+from nosce.analysis.render.figure import Figure
+from nosce.analysis.render.heatmap import matrices
 
 # Okabe and Ito 2008, without black (the baseline) and with yellow last, as it is weak on white.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
@@ -61,7 +61,7 @@ LOOK: dict[str, Any] = {
 
 
 def svg(figure: Figure) -> str:
-    """The figure as SVG text; see `nosce.report.figures.draw`."""
+    """The figure as SVG text; see `nosce.analysis.render.figure.draw`."""
     text = ("panel", "group", "tick")
     rows = [{**row, **{name: shown(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
     words = shown(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)

@@ -7,8 +7,8 @@ import math
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
-from nosce.report.figures import Figure
-from nosce.report.scales import Row, folded, shown
+from nosce.analysis.render.axes import Row, folded, shown
+from nosce.analysis.render.figure import Figure
 
 WIDTH, CELL = 576.0, 21.0  # points: of the figure, and a cell's height
 DARK = (0.0, 0x72 / 255, 0xB2 / 255)  # the first of the curves' colours

@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from nosce.analysis.measures import RESAMPLING, Select, scored
+from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.errors import DataError
-from nosce.measures import RESAMPLING, Select, scored
 from nosce.records import Estimate
-from nosce.stats.intervals import nested_bootstrap
 
 DRAWS = 1_000
 Columns = Sequence[np.ndarray]  # one table of values a selection

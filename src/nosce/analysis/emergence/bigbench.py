@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
+from nosce.analysis.emergence.jumps import emergence_score, noise_p
 from nosce.errors import DataError
-from nosce.stats.rises import emergence_score, noise_p
 
 #: Ranges that the package says metrics have; scores outside are a file's fault.
 RANGES: dict[str, tuple[float, float]] = {

@@ -12,7 +12,7 @@ side by side over sizes. The steps, in order, and what each of them may end with
 All of it is decided anew for every resampling of items and seeds, and a verdict is given where four of five agree.
 
 Source: the question is that of Schaeffer et al. 2023 (arXiv:2304.15004); the steps are those of the sheet, section 7,
-except that jumps and breaks are told as in `nosce.stats.rises` and not by a fitted width: a law p^L has the same for
+except that jumps and breaks are told as in `emergence.jumps` and not by a fitted width: a law p^L has the same for
 every L.
 Letters: D draws, S seeds, J sizes, N items.
 """
@@ -28,12 +28,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from nosce.analysis.emergence.forecasts import Curve, forecasts, summary
+from nosce.analysis.emergence.jumps import breaks, emergence_score, rises
+from nosce.analysis.emergence.scores import Counts, Floats, Items, Series
+from nosce.analysis.emergence.seed_mixture import LEAST_SEEDS, two_groups
 from nosce.errors import DataError
 from nosce.seeds import Seed
-from nosce.stats.forecasts import Curve, forecasts, summary
-from nosce.stats.mixtures import LEAST_SEEDS, two_groups
-from nosce.stats.outcomes import Counts, Floats, Items, Series
-from nosce.stats.rises import breaks, emergence_score, rises
 
 Verdict = Literal["no jump", "metric", "break", "unexplained", "under-resolved"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)

@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.errors import DataError
 from nosce.records import Decision, Estimate
 from nosce.seeds import Seed
-from nosce.stats.intervals import nested_bootstrap
 
 Direction = Literal["above", "below"]
 Person = tuple[Hashable, Hashable]  # a training seed, and a cluster within it

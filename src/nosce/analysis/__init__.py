@@ -1,0 +1,1 @@
+"""From readings to verdicts, figures and pages; nothing here imports torch."""
