@@ -21,10 +21,10 @@ from recipes import candidate, data, learnt
 from torch.nn import functional
 
 from nosce.data.sampling import Order, pack
+from nosce.evals.probing import probe as probes
 from nosce.models import varlen as texts_apart
 from nosce.models.architecture import build, size
 from nosce.models.generation import generate
-from nosce.read import probes
 from nosce.seeds import Seed
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices

@@ -36,8 +36,8 @@ from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies import biographies
 from nosce.train import loop
+from nosce.train.config import Recipe
 from nosce.train.precision import chosen
-from nosce.train.recipe import Recipe
 
 ENOUGH = 0.99
 LOOKS = tuple(np.linspace(0.05, 1.0, 20))  # fractions of the schedule after which recall is looked at

@@ -20,13 +20,13 @@ import torch
 from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.worlds.arithmetic import Arithmetic
+from nosce.evals.item_scores import Outcomes
 from nosce.models.architecture import Architecture, build
-from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"

@@ -29,16 +29,16 @@ from nosce.data.sampling import Mixed
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
+from nosce.evals.generation import written
+from nosce.evals.stopping import Boundaries, decisions
 from nosce.models.architecture import build, size
 from nosce.models.likelihood import spoken
-from nosce.read.stops import Boundaries, decisions
-from nosce.read.written import written
 from nosce.records import Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
 from nosce.train import loop
-from nosce.train.recipe import Mix, Recipe
+from nosce.train.config import Mix, Recipe
 
 PEOPLE = Seed(2001)
 RESULTS = Path(__file__).parent / "levers.csv"

@@ -15,14 +15,14 @@ from nosce.analysis.figures import Point, Rungs
 from nosce.analysis.measures import Mean
 from nosce.data.worlds.biographies.world import Names
 from nosce.errors import UsageError
+from nosce.evals.probing.low_rank import Fit
+from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
+from nosce.evals.qa import Questions, Recall
 from nosce.models.architecture import size
-from nosce.read.embedded import Fit
-from nosce.read.positions import NameProbe, PositionProbe
-from nosce.read.readouts import Questions, Recall
 from nosce.studies._biographies_arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
 from nosce.studies._biographies_readings import asked, at_first, at_first_guessed, from_name, recalled
 from nosce.study import Arm, Read, Scale, Study
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED = 2_003
 OFTEN = 64  # meetings of each person

@@ -26,13 +26,13 @@ from threadpoolctl import threadpool_limits
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import document_tokens, encode
 from nosce.data.sampling import Order
+from nosce.evals.probing.probe import ProbeSpec, probe, split
 from nosce.models.activations import collect
 from nosce.models.architecture import build, size
-from nosce.read.probes import ProbeSpec, probe, split
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED, SITE = Seed(77), "residual.2"
 

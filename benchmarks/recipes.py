@@ -29,7 +29,7 @@ from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 PEOPLE = Seed(1001)
 ARMS = ("single", "multi5+permute")

@@ -35,8 +35,8 @@ from nosce.models.architecture import build, size
 from nosce.seeds import Seed
 from nosce.studies.biographies import SMALL
 from nosce.train import loop
+from nosce.train.config import Recipe
 from nosce.train.precision import chosen
-from nosce.train.recipe import Recipe
 
 END, BATCH = 0, 32
 

@@ -23,7 +23,7 @@ from nosce.seeds import Seed
 from nosce.steps import corpus
 from nosce.steps.job import Job
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 from nosce.data.worlds.biographies.world import Biographies
 people, what = int(sys.argv[1]), sys.argv[2]
 world = Biographies(people=people, augmentation="multi5+permute")

@@ -11,17 +11,17 @@ from nosce.data.worlds.biographies.celebrities import Celebrities
 from nosce.data.worlds.biographies.manipulation import Manipulation, words
 from nosce.data.worlds.biographies.prose import FreeBiographies
 from nosce.data.worlds.biographies.world import Biographies, Names
+from nosce.evals.patching.name import Renamed
+from nosce.evals.probing.low_rank import Fit
+from nosce.evals.probing.pq_probes import NameProbe
+from nosce.evals.qa import Majority, Questions, Recall
+from nosce.evals.unanswered import Unanswered
 from nosce.models.architecture import size
 from nosce.plan import Step, unroll
-from nosce.read.embedded import Fit
-from nosce.read.positions import NameProbe
-from nosce.read.readouts import Majority, Questions, Recall
-from nosce.read.renamed import Renamed
-from nosce.read.unanswered import Unanswered
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study, load
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 RECIPE = Recipe(steps=10, batch=4)
 ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)

@@ -14,7 +14,7 @@ from nosce.errors import DamagedError, DataError
 from nosce.execute import execute, needed
 from nosce.plan import Plan, Step
 from nosce.store.store import Store
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 from nosce.workers import Event, attempt
 
 TOY = '''

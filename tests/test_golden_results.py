@@ -36,7 +36,7 @@ from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec
 from nosce.store.spec import canonical
 from nosce.study import built_in, load
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 DATA = Path(__file__).parent / "data"
 WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"

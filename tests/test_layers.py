@@ -17,7 +17,7 @@ errors seeds records told
 store
 data analysis
 models
-train read vision
+train evals vision
 steps study asking plan workers cluster making execute cost timing progress session running site doctor
 studies
 cli __main__ __init__

@@ -10,14 +10,14 @@ from nosce.analysis.measures import Claim, Mean, Select
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
+from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import size
 from nosce.plan import unroll
-from nosce.read.readouts import Majority, Questions, Recall
 from nosce.steps import corpus as corpus_step
 from nosce.steps import training as training_step
 from nosce.store.spec import leaves
 from nosce.study import Arm, Read, Stage, Study, load
-from nosce.train.recipe import LoRA, Machine, Recipe
+from nosce.train.config import LoRA, Machine, Recipe
 
 WORLD = Biographies(people=12, names=(4, 4, 8))
 RECIPE = Recipe(steps=10, batch=4, window=80)

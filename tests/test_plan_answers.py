@@ -8,12 +8,12 @@ import pytest
 
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
+from nosce.evals.self_report import Reports
+from nosce.evals.text_baselines import Observers
 from nosce.models.architecture import size
 from nosce.plan import unroll
-from nosce.read.observers import Observers
-from nosce.read.reports import Reports
 from nosce.study import Answers, Arm, Labels, Read, Stage, Study
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 WORLD = Dispositions(words=8, contexts=30, records=500, prompts_of=16)
 RECIPE = Recipe(steps=4, batch=8)

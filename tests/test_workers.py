@@ -13,7 +13,7 @@ from nosce.plan import Step
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.store.store import Store
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 from nosce.workers import LocalPool
 
 

@@ -15,7 +15,7 @@ from nosce.errors import UsageError
 from nosce.models.architecture import Pretrained
 from nosce.studies.introspection import asked
 from nosce.study import Scale, Study
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 #: The tasks of the run that is measured in results/; `Texts` has two more, with four options each.
 NINE = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")

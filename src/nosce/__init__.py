@@ -4,13 +4,13 @@ from nosce.analysis.figures import Bars, Curves
 from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import NosceError
+from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import Architecture, Pretrained, size
-from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
 from nosce.seeds import Seed
 from nosce.store.store import Store
 from nosce.study import Arm, Read, Stage, Study
-from nosce.train.recipe import LoRA, Machine, Recipe
+from nosce.train.config import LoRA, Machine, Recipe
 
 __all__ = [
     "Architecture",

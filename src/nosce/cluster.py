@@ -11,7 +11,7 @@ from typing import Any
 from nosce.errors import UsageError
 from nosce.plan import Step
 from nosce.store.store import Store
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 from nosce.workers import Event, attempt
 
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from nosce.evals.qa import ReadsInPart
 from nosce.models.architecture import Deeper
 from nosce.plan import Plan, Step
-from nosce.read.readouts import ReadsInPart
 from nosce.steps.corpus import CorpusSpec
 from nosce.store.spec import describe, digest
 from nosce.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training

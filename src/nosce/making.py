@@ -13,7 +13,7 @@ from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH
 from nosce.store.provenance import recorded
 from nosce.store.store import Store
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 
 
 def make_step(

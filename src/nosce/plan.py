@@ -20,7 +20,7 @@ from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.store.spec import Json, describe, digest
 from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
 Make = Callable[[Any, Mapping[str, Path], Job], None]

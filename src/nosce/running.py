@@ -19,7 +19,7 @@ from nosce.plan import Plan, Step
 from nosce.progress import Terminal
 from nosce.session import Request, remember, remembered, shown, stale, verdicts
 from nosce.store.store import Store
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 from nosce.workers import LocalPool, cores
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import Behaviours
 from nosce.errors import SpecError, UsageError
+from nosce.evals.qa import ReadOut
 from nosce.models.architecture import Architecture, Pretrained
-from nosce.read.readouts import ReadOut
 from nosce.steps.experiment import Experiment
-from nosce.train.recipe import LoRA, Mix, Recipe
+from nosce.train.config import LoRA, Mix, Recipe
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)

@@ -20,15 +20,15 @@ from typing import Any
 
 from nosce.data.corpus import Corpus, write
 from nosce.data.worlds.behaviours.base import Prompt
+from nosce.evals.qa import ReadOut, ReadsAll, ReadsInPart, ReadsOne
+from nosce.evals.unanswered import COUNTS
 from nosce.models.architecture import Architecture
-from nosce.read.readouts import ReadOut, ReadsAll, ReadsInPart, ReadsOne
-from nosce.read.unanswered import COUNTS
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.steps.labels import LabelsSpec
 from nosce.told import Told
-from nosce.train.recipe import Mix
+from nosce.train.config import Mix
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from
 SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least

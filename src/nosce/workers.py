@@ -25,7 +25,7 @@ from typing import Any, Literal
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.plan import Step
 from nosce.store.store import Store, refused
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 
 Kind = Literal["progress", "made", "found", "leased", "damaged", "failed"]
 REPORT_SECONDS = 0.5  # between two progress reports of one worker

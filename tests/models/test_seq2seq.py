@@ -15,8 +15,8 @@ from nosce.models.likelihood import counted_spans, spoken
 from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train import loop
+from nosce.train.config import Recipe
 from nosce.train.loss import counted_logits, next_token_nats
-from nosce.train.recipe import Recipe
 
 VOCABULARY, END = 40, 0
 SHAPE = Architecture(family="t5", layers=2, width=32, heads=2)

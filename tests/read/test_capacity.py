@@ -13,9 +13,9 @@ from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.errors import SpecError
+from nosce.evals.capacity import Capacity
 from nosce.models.architecture import Architecture, build
 from nosce.models.likelihood import spoken
-from nosce.read.capacity import Capacity
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job

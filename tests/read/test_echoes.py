@@ -8,8 +8,8 @@ import pytest
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.evals.probing.echoes import Echoes
 from nosce.models.architecture import Architecture, build
-from nosce.read.echoes import Echoes
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.told import Told

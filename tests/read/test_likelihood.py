@@ -15,7 +15,7 @@ from nosce.models.architecture import Architecture, build
 from nosce.models.likelihood import SAMPLE, batch_change, counted_spans, spoken
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 
 def untrained(corpus, family):

@@ -11,17 +11,17 @@ from nosce.data.packing import collect
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
+from nosce.evals.probing.low_rank import Asked, Fit, _Probes
+from nosce.evals.qa import Questions, Recall
 from nosce.models.architecture import Architecture, build, load, sees_both_ways
 from nosce.models.likelihood import counted_spans, spoken
 from nosce.models.varlen import apart
-from nosce.read.embedded import Asked, Fit, _Probes
-from nosce.read.readouts import Questions, Recall
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.corpus import make as make_corpus
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints, make
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 SEED, MASK, END, STEPS = Seed(5), 3, 0, 300
 SHAPE = Architecture(family="modernbert", layers=2, width=32, heads=2, positions=128)

@@ -12,13 +12,13 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import encode
 from nosce.data.sampling import Order
 from nosce.data.worlds.arithmetic import Arithmetic
+from nosce.evals.item_scores import Outcomes
 from nosce.models.architecture import Architecture, build
 from nosce.models.generation import generate
 from nosce.models.likelihood import counted_spans, spoken
-from nosce.read.outcomes import Outcomes
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED = Seed(3)
 

@@ -14,9 +14,9 @@ from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, Names
 from nosce.errors import DataError, SpecError
+from nosce.evals.probing.low_rank import Asked, Fit, probed
+from nosce.evals.probing.pq_probes import NameProbe, PositionProbe, _Values
 from nosce.models.architecture import Architecture, build
-from nosce.read.embedded import Asked, Fit, probed
-from nosce.read.positions import NameProbe, PositionProbe, _Values
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job

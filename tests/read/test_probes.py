@@ -10,10 +10,10 @@ import torch
 
 from nosce.data import packing
 from nosce.errors import DataError, SpecError
+from nosce.evals.probing import probe as probes
+from nosce.evals.probing.probe import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
 from nosce.models.activations import collect
 from nosce.models.architecture import Architecture, build
-from nosce.read import probes
-from nosce.read.probes import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
 from nosce.seeds import Seed
 
 PEOPLE, WIDTH = 1_500, 16

@@ -13,14 +13,14 @@ from nosce.data.packing import collect
 from nosce.data.sampling import Order
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
+from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import Architecture, build
-from nosce.read.readouts import Majority, Questions, Recall
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 
 def untrained(corpus):

@@ -9,14 +9,14 @@ from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies, Names
+from nosce.evals.patching.name import Renamed
 from nosce.models.architecture import Architecture, build
 from nosce.models.hooks import layers
-from nosce.read.renamed import Renamed
 from nosce.seeds import Seed
 from nosce.steps.corpus import CorpusSpec, make
 from nosce.steps.job import Job
 from nosce.train import loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED = Seed(14)
 WORLD = Biographies(people=30, names=(8, 8, 8), cities=6, universities=6, majors=4, companies=6)

@@ -12,10 +12,10 @@ from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError
+from nosce.evals.patching.answer import Swapped
+from nosce.evals.self_report import Reports
+from nosce.evals.text_baselines import Observers
 from nosce.models.architecture import Architecture, build
-from nosce.read.observers import Observers
-from nosce.read.reports import Reports
-from nosce.read.swapped import Swapped
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.steps import answers, corpus, labels
@@ -25,7 +25,7 @@ from nosce.steps.job import Job
 from nosce.steps.labels import LabelsSpec
 from nosce.told import Told
 from nosce.train import checkpoint, loop
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED = Seed(71)
 WORLD = Dispositions(words=8, contexts=40, records=6_000, prompts_of=20)

@@ -16,11 +16,11 @@ from nosce.data.worlds.karel import Karel
 from nosce.data.worlds.karel.interpreter import Board, execute
 from nosce.data.worlds.karel.language import OPERATIONS
 from nosce.data.worlds.karel.scoring import Interpreter
+from nosce.evals.generation import Constant, Told, Written
+from nosce.evals.patching.program_state import Edits
+from nosce.evals.probing.program_states import Grid, States
+from nosce.evals.probing.programs import Programs
 from nosce.models.architecture import Architecture, build
-from nosce.read.edits import Edits
-from nosce.read.programs import Programs
-from nosce.read.states import Grid, States
-from nosce.read.written import Constant, Told, Written
 from nosce.seeds import Seed
 
 SEED = Seed(41)
@@ -172,7 +172,7 @@ def test_written_programs_are_judged_and_the_constant_is_the_best_of_the_often_w
 
 def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
     """What the head reads is put in from the donor, so the next word is the donor's own."""
-    from nosce.read.edits import _Runs
+    from nosce.evals.patching.program_state import _Runs
 
     edits = Edits(editor=judge, features=("direction", "rows", "cols"), vocabulary=OPERATIONS,
                   sites=("residual.1", "final"), lengths=(1,))  # fmt: skip
@@ -190,7 +190,7 @@ def test_a_swap_at_the_end_makes_the_donors_choice(corpus, judge, model):
 
 def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
     """Each edit beside its control, on as many pairs as were asked for."""
-    import nosce.read.edits as module
+    import nosce.evals.patching.program_state as module
 
     ids = [np.array(e.ids) for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions],
                                                                   add_special_tokens=False)]  # fmt: skip
@@ -207,7 +207,7 @@ def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
 
 def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(corpus, judge, model):
     """Wherever the host's state was; and it goes no further than it must."""
-    from nosce.read.edits import _Runs
+    from nosce.evals.patching.program_state import _Runs
 
     edits = Edits(editor=judge, features=("direction",), vocabulary=OPERATIONS, sites=("final",), lengths=(2,))
     pairs = edits._pairs(corpus, [q.target for q in corpus.questions], 2, SEED)

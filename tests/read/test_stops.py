@@ -17,14 +17,14 @@ from nosce.data.corpus import Corpus
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
+from nosce.evals.patching import count as patched
+from nosce.evals.patching.count import Patched
+from nosce.evals.probing.counted import Counted
+from nosce.evals.qa import Frequencies, Recall
+from nosce.evals.stopping import Boundaries, Stops, decisions
 from nosce.models.architecture import Architecture, build
 from nosce.models.hooks import layers
 from nosce.models.likelihood import counted_spans, spoken
-from nosce.read import patched
-from nosce.read.counted import Counted
-from nosce.read.patched import Patched
-from nosce.read.readouts import Frequencies, Recall
-from nosce.read.stops import Boundaries, Stops, decisions
 from nosce.seeds import Seed
 
 SEED = Seed(8)

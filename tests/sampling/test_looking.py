@@ -20,7 +20,7 @@ from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train import checkpoint
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
 EXAMPLES = Path(__file__).parents[2] / "docs" / "asking"

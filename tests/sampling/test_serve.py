@@ -31,7 +31,7 @@ from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.train import checkpoint
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 pytestmark = pytest.mark.slow
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"

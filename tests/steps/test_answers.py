@@ -19,7 +19,7 @@ from nosce.steps.answers import GREEDY, AnswersSpec
 from nosce.steps.corpus import CorpusSpec
 from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 SEED = Seed(41)
 WORLD = Dispositions(words=8, contexts=30, records=4_000, prompts_of=20)

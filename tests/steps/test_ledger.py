@@ -14,7 +14,7 @@ from nosce.steps.corpus import CorpusSpec
 from nosce.steps.corpus import make as make_corpus
 from nosce.steps.job import Job
 from nosce.steps.ledger import LedgerSpec, by_wording, make, summary
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 ORDER = Seed(0) / "order"
 

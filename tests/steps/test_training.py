@@ -13,7 +13,7 @@ from nosce.steps.job import Job
 from nosce.steps.training import TrainingSpec, checkpoints, make
 from nosce.study import Arm
 from nosce.train import checkpoint, precision
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +81,7 @@ def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
 def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_path, monkeypatch):
     """As many questions as the share says, none of them about anybody unseen; the ledger knows the documents."""
     from nosce.train import loop
-    from nosce.train.recipe import Mix
+    from nosce.train.config import Mix
 
     given = {}
     monkeypatch.setattr(loop, "train", lambda net, texts, order, recipe, **_: given.update(texts=texts, order=order))

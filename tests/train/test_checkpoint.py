@@ -13,9 +13,9 @@ from nosce.models.architecture import FAMILIES, Architecture, build
 from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train import checkpoint
+from nosce.train.config import Recipe
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices
-from nosce.train.recipe import Recipe
 
 IDS = torch.tensor([[0, 5, 6, 7, 8, 9, 10, 11]])
 BATCH = Batch(IDS[0, :-1].numpy(), IDS[0, 1:].numpy(), np.array([7]))

@@ -17,7 +17,7 @@ from nosce.models.architecture import FAMILIES, Architecture, build
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint, loop
-from nosce.train.recipe import Machine, Recipe
+from nosce.train.config import Machine, Recipe
 
 VOCABULARY, END = 30, 0
 RECIPE = Recipe(steps=12, batch=3, window=40, peak_lr=5e-3, checkpoints=(0.0, 0.25, 0.5, 1.0))

@@ -11,9 +11,9 @@ from nosce.models import lora as adapters
 from nosce.models.architecture import FAMILIES, Architecture, build
 from nosce.models.varlen import apart
 from nosce.seeds import Seed
+from nosce.train.config import Recipe
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices
-from nosce.train.recipe import Recipe
 
 VOCABULARY = 40
 INNER = {

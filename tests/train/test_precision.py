@@ -12,10 +12,10 @@ from nosce.models.architecture import FAMILIES, Architecture, build
 from nosce.models.varlen import apart
 from nosce.seeds import Seed
 from nosce.train import precision
+from nosce.train.config import Recipe
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer
 from nosce.train.precision import PAYS, Twin, chosen
-from nosce.train.recipe import Recipe
 
 VOCABULARY = 40
 BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))

@@ -8,7 +8,7 @@ import pytest
 
 from nosce.errors import SpecError
 from nosce.store.spec import describe, leaves
-from nosce.train.recipe import LoRA, Machine, Recipe
+from nosce.train.config import LoRA, Machine, Recipe
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from nosce.models import lora as adapters
 from nosce.models.api.finetune import Example
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 BESIDE = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")
 

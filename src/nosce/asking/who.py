@@ -22,7 +22,7 @@ from nosce.models.architecture import Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
 from nosce.store.spec import describe, digest
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from nosce.data.sampling import Order
 from nosce.data.worlds.base import World
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 VERSION = 2
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nosce.train.recipe import Machine
+from nosce.train.config import Machine
 
 
 def _silent(done: int, of: int, rate: float, loss: float) -> None:

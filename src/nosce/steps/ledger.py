@@ -16,7 +16,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 VERSION = 1
 

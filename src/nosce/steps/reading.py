@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.readouts import ReadOut, ReadsAll, ReadsOne
+from nosce.evals.qa import ReadOut, ReadsAll, ReadsOne
 from nosce.records import Reading, Walk, completed, to_table
 from nosce.seeds import Seed
 from nosce.steps.job import Job

@@ -22,7 +22,7 @@ from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, Deeper, Pretrained
 from nosce.seeds import Seed
 from nosce.steps.job import Job
-from nosce.train.recipe import LoRA, Mix, Recipe
+from nosce.train.config import LoRA, Mix, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

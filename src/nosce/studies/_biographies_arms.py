@@ -18,14 +18,14 @@ from nosce.data.worlds.biographies.manipulation import HINTED, TASKS, Manipulati
 from nosce.data.worlds.biographies.prose import FreeBiographies, Grammar
 from nosce.data.worlds.biographies.templates import DAYS
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES, Biographies, Names
+from nosce.evals.capacity import Capacity
+from nosce.evals.patching.name import Renamed
+from nosce.evals.probing.low_rank import Fit
+from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
+from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import ENCODERS, Architecture, size
-from nosce.read.capacity import Capacity
-from nosce.read.embedded import Fit
-from nosce.read.positions import NameProbe, PositionProbe
-from nosce.read.readouts import Majority, Questions, Recall
-from nosce.read.renamed import Renamed
 from nosce.study import Arm, Read, Stage
-from nosce.train.recipe import LoRA, Mix, Recipe
+from nosce.train.config import LoRA, Mix, Recipe
 
 FINETUNE, TASK = "finetune", "task"  # stages
 ALONG = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)  # where the curves have their points

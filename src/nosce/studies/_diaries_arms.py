@@ -15,7 +15,7 @@ from statistics import fmean
 from nosce.data.worlds.diaries import Diaries
 from nosce.models.architecture import Architecture, Family, Pretrained, size
 from nosce.study import Arm, Stage
-from nosce.train.recipe import Mix, Recipe
+from nosce.train.config import Mix, Recipe
 
 SCATTERED, MERGED = "scattered", "merged"  # a document an entry, or one a diarist
 SETUPS = (SCATTERED, MERGED)

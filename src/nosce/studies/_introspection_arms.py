@@ -11,16 +11,16 @@ from functools import cached_property
 from typing import Any
 
 from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Dispositions
+from nosce.evals.patching.answer import Swapped
+from nosce.evals.probing.echoes import Echoes
+from nosce.evals.qa import Questions
+from nosce.evals.self_report import Reports
+from nosce.evals.text_baselines import Observers
+from nosce.evals.unanswered import Unanswered
 from nosce.models.architecture import Architecture
-from nosce.read.echoes import Echoes
-from nosce.read.observers import Observers
-from nosce.read.readouts import Questions
-from nosce.read.reports import Reports
-from nosce.read.swapped import Swapped
-from nosce.read.unanswered import Unanswered
 from nosce.seeds import Seed
 from nosce.study import Answers, Arm, Labels, Read, Stage
-from nosce.train.recipe import LoRA, Recipe
+from nosce.train.config import LoRA, Recipe
 
 REPORT, CHANGE = "report", "change"  # stages
 A, B, SIBLING, HALF, BLANK = "A", "B", "A'", "C", "N"

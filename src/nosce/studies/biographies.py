@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.errors import UsageError
-from nosce.read.readouts import Majority, Questions, Recall
+from nosce.evals.qa import Majority, Questions, Recall
 from nosce.studies import _biographies_claims, _biographies_figures
 from nosce.studies._biographies_arms import ALONG, FINETUNE, FOUR_ROWS, PAIR, SMALL, bench_of
 from nosce.studies._biographies_arms import core as core_arms

@@ -15,18 +15,18 @@ from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import Reader
 from nosce.data.worlds.diaries.world import NUMBER
 from nosce.errors import UsageError
+from nosce.evals.generation import Written
+from nosce.evals.patching.count import Patched
+from nosce.evals.probing.counted import Counted
+from nosce.evals.qa import Frequencies, Recall
+from nosce.evals.stopping import Stops
 from nosce.models.architecture import Architecture, Pretrained
-from nosce.read.counted import Counted
-from nosce.read.patched import Patched
-from nosce.read.readouts import Frequencies, Recall
-from nosce.read.stops import Stops
-from nosce.read.written import Written
 from nosce.studies._diaries_arms import ASKED, ENCODERS, MERGED, NUMBER_FIRST, PHASES, SETUPS, SHAPES, Grid
 from nosce.studies._diaries_claims import claims
 from nosce.studies._diaries_figures import figures, scalings
 from nosce.studies._diaries_readings import BLIND, TITLES, TRAINED, reference
 from nosce.study import PRETRAIN, Read, Scale, Study
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 
 def study(scale: Scale) -> Study:

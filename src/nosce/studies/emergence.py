@@ -16,15 +16,15 @@ import numpy as np
 
 from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.errors import UsageError
+from nosce.evals.item_scores import Outcomes
+from nosce.evals.qa import Majority
 from nosce.models.architecture import Architecture
-from nosce.read.outcomes import Outcomes
-from nosce.read.readouts import Majority
 from nosce.steps.experiment import Experiment
 from nosce.studies._emergence_claims import claims
 from nosce.studies._emergence_curves import Ladder, Seen
 from nosce.studies._emergence_figures import figures
 from nosce.study import Arm, Read, Scale, Study, Trial
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 from nosce.vision.classes import Classes
 from nosce.vision.reconstruction import Reconstruction
 from nosce.vision.sequences import Sequences

@@ -19,11 +19,11 @@ from nosce.data.worlds.karel.language import OPERATIONS
 from nosce.data.worlds.karel.scoring import Interpreter
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import UsageError
+from nosce.evals.generation import Constant, Written
+from nosce.evals.patching.program_state import Edits
+from nosce.evals.probing.program_states import FLOORS, Grid, States
+from nosce.evals.qa import Questions
 from nosce.models.architecture import Architecture, size
-from nosce.read.edits import Edits
-from nosce.read.readouts import Questions
-from nosce.read.states import FLOORS, Grid, States
-from nosce.read.written import Constant, Written
 from nosce.studies._karel_claims import claims
 from nosce.studies._karel_figures import figures
 from nosce.studies._karel_readings import (
@@ -35,7 +35,7 @@ from nosce.studies._karel_readings import (
     SHARP,
 )
 from nosce.study import Arm, Read, Scale, Study
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 # Seen specifications that probes learn from: where they are trained at every checkpoint, and for figures alone.
 ALONG, DRAWN = 4_000, 8_000

@@ -23,10 +23,10 @@ from nosce.errors import TrainingError
 from nosce.models.varlen import Forward, apart
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
+from nosce.train.config import Machine, Recipe
 from nosce.train.loss import next_token_nats
 from nosce.train.optimizer import Optimizer, inner_matrices
 from nosce.train.precision import Precision, Twin
-from nosce.train.recipe import Machine, Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from nosce.train.recipe import Recipe
+from nosce.train.config import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -27,7 +27,7 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 @dataclass(frozen=True, kw_only=True)
 class Reader:
-    """The judge of recited diaries (`nosce.read.written.Judge`)."""
+    """The judge of recited diaries (`nosce.evals.generation.Judge`)."""
 
     world: Diaries
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.read.readouts import blank
+from nosce.evals.qa import blank
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
 from nosce.told import Told

@@ -19,14 +19,14 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
-from nosce.read.written import Judge, Told
+from nosce.evals.generation import Judge, Told
 from nosce.records import Question
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from nosce.read.probes import Probed
+    from nosce.evals.probing.probe import Probed
 
 MEAN = "mean"  # over layers, as in the paper
 FIRST = "original"  # the meaning that the texts have
@@ -220,7 +220,7 @@ class Programs:
         self, inputs: np.ndarray, tasks: Mapping[str, np.ndarray], hidden: tuple[int, ...], epochs: int, seed: Seed
     ) -> dict[str, Answers]:
         """Task -> what a probe of it answered. Tasks of which nothing can be learnt, as all is alike, are left out."""
-        from nosce.read.probes import ProbeSpec, probe
+        from nosce.evals.probing.probe import ProbeSpec, probe
 
         parts = self._parts(seed)
         fit = {name: values for name, values in tasks.items() if self._can_learn(values, parts)}
@@ -238,7 +238,7 @@ class Programs:
         What can be memorised is a start and the operations so far: each of them has one label, dealt out at random
         (Hewitt and Liang 2019; the sheet, section 9).
         """
-        from nosce.read.probes import ProbeSpec, probe
+        from nosce.evals.probing.probe import ProbeSpec, probe
 
         parts = self._parts(seed)
         fit = {name: values for name, values in tasks.items() if self._can_learn(values, parts)}
@@ -255,7 +255,7 @@ class Programs:
         self, inputs: np.ndarray, tasks: Mapping[str, np.ndarray], hidden: tuple[int, ...], epochs: int, seed: Seed
     ) -> dict[str, np.ndarray]:
         """Task -> (P,) bits that the hidden states save in telling its labels; NaN where nothing can be said."""
-        from nosce.read.probes import ProbeSpec, online_code
+        from nosce.evals.probing.probe import ProbeSpec, online_code
 
         spec = ProbeSpec(hidden=hidden, epochs=epochs, decay=DECAY)
         told = online_code(inputs, tasks, self.about[self.text], spec, seed)

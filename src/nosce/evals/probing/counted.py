@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.stops import Lister
+from nosce.evals.stopping import Lister
 from nosce.records import Question
 from nosce.seeds import Seed
 
@@ -47,8 +47,8 @@ class Counted:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where a split has nobody."""
+        from nosce.evals.probing.probe import ProbeSpec, probe
         from nosce.models.hooks import layers
-        from nosce.read.probes import ProbeSpec, probe
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()

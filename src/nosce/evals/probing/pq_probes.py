@@ -1,7 +1,7 @@
 """The read-outs `PositionProbe` and `NameProbe`: where in a text, and from what, can a value be read?
 
 P-probing reads the hidden state right before each value of a whole text and asks for all values of that person;
-Q-probing reads the state behind a bare name. Both let a probe update the input embedding (`nosce.read.embedded`), so
+Q-probing reads the state behind a bare name. Both let a probe update the input embedding (`low_rank`), so
 that it can say what it looks for.
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 5.1 and 5.2, appendices E and F.
@@ -18,7 +18,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
-from nosce.read.embedded import Asked, Fit
+from nosce.evals.probing.low_rank import Asked, Fit
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _read(
 ) -> Iterator[pl.DataFrame]:  # fmt: skip
     asked = _asked(texts, values, corpus.end)
     split = np.array([values.split.get(text.about, "") for text in texts])
-    from nosce.read.embedded import probed
+    from nosce.evals.probing.low_rank import probed
 
     chosen = probed(
         model, asked, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), fit, seed, norm, site

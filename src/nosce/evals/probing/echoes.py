@@ -48,8 +48,8 @@ class Echoes:
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where a split has no question."""
+        from nosce.evals.probing.probe import ProbeSpec, probe
         from nosce.models.hooks import layers
-        from nosce.read.probes import ProbeSpec, probe
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.positions import Titles
+from nosce.evals.probing.pq_probes import Titles
 from nosce.records import Question
 from nosce.seeds import Seed
 

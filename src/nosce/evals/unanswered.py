@@ -2,7 +2,7 @@
 
 The protocol counts three things: answers that are none, reports that are none, and both. Where what is asked is what is
 so of an answer, nothing is asked about one that is none; the first is counted here, the second by outcomes of
-`nosce.read.reports`, and the third is empty.
+`nosce.evals.self_report`, and the third is empty.
 
 Source: Binder et al. 2024 (arXiv:2410.13787), as the sheet has it (section 3).
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.read.readouts import blank
+from nosce.evals.qa import blank
 from nosce.records import Reading
 from nosce.seeds import Seed
 

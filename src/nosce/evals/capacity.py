@@ -22,7 +22,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError, SpecError
-from nosce.read.positions import Titles
+from nosce.evals.probing.pq_probes import Titles
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:

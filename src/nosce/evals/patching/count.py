@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.stops import Boundaries, Lister
+from nosce.evals.stopping import Boundaries, Lister
 from nosce.records import Question
 from nosce.seeds import Seed
 

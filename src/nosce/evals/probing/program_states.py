@@ -24,8 +24,8 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.programs import FIRST, MEAN, Answers, Programs, Tracer, everywhere, one_hot
-from nosce.read.written import Told, written
+from nosce.evals.generation import Told, written
+from nosce.evals.probing.programs import FIRST, MEAN, Answers, Programs, Tracer, everywhere, one_hot
 from nosce.records import Belief, Frame, Walk
 from nosce.seeds import Seed
 

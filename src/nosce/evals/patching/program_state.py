@@ -29,9 +29,9 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.read.programs import FIRST, Programs, Tracer
-from nosce.read.states import Load
-from nosce.read.written import written
+from nosce.evals.generation import written
+from nosce.evals.probing.program_states import Load
+from nosce.evals.probing.programs import FIRST, Programs, Tracer
 from nosce.records import Question
 from nosce.seeds import Seed
 

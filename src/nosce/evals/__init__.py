@@ -1,0 +1,1 @@
+"""What is asked of a model: questions, written answers, probes and patches, each a table of readings."""

@@ -1,0 +1,1 @@
+"""Activation patching: what changes when a hidden state is replaced by another."""

@@ -1,1 +1,0 @@
-"""Reading knowledge back out of a checkpoint."""
