@@ -22,9 +22,9 @@ from nosce.data.sampling import Order
 from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.evals.item_scores import Outcomes
 from nosce.models.architecture import Architecture, build
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 from nosce.train import loop
 from nosce.train.config import Recipe
 

@@ -33,10 +33,10 @@ from nosce.evals.generation import written
 from nosce.evals.stopping import Boundaries, decisions
 from nosce.models.architecture import build, size
 from nosce.models.likelihood import spoken
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 from nosce.train import loop
 from nosce.train.config import Mix, Recipe
 

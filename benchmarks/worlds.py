@@ -20,8 +20,8 @@ RENDER = """
 import json, resource, sys, tempfile, time
 from pathlib import Path
 from nosce.seeds import Seed
-from nosce.steps import corpus
-from nosce.steps.job import Job
+from nosce.pipeline.steps import corpus
+from nosce.pipeline.context import Job
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.train.config import Machine
 from nosce.data.worlds.biographies.world import Biographies

@@ -19,9 +19,9 @@ from filelock import FileLock
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 
 DATA = Path(__file__).parent / "data"
 Once = Callable[[str, Callable[[Path], Any]], Any]

@@ -18,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from nosce.cli import app
-from nosce.steps.training import checkpoints
+from nosce.pipeline.steps.training import checkpoints
 from nosce.store.store import Store
 from nosce.train import checkpoint
 
@@ -207,7 +207,7 @@ def test_a_damaged_checkpoint_is_never_used_and_made_again(nosce, little, little
     store = copied(little_store, tmp_path)
     weights = sorted((store / "steps").glob("training-*/checkpoints/*/model.safetensors"))[0]
     if cleared:
-        for step in [*(store / "steps").glob("reading-*"), *(store / "steps").glob("estimates-*")]:
+        for step in [*(store / "steps").glob("evaluation-*"), *(store / "steps").glob("estimates-*")]:
             shutil.rmtree(step)
     flip(weights)
     ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store)
@@ -235,7 +235,7 @@ def test_damage_is_told_by_whoever_looks_at_it(nosce, little, little_store, tmp_
 def test_fresh_copes_with_papers_that_cannot_be_read(nosce, little, little_store, tmp_path):
     """With --fresh too a step whose provenance is broken is set aside and made again."""
     store = copied(little_store, tmp_path)
-    next((store / "steps").glob("ledger-*/provenance.json")).write_text("{")
+    next((store / "steps").glob("exposure-*/provenance.json")).write_text("{")
     ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store, "--fresh")
 
     assert ended.returncode == 0, ended.stderr
@@ -249,9 +249,9 @@ def test_fresh_copes_with_papers_that_cannot_be_read(nosce, little, little_store
     ("function", "kind", "advice"),
     [
         pytest.param("hopeless", "training", "lower peak_lr (it is 1e+30)", marks=pytest.mark.slow),
-        ("broken", "guards", "set window to"),
+        ("broken", "leakage", "set window to"),
     ],
-    ids=["training", "guards"],
+    ids=["training", "leakage"],
 )
 def test_a_step_that_fails_ends_with_one_and_says_how_to_go_on(nosce, little, tmp_path, function, kind, advice):
     """Which step, why, what to change, and the command that goes on; what hangs on it is not tried."""
@@ -275,7 +275,7 @@ def until(happened, process, seconds=120.0):
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="module", params=["guards", "training"])
+@pytest.fixture(scope="module", params=["leakage", "training"])
 def interrupted(request, once, nosce, little):
     """A run that met Ctrl-C, which reaches the whole group, while it was making a step of this kind."""
 

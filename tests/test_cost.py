@@ -5,7 +5,6 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce import cost, timing
 from nosce.data.worlds.base import check
 from nosce.data.worlds.biographies.celebrities import Celebrities
 from nosce.data.worlds.biographies.manipulation import Manipulation, words
@@ -15,11 +14,12 @@ from nosce.evals.patching.name import Renamed
 from nosce.evals.probing.low_rank import Fit
 from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import Majority, Questions, Recall
-from nosce.evals.unanswered import Unanswered
+from nosce.evals.self_report import Unanswered
 from nosce.models.architecture import size
-from nosce.plan import Step, unroll
+from nosce.pipeline import cost, timing
+from nosce.pipeline.plan import Step, unroll
+from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec
 from nosce.study import Arm, Read, Study, load
 from nosce.train.config import Recipe
 
@@ -100,7 +100,7 @@ def test_readings_are_priced_once_a_kind(monkeypatch):
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
     monkeypatch.setattr(cost, "time_reading", lambda readout, sample, model, looks, seed: asked.append(looks) or 7.0)
     whole = plan(changed(checkpoints=(0.5, 1.0)), changed(checkpoints=(0.5, 1.0), peak_lr=0.1))
-    found = [one for one in cost.price(whole, whole.all) if one.step.kind == "reading"]
+    found = [one for one in cost.price(whole, whole.all) if one.step.kind == "evaluation"]
     assert asked == [2]
     assert [one.seconds for one in found] == [7.0, 7.0]
 
@@ -179,7 +179,7 @@ def test_real_read_outs_can_be_timed(monkeypatch, readout):
 
 def step(name, *inputs):
     """A step of a plan that is only waited for."""
-    return Step(kind="guards", spec=name, inputs={str(n): given for n, given in enumerate(inputs)}, what=name)
+    return Step(kind="leakage", spec=name, inputs={str(n): given for n, given in enumerate(inputs)}, what=name)
 
 
 def test_minutes_are_those_of_workers_who_wait_for_what_they_read(monkeypatch):
@@ -239,7 +239,7 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
     monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
     probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
     whole = unroll(replace(LITTLE, reads=(Read(Recall()), Read(probe))))
-    found = {c.step.spec.readout.name: c.seconds for c in cost.price(whole, whole.all) if c.step.kind == "reading"}
+    found = {c.step.spec.readout.name: c.seconds for c in cost.price(whole, whole.all) if c.step.kind == "evaluation"}
     assert found == {"recall": 14.0, "q-probe": 7.0}
 
 
@@ -261,7 +261,7 @@ def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypat
     one = replace(ARM, world=replace(own, names=(8, 8, 17)))
     whole = unroll(replace(LITTLE, arms=(one,), reads=(Read(Questions(), about=other),)))
     prices = cost._Prices()
-    reading = next(step for step in whole.all if step.kind == "reading")
+    reading = next(step for step in whole.all if step.kind == "evaluation")
     assert 0 < prices.reading(reading).seconds < 60
     mine, theirs = prices._texts(reading.inputs["training"]), prices._texts_of(reading.inputs["corpus"])
     assert mine.vocabulary == theirs.vocabulary
@@ -272,7 +272,7 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
     """Two arms alike in all but their words: the second has numbers that the first has no rows for."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
     whole = plan(ARM, replace(ARM, world=replace(ARM.world, names=(4, 4, 30))))
-    found = [c for c in cost.price(whole, whole.all) if c.step.kind == "reading"]
+    found = [c for c in cost.price(whole, whole.all) if c.step.kind == "evaluation"]
     assert len(found) == 2
     assert all(0 < c.seconds < 60 for c in found)
 
@@ -298,14 +298,14 @@ def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
     for people in (12, 24):
         about = Manipulation(population=replace(ARM.world, people=people), task="month_even")
         whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=about),)))
-        found += [prices.reading(step).seconds for step in whole.all if step.kind == "reading"]
+        found += [prices.reading(step).seconds for step in whole.all if step.kind == "evaluation"]
     assert found == [7.0, 14.0]
 
 
 def test_what_counts_answers_that_are_none_can_be_priced():
     """Nobody has answered yet, so that none is none."""
     whole = unroll(load("introspection", "smoke"))
-    reading = next(s for s in whole.all if s.kind == "reading" and isinstance(s.spec.readout, Unanswered))
+    reading = next(s for s in whole.all if s.kind == "evaluation" and isinstance(s.spec.readout, Unanswered))
     assert 0 <= cost._Prices().reading(reading).seconds < 60
 
 
@@ -316,6 +316,6 @@ def test_every_study_has_a_price(study, monkeypatch):
     monkeypatch.setattr(timing, "SECONDS", 0.01)
     whole = unroll(load(study, "smoke"))
     found = cost.price(whole, whole.all)
-    assert {c.step.kind for c in found} >= {"training", "reading"}
+    assert {c.step.kind for c in found} >= {"training", "evaluation"}
     assert all(c.seconds >= 0 for c in found)
     assert cost.minutes(whole.all, found, 2) > 0

@@ -17,7 +17,7 @@ import typer.main
 
 from nosce.cli import app
 from nosce.data.worlds.base import check
-from nosce.plan import unroll
+from nosce.pipeline.plan import unroll
 from nosce.records import Outcome, Reading
 from nosce.seeds import Seed
 from nosce.study import load

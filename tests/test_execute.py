@@ -9,13 +9,13 @@ from types import ModuleType
 import pytest
 from filelock import FileLock
 
-from nosce import execute as executing
 from nosce.errors import DamagedError, DataError
-from nosce.execute import execute, needed
-from nosce.plan import Plan, Step
+from nosce.pipeline import scheduler as executing
+from nosce.pipeline.local_pool import Event, attempt
+from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.scheduler import execute, needed
 from nosce.store.store import Store
 from nosce.train.config import Machine
-from nosce.workers import Event, attempt
 
 TOY = '''
 """A kind of step that writes its own name and what its inputs say."""
@@ -109,7 +109,7 @@ def bench(tmp_path, monkeypatch):
     monkeypatch.setattr(executing, "WAIT", 0.0)
     monkeypatch.delitem(sys.modules, "toys", raising=False)
     toys = importlib.import_module("toys")
-    kind = ModuleType("nosce.steps.toy")
+    kind = ModuleType("nosce.pipeline.steps.toy")
     kind.VERSION, kind.faults, kind.made = 1, {}, []
 
     def make(spec, inputs, job):
@@ -121,7 +121,7 @@ def bench(tmp_path, monkeypatch):
         (job.folder / "said.txt").write_text(f"{spec.name}{spec.text}({', '.join(said)}){job_number(kind, spec.name)}")
 
     kind.make, kind.numbered = make, False
-    monkeypatch.setitem(sys.modules, "nosce.steps.toy", kind)
+    monkeypatch.setitem(sys.modules, "nosce.pipeline.steps.toy", kind)
     yield Bench(Store.at(tmp_path / "store"), kind, toys)
     sys.modules.pop("toys", None)
 

@@ -25,14 +25,14 @@ from nosce.data.packing import document_tokens, encode
 from nosce.data.sampling import Order, pack
 from nosce.data.tokenizer import FILE, TokenizerSpec, end_token, make, save
 from nosce.data.worlds.biographies.world import Biographies
+from nosce.pipeline.steps import corpus, training
 from nosce.seeds import Seed
-from nosce.steps import corpus, training
 from nosce.store.spec import canonical
 
 FILE_HERE = Path(__file__).parent / "data" / "golden.json"
 SEED = Seed(0) / "world"
 AUGMENTATIONS = ("single", "multi5+permute")
-SAYS = "bytes moved: raise VERSION in nosce/steps/{}.py and refresh with `python tests/test_golden.py`"
+SAYS = "bytes moved: raise VERSION in nosce/pipeline/steps/{}.py and refresh with `python tests/test_golden.py`"
 LIBRARY_BYTES = {"tokenizer/word", "tokenizer/bpe"}  # written by the tokenizers library, in its own version's way
 
 

@@ -28,12 +28,12 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.data.worlds.diaries.world import Diaries
 from nosce.models.architecture import Architecture, Family
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps import corpus as corpus_step
+from nosce.pipeline.steps import training as training_step
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.training import TrainingSpec
 from nosce.seeds import Seed
-from nosce.steps import corpus as corpus_step
-from nosce.steps import training as training_step
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.job import Job
-from nosce.steps.training import TrainingSpec
 from nosce.store.spec import canonical
 from nosce.study import built_in, load
 from nosce.train.config import Recipe

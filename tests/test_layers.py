@@ -13,12 +13,13 @@ import nosce
 
 SOURCE = Path(nosce.__file__).parent
 ORDER = """
-errors seeds records told
+errors seeds records
 store
 data analysis
 models
 train evals vision
-steps study asking plan workers cluster making execute cost timing progress session running site doctor
+study
+pipeline asking
 studies
 cli __main__ __init__
 """

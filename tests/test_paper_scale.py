@@ -9,12 +9,12 @@ import pytest
 
 from nosce.data.corpus import Corpus
 from nosce.models.architecture import load as load_model
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.corpus import make as make_corpus
+from nosce.pipeline.steps.training import TrainingSpec, checkpoints
+from nosce.pipeline.steps.training import make as make_training
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.corpus import make as make_corpus
-from nosce.steps.job import Job
-from nosce.steps.training import TrainingSpec, checkpoints
-from nosce.steps.training import make as make_training
 from nosce.study import load
 
 WINDOWS = 14  # texts, which fill two windows: the paper's 96 windows are for a machine of its own

@@ -12,9 +12,9 @@ from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import size
-from nosce.plan import unroll
-from nosce.steps import corpus as corpus_step
-from nosce.steps import training as training_step
+from nosce.pipeline.plan import unroll
+from nosce.pipeline.steps import corpus as corpus_step
+from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import leaves
 from nosce.study import Arm, Read, Stage, Study, load
 from nosce.train.config import LoRA, Machine, Recipe
@@ -51,7 +51,7 @@ def test_arms_that_share_a_world_share_its_corpus():
 
     assert len(names(plan, "corpus")) == 1
     assert len(names(plan, "training")) == 4
-    assert len([s for s in plan.all if s.kind == "reading"]) == 5  # two a model and stage, majority once
+    assert len([s for s in plan.all if s.kind == "evaluation"]) == 5  # two a model and stage, majority once
 
 
 def test_arms_that_share_a_first_training_share_it():
@@ -75,7 +75,8 @@ def test_every_step_comes_after_its_inputs():
     assert plan.all[-1] is plan.last
 
 
-ALL = {"corpus", "guards", "ledger", "training", "reading", "estimates"}
+READ = {"training", "evaluation", "estimates"}
+ALL = {"corpus", "leakage", "exposure", "training", "evaluation", "estimates"}
 
 
 @pytest.mark.parametrize(
@@ -86,10 +87,10 @@ ALL = {"corpus", "guards", "ledger", "training", "reading", "estimates"}
         ({"recipe": replace(RECIPE, window=None)}, ALL - {"corpus"}),
         ({"recipe": replace(RECIPE, accumulate=2)}, ALL - {"corpus"}),
         ({"recipe": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
-        ({"model": size("3x64")}, ALL - {"corpus", "guards", "ledger"}),
-        ({"model": size("2x64", "gpt2")}, ALL - {"corpus", "guards", "ledger"}),
-        ({"stages": (replace(ASKING, recipe=replace(ASKING.recipe, steps=6)),)}, {"training", "reading", "estimates"}),
-        ({"stages": (replace(ASKING, adapter=LoRA()),)}, {"training", "reading", "estimates"}),
+        ({"model": size("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"model": size("2x64", "gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"stages": (replace(ASKING, recipe=replace(ASKING.recipe, steps=6)),)}, READ),
+        ({"stages": (replace(ASKING, adapter=LoRA()),)}, READ),
         ({"tokenizer": TokenizerSpec(kind="bpe")}, ALL),
         ({"world": replace(WORLD, people=13)}, ALL),
         ({"world": replace(WORLD, augmentation="multi2")}, ALL),
@@ -115,7 +116,7 @@ def test_a_later_stage_leaves_the_first_training_its_name():
 
 
 @pytest.mark.parametrize(
-    ("module", "moved"), [(corpus_step, ALL), (training_step, {"training", "reading", "estimates"})]
+    ("module", "moved"), [(corpus_step, ALL), (training_step, {"training", "evaluation", "estimates"})]
 )
 def test_a_raised_version_is_a_new_key_for_the_step_and_all_that_follows(monkeypatch, module, moved):
     """Code that means to make other bytes never finds the old ones."""
@@ -126,7 +127,7 @@ def test_a_raised_version_is_a_new_key_for_the_step_and_all_that_follows(monkeyp
 
     assert lost == moved
     kept = [name for name, kind in before.items() if kind in moved and name in after]
-    assert all("reading" in name for name in kept), "only the majority guess needs no training"
+    assert all("evaluation" in name for name in kept), "only the majority guess needs no training"
 
 
 def test_claims_and_figures_move_the_estimates_alone():
@@ -182,7 +183,7 @@ def test_the_paper_scale_is_planned_in_a_moment_and_without_torch():
     """100,000 people and 8 trainings are unrolled in under two seconds, and torch is not even imported."""
     code = (
         "import sys, time\n"
-        "from nosce.plan import unroll\n"
+        "from nosce.pipeline.plan import unroll\n"
         "from nosce.study import load\n"
         "start = time.process_time()\n"
         "plan = unroll(load('biographies', 'paper'))\n"

@@ -11,7 +11,7 @@ from nosce.errors import SpecError
 from nosce.evals.self_report import Reports
 from nosce.evals.text_baselines import Observers
 from nosce.models.architecture import size
-from nosce.plan import unroll
+from nosce.pipeline.plan import unroll
 from nosce.study import Answers, Arm, Labels, Read, Stage, Study
 from nosce.train.config import Recipe
 
@@ -47,7 +47,7 @@ def test_who_is_taught_about_somebody_waits_for_their_answers():
     made = [step.name for step in plan.all]
     for step in plan.all:
         assert all(made.index(given.name) < made.index(step.name) for given in step.inputs.values())
-    (labels,) = of_kind(plan, "labels")
+    (labels,) = of_kind(plan, "report_labels")
     assert labels.inputs["answers"].inputs["training"].what == "A, seed 0, pretrain"
     assert labels.inputs["corpus"].spec.world.corpus == "B"
     assert len(of_kind(plan, "training")) == 3
@@ -58,7 +58,7 @@ def test_predictors_of_one_corpus_share_the_labels_and_a_twin_has_other_weights(
     mine = replace(arm("A on A"), stages=(taught(Answers("A")),))
     sibling = replace(mine, name="A' on A", twin="sibling")
     plan = unroll(study(arm("A"), mine, sibling))
-    assert len(of_kind(plan, "labels")) == 1
+    assert len(of_kind(plan, "report_labels")) == 1
     assert len(of_kind(plan, "corpus")) == 1
     assert len({step.spec.seed for step in of_kind(plan, "training")}) == 3  # two bases, and the stage's own
 
@@ -72,11 +72,11 @@ def test_a_read_asks_about_current_answers_and_holds_own_ones_beside_them():
     other = replace(arm("B"), world=replace(WORLD, corpus="B"))
     plan = unroll(study(arm("A"), replace(arm("A on A"), stages=stages), replace(other, name="B on A", stages=stages),
                         reads=reads))  # fmt: skip
-    (report,) = (step for step in of_kind(plan, "reading") if step.spec.readout.name == "reports")
+    (report,) = (step for step in of_kind(plan, "evaluation") if step.spec.readout.name == "reports")
     told = report.inputs["corpus"].inputs
     assert told["asked"].inputs["training"].what == "A on A, seed 0, report"
     assert told["own"].inputs["training"].name == report.inputs["training"].name
-    (observed,) = (step for step in of_kind(plan, "reading") if step.spec.readout.name == "observers")
+    (observed,) = (step for step in of_kind(plan, "evaluation") if step.spec.readout.name == "observers")
     assert set(observed.inputs) == {"corpus"}
     assert set(observed.inputs["corpus"].inputs) == {"corpus", "answers"}
 
@@ -86,7 +86,7 @@ def test_only_some_arms_still_learn_from_those_that_are_left_out():
     whole = study(arm("A"), replace(arm("A on A"), stages=(taught(Answers("A")),)))
     plan = unroll(whole.narrowed(("A on A",)))
     assert len(of_kind(plan, "answers")) == 1
-    assert len(of_kind(plan, "ledger")) == 1
+    assert len(of_kind(plan, "exposure")) == 1
 
 
 def test_nobody_learns_from_answers_that_come_later():

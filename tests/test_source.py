@@ -146,8 +146,8 @@ def test_what_cannot_be_found_is_left_out(project):
 
 def test_the_code_of_nosce_is_found():
     """The module that makes a corpus leads to the packing, the records and the seeds it rests on."""
-    assert {"nosce.steps.corpus", "nosce.data.packing", "nosce.records", "nosce.seeds"} <= set(
-        source.modules("nosce.steps.corpus")
+    assert {"nosce.pipeline.steps.corpus", "nosce.data.packing", "nosce.records", "nosce.seeds"} <= set(
+        source.modules("nosce.pipeline.steps.corpus")
     )
 
 

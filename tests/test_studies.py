@@ -11,7 +11,7 @@ import pytest
 from nosce.analysis.emergence.scaling_curve import Scaling
 from nosce.analysis.measures import Select
 from nosce.errors import UsageError
-from nosce.plan import unroll
+from nosce.pipeline.plan import unroll
 from nosce.study import SCALES, Study, built_in, load
 
 

@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from nosce import workers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.plan import Step
+from nosce.pipeline import local_pool as workers
+from nosce.pipeline.local_pool import LocalPool
+from nosce.pipeline.plan import Step
+from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec
 from nosce.store.store import Store
 from nosce.train.config import Machine
-from nosce.workers import LocalPool
 
 
 @pytest.fixture

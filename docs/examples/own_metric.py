@@ -17,7 +17,7 @@ import numpy as np
 
 from nosce import Bars, Claim, Difference, Question, Read, Reading, Seed, Select, Study
 from nosce.data.corpus import Corpus
-from nosce.evals.qa import blank
+from nosce.evals.base import blank
 from nosce.studies import biographies
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nosce.errors import NosceError, SpecError, UsageError
-from nosce.session import Request
+from nosce.pipeline.results import Request
 from nosce.store.store import Store
 
 INTERRUPTED = 130
@@ -58,7 +58,7 @@ def as_json(thing: Any) -> None:
 @app.command("list")
 def list_(store: StoreAt = None, json_: AsJson = False) -> None:
     """Studies, their question, scales, and what the store holds.  Example: nosce list"""
-    from nosce.session import plans
+    from nosce.pipeline.results import plans
     from nosce.study import SCALES, built_in, load
 
     place = store_at(store)
@@ -105,7 +105,7 @@ def run(
     json_: AsJson = False,
 ) -> None:
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
-    from nosce import running
+    from nosce.pipeline import run as running
 
     request = Request(
         study=study, scale=scale, seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
@@ -129,8 +129,8 @@ def show(
     json_: AsJson = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
-    from nosce.running import print_claims
-    from nosce.session import remembered, shown
+    from nosce.pipeline.results import remembered, shown
+    from nosce.pipeline.run import print_claims
 
     place = store_at(store)
     plan = remembered(place, study, scale)
@@ -147,7 +147,7 @@ def report(
     store: StoreAt = None,
 ) -> None:
     """Write the static site from the store.  Example: nosce report --out report --open"""
-    from nosce.site import write
+    from nosce.pipeline.site import write
 
     index = write(store_at(store), out_)
     out(f"The report is {index}")
@@ -164,7 +164,7 @@ def explain(
     """What a step's key is made of, and how its nearest neighbour differs.  Example: nosce explain training-3fa9"""
     from dataclasses import asdict
 
-    from nosce.session import explain as explained
+    from nosce.pipeline.results import explain as explained
     from nosce.store.spec import leaves
 
     found = explained(store_at(store), step)
@@ -197,7 +197,7 @@ def export(
     store: StoreAt = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
-    from nosce.session import export as exported
+    from nosce.pipeline.results import export as exported
 
     made = exported(store_at(store), Request(study=study, scale=scale), arm, seed, folder)
     out(f"{made.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained.")
@@ -206,7 +206,7 @@ def export(
 @app.command()
 def doctor(store: StoreAt = None, json_: AsJson = False) -> None:
     """Versions, cores, precision, devices, disk, and what would be slow and why.  Example: nosce doctor"""
-    from nosce.doctor import examine
+    from nosce.pipeline.doctor import examine
 
     found = examine(store_at(store))
     if json_:
@@ -301,7 +301,7 @@ def _told(parts: Iterable[Any], machine: Any) -> None:
 
 def _audits(place: Store, study: str, scale: str | None, *, json_: bool) -> None:
     """What the mirage test said of a study's curves."""
-    from nosce.session import audits, remembered
+    from nosce.pipeline.results import audits, remembered
 
     found = audits(place, remembered(place, study, scale))
     if json_:

@@ -22,9 +22,8 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import Behaviours
 from nosce.errors import SpecError, UsageError
-from nosce.evals.qa import ReadOut
+from nosce.evals.base import Experiment, ReadOut
 from nosce.models.architecture import Architecture, Pretrained
-from nosce.steps.experiment import Experiment
 from nosce.train.config import LoRA, Mix, Recipe
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]

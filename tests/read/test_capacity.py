@@ -16,9 +16,9 @@ from nosce.errors import SpecError
 from nosce.evals.capacity import Capacity
 from nosce.models.architecture import Architecture, build
 from nosce.models.likelihood import spoken
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 
 SEED = Seed(31)
 WORLD = Biographies(people=24, names=(8, 8, 8), augmentation="multi2+permute")

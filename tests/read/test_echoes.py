@@ -9,10 +9,10 @@ from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.evals.probing.echoes import Echoes
+from nosce.evals.self_report import Told
 from nosce.models.architecture import Architecture, build
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.told import Told
 
 SEED = Seed(5)
 WORDS = ("acorn", "basil", "cedar", "daisy")

@@ -16,11 +16,11 @@ from nosce.evals.qa import Questions, Recall
 from nosce.models.architecture import Architecture, build, load, sees_both_ways
 from nosce.models.likelihood import counted_spans, spoken
 from nosce.models.varlen import apart
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.corpus import make as make_corpus
+from nosce.pipeline.steps.training import TrainingSpec, checkpoints, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.corpus import make as make_corpus
-from nosce.steps.job import Job
-from nosce.steps.training import TrainingSpec, checkpoints, make
 from nosce.train.config import LoRA, Recipe
 
 SEED, MASK, END, STEPS = Seed(5), 3, 0, 300

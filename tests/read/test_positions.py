@@ -17,9 +17,9 @@ from nosce.errors import DataError, SpecError
 from nosce.evals.probing.low_rank import Asked, Fit, probed
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe, _Values
 from nosce.models.architecture import Architecture, build
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 
 SEED = Seed(21)
 WORLD = Biographies(people=40, names=(8, 8, 8), augmentation="multi2+permute", cities=6, universities=6, majors=4,

@@ -15,10 +15,10 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
 from nosce.evals.qa import Majority, Questions, Recall
 from nosce.models.architecture import Architecture, build
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 from nosce.train import loop
 from nosce.train.config import Recipe
 

@@ -12,9 +12,9 @@ from nosce.data.worlds.biographies.world import Biographies, Names
 from nosce.evals.patching.name import Renamed
 from nosce.models.architecture import Architecture, build
 from nosce.models.hooks import layers
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, make
-from nosce.steps.job import Job
 from nosce.train import loop
 from nosce.train.config import Recipe
 

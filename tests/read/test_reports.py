@@ -13,17 +13,17 @@ from nosce.data.sampling import Order
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError
 from nosce.evals.patching.answer import Swapped
-from nosce.evals.self_report import Reports
+from nosce.evals.self_report import Reports, Told
 from nosce.evals.text_baselines import Observers
 from nosce.models.architecture import Architecture, build
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps import answers, corpus
+from nosce.pipeline.steps import report_labels as labels
+from nosce.pipeline.steps.answers import AnswersSpec
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.report_labels import LabelsSpec
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
-from nosce.steps import answers, corpus, labels
-from nosce.steps.answers import AnswersSpec
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.job import Job
-from nosce.steps.labels import LabelsSpec
-from nosce.told import Told
 from nosce.train import checkpoint, loop
 from nosce.train.config import Recipe
 

@@ -11,7 +11,7 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
-from nosce.evals.unanswered import Unanswered
+from nosce.evals.self_report import Unanswered
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 

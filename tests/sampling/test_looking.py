@@ -17,8 +17,8 @@ from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts
 from nosce.models.api.base import Ask, all_replies
 from nosce.models.api.finetune import Example
 from nosce.models.architecture import Architecture, Pretrained, build
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, Recipe
 

@@ -28,8 +28,8 @@ from nosce.models.api.finetune import Example
 from nosce.models.api.local import Local
 from nosce.models.api.openai import Asker, Endpoint
 from nosce.models.architecture import Architecture, Pretrained, build
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, Recipe
 

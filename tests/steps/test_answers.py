@@ -13,12 +13,12 @@ from nosce.data.worlds.behaviours.base import Prompt
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
 from nosce.models.architecture import Architecture
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps import answers, corpus, training
+from nosce.pipeline.steps.answers import GREEDY, AnswersSpec
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.training import TrainingSpec
 from nosce.seeds import Seed
-from nosce.steps import answers, corpus, training
-from nosce.steps.answers import GREEDY, AnswersSpec
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.job import Job
-from nosce.steps.training import TrainingSpec
 from nosce.train.config import Recipe
 
 SEED = Seed(41)

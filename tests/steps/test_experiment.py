@@ -9,13 +9,13 @@ import polars as pl
 import pytest
 
 from nosce.analysis.measures import Claim, Mean, Select
-from nosce.cost import price
 from nosce.errors import DataError, SpecError, UsageError
-from nosce.plan import unroll
+from nosce.pipeline.context import Job
+from nosce.pipeline.cost import price
+from nosce.pipeline.plan import unroll
+from nosce.pipeline.steps.experiment import ExperimentSpec, make
 from nosce.records import Reading, schema
 from nosce.seeds import Seed
-from nosce.steps.experiment import ExperimentSpec, make
-from nosce.steps.job import Job
 from nosce.study import Study, Trial
 from nosce.vision.reconstruction import Reconstruction
 

@@ -12,13 +12,14 @@ import pytest
 from nosce.data.corpus import Corpus
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError, SpecError
+from nosce.evals.self_report import Told
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps import corpus
+from nosce.pipeline.steps import report_labels as labels
+from nosce.pipeline.steps.answers import COLUMNS, GREEDY
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.report_labels import LabelsSpec
 from nosce.seeds import Seed
-from nosce.steps import corpus, labels
-from nosce.steps.answers import COLUMNS, GREEDY
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.job import Job
-from nosce.steps.labels import LabelsSpec
-from nosce.told import Told
 
 SEED = Seed(43)
 WORLD = Dispositions(words=8, contexts=40, records=1_000, prompts_of=20)

@@ -9,11 +9,11 @@ import pytest
 from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.corpus import make as make_corpus
+from nosce.pipeline.steps.exposure import LedgerSpec, by_wording, make, summary
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec
-from nosce.steps.corpus import make as make_corpus
-from nosce.steps.job import Job
-from nosce.steps.ledger import LedgerSpec, by_wording, make, summary
 from nosce.train.config import Recipe
 
 ORDER = Seed(0) / "order"
@@ -93,5 +93,5 @@ def test_the_step_writes_the_ledger_of_the_whole_training(told, tmp_path):
     spec = LedgerSpec(recipe=Recipe(steps=11, batch=7), order_seed=ORDER)
     make(spec, {"corpus": told.folder}, Job(folder=tmp_path / "ledger"))
 
-    assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["ledger.parquet"]
-    assert pl.read_parquet(tmp_path / "ledger" / "ledger.parquet").equals(by_wording(told, Order(60, 7, ORDER), 11))
+    assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["exposure.parquet"]
+    assert pl.read_parquet(tmp_path / "ledger" / "exposure.parquet").equals(by_wording(told, Order(60, 7, ORDER), 11))

@@ -15,10 +15,10 @@ from nosce.data.corpus import Corpus
 from nosce.data.packing import Sequences, document_tokens
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.corpus import CorpusSpec, _documents, make
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, _documents, make
-from nosce.steps.job import Job
 
 SEED = Seed(0) / "world"
 

@@ -7,10 +7,10 @@ import torch
 
 from nosce.data.sampling import Order
 from nosce.models.architecture import Architecture
-from nosce.plan import _documents_alone
+from nosce.pipeline.context import Job
+from nosce.pipeline.plan import _documents_alone
+from nosce.pipeline.steps.training import TrainingSpec, checkpoints, make
 from nosce.seeds import Seed
-from nosce.steps.job import Job
-from nosce.steps.training import TrainingSpec, checkpoints, make
 from nosce.study import Arm
 from nosce.train import checkpoint, precision
 from nosce.train.config import Recipe

@@ -23,14 +23,14 @@ from nosce.asking.who import Desk, Who
 from nosce.data.worlds.behaviours.base import Prompt, apart
 from nosce.data.worlds.behaviours.natural_text import Texts
 from nosce.errors import DataError
+from nosce.evals.self_report import Told
 from nosce.evals.text_baselines import Observers
 from nosce.models.api.base import Ask, Reply, Sampler
 from nosce.models.api.finetune import Example
 from nosce.models.api.openai import Purse
+from nosce.pipeline.context import Job
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
-from nosce.steps.job import Job
-from nosce.told import Told
 
 RANKS = 3
 BEFORE, SELF, ON_BASE, CROSS, ANSWERS, ABLE = "before", "self", "self on base", "cross", "answers", "able"

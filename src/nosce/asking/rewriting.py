@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from nosce.data.places import places
+from nosce.data.worlds.biographies.prose import places
 from nosce.errors import DataError, SpecError
 from nosce.models.api.base import Ask, Reply, Sampler
 from nosce.seeds import Seed

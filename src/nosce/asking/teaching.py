@@ -15,8 +15,8 @@ from nosce.data.sampling import Order
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import Example
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train.config import LoRA, Recipe
 
 BESIDE = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")

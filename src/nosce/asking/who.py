@@ -19,8 +19,8 @@ from nosce.models.api.finetune import Example, Tuning, tuned
 from nosce.models.api.local import Local
 from nosce.models.api.openai import Asker, Endpoint, Purse
 from nosce.models.architecture import Pretrained
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.store.spec import describe, digest
 from nosce.train.config import LoRA, Recipe
 

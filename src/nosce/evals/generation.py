@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
 from nosce.data.grammar import Grammar
-from nosce.evals.qa import blank
+from nosce.evals.base import blank
 from nosce.records import Outcome, Question, Reading, Split
 from nosce.seeds import Seed
 

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.records import Question, Reading, Split, Walk
+from nosce.evals.base import blank
+from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -24,55 +25,6 @@ if TYPE_CHECKING:
 
     from nosce.data.packing import Sequences
     from nosce.models.likelihood import BatchChange, Spoken
-
-
-class ReadOut(Protocol):
-    """What a study says of a read-out; it has a method `read` (`ReadsOne`) or `read_all` (`ReadsAll`).
-
-    One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
-    batch an item is read in moves its likelihood (`nosce.models.likelihood.BatchChange`). One that goes through the
-    network once a layer, and so takes four times as long where there are twice as many, has `at_layers = True`.
-    """
-
-    needs_model: ClassVar[bool]
-
-    @property
-    def name(self) -> str:
-        """How the read-out is called in the readings."""
-        ...
-
-
-@runtime_checkable
-class ReadsInPart(Protocol):
-    """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less."""
-
-    def part(self) -> tuple[ReadOut, float, int]:
-        """A smaller read-out, how many times as long all of it takes, and how many things that is to be asked of."""
-        ...
-
-
-@runtime_checkable
-class ReadsOne(Protocol):
-    """A read-out of one checkpoint at a time, or of none."""
-
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """The readings of one checkpoint, with study, arm, seed, stage and step left blank."""
-        ...
-
-
-@runtime_checkable
-class ReadsAll(Protocol):
-    """A read-out that wants the checkpoints together, e.g. to hold the last against the first."""
-
-    def read_all(
-        self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
-    ) -> Iterator[pl.DataFrame | Walk]:
-        """Tables with those columns of a reading that it knows, `step` among them; and what can be walked.
-
-        Args:
-            checkpoints: Steps -> a function that loads the model.
-        """
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +207,3 @@ def _readings(
     yield blank(**where, metric="nats", value=what.nats, outcome=None, answer=None, target=target)
     mean = what.nats / len(what.true)
     yield blank(**where, metric="nats_per_token", value=mean, outcome=None, answer=None, target=target)
-
-
-def blank(**columns: object) -> Reading:
-    """A reading whose study, scale, arm, seed, stage and step are filled in later."""
-    return Reading(study="", scale="", arm="", seed=0, stage="", step=0, **columns)  # type: ignore[arg-type]

@@ -10,31 +10,66 @@ Source: Binder et al. 2024 (arXiv:2410.13787), section 3; constrained choice and
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.qa import blank
+from nosce.evals.base import blank
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
-from nosce.told import Told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from nosce.models.likelihood import BatchChange
 
+COUNTS = "counts.json"
 RANKS = 3  # of the labels likeliest under the answers, whose probabilities are compared
 LEAST = 1e-6  # probability that a report gives to any label, so that nats are finite
 
 
 @dataclass(frozen=True, kw_only=True)
+class Told:
+    """Travels in `Question.hidden`, as a line of JSON."""
+
+    labels: tuple[str, ...]  # all that a reply may be; none: anything
+    asked: str = ""  # the answer's prompt
+    aloud: str = ""  # the same question about the answer of the one who is asked, there to be read
+    taught: bool = False  # may be learnt from by an observer of the same labels
+    exact: tuple[float, ...] = ()  # probability of each label under the answers, where the first token tells it
+    drawn: tuple[float, ...] = ()  # share of each among draws
+    own: str | None = None  # the label of the answer of the one who is asked
+
+    @classmethod
+    def of(cls, question: Question) -> Told:
+        """What goes with a question.
+
+        Raises:
+            DataError: It is no question about an answer.
+        """
+        try:
+            told: dict[str, Any] = json.loads(question.hidden)
+        except ValueError:
+            raise DataError(
+                f"the question {question.id!r} is not about somebody's answer; ask one of labels."
+            ) from None
+        kept: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        return cls(**kept)
+
+    @property
+    def hidden(self) -> str:
+        """The line that goes with the question."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reports:
-    """Reports on a corpus of labels (`nosce.steps.labels`).
+    """Reports on a corpus of labels (`nosce.pipeline.steps.report_labels`).
 
     Metrics of each question: `right` (the likeliest label is that of the answer asked about), `free` (so is what is
     written, end and all; outcome `invalid` where that is no label), `nats` (of the label, among labels), `own` (the
@@ -167,3 +202,33 @@ def _likely(told: Told, share: np.ndarray) -> Iterator[tuple[str, float, None, N
     yield "brier", float(((exact - share) ** 2).sum()), None, None
     some = exact > 0
     yield "kl", float((exact[some] * np.log(exact[some] / np.maximum(LEAST, share[some]))).sum()), None, None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unanswered:
+    """One reading a prompt of a corpus of labels: metric `invalid`, whether its likeliest answer is none.
+
+    A corpus says how many prompts had none and not which, so that these are numbered.
+    """
+
+    needs_model: ClassVar[bool] = False
+    name: str = "unanswered"
+
+    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+        """0 or 1 of every prompt.
+
+        Raises:
+            DataError: The corpus is none of labels.
+        """
+        file = corpus.folder / COUNTS
+        if not file.exists():
+            raise DataError(
+                "Unanswered was asked of a corpus that is none of labels; read it about somebody's answers."
+            )
+        invalid = int(json.loads(file.read_text())["invalid"])
+        answered = {q.id.rpartition("/")[0]: q.about for q in corpus.questions if not q.id.startswith("taught/")}
+        prompts = [(item, about, 0.0) for item, about in answered.items()]
+        prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(invalid))]
+        for item, about, value in prompts:
+            yield blank(readout=self.name, split="", item=item, about=about, facet="all", metric="invalid",
+                        value=value, outcome=None, answer=None, target=None)  # fmt: skip

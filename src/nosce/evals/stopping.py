@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from nosce.data.corpus import Corpus
-from nosce.evals.qa import blank
+from nosce.evals.base import blank
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
 

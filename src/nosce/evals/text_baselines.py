@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.qa import blank
+from nosce.evals.base import blank
+from nosce.evals.self_report import Told
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
-from nosce.told import Told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

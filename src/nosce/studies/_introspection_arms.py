@@ -14,9 +14,8 @@ from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Disposi
 from nosce.evals.patching.answer import Swapped
 from nosce.evals.probing.echoes import Echoes
 from nosce.evals.qa import Questions
-from nosce.evals.self_report import Reports
+from nosce.evals.self_report import Reports, Unanswered
 from nosce.evals.text_baselines import Observers
-from nosce.evals.unanswered import Unanswered
 from nosce.models.architecture import Architecture
 from nosce.seeds import Seed
 from nosce.study import Answers, Arm, Labels, Read, Stage

@@ -9,7 +9,7 @@ from nosce.analysis.figures import Cell, Chart, Columns
 from nosce.analysis.measures import Claim, Difference, Least, Mean, Measure, Select
 from nosce.asking.looking import ABLE, ANSWERS, BEFORE, CROSS, ON_BASE, SELF, Looking
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT, PAIRS
-from nosce.steps.experiment import Experiment
+from nosce.evals.base import Experiment
 from nosce.study import Study, Trial
 
 PAPER = "arXiv:2410.13787"

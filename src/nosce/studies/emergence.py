@@ -16,10 +16,10 @@ import numpy as np
 
 from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.errors import UsageError
+from nosce.evals.base import Experiment
 from nosce.evals.item_scores import Outcomes
 from nosce.evals.qa import Majority
 from nosce.models.architecture import Architecture
-from nosce.steps.experiment import Experiment
 from nosce.studies._emergence_claims import claims
 from nosce.studies._emergence_curves import Ladder, Seen
 from nosce.studies._emergence_figures import figures

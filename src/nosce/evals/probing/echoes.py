@@ -20,9 +20,9 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.self_report import Told
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.told import Told
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -19,7 +19,6 @@ from typing import Protocol
 
 import numpy as np
 
-from nosce.data.places import places
 from nosce.data.worlds.biographies.world import ATTRIBUTES, PRONOUNS, Biographies, Person, person
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
@@ -241,3 +240,16 @@ def _joined(parts: Sequence[str], link: str) -> str:
 
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
+
+
+def places(text: str, values: Iterable[str]) -> list[int] | None:
+    """The first character of each value, equal values one after the other; None where one does not stand there."""
+    found: list[int] = []
+    for value in values:
+        place = text.find(value)
+        while place in found and place >= 0:
+            place = text.find(value, place + 1)
+        if place < 0:
+            return None
+        found.append(place)
+    return found

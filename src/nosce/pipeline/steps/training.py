@@ -20,8 +20,8 @@ from nosce.errors import DataError, SpecError
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, Deeper, Pretrained
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train.config import LoRA, Mix, Recipe
 
 if TYPE_CHECKING:

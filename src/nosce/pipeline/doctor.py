@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 
+from nosce.pipeline.local_pool import cores
 from nosce.store.provenance import processor, versions
 from nosce.store.store import Store
-from nosce.workers import cores
 
 
 def examine(store: Store) -> list[dict[str, str]]:

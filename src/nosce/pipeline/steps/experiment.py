@@ -6,34 +6,19 @@ readings.parquet        as a step of readings has them; study, arm, seed and sta
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 
 from nosce.errors import DataError
+from nosce.evals.base import Experiment
+from nosce.pipeline.context import Job
 from nosce.records import Reading, completed
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 
 VERSION = 1
-
-
-class Experiment(Protocol):
-    """What needs no corpus and is no language model, e.g. a network that sees; plain data, as a read-out is."""
-
-    @property
-    def name(self) -> str:
-        """What its readings have in the column `readout`."""
-        ...
-
-    # One that asks for what is paid for or taught has a method `read_with(seed, job)` too, which is called instead, and
-    # finds in the job's folder what an interrupted run left there.
-    def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
-        """Tables with those columns of a reading that it knows; equal seeds give equal tables."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from nosce.plan import Step
-from nosce.steps.job import Job
+from nosce.pipeline.context import Job
+from nosce.pipeline.plan import Step
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH
 from nosce.store.provenance import recorded

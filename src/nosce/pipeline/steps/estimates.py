@@ -3,7 +3,7 @@
 readings.parquet        every observation of the study, all columns filled
 verdicts.parquet        one row a claim
 figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
-guards.json             what was looked for before training, and found, each once with how often
+leakage.json            what was looked for before training, and found, each once with how often
 exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
 batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
 walks.json              what can be stepped through on the page
@@ -24,9 +24,9 @@ import polars as pl
 from nosce.analysis.emergence.scaling_curve import Scaling, audited
 from nosce.analysis.figures import Chart
 from nosce.analysis.measures import Claim
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.exposure import summary
 from nosce.records import Reading, Verdict, schema, to_table
-from nosce.steps.job import Job
-from nosce.steps.ledger import summary
 
 VERSION = 1
 WORDS = ("id", "title", "caption", "kind", "x_label", "y_label")  # what figures.json says of a figure
@@ -77,7 +77,7 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
     words += drawn
     (job.folder / "audits.json").write_text(json.dumps(audits, indent=2, ensure_ascii=False) + "\n")
     (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
-    (job.folder / "guards.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
+    (job.folder / "leakage.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
     _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
     _batch_changes(spec, inputs).write_parquet(job.folder / "batch_change.parquet")
     (job.folder / "walks.json").write_text(json.dumps(_walks(spec, inputs), indent=1) + "\n")
@@ -119,8 +119,8 @@ def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
     """Each guard once, with what it found in the first corpus and how many corpora passed it."""
     found: dict[str, list[str]] = {}
     for role, folder in inputs.items():
-        if role.startswith("guards/"):
-            for guard in json.loads((folder / "guards.json").read_text()):
+        if role.startswith("leakage/"):
+            for guard in json.loads((folder / "leakage.json").read_text()):
                 found.setdefault(guard["guard"], []).append(guard["found"])
     return [
         {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
@@ -154,10 +154,10 @@ def _batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFr
 def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
     tables = []
     for role, folder in inputs.items():
-        if role.startswith("ledger/"):
-            arm, seed = role.removeprefix("ledger/").rsplit("/", 1)
+        if role.startswith("exposure/"):
+            arm, seed = role.removeprefix("exposure/").rsplit("/", 1)
             labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
-            tables.append(summary(pl.read_parquet(folder / "ledger.parquet")).select(*labels, pl.all()))
+            tables.append(summary(pl.read_parquet(folder / "exposure.parquet")).select(*labels, pl.all()))
     if not tables:  # nothing but experiments
         blank = pl.DataFrame(schema={"about": pl.String, "facet": pl.String, "wording": pl.String,
                                      "exposures": pl.Int64})  # fmt: skip

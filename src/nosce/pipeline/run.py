@@ -14,16 +14,16 @@ from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
 from nosce.errors import UsageError
-from nosce.execute import Pool, execute, needed
-from nosce.plan import Plan, Step
-from nosce.progress import Terminal
-from nosce.session import Request, remember, remembered, shown, stale, verdicts
+from nosce.pipeline.local_pool import LocalPool, cores
+from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.progress import Terminal
+from nosce.pipeline.results import Request, remember, remembered, shown, stale, verdicts
+from nosce.pipeline.scheduler import Pool, execute, needed
 from nosce.store.store import Store
 from nosce.train.config import Machine
-from nosce.workers import LocalPool, cores
 
 if TYPE_CHECKING:
-    from nosce.cost import Cost
+    from nosce.pipeline.cost import Cost
 
 
 def run(
@@ -72,7 +72,7 @@ def _pool(store: Store, workers: int | None, ray: str | None, machine: Machine) 
     if workers is not None and workers < 1:
         raise UsageError(f"--workers {workers} would make nothing; take 1 or more.")
     if ray is not None:
-        from nosce.cluster import RayPool
+        from nosce.pipeline.ray_pool import RayPool
 
         return RayPool(ray, store, machine)
     return LocalPool(store, workers or (1 if machine.device != "cpu" else len(cores())), machine)
@@ -118,7 +118,7 @@ def _time(seconds: float) -> str:
 
 def dry(request: Request, store: Store, workers: int | None, *, json_: bool) -> None:
     """Print the graph with done and to do, tokens, FLOPs, disk and expected minutes; make nothing."""
-    from nosce import cost
+    from nosce.pipeline import cost
 
     plan = request.plan()
     remember(store, request, plan, latest=False)

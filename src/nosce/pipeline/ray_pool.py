@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from nosce.errors import UsageError
-from nosce.plan import Step
+from nosce.pipeline.local_pool import Event, attempt
+from nosce.pipeline.plan import Step
 from nosce.store.store import Store
 from nosce.train.config import Machine
-from nosce.workers import Event, attempt
 
 
 class RayPool:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nosce.evals.qa import ReadsInPart
+from nosce.evals.base import ReadsInPart
 from nosce.models.architecture import Deeper
-from nosce.plan import Plan, Step
-from nosce.steps.corpus import CorpusSpec
+from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
 from nosce.store.spec import describe, digest
-from nosce.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def price(plan: Plan, todo: Sequence[Step]) -> list[Cost]:
     prices = _Prices()
     made: dict[str, Callable[[Step], Cost | None]] = {
         "training": prices.training,
-        "reading": prices.reading,
+        "evaluation": prices.reading,
         "experiment": prices.experiment,
     }
     found = [made[step.kind](step) for step in todo if step.kind in made]
@@ -133,7 +133,7 @@ class _Prices:
 
     def _sample(self, corpus: Step) -> Sample:
         spec = corpus.spec
-        if corpus.kind == "labels":  # what somebody will answer is not known: the first label stands for all
+        if corpus.kind == "report_labels":  # what somebody will answer is not known: the first label stands for all
             own = corpus.inputs["corpus"].spec
             spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
         words = corpus.inputs.get("words")

@@ -14,8 +14,8 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.data.sampling import Order
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train.config import Recipe
 
 VERSION = 1
@@ -30,12 +30,12 @@ class LedgerSpec:
 
 
 def make(spec: LedgerSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Write `ledger.parquet` for the end of the training; `by_wording` gives it for any step."""
+    """Write `exposure.parquet` for the end of the training; `by_wording` gives it for any step."""
     shutil.rmtree(job.folder, ignore_errors=True)
     job.folder.mkdir(parents=True)
     corpus = Corpus(inputs["corpus"])
     order = Order(len(corpus.documents), spec.recipe.batch, spec.order_seed)
-    by_wording(corpus, order, spec.recipe.steps).write_parquet(job.folder / "ledger.parquet")
+    by_wording(corpus, order, spec.recipe.steps).write_parquet(job.folder / "exposure.parquet")
 
 
 def by_wording(corpus: Corpus, order: Order, steps: int) -> pl.DataFrame:

@@ -19,9 +19,9 @@ from nosce.data.corpus import Corpus
 from nosce.data.packing import encode
 from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
 from nosce.errors import SpecError
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.training import checkpoints
 from nosce.seeds import Seed
-from nosce.steps.job import Job
-from nosce.steps.training import checkpoints
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -13,11 +13,11 @@ from typing import Any
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.qa import ReadOut, ReadsAll, ReadsOne
+from nosce.evals.base import ReadOut, ReadsAll, ReadsOne
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.training import checkpoints
 from nosce.records import Reading, Walk, completed, to_table
 from nosce.seeds import Seed
-from nosce.steps.job import Job
-from nosce.steps.training import checkpoints
 
 VERSION = 1
 

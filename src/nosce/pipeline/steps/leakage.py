@@ -15,8 +15,8 @@ from nosce.data.corpus import Corpus
 from nosce.data.packing import Sequences, collect, encode
 from nosce.data.sampling import Order
 from nosce.data.worlds.base import World
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.train.config import Recipe
 
 VERSION = 2
@@ -33,7 +33,7 @@ class GuardsSpec:
 
 
 def make(spec: GuardsSpec, inputs: Mapping[str, Path], job: Job) -> None:
-    """Write `guards.json`, a list of what was looked for and found.
+    """Write `leakage.json`, a list of what was looked for and found.
 
     Raises:
         GuardError: A guard found a leak; nothing has been trained.
@@ -51,7 +51,7 @@ def make(spec: GuardsSpec, inputs: Mapping[str, Path], job: Job) -> None:
         guards.majority(corpus.asked("seen"), known=getattr(spec.world, "guessable", ())),
         guards.same_bytes_everywhere(spec.world.documents, spec.world_seed),
     ]
-    (job.folder / "guards.json").write_text(json.dumps([asdict(g) for g in found], indent=2) + "\n")
+    (job.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in found], indent=2) + "\n")
 
 
 def _prompts(corpus: Corpus) -> Sequences:

@@ -20,14 +20,13 @@ from typing import Any
 
 from nosce.data.corpus import Corpus, write
 from nosce.data.worlds.behaviours.base import Prompt
-from nosce.evals.qa import ReadOut, ReadsAll, ReadsInPart, ReadsOne
-from nosce.evals.unanswered import COUNTS
+from nosce.evals.base import ReadOut, ReadsAll, ReadsInPart, ReadsOne
+from nosce.evals.self_report import COUNTS, Told
 from nosce.models.architecture import Architecture
+from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
+from nosce.pipeline.steps.report_labels import LabelsSpec
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.steps.corpus import CorpusSpec, write_tokenizer
-from nosce.steps.labels import LabelsSpec
-from nosce.told import Told
 from nosce.train.config import Mix
 
 SAMPLE = 200  # texts that the mean length and the time of a step are taken from

@@ -16,8 +16,8 @@ from typing import Any
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.models.architecture import Deeper, Pretrained
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 from nosce.store.spec import Json, describe, digest
 from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
 from nosce.train.config import Recipe
@@ -28,7 +28,7 @@ Make = Callable[[Any, Mapping[str, Path], Job], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """One piece of work: its kind (a module of `nosce.steps`), its spec, and the steps it reads from."""
+    """One piece of work: its kind (a module of `nosce.pipeline.steps`), its spec, and the steps it reads from."""
 
     kind: str
     spec: Any
@@ -38,7 +38,7 @@ class Step:
     @property
     def module(self) -> str:
         """The module that makes steps of this kind."""
-        return f"nosce.steps.{self.kind}"
+        return f"nosce.pipeline.steps.{self.kind}"
 
     @property
     def make(self) -> Make:
@@ -110,7 +110,7 @@ def unroll(study: Study) -> Plan:
     Raises:
         SpecError: An arm learns from answers that nobody gives, or that are its own later ones.
     """
-    from nosce.steps.estimates import EstimatesSpec, Label
+    from nosce.pipeline.steps.estimates import EstimatesSpec, Label
 
     steps = _Steps(study)
     for number, seed in enumerate(study.seeds):
@@ -123,13 +123,13 @@ def unroll(study: Study) -> Plan:
     inputs: dict[str, Step] = {}
     labels = []
     for place in steps.places:
-        role = f"reading/{place.arm}/{place.seed}/{place.step.name}"
+        role = f"evaluation/{place.arm}/{place.seed}/{place.step.name}"
         inputs[role] = place.step
         labels.append(Label(input=role, arm=place.arm, seed=place.seed, stage=place.stage))
     for (arm_name, seed), step in steps.ledgers.items():
-        inputs[f"ledger/{arm_name}/{seed}"] = step
+        inputs[f"exposure/{arm_name}/{seed}"] = step
     for number, step in enumerate(dict.fromkeys(steps.guards)):
-        inputs[f"guards/{number}"] = step
+        inputs[f"leakage/{number}"] = step
     spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
                          labels=tuple(labels), claims=study.claims, figures=study.figures,
                          scalings=study.scalings)  # fmt: skip
@@ -161,14 +161,14 @@ class _Steps:
 
     def arm(self, arm: Arm, seed: int) -> None:
         """All steps of one arm and seed."""
-        from nosce.steps.ledger import LedgerSpec
+        from nosce.pipeline.steps.exposure import LedgerSpec
 
         self.trained(arm, seed, PRETRAIN)
         for stage in arm.stages:
             self.trained(arm, seed, stage.name)
         told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
         spec = LedgerSpec(recipe=told, order_seed=order_seed)
-        self.ledgers[arm.name, seed] = self.one("ledger", _label(arm, seed), spec, corpus=self.corpus(arm, seed))
+        self.ledgers[arm.name, seed] = self.one("exposure", _label(arm, seed), spec, corpus=self.corpus(arm, seed))
         stages = {PRETRAIN, *(stage.name for stage in arm.stages)}
         for read in self.study.reads:
             if read.stage in stages and (not read.arms or arm.name in read.arms):
@@ -176,7 +176,7 @@ class _Steps:
 
     def trial(self, trial: Trial, seed: int) -> None:
         """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
-        from nosce.steps.experiment import ExperimentSpec
+        from nosce.pipeline.steps.experiment import ExperimentSpec
 
         spec = ExperimentSpec(experiment=trial.experiment, seed=Seed(seed) / EXPERIMENT)
         step = self.one(EXPERIMENT, f"{trial.name}, seed {seed}", spec)
@@ -184,13 +184,13 @@ class _Steps:
 
     def read(self, arm: Arm, seed: int, read: Read) -> None:
         """A step of readings: on the arm's own questions, or on those about somebody's answers."""
-        from nosce.steps.reading import ReadingSpec
+        from nosce.pipeline.steps.evaluation import ReadingSpec
 
         corpus = self._about(arm, seed, read)
         inputs = {"training": self.trained(arm, seed, read.stage)} if read.readout.needs_model else {}
         spec = ReadingSpec(readout=read.readout, seed=Seed(seed) / "reading")
-        step = self.one("reading", f"{_label(arm, seed)}, {read.readout.name} after {read.stage}", spec, corpus=corpus,
-                        **inputs)  # fmt: skip
+        what = f"{_label(arm, seed)}, {read.readout.name} after {read.stage}"
+        step = self.one("evaluation", what, spec, corpus=corpus, **inputs)
         self.places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=step))
 
     def _about(self, arm: Arm, seed: int, read: Read) -> Step:
@@ -227,13 +227,13 @@ class _Steps:
         return self._trained[which]
 
     def _pretrained(self, arm: Arm, seed: int) -> Step:
-        from nosce.steps.guards import GuardsSpec
-        from nosce.steps.training import TrainingSpec
+        from nosce.pipeline.steps.leakage import GuardsSpec
+        from nosce.pipeline.steps.training import TrainingSpec
 
         label, corpus = _label(arm, seed), self.corpus(arm, seed)
         told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
         spec = GuardsSpec(world=arm.world, world_seed=Seed(seed) / "world", recipe=told, order_seed=order_seed)
-        guard = self.one("guards", label, spec, corpus=corpus)
+        guard = self.one("leakage", label, spec, corpus=corpus)
         self.guards.append(guard)
         # The guards are an input of the training: what does not pass is not trained on.
         return self.one("training", f"{label}, {PRETRAIN}",
@@ -241,7 +241,7 @@ class _Steps:
                                      seed=_first(arm, seed)), corpus=corpus, guards=guard)  # fmt: skip
 
     def _stage(self, arm: Arm, seed: int, name: str) -> Step:
-        from nosce.steps.training import TrainingSpec
+        from nosce.pipeline.steps.training import TrainingSpec
 
         names = [PRETRAIN, *(stage.name for stage in arm.stages)]
         if name not in names:
@@ -263,7 +263,7 @@ class _Steps:
 
     def labels(self, arm: Arm, seed: int, labels: Labels, stage: str) -> Step:
         """The corpus of questions about somebody's answers."""
-        from nosce.steps.labels import LabelsSpec
+        from nosce.pipeline.steps.report_labels import LabelsSpec
 
         world: Any = labels.world or arm.world
         spec = LabelsSpec(world=world, world_seed=Seed(seed) / "world", seed=Seed(seed) / "labels",
@@ -273,12 +273,12 @@ class _Steps:
                 for role, whose in (("answers", labels.of), ("asked", labels.asked), ("own", labels.own))
                 if whose is not None}  # fmt: skip
         whom = labels.asked or labels.of
-        return self.one("labels", f"{_label(arm, seed)}, about {whom.arm or 'itself'}", spec,
+        return self.one("report_labels", f"{_label(arm, seed)}, about {whom.arm or 'itself'}", spec,
                         corpus=self.corpus(arm, seed), **told)  # fmt: skip
 
     def answers(self, arm: Arm, seed: int, whose: Answers, stage: str) -> Step:
         """What somebody answers to the prompts of their world."""
-        from nosce.steps.answers import AnswersSpec
+        from nosce.pipeline.steps.answers import AnswersSpec
 
         who = arm if not whose.arm else self._named(whose.arm)
         world: Any = who.world
@@ -296,7 +296,7 @@ class _Steps:
 
 
 def _corpus(arm: Arm, seed: int, world: World) -> Any:
-    from nosce.steps.corpus import CorpusSpec
+    from nosce.pipeline.steps.corpus import CorpusSpec
 
     tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
     return CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from nosce.plan import Step
-from nosce.workers import Event
+from nosce.pipeline.local_pool import Event
+from nosce.pipeline.plan import Step
 
 PLAIN_SECONDS = 15.0  # between two plain lines about one step
 

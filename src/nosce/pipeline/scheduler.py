@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nosce.errors import DamagedError
-from nosce.plan import Plan, Step
+from nosce.pipeline.local_pool import Event
+from nosce.pipeline.plan import Plan, Step
 from nosce.store.store import Store
-from nosce.workers import Event
 
 WAIT = 1.0  # seconds before a step that somebody else is making is looked at again
 

@@ -17,8 +17,8 @@ from nosce.data import corpus, tokenizer
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.models.architecture import Pretrained
+from nosce.pipeline.context import Job
 from nosce.seeds import Seed
-from nosce.steps.job import Job
 
 VERSION = 2
 

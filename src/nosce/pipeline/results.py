@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from nosce.errors import NosceError, UsageError
-from nosce.plan import Plan, unroll
+from nosce.pipeline.plan import Plan, unroll
 from nosce.records import Verdict, from_table
 from nosce.store.files import write_atomically
 from nosce.store.spec import differences
@@ -213,7 +213,7 @@ def export(store: Store, request: Request, arm: str, seed: int | None, folder: P
     Raises:
         UsageError: The arm is not there, not trained yet, or the folder is not empty.
     """
-    from nosce.steps.training import checkpoints
+    from nosce.pipeline.steps.training import checkpoints
 
     plan = Request(study=request.study, scale=request.scale, arms=(arm,)).plan()
     chosen = plan.study.seeds[0] if seed is None else seed

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
-from nosce.plan import Step
+from nosce.pipeline.plan import Step
 from nosce.store.store import Store, refused
 from nosce.train.config import Machine
 
@@ -42,7 +42,7 @@ class Event:
 
 def attempt(step: Step, store: Store, machine: Machine, again: bool, tell: Callable[[Event], None]) -> Event:
     """Make one step under its lease and say what became of it; never raises but when nobody listens."""
-    from nosce.making import make_step
+    from nosce.pipeline.run_step import make_step
 
     last = 0.0
 

@@ -25,11 +25,11 @@ import polars as pl
 from nosce.data import corpus
 from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
 from nosce.errors import DataError, SpecError
+from nosce.evals.self_report import Told
+from nosce.pipeline.context import Job
+from nosce.pipeline.steps.answers import GREEDY
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.steps.answers import GREEDY
-from nosce.steps.job import Job
-from nosce.told import Told
 
 VERSION = 1
 

@@ -12,8 +12,8 @@ import polars as pl
 from nosce.analysis.render.figure import Figure, draw
 from nosce.analysis.render.html import StudyPage, render, render_index
 from nosce.errors import DataError, UsageError
+from nosce.pipeline.results import finished, shown, stale, verdicts
 from nosce.records import Walk, from_json
-from nosce.session import finished, shown, stale, verdicts
 from nosce.store.store import Store, refused
 
 
@@ -73,7 +73,7 @@ def page_of(store: Store, plan: dict[str, Any]) -> StudyPage:
     return StudyPage(
         study=plan["study"], title=plan["title"], question=plan["question"], paper=plan["paper"], scale=plan["scale"],
         seeds=tuple(plan["seeds"]), verdicts=tuple(verdicts(store, plan)), figures=figures(folder),
-        guards=tuple(json.loads((folder / "guards.json").read_text())),
+        guards=tuple(json.loads((folder / "leakage.json").read_text())),
         tables=tuple(entry for entry in (
             ("Exposure ledger", "How often each fact was trained on before any question, and in how many wordings, "
              "by arm and facet (the first seed).", _ledger(folder)),
