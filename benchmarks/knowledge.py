@@ -34,7 +34,7 @@ from nosce.data.sampling import Order
 from nosce.models.architecture import build, size
 from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
-from nosce.studies import biographies
+from nosce.studies.biographies import study as biographies
 from nosce.train import loop
 from nosce.train.config import Recipe
 from nosce.train.precision import chosen

@@ -19,8 +19,8 @@ from nosce.evals.probing.low_rank import Fit
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
 from nosce.evals.qa import Questions, Recall
 from nosce.models.architecture import size
-from nosce.studies._biographies_arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
-from nosce.studies._biographies_readings import asked, at_first, at_first_guessed, from_name, recalled
+from nosce.studies.biographies.arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
+from nosce.studies.biographies.selections import asked, at_first, at_first_guessed, from_name, recalled
 from nosce.study import Arm, Read, Scale, Study
 from nosce.train.config import Recipe
 

@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, Trai
 from nosce.data import tokenizer as tokenizers
 from nosce.models.architecture import build, size
 from nosce.seeds import Seed
-from nosce.studies.biographies import ALONG, SMALL
+from nosce.studies.biographies.study import ALONG, SMALL
 
 ARMS = ("single", "multi5+permute")
 GENERATED = 128  # prompts at once

@@ -30,7 +30,7 @@ from nosce.evals.probing.probe import ProbeSpec, probe, split
 from nosce.models.activations import collect
 from nosce.models.architecture import build, size
 from nosce.seeds import Seed
-from nosce.studies.biographies import SMALL
+from nosce.studies.biographies.study import SMALL
 from nosce.train import loop
 from nosce.train.config import Recipe
 

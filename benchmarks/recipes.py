@@ -27,7 +27,7 @@ from nosce.data.sampling import Order
 from nosce.models.architecture import build, size
 from nosce.models.likelihood import spoken
 from nosce.seeds import Seed
-from nosce.studies.biographies import SMALL
+from nosce.studies.biographies.study import SMALL
 from nosce.train import loop
 from nosce.train.config import Recipe
 

@@ -33,7 +33,7 @@ from nosce.data.packing import Sequences, collect, document_tokens, encode, rows
 from nosce.data.sampling import IGNORED, Order
 from nosce.models.architecture import build, size
 from nosce.seeds import Seed
-from nosce.studies.biographies import SMALL
+from nosce.studies.biographies.study import SMALL
 from nosce.train import loop
 from nosce.train.config import Recipe
 from nosce.train.precision import chosen

@@ -10,7 +10,7 @@ from nosce.analysis.measures import Difference
 from nosce.data.sampling import seconds_met
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, COUPLES
 from nosce.seeds import Seed
-from nosce.studies._biographies_arms import (
+from nosce.studies.biographies.arms import (
     BEST,
     CONTROL_PLACES,
     FAMOUS,

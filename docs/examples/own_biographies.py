@@ -32,7 +32,7 @@ from nosce import (
 )
 from nosce.data.worlds.biographies.world import ATTRIBUTES, Biographies, Person, person
 from nosce.errors import UsageError
-from nosce.studies.biographies import SMALL, known
+from nosce.studies.biographies.study import SMALL, known
 
 HOBBIES = ("archery", "baking", "chess", "drawing", "fencing", "gardening", "juggling", "knitting", "pottery",
            "sailing", "sculpture", "weaving")  # fmt: skip

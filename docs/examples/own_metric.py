@@ -18,7 +18,7 @@ import numpy as np
 from nosce import Bars, Claim, Difference, Question, Read, Reading, Seed, Select, Study
 from nosce.data.corpus import Corpus
 from nosce.evals.base import blank
-from nosce.studies import biographies
+from nosce.studies.biographies import study as biographies
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

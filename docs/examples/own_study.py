@@ -36,7 +36,7 @@ from nosce.analysis.render.figure import COLUMNS
 from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
-from nosce.studies.biographies import SMALL, known
+from nosce.studies.biographies.study import SMALL, known
 
 ASKING = "asking"
 DOSES = ("multi1", "multi2", "multi3")  # `multi1` tells what `single` tells

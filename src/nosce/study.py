@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, get_args
 
 from nosce.analysis.emergence.scaling_curve import Scaling
@@ -180,36 +182,69 @@ def _once(study: str, what: str, names: Sequence[object]) -> None:
 
 def built_in() -> tuple[str, ...]:
     """The names of the studies that come with nosce."""
-    folder = Path(__file__).parent / "studies"
-    return tuple(sorted(path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")))
+    return tuple(sorted(_table()))
+
+
+def _table() -> dict[str, str]:
+    """Where the built-in studies stand, by name; looked up when asked, as studies stand above this module."""
+    table: dict[str, str] = importlib.import_module("nosce.studies").BUILT_IN
+    return table
 
 
 def load(name: str, scale: str) -> Study:
-    """The study of a built-in name or of FILE:FUNCTION, at a scale.
+    """The study of a built-in name, of FILE.py:FUNCTION or of package.module:FUNCTION, at a scale.
 
     Raises:
-        UsageError: There is no such study, file, function or scale.
+        UsageError: There is no such study, file, module, function or scale.
     """
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
-    make = _from_file(name) if ":" in name else _built_in(name)
+    make = _function(name if ":" in name else _built_in(name))
     study = make(scale)
     if not isinstance(study, Study):
         raise UsageError(f"{name} returned a {type(study).__name__} and not a Study; let it return one.")
     return study
 
 
-def _built_in(name: str) -> Callable[[Scale], Study]:
-    if name not in built_in():
+def _built_in(name: str) -> str:
+    table = _table()
+    if name not in table:
         raise UsageError(
-            f"there is no study {name!r}; take one of {', '.join(built_in())}, or name your own as FILE.py:FUNCTION."
+            f"there is no study {name!r}; take one of {', '.join(sorted(table))}, or name your own as FILE.py:FUNCTION "
+            "or package.module:FUNCTION."
         )
-    return importlib.import_module(f"nosce.studies.{name}").study  # type: ignore[no-any-return]
+    return table[name]
 
 
-def _from_file(name: str) -> Callable[[Scale], Study]:
-    file, _, function = name.rpartition(":")
-    path = Path(file).resolve()
+def _function(name: str) -> Callable[[Scale], Study]:
+    where, _, function = name.rpartition(":")
+    loaded = _file(name, Path(where).resolve()) if _is_path(where) else _module(name, where)
+    found: Callable[[Scale], Study] | None = getattr(loaded, function, None)
+    if not callable(found):
+        raise UsageError(
+            f"{where} has no function {function!r} that takes a scale and returns a Study; name one that does."
+        )
+    return found
+
+
+def _is_path(where: str) -> bool:
+    return where.endswith(".py") or os.sep in where or not where.replace(".", "").isidentifier()
+
+
+def _module(name: str, where: str) -> ModuleType:
+    """An importable module, e.g. of a package that is installed."""
+    try:
+        return importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{where}.".startswith(f"{error.name}."):
+            raise  # the module is there, and lacks one that it imports
+        raise UsageError(
+            f"study {name!r} names the module {where}, which cannot be imported; install its package, or write "
+            "FILE.py:FUNCTION."
+        ) from None
+
+
+def _file(name: str, path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"study {name!r} names the file {path}, which is not there; write it as FILE.py:FUNCTION.")
     loaded = sys.modules.get(path.stem)
@@ -221,9 +256,4 @@ def _from_file(name: str) -> Callable[[Scale], Study]:
         loaded = importlib.import_module(path.stem)
     elif Path(loaded.__file__ or "").resolve() != path:
         raise UsageError(f"the file {path} has the name of a module that is loaded already; rename the file.")
-    found = getattr(loaded, function, None)
-    if not callable(found):
-        raise UsageError(
-            f"{path} has no function {function!r} that takes a scale and returns a Study; name one that does."
-        )
-    return found  # type: ignore[no-any-return]
+    return loaded

@@ -9,8 +9,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nosce.asking.looking import Looking
-from nosce.asking.who import Desk, Folder
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts
@@ -19,11 +17,12 @@ from nosce.models.api.finetune import Example
 from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.pipeline.context import Job
 from nosce.seeds import Seed
+from nosce.studies.introspection.prompted import Looking
+from nosce.studies.introspection.subjects import Desk, Folder
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, Recipe
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
-EXAMPLES = Path(__file__).parents[2] / "docs" / "asking"
 WORLD = Texts(strings=4)
 
 
@@ -90,7 +89,7 @@ def test_readings_are_what_was_said(folder, tmp_path):
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
-    words = ("run", f"{EXAMPLES / 'endpoint.py'}:study", "--scale", "smoke", "--store", store)
+    words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", store)
     variables = {"NOSCE_URL": server.url, "NOSCE_MODEL": "m", "OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1",
                  "NOSCE_PRICE_OUT": "2"}  # fmt: skip
     world = Texts(strings=4)
@@ -123,7 +122,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
 @pytest.mark.slow
 def test_no_more_is_spent_than_was_allowed(server, nosce, tmp_path):
     """One sentence, what was answered is kept, and hardly a request more than the money reached for."""
-    words = ("run", f"{EXAMPLES / 'endpoint.py'}:study", "--scale", "smoke", "--store", tmp_path / "store")
+    words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", tmp_path / "store")
     found = nosce(*words, "--max-cost", "0.0005", NOSCE_URL=server.url, NOSCE_MODEL="m", OPENAI_API_KEY=KEY,
                   NOSCE_PRICE_IN="1", NOSCE_PRICE_OUT="2")  # fmt: skip
     assert found.returncode == 1

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nosce.asking.rewriting import Profile, Rewriting, rewrite
 from nosce.data.worlds.base import check
 from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
 from nosce.data.worlds.biographies.world import Biographies, person
@@ -16,6 +15,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models.api.base import Ask, Reply
 from nosce.models.api.cache import Cached, Replies
 from nosce.seeds import Seed
+from nosce.studies.biographies.rewriting import Profile, Rewriting, rewrite
 
 SEED = Seed(23)
 WORLD = Biographies(people=12, names=(4, 4, 8))

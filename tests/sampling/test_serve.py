@@ -17,8 +17,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from nosce.asking.looking import Looking
-from nosce.asking.who import Desk, Folder, Remote
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import Texts
@@ -30,6 +28,8 @@ from nosce.models.api.openai import Asker, Endpoint
 from nosce.models.architecture import Architecture, Pretrained, build
 from nosce.pipeline.context import Job
 from nosce.seeds import Seed
+from nosce.studies.introspection.prompted import Looking
+from nosce.studies.introspection.subjects import Desk, Folder, Remote
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, Recipe
 

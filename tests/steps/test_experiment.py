@@ -16,8 +16,8 @@ from nosce.pipeline.plan import unroll
 from nosce.pipeline.steps.experiment import ExperimentSpec, make
 from nosce.records import Reading, schema
 from nosce.seeds import Seed
+from nosce.studies.emergence.vision.reconstruction import Reconstruction
 from nosce.study import Study, Trial
-from nosce.vision.reconstruction import Reconstruction
 
 
 @dataclass(frozen=True)

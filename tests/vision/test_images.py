@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imsave
 
 from nosce.errors import SpecError
-from nosce.vision.images import Images
+from nosce.studies.emergence.vision.images import Images
 
 
 def idx(array: np.ndarray) -> bytes:

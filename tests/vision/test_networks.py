@@ -10,10 +10,10 @@ import pytest
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.vision.classes import Classes, parameters
-from nosce.vision.images import Images
-from nosce.vision.reconstruction import Reconstruction
-from nosce.vision.sequences import Sequences
+from nosce.studies.emergence.vision.classes import Classes, parameters
+from nosce.studies.emergence.vision.images import Images
+from nosce.studies.emergence.vision.reconstruction import Reconstruction
+from nosce.studies.emergence.vision.sequences import Sequences
 
 SEED = Seed(3)
 

@@ -1,8 +1,8 @@
 """Biographies in free prose: clauses merged, appositions, any order, names and pronouns as they come.
 
 Profiles, names and questions are those of `Biographies`; only the texts differ. They are written by a rewriter: by
-default a grammar of our own, which needs no model; or texts that a model wrote before (`nosce.asking.rewriting`), read
-from a file. A text tells all six values, each as it is in the profile.
+default a grammar of our own, which needs no model; or texts that a model wrote before (`rewriting`
+of the study), read from a file. A text tells all six values, each as it is in the profile.
 
 Source: bioR of Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2, where Llama wrote the texts. Letters: E entries.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -211,7 +211,7 @@ TELLS = {
 
 
 def facts(who: Person) -> tuple[tuple[str, str], ...]:
-    """Every fact in a few words, with its value: what a writer is to tell (`nosce.asking.rewriting.Profile`)."""
+    """Every fact in a few words, with its value: what a writer is to tell (a profile of `rewriting`)."""
     return tuple((TELLS[name].format(value), value) for name, value in who.values.items())
 
 

@@ -1,0 +1,26 @@
+"""The controls of our own shortcuts: the core of the study `biographies`, trained otherwise.
+
+What is claimed after the fast optimizer, and after questions that each stand alone, must hold after these too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nosce.studies.biographies.study import core
+from nosce.study import Scale, Study
+
+
+def adamw(scale: Scale) -> Study:
+    """The same arms, claims and figures, trained with the paper's optimizer, AdamW (arXiv:2309.14316, section 2.1)."""
+    return core(scale, optimizer="adamw", name="biographies_adamw")
+
+
+def packed(scale: Scale) -> Study:
+    """As `adamw`, with the questions of fine-tuning packed into rows of 64 tokens, where each sees those before it."""
+    whole = core(scale, optimizer="adamw", name="biographies_packed")
+    arms = tuple(
+        replace(arm, stages=tuple(replace(s, recipe=replace(s.recipe, window=64)) for s in arm.stages))
+        for arm in whole.arms
+    )
+    return replace(whole, arms=arms)
