@@ -23,7 +23,7 @@ from nosce.pipeline.context import Job
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "fixtures"
 Once = Callable[[str, Callable[[Path], Any]], Any]
 
 
@@ -64,7 +64,7 @@ def nosce() -> Nosce:
 
 @pytest.fixture(scope="session")
 def little() -> Callable[[str], str]:
-    """The name under which the command knows a study of `data/little_studies.py`."""
+    """The name under which the command knows a study of `fixtures/little_studies.py`."""
     return lambda function: f"{DATA / 'little_studies.py'}:{function}"
 
 

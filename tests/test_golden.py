@@ -1,6 +1,6 @@
 """Bytes written down once: texts, tokenizers and batches cannot move without somebody noticing.
 
-    python tests/test_golden.py      write tests/data/golden.json anew
+    python tests/test_golden.py      write tests/fixtures/golden.json anew
 
 A store keeps results under the name of what made them, and the name holds the step's VERSION. So bytes
 that move under one VERSION would be mixed with those made before; refreshing refuses to let them.
@@ -29,7 +29,7 @@ from nosce.pipeline.steps import corpus, training
 from nosce.seeds import Seed
 from nosce.store.spec import canonical
 
-FILE_HERE = Path(__file__).parent / "data" / "golden.json"
+FILE_HERE = Path(__file__).parent / "fixtures" / "golden.json"
 SEED = Seed(0) / "world"
 AUGMENTATIONS = ("single", "multi5+permute")
 SAYS = "bytes moved: raise VERSION in nosce/pipeline/steps/{}.py and refresh with `python tests/test_golden.py`"

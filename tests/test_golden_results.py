@@ -1,7 +1,7 @@
 """What no change of names or walls may move: texts, batches and weights of every world and model family, smoke claims.
 
-    python tests/test_golden_results.py worlds      write tests/data/golden_worlds.json anew
-    python tests/test_golden_results.py claims      run every study at smoke scale, write tests/data/smoke_claims.json
+    python tests/test_golden_results.py worlds      write tests/fixtures/golden_worlds.json anew
+    python tests/test_golden_results.py claims      run every study at smoke scale, write tests/fixtures/smoke_claims.json
 
 Texts and batches are equal everywhere. Weights and claims are compared to the last digit on the processor that they
 were written on, since other processors add in other orders; elsewhere weights must agree to three digits.
@@ -38,7 +38,7 @@ from nosce.store.spec import canonical
 from nosce.study import built_in, load
 from nosce.train.config import Recipe
 
-DATA = Path(__file__).parent / "data"
+DATA = Path(__file__).parent / "fixtures"
 WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"
 PEOPLE = Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
 SCATTERED = Diaries(diarists=12)

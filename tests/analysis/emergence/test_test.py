@@ -14,7 +14,7 @@ from nosce.analysis.emergence.test import audit, audit_series
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
-PYTHIA, TEXTS = Path(__file__).parents[1] / "data" / "pythia_lambada.csv", 5_153
+PYTHIA, TEXTS = Path(__file__).parents[2] / "fixtures" / "pythia_lambada.csv", 5_153
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -12,7 +12,7 @@ import pytest
 from nosce.data.worlds.karel import Karel
 from nosce.seeds import Seed
 
-TRACES = Path(__file__).parents[2] / "data" / "karel_traces.jsonl.gz"
+TRACES = Path(__file__).parents[3] / "fixtures" / "karel_traces.jsonl.gz"
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,7 @@ def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
 
 def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
     """E with its nulls, as a table and as JSON; a folder without results is the user's mistake."""
-    file = Path(__file__).parent.parent / "data" / "bigbench" / "scores_BIG-G_T0.jsonl.gz"
+    file = Path(__file__).parents[2] / "fixtures" / "bigbench" / "scores_BIG-G_T0.jsonl.gz"
     assert "hindu_knowledge" in nosce("audit", file).stdout
     told = json.loads(nosce("audit", file, "--json").stdout)
     first = told["curves"][0]

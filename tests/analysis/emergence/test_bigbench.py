@@ -15,7 +15,7 @@ from nosce.analysis.emergence.test import audit
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
-DATA = Path(__file__).parent.parent / "data" / "bigbench"
+DATA = Path(__file__).parents[2] / "fixtures" / "bigbench"
 #: The sheet for arXiv:2304.15004, section 4d.
 EXPECTED = {
     "figure_of_speech_detection": 17.95, "implicatures": 8.39, "navigate": 5.12, "hindu_knowledge": 16.72,
