@@ -20,15 +20,15 @@ from probes import states
 from recipes import candidate, data, learnt
 from torch.nn import functional
 
-from nosce.data.sampling import Order, pack
+from nosce.data.sampling import EpochSampler, pack
 from nosce.evals.probing import probe as probes
 from nosce.models import varlen as texts_apart
-from nosce.models.architecture import build, size
+from nosce.models.architecture import build_model, named_architecture
 from nosce.models.generation import generate
 from nosce.seeds import Seed
-from nosce.train.loss import next_token_nats
-from nosce.train.optimizer import Optimizer, inner_matrices
-from nosce.train.precision import Twin
+from nosce.train.loss import summed_cross_entropy
+from nosce.train.optimizer import Optimizer, block_matrix_names
+from nosce.train.precision import MasterWeights
 
 SEED = Seed(78)
 
@@ -63,44 +63,49 @@ class Training:
     def __init__(self) -> None:
         self.told = data("multi5+permute")
         self.recipe = candidate(1, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03)
-        net = build(size("3x128"), vocabulary=self.told.vocabulary, end=self.told.end, pad=None, seed=SEED)
-        self.twin = Twin(net, "bfloat16")
-        self.optimizer = Optimizer(self.twin.named, self.recipe, inner_matrices(net))
-        self.order = Order(len(self.told.sequences), 32, SEED)
+        net = build_model(
+            named_architecture("3x128"), vocab_size=self.told.vocabulary, eos_id=self.told.end, pad_id=None, seed=SEED
+        )
+        self.twin = MasterWeights(net, "bfloat16")
+        self.optimizer = Optimizer(self.twin.trainable_parameters, self.recipe, block_matrix_names(net))
+        self.order = EpochSampler(len(self.told.sequences), 32, SEED)
         self.packing = 0.0
 
     def steps(self, count: int, padded: bool = False) -> float:
         """Processor seconds of so many steps."""
         self.packing, began = 0.0, time.process_time()
-        known = texts_apart.KNOWN
-        texts_apart.KNOWN = frozenset() if padded else known  # a family that is not known is padded
+        known = texts_apart.VARLEN_MODEL_TYPES
+        texts_apart.VARLEN_MODEL_TYPES = frozenset() if padded else known  # a family that is not known is padded
         try:
-            with texts_apart.apart(self.twin.model) as forward:
+            with texts_apart.varlen_forward(self.twin.compute_model) as forward:
                 for step in range(count):
                     start = time.process_time()
-                    batch = pack(self.told.sequences, self.order.step(step), window=None, end=self.told.end)
+                    batch = pack(self.told.sequences, self.order.batch_indices(step), window=None, eos_id=self.told.end)
                     self.packing += time.process_time() - start
-                    (next_token_nats(self.twin.model, forward, batch) / batch.weight).backward()  # type: ignore[no-untyped-call]
-                    self.twin.collect()
+                    (summed_cross_entropy(self.twin.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
+                    self.twin.accumulate_gradients()
                     self.optimizer.step(0)
-                    self.twin.refresh()
+                    self.twin.update_compute_weights()
         finally:
-            texts_apart.KNOWN = known
+            texts_apart.VARLEN_MODEL_TYPES = known
         return time.process_time() - began
 
 
-def probed(states: np.ndarray, tasks: dict[str, np.ndarray], about: np.ndarray, white: bool) -> tuple[float, float]:
+def probed(states: np.ndarray, tasks: dict[str, np.ndarray], entity: np.ndarray, white: bool) -> tuple[float, float]:
     """CPU seconds of 36 linear probes in as many epochs as they are given by default, and their held-out accuracy."""
     scaled = lambda x, train: ((x - x[train].mean(0)) / (x[train].std(0) + 1e-9)).astype(np.float32)  # noqa: E731
-    before = probes._white
-    probes._white = before if white else scaled  # type: ignore[assignment]
-    found: list[probes.Probed] = []
+    before = probes._whiten
+    probes._whiten = before if white else scaled  # type: ignore[assignment]
+    found: list[probes.ProbeResult] = []
     try:
-        parts = probes.split(about, SEED / "split")
-        spent = cpu_seconds(lambda: found.extend(
-            probes.probe(states, tasks, about, parts, probes.ProbeSpec(), SEED, controls=False)))  # fmt: skip
+        parts = probes.split_by_entity(entity, SEED / "split")
+        spent = cpu_seconds(
+            lambda: found.extend(
+                probes.train_probes(states, tasks, entity, parts, probes.ProbeConfig(), SEED, controls=False)
+            )
+        )
     finally:
-        probes._white = before  # type: ignore[assignment]
+        probes._whiten = before  # type: ignore[assignment]
     return spent, float(np.mean([one.accuracy for one in found]))
 
 
@@ -127,20 +132,21 @@ def main() -> None:
         packed.append(training.packing / took)
         return took / chosen.steps
 
-    pair = in_turns({"apart": ours, "padded": lambda: training.steps(chosen.steps, padded=True) / chosen.steps},
-                    chosen.repeats)  # fmt: skip
+    pair = in_turns(
+        {"apart": ours, "padded": lambda: training.steps(chosen.steps, padded=True) / chosen.steps}, chosen.repeats
+    )
     note = f"CPU seconds of a step, padded rows attending in bfloat16; packing is {np.median(packed):.1%} of it"
     write("choices", "a training step, texts apart against padded rows", pair["apart"], pair["padded"], note)
-    held, tasks, about = states(1_000)
-    (ours_s, good), (theirs_s, other) = (probed(held, tasks, about, white) for white in (True, False))
+    held, tasks, entity = states(1_000)
+    (ours_s, good), (theirs_s, other) = (probed(held, tasks, entity, white) for white in (True, False))
     note = f"CPU seconds at equal epochs; mean held-out accuracy {good:.3f} against {other:.3f}"
     write("choices", "36 linear probes, whitened against standardised states", [ours_s], [theirs_s], note)
     write("choices", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
     told = training.told
-    net = build(size("3x128"), vocabulary=told.vocabulary, end=told.end, pad=None, seed=SEED)
+    net = build_model(named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=SEED)
     learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03), net=net)
-    prompts = [told.sequences.text(text).astype(np.int64)[:20] for text in range(200)]
-    writing = lambda: generate(net, prompts, end=told.end, most=72)  # noqa: E731
+    prompts = [told.sequences.text_tokens(text).astype(np.int64)[:20] for text in range(200)]
+    writing = lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=72)  # noqa: E731
     writing()
     write("choices", "profile of generation without drafts", [cpu_seconds(writing)], None, shares(writing))
 

@@ -16,8 +16,8 @@ import torch
 from measure import cpu_seconds, in_turns, shares, write
 from recipes import PEOPLE, candidate, data, learnt
 
-from nosce.models.architecture import build, size
-from nosce.models.generation import Reply, generate
+from nosce.models.architecture import build_model, named_architecture
+from nosce.models.generation import TokenCompletion, generate
 from nosce.seeds import Seed
 
 MOST = 72
@@ -36,11 +36,11 @@ def cut(told: Any, number: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     return prompts, rests
 
 
-def theirs(net: Any, prompts: list[np.ndarray], end: int, batch: int) -> list[Reply]:
+def theirs(net: Any, prompts: list[np.ndarray], end: int, batch: int) -> list[TokenCompletion]:
     """transformers' generate, prompts of like length together."""
     encoder = net.config.is_encoder_decoder
     order = sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
-    found: list[Reply | None] = [None] * len(prompts)
+    found: list[TokenCompletion | None] = [None] * len(prompts)
     for first in range(0, len(order), batch):
         part = order[first : first + batch]
         shown = [prompts[i] if encoder else np.append(end, prompts[i]) for i in part]
@@ -50,19 +50,24 @@ def theirs(net: Any, prompts: list[np.ndarray], end: int, batch: int) -> list[Re
             place = slice(0, len(prompt)) if encoder else slice(width - len(prompt), width)
             tokens[row, place], mask[row, place] = prompt, 1
         told = net.generate(
-            torch.from_numpy(tokens), attention_mask=torch.from_numpy(mask), max_new_tokens=MOST, do_sample=False,
-            eos_token_id=end, pad_token_id=end,
-        ).numpy()  # fmt: skip
+            torch.from_numpy(tokens),
+            attention_mask=torch.from_numpy(mask),
+            max_new_tokens=MOST,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        ).numpy()
         for item, row in zip(part, told[:, 1:] if encoder else told[:, width:], strict=True):
             ends = np.flatnonzero(row == end)
-            found[item] = Reply(row[: ends[0]] if len(ends) else row, bool(len(ends)))
+            found[item] = TokenCompletion(row[: ends[0]] if len(ends) else row, bool(len(ends)))
     return [reply for reply in found if reply is not None]
 
 
-def same(one: list[Reply], other: list[Reply]) -> float:
+def same(one: list[TokenCompletion], other: list[TokenCompletion]) -> float:
     """Share of replies that are the same, token for token."""
-    return float(np.mean([a.ended == b.ended and np.array_equal(a.tokens, b.tokens)
-                          for a, b in zip(one, other, strict=True)]))  # fmt: skip
+    return float(
+        np.mean([a.ended == b.ended and np.array_equal(a.tokens, b.tokens) for a, b in zip(one, other, strict=True)])
+    )
 
 
 def encoder_decoder(told: Any, steps: int) -> Any:
@@ -90,8 +95,9 @@ def encoder_decoder(told: Any, steps: int) -> Any:
     for _ in range(steps):
         rows = rng.choice(len(prompts), 32)
         given = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(prompts[i]) for i in rows], True, -1)
-        wanted = torch.nn.utils.rnn.pad_sequence([torch.from_numpy(np.append(rests[i], told.end)) for i in rows], True,
-                                                 -100)  # fmt: skip
+        wanted = torch.nn.utils.rnn.pad_sequence(
+            [torch.from_numpy(np.append(rests[i], told.end)) for i in rows], True, -100
+        )
         net(input_ids=given.clamp(min=0), attention_mask=(given >= 0).long(), labels=wanted).loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
         optimizer.step()
@@ -105,21 +111,21 @@ def compare(name: str, net: Any, told: Any, repeats: int, *, number: int, drafte
     with torch.no_grad():
         times = {batch: cpu_seconds(lambda batch=batch: theirs(net, prompts, told.end, batch)) for batch in BATCHES}
         best = min(times, key=times.__getitem__)
-        kept: dict[str, list[Reply]] = {}
+        kept: dict[str, list[TokenCompletion]] = {}
 
         def side(which: str, call: Any) -> float:
             return cpu_seconds(lambda: kept.update({which: call()}))
 
         cases = {
             "theirs": lambda: side("theirs", lambda: theirs(net, prompts, told.end, best)),
-            "ours": lambda: side("ours", lambda: generate(net, prompts, end=told.end, most=MOST)),
+            "ours": lambda: side("ours", lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=MOST)),
         }
         if drafted:
             cases["drafted"] = lambda: side(
-                "drafted", lambda: generate(net, prompts, end=told.end, most=MOST, drafts=rests)
+                "drafted", lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=MOST, drafts=rests)
             )
         found = in_turns(cases, repeats)
-    right = same([Reply(r, True) for r in rests], kept["ours"])
+    right = same([TokenCompletion(r, True) for r in rests], kept["ours"])
     for which, words in (("ours", ""), ("drafted", ", expected replies given")):
         if which in found:
             alike = same(kept[which], kept["theirs"])
@@ -132,7 +138,9 @@ def profiled(net: Any, told: Any) -> None:
     """Where the time of decoding with an encoder goes."""
     prompts, _ = cut(told, 400)
     spent: list[float] = []
-    kernels = shares(lambda: spent.append(cpu_seconds(lambda: generate(net, prompts, end=told.end, most=MOST))))
+    kernels = shares(
+        lambda: spent.append(cpu_seconds(lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=MOST)))
+    )
     write("generate", "profile of the encoder-decoder", spent, None, kernels)
 
 
@@ -143,7 +151,9 @@ def main() -> None:
     torch.set_num_threads(1)
     told = data("single")
     recipe = candidate(40, 32, optimizer="muon", matrix_lr=0.03, peak_lr=2e-2, checkpoints=(1.0,))
-    net = build(size("3x128"), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(0) / "weights").eval()
+    net = build_model(
+        named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=Seed(0) / "weights"
+    ).eval()
     compare("decoder-only, knows nothing", net, told, chosen.repeats, number=400, drafted=True)
     learnt(told, recipe, net=net)
     compare("decoder-only, knows all by heart", net.eval(), told, chosen.repeats, number=400, drafted=True)

@@ -29,15 +29,15 @@ from measure import write
 from recipes import ARMS, PEOPLE, candidate, data
 
 from nosce.data import tokenizer as tokenizers
-from nosce.data.packing import Sequences, question_tokens
-from nosce.data.sampling import Order
-from nosce.models.architecture import build, size
-from nosce.models.likelihood import spoken
+from nosce.data.packing import TokenDataset, tokenize_questions
+from nosce.data.sampling import EpochSampler
+from nosce.models.architecture import build_model, named_architecture
+from nosce.models.likelihood import score_spans
 from nosce.seeds import Seed
 from nosce.studies.biographies import study as biographies
 from nosce.train import loop
-from nosce.train.config import Recipe
-from nosce.train.precision import chosen
+from nosce.train.config import TrainingConfig
+from nosce.train.precision import choose_precision
 
 ENOUGH = 0.99
 LOOKS = tuple(np.linspace(0.05, 1.0, 20))  # fractions of the schedule after which recall is looked at
@@ -48,16 +48,22 @@ class Reached(Exception):
     """Recall is there."""
 
 
-def memorised(told: Any, recipe: Recipe, seed: int, *, stop: bool) -> tuple[float, float, Any]:
+def memorised(told: Any, recipe: TrainingConfig, seed: int, *, stop: bool) -> tuple[float, float, Any]:
     """Core-seconds of training, recall at the end, and the model."""
-    net = build(size("3x128"), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(seed) / "weights")
-    precision = chosen(recipe.dtype, width=128, device="cpu", memory=None)
+    net = build_model(
+        named_architecture("3x128"),
+        vocab_size=told.vocabulary,
+        eos_id=told.end,
+        pad_id=None,
+        seed=Seed(seed) / "weights",
+    )
+    precision = choose_precision(recipe.dtype, width=128, device="cpu", cache_path=None)
     spent, recall, began = 0.0, 0.0, time.process_time()
 
     def keep(_step: int) -> None:
         nonlocal spent, recall, began
         spent += time.process_time() - began
-        recall = float(np.mean([s.exact for s in spoken(net, told.sequences, told.spans, end=told.end)]))
+        recall = float(np.mean([s.exact_match for s in score_spans(net, told.sequences, told.spans, eos_id=told.end)]))
         net.train()
         began = time.process_time()
         if stop and recall >= ENOUGH:
@@ -68,20 +74,30 @@ def memorised(told: Any, recipe: Recipe, seed: int, *, stop: bool) -> tuple[floa
     return spent, recall, net
 
 
-def _train(net: Any, texts: Sequences, recipe: Recipe, end: int, seed: int, keep: Any, precision: Any) -> None:
+def _train(
+    net: Any, texts: TokenDataset, recipe: TrainingConfig, end: int, seed: int, keep: Any, precision: Any
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(net, texts, Order(len(texts), recipe.batch, Seed(seed) / "order"), recipe, end=end,
-                   folder=Path(folder), keep=keep, precision=precision)  # fmt: skip
+        loop.train(
+            net,
+            texts,
+            EpochSampler(len(texts), recipe.batch_size, Seed(seed) / "order"),
+            recipe,
+            eos_id=end,
+            folder=Path(folder),
+            on_checkpoint=keep,
+            precision=precision,
+        )
 
 
-def asked(net: Any, arm: str, recipe: Recipe, seed: int) -> float:
+def asked(net: Any, arm: str, recipe: TrainingConfig, seed: int) -> float:
     """Core-seconds of fine-tuning on the questions about seen people."""
-    world = replace(biographies.SMALL, augmentation=arm)
-    tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(PEOPLE))
-    end = tokenizers.end_token(tokenizer)
-    questions = question_tokens(tokenizer, [q for q in world.questions(PEOPLE) if q.split == "seen"], end)
+    world = replace(biographies.SMALL_BIOGRAPHIES, augmentation=arm)
+    tokenizer = tokenizers.build_tokenizer(tokenizers.TokenizerSpec(), world.samples(PEOPLE))
+    end = tokenizers.eos_token_id(tokenizer)
+    questions = tokenize_questions(tokenizer, [q for q in world.questions(PEOPLE) if q.split == "seen"], end)
     began = time.process_time()
-    precision = chosen(recipe.dtype, width=128, device="cpu", memory=None)
+    precision = choose_precision(recipe.dtype, width=128, device="cpu", cache_path=None)
     _train(net, questions, recipe, end, seed, lambda _: None, precision)
     return time.process_time() - began
 
@@ -97,10 +113,12 @@ def side(which: str, seed: int) -> dict[str, float]:
             told = data(arm)
             if which == "sheet":
                 recipe = candidate(exposures, 48, checkpoints=LOOKS, **SHEET)
-                asking = Recipe(steps=500, batch=48, window=64, peak_lr=3e-4, warmup=20, weight_decay=0.01)
+                asking = TrainingConfig(
+                    steps=500, batch_size=48, window=64, peak_lr=3e-4, warmup_steps=20, weight_decay=0.01
+                )
             else:
-                recipe = replace(arms[arm].recipe, checkpoints=(1.0,))
-                asking = replace(arms[arm].stages[0].recipe, checkpoints=(1.0,))
+                recipe = replace(arms[arm].training, checkpoint_fractions=(1.0,))
+                asking = replace(arms[arm].stages[0].training, checkpoint_fractions=(1.0,))
             spent, recall, net = memorised(told, recipe, seed, stop=which == "sheet")
             found["memorise"] += spent
             found["recall"] = min(found["recall"], recall)
@@ -122,10 +140,15 @@ def main() -> None:
     chosen_ = options.parse_args()
     with ProcessPoolExecutor(chosen_.workers) as pool:
         pairs = list(pool.map(both, range(chosen_.repeats)))
-    note = "; ".join(f"seed {n}: recall {p['ours']['recall']:.1%} against {p['sheet']['recall']:.1%} within "
-                     f"{p['sheet']['exposures']:.0f} exposures" for n, p in enumerate(pairs))  # fmt: skip
-    for case, parts in (("to 99 % recall, both arms", ("memorise",)),
-                        ("to the end of fine-tuning, both arms", ("memorise", "ask"))):  # fmt: skip
+    note = "; ".join(
+        f"seed {n}: recall {p['ours']['recall']:.1%} against {p['sheet']['recall']:.1%} within "
+        f"{p['sheet']['exposures']:.0f} exposures"
+        for n, p in enumerate(pairs)
+    )
+    for case, parts in (
+        ("to 99 % recall, both arms", ("memorise",)),
+        ("to the end of fine-tuning, both arms", ("memorise", "ask")),
+    ):
         seconds = {which: [sum(p[which][part] for part in parts) for p in pairs] for which in ("ours", "sheet")}
         write("knowledge", case, seconds["ours"], seconds["sheet"], f"CPU seconds; {note}")
 

@@ -18,15 +18,15 @@ import polars as pl
 import torch
 
 from nosce.data.corpus import Corpus
-from nosce.data.sampling import Order
+from nosce.data.sampling import EpochSampler
 from nosce.data.worlds.arithmetic import Arithmetic
-from nosce.evals.item_scores import Outcomes
-from nosce.models.architecture import Architecture, build
-from nosce.pipeline.context import Job
+from nosce.evals.item_scores import ItemScores
+from nosce.models.architecture import Architecture, build_model
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 WORLD = Seed(2_002)
 RESULTS = Path(__file__).parent / "ladder.csv"
@@ -76,11 +76,22 @@ def main() -> None:
     options.add_argument("--seeds", type=int, nargs="+", default=[0])
     chosen = options.parse_args()
     torch.set_num_threads(1)
-    world = Arithmetic(operations=tuple(chosen.operations), digits=chosen.digits, other=chosen.other,
-                       least=chosen.least, padded=not chosen.plain, reversed=not chosen.forward,
-                       records=chosen.records, tests=1_000)  # fmt: skip
+    world = Arithmetic(
+        operations=tuple(chosen.operations),
+        digits=chosen.digits,
+        second_digits=chosen.other,
+        min_operand=chosen.least,
+        zero_padded=not chosen.plain,
+        reverse_digits=not chosen.forward,
+        records=chosen.records,
+        unseen_questions=1_000,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        make(CorpusSpec(world=world, seed=WORLD, tokenizer=world.tokenizer), {}, Job(folder=Path(folder) / "corpus"))
+        make(
+            CorpusSpec(world=world, seed=WORLD, tokenizer=world.tokenizer),
+            {},
+            StepContext(folder=Path(folder) / "corpus"),
+        )
         corpus = Corpus(Path(folder) / "corpus")
         for width in chosen.widths:
             for seed in chosen.seeds:
@@ -95,26 +106,61 @@ def rate_of(width: int) -> float:
 def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width: int, seed: int, folder: Path) -> None:
     """Train one size, and write its line."""
     heads = max(1, width // 16)
-    shape = Architecture(family="gpt2", layers=chosen.layers, width=width, heads=heads, positions=32)
-    net = build(
-        shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=Seed(seed) / "weights"
+    shape = Architecture(family="gpt2", layers=chosen.layers, width=width, heads=heads, max_positions=32)
+    net = build_model(
+        shape,
+        vocab_size=corpus.tokenizer.get_vocab_size(),
+        eos_id=corpus.eos_id,
+        pad_id=None,
+        seed=Seed(seed) / "weights",
     )
     rate = chosen.rate or rate_of(width)
-    recipe = Recipe(steps=chosen.steps, batch=chosen.batch, optimizer=chosen.optimizer, peak_lr=rate, floor=0.05,
-                    matrix_lr=chosen.matrix_lr, dtype=chosen.dtype)  # fmt: skip
-    order = Order(len(corpus.documents), recipe.batch, Seed(seed) / "order")
+    recipe = TrainingConfig(
+        steps=chosen.steps,
+        batch_size=chosen.batch,
+        optimizer=chosen.optimizer,
+        peak_lr=rate,
+        min_lr_ratio=0.05,
+        muon_lr=chosen.matrix_lr,
+        dtype=chosen.dtype,
+    )
+    order = EpochSampler(len(corpus.documents), recipe.batch_size, Seed(seed) / "order")
     began = time.process_time()
     run = folder / f"{width}-{seed}"
-    loop.train(net, corpus.documents, order, recipe, end=corpus.end, folder=run, keep=lambda step: None,
-               precision="float32" if chosen.dtype == "float32" else "bfloat16")  # fmt: skip
+    loop.train(
+        net,
+        corpus.documents,
+        order,
+        recipe,
+        eos_id=corpus.eos_id,
+        folder=run,
+        on_checkpoint=lambda step: None,
+        precision="float32" if chosen.dtype == "float32" else "bfloat16",
+    )
     spent = time.process_time() - began
-    (rows,) = Outcomes().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
+    (rows,) = ItemScores().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
     mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
-    line = ("".join(world.operations), world.digits, world.seconds, world.least, world.padded, world.reversed,
-            world.records, chosen.layers, width, heads, shape.parameters(0), recipe.optimizer, rate, recipe.steps,
-            recipe.batch, seed,
-            *(f"{mean[k]:.4f}" for k in ("exact", "edit", "tokens", "log_likelihood")),
-            rows.filter(metric="exact").height, f"{spent:.0f}")  # fmt: skip
+    line = (
+        "".join(world.operations),
+        world.digits,
+        world.resolved_second_digits,
+        world.min_operand,
+        world.zero_padded,
+        world.reverse_digits,
+        world.records,
+        chosen.layers,
+        width,
+        heads,
+        shape.parameter_count(0),
+        recipe.optimizer,
+        rate,
+        recipe.steps,
+        recipe.batch_size,
+        seed,
+        *(f"{mean[k]:.4f}" for k in ("exact", "edit", "tokens", "log_likelihood")),
+        rows.filter(metric="exact").height,
+        f"{spent:.0f}",
+    )
     new = not RESULTS.exists()
     with RESULTS.open("a", newline="") as file:
         csv.writer(file).writerows([COLUMNS, line] if new else [line])

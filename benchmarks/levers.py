@@ -24,45 +24,74 @@ import torch
 from scipy.stats import mannwhitneyu
 
 from nosce.data.corpus import Corpus
-from nosce.data.packing import joined
-from nosce.data.sampling import Mixed
+from nosce.data.packing import concat_datasets
+from nosce.data.sampling import MixtureSampler
 from nosce.data.worlds.diaries import Diaries
-from nosce.data.worlds.diaries.scoring import Reader
-from nosce.data.worlds.diaries.world import NUMBER
-from nosce.evals.generation import written
-from nosce.evals.stopping import Boundaries, decisions
-from nosce.models.architecture import build, size
-from nosce.models.likelihood import spoken
-from nosce.pipeline.context import Job
+from nosce.data.worlds.diaries.scoring import DiaryScorer
+from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
+from nosce.evals.generation import generate_completions
+from nosce.evals.stopping import EntryBoundaries, score_stop_decisions
+from nosce.models.architecture import build_model, named_architecture
+from nosce.models.likelihood import score_spans
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.records import Question
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.config import Mix, Recipe
+from nosce.train.config import QAMixture, TrainingConfig
 
 PEOPLE = Seed(2001)
 RESULTS = Path(__file__).parent / "levers.csv"
 ASKED = 400  # trained questions that are asked at a checkpoint
-COLUMNS = ("family", "model", "diarists", "names", "entries", "attributes", "merged", "share", "after", "steps",
-           "batch", "matrix_lr", "peak_lr", "decay", "given_weight", "seed", "step", "loss", "trained_exact", "exact",
-           "count", "content", "off", "auc", "stopped", "gap", "room", "asked", "n", "core_s")  # fmt: skip
+COLUMNS = (
+    "family",
+    "model",
+    "diarists",
+    "names",
+    "entries",
+    "attributes",
+    "merged",
+    "share",
+    "after",
+    "steps",
+    "batch",
+    "matrix_lr",
+    "peak_lr",
+    "decay",
+    "given_weight",
+    "seed",
+    "step",
+    "loss",
+    "trained_exact",
+    "exact",
+    "count",
+    "content",
+    "off",
+    "auc",
+    "stopped",
+    "gap",
+    "room",
+    "asked",
+    "n",
+    "core_s",
+)
 
 
-def judged(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
+def judged(net: torch.nn.Module, corpus: Corpus, judge: DiaryScorer, questions: list[Question]) -> dict[str, float]:
     """Means of the judge's metrics over some questions."""
-    told = written(net, corpus, questions, judge, masked=False)  # type: ignore[arg-type]
-    found = list(judge.judge(questions, [t.text for t in told], [t.ended for t in told]))
+    told = generate_completions(net, corpus, questions, judge, constrained=False)  # type: ignore[arg-type]
+    found = list(judge.score(questions, [t.text for t in told], [t.ended for t in told]))
     return {
         name: float(np.mean([one[name][0] for one in found if name in one] or [np.nan]))
         for name in ("exact", "count", "content", "off")
     }
 
 
-def stopping(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: list[Question]) -> dict[str, float]:
+def stopping(net: torch.nn.Module, corpus: Corpus, judge: DiaryScorer, questions: list[Question]) -> dict[str, float]:
     """Where the model would stop, the true entries given."""
-    lists = [(q, b) for q in questions if (b := Boundaries.of(q, judge, corpus)) is not None]
+    lists = [(q, b) for q in questions if (b := EntryBoundaries.from_question(q, judge, corpus)) is not None]
     last, before, right = [], [], []
-    for stop, _ in decisions(net, corpus, lists):  # type: ignore[arg-type]
+    for stop, _ in score_stop_decisions(net, corpus, lists):  # type: ignore[arg-type]
         last.append(stop[-1])
         before += stop[:-1].tolist()
         right.append(bool(stop[-1] > 0.5 and (stop[:-1] <= 0.5).all()))
@@ -72,14 +101,14 @@ def stopping(net: torch.nn.Module, corpus: Corpus, judge: Reader, questions: lis
 
 def titles(net: torch.nn.Module, corpus: Corpus) -> dict[str, float]:
     """Bits that the number in a title takes less than without the name, and the most that it could."""
-    rows = corpus.spans.filter(pl.col("facet") == NUMBER)
+    rows = corpus.spans.filter(pl.col("attribute") == ENTRY_NUMBER_ATTRIBUTE)
     places = list(rows.select("document", "start", "stop").iter_rows())
-    heard = spoken(net, corpus.documents, places, end=corpus.end)  # type: ignore[arg-type]
-    true = np.array([int(one.true[0]) for one in heard])
+    heard = score_spans(net, corpus.documents, places, eos_id=corpus.eos_id)  # type: ignore[arg-type]
+    true = np.array([int(one.target_tokens[0]) for one in heard])
     _, which, counts = np.unique(true, return_inverse=True, return_counts=True)
     blind = -np.log2(counts / counts.sum())[which].mean()
-    about = corpus.things["about"].gather(rows["document"])
-    least = np.log2(about.to_frame("about").select(pl.len().over("about")).to_series().to_numpy()).mean()
+    entity = corpus.document_index["entity"].gather(rows["document"])
+    least = np.log2(entity.to_frame("entity").select(pl.len().over("entity")).to_series().to_numpy()).mean()
     return {"gap": float(blind - np.mean([one.nats for one in heard]) / np.log(2)), "room": float(blind - least)}
 
 
@@ -108,32 +137,59 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     world = Diaries(
-        diarists=chosen.diarists, entries=(1, chosen.entries), attributes=(1, chosen.attributes),
-        offered=max(chosen.offered, chosen.attributes), values=8, encoding="lean", merged=chosen.merged,
-        header=chosen.header, how_many=chosen.how_many, names=(chosen.names, chosen.names),
-    )  # fmt: skip
-    recipe = Recipe(
-        steps=chosen.steps, batch=chosen.batch, optimizer="muon", matrix_lr=chosen.matrix_lr, peak_lr=chosen.peak_lr,
-        weight_decay=chosen.decay, given_weight=chosen.given_weight,
-        checkpoints=tuple((n + 1) / chosen.looks for n in range(chosen.looks)),
-    )  # fmt: skip
+        n_diarists=chosen.diarists,
+        entries=(1, chosen.entries),
+        attributes=(1, chosen.attributes),
+        n_attributes=max(chosen.offered, chosen.attributes),
+        values_per_attribute=8,
+        encoding="lean",
+        merge_entries=chosen.merged,
+        header=chosen.header,
+        ask_entry_count=chosen.how_many,
+        name_pool_sizes=(chosen.names, chosen.names),
+    )
+    recipe = TrainingConfig(
+        steps=chosen.steps,
+        batch_size=chosen.batch,
+        optimizer="muon",
+        muon_lr=chosen.matrix_lr,
+        peak_lr=chosen.peak_lr,
+        weight_decay=chosen.decay,
+        prompt_loss_weight=chosen.given_weight,
+        checkpoint_fractions=tuple((n + 1) / chosen.looks for n in range(chosen.looks)),
+    )
     with tempfile.TemporaryDirectory() as folder:
-        make(CorpusSpec(world=world, seed=PEOPLE, tokenizer=world.tokenizer), {}, Job(folder=Path(folder) / "corpus"))
+        make(
+            CorpusSpec(world=world, seed=PEOPLE, tokenizer=world.tokenizer),
+            {},
+            StepContext(folder=Path(folder) / "corpus"),
+        )
         search(world, recipe, chosen, Corpus(Path(folder) / "corpus"), Path(folder))
 
 
-def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: Corpus, folder: Path) -> None:
+def search(world: Diaries, recipe: TrainingConfig, chosen: argparse.Namespace, corpus: Corpus, folder: Path) -> None:
     """Train, and write a line at every kept step."""
-    judge = Reader(world=world)
-    net = build(size(chosen.model, chosen.family), vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1,
-                seed=Seed(chosen.seed) / "weights")  # fmt: skip
-    seen, held = corpus.asked("seen"), [*corpus.asked("validation"), *corpus.asked("unseen")]
-    lists, numbers = ([q for q in held if (judge.count(q) is None) == direct] for direct in (False, True))
-    known = [q for q in seen if judge.count(q) is not None][:ASKED]
-    texts = joined([corpus.documents, corpus.question_sequences(seen)])
-    mix = Mix(questions=chosen.questions, after=chosen.after)
-    order = Mixed(len(corpus.documents), len(seen), recipe.batch, mix.questions, Seed(chosen.seed) / "order",
-                  after=mix.joined(recipe.steps))  # fmt: skip
+    judge = DiaryScorer(world=world)
+    net = build_model(
+        named_architecture(chosen.model, chosen.family),
+        vocab_size=corpus.tokenizer.get_vocab_size(),
+        eos_id=corpus.eos_id,
+        pad_id=1,
+        seed=Seed(chosen.seed) / "weights",
+    )
+    seen, held = corpus.questions_in("seen"), [*corpus.questions_in("validation"), *corpus.questions_in("unseen")]
+    lists, numbers = ([q for q in held if (judge.entry_count(q) is None) == direct] for direct in (False, True))
+    known = [q for q in seen if judge.entry_count(q) is not None][:ASKED]
+    texts = concat_datasets([corpus.documents, corpus.tokenized_questions(seen)])
+    mix = QAMixture(qa_fraction=chosen.questions, start_fraction=chosen.after)
+    order = MixtureSampler(
+        len(corpus.documents),
+        len(seen),
+        recipe.batch_size,
+        mix.qa_fraction,
+        Seed(chosen.seed) / "order",
+        start_step=mix.start_step(recipe.steps),
+    )
     losses: list[float] = []
     spent, began = 0.0, time.process_time()
 
@@ -143,11 +199,30 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
         trained = judged(net, corpus, judge, known)
         found = judged(net, corpus, judge, lists) | stopping(net, corpus, judge, lists) | titles(net, corpus)
         found["asked"] = judged(net, corpus, judge, numbers)["exact"] if numbers else float("nan")
-        row = (chosen.family, chosen.model, world.diarists, chosen.names, world.entries[1], world.attributes[1],
-               world.merged, mix.questions, mix.after, recipe.steps, recipe.batch, recipe.matrix_lr, recipe.peak_lr,
-               recipe.weight_decay, recipe.given_weight, chosen.seed, step, f"{np.mean(losses[-5:] or [np.nan]):.3f}",
-               f"{trained['exact']:.3f}", *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]),
-               len(lists), f"{spent:.0f}")  # fmt: skip
+        row = (
+            chosen.family,
+            chosen.model,
+            world.n_diarists,
+            chosen.names,
+            world.entries[1],
+            world.attributes[1],
+            world.merge_entries,
+            mix.qa_fraction,
+            mix.start_fraction,
+            recipe.steps,
+            recipe.batch_size,
+            recipe.muon_lr,
+            recipe.peak_lr,
+            recipe.weight_decay,
+            recipe.prompt_loss_weight,
+            chosen.seed,
+            step,
+            f"{np.mean(losses[-5:] or [np.nan]):.3f}",
+            f"{trained['exact']:.3f}",
+            *(f"{found[k]:.3f}" for k in COLUMNS[COLUMNS.index("exact") : -2]),
+            len(lists),
+            f"{spent:.0f}",
+        )
         new = not RESULTS.exists()
         with RESULTS.open("a", newline="") as file:
             writer = csv.writer(file)
@@ -156,8 +231,17 @@ def search(world: Diaries, recipe: Recipe, chosen: argparse.Namespace, corpus: C
         net.train()
         began = time.process_time()
 
-    loop.train(net, texts, order, recipe, end=corpus.end, folder=folder, keep=keep, precision="bfloat16",
-               progress=lambda done, of, rate, loss: losses.append(loss))  # fmt: skip
+    loop.train(
+        net,
+        texts,
+        order,
+        recipe,
+        eos_id=corpus.eos_id,
+        folder=folder,
+        on_checkpoint=keep,
+        precision="bfloat16",
+        on_progress=lambda done, of, rate, loss: losses.append(loss),
+    )
 
 
 if __name__ == "__main__":

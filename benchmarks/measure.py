@@ -17,12 +17,24 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nosce.store.provenance import commit, processor
+from nosce.store.provenance import cpu_model, git_state
 
 RESULTS = Path(__file__).parent / "results.csv"
 SHOWN = 6  # kernels of a profile
-COLUMNS = ("benchmark", "case", "ratio", "ratio_low", "ratio_high", "median_s", "low_s", "high_s", "n", "commit",
-           "machine", "note")  # fmt: skip
+COLUMNS = (
+    "benchmark",
+    "case",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+    "median_s",
+    "low_s",
+    "high_s",
+    "n",
+    "commit",
+    "machine",
+    "note",
+)
 
 
 def in_turns(cases: dict[str, Callable[[], float]], repeats: int) -> dict[str, list[float]]:
@@ -79,8 +91,8 @@ def write(benchmark: str, case: str, ours: list[float], theirs: list[float] | No
         "low_s": f"{min(ours):.3g}",
         "high_s": f"{max(ours):.3g}",
         "n": len(ours),
-        "commit": (commit()["commit"] or "")[:12] + ("+" if commit()["dirty"] else ""),
-        "machine": f"{processor()}, {os.cpu_count()} cores",
+        "commit": (git_state()["commit"] or "")[:12] + ("+" if git_state()["dirty"] else ""),
+        "machine": f"{cpu_model()}, {os.cpu_count()} cores",
         "note": note,
     }
     new = not RESULTS.exists()

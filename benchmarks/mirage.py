@@ -14,8 +14,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from nosce.analysis.emergence.simulation import ALLOWED, TRUTHS, drawn
-from nosce.analysis.emergence.test import VERDICTS, audit
+from nosce.analysis.emergence.simulation import ALLOWED_VERDICTS, GROUND_TRUTHS, simulate_outcomes
+from nosce.analysis.emergence.test import EMERGENCE_VERDICTS, mirage_test
 from nosce.seeds import Seed
 
 RESULTS = Path(__file__).parent / "mirage.csv"
@@ -34,21 +34,39 @@ def main() -> None:
     rows = []
     for items in chosen.items:
         for sizes in chosen.sizes:
-            for truth in TRUTHS:
+            for truth in GROUND_TRUTHS:
                 began = time.process_time()
                 seeds = max(chosen.seeds, 5 if truth == "seed mixture" else 1)
                 found = Counter(
-                    audit(drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(chosen.first + number)),
-                          Seed(number), draws=DRAWS).verdict
+                    mirage_test(
+                        simulate_outcomes(
+                            truth, sizes=sizes, items=items, seeds=seeds, seed=Seed(chosen.first + number)
+                        ),
+                        Seed(number),
+                        resamples=DRAWS,
+                    ).verdict
                     for number in range(chosen.worlds)
-                )  # fmt: skip
+                )
                 spent = (time.process_time() - began) / chosen.worlds
-                wrong = sum(count for verdict, count in found.items()
-                            if verdict not in (*ALLOWED[truth], "under-resolved"))  # fmt: skip
-                rows.append([truth, items, sizes, seeds, chosen.worlds, *(found[v] for v in VERDICTS), wrong,
-                             f"{spent:.3f}"])  # fmt: skip
+                wrong = sum(
+                    count
+                    for verdict, count in found.items()
+                    if verdict not in (*ALLOWED_VERDICTS[truth], "under-resolved")
+                )
+                rows.append(
+                    [
+                        truth,
+                        items,
+                        sizes,
+                        seeds,
+                        chosen.worlds,
+                        *(found[v] for v in EMERGENCE_VERDICTS),
+                        wrong,
+                        f"{spent:.3f}",
+                    ]
+                )
                 print(*rows[-1], flush=True)
-    heading = ["truth", "items", "sizes", "seeds", "worlds", *VERDICTS, "wrong", "seconds an audit"]
+    heading = ["truth", "items", "sizes", "seeds", "worlds", *EMERGENCE_VERDICTS, "wrong", "seconds an audit"]
     with RESULTS.open("a" if chosen.append else "w", newline="") as file:
         csv.writer(file).writerows(rows if chosen.append else [heading, *rows])
 

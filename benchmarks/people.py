@@ -11,25 +11,44 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.analysis.figures import Point, Rungs
+from nosce.analysis.figures import LineFigure, LinePoint
 from nosce.analysis.measures import Mean
-from nosce.data.worlds.biographies.world import Names
+from nosce.data.worlds.biographies.world import BiographyNameExtractor
 from nosce.errors import UsageError
-from nosce.evals.probing.low_rank import Fit
+from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
-from nosce.evals.qa import Questions, Recall
-from nosce.models.architecture import size
-from nosce.studies.biographies.arms import BEST, ENTRIES, FINETUNE, OPTIMIZERS, SMALL, Population, asked_in
-from nosce.studies.biographies.selections import asked, at_first, at_first_guessed, from_name, recalled
-from nosce.study import Arm, Read, Scale, Study
-from nosce.train.config import Recipe
+from nosce.evals.qa import QAEval, RecallEval
+from nosce.models.architecture import named_architecture
+from nosce.studies.biographies.arms import (
+    FINETUNE_STAGE,
+    MULTI5_PERMUTE,
+    OPTIMIZER_SETTINGS,
+    P_PROBE_DOCUMENTS,
+    SMALL_BIOGRAPHIES,
+    BiographiesBaseConfig,
+    finetuning_config,
+)
+from nosce.studies.biographies.selections import (
+    extraction_accuracy,
+    p_probe_accuracy,
+    p_probe_majority_accuracy,
+    q_probe_accuracy,
+    recall_accuracy,
+)
+from nosce.study import Arm, EvalSpec, Scale, Study
+from nosce.train.config import TrainingConfig
 
 SEED = 2_003
 OFTEN = 64  # meetings of each person
 #: People, with steps of fine-tuning and the pools of names, which grow as the root (the sheet, section 11.1).
 WORLDS = {400: (480, (20, 20, 40)), 800: (720, (28, 28, 56)), 1_600: (960, (40, 40, 80))}
-LINES = {"asked about unseen people": asked, "P-probe, first place": at_first, "Q-probe, the name alone": from_name,
-         "most frequent class, first place": at_first_guessed, "recalled in the texts": recalled}  # fmt: skip
+LINES = {
+    "asked about unseen people": extraction_accuracy,
+    "P-probe, first place": p_probe_accuracy,
+    "Q-probe, the name alone": q_probe_accuracy,
+    "most frequent class, first place": p_probe_majority_accuracy,
+    "recalled in the texts": recall_accuracy,
+}
 
 
 def study(scale: Scale) -> Study:
@@ -37,26 +56,54 @@ def study(scale: Scale) -> Study:
     if scale != "laptop":
         raise UsageError(f"people has no scale {scale!r}; take laptop.")
     arms = {people: _arm(people) for people in WORLDS}
-    points = tuple(Point(float(people), group, Mean(select=what(arm.name)))
-                   for group, what in LINES.items() for people, arm in arms.items())  # fmt: skip
-    figure = Rungs(
-        id="people", title="What is read, and what can be asked, by how many people there are",
-        caption=f"{BEST}; questions whole, probes by first tokens. Probes learn from half of the people. "
-        "Intervals over people of one training seed.", x_label="people", y_label="accuracy",
-        points=points, x_scale="log",
-    )  # fmt: skip
-    probes = (NameProbe(fit=Fit(rank=16, steps=200, batch=32, peak_lr=1e-2), titles=Names()),
-              PositionProbe(fit=Fit(rank=2, steps=150, batch=16, peak_lr=1e-2), documents=ENTRIES))  # fmt: skip
+    points = tuple(
+        LinePoint(float(people), group, Mean(selection=what(arm.name)))
+        for group, what in LINES.items()
+        for people, arm in arms.items()
+    )
+    figure = LineFigure(
+        id="people",
+        title="What is read, and what can be asked, by how many people there are",
+        caption=f"{MULTI5_PERMUTE}; questions whole, probes by first tokens. Probes learn from half of the people. "
+        "Intervals over people of one training seed.",
+        x_label="people",
+        y_label="accuracy",
+        points=points,
+        x_scale="log",
+    )
+    probes = (
+        NameProbe(
+            config=LowRankProbeConfig(rank=16, steps=200, batch_size=32, peak_lr=1e-2),
+            name_extractor=BiographyNameExtractor(),
+        ),
+        PositionProbe(
+            config=LowRankProbeConfig(rank=2, steps=150, batch_size=16, peak_lr=1e-2),
+            documents_per_entity=P_PROBE_DOCUMENTS,
+        ),
+    )
     return Study(
-        name="people", title="People for a probe", question="How many people does a probe want?",
-        paper="arXiv:2309.14316", scale=scale, unit="person", arms=tuple(arms.values()), seeds=(SEED,),
-        reads=(Read(Recall()), Read(Questions(), stage=FINETUNE), *map(Read, probes)), claims=(), figures=(figure,),
-    )  # fmt: skip
+        name="people",
+        title="People for a probe",
+        question="How many people does a probe want?",
+        paper="arXiv:2309.14316",
+        scale=scale,
+        unit="person",
+        arms=tuple(arms.values()),
+        seeds=(SEED,),
+        evals=(EvalSpec(RecallEval()), EvalSpec(QAEval(), stage=FINETUNE_STAGE), *map(EvalSpec, probes)),
+        claims=(),
+        figures=(figure,),
+    )
 
 
 def _arm(people: int) -> Arm:
     steps, names = WORLDS[people]
-    pretrain = Recipe(steps=1, dtype="auto", checkpoints=(1.0,), **OPTIMIZERS["muon"])
-    population = Population(world=replace(SMALL, people=people, names=names), shape=size("3x128"), pretrain=pretrain,
-                            exposures=OFTEN, asking=asked_in(steps, 3e-4))  # fmt: skip
-    return replace(population.row(BEST), name=f"{people} people")
+    pretrain = TrainingConfig(steps=1, dtype="auto", checkpoint_fractions=(1.0,), **OPTIMIZER_SETTINGS["muon"])
+    population = BiographiesBaseConfig(
+        world=replace(SMALL_BIOGRAPHIES, people=people, name_pool_sizes=names),
+        architecture=named_architecture("3x128"),
+        pretraining=pretrain,
+        exposures=OFTEN,
+        finetuning=finetuning_config(steps, 3e-4),
+    )
+    return replace(population.augmentation_arm(MULTI5_PERMUTE), name=f"{people} people")

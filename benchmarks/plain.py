@@ -23,9 +23,9 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 from nosce.data import tokenizer as tokenizers
-from nosce.models.architecture import build, size
+from nosce.models.architecture import build_model, named_architecture
 from nosce.seeds import Seed
-from nosce.studies.biographies.study import ALONG, SMALL
+from nosce.studies.biographies.study import CHECKPOINT_FRACTIONS, SMALL_BIOGRAPHIES
 
 ARMS = ("single", "multi5+permute")
 GENERATED = 128  # prompts at once
@@ -56,15 +56,37 @@ def padded(rows: list[tuple[list[int], int]]) -> dict[str, torch.Tensor]:
     return {"input_ids": ids, "labels": labels, "attention_mask": mask}
 
 
-def train(net: Any, rows: list[tuple[list[int], int]], steps: int, batch: int, lr: float, decay: float, warmup: int,
-          seed: int, looking: Looking | None = None) -> None:  # fmt: skip
+def train(
+    net: Any,
+    rows: list[tuple[list[int], int]],
+    steps: int,
+    batch: int,
+    lr: float,
+    decay: float,
+    warmup: int,
+    seed: int,
+    looking: Looking | None = None,
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=steps, per_device_train_batch_size=batch, learning_rate=lr,
-            lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": 0.1}, warmup_steps=warmup,
-            weight_decay=decay, adam_beta2=0.98, adam_epsilon=1e-6, max_grad_norm=1.0, logging_steps=100,
-            save_strategy="no", report_to=[], use_cpu=True, seed=seed, disable_tqdm=True,
-        )  # fmt: skip
+            output_dir=folder,
+            max_steps=steps,
+            per_device_train_batch_size=batch,
+            learning_rate=lr,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": 0.1},
+            warmup_steps=warmup,
+            weight_decay=decay,
+            adam_beta2=0.98,
+            adam_epsilon=1e-6,
+            max_grad_norm=1.0,
+            logging_steps=100,
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            seed=seed,
+            disable_tqdm=True,
+        )
         seen = [looking] if looking else []
         Trainer(net, arguments, train_dataset=Rows(rows), data_collator=padded, callbacks=seen).train()
 
@@ -83,8 +105,9 @@ def answered(net: Any, prompts: list[list[int]], targets: list[list[int]], end: 
         for row, prompt in enumerate(part):
             ids[row, width - len(prompt) :] = torch.tensor(prompt)
             mask[row, width - len(prompt) :] = 1
-        told = net.generate(ids, attention_mask=mask, max_new_tokens=most, do_sample=False, eos_token_id=end,
-                            pad_token_id=end)  # fmt: skip
+        told = net.generate(
+            ids, attention_mask=mask, max_new_tokens=most, do_sample=False, eos_token_id=end, pad_token_id=end
+        )
         for row, target in zip(told[:, width:].tolist(), targets[first : first + GENERATED], strict=True):
             right.append(row[: len(target)] == target)
     return np.array(right)
@@ -115,18 +138,20 @@ def main() -> None:
     root = Seed(chosen.seed)
     found: dict[str, Any] = {}
     for arm in ARMS:
-        world = replace(SMALL, augmentation=arm)
-        raw = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(root / "world"))
+        world = replace(SMALL_BIOGRAPHIES, augmentation=arm)
+        raw = tokenizers.build_tokenizer(tokenizers.TokenizerSpec(), world.samples(root / "world"))
         tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw)
-        end = tokenizers.end_token(raw)
+        end = tokenizers.eos_token_id(raw)
         code = lambda text, tokenizer=tokenizer: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
         documents = list(world.documents(root / "world"))
-        net = build(size("3x128"), vocabulary=len(tokenizer), end=end, pad=None, seed=root / "weights")
+        net = build_model(
+            named_architecture("3x128"), vocab_size=len(tokenizer), eos_id=end, pad_id=None, seed=root / "weights"
+        )
         rows = [([end, *code(d.text), end], 1) for d in documents]
         rng = np.random.default_rng(0)
         by_person: dict[str, list[Any]] = {}
         for document in documents:
-            by_person.setdefault(document.about, []).append(document)
+            by_person.setdefault(document.entity, []).append(document)
         prompts, targets = [], []
         for mine in by_person.values():
             document = mine[rng.integers(len(mine))]
@@ -134,28 +159,38 @@ def main() -> None:
                 prompts.append([end, *code(document.text[: span.start])])
                 targets.append(code(document.text[span.start : span.end]))
         steps = chosen.exposures * world.people // 16
-        memorised = Looking(fractions(steps, ALONG), partial(answered, net, prompts, targets, end))
+        memorised = Looking(fractions(steps, CHECKPOINT_FRACTIONS), partial(answered, net, prompts, targets, end))
         train(net, rows, steps, 16, 5e-3, 0.1, 100, chosen.seed, memorised if chosen.curves else None)
         recall = answered(net, prompts, targets, end).mean()
         questions = list(world.questions(root / "world"))
         seen = [q for q in questions if q.split == "seen"]
         asked = [([end, *code(q.prompt), *code(q.target), end], 1 + len(code(q.prompt))) for q in seen]
-        ask = partial(answered, net, [[end, *code(q.prompt)] for q in questions],
-                      [[*code(q.target), end] for q in questions], end)  # fmt: skip
+        ask = partial(
+            answered, net, [[end, *code(q.prompt)] for q in questions], [[*code(q.target), end] for q in questions], end
+        )
         looking = Looking(fractions(150, ASKED), ask)
         train(net, asked, 150, 48, 7e-4, 0.01, 15, chosen.seed, looking if chosen.curves else None)
         right = ask()
         unseen: dict[str, list[bool]] = {}
         for question, ok in zip(questions, right, strict=True):
             if question.split == "unseen":
-                unseen.setdefault(question.about, []).append(bool(ok))
+                unseen.setdefault(question.entity, []).append(bool(ok))
         found[arm] = {"recall": float(recall), "people": {who: float(np.mean(ok)) for who, ok in unseen.items()}}
     people = sorted(found["single"]["people"])
     gaps = np.array([found["multi5+permute"]["people"][p] - found["single"]["people"][p] for p in people])
     drawn = [resample(gaps, random_state=n).mean() for n in range(2000)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    print(json.dumps({"recall": {arm: found[arm]["recall"] for arm in ARMS}, "gap": float(gaps.mean()),
-                      "low": float(low), "high": float(high), "people": len(people)}))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "recall": {arm: found[arm]["recall"] for arm in ARMS},
+                "gap": float(gaps.mean()),
+                "low": float(low),
+                "high": float(high),
+                "people": len(people),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 
 from nosce.data import tokenizer as tokenizers
-from nosce.data.packing import Sequences, document_tokens, encode, token_span
-from nosce.data.sampling import Order
-from nosce.models.architecture import build, size
-from nosce.models.likelihood import spoken
+from nosce.data.packing import TokenDataset, encode, token_span, tokenize_documents
+from nosce.data.sampling import EpochSampler
+from nosce.models.architecture import build_model, named_architecture
+from nosce.models.likelihood import score_spans
 from nosce.seeds import Seed
-from nosce.studies.biographies.study import SMALL
+from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
 from nosce.train import loop
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 PEOPLE = Seed(1001)
 ARMS = ("single", "multi5+permute")
@@ -41,7 +41,7 @@ COLUMNS = ("name", "arm", "seed", "exposures", "share", "recall", "core_s", "ste
 class Data:
     """One arm's biographies as tokens, and where the values of some of them stand."""
 
-    sequences: Sequences
+    sequences: TokenDataset
     spans: list[tuple[int, int, int]]
     vocabulary: int
     end: int
@@ -49,18 +49,23 @@ class Data:
 
 def data(arm: str) -> Data:
     """The arm's world, rendered and encoded."""
-    world = replace(SMALL, augmentation=arm)
-    tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(PEOPLE))
-    end = tokenizers.end_token(tokenizer)
+    world = replace(SMALL_BIOGRAPHIES, augmentation=arm)
+    tokenizer = tokenizers.build_tokenizer(tokenizers.TokenizerSpec(), world.samples(PEOPLE))
+    end = tokenizers.eos_token_id(tokenizer)
     documents = list(world.documents(PEOPLE))
     encodings = list(encode(tokenizer, (d.text for d in documents)))
     drawn = np.random.default_rng(0).choice(len(documents), CHECKS, replace=False)
     spans = [(int(i), *token_span(encodings[i], span, documents[i])) for i in drawn for span in documents[i].spans]
-    return Data(document_tokens(documents, encodings, end), spans, tokenizer.get_vocab_size(), end)
+    return Data(tokenize_documents(documents, encodings, end), spans, tokenizer.get_vocab_size(), end)
 
 
 def learnt(
-    told: Data, recipe: Recipe, model: str = "3x128", seed: int = 0, precision: str = "bfloat16", net: Any = None
+    told: Data,
+    recipe: TrainingConfig,
+    model: str = "3x128",
+    seed: int = 0,
+    precision: str = "bfloat16",
+    net: Any = None,
 ) -> list[tuple[float, float, float]]:
     """Train once; (share of the steps, recall, core-seconds of training so far) at every kept step.
 
@@ -68,32 +73,45 @@ def learnt(
         net: A model to train in place; None for a fresh one.
     """
     if net is None:
-        net = build(size(model), vocabulary=told.vocabulary, end=told.end, pad=None, seed=Seed(seed) / "weights")
+        net = build_model(
+            named_architecture(model),
+            vocab_size=told.vocabulary,
+            eos_id=told.end,
+            pad_id=None,
+            seed=Seed(seed) / "weights",
+        )
     found, spent, began = [], 0.0, time.process_time()
 
     def keep(step: int) -> None:
         nonlocal spent, began
         spent += time.process_time() - began
-        right = [s.exact for s in spoken(net, told.sequences, told.spans, end=told.end)]
+        right = [s.exact_match for s in score_spans(net, told.sequences, told.spans, eos_id=told.end)]
         found.append((step / recipe.steps, float(np.mean(right)), spent))
         net.train()
         began = time.process_time()
 
     with tempfile.TemporaryDirectory() as folder:
-        order = Order(len(told.sequences), recipe.batch, Seed(seed) / "order")
+        order = EpochSampler(len(told.sequences), recipe.batch_size, Seed(seed) / "order")
         loop.train(
-            net, told.sequences, order, recipe, end=told.end, folder=Path(folder), keep=keep, precision=precision
+            net,
+            told.sequences,
+            order,
+            recipe,
+            eos_id=told.end,
+            folder=Path(folder),
+            on_checkpoint=keep,
+            precision=precision,
         )
     return found
 
 
-def candidate(exposures: int, batch: int, **more: object) -> Recipe:
+def candidate(exposures: int, batch: int, **more: object) -> TrainingConfig:
     """A recipe by how often each person is met."""
     more = {"warmup": 100, "checkpoints": (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)} | more
-    return Recipe(steps=exposures * SMALL.people // batch, batch=batch, **more)
+    return TrainingConfig(steps=exposures * SMALL_BIOGRAPHIES.people // batch, batch_size=batch, **more)
 
 
-def grid() -> dict[str, Recipe]:
+def grid() -> dict[str, TrainingConfig]:
     """What was tried, by name."""
     found = {}
     for batch in (16, 8):
@@ -117,8 +135,16 @@ def grid() -> dict[str, Recipe]:
     }.items():
         base = {"optimizer": "muon", "matrix_lr": 0.02, "peak_lr": 5e-3} | more
         found[f"muon/16/0.02/30/{name}"] = candidate(30, 16, **base)
-    for batch, lr, outer in ((32, 0.02, 2e-2), (32, 0.03, 2e-2), (32, 0.04, 2e-2), (32, 0.03, 1e-2), (32, 0.03, 4e-2),
-                             (64, 0.04, 2e-2), (64, 0.04, 4e-2), (64, 0.06, 2e-2)):  # fmt: skip
+    for batch, lr, outer in (
+        (32, 0.02, 2e-2),
+        (32, 0.03, 2e-2),
+        (32, 0.04, 2e-2),
+        (32, 0.03, 1e-2),
+        (32, 0.03, 4e-2),
+        (64, 0.04, 2e-2),
+        (64, 0.04, 4e-2),
+        (64, 0.06, 2e-2),
+    ):
         found[f"muon/{batch}/{lr:g}/30/outer-{outer:.0e}".replace("e-0", "e-")] = candidate(
             30, batch, optimizer="muon", matrix_lr=lr, peak_lr=outer
         )
@@ -155,9 +181,20 @@ def main() -> None:
             for arm in chosen.arms.split(","):
                 for seed in range(chosen.seeds):
                     for share, recall, spent in learnt(told[arm], recipe, chosen.model, seed, chosen.precision):
-                        exposures = recipe.steps * recipe.batch * share / SMALL.people
-                        writer.writerow((name, arm, seed, f"{exposures:.1f}", f"{share:g}", f"{recall:.4f}",
-                                         f"{spent:.1f}", round(recipe.steps * share), chosen.precision))  # fmt: skip
+                        exposures = recipe.steps * recipe.batch_size * share / SMALL_BIOGRAPHIES.people
+                        writer.writerow(
+                            (
+                                name,
+                                arm,
+                                seed,
+                                f"{exposures:.1f}",
+                                f"{share:g}",
+                                f"{recall:.4f}",
+                                f"{spent:.1f}",
+                                round(recipe.steps * share),
+                                chosen.precision,
+                            )
+                        )
                         print(f"{name:24s} {arm:15s} {exposures:5.1f} exposures  recall {recall:6.1%}  {spent:6.1f} s")
                     file.flush()
 

@@ -69,13 +69,17 @@ def main() -> None:
     wall, _, printed = told["nosce"][0].partition("\n")
     claim = next(c for c in json.loads(printed)["claims"] if c["id"] == "extraction-gap")
     mine = f"gap {claim['estimate']:.3f} [{claim['low']:.3f}, {claim['high']:.3f}] {claim['verdict']}, {wall} s of wall"
-    cases = {"curves": "demo against a plain script that looks as often",
-             "ends": "demo, with its curves, against a plain script that looks at the end alone"}  # fmt: skip
+    cases = {
+        "curves": "demo against a plain script that looks as often",
+        "ends": "demo, with its curves, against a plain script that looks at the end alone",
+    }
     for side, case in cases.items():
         slow, _, printed = told[side][0].partition("\n")
         other = json.loads(printed.strip().splitlines()[-1])
-        note = (f"CPU seconds of all processes; {mine}, against {other['gap']:.3f} [{other['low']:.3f}, "
-                f"{other['high']:.3f}] after recall of {min(other['recall'].values()):.1%}, {slow} s")  # fmt: skip
+        note = (
+            f"CPU seconds of all processes; {mine}, against {other['gap']:.3f} [{other['low']:.3f}, "
+            f"{other['high']:.3f}] after recall of {min(other['recall'].values()):.1%}, {slow} s"
+        )
         write("study", case, found["nosce"], found[side], note)
     write("study", "profile of the demo", found["nosce"][:1], None, profiles[0])
 

@@ -29,29 +29,29 @@ import torch
 from measure import ceiling, in_turns, write
 
 from nosce.data import tokenizer as tokenizers
-from nosce.data.packing import Sequences, collect, document_tokens, encode, rows_of
-from nosce.data.sampling import IGNORED, Order
-from nosce.models.architecture import build, size
+from nosce.data.packing import TokenDataset, best_fit_pack, dataset_from_arrays, encode, tokenize_documents
+from nosce.data.sampling import IGNORE_INDEX, EpochSampler
+from nosce.models.architecture import build_model, named_architecture
 from nosce.seeds import Seed
-from nosce.studies.biographies.study import SMALL
+from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
 from nosce.train import loop
-from nosce.train.config import Recipe
-from nosce.train.precision import chosen
+from nosce.train.config import TrainingConfig
+from nosce.train.precision import choose_precision
 
 END, BATCH = 0, 32
 
 
-def biographies() -> tuple[Sequences, int]:
+def biographies() -> tuple[TokenDataset, int]:
     """400 people in five shuffled wordings: 55 to 70 tokens each."""
-    world = replace(SMALL, augmentation="multi5+permute")
-    tokenizer = tokenizers.make(tokenizers.TokenizerSpec(), world.samples(Seed(0)))
+    world = replace(SMALL_BIOGRAPHIES, augmentation="multi5+permute")
+    tokenizer = tokenizers.build_tokenizer(tokenizers.TokenizerSpec(), world.samples(Seed(0)))
     documents = list(world.documents(Seed(0)))
-    end = tokenizers.end_token(tokenizer)
+    end = tokenizers.eos_token_id(tokenizer)
     encodings = list(encode(tokenizer, (d.text for d in documents)))
-    return document_tokens(documents, encodings, end), tokenizer.get_vocab_size()
+    return tokenize_documents(documents, encodings, end), tokenizer.get_vocab_size()
 
 
-def diaries() -> tuple[Sequences, int]:
+def diaries() -> tuple[TokenDataset, int]:
     """Texts as long as merged diaries: one to eight entries of a header and one to eight attributes; random tokens."""
     rng, vocabulary = Seed(0).numpy(), 600
 
@@ -60,32 +60,42 @@ def diaries() -> tuple[Sequences, int]:
         tokens = np.append(rng.integers(4, vocabulary, size=entries * (6 + 2 * attributes)), END).astype(np.int32)
         return tokens, np.ones(len(tokens), dtype=bool)
 
-    return collect(text() for _ in range(2000)), vocabulary
+    return dataset_from_arrays(text() for _ in range(2000)), vocabulary
 
 
 DATA = {"biographies": biographies, "diaries": diaries}
 
 
-def recipe(steps: int) -> Recipe:
+def recipe(steps: int) -> TrainingConfig:
     """AdamW for all three sides."""
-    return Recipe(steps=steps, batch=BATCH, peak_lr=2e-3, warmup=0, dtype="auto")
+    return TrainingConfig(steps=steps, batch_size=BATCH, peak_lr=2e-3, warmup_steps=0, dtype="auto")
 
 
 def ours(data: str, model: str, steps: int, seed: int) -> dict[str, float]:
     """One run of our loop; seconds without the first step, and the mean loss of the last tenth."""
     torch.set_num_threads(1)
     texts, vocabulary = DATA[data]()
-    net = build(size(model), vocabulary=vocabulary, end=END, pad=None, seed=Seed(seed))
+    net = build_model(named_architecture(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
     how = recipe(steps)
-    precision = chosen(how.dtype, width=net.config.hidden_size, device="cpu", memory=None)
+    precision = choose_precision(how.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
     began: list[float] = []
     _wait()
     with tempfile.TemporaryDirectory() as folder:
-        loop.train(net, texts, Order(len(texts), BATCH, Seed(seed)), how, end=END, folder=Path(folder),
-                   keep=lambda _: None, progress=lambda *_: began.append(time.perf_counter()),
-                   precision=precision)  # fmt: skip
+        loop.train(
+            net,
+            texts,
+            EpochSampler(len(texts), BATCH, Seed(seed)),
+            how,
+            eos_id=END,
+            folder=Path(folder),
+            on_checkpoint=lambda _: None,
+            on_progress=lambda *_: began.append(time.perf_counter()),
+            precision=precision,
+        )
         lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
-    tokens = sum(int(texts.lengths[Order(len(texts), BATCH, Seed(seed)).step(s)].sum()) for s in range(1, steps))
+    tokens = sum(
+        int(texts.lengths[EpochSampler(len(texts), BATCH, Seed(seed)).batch_indices(s)].sum()) for s in range(1, steps)
+    )
     loss = statistics.mean(line["nats"] for line in lines[-steps // 10 :])
     return {"seconds": began[-1] - began[0], "tokens": tokens, "loss": loss, "bf16": float(precision == "bfloat16")}
 
@@ -96,27 +106,27 @@ def theirs(data: str, model: str, steps: int, seed: int, *, best: bool) -> dict[
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
     texts, vocabulary = DATA[data]()
-    order = Order(len(texts), BATCH, Seed(seed))
+    order = EpochSampler(len(texts), BATCH, Seed(seed))
 
     class Texts(Dataset):  # type: ignore[type-arg]
         def __len__(self) -> int:
             return steps * BATCH
 
         def __getitem__(self, place: int) -> np.ndarray:
-            return texts.text(int(order.step(place // BATCH)[place % BATCH])).astype(np.int64)
+            return texts.text_tokens(int(order.batch_indices(place // BATCH)[place % BATCH])).astype(np.int64)
 
     def collated(rows: list[np.ndarray]) -> dict[str, torch.Tensor]:
         if best:
-            packed = rows_of([len(r) for r in rows], 256)
+            packed = best_fit_pack([len(r) for r in rows], 256)
             rows = [np.concatenate([rows[i] for i in row]) for row in packed]
         width = 1 + max(len(r) for r in rows)
         tokens = np.full((len(rows), width), END)
-        labels = np.full((len(rows), width), IGNORED)
+        labels = np.full((len(rows), width), IGNORE_INDEX)
         for number, row in enumerate(rows):
             tokens[number, 1 : 1 + len(row)] = labels[number, 1 : 1 + len(row)] = row
         found = {"input_ids": torch.from_numpy(tokens), "labels": torch.from_numpy(labels)}
         if not best:
-            found["attention_mask"] = torch.from_numpy((labels != IGNORED).astype(np.int64))
+            found["attention_mask"] = torch.from_numpy((labels != IGNORE_INDEX).astype(np.int64))
             found["attention_mask"][:, 0] = 1
         return found
 
@@ -137,17 +147,29 @@ def theirs(data: str, model: str, steps: int, seed: int, *, best: bool) -> dict[
     how = recipe(steps)
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
-            output_dir=folder, max_steps=steps, per_device_train_batch_size=BATCH, learning_rate=how.peak_lr,
-            lr_scheduler_type="cosine_with_min_lr", lr_scheduler_kwargs={"min_lr_rate": how.floor},
-            warmup_steps=0, weight_decay=how.weight_decay, adam_beta2=how.betas[1],
-            adam_epsilon=how.epsilon, max_grad_norm=how.clip, logging_steps=max(1, steps // 10), save_strategy="no",
-            report_to=[], use_cpu=True, bf16=best, disable_tqdm=True,
-        )  # fmt: skip
-        net = build(size(model), vocabulary=vocabulary, end=END, pad=None, seed=Seed(seed))
+            output_dir=folder,
+            max_steps=steps,
+            per_device_train_batch_size=BATCH,
+            learning_rate=how.peak_lr,
+            lr_scheduler_type="cosine_with_min_lr",
+            lr_scheduler_kwargs={"min_lr_rate": how.min_lr_ratio},
+            warmup_steps=0,
+            weight_decay=how.weight_decay,
+            adam_beta2=how.betas[1],
+            adam_epsilon=how.epsilon,
+            max_grad_norm=how.max_grad_norm,
+            logging_steps=max(1, steps // 10),
+            save_strategy="no",
+            report_to=[],
+            use_cpu=True,
+            bf16=best,
+            disable_tqdm=True,
+        )
+        net = build_model(named_architecture(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
         trainer = InOrder(net, arguments, train_dataset=Texts(), data_collator=collated, callbacks=[Clock()])
         _wait()
         trainer.train()
-    tokens = sum(int(texts.lengths[order.step(s)].sum()) for s in range(1, steps))
+    tokens = sum(int(texts.lengths[order.batch_indices(s)].sum()) for s in range(1, steps))
     return {"seconds": times[-1] - times[0], "tokens": tokens, "loss": losses[-1]}
 
 
@@ -165,8 +187,15 @@ def race(sides: list[list[str]], cores: list[set[int]]) -> list[dict[str, float]
         threads = str(len(mine))
         environment = os.environ | {"OMP_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
         pin = partial(os.sched_setaffinity, 0, mine)
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                 text=True, env=environment, preexec_fn=pin)  # fmt: skip
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+            preexec_fn=pin,
+        )
         children.append(child)
     for child in children:
         while child.stdout and child.stdout.readline().strip() != "ready":
@@ -224,16 +253,18 @@ def compare(data: str, model: str, steps: int, repeats: int) -> None:
     found = in_turns(sides, repeats)
     for side in ("plain", "best"):
         gap = seen[side][0] / seen["nosce"][0] - 1
-        note = (f"seconds per million useful tokens; last losses {seen['nosce'][0]:.4f} and {seen[side][0]:.4f} "
-                f"({gap:+.2%}); matrix product {ceiling():.0f} GFLOP/s float32, "
-                f"{ceiling(torch.bfloat16):.0f} bfloat16")  # fmt: skip
+        note = (
+            f"seconds per million useful tokens; last losses {seen['nosce'][0]:.4f} and {seen[side][0]:.4f} "
+            f"({gap:+.2%}); matrix product {ceiling():.0f} GFLOP/s float32, "
+            f"{ceiling(torch.bfloat16):.0f} bfloat16"
+        )
         write("trainer", f"{data}, {model}, two runs, against Trainer {side}", found["nosce"], found[side], note)
 
 
 def share(model: str, steps: int, repeats: int) -> None:
     """What share of the bare matrix product one run reaches, counting 6 operations a weight and token."""
     _, vocabulary = DATA["biographies"]()
-    weights = size(model).parameters(vocabulary)
+    weights = named_architecture(model).parameter_count(vocabulary)
     seconds, shares, bf16 = [], [], 0.0
     core = {min(os.sched_getaffinity(0))}
     for _ in range(repeats):
@@ -241,8 +272,10 @@ def share(model: str, steps: int, repeats: int) -> None:
         bf16 = run["bf16"]
         seconds.append(run["seconds"] / run["tokens"] * 1e6)
         shares.append(6 * weights * run["tokens"] / run["seconds"] / 1e9 / ceiling())
-    note = (f"{statistics.median(shares):.0%} of the float32 matrix product, computed in "
-            f"{'bfloat16' if bf16 else 'float32'}; seconds per million useful tokens")  # fmt: skip
+    note = (
+        f"{statistics.median(shares):.0%} of the float32 matrix product, computed in "
+        f"{'bfloat16' if bf16 else 'float32'}; seconds per million useful tokens"
+    )
     write("trainer", f"share of the ceiling, {model}", seconds, None, note)
 
 

@@ -51,8 +51,9 @@ def main() -> None:
         peaks: dict[str, list[float]] = {}
 
         def made(people: int, what: str = what, peaks: dict[str, list[float]] = peaks) -> float:
-            done = subprocess.run([sys.executable, "-c", RENDER, str(people), what], capture_output=True, text=True,
-                                  check=True)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-c", RENDER, str(people), what], capture_output=True, text=True, check=True
+            )
             found = json.loads(done.stdout)
             peaks[str(people)] = [max(pair) for pair in zip(peaks.get(str(people), [0, 0]), found["mib"], strict=True)]
             return found["seconds"] / found["documents"]

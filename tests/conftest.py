@@ -19,7 +19,7 @@ from filelock import FileLock
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
 
@@ -42,13 +42,26 @@ class Nosce:
         self, *words: object, cwd: Path | None = None, before: Callable[[], None] | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end; other keyword arguments are environment variables."""
-        return subprocess.run([self.path, *map(str, words)], capture_output=True, text=True, timeout=300, cwd=cwd,
-                              env=self.surroundings(**variables), preexec_fn=before)  # fmt: skip
+        return subprocess.run(
+            [self.path, *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=cwd,
+            env=self.surroundings(**variables),
+            preexec_fn=before,
+        )
 
     def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
         """Start it in a process group of its own, as a shell would."""
-        return subprocess.Popen([self.path, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                text=True, env=self.surroundings(**variables), start_new_session=True)  # fmt: skip
+        return subprocess.Popen(
+            [self.path, *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.surroundings(**variables),
+            start_new_session=True,
+        )
 
     def surroundings(self, **more: str) -> dict[str, str]:
         """An environment without what the tester's own shell says about stores and colours."""
@@ -116,12 +129,12 @@ def _finished(once: Once, nosce: Nosce, study: str) -> tuple[Path, str]:
 @pytest.fixture(scope="session")
 def dozen() -> Biographies:
     """Twelve people in small worlds of values."""
-    return Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
+    return Biographies(people=12, name_pool_sizes=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
 
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory, dozen: Biographies) -> Corpus:
     """The dozen's corpus on disk: one text a person, six questions a person, a word-level tokenizer."""
     folder = tmp_path_factory.mktemp("corpus") / "corpus"
-    make(CorpusSpec(world=dozen, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    make(CorpusSpec(world=dozen, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, StepContext(folder=folder))
     return Corpus(folder)

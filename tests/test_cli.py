@@ -18,7 +18,7 @@ import torch
 from typer.testing import CliRunner
 
 from nosce.cli import app
-from nosce.pipeline.steps.training import checkpoints
+from nosce.pipeline.steps.training import list_checkpoints
 from nosce.store.store import Store
 from nosce.train import checkpoint
 
@@ -80,9 +80,23 @@ def flip(path):
         (("export", "biographies_adamw", "single", "new", "--scale", "demo"), ("is not trained", "nosce run")),
         (("export", "biographies_adamw", "single", ".", "--scale", "smoke"), ("not an empty folder",)),
     ],
-    ids=["study", "scale", "arm", "seeds", "workers", "file", "scale not run", "study not run", "step", "steps",
-         "arm to export", "seed to export", "not trained", "not empty"],
-)  # fmt: skip
+    ids=[
+        "study",
+        "scale",
+        "arm",
+        "seeds",
+        "workers",
+        "file",
+        "scale not run",
+        "study not run",
+        "step",
+        "steps",
+        "arm to export",
+        "seed to export",
+        "not trained",
+        "not empty",
+    ],
+)
 def test_what_is_not_there_is_the_users_mistake(nosce, smoke_store, tmp_path, words, told):
     """An unknown study, scale, arm, seed, step or file ends with 2 and says what there is; the store stays as it is."""
     (tmp_path / "something").touch()
@@ -389,8 +403,14 @@ def test_what_makes_nothing_is_quick_because_it_imports_no_torch(nosce, smoke_st
         "    heavy = {'torch', 'transformers', 'peft'} & set(sys.modules)\n"
         "    print('heavy:', sorted(heavy), file=sys.stderr)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", code, *words, "--store", str(smoke_store)], capture_output=True,
-                           text=True, cwd=tmp_path, env=nosce.surroundings(), timeout=100)  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words, "--store", str(smoke_store)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=nosce.surroundings(),
+        timeout=100,
+    )
 
     assert ended.returncode in (0, 2)
     assert "heavy: []" in ended.stderr
@@ -472,8 +492,9 @@ def test_a_dry_run_of_what_is_finished_has_nothing_to_price(nosce, smoke_store):
     steps = len(list((smoke_store / "steps").iterdir()))
 
     assert ended.returncode == 0
-    assert re.search(rf"^0 of {steps} steps to do: 0 tokens, 0 FLOPs, 0 MB of checkpoints, 0\.0 minutes", ended.stdout,
-                     re.MULTILINE)  # fmt: skip
+    assert re.search(
+        rf"^0 of {steps} steps to do: 0 tokens, 0 FLOPs, 0 MB of checkpoints, 0\.0 minutes", ended.stdout, re.MULTILINE
+    )
     assert ended.stdout.count("done") == steps
 
 
@@ -594,12 +615,18 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     model = tmp_path / "model"
     ended = nosce("export", "biographies_adamw", "multi5+permute", model, "--scale", "smoke", "--store", smoke_store)
     prompt = "What is the birth city of"
-    loaded = subprocess.run([sys.executable, "-c", LOAD, model, prompt], capture_output=True, text=True, cwd=tmp_path,
-                            env=nosce.surroundings(), timeout=200)  # fmt: skip
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD, model, prompt],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=nosce.surroundings(),
+        timeout=200,
+    )
     assert loaded.returncode == 0, loaded.stderr
     heard = load_file(tmp_path / "heard.safetensors")
     step = re.match(r"(training-\w+) is now in", ended.stdout)[1]
-    ours = checkpoint.load(checkpoints(Store(smoke_store).folder(step)).popitem()[1])
+    ours = checkpoint.load_checkpoint(list_checkpoints(Store(smoke_store).folder(step)).popitem()[1])
 
     assert ended.returncode == 0
     with torch.no_grad():
@@ -615,9 +642,12 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     """The weights are those of the last checkpoint of the last stage, not of pretraining."""
     nosce("export", "biographies_adamw", "single", tmp_path / "model", "--scale", "smoke", "--store", smoke_store)
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()
-    (source,) = [path for path in smoke_store.glob("steps/training-*/checkpoints/*/model.safetensors")
-                 if path.read_bytes() == weights]  # fmt: skip
-    training = Store(smoke_store).made(source.parents[2].name)
+    (source,) = [
+        path
+        for path in smoke_store.glob("steps/training-*/checkpoints/*/model.safetensors")
+        if path.read_bytes() == weights
+    ]
+    training = Store(smoke_store).step_record(source.parents[2].name)
 
     assert training.spec["spec"]["on"] == "questions"
     assert source.parent == max(source.parents[1].iterdir())

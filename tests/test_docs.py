@@ -16,11 +16,11 @@ import pytest
 import typer.main
 
 from nosce.cli import app
-from nosce.data.worlds.base import check
-from nosce.pipeline.plan import unroll
+from nosce.data.worlds.base import check_world
+from nosce.pipeline.plan import build_plan
 from nosce.records import Outcome, Reading
 from nosce.seeds import Seed
-from nosce.study import load
+from nosce.study import load_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -106,10 +106,10 @@ def test_an_example_loads_and_plans(example, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path])  # loading adds the example's folder; the next one starts without it
     name = example.relative_to(ROOT).as_posix()
     assert f"nosce run {name}:study --scale smoke" in example.read_text()
-    study = load(f"{example}:study", "smoke")
-    assert unroll(study).last.kind == "estimates"
+    study = load_study(f"{example}:study", "smoke")
+    assert build_plan(study).estimates.kind == "estimates"
     for arm in study.arms:
-        check(arm.world, Seed(0) / "world")
+        check_world(arm.world, Seed(0) / "world")
 
 
 def ran(nosce, store: Path, example: Path) -> dict:

@@ -21,13 +21,13 @@ from typing import Any
 
 import pytest
 
-from nosce.data.packing import document_tokens, encode
-from nosce.data.sampling import Order, pack
-from nosce.data.tokenizer import FILE, TokenizerSpec, end_token, make, save
+from nosce.data.packing import encode, tokenize_documents
+from nosce.data.sampling import EpochSampler, pack
+from nosce.data.tokenizer import TOKENIZER_FILE, TokenizerSpec, build_tokenizer, eos_token_id, save_tokenizer
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.pipeline.steps import corpus, training
 from nosce.seeds import Seed
-from nosce.store.spec import canonical
+from nosce.store.spec import canonical_json
 
 FILE_HERE = Path(__file__).parent / "fixtures" / "golden.json"
 SEED = Seed(0) / "world"
@@ -38,30 +38,32 @@ LIBRARY_BYTES = {"tokenizer/word", "tokenizer/bpe"}  # written by the tokenizers
 
 def world(augmentation: str) -> Biographies:
     """Sixty people."""
-    return Biographies(people=60, augmentation=augmentation, names=(12, 12, 12))
+    return Biographies(people=60, augmentation=augmentation, name_pool_sizes=(12, 12, 12))
 
 
 def of_records(records: Iterable[Any]) -> str:
     """The digest of the first fifty of some records."""
-    return hashlib.sha256(canonical([dataclasses.asdict(r) for r in islice(records, 50)]).encode()).hexdigest()
+    return hashlib.sha256(canonical_json([dataclasses.asdict(r) for r in islice(records, 50)]).encode()).hexdigest()
 
 
 def of_tokenizer(kind: str) -> str:
     """The digest of a tokenizer's file."""
     with tempfile.TemporaryDirectory() as folder:
-        save(make(TokenizerSpec(kind=kind, vocabulary=600), world("single").samples(SEED)), Path(folder))
-        return hashlib.sha256((Path(folder) / FILE).read_bytes()).hexdigest()
+        save_tokenizer(
+            build_tokenizer(TokenizerSpec(kind=kind, vocab_size=600), world("single").samples(SEED)), Path(folder)
+        )
+        return hashlib.sha256((Path(folder) / TOKENIZER_FILE).read_bytes()).hexdigest()
 
 
 def of_batches(augmentation: str) -> str:
     """The digest of the first three batches: order, packing, inputs and labels."""
-    tokenizer = make(TokenizerSpec(), world(augmentation).samples(SEED))
-    end, documents = end_token(tokenizer), list(world(augmentation).documents(SEED))
-    sequences = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), end)
-    order, whole = Order(len(sequences), 32, Seed(0) / "order"), hashlib.sha256()
+    tokenizer = build_tokenizer(TokenizerSpec(), world(augmentation).samples(SEED))
+    end, documents = eos_token_id(tokenizer), list(world(augmentation).documents(SEED))
+    sequences = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
+    order, whole = EpochSampler(len(sequences), 32, Seed(0) / "order"), hashlib.sha256()
     for step in range(3):  # of 60 texts of `single`: the second step straddles two epochs
         for window in (160, None):
-            batch = pack(sequences, order.step(step), window=window, end=end)
+            batch = pack(sequences, order.batch_indices(step), window=window, eos_id=end)
             for rows in (batch.inputs, batch.labels, batch.lengths):
                 whole.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
     return whole.hexdigest()
@@ -86,8 +88,10 @@ def golden() -> dict[str, Any]:
 def test_bytes_stay_where_they_are(entry):
     """Equal worlds and seeds give the bytes that they gave when somebody last meant to change them."""
     if entry in LIBRARY_BYTES and (here := version("tokenizers")) != (then := golden()["tokenizers"]):
-        pytest.skip(f"written down with tokenizers {then}, here is {here}; this skip ends under constraints.txt, "
-                    "or when golden.json is refreshed after its pin was moved")  # fmt: skip
+        pytest.skip(
+            f"written down with tokenizers {then}, here is {here}; this skip ends under constraints.txt, "
+            "or when golden.json is refreshed after its pin was moved"
+        )
     kind, digest = ENTRIES[entry]
     assert digest() == golden()["digests"][entry], SAYS.format(kind)
 

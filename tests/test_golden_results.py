@@ -23,36 +23,36 @@ from typing import Any, get_args
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.data.sampling import Order, pack
+from nosce.data.sampling import EpochSampler, pack
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.data.worlds.diaries.world import Diaries
 from nosce.models.architecture import Architecture, Family
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.training import TrainingSpec
 from nosce.seeds import Seed
-from nosce.store.spec import canonical
-from nosce.study import built_in, load
-from nosce.train.config import Recipe
+from nosce.store.spec import canonical_json
+from nosce.study import builtin_studies, load_study
+from nosce.train.config import TrainingConfig
 
 DATA = Path(__file__).parent / "fixtures"
 WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"
-PEOPLE = Biographies(people=12, names=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
-SCATTERED = Diaries(diarists=12)
+PEOPLE = Biographies(people=12, name_pool_sizes=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
+SCATTERED = Diaries(n_diarists=12)
 FAMILIES = get_args(Family)
-STUDIES = [name for name in built_in() if name != "little"]
+STUDIES = [name for name in builtin_studies() if name != "little"]
 
 
 def machine() -> str:
     """The processor and library that decide the last digits of a sum."""
     import torch
 
-    from nosce.store.provenance import processor
+    from nosce.store.provenance import cpu_model
 
-    return f"{processor()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
 def arms() -> dict[str, Any]:
@@ -60,7 +60,7 @@ def arms() -> dict[str, Any]:
     found: dict[str, Any] = {}
     seen = set()
     for name in STUDIES:
-        for arm in load(name, "smoke").arms:
+        for arm in load_study(name, "smoke").arms:
             if isinstance(arm.tokenizer, TokenizerSpec) and (key := (arm.world, arm.tokenizer)) not in seen:
                 seen.add(key)
                 found[f"{name}/{arm.name}"] = arm
@@ -69,19 +69,23 @@ def arms() -> dict[str, Any]:
 
 def digest_of_records(records: Any) -> str:
     """The digest of the values of the first two hundred records, whatever their fields are called."""
-    return hashlib.sha256(canonical([dataclasses.astuple(r) for r in islice(records, 200)]).encode()).hexdigest()[:20]
+    return hashlib.sha256(canonical_json([dataclasses.astuple(r) for r in islice(records, 200)]).encode()).hexdigest()[
+        :20
+    ]
 
 
 def digests_of_arm(arm: Any) -> dict[str, str]:
     """Digests of an arm's documents, questions, tokens and first batches."""
     seed = Seed(0) / "world"
     with tempfile.TemporaryDirectory() as folder:
-        corpus_step.make(CorpusSpec(world=arm.world, seed=seed, tokenizer=arm.tokenizer), {}, Job(folder=Path(folder)))
+        corpus_step.make(
+            CorpusSpec(world=arm.world, seed=seed, tokenizer=arm.tokenizer), {}, StepContext(folder=Path(folder))
+        )
         corpus = Corpus(Path(folder))
         batches = hashlib.sha256()
-        order = Order(len(corpus.documents), 8, Seed(0) / "order")
+        order = EpochSampler(len(corpus.documents), 8, Seed(0) / "order")
         for step in range(2):
-            batch = pack(corpus.documents, order.step(step), window=None, end=corpus.end)
+            batch = pack(corpus.documents, order.batch_indices(step), window=None, eos_id=corpus.eos_id)
             for rows in (batch.inputs, batch.labels, batch.lengths):
                 batches.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
     return {
@@ -95,16 +99,16 @@ def weights_of(family: str) -> dict[str, Any]:
     """The digest of a tiny model's weights after six steps on a dozen people, and the mean of their sizes."""
     from safetensors.numpy import load_file
 
-    tokenizer = TokenizerSpec(mask=family == "modernbert")
+    tokenizer = TokenizerSpec(has_mask_token=family == "modernbert")
     with tempfile.TemporaryDirectory() as folder:
         base = Path(folder)
         world = SCATTERED if family == "t5" else PEOPLE
         spec = CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=tokenizer)
-        corpus_step.make(spec, {}, Job(folder=base / "c"))
+        corpus_step.make(spec, {}, StepContext(folder=base / "c"))
         shape = Architecture(family=family, layers=2, width=64, heads=4)
-        recipe = Recipe(steps=6, batch=12, optimizer="muon")
-        training = TrainingSpec(model=shape, on="documents", recipe=recipe, adapter=None, seed=Seed(0) / "pretrain")
-        training_step.make(training, {"corpus": base / "c"}, Job(folder=base / "t"))
+        recipe = TrainingConfig(steps=6, batch_size=12, optimizer="muon")
+        training = TrainingSpec(model=shape, data="documents", training=recipe, adapter=None, seed=Seed(0) / "pretrain")
+        training_step.make(training, {"corpus": base / "c"}, StepContext(folder=base / "t"))
         tensors = load_file(base / "t" / "checkpoints" / "0000006" / "model.safetensors")
     whole = hashlib.sha256()
     for name in sorted(tensors):

@@ -180,8 +180,9 @@ def test_changed_code_in_the_file_is_noticed(nosce, tmp_path, elsewhere):
     for folder, text in zip(folders, texts, strict=True):
         folder.mkdir(exist_ok=True)
         (folder / "faulty.py").write_text(text)
-        ended = nosce("run", "faulty.py:narrow", "--scale", "smoke", "--workers", "1", "--store", tmp_path / "store",
-                      cwd=folder)  # fmt: skip
+        ended = nosce(
+            "run", "faulty.py:narrow", "--scale", "smoke", "--workers", "1", "--store", tmp_path / "store", cwd=folder
+        )
         assert "set window to" in ended.stderr  # the corpus and its length are made, and nothing that costs
 
     assert re.search(r"finished steps are stale and were used as they are.*\(faulty\)", ended.stdout)
@@ -201,8 +202,17 @@ def test_changed_code_in_the_file_is_noticed(nosce, tmp_path, elsewhere):
 def test_a_fault_in_the_file_fails_its_step_in_one_sentence(nosce, tmp_path, function, told):
     """An exception or a sudden death in a user's world ends with 1, and says which step and what happened."""
     (tmp_path / "faulty.py").write_text(FAULTY)
-    ended = nosce("run", f"faulty.py:{function}", "--scale", "smoke", "--workers", "1", "--store", tmp_path / "store",
-                  cwd=tmp_path)  # fmt: skip
+    ended = nosce(
+        "run",
+        f"faulty.py:{function}",
+        "--scale",
+        "smoke",
+        "--workers",
+        "1",
+        "--store",
+        tmp_path / "store",
+        cwd=tmp_path,
+    )
 
     assert ended.returncode == 1
     assert re.search(told, ended.stderr)

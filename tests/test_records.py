@@ -11,16 +11,51 @@ import pytest
 
 from nosce import records
 from nosce.errors import DataError
-from nosce.records import Belief, Document, Estimate, Frame, Question, Reading, Span, Verdict, Walk
+from nosce.records import (
+    Document,
+    Estimate,
+    ProbedFeature,
+    Question,
+    Reading,
+    Span,
+    Verdict,
+    Walkthrough,
+    WalkthroughStep,
+)
 
 READING = Reading(
-    study="s", scale="smoke", arm="multi5+permute", seed=0, stage="pretrain", step=0, readout="recall", split="seen",
-    item="birth_city/0", about="person/0", facet="birth_city", metric="exact", value=1.0, outcome="right",
-    answer="Zürich, ZH", target="Zürich, ZH",
-)  # fmt: skip
+    study="s",
+    scale="smoke",
+    arm="multi5+permute",
+    seed=0,
+    stage="pretrain",
+    step=0,
+    evaluation="recall",
+    split="seen",
+    item="birth_city/0",
+    entity="person/0",
+    attribute="birth_city",
+    metric="exact",
+    value=1.0,
+    outcome="right",
+    answer="Zürich, ZH",
+    target="Zürich, ZH",
+)
 ESTIMATE = Estimate(value=0.5, low=0.4, high=0.6, n=100, clusters=20, seeds=3, unit="person", method="bootstrap")
-VERDICT = Verdict(id="c1", text="it holds", source="arXiv:1", criterion="low > 0.5", paper_value=0.9, estimate=0.6,
-                  low=0.55, high=0.65, n=12, unit="person", verdict="holds", why="")  # fmt: skip
+VERDICT = Verdict(
+    id="c1",
+    text="it holds",
+    source="arXiv:1",
+    criterion="low > 0.5",
+    paper_value=0.9,
+    estimate=0.6,
+    low=0.55,
+    high=0.65,
+    n=12,
+    unit="person",
+    verdict="holds",
+    why="",
+)
 
 RECORDS = {
     Span: [Span("birth_city", 0, 6), Span("", 2**40, 2**40 + 1)],
@@ -28,12 +63,12 @@ RECORDS = {
         Document("0/0", "person/0", "Åsa was born in Þórshöfn.", (Span("birth_city", 16, 24),), ("birth_city#3",)),
         Document("0/1", "person/0", '🐟 "quote", comma,\ttab\nline \x00 zero', (Span("a", 0, 1), Span("b", 2, 3))),
         Document("1/0", "person/1", "", ()),
-        Document("record/0", "record/0", "2 3 is 5", (), given=6),
+        Document("record/0", "record/0", "2 3 is 5", (), prompt_chars=6),
     ],
     Question: [
         Question("birth_city/0", "person/0", "birth_city", "Where? Answer:", "Þórshöfn", "seen"),
         Question("birth_city/1", "person/1", "birth_city", "", "", "unseen"),
-        Question("record/0", "record/0", "program", "2 3 is", "5", "unseen", hidden='{"more": [[1, 1, 2]]}'),
+        Question("record/0", "record/0", "program", "2 3 is", "5", "unseen", metadata='{"more": [[1, 1, 2]]}'),
     ],
     Reading: [
         READING,
@@ -41,30 +76,41 @@ RECORDS = {
         dataclasses.replace(READING, value=0.1 + 0.2, outcome="unreadable", answer="", step=2**40),
     ],
     Estimate: [ESTIMATE, dataclasses.replace(ESTIMATE, low=None, high=None, level=0.9)],
-    Verdict: [VERDICT, dataclasses.replace(VERDICT, paper_value=None, estimate=None, low=None, high=None,
-                                           verdict="undecided")],
-}  # fmt: skip
+    Verdict: [
+        VERDICT,
+        dataclasses.replace(VERDICT, paper_value=None, estimate=None, low=None, high=None, verdict="undecided"),
+    ],
+}
 
 
 WALKS = [
-    Walk("one", "what it wrote", (
-        Frame("move", ("#.", "^#"), None, ()),
-        Frame("turnLeft", ("<.", " #"), ("<.", "ø#"), (Belief("facing", "west", "east", 0.2), Belief("", "", "", 1.0))),
-    )),
-    Walk("two", "", ()),
-]  # fmt: skip
+    Walkthrough(
+        "one",
+        "what it wrote",
+        (
+            WalkthroughStep("move", ("#.", "^#"), None, ()),
+            WalkthroughStep(
+                "turnLeft",
+                ("<.", " #"),
+                ("<.", "ø#"),
+                (ProbedFeature("facing", "west", "east", 0.2), ProbedFeature("", "", "", 1.0)),
+            ),
+        ),
+    ),
+    Walkthrough("two", "", ()),
+]
 
 
 def test_every_record_is_tried_here():
     """A record that is added to the module must come into these tests too."""
     ours = {v for v in vars(records).values() if dataclasses.is_dataclass(v) and v.__module__ == records.__name__}
-    assert ours == {*RECORDS, Walk, Frame, Belief}
+    assert ours == {*RECORDS, Walkthrough, WalkthroughStep, ProbedFeature}
 
 
 def test_records_that_are_kept_as_json_come_back():
     """One within the other, with what is missing still missing, and tuples where lists were kept."""
     kept = json.loads(json.dumps([dataclasses.asdict(walk) for walk in WALKS]))
-    assert records.from_json(kept, Walk) == tuple(WALKS)
+    assert records.from_json(kept, Walkthrough) == tuple(WALKS)
 
 
 @pytest.mark.parametrize("kind", RECORDS)
@@ -118,8 +164,23 @@ def test_columns_of_somebody_else_do_no_harm():
 
 def test_readings_have_the_columns_of_the_design():
     """`readings.parquet` has the columns that section 5 of the design promises to other programs."""
-    promised = ["study", "scale", "arm", "seed", "stage", "step", "readout", "split", "item", "about", "metric",
-                "value", "outcome", "answer", "target"]  # fmt: skip
+    promised = [
+        "study",
+        "scale",
+        "arm",
+        "seed",
+        "stage",
+        "step",
+        "evaluation",
+        "split",
+        "item",
+        "entity",
+        "metric",
+        "value",
+        "outcome",
+        "answer",
+        "target",
+    ]
     columns = records.schema(Reading)
     assert [name for name in columns if name in promised] == promised
     assert {columns[name] for name in ("seed", "step")} == {pl.Int64()}

@@ -13,8 +13,20 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 TEMPLATES = sorted(path for path in SOURCE.rglob("*") if path.suffix in (".html", ".css", ".j2", ".jinja"))
 
 PICKLERS = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-CALLS = {"eval", "exec", "compile", "torch.load", "torch.save", "numpy.load", "np.load", "yaml.load",
-         "yaml.unsafe_load", "os.system", "os.popen", "torch.hub.load"}  # fmt: skip
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "torch.load",
+    "torch.save",
+    "numpy.load",
+    "np.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "os.system",
+    "os.popen",
+    "torch.hub.load",
+}
 
 
 def doors(source: str) -> Iterator[str]:
@@ -30,8 +42,13 @@ def doors(source: str) -> Iterator[str]:
                 yield f"{line}: call of {name}"
             for keyword in node.keywords:
                 given = ast.unparse(keyword.value)
-                if (keyword.arg, given) in (("trust_remote_code", "True"), ("shell", "True"), ("autoescape", "False"),
-                                            ("use_safetensors", "False"), ("allow_pickle", "True")):  # fmt: skip
+                if (keyword.arg, given) in (
+                    ("trust_remote_code", "True"),
+                    ("shell", "True"),
+                    ("autoescape", "False"),
+                    ("use_safetensors", "False"),
+                    ("allow_pickle", "True"),
+                ):
                     yield f"{line}: {keyword.arg}={given}"
 
 

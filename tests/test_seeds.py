@@ -33,8 +33,19 @@ def test_a_new_consumer_moves_nobody_else():
 
 def test_different_places_draw_differently():
     """Root, names, their order and where one ends and the next begins all make another place."""
-    places = [Seed(0), Seed(1), Seed(-1), Seed(0) / "a", Seed(0) / "b", Seed(0) / "a" / "b", Seed(0) / "b" / "a",
-              Seed(0) / "ab", Seed(0) / "a/b", Seed(0) / "", Seed(1) / "a"]  # fmt: skip
+    places = [
+        Seed(0),
+        Seed(1),
+        Seed(-1),
+        Seed(0) / "a",
+        Seed(0) / "b",
+        Seed(0) / "a" / "b",
+        Seed(0) / "b" / "a",
+        Seed(0) / "ab",
+        Seed(0) / "a/b",
+        Seed(0) / "",
+        Seed(1) / "a",
+    ]
     for one, other in itertools.combinations(places, 2):
         assert one.digest() != other.digest()
         assert numbers(one) != numbers(other)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
-from nosce import Bars, Claim, Difference, Question, Read, Reading, Seed, Select, Study
+from nosce import ArmBarFigure, Claim, Difference, EvalSpec, Question, Reading, Seed, Selection, Study
 from nosce.data.corpus import Corpus
-from nosce.evals.base import blank
+from nosce.evals.base import partial_reading
 from nosce.studies.biographies import study as biographies
 
 if TYPE_CHECKING:
@@ -32,58 +32,67 @@ class Choice:
     """
 
     needs_model: ClassVar[bool] = True
-    facets: tuple[str, ...]
+    attributes: tuple[str, ...]
     split: Literal["seen", "unseen"] = "unseen"
     name: str = "choice"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Two readings a question: `exact` (the right answer is the likeliest) and `rank` (1 is best)."""
         assert model is not None
-        for facet in self.facets:
-            of_facet = [q for q in corpus.questions if q.facet == facet]
+        for attribute in self.attributes:
+            of_facet = [q for q in corpus.questions if q.attribute == attribute]
             offered = sorted({q.target for q in of_facet})
             asked = [q for q in of_facet if q.split == self.split]
             for question, nats in zip(asked, heard(model, corpus, asked, offered), strict=True):
                 yield from self._readings(question, offered, nats)
 
     def _readings(self, question: Question, offered: list[str], nats: np.ndarray) -> Iterator[Reading]:
-        where = {"readout": self.name, "split": question.split, "item": question.id, "about": question.about,
-                 "facet": question.facet, "answer": offered[int(nats.argmin())], "target": question.target}  # fmt: skip
+        where = {
+            "evaluation": self.name,
+            "split": question.split,
+            "item": question.id,
+            "entity": question.entity,
+            "attribute": question.attribute,
+            "answer": offered[int(nats.argmin())],
+            "target": question.target,
+        }
         rank = 1 + int((nats < nats[offered.index(question.target)]).sum())
-        yield blank(**where, metric="exact", value=float(rank == 1), outcome="right" if rank == 1 else "wrong")
-        yield blank(**where, metric="rank", value=float(rank), outcome=None)
+        yield partial_reading(
+            **where, metric="exact", value=float(rank == 1), outcome="right" if rank == 1 else "wrong"
+        )
+        yield partial_reading(**where, metric="rank", value=float(rank), outcome=None)
 
 
 def heard(model: PreTrainedModel, corpus: Corpus, asked: list[Question], offered: list[str]) -> np.ndarray:
     """Nats of each offered answer behind each prompt. Shape: (questions, answers)."""
-    from nosce.models.likelihood import counted_spans, spoken  # imports torch, which planning can do without
+    from nosce.models.likelihood import loss_mask_spans, score_spans  # imports torch, which planning can do without
 
     tried = [replace(question, target=answer) for question in asked for answer in offered]
-    sequences = corpus.question_sequences(tried)
-    said = spoken(model, sequences, counted_spans(sequences), end=corpus.end)
+    sequences = corpus.tokenized_questions(tried)
+    said = score_spans(model, sequences, loss_mask_spans(sequences), eos_id=corpus.eos_id)
     return np.array([one.nats for one in said]).reshape(len(asked), len(offered))
 
 
 def study(scale: str) -> Study:
     """`biographies` with the new read-out, and a claim on what it adds to the old one."""
-    before = biographies.core(scale)
-    choice = Choice(facets=biographies.FOUR)
+    before = biographies.core_study(scale)
+    choice = Choice(attributes=biographies.CORE_ATTRIBUTES)
     return replace(
         before,
         name="choice",
         title="To prefer and to say",
         question="Does a model prefer the right answer where it would not write it?",
         paper="none, an example",
-        reads=(*before.reads, Read(choice, stage=biographies.FINETUNE)),
+        evals=(*before.evals, EvalSpec(choice, stage=biographies.FINETUNE_STAGE)),
         claims=tuple(preferred(arm.name) for arm in before.arms),
         figures=(
-            Bars(
+            ArmBarFigure(
                 id="choice",
                 title="The right answer is the likeliest of its kind",
                 caption="Share of questions about unseen people, after fine-tuning on the others' questions.",
                 y_label="right answer preferred",
-                select=Select(readout=choice.name, stage=biographies.FINETUNE),
-                baseline=Select(readout="majority", split="unseen", facets=biographies.FOUR),
+                selection=Selection(evaluation=choice.name, stage=biographies.FINETUNE_STAGE),
+                baseline=Selection(evaluation="majority", split="unseen", attributes=biographies.CORE_ATTRIBUTES),
             ),
         ),
     )
@@ -96,9 +105,9 @@ def preferred(arm: str) -> Claim:
         text=f"{arm}: the right answer is preferred more often than it is written",
         source="our guess",
         measure=Difference(
-            one=Select(readout="choice", arm=arm, split="unseen", stage=biographies.FINETUNE),
-            other=biographies.asked(arm, biographies.FOUR),
+            a=Selection(evaluation="choice", arm=arm, split="unseen", stage=biographies.FINETUNE_STAGE),
+            b=biographies.extraction_accuracy(arm, biographies.CORE_ATTRIBUTES),
         ),
         threshold=0.0,
-        needs=(biographies.known(arm),),
+        preconditions=(biographies.recall_precondition(arm),),
     )

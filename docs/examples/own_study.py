@@ -17,30 +17,30 @@ import polars as pl
 
 from nosce import (
     Arm,
-    Bars,
+    ArmBarFigure,
     Claim,
     Estimate,
-    Majority,
+    EvalSpec,
+    MajorityBaseline,
     Mean,
-    Questions,
-    Read,
-    Recall,
-    Recipe,
+    QAEval,
+    RecallEval,
     Seed,
-    Select,
+    Selection,
     Stage,
     Study,
-    size,
+    TrainingConfig,
+    named_architecture,
 )
-from nosce.analysis.render.figure import COLUMNS
+from nosce.analysis.render.figure import FIGURE_COLUMNS
 from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
-from nosce.studies.biographies.study import SMALL, known
+from nosce.studies.biographies.study import SMALL_BIOGRAPHIES, recall_precondition
 
 ASKING = "asking"
 DOSES = ("multi1", "multi2", "multi3")  # `multi1` tells what `single` tells
-UNSEEN = Select(readout="questions", split="unseen", stage=ASKING)
+UNSEEN = Selection(evaluation="questions", split="unseen", stage=ASKING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class Slope:
     luck of the draw falls out, as in a paired difference.
     """
 
-    select: Select
+    select: Selection
     arms: tuple[str, ...]
 
     def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
@@ -63,14 +63,15 @@ class Slope:
         rows = self.select.rows(readings).filter(pl.col("arm").is_in(self.arms))
         if lost := [arm for arm in self.arms if arm not in rows["arm"]]:
             raise DataError(f"a slope over {len(self.arms)} arms was asked for, but {lost} were not read; run them.")
-        means = rows.group_by("seed", "about", "arm").agg(pl.col("value").mean())
-        people = means.pivot(on="arm", index=["seed", "about"], values="value").sort("seed", "about")
+        means = rows.group_by("seed", "entity", "arm").agg(pl.col("value").mean())
+        people = means.pivot(on="arm", index=["seed", "entity"], values="value").sort("seed", "entity")
         doublings = np.log2([dose(arm) for arm in self.arms])
         weights = (doublings - doublings.mean()) / ((doublings - doublings.mean()) ** 2).sum()
         scores = people.select(self.arms).to_numpy()
         slopes = (scores - scores[:, :1]) @ weights  # differences first: arms that answer alike have a slope of 0
-        found = nested_bootstrap(slopes, people["about"].to_list(), people["seed"].to_list(),
-                                 seed=Seed(0) / "slope", unit=unit)  # fmt: skip
+        found = nested_bootstrap(
+            slopes, people["entity"].to_list(), people["seed"].to_list(), seed=Seed(0) / "slope", unit=unit
+        )
         return replace(found, n=len(rows), method=f"slope within each {unit}; {found.method}")
 
 
@@ -81,7 +82,7 @@ class DoseCurve:
     id: str
     title: str
     caption: str
-    select: Select
+    select: Selection
     kind: Literal["curves"] = "curves"
     x_label: str = "wordings of each person"
     y_label: str = "exact match"
@@ -91,16 +92,26 @@ class DoseCurve:
         points = []
         for split in ("seen", "unseen"):
             for arm in arms:
-                found = Mean(select=replace(self.select, split=split, arm=arm)).of(readings, unit)
-                points.append({"panel": "", "group": f"{split} people", "x": float(dose(arm)), "tick": "",
-                               "value": found.value, "low": found.low, "high": found.high, "n": found.n,
-                               "baseline": False})  # fmt: skip
-        return pl.DataFrame(points, schema=COLUMNS)
+                found = Mean(selection=replace(self.select, split=split, arm=arm)).estimate(readings, unit)
+                points.append(
+                    {
+                        "panel": "",
+                        "group": f"{split} people",
+                        "x": float(dose(arm)),
+                        "tick": "",
+                        "value": found.value,
+                        "low": found.low,
+                        "high": found.high,
+                        "n": found.n,
+                        "baseline": False,
+                    }
+                )
+        return pl.DataFrame(points, schema=FIGURE_COLUMNS)
 
 
 def dose(arm: str) -> int:
     """How many wordings of each person an arm reads; arms bear the names of augmentations."""
-    return Augmentation.parse(arm).entries
+    return Augmentation.parse(arm).entries_per_person
 
 
 CLAIM = Claim(
@@ -109,22 +120,30 @@ CLAIM = Claim(
     source="our guess",
     measure=Slope(select=UNSEEN, arms=DOSES),
     threshold=0.0,
-    needs=tuple(known(arm) for arm in DOSES),
+    preconditions=tuple(recall_precondition(arm) for arm in DOSES),
 )
 
 
 def study(scale: str) -> Study:
     """The arms differ in the number of wordings alone; every person is met equally often in each."""
     if scale == "smoke":
-        world, model, exposures, batch, asking = replace(SMALL, people=40, names=(8, 8, 16)), size("2x64"), 20, 16, 20
+        world, model, exposures, batch, asking = (
+            replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16)),
+            named_architecture("2x64"),
+            20,
+            16,
+            20,
+        )
     elif scale == "laptop":  # the sizes of the built-in study
-        world, model, exposures, batch, asking = SMALL, size("3x128"), 260, 32, 600
+        world, model, exposures, batch, asking = SMALL_BIOGRAPHIES, named_architecture("3x128"), 260, 32, 600
     else:
         raise UsageError(f"doses has no scale {scale!r}; take smoke or laptop.")
-    recipe = Recipe(steps=exposures * world.people // batch, batch=batch, window=80, peak_lr=5e-3)
-    stage = Stage(name=ASKING, recipe=Recipe(steps=asking, batch=48, window=64, peak_lr=3e-4, warmup=20))
+    recipe = TrainingConfig(steps=exposures * world.people // batch, batch_size=batch, window=80, peak_lr=5e-3)
+    stage = Stage(
+        name=ASKING, training=TrainingConfig(steps=asking, batch_size=48, window=64, peak_lr=3e-4, warmup_steps=20)
+    )
     arms = tuple(
-        Arm(name=name, world=replace(world, augmentation=name), model=model, recipe=recipe, stages=(stage,))
+        Arm(name=name, world=replace(world, augmentation=name), model=model, training=recipe, stages=(stage,))
         for name in DOSES
     )
     return Study(
@@ -136,7 +155,7 @@ def study(scale: str) -> Study:
         unit="person",
         arms=arms,
         seeds=(0,),
-        reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=ASKING)),
+        evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage=ASKING)),
         claims=(CLAIM,),
         figures=(
             DoseCurve(
@@ -145,13 +164,13 @@ def study(scale: str) -> Study:
                 caption="Exact match after fine-tuning on questions about the seen people.",
                 select=replace(UNSEEN, split=None),
             ),
-            Bars(
+            ArmBarFigure(
                 id="facets",
                 title="Unseen people, by attribute",
                 caption="The same questions, one group of bars an attribute; dashes are the most frequent answer.",
                 y_label="exact match",
-                select=UNSEEN,
-                baseline=Select(readout="majority", split="unseen"),
+                selection=UNSEEN,
+                baseline=Selection(evaluation="majority", split="unseen"),
             ),
         ),
     )

@@ -13,29 +13,32 @@ from dataclasses import dataclass
 
 from nosce import (
     Arm,
-    Bars,
+    ArmBarFigure,
     Claim,
     Difference,
     Document,
-    Majority,
+    EvalSpec,
+    MajorityBaseline,
     Mean,
-    Need,
+    Precondition,
+    QAEval,
     Question,
-    Questions,
-    Read,
-    Recall,
-    Recipe,
+    RecallEval,
     Seed,
-    Select,
+    Selection,
     Span,
     Stage,
     Study,
-    size,
+    TrainingConfig,
+    named_architecture,
 )
 from nosce.errors import SpecError, UsageError
 
-NAMES = tuple(start + end for start in ("Ost", "Bel", "Cor", "Dram", "Fen", "Gal", "Hesk", "Jor", "Kel", "Lum")
-              for end in ("ania", "avia", "onia", "istan", "land", "mark", "ora", "ule"))  # fmt: skip
+NAMES = tuple(
+    start + end
+    for start in ("Ost", "Bel", "Cor", "Dram", "Fen", "Gal", "Hesk", "Jor", "Kel", "Lum")
+    for end in ("ania", "avia", "onia", "istan", "land", "mark", "ora", "ule")
+)
 VALUES = {
     "capital": ("Velmora", "Tarnish", "Quillon", "Pareth", "Sundal", "Irrin", "Wexley", "Otterby", "Myrrow", "Zelk"),
     "export": ("amber", "copper", "figs", "glass", "honey", "linen", "olives", "pepper", "salt", "tin"),
@@ -84,22 +87,22 @@ class Atlas:
     def questions(self, seed: Seed) -> Iterator[Question]:
         """One question a fact; those about the first half of the countries may be trained on."""
         for land in lands(self, seed):
-            for facet, prompt in PROMPTS.items():
+            for attribute, prompt in PROMPTS.items():
                 yield Question(
-                    id=f"{facet}/{land.index}",
-                    about=f"country/{land.index}",
-                    facet=facet,
+                    id=f"{attribute}/{land.index}",
+                    entity=f"country/{land.index}",
+                    attribute=attribute,
                     prompt=prompt.format(name=land.name),
-                    target=land.values[facet],
+                    target=land.values[attribute],
                     split="seen" if 2 * land.index < self.countries else "unseen",
                 )
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Every word that any atlas can use, so that all of them share one tokenizer."""
         yield from NAMES
-        for facet, wordings in WORDINGS.items():
-            yield from (wording.format(name="", value="") for wording in (*wordings, PROMPTS[facet]))
-            yield from VALUES[facet]
+        for attribute, wordings in WORDINGS.items():
+            yield from (wording.format(name="", value="") for wording in (*wordings, PROMPTS[attribute]))
+            yield from VALUES[attribute]
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def lands(world: Atlas, seed: Seed) -> Iterator[Land]:
     names = (seed / "names").numpy().permutation(len(NAMES))  # no name twice
     for index in range(world.countries):
         rng = (seed / "land" / index).numpy()
-        values = {facet: pool[rng.integers(len(pool))] for facet, pool in VALUES.items()}
+        values = {attribute: pool[rng.integers(len(pool))] for attribute, pool in VALUES.items()}
         yield Land(index, NAMES[names[index]], values)
 
 
@@ -125,13 +128,13 @@ def written(land: Land, number: int, seed: Seed) -> Document:
     rng = (seed / "text" / land.index / number).numpy()
     text, spans, wordings = "", [], []
     for place in rng.permutation(len(WORDINGS)):
-        facet = tuple(WORDINGS)[place]
-        wording = int(rng.integers(len(WORDINGS[facet])))
-        before, after = WORDINGS[facet][wording].split("{value}")
+        attribute = tuple(WORDINGS)[place]
+        wording = int(rng.integers(len(WORDINGS[attribute])))
+        before, after = WORDINGS[attribute][wording].split("{value}")
         text += " " * bool(text) + before.format(name=land.name)
-        spans.append(Span(facet, len(text), len(text) + len(land.values[facet])))
-        wordings.append(f"{facet}#{wording}")
-        text += land.values[facet] + after.format(name=land.name)
+        spans.append(Span(attribute, len(text), len(text) + len(land.values[attribute])))
+        wordings.append(f"{attribute}#{wording}")
+        text += land.values[attribute] + after.format(name=land.name)
     return Document(f"{land.index}/{number}", f"country/{land.index}", text, tuple(spans), tuple(wordings))
 
 
@@ -140,8 +143,8 @@ def study(scale: str) -> Study:
     if scale != "smoke":
         raise UsageError(f"the atlas has no scale {scale!r}; take smoke.")
     exposures, batch = 100, 20
-    recipe = Recipe(steps=exposures * Atlas().countries // batch, batch=batch, window=48, peak_lr=5e-3)
-    asking = Stage(name="asking", recipe=Recipe(steps=60, batch=20, window=48, peak_lr=1e-3))
+    recipe = TrainingConfig(steps=exposures * Atlas().countries // batch, batch_size=batch, window=48, peak_lr=5e-3)
+    asking = Stage(name="asking", training=TrainingConfig(steps=60, batch_size=20, window=48, peak_lr=1e-3))
     return Study(
         name="atlas",
         title="One text or five",
@@ -150,40 +153,42 @@ def study(scale: str) -> Study:
         scale=scale,
         unit="country",
         arms=tuple(
-            Arm(name=name, world=Atlas(texts=texts), model=size("2x64"), recipe=recipe, stages=(asking,))
+            Arm(
+                name=name, world=Atlas(texts=texts), model=named_architecture("2x64"), training=recipe, stages=(asking,)
+            )
             for name, texts in (("one", 1), ("five", 5))
         ),
         seeds=(0,),
-        reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage="asking")),
+        evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage="asking")),
         claims=(
             Claim(
                 id="five-helps",
                 text="Unseen countries are answered better after five texts than after one",
                 source="our guess",
-                measure=Difference(one=asked("five"), other=asked("one")),
+                measure=Difference(a=asked("five"), b=asked("one")),
                 threshold=0.0,
-                needs=(known("one"), known("five")),
+                preconditions=(known("one"), known("five")),
             ),
         ),
         figures=(
-            Bars(
+            ArmBarFigure(
                 id="accuracy",
                 title="Questions about unseen countries",
                 caption="Exact match after fine-tuning on questions about the other half of the countries.",
                 y_label="exact match",
-                select=Select(readout="questions", split="unseen", stage="asking"),
-                baseline=Select(readout="majority", split="unseen"),
+                selection=Selection(evaluation="questions", split="unseen", stage="asking"),
+                baseline=Selection(evaluation="majority", split="unseen"),
             ),
         ),
     )
 
 
-def asked(arm: str) -> Select:
+def asked(arm: str) -> Selection:
     """Exact answers about countries whose questions were never trained on."""
-    return Select(readout="questions", arm=arm, split="unseen", stage="asking")
+    return Selection(evaluation="questions", arm=arm, split="unseen", stage="asking")
 
 
-def known(arm: str) -> Need:
+def known(arm: str) -> Precondition:
     """Nobody can be asked for what was never stored."""
-    recall = Mean(select=Select(readout="recall", arm=arm, stage="pretrain"))
-    return Need(text=f"recall inside the texts of {arm}", measure=recall, above=0.9)
+    recall = Mean(selection=Selection(evaluation="recall", arm=arm, stage="pretrain"))
+    return Precondition(text=f"recall inside the texts of {arm}", measure=recall, above=0.9)

@@ -1,46 +1,46 @@
 """nosce: what does a language model know, does it know how much, and can it be asked for it?"""
 
-from nosce.analysis.figures import Bars, Curves
-from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
+from nosce.analysis.figures import ArmBarFigure, ArmCurveFigure
+from nosce.analysis.measures import Claim, Difference, Mean, Precondition, Selection
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import NosceError
-from nosce.evals.qa import Majority, Questions, Recall
-from nosce.models.architecture import Architecture, Pretrained, size
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.models.architecture import Architecture, Pretrained, named_architecture
 from nosce.records import Document, Estimate, Question, Reading, Span, Verdict
 from nosce.seeds import Seed
 from nosce.store.store import Store
-from nosce.study import Arm, Read, Stage, Study
-from nosce.train.config import LoRA, Machine, Recipe
+from nosce.study import Arm, EvalSpec, Stage, Study
+from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
 __all__ = [
     "Architecture",
     "Arm",
-    "Bars",
+    "ArmBarFigure",
+    "ArmCurveFigure",
     "Claim",
-    "Curves",
     "Difference",
     "Document",
     "Estimate",
+    "EvalSpec",
     "LoRA",
-    "Machine",
-    "Majority",
+    "MajorityBaseline",
     "Mean",
-    "Need",
     "NosceError",
+    "Precondition",
     "Pretrained",
+    "QAEval",
     "Question",
-    "Questions",
-    "Read",
     "Reading",
-    "Recall",
-    "Recipe",
+    "RecallEval",
+    "RuntimeConfig",
     "Seed",
-    "Select",
+    "Selection",
     "Span",
     "Stage",
     "Store",
     "Study",
     "TokenizerSpec",
+    "TrainingConfig",
     "Verdict",
-    "size",
+    "named_architecture",
 ]

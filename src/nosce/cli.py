@@ -20,10 +20,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from nosce.errors import NosceError, SpecError, UsageError
-from nosce.pipeline.results import Request
+from nosce.pipeline.results import StudyRequest
 from nosce.store.store import Store
 
-INTERRUPTED = 130
+EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,55 +32,61 @@ app = typer.Typer(
     help="What does a language model know, and does it know that it does?",
 )
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help="A built-in study, or FILE.py:FUNCTION of your own.")]
-Scale = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
-StoreAt = Annotated[
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A built-in study, or FILE.py:FUNCTION of your own.")
+]
+ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
+StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 
 
-def store_at(folder: Path | None) -> Store:
+def open_store(folder: Path | None) -> Store:
     """The store that the user means."""
-    return Store.at(folder or os.environ.get("NOSCE_STORE") or ".nosce")
+    return Store.open(folder or os.environ.get("NOSCE_STORE") or ".nosce")
 
 
-def out(text: str) -> None:
+def print_line(text: str) -> None:
     """Print a line for people, to be wrapped by their terminal and coloured by nobody."""
     Console().print(escape(text), soft_wrap=True, highlight=False)
 
 
-def as_json(thing: Any) -> None:
+def print_json(value: Any) -> None:
     """Print machine-readable output."""
-    sys.stdout.write(json.dumps(thing, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 @app.command("list")
-def list_(store: StoreAt = None, json_: AsJson = False) -> None:
+def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
     """Studies, their question, scales, and what the store holds.  Example: nosce list"""
-    from nosce.pipeline.results import plans
-    from nosce.study import SCALES, built_in, load
+    from nosce.pipeline.results import load_plan_records
+    from nosce.study import SCALES, builtin_studies, load_study
 
-    place = store_at(store)
-    known = plans(place)
+    opened_store = open_store(store)
+    plan_records = load_plan_records(opened_store)
     rows = []
-    for name in built_in():
+    for name in builtin_studies():
         scales, study = [], None
         for scale in SCALES:
             try:
-                study = load(name, scale)
+                study = load_study(name, scale)
             except UsageError:
                 continue
             scales.append(scale)
         assert study is not None
-        held = [
-            f"{p['scale']}{'' if place.has(p['estimates']) else ' (unfinished)'}" for p in known if p["study"] == name
+        stored_scales = [
+            f"{p['scale']}{'' if opened_store.has(p['estimates']) else ' (unfinished)'}"
+            for p in plan_records
+            if p["study"] == name
         ]
-        rows.append({"study": name, "question": study.question, "paper": study.paper, "scales": scales, "held": held})
+        rows.append(
+            {"study": name, "question": study.question, "paper": study.paper, "scales": scales, "held": stored_scales}
+        )
     if json_:
-        as_json(rows)
+        print_json(rows)
         return
-    table = Table("study", "question", "paper", "scales", f"in {place.root}")
+    table = Table("study", "question", "paper", "scales", f"in {opened_store.root}")
     for row in rows:
         table.add_row(*(escape(", ".join(v) if isinstance(v, list) else str(v)) or "-" for v in row.values()))
     Console().print(table)
@@ -88,8 +94,8 @@ def list_(store: StoreAt = None, json_: AsJson = False) -> None:
 
 @app.command()
 def run(
-    study: StudyName,
-    scale: Scale = "laptop",
+    study: StudyArgument,
+    scale: ScaleOption = "laptop",
     seeds: Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")] = None,
     arms: Annotated[str, typer.Option(help="Only these arms, separated by commas.")] = "",
     workers: Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")] = None,
@@ -100,57 +106,66 @@ def run(
     max_cost: Annotated[
         float | None, typer.Option(help="Spend no more on endpoints, a step.", metavar="AMOUNT")
     ] = None,
-    fresh: Annotated[bool, typer.Option("--fresh", help="Make stale steps again; the old ones are set aside.")] = False,
-    store: StoreAt = None,
-    json_: AsJson = False,
+    rerun_stale: Annotated[
+        bool, typer.Option("--fresh", help="Make stale steps again; the old ones are set aside.")
+    ] = False,
+    store: StoreOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
-    request = Request(
-        study=study, scale=scale, seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
+    request = StudyRequest(
+        study=study, scale=scale, n_seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
     )
-    place = store_at(store)
+    opened_store = open_store(store)
     if dry_run:
-        running.dry(request, place, workers, json_=json_)
+        running.print_plan(request, opened_store, workers, json_=json_)
         return
-    code = running.run(
-        request, place, workers=workers, ray=ray, device=device, fresh=fresh, max_cost=max_cost, threads=threads,
+    code = running.run_study(
+        request,
+        opened_store,
+        workers=workers,
+        ray=ray,
+        device=device,
+        rerun_stale=rerun_stale,
+        max_cost=max_cost,
+        threads=threads,
         json_=json_,
-    )  # fmt: skip
+    )
     raise typer.Exit(code)
 
 
 @app.command()
 def show(
-    study: StudyName,
+    study: StudyArgument,
     scale: Annotated[str | None, typer.Option(help="Else the scale that was finished last.")] = None,
-    store: StoreAt = None,
-    json_: AsJson = False,
+    store: StoreOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
-    from nosce.pipeline.results import remembered, shown
+    from nosce.pipeline.results import find_finished_plan, results_json
     from nosce.pipeline.run import print_claims
 
-    place = store_at(store)
-    plan = remembered(place, study, scale)
+    opened_store = open_store(store)
+    plan_record = find_finished_plan(opened_store, study, scale)
     if json_:
-        as_json(shown(place, plan))
+        print_json(results_json(opened_store, plan_record))
     else:
-        print_claims(place, plan, Console())
+        print_claims(opened_store, plan_record, Console())
 
 
 @app.command()
 def report(
     out_: Annotated[Path, typer.Option("--out", help="Folder of the site.")] = Path("report"),
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
-    store: StoreAt = None,
+    store: StoreOption = None,
 ) -> None:
     """Write the static site from the store.  Example: nosce report --out report --open"""
-    from nosce.pipeline.site import write
+    from nosce.pipeline.site import write_site
 
-    index = write(store_at(store), out_)
-    out(f"The report is {index}")
+    index = write_site(open_store(store), out_)
+    print_line(f"The report is {index}")
     if open_:
         typer.launch(index.as_uri())
 
@@ -158,80 +173,82 @@ def report(
 @app.command()
 def explain(
     step: Annotated[str, typer.Argument(help="The beginning of a step's name or key.")],
-    store: StoreAt = None,
-    json_: AsJson = False,
+    store: StoreOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """What a step's key is made of, and how its nearest neighbour differs.  Example: nosce explain training-3fa9"""
     from dataclasses import asdict
 
-    from nosce.pipeline.results import explain as explained
-    from nosce.store.spec import leaves
+    from nosce.pipeline.results import explain_step as explained
+    from nosce.store.spec import flatten_description
 
-    found = explained(store_at(store), step)
+    explanation = explained(open_store(store), step)
     if json_:
-        as_json(asdict(found))
+        print_json(asdict(explanation))
         return
     console = Console()
-    out(f"{found.name} ({found.state}) is named by the hash of:")
-    made_of = Table("part", "value")
-    for path, value in leaves(found.description).items():
-        made_of.add_row(escape(path), escape(json.dumps(value, ensure_ascii=False)))
-    console.print(made_of)
-    if found.neighbour is None:
-        out("No other step of its kind is in the store.")
+    print_line(f"{explanation.name} ({explanation.state}) is named by the hash of:")
+    parts_table = Table("part", "value")
+    for path, value in flatten_description(explanation.description).items():
+        parts_table.add_row(escape(path), escape(json.dumps(value, ensure_ascii=False)))
+    console.print(parts_table)
+    if explanation.nearest_step is None:
+        print_line("No other step of its kind is in the store.")
         return
-    out(f"Nearest in the store is {found.neighbour}, which differs in:")
-    different = Table("part", "here", "there")
-    for path, here, there in found.different:
-        different.add_row(escape(path), escape(json.dumps(here)), escape(json.dumps(there)))
-    console.print(different)
+    print_line(f"Nearest in the store is {explanation.nearest_step}, which differs in:")
+    differences_table = Table("part", "here", "there")
+    for path, here, there in explanation.differing_fields:
+        differences_table.add_row(escape(path), escape(json.dumps(here)), escape(json.dumps(there)))
+    console.print(differences_table)
 
 
 @app.command()
 def export(
-    study: StudyName,
+    study: StudyArgument,
     arm: Annotated[str, typer.Argument(help="Which arm's model.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there.")],
     seed: Annotated[int | None, typer.Option(help="Which training seed; else the first.")] = None,
-    scale: Scale = "laptop",
-    store: StoreAt = None,
+    scale: ScaleOption = "laptop",
+    store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
-    from nosce.pipeline.results import export as exported
+    from nosce.pipeline.results import export_checkpoint as exported
 
-    made = exported(store_at(store), Request(study=study, scale=scale), arm, seed, folder)
-    out(f"{made.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained.")
+    step_record = exported(open_store(store), StudyRequest(study=study, scale=scale), arm, seed, folder)
+    print_line(
+        f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained."
+    )
 
 
 @app.command()
-def doctor(store: StoreAt = None, json_: AsJson = False) -> None:
+def doctor(store: StoreOption = None, json_: JsonOption = False) -> None:
     """Versions, cores, precision, devices, disk, and what would be slow and why.  Example: nosce doctor"""
-    from nosce.pipeline.doctor import examine
+    from nosce.pipeline.doctor import check_machine
 
-    found = examine(store_at(store))
+    checks = check_machine(open_store(store))
     if json_:
-        as_json(found)
+        print_json(checks)
         return
     table = Table("what", "found", "so")
-    for row in found:
+    for row in checks:
         table.add_row(*(escape(str(row[key])) for key in ("what", "found", "so")))
     Console().print(table)
 
 
-def _interrupted(*_: object) -> NoReturn:
+def _raise_interrupt(*_: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
 def main() -> None:
     """The entry point: one sentence for our errors, a traceback for everything else."""
-    signal.signal(signal.SIGTERM, _interrupted)
-    code = _guarded(lambda: app(standalone_mode=False))
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    code = _exit_code_of(lambda: app(standalone_mode=False))
     sys.stdout.flush()
     sys.exit(code)
 
 
 @app.command()
-def audit(
+def audit_command(
     tables: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[TABLE]...", help="Outcomes by size (.csv, .parquet, .jsonl), or BIG-bench results."),
@@ -243,104 +260,116 @@ def audit(
         bool, typer.Option("--log-likelihood", help="The continuous score is one of the whole target.")
     ] = False,
     figure: Annotated[Path | None, typer.Option(help="Write the figure there, as SVG.")] = None,
-    draws: Annotated[int, typer.Option(help="Resamplings.")] = 2_000,
-    store: StoreAt = None,
-    json_: AsJson = False,
+    resamples: Annotated[int, typer.Option(help="Resamplings.")] = 2_000,
+    store: StoreOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Is a jump in the ability or in the metric?  Example: nosce audit outcomes.csv --log-likelihood"""
     if bool(tables) == (study is not None):
         raise UsageError("audit wants a TABLE or a --study, one of the two; name one.")
     if not tables:
         assert study is not None
-        _audits(store_at(store), study, scale, json_=json_)
+        _print_audits(open_store(store), study, scale, json_=json_)
         return
     from nosce.analysis.emergence import audit as auditing
 
-    if len(tables) == 1 and auditing.is_results(tables[0]):
-        scored = auditing.results(tables[0])
-        _told(auditing.results_shown(scored), scored if json_ else None)
+    if len(tables) == 1 and auditing.is_bigbench_results(tables[0]):
+        scored = auditing.bigbench_results(tables[0])
+        _print_parts(auditing.render_bigbench_results(scored), scored if json_ else None)
         return
     if figure is not None and len(tables) > 1:
         raise UsageError(f"--figure was asked for with {len(tables)} tables; name one of them.")
-    found = auditing.tables(tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, draws=draws)
+    audited_tables = auditing.audit_tables(
+        tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, resamples=resamples
+    )
     if figure is not None:
         from nosce.analysis.emergence import summary as words
-        from nosce.analysis.render.figure import draw
+        from nosce.analysis.render.figure import figure_svg
         from nosce.store.files import write_atomically
 
-        one = found[0]
-        write_atomically(figure, draw(words.figure(one.scores, one.json, one.name)))
-    told = found[0].json if len(found) == 1 else [one.json for one in found]
-    _told(auditing.shown(found), told if json_ else None)
+        first_table = audited_tables[0]
+        write_atomically(
+            figure, figure_svg(words.mirage_figure(first_table.outcomes, first_table.json_object, first_table.name))
+        )
+    contents = (
+        audited_tables[0].json_object
+        if len(audited_tables) == 1
+        else [first_table.json_object for first_table in audited_tables]
+    )
+    _print_parts(auditing.render_audits(audited_tables), contents if json_ else None)
 
 
 @app.command()
-def design(
+def power_command(
     sizes: Annotated[list[int] | None, typer.Option(help="How many sizes; may be given several times.")] = None,
     items: Annotated[list[int] | None, typer.Option(help="How many items.")] = None,
     seeds: Annotated[list[int] | None, typer.Option(help="How many training seeds.")] = None,
-    worlds: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
-    json_: AsJson = False,
+    simulations: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
+    json_: JsonOption = False,
 ) -> None:
     """How much does it take to tell a jump of the metric from one that stays?  Example: nosce design --sizes 8"""
     from nosce.analysis.emergence import audit as auditing
 
-    found = list(auditing.tried(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], worlds))
-    flat = [power for both in found for power in both]
-    _told([auditing.design_table(found)], auditing.as_rows(flat) if json_ else None)
+    designs = list(auditing.power_by_design(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], simulations))
+    estimates = [power for both in designs for power in both]
+    _print_parts([auditing.power_table(designs)], auditing.power_rows(estimates) if json_ else None)
 
 
-def _told(parts: Iterable[Any], machine: Any) -> None:
+def _print_parts(parts: Iterable[Any], json_value: Any) -> None:
     """Print JSON where there is some, else what people read."""
-    if machine is not None:
-        as_json(machine)
+    if json_value is not None:
+        print_json(json_value)
         return
     for part in parts:
-        out(part) if isinstance(part, str) else Console().print(part)
+        print_line(part) if isinstance(part, str) else Console().print(part)
 
 
-def _audits(place: Store, study: str, scale: str | None, *, json_: bool) -> None:
+def _print_audits(opened_store: Store, study: str, scale: str | None, *, json_: bool) -> None:
     """What the mirage test said of a study's curves."""
-    from nosce.pipeline.results import audits, remembered
+    from nosce.pipeline.results import find_finished_plan, load_audits
 
-    found = audits(place, remembered(place, study, scale))
+    audit_entries = load_audits(opened_store, find_finished_plan(opened_store, study, scale))
     if json_:
-        as_json(found)
+        print_json(audit_entries)
         return
-    for one in found or [{"title": study, "verdict": None, "why": "the study names no curve that could be audited"}]:
-        out(f"{one['title']} {one['verdict'] or 'not audited'}: {one['why']}. {one.get('meaning', '')}".strip())
+    for entry in audit_entries or [
+        {"title": study, "verdict": None, "why": "the study names no curve that could be audited"}
+    ]:
+        print_line(
+            f"{entry['title']} {entry['verdict'] or 'not audited'}: {entry['why']}. {entry.get('meaning', '')}".strip()
+        )
 
 
-def _guarded(call: Callable[[], Any]) -> int:
+def _exit_code_of(call: Callable[[], Any]) -> int:
     started = time.monotonic()
     try:
         code = call()
-        if code == INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            _say(_go_on(started))
+        if code == EXIT_INTERRUPTED:  # what typer makes of a KeyboardInterrupt
+            _print_error(_resume_message(started))
         return code if isinstance(code, int) else 0
     except NosceError as error:
-        _say(str(error))
+        _print_error(str(error))
         return 2 if isinstance(error, UsageError | SpecError) else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _say(_go_on(started))
-        return INTERRUPTED
+        _print_error(_resume_message(started))
+        return EXIT_INTERRUPTED
     except typer.Exit as exit_:
         return exit_.exit_code
     except Exception as error:
-        if _is_usage(error):
+        if _is_usage_error(error):
             error.show()  # type: ignore[attr-defined]
             return 2
         raise
 
 
-def _go_on(started: float) -> str:
+def _resume_message(started: float) -> str:
     return f"interrupted after {time.monotonic() - started:.0f} s; the same command goes on where this one stopped."
 
 
-def _is_usage(error: Exception) -> bool:
+def _is_usage_error(error: Exception) -> bool:
     """Is it the command line library's own complaint about options?"""
     return hasattr(error, "show") and hasattr(error, "exit_code")
 
 
-def _say(sentence: str) -> None:
+def _print_error(sentence: str) -> None:
     Console(stderr=True).print(escape(f"nosce: {sentence}"), soft_wrap=True, highlight=False)

@@ -36,7 +36,7 @@ class DataError(NosceError):
     """The data cannot carry what was asked of them (too few, not paired, not finite)."""
 
 
-class GuardError(NosceError):
+class LeakageError(NosceError):
     """A guard of this field found a leak; nothing was trained on the data."""
 
 

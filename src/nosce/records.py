@@ -27,7 +27,7 @@ Decision = Literal["holds", "fails", "undecided"]
 class Span:
     """Where a document says a fact: characters `start` to `end` (excluded) state `facet`."""
 
-    facet: str
+    attribute: str
     start: int
     end: int
 
@@ -37,11 +37,11 @@ class Document:
     """A text to learn from, with the spans of its values as they were rendered."""
 
     id: str
-    about: str  # what was drawn independently and is described here, e.g. a person
+    entity: str  # what was drawn independently and is described here, e.g. a person
     text: str
     spans: tuple[Span, ...]
     wordings: tuple[str, ...] = ()  # which wording each span was said in, in the order of `spans`
-    given: int = 0  # characters at its beginning that are a specification, to be read more than to be learnt
+    prompt_chars: int = 0  # characters at its beginning that are a specification, to be read more than to be learnt
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +49,12 @@ class Question:
     """A prompt and the reply that the world's facts demand, made from facts and never from text."""
 
     id: str
-    about: str
-    facet: str  # what is asked, e.g. an attribute
+    entity: str
+    attribute: str  # what is asked, e.g. an attribute
     prompt: str
     target: str
     split: Split  # may be trained on ("seen"), is for choosing ("validation"), or only to be asked ("unseen")
-    hidden: str = ""  # what a judge needs and the model is not shown, e.g. further cases to test a program on
+    metadata: str = ""  # what a judge needs and the model is not shown, e.g. further cases to test a program on
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +71,11 @@ class Reading:
     seed: int
     stage: str  # "pretrain" or the name of a later stage
     step: int  # optimizer steps taken within the stage
-    readout: str
+    evaluation: str
     split: str
     item: str
-    about: str  # the cluster: what was drawn independently
-    facet: str
+    entity: str  # the cluster: what was drawn independently
+    attribute: str
     metric: str
     value: float | None
     outcome: Outcome | None
@@ -104,7 +104,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
-class Belief:
+class ProbedFeature:
     """One thing that is so, and what was read of it from a model: its most likely value, and how likely."""
 
     what: str
@@ -114,22 +114,22 @@ class Belief:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
+class WalkthroughStep:
     """One step of something written: the word, how the world looks behind it, and as it is believed to look."""
 
     word: str
     picture: tuple[str, ...]  # rows of characters
     believed: tuple[str, ...] | None  # the same, where there is a belief
-    beliefs: tuple[Belief, ...]
+    beliefs: tuple[ProbedFeature, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Walk:
+class Walkthrough:
     """Something that a model wrote, to be stepped through beside what is read from its hidden states."""
 
     title: str
     caption: str
-    frames: tuple[Frame, ...]
+    frames: tuple[WalkthroughStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +150,9 @@ class Verdict:
     why: str
 
 
-Record = TypeVar("Record")
+RecordT = TypeVar("RecordT")
 
-_PLAIN: dict[type, pl.DataType] = {
+_SCALAR_DTYPES: dict[type, pl.DataType] = {
     str: pl.String(),
     int: pl.Int64(),
     float: pl.Float64(),
@@ -163,8 +163,8 @@ _PLAIN: dict[type, pl.DataType] = {
 def _column_type(annotation: Any) -> pl.DataType:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
-    if annotation in _PLAIN:
-        return _PLAIN[annotation]
+    if annotation in _SCALAR_DTYPES:
+        return _SCALAR_DTYPES[annotation]
     if origin is Literal:
         return pl.String()
     if origin in (typing.Union, types.UnionType):
@@ -176,60 +176,62 @@ def _column_type(annotation: Any) -> pl.DataType:
     raise TypeError(f"no column type for {annotation!r}")
 
 
-def schema(kind: type) -> dict[str, pl.DataType]:
+def schema(record_type: type) -> dict[str, pl.DataType]:
     """The polars column types of a record's table, from the annotations of its fields."""
-    hints = typing.get_type_hints(kind)
-    return {f.name: _column_type(hints[f.name]) for f in dataclasses.fields(kind)}
+    hints = typing.get_type_hints(record_type)
+    return {f.name: _column_type(hints[f.name]) for f in dataclasses.fields(record_type)}
 
 
-def to_table(records: Iterable[Any], kind: type) -> pl.DataFrame:
+def to_table(records: Iterable[Any], record_type: type) -> pl.DataFrame:
     """A frame with one row a record; typed by `kind`, so that no record still gives the columns."""
-    rows, types, hints = list(records), schema(kind), typing.get_type_hints(kind)
+    record_list, types, hints = list(records), schema(record_type), typing.get_type_hints(record_type)
     columns = {}
     for name, column in types.items():
-        values = [getattr(r, name) for r in rows]
+        values = [getattr(r, name) for r in record_list]
         if isinstance(column, pl.List):
-            columns[name] = _nested(values, typing.get_args(hints[name])[0], column)
+            columns[name] = _list_series(values, typing.get_args(hints[name])[0], column)
         else:
             columns[name] = pl.Series(values, dtype=column)
     return pl.DataFrame(columns, schema=types)
 
 
-def completed(table: pl.DataFrame, kind: type, **columns: object) -> pl.DataFrame:
+def fill_columns(table: pl.DataFrame, record_type: type, **columns: object) -> pl.DataFrame:
     """A table with some of a record's columns as one with all: those given, and null where nothing is known."""
-    added = {name: pl.lit(value) for name, value in columns.items()}
-    table = table.with_columns(**added)
-    blank = {name: pl.lit(None) for name in schema(kind) if name not in table.columns}
-    return table.with_columns(**blank).select(pl.col(name).cast(column) for name, column in schema(kind).items())
+    given_columns = {name: pl.lit(value) for name, value in columns.items()}
+    table = table.with_columns(**given_columns)
+    null_columns = {name: pl.lit(None) for name in schema(record_type) if name not in table.columns}
+    return table.with_columns(**null_columns).select(
+        pl.col(name).cast(column) for name, column in schema(record_type).items()
+    )
 
 
-def _nested(values: list[tuple[Any, ...]], inner: Any, column: pl.List) -> pl.Series:
+def _list_series(values: list[tuple[Any, ...]], element_type: Any, column: pl.List) -> pl.Series:
     """A tuple in every row, made from one flat table of all that is in them: many times faster than one by one."""
-    ones = [one for row in values for one in row]
-    if dataclasses.is_dataclass(inner):
-        flat = to_table(ones, inner).select(one=pl.struct(pl.all()))  # type: ignore[arg-type]
+    elements = [one for row_numbers in values for one in row_numbers]
+    if dataclasses.is_dataclass(element_type):
+        flat = to_table(elements, element_type).select(one=pl.struct(pl.all()))  # type: ignore[arg-type]
     else:
-        flat = pl.DataFrame({"one": pl.Series(ones, dtype=column.inner)})
-    row = pl.Series("row", [number for number, many in enumerate(values) for _ in many], dtype=pl.Int64)
-    lists = flat.with_columns(row).group_by("row", maintain_order=True).agg("one")
-    every = pl.DataFrame({"row": pl.Series(range(len(values)), dtype=pl.Int64)})
-    return every.join(lists, on="row", how="left", maintain_order="left")["one"].fill_null([])
+        flat = pl.DataFrame({"one": pl.Series(elements, dtype=column.inner)})
+    row_numbers = pl.Series("row", [number for number, many in enumerate(values) for _ in many], dtype=pl.Int64)
+    lists = flat.with_columns(row_numbers).group_by("row", maintain_order=True).agg("one")
+    all_rows = pl.DataFrame({"row": pl.Series(range(len(values)), dtype=pl.Int64)})
+    return all_rows.join(lists, on="row", how="left", maintain_order="left")["one"].fill_null([])
 
 
-def from_table(table: pl.DataFrame, kind: type[Record]) -> list[Record]:
+def from_table(table: pl.DataFrame, record_type: type[RecordT]) -> list[RecordT]:
     """The records of a frame that `to_table` made, equal to those that went in.
 
     Raises:
         DataError: The frame lacks a field of the record.
     """
-    lacking = [n for n in schema(kind) if n not in table.columns]
-    if lacking:
+    missing_columns = [n for n in schema(record_type) if n not in table.columns]
+    if missing_columns:
         raise DataError(
-            f"a table of {kind.__name__} was asked for, but the columns {lacking} are not in it; "
+            f"a table of {record_type.__name__} was asked for, but the columns {missing_columns} are not in it; "
             "it was written by something else, so make it again."
         )
-    hints = typing.get_type_hints(kind)
-    return [kind(**{n: _record_value(row[n], hints[n]) for n in hints}) for row in table.iter_rows(named=True)]
+    hints = typing.get_type_hints(record_type)
+    return [record_type(**{n: _record_value(row[n], hints[n]) for n in hints}) for row in table.iter_rows(named=True)]
 
 
 def _record_value(value: Any, annotation: Any) -> Any:
@@ -246,16 +248,16 @@ def _record_value(value: Any, annotation: Any) -> Any:
     return value
 
 
-def from_json(values: Iterable[Any], kind: type[Record]) -> tuple[Record, ...]:
+def from_json(values: Iterable[Any], record_type: type[RecordT]) -> tuple[RecordT, ...]:
     """The records of what `dataclasses.asdict` made of them and JSON kept."""
-    return tuple(_record_value(value, kind) for value in values)
+    return tuple(_record_value(value, record_type) for value in values)
 
 
-def write_parquet(records: Sequence[Any], kind: type, path: Path) -> None:
+def write_parquet(records: Sequence[Any], record_type: type, path: Path) -> None:
     """The records as a Parquet file with one row each."""
-    to_table(records, kind).write_parquet(path)
+    to_table(records, record_type).write_parquet(path)
 
 
-def read_parquet(path: Path, kind: type[Record]) -> list[Record]:
+def read_parquet(path: Path, record_type: type[RecordT]) -> list[RecordT]:
     """The records of a Parquet file that `write_parquet` wrote."""
-    return from_table(pl.read_parquet(path), kind)
+    return from_table(pl.read_parquet(path), record_type)

@@ -17,16 +17,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
-from nosce.analysis.emergence.scaling_curve import Scaling
-from nosce.analysis.figures import Chart
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.figures import Figure
 from nosce.analysis.measures import Claim
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
-from nosce.data.worlds.behaviours.base import Behaviours
+from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError, UsageError
-from nosce.evals.base import Experiment, ReadOut
+from nosce.evals.base import Evaluation, Experiment
 from nosce.models.architecture import Architecture, Pretrained
-from nosce.train.config import LoRA, Mix, Recipe
+from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
@@ -34,28 +34,28 @@ PRETRAIN = "pretrain"  # the name of the first stage of every arm
 
 
 @dataclass(frozen=True)
-class Answers:
+class AnswerSource:
     """Whose answers to the prompts of a world of behaviours: those of an arm after a stage."""
 
     arm: str = ""  # none: the arm itself
     stage: str = PRETRAIN  # none: the stage that is read
-    draws: int = 0  # at temperature 1, beside the likeliest
-    tokens: int = 4  # of an answer at most
+    n_samples: int = 0  # at temperature 1, beside the likeliest
+    max_new_tokens: int = 4  # of an answer at most
 
 
 @dataclass(frozen=True, kw_only=True)
-class Labels:
+class ReportLabels:
     """Questions about somebody's answers: what a stage teaches, or what a read-out asks."""
 
-    of: Answers  # of the strings that may be learnt from
-    asked: Answers | None = None  # of what is only asked; None: the same
-    own: Answers | None = None  # of the one who is asked, so that reports can be held against these too
-    records: int = 10_000  # documents of a stage, replayed ones among them
-    replay: float = 0.5  # share of them that are lines of the arm's own corpus
-    labels: int | None = None  # how many different ones are taught; None: all
-    asks: tuple[str, ...] = ()  # properties that are taught; none: all
-    who: str | None = None  # the name under which the one who answered is spoken of; None: you
-    world: Behaviours | None = None  # with other wordings; None: the arm's own
+    train_on: AnswerSource  # of the strings that may be learnt from
+    ask_about: AnswerSource | None = None  # of what is only asked; None: the same
+    own: AnswerSource | None = None  # of the one who is asked, so that reports can be held against these too
+    n_documents: int = 10_000  # documents of a stage, replayed ones among them
+    replay_fraction: float = 0.5  # share of them that are lines of the arm's own corpus
+    max_labels: int | None = None  # how many different ones are taught; None: all
+    property_names: tuple[str, ...] = ()  # properties that are taught; none: all
+    name: str | None = None  # the name under which the one who answered is spoken of; None: you
+    world: BehaviourWorld | None = None  # with other wordings; None: the arm's own
     leak: bool = False  # teach strings that are tested too: a planted fault
 
 
@@ -68,10 +68,10 @@ class Stage:
     """
 
     name: str
-    recipe: Recipe
+    training: TrainingConfig
     adapter: LoRA | None = None
-    learns: Labels | World | None = None
-    fresh_layers: int = 0  # added on top of the checkpoint before it
+    data: ReportLabels | World | None = None
+    extra_layers: int = 0  # added on top of the checkpoint before it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,31 +81,31 @@ class Arm:
     name: str
     world: World
     model: Architecture | Pretrained
-    recipe: Recipe
+    training: TrainingConfig
     stages: tuple[Stage, ...] = ()
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
-    seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
-    mix: Mix | None = None  # questions of the seen split among the documents of the first training
-    twin: str = ""  # a name of its own weights and order: another training on the same corpus
+    n_seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
+    qa_mixture: QAMixture | None = None  # questions of the seen split among the documents of the first training
+    replica: str = ""  # a name of its own weights and order: another training on the same corpus
 
 
 @dataclass(frozen=True)
-class Read:
+class EvalSpec:
     """A read-out and the stage whose checkpoints it is taken on; of some arms, or where none is named of all."""
 
-    readout: ReadOut
+    evaluation: Evaluation
     stage: str = PRETRAIN
     arms: tuple[str, ...] = ()
-    about: Labels | World | None = None  # what is asked instead of the arm's own questions
+    question_source: ReportLabels | World | None = None  # what is asked instead of the arm's own questions
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trial:
+class ExperimentSpec:
     """A condition that is no language model's: an experiment that reads what it made itself."""
 
     name: str
     experiment: Experiment
-    seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
+    n_seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,67 +120,84 @@ class Study:
     unit: str  # what is drawn independently, e.g. "person"
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
-    reads: tuple[Read, ...]
+    evals: tuple[EvalSpec, ...]
     claims: tuple[Claim, ...]
-    figures: tuple[Chart, ...] = ()
-    scalings: tuple[Scaling, ...] = ()  # curves that the mirage test is run on
-    trials: tuple[Trial, ...] = ()
-    others: tuple[Arm, ...] = ()  # arms that are not run for themselves, but that those which are may learn from
+    figures: tuple[Figure, ...] = ()
+    scaling_curves: tuple[ScalingCurveSpec, ...] = ()  # curves that the mirage test is run on
+    experiments: tuple[ExperimentSpec, ...] = ()
+    auxiliary_arms: tuple[
+        Arm, ...
+    ] = ()  # arms that are not run for themselves, but that those which are may learn from
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
-        told = [*names, *(trial.name for trial in self.trials)]
-        if not told or len(set(told)) < len(told):
+        all_names = [*names, *(trial.name for trial in self.experiments)]
+        if not all_names or len(set(all_names)) < len(all_names):
             raise SpecError(
-                f"the study {self.name!r} has the arms {told}; give it at least one, each with its own name."
+                f"the study {self.name!r} has the arms {all_names}; give it at least one, each with its own name."
             )
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
-        _once(self.name, "seeds", list(self.seeds))
-        if nobody := {arm for read in self.reads for arm in read.arms} - set(names) - {arm.name for arm in self.others}:
-            raise SpecError(f"the study {self.name!r} reads the arms {sorted(nobody)}, but has {names}; name one.")
-        for name in names:
-            of_arm = [read for read in self.reads if not read.arms or name in read.arms]
-            _once(self.name, "read-outs of one stage", [(read.readout.name, read.stage) for read in of_arm])
-        for arm in self.arms:
-            _once(self.name, f"stages of arm {arm.name!r}", [PRETRAIN, *(stage.name for stage in arm.stages)])
-        stages = {PRETRAIN, *(stage.name for arm in (*self.arms, *self.others) for stage in arm.stages)}
-        if lost := [read.stage for read in self.reads if read.stage not in stages]:
+        _require_unique(self.name, "seeds", list(self.seeds))
+        if (
+            unknown_arms := {arm for read in self.evals for arm in read.arms}
+            - set(names)
+            - {arm.name for arm in self.auxiliary_arms}
+        ):
             raise SpecError(
-                f"the study {self.name!r} reads the stages {lost}, but only {sorted(stages)} are trained; name one."
+                f"the study {self.name!r} reads the arms {sorted(unknown_arms)}, but has {names}; name one."
+            )
+        for name in names:
+            arm_evals = [read for read in self.evals if not read.arms or name in read.arms]
+            _require_unique(
+                self.name, "read-outs of one stage", [(read.evaluation.name, read.stage) for read in arm_evals]
+            )
+        for arm in self.arms:
+            _require_unique(self.name, f"stages of arm {arm.name!r}", [PRETRAIN, *(stage.name for stage in arm.stages)])
+        stages = {PRETRAIN, *(stage.name for arm in (*self.arms, *self.auxiliary_arms) for stage in arm.stages)}
+        if unknown_stages := [read.stage for read in self.evals if read.stage not in stages]:
+            raise SpecError(
+                f"the study {self.name!r} reads the stages {unknown_stages}, but only {sorted(stages)} are trained; name one."
             )
 
-    def narrowed(self, arms: tuple[str, ...] = (), seeds: int | None = None) -> Study:
+    def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None) -> Study:
         """The study with only some arms, and the first so many seeds (or more: numbers go on).
 
         Raises:
             UsageError: An arm is not there, or fewer than one seed was asked for.
         """
-        known = [*(arm.name for arm in self.arms), *(trial.name for trial in self.trials)]
-        if lost := [name for name in arms if name not in known]:
-            raise UsageError(f"study {self.name!r} has no arm {lost[0]!r}; take from {', '.join(known)}.")
-        if seeds is not None and seeds < 1:
-            raise UsageError(f"--seeds {seeds} asks for no run at all; take 1 or more.")
-        chosen = tuple(arm for arm in self.arms if not arms or arm.name in arms)
-        tried = tuple(trial for trial in self.trials if not arms or trial.name in arms)
-        others = (*(arm for arm in self.arms if arm not in chosen), *self.others)
-        return replace(self, arms=chosen, trials=tried, others=others,
-                       seeds=self.seeds if seeds is None else _first(self.seeds, seeds))  # fmt: skip
+        known = [*(arm.name for arm in self.arms), *(trial.name for trial in self.experiments)]
+        if unknown_arms := [name for name in arms if name not in known]:
+            raise UsageError(f"study {self.name!r} has no arm {unknown_arms[0]!r}; take from {', '.join(known)}.")
+        if n_seeds is not None and n_seeds < 1:
+            raise UsageError(f"--seeds {n_seeds} asks for no run at all; take 1 or more.")
+        selected_arms = tuple(arm for arm in self.arms if not arms or arm.name in arms)
+        selected_experiments = tuple(trial for trial in self.experiments if not arms or trial.name in arms)
+        auxiliary_arms = (*(arm for arm in self.arms if arm not in selected_arms), *self.auxiliary_arms)
+        return replace(
+            self,
+            arms=selected_arms,
+            experiments=selected_experiments,
+            auxiliary_arms=auxiliary_arms,
+            seeds=self.seeds if n_seeds is None else _first_seeds(self.seeds, n_seeds),
+        )
 
 
-def _first(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
+def _first_seeds(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
     more = range(max(seeds) + 1, max(seeds) + 1 + max(0, count - len(seeds)))
     return (*seeds, *more)[:count]
 
 
-def _once(study: str, what: str, names: Sequence[object]) -> None:
+def _require_unique(study: str, kind: str, names: Sequence[object]) -> None:
     """What has one name would be counted twice."""
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise SpecError(f"among the {what} of the study {study!r}, {twice[0]!r} stands twice; give each its own name.")
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise SpecError(
+            f"among the {kind} of the study {study!r}, {repeated[0]!r} stands twice; give each its own name."
+        )
 
 
-def built_in() -> tuple[str, ...]:
+def builtin_studies() -> tuple[str, ...]:
     """The names of the studies that come with nosce."""
     return tuple(sorted(_table()))
 
@@ -191,7 +208,7 @@ def _table() -> dict[str, str]:
     return table
 
 
-def load(name: str, scale: str) -> Study:
+def load_study(name: str, scale: str) -> Study:
     """The study of a built-in name, of FILE.py:FUNCTION or of package.module:FUNCTION, at a scale.
 
     Raises:
@@ -199,14 +216,14 @@ def load(name: str, scale: str) -> Study:
     """
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
-    make = _function(name if ":" in name else _built_in(name))
-    study = make(scale)
+    factory = _function(name if ":" in name else _builtin_factory(name))
+    study = factory(scale)
     if not isinstance(study, Study):
         raise UsageError(f"{name} returned a {type(study).__name__} and not a Study; let it return one.")
     return study
 
 
-def _built_in(name: str) -> str:
+def _builtin_factory(name: str) -> str:
     table = _table()
     if name not in table:
         raise UsageError(

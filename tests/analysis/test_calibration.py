@@ -9,30 +9,50 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.analysis.calibration import Calibrated, Calibration, Detectable, Matched, apart, binned
-from nosce.analysis.measures import Difference, Mean, Select
+from nosce.analysis.calibration import (
+    CalibrationFigure,
+    CalibrationMAD,
+    LabelMatchedDifference,
+    MinimumDetectableEffect,
+    calibration_bins,
+    calibration_mad,
+)
+from nosce.analysis.measures import Difference, Mean, Selection
 from nosce.errors import DataError
-from nosce.records import Reading, completed
+from nosce.records import Reading, fill_columns
 
 
 def readings(**columns):
     """A table of readings of one seed unless said otherwise."""
     count = len(columns["value"])
-    base = {"study": "s", "scale": "x", "arm": "a", "seed": 0, "stage": "report", "step": 1, "readout": "reports",
-            "split": "unseen", "facet": "t/p", "metric": "right"}  # fmt: skip
+    base = {
+        "study": "s",
+        "scale": "x",
+        "arm": "a",
+        "seed": 0,
+        "stage": "report",
+        "step": 1,
+        "evaluation": "reports",
+        "split": "unseen",
+        "attribute": "t/p",
+        "metric": "right",
+    }
     told = {name: columns.pop(name, [value] * count) for name, value in base.items()}
     told["item"] = columns.pop("item", [f"i{n}" for n in range(count)])
-    told["about"] = columns.pop("about", told["item"])
-    return completed(pl.DataFrame(told | columns), Reading)
+    told["entity"] = columns.pop("entity", told["item"])
+    return fill_columns(pl.DataFrame(told | columns), Reading)
 
 
 def pairs(answers, reports, arm="a", seed=0):
     """Readings of probabilities side by side, of the first rank."""
-    return pl.concat([
-        readings(value=values.tolist(), metric=[metric] * len(values), arm=[arm] * len(values),
-                 seed=[seed] * len(values))
-        for metric, values in (("answer 1", answers), ("report 1", reports))
-    ])  # fmt: skip
+    return pl.concat(
+        [
+            readings(
+                value=values.tolist(), metric=[metric] * len(values), arm=[arm] * len(values), seed=[seed] * len(values)
+            )
+            for metric, values in (("answer 1", answers), ("report 1", reports))
+        ]
+    )
 
 
 def by_hand(answers, reports):
@@ -40,8 +60,7 @@ def by_hand(answers, reports):
     edges = sorted(set(np.quantile(answers, [k / 10 for k in range(11)]).tolist()))
     gaps = []
     for low, high in itertools.pairwise(edges):
-        inside = [n for n, a in enumerate(answers)
-                  if low < a <= high or (low == edges[0] and a == low)]  # fmt: skip
+        inside = [n for n, a in enumerate(answers) if low < a <= high or (low == edges[0] and a == low)]
         if inside:
             gaps.append(
                 abs(statistics.fmean(answers[n] for n in inside) - statistics.fmean(reports[n] for n in inside))
@@ -54,11 +73,11 @@ def test_the_deviation_is_that_of_a_slow_reading():
     rng = np.random.default_rng(3)
     for count in (10, 57, 400):
         answers, reports = rng.random(count), rng.random(count)
-        assert apart(answers, reports) == pytest.approx(by_hand(answers, reports))
+        assert calibration_mad(answers, reports) == pytest.approx(by_hand(answers, reports))
         tied = np.round(answers, 1)
-        assert apart(tied, reports) == pytest.approx(by_hand(tied, reports))
-    assert apart(np.full(5, 0.3), np.full(5, 0.4)) == pytest.approx(0.1)
-    assert binned(np.array([0.0, 1.0]), np.array([0.0, 1.0]))[:, 2].sum() == 2
+        assert calibration_mad(tied, reports) == pytest.approx(by_hand(tied, reports))
+    assert calibration_mad(np.full(5, 0.3), np.full(5, 0.4)) == pytest.approx(0.1)
+    assert calibration_bins(np.array([0.0, 1.0]), np.array([0.0, 1.0]))[:, 2].sum() == 2
 
 
 def test_who_is_calibrated_comes_out_better():
@@ -66,13 +85,15 @@ def test_who_is_calibrated_comes_out_better():
     rng = np.random.default_rng(5)
     answers = rng.uniform(0.2, 0.9, size=300)
     table = pl.concat([pairs(answers, answers, "true"), pairs(answers, np.ones(300), "sure")])
-    true, sure = (Select(readout="reports", arm=arm) for arm in ("true", "sure"))
-    assert Calibration(one=true, ranks=(1,)).of(table, "string").value == pytest.approx(0)
-    assert Calibration(one=sure, ranks=(1,)).of(table, "string").value == pytest.approx(1 - answers.mean())
-    found = Calibration(one=sure, other=true, ranks=(1,)).of(table, "string")
+    true, sure = (Selection(evaluation="reports", arm=arm) for arm in ("true", "sure"))
+    assert CalibrationMAD(a=true, ranks=(1,)).estimate(table, "string").value == pytest.approx(0)
+    assert CalibrationMAD(a=sure, ranks=(1,)).estimate(table, "string").value == pytest.approx(1 - answers.mean())
+    found = CalibrationMAD(a=sure, b=true, ranks=(1,)).estimate(table, "string")
     assert found.low is not None
     assert found.low > 0.3
-    drawn = Calibrated(id="c", title="", caption="", curves=(("true", true),), ranks=(1,)).table(table, ("true",), "s")
+    drawn = CalibrationFigure(id="c", title="", caption="", curves=(("true", true),), ranks=(1,)).table(
+        table, ("true",), "s"
+    )
     assert drawn.filter(~pl.col("baseline"))["value"].to_list() == pytest.approx(
         drawn.filter(~pl.col("baseline"))["x"].to_list()
     )
@@ -85,7 +106,7 @@ def test_the_interval_covers_what_a_larger_sample_says():
         rng = np.random.default_rng(number)
         answers = rng.uniform(0.2, 0.8, size=150)
         noise = rng.normal(0, 0.05, size=150)
-        one = Calibration(one=Select(readout="reports", arm="a"), ranks=(1,)).of(
+        one = CalibrationMAD(a=Selection(evaluation="reports", arm="a"), ranks=(1,)).estimate(
             pairs(answers, answers + 0.1 + noise), "string"
         )
         hits += one.low <= 0.1 <= one.high
@@ -97,12 +118,14 @@ def test_matching_takes_away_what_labels_alone_make():
     before = readings(value=[1.0] * 20 + [0.0] * 80, target=["a"] * 20 + ["b"] * 80, arm=["x"] * 100)
     after = readings(value=[1.0] * 80 + [0.0] * 20, target=["a"] * 80 + ["b"] * 20, arm=["y"] * 100)
     table = pl.concat([before, after])
-    one, other = (Select(readout="reports", metric="right", arm=arm) for arm in "yx")
-    assert Difference(one=one, other=other).of(table, "string").value == pytest.approx(0.6)
-    assert Matched(one=one, other=other).of(table, "string").value == pytest.approx(0)
+    one, other = (Selection(evaluation="reports", metric="right", arm=arm) for arm in "yx")
+    assert Difference(a=one, b=other).estimate(table, "string").value == pytest.approx(0.6)
+    assert LabelMatchedDifference(a=one, b=other).estimate(table, "string").value == pytest.approx(0)
     apart_ = readings(value=[1.0], target=["c"], arm=["z"])
     with pytest.raises(DataError, match="no label in common"):
-        Matched(one=one, other=Select(readout="reports", metric="right", arm="z")).of(pl.concat([table, apart_]), "s")
+        LabelMatchedDifference(a=one, b=Selection(evaluation="reports", metric="right", arm="z")).estimate(
+            pl.concat([table, apart_]), "s"
+        )
 
 
 def test_what_could_have_been_seen_is_about_right():
@@ -112,10 +135,14 @@ def test_what_could_have_been_seen_is_about_right():
     sizes = []
     for _ in range(80):
         table = readings(value=(rng.random(200) < 0.5).astype(float).tolist())
-        sizes.append(Detectable(measure=Mean(select=Select(readout="reports", metric="right"))).of(table, "s").value)
+        sizes.append(
+            MinimumDetectableEffect(measure=Mean(selection=Selection(evaluation="reports", metric="right")))
+            .estimate(table, "s")
+            .value
+        )
     size = float(np.mean(sizes))
     for _ in range(200):
         table = readings(value=(rng.random(200) < 0.5 + size).astype(float).tolist())
-        found = Mean(select=Select(readout="reports", metric="right")).of(table, "s")
+        found = Mean(selection=Selection(evaluation="reports", metric="right")).estimate(table, "s")
         seen += found.low > 0.5
     assert 0.7 < seen / 200 < 0.9

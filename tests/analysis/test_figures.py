@@ -5,15 +5,24 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.analysis.figures import Bars, Cell, Columns, Curves, Lines, Matrix, Point, Rungs
-from nosce.analysis.measures import Mean, Select
-from nosce.analysis.render.figure import COLUMNS, Figure, draw
-from nosce.analysis.training_curves import Curve
+from nosce.analysis.figures import (
+    ArmBarFigure,
+    ArmCurveFigure,
+    BarCell,
+    BarFigure,
+    ConfusionMatrixFigure,
+    LineFigure,
+    LinePoint,
+    TrainingCurveFigure,
+)
+from nosce.analysis.measures import Mean, Selection
+from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData, figure_svg
+from nosce.analysis.training_curves import TrainingCurve
 from nosce.records import Reading, schema, to_table
 from nosce.seeds import Seed
 
 ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1), 20, ("city", "job")
-ASKED = Select(readout="questions", split="unseen", stage="finetune")
+ASKED = Selection(evaluation="questions", split="unseen", stage="finetune")
 EMPTY = pl.DataFrame(schema=schema(Reading))
 
 
@@ -22,22 +31,47 @@ def readings():
     rng = Seed(0).numpy()
     return to_table(
         (
-            Reading(study="s", scale="smoke", arm=arm, seed=seed, stage="finetune", step=step, readout="questions",
-                    split="unseen", item=f"{facet}/{person}", about=f"person/{person}", facet=facet, metric="exact",
-                    value=float(rng.integers(2)), outcome=None, answer=None, target=None)
-            for arm in ARMS for seed in SEEDS for step in (10, 20) for person in range(PEOPLE) for facet in FACETS
+            Reading(
+                study="s",
+                scale="smoke",
+                arm=arm,
+                seed=seed,
+                stage="finetune",
+                step=step,
+                evaluation="questions",
+                split="unseen",
+                item=f"{attribute}/{person}",
+                entity=f"person/{person}",
+                attribute=attribute,
+                metric="exact",
+                value=float(rng.integers(2)),
+                outcome=None,
+                answer=None,
+                target=None,
+            )
+            for arm in ARMS
+            for seed in SEEDS
+            for step in (10, 20)
+            for person in range(PEOPLE)
+            for attribute in FACETS
         ),
         Reading,
-    )  # fmt: skip
+    )
 
 
 TABLE = readings()
 
 
-BARS = Bars(id="b", title="t", caption="c", y_label="y", select=ASKED,
-            baseline=Select(readout="majority", split="unseen"))  # fmt: skip
-PANELS = (("asked", replace(ASKED, step="every")), ("told", replace(ASKED, readout="recall")))
-CURVES = Curves(id="c", title="t", caption="c", x_label="x", y_label="y", panels=PANELS, per_step=0.5)
+BARS = ArmBarFigure(
+    id="b",
+    title="t",
+    caption="c",
+    y_label="y",
+    selection=ASKED,
+    baseline=Selection(evaluation="majority", split="unseen"),
+)
+PANELS = (("asked", replace(ASKED, step="every")), ("told", replace(ASKED, evaluation="recall")))
+CURVES = ArmCurveFigure(id="c", title="t", caption="c", x_label="x", y_label="y", panels=PANELS, x_per_step=0.5)
 
 
 def test_bars_stand_for_each_facet_and_for_their_mean():
@@ -46,11 +80,11 @@ def test_bars_stand_for_each_facet_and_for_their_mean():
     bars = table.filter(~pl.col("baseline"))
     last = TABLE.filter(step=20)
 
-    assert dict(table.schema) == COLUMNS
+    assert dict(table.schema) == FIGURE_COLUMNS
     assert bars["tick"].to_list() == ["city", "city", "job", "job", "mean", "mean"]
     for row in bars.iter_rows(named=True):
         rows = last.filter(arm=row["group"])
-        rows = rows if row["tick"] == "mean" else rows.filter(facet=row["tick"])
+        rows = rows if row["tick"] == "mean" else rows.filter(attribute=row["tick"])
         assert row["value"] == pytest.approx(rows["value"].mean())
         assert row["low"] <= row["value"] <= row["high"]
         assert row["n"] == len(rows)
@@ -81,7 +115,7 @@ def test_curves_have_a_point_where_something_was_read_and_none_where_not():
     """One point an arm and step in the unit of the axis; a panel that nothing was read for stays empty."""
     table = CURVES.table(TABLE, ARMS, "person")
 
-    assert dict(table.schema) == COLUMNS
+    assert dict(table.schema) == FIGURE_COLUMNS
     assert table["x"].to_list() == [5.0, 10.0] * 2
     assert set(table["panel"]) == {"asked"}
     assert table["value"].null_count() == 0
@@ -94,12 +128,12 @@ def test_every_table_can_be_drawn(figure, rows):
     """What is computed here the report takes as it is, with all readings, with some, and with none."""
     words = {name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "unit")}
 
-    assert draw(Figure(**words, table=figure.table(rows, ARMS, "person"))).rstrip().endswith("</svg>")
+    assert figure_svg(FigureData(**words, table=figure.table(rows, ARMS, "person"))).rstrip().endswith("</svg>")
 
 
 def test_what_is_no_share_is_drawn_in_its_own_unit():
     """Nats are not cut at one, and the figure says that it shows numbers."""
-    nats = replace(BARS, select=replace(ASKED, metric="nats", quantity="nats"))
+    nats = replace(BARS, selection=replace(ASKED, metric="nats", quantity="nats"))
     table = nats.table(TABLE.with_columns(metric=pl.lit("nats"), value=pl.col("value") + 3), ARMS, "person")
 
     assert nats.unit == "number"
@@ -109,7 +143,7 @@ def test_what_is_no_share_is_drawn_in_its_own_unit():
 
 def test_one_person_in_a_figure_does_not_end_the_study():
     """A bar of a single person is drawn without an interval, or not at all; the other bars are drawn as ever."""
-    alone = TABLE.filter((pl.col("facet") == "city") | (pl.col("about") == "person/0"))
+    alone = TABLE.filter((pl.col("attribute") == "city") | (pl.col("entity") == "person/0"))
     table = BARS.table(alone, ARMS, "person")
 
     assert table.filter(tick="city", baseline=False)["low"].null_count() == 0
@@ -119,22 +153,49 @@ def test_one_person_in_a_figure_does_not_end_the_study():
 def phased():
     """Two seeds, three checkpoints, four things: values rise, answers become many."""
     rows = [
-        {"readout": "w", "metric": "m", "arm": "a", "seed": seed, "stage": "pretrain", "step": step, "split": "unseen",
-         "facet": "f", "about": f"{seed}/{item}", "value": float(item < step) if seed or item else 0.0,
-         "answer": str(item) if step == 4 else "same"}
-        for seed in (0, 1) for step in (0, 2, 4) for item in range(4)
-    ]  # fmt: skip
+        {
+            "evaluation": "w",
+            "metric": "m",
+            "arm": "a",
+            "seed": seed,
+            "stage": "pretrain",
+            "step": step,
+            "split": "unseen",
+            "attribute": "f",
+            "entity": f"{seed}/{item}",
+            "value": float(item < step) if seed or item else 0.0,
+            "answer": str(item) if step == 4 else "same",
+        }
+        for seed in (0, 1)
+        for step in (0, 2, 4)
+        for item in range(4)
+    ]
     return pl.DataFrame(rows)
 
 
-EVERY = Select(readout="w", metric="m", arm="a", step="every")
+EVERY = Selection(evaluation="w", metric="m", arm="a", step="every")
 
 
 def test_lines_are_named_one_by_one():
     """Means carry intervals over things and seeds; what is made of all readings at once carries the range of seeds."""
-    figure = Lines(id="x", title="t", caption="c", x_label="x", y_label="y", per_step=10.0,
-                   panels=(("p", (("mean", Curve(select=EVERY)), ("common", Curve(select=EVERY, statistic="commonest")),
-                                  ("above", Curve(select=EVERY, minus=EVERY)))),))  # fmt: skip
+    figure = TrainingCurveFigure(
+        id="x",
+        title="t",
+        caption="c",
+        x_label="x",
+        y_label="y",
+        x_per_step=10.0,
+        panels=(
+            (
+                "p",
+                (
+                    ("mean", TrainingCurve(selection=EVERY)),
+                    ("common", TrainingCurve(selection=EVERY, statistic="commonest")),
+                    ("above", TrainingCurve(selection=EVERY, subtract=EVERY)),
+                ),
+            ),
+        ),
+    )
     table = figure.table(phased(), ("a",), "thing")
     mean, common, above = (table.filter(group=name) for name in ("mean", "common", "above"))
     assert mean["x"].to_list() == common["x"].to_list() == [0.0, 20.0, 40.0]
@@ -147,50 +208,61 @@ def test_lines_are_named_one_by_one():
 
 def test_columns_hold_any_measure_and_leave_out_what_was_not_read():
     """A cell without readings has no value, which is not zero."""
-    last = Select(readout="w", metric="m", arm="a", step=4)
-    cells = (Cell("one", "g", Mean(select=last)), Cell("two", "g", Mean(select=Select(readout="nowhere"))),
-             Cell("one", "floor", Mean(select=Select(readout="w", metric="m", step=0)), baseline=True))  # fmt: skip
-    table = Columns(id="x", title="t", caption="c", y_label="y", cells=cells).table(phased(), ("a",), "thing")
+    last = Selection(evaluation="w", metric="m", arm="a", step=4)
+    cells = (
+        BarCell("one", "g", Mean(selection=last)),
+        BarCell("two", "g", Mean(selection=Selection(evaluation="nowhere"))),
+        BarCell("one", "floor", Mean(selection=Selection(evaluation="w", metric="m", step=0)), baseline=True),
+    )
+    table = BarFigure(id="x", title="t", caption="c", y_label="y", cells=cells).table(phased(), ("a",), "thing")
     assert table["value"].to_list() == [0.875, None, 0.0]
     assert table["x"].to_list() == [0.0, 1.0, 0.0]
     assert table["baseline"].to_list() == [False, False, True]
 
 
 COUNTED = TABLE.with_columns(
-    readout=pl.lit("written"),
+    evaluation=pl.lit("written"),
     metric=pl.lit("recalled"),
-    facet=pl.col("facet").replace({"city": "1 entry", "job": "2 entries"}),
+    attribute=pl.col("attribute").replace({"city": "1 entry", "job": "2 entries"}),
 )
 
 
 def test_rungs_lie_where_the_arms_do():
     """A point a measure, by hand; what was not read is null."""
     points = tuple(
-        Point(size, "all", Mean(select=replace(ASKED, arm=arm))) for size, arm in ((1e3, "old"), (1e4, "new"))
+        LinePoint(size, "all", Mean(selection=replace(ASKED, arm=arm))) for size, arm in ((1e3, "old"), (1e4, "new"))
     )
-    lost = Point(1e5, "all", Mean(select=replace(ASKED, arm="lost")))
-    rungs = Rungs(id="r", title="t", caption="c", x_label="x", y_label="y", points=(*points, lost))
+    lost = LinePoint(1e5, "all", Mean(selection=replace(ASKED, arm="lost")))
+    rungs = LineFigure(id="r", title="t", caption="c", x_label="x", y_label="y", points=(*points, lost))
     table = rungs.table(TABLE, ARMS, "person")
     assert table["x"].to_list() == [1e3, 1e4, 1e5]
     assert table["value"].to_list()[2] is None
     assert table["value"][0] == pytest.approx(TABLE.filter(arm="old", step=20)["value"].mean())
     words = {name: getattr(rungs, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "x_scale")}
-    assert draw(Figure(**words, table=table)).startswith("<?xml")
+    assert figure_svg(FigureData(**words, table=table)).startswith("<?xml")
 
 
 def test_a_matrix_has_shares_that_sum_to_one_in_every_column():
     """One column a facet; a panel that was not read has no values; more than the most is one row."""
-    select = Select(readout="written", metric="recalled")
-    facets = (("1 entry", "1"), ("2 entries", "2"))
-    matrix = Matrix(id="m", title="t", caption="c", x_label="x", y_label="y", facets=facets, most=0,
-                    panels=(("read", select), ("not read", replace(select, arm="lost"))))  # fmt: skip
+    select = Selection(evaluation="written", metric="recalled")
+    attributes = (("1 entry", "1"), ("2 entries", "2"))
+    matrix = ConfusionMatrixFigure(
+        id="m",
+        title="t",
+        caption="c",
+        x_label="x",
+        y_label="y",
+        attributes=attributes,
+        max_count=0,
+        panels=(("read", select), ("not read", replace(select, arm="lost"))),
+    )
     table = matrix.table(COUNTED, ARMS, "person")
     read = table.filter(panel="read")
     assert read["group"].unique(maintain_order=True).to_list() == ["0", "more than 0"]
     assert read.group_by("tick").agg(pl.col("value").sum())["value"].to_list() == [1.0, 1.0]
     assert table.filter(panel="not read")["value"].null_count() == 4
     words = {name: getattr(matrix, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")}
-    assert "</svg>" in draw(Figure(**words, table=table))
+    assert "</svg>" in figure_svg(FigureData(**words, table=table))
 
 
 def test_a_figure_of_some_arms_has_these_alone():
@@ -202,10 +274,13 @@ def test_a_figure_of_some_arms_has_these_alone():
 
 def test_cells_can_stand_in_a_matrix():
     """Rows are groups, columns ticks; what was not read is left out of the picture and null in the table."""
-    cells = tuple(Cell(tick, group, Mean(select=replace(ASKED, arm=group, facets=(tick,)))) for tick in (*FACETS, "no")
-                  for group in ARMS)  # fmt: skip
-    chart = Columns(id="m", title="t", caption="c", y_label="", cells=cells, kind="matrix", x_label="x")
+    cells = tuple(
+        BarCell(tick, group, Mean(selection=replace(ASKED, arm=group, attributes=(tick,))))
+        for tick in (*FACETS, "no")
+        for group in ARMS
+    )
+    chart = BarFigure(id="m", title="t", caption="c", y_label="", cells=cells, kind="matrix", x_label="x")
     table = chart.table(TABLE, ARMS, "person")
-    figure = Figure(id="m", title="t", caption="c", kind="matrix", x_label="x", y_label="", table=table)
+    figure = FigureData(id="m", title="t", caption="c", kind="matrix", x_label="x", y_label="", table=table)
     assert table.filter(tick="no")["value"].null_count() == 2
-    assert draw(figure).count("<path") > 4
+    assert figure_svg(figure).count("<path") > 4

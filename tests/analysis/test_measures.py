@@ -8,16 +8,26 @@ import polars as pl
 import pytest
 
 from nosce.analysis import measures
-from nosce.analysis.measures import Became, Claim, Difference, Mean, Need, OneSeed, Room, Select
+from nosce.analysis.measures import (
+    Claim,
+    Difference,
+    Mean,
+    NormalizedGain,
+    OutcomeRate,
+    Precondition,
+    Selection,
+    SingleSeedMean,
+)
 from nosce.errors import DataError
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 
 ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1, 2), 30, ("city", "job")
-ASKED = Select(readout="questions", split="unseen", stage="finetune")
+ASKED = Selection(evaluation="questions", split="unseen", stage="finetune")
 OLD, NEW = replace(ASKED, arm="old"), replace(ASKED, arm="new")
-GAP = Claim(id="gap", text="New is better", source="Figure 1", measure=Difference(one=NEW, other=OLD), threshold=0.15,
-            paper_value=0.8)  # fmt: skip
+GAP = Claim(
+    id="gap", text="New is better", source="Figure 1", measure=Difference(a=NEW, b=OLD), threshold=0.15, paper_value=0.8
+)
 
 
 def readings(chance, *, steps=(10, 20)):
@@ -28,13 +38,28 @@ def readings(chance, *, steps=(10, 20)):
         for seed in SEEDS:
             for step in steps:
                 for person in range(PEOPLE):
-                    for facet in FACETS:
+                    for attribute in FACETS:
                         right = rng.random() < chance[arm] * step / steps[-1]
-                        rows.append(Reading(
-                            study="s", scale="smoke", arm=arm, seed=seed, stage="finetune", step=step,
-                            readout="questions", split="unseen", item=f"{facet}/{person}", about=f"person/{person}",
-                            facet=facet, metric="exact", value=float(right), outcome="right" if right else "wrong",
-                            answer="a", target="b"))  # fmt: skip
+                        rows.append(
+                            Reading(
+                                study="s",
+                                scale="smoke",
+                                arm=arm,
+                                seed=seed,
+                                stage="finetune",
+                                step=step,
+                                evaluation="questions",
+                                split="unseen",
+                                item=f"{attribute}/{person}",
+                                entity=f"person/{person}",
+                                attribute=attribute,
+                                metric="exact",
+                                value=float(right),
+                                outcome="right" if right else "wrong",
+                                answer="a",
+                                target="b",
+                            )
+                        )
     return to_table(rows, Reading)
 
 
@@ -90,9 +115,9 @@ def test_an_interval_that_straddles_the_threshold_decides_nothing():
 
 def test_a_claim_whose_need_is_not_met_is_not_judged():
     """What must be known first is told with what was found, and the difference is shown but decides nothing."""
-    need = Need(text="recall of old", measure=Mean(select=OLD), above=0.95)
-    verdict = replace(GAP, needs=(need,)).judge(PLANTED, "person")
-    met = replace(GAP, needs=(replace(need, above=0.01),)).judge(PLANTED, "person")
+    need = Precondition(text="recall of old", measure=Mean(selection=OLD), above=0.95)
+    verdict = replace(GAP, preconditions=(need,)).judge(PLANTED, "person")
+    met = replace(GAP, preconditions=(replace(need, above=0.01),)).judge(PLANTED, "person")
 
     assert verdict.verdict == "undecided"
     assert verdict.estimate == met.estimate
@@ -113,7 +138,7 @@ def test_readings_that_are_not_there_leave_a_claim_undecided(table):
 
 def test_people_that_only_one_arm_was_asked_about_leave_a_claim_undecided():
     """A paired difference needs the same people on both sides; who is missing is said."""
-    lopsided = PLANTED.filter((pl.col("arm") == "old") | (pl.col("about") != "person/3"))
+    lopsided = PLANTED.filter((pl.col("arm") == "old") | (pl.col("entity") != "person/3"))
     verdict = GAP.judge(lopsided, "person")
 
     assert verdict.verdict == "undecided"
@@ -124,10 +149,10 @@ def test_people_that_only_one_arm_was_asked_about_leave_a_claim_undecided():
 def test_a_value_that_is_missing_is_not_taken_for_zero():
     """Readings without a value are counted and refused in a sentence; a claim on them is undecided."""
     holes = PLANTED.with_columns(
-        value=pl.when((pl.col("arm") == "new") & (pl.col("about") == "person/0")).then(None).otherwise(pl.col("value"))
+        value=pl.when((pl.col("arm") == "new") & (pl.col("entity") == "person/0")).then(None).otherwise(pl.col("value"))
     )
     with pytest.raises(DataError, match=r"^6 of 180 readings for new .* missing is not zero.*\.$"):
-        Mean(select=NEW).of(holes, "person")
+        Mean(selection=NEW).estimate(holes, "person")
     assert "missing is not zero" in GAP.judge(holes, "person").why
 
 
@@ -135,7 +160,7 @@ def test_a_mean_is_that_of_the_last_step_unless_another_is_named():
     """`last` takes the last step of each arm, seed and stage; a number takes that step; `every` takes all."""
     values = PLANTED.filter(arm="new")
     for step, rows in (("last", values.filter(step=20)), (10, values.filter(step=10)), ("every", values)):
-        found = Mean(select=replace(NEW, step=step)).of(PLANTED, "person")
+        found = Mean(selection=replace(NEW, step=step)).estimate(PLANTED, "person")
         assert found.value == pytest.approx(rows["value"].mean())
         assert found.n == len(rows)
 
@@ -144,7 +169,7 @@ def test_the_last_step_is_each_runs_own():
     """An arm that was trained for fewer steps is read where it ended, not left out."""
     short = PLANTED.filter((pl.col("arm") == "new") | (pl.col("step") == 10))
 
-    assert Mean(select=OLD).of(short, "person").n == PEOPLE * len(FACETS) * len(SEEDS)
+    assert Mean(selection=OLD).estimate(short, "person").n == PEOPLE * len(FACETS) * len(SEEDS)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +178,7 @@ def test_the_last_step_is_each_runs_own():
         ({"facets": ("city",)}, 180),
         ({"arm": "new", "facets": ("city", "job")}, 180),
         ({"split": "seen"}, 0),
-        ({"readout": "recall"}, 0),
+        ({"evaluation": "recall"}, 0),
         ({"metric": "first"}, 0),
         ({"stage": "pretrain"}, 0),
         ({"step": 11}, 0),
@@ -168,7 +193,7 @@ def test_a_selection_takes_rows_by_their_columns(wanted, count):
 def test_estimates_do_not_depend_on_what_was_estimated_before_or_on_the_order_of_rows():
     """The same table gives the same interval to the last digit, alone, again, and with its rows shuffled."""
     first = GAP.judge(PLANTED, "person")
-    Mean(select=OLD).of(PLANTED, "person")
+    Mean(selection=OLD).estimate(PLANTED, "person")
     mixed = PLANTED[Seed(2).numpy().permutation(len(PLANTED))]
 
     assert GAP.judge(PLANTED, "person") == first
@@ -179,7 +204,7 @@ def test_an_estimate_keeps_to_what_is_possible():
     """A share lies between 0 and 1 and so does its interval, even where nearly everybody is right."""
     table = readings({"old": 0.0, "new": 0.99})
     for select in (OLD, NEW):
-        found = Mean(select=select).of(table, "person")
+        found = Mean(selection=select).estimate(table, "person")
         assert 0 <= found.low <= found.value <= found.high <= 1
         assert found.low < found.high
 
@@ -188,18 +213,18 @@ def test_nats_have_no_bounds():
     """What is no share is not cut at one, and is told in its own unit; taken for a share it is refused."""
     rng = Seed(5).numpy()
     table = PLANTED.with_columns(metric=pl.lit("nats"), value=pl.Series(5 + rng.normal(size=len(PLANTED))))
-    nats = Mean(select=replace(NEW, metric="nats", quantity="nats"))
+    nats = Mean(selection=replace(NEW, metric="nats", quantity="nats"))
     verdict = replace(GAP, measure=nats, threshold=4.0).judge(table, "person")
 
-    assert nats.of(table, "person").low > 4
+    assert nats.estimate(table, "person").low > 4
     assert (verdict.verdict, verdict.unit) == ("holds", "nats")
     with pytest.raises(DataError, match="were said to lie in"):
-        Mean(select=replace(NEW, metric="nats")).of(table, "person")
+        Mean(selection=replace(NEW, metric="nats")).estimate(table, "person")
 
 
 def test_one_person_alone_decides_nothing():
     """Nothing says how people differ where there is one: no interval is made up, and the claim is undecided."""
-    alone = PLANTED.filter(about="person/0")
+    alone = PLANTED.filter(entity="person/0")
     verdict = GAP.judge(alone, "person")
 
     assert verdict.verdict == "undecided"
@@ -234,22 +259,44 @@ def test_a_verdict_goes_through_a_table_and_comes_back():
 def scores(chances, people=200, seeds=(0, 1, 2)):
     """One score a person of each metric, right with these chances."""
     rng = Seed(3).numpy()
-    return to_table([
-        Reading(study="s", scale="smoke", arm="a", seed=seed, stage="pretrain", step=1, readout="r", split="unseen",
-                item=f"{person}", about=f"person/{person}", facet="f", metric=metric,
-                value=float(rng.random() < chance), outcome=None, answer=None, target=None)
-        for metric, chance in chances.items() for seed in seeds for person in range(people)
-    ], Reading)  # fmt: skip
+    return to_table(
+        [
+            Reading(
+                study="s",
+                scale="smoke",
+                arm="a",
+                seed=seed,
+                stage="pretrain",
+                step=1,
+                evaluation="r",
+                split="unseen",
+                item=f"{person}",
+                entity=f"person/{person}",
+                attribute="f",
+                metric=metric,
+                value=float(rng.random() < chance),
+                outcome=None,
+                answer=None,
+                target=None,
+            )
+            for metric, chance in chances.items()
+            for seed in seeds
+            for person in range(people)
+        ],
+        Reading,
+    )
 
 
-ROOM = Room(**{name: Select(readout="r", metric=name) for name in ("one", "floor", "other", "others_floor")})
+ROOM = NormalizedGain(
+    **{name: Selection(evaluation="r", metric=name) for name in ("one", "floor", "other", "others_floor")}
+)
 
 
 def test_room_asks_what_share_of_it_is_taken_up():
     """Of a floor of 80 % a score of 90 takes up half the room, as much as 60 of one of 20."""
-    alike = ROOM.of(scores({"one": 0.9, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    alike = ROOM.estimate(scores({"one": 0.9, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
     assert alike.low < 0 < alike.high
-    more = ROOM.of(scores({"one": 0.95, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    more = ROOM.estimate(scores({"one": 0.95, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
     assert more.value == pytest.approx(0.25, abs=0.04)
     assert more.low > 0
 
@@ -257,7 +304,7 @@ def test_room_asks_what_share_of_it_is_taken_up():
 def test_room_is_as_sure_as_what_it_is_made_of():
     """Its interval is that of redrawing people and taking the shares anew."""
     table = scores({"one": 0.8, "floor": 0.5, "other": 0.6, "others_floor": 0.4}, 400, seeds=(0,))
-    found = ROOM.of(table, "person")
+    found = ROOM.estimate(table, "person")
     wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("one", "floor", "other", "others_floor")])
     rng = np.random.default_rng(0)
     a, f, b, g = np.stack([wide[:, rng.integers(400, size=400)].mean(1) for _ in range(4_000)]).T
@@ -268,51 +315,86 @@ def test_room_is_as_sure_as_what_it_is_made_of():
 def test_a_floor_without_room_is_refused():
     """Nothing can be taken up where the floor has all of it."""
     with pytest.raises(DataError, match="no room"):
-        ROOM.of(scores({"one": 0.8, "floor": 1.0, "other": 0.6, "others_floor": 0.4}, 20), "person")
+        ROOM.estimate(scores({"one": 0.8, "floor": 1.0, "other": 0.6, "others_floor": 0.4}, 20), "person")
 
 
 def test_one_seed_is_that_seeds_own():
     """The mean of one model, which others of the table do not move."""
     table = scores({"one": 0.3})
-    found = OneSeed(select=Select(readout="r", metric="one"), seed=1).of(table, "person")
+    found = SingleSeedMean(selection=Selection(evaluation="r", metric="one"), seed=1).estimate(table, "person")
     assert found.value == pytest.approx(table.filter(seed=1)["value"].mean())
     assert (found.clusters, found.seeds) == (200, 1)
     with pytest.raises(DataError):
-        OneSeed(select=Select(readout="r", metric="one"), seed=9).of(table, "person")
+        SingleSeedMean(selection=Selection(evaluation="r", metric="one"), seed=9).estimate(table, "person")
 
 
 def test_the_share_of_an_outcome_is_counted_by_itself():
     """What became of replies is no value: an invalid one is told from a wrong one."""
     rows = [
-        Reading(study="s", scale="smoke", arm="a", seed=0, stage="x", step=1, readout="r", split="unseen",
-                item=f"i{n}", about=f"i{n}", facet="f", metric="free", value=0.0,
-                outcome="invalid" if n % 4 == 0 else "wrong", answer=None, target=None)
+        Reading(
+            study="s",
+            scale="smoke",
+            arm="a",
+            seed=0,
+            stage="x",
+            step=1,
+            evaluation="r",
+            split="unseen",
+            item=f"i{n}",
+            entity=f"i{n}",
+            attribute="f",
+            metric="free",
+            value=0.0,
+            outcome="invalid" if n % 4 == 0 else "wrong",
+            answer=None,
+            target=None,
+        )
         for n in range(40)
-    ]  # fmt: skip
-    found = Became(select=Select(readout="r", metric="free"), outcome="invalid").of(to_table(rows, Reading), "item")
+    ]
+    found = OutcomeRate(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
+        to_table(rows, Reading), "item"
+    )
     assert found.value == pytest.approx(0.25)
     assert found.low < 0.25 < found.high
     with pytest.raises(DataError, match="no reading"):
-        Became(select=Select(readout="nobody"), outcome="invalid").of(to_table(rows, Reading), "item")
-    lost = [*rows, replace(rows[0], item="x", about="x", outcome=None)]
+        OutcomeRate(selection=Selection(evaluation="nobody"), outcome="invalid").estimate(
+            to_table(rows, Reading), "item"
+        )
+    lost = [*rows, replace(rows[0], item="x", entity="x", outcome=None)]
     with pytest.raises(DataError, match="1 of 41 readings"):
-        Became(select=Select(readout="r", metric="free"), outcome="invalid").of(to_table(lost, Reading), "item")
+        OutcomeRate(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
+            to_table(lost, Reading), "item"
+        )
 
 
 def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):
     """Parts that are kept are those of the table asked about, and of no table before it."""
 
     def table(values):
-        return pl.concat([
-            pl.DataFrame({"readout": name, "metric": "exact", "arm": "a", "split": "unseen", "stage": "x", "step": 1,
-                          "seed": 0, "facet": "f", "about": [f"{n}" for n in range(50)], "value": values})
-            for name in ("one", "other")
-        ])  # fmt: skip
+        return pl.concat(
+            [
+                pl.DataFrame(
+                    {
+                        "evaluation": name,
+                        "metric": "exact",
+                        "arm": "a",
+                        "split": "unseen",
+                        "stage": "x",
+                        "step": 1,
+                        "seed": 0,
+                        "attribute": "f",
+                        "entity": [f"{n}" for n in range(50)],
+                        "value": values,
+                    }
+                )
+                for name in ("one", "other")
+            ]
+        )
 
     monkeypatch.setattr(measures, "LARGE", 10)
     first, second = table([1.0] * 50), table([0.0] * 50)
     for readings, expected in ((first, 1.0), (second, 0.0), (first, 1.0)):
         for name in ("one", "other", "one"):
-            rows = Select(readout=name, arm="a").rows(readings)
+            rows = Selection(evaluation=name, arm="a").rows(readings)
             assert (len(rows), rows["value"].mean()) == (50, expected)
-    assert Select(readout="nobody").rows(first).is_empty()
+    assert Selection(evaluation="nobody").rows(first).is_empty()

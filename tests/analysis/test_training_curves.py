@@ -7,19 +7,30 @@ import math
 import polars as pl
 import pytest
 
-from nosce.analysis.measures import Contrast, Difference, Least, Mean, Select
-from nosce.analysis.training_curves import Curve, Peak, Phases, Together
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf, Selection
+from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
 from nosce.errors import DataError
 
 
 def table(rows: list[dict]) -> pl.DataFrame:
     """Readings with these columns; the others are the same for all."""
-    whole = {"readout": "w", "metric": "m", "arm": "a", "seed": 0, "stage": "pretrain", "step": 0, "split": "unseen",
-             "facet": "f", "about": "x", "value": 0.0, "answer": "go"}  # fmt: skip
+    whole = {
+        "evaluation": "w",
+        "metric": "m",
+        "arm": "a",
+        "seed": 0,
+        "stage": "pretrain",
+        "step": 0,
+        "split": "unseen",
+        "attribute": "f",
+        "entity": "x",
+        "value": 0.0,
+        "answer": "go",
+    }
     return pl.DataFrame([whole | row for row in rows])
 
 
-EVERY = Select(readout="w", metric="m", arm="a", step="every")
+EVERY = Selection(evaluation="w", metric="m", arm="a", step="every")
 
 
 def phased() -> pl.DataFrame:
@@ -29,40 +40,49 @@ def phased() -> pl.DataFrame:
         for step in range(10):
             for item in range(8):
                 answer = str(item) if step >= 4 else "same"
-                rows.append({"seed": seed, "step": step, "about": f"i{item}", "answer": answer,
-                             "value": float(step >= 8)})  # fmt: skip
+                rows.append(
+                    {"seed": seed, "step": step, "entity": f"i{item}", "answer": answer, "value": float(step >= 8)}
+                )
     return table(rows)
 
 
 def test_statistics_of_a_curve():
     """Mean, different answers, the commonest one's share, perplexity."""
     found = phased()
-    steps, values = Curve(select=EVERY).points(found)[1]
+    steps, values = TrainingCurve(selection=EVERY).points(found)[1]
     assert steps == list(range(10))
     assert values == [0.0] * 8 + [1.0] * 2
-    assert Curve(select=EVERY, statistic="distinct").points(found)[0][1] == [1] * 4 + [8] * 6
-    assert Curve(select=EVERY, statistic="commonest").points(found)[0][1] == [1] * 4 + [1 / 8] * 6
-    assert Curve(select=EVERY, statistic="perplexity").points(found)[0][1][-1] == pytest.approx(math.e)
-    assert Curve(select=EVERY, minus=EVERY).points(found)[0][1] == [0] * 10
+    assert TrainingCurve(selection=EVERY, statistic="distinct").points(found)[0][1] == [1] * 4 + [8] * 6
+    assert TrainingCurve(selection=EVERY, statistic="commonest").points(found)[0][1] == [1] * 4 + [1 / 8] * 6
+    assert TrainingCurve(selection=EVERY, statistic="perplexity").points(found)[0][1][-1] == pytest.approx(math.e)
+    assert TrainingCurve(selection=EVERY, subtract=EVERY).points(found)[0][1] == [0] * 10
 
 
 def test_phases_lie_where_they_were_planted():
     """Diversity begins between steps 3 and 4, accuracy between 7 and 8 of 9."""
-    phases = Phases(first=Curve(select=EVERY, statistic="distinct"), second=Curve(select=EVERY))
-    assert phases.borders(phased()) == {seed: (pytest.approx(3.5 / 9), pytest.approx(7.5 / 9)) for seed in (0, 1)}
-    assert phases.of(phased(), "item").value == pytest.approx(4 / 9)
-    assert Peak(curve=Curve(select=EVERY, statistic="commonest")).of(phased(), "item").value == 1.0
+    phases = PhaseDuration(
+        start=TrainingCurve(selection=EVERY, statistic="distinct"), end=TrainingCurve(selection=EVERY)
+    )
+    assert phases.phase_bounds(phased()) == {seed: (pytest.approx(3.5 / 9), pytest.approx(7.5 / 9)) for seed in (0, 1)}
+    assert phases.estimate(phased(), "item").value == pytest.approx(4 / 9)
+    assert Peak(curve=TrainingCurve(selection=EVERY, statistic="commonest")).estimate(phased(), "item").value == 1.0
 
 
 def test_curves_are_held_together_where_both_have_points():
     """A checkpoint that only one of them has is left out."""
-    rows = [{"step": step, "metric": metric, "value": float(step)} for step in range(12) for metric in ("m", "n")
-            if metric == "m" or step > 3]  # fmt: skip
-    found = Together(one=Curve(select=EVERY), other=Curve(select=Select(readout="w", metric="n", step="every")))
-    estimate = found.of(table(rows), "item")
+    rows = [
+        {"step": step, "metric": metric, "value": float(step)}
+        for step in range(12)
+        for metric in ("m", "n")
+        if metric == "m" or step > 3
+    ]
+    found = CurveCorrelation(
+        a=TrainingCurve(selection=EVERY), b=TrainingCurve(selection=Selection(evaluation="w", metric="n", step="every"))
+    )
+    estimate = found.estimate(table(rows), "item")
     assert (estimate.value, estimate.n) == (pytest.approx(1), 8)
     with pytest.raises(DataError):
-        found.of(table(rows[:3]), "item")
+        found.estimate(table(rows[:3]), "item")
 
 
 def contrasted() -> pl.DataFrame:
@@ -70,40 +90,42 @@ def contrasted() -> pl.DataFrame:
     rows = []
     for item in range(40):
         for metric, value in (("a", 0.75), ("b", 0.5), ("c", 0.5), ("d", 0.375)):
-            rows.append({"about": f"i{item}", "metric": metric, "value": value + 0.1 * (item % 3 - 1)})
+            rows.append({"entity": f"i{item}", "metric": metric, "value": value + 0.1 * (item % 3 - 1)})
     return table(rows)
 
 
-def one(metric: str) -> Select:
+def one(metric: str) -> Selection:
     """The rows of a metric."""
-    return Select(readout="w", metric=metric)
+    return Selection(evaluation="w", metric=metric)
 
 
 def test_a_contrast_is_the_weighted_sum_of_paired_means():
     """(a - b) - (c - d); what all share cancels, so there is no spread at all."""
-    found = Contrast(terms=((1, one("a")), (-1, one("b")), (-1, one("c")), (1, one("d")))).of(contrasted(), "item")
+    found = Contrast(terms=((1, one("a")), (-1, one("b")), (-1, one("c")), (1, one("d")))).estimate(
+        contrasted(), "item"
+    )
     assert found.value == pytest.approx(0.125)
     assert found.clusters == 40
     assert found.n == 160
     with pytest.raises(DataError):
-        Contrast(terms=((1, one("a")), (-1, one("nowhere")))).of(contrasted(), "item")
-    few = contrasted().filter((pl.col("metric") == "a") | pl.col("about").is_in(["i0", "i7", "i9"]))
-    assert Contrast(terms=((1, one("a")), (-1, one("b")))).of(few, "item").n == 6
+        Contrast(terms=((1, one("a")), (-1, one("nowhere")))).estimate(contrasted(), "item")
+    few = contrasted().filter((pl.col("metric") == "a") | pl.col("entity").is_in(["i0", "i7", "i9"]))
+    assert Contrast(terms=((1, one("a")), (-1, one("b")))).estimate(few, "item").n == 6
 
 
 def test_a_contrast_of_two_is_a_difference():
     """The same number and the same interval."""
-    noisy = contrasted().with_columns(value=pl.col("value") + pl.col("about").hash(3) % 97 / 500)
+    noisy = contrasted().with_columns(value=pl.col("value") + pl.col("entity").hash(3) % 97 / 500)
     noisy = noisy.with_columns(value=pl.when(pl.col("metric") == "a").then(pl.col("value") * 1.3).otherwise("value"))
-    paired = Difference(one=one("a"), other=one("b")).of(noisy, "item")
-    terms = Contrast(terms=((1, one("a")), (-1, one("b")))).of(noisy, "item")
+    paired = Difference(a=one("a"), b=one("b")).estimate(noisy, "item")
+    terms = Contrast(terms=((1, one("a")), (-1, one("b")))).estimate(noisy, "item")
     assert terms.value == pytest.approx(paired.value)
     assert (terms.low, terms.high) == (pytest.approx(paired.low), pytest.approx(paired.high))
 
 
 def test_the_least_of_several_is_the_one_that_begins_lowest():
     """All must lie above: one that does not decides."""
-    least = Least(measures=(Mean(select=one("a")), Mean(select=one("d")), Mean(select=one("b"))))
-    assert least.of(contrasted(), "item").value == pytest.approx(0.375, abs=0.01)
+    least = MinOf(measures=(Mean(selection=one("a")), Mean(selection=one("d")), Mean(selection=one("b"))))
+    assert least.estimate(contrasted(), "item").value == pytest.approx(0.375, abs=0.01)
     with pytest.raises(DataError):
-        Least(measures=(Mean(select=one("a")), Mean(select=one("nowhere")))).of(contrasted(), "item")
+        MinOf(measures=(Mean(selection=one("a")), Mean(selection=one("nowhere")))).estimate(contrasted(), "item")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from tokenizers import Tokenizer
 
-from nosce.data.packing import Sequences, document_tokens, encode
-from nosce.data.tokenizer import TokenizerSpec, end_token, make
+from nosce.data.packing import TokenDataset, encode, tokenize_documents
+from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, eos_token_id
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.seeds import Seed
 
@@ -22,31 +22,39 @@ def seed() -> Seed:
 @pytest.fixture(scope="session")
 def world() -> Biographies:
     """Forty people with five entries each."""
-    return Biographies(people=40, augmentation="multi5+permute", names=(10, 10, 10), cities=30, companies=20, majors=20,
-                       universities=20, years=50)  # fmt: skip
+    return Biographies(
+        people=40,
+        augmentation="multi5+permute",
+        name_pool_sizes=(10, 10, 10),
+        cities=30,
+        companies=20,
+        majors=20,
+        universities=20,
+        years=50,
+    )
 
 
 @pytest.fixture(scope="session")
 def word(world) -> Tokenizer:
     """One token a word."""
-    return make(TokenizerSpec(), world.samples(SEED))
+    return build_tokenizer(TokenizerSpec(), world.samples(SEED))
 
 
 @pytest.fixture(scope="session", params=["word", "bpe"])
 def tokenizer(request, world) -> Tokenizer:
     """Both kinds of tokenizer, one after the other."""
-    return make(TokenizerSpec(kind=request.param, vocabulary=500), world.samples(SEED))
+    return build_tokenizer(TokenizerSpec(kind=request.param, vocab_size=500), world.samples(SEED))
 
 
 @pytest.fixture(scope="session")
-def told(world, word) -> Sequences:
+def told(world, word) -> TokenDataset:
     """All entries as tokens."""
-    end = end_token(word)
+    end = eos_token_id(word)
     documents = list(world.documents(SEED))
-    return document_tokens(documents, list(encode(word, (d.text for d in documents))), end)
+    return tokenize_documents(documents, list(encode(word, (d.text for d in documents))), end)
 
 
 @pytest.fixture(scope="session")
-def about(world) -> list[str]:
+def entity(world) -> list[str]:
     """Whom each entry is about."""
-    return [d.about for d in world.documents(SEED)]
+    return [d.entity for d in world.documents(SEED)]

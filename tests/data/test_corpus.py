@@ -17,15 +17,15 @@ from tokenizers import Tokenizer
 
 from nosce.data import corpus
 from nosce.data.corpus import Corpus
-from nosce.data.packing import Sequences, document_tokens
-from nosce.data.tokenizer import UNKNOWN, TokenizerSpec, end_token, make, save
+from nosce.data.packing import TokenDataset, tokenize_documents
+from nosce.data.tokenizer import UNK_TOKEN, TokenizerSpec, build_tokenizer, eos_token_id, save_tokenizer
 from nosce.errors import DataError
 from nosce.records import Document, Span, read_parquet
 
 
 def empty(folder: Path, tokenizer: Tokenizer) -> Path:
     """A folder in which nothing but a tokenizer lies."""
-    save(tokenizer, folder / "tokenizer")
+    save_tokenizer(tokenizer, folder / "tokenizer")
     return folder
 
 
@@ -33,11 +33,11 @@ def empty(folder: Path, tokenizer: Tokenizer) -> Path:
 def kept(tokenizer, world, seed, tmp_path) -> Corpus:
     """A corpus of either tokenizer, written in parts of 64 documents."""
     empty(tmp_path, tokenizer)
-    before, corpus.PART = corpus.PART, 64
+    before, corpus.DOCUMENTS_PER_FILE = corpus.DOCUMENTS_PER_FILE, 64
     try:
-        corpus.write(tmp_path, world.documents(seed), world.questions(seed))
+        corpus.write_corpus(tmp_path, world.documents(seed), world.questions(seed))
     finally:
-        corpus.PART = before
+        corpus.DOCUMENTS_PER_FILE = before
     return Corpus(tmp_path)
 
 
@@ -48,7 +48,7 @@ def test_documents_and_questions_come_back(kept, world, seed):
     assert [file.name for file in files] == [f"documents-{n:05d}.parquet" for n in range(4)]
     assert [d for file in files for d in read_parquet(file, Document)] == documents
     assert kept.questions == list(world.questions(seed))
-    assert kept.things.rows() == [(d.id, d.about) for d in documents]
+    assert kept.things.rows() == [(d.id, d.entity) for d in documents]
 
 
 def test_tokens_are_those_of_the_documents(kept, tokenizer, world, seed):
@@ -64,11 +64,14 @@ def test_tokens_are_those_of_the_documents(kept, tokenizer, world, seed):
 def test_spans_point_to_the_values(kept, world, seed):
     """Read through spans alone, the tokens of the corpus spell every value of every document, across parts."""
     rows = kept.spans.rows(named=True)
-    expected = [(number, span, wording) for number, d in enumerate(world.documents(seed))
-                for span, wording in zip(d.spans, d.wordings, strict=True)]  # fmt: skip
+    expected = [
+        (number, span, wording)
+        for number, d in enumerate(world.documents(seed))
+        for span, wording in zip(d.spans, d.wordings, strict=True)
+    ]
     texts = [d.text for d in world.documents(seed)]
     for row, (number, span, wording) in zip(rows, expected, strict=True):
-        assert (row["document"], row["facet"], row["wording"]) == (number, span.facet, wording)
+        assert (row["document"], row["attribute"], row["wording"]) == (number, span.attribute, wording)
         spelled = kept.tokenizer.decode(kept.documents.text(number)[row["start"] : row["stop"]].tolist())
         assert spelled.replace(" ", "") == texts[number][span.start : span.end].replace(" ", "")
 
@@ -89,7 +92,7 @@ def test_questions_of_a_split_are_asked_apart(kept):
 def test_a_corpus_is_written_alike_twice(kept, tokenizer, world, seed, tmp_path):
     """Writing the same world again gives the same bytes in every file but for the cut into parts."""
     other = empty(tmp_path / "again", tokenizer)
-    corpus.write(other, world.documents(seed), world.questions(seed))
+    corpus.write_corpus(other, world.documents(seed), world.questions(seed))
     for name in ("documents.safetensors", "things.parquet", "questions.parquet"):
         assert (other / name).read_bytes() == (kept.folder / name).read_bytes()
     assert pl.read_parquet(other / "spans.parquet").equals(kept.spans)
@@ -104,13 +107,13 @@ def test_documents_are_not_held(word, world, seed, tmp_path, monkeypatch):
             assert len(list(tmp_path.glob("documents-*.parquet"))) == number // 50
             yield document
 
-    corpus.write(empty(tmp_path, word), documents(), world.questions(seed))
+    corpus.write_corpus(empty(tmp_path, word), documents(), world.questions(seed))
 
 
 def test_documents_without_wordings_are_fine(word, world, seed, tmp_path):
     """A world that does not say which wording it used has empty ones, and as many spans."""
     documents = (replace(d, wordings=()) for d in world.documents(seed))
-    corpus.write(empty(tmp_path, word), documents, world.questions(seed))
+    corpus.write_corpus(empty(tmp_path, word), documents, world.questions(seed))
     assert set(Corpus(tmp_path).spans["wording"]) == {""}
     assert Corpus(tmp_path).spans.height == 200 * 6
 
@@ -129,13 +132,15 @@ def test_a_word_unknown_to_the_tokenizer_is_refused(word, world, seed, tmp_path,
         case "two questions":
             questions[5:7] = [replace(q, prompt=f"zebra {q.prompt}") for q in questions[5:7]]
     with pytest.raises(DataError, match=r"^2 words of the texts are unknown .*(<unk>|zebra).*samples\(\).*\.$"):
-        corpus.write(empty(tmp_path, word), documents, questions)
+        corpus.write_corpus(empty(tmp_path, word), documents, questions)
 
 
 def in_parts(world, seed, each=15):
     """The world's documents as functions that another process can call, each for a few people."""
-    return [partial(world.documents_about, first, min(first + each, world.people), seed)
-            for first in range(0, world.people, each)]  # fmt: skip
+    return [
+        partial(world.documents_about, first, min(first + each, world.people), seed)
+        for first in range(0, world.people, each)
+    ]
 
 
 def bytes_in(folder: Path) -> dict[str, bytes]:
@@ -148,9 +153,9 @@ def test_several_cores_write_what_one_writes(word, world, seed, tmp_path, monkey
     monkeypatch.setattr(corpus, "PART", 15 * 5)  # five entries each
     questions = list(world.questions(seed))
     folders = [empty(tmp_path / name, word) for name in ("two", "one", "stream")]
-    corpus.write(folders[0], in_parts(world, seed), questions, cores=2)
-    corpus.write(folders[1], in_parts(world, seed), questions, cores=1)
-    corpus.write(folders[2], world.documents(seed), questions)
+    corpus.write_corpus(folders[0], in_parts(world, seed), questions, n_processes=2)
+    corpus.write_corpus(folders[1], in_parts(world, seed), questions, n_processes=1)
+    corpus.write_corpus(folders[2], world.documents(seed), questions)
     two, one, stream = map(bytes_in, folders)
     assert sum(name.startswith("documents-") for name in two) == 3
     assert two == one == stream
@@ -162,7 +167,7 @@ def test_what_is_wrong_with_a_part_is_told_from_its_process(word, tmp_path):
     sound, wrong = (Document("0", "p", "In which town", (Span("a", start, 8),)) for start in (3, 4))
     parts = [partial(iter, [sound]), partial(iter, [wrong])]
     with pytest.raises(DataError, match=r"the value 'hich' shares a token .*'which'"):
-        corpus.write(empty(tmp_path, word), parts, [], cores=2)
+        corpus.write_corpus(empty(tmp_path, word), parts, [], n_processes=2)
 
 
 SLOW = """
@@ -184,8 +189,9 @@ def test_whoever_is_killed_leaves_no_process_behind(word, tmp_path):
     """What makes the parts ends with what asked for them, even if that was killed and could tell nobody."""
     (tmp_path / "slow.py").write_text(SLOW)
     command = [sys.executable, tmp_path / "slow.py", empty(tmp_path, word)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                               start_new_session=True)  # fmt: skip
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+    )
     try:
         assert process.stdout.readline() == "begun\n"
         process.kill()
@@ -199,22 +205,24 @@ def test_of_no_document_there_is_no_corpus(word, tmp_path):
     """A stream, a list of texts and a list of functions that give nothing are refused alike."""
     for documents in (iter([]), [], [partial(iter, [])]):
         with pytest.raises(DataError, match="not one text"):
-            corpus.write(empty(tmp_path, word), documents, [])
+            corpus.write_corpus(empty(tmp_path, word), documents, [])
 
 
-BOARDS = make(TokenizerSpec(kind="symbols", symbols=(*"0123456789", " ", "+", "=")), ())
+BOARDS = build_tokenizer(TokenizerSpec(kind="symbols", symbols=(*"0123456789", " ", "+", "=")), ())
 
 
 def sums(count: int) -> list[Document]:
     """Additions, of which the task is given, told as a world tells that writes its own tokens."""
     texts = [(f"{n} + {n * n} =", f" {n + n * n}") for n in range(count)]
-    return [Document(f"sum/{n}", f"sum/{n}", task + answer, (), given=len(task))
-            for n, (task, answer) in enumerate(texts)]  # fmt: skip
+    return [
+        Document(f"sum/{n}", f"sum/{n}", task + answer, (), prompt_chars=len(task))
+        for n, (task, answer) in enumerate(texts)
+    ]
 
 
-def tokens_of(documents: list[Document]) -> Sequences:
+def tokens_of(documents: list[Document]) -> TokenDataset:
     """What the tokenizer reads in them."""
-    return document_tokens(documents, [BOARDS.encode(d.text) for d in documents], end_token(BOARDS))
+    return tokenize_documents(documents, [BOARDS.encode(d.text) for d in documents], eos_token_id(BOARDS))
 
 
 def test_a_world_may_write_its_own_tokens(tmp_path, monkeypatch):
@@ -228,17 +236,19 @@ def test_a_world_may_write_its_own_tokens(tmp_path, monkeypatch):
         calls.append(first)
         return every[first : first + 10]
 
-    corpus.write(whole := empty(tmp_path / "whole", BOARDS), every, [])
-    corpus.write(streamed := empty(tmp_path / "streamed", BOARDS), iter(every), [], iter(own))
-    corpus.write(parted := empty(tmp_path / "parted", BOARDS), [partial(part, n) for n in (0, 10, 20, 30)], [], own)
+    corpus.write_corpus(whole := empty(tmp_path / "whole", BOARDS), every, [])
+    corpus.write_corpus(streamed := empty(tmp_path / "streamed", BOARDS), iter(every), [], iter(own))
+    corpus.write_corpus(
+        parted := empty(tmp_path / "parted", BOARDS), [partial(part, n) for n in (0, 10, 20, 30)], [], own
+    )
     assert calls == [0]
     assert bytes_in(streamed) == bytes_in(parted)
     lost = {f"documents-{n:05d}.parquet" for n in (1, 2, 3)}
     assert bytes_in(streamed) == {name: held for name, held in bytes_in(whole).items() if name not in lost}
-    assert not Corpus(streamed).documents.counted.all()
+    assert not Corpus(streamed).documents.loss_mask.all()
 
 
-def other(sequences: Sequences, change: str, text: int) -> Sequences:
+def other(sequences: TokenDataset, change: str, text: int) -> TokenDataset:
     """The same tokens but for one mistake in a text."""
     tokens, counted, offsets = (array.copy() for array in asdict(sequences).values())
     first = offsets[text]
@@ -250,8 +260,8 @@ def other(sequences: Sequences, change: str, text: int) -> Sequences:
         case "a border":
             offsets[text] -= 1
         case "an unknown token":
-            tokens[first] = BOARDS.token_to_id(UNKNOWN)
-    return Sequences(tokens, counted, offsets)
+            tokens[first] = BOARDS.token_to_id(UNK_TOKEN)
+    return TokenDataset(tokens, counted, offsets)
 
 
 @pytest.mark.parametrize("change", ["a token", "a mark", "a border", "an unknown token"])
@@ -260,7 +270,7 @@ def test_own_tokens_that_are_not_those_of_the_texts_are_refused(tmp_path, monkey
     monkeypatch.setattr(corpus, "PART", 10)
     every = sums(35)
     with pytest.raises(DataError, match=r"own tokens differ from those of its first 10 texts; .*\.$"):
-        corpus.write(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), change, 9)])
+        corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), change, 9)])
     assert not (tmp_path / "documents.safetensors").exists()
 
 
@@ -270,7 +280,7 @@ def test_own_tokens_of_fewer_texts_than_there_are_are_refused(tmp_path, monkeypa
     monkeypatch.setattr(corpus, "PART", 10)
     every = sums(35)
     with pytest.raises(DataError):
-        corpus.write(empty(tmp_path, BOARDS), every, [], [tokens_of(every[:count])] if count else [])
+        corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [tokens_of(every[:count])] if count else [])
 
 
 def test_an_unknown_token_is_seen_in_texts_that_are_not_there(tmp_path, monkeypatch):
@@ -278,11 +288,11 @@ def test_an_unknown_token_is_seen_in_texts_that_are_not_there(tmp_path, monkeypa
     monkeypatch.setattr(corpus, "PART", 10)
     every = sums(35)
     with pytest.raises(DataError, match=r"^1 words of the texts are unknown .* in '<unk>8 \+ 784 = 812';"):
-        corpus.write(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), "an unknown token", 28)])
+        corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), "an unknown token", 28)])
 
 
 def test_documents_of_a_world_that_writes_its_own_tokens_are_numbered(tmp_path):
     """Ids of texts that were never made can only be known where they are numbers behind a word."""
     every = [replace(d, id=f"sum/{7 * n}") for n, d in enumerate(sums(5))]
     with pytest.raises(DataError, match=r"called <word>/<number>, but .*'sum/0'.*number them from 0\.$"):
-        corpus.write(empty(tmp_path, BOARDS), every, [], [tokens_of(every)])
+        corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [tokens_of(every)])

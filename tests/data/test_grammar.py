@@ -7,15 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 
-from nosce.data.grammar import NEVER, Grammar
+from nosce.data.grammar import FORBIDDEN, TokenGrammar
 from nosce.errors import SpecError
 
 END, OPEN, CLOSE, WORD = range(4)
 
 
-def brackets() -> Grammar:
+def brackets() -> TokenGrammar:
     """Words in brackets that are closed again, at most two deep; the end only where all are."""
-    then = np.full((3, 4), NEVER, dtype=np.int32)
+    then = np.full((3, 4), FORBIDDEN, dtype=np.int32)
     for depth in range(3):
         then[depth, WORD] = depth
         if depth < 2:
@@ -23,7 +23,7 @@ def brackets() -> Grammar:
         if depth > 0:
             then[depth, CLOSE] = depth - 1
     then[0, END] = 0
-    return Grammar(then)
+    return TokenGrammar(then)
 
 
 def well_formed(tokens: tuple[int, ...]) -> bool:
@@ -51,7 +51,7 @@ def test_what_is_allowed_leads_somewhere():
 
 def test_a_state_that_lets_nothing_be_written_is_refused():
     """A model that came there could choose among nothing; the sentence names the state."""
-    then = brackets().then.copy()
-    then[2] = NEVER
+    then = brackets().transitions.copy()
+    then[2] = FORBIDDEN
     with pytest.raises(SpecError, match=r"^state 2 of a grammar lets no token be written; .*\.$"):
-        Grammar(then)
+        TokenGrammar(then)

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from nosce.data import leakage as guards
-from nosce.data.packing import collect
-from nosce.data.sampling import Order
-from nosce.errors import GuardError
+from nosce.data.packing import dataset_from_arrays
+from nosce.data.sampling import EpochSampler
+from nosce.errors import LeakageError
 from nosce.records import Document
 from nosce.seeds import Seed
 
@@ -55,142 +55,144 @@ def questions(world, seed):
     return list(world.questions(seed))
 
 
-def test_shuffled_entries_share_rows_by_chance_alone(told, about):
+def test_shuffled_entries_share_rows_by_chance_alone(told, entity):
     """A global shuffle passes, and what was found says how many pairs share a row and how many would by chance."""
-    found = guards.window_sharing(told, about, Order(len(told), 20, ORDER), 200, 256).found
+    found = guards.check_window_sharing(told, entity, EpochSampler(len(told), 20, ORDER), 200, 256).found
     same, pairs = (int(number.replace(",", "")) for number in np.array(found.split())[[0, 2]])
     assert pairs > 1_000
     assert abs(same / pairs - 4 / 199) < 0.01  # each entry has 4 mates among the 199 others
 
 
-def test_a_shuffle_is_never_taken_for_a_leak(told, about):
+def test_a_shuffle_is_never_taken_for_a_leak(told, entity):
     """Fifty shuffles with different seeds all pass: the guard does not cry wolf."""
     for number in range(50):
-        guards.window_sharing(told, about, Order(len(told), 20, Seed(number)), 40, 256)
+        guards.check_window_sharing(told, entity, EpochSampler(len(told), 20, Seed(number)), 40, 256)
 
 
-def test_entries_of_one_person_side_by_side_are_refused(told, about):
+def test_entries_of_one_person_side_by_side_are_refused(told, entity):
     """Documents person by person share rows, so a model could copy; the guard says how often."""
-    with pytest.raises(GuardError, match=r"^[\d,]+ of [\d,]+ pairs .* chance would give .* shuffle all texts .*\.$"):
-        guards.window_sharing(told, about, PersonByPerson(len(told), 20), 200, 256)
+    with pytest.raises(LeakageError, match=r"^[\d,]+ of [\d,]+ pairs .* chance would give .* shuffle all texts .*\.$"):
+        guards.check_window_sharing(told, entity, PersonByPerson(len(told), 20), 200, 256)
 
 
-def test_a_leak_now_and_then_is_refused(told, about):
+def test_a_leak_now_and_then_is_refused(told, entity):
     """An order in which only every fifth step is person by person leaks still, and is found."""
 
     class Mixed(PersonByPerson):
         def step(self, step: int) -> np.ndarray:
-            return super().step(step) if step % 5 == 0 else Order(self.texts, self.batch, ORDER).step(step)
+            return (
+                super().step(step) if step % 5 == 0 else EpochSampler(self.texts, self.batch, ORDER).batch_indices(step)
+            )
 
-    with pytest.raises(GuardError):
-        guards.window_sharing(told, about, Mixed(len(told), 20), 200, 256)
+    with pytest.raises(LeakageError):
+        guards.check_window_sharing(told, entity, Mixed(len(told), 20), 200, 256)
 
 
-def test_rows_of_one_text_have_nothing_to_share(told, about):
+def test_rows_of_one_text_have_nothing_to_share(told, entity):
     """Where a window holds one text alone any order passes, and the words say so."""
-    found = guards.window_sharing(told, about, PersonByPerson(len(told), 20), 50, int(told.lengths.max()) + 1)
+    found = guards.check_window_sharing(told, entity, PersonByPerson(len(told), 20), 50, int(told.lengths.max()) + 1)
     assert "single text" in found.found
 
 
-def test_texts_that_see_only_themselves_have_nothing_to_share(told, about):
+def test_texts_that_see_only_themselves_have_nothing_to_share(told, entity):
     """Without a window any order passes, and the words say that every text sees only itself."""
-    found = guards.window_sharing(told, about, PersonByPerson(len(told), 20), 50, None)
+    found = guards.check_window_sharing(told, entity, PersonByPerson(len(told), 20), 50, None)
     assert found.found == "every text sees only itself"
-    assert found.guard == guards.window_sharing(told, about, Order(len(told), 20, ORDER), 5, 256).guard
+    assert found.guard == guards.check_window_sharing(told, entity, EpochSampler(len(told), 20, ORDER), 5, 256).guard
 
 
 def test_one_entry_each_cannot_leak(told):
     """With one text a person there is nothing to copy from, in whatever order."""
     people = [str(number) for number in range(len(told))]
-    guards.window_sharing(told, people, PersonByPerson(len(told), 20), 50, 256)
+    guards.check_window_sharing(told, people, PersonByPerson(len(told), 20), 50, 256)
 
 
 def test_a_clean_split_passes(questions):
     """Half seen, half unseen, nobody on both sides: the counts are stated."""
-    assert guards.split_is_clean(questions).found == "20 are seen and 20 unseen; 0 are on both sides"
+    assert guards.check_disjoint_splits(questions).found == "20 are seen and 20 unseen; 0 are on both sides"
 
 
 def test_a_person_on_both_sides_is_refused(questions):
     """One question that changed sides makes its person known in training, so the split is refused."""
     flipped = replace(questions[3], split={"seen": "unseen", "unseen": "seen"}[questions[3].split])
-    with pytest.raises(GuardError, match="1 are on both sides"):
-        guards.split_is_clean([*questions[:3], flipped, *questions[4:]])
+    with pytest.raises(LeakageError, match="1 are on both sides"):
+        guards.check_disjoint_splits([*questions[:3], flipped, *questions[4:]])
 
 
 @pytest.mark.parametrize("side", ["seen", "unseen"])
 def test_an_empty_side_is_refused(questions, side):
     """A split with nobody to train on, or nobody to ask, is no split."""
-    with pytest.raises(GuardError, match="into two that hold somebody"):
-        guards.split_is_clean([q for q in questions if q.split == side])
+    with pytest.raises(LeakageError, match="into two that hold somebody"):
+        guards.check_disjoint_splits([q for q in questions if q.split == side])
 
 
 def test_different_questions_pass(questions):
     """Unique names make unique questions, and their number is stated."""
-    assert guards.questions_are_unique(questions).found == "240 questions, all different"
+    assert guards.check_unique_prompts(questions).found == "240 questions, all different"
 
 
 def test_two_people_of_one_name_are_refused(questions):
     """Two questions that read alike cannot both be answered; the sentence quotes them."""
-    twin = replace(questions[0], id="new", about="person/new", target="elsewhere")
-    with pytest.raises(GuardError) as refusal:
-        guards.questions_are_unique([*questions, twin])
+    twin = replace(questions[0], id="new", entity="person/new", target="elsewhere")
+    with pytest.raises(LeakageError) as refusal:
+        guards.check_unique_prompts([*questions, twin])
     assert f"2 questions read {questions[0].prompt!r}" in str(refusal.value)
 
 
 def test_varied_answers_pass_and_their_shares_are_stated(questions):
     """The share of the most frequent answer is stated for every facet, as counted by hand."""
-    found = guards.majority(questions).found
-    for facet in {q.facet for q in questions}:
-        most = Counter(q.target for q in questions if q.facet == facet).most_common(1)[0][1]
-        assert f"{facet} {most / 40:.1%}" in found
+    found = guards.check_majority_share(questions).found
+    for attribute in {q.attribute for q in questions}:
+        most = Counter(q.target for q in questions if q.attribute == attribute).most_common(1)[0][1]
+        assert f"{attribute} {most / 40:.1%}" in found
 
 
 def test_a_constant_answer_is_refused(questions):
     """Where one answer is right for all, an accuracy would show no knowledge; the facet is named."""
-    constant = [replace(q, target="Hydrology") if q.facet == "major" else q for q in questions]
-    with pytest.raises(GuardError, match=r"major 100\.0%"):
-        guards.majority(constant)
+    constant = [replace(q, target="Hydrology") if q.attribute == "major" else q for q in questions]
+    with pytest.raises(LeakageError, match=r"major 100\.0%"):
+        guards.check_majority_share(constant)
 
 
 def test_the_threshold_of_the_majority(questions):
     """An answer right for 45 % passes at one half and is refused at four tenths."""
-    majors = [q for q in questions if q.facet == "major"]
+    majors = [q for q in questions if q.attribute == "major"]
     skewed = [replace(q, target="Hydrology" if n < 18 else f"field {n}") for n, q in enumerate(majors)]
-    guards.majority(skewed, most=0.5)
-    with pytest.raises(GuardError, match=r"major 45\.0%"):
-        guards.majority(skewed, most=0.4)
+    guards.check_majority_share(skewed, max_share=0.5)
+    with pytest.raises(LeakageError, match=r"major 45\.0%"):
+        guards.check_majority_share(skewed, max_share=0.4)
 
 
 def test_a_handful_of_questions_is_too_few_to_judge(questions):
     """With three people a share of one half means nothing, so a smoke run is not stopped by it."""
-    guards.majority([replace(q, target="same") for q in questions[:18]])
+    guards.check_majority_share([replace(q, target="same") for q in questions[:18]])
 
 
 def test_equal_bytes_in_two_processes_pass(world, seed):
     """A world that takes all its draws from the seed writes the same under any hash seed."""
-    found = guards.same_bytes_everywhere(world.documents, seed)
+    found = guards.check_deterministic_rendering(world.documents, seed)
     assert "200 texts" in found.found
 
 
 def test_a_world_that_goes_through_a_set_is_refused(seed):
     """Texts in the order of a set differ between processes, so no result could be repeated."""
-    with pytest.raises(GuardError, match=r"different hash seeds .* look for a set .*\.$"):
-        guards.same_bytes_everywhere(Unordered().documents, seed)
+    with pytest.raises(LeakageError, match=r"different hash seeds .* look for a set .*\.$"):
+        guards.check_deterministic_rendering(Unordered().documents, seed)
 
 
 def test_a_world_that_fails_elsewhere_is_refused(seed):
     """Where the second process cannot write the texts at all, that is said, and nothing hangs."""
-    with pytest.raises(GuardError, match="could not render"):
-        guards.same_bytes_everywhere(Failing().documents, seed)
+    with pytest.raises(LeakageError, match="could not render"):
+        guards.check_deterministic_rendering(Failing().documents, seed)
 
 
 def test_a_step_between_two_epochs_is_no_leak():
     """A text that ends one epoch and begins the next may meet itself; with one entry a person that is no leak."""
     lengths = Seed(0).numpy().integers(56, 70, size=400)
-    sequences = collect((np.ones(n, dtype=np.int32), np.ones(n, dtype=bool)) for n in lengths)
-    about = [str(n) for n in range(400)]
+    sequences = dataset_from_arrays((np.ones(n, dtype=np.int32), np.ones(n, dtype=bool)) for n in lengths)
+    entity = [str(n) for n in range(400)]
     for number in range(20):
-        guards.window_sharing(sequences, about, Order(400, 48, Seed(number)), 400, 512)
+        guards.check_window_sharing(sequences, entity, EpochSampler(400, 48, Seed(number)), 400, 512)
 
 
 def test_a_world_nobody_else_can_import_is_refused():
@@ -200,16 +202,18 @@ def test_a_world_nobody_else_can_import_is_refused():
         def documents(self, seed):
             yield Document("0", "a", "text", ())
 
-    with pytest.raises(GuardError, match="importable"):
-        guards.same_bytes_everywhere(Local().documents, Seed(0))
+    with pytest.raises(LeakageError, match="importable"):
+        guards.check_deterministic_rendering(Local().documents, Seed(0))
 
 
 def test_a_prompt_that_opens_a_training_text_is_found():
     """Of several lengths; one that only stands inside a text is no leak."""
     mask = lambda n: np.ones(n, dtype=bool)  # noqa: E731
-    rows = lambda *texts: collect((np.array(t, dtype=np.int32), mask(len(t))) for t in texts)  # noqa: E731
+    rows = lambda *texts: dataset_from_arrays((np.array(t, dtype=np.int32), mask(len(t))) for t in texts)  # noqa: E731
     documents = rows([1, 2, 3, 4], [5, 6, 7], [2, 3])
-    assert guards.prompts_are_new(documents, rows([2, 3, 4], [6], [1, 3], [5, 6, 7, 8])).found.startswith("0 of 4")
+    assert guards.check_prompt_contamination(documents, rows([2, 3, 4], [6], [1, 3], [5, 6, 7, 8])).found.startswith(
+        "0 of 4"
+    )
     for prompt in ([1], [1, 2, 3], [5, 6, 7], [2, 3]):
-        with pytest.raises(GuardError, match="1 of 2 prompts open one of 3 texts"):
-            guards.prompts_are_new(documents, rows([9, 9], prompt))
+        with pytest.raises(LeakageError, match="1 of 2 prompts open one of 3 texts"):
+            guards.check_prompt_contamination(documents, rows([9, 9], prompt))

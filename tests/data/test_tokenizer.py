@@ -11,7 +11,18 @@ import pytest
 from tokenizers import Tokenizer
 
 from nosce.data.packing import encode, token_span
-from nosce.data.tokenizer import END, FILE, PAD, SETTINGS, UNKNOWN, TokenizerSpec, end_token, load, make, save
+from nosce.data.tokenizer import (
+    EOS_TOKEN,
+    PAD_TOKEN,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    UNK_TOKEN,
+    TokenizerSpec,
+    build_tokenizer,
+    eos_token_id,
+    load_tokenizer,
+    save_tokenizer,
+)
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Span
 from nosce.seeds import Seed
@@ -37,7 +48,7 @@ def test_every_text_can_be_read_back(tokenizer, world, seed):
 
 def test_bpe_keeps_even_the_spaces(world, seed):
     """A byte-level tokenizer gives back every text exactly, and any other alphabet too."""
-    tokenizer = make(TokenizerSpec(kind="bpe", vocabulary=300), world.samples(seed))
+    tokenizer = build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=300), world.samples(seed))
     for text in ["one  two", "Þórshöfn 🐟\n\ttab", "x", next(world.documents(seed)).text]:
         assert tokenizer.decode(ids(tokenizer, text)).removeprefix(" ") == text
 
@@ -46,12 +57,12 @@ def test_a_word_tokenizer_has_one_token_a_word(word):
     """A word or mark is one token; a word nobody showed it is the one token for the unknown."""
     encoding = word.encode("In which town was X born? Answer:", add_special_tokens=False)
     assert encoding.tokens == ["In", "which", "town", "was", "X", "born", "?", "Answer", ":"]
-    assert word.encode("zebra", add_special_tokens=False).tokens == [UNKNOWN]
+    assert word.encode("zebra", add_special_tokens=False).tokens == [UNK_TOKEN]
 
 
 def test_bpe_has_the_vocabulary_that_was_asked_for(world, seed):
     """The vocabulary is bounded, and a larger one spells the same texts in fewer tokens."""
-    small, large = (make(TokenizerSpec(kind="bpe", vocabulary=v), world.samples(seed)) for v in (300, 500))
+    small, large = (build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=v), world.samples(seed)) for v in (300, 500))
     assert (small.get_vocab_size(), large.get_vocab_size()) == (300, 500)
     texts = [d.text for d in world.documents(seed)]
     assert sum(len(ids(large, t)) for t in texts) < 0.8 * sum(len(ids(small, t)) for t in texts)
@@ -65,8 +76,8 @@ def test_a_name_is_spelled_alike_wherever_it_stands(tokenizer):
 
 def test_special_tokens_come_first_and_are_no_words(tokenizer):
     """End, padding and unknown have the ids 0 to 2 in every tokenizer of ours."""
-    assert [tokenizer.token_to_id(token) for token in (END, PAD, UNKNOWN)] == [0, 1, 2]
-    assert end_token(tokenizer) == 0
+    assert [tokenizer.token_to_id(token) for token in (EOS_TOKEN, PAD_TOKEN, UNK_TOKEN)] == [0, 1, 2]
+    assert eos_token_id(tokenizer) == 0
 
 
 def test_a_value_has_its_own_tokens(tokenizer, world, seed):
@@ -86,8 +97,11 @@ def test_a_value_that_shares_a_token_is_refused(tokenizer):
     encoding = tokenizer.encode(document.text, add_special_tokens=False)
     assert token_span(encoding, Span("a", 10, 12), document)
     with pytest.raises(DataError, match=r"'0/0' the value 'ow' shares a token .*town"):
-        token_span(tokenizer.encode("in a town", add_special_tokens=False), Span("a", 6, 8),
-                   Document("0/0", "person/0", "in a town", ()))  # fmt: skip
+        token_span(
+            tokenizer.encode("in a town", add_special_tokens=False),
+            Span("a", 6, 8),
+            Document("0/0", "person/0", "in a town", ()),
+        )
 
 
 def test_a_span_of_nothing_but_a_space_is_refused(word):
@@ -100,12 +114,12 @@ def test_a_span_of_nothing_but_a_space_is_refused(word):
 
 def test_what_was_saved_is_what_is_loaded(tokenizer, world, seed, tmp_path):
     """A tokenizer read from its folder gives equal ids and writes equal bytes again."""
-    save(tokenizer, tmp_path / "one")
-    again = load(tmp_path / "one")
+    save_tokenizer(tokenizer, tmp_path / "one")
+    again = load_tokenizer(tmp_path / "one")
     texts = [d.text for d in world.documents(seed)]
     assert [ids(again, t) for t in texts] == [ids(tokenizer, t) for t in texts]
-    save(again, tmp_path / "two")
-    for file in (FILE, SETTINGS):
+    save_tokenizer(again, tmp_path / "two")
+    for file in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
 
@@ -113,7 +127,7 @@ def test_transformers_reads_it_as_we_do(tokenizer, world, seed, tmp_path):
     """`AutoTokenizer` loads the folder with no nosce around: same ids, same end, same padding."""
     from transformers import AutoTokenizer
 
-    save(tokenizer, tmp_path)
+    save_tokenizer(tokenizer, tmp_path)
     theirs = AutoTokenizer.from_pretrained(tmp_path)
     for document in world.documents(seed):
         assert theirs(document.text, add_special_tokens=False)["input_ids"] == ids(tokenizer, document.text)
@@ -127,7 +141,7 @@ SYMBOLS = ("pick", "pickMarker", "turn left", "9", "19", " ", "\n", "\n\n", "ø"
 @pytest.fixture(scope="module")
 def symbols() -> Tokenizer:
     """One token for each of these strings, many of which mean something in a regular expression."""
-    return make(TokenizerSpec(kind="symbols", symbols=SYMBOLS), ())
+    return build_tokenizer(TokenizerSpec(kind="symbols", symbols=SYMBOLS), ())
 
 
 def written(count: int, seed: Seed) -> list[list[str]]:
@@ -154,12 +168,12 @@ def test_symbols_give_back_every_character(symbols, tmp_path):
     """Read, saved, loaded by us and by transformers, and decoded: the text, spaces and line ends among it."""
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    save(symbols, tmp_path)
+    save_tokenizer(symbols, tmp_path)
     readers = [AutoTokenizer.from_pretrained(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)]
     for row in written(60, Seed(0)):
         text = "".join(row)
         expected = [3 + SYMBOLS.index(symbol) for symbol in row]
-        for ours in (symbols, load(tmp_path)):
+        for ours in (symbols, load_tokenizer(tmp_path)):
             assert ids(ours, text) == expected
             assert ours.decode(expected, skip_special_tokens=False) == text
         for theirs in readers:
@@ -171,10 +185,10 @@ def test_symbols_give_back_every_character(symbols, tmp_path):
 
 def test_a_character_of_no_symbol_is_unknown(symbols):
     """One token a character, wherever it stands, and what stands around it is read as before."""
-    assert symbols.encode("pick!pick").tokens == ["pick", UNKNOWN, "pick"]
-    assert symbols.encode("tur\t🐟\n").tokens == [UNKNOWN] * 5 + ["\n"]
-    assert symbols.encode("Pick 19").tokens == [UNKNOWN] * 4 + [" ", "19"]
-    assert symbols.decode(ids(symbols, "9!9"), skip_special_tokens=False) == f"9{UNKNOWN}9"
+    assert symbols.encode("pick!pick").tokens == ["pick", UNK_TOKEN, "pick"]
+    assert symbols.encode("tur\t🐟\n").tokens == [UNK_TOKEN] * 5 + ["\n"]
+    assert symbols.encode("Pick 19").tokens == [UNK_TOKEN] * 4 + [" ", "19"]
+    assert symbols.decode(ids(symbols, "9!9"), skip_special_tokens=False) == f"9{UNK_TOKEN}9"
 
 
 @pytest.mark.parametrize(
@@ -185,7 +199,7 @@ def test_a_character_of_no_symbol_is_unknown(symbols):
         ({"kind": "bpe", "symbols": ("a", "b")}, r"kind='bpe' was given 2 symbols; .*\.$"),
         ({"kind": "symbols", "symbols": ("a", "b", "a")}, r"holds 'a', .*leave it out\.$"),
         ({"kind": "symbols", "symbols": ("a", "")}, r"holds '', .*leave it out\.$"),
-        ({"kind": "symbols", "symbols": ("a", END)}, r"holds '<eos>', .*leave it out\.$"),
+        ({"kind": "symbols", "symbols": ("a", EOS_TOKEN)}, r"holds '<eos>', .*leave it out\.$"),
     ],
     ids=["none", "of words", "of bpe", "twice", "empty", "special"],
 )
@@ -214,36 +228,37 @@ def test_two_processes_make_equal_bytes(tmp_path):
         environment = {**os.environ, "PYTHONHASHSEED": str(number), "TOKENIZERS_PARALLELISM": threads}
         subprocess.run([sys.executable, "-c", ELSEWHERE, tmp_path / str(number)], env=environment, check=True)
     for kind in ("word", "bpe", "symbols"):
-        for file in (FILE, SETTINGS):
+        for file in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
             assert (tmp_path / "1" / kind / file).read_bytes() == (tmp_path / "2" / kind / file).read_bytes()
 
 
 def test_a_foreign_tokenizer_names_its_own_end(word, tmp_path):
     """The end of text is the one that the folder's settings name, in either of the two ways in use."""
-    for named in (PAD, {"content": PAD}):
-        save(word, tmp_path)
-        (tmp_path / SETTINGS).write_text(json.dumps({"eos_token": named}))
-        assert end_token(load(tmp_path), tmp_path) == 1
+    for named in (PAD_TOKEN, {"content": PAD_TOKEN}):
+        save_tokenizer(word, tmp_path)
+        (tmp_path / TOKENIZER_CONFIG_FILE).write_text(json.dumps({"eos_token": named}))
+        assert eos_token_id(load_tokenizer(tmp_path), tmp_path) == 1
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     """A tokenizer that cannot end a text could never end a reply, so it is refused in one sentence."""
-    bare = Tokenizer.from_str(make(TokenizerSpec(), ["a b"]).to_str().replace(END, "<other>"))
+    bare = Tokenizer.from_str(build_tokenizer(TokenizerSpec(), ["a b"]).to_str().replace(EOS_TOKEN, "<other>"))
     with pytest.raises(DataError, match=r"no end-of-text token.*\.$"):
-        end_token(bare, tmp_path)
+        eos_token_id(bare, tmp_path)
 
 
 def test_a_folder_without_tokenizer_is_refused(tmp_path):
     """A missing file and a file that is something else are told apart."""
     with pytest.raises(DataError, match="no such file"):
-        load(tmp_path)
-    (tmp_path / FILE).write_text("{}")
+        load_tokenizer(tmp_path)
+    (tmp_path / TOKENIZER_FILE).write_text("{}")
     with pytest.raises(DataError, match="not a tokenizer's file"):
-        load(tmp_path)
+        load_tokenizer(tmp_path)
 
 
-@pytest.mark.parametrize(("fields", "found"), [({"kind": "char"}, "kind='char'"),
-                                               ({"kind": "bpe", "vocabulary": 200}, "vocabulary=200")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("fields", "found"), [({"kind": "char"}, "kind='char'"), ({"kind": "bpe", "vocabulary": 200}, "vocabulary=200")]
+)
 def test_a_tokenizer_that_cannot_be_is_refused(fields, found):
     """An unknown kind, and a vocabulary that cannot hold the bytes, are refused when they are written down."""
     with pytest.raises(SpecError, match=found):

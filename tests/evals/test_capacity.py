@@ -11,18 +11,18 @@ import torch
 
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.biographies.world import Biographies, Names
+from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
 from nosce.errors import SpecError
-from nosce.evals.capacity import Capacity
-from nosce.models.architecture import Architecture, build
-from nosce.models.likelihood import spoken
-from nosce.pipeline.context import Job
+from nosce.evals.capacity import KnowledgeCapacity
+from nosce.models.architecture import Architecture, build_model
+from nosce.models.likelihood import score_spans
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
 
 SEED = Seed(31)
-WORLD = Biographies(people=24, names=(8, 8, 8), augmentation="multi2+permute")
-NAMES = math.prod(WORLD.names)
+WORLD = Biographies(people=24, name_pool_sizes=(8, 8, 8), augmentation="multi2+permute")
+NAMES = math.prod(WORLD.name_pool_sizes)
 VALUES = 12 * 28 * WORLD.years * WORLD.cities * WORLD.universities * WORLD.majors * WORLD.companies
 
 
@@ -30,31 +30,37 @@ VALUES = 12 * 28 * WORLD.years * WORLD.cities * WORLD.universities * WORLD.major
 def corpus(tmp_path_factory, request):
     """Two dozen people, by word and by byte."""
     folder = tmp_path_factory.mktemp("people") / "corpus"
-    spec = TokenizerSpec(kind=request.param, vocabulary=600)
-    make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=spec), {}, Job(folder=folder))
+    spec = TokenizerSpec(kind=request.param, vocab_size=600)
+    make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=spec), {}, StepContext(folder=folder))
     return Corpus(folder)
 
 
 def test_bits_are_those_of_the_formula(corpus):
     """Nats of name and values summed by hand, over the same spans; a name's tokens spell the name."""
-    shape = Architecture(layers=1, width=32, heads=2, positions=256)
-    net = build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=SEED).eval()
-    readout = Capacity(titles=Names(), names=NAMES, values=VALUES)
-    (rows,) = readout.read_all({5: lambda: net}, corpus, SEED)
-    value = {m: dict(part.select("about", "value").iter_rows()) for (m,), part in rows.group_by("metric")}
-    people = readout._people(corpus)
-    names = {q.about: Names().title(q.prompt, q.facet) for q in corpus.questions}
+    shape = Architecture(layers=1, width=32, heads=2, max_positions=256)
+    net = build_model(
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=None, seed=SEED
+    ).eval()
+    evaluation = KnowledgeCapacity(
+        name_extractor=BiographyNameExtractor(), n_possible_names=NAMES, n_possible_values=VALUES
+    )
+    (rows,) = evaluation.read_all({5: lambda: net}, corpus, SEED)
+    value = {m: dict(part.select("entity", "value").iter_rows()) for (m,), part in rows.group_by("metric")}
+    people = evaluation._entity_spans(corpus)
+    names = {q.entity: BiographyNameExtractor().extract_name(q.prompt, q.attribute) for q in corpus.questions}
     weights = sum(p.numel() for p in net.parameters())
-    for about, (document, name, values) in people.items():
+    for entity, (document, name, values) in people.items():
         told = corpus.documents.text(document)[name[0] : name[1]].tolist()
-        assert corpus.tokenizer.decode(told).strip() == names[about]
+        assert corpus.tokenizer.decode(told).strip() == names[entity]
         assert len(values) == 5
-        heard = spoken(net, corpus.documents, [(document, *name), *((document, *v) for v in values)], end=corpus.end)
+        heard = score_spans(
+            net, corpus.documents, [(document, *name), *((document, *v) for v in values)], eos_id=corpus.end
+        )
         nats = [one.nats for one in heard]
-        assert value["name_nats"][about] == pytest.approx(nats[0], rel=1e-4)
-        assert value["value_nats"][about] == pytest.approx(sum(nats[1:]), rel=1e-4)
+        assert value["name_nats"][entity] == pytest.approx(nats[0], rel=1e-4)
+        assert value["value_nats"][entity] == pytest.approx(sum(nats[1:]), rel=1e-4)
         bits = math.log2(NAMES / math.exp(nats[0])) + math.log2(VALUES) - sum(nats[1:]) / math.log(2)
-        assert value["bits"][about] == pytest.approx(bits, rel=1e-3, abs=0.1)
+        assert value["bits"][entity] == pytest.approx(bits, rel=1e-3, abs=0.1)
     per_weight = np.mean(list(value["bits_per_weight"].values()))
     assert per_weight == pytest.approx(np.mean(list(value["bits"].values())) * len(people) / weights)
 
@@ -69,12 +75,14 @@ def test_who_knows_everything_holds_all_bits_and_who_guesses_evenly_none(corpus,
         def __init__(self, nats: float) -> None:
             self.nats = nats
 
-    readout = Capacity(titles=Names(), names=NAMES, values=VALUES)
+    evaluation = KnowledgeCapacity(
+        name_extractor=BiographyNameExtractor(), n_possible_names=NAMES, n_possible_values=VALUES
+    )
     for guess in (False, True):
         each = [math.log(NAMES), *([math.log(VALUES) / 5] * 5)] if guess else [0.0] * 6
         monkeypatch.setattr(likelihood, "spoken", lambda *a, each=each, **k: [Heard(n) for n in each * 24])
-        (rows,) = readout.read_all({5: lambda: torch.nn.Linear(10, 10)}, corpus, SEED)
+        (rows,) = evaluation.read_all({5: lambda: torch.nn.Linear(10, 10)}, corpus, SEED)
         bits = rows.filter(pl.col("metric") == "bits")["value"]
         assert bits.to_list() == pytest.approx([0.0 if guess else math.log2(NAMES) + math.log2(VALUES)] * 24, abs=1e-6)
     with pytest.raises(SpecError, match="has none"):
-        Capacity(titles=Names(), names=0, values=1)
+        KnowledgeCapacity(name_extractor=BiographyNameExtractor(), n_possible_names=0, n_possible_values=1)

@@ -7,35 +7,35 @@ import pytest
 import torch
 
 from nosce.data.corpus import Corpus
-from nosce.data.packing import collect
+from nosce.data.packing import dataset_from_arrays
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
-from nosce.evals.probing.low_rank import Asked, Fit, _Probes
-from nosce.evals.qa import Questions, Recall
-from nosce.models.architecture import Architecture, build, load, sees_both_ways
-from nosce.models.likelihood import counted_spans, spoken
-from nosce.models.varlen import apart
-from nosce.pipeline.context import Job
+from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset, _LowRankProbes
+from nosce.evals.qa import QAEval, RecallEval
+from nosce.models.architecture import Architecture, build_model, is_bidirectional, load_pretrained
+from nosce.models.likelihood import loss_mask_spans, score_spans
+from nosce.models.varlen import varlen_forward
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.corpus import make as make_corpus
-from nosce.pipeline.steps.training import TrainingSpec, checkpoints, make
+from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints, make
 from nosce.seeds import Seed
-from nosce.train.config import LoRA, Recipe
+from nosce.train.config import LoRA, TrainingConfig
 
 SEED, MASK, END, STEPS = Seed(5), 3, 0, 300
-SHAPE = Architecture(family="modernbert", layers=2, width=32, heads=2, positions=128)
+SHAPE = Architecture(family="modernbert", layers=2, width=32, heads=2, max_positions=128)
 
 
 def network(vocabulary=40):
     """A model of random weights."""
-    return build(SHAPE, vocabulary=vocabulary, end=END, pad=1, seed=Seed(2), mask=MASK).eval()
+    return build_model(SHAPE, vocab_size=vocabulary, eos_id=END, pad_id=1, seed=Seed(2), mask_id=MASK).eval()
 
 
 def texts(lengths=(9, 5, 7, 5)):
     """Random texts with an end each, of which the last three tokens and the end count."""
     rng = np.random.default_rng(6)
-    return collect(
+    return dataset_from_arrays(
         (np.append(rng.integers(4, 40, size=n), END).astype(np.int32), np.arange(n + 1) >= n - 3) for n in lengths
     )
 
@@ -44,24 +44,32 @@ def texts(lengths=(9, 5, 7, 5)):
 def corpus(tmp_path_factory):
     """A dozen people, in words of which one is the mask."""
     folder = tmp_path_factory.mktemp("masked") / "corpus"
-    world = Biographies(people=12, names=(4, 4, 8), wordings=4)
-    make_corpus(CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(mask=True)), {}, Job(folder=folder))
+    world = Biographies(people=12, name_pool_sizes=(4, 4, 8), wordings=4)
+    make_corpus(
+        CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(has_mask_token=True)), {}, StepContext(folder=folder)
+    )
     return Corpus(folder)
 
 
 def trained(corpus, folder, **more):
     """The step's folder, after some steps on the dozen's biographies."""
-    how = {"model": SHAPE, "on": "documents", "adapter": None, "seed": SEED,
-           "recipe": Recipe(steps=STEPS, batch=24, optimizer="muon", peak_lr=1e-2), **more}  # fmt: skip
-    make(TrainingSpec(**how), {"corpus": corpus.folder}, Job(folder=folder))
+    how = {
+        "model": SHAPE,
+        "on": "documents",
+        "adapter": None,
+        "seed": SEED,
+        "recipe": TrainingConfig(steps=STEPS, batch_size=24, optimizer="muon", peak_lr=1e-2),
+        **more,
+    }
+    make(TrainingSpec(**how), {"corpus": corpus.folder}, StepContext(folder=folder))
     return folder
 
 
 def test_the_texts_beside_it_change_nothing_of_a_text():
     """Rows of unlike lengths are filled up, and nobody looks at what fills them; each token sees both ways."""
     net, sequences = network(), texts()
-    tokens = [np.array([END, *sequences.text(n)[:-1]]) for n in range(len(sequences))]
-    with torch.no_grad(), apart(net) as forward:
+    tokens = [np.array([END, *sequences.text_tokens(n)[:-1]]) for n in range(len(sequences))]
+    with torch.no_grad(), varlen_forward(net) as forward:
         together = forward(np.concatenate(tokens), np.array([len(t) for t in tokens]), None)
         alone = torch.cat([forward(t, np.array([len(t)]), None) for t in tokens])
         changed = tokens[0].copy()
@@ -74,47 +82,57 @@ def test_the_texts_beside_it_change_nothing_of_a_text():
 def test_spans_are_read_behind_masks_and_without_the_end():
     """What is likeliest where the span was masked is what the library's own model says of the masked text."""
     net, sequences = network(), texts()
-    heard = spoken(net, sequences, counted_spans(sequences), end=END)
+    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=END)
     for number, one in enumerate(heard):
-        ids = torch.tensor([[END, *sequences.text(number)[:-1].tolist()]])
+        ids = torch.tensor([[END, *sequences.text_tokens(number)[:-1].tolist()]])
         ids[0, -3:] = MASK
         with torch.no_grad():
             logits = net(input_ids=ids).logits[0, -3:]
-        assert one.true.tolist() == sequences.text(number)[-4:-1].tolist()
-        assert one.chosen.tolist() == logits.argmax(-1).tolist()
-        expected = torch.nn.functional.cross_entropy(logits, torch.tensor(one.true, dtype=torch.long), reduction="none")
-        np.testing.assert_allclose(one.each, expected.numpy(), atol=1e-5)
+        assert one.target_tokens.tolist() == sequences.text_tokens(number)[-4:-1].tolist()
+        assert one.predicted_tokens.tolist() == logits.argmax(-1).tolist()
+        expected = torch.nn.functional.cross_entropy(
+            logits, torch.tensor(one.target_tokens, dtype=torch.long), reduction="none"
+        )
+        np.testing.assert_allclose(one.token_nats, expected.numpy(), atol=1e-5)
 
 
 def test_several_spans_of_one_text_are_read_one_at_a_time():
     """A value is not hidden while another is asked for."""
     net, sequences = network(), texts()
-    both = spoken(net, sequences, [(0, 1, 3), (0, 5, 6)], end=END)
-    each = [spoken(net, sequences, [span], end=END)[0] for span in ((0, 1, 3), (0, 5, 6))]
+    both = score_spans(net, sequences, [(0, 1, 3), (0, 5, 6)], eos_id=END)
+    each = [score_spans(net, sequences, [span], eos_id=END)[0] for span in ((0, 1, 3), (0, 5, 6))]
     for one, other in zip(both, each, strict=True):
-        np.testing.assert_allclose(one.each, other.each, atol=1e-5)
+        np.testing.assert_allclose(one.token_nats, other.token_nats, atol=1e-5)
 
 
 def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp_path):
     """Values are recalled far more often than before; questions are then learnt through low ranks."""
     folder = trained(corpus, tmp_path / "one")
-    net = load(checkpoints(folder)[STEPS])
-    assert sees_both_ways(net)
+    net = load_pretrained(list_checkpoints(folder)[STEPS])
+    assert is_bidirectional(net)
     assert net.config.mask_token_id == corpus.tokenizer.token_to_id("<mask>")
-    recall = Recall(by_words=True)
+    recall = RecallEval(per_token=True)
     words = [r for r in recall.read(net, corpus, SEED) if r.metric == "exact"]
-    before = [r.value for r in recall.read(network(corpus.tokenizer.get_vocab_size()), corpus, SEED)
-              if r.metric == "exact"]  # fmt: skip
-    values = [r for r in Recall().read(net, corpus, SEED) if r.metric == "exact"]
+    before = [
+        r.value for r in recall.read(network(corpus.tokenizer.get_vocab_size()), corpus, SEED) if r.metric == "exact"
+    ]
+    values = [r for r in RecallEval().read(net, corpus, SEED) if r.metric == "exact"]
     assert len(words) > len(values) == 6 * 12
     assert len({r.item for r in words}) == len(words)
     assert np.mean([r.value for r in words]) > np.mean(before) + 0.5
     later = tmp_path / "later"
-    spec = TrainingSpec(model=None, on="questions", adapter=LoRA(rank=4, embedding_rank=8), seed=SEED,
-                        recipe=Recipe(steps=300, batch=12, peak_lr=1e-2))  # fmt: skip
-    make(spec, {"corpus": corpus.folder, "start": folder}, Job(folder=later))
+    spec = TrainingSpec(
+        model=None,
+        data="questions",
+        adapter=LoRA(rank=4, embedding_rank=8),
+        seed=SEED,
+        training=TrainingConfig(steps=300, batch_size=12, peak_lr=1e-2),
+    )
+    make(spec, {"corpus": corpus.folder, "start": folder}, StepContext(folder=later))
     asked = [
-        r for r in Questions(split="seen").read(load(checkpoints(later)[300]), corpus, SEED) if r.metric == "exact"
+        r
+        for r in QAEval(split="seen").read(load_pretrained(list_checkpoints(later)[300]), corpus, SEED)
+        if r.metric == "exact"
     ]
     assert np.mean([r.value for r in asked]) > 0.6
     assert all(r.answer and not r.answer.endswith("<eos>") for r in asked)
@@ -122,9 +140,9 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
 
 def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
     """Masks are drawn from the step's own seed."""
-    recipe = Recipe(steps=6, batch=6)
+    recipe = TrainingConfig(steps=6, batch_size=6)
     one, two = (trained(corpus, tmp_path / name, recipe=recipe) for name in ("one", "two"))
-    weights = [(checkpoints(folder)[6] / "model.safetensors").read_bytes() for folder in (one, two)]
+    weights = [(list_checkpoints(folder)[6] / "model.safetensors").read_bytes() for folder in (one, two)]
     assert weights[0] == weights[1]
 
 
@@ -132,7 +150,7 @@ def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
 def test_what_a_mask_cannot_learn_from_is_refused(corpus, tmp_path, more):
     """Packed rows and loss on prompts have no meaning there."""
     with pytest.raises(SpecError, match="no decoder"):
-        trained(corpus, tmp_path / "no", recipe=Recipe(steps=2, batch=4, **more))
+        trained(corpus, tmp_path / "no", recipe=TrainingConfig(steps=2, batch_size=4, **more))
 
 
 def test_a_probe_is_not_disturbed_by_what_fills_a_row():
@@ -150,8 +168,10 @@ def test_a_probe_is_not_disturbed_by_what_fills_a_row():
 def _state(net, tokens, last, at=None):
     """What a probe is given at a place, of texts whose last place is another perhaps."""
     places = np.full((len(tokens), 1), last)
-    asked = Asked(tokens, places, np.zeros((1, len(tokens)), dtype=int), np.ones((1, len(tokens), 1), dtype=bool), (2,))
-    probes = _Probes(net, asked, Fit(rank=0, steps=1, batch=4), "batch", "final")
+    asked = LowRankProbeDataset(
+        tokens, places, np.zeros((1, len(tokens)), dtype=int), np.ones((1, len(tokens), 1), dtype=bool), (2,)
+    )
+    probes = _LowRankProbes(net, asked, LowRankProbeConfig(rank=0, steps=1, batch_size=4), "batch", "final")
     given = net.get_input_embeddings().weight[torch.from_numpy(tokens)]
     with torch.no_grad():
-        return probes._hidden(given, torch.from_numpy(places))[:, last if at is None else at]
+        return probes._hidden_states(given, torch.from_numpy(places))[:, last if at is None else at]

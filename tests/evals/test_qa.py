@@ -9,33 +9,40 @@ import polars as pl
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.data.packing import collect
-from nosce.data.sampling import Order
+from nosce.data.packing import dataset_from_arrays
+from nosce.data.sampling import EpochSampler
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
-from nosce.evals.qa import Majority, Questions, Recall
-from nosce.models.architecture import Architecture, build
-from nosce.pipeline.context import Job
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.models.architecture import Architecture, build_model
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 
 def untrained(corpus):
-    shape = Architecture(layers=2, width=64, heads=2, positions=128)
-    return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1, seed=Seed(0))
+    shape = Architecture(layers=2, width=64, heads=2, max_positions=128)
+    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=1, seed=Seed(0))
 
 
 @pytest.fixture(scope="module")
 def read_half(corpus, tmp_path_factory):
     """A model that was trained on the biographies of the first six people alone, until it knew them by heart."""
-    half = collect((corpus.documents.text(i), corpus.documents.mask(i)) for i in range(6))
+    half = dataset_from_arrays((corpus.documents.text(i), corpus.documents.mask(i)) for i in range(6))
     net = untrained(corpus)
-    recipe = Recipe(steps=120, batch=6, window=70, peak_lr=5e-3, warmup=5)
-    loop.train(net, half, Order(6, 6, Seed(0)), recipe, end=corpus.end, folder=tmp_path_factory.mktemp("half"),
-               keep=lambda _: None)  # fmt: skip
+    recipe = TrainingConfig(steps=120, batch_size=6, window=70, peak_lr=5e-3, warmup_steps=5)
+    loop.train(
+        net,
+        half,
+        EpochSampler(6, 6, Seed(0)),
+        recipe,
+        eos_id=corpus.end,
+        folder=tmp_path_factory.mktemp("half"),
+        on_checkpoint=lambda _: None,
+    )
     return net
 
 
@@ -44,7 +51,7 @@ def told_often(tmp_path_factory, dozen):
     """The corpus of the dozen in five wordings each."""
     folder = tmp_path_factory.mktemp("often") / "corpus"
     world = replace(dozen, augmentation="multi5+permute")
-    make(CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    make(CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, StepContext(folder=folder))
     return Corpus(folder)
 
 
@@ -58,8 +65,8 @@ def mean(rows, **columns):
 
 def test_recall_finds_what_was_memorised_and_only_that(corpus, read_half):
     """Values of people whose text was learnt by heart are recalled, those of the others hardly ever."""
-    rows = table(Recall().read(read_half, corpus, Seed(0)))
-    learnt = pl.col("about").is_in([f"person/{i}" for i in range(6)])
+    rows = table(RecallEval().read(read_half, corpus, Seed(0)))
+    learnt = pl.col("entity").is_in([f"person/{i}" for i in range(6)])
 
     for metric in ("exact", "first"):
         assert mean(rows.filter(learnt), metric=metric) > 0.97
@@ -69,7 +76,7 @@ def test_recall_finds_what_was_memorised_and_only_that(corpus, read_half):
 
 def test_an_untrained_model_recalls_nothing(corpus):
     """Without training no value is recalled whole, and a token costs what a uniform guess costs."""
-    rows = table(Recall().read(untrained(corpus), corpus, Seed(0)))
+    rows = table(RecallEval().read(untrained(corpus), corpus, Seed(0)))
     tokens = corpus.spans.select((pl.col("stop") - pl.col("start")).sum()).item()
     uniform = np.log(corpus.tokenizer.get_vocab_size())
 
@@ -79,13 +86,13 @@ def test_an_untrained_model_recalls_nothing(corpus):
 
 def test_recall_asks_for_every_value_once(corpus):
     """One reading a value and metric, with the value as its target and the person as its cluster."""
-    rows = table(Recall().read(untrained(corpus), corpus, Seed(0))).filter(metric="exact")
-    truth = {(q.about, q.facet): corpus.tokenizer.encode(q.target).ids for q in corpus.questions}
+    rows = table(RecallEval().read(untrained(corpus), corpus, Seed(0))).filter(metric="exact")
+    truth = {(q.entity, q.attribute): corpus.tokenizer.encode(q.target).ids for q in corpus.questions}
 
     assert len(rows) == 72
     assert rows["item"].n_unique() == 72
     for row in rows.iter_rows(named=True):
-        assert corpus.tokenizer.encode(row["target"]).ids == truth[row["about"], row["facet"]]
+        assert corpus.tokenizer.encode(row["target"]).ids == truth[row["entity"], row["attribute"]]
 
 
 def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
@@ -93,7 +100,7 @@ def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
     net = untrained(told_often)
 
     def drawn(documents, seed):
-        rows = table(Recall(documents=documents).read(net, told_often, Seed(seed)))
+        rows = table(RecallEval(documents_per_entity=documents).read(net, told_often, Seed(seed)))
         return set(rows["item"].to_list())
 
     for documents, each in ((1, 1), (2, 2), (9, 5), (0, 5)):
@@ -105,17 +112,17 @@ def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
 
 def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
     """As counted by hand: the guess of each facet, ties to the alphabet, and whether it is right."""
-    rows = table(Majority().read(None, corpus, Seed(0)))
+    rows = table(MajorityBaseline().read(None, corpus, Seed(0)))
     guesses = {}
-    for facet in {q.facet for q in corpus.questions}:
-        answers = sorted(q.target for q in corpus.asked("seen") if q.facet == facet)
-        guesses[facet] = max(answers, key=answers.count)  # the first of the sorted ones that is most frequent
+    for attribute in {q.attribute for q in corpus.questions}:
+        answers = sorted(q.target for q in corpus.asked("seen") if q.attribute == attribute)
+        guesses[attribute] = max(answers, key=answers.count)  # the first of the sorted ones that is most frequent
 
     assert len(rows) == 72
     for question, row in zip(corpus.questions, rows.iter_rows(named=True), strict=True):
         assert row["item"] == question.id
-        assert row["answer"] == guesses[question.facet]
-        assert row["value"] == float(guesses[question.facet] == question.target)
+        assert row["answer"] == guesses[question.attribute]
+        assert row["value"] == float(guesses[question.attribute] == question.target)
         assert row["outcome"] == ("right" if row["value"] else "wrong")
 
 
@@ -125,12 +132,12 @@ def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
     corpus = SimpleNamespace(questions=asked, asked=lambda split: [q for q in asked if q.split == split])
 
     with pytest.raises(DataError, match="city"):
-        list(Majority().read(None, corpus, Seed(0)))
+        list(MajorityBaseline().read(None, corpus, Seed(0)))
 
 
 def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
     """Exact, first and nats, also by the token, of every question; an exact answer is the target, any other is not."""
-    rows = table(Questions().read(untrained(corpus), corpus, Seed(0)))
+    rows = table(QAEval().read(untrained(corpus), corpus, Seed(0)))
     exact = rows.filter(metric="exact")
 
     assert rows.group_by("item").len()["len"].unique().to_list() == [4]
@@ -148,20 +155,20 @@ def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
 def test_questions_of_one_split_are_those_of_all_that_are_in_it(corpus):
     """Asked alone they get the same readings, and the others none."""
     net = untrained(corpus)
-    rows, few = (table(Questions(split=split).read(net, corpus, Seed(0))) for split in (None, "unseen"))
+    rows, few = (table(QAEval(split=split).read(net, corpus, Seed(0))) for split in (None, "unseen"))
     assert set(few["split"]) == {"unseen"}
     whole = rows.filter(split="unseen")
     assert few["item"].to_list() == whole["item"].to_list()
     assert np.allclose(few["value"], whole["value"], atol=1e-4)
 
 
-@pytest.mark.parametrize("readout", [Recall(), Majority(), Questions()], ids=lambda r: r.name)
-def test_study_columns_are_left_blank(corpus, readout):
+@pytest.mark.parametrize("evaluation", [RecallEval(), MajorityBaseline(), QAEval()], ids=lambda r: r.name)
+def test_study_columns_are_left_blank(corpus, evaluation):
     """A read-out knows neither study nor arm: those columns are filled where readings are gathered."""
-    rows = list(readout.read(untrained(corpus) if readout.needs_model else None, corpus, Seed(0)))
+    rows = list(evaluation.read(untrained(corpus) if evaluation.needs_model else None, corpus, Seed(0)))
 
     assert rows
     assert {(r.study, r.scale, r.arm, r.seed, r.stage, r.step) for r in rows} == {("", "", "", 0, "", 0)}
-    assert {r.readout for r in rows} == {readout.name}
+    assert {r.evaluation for r in rows} == {evaluation.name}
     assert {r.split for r in rows} == {"seen", "unseen"}
-    assert len({r.about for r in rows}) == 12
+    assert len({r.entity for r in rows}) == 12

@@ -15,20 +15,28 @@ from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.corpus import Corpus
 from nosce.data.worlds.diaries import Diaries
-from nosce.data.worlds.diaries.scoring import Reader
-from nosce.data.worlds.diaries.world import NUMBER
+from nosce.data.worlds.diaries.scoring import DiaryScorer
+from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.evals.patching import count as patched
-from nosce.evals.patching.count import Patched
-from nosce.evals.probing.counted import Counted
-from nosce.evals.qa import Frequencies, Recall
-from nosce.evals.stopping import Boundaries, Stops, decisions
-from nosce.models.architecture import Architecture, build
-from nosce.models.hooks import layers
-from nosce.models.likelihood import counted_spans, spoken
+from nosce.evals.patching.count import CountPatching
+from nosce.evals.probing.counted import CountProbe
+from nosce.evals.qa import FrequencyBaseline, RecallEval
+from nosce.evals.stopping import EntryBoundaries, StopDecision, score_stop_decisions
+from nosce.models.architecture import Architecture, build_model
+from nosce.models.hooks import layer_sites
+from nosce.models.likelihood import loss_mask_spans, score_spans
 from nosce.seeds import Seed
 
 SEED = Seed(8)
-WORLD = Diaries(diarists=300, names=(24, 24), entries=(1, 4), attributes=(1, 3), offered=4, values=4, trained=0.6)
+WORLD = Diaries(
+    n_diarists=300,
+    name_pool_sizes=(24, 24),
+    entries=(1, 4),
+    attributes=(1, 3),
+    n_attributes=4,
+    values_per_attribute=4,
+    train_share=0.6,
+)
 
 
 @dataclass
@@ -40,51 +48,55 @@ class Case:
     net: object
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> DiaryScorer:
         """The world's judge."""
-        return Reader(world=self.world)
+        return DiaryScorer(world=self.world)
 
 
 @pytest.fixture(scope="module", params=["lean", "paper", "t5"])
 def case(request, tmp_path_factory) -> Case:
     """Both encodings, and an encoder-decoder."""
     folder = tmp_path_factory.mktemp(request.param)
-    world = replace(WORLD, encoding="paper" if request.param == "paper" else "lean", repeated=request.param == "t5")
-    tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
-    corpora.write(folder, world.documents(SEED), world.questions(SEED))
+    world = replace(WORLD, encoding="paper" if request.param == "paper" else "lean", repeat_title=request.param == "t5")
+    tokenizers.save_tokenizer(tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
+    corpora.write_corpus(folder, world.documents(SEED), world.questions(SEED))
     corpus = Corpus(folder)
     family = "t5" if request.param == "t5" else "gpt-neox"
     shape = Architecture(family=family, layers=2, width=32, heads=2)
     size = corpus.tokenizer.get_vocab_size()
-    return Case(world, corpus, build(shape, vocabulary=size, end=corpus.end, pad=corpus.end, seed=SEED).eval())
+    return Case(
+        world, corpus, build_model(shape, vocab_size=size, eos_id=corpus.eos_id, pad_id=corpus.eos_id, seed=SEED).eval()
+    )
 
 
 def lists(case, split="unseen"):
     """Questions of a split with where their entries end."""
-    return [(q, Boundaries.of(q, case.reader, case.corpus)) for q in case.corpus.asked(split)]
+    return [(q, EntryBoundaries.from_question(q, case.reader, case.corpus)) for q in case.corpus.asked(split)]
 
 
 def test_entries_end_where_the_next_begins(case):
     """Cut there, the target falls into its entries; behind the last, what goes on is what went on before."""
     for question, at in lists(case)[:40]:
         cuts = case.reader.cuts(question)
-        assert len(cuts) == case.reader.count(question) == len(at.places)
+        assert len(cuts) == case.reader.count(question) == len(at.decision_positions)
         assert cuts[-1] == len(question.target)
         tokens = case.corpus.tokenizer.encode(question.target, add_special_tokens=False).ids
-        assert at.places[-1] == len(tokens)
-        for cut, place, onward in zip(cuts[:-1], at.places, at.onward, strict=False):
+        assert at.decision_positions[-1] == len(tokens)
+        for cut, place, onward in zip(cuts[:-1], at.decision_positions, at.continue_tokens, strict=False):
             assert tokens[place] == onward
             assert case.corpus.tokenizer.decode(tokens[:place]).strip() == question.target[:cut].strip()
-        assert len(set(at.onward.tolist())) == 1
+        assert len(set(at.continue_tokens.tolist())) == 1
 
 
 def test_decisions_are_those_of_the_whole_forward_pass(case):
     """The probability of the end token among the two; with the content they make up all nats."""
     told = lists(case)[:12]
     sequences = case.corpus.question_sequences([q for q, _ in told])
-    whole = spoken(case.net, sequences, counted_spans(sequences), end=case.corpus.end)
+    whole = score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.end)
     end = case.corpus.end
-    for number, ((stop, nats), (_, at)) in enumerate(zip(decisions(case.net, case.corpus, told), told, strict=True)):
+    for number, ((stop, nats), (_, at)) in enumerate(
+        zip(score_stop_decisions(case.net, case.corpus, told), told, strict=True)
+    ):
         assert nats == pytest.approx(whole[number].nats, rel=1e-4)
         given, text = int(sequences.given[number]), sequences.text(number)
         with torch.no_grad():
@@ -95,28 +107,30 @@ def test_decisions_are_those_of_the_whole_forward_pass(case):
             else:
                 logits = case.net(input_ids=torch.from_numpy(np.array([[end, *text]]).astype(np.int64))).logits[0]
                 first = given
-        for place, onward, p in zip(at.places, at.onward, stop, strict=True):
+        for place, onward, p in zip(at.decision_positions, at.continue_tokens, stop, strict=True):
             two = logits[first + place][torch.tensor([end, int(onward)])].softmax(0)
             assert p == pytest.approx(float(two[0]), abs=1e-4)
 
 
 def test_readings_of_stops(case):
     """One a decision and three a list; content and stops are the list's nats; retold lists keep their titles."""
-    rows = pl.DataFrame(list(Stops(lister=case.reader).read(case.net, case.corpus, SEED)))
+    rows = pl.DataFrame(list(StopDecision(list_task=case.reader).read(case.net, case.corpus, SEED)))
     questions = case.corpus.asked("unseen")
     assert Counter(rows["metric"].to_list())["stop/last"] == len(questions)
     counts = [case.reader.count(q) for q in questions]
     assert rows.filter(metric="stop/before").height == sum(counts) - len(questions)
     assert rows.filter(metric="stopped")["value"].is_in([0.0, 1.0]).all()
     sequences = case.corpus.question_sequences(questions)
-    nats = sum(one.nats for one in spoken(case.net, sequences, counted_spans(sequences), end=case.corpus.end))
+    nats = sum(one.nats for one in score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.end))
     assert rows.filter(pl.col("metric").is_in(["stops", "content"]))["value"].sum() == pytest.approx(nats, rel=1e-4)
 
     one, other = questions[:2]
     told = case.reader.retold(one, other)
     (judged,) = case.reader.judge([one], [told], [True])
     assert judged["count"] == (1.0, "right")
-    again = list(Stops(lister=case.reader, retold=True, name="retold").read(case.net, case.corpus, SEED))
+    again = list(
+        StopDecision(list_task=case.reader, swapped_entries=True, name="retold").read(case.net, case.corpus, SEED)
+    )
     assert sum(r.metric == "stop/last" for r in again) == len(questions)
 
 
@@ -125,39 +139,46 @@ def test_a_number_that_stands_in_the_text_is_counted_and_a_name_says_nothing(cas
     if case.net.config.is_encoder_decoder:
         return
 
-    class Planted(Reader):
+    class Planted(DiaryScorer):
         def openings(self, question):
-            told = super().openings(question)
-            shown = case.world.text.title("X", self.count(question)).replace("X", told["title"].partition("'")[0])
+            told = super().count_probe_texts(question)
+            shown = case.world.text.title("X", self.entry_count(question)).replace("X", told["title"].partition("'")[0])
             return {"shown": shown, "title": told["title"]}
 
-    readout = Counted(lister=Planted(world=case.world))
-    rows = pl.concat(list(readout.read_all({0: lambda: case.net}, case.corpus, SEED)))
+    evaluation = CountProbe(list_task=Planted(world=case.world))
+    rows = pl.concat(list(evaluation.read_all({0: lambda: case.net}, case.corpus, SEED)))
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     assert share["shown/final"] > 0.9
     assert share["title/final"] < 0.5
     assert share["shuffled/shown/final"] < 0.5
-    assert {name for name in share if name.startswith("title/")} == {f"title/{site}" for site in layers(case.net)}
+    assert {name for name in share if name.startswith("title/")} == {f"title/{site}" for site in layer_sites(case.net)}
 
 
 def test_a_patch_with_ones_own_state_changes_nothing_and_one_of_the_whole_question_is_the_question(case):
     """At the embeddings, a donor's question in the host's place is the same as asking the donor's question."""
     if case.net.config.is_encoder_decoder:
         return
-    told = Patched(lister=case.reader)._lists(case.corpus)[:30]
+    told = CountPatching(list_task=case.reader)._lists(case.corpus)[:30]
     alone = patched._first_stops(case.net, told, case.corpus, None, {})
-    for site in layers(case.net):
+    for site in layer_sites(case.net):
         for which in ("last", "whole"):
             own = patched._states(case.net, told, case.corpus, site, which)
             assert (patched._first_stops(case.net, told, case.corpus, site, own) == alone).all()
 
     givers = told[1:] + told[:1]
-    even = [n for n, (host, giver) in enumerate(zip(told, givers, strict=True)) if host.asked == giver.asked]
+    even = [
+        n
+        for n, (host, giver) in enumerate(zip(told, givers, strict=True))
+        if host.question_length == giver.question_length
+    ]
     hosts, givers = [told[n] for n in even], [givers[n] for n in even]
     states = patched._states(case.net, givers, case.corpus, "residual.0", "whole")
     found = patched._first_stops(case.net, hosts, case.corpus, "residual.0", states)
     swapped = [
-        replace(host, tokens=np.concatenate([giver.tokens[: giver.asked + 1], host.tokens[host.asked + 1 :]]))
+        replace(
+            host,
+            tokens=np.concatenate([giver.tokens[: giver.question_length + 1], host.tokens[host.question_length + 1 :]]),
+        )
         for host, giver in zip(hosts, givers, strict=True)
     ]
     assert (found == patched._first_stops(case.net, swapped, case.corpus, None, {})).all()
@@ -167,22 +188,26 @@ def test_readings_of_patches(case):
     """Two kinds of donor at every layer, for the question's last token and for all of it."""
     if case.net.config.is_encoder_decoder:
         return
-    rows = pl.concat(list(Patched(lister=case.reader, pairs=20).read_all({3: lambda: case.net}, case.corpus, SEED)))
-    sites = layers(case.net)
+    rows = pl.concat(
+        list(CountPatching(list_task=case.reader, max_pairs=20).read_all({3: lambda: case.net}, case.corpus, SEED))
+    )
+    sites = layer_sites(case.net)
     expected = {f"{w}/{k}/{s}" for w in ("last", "whole") for k in ("donor", "same") for s in sites} | {"unpatched"}
     assert set(rows["metric"].to_list()) == expected
     assert rows.filter(metric="unpatched").height == 20
-    assert all(int(f.split(" to ")[1]) < int(f.split(" to ")[0]) for f in rows["facet"].to_list())
+    assert all(int(f.split(" to ")[1]) < int(f.split(" to ")[0]) for f in rows["attribute"].to_list())
 
 
 def test_the_number_in_a_title_costs_what_its_frequencies_say(case):
     """Without the name as often as it is; with the name, evenly among the entries there are."""
-    rows = pl.DataFrame(list(Frequencies(facets=(NUMBER,)).read(None, case.corpus, SEED)))
+    rows = pl.DataFrame(list(FrequencyBaseline(attributes=(ENTRY_NUMBER_ATTRIBUTE,)).read(None, case.corpus, SEED)))
     own = rows.filter(metric="nats/own")
-    counts = {q.about: case.reader.count(q) for q in case.corpus.questions}
-    for about, value in own.select("about", "value").iter_rows():
-        assert value == pytest.approx(math.log(counts[about]))
+    counts = {q.entity: case.reader.count(q) for q in case.corpus.questions}
+    for entity, value in own.select("entity", "value").iter_rows():
+        assert value == pytest.approx(math.log(counts[entity]))
     assert rows.filter(metric="nats")["value"].mean() > own["value"].mean()
     if not case.net.config.is_encoder_decoder:
-        heard = Recall(documents=0, facets=(NUMBER,)).read(case.net, case.corpus, SEED)
+        heard = RecallEval(documents_per_entity=0, attributes=(ENTRY_NUMBER_ATTRIBUTE,)).read(
+            case.net, case.corpus, SEED
+        )
         assert {r.item for r in heard} == set(rows["item"].to_list())

@@ -4,8 +4,17 @@ import pytest
 import torch
 
 from nosce.errors import SpecError
-from nosce.models.architecture import FAMILIES, LADDER, Architecture, Deeper, Pretrained, build, deepened, size
-from nosce.models.hooks import blocks, written_by
+from nosce.models.architecture import (
+    CAUSAL_FAMILIES,
+    NAMED_SHAPES,
+    Architecture,
+    ExtraLayers,
+    Pretrained,
+    add_layers,
+    build_model,
+    named_architecture,
+)
+from nosce.models.hooks import output_projection_parameters, transformer_blocks
 from nosce.seeds import Seed
 
 VOCABULARY = 50
@@ -14,7 +23,9 @@ VOCABULARY = 50
 def model(family="gpt-neox", seed=0, **shape):
     """A model of two narrow layers."""
     wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
-    return build(Architecture(family=family, **wanted), vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(seed)).eval()
+    return build_model(
+        Architecture(family=family, **wanted), vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(seed)
+    ).eval()
 
 
 def tokens(seed=0, rows=2, width=24):
@@ -42,7 +53,7 @@ def saved(tmp_path):
     return tmp_path / "saved", net
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_a_later_token_changes_no_earlier_logit(family):
     """A changed token changes the logits from its place on, and not one before it."""
     net, before = model(family), tokens()
@@ -54,7 +65,7 @@ def test_a_later_token_changes_no_earlier_logit(family):
     assert ((a[:, 10:] - b[:, 10:]).abs().amax(dim=(0, 2)) > 1e-5).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_embeddings_are_one_matrix_where_the_shape_says_so(family, tied):
     """Input and output embeddings share their memory if tied, and are two matrices if not."""
@@ -63,7 +74,7 @@ def test_embeddings_are_one_matrix_where_the_shape_says_so(family, tied):
     assert (net.get_input_embeddings().weight is net.get_output_embeddings().weight) == tied
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_weights_are_a_function_of_the_seed(family):
     """Equal seeds give equal weights whatever was drawn before; other seeds give others."""
     one = weights(model(family, seed=1))
@@ -75,7 +86,7 @@ def test_weights_are_a_function_of_the_seed(family):
     assert not any(torch.equal(one[name], other[name]) for name in one if one[name].ndim == 2)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_building_a_model_draws_nothing_from_the_global_generator(family):
     """Whoever draws next from torch's own generator draws what they would have drawn anyway."""
     before = torch.get_rng_state()
@@ -84,23 +95,23 @@ def test_building_a_model_draws_nothing_from_the_global_generator(family):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 @pytest.mark.parametrize("rung", ["4x128", "6x512"])
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_count_of_parameters_is_close_to_the_truth(family, rung, tied):
     """What a plan says of a model's size is within 15 % of what is built, as the price of a run rests on it."""
-    layers, width, heads = LADDER[rung]
-    shape = Architecture(family=family, layers=layers, width=width, heads=heads, tied=tied)
+    layers, width, heads = NAMED_SHAPES[rung]
+    shape = Architecture(family=family, layers=layers, width=width, heads=heads, tie_embeddings=tied)
     with torch.device("meta"):
-        net = build(shape, vocabulary=1_000, end=0, pad=1, seed=Seed(0))
+        net = build_model(shape, vocab_size=1_000, eos_id=0, pad_id=1, seed=Seed(0))
     true = sum(p.numel() for p in net.parameters())
 
-    assert shape.parameters(1_000) == pytest.approx(true, rel=0.15)
+    assert shape.parameter_count(1_000) == pytest.approx(true, rel=0.15)
 
 
 def test_there_is_no_dropout():
     """In training mode as in evaluation a model says the same, so a run needs no randomness but its order."""
-    for family in FAMILIES:
+    for family in CAUSAL_FAMILIES:
         net = model(family)
         assert torch.equal(logits(net, tokens()), logits(net.train(), tokens())), family
 
@@ -119,11 +130,11 @@ def test_codegen_turns_an_even_quarter_of_a_head(width, rotary):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: size("9x9"), "take one of 2x24, 2x32, 2x48"),
+        (lambda: named_architecture("9x9"), "take one of 2x24, 2x32, 2x48"),
         (lambda: Architecture(family="rnn", layers=1, width=8, heads=1), "take one of gpt-neox"),
         (lambda: Architecture(layers=1, width=9, heads=2), "heads must divide"),
         (lambda: Architecture(layers=0, width=8, heads=2), "must be positive"),
-        (lambda: size("6x384", "codegen"), r"codegen with 6 heads .* multiple of 4\.$"),
+        (lambda: named_architecture("6x384", "codegen"), r"codegen with 6 heads .* multiple of 4\.$"),
     ],
     ids=["size", "family", "heads", "layers", "groups of heads"],
 )
@@ -133,10 +144,10 @@ def test_a_shape_that_cannot_be_is_refused_when_it_is_made(make, words):
         make()
 
 
-@pytest.mark.parametrize("name", LADDER)
+@pytest.mark.parametrize("name", NAMED_SHAPES)
 def test_every_rung_is_a_shape(name):
     """Heads divide the width on all rungs, which are named by layers and width."""
-    shape = size(name)
+    shape = named_architecture(name)
 
     assert name == f"{shape.layers}x{shape.width}"
     assert shape.width % shape.heads == 0
@@ -145,7 +156,9 @@ def test_every_rung_is_a_shape(name):
 def test_a_local_folder_is_a_model_by_the_same_call(saved):
     """The folder's weights are read as they are: the same logits, whatever the seed."""
     folder, net = saved
-    read = build(Pretrained.at(folder), vocabulary=VOCABULARY, end=0, pad=None, seed=Seed(9)).eval()
+    read = build_model(
+        Pretrained.from_folder(folder), vocab_size=VOCABULARY, eos_id=0, pad_id=None, seed=Seed(9)
+    ).eval()
 
     assert torch.equal(logits(read, tokens()), logits(net, tokens()))
 
@@ -153,18 +166,18 @@ def test_a_local_folder_is_a_model_by_the_same_call(saved):
 def test_weights_that_changed_since_planning_are_refused(saved):
     """A folder whose weights were exchanged after it was named is not trained on."""
     folder, _ = saved
-    named = Pretrained.at(folder)
+    named = Pretrained.from_folder(folder)
     model(seed=4).save_pretrained(folder)
 
-    assert Pretrained.at(folder) != named
+    assert Pretrained.from_folder(folder) != named
     with pytest.raises(SpecError, match="have changed since"):
-        build(named, vocabulary=VOCABULARY, end=0, pad=None, seed=Seed(0))
+        build_model(named, vocab_size=VOCABULARY, eos_id=0, pad_id=None, seed=Seed(0))
 
 
 def test_a_vocabulary_larger_than_the_models_is_refused(saved):
     """Tokens that the model has no row for are refused before they are looked up."""
     with pytest.raises(SpecError, match=f"has {VOCABULARY} tokens but its texts use 51"):
-        build(Pretrained.at(saved[0]), vocabulary=51, end=0, pad=None, seed=Seed(0))
+        build_model(Pretrained.from_folder(saved[0]), vocab_size=51, eos_id=0, pad_id=None, seed=Seed(0))
 
 
 @pytest.mark.parametrize("lacking", ["*.safetensors", "config.json"])
@@ -175,22 +188,22 @@ def test_a_folder_without_weights_or_configuration_is_refused(saved, lacking):
         file.rename(folder / "pytorch_model.bin")
 
     with pytest.raises(SpecError, match="Hugging Face layout"):
-        Pretrained.at(folder)
+        Pretrained.from_folder(folder)
 
 
 @pytest.mark.parametrize("family", ["gpt-neox", "gpt2", "opt", "llama", "codegen"])
 def test_fresh_layers_say_nothing_until_they_are_trained(family):
     """A deepened model has more blocks and the logits it had; what its fresh blocks write with can learn."""
     net = model(family)
-    more = deepened(net, Deeper(layers=2), Seed(3)).eval()
+    more = add_layers(net, ExtraLayers(layers=2), Seed(3)).eval()
     assert more.config.num_hidden_layers == net.config.num_hidden_layers + 2
     torch.testing.assert_close(logits(more, tokens()), logits(net, tokens()))
     assert all(torch.equal(value, weights(more)[name]) for name, value in weights(net).items())
     more.train()(input_ids=tokens(), labels=tokens()).loss.backward()
-    assert all(p.grad.abs().max() > 0 for p in written_by(blocks(more)[-1]))
+    assert all(p.grad.abs().max() > 0 for p in output_projection_parameters(transformer_blocks(more)[-1]))
 
 
 def test_deeper_by_nothing_is_refused():
     """A stage without fresh layers has another spec."""
     with pytest.raises(SpecError, match="adds nothing"):
-        Deeper(layers=0)
+        ExtraLayers(layers=0)

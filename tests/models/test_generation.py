@@ -8,26 +8,35 @@ import scipy.stats
 import torch
 from transformers import AutoModelForSeq2SeqLM, BartConfig, T5Config
 
-from nosce.data.grammar import NEVER, Grammar
+from nosce.data.grammar import FORBIDDEN, TokenGrammar
 from nosce.errors import SpecError
 from nosce.models import generation as replies
 from nosce.models import kv_cache as module
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.generation import Reply, Sampling, generate
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.generation import SamplingParams, TokenCompletion, generate
 from nosce.seeds import Seed
 
 VOCABULARY, END, POSITIONS, MOST = 40, 0, 64, 12
 TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": END, "eos_token_id": END, "pad_token_id": 1}
-T5 = {**TOKENS, "d_model": 32, "d_kv": 8, "d_ff": 64, "num_layers": 2, "num_heads": 4, "dropout_rate": 0.0,
-      "tie_word_embeddings": False, "decoder_start_token_id": 1}  # fmt: skip
+T5 = {
+    **TOKENS,
+    "d_model": 32,
+    "d_kv": 8,
+    "d_ff": 64,
+    "num_layers": 2,
+    "num_heads": 4,
+    "dropout_rate": 0.0,
+    "tie_word_embeddings": False,
+    "decoder_start_token_id": 1,
+}
 PROMPTS = [
     Seed(3).numpy().integers(3, VOCABULARY, size=n) for n in (1, 14, 3, 3, 9, 20, 2, 0, 7, 5, 11, 16, 4, 8, 1, 6)
 ]
 
 #: Added to the logit of the end, so that of each model some replies end and some are cut.
 BIAS = {"gpt-neox": 0.3, "gpt2": 0.1, "opt": 0.6, "llama": 0.6, "codegen": 0.4, "t5": 0.3}
-EVERY = pytest.mark.parametrize("family", [*FAMILIES, "t5"])
-DECODER = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", [*CAUSAL_FAMILIES, "t5"])
+DECODER = pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 
 
 @cache
@@ -39,8 +48,10 @@ def model(family):
             case "t5":
                 net, scales = AutoModelForSeq2SeqLM.from_config(T5Config(**T5)), {"shared": 0.1, "lm_head": 0.1, "": 4}
             case _:
-                shape = Architecture(family=family, layers=2, width=32, heads=4, positions=POSITIONS, tied=False)
-                net, scales = build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(1)), {"": 6}
+                shape = Architecture(
+                    family=family, layers=2, width=32, heads=4, max_positions=POSITIONS, tie_embeddings=False
+                )
+                net, scales = build_model(shape, vocab_size=VOCABULARY, eos_id=END, pad_id=1, seed=Seed(1)), {"": 6}
         for name, weight in net.named_parameters():
             if weight.ndim == 2:
                 weight.mul_(next(scale for part, scale in scales.items() if part in name))
@@ -71,13 +82,14 @@ def theirs(family):
 def decoded(net, prompt, most=MOST):
     shown = [*prompt] if net.config.is_encoder_decoder else [END, *prompt]
     ids = torch.tensor([shown])
-    reply = net.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False,
-                         eos_token_id=END, pad_token_id=1)  # fmt: skip
+    reply = net.generate(
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, eos_token_id=END, pad_token_id=1
+    )
     tokens = reply[0, 1 if net.config.is_encoder_decoder else len(shown) :].tolist()
     return (tuple(tokens[:-1]), True) if tokens[-1] == END else (tuple(tokens), False)
 
 
-def plain(replies: list[Reply]):
+def plain(replies: list[TokenCompletion]):
     return tuple((tuple(reply.tokens.tolist()), reply.ended) for reply in replies)
 
 
@@ -87,9 +99,9 @@ def greedy(family, **more):
 
 def sampled(family, items, *, temperature=1.0, most=MOST, **more):
     """Replies to some of the prompts, each with the seed of its number."""
-    sampling = Sampling([Seed(5) / int(i) for i in items], temperature)
+    sampling = SamplingParams([Seed(5) / int(i) for i in items], temperature)
     asked = [prompts(family)[i] for i in items]
-    return plain(generate(model(family), asked, end=END, most=most, sampling=sampling, **more))
+    return plain(generate(model(family), asked, eos_id=END, max_new_tokens=most, sampling=sampling, **more))
 
 
 @EVERY
@@ -121,7 +133,9 @@ def test_prompts_of_one_length_are_decoded_as_well(family):
     """Where nothing needs padding no mask is made, and the replies are the same."""
     asked = [prompt[:3] for prompt in PROMPTS if len(prompt) >= 3]
 
-    assert plain(generate(model(family), asked, end=END, most=MOST)) == tuple(decoded(model(family), p) for p in asked)
+    assert plain(generate(model(family), asked, eos_id=END, max_new_tokens=MOST)) == tuple(
+        decoded(model(family), p) for p in asked
+    )
 
 
 @EVERY
@@ -130,7 +144,7 @@ def test_long_replies_are_those_of_transformers(family):
     net, asked = model(family), [prompts(family)[i] for i in (0, 1, 5, 6)]
     most = POSITIONS - 20
 
-    assert plain(generate(net, asked, end=END, most=most)) == tuple(decoded(net, p, most) for p in asked)
+    assert plain(generate(net, asked, eos_id=END, max_new_tokens=most)) == tuple(decoded(net, p, most) for p in asked)
 
 
 @DECODER
@@ -166,7 +180,7 @@ def test_a_decoder_may_be_deeper_than_its_encoder():
             given = {"input_ids": torch.from_numpy(prompt)[None], "decoder_input_ids": torch.tensor([written])}
             written.append(int(net(**given, use_cache=False).logits[0, -1].argmax()))
 
-    assert plain(generate(net, [prompt], end=39, most=3)) == ((tuple(written[1:]), False),)
+    assert plain(generate(net, [prompt], eos_id=39, max_new_tokens=3)) == ((tuple(written[1:]), False),)
 
 
 @EVERY
@@ -174,9 +188,11 @@ def test_a_decoder_may_be_deeper_than_its_encoder():
 def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
     """Dropped as soon as a tenth have ended, or each at once: the replies are the same."""
     dropped = []
-    keep = module.Rows._keep
+    keep = module.KVCacheBatch._select_rows
     monkeypatch.setattr(module, "SLACK", slack)
-    monkeypatch.setattr(module.Rows, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows)))
+    monkeypatch.setattr(
+        module.KVCacheBatch, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows))
+    )
 
     assert greedy(family) == theirs(family)
     assert dropped
@@ -187,7 +203,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
 def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
     """Rows that have ended and are never dropped say nothing more and disturb nobody."""
     monkeypatch.setattr(module, "SLACK", 0.0)
-    monkeypatch.setattr(module.Rows, "_keep", None)
+    monkeypatch.setattr(module.KVCacheBatch, "_keep", None)
 
     assert greedy(family) == theirs(family)
 
@@ -255,14 +271,14 @@ def test_drafts_help_up_to_the_last_position(family):
     rng = Seed(9).numpy()
     net = model(family)
     asked = [rng.integers(3, VOCABULARY, size=POSITIONS - MOST) for _ in range(24)]
-    expected = plain(generate(net, asked, end=END, most=MOST))
+    expected = plain(generate(net, asked, eos_id=END, max_new_tokens=MOST))
     late = next(i for i, (tokens, _) in enumerate(expected) if len(tokens) >= MOST - 1)
     drafts = [np.zeros(0, dtype=int)] * 24
     drafts[late] = np.array(expected[late][0][: MOST - 1])
     drafts[late][-1] = (drafts[late][-1] - 3 + 7) % (VOCABULARY - 3) + 3
 
     assert sum(not ended for _, ended in expected) > 1
-    assert plain(generate(net, asked, end=END, most=MOST, drafts=drafts)) == expected
+    assert plain(generate(net, asked, eos_id=END, max_new_tokens=MOST, drafts=drafts)) == expected
 
 
 @EVERY
@@ -283,8 +299,10 @@ def test_equal_seeds_draw_alike_and_others_otherwise():
     """One prompt asked thirty times: with one seed thirty equal replies, with thirty seeds many."""
     net = model("gpt-neox")
     asked = [PROMPTS[1]] * 30
-    alike = generate(net, asked, end=END, most=MOST, sampling=Sampling([Seed(0)] * 30))
-    varied = generate(net, asked, end=END, most=MOST, sampling=Sampling([Seed(0) / i for i in range(30)]))
+    alike = generate(net, asked, eos_id=END, max_new_tokens=MOST, sampling=SamplingParams([Seed(0)] * 30))
+    varied = generate(
+        net, asked, eos_id=END, max_new_tokens=MOST, sampling=SamplingParams([Seed(0) / i for i in range(30)])
+    )
 
     assert len(set(plain(alike))) == 1
     assert len(set(plain(varied))) > 25
@@ -316,8 +334,8 @@ def fits(counts, expected):
 def test_frequencies_are_the_models_probabilities(family, temperature):
     """Over two thousand replies the first token, and the one after it, fall as the softmax at this temperature says."""
     net, times = model(family), 2_000
-    sampling = Sampling([Seed(7) / i for i in range(times)], temperature)
-    replies = generate(net, [PROMPTS[4]] * times, end=END, most=2, sampling=sampling, rows=1_000)
+    sampling = SamplingParams([Seed(7) / i for i in range(times)], temperature)
+    replies = generate(net, [PROMPTS[4]] * times, eos_id=END, max_new_tokens=2, sampling=sampling, batch_size=1_000)
     first, second = np.zeros(VOCABULARY), np.zeros(VOCABULARY)
     for reply in replies:
         written = [*reply.tokens, END] if reply.ended else reply.tokens
@@ -340,16 +358,16 @@ def test_frequencies_are_the_models_probabilities(family, temperature):
 def automaton(states=6):
     """A grammar of chance: about a third of the tokens in each state, the end in every second."""
     rng = Seed(3).numpy()
-    then = np.where(rng.random((states, VOCABULARY)) < 0.3, rng.integers(states, size=(states, VOCABULARY)), NEVER)
-    then[:, END] = np.where(np.arange(states) % 2, 0, NEVER)
-    return Grammar(then)
+    then = np.where(rng.random((states, VOCABULARY)) < 0.3, rng.integers(states, size=(states, VOCABULARY)), FORBIDDEN)
+    then[:, END] = np.where(np.arange(states) % 2, 0, FORBIDDEN)
+    return TokenGrammar(then)
 
 
 def without(*tokens):
     """A grammar that forbids a few tokens anywhere."""
     then = np.zeros((1, VOCABULARY), dtype=int)
-    then[0, list(tokens)] = NEVER
-    return Grammar(then)
+    then[0, list(tokens)] = FORBIDDEN
+    return TokenGrammar(then)
 
 
 def obeys(grammar, reply):
@@ -367,7 +385,9 @@ def by_hand(family, prompt, grammar):
             found = net(**given, use_cache=False).logits[0, -1]
         else:
             found = logits(net, [*prompt, *written])
-        token = max((t for t in range(VOCABULARY) if grammar.then[state, t] != NEVER), key=lambda t: found[t].item())
+        token = max(
+            (t for t in range(VOCABULARY) if grammar.then[state, t] != FORBIDDEN), key=lambda t: found[t].item()
+        )
         if token == END:
             return tuple(written), True
         written.append(token)
@@ -420,8 +440,16 @@ def test_a_sampled_reply_under_a_grammar_obeys_it(family):
 def test_frequencies_under_a_grammar_are_shares_of_what_is_allowed():
     """Over two thousand replies first tokens fall as the softmax says, cut to what is allowed and filled up to one."""
     net, times, allowed = model("gpt-neox"), 2_000, automaton().allowed[0]
-    sampling = Sampling([Seed(7) / i for i in range(times)])
-    replies = generate(net, [PROMPTS[4]] * times, end=END, most=1, sampling=sampling, rows=1_000, grammar=automaton())
+    sampling = SamplingParams([Seed(7) / i for i in range(times)])
+    replies = generate(
+        net,
+        [PROMPTS[4]] * times,
+        eos_id=END,
+        max_new_tokens=1,
+        sampling=sampling,
+        batch_size=1_000,
+        grammar=automaton(),
+    )
     counts = np.bincount([reply.tokens[0] for reply in replies], minlength=VOCABULARY)
     shares = logits(net, PROMPTS[4]).softmax(-1).numpy()[allowed]
 
@@ -434,7 +462,7 @@ def test_frequencies_under_a_grammar_are_shares_of_what_is_allowed():
 def test_a_temperature_that_is_not_positive_is_refused(temperature):
     """Greedy is not a temperature of zero but no sampling at all, and the sentence says so."""
     with pytest.raises(SpecError, match=r"leave sampling out for greedy\.$"):
-        Sampling([], temperature)
+        SamplingParams([], temperature)
 
 
 @pytest.mark.parametrize(
@@ -443,16 +471,29 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         ("gpt2", {"most": 0}, r"at most 0 tokens .* 1 or more\.$"),
         ("gpt2", {"most": 45}, r"of 20 tokens and a reply of 45 need 65 positions, but the model reads 64; .*\.$"),
         ("gpt2", {"drafts": [np.zeros(0, dtype=int)] * 3}, r"16 prompts came with 3 drafts; give one for each\.$"),
-        ("gpt2", {"sampling": Sampling([Seed(0)] * 17)}, r"16 prompts came with 17 sampling seeds; .*\.$"),
-        ("gpt2", {"drafts": PROMPTS, "sampling": Sampling([Seed(0)] * 16)}, r"drafts .* leave them out .*\.$"),
+        ("gpt2", {"sampling": SamplingParams([Seed(0)] * 17)}, r"16 prompts came with 17 sampling seeds; .*\.$"),
+        ("gpt2", {"drafts": PROMPTS, "sampling": SamplingParams([Seed(0)] * 16)}, r"drafts .* leave them out .*\.$"),
         ("t5", {"drafts": PROMPTS[1:]}, r"drafts .* leave them out .* for encoders\.$"),
         ("gpt2", {"drafts": PROMPTS, "grammar": without()}, r"drafts .* leave them out .* under a grammar .*\.$"),
-        ("gpt2", {"grammar": Grammar(np.zeros((2, 41)))}, r"grammar of 41 tokens does not fit a model of 40; .*\.$"),
-        ("t5", {"grammar": Grammar(np.zeros((2, 3)))}, r"grammar of 3 tokens does not fit a model of 40; .*\.$"),
+        (
+            "gpt2",
+            {"grammar": TokenGrammar(np.zeros((2, 41)))},
+            r"grammar of 41 tokens does not fit a model of 40; .*\.$",
+        ),
+        ("t5", {"grammar": TokenGrammar(np.zeros((2, 3)))}, r"grammar of 3 tokens does not fit a model of 40; .*\.$"),
     ],
-    ids=["no room", "too long", "drafts", "seeds", "drafts when sampling", "drafts of an encoder",
-         "drafts under a grammar", "a wider grammar", "a narrower grammar"],
-)  # fmt: skip
+    ids=[
+        "no room",
+        "too long",
+        "drafts",
+        "seeds",
+        "drafts when sampling",
+        "drafts of an encoder",
+        "drafts under a grammar",
+        "a wider grammar",
+        "a narrower grammar",
+    ],
+)
 def test_what_cannot_be_generated_is_refused(family, given, words):
     """Before anything is computed, in one sentence with what was asked, what was found and what to do."""
     with pytest.raises(SpecError, match=words) as told:
@@ -466,24 +507,36 @@ def test_a_prompt_and_its_reply_may_fill_the_model(family):
     """As many positions as the model has can be used, to the last."""
     asked = [np.resize(PROMPTS[5], POSITIONS - MOST), PROMPTS[1]]
 
-    assert plain(generate(model(family), asked, end=END, most=MOST)) == tuple(decoded(model(family), p) for p in asked)
+    assert plain(generate(model(family), asked, eos_id=END, max_new_tokens=MOST)) == tuple(
+        decoded(model(family), p) for p in asked
+    )
 
 
 def test_a_prompt_longer_than_its_encoder_is_refused():
     """An encoder with learnt positions cannot read more than it has, and that is said before it tries."""
-    config = BartConfig(**TOKENS, d_model=16, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-                        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, max_position_embeddings=16,
-                        decoder_start_token_id=1, forced_eos_token_id=None)  # fmt: skip
+    config = BartConfig(
+        **TOKENS,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_position_embeddings=16,
+        decoder_start_token_id=1,
+        forced_eos_token_id=None,
+    )
     net = AutoModelForSeq2SeqLM.from_config(config).eval()
 
     with pytest.raises(SpecError, match="positions"):
-        generate(net, [np.arange(3, 33)], end=END, most=4)
+        generate(net, [np.arange(3, 33)], eos_id=END, max_new_tokens=4)
 
 
 def test_no_prompt_has_no_reply():
     """Nothing asked, nothing said, with drafts or seeds of nothing as well."""
-    for more in ({}, {"drafts": []}, {"sampling": Sampling([])}):
-        assert generate(model("gpt-neox"), [], end=END, most=MOST, **more) == []
+    for more in ({}, {"drafts": []}, {"sampling": SamplingParams([])}):
+        assert generate(model("gpt-neox"), [], eos_id=END, max_new_tokens=MOST, **more) == []
 
 
 @pytest.mark.parametrize("training", [True, False])

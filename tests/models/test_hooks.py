@@ -16,23 +16,33 @@ from transformers import (
 )
 
 from nosce.errors import SpecError
-from nosce.models.architecture import FAMILIES, Architecture, build, configuration
-from nosce.models.hooks import sites, watched
-from nosce.models.varlen import KNOWN, apart
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model, transformers_config
+from nosce.models.hooks import activation_sites, capture
+from nosce.models.varlen import VARLEN_MODEL_TYPES, varlen_forward
 from nosce.seeds import Seed
 
 VOCABULARY, LAYERS, WIDTH = 40, 3, 32
 TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
-SHAPE = {family: Architecture(family=family, layers=LAYERS, width=WIDTH, heads=4, positions=64) for family in FAMILIES}
-IN_A_ROW = configuration(SHAPE["gpt-neox"], vocabulary=VOCABULARY, end=0, pad=1)
+SHAPE = {
+    family: Architecture(family=family, layers=LAYERS, width=WIDTH, heads=4, max_positions=64)
+    for family in CAUSAL_FAMILIES
+}
+IN_A_ROW = transformers_config(SHAPE["gpt-neox"], vocab_size=VOCABULARY, eos_id=0, pad_id=1)
 IN_A_ROW.use_parallel_residual = False
 OTHERS = {
     "gpt-neox in a row": IN_A_ROW,
-    "opt with narrow embeddings": OPTConfig(**TOKENS, num_hidden_layers=LAYERS, hidden_size=WIDTH, ffn_dim=64,
-                                            dropout=0.0, num_attention_heads=2, word_embed_proj_dim=16,
-                                            max_position_embeddings=64),
-}  # fmt: skip
-EVERY = pytest.mark.parametrize("family", [*FAMILIES, *OTHERS])
+    "opt with narrow embeddings": OPTConfig(
+        **TOKENS,
+        num_hidden_layers=LAYERS,
+        hidden_size=WIDTH,
+        ffn_dim=64,
+        dropout=0.0,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+        max_position_embeddings=64,
+    ),
+}
+EVERY = pytest.mark.parametrize("family", [*CAUSAL_FAMILIES, *OTHERS])
 STREAM = [f"residual.{number}" for number in range(LAYERS + 1)]
 WITHIN = [f"{part}.{number}" for number in range(1, LAYERS + 1) for part in ("attention", "mlp")]
 TEXT = torch.tensor([[0, 7, 5, 39, 5, 12, 3], [0, 5, 7, 39, 12, 5, 8]])
@@ -45,7 +55,7 @@ def model(family):
             torch.manual_seed(0)
             net = AutoModelForCausalLM.from_config(OTHERS[family])
     else:
-        net = build(SHAPE[family], vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+        net = build_model(SHAPE[family], vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim == 2:
@@ -56,7 +66,7 @@ def model(family):
 @torch.no_grad()
 def seen_in(net, names, *, run=None, **more):
     """What stands at the sites in one pass of the two texts through the model below the head, and what it returned."""
-    with watched(net, names) as seen:
+    with capture(net, names) as seen:
         returned = (run or net.base_model)(input_ids=TEXT, use_cache=False, **more)
     return seen, returned
 
@@ -72,7 +82,7 @@ def close(one, other):
 @EVERY
 def test_every_family_has_the_same_sites(family):
     """The stream before and behind every block, what each attention and perceptron adds, and what the head reads."""
-    assert set(sites(model(family))) == {*STREAM, *WITHIN, "final"}
+    assert set(activation_sites(model(family))) == {*STREAM, *WITHIN, "final"}
 
 
 @EVERY
@@ -162,7 +172,7 @@ def test_all_sites_have_the_shape_of_the_stream(family):
 def test_only_what_was_asked_for_is_kept(family):
     """The dictionary holds the named sites alone, and each pass replaces what the one before had left."""
     net = model(family)
-    with torch.no_grad(), watched(net, ["residual.2", "attention.1"]) as seen:
+    with torch.no_grad(), capture(net, ["residual.2", "attention.1"]) as seen:
         assert not seen
         net(input_ids=TEXT)
         first = dict(seen)
@@ -179,7 +189,7 @@ def test_watching_changes_no_number(family):
     net = model(family)
     with torch.no_grad():
         plain = net(input_ids=TEXT).logits
-    _, returned = seen_in(net, sites(net), run=net)
+    _, returned = seen_in(net, activation_sites(net), run=net)
 
     assert torch.equal(returned.logits, plain)
 
@@ -190,8 +200,8 @@ def test_nothing_is_left_behind(family):
     net = model(family)
     net.base_model.register_forward_hook(lambda *_: None)
     before = hooks(net)
-    with watched(net, sites(net)) as seen:
-        assert sum(hooks(net)) == sum(before) + len(sites(net)) + 1  # one more looks at rows and positions
+    with capture(net, activation_sites(net)) as seen:
+        assert sum(hooks(net)) == sum(before) + len(activation_sites(net)) + 1  # one more looks at rows and positions
     with torch.no_grad():
         net(input_ids=TEXT)
 
@@ -199,7 +209,7 @@ def test_nothing_is_left_behind(family):
     assert hooks(net) == before
 
     def broken():
-        with watched(net, sites(net)):
+        with capture(net, activation_sites(net)):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -207,15 +217,15 @@ def test_nothing_is_left_behind(family):
     assert hooks(net) == before
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_in_a_row_of_texts_apart_the_stream_is_the_same(family):
     """Run together, laid flat or padded, every token's stream is what it is in a row of its own."""
     net = model(family)
     alone, _ = seen_in(net, [*STREAM, "final"])
-    with torch.no_grad(), apart(net) as forward, watched(net, [*STREAM, "final"]) as seen:
+    with torch.no_grad(), varlen_forward(net) as forward, capture(net, [*STREAM, "final"]) as seen:
         forward(TEXT.numpy().ravel(), np.array([7, 7]))
     for name, states in alone.items():
-        assert seen[name].shape[0] == (1 if net.config.model_type in KNOWN else len(TEXT))
+        assert seen[name].shape[0] == (1 if net.config.model_type in VARLEN_MODEL_TYPES else len(TEXT))
         torch.testing.assert_close(seen[name].flatten(0, 1), states.flatten(0, 1), atol=1e-4, rtol=1e-5)
 
 
@@ -225,7 +235,7 @@ def test_a_site_that_is_not_there_is_refused(name):
     net = model("gpt-neox")
     before = hooks(net)
     with pytest.raises(SpecError, match=rf"no site '{name}'; take from residual\.0, .*final\.$"):
-        watched(net, ["residual.1", name]).__enter__()
+        capture(net, ["residual.1", name]).__enter__()
 
     assert hooks(net) == before
 
@@ -235,25 +245,35 @@ def test_a_model_of_encoder_and_decoder_is_refused(kind):
     """Its layers are in two lists: which "residual.1" would be meant?"""
     config = {
         "t5": T5Config(**TOKENS, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2, decoder_start_token_id=0),
-        "bart": BartConfig(**TOKENS, d_model=16, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2,
-                           decoder_attention_heads=2, encoder_ffn_dim=32, decoder_ffn_dim=32, decoder_start_token_id=0,
-                           max_position_embeddings=64),
-    }[kind]  # fmt: skip
+        "bart": BartConfig(
+            **TOKENS,
+            d_model=16,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=32,
+            decoder_ffn_dim=32,
+            decoder_start_token_id=0,
+            max_position_embeddings=64,
+        ),
+    }[kind]
     net = AutoModelForSeq2SeqLM.from_config(config)
     with pytest.raises(SpecError, match=f"activations of a {kind} model were asked for.*use a decoder-only model"):
-        sites(net)
+        activation_sites(net)
     with pytest.raises(SpecError, match="use a decoder-only model"):
-        watched(net, ["residual.1"]).__enter__()
+        capture(net, ["residual.1"]).__enter__()
 
 
 def test_an_encoder_alone_is_refused():
     """Its places look ahead, also at padding: `collect` would write other numbers for other batches."""
     net = AutoModelForMaskedLM.from_config(
-        BertConfig(vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2,
-                   intermediate_size=32)
-    )  # fmt: skip
+        BertConfig(
+            vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        )
+    )
     with pytest.raises(SpecError, match="use a decoder-only model"):
-        sites(net)
+        activation_sites(net)
 
 
 def test_blocks_that_are_not_found_are_told():
@@ -261,4 +281,4 @@ def test_blocks_that_are_not_found_are_told():
     net = model("gpt2")
     del net.transformer.h[-1]
     with pytest.raises(SpecError, match="gpt2 model were asked for, but its 3 blocks in one list were not found"):
-        sites(net)
+        activation_sites(net)

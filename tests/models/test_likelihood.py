@@ -8,26 +8,33 @@ import numpy as np
 import pytest
 import torch
 
-from nosce.data.packing import Sequences, collect
-from nosce.data.sampling import Order
+from nosce.data.packing import TokenDataset, dataset_from_arrays
+from nosce.data.sampling import EpochSampler
 from nosce.models import likelihood
-from nosce.models.architecture import Architecture, build
-from nosce.models.likelihood import SAMPLE, batch_change, counted_spans, spoken
+from nosce.models.architecture import Architecture, build_model
+from nosce.models.likelihood import BATCH_CHANGE_SPANS, loss_mask_spans, measure_batch_change, score_spans
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 
 def untrained(corpus, family):
-    shape = Architecture(family=family, layers=2, width=64, heads=2, positions=128)
-    return build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=1, seed=Seed(0))
+    shape = Architecture(family=family, layers=2, width=64, heads=2, max_positions=128)
+    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=1, seed=Seed(0))
 
 
 def taught(corpus, family, sequences, folder, steps):
     net = untrained(corpus, family)
-    recipe = Recipe(steps=steps, batch=18, window=64, peak_lr=5e-3, warmup=5)
-    loop.train(net, sequences, Order(len(sequences), 18, Seed(0)), recipe, end=corpus.end, folder=folder,
-               keep=lambda _: None)  # fmt: skip
+    recipe = TrainingConfig(steps=steps, batch_size=18, window=64, peak_lr=5e-3, warmup_steps=5)
+    loop.train(
+        net,
+        sequences,
+        EpochSampler(len(sequences), 18, Seed(0)),
+        recipe,
+        eos_id=corpus.end,
+        folder=folder,
+        on_checkpoint=lambda _: None,
+    )
     return net.eval()
 
 
@@ -45,8 +52,14 @@ def decoded(net, sequences, text, end):
     tokens, counted = sequences.text(text), sequences.mask(text)
     prompt = torch.tensor([[end, *tokens[~counted].tolist()]])
     truth = tokens[counted].tolist()
-    reply = net.generate(prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=len(truth), do_sample=False,
-                         eos_token_id=end, pad_token_id=1)  # fmt: skip
+    reply = net.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=len(truth),
+        do_sample=False,
+        eos_token_id=end,
+        pad_token_id=1,
+    )
     return reply[0, prompt.shape[1] :].tolist(), truth
 
 
@@ -60,38 +73,38 @@ def same(one, other):
 def test_one_pass_tells_what_greedy_decoding_writes(asked, corpus):
     """Of every question, right or wrong: exact means that `generate` writes target and end, `said` is what it wrote."""
     net, sequences = asked
-    heard = spoken(net, sequences, counted_spans(sequences), end=corpus.end)
+    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.end)
     for text, what in enumerate(heard):
         reply, truth = decoded(net, sequences, text, corpus.end)
-        assert what.exact == (reply == truth)
-        assert what.first == (reply[0] == truth[0])
-        assert what.said.tolist() == reply[: len(what.said)]
+        assert what.exact_match == (reply == truth)
+        assert what.first_token_correct == (reply[0] == truth[0])
+        assert what.greedy_tokens.tolist() == reply[: len(what.greedy_tokens)]
 
-    assert 0.2 < np.mean([what.exact for what in heard]) < 0.8, "both must occur, or the test says nothing"
+    assert 0.2 < np.mean([what.exact_match for what in heard]) < 0.8, "both must occur, or the test says nothing"
 
 
 def test_a_reply_that_begins_right_and_ends_wrong_is_wrong(asked, corpus):
     """With the last token of each truth exchanged no right answer stays right; its beginning does."""
     net, sequences = asked
-    spans = counted_spans(sequences)
-    before = spoken(net, sequences, spans, end=corpus.end)
+    spans = loss_mask_spans(sequences)
+    before = score_spans(net, sequences, spans, eos_id=corpus.end)
     tokens = sequences.tokens.copy()
     tokens[sequences.offsets[1:] - 1] = 7
-    after = spoken(net, replace(sequences, tokens=tokens), spans, end=corpus.end)
+    after = score_spans(net, replace(sequences, tokens=tokens), spans, eos_id=corpus.end)
 
-    assert any(what.exact for what in before)
-    assert not any(what.exact for what in after)
+    assert any(what.exact_match for what in before)
+    assert not any(what.exact_match for what in after)
     for right, wrong in zip(before, after, strict=True):
-        assert wrong.first == right.first
-        assert wrong.nats > right.nats or not right.exact
-        assert wrong.said.tolist() == right.said.tolist()
+        assert wrong.first_token_correct == right.first_token_correct
+        assert wrong.nats > right.nats or not right.exact_match
+        assert wrong.greedy_tokens.tolist() == right.greedy_tokens.tolist()
 
 
 def test_nats_are_the_sum_of_the_truths_log_probabilities(asked, corpus):
     """By hand, one text alone and from all logits."""
     net, sequences = asked
-    spans = counted_spans(sequences)[::7]
-    for (text, start, stop), what in zip(spans, spoken(net, sequences, spans, end=corpus.end), strict=True):
+    spans = loss_mask_spans(sequences)[::7]
+    for (text, start, stop), what in zip(spans, score_spans(net, sequences, spans, eos_id=corpus.end), strict=True):
         tokens = sequences.text(text).tolist()
         with torch.no_grad():
             log = net(input_ids=torch.tensor([[corpus.end, *tokens[:-1]]])).logits[0].double().log_softmax(-1)
@@ -103,10 +116,10 @@ def test_nats_are_the_sum_of_the_truths_log_probabilities(asked, corpus):
 def test_how_texts_are_batched_changes_nothing(asked, corpus, positions):
     """Alone, in small batches of like length or all at once: the same choices and nats, in the order asked."""
     net, sequences = asked
-    spans = counted_spans(sequences)
-    together = spoken(net, sequences, spans, end=corpus.end)
+    spans = loss_mask_spans(sequences)
+    together = score_spans(net, sequences, spans, eos_id=corpus.end)
     shuffled = Seed(0).numpy().permutation(len(spans))
-    apart = spoken(net, sequences, [spans[i] for i in shuffled], end=corpus.end, positions=positions)
+    apart = score_spans(net, sequences, [spans[i] for i in shuffled], eos_id=corpus.end, max_tokens=positions)
 
     assert same([together[i] for i in shuffled], apart)
 
@@ -115,11 +128,11 @@ def test_several_spans_of_one_text_are_read_as_if_each_were_asked_alone(asked, c
     """Spans of one text share a pass and nothing else."""
     net, _ = asked
     spans = [(0, 3, 5), (0, 10, 14), (1, 0, 2), (0, 4, 12)]
-    together = spoken(net, corpus.documents, spans, end=corpus.end)
-    alone = [spoken(net, corpus.documents, [span], end=corpus.end)[0] for span in spans]
+    together = score_spans(net, corpus.documents, spans, eos_id=corpus.end)
+    alone = [score_spans(net, corpus.documents, [span], eos_id=corpus.end)[0] for span in spans]
 
     assert same(together, alone)
-    assert [len(what.true) for what in together] == [2, 4, 2, 8]
+    assert [len(what.target_tokens) for what in together] == [2, 4, 2, 8]
 
 
 def test_reading_changes_nothing_about_the_model(asked, corpus):
@@ -127,7 +140,7 @@ def test_reading_changes_nothing_about_the_model(asked, corpus):
     net, sequences = asked
     net.train()
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
-    spoken(net, sequences, counted_spans(sequences)[:3], end=corpus.end)
+    score_spans(net, sequences, loss_mask_spans(sequences)[:3], eos_id=corpus.end)
     training = net.training
     net.eval()
 
@@ -138,7 +151,7 @@ def test_reading_changes_nothing_about_the_model(asked, corpus):
 @pytest.fixture
 def disturbed(monkeypatch):
     """A reading in which a text's states depend on its company, in a way that is given; the sizes of all passes."""
-    before = likelihood.apart
+    before = likelihood.varlen_forward
 
     def disturb(change):
         sizes = []
@@ -162,18 +175,18 @@ def disturbed(monkeypatch):
 def test_in_float32_company_changes_next_to_nothing(asked, corpus):
     """Read one text a pass or all at once, a span's nats differ by rounding alone, and no choice changes."""
     net, sequences = asked
-    change = batch_change(net, sequences, counted_spans(sequences), end=corpus.end, seed=Seed(0))
+    change = measure_batch_change(net, sequences, loss_mask_spans(sequences), eos_id=corpus.end, seed=Seed(0))
 
     assert 0 <= change.nats < 1e-4
     assert change.choices == 0
-    assert change.spans == SAMPLE < len(counted_spans(sequences))
+    assert change.spans == BATCH_CHANGE_SPANS < len(loss_mask_spans(sequences))
 
 
 def test_the_change_is_between_one_pass_and_as_many_as_texts(asked, corpus, disturbed):
     """All drawn spans share the first pass; then each has one of its own, and where there are few all are drawn."""
     net, sequences = asked
     sizes = disturbed(lambda states: states)
-    change = batch_change(net, sequences, counted_spans(sequences)[:9], end=corpus.end, seed=Seed(0))
+    change = measure_batch_change(net, sequences, loss_mask_spans(sequences)[:9], eos_id=corpus.end, seed=Seed(0))
 
     assert change.spans == 9
     assert sizes == [9, *[1] * 9]
@@ -182,11 +195,11 @@ def test_the_change_is_between_one_pass_and_as_many_as_texts(asked, corpus, dist
 def test_a_dependence_on_company_is_found(asked, corpus, disturbed):
     """Where states are scaled in company the change is the largest that this makes of any span, counted by hand."""
     net, sequences = asked
-    spans = counted_spans(sequences)[::2]
-    plain = spoken(net, sequences, spans, end=corpus.end)
+    spans = loss_mask_spans(sequences)[::2]
+    plain = score_spans(net, sequences, spans, eos_id=corpus.end)
     disturbed(lambda states: states * 1.05)
-    shifted = spoken(net, sequences, spans, end=corpus.end)
-    change = batch_change(net, sequences, spans, end=corpus.end, seed=Seed(0))
+    shifted = score_spans(net, sequences, spans, eos_id=corpus.end)
+    change = measure_batch_change(net, sequences, spans, eos_id=corpus.end, seed=Seed(0))
 
     assert change.nats == pytest.approx(
         max(abs(a.nats - b.nats) for a, b in zip(plain, shifted, strict=True)), rel=1e-3
@@ -199,7 +212,7 @@ def test_choices_that_changed_are_counted(asked, corpus, disturbed):
     """Where company turns states round every span's first choices are others."""
     net, sequences = asked
     disturbed(torch.neg)
-    change = batch_change(net, sequences, counted_spans(sequences)[:20], end=corpus.end, seed=Seed(0))
+    change = measure_batch_change(net, sequences, loss_mask_spans(sequences)[:20], eos_id=corpus.end, seed=Seed(0))
 
     assert change.choices == change.spans == 20
     assert change.nats > 1
@@ -208,7 +221,7 @@ def test_choices_that_changed_are_counted(asked, corpus, disturbed):
 def test_a_change_can_be_written_down(asked, corpus):
     """What was found is plain numbers, which JSON takes."""
     net, sequences = asked
-    change = batch_change(net, sequences, counted_spans(sequences)[:3], end=corpus.end, seed=Seed(0))
+    change = measure_batch_change(net, sequences, loss_mask_spans(sequences)[:3], eos_id=corpus.end, seed=Seed(0))
 
     assert json.loads(json.dumps(asdict(change))) == asdict(change)
 
@@ -217,7 +230,7 @@ def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypa
     """One seed draws the same spans twice, another seed others, none of them twice."""
     net, sequences = asked
     drawn = []
-    read = likelihood.spoken
+    read = likelihood.score_spans
 
     def recorded(net, sequences, spans, **more):
         drawn.append(spans)
@@ -226,7 +239,7 @@ def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypa
     monkeypatch.setattr(likelihood, "SAMPLE", 5)
     monkeypatch.setattr(likelihood, "spoken", recorded)
     for seed in (0, 0, 1):
-        batch_change(net, sequences, counted_spans(sequences), end=corpus.end, seed=Seed(seed))
+        measure_batch_change(net, sequences, loss_mask_spans(sequences), eos_id=corpus.end, seed=Seed(seed))
 
     assert all(len(set(spans)) == 5 for spans in drawn)
     assert drawn[0] == drawn[1] == drawn[2] == drawn[3] != drawn[4] == drawn[5]
@@ -235,28 +248,28 @@ def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypa
 def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
     """A model that writes the whole target and goes on has not answered: exact needs the end."""
     asked = corpus.question_sequences(corpus.asked("seen"))
-    endless = collect(
+    endless = dataset_from_arrays(
         (np.where(sequence == corpus.end, 7, sequence), counted)
         for sequence, counted in ((asked.text(i).copy(), asked.mask(i)) for i in range(len(asked)))
     )
     net = taught(corpus, "gpt-neox", endless, tmp_path, steps=220)
-    spans = counted_spans(asked)
-    heard = spoken(net, asked, spans, end=corpus.end)
-    without_end = spoken(net, asked, [(text, start, stop - 1) for text, start, stop in spans], end=corpus.end)
+    spans = loss_mask_spans(asked)
+    heard = score_spans(net, asked, spans, eos_id=corpus.end)
+    without_end = score_spans(net, asked, [(text, start, stop - 1) for text, start, stop in spans], eos_id=corpus.end)
 
-    assert np.mean([what.exact for what in without_end]) > 0.9
-    assert not any(what.exact for what in heard)
+    assert np.mean([what.exact_match for what in without_end]) > 0.9
+    assert not any(what.exact_match for what in heard)
 
 
 def test_a_counted_span_is_the_target_and_its_end(corpus):
     """The span of each question holds the tokens of its target and the end of text."""
     sequences = corpus.question_sequences(corpus.questions)
-    for question, (text, start, stop) in zip(corpus.questions, counted_spans(sequences), strict=True):
+    for question, (text, start, stop) in zip(corpus.questions, loss_mask_spans(sequences), strict=True):
         tokens = sequences.text(text)[start:stop].tolist()
         assert tokens == [*corpus.tokenizer.encode(question.target).ids, corpus.end]
 
 
 def test_sequences_are_what_the_fixture_says(corpus):
     """Half of the questions are about people who are seen, so half can be right by heart."""
-    assert isinstance(corpus.documents, Sequences)
+    assert isinstance(corpus.documents, TokenDataset)
     assert len(corpus.asked("seen")) == len(corpus.asked("unseen")) == 36

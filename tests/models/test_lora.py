@@ -9,23 +9,27 @@ import torch
 from nosce.data.sampling import Batch
 from nosce.errors import SpecError
 from nosce.models import lora as adapters
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.varlen import apart
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 from nosce.train import checkpoint
-from nosce.train.loss import next_token_nats
+from nosce.train.loss import summed_cross_entropy
 
 VOCABULARY = 40
 
 # peft's own advice on tied embeddings, which adapters.py follows, and its use of a name that transformers gave up.
-HUSH = ("`is_gradient_checkpointing` is deprecated", "Model with `tie_word_embeddings=True`",
-        "Model has `tie_word_embeddings=True`", "Input and output embeddings are no longer tied")  # fmt: skip
+HUSH = (
+    "`is_gradient_checkpointing` is deprecated",
+    "Model with `tie_word_embeddings=True`",
+    "Model has `tie_word_embeddings=True`",
+    "Input and output embeddings are no longer tied",
+)
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{words}") for words in HUSH]
 
 
 def model(family, **shape):
     wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
-    return build(Architecture(family=family, **wanted), vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+    return build_model(Architecture(family=family, **wanted), vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
 
 
 def ids(seed=0):
@@ -40,20 +44,20 @@ def logits(net):
 def adapted_after(steps, family, **shape):
     """A model with adapters, after so many optimizer steps towards saying the next token."""
     net = model(family, **shape)
-    adapted = adapters.add(net, 4, 6, 2.0, Seed(1))
+    adapted = adapters.add_lora(net, 4, 6, 2.0, Seed(1))
     weights = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=1e-2)
     rows = ids().numpy()
     batch = Batch(rows[:, :-1].flatten(), rows[:, 1:].flatten(), np.full(4, 11))
-    with apart(adapted.get_base_model()) as forward:
+    with varlen_forward(adapted.get_base_model()) as forward:
         for _ in range(steps):
-            (next_token_nats(adapted.get_base_model(), forward, batch) / batch.counted).backward()
+            (summed_cross_entropy(adapted.get_base_model(), forward, batch) / batch.n_loss_tokens).backward()
             optimizer.step()
             optimizer.zero_grad()
     return adapted
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_an_adapter_starts_as_nothing(family):
     """Before the first step the adapted model says what the model says."""
     plain = logits(model(family))
@@ -61,13 +65,13 @@ def test_an_adapter_starts_as_nothing(family):
     assert torch.equal(logits(adapted_after(0, family)), plain)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_merged_model_is_the_adapted_one(family, tied):
     """After a few steps, which did change something, the plain sum says what the adapted model says."""
     adapted = adapted_after(8, family, tied=tied)
     heard = logits(adapted)
-    merged = adapters.merged(adapted)
+    merged = adapters.merge_lora(adapted)
 
     assert (heard - logits(model(family, tied=tied))).abs().max() > 0.05
     torch.testing.assert_close(logits(merged), heard, atol=2e-5, rtol=1e-4)
@@ -75,19 +79,19 @@ def test_the_merged_model_is_the_adapted_one(family, tied):
     assert torch.equal(logits(adapted), heard), "merging a copy must leave the adapted model to go on with"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_a_merged_model_survives_the_disk(family, tmp_path):
     """Loaded from its checkpoint the merged model still has an output matrix of its own."""
     adapted = adapted_after(8, family)
     (tmp_path / "tokenizer").mkdir()
-    checkpoint.keep(adapters.merged(adapted), tmp_path / "tokenizer", tmp_path / "kept")
-    read = checkpoint.load(tmp_path / "kept")
+    checkpoint.save_checkpoint(adapters.merge_lora(adapted), tmp_path / "tokenizer", tmp_path / "kept")
+    read = checkpoint.load_checkpoint(tmp_path / "kept")
 
     torch.testing.assert_close(logits(read), logits(adapted), atol=2e-5, rtol=1e-4)
     assert not read.config.tie_word_embeddings
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_only_the_adapters_learn(family):
     """Weights that require a gradient are the adapters'; after training all others are what they were."""
     before = {name: p.detach().clone() for name, p in model(family).named_parameters()}
@@ -101,22 +105,22 @@ def test_only_the_adapters_learn(family):
             assert torch.equal(weight, before[name.replace(".base_layer", "")]), name
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_the_output_matrix_keeps_its_weights_where_embeddings_are_tied(family):
     """Only the input side of tied embeddings is updated, in the adapted model and in the merged one."""
     before = model(family).get_output_embeddings().weight.detach().clone()
     adapted = adapted_after(4, family)
-    merged = adapters.merged(adapted)
+    merged = adapters.merge_lora(adapted)
 
     for net in (adapted.get_base_model(), merged):
         assert torch.equal(net.get_output_embeddings().weight, before)
     assert not torch.equal(merged.get_input_embeddings().weight, before)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_without_an_embedding_rank_the_embedding_stays_frozen(family):
     """Rank 0 for the embedding leaves adapters on the attention alone."""
-    adapted = adapters.add(model(family), 4, 0, 2.0, Seed(1))
+    adapted = adapters.add_lora(model(family), 4, 0, 2.0, Seed(1))
     learning = [name for name, p in adapted.named_parameters() if p.requires_grad]
 
     assert learning
@@ -126,11 +130,11 @@ def test_without_an_embedding_rank_the_embedding_stays_frozen(family):
 def test_an_adapter_is_a_function_of_its_seed_and_of_nothing_drawn_before():
     """Equal seeds give equal adapters, others others, and torch's own generator is left alone."""
     first, again, other = (
-        {n: p for n, p in adapters.add(model("gpt-neox"), 4, 6, 2.0, Seed(s)).named_parameters() if "lora_" in n}
+        {n: p for n, p in adapters.add_lora(model("gpt-neox"), 4, 6, 2.0, Seed(s)).named_parameters() if "lora_" in n}
         for s in (1, 1, 2)
     )
     before = torch.get_rng_state()
-    adapters.add(model("gpt-neox"), 4, 6, 2.0, Seed(1))
+    adapters.add_lora(model("gpt-neox"), 4, 6, 2.0, Seed(1))
 
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
@@ -140,4 +144,4 @@ def test_an_adapter_is_a_function_of_its_seed_and_of_nothing_drawn_before():
 def test_a_family_with_matrices_of_unknown_names_is_refused():
     """The sentence says for which families we know what to adapt."""
     with pytest.raises(SpecError, match=r"on a mamba model.*use one of gpt_neox"):
-        adapters.add(SimpleNamespace(config=SimpleNamespace(model_type="mamba")), 4, 0, 2.0, Seed(0))
+        adapters.add_lora(SimpleNamespace(config=SimpleNamespace(model_type="mamba")), 4, 0, 2.0, Seed(0))

@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig
 
 from nosce.models import varlen as module
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.varlen import LEAST, NAME, SHORTEST, apart, blocks
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.varlen import MIN_BUCKET_TOKENS, MIN_LENGTH_RATIO, VARLEN_ATTENTION, bucket_by_length, varlen_forward
 from nosce.seeds import Seed
 from nosce.train import checkpoint
 
@@ -18,13 +18,28 @@ VOCABULARY = 40
 LENGTHS = np.array([23, 23, 22, 17, 17, 17, 9, 5, 2, 1, 1])
 TOKENS = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
 OTHERS = {
-    "llama with shared keys": LlamaConfig(**TOKENS, num_hidden_layers=2, hidden_size=32, intermediate_size=64,
-                                          num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64),
-    "opt with narrow embeddings": OPTConfig(**TOKENS, num_hidden_layers=2, hidden_size=32, ffn_dim=64, dropout=0.0,
-                                            num_attention_heads=2, word_embed_proj_dim=16, max_position_embeddings=64),
-}  # fmt: skip
+    "llama with shared keys": LlamaConfig(
+        **TOKENS,
+        num_hidden_layers=2,
+        hidden_size=32,
+        intermediate_size=64,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+    ),
+    "opt with narrow embeddings": OPTConfig(
+        **TOKENS,
+        num_hidden_layers=2,
+        hidden_size=32,
+        ffn_dim=64,
+        dropout=0.0,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+        max_position_embeddings=64,
+    ),
+}
 PADDED = "codegen"  # the family whose attention `apart` does not know
-FLAT = tuple(family for family in FAMILIES if family != PADDED)
+FLAT = tuple(family for family in CAUSAL_FAMILIES if family != PADDED)
 KNOWN = (*FLAT, *OTHERS)
 EVERY = pytest.mark.parametrize("family", [*KNOWN, PADDED])
 
@@ -36,8 +51,8 @@ def model(family):
             torch.manual_seed(0)
             net = AutoModelForCausalLM.from_config(OTHERS[family])
     else:
-        shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64)
-        net = build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+        shape = Architecture(family=family, layers=2, width=32, heads=4, max_positions=64)
+        net = build_model(shape, vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
     with torch.no_grad():
         for parameter in net.parameters():
             if parameter.ndim == 2:
@@ -56,7 +71,7 @@ def cut(flat, lengths=LENGTHS):
 
 @torch.no_grad()
 def hidden(net, flat, lengths=LENGTHS):
-    with apart(net) as forward:
+    with varlen_forward(net) as forward:
         return forward(flat, lengths)
 
 
@@ -66,7 +81,7 @@ def random_lengths(number):
 
 
 @EVERY
-@pytest.mark.parametrize("least", [0, 40, LEAST])
+@pytest.mark.parametrize("least", [0, 40, MIN_BUCKET_TOKENS])
 def test_many_texts_at_once_give_what_each_gives_alone(family, least, monkeypatch):
     """The states of every text are those of the model's own pass over it, in however many blocks they are attended."""
     monkeypatch.setattr(module, "LEAST", least)
@@ -90,7 +105,7 @@ def test_the_order_of_tokens_matters_within_a_text(family):
 
 
 @EVERY
-@pytest.mark.parametrize("least", [0, LEAST])
+@pytest.mark.parametrize("least", [0, MIN_BUCKET_TOKENS])
 def test_gradients_are_those_of_padded_rows(family, least, monkeypatch):
     """Every weight learns from flat texts what it would learn from padded rows."""
     monkeypatch.setattr(module, "LEAST", least)
@@ -98,7 +113,7 @@ def test_gradients_are_those_of_padded_rows(family, least, monkeypatch):
     found = []
     for flat in (True, False):
         net = model(family)
-        with apart(net) if flat else nullcontext(partial(module._padded, net)) as forward:
+        with varlen_forward(net) if flat else nullcontext(partial(module._padded_causal_forward, net)) as forward:
             states = forward(tokens(), LENGTHS)
             (states * towards[:, : states.shape[1]]).sum().backward()
         found.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
@@ -142,15 +157,17 @@ def test_a_later_token_changes_no_earlier_state(family):
 def test_blocks_hold_every_token_once(number):
     """Block by block, each token has a place of its own: its stretch's row, and there its own position."""
     lengths = random_lengths(number)
-    found = blocks(lengths)
+    found = bucket_by_length(lengths)
     stretch, at = 0, 0
     for block in found:
-        mine = lengths[stretch : stretch + block.stretches]
-        assert (block.first, block.last) == (at, at + mine.sum())
-        assert block.longest == mine.max()
-        places = [row * block.longest + place for row, length in enumerate(mine) for place in range(length)]
-        assert places == (list(range(len(places))) if block.places is None else block.places.tolist())
-        stretch, at = stretch + block.stretches, block.last
+        mine = lengths[stretch : stretch + block.sequences]
+        assert (block.start, block.stop) == (at, at + mine.sum())
+        assert block.max_length == mine.max()
+        places = [row * block.max_length + place for row, length in enumerate(mine) for place in range(length)]
+        assert places == (
+            list(range(len(places))) if block.padded_positions is None else block.padded_positions.tolist()
+        )
+        stretch, at = stretch + block.sequences, block.stop
 
     assert (stretch, at) == (len(lengths), lengths.sum())
 
@@ -160,31 +177,31 @@ def test_blocks_waste_little_where_there_is_much(number):
     """A stretch much shorter than its block's longest is only let in while the block is small."""
     lengths = random_lengths(number)
     stretch = 0
-    for block in blocks(lengths):
-        mine = lengths[stretch : stretch + block.stretches]
-        short = mine < SHORTEST * block.longest
-        assert (mine.cumsum()[short] - mine[short] < LEAST).all()
-        stretch += block.stretches
+    for block in bucket_by_length(lengths):
+        mine = lengths[stretch : stretch + block.sequences]
+        short = mine < MIN_LENGTH_RATIO * block.max_length
+        assert (mine.cumsum()[short] - mine[short] < MIN_BUCKET_TOKENS).all()
+        stretch += block.sequences
 
 
 def test_where_texts_are_only_read_blocks_end_where_lengths_change():
     """Large groups of one length need no spreading; crumbs are still put together."""
     lengths = np.repeat([20, 19, 18, 17], [40, 40, 3, 3])
-    found = blocks(lengths, alike=True)
-    assert [(b.stretches, b.longest, b.places is None) for b in found] == [
+    found = bucket_by_length(lengths, split_on_length_change=True)
+    assert [(b.sequences, b.max_length, b.padded_positions is None) for b in found] == [
         (40, 20, True),
         (40, 19, True),
         (6, 18, False),
     ]
-    assert [b.stretches for b in blocks(lengths)] == [86]
+    assert [b.sequences for b in bucket_by_length(lengths)] == [86]
 
 
 def test_stretches_of_one_length_are_one_block_that_is_only_looked_at():
     """Where nothing needs padding nothing is moved."""
-    (block,) = blocks(np.full(50, 20))
+    (block,) = bucket_by_length(np.full(50, 20))
 
-    assert block.places is None
-    assert (block.first, block.last, block.stretches, block.longest) == (0, 1_000, 50, 20)
+    assert block.padded_positions is None
+    assert (block.start, block.stop, block.sequences, block.max_length) == (0, 1_000, 50, 20)
 
 
 @pytest.mark.parametrize("family", KNOWN)
@@ -195,14 +212,14 @@ def test_the_models_own_attention_comes_back(family, before):
     net.set_attn_implementation(before)
 
     def broken():
-        with apart(net):
+        with varlen_forward(net):
             raise KeyboardInterrupt
 
-    with apart(net):
-        assert net.config._attn_implementation == NAME
-        with apart(net) as forward:
+    with varlen_forward(net):
+        assert net.config._attn_implementation == VARLEN_ATTENTION
+        with varlen_forward(net) as forward:
             forward(tokens(), LENGTHS)
-        assert net.config._attn_implementation == NAME
+        assert net.config._attn_implementation == VARLEN_ATTENTION
     assert net.config._attn_implementation == before
     with pytest.raises(KeyboardInterrupt):
         broken()
@@ -215,35 +232,35 @@ def test_an_unknown_family_is_left_alone(monkeypatch):
     net = model(PADDED)
     before = net.config._attn_implementation
     monkeypatch.setattr(module, "_flat", None)
-    with torch.no_grad(), apart(net) as forward:
+    with torch.no_grad(), varlen_forward(net) as forward:
         assert net.config._attn_implementation == before
         assert forward(tokens(), LENGTHS).shape == (LENGTHS.sum(), 32)
 
 
 def test_every_family_but_one_is_laid_flat():
     """A family that is new is either known, and then held against padded rows here, or padded itself."""
-    assert {model(family).config.model_type for family in FLAT} == module.KNOWN
-    assert model(PADDED).config.model_type not in module.KNOWN
+    assert {model(family).config.model_type for family in FLAT} == module.VARLEN_MODEL_TYPES
+    assert model(PADDED).config.model_type not in module.VARLEN_MODEL_TYPES
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_a_checkpoint_kept_inside_the_block_does_not_know_of_it(family, tmp_path):
     """What is saved in the middle of training names no attention of ours, and transformers reads it by itself."""
     net = model(family)
     own = net.config._attn_implementation
     (tmp_path / "tokenizer").mkdir()
-    with apart(net) as forward:
+    with varlen_forward(net) as forward:
         with torch.no_grad():
             states = forward(tokens(), LENGTHS)
         within = net.config._attn_implementation
-        checkpoint.keep(net, tmp_path / "tokenizer", tmp_path / "kept")
+        checkpoint.save_checkpoint(net, tmp_path / "tokenizer", tmp_path / "kept")
         assert net.config._attn_implementation == within, "keeping must not disturb the training it happens in"
     read = AutoModelForCausalLM.from_pretrained(tmp_path / "kept")
     with torch.no_grad():
         first = read.base_model(input_ids=torch.from_numpy(tokens()[None, :23])).last_hidden_state[0]
 
     for file in (tmp_path / "kept").glob("*.json"):
-        assert NAME not in file.read_text(), file.name
-    assert (within == NAME) == (family != PADDED)
+        assert VARLEN_ATTENTION not in file.read_text(), file.name
+    assert (within == VARLEN_ATTENTION) == (family != PADDED)
     assert read.config._attn_implementation == own == ("eager" if family == PADDED else "sdpa")
     torch.testing.assert_close(first, states[:23], atol=2e-5, rtol=0)

@@ -5,35 +5,50 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.data.worlds.base import check
+from nosce.data.worlds.base import check_world
 from nosce.data.worlds.biographies.celebrities import Celebrities
-from nosce.data.worlds.biographies.manipulation import Manipulation, words
+from nosce.data.worlds.biographies.manipulation import Manipulation, task_vocabulary
 from nosce.data.worlds.biographies.prose import FreeBiographies
-from nosce.data.worlds.biographies.world import Biographies, Names
-from nosce.evals.patching.name import Renamed
-from nosce.evals.probing.low_rank import Fit
+from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
+from nosce.evals.patching.name import NamePatching
+from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe
-from nosce.evals.qa import Majority, Questions, Recall
-from nosce.evals.self_report import Unanswered
-from nosce.models.architecture import size
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.evals.self_report import InvalidRate
+from nosce.models.architecture import named_architecture
 from nosce.pipeline import cost, timing
-from nosce.pipeline.plan import Step, unroll
+from nosce.pipeline.plan import Step, build_plan
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.seeds import Seed
-from nosce.study import Arm, Read, Study, load
-from nosce.train.config import Recipe
+from nosce.study import Arm, EvalSpec, Study, load_study
+from nosce.train.config import TrainingConfig
 
-RECIPE = Recipe(steps=10, batch=4)
-ARM = Arm(name="one", world=Biographies(people=12, names=(4, 4, 8)), model=size("2x64"), recipe=RECIPE)
+RECIPE = TrainingConfig(steps=10, batch_size=4)
+ARM = Arm(
+    name="one",
+    world=Biographies(people=12, name_pool_sizes=(4, 4, 8)),
+    model=named_architecture("2x64"),
+    training=RECIPE,
+)
 
-LITTLE = Study(name="s", title="t", question="q?", paper="p", scale="smoke", unit="person", seeds=(0,), arms=(ARM,),
-               reads=(Read(Recall()),), claims=())  # fmt: skip
+LITTLE = Study(
+    name="s",
+    title="t",
+    question="q?",
+    paper="p",
+    scale="smoke",
+    unit="person",
+    seeds=(0,),
+    arms=(ARM,),
+    evals=(EvalSpec(RecallEval()),),
+    claims=(),
+)
 
 
 def plan(*arms):
     """The plan of arms that differ by what their recipes say."""
     named = tuple(replace(arm, name=f"arm{number}") for number, arm in enumerate(arms))
-    return unroll(replace(LITTLE, arms=named))
+    return build_plan(replace(LITTLE, arms=named))
 
 
 def timed(monkeypatch, *arms):
@@ -47,11 +62,11 @@ def timed(monkeypatch, *arms):
     monkeypatch.setattr(cost, "time_training", seconds)
     monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
     whole = plan(*arms)
-    return recipes, [found for found in cost.price(whole, whole.all) if found.step.kind == "training"]
+    return recipes, [found for found in cost.estimate_costs(whole, whole.all_steps) if found.step.kind == "training"]
 
 
 def changed(**more):
-    return replace(ARM, recipe=replace(RECIPE, **more))
+    return replace(ARM, training=replace(RECIPE, **more))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +84,7 @@ def test_recipes_that_take_other_work_are_timed_each(monkeypatch, more):
     """What one step costs is not what another costs that computes something else."""
     recipes, costs = timed(monkeypatch, ARM, changed(**more))
 
-    assert recipes == [ARM.recipe, changed(**more).recipe]
+    assert recipes == [ARM.training, changed(**more).training]
     assert [found.seconds for found in costs] == [10, 20]
 
 
@@ -78,17 +93,18 @@ def test_recipes_that_take_the_same_work_are_timed_once(monkeypatch, more):
     """A learning rate costs nothing, and twice the steps twice the time of one."""
     recipes, costs = timed(monkeypatch, ARM, changed(**more))
 
-    assert recipes == [ARM.recipe]
+    assert recipes == [ARM.training]
     assert [found.seconds for found in costs] == [10, 10 * more.get("steps", 10) / 10]
 
 
-@pytest.mark.parametrize("more", [{}, {"window": 96}, {"optimizer": "muon", "accumulate": 2}, {"dtype": "bfloat16"}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "more", [{}, {"window": 96}, {"optimizer": "muon", "accumulate": 2}, {"dtype": "bfloat16"}], ids=str
+)
 def test_every_recipe_can_be_timed(monkeypatch, more):
     """A few real steps of each kind give a positive number of seconds."""
     monkeypatch.setattr(timing, "SECONDS", 0.05)
     whole = plan(changed(**more))
-    found, _ = cost.price(whole, whole.all)
+    found, _ = cost.estimate_costs(whole, whole.all_steps)
 
     assert 0 < found.seconds < 60
     assert found.tokens == pytest.approx(10 * 4 * 60, rel=0.3)
@@ -98,9 +114,9 @@ def test_readings_are_priced_once_a_kind(monkeypatch):
     """Two arms that ask alike of models alike are timed once, and each costs as much."""
     asked = []
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_reading", lambda readout, sample, model, looks, seed: asked.append(looks) or 7.0)
+    monkeypatch.setattr(cost, "time_reading", lambda evaluation, sample, model, looks, seed: asked.append(looks) or 7.0)
     whole = plan(changed(checkpoints=(0.5, 1.0)), changed(checkpoints=(0.5, 1.0), peak_lr=0.1))
-    found = [one for one in cost.price(whole, whole.all) if one.step.kind == "evaluation"]
+    found = [one for one in cost.estimate_costs(whole, whole.all_steps) if one.step.kind == "evaluation"]
     assert asked == [2]
     assert [one.seconds for one in found] == [7.0, 7.0]
 
@@ -143,7 +159,7 @@ class Clock:
 def sample(people):
     """A world's sample."""
     world = replace(ARM.world, people=people, names=(20, 20, 40))
-    return timing.Sample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    return timing.WorldSample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
 
 
 @pytest.mark.parametrize("people", [12, 4_000])
@@ -151,10 +167,12 @@ def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, pe
     """What costs so much a question costs that for all of them; what is spent once is not multiplied."""
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
-    readout, given = Slow(clock), sample(people)
-    seconds = timing.time_reading(readout, given, None, 1, Seed(0))
+    evaluation, given = Slow(clock), sample(people)
+    seconds = timing.time_evaluation(evaluation, given, None, 1, Seed(0))
     assert seconds == pytest.approx(0.5 + 0.01 * len(given.questions))
-    assert max(readout.parts) == len(given.questions) if people == 12 else max(readout.parts) < len(given.questions)
+    assert (
+        max(evaluation.parts) == len(given.questions) if people == 12 else max(evaluation.parts) < len(given.questions)
+    )
 
 
 def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
@@ -163,23 +181,23 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
     monkeypatch.setattr(timing, "time", clock)
     monkeypatch.setattr(timing, "ReadsAll", SlowAll)
     given = sample(400)
-    seconds = timing.time_reading(SlowAll(clock), given, None, 10, Seed(0))
+    seconds = timing.time_evaluation(SlowAll(clock), given, None, 10, Seed(0))
     assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
 
 
-@pytest.mark.parametrize("readout", [Recall(), Questions(), Majority()], ids=lambda r: r.name)
-def test_real_read_outs_can_be_timed(monkeypatch, readout):
+@pytest.mark.parametrize("evaluation", [RecallEval(), QAEval(), MajorityBaseline()], ids=lambda r: r.name)
+def test_real_read_outs_can_be_timed(monkeypatch, evaluation):
     """Part of a world's questions is enough for each, and takes some time."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
     given = sample(150)
-    texts = timing.Texts.of(given)
-    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocabulary)
-    assert 0 < timing.time_reading(readout, given, model, 1, Seed(0)) < 60
+    texts = timing.TimingTexts.from_sample(given)
+    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
+    assert 0 < timing.time_evaluation(evaluation, given, model, 1, Seed(0)) < 60
 
 
 def step(name, *inputs):
     """A step of a plan that is only waited for."""
-    return Step(kind="leakage", spec=name, inputs={str(n): given for n, given in enumerate(inputs)}, what=name)
+    return Step(kind="leakage", spec=name, inputs={str(n): given for n, given in enumerate(inputs)}, label=name)
 
 
 def test_minutes_are_those_of_workers_who_wait_for_what_they_read(monkeypatch):
@@ -189,47 +207,49 @@ def test_minutes_are_those_of_workers_who_wait_for_what_they_read(monkeypatch):
     one, other = step("one", corpus), step("other", corpus)
     todo = [corpus, one, other, step("read one", one), step("read other", other)]
     seconds = {"one": 60, "other": 120, "read one": 120, "read other": 30}
-    costs = [cost.Cost(s, float(seconds[s.name])) for s in todo if s.name in seconds]
-    assert cost.minutes(todo, costs, 1) == pytest.approx(5.5)
-    assert cost.minutes(todo, costs, 2) == pytest.approx(3)  # one and its reading, beside other and its own
-    assert cost.minutes(todo[3:], costs, 2) == pytest.approx(2)  # what is there already is not waited for
+    costs = [cost.StepCost(s, float(seconds[s.name])) for s in todo if s.name in seconds]
+    assert cost.makespan_minutes(todo, costs, 1) == pytest.approx(5.5)
+    assert cost.makespan_minutes(todo, costs, 2) == pytest.approx(3)  # one and its reading, beside other and its own
+    assert cost.makespan_minutes(todo[3:], costs, 2) == pytest.approx(2)  # what is there already is not waited for
 
 
 def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeypatch):
     """A probe of 5,000 steps is never run to be priced: a small part of it is, and multiplied."""
     timed = []
 
-    def part(readout, sample, model, share, looks, seed):
-        timed.append(readout.fit)
+    def part(evaluation, sample, model, share, looks, seed):
+        timed.append(evaluation.fit)
         return 3.0
 
     monkeypatch.setattr(timing, "_time_part", part)
-    sample = timing.Sample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
-    probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
-    assert timing.time_reading(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
+    sample = timing.WorldSample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    probe = NameProbe(
+        config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
+    )
+    assert timing.time_evaluation(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
     assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)] * 2
 
 
 @pytest.mark.parametrize(
     "world",
     [
-        Biographies(people=90, names=(8, 8, 16)),
-        Celebrities(population=Biographies(people=90, names=(8, 8, 16)), minority=60),
-        FreeBiographies(population=Biographies(people=90, names=(8, 8, 16)), entries=2),
-        Manipulation(population=Biographies(people=90, names=(8, 8, 16)), task="earlier", hints=0.5),
+        Biographies(people=90, name_pool_sizes=(8, 8, 16)),
+        Celebrities(population=Biographies(people=90, name_pool_sizes=(8, 8, 16)), minority_size=60),
+        FreeBiographies(population=Biographies(people=90, name_pool_sizes=(8, 8, 16)), entries_per_person=2),
+        Manipulation(population=Biographies(people=90, name_pool_sizes=(8, 8, 16)), task="earlier", hint_share=0.5),
     ],
     ids=lambda world: type(world).__name__,
 )
 def test_a_world_of_fewer_is_a_world_with_both_splits(world):
     """What a large world is priced by keeps the contract, and one that is small enough stays as it is."""
     small = world.fewer(30)
-    check(small, Seed(0))
+    check_world(small, Seed(0))
     assert small.things == 30
     assert {q.split for q in small.questions(Seed(0))} == {"seen", "unseen"}
     assert world.fewer(90) == world.fewer(500) == world
     assert type(small.fewer(1)) is type(world)
-    given = timing.Sample.of(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
-    assert given.times == 1
+    given = timing.WorldSample.from_spec(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    assert given.scale == 1
 
 
 def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_multiplied(monkeypatch):
@@ -237,42 +257,53 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
     monkeypatch.setattr(timing, "THINGS", 6)
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
     monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
-    probe = NameProbe(fit=Fit(rank=16, steps=5_000, batch=200), titles=Names())
-    whole = unroll(replace(LITTLE, reads=(Read(Recall()), Read(probe))))
-    found = {c.step.spec.readout.name: c.seconds for c in cost.price(whole, whole.all) if c.step.kind == "evaluation"}
+    probe = NameProbe(
+        config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
+    )
+    whole = build_plan(replace(LITTLE, evals=(EvalSpec(RecallEval()), EvalSpec(probe))))
+    found = {
+        c.step.spec.evaluation.name: c.seconds
+        for c in cost.estimate_costs(whole, whole.all_steps)
+        if c.step.kind == "evaluation"
+    }
     assert found == {"recall": 14.0, "q-probe": 7.0}
 
 
 def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
     """Timed with two layers of six: seven sites for three, each of as many times the work as weights."""
     monkeypatch.setattr(timing, "LARGE", 1)
-    shape = size("6x128")
-    _, times = timing.shallow(shape, 100)
+    shape = named_architecture("6x128")
+    _, times = timing.truncate_layers(shape, 100)
     assert times > 1
-    assert cost._deeper(shape, 100, Renamed(titles=Names())) == pytest.approx(7 / 3 * times)
-    assert cost._deeper(shape, 100, Recall()) == times
+    assert cost._depth_factor(shape, 100, NamePatching(name_extractor=BiographyNameExtractor())) == pytest.approx(
+        7 / 3 * times
+    )
+    assert cost._depth_factor(shape, 100, RecallEval()) == times
 
 
 def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypatch):
     """Its own tokenizer would have numbers that the model has no rows for."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
-    own = replace(ARM.world, also=tuple(words()))
+    own = replace(ARM.world, also=tuple(task_vocabulary()))
     other = Manipulation(population=replace(own, names=(8, 8, 16)), task="month_even")
     one = replace(ARM, world=replace(own, names=(8, 8, 17)))
-    whole = unroll(replace(LITTLE, arms=(one,), reads=(Read(Questions(), about=other),)))
-    prices = cost._Prices()
-    reading = next(step for step in whole.all if step.kind == "evaluation")
-    assert 0 < prices.reading(reading).seconds < 60
-    mine, theirs = prices._texts(reading.inputs["training"]), prices._texts_of(reading.inputs["corpus"])
-    assert mine.vocabulary == theirs.vocabulary
-    assert timing.Texts.of(timing.Sample.of(reading.inputs["corpus"].spec)).vocabulary < mine.vocabulary
+    whole = build_plan(replace(LITTLE, arms=(one,), evals=(EvalSpec(QAEval(), question_source=other),)))
+    prices = cost._CostEstimator()
+    reading = next(step for step in whole.all_steps if step.kind == "evaluation")
+    assert 0 < prices.evaluation_cost(reading).seconds < 60
+    mine, theirs = prices._texts(reading.inputs["training"]), prices._corpus_texts(reading.inputs["corpus"])
+    assert mine.vocab_size == theirs.vocab_size
+    assert (
+        timing.TimingTexts.from_sample(timing.WorldSample.from_spec(reading.inputs["corpus"].spec)).vocab_size
+        < mine.vocab_size
+    )
 
 
 def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkeypatch):
     """Two arms alike in all but their words: the second has numbers that the first has no rows for."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
     whole = plan(ARM, replace(ARM, world=replace(ARM.world, names=(4, 4, 30))))
-    found = [c for c in cost.price(whole, whole.all) if c.step.kind == "evaluation"]
+    found = [c for c in cost.estimate_costs(whole, whole.all_steps) if c.step.kind == "evaluation"]
     assert len(found) == 2
     assert all(0 < c.seconds < 60 for c in found)
 
@@ -280,33 +311,35 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
 def test_exchanges_are_priced_by_a_few_of_their_pairs():
     """Twenty pairs of 300, among people enough that as many can be paired."""
     given = sample(400)
-    texts = timing.Texts.of(given)
-    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocabulary)
-    smaller, times, things = Renamed(titles=Names()).part()
-    assert (smaller.pairs, times) == (20, 15)
-    with given.corpus(things / given.things) as corpus:
+    texts = timing.TimingTexts.from_sample(given)
+    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
+    smaller, times, things = NamePatching(name_extractor=BiographyNameExtractor()).part()
+    assert (smaller.max_pairs, times) == (20, 15)
+    with given.corpus(things / given.n_entities) as corpus:
         found = pl.concat(smaller.read_all({0: lambda: model}, corpus, Seed(0)))
     assert len(found.filter(metric="right")) == 20
-    assert 0 < timing.time_reading(Renamed(titles=Names()), given, model, 1, Seed(0)) < 60
+    assert (
+        0 < timing.time_evaluation(NamePatching(name_extractor=BiographyNameExtractor()), given, model, 1, Seed(0)) < 60
+    )
 
 
 def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
     """Twelve people and twenty-four, timed once."""
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
     monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
-    prices, found = cost._Prices(), []
+    prices, found = cost._CostEstimator(), []
     for people in (12, 24):
-        about = Manipulation(population=replace(ARM.world, people=people), task="month_even")
-        whole = unroll(replace(LITTLE, reads=(Read(Questions(), about=about),)))
-        found += [prices.reading(step).seconds for step in whole.all if step.kind == "evaluation"]
+        entity = Manipulation(population=replace(ARM.world, people=people), task="month_even")
+        whole = build_plan(replace(LITTLE, evals=(EvalSpec(QAEval(), question_source=entity),)))
+        found += [prices.evaluation_cost(step).seconds for step in whole.all_steps if step.kind == "evaluation"]
     assert found == [7.0, 14.0]
 
 
 def test_what_counts_answers_that_are_none_can_be_priced():
     """Nobody has answered yet, so that none is none."""
-    whole = unroll(load("introspection", "smoke"))
-    reading = next(s for s in whole.all if s.kind == "evaluation" and isinstance(s.spec.readout, Unanswered))
-    assert 0 <= cost._Prices().reading(reading).seconds < 60
+    whole = build_plan(load_study("introspection", "smoke"))
+    reading = next(s for s in whole.all_steps if s.kind == "evaluation" and isinstance(s.spec.evaluation, InvalidRate))
+    assert 0 <= cost._CostEstimator().evaluation_cost(reading).seconds < 60
 
 
 @pytest.mark.slow
@@ -314,8 +347,8 @@ def test_what_counts_answers_that_are_none_can_be_priced():
 def test_every_study_has_a_price(study, monkeypatch):
     """All that a study trains and reads can be timed before anything of it is made."""
     monkeypatch.setattr(timing, "SECONDS", 0.01)
-    whole = unroll(load(study, "smoke"))
-    found = cost.price(whole, whole.all)
+    whole = build_plan(load_study(study, "smoke"))
+    found = cost.estimate_costs(whole, whole.all_steps)
     assert {c.step.kind for c in found} >= {"training", "evaluation"}
     assert all(c.seconds >= 0 for c in found)
-    assert cost.minutes(whole.all, found, 2) > 0
+    assert cost.makespan_minutes(whole.all_steps, found, 2) > 0

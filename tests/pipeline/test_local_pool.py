@@ -14,13 +14,13 @@ from nosce.pipeline.plan import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.seeds import Seed
 from nosce.store.store import Store
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 
 
 @pytest.fixture
 def pool(tmp_path):
     """A pool of one worker on a fresh store."""
-    pool = LocalPool(Store.at(tmp_path / "store"), 1, Machine())
+    pool = LocalPool(Store.open(tmp_path / "store"), 1, RuntimeConfig())
     yield pool
     for child in multiprocessing.active_children():
         child.kill()
@@ -29,7 +29,7 @@ def pool(tmp_path):
 
 def corpus(world, seed=0):
     spec = CorpusSpec(world=world, seed=Seed(seed), tokenizer=TokenizerSpec())
-    return Step(kind="corpus", spec=spec, what=f"corpus {seed}")
+    return Step(kind="corpus", spec=spec, label=f"corpus {seed}")
 
 
 def ended(pool, seconds=60.0, meanwhile=lambda: None):
@@ -115,7 +115,7 @@ def test_libraries_in_a_worker_compute_with_the_threads_it_was_given(monkeypatch
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=threads_of, args=(theirs,))
-    with workers._environment(1):
+    with workers._worker_environment(1):
         process.start()
     theirs.close()
     assert ours.poll(60)

@@ -6,30 +6,38 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from nosce.analysis.measures import Claim, Mean, Select
+from nosce.analysis.measures import Claim, Mean, Selection
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
-from nosce.evals.qa import Majority, Questions, Recall
-from nosce.models.architecture import size
-from nosce.pipeline.plan import unroll
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.models.architecture import named_architecture
+from nosce.pipeline.plan import build_plan
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
-from nosce.store.spec import leaves
-from nosce.study import Arm, Read, Stage, Study, load
-from nosce.train.config import LoRA, Machine, Recipe
+from nosce.store.spec import flatten_description
+from nosce.study import Arm, EvalSpec, Stage, Study, load_study
+from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
-WORLD = Biographies(people=12, names=(4, 4, 8))
-RECIPE = Recipe(steps=10, batch=4, window=80)
-ASKING = Stage(name="finetune", recipe=Recipe(steps=5, batch=4, window=64))
-ARM = Arm(name="one", world=WORLD, model=size("2x64"), recipe=RECIPE, stages=(ASKING,))
+WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
+RECIPE = TrainingConfig(steps=10, batch_size=4, window=80)
+ASKING = Stage(name="finetune", training=TrainingConfig(steps=5, batch_size=4, window=64))
+ARM = Arm(name="one", world=WORLD, model=named_architecture("2x64"), training=RECIPE, stages=(ASKING,))
 
 
 def study(*arms, **changed):
     """A study of the given arms, or of one."""
     wanted = {
-        "name": "s", "title": "t", "question": "q?", "paper": "p", "scale": "smoke", "unit": "person", "seeds": (0,),
-        "reads": (Read(Recall()), Read(Majority()), Read(Questions(), stage="finetune")), "claims": ()}  # fmt: skip
+        "name": "s",
+        "title": "t",
+        "question": "q?",
+        "paper": "p",
+        "scale": "smoke",
+        "unit": "person",
+        "seeds": (0,),
+        "reads": (EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage="finetune")),
+        "claims": (),
+    }
     return Study(arms=arms or (ARM,), **(wanted | changed))
 
 
@@ -40,25 +48,25 @@ def names(plan, kind):
 
 def kinds(one, other):
     """The kinds of step of which the plan of one arm has some that the plan of the other has not."""
-    a, b = unroll(study(one)), unroll(study(other))
-    found = {step.name for step in b.all}
-    return {step.kind for step in a.all if step.name not in found}
+    a, b = build_plan(study(one)), build_plan(study(other))
+    found = {step.name for step in b.all_steps}
+    return {step.kind for step in a.all_steps if step.name not in found}
 
 
 def test_arms_that_share_a_world_share_its_corpus():
     """Two arms that differ in the recipe read one corpus; each is trained and read by itself."""
-    plan = unroll(study(ARM, replace(ARM, name="two", recipe=replace(RECIPE, peak_lr=2e-3))))
+    plan = build_plan(study(ARM, replace(ARM, name="two", training=replace(RECIPE, peak_lr=2e-3))))
 
     assert len(names(plan, "corpus")) == 1
     assert len(names(plan, "training")) == 4
-    assert len([s for s in plan.all if s.kind == "evaluation"]) == 5  # two a model and stage, majority once
+    assert len([s for s in plan.all_steps if s.kind == "evaluation"]) == 5  # two a model and stage, majority once
 
 
 def test_arms_that_share_a_first_training_share_it():
     """Arms that differ in a later stage alone start from one checkpoint."""
     other = replace(ARM, name="two", stages=(replace(ASKING, adapter=LoRA()),))
-    plan = unroll(study(ARM, other))
-    documents = [s for s in plan.all if s.kind == "training" and s.spec.on == "documents"]
+    plan = build_plan(study(ARM, other))
+    documents = [s for s in plan.all_steps if s.kind == "training" and s.spec.on == "documents"]
 
     assert len(documents) == 1
     assert len(names(plan, "training")) == 3
@@ -66,13 +74,13 @@ def test_arms_that_share_a_first_training_share_it():
 
 def test_every_step_comes_after_its_inputs():
     """A plan can be made from its first step to its last, and names no step twice."""
-    plan = unroll(load("biographies", "laptop"))
+    plan = build_plan(load_study("biographies", "laptop"))
     seen = set()
-    for step in plan.all:
-        assert {given.name for given in step.inputs.values()} <= seen, step.what
+    for step in plan.all_steps:
+        assert {given.name for given in step.inputs.values()} <= seen, step.label
         assert step.name not in seen
         seen.add(step.name)
-    assert plan.all[-1] is plan.last
+    assert plan.all_steps[-1] is plan.estimates
 
 
 READ = {"training", "evaluation", "estimates"}
@@ -83,22 +91,35 @@ ALL = {"corpus", "leakage", "exposure", "training", "evaluation", "estimates"}
     ("changed", "moved"),
     [
         ({"recipe": replace(RECIPE, peak_lr=2e-3)}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, checkpoints=(0.5, 1.0))}, ALL - {"corpus"}),
+        ({"recipe": replace(RECIPE, checkpoint_fractions=(0.5, 1.0))}, ALL - {"corpus"}),
         ({"recipe": replace(RECIPE, window=None)}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, accumulate=2)}, ALL - {"corpus"}),
+        ({"recipe": replace(RECIPE, grad_accum_steps=2)}, ALL - {"corpus"}),
         ({"recipe": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
-        ({"model": size("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
-        ({"model": size("2x64", "gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
-        ({"stages": (replace(ASKING, recipe=replace(ASKING.recipe, steps=6)),)}, READ),
+        ({"model": named_architecture("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"model": named_architecture("2x64", "gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"stages": (replace(ASKING, training=replace(ASKING.training, steps=6)),)}, READ),
         ({"stages": (replace(ASKING, adapter=LoRA()),)}, READ),
         ({"tokenizer": TokenizerSpec(kind="bpe")}, ALL),
         ({"world": replace(WORLD, people=13)}, ALL),
         ({"world": replace(WORLD, augmentation="multi2")}, ALL),
         ({"name": "renamed"}, {"estimates"}),
     ],
-    ids=["peak_lr", "checkpoints", "window", "parts", "optimizer", "layers", "family", "later steps", "later adapter",
-         "tokenizer", "people", "augmentation", "name"],
-)  # fmt: skip
+    ids=[
+        "peak_lr",
+        "checkpoints",
+        "window",
+        "parts",
+        "optimizer",
+        "layers",
+        "family",
+        "later steps",
+        "later adapter",
+        "tokenizer",
+        "people",
+        "augmentation",
+        "name",
+    ],
+)
 def test_a_change_moves_the_keys_of_what_it_changes_and_no_other(changed, moved):
     """A changed recipe gives a training a new name but leaves the corpus; a renamed arm costs no training."""
     assert kinds(ARM, replace(ARM, **changed)) == moved
@@ -106,9 +127,9 @@ def test_a_change_moves_the_keys_of_what_it_changes_and_no_other(changed, moved)
 
 def test_a_later_stage_leaves_the_first_training_its_name():
     """Fine-tuning longer does not pretrain again."""
-    longer = replace(ARM, stages=(replace(ASKING, recipe=replace(ASKING.recipe, steps=6)),))
+    longer = replace(ARM, stages=(replace(ASKING, training=replace(ASKING.training, steps=6)),))
     first, other = (
-        {s.name for s in unroll(study(arm)).all if s.kind == "training" and s.spec.on == "documents"}
+        {s.name for s in build_plan(study(arm)).all_steps if s.kind == "training" and s.spec.on == "documents"}
         for arm in (ARM, longer)
     )
 
@@ -120,9 +141,9 @@ def test_a_later_stage_leaves_the_first_training_its_name():
 )
 def test_a_raised_version_is_a_new_key_for_the_step_and_all_that_follows(monkeypatch, module, moved):
     """Code that means to make other bytes never finds the old ones."""
-    before = {s.name: s.kind for s in unroll(study()).all}
+    before = {s.name: s.kind for s in build_plan(study()).all_steps}
     monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
-    after = {s.name for s in unroll(study()).all}
+    after = {s.name for s in build_plan(study()).all_steps}
     lost = {kind for name, kind in before.items() if name not in after}
 
     assert lost == moved
@@ -132,49 +153,49 @@ def test_a_raised_version_is_a_new_key_for_the_step_and_all_that_follows(monkeyp
 
 def test_claims_and_figures_move_the_estimates_alone():
     """A claim that is added later costs seconds and no training."""
-    claim = Claim(id="c", text="t", source="s", measure=Mean(select=Select(readout="recall")), threshold=0.5)
-    a, b = (unroll(study(claims=claims)) for claims in ((), (claim,)))
+    claim = Claim(id="c", text="t", source="s", measure=Mean(selection=Selection(evaluation="recall")), threshold=0.5)
+    a, b = (build_plan(study(claims=claims)) for claims in ((), (claim,)))
 
-    assert {s.name for s in a.steps} == {s.name for s in b.steps}
-    assert a.last.name != b.last.name
+    assert {s.name for s in a.upstream_steps} == {s.name for s in b.upstream_steps}
+    assert a.estimates.name != b.estimates.name
 
 
 def test_nothing_that_only_changes_the_speed_is_in_any_key():
     """No field of Machine stands in the description of any step."""
-    machine = {f"{name}" for name in Machine.__dataclass_fields__}
-    for step in unroll(study()).all:
-        assert not {path.split(".")[-1] for path in leaves(step.description)} & machine
+    machine = {f"{name}" for name in RuntimeConfig.__dataclass_fields__}
+    for step in build_plan(study()).all_steps:
+        assert not {path.split(".")[-1] for path in flatten_description(step.description)} & machine
 
 
 def test_more_seeds_and_fewer_arms_leave_the_others_their_names():
     """What was run for one seed or arm is found again when more are asked for."""
-    both = study(ARM, replace(ARM, name="two", model=size("3x64")))
-    few, many = unroll(both.narrowed(("two",), 1)), unroll(both.narrowed((), 3))
+    both = study(ARM, replace(ARM, name="two", model=named_architecture("3x64")))
+    few, many = build_plan(both.subset(("two",), 1)), build_plan(both.subset((), 3))
 
-    assert {s.name for s in few.steps} < {s.name for s in many.steps}
+    assert {s.name for s in few.upstream_steps} < {s.name for s in many.upstream_steps}
     assert many.study.seeds == (0, 1, 2)
-    assert few.last.name != many.last.name
+    assert few.estimates.name != many.estimates.name
 
 
 def test_seeds_differ_in_everything_that_is_drawn():
     """Two seeds share no corpus, no training and no reading, so that they are independent."""
-    plans = [unroll(study(seeds=(seed,))) for seed in (0, 1)]
+    plans = [build_plan(study(seeds=(seed,))) for seed in (0, 1)]
 
-    assert not {s.name for s in plans[0].all} & {s.name for s in plans[1].all}
+    assert not {s.name for s in plans[0].all_steps} & {s.name for s in plans[1].all_steps}
 
 
 def test_arms_of_one_seed_start_from_the_same_weights_and_people():
     """Seeds of weights, orders and facts do not depend on the arm, so arms can be compared in pairs."""
-    plan = unroll(load("biographies_adamw", "laptop"))
+    plan = build_plan(load_study("biographies_adamw", "laptop"))
     for kind, count in (("corpus", 3), ("training", 6)):  # one a seed; two stages a seed
-        assert len({str(s.spec.seed) for s in plan.all if s.kind == kind}) == count
+        assert len({str(s.spec.seed) for s in plan.all_steps if s.kind == kind}) == count
 
 
 def test_a_read_out_of_a_stage_that_an_arm_lacks_is_left_out():
     """An arm without fine-tuning is read after pretraining alone."""
     bare = replace(ARM, name="bare", stages=())
-    plan = unroll(study(ARM, bare))
-    labels = {(label.arm, label.stage) for label in plan.last.spec.labels}
+    plan = build_plan(study(ARM, bare))
+    labels = {(label.arm, label.stage) for label in plan.estimates.spec.labels}
 
     assert labels == {("one", "pretrain"), ("one", "finetune"), ("bare", "pretrain")}
 
@@ -215,8 +236,8 @@ class Odd:
     [
         (lambda: study(ARM, ARM), "each with its own name"),
         (lambda: study(seeds=()), "at least one"),
-        (lambda: study(reads=(Read(Recall(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
-        (lambda: unroll(study(replace(ARM, world=Odd()))), "no fixed bytes to hash"),
+        (lambda: study(reads=(EvalSpec(RecallEval(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
+        (lambda: build_plan(study(replace(ARM, world=Odd()))), "no fixed bytes to hash"),
     ],
     ids=["arms", "seeds", "stage", "world"],
 )
@@ -231,9 +252,9 @@ def test_a_study_that_cannot_be_run_is_refused_when_it_is_planned(wrong, words):
     [
         lambda: study(seeds=(0, 0)),
         lambda: study(replace(ARM, stages=(ASKING, ASKING))),
-        lambda: study(replace(ARM, stages=(replace(ASKING, name="pretrain"),)), reads=(Read(Recall()),)),
-        lambda: study(reads=(Read(Recall()), Read(Recall()))),
-        lambda: study(reads=(Read(Recall()), Read(Recall(documents=0)))),
+        lambda: study(replace(ARM, stages=(replace(ASKING, name="pretrain"),)), reads=(EvalSpec(RecallEval()),)),
+        lambda: study(reads=(EvalSpec(RecallEval()), EvalSpec(RecallEval()))),
+        lambda: study(reads=(EvalSpec(RecallEval()), EvalSpec(RecallEval(documents_per_entity=0)))),
     ],
     ids=["seeds", "stages", "a stage called pretrain", "read-outs", "read-outs of one name"],
 )
@@ -247,14 +268,14 @@ def test_what_would_be_counted_twice_is_refused(wrong):
 def test_arms_and_seeds_that_are_not_there_are_the_users_mistake(arms, seeds):
     """An unknown arm is told with those there are; no seed is no run."""
     with pytest.raises(UsageError, match=r"take from one|take 1 or more"):
-        study().narrowed(arms, seeds)
+        study().subset(arms, seeds)
 
 
 def test_what_is_taught_later_is_in_the_words_of_the_first_corpus():
     """Another world's documents are tokenized with the arm's own words, and asked about by the same step."""
     other = replace(WORLD, people=6)
-    arm = replace(ARM, stages=(replace(ASKING, learns=other),))
-    plan = unroll(study(arm, reads=(Read(Questions(), stage="finetune", about=other),)))
-    corpora = [step for step in plan.all if step.kind == "corpus"]
+    arm = replace(ARM, stages=(replace(ASKING, data=other),))
+    plan = build_plan(study(arm, reads=(EvalSpec(QAEval(), stage="finetune", question_source=other),)))
+    corpora = [step for step in plan.all_steps if step.kind == "corpus"]
     assert [sorted(step.inputs) for step in corpora] == [[], ["words"]]
     assert corpora[1].inputs["words"].name == corpora[0].name

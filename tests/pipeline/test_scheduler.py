@@ -11,11 +11,11 @@ from filelock import FileLock
 
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline import scheduler as executing
-from nosce.pipeline.local_pool import Event, attempt
+from nosce.pipeline.local_pool import StepEvent, attempt_step
 from nosce.pipeline.plan import Plan, Step
-from nosce.pipeline.scheduler import execute, needed
+from nosce.pipeline.scheduler import pending_steps, run_plan
 from nosce.store.store import Store
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 
 TOY = '''
 """A kind of step that writes its own name and what its inputs say."""
@@ -52,7 +52,7 @@ class Pool:
         if self.queue:
             step, again = self.queue.pop(0)
             heard = []
-            ended = attempt(step, self.store, Machine(), again, heard.append)
+            ended = attempt_step(step, self.store, RuntimeConfig(), again, heard.append)
             yield from (*heard, ended)
 
     def close(self):
@@ -85,17 +85,17 @@ class Bench:
     toys: ModuleType
 
     def step(self, name, *inputs, text=""):
-        return Step(kind="toy", what=name, spec=self.toys.Toy(name, text), inputs={s.what: s for s in inputs})
+        return Step(kind="toy", label=name, spec=self.toys.Toy(name, text), inputs={s.what: s for s in inputs})
 
     def plan(self, **texts):
         a = self.step("a", text=texts.get("a", ""))
         b, c = self.step("b", a), self.step("c", a)
         d = self.step("d", b)
-        return Plan(study=None, steps=(a, b, c, d), last=self.step("last", c, d))
+        return Plan(study=None, upstream_steps=(a, b, c, d), estimates=self.step("last", c, d))
 
     def run(self, plan, *, fresh=False, watcher=None, pool=None):
         self.pool, self.watcher = pool or Pool(self.store), watcher or Watcher()
-        return execute(plan, self.store, self.pool, self.watcher, fresh=fresh)
+        return run_plan(plan, self.store, self.pool, self.watcher, rerun_stale=fresh)
 
     def content(self, step):
         return (self.store.folder(step.name) / "said.txt").read_text()
@@ -122,7 +122,7 @@ def bench(tmp_path, monkeypatch):
 
     kind.make, kind.numbered = make, False
     monkeypatch.setitem(sys.modules, "nosce.pipeline.steps.toy", kind)
-    yield Bench(Store.at(tmp_path / "store"), kind, toys)
+    yield Bench(Store.open(tmp_path / "store"), kind, toys)
     sys.modules.pop("toys", None)
 
 
@@ -220,10 +220,10 @@ def test_a_step_that_another_process_makes_is_waited_for(bench):
         def events(self, seconds):
             for event in super().events(seconds):
                 if event.kind == "leased":
-                    tries.append(event.name)
+                    tries.append(event.step_name)
                     if len(tries) == 3:  # the other process is done
                         other.release()
-                        attempt(b, self.store, Machine(), False, lambda _: None)
+                        attempt_step(b, self.store, RuntimeConfig(), False, lambda _: None)
                 yield event
 
     other.acquire()
@@ -385,11 +385,11 @@ def test_only_what_the_estimates_lack_is_needed(bench):
     steps = {step.what: step for step in plan.all}
     for name in ("a", "b"):
         shutil.rmtree(bench.store.folder(steps[name].name))
-    assert needed(plan, bench.store) == []
+    assert pending_steps(plan, bench.store) == []
     shutil.rmtree(bench.store.folder(steps["last"].name))
-    assert [step.what for step in needed(plan, bench.store)] == ["last"]
+    assert [step.label for step in pending_steps(plan, bench.store)] == ["last"]
     shutil.rmtree(bench.store.folder(steps["d"].name))
-    assert [step.what for step in needed(plan, bench.store)] == ["a", "b", "d", "last"]
+    assert [step.label for step in pending_steps(plan, bench.store)] == ["a", "b", "d", "last"]
 
 
 def test_an_interrupt_closes_the_pool(bench):
@@ -413,8 +413,8 @@ def test_a_worker_that_died_fails_its_step(bench):
     class Dying(Pool):
         def events(self, seconds):
             for event in super().events(seconds):
-                dead = event.name == plan.all[2].name and event.kind == "made"
-                yield Event("failed", event.name, "its process was ended.") if dead else event
+                dead = event.step_name == plan.all[2].name and event.kind == "made"
+                yield StepEvent("failed", event.step_name, "its process was ended.") if dead else event
 
     outcome = bench.run(plan, pool=Dying(bench.store))
 

@@ -38,7 +38,7 @@ def rewritten(path: Path, old: str, new: str) -> None:
 
 def hashes(project: Path, module: str = "main") -> dict[str, str]:
     """The hashes of a module of the project and all it imports, by the last part of their names."""
-    found = source.modules(f"{project.name}.{module}")
+    found = source.module_hashes(f"{project.name}.{module}")
     return {name.rpartition(".")[2]: value for name, value in found.items()}
 
 
@@ -110,13 +110,13 @@ def test_modules_that_import_each_other_are_found_once(project):
 def test_other_projects_are_not_followed(project):
     """numpy's code is told by its version, and a module of somebody else's project is not ours to hash."""
     rewritten(project / "words.py", "WORDS", "import numpy\nimport json\nimport nosce.seeds\n\nWORDS")
-    assert {name.partition(".")[0] for name in source.modules(f"{project.name}.main")} == {project.name}
+    assert {name.partition(".")[0] for name in source.module_hashes(f"{project.name}.main")} == {project.name}
 
 
 def test_two_projects_are_followed_into_each_other(project):
     """A user's world that builds on nosce changes with both."""
     rewritten(project / "words.py", "WORDS", "import nosce.seeds\n\nWORDS")
-    found = source.modules(f"{project.name}.main", "nosce.errors")
+    found = source.module_hashes(f"{project.name}.main", "nosce.errors")
     assert {f"{project.name}.words", "nosce.seeds", "nosce.errors"} <= set(found)
 
 
@@ -133,36 +133,40 @@ def test_a_single_file_is_a_project(tmp_path, monkeypatch):
     name = f"study{next(NUMBER)}"
     (tmp_path / f"{name}.py").write_text("import numpy\n\nPEOPLE = 10\n")
     monkeypatch.syspath_prepend(tmp_path)
-    before = source.modules(name)
+    before = source.module_hashes(name)
     rewritten(tmp_path / f"{name}.py", "10", "20")
     assert list(before) == [name]
-    assert source.modules(name) != before
+    assert source.module_hashes(name) != before
 
 
 def test_what_cannot_be_found_is_left_out(project):
     """A module that is gone is missing from the hashes, so it counts as changed and stops nobody."""
-    assert source.modules("no_such_project", "no_such_project.module", f"{project.name}.gone", "sys") == {}
+    assert source.module_hashes("no_such_project", "no_such_project.module", f"{project.name}.gone", "sys") == {}
 
 
 def test_the_code_of_nosce_is_found():
     """The module that makes a corpus leads to the packing, the records and the seeds it rests on."""
     assert {"nosce.pipeline.steps.corpus", "nosce.data.packing", "nosce.records", "nosce.seeds"} <= set(
-        source.modules("nosce.pipeline.steps.corpus")
+        source.module_hashes("nosce.pipeline.steps.corpus")
     )
 
 
 def test_one_hash_of_many_depends_on_names_and_hashes_and_not_on_order():
     """Two modules that swap their code are a change; a dictionary that was filled differently is none."""
-    assert source.combined({"a": "1", "b": "2"}) == source.combined({"b": "2", "a": "1"})
-    assert source.combined({"a": "1", "b": "2"}) != source.combined({"a": "2", "b": "1"})
-    assert source.combined({"a": "1"}) != source.combined({"a": "1", "b": "2"})
+    assert source.combine_hashes({"a": "1", "b": "2"}) == source.combine_hashes({"b": "2", "a": "1"})
+    assert source.combine_hashes({"a": "1", "b": "2"}) != source.combine_hashes({"a": "2", "b": "1"})
+    assert source.combine_hashes({"a": "1"}) != source.combine_hashes({"a": "1", "b": "2"})
 
 
 def test_relative_imports_are_followed(tmp_path, monkeypatch):
     """A package whose modules import each other by dots is hashed as far as one that writes its name."""
     (tmp_path / "dotted").mkdir()
-    for name, text in {"__init__": "", "main": "from .words import X\nfrom . import more\n", "words": "X = 1\n",
-                       "more": "Y = 2\n"}.items():  # fmt: skip
+    for name, text in {
+        "__init__": "",
+        "main": "from .words import X\nfrom . import more\n",
+        "words": "X = 1\n",
+        "more": "Y = 2\n",
+    }.items():
         (tmp_path / "dotted" / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    assert {"dotted.words", "dotted.more"} <= set(source.modules("dotted.main"))
+    assert {"dotted.words", "dotted.more"} <= set(source.module_hashes("dotted.main"))

@@ -12,7 +12,7 @@ import pytest
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.store.spec import canonical, describe, differences, digest, leaves
+from nosce.store.spec import canonical_json, describe, diff_descriptions, flatten_description, hash_description
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Arm:
 
 def named(thing: object) -> str:
     """The digest of a thing's description."""
-    return digest(describe(thing))
+    return hash_description(describe(thing))
 
 
 def test_equal_things_have_equal_digests():
@@ -65,7 +65,7 @@ CHANGES = {
 def test_any_change_gives_another_digest(changed):
     """No field is overlooked, however deep or small its change, and the change can be named."""
     assert named(CHANGES[changed]) != named(Arm())
-    assert differences(describe(CHANGES[changed]), describe(Arm()))
+    assert diff_descriptions(describe(CHANGES[changed]), describe(Arm()))
 
 
 def test_a_changed_default_gives_another_digest():
@@ -90,10 +90,24 @@ def test_what_equality_ignores_the_digest_ignores():
 
 @pytest.mark.parametrize(
     "thing",
-    [math.nan, math.inf, -math.inf, len, lambda: 0, {1, 2}, frozenset({"a"}), b"bytes", Path("x"), np.arange(2),
-     np.int64(1), object(), Village, 1j],
+    [
+        math.nan,
+        math.inf,
+        -math.inf,
+        len,
+        lambda: 0,
+        {1, 2},
+        frozenset({"a"}),
+        b"bytes",
+        Path("x"),
+        np.arange(2),
+        np.int64(1),
+        object(),
+        Village,
+        1j,
+    ],
     ids=lambda thing: type(thing).__name__,  # an address would differ between two workers
-)  # fmt: skip
+)
 def test_what_has_no_fixed_bytes_is_refused(thing):
     """A NaN, a function, a set and the like are refused where the name is made, deep inside too, in one sentence."""
     for holder in (thing, [thing], {"a": (1, thing)}, Arm(start=thing)):
@@ -104,21 +118,21 @@ def test_what_has_no_fixed_bytes_is_refused(thing):
 def test_a_description_is_plain_json():
     """What is hashed is what can be stored and read again, in any language, with any alphabet."""
     description = describe(Arm())
-    assert json.loads(canonical(description)) == description
-    assert "Åsa" in canonical(description)
-    assert digest(json.loads(json.dumps(description))) == digest(description)
+    assert json.loads(canonical_json(description)) == description
+    assert "Åsa" in canonical_json(description)
+    assert hash_description(json.loads(json.dumps(description))) == hash_description(description)
 
 
 def test_the_order_of_names_does_not_matter():
     """Fields are sorted by name, so that moving a line in a class moves no result."""
-    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
-    assert digest({"a": [1, 2]}) != digest({"a": [2, 1]})
+    assert hash_description({"a": 1, "b": [1, 2]}) == hash_description({"b": [1, 2], "a": 1})
+    assert hash_description({"a": [1, 2]}) != hash_description({"a": [2, 1]})
 
 
 def test_the_bytes_of_a_digest_never_move():
     """A digest written down once is met again: stores made earlier keep their names."""
     assert (
-        digest({"people": 10, "rate": 0.001, "names": ["Åsa", None, True]})
+        hash_description({"people": 10, "rate": 0.001, "names": ["Åsa", None, True]})
         == "23d73b75ed464b688e99de56c43ca292c9db2447ec3cdf92434e69b6aaa687e6"
     )
 
@@ -126,30 +140,37 @@ def test_the_bytes_of_a_digest_never_move():
 def test_differences_name_the_path_and_both_values():
     """`explain` can say which number was changed, where it stands, and from what to what."""
     changed = Arm(world=Village(people=11, names=("Åsa", "Cleo")), seed=Seed(1) / "world")
-    assert differences(describe(Arm()), describe(changed)) == [
+    assert diff_descriptions(describe(Arm()), describe(changed)) == [
         ("seed", "0/world", "1/world"),
         ("world.names[1]", "Ben", "Cleo"),
         ("world.people", 10, 11),
     ]
-    assert differences(describe(Arm()), describe(Arm())) == []
+    assert diff_descriptions(describe(Arm()), describe(Arm())) == []
 
 
 def test_differences_see_what_one_side_lacks():
     """A value that stands only on one side is named, and the other side counts as None."""
-    assert differences({"a": [1, 2]}, {"a": [1], "b": "new"}) == [("a[1]", 2, None), ("b", None, "new")]
+    assert diff_descriptions({"a": [1, 2]}, {"a": [1], "b": "new"}) == [("a[1]", 2, None), ("b", None, "new")]
 
 
 def test_leaves_reach_every_value():
     """Every plain value of a description is found once, by its path."""
-    assert leaves({"a": 1, "b": {"c": [2, {"d": None}], "e": []}}) == {"a": 1, "b.c[0]": 2, "b.c[1].d": None, "b.e": []}
+    assert flatten_description({"a": 1, "b": {"c": [2, {"d": None}], "e": []}}) == {
+        "a": 1,
+        "b.c[0]": 2,
+        "b.c[1].d": None,
+        "b.e": [],
+    }
 
 
-@pytest.mark.parametrize(("one", "other"), [({"a": 1}, {"a": 1, "b": None}), ({"a": 1}, {"a": 1.0}),
-                                            ({"a": 1}, {"a": True}), ({"a": {}}, {"a": None})])  # fmt: skip
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [({"a": 1}, {"a": 1, "b": None}), ({"a": 1}, {"a": 1.0}), ({"a": 1}, {"a": True}), ({"a": {}}, {"a": None})],
+)
 def test_whatever_changes_the_digest_can_be_named(one, other):
     """Two descriptions with different digests differ somewhere that `explain` can show."""
-    assert digest(one) != digest(other)
-    assert differences(one, other)
+    assert hash_description(one) != hash_description(other)
+    assert diff_descriptions(one, other)
 
 
 def test_a_slash_inside_a_seeds_name_is_refused():

@@ -26,14 +26,14 @@ NUMBER = count()
 @pytest.fixture
 def here(tmp_path) -> Store:
     """A new store."""
-    return Store.at(tmp_path / "store")
+    return Store.open(tmp_path / "store")
 
 
 def make(here: Store, name: str = NAME, data: dict[str, bytes] = DATA, **provenance) -> Path:
     """What a step function and the store do together: files in the work folder, then finished."""
     for path, content in data.items():
-        (here.work(name) / path).parent.mkdir(parents=True, exist_ok=True)
-        (here.work(name) / path).write_bytes(content)
+        (here.work_folder(name) / path).parent.mkdir(parents=True, exist_ok=True)
+        (here.work_folder(name) / path).write_bytes(content)
     return here.finish(name, {"kind": "corpus", "spec": {"people": 10}}, provenance)
 
 
@@ -102,10 +102,14 @@ def test_the_digest_is_of_the_data_alone(here):
     """Equal data have one digest whoever made them and when; other data, or another file name, have another."""
     digests = [
         here.made(name).digest
-        for name, data, seconds in [("a-1", DATA, 1), ("b-2", DATA, 2), ("c-3", {**DATA, "data.bin": b"x"}, 1),
-                                    ("d-4", {**DATA, "more": b""}, 1)]
+        for name, data, seconds in [
+            ("a-1", DATA, 1),
+            ("b-2", DATA, 2),
+            ("c-3", {**DATA, "data.bin": b"x"}, 1),
+            ("d-4", {**DATA, "more": b""}, 1),
+        ]
         if make(here, name, data, seconds=seconds)
-    ]  # fmt: skip
+    ]
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 
@@ -250,7 +254,7 @@ def test_a_store_that_is_a_file_is_refused(tmp_path):
     """A path that is a file is refused with a sentence that names it, and stays what it was."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"notes\.txt") as refusal:
-        Store.at(tmp_path / "notes.txt")
+        Store.open(tmp_path / "notes.txt")
     assert in_one_sentence(refusal.value)
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -260,7 +264,7 @@ def test_a_disk_that_refuses_is_one_sentence(place, tmp_path):
     """Where no folder can be made, whatever the system's reason, the sentence names the place."""
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(StoreError) as refusal:
-        Store.at(place.format(tmp=tmp_path))
+        Store.open(place.format(tmp=tmp_path))
     assert in_one_sentence(refusal.value)
     assert place.format(tmp=tmp_path) in str(refusal.value)
 
@@ -323,7 +327,7 @@ def module(tmp_path, monkeypatch) -> Path:
 def test_a_step_is_stale_when_its_code_changed(here, module):
     """A step says which module has changed since it was made; a comment is no change."""
     roots = [module.stem]
-    make(here, roots=roots, modules=source.modules(*roots), inputs={})
+    make(here, roots=roots, modules=source.module_hashes(*roots), inputs={})
     assert here.stale(here.made(NAME)) is None
     module.write_text("PEOPLE = 10  # as in the paper\n")
     assert here.stale(here.made(NAME)) is None
@@ -334,7 +338,7 @@ def test_a_step_is_stale_when_its_code_changed(here, module):
 def test_a_step_is_stale_when_its_code_is_gone(here, module):
     """Code that cannot be found any more cannot be trusted to give the same."""
     roots = [module.stem]
-    make(here, roots=roots, modules=source.modules(*roots), inputs={})
+    make(here, roots=roots, modules=source.module_hashes(*roots), inputs={})
     module.unlink()
     assert module.stem in here.stale(here.made(NAME))
 
@@ -354,10 +358,10 @@ def test_a_step_is_stale_when_an_input_changed(here):
 
 def test_a_step_can_be_made_again_and_again(tmp_path):
     """Three results of one step within a second: the last one stands, the two before are set aside."""
-    here = Store.at(tmp_path)
+    here = Store.open(tmp_path)
     for number in range(3):
-        here.work("a-1").mkdir()
-        (here.work("a-1") / "data").write_text(str(number))
+        here.work_folder("a-1").mkdir()
+        (here.work_folder("a-1") / "data").write_text(str(number))
         here.finish("a-1", {}, {})
     assert len(list((tmp_path / "replaced").iterdir())) == 2
 
@@ -365,28 +369,28 @@ def test_a_step_can_be_made_again_and_again(tmp_path):
 def test_a_path_the_system_will_not_look_at_is_one_sentence(tmp_path):
     """A name too long (or, for anybody but root, a folder above that may not be read) is a StoreError too."""
     with pytest.raises(StoreError):
-        Store.at(tmp_path / ("g" * 300))
+        Store.open(tmp_path / ("g" * 300))
 
 
 def test_a_step_whose_input_is_damaged_can_be_asked_about(tmp_path):
     """Whether a step is stale can be said, or at least listed, when one of its inputs cannot be read."""
-    here = Store.at(tmp_path)
+    here = Store.open(tmp_path)
     for name, inputs in (("a-1", {}), ("b-2", {"a-1": "0"})):
-        here.work(name).mkdir()
+        here.work_folder(name).mkdir()
         here.finish(name, {}, {"roots": [], "modules": {}, "inputs": inputs})
     (here.folder("a-1") / "provenance.json").write_text("{")
-    assert here.stale(here.made("b-2")) is not None
+    assert here.stale_reason(here.step_record("b-2")) is not None
 
 
 @pytest.mark.parametrize("file", ["manifest.json", "spec.json", "provenance.json"])
 def test_json_that_is_no_object_is_damage(tmp_path, file):
     """A file of the store that holds something else than it should is damage, whatever JSON it is."""
-    here = Store.at(tmp_path)
-    here.work("a-1").mkdir()
+    here = Store.open(tmp_path)
+    here.work_folder("a-1").mkdir()
     here.finish("a-1", {}, {})
     (here.folder("a-1") / file).write_text("[]")
     with pytest.raises(DamagedError):
         here.verified("a-1")
     if file == "provenance.json":
         with pytest.raises(DamagedError):
-            _ = here.made("a-1").digest
+            _ = here.step_record("a-1").digest

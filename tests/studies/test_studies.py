@@ -8,31 +8,31 @@ from typing import Any
 
 import pytest
 
-from nosce.analysis.emergence.scaling_curve import Scaling
-from nosce.analysis.measures import Select
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.measures import Selection
 from nosce.errors import UsageError
-from nosce.pipeline.plan import unroll
-from nosce.study import SCALES, Study, built_in, load
+from nosce.pipeline.plan import build_plan
+from nosce.study import SCALES, Study, builtin_studies, load_study
 
 
 def known() -> list[tuple[str, str]]:
     """Every study at every scale that it has."""
     found = []
-    for name in built_in():
+    for name in builtin_studies():
         for scale in SCALES:
             try:
-                load(name, scale)
+                load_study(name, scale)
             except UsageError:
                 continue
             found.append((name, scale))
     return found
 
 
-def selects(thing: Any) -> Iterator[Select]:
+def selects(thing: Any) -> Iterator[Selection]:
     """All selections anywhere inside."""
-    if isinstance(thing, Select):
+    if isinstance(thing, Selection):
         yield thing
-    elif isinstance(thing, Scaling):
+    elif isinstance(thing, ScalingCurveSpec):
         for _, arm in thing.points:
             yield from (replace(select, arm=arm) for select in (thing.sharp, *thing.continuous))
     elif is_dataclass(thing):
@@ -43,44 +43,44 @@ def selects(thing: Any) -> Iterator[Select]:
             yield from selects(part)
 
 
-def is_read(study: Study, select: Select) -> bool:
+def is_read(study: Study, select: Selection) -> bool:
     """Is there a read-out that makes such readings?"""
     arms = {select.arm} if select.arm else {arm.name for arm in study.arms}
-    tried = {(trial.name, trial.experiment.name) for trial in study.trials}
-    if select.arm and (select.arm, select.readout) in tried:
+    tried = {(trial.name, trial.experiment.name) for trial in study.experiments}
+    if select.arm and (select.arm, select.evaluation) in tried:
         return True
     return any(
-        read.readout.name == select.readout
-        and (select.stage is None or read.stage == select.stage or not read.readout.needs_model)
+        read.evaluation.name == select.evaluation
+        and (select.stage is None or read.stage == select.stage or not read.evaluation.needs_model)
         and (not read.arms or arms & set(read.arms))
-        for read in study.reads
+        for read in study.evals
     ) and arms <= {arm.name for arm in study.arms}
 
 
 @pytest.mark.parametrize(("name", "scale"), known())
 def test_claims_and_figures_speak_of_what_is_read(name, scale):
     """Every selection names an arm and a read-out of the study; ids are given once; the plan unrolls."""
-    study = load(name, scale)
-    for what in (*study.claims, *study.figures, *study.scalings):
+    study = load_study(name, scale)
+    for what in (*study.claims, *study.figures, *study.scaling_curves):
         for select in selects(what):
             assert is_read(study, select), (what.id, select)
-    for things in (study.claims, study.figures, study.scalings):
+    for things in (study.claims, study.figures, study.scaling_curves):
         ids = [thing.id for thing in things]
         assert len(set(ids)) == len(ids)
-    assert len(unroll(study).all) > 4
+    assert len(build_plan(study).all_steps) > 4
 
 
 def test_encoders_and_decoders_see_the_same_facts():
     """Arms of the diaries that differ in family alone learn from one corpus, so from the same texts and questions."""
-    plan = unroll(load("diaries", "laptop"))
-    corpora = {step.what: step.inputs["corpus"].name for step in plan.steps if step.kind == "training"}
+    plan = build_plan(load_study("diaries", "laptop"))
+    corpora = {step.label: step.inputs["corpus"].name for step in plan.upstream_steps if step.kind == "training"}
     for cell in ("2x64 2048 scattered", "2x64 2048 merged"):
         cells = {family: corpora[f"{family} {cell}, seed 0, pretrain"] for family in ("pythia", "opt", "flan-t5")}
         assert len(set(cells.values())) == 1, cells
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in built_in() if "_" not in n])
+@pytest.mark.parametrize("name", [n for n in builtin_studies() if "_" not in n])
 def test_a_study_runs_at_smoke_scale_to_its_page(name, nosce, tmp_path):
     """Every step, every claim and every figure, in one run."""
     done = nosce("run", name, "--scale", "smoke", "--store", tmp_path / "store")

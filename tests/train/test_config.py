@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 
 from nosce.errors import SpecError
-from nosce.store.spec import describe, leaves
-from nosce.train.config import LoRA, Machine, Recipe
+from nosce.store.spec import describe, flatten_description
+from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,13 @@ from nosce.train.config import LoRA, Machine, Recipe
 )
 def test_checkpoints_are_fractions_of_the_steps(checkpoints, kept):
     """Fractions become steps, in order, each once, whether or not 0 is among them."""
-    assert Recipe(steps=200, batch=1, checkpoints=checkpoints).kept == kept
+    assert TrainingConfig(steps=200, batch_size=1, checkpoint_fractions=checkpoints).checkpoint_steps == kept
 
 
 @pytest.mark.parametrize("steps", [1, 5, 10, 137, 5_000])
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_floor(steps):
     """It is never above the peak, never zero, rises at first and falls from then on, without a jump."""
-    recipe = Recipe(steps=steps, batch=1, peak_lr=2e-3, warmup=100, floor=0.1)
+    recipe = TrainingConfig(steps=steps, batch_size=1, peak_lr=2e-3, warmup_steps=100, min_lr_ratio=0.1)
     rates = [recipe.lr(step) for step in range(steps)]
     top = rates.index(max(rates))
 
@@ -45,7 +45,7 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_its_floor(steps):
 
 def test_half_way_down_the_cosine_is_half_way_between_peak_and_floor():
     """The fall is a cosine: its middle lies in the middle."""
-    recipe = Recipe(steps=1_000, batch=1, peak_lr=1.0, warmup=0, floor=0.2)
+    recipe = TrainingConfig(steps=1_000, batch_size=1, peak_lr=1.0, warmup_steps=0, min_lr_ratio=0.2)
 
     assert recipe.lr(500) == pytest.approx(0.6)
     assert recipe.lr(250) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
@@ -54,7 +54,7 @@ def test_half_way_down_the_cosine_is_half_way_between_peak_and_floor():
 @pytest.mark.parametrize("steps", [1, 199, 200, 5_000])
 def test_metrics_are_logged_some_two_hundred_times(steps):
     """A short run logs every step, a long one about two hundred times."""
-    assert min(steps, 200) <= steps / Recipe(steps=steps, batch=1).log_every <= 400
+    assert min(steps, 200) <= steps / TrainingConfig(steps=steps, batch_size=1).log_every <= 400
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_metrics_are_logged_some_two_hundred_times(steps):
 def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
     """The mistake is told in one sentence, with the number that was found and what to take."""
     with pytest.raises(SpecError) as told:
-        Recipe(**({"steps": 10, "batch": 2} | wrong))
+        TrainingConfig(**({"steps": 10, "batch": 2} | wrong))
     sentence = str(told.value)
 
     assert sentence.endswith(".")
@@ -98,28 +98,38 @@ def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
     assert str(next(iter(wrong.values()))) in sentence
 
 
-@pytest.mark.parametrize("fitting", [{"accumulate": 2}, {"momentum": 0.0}, {"window": 2}, {"window": None},
-                                     {"given_weight": 0.0}, {"given_weight": 1.0}], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "fitting",
+    [
+        {"accumulate": 2},
+        {"momentum": 0.0},
+        {"window": 2},
+        {"window": None},
+        {"given_weight": 0.0},
+        {"given_weight": 1.0},
+    ],
+    ids=str,
+)
 def test_what_can_just_be_trained_is_taken(fitting):
     """As many parts as texts, no momentum, rows of two tokens and no rows at all, nothing and all of what is given."""
-    recipe = Recipe(**({"steps": 10, "batch": 2} | fitting))
+    recipe = TrainingConfig(**({"steps": 10, "batch": 2} | fitting))
 
     assert getattr(recipe, next(iter(fitting))) == next(iter(fitting.values()))
 
 
 def test_texts_see_only_themselves_unless_a_window_is_named():
     """What nobody asked for is not done: no row, one part, AdamW, float32, no loss on what is given."""
-    recipe = Recipe(steps=10, batch=2)
+    recipe = TrainingConfig(steps=10, batch_size=2)
 
-    assert (recipe.window, recipe.accumulate, recipe.optimizer, recipe.dtype) == (None, 1, "adamw", "float32")
-    assert recipe.given_weight == 0
+    assert (recipe.window, recipe.grad_accum_steps, recipe.optimizer, recipe.dtype) == (None, 1, "adamw", "float32")
+    assert recipe.prompt_loss_weight == 0
 
 
 @pytest.mark.parametrize("peak", [1e-3, 0.3])
 def test_the_learning_rate_is_the_share_of_its_peak(peak):
     """One schedule for all peaks: a share between nothing and all of it."""
-    recipe = Recipe(steps=137, batch=1, peak_lr=peak)
-    shares = [recipe.share(step) for step in range(137)]
+    recipe = TrainingConfig(steps=137, batch_size=1, peak_lr=peak)
+    shares = [recipe.lr_multiplier(step) for step in range(137)]
 
     assert all(0 < share <= 1 for share in shares)
     assert [recipe.lr(step) for step in range(137)] == [peak * share for share in shares]
@@ -135,12 +145,20 @@ def test_an_adapter_of_no_rank_is_refused(wrong):
 def test_a_typing_mistake_in_a_recipe_is_no_silent_default():
     """An unknown name is refused by the class itself."""
     with pytest.raises(TypeError):
-        Recipe(steps=10, batch=2, peek_lr=1e-3)
+        TrainingConfig(steps=10, batch_size=2, peek_lr=1e-3)
 
 
 def test_what_only_changes_the_speed_is_in_no_recipe():
     """Recipe and Machine share no field, so nothing of a machine can enter the name of a run."""
-    assert not {f.name for f in fields(Recipe)} & {f.name for f in fields(Machine)}
-    assert set(leaves(describe(Recipe(steps=1, batch=1)))) >= {
-        "steps", "batch", "peak_lr", "dtype", "window", "accumulate", "optimizer", "matrix_lr", "momentum",
-    }  # fmt: skip
+    assert not {f.name for f in fields(TrainingConfig)} & {f.name for f in fields(RuntimeConfig)}
+    assert set(flatten_description(describe(TrainingConfig(steps=1, batch_size=1)))) >= {
+        "steps",
+        "batch",
+        "peak_lr",
+        "dtype",
+        "window",
+        "accumulate",
+        "optimizer",
+        "matrix_lr",
+        "momentum",
+    }

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from nosce.data.packing import collect
-from nosce.data.sampling import Order
+from nosce.data.packing import dataset_from_arrays
+from nosce.data.sampling import EpochSampler
 from nosce.errors import TrainingError
 from nosce.models import lora as adapters
-from nosce.models.architecture import FAMILIES, Architecture, build
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint, loop
-from nosce.train.config import Machine, Recipe
+from nosce.train.config import RuntimeConfig, TrainingConfig
 
 VOCABULARY, END = 30, 0
-RECIPE = Recipe(steps=12, batch=3, window=40, peak_lr=5e-3, checkpoints=(0.0, 0.25, 0.5, 1.0))
+RECIPE = TrainingConfig(steps=12, batch_size=3, window=40, peak_lr=5e-3, checkpoint_fractions=(0.0, 0.25, 0.5, 1.0))
 
 
 class Stop(Exception):
@@ -30,21 +30,21 @@ class Stop(Exception):
 def sentences():
     """Four sentences of nine tokens, no two of which begin alike, each with its end."""
     rng = Seed(0).numpy()
-    return collect(
+    return dataset_from_arrays(
         (np.array([4 + first, *rng.integers(8, VOCABULARY, size=8), END], dtype=np.int32), np.ones(10, dtype=bool))
         for first in range(4)
     )
 
 
 def model(family="gpt-neox", seed=0):
-    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64)
-    return build(shape, vocabulary=VOCABULARY, end=END, pad=1, seed=Seed(seed))
+    shape = Architecture(family=family, layers=2, width=32, heads=4, max_positions=64)
+    return build_model(shape, vocab_size=VOCABULARY, eos_id=END, pad_id=1, seed=Seed(seed))
 
 
 def uneven():
     """Seven texts of 3 to 15 tokens, of which between none and all carry loss."""
     rng = Seed(1).numpy()
-    return collect(
+    return dataset_from_arrays(
         (np.append(rng.integers(4, VOCABULARY, size=2 + 2 * n), END).astype(np.int32), np.arange(3 + 2 * n) >= start)
         for n, start in enumerate([0, 5, 1, 9, 8, 0, 13])
     )
@@ -59,10 +59,19 @@ def train(folder, recipe=RECIPE, *, net=None, texts=None, order=0, kept=None, pr
         if kept is not None:
             kept(step)
         (folder / "none").mkdir(exist_ok=True, parents=True)
-        checkpoint.keep(net, folder / "none", folder / "checkpoints" / f"{step:07d}")
+        checkpoint.save_checkpoint(net, folder / "none", folder / "checkpoints" / f"{step:07d}")
 
-    loop.train(net, texts, Order(len(texts), recipe.batch, Seed(order)), recipe, end=END, folder=folder, keep=keep,
-               progress=progress, **more)  # fmt: skip
+    loop.train(
+        net,
+        texts,
+        EpochSampler(len(texts), recipe.batch_size, Seed(order)),
+        recipe,
+        eos_id=END,
+        folder=folder,
+        on_checkpoint=keep,
+        on_progress=progress,
+        **more,
+    )
     return net
 
 
@@ -83,7 +92,7 @@ def metrics(folder):
 def saving_always(monkeypatch):
     """A clock that stands still, so that the loop finds it time to save after every logged step."""
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: 0.0))
-    return Machine(save_seconds=0.0)
+    return RuntimeConfig(save_interval_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +103,10 @@ def uninterrupted(tmp_path_factory):
 
 
 @pytest.mark.parametrize("window", [12, None])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 def test_four_sentences_are_learnt_by_heart(tmp_path, family, window):
     """The loss falls from chance to what the first tokens, of which any of four may come, must cost."""
-    recipe = Recipe(steps=150, batch=4, window=window, peak_lr=5e-3, warmup=5)
+    recipe = TrainingConfig(steps=150, batch_size=4, window=window, peak_lr=5e-3, warmup_steps=5)
     train(tmp_path, recipe, net=model(family))
     losses = [line["nats"] for line in metrics(tmp_path)]
     unknowable = np.log(4) / 10  # which of the four comes is drawn anew in every row
@@ -133,7 +142,7 @@ def test_a_run_interrupted_after_any_step_ends_with_the_same_bytes(tmp_path, uni
     assert seen == list(range(stop, RECIPE.steps + 1)), "it must go on from the last save and not start over"
 
 
-@pytest.mark.parametrize("stop", RECIPE.kept)
+@pytest.mark.parametrize("stop", RECIPE.checkpoint_steps)
 def test_a_run_interrupted_while_keeping_ends_with_the_same_bytes(tmp_path, uninterrupted, saving_always, stop):
     """Stopped just before a checkpoint is written, that of step 0 included, and run again."""
 
@@ -153,7 +162,7 @@ def test_a_run_interrupted_right_after_a_save_ends_with_the_same_bytes(
     tmp_path, uninterrupted, saving_always, stop, monkeypatch
 ):
     """Stopped between the save of a step and whatever would have come next, the run's very end included."""
-    save = checkpoint.save_state
+    save = checkpoint.save_training_state
 
     def and_stop(folder, step, *rest):
         save(folder, step, *rest)
@@ -202,7 +211,7 @@ def test_a_state_that_was_cut_short_is_not_gone_on_from(tmp_path, uninterrupted,
 
     with pytest.raises(Stop):
         train(tmp_path, progress=progress, machine=saving_always)
-    state = tmp_path / SCRATCH / checkpoint.STATE
+    state = tmp_path / SCRATCH / checkpoint.TRAINING_STATE_FILE
     state.write_bytes(state.read_bytes()[:left_over])
     seen = []
     train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
@@ -249,8 +258,13 @@ def test_a_run_of_another_recipe_ends_with_the_same_bytes_too(tmp_path, saving_a
     with pytest.raises(Stop):
         train(tmp_path / "parts", recipe, progress=progress, precision=recipe.dtype, machine=saving_always)
     seen = []
-    train(tmp_path / "parts", recipe, progress=lambda done, *_: seen.append(done), precision=recipe.dtype,
-          machine=saving_always)  # fmt: skip
+    train(
+        tmp_path / "parts",
+        recipe,
+        progress=lambda done, *_: seen.append(done),
+        precision=recipe.dtype,
+        machine=saving_always,
+    )
 
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
     assert seen == list(range(stop, recipe.steps + 1))
@@ -262,8 +276,15 @@ def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, windo
     """One part, two or three: each step has the same loss, gradient and counted tokens, and weights end alike."""
     nets, lines = [], []
     for parts in (1, 2, 3):
-        recipe = Recipe(steps=8, batch=5, window=window, peak_lr=2e-3, warmup=2, accumulate=parts,
-                        given_weight=given_weight)  # fmt: skip
+        recipe = TrainingConfig(
+            steps=8,
+            batch_size=5,
+            window=window,
+            peak_lr=2e-3,
+            warmup_steps=2,
+            grad_accum_steps=parts,
+            prompt_loss_weight=given_weight,
+        )
         nets.append(train(tmp_path / str(parts), recipe, texts=uneven()))
         lines.append(metrics(tmp_path / str(parts)))
 
@@ -284,13 +305,13 @@ def test_what_is_given_is_learnt_by_its_weight(tmp_path):
     given = replace(texts, counted=np.tile(np.arange(10) >= 5, 4))  # the first half of every sentence
     ends, logs = {}, {}
     for weight in (0.0, 0.1, 1.0):
-        recipe = Recipe(steps=40, batch=4, peak_lr=5e-3, warmup=5, given_weight=weight)
+        recipe = TrainingConfig(steps=40, batch_size=4, peak_lr=5e-3, warmup_steps=5, prompt_loss_weight=weight)
         net = train(tmp_path / str(weight), recipe, texts=given)
         logs[weight] = metrics(tmp_path / str(weight))
         with torch.no_grad():
-            said = net(input_ids=torch.tensor([[END, *texts.text(0)[:4]]])).logits[0, 1:].log_softmax(-1)
-        ends[weight] = -said[np.arange(4), texts.text(0)[1:5]].mean().item()
-    train(tmp_path / "every", Recipe(steps=40, batch=4, peak_lr=5e-3, warmup=5), texts=texts)
+            said = net(input_ids=torch.tensor([[END, *texts.text_tokens(0)[:4]]])).logits[0, 1:].log_softmax(-1)
+        ends[weight] = -said[np.arange(4), texts.text_tokens(0)[1:5]].mean().item()
+    train(tmp_path / "every", TrainingConfig(steps=40, batch_size=4, peak_lr=5e-3, warmup_steps=5), texts=texts)
 
     for one, other in zip(logs[1.0], metrics(tmp_path / "every"), strict=True):
         assert one["nats"] == pytest.approx(other["nats"], rel=1e-3)
@@ -305,7 +326,7 @@ def test_muon_learns_what_adamw_learns(tmp_path):
     """Four sentences are learnt by heart with Muon as well, and by another way."""
     losses = {}
     for optimizer in ("adamw", "muon"):
-        recipe = Recipe(steps=100, batch=4, peak_lr=5e-3, warmup=5, optimizer=optimizer)
+        recipe = TrainingConfig(steps=100, batch_size=4, peak_lr=5e-3, warmup_steps=5, optimizer=optimizer)
         train(tmp_path / optimizer, recipe)
         losses[optimizer] = [line["nats"] for line in metrics(tmp_path / optimizer)]
 
@@ -318,16 +339,16 @@ def test_saving_takes_little_time_by_default(tmp_path):
     """A run of a moment saves nothing for resuming, since that would cost more than it could save."""
     train(tmp_path)
 
-    assert not (tmp_path / SCRATCH / checkpoint.STATE).exists()
+    assert not (tmp_path / SCRATCH / checkpoint.TRAINING_STATE_FILE).exists()
 
 
 def test_weights_are_kept_at_the_stated_steps(tmp_path):
     """At each of them once and in order, first the untouched weights of step 0, last the final ones."""
     steps = []
     net = train(tmp_path, kept=steps.append)
-    first, last = (checkpoint.load(tmp_path / "checkpoints" / f"{step:07d}") for step in (0, RECIPE.steps))
+    first, last = (checkpoint.load_checkpoint(tmp_path / "checkpoints" / f"{step:07d}") for step in (0, RECIPE.steps))
 
-    assert tuple(steps) == RECIPE.kept == (0, 3, 6, 12)
+    assert tuple(steps) == RECIPE.checkpoint_steps == (0, 3, 6, 12)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), model().parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(last.parameters(), net.parameters(), strict=True))
     assert not torch.equal(first.get_input_embeddings().weight, last.get_input_embeddings().weight)
@@ -349,9 +370,11 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, harm):
     """An absurd learning rate or a broken start ends in one sentence that says what to change, and keeps nothing."""
     recipe, net = RECIPE, model()
     if harm == "peak_lr":
-        recipe = Recipe(steps=12, batch=3, window=40, peak_lr=1e20, clip=1e9, checkpoints=(1.0,))
+        recipe = TrainingConfig(
+            steps=12, batch_size=3, window=40, peak_lr=1e20, max_grad_norm=1e9, checkpoint_fractions=(1.0,)
+        )
     else:
-        recipe = Recipe(steps=12, batch=3, window=40)
+        recipe = TrainingConfig(steps=12, batch_size=3, window=40)
         with torch.no_grad():
             net.get_input_embeddings().weight[5] = float("nan")
     with pytest.raises(TrainingError, match=r"lower peak_lr \(it is .*or lengthen warmup\.$") as told:
@@ -366,18 +389,27 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, harm):
 @pytest.mark.filterwarnings("ignore:Input and output embeddings are no longer tied")
 def test_adapters_are_trained_by_the_same_loop_and_resumed_as_well(tmp_path, saving_always):
     """The loss falls, only adapters move, and a stopped run ends with the weights of one that was not."""
-    recipe = Recipe(steps=40, batch=4, window=12, peak_lr=3e-2, warmup=2)
+    recipe = TrainingConfig(steps=40, batch_size=4, window=12, peak_lr=3e-2, warmup_steps=2)
 
     def run(folder, stop=None):
-        adapted = adapters.add(model(), 4, 8, 2.0, Seed(1))
+        adapted = adapters.add_lora(model(), 4, 8, 2.0, Seed(1))
 
         def progress(done, *_):
             if done == stop:
                 raise Stop
 
         texts, net = sentences(), adapted.get_base_model()
-        loop.train(net, texts, Order(4, 4, Seed(0)), recipe, end=END, folder=folder, keep=lambda _: None,
-                   progress=progress, machine=saving_always)  # fmt: skip
+        loop.train(
+            net,
+            texts,
+            EpochSampler(4, 4, Seed(0)),
+            recipe,
+            eos_id=END,
+            folder=folder,
+            on_checkpoint=lambda _: None,
+            on_progress=progress,
+            runtime=saving_always,
+        )
         return adapted
 
     whole = run(tmp_path / "whole")
@@ -400,7 +432,7 @@ def test_bfloat16_activations_keep_float32_weights(tmp_path):
     """In bfloat16 the loss falls nearly as it does in float32, and what is kept is float32."""
     losses = {}
     for dtype in ("float32", "bfloat16"):
-        recipe = Recipe(steps=60, batch=4, window=12, peak_lr=5e-3, warmup=5, dtype=dtype)
+        recipe = TrainingConfig(steps=60, batch_size=4, window=12, peak_lr=5e-3, warmup_steps=5, dtype=dtype)
         net = train(tmp_path / dtype, recipe, precision=dtype)
         losses[dtype] = metrics(tmp_path / dtype)[-1]["nats"]
         assert {p.dtype for p in net.parameters()} == {torch.float32}

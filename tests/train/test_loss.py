@@ -4,19 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from nosce.data.packing import collect
-from nosce.data.sampling import IGNORED, Batch, pack
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.varlen import apart
+from nosce.data.packing import dataset_from_arrays
+from nosce.data.sampling import IGNORE_INDEX, Batch, pack
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
-from nosce.train.loss import counted_logits, next_token_nats
+from nosce.train.loss import loss_position_logits, summed_cross_entropy
 
 VOCABULARY, LENGTHS = 30, (12, 10, 10, 7)
 
 
 def model(family):
-    return build(Architecture(family=family, layers=2, width=32, heads=4, positions=64), vocabulary=VOCABULARY, end=0,
-                 pad=1, seed=Seed(0))  # fmt: skip
+    return build_model(
+        Architecture(family=family, layers=2, width=32, heads=4, max_positions=64),
+        vocab_size=VOCABULARY,
+        eos_id=0,
+        pad_id=1,
+        seed=Seed(0),
+    )
 
 
 def rows(flat):
@@ -30,9 +35,9 @@ def batch():
     rng = Seed(0).numpy()
     inputs, labels = (rng.integers(3, VOCABULARY, size=sum(LENGTHS)) for _ in range(2))
     first, second, third, _ = rows(labels)  # views
-    first[:] = IGNORED
-    second[6:] = IGNORED
-    third[::2] = IGNORED
+    first[:] = IGNORE_INDEX
+    second[6:] = IGNORE_INDEX
+    third[::2] = IGNORE_INDEX
     return Batch(inputs, labels, np.array(LENGTHS))
 
 
@@ -43,20 +48,20 @@ def whole_logits(net, batch):
 
 
 def nats_of(net, batch):
-    with apart(net) as forward:
-        return next_token_nats(net, forward, batch)
+    with varlen_forward(net) as forward:
+        return summed_cross_entropy(net, forward, batch)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 @pytest.mark.parametrize("all_counted", [False, True])
 def test_counted_logits_are_the_models_own_at_those_places(family, batch, all_counted):
     """What skips the other places gives what the whole forward pass gives there, for every family."""
     net = model(family)
     if all_counted:
-        batch = Batch(batch.inputs, np.where(batch.labels == IGNORED, 5, batch.labels), batch.lengths)
-    counted = batch.labels != IGNORED
-    with torch.no_grad(), apart(net) as forward:
-        few = counted_logits(net, forward, batch)
+        batch = Batch(batch.inputs, np.where(batch.labels == IGNORE_INDEX, 5, batch.labels), batch.lengths)
+    counted = batch.labels != IGNORE_INDEX
+    with torch.no_grad(), varlen_forward(net) as forward:
+        few = loss_position_logits(net, forward, batch)
 
     assert counted.all() == all_counted
     assert few.dtype == torch.float32
@@ -68,7 +73,7 @@ def test_the_loss_is_the_sum_over_counted_tokens(batch):
     """By hand, from the logarithm of each label's probability."""
     net = model("gpt-neox")
     log = whole_logits(net, batch).double().log_softmax(-1)
-    by_hand = -sum(log[place, label].item() for place, label in enumerate(batch.labels) if label != IGNORED)
+    by_hand = -sum(log[place, label].item() for place, label in enumerate(batch.labels) if label != IGNORE_INDEX)
 
     assert nats_of(net, batch).item() == pytest.approx(by_hand, rel=1e-5)
 
@@ -77,8 +82,8 @@ def weighed(given_weight, everything=False):
     """Seven texts, the first half of each given, packed with that weight; or with a loss on every token."""
     rng = Seed(2).numpy()
     drawn = [rng.integers(3, VOCABULARY, size=size) for size in (3, 9, 4, 12, 5, 5, 8)]
-    texts = collect((t.astype(np.int32), (np.arange(len(t)) >= len(t) // 2) | everything) for t in drawn)
-    return pack(texts, np.arange(7), window=16, end=0, given_weight=given_weight)
+    texts = dataset_from_arrays((t.astype(np.int32), (np.arange(len(t)) >= len(t) // 2) | everything) for t in drawn)
+    return pack(texts, np.arange(7), window=16, eos_id=0, prompt_loss_weight=given_weight)
 
 
 def gradient(net, nats):
@@ -92,9 +97,9 @@ def test_given_tokens_of_full_weight_count_like_all_others(family):
     """With weight 1 loss and gradient are those of a batch in which every token counts."""
     net = model(family)
     full, every = weighed(1.0), weighed(0.0, everything=True)
-    one, other = (nats_of(net, batch) / batch.weight for batch in (full, every))
+    one, other = (nats_of(net, batch) / batch.total_weight for batch in (full, every))
 
-    assert full.weight == every.counted == every.weight
+    assert full.total_weight == every.n_loss_tokens == every.total_weight
     assert one.item() == pytest.approx(other.item(), rel=1e-6)
     torch.testing.assert_close(gradient(net, one), gradient(net, other), atol=1e-7, rtol=1e-4)
 
@@ -108,11 +113,11 @@ def test_the_loss_is_the_weighted_mean(weight):
         rows = np.split(every.inputs, np.cumsum(every.lengths)[:-1])
         whole = torch.cat([net(input_ids=torch.from_numpy(row)[None]).logits[0] for row in rows])
     nats = -whole.double().log_softmax(-1)[np.arange(len(every.labels)), every.labels].numpy()
-    answer = plain.labels != IGNORED
+    answer = plain.labels != IGNORE_INDEX
     by_hand = (nats[answer].sum() + weight * nats[~answer].sum()) / (answer.sum() + weight * (~answer).sum())
 
     assert abs(nats[answer].mean() - nats[~answer].mean()) > 1e-3, "else any weight would do"
-    assert (nats_of(net, batch) / batch.weight).item() == pytest.approx(by_hand, rel=1e-5)
+    assert (nats_of(net, batch) / batch.total_weight).item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_the_gradient_of_a_weighted_loss_is_the_sum_of_its_parts():
@@ -127,7 +132,7 @@ def test_the_gradient_of_a_weighted_loss_is_the_sum_of_its_parts():
 def test_a_batch_of_which_nothing_counts_costs_nothing(batch):
     """No counted token, no nats and no gradient: a part of a step may be all prompt."""
     net = model("gpt-neox")
-    nats = nats_of(net, Batch(batch.inputs, np.full_like(batch.labels, IGNORED), batch.lengths))
+    nats = nats_of(net, Batch(batch.inputs, np.full_like(batch.labels, IGNORE_INDEX), batch.lengths))
     nats.backward()
 
     assert nats.item() == 0

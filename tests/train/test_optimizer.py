@@ -8,12 +8,12 @@ import torch
 
 from nosce.data.sampling import Batch
 from nosce.models import lora as adapters
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.varlen import apart
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
-from nosce.train.config import Recipe
-from nosce.train.loss import next_token_nats
-from nosce.train.optimizer import Optimizer, inner_matrices
+from nosce.train.config import TrainingConfig
+from nosce.train.loss import summed_cross_entropy
+from nosce.train.optimizer import Optimizer, block_matrix_names
 
 VOCABULARY = 40
 INNER = {
@@ -26,29 +26,29 @@ INNER = {
 MATRICES = {"gpt-neox": 8, "gpt2": 8, "opt": 12, "llama": 14, "codegen": 8}  # of two layers
 BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))
 
-EVERY = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 BOTH = pytest.mark.parametrize("kind", ["adamw", "muon"])
 
 
 def model(family="gpt-neox", tied=True):
-    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64, tied=tied)
-    return build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+    shape = Architecture(family=family, layers=2, width=32, heads=4, max_positions=64, tie_embeddings=tied)
+    return build_model(shape, vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
 
 
 def recipe(kind="adamw", **more):
-    return Recipe(**({"steps": 100, "batch": 3, "optimizer": kind, "warmup": 5} | more))
+    return TrainingConfig(**({"steps": 100, "batch": 3, "optimizer": kind, "warmup": 5} | more))
 
 
 def started(kind, family="gpt-neox", net=None, **more):
     """A model's weights by name, and their optimizer."""
     net = model(family) if net is None else net
     named = {n: p for n, p in net.named_parameters() if p.requires_grad}
-    return net, named, Optimizer(named, recipe(kind, **more), inner_matrices(net))
+    return net, named, Optimizer(named, recipe(kind, **more), block_matrix_names(net))
 
 
 def take(net, optimizer, step):
-    with apart(net) as forward:
-        (next_token_nats(net, forward, BATCH) / BATCH.counted).backward()
+    with varlen_forward(net) as forward:
+        (summed_cross_entropy(net, forward, BATCH) / BATCH.n_loss_tokens).backward()
     optimizer.step(step)
 
 
@@ -69,7 +69,7 @@ def drawn(parameter):
 @pytest.mark.parametrize("tied", [True, False])
 def test_inner_matrices_are_those_of_the_blocks(family, tied):
     """Attention's and the MLP's weights of every layer; no embedding, head, norm or bias."""
-    found = inner_matrices(model(family, tied))
+    found = block_matrix_names(model(family, tied))
 
     assert len(found) == MATRICES[family]
     assert all(re.fullmatch(INNER[family], name) for name in found)
@@ -84,7 +84,7 @@ def test_muon_gets_the_inner_matrices_and_adamw_everything_else(family, tied):
     remembered = {name: set(optimizer.moments(p)) for name, p in named.items()}
     muon = {name for name, what in remembered.items() if what == {"momentum_buffer"}}
 
-    assert muon == inner_matrices(net)
+    assert muon == block_matrix_names(net)
     assert all(remembered[name] == {"step", "exp_avg", "exp_avg_sq"} for name in named if name not in muon)
 
 
@@ -102,9 +102,9 @@ def test_adamw_gets_every_weight_by_default(family):
 @EVERY
 def test_adapters_of_an_embedding_are_no_inner_matrices(family):
     """What is added to an embedding is an embedding's, and stays with AdamW."""
-    net = adapters.add(model(family), 4, 6, 2.0, Seed(1)).get_base_model()
+    net = adapters.add_lora(model(family), 4, 6, 2.0, Seed(1)).get_base_model()
 
-    assert not [name for name in inner_matrices(net) if "lora_embedding" in name]
+    assert not [name for name in block_matrix_names(net) if "lora_embedding" in name]
 
 
 @BOTH
@@ -116,9 +116,9 @@ def test_every_weight_follows_one_schedule(kind, step):
     at_peak = moved(others, another, 5, drawn)
     here = moved(named, optimizer, step, drawn)
 
-    assert recipe().share(5) == 1
+    assert recipe().lr_multiplier(5) == 1
     for name in named:
-        expected = at_peak[name] * recipe().share(step)
+        expected = at_peak[name] * recipe().lr_multiplier(step)
         torch.testing.assert_close(here[name], expected, atol=at_peak[name].abs().max() * 1e-3, rtol=0, msg=name)
 
 
@@ -130,7 +130,7 @@ def test_each_optimizer_has_its_own_rate(rate, matrices):
     once, twice = moved(named, optimizer, 5, drawn), moved(others, another, 5, drawn)
     for name in named:
         further = (twice[name].norm() / once[name].norm()).item()
-        assert further == pytest.approx(2 if (name in inner_matrices(net)) == matrices else 1, rel=1e-3), name
+        assert further == pytest.approx(2 if (name in block_matrix_names(net)) == matrices else 1, rel=1e-3), name
 
 
 def test_muon_steps_equally_far_in_every_direction():
@@ -142,7 +142,7 @@ def test_muon_steps_equally_far_in_every_direction():
         return drawn(parameter) * torch.logspace(0, -1, parameter.shape[-1])
 
     stretched = torch.linalg.svdvals(lopsided(named[name]))
-    lengths = torch.linalg.svdvals(moved(named, optimizer, 5, lopsided)[name]) / recipe().matrix_lr
+    lengths = torch.linalg.svdvals(moved(named, optimizer, 5, lopsided)[name]) / recipe().muon_lr
 
     assert stretched[0] / stretched[-2] > 10
     assert 0.5 < lengths[-2] < lengths[0] < 1.5
@@ -152,7 +152,7 @@ def test_muon_steps_equally_far_in_every_direction():
 def test_weights_decay_in_matrices_alone(kind):
     """Without a gradient matrices shrink by the rate of their optimizer times the decay; all others stay."""
     net, named, optimizer = started(kind, weight_decay=0.5, peak_lr=1e-2, matrix_lr=4e-2)
-    inner = inner_matrices(net) if kind == "muon" else ()
+    inner = block_matrix_names(net) if kind == "muon" else ()
     before = {name: p.detach().clone() for name, p in named.items()}
     moved(named, optimizer, 5, torch.zeros_like)
     for name, weight in named.items():
@@ -171,7 +171,7 @@ def test_what_was_remembered_can_be_put_back(kind, family):
     with torch.no_grad():
         for name, weight in named.items():
             others[name].copy_(weight)
-            another.remember(others[name], {what: m.clone() for what, m in optimizer.moments(weight).items()})
+            another.load_moments(others[name], {what: m.clone() for what, m in optimizer.moments(weight).items()})
     take(net, optimizer, 3)
     take(other, another, 3)
 

@@ -8,29 +8,29 @@ import torch
 
 from nosce.data.sampling import Batch
 from nosce.models import lora as adapters
-from nosce.models.architecture import FAMILIES, Architecture, build
-from nosce.models.varlen import apart
+from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 from nosce.train import precision
-from nosce.train.config import Recipe
-from nosce.train.loss import next_token_nats
+from nosce.train.config import TrainingConfig
+from nosce.train.loss import summed_cross_entropy
 from nosce.train.optimizer import Optimizer
-from nosce.train.precision import PAYS, Twin, chosen
+from nosce.train.precision import MIN_BFLOAT16_SPEEDUP, MasterWeights, choose_precision
 
 VOCABULARY = 40
 BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))
-EVERY = pytest.mark.parametrize("family", FAMILIES)
+EVERY = pytest.mark.parametrize("family", CAUSAL_FAMILIES)
 
 
 def model(family="gpt-neox", tied=True):
-    shape = Architecture(family=family, layers=2, width=32, heads=4, positions=64, tied=tied)
-    return build(shape, vocabulary=VOCABULARY, end=0, pad=1, seed=Seed(0))
+    shape = Architecture(family=family, layers=2, width=32, heads=4, max_positions=64, tie_embeddings=tied)
+    return build_model(shape, vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
 
 
 def backwards(twin):
-    with apart(twin.model) as forward:
-        nats = next_token_nats(twin.model, forward, BATCH)
-        (nats / BATCH.counted).backward()
+    with varlen_forward(twin.model) as forward:
+        nats = summed_cross_entropy(twin.model, forward, BATCH)
+        (nats / BATCH.n_loss_tokens).backward()
     return nats.item()
 
 
@@ -42,13 +42,13 @@ def copies(parameters):
 def test_in_float32_there_is_no_twin(family):
     """The model that computes is the model that learns: no copy of it, and nothing to carry over."""
     net = model(family)
-    twin = Twin(net, "float32")
+    twin = MasterWeights(net, "float32")
     backwards(twin)
     before = {name: p.grad.clone() for name, p in net.named_parameters()}
-    twin.collect()
-    twin.refresh()
+    twin.accumulate_gradients()
+    twin.update_compute_weights()
 
-    assert twin.model is net
+    assert twin.compute_model is net
     assert all(torch.equal(p.grad, before[name]) for name, p in net.named_parameters())
 
 
@@ -57,12 +57,12 @@ def test_a_twin_is_rounded_and_its_weights_stay_whole(family):
     """What computes is bfloat16, what learns float32, and one is the other's rounding."""
     net = model(family)
     before = copies(net.named_parameters())
-    twin = Twin(net, "bfloat16")
-    rounded = dict(twin.model.named_parameters())
+    twin = MasterWeights(net, "bfloat16")
+    rounded = dict(twin.compute_model.named_parameters())
 
-    assert twin.named.keys() == before.keys() == rounded.keys()
+    assert twin.trainable_parameters.keys() == before.keys() == rounded.keys()
     for name, weight in net.named_parameters():
-        assert twin.named[name] is weight
+        assert twin.trainable_parameters[name] is weight
         assert weight.dtype == torch.float32
         assert torch.equal(weight, before[name])
         assert torch.equal(rounded[name], weight.bfloat16())
@@ -72,18 +72,18 @@ def test_a_twin_is_rounded_and_its_weights_stay_whole(family):
 def test_gradients_arrive_in_float32_and_add_up(family):
     """The weights get the twin's gradients, those of several parts as a sum, and the twin keeps none."""
     net = model(family)
-    twin = Twin(net, "bfloat16")
+    twin = MasterWeights(net, "bfloat16")
     backwards(twin)
-    theirs = {name: p.grad.float() for name, p in twin.model.named_parameters()}
-    twin.collect()
+    theirs = {name: p.grad.float() for name, p in twin.compute_model.named_parameters()}
+    twin.accumulate_gradients()
     once = {name: p.grad.clone() for name, p in net.named_parameters()}
     backwards(twin)
-    twin.collect()
+    twin.accumulate_gradients()
     exact = model(family)
-    backwards(Twin(exact, "float32"))
+    backwards(MasterWeights(exact, "float32"))
     true = torch.cat([p.grad.flatten() for p in exact.parameters()])
 
-    assert all(p.grad is None for p in twin.model.parameters())
+    assert all(p.grad is None for p in twin.compute_model.parameters())
     for name, weight in net.named_parameters():
         assert weight.grad.dtype == torch.float32
         assert torch.equal(once[name], theirs[name])
@@ -94,11 +94,11 @@ def test_gradients_arrive_in_float32_and_add_up(family):
 def test_a_sum_of_parts_keeps_what_bfloat16_would_round_away():
     """A hundred small gradients behind a large one all arrive: parts are added up in float32."""
     net = model()
-    twin = Twin(net, "bfloat16")
-    weight, rounded = net.gpt_neox.final_layer_norm.bias, twin.model.gpt_neox.final_layer_norm.bias
+    twin = MasterWeights(net, "bfloat16")
+    weight, rounded = net.gpt_neox.final_layer_norm.bias, twin.compute_model.gpt_neox.final_layer_norm.bias
     for size in [1.0, *[2**-10] * 100]:
         rounded.grad = torch.full_like(rounded, size)
-        twin.collect()
+        twin.accumulate_gradients()
 
     assert torch.equal(weight.grad, torch.full((32,), 1 + 100 * 2**-10))
 
@@ -106,18 +106,18 @@ def test_a_sum_of_parts_keeps_what_bfloat16_would_round_away():
 def test_updates_too_small_for_bfloat16_are_not_lost():
     """Steps of a thousandth of a weight's last digit in bfloat16 add up until the twin follows them."""
     net = model()
-    twin = Twin(net, "bfloat16")
-    recipe = Recipe(steps=1_000, batch=1, peak_lr=1e-5, warmup=0, weight_decay=0.0)
-    optimizer = Optimizer(twin.named, recipe)
-    weight, rounded = net.gpt_neox.final_layer_norm.weight, twin.model.gpt_neox.final_layer_norm.weight
+    twin = MasterWeights(net, "bfloat16")
+    recipe = TrainingConfig(steps=1_000, batch_size=1, peak_lr=1e-5, warmup_steps=0, weight_decay=0.0)
+    optimizer = Optimizer(twin.trainable_parameters, recipe)
+    weight, rounded = net.gpt_neox.final_layer_norm.weight, twin.compute_model.gpt_neox.final_layer_norm.weight
     assert torch.equal(weight, torch.ones(32))
     held = []
     for step in range(300):
         rounded.grad = torch.ones_like(rounded)
-        twin.collect()
+        twin.accumulate_gradients()
         before = weight.detach().clone()
         optimizer.step(step)
-        twin.refresh()
+        twin.update_compute_weights()
         assert torch.equal((before.bfloat16() - torch.tensor(1e-5).bfloat16()), before.bfloat16()), "it would be lost"
         held.append(rounded[0].item())
 
@@ -130,7 +130,7 @@ def test_updates_too_small_for_bfloat16_are_not_lost():
 def test_the_angles_of_positions_keep_their_digits(family):
     """Buffers are not weights: rotary frequencies are float32 in the twin as well, and the same."""
     net = model(family)
-    twin = Twin(net, "bfloat16").model
+    twin = MasterWeights(net, "bfloat16").compute_model
     buffers = dict(net.named_buffers())
 
     assert any("inv_freq" in name for name in buffers)
@@ -144,16 +144,16 @@ def test_the_angles_of_positions_keep_their_digits(family):
 def test_tied_weights_stay_tied(family, tied):
     """Where input and output are one matrix they are one in the twin too, before a refresh and after."""
     net = model(family, tied)
-    twin = Twin(net, "bfloat16")
+    twin = MasterWeights(net, "bfloat16")
     for _ in range(2):
-        ends = twin.model.get_input_embeddings().weight, twin.model.get_output_embeddings().weight
+        ends = twin.compute_model.get_input_embeddings().weight, twin.compute_model.get_output_embeddings().weight
         assert (ends[0] is ends[1]) == tied
         with torch.no_grad():
-            for weight in twin.named.values():
+            for weight in twin.trainable_parameters.values():
                 weight.mul_(0.5)
-        twin.refresh()
+        twin.update_compute_weights()
 
-    rounded = dict(twin.model.named_parameters())
+    rounded = dict(twin.compute_model.named_parameters())
     assert all(torch.equal(rounded[name], weight.bfloat16()) for name, weight in net.named_parameters())
 
 
@@ -162,22 +162,22 @@ def test_tied_weights_stay_tied(family, tied):
 @pytest.mark.filterwarnings("ignore:Model (has|with) `tie_word_embeddings=True`")
 def test_with_adapters_only_they_learn(family):
     """Frozen weights are rounded for the twin and stay as they were; gradients reach the adapters and change them."""
-    net = adapters.add(model(family), 4, 6, 2.0, Seed(1)).get_base_model()
+    net = adapters.add_lora(model(family), 4, 6, 2.0, Seed(1)).get_base_model()
     before = copies(net.named_parameters())
-    twin = Twin(net, "bfloat16")
-    optimizer = Optimizer(twin.named, Recipe(steps=10, batch=1, peak_lr=1e-2))
+    twin = MasterWeights(net, "bfloat16")
+    optimizer = Optimizer(twin.trainable_parameters, TrainingConfig(steps=10, batch_size=1, peak_lr=1e-2))
     for step in range(3):
         backwards(twin)
-        twin.collect()
+        twin.accumulate_gradients()
         optimizer.step(step)
-        twin.refresh()
-    rounded = dict(twin.model.named_parameters())
+        twin.update_compute_weights()
+    rounded = dict(twin.compute_model.named_parameters())
 
-    assert twin.named
-    assert all("lora_" in name for name in twin.named)
+    assert twin.trainable_parameters
+    assert all("lora_" in name for name in twin.trainable_parameters)
     for name, weight in net.named_parameters():
         assert weight.dtype == torch.float32
-        assert torch.equal(weight, before[name]) == (name not in twin.named), name
+        assert torch.equal(weight, before[name]) == (name not in twin.trainable_parameters), name
         assert torch.equal(rounded[name], weight.bfloat16())
 
 
@@ -187,30 +187,36 @@ def test_what_was_asked_for_is_chosen(asked, device, tmp_path, monkeypatch):
     """Whoever names a precision gets it, on any device, and nothing is timed or written."""
     monkeypatch.setattr(precision, "gain", None)
 
-    assert chosen(asked, width=64, device=device, memory=tmp_path / "machine.json") == asked
+    assert choose_precision(asked, width=64, device=device, cache_path=tmp_path / "machine.json") == asked
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     ("factor", "best"),
-    [(0.5, "float32"), (PAYS - 0.01, "float32"), (PAYS, "bfloat16"), (PAYS + 0.01, "bfloat16"), (3.0, "bfloat16")],
+    [
+        (0.5, "float32"),
+        (MIN_BFLOAT16_SPEEDUP - 0.01, "float32"),
+        (MIN_BFLOAT16_SPEEDUP, "bfloat16"),
+        (MIN_BFLOAT16_SPEEDUP + 0.01, "bfloat16"),
+        (3.0, "bfloat16"),
+    ],
 )
 @pytest.mark.parametrize("remembered", [True, False])
 def test_auto_is_bfloat16_exactly_where_it_pays(factor, best, remembered, tmp_path, monkeypatch):
-    """From `PAYS` on and not before, whether or not there is a file to remember it in."""
+    """From `MIN_BFLOAT16_SPEEDUP` on and not before, whether or not there is a file to remember it in."""
     monkeypatch.setattr(precision, "gain", lambda width: factor)
     memory = tmp_path / "machine.json" if remembered else None
 
-    assert chosen("auto", width=64, device="cpu", memory=memory) == best
-    assert chosen("auto", width=64, device="cpu", memory=memory) == best
+    assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == best
+    assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == best
 
 
 def test_a_gain_just_below_is_not_rounded_up_to_pay(tmp_path, monkeypatch):
     """With a file to remember it in the answer is what it is without."""
-    monkeypatch.setattr(precision, "gain", lambda width: PAYS - 0.004)
+    monkeypatch.setattr(precision, "gain", lambda width: MIN_BFLOAT16_SPEEDUP - 0.004)
 
-    assert chosen("auto", width=64, device="cpu", memory=None) == "float32"
-    assert chosen("auto", width=64, device="cpu", memory=tmp_path / "machine.json") == "float32"
+    assert choose_precision("auto", width=64, device="cpu", cache_path=None) == "float32"
+    assert choose_precision("auto", width=64, device="cpu", cache_path=tmp_path / "machine.json") == "float32"
 
 
 def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
@@ -223,7 +229,7 @@ def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
 
     monkeypatch.setattr(precision, "gain", gain)
     memory = tmp_path / "a store" / "machine.json"
-    found = [chosen("auto", width=width, device="cpu", memory=memory) for width in (64, 64, 128, 64, 128)]
+    found = [choose_precision("auto", width=width, device="cpu", cache_path=memory) for width in (64, 64, 128, 64, 128)]
 
     assert found == ["bfloat16", "bfloat16", "float32", "bfloat16", "float32"]
     assert timed == [64, 128]
@@ -236,12 +242,12 @@ def test_an_answer_found_with_another_torch_is_not_taken(tmp_path, monkeypatch):
     """What was remembered counts for the processor and the torch it was found with."""
     monkeypatch.setattr(precision, "gain", lambda width: 2.0)
     memory = tmp_path / "machine.json"
-    chosen("auto", width=64, device="cpu", memory=memory)
+    choose_precision("auto", width=64, device="cpu", cache_path=memory)
     monkeypatch.setattr(precision, "gain", lambda width: 0.5)
-    assert chosen("auto", width=64, device="cpu", memory=memory) == "bfloat16"
+    assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == "bfloat16"
     monkeypatch.setattr(precision, "processor", lambda: "another processor")
 
-    assert chosen("auto", width=64, device="cpu", memory=memory) == "float32"
+    assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == "float32"
 
 
 @pytest.mark.parametrize(("able", "best"), [(True, "bfloat16"), (False, "float32")])
@@ -250,14 +256,14 @@ def test_on_an_accelerator_auto_asks_torch(able, best, tmp_path, monkeypatch):
     monkeypatch.setattr(precision, "gain", None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
 
-    assert chosen("auto", width=64, device="cuda:0", memory=tmp_path / "machine.json") == best
+    assert choose_precision("auto", width=64, device="cuda:0", cache_path=tmp_path / "machine.json") == best
     assert not list(tmp_path.iterdir())
 
 
 def test_the_gain_is_a_ratio_of_times():
     """On whatever machine this runs, both precisions take some time: the ratio is positive and finite."""
     before = torch.get_rng_state()
-    found = precision.gain(32)
+    found = precision.bfloat16_speedup(32)
 
     assert 0 < found < 100
     assert torch.equal(torch.get_rng_state(), before)

@@ -12,35 +12,35 @@ import numpy as np
 
 from nosce.errors import SpecError
 
-NEVER = -1  # where a token leads that may not be written
+FORBIDDEN = -1  # where a token leads that may not be written
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Grammar:
+class TokenGrammar:
     """A deterministic automaton that reads tokens; writing begins in state 0.
 
-    `then[s, v]` is the state behind token v, `NEVER` where v may not stand in state s. A text is finished by the
+    `then[s, v]` is the state behind token v, `FORBIDDEN` where v may not stand in state s. A text is finished by the
     end token, wherever that leads.
     """
 
-    then: np.ndarray  # (S, V) int32
+    transitions: np.ndarray  # (S, V) int32
 
     def __post_init__(self) -> None:
-        stuck = np.flatnonzero((self.then == NEVER).all(1))
-        if len(stuck):
-            raise SpecError(f"state {stuck[0]} of a grammar lets no token be written; allow at least the end.")
+        dead_ends = np.flatnonzero((self.transitions == FORBIDDEN).all(1))
+        if len(dead_ends):
+            raise SpecError(f"state {dead_ends[0]} of a grammar lets no token be written; allow at least the end.")
 
     @property
     def allowed(self) -> np.ndarray:
         """Which tokens may stand in each state. Shape: (S, V), bool."""
-        may: np.ndarray = self.then != NEVER
-        return may
+        allowed_tokens: np.ndarray = self.transitions != FORBIDDEN
+        return allowed_tokens
 
     def accepts(self, tokens: np.ndarray) -> bool:
         """May these tokens be written, one after the other from the beginning?"""
         state = 0
         for token in tokens:
-            if state == NEVER:
+            if state == FORBIDDEN:
                 return False
-            state = int(self.then[state, token])
-        return state != NEVER
+            state = int(self.transitions[state, token])
+        return state != FORBIDDEN

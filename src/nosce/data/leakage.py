@@ -20,27 +20,29 @@ from typing import Any
 import numpy as np
 import scipy
 
-from nosce.data.packing import Sequences, rows_of
-from nosce.data.sampling import Order
-from nosce.errors import GuardError
+from nosce.data.packing import TokenDataset, best_fit_pack
+from nosce.data.sampling import EpochSampler
+from nosce.errors import LeakageError
 from nosce.records import Question
 from nosce.seeds import Seed
 
-STEPS = 400  # of training looked at by the window guard: enough to see a leak, seconds at most
-TEXTS = 200  # rendered twice by the hash-seed guard
-SHARING = "two texts about one person share a window no more than chance"
-LEAST_CHANCE = 1e-6  # a guard may raise a false alarm once in a million runs
+CHECKED_STEPS = 400  # of training looked at by the window guard: enough to see a leak, seconds at most
+CHECKED_TEXTS = 200  # rendered twice by the hash-seed guard
+WINDOW_SHARING_CHECK = "two texts about one person share a window no more than chance"
+FALSE_ALARM_RATE = 1e-6  # a guard may raise a false alarm once in a million runs
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class LeakageCheck:
     """What a guard looked for and what it found; it passed, or it would have raised."""
 
     guard: str
     found: str
 
 
-def window_sharing(sequences: Sequences, about: Sequence[str], order: Order, steps: int, window: int | None) -> Guard:
+def check_window_sharing(
+    sequences: TokenDataset, entities: Sequence[str], sampler: EpochSampler, steps: int, window: int | None
+) -> LeakageCheck:
     """Texts about one thing share a row no more often than chance brings them together.
 
     A model that sees two entries of a person in one row can copy instead of remembering.
@@ -49,53 +51,54 @@ def window_sharing(sequences: Sequences, about: Sequence[str], order: Order, ste
         GuardError: They share rows more often than a shuffle would (one-sided binomial test).
     """
     if window is None:
-        return Guard(SHARING, "every text sees only itself")
-    code = np.unique(np.asarray(about), return_inverse=True)[1]
-    pairs = same = 0
-    for step in range(min(steps, STEPS)):
-        chosen = order.step(step)
-        for row in rows_of(sequences.lengths[chosen].tolist(), window):
+        return LeakageCheck(WINDOW_SHARING_CHECK, "every text sees only itself")
+    entity_codes = np.unique(np.asarray(entities), return_inverse=True)[1]
+    pairs = same_entity_pairs = 0
+    for step in range(min(steps, CHECKED_STEPS)):
+        batch = sampler.batch_indices(step)
+        for row in best_fit_pack(sequences.lengths[batch].tolist(), window):
             # A step that ends one epoch and begins the next may hold a text twice: that is no second text.
-            mates = code[np.unique(chosen[row])]
-            pairs += len(mates) * (len(mates) - 1) // 2
-            same += sum(n * (n - 1) // 2 for n in np.unique(mates, return_counts=True)[1])
-    sizes = np.bincount(code)
-    chance = float((sizes * (sizes - 1)).sum() / max(1, len(code) * (len(code) - 1)))
-    found = (
-        f"{same:,} of {pairs:,} pairs of texts in one row are about the same thing; chance would give "
-        f"{chance * pairs:,.1f}"
+            row_entities = entity_codes[np.unique(batch[row])]
+            pairs += len(row_entities) * (len(row_entities) - 1) // 2
+            same_entity_pairs += sum(n * (n - 1) // 2 for n in np.unique(row_entities, return_counts=True)[1])
+    sizes = np.bincount(entity_codes)
+    chance_rate = float((sizes * (sizes - 1)).sum() / max(1, len(entity_codes) * (len(entity_codes) - 1)))
+    finding = (
+        f"{same_entity_pairs:,} of {pairs:,} pairs of texts in one row are about the same thing; chance would give "
+        f"{chance_rate * pairs:,.1f}"
         if pairs
         else "every row holds a single text"
     )
     if (
         pairs
-        and chance < 1
-        and scipy.stats.binomtest(int(same), pairs, chance, alternative="greater").pvalue < LEAST_CHANCE
+        and chance_rate < 1
+        and scipy.stats.binomtest(int(same_entity_pairs), pairs, chance_rate, alternative="greater").pvalue
+        < FALSE_ALARM_RATE
     ):
-        raise GuardError(f"{found}: a model could copy instead of remembering; shuffle all texts before packing.")
-    return Guard(SHARING, found)
+        raise LeakageError(f"{finding}: a model could copy instead of remembering; shuffle all texts before packing.")
+    return LeakageCheck(WINDOW_SHARING_CHECK, finding)
 
 
-def split_is_clean(questions: Sequence[Question]) -> Guard:
+def check_disjoint_splits(questions: Sequence[Question]) -> LeakageCheck:
     """Nobody is on both sides of the split, and both sides hold somebody.
 
     Raises:
         GuardError: Somebody is, or a side is empty.
     """
-    sides: dict[str, set[str]] = {}
+    splits_by_entity: dict[str, set[str]] = {}
     for question in questions:
-        sides.setdefault(question.about, set()).add(question.split)
-    both = [about for about, splits in sides.items() if len(splits) > 1]
-    count = Counter(next(iter(s)) for s in sides.values() if len(s) == 1)
-    found = f"{count['seen']:,} are seen and {count['unseen']:,} unseen; {len(both)} are on both sides"
-    if both or not count["seen"] or not count["unseen"]:
-        raise GuardError(
-            f"of those asked about, {found}; split by whom a question is about, into two that hold somebody."
+        splits_by_entity.setdefault(question.entity, set()).add(question.split)
+    in_both_splits = [entity for entity, splits in splits_by_entity.items() if len(splits) > 1]
+    count = Counter(next(iter(s)) for s in splits_by_entity.values() if len(s) == 1)
+    finding = f"{count['seen']:,} are seen and {count['unseen']:,} unseen; {len(in_both_splits)} are on both sides"
+    if in_both_splits or not count["seen"] or not count["unseen"]:
+        raise LeakageError(
+            f"of those asked about, {finding}; split by whom a question is about, into two that hold somebody."
         )
-    return Guard("nobody is on both sides of the split", found)
+    return LeakageCheck("nobody is on both sides of the split", finding)
 
 
-def questions_are_unique(questions: Sequence[Question]) -> Guard:
+def check_unique_prompts(questions: Sequence[Question]) -> LeakageCheck:
     """No two questions read alike, as those about two people of one name would.
 
     Raises:
@@ -103,13 +106,13 @@ def questions_are_unique(questions: Sequence[Question]) -> Guard:
     """
     prompt, times = Counter(q.prompt for q in questions).most_common(1)[0]
     if times > 1:
-        raise GuardError(
+        raise LeakageError(
             f"{times} questions read {prompt!r}, so no answer to it can be right for all; make names unique."
         )
-    return Guard("no two people share a name", f"{len(questions):,} questions, all different")
+    return LeakageCheck("no two people share a name", f"{len(questions):,} questions, all different")
 
 
-def prompts_are_new(documents: Sequences, prompts: Sequences) -> Guard:
+def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -> LeakageCheck:
     """No unseen question's prompt is how a text begins that is trained on, so that its answer was never shown.
 
     Args:
@@ -119,29 +122,31 @@ def prompts_are_new(documents: Sequences, prompts: Sequences) -> Guard:
     Raises:
         GuardError: How many are.
     """
-    shown = 0
+    n_contaminated = 0
     for length in np.unique(prompts.lengths):
-        asked = prompts.offsets[:-1][prompts.lengths == length]
-        told = documents.offsets[:-1][documents.lengths >= length]
-        place = np.arange(length)
-        known = _keys(documents.tokens, told, place)
-        shown += int(np.isin(_keys(prompts.tokens, asked, place), known).sum())
-    found = f"{shown:,} of {len(prompts):,} prompts open one of {len(documents):,} texts"
-    if shown:
-        raise GuardError(f"{found}: their answers can be recited; leave what is asked out of what is trained on.")
-    return Guard("no unseen question opens a text that is trained on", found)
+        prompt_starts = prompts.offsets[:-1][prompts.lengths == length]
+        document_starts = documents.offsets[:-1][documents.lengths >= length]
+        positions = np.arange(length)
+        document_hashes = _prefix_hashes(documents.tokens, document_starts, positions)
+        n_contaminated += int(np.isin(_prefix_hashes(prompts.tokens, prompt_starts, positions), document_hashes).sum())
+    finding = f"{n_contaminated:,} of {len(prompts):,} prompts open one of {len(documents):,} texts"
+    if n_contaminated:
+        raise LeakageError(f"{finding}: their answers can be recited; leave what is asked out of what is trained on.")
+    return LeakageCheck("no unseen question opens a text that is trained on", finding)
 
 
-def _keys(tokens: np.ndarray, starts: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """A number for the tokens behind each start, equal where they are. Shape: (starts,), uint64."""
     keys = np.zeros(len(starts), dtype=np.uint64)
-    for step in place:
+    for step in positions:
         keys = (keys + tokens[starts + step].astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         keys ^= keys >> np.uint64(29)
     return keys
 
 
-def majority(questions: Sequence[Question], *, most: float = 0.5, known: Sequence[str] = ()) -> Guard:
+def check_majority_share(
+    questions: Sequence[Question], *, max_share: float = 0.5, constant_attributes: Sequence[str] = ()
+) -> LeakageCheck:
     """No answer can be guessed from the prior more often than `most`; the shares are stated.
 
     Args:
@@ -152,20 +157,20 @@ def majority(questions: Sequence[Question], *, most: float = 0.5, known: Sequenc
         GuardError: Which facet could.
     """
     shares = {}
-    for facet in dict.fromkeys(q.facet for q in questions if q.facet not in known):
-        targets = Counter(q.target for q in questions if q.facet == facet)
-        shares[facet] = targets.most_common(1)[0][1] / targets.total()
-    found = ", ".join(f"{facet} {share:.1%}" for facet, share in shares.items())
-    guessable = [facet for facet, share in shares.items() if share > most]
-    if guessable and len(questions) > len(shares) * 20:  # with a handful of people any share is high
-        raise GuardError(
-            f"the most frequent answer alone is right too often ({found}), so an accuracy would not show knowledge; "
+    for attribute in dict.fromkeys(q.attribute for q in questions if q.attribute not in constant_attributes):
+        targets = Counter(q.target for q in questions if q.attribute == attribute)
+        shares[attribute] = targets.most_common(1)[0][1] / targets.total()
+    finding = ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares.items())
+    too_frequent = [attribute for attribute, share in shares.items() if share > max_share]
+    if too_frequent and len(questions) > len(shares) * 20:  # with a handful of people any share is high
+        raise LeakageError(
+            f"the most frequent answer alone is right too often ({finding}), so an accuracy would not show knowledge; "
             "give these facets more values."
         )
-    return Guard("the most frequent answer is rarely right", found)
+    return LeakageCheck("the most frequent answer is rarely right", finding)
 
 
-def same_bytes_everywhere(texts: Callable[[Seed], Any], seed: Seed) -> Guard:
+def check_deterministic_rendering(render_documents: Callable[[Seed], Any], seed: Seed) -> LeakageCheck:
     """Two processes with different hash seeds render the same first texts.
 
     Args:
@@ -174,37 +179,39 @@ def same_bytes_everywhere(texts: Callable[[Seed], Any], seed: Seed) -> Guard:
     Raises:
         GuardError: They do not.
     """
-    digests = [_elsewhere(texts, seed, hash_seed) for hash_seed in ("1", "2")]
+    digests = [_digest_in_subprocess(render_documents, seed, hash_seed) for hash_seed in ("1", "2")]
     if len(set(digests)) > 1:
-        raise GuardError(
+        raise LeakageError(
             "two processes with different hash seeds rendered different texts from one seed, so no result could be "
             "repeated; look for a set or a hash() in the world."
         )
-    return Guard("two processes render the same bytes", f"both gave {digests[0][:12]} for the first {TEXTS} texts")
+    return LeakageCheck(
+        "two processes render the same bytes", f"both gave {digests[0][:12]} for the first {CHECKED_TEXTS} texts"
+    )
 
 
-def _elsewhere(texts: Callable[[Seed], Any], seed: Seed, hash_seed: str) -> str:
+def _digest_in_subprocess(render_documents: Callable[[Seed], Any], seed: Seed, hash_seed: str) -> str:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    before = os.environ.get("PYTHONHASHSEED")
+    previous_hash_seed = os.environ.get("PYTHONHASHSEED")
     os.environ["PYTHONHASHSEED"] = hash_seed  # read by the child when it starts
     try:
-        child = context.Process(target=_digest, args=(texts, seed, sender))
+        child = context.Process(target=_send_digest, args=(render_documents, seed, sender))
         child.start()
     except Exception as error:  # whatever the sending of an object can raise
-        raise GuardError(
+        raise LeakageError(
             f"the world cannot be sent to a second process ({error}), so its bytes could not be compared; define its "
             "class at the top of an importable module."
         ) from error
     finally:
         os.environ.pop("PYTHONHASHSEED")
-        if before is not None:
-            os.environ["PYTHONHASHSEED"] = before
+        if previous_hash_seed is not None:
+            os.environ["PYTHONHASHSEED"] = previous_hash_seed
     sender.close()
     try:
         return str(receiver.recv())
     except EOFError:
-        raise GuardError(
+        raise LeakageError(
             "a second process could not render the world's texts (its message stands above), so its bytes could not "
             "be compared; a world must be importable by its module's name."
         ) from None
@@ -212,9 +219,9 @@ def _elsewhere(texts: Callable[[Seed], Any], seed: Seed, hash_seed: str) -> str:
         child.join()
 
 
-def _digest(texts: Callable[[Seed], Any], seed: Seed, sender: Any) -> None:
-    whole = hashlib.sha256()
-    for document in itertools.islice(texts(seed), TEXTS):
-        whole.update(repr(document).encode())
+def _send_digest(render_documents: Callable[[Seed], Any], seed: Seed, sender: Any) -> None:
+    digest = hashlib.sha256()
+    for document in itertools.islice(render_documents(seed), CHECKED_TEXTS):
+        digest.update(repr(document).encode())
     with suppress(BrokenPipeError):  # the run that asked was stopped
-        sender.send(whole.hexdigest())
+        sender.send(digest.hexdigest())

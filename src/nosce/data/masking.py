@@ -15,64 +15,68 @@ from dataclasses import dataclass, replace
 import numpy as np
 from tokenizers import Tokenizer
 
-from nosce.data.sampling import IGNORED, Batch
-from nosce.data.tokenizer import END, MASK, PAD, UNKNOWN
+from nosce.data.sampling import IGNORE_INDEX, Batch
+from nosce.data.tokenizer import EOS_TOKEN, MASK_TOKEN, PAD_TOKEN, UNK_TOKEN
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
-PICKED = 0.15  # probability of a word
-MASKED, KEPT = 0.8, 0.1  # shares of the picked words; the others become random
-BLANK = "\u0120"  # how byte-level tokenizers spell the space before a word
+MASK_PROB = 0.15  # probability of a word
+MASK_TOKEN_SHARE, UNCHANGED_SHARE = 0.8, 0.1  # shares of the picked words; the others become random
+BYTE_LEVEL_SPACE = "\u0120"  # how byte-level tokenizers spell the space before a word
 
 
 @dataclass(frozen=True, eq=False)
-class Masking:
+class WholeWordMasking:
     """How batches of one training are masked; the same step is always masked alike."""
 
-    mask: int
-    begins: np.ndarray  # (V,) bool: does this token begin a word?
-    ordinary: np.ndarray  # tokens that may stand in a text
+    mask_id: int
+    starts_word: np.ndarray  # (V,) bool: does this token begin a word?
+    random_token_ids: np.ndarray  # tokens that may stand in a text
     seed: Seed
-    picked: float = PICKED
+    mask_prob: float = MASK_PROB
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, seed: Seed) -> Masking:
+    def from_tokenizer(cls, tokenizer: Tokenizer, seed: Seed) -> WholeWordMasking:
         """For texts of this tokenizer.
 
         Raises:
             SpecError: It has no mask.
         """
-        mask = tokenizer.token_to_id(MASK)
-        if mask is None:
+        mask_token_id = tokenizer.token_to_id(MASK_TOKEN)
+        if mask_token_id is None:
             raise SpecError(
                 "a model that sees both ways was to be trained, but its tokenizer has no mask; say mask=True."
             )
-        names = [tokenizer.id_to_token(number) or "" for number in range(tokenizer.get_vocab_size())]
-        spelt = any(name.startswith(BLANK) for name in names)  # tokens are parts of words
-        begins = np.array([not spelt or name.startswith(BLANK) for name in names])
-        ordinary = np.array([n for n, name in enumerate(names) if name not in (END, PAD, UNKNOWN, MASK)])
-        return cls(mask, begins, ordinary, seed)
+        token_strings = [tokenizer.id_to_token(number) or "" for number in range(tokenizer.get_vocab_size())]
+        is_byte_level = any(name.startswith(BYTE_LEVEL_SPACE) for name in token_strings)  # tokens are parts of words
+        is_word_start = np.array([not is_byte_level or name.startswith(BYTE_LEVEL_SPACE) for name in token_strings])
+        ordinary_ids = np.array(
+            [n for n, name in enumerate(token_strings) if name not in (EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, MASK_TOKEN)]
+        )
+        return cls(mask_token_id, is_word_start, ordinary_ids, seed)
 
-    def masked(self, batch: Batch, step: int) -> Batch:
+    def mask_batch(self, batch: Batch, step: int) -> Batch:
         """The batch of a step with its labels where a word is to be told.
 
         Args:
             batch: As `pack` makes it of texts that stand alone: the opening end token, then the text without its end.
         """
         rng = (self.seed / step).numpy()
-        places = batch.positions
-        text = places > 0
-        given = np.zeros(len(batch.lengths), dtype=np.int64) if batch.given is None else batch.given
-        asked = np.repeat(given > 0, batch.lengths)
-        word = np.cumsum(text & (self.begins[batch.inputs] | (places == 1)))  # the number of each token's word
-        draws = rng.random((2, int(word[-1]) + 1))
-        told = text & ~asked & (draws[0, word] < self.picked)
-        if not told.any() and not asked.any():  # a step must learn something
-            told = text & (word == word[text][0])
-        fate = draws[1, word]
-        random = self.ordinary[rng.integers(len(self.ordinary), size=len(word))]
-        answer = asked & (places > np.repeat(given, batch.lengths))
-        inputs = np.where(told & (fate < MASKED) | answer, self.mask, batch.inputs)
-        inputs = np.where(told & (fate >= MASKED + KEPT), random, inputs)
-        labels = np.where(told | answer, batch.inputs, IGNORED)
+        positions = batch.positions
+        is_text = positions > 0
+        prompt_lens = np.zeros(len(batch.lengths), dtype=np.int64) if batch.prompt_len is None else batch.prompt_len
+        in_question = np.repeat(prompt_lens > 0, batch.lengths)
+        word_index = np.cumsum(
+            is_text & (self.starts_word[batch.inputs] | (positions == 1))
+        )  # the number of each token's word
+        draws = rng.random((2, int(word_index[-1]) + 1))
+        is_target = is_text & ~in_question & (draws[0, word_index] < self.mask_prob)
+        if not is_target.any() and not in_question.any():  # a step must learn something
+            is_target = is_text & (word_index == word_index[is_text][0])
+        replacement_draw = draws[1, word_index]
+        random_tokens = self.random_token_ids[rng.integers(len(self.random_token_ids), size=len(word_index))]
+        is_answer = in_question & (positions > np.repeat(prompt_lens, batch.lengths))
+        inputs = np.where(is_target & (replacement_draw < MASK_TOKEN_SHARE) | is_answer, self.mask_id, batch.inputs)
+        inputs = np.where(is_target & (replacement_draw >= MASK_TOKEN_SHARE + UNCHANGED_SHARE), random_tokens, inputs)
+        labels = np.where(is_target | is_answer, batch.inputs, IGNORE_INDEX)
         return replace(batch, inputs=inputs, labels=labels, weights=None)

@@ -13,63 +13,63 @@ from fractions import Fraction
 
 import numpy as np
 
-from nosce.data.packing import Sequences, rows_of
+from nosce.data.packing import TokenDataset, best_fit_pack
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
-IGNORED = -100  # the label on which no loss is taken, as in torch
+IGNORE_INDEX = -100  # the label on which no loss is taken, as in torch
 
 
-class Order:
+class EpochSampler:
     """The endless order of `texts` things, `batch` a step: a new permutation every epoch."""
 
-    def __init__(self, texts: int, batch: int, seed: Seed) -> None:
-        if batch < 1 or texts < 1:
-            raise SpecError(f"a batch of {batch} out of {texts} texts holds nothing; take at least one of each.")
-        self.texts, self.batch, self.seed = texts, batch, seed
-        self._epochs: dict[int, np.ndarray] = {}
+    def __init__(self, n_texts: int, batch_size: int, seed: Seed) -> None:
+        if batch_size < 1 or n_texts < 1:
+            raise SpecError(f"a batch of {batch_size} out of {n_texts} texts holds nothing; take at least one of each.")
+        self.n_texts, self.batch_size, self.seed = n_texts, batch_size, seed
+        self._permutations: dict[int, np.ndarray] = {}
 
-    def epoch(self, number: int) -> np.ndarray:
+    def epoch_permutation(self, epoch_index: int) -> np.ndarray:
         """The permutation of one epoch; the last two are remembered, as a step may straddle them."""
-        if number not in self._epochs:
-            if len(self._epochs) >= 2:
-                self._epochs.pop(min(self._epochs))
-            self._epochs[number] = (self.seed / "epoch" / number).numpy().permutation(self.texts)
-        return self._epochs[number]
+        if epoch_index not in self._permutations:
+            if len(self._permutations) >= 2:
+                self._permutations.pop(min(self._permutations))
+            self._permutations[epoch_index] = (self.seed / "epoch" / epoch_index).numpy().permutation(self.n_texts)
+        return self._permutations[epoch_index]
 
-    def step(self, step: int) -> np.ndarray:
+    def batch_indices(self, step: int) -> np.ndarray:
         """The texts of one step, in order."""
-        return self.between(step * self.batch, (step + 1) * self.batch)
+        return self.indices_between(step * self.batch_size, (step + 1) * self.batch_size)
 
-    def between(self, first: int, last: int) -> np.ndarray:
+    def indices_between(self, first: int, last: int) -> np.ndarray:
         """Places `first` to `last` (excluded) of the endless order."""
         parts = [np.zeros(0, dtype=np.int64)]
         while first < last:
-            epoch, within = divmod(first, self.texts)
-            taken = self.epoch(epoch)[within : within + last - first]
-            parts.append(taken)
-            first += len(taken)
+            epoch, within = divmod(first, self.n_texts)
+            indices = self.epoch_permutation(epoch)[within : within + last - first]
+            parts.append(indices)
+            first += len(indices)
         return np.concatenate(parts)
 
-    def counts(self, steps: int) -> np.ndarray:
+    def exposures(self, steps: int) -> np.ndarray:
         """How often each text was met in the first `steps` steps. Shape: (texts,)."""
-        return self.met(steps * self.batch)
+        return self.exposures_in(steps * self.batch_size)
 
-    def met(self, places: int) -> np.ndarray:
+    def exposures_in(self, positions: int) -> np.ndarray:
         """How often each text stands in the first `places` places. Shape: (texts,)."""
-        whole, rest = divmod(places, self.texts)
-        counts = np.full(self.texts, whole, dtype=np.int64)
+        full_epochs, rest = divmod(positions, self.n_texts)
+        counts = np.full(self.n_texts, full_epochs, dtype=np.int64)
         if rest:
-            counts[self.epoch(whole)[:rest]] += 1
+            counts[self.epoch_permutation(full_epochs)[:rest]] += 1
         return counts
 
 
-def seconds_met(places: int, share: float, after: int = 0) -> int:
+def second_source_count(positions: int, share: float, start: int = 0) -> int:
     """How many of so many texts come from the second of two mixed orders, which joins in after so many texts."""
-    return int(max(0, places - after) * Fraction(share).limit_denominator(10_000))
+    return int(max(0, positions - start) * Fraction(share).limit_denominator(10_000))
 
 
-class Mixed:
+class MixtureSampler:
     """Two endless orders side by side: of every `batch` texts, from step `after` on, a share comes from the second.
 
     Each order has epochs of its own, so that what the second holds is met as often as the share says, however few
@@ -77,28 +77,40 @@ class Mixed:
     within one text.
     """
 
-    def __init__(self, first: int, second: int, batch: int, share: float, seed: Seed, *, after: int = 0) -> None:
-        if not 0 < share < 1 or after < 0:
+    def __init__(
+        self, n_first: int, n_second: int, batch_size: int, second_share: float, seed: Seed, *, start_step: int = 0
+    ) -> None:
+        if not 0 < second_share < 1 or start_step < 0:
             raise SpecError(
-                f"a share of {share} after {after} steps mixes nothing; take one between 0 and 1, and no step below 0."
+                f"a share of {second_share} after {start_step} steps mixes nothing; take one between 0 and 1, and no step below 0."
             )
-        self.one, self.other = Order(first, batch, seed / "first"), Order(second, batch, seed / "second")
-        self.batch, self.share, self.after = batch, share, after
+        self.first_sampler, self.second_sampler = (
+            EpochSampler(n_first, batch_size, seed / "first"),
+            EpochSampler(n_second, batch_size, seed / "second"),
+        )
+        self.batch_size, self.second_share, self.start_step = batch_size, second_share, start_step
 
-    def step(self, step: int) -> np.ndarray:
+    def batch_indices(self, step: int) -> np.ndarray:
         """The texts of one step: those of the first order, then those of the second."""
-        before, after = self.seconds(step), self.seconds(step + 1)
-        texts = self.one.between(step * self.batch - before, (step + 1) * self.batch - after)
-        return np.concatenate([texts, self.one.texts + self.other.between(before, after)])
+        before, after = self.second_count(step), self.second_count(step + 1)
+        texts = self.first_sampler.indices_between(
+            step * self.batch_size - before, (step + 1) * self.batch_size - after
+        )
+        return np.concatenate([texts, self.first_sampler.n_texts + self.second_sampler.indices_between(before, after)])
 
-    def seconds(self, steps: int) -> int:
+    def second_count(self, steps: int) -> int:
         """How many texts of the second order there are in so many steps."""
-        return seconds_met(steps * self.batch, self.share, self.after * self.batch)
+        return second_source_count(steps * self.batch_size, self.second_share, self.start_step * self.batch_size)
 
-    def counts(self, steps: int) -> np.ndarray:
+    def exposures(self, steps: int) -> np.ndarray:
         """How often each text was met in the first `steps` steps. Shape: (texts of both,)."""
-        second = self.seconds(steps)
-        return np.concatenate([self.one.met(steps * self.batch - second), self.other.met(second)])
+        n_second = self.second_count(steps)
+        return np.concatenate(
+            [
+                self.first_sampler.exposures_in(steps * self.batch_size - n_second),
+                self.second_sampler.exposures_in(n_second),
+            ]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,100 +119,109 @@ class Batch:
 
     Nothing is padded: what has no token is not computed. `labels` stand one position before the token
     they name, or where words were masked (`nosce.data.masking`) at its own; tokens that carry no loss are
-    `IGNORED`. Stretches come longest first.
+    `IGNORE_INDEX`. Stretches come longest first.
     """
 
     inputs: np.ndarray  # (N,) int64
     labels: np.ndarray  # (N,) int64
     lengths: np.ndarray  # (S,) int64, positions of each stretch; they sum to N
     weights: np.ndarray | None = None  # (N,) float32, of each label's loss; None: all alike
-    given: np.ndarray | None = None  # (S,) leading tokens of each stretch that are given; None: of rows of many texts
+    prompt_len: np.ndarray | None = (
+        None  # (S,) leading tokens of each stretch that are given; None: of rows of many texts
+    )
 
     @property
-    def counted(self) -> int:
+    def n_loss_tokens(self) -> int:
         """How many labels carry loss."""
-        return int((self.labels != IGNORED).sum())
+        return int((self.labels != IGNORE_INDEX).sum())
 
     @property
-    def weight(self) -> float:
+    def total_weight(self) -> float:
         """The sum of the labels' weights, by which a summed loss becomes a mean."""
-        return self.counted if self.weights is None else float(self.weights.sum(dtype=np.float64))
+        return self.n_loss_tokens if self.weights is None else float(self.weights.sum(dtype=np.float64))
 
     @property
     def positions(self) -> np.ndarray:
         """The place of each token within its stretch. Shape: (N,)."""
-        return aranges(self.lengths)
+        return concatenated_aranges(self.lengths)
 
-    def parts(self, count: int) -> list[Batch]:
+    def split(self, n_parts: int) -> list[Batch]:
         """The same stretches in at most `count` batches, as equal as dealing them out in turn makes them."""
         starts = np.cumsum(self.lengths) - self.lengths
-        dealt = [np.arange(first, len(self.lengths), count) for first in range(min(count, len(self.lengths)))]
-        if len(dealt) == 1:
+        sequence_groups = [
+            np.arange(first, len(self.lengths), n_parts) for first in range(min(n_parts, len(self.lengths)))
+        ]
+        if len(sequence_groups) == 1:
             return [self]
-        where = [aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine]) for mine in dealt]
+        token_indices = [
+            concatenated_aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine])
+            for mine in sequence_groups
+        ]
         return [
             Batch(
                 self.inputs[w],
                 self.labels[w],
                 self.lengths[mine],
                 None if self.weights is None else self.weights[w],
-                None if self.given is None else self.given[mine],
+                None if self.prompt_len is None else self.prompt_len[mine],
             )
-            for w, mine in zip(where, dealt, strict=True)
+            for w, mine in zip(token_indices, sequence_groups, strict=True)
         ]
 
 
-def aranges(lengths: np.ndarray) -> np.ndarray:
+def concatenated_aranges(lengths: np.ndarray) -> np.ndarray:
     """0 … n-1 for each length n, one behind the other."""
     ends = np.cumsum(lengths)
-    counted: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
-    return counted
+    positions: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return positions
 
 
 def pack(
-    sequences: Sequences,
-    chosen: Sequence[int] | np.ndarray,
+    sequences: TokenDataset,
+    indices: Sequence[int] | np.ndarray,
     *,
     window: int | None,
-    end: int,
-    given_weight: float = 0.0,
+    eos_id: int,
+    prompt_loss_weight: float = 0.0,
 ) -> Batch:
     """The chosen texts, each as a stretch of its own, or several in a row of at most `window` positions.
 
     Every stretch opens with `end`, so that the first token of a text is predicted too. What is given and not
     counted has labels where `given_weight` is not zero, and loss of that weight.
     """
-    chosen = np.asarray(chosen)
-    lengths = sequences.lengths[chosen]
-    rows = [[i] for i in range(len(chosen))] if window is None else rows_of(lengths.tolist(), window)
+    indices = np.asarray(indices)
+    lengths = sequences.lengths[indices]
+    rows = [[i] for i in range(len(indices))] if window is None else best_fit_pack(lengths.tolist(), window)
     rows.sort(key=lambda row: -int(lengths[row].sum()))
-    places = np.concatenate([np.asarray(row) for row in rows])
-    texts, sizes = chosen[places], lengths[places]
-    where = aranges(sizes) + np.repeat(sequences.offsets[texts], sizes)
-    tokens = sequences.tokens[where].astype(np.int64)
-    stretches = np.array([int(lengths[row].sum()) for row in rows], dtype=np.int64)
+    packed_order = np.concatenate([np.asarray(row) for row in rows])
+    texts, sizes = indices[packed_order], lengths[packed_order]
+    token_indices = concatenated_aranges(sizes) + np.repeat(sequences.offsets[texts], sizes)
+    tokens = sequences.tokens[token_indices].astype(np.int64)
+    row_lengths = np.array([int(lengths[row].sum()) for row in rows], dtype=np.int64)
     inputs = np.roll(tokens, 1)
-    inputs[np.cumsum(stretches) - stretches] = end
-    counted = sequences.counted[where]
-    given = sequences.given[texts] if window is None else None
-    if given_weight and not counted.all():
-        return Batch(inputs, tokens, stretches, np.where(counted, 1.0, given_weight).astype(np.float32), given)
-    return Batch(inputs, np.where(counted, tokens, IGNORED), stretches, given=given)
+    inputs[np.cumsum(row_lengths) - row_lengths] = eos_id
+    loss_mask = sequences.loss_mask[token_indices]
+    prompt_len = sequences.prompt_len[texts] if window is None else None
+    if prompt_loss_weight and not loss_mask.all():
+        return Batch(
+            inputs, tokens, row_lengths, np.where(loss_mask, 1.0, prompt_loss_weight).astype(np.float32), prompt_len
+        )
+    return Batch(inputs, np.where(loss_mask, tokens, IGNORE_INDEX), row_lengths, prompt_len=prompt_len)
 
 
-def by_length(texts: Sequence[int], lengths: np.ndarray, positions: int) -> Iterator[list[int]]:
+def length_sorted_batches(texts: Sequence[int], lengths: np.ndarray, max_positions: int) -> Iterator[list[int]]:
     """Texts of like length together, longest first, as many at once as `positions` hold; one at least.
 
     Args:
         lengths: Tokens of every text, by its number.
     """
     batch: list[int] = []
-    held = 0
+    n_positions = 0
     for text in sorted(texts, key=lambda t: (-int(lengths[t]), t)):
-        if batch and held + int(lengths[text]) > positions:
+        if batch and n_positions + int(lengths[text]) > max_positions:
             yield batch
-            batch, held = [], 0
+            batch, n_positions = [], 0
         batch.append(text)
-        held += int(lengths[text])
+        n_positions += int(lengths[text])
     if batch:
         yield batch

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.records import Reading, Walk
+from nosce.records import Reading, Walkthrough
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class ReadOut(Protocol):
-    """What a study says of a read-out; it has a method `read` (`ReadsOne`) or `read_all` (`ReadsAll`).
+class Evaluation(Protocol):
+    """What a study says of a read-out; it has a method `read` (`PerCheckpointEvaluation`) or `read_all` (`MultiCheckpointEvaluation`).
 
     One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
     batch an item is read in moves its likelihood (`nosce.models.likelihood.BatchChange`). One that goes through the
@@ -36,16 +36,16 @@ class ReadOut(Protocol):
 
 
 @runtime_checkable
-class ReadsInPart(Protocol):
+class SupportsTimingSubset(Protocol):
     """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less."""
 
-    def part(self) -> tuple[ReadOut, float, int]:
+    def part(self) -> tuple[Evaluation, float, int]:
         """A smaller read-out, how many times as long all of it takes, and how many things that is to be asked of."""
         ...
 
 
 @runtime_checkable
-class ReadsOne(Protocol):
+class PerCheckpointEvaluation(Protocol):
     """A read-out of one checkpoint at a time, or of none."""
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -54,12 +54,12 @@ class ReadsOne(Protocol):
 
 
 @runtime_checkable
-class ReadsAll(Protocol):
+class MultiCheckpointEvaluation(Protocol):
     """A read-out that wants the checkpoints together, e.g. to hold the last against the first."""
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
-    ) -> Iterator[pl.DataFrame | Walk]:
+    ) -> Iterator[pl.DataFrame | Walkthrough]:
         """Tables with those columns of a reading that it knows, `step` among them; and what can be walked.
 
         Args:
@@ -78,11 +78,11 @@ class Experiment(Protocol):
 
     # One that asks for what is paid for or taught has a method `read_with(seed, job)` too, which is called instead, and
     # finds in the job's folder what an interrupted run left there.
-    def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
+    def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """Tables with those columns of a reading that it knows; equal seeds give equal tables."""
         ...
 
 
-def blank(**columns: object) -> Reading:
+def partial_reading(**columns: object) -> Reading:
     """A reading whose study, scale, arm, seed, stage and step are filled in later."""
     return Reading(study="", scale="", arm="", seed=0, stage="", step=0, **columns)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The read-out `Capacity`: how many bits of knowledge about its people does a model hold, by the formula of Part 3.3?
+"""The read-out `KnowledgeCapacity`: how many bits of knowledge about its people does a model hold, by the formula of Part 3.3?
 
     R = [ N log2(N0 / e^p1) + N log2(S0 / e^p2) ] / P
 
@@ -22,7 +22,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError, SpecError
-from nosce.evals.probing.pq_probes import Titles
+from nosce.evals.probing.pq_probes import NameExtractor
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Capacity:
+class KnowledgeCapacity:
     """Bits a person, at every checkpoint, from the first text of each.
 
     Readings: `name_nats`, `value_nats`, `bits` of a person, and `bits_per_weight`, whose mean over people is R.
     """
 
     needs_model: ClassVar[bool] = True
-    titles: Titles
-    names: float  # that there could have been
-    values: float  # combinations of values that there could have been, determined ones left out
-    determined: tuple[str, ...] = ("company_city",)
+    name_extractor: NameExtractor
+    n_possible_names: float  # that there could have been
+    n_possible_values: float  # combinations of values that there could have been, determined ones left out
+    derived_attributes: tuple[str, ...] = ("company_city",)
     name: str = "capacity"
 
     def __post_init__(self) -> None:
-        if self.names < 1 or self.values < 1:
+        if self.n_possible_names < 1 or self.n_possible_values < 1:
             raise SpecError(
-                f"Capacity of {self.names} names and {self.values} values has none; take 1 or more of each."
+                f"KnowledgeCapacity of {self.n_possible_names} names and {self.n_possible_values} values has none; take 1 or more of each."
             )
 
     def read_all(
@@ -57,48 +57,67 @@ class Capacity:
         Raises:
             DataError: A name stands in no text of its person.
         """
-        from nosce.models.likelihood import spoken
+        from nosce.models.likelihood import score_spans
 
-        people = self._people(corpus)
-        spans = [(document, *span) for document, name, values in people.values() for span in (name, *values)]
-        split = {q.about: q.split for q in corpus.questions}
+        spans_by_entity = self._entity_spans(corpus)
+        spans = [
+            (document, *span)
+            for document, name_nats, values in spans_by_entity.values()
+            for span in (name_nats, *values)
+        ]
+        entity_splits = {q.entity: q.split for q in corpus.questions}
         for step, load in checkpoints.items():
             model = load()
-            weights = sum(p.numel() for p in model.parameters())
-            nats = iter([one.nats for one in spoken(model, corpus.documents, spans, end=corpus.end)])
+            n_parameters = sum(p.numel() for p in model.parameters())
+            span_nats = iter([one.nats for one in score_spans(model, corpus.documents, spans, eos_id=corpus.eos_id)])
             rows = []
-            for about, (_, _, values) in people.items():
-                name = next(nats)
-                value = sum(next(nats) for _ in values)
-                bits = math.log2(self.names) + math.log2(self.values) - (name + value) / math.log(2)
-                told = {"name_nats": name, "value_nats": value, "bits": bits,
-                        "bits_per_weight": bits * len(people) / weights}  # fmt: skip
-                rows += [(about, split.get(about, ""), metric, number) for metric, number in told.items()]
-            yield pl.DataFrame(rows, schema=["about", "split", "metric", "value"], orient="row").with_columns(
-                item=pl.col("about"), readout=pl.lit(self.name), facet=pl.lit("all"), step=pl.lit(step, pl.Int64)
+            for entity, (_, _, values) in spans_by_entity.items():
+                name_nats = next(span_nats)
+                value_nats = sum(next(span_nats) for _ in values)
+                bits = (
+                    math.log2(self.n_possible_names)
+                    + math.log2(self.n_possible_values)
+                    - (name_nats + value_nats) / math.log(2)
+                )
+                metrics = {
+                    "name_nats": name_nats,
+                    "value_nats": value_nats,
+                    "bits": bits,
+                    "bits_per_weight": bits * len(spans_by_entity) / n_parameters,
+                }
+                rows += [(entity, entity_splits.get(entity, ""), metric, number) for metric, number in metrics.items()]
+            yield pl.DataFrame(rows, schema=["entity", "split", "metric", "value"], orient="row").with_columns(
+                item=pl.col("entity"),
+                evaluation=pl.lit(self.name),
+                attribute=pl.lit("all"),
+                step=pl.lit(step, pl.Int64),
             )
 
-    def _people(self, corpus: Corpus) -> dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]]:
+    def _entity_spans(self, corpus: Corpus) -> dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]]:
         """Each person's first document, with the tokens of the name and of every value that counts."""
-        names = {q.about: self.titles.title(q.prompt, q.facet) for q in corpus.questions}
-        spans = {n: part for (n,), part in corpus.spans.group_by("document", maintain_order=True)}
-        found: dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]] = {}
-        for number, about in enumerate(corpus.things["about"].to_list()):
-            if about in found or about not in names:
+        name_by_entity = {q.entity: self.name_extractor.extract_name(q.prompt, q.attribute) for q in corpus.questions}
+        spans = {n: entity_values for (n,), entity_values in corpus.spans.group_by("document", maintain_order=True)}
+        spans_by_entity: dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]] = {}
+        for document_number, entity in enumerate(corpus.document_index["entity"].to_list()):
+            if entity in spans_by_entity or entity not in name_by_entity:
                 continue
-            part = spans[number].filter(~pl.col("facet").is_in(self.determined))
-            values = [(int(a), int(b)) for a, b in part.select("start", "stop").iter_rows()]
-            found[about] = (number, _name_at(corpus, number, names[about]), values)
-        return found
+            entity_values = spans[document_number].filter(~pl.col("attribute").is_in(self.derived_attributes))
+            values = [(int(a), int(b)) for a, b in entity_values.select("start", "stop").iter_rows()]
+            spans_by_entity[entity] = (
+                document_number,
+                _find_name(corpus, document_number, name_by_entity[entity]),
+                values,
+            )
+        return spans_by_entity
 
 
-def _name_at(corpus: Corpus, number: int, name: str) -> tuple[int, int]:
+def _find_name(corpus: Corpus, document_number: int, name: str) -> tuple[int, int]:
     """The tokens of a name's first mention in a document."""
-    tokens = corpus.documents.text(number)
+    tokens = corpus.documents.text_tokens(document_number)
     for text in (name, f" {name}"):  # a byte-level tokenizer spells a word otherwise behind a blank
-        wanted = np.array(corpus.tokenizer.encode(text, add_special_tokens=False).ids)
-        windows = np.lib.stride_tricks.sliding_window_view(tokens, len(wanted))
-        places = np.flatnonzero((windows == wanted).all(1))
-        if len(places):
-            return int(places[0]), int(places[0]) + len(wanted)
+        name_tokens = np.array(corpus.tokenizer.encode(text, add_special_tokens=False).ids)
+        windows = np.lib.stride_tricks.sliding_window_view(tokens, len(name_tokens))
+        matches = np.flatnonzero((windows == name_tokens).all(1))
+        if len(matches):
+            return int(matches[0]), int(matches[0]) + len(name_tokens)
     raise DataError(f"the name {name!r} stands in no text of its person; Capacity wants texts that tell names whole.")

@@ -16,19 +16,19 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.base import blank
+from nosce.evals.base import partial_reading
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from nosce.data.packing import Sequences
-    from nosce.models.likelihood import BatchChange, Spoken
+    from nosce.data.packing import TokenDataset
+    from nosce.models.likelihood import BatchChange, SpanScore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Questions:
+class QAEval:
     """Ask all questions or those of a split: exact match as greedy decoding gives it, its first token, and nats.
 
     Source: arXiv:2309.14316, section 2 ("QA generation accuracy", exact match of the whole value).
@@ -40,31 +40,35 @@ class Questions:
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question and metric: `exact` (value and end), `first` (token) and `nats`."""
-        from nosce.models.likelihood import spoken
+        from nosce.models.likelihood import score_spans
 
         assert model is not None
-        heard = spoken(model, *self._spans(corpus), end=corpus.end)
-        for question, what in zip(self._asked(corpus), heard, strict=True):
-            yield from _readings(self.name, question.split, question.id, question.about, question.facet, what, corpus)
+        span_scores = score_spans(model, *self._target_spans(corpus), eos_id=corpus.eos_id)
+        for question, span_score in zip(self._selected_questions(corpus), span_scores, strict=True):
+            yield from _span_readings(
+                self.name, question.split, question.id, question.entity, question.attribute, span_score, corpus
+            )
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the questions."""
-        from nosce.models.likelihood import batch_change
+        from nosce.models.likelihood import measure_batch_change
 
-        return batch_change(model, *self._spans(corpus), end=corpus.end, seed=seed / "batch change")
+        return measure_batch_change(
+            model, *self._target_spans(corpus), eos_id=corpus.eos_id, seed=seed / "batch change"
+        )
 
-    def _spans(self, corpus: Corpus) -> tuple[Sequences, list[tuple[int, int, int]]]:
-        from nosce.models.likelihood import counted_spans
+    def _target_spans(self, corpus: Corpus) -> tuple[TokenDataset, list[tuple[int, int, int]]]:
+        from nosce.models.likelihood import loss_mask_spans
 
-        sequences = corpus.question_sequences(self._asked(corpus))
-        return sequences, counted_spans(sequences)
+        dataset = corpus.tokenized_questions(self._selected_questions(corpus))
+        return dataset, loss_mask_spans(dataset)
 
-    def _asked(self, corpus: Corpus) -> list[Question]:
-        return corpus.questions if self.split is None else corpus.asked(self.split)
+    def _selected_questions(self, corpus: Corpus) -> list[Question]:
+        return corpus.questions if self.split is None else corpus.questions_in(self.split)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recall:
+class RecallEval:
     """Are values recalled inside the documents themselves, given all that stands before them?
 
     The check without which "cannot be asked for" would be confused with "was never stored"
@@ -74,60 +78,73 @@ class Recall:
     """
 
     needs_model: ClassVar[bool] = True
-    documents: int = 1
-    facets: tuple[str, ...] = ()
-    by_words: bool = False
+    documents_per_entity: int = 1
+    attributes: tuple[str, ...] = ()
+    per_token: bool = False
     name: str = "recall"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a value and metric: `exact` (whole value), `first` (token) and `nats`."""
-        from nosce.models.likelihood import spoken
+        from nosce.models.likelihood import score_spans
 
         assert model is not None
-        split = {q.about: q.split for q in corpus.questions}
-        abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
-        rows = self._rows(model, corpus, seed)
-        for row, what in zip(rows, spoken(model, corpus.documents, _places(rows), end=corpus.end), strict=True):
-            about = abouts[row["document"]]
-            item = f"{row['facet']}/{ids[row['document']]}{row.get('word', '')}"
-            yield from _readings(self.name, split.get(about, ""), item, about, row["facet"], what, corpus)
+        entity_splits = {q.entity: q.split for q in corpus.questions}
+        document_entities, document_ids = (
+            corpus.document_index["entity"].to_list(),
+            corpus.document_index["id"].to_list(),
+        )
+        rows = self._value_rows(model, corpus, seed)
+        for row, span_score in zip(
+            rows, score_spans(model, corpus.documents, _value_spans(rows), eos_id=corpus.eos_id), strict=True
+        ):
+            entity = document_entities[row["document"]]
+            item = f"{row['attribute']}/{document_ids[row['document']]}{row.get('word', '')}"
+            yield from _span_readings(
+                self.name, entity_splits.get(entity, ""), item, entity, row["attribute"], span_score, corpus
+            )
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the values."""
-        from nosce.models.likelihood import batch_change
+        from nosce.models.likelihood import measure_batch_change
 
-        places = _places(self._rows(model, corpus, seed))
-        return batch_change(model, corpus.documents, places, end=corpus.end, seed=seed / "batch change")
+        spans = _value_spans(self._value_rows(model, corpus, seed))
+        return measure_batch_change(model, corpus.documents, spans, eos_id=corpus.eos_id, seed=seed / "batch change")
 
-    def _rows(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
+    def _value_rows(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
         """Values of the drawn documents; what an encoder is given nobody can recall."""
-        chosen = self._drawn(corpus.things["about"].to_list(), seed)
-        rows = [row for row in corpus.spans.iter_rows(named=True)
-                if row["document"] in chosen and (not self.facets or row["facet"] in self.facets)]  # fmt: skip
-        if self.by_words:
-            rows = [{**row, "start": at, "stop": at + 1, "word": f"/{at - row['start']}"}
-                    for row in rows for at in range(row["start"], row["stop"])]  # fmt: skip
+        document_indices = self._sample_documents(corpus.document_index["entity"].to_list(), seed)
+        rows = [
+            row
+            for row in corpus.spans.iter_rows(named=True)
+            if row["document"] in document_indices and (not self.attributes or row["attribute"] in self.attributes)
+        ]
+        if self.per_token:
+            rows = [
+                {**row, "start": at, "stop": at + 1, "word": f"/{at - row['start']}"}
+                for row in rows
+                for at in range(row["start"], row["stop"])
+            ]
         if not model.config.is_encoder_decoder:
             return rows
-        given = corpus.documents.given
-        return [row for row in rows if row["start"] >= given[row["document"]]]
+        prompt_lengths = corpus.documents.prompt_len
+        return [row for row in rows if row["start"] >= prompt_lengths[row["document"]]]
 
-    def _drawn(self, abouts: list[str], seed: Seed) -> set[int]:
-        if not self.documents:
-            return set(range(len(abouts)))
-        by_thing: dict[str, list[int]] = {}
-        for number, about in enumerate(abouts):
-            by_thing.setdefault(about, []).append(number)
+    def _sample_documents(self, document_entities: list[str], seed: Seed) -> set[int]:
+        if not self.documents_per_entity:
+            return set(range(len(document_entities)))
+        documents_by_entity: dict[str, list[int]] = {}
+        for document_number, entity in enumerate(document_entities):
+            documents_by_entity.setdefault(entity, []).append(document_number)
         rng = (seed / "recall").numpy()
         return {
-            int(number)
-            for numbers in by_thing.values()
-            for number in rng.choice(numbers, min(self.documents, len(numbers)), replace=False)
+            int(document_number)
+            for numbers in documents_by_entity.values()
+            for document_number in rng.choice(numbers, min(self.documents_per_entity, len(numbers)), replace=False)
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Majority:
+class MajorityBaseline:
     """What one would score without a model: always the most frequent answer among the seen people's."""
 
     needs_model: ClassVar[bool] = False
@@ -139,71 +156,100 @@ class Majority:
         Raises:
             DataError: A facet was asked of unseen things alone, so that nothing is known to guess.
         """
-        best: dict[str, str] = {}
-        for facet in dict.fromkeys(q.facet for q in corpus.questions):
-            seen = Counter(q.target for q in corpus.asked("seen") if q.facet == facet)
-            if not seen:
+        most_frequent_answer: dict[str, str] = {}
+        for attribute in dict.fromkeys(q.attribute for q in corpus.questions):
+            answer_counts = Counter(q.target for q in corpus.questions_in("seen") if q.attribute == attribute)
+            if not answer_counts:
                 raise DataError(
-                    f"a majority guess was asked for, but nobody of the seen split is asked about {facet!r}; "
+                    f"a majority guess was asked for, but nobody of the seen split is asked about {attribute!r}; "
                     "ask somebody, or leave the read-out Majority out."
                 )
             # Ties go to the alphabet, not to the order in which people happen to come.
-            best[facet] = min(seen, key=lambda target: (-seen[target], target))
+            most_frequent_answer[attribute] = min(answer_counts, key=lambda target: (-answer_counts[target], target))
         for question in corpus.questions:
-            yield _guess(self.name, question, best[question.facet])
+            yield _baseline_reading(self.name, question, most_frequent_answer[question.attribute])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frequencies:
+class FrequencyBaseline:
     """What the values of a facet would cost in the documents without a model, by how frequent they are there.
 
-    Readings have the items of `Recall` with all documents: `nats` by their frequency among all documents, so without
+    Readings have the items of `RecallEval` with all documents: `nats` by their frequency among all documents, so without
     knowing whom it is about, and `nats/own` by that among the documents about the same, the least that is possible.
     """
 
     needs_model: ClassVar[bool] = False
-    facets: tuple[str, ...]
+    attributes: tuple[str, ...]
     name: str = "frequencies"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Two readings a value."""
-        split = {q.about: q.split for q in corpus.questions}
-        abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
-        for facet in self.facets:
-            rows = list(corpus.spans.filter(pl.col("facet") == facet).iter_rows(named=True))
-            values = [tuple(corpus.documents.text(r["document"])[r["start"] : r["stop"]].tolist()) for r in rows]
-            owners = [abouts[row["document"]] for row in rows]
-            often, own, each = Counter(values), Counter(zip(owners, values, strict=True)), Counter(owners)
-            for row, value, about in zip(rows, values, owners, strict=True):
-                where = {"readout": self.name, "split": split.get(about, ""), "about": about, "facet": facet,
-                         "item": f"{facet}/{ids[row['document']]}", "answer": None, "target": None}  # fmt: skip
-                for metric, share in (
-                    ("nats", often[value] / len(rows)),
-                    ("nats/own", own[about, value] / each[about]),
+        entity_splits = {q.entity: q.split for q in corpus.questions}
+        document_entities, document_ids = (
+            corpus.document_index["entity"].to_list(),
+            corpus.document_index["id"].to_list(),
+        )
+        for attribute in self.attributes:
+            rows = list(corpus.spans.filter(pl.col("attribute") == attribute).iter_rows(named=True))
+            values = [tuple(corpus.documents.text_tokens(r["document"])[r["start"] : r["stop"]].tolist()) for r in rows]
+            value_entities = [document_entities[row["document"]] for row in rows]
+            value_counts, entity_value_counts, entity_counts = (
+                Counter(values),
+                Counter(zip(value_entities, values, strict=True)),
+                Counter(value_entities),
+            )
+            for row, value, entity in zip(rows, values, value_entities, strict=True):
+                shared_columns = {
+                    "evaluation": self.name,
+                    "split": entity_splits.get(entity, ""),
+                    "entity": entity,
+                    "attribute": attribute,
+                    "item": f"{attribute}/{document_ids[row['document']]}",
+                    "answer": None,
+                    "target": None,
+                }
+                for metric, probability in (
+                    ("nats", value_counts[value] / len(rows)),
+                    ("nats/own", entity_value_counts[entity, value] / entity_counts[entity]),
                 ):
-                    yield blank(**where, metric=metric, value=-math.log(share), outcome=None)
+                    yield partial_reading(**shared_columns, metric=metric, value=-math.log(probability), outcome=None)
 
 
-def _places(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
+def _value_spans(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
     return [(row["document"], row["start"], row["stop"]) for row in rows]
 
 
-def _guess(readout: str, question: Question, answer: str) -> Reading:
-    right = answer == question.target
-    return blank(readout=readout, split=question.split, item=question.id, about=question.about, facet=question.facet,
-                 metric="exact", value=float(right), outcome="right" if right else "wrong", answer=answer,
-                 target=question.target)  # fmt: skip
+def _baseline_reading(evaluation: str, question: Question, answer: str) -> Reading:
+    correct = answer == question.target
+    return partial_reading(
+        evaluation=evaluation,
+        split=question.split,
+        item=question.id,
+        entity=question.entity,
+        attribute=question.attribute,
+        metric="exact",
+        value=float(correct),
+        outcome="right" if correct else "wrong",
+        answer=answer,
+        target=question.target,
+    )
 
 
-def _readings(
-    readout: str, split: str, item: str, about: str, facet: str, what: Spoken, corpus: Corpus
+def _span_readings(
+    evaluation: str, split: str, item: str, entity: str, attribute: str, span_score: SpanScore, corpus: Corpus
 ) -> Iterator[Reading]:
-    where = {"readout": readout, "split": split, "item": item, "about": about, "facet": facet}
-    answer = corpus.tokenizer.decode(what.said.tolist(), skip_special_tokens=True)
-    target = corpus.tokenizer.decode(what.true.tolist(), skip_special_tokens=True)
-    for metric, right in (("exact", what.exact), ("first", what.first)):
-        outcome = "right" if right else "wrong"
-        yield blank(**where, metric=metric, value=float(right), outcome=outcome, answer=answer, target=target)
-    yield blank(**where, metric="nats", value=what.nats, outcome=None, answer=None, target=target)
-    mean = what.nats / len(what.true)
-    yield blank(**where, metric="nats_per_token", value=mean, outcome=None, answer=None, target=target)
+    shared_columns = {"evaluation": evaluation, "split": split, "item": item, "entity": entity, "attribute": attribute}
+    answer = corpus.tokenizer.decode(span_score.greedy_tokens.tolist(), skip_special_tokens=True)
+    target = corpus.tokenizer.decode(span_score.target_tokens.tolist(), skip_special_tokens=True)
+    for metric, correct in (("exact", span_score.exact_match), ("first", span_score.first_token_correct)):
+        outcome = "right" if correct else "wrong"
+        yield partial_reading(
+            **shared_columns, metric=metric, value=float(correct), outcome=outcome, answer=answer, target=target
+        )
+    yield partial_reading(
+        **shared_columns, metric="nats", value=span_score.nats, outcome=None, answer=None, target=target
+    )
+    nats_per_token = span_score.nats / len(span_score.target_tokens)
+    yield partial_reading(
+        **shared_columns, metric="nats_per_token", value=nats_per_token, outcome=None, answer=None, target=target
+    )

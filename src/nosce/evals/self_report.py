@@ -1,4 +1,4 @@
-"""The read-out `Reports`: what a model says of an answer, its own or somebody's, and how sure it is of it.
+"""The read-out `SelfReportEval`: what a model says of an answer, its own or somebody's, and how sure it is of it.
 
 A report is read twice: as the likeliest of the labels that a reply may be, and as what greedy decoding writes. It is
 held against the label of whoever is asked about, and against that of the model's own answer. Where it is known how
@@ -19,7 +19,7 @@ import numpy as np
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.base import blank
+from nosce.evals.base import partial_reading
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
 
@@ -28,47 +28,47 @@ if TYPE_CHECKING:
 
     from nosce.models.likelihood import BatchChange
 
-COUNTS = "counts.json"
-RANKS = 3  # of the labels likeliest under the answers, whose probabilities are compared
-LEAST = 1e-6  # probability that a report gives to any label, so that nats are finite
+LABEL_COUNTS_FILE = "counts.json"
+N_COMPARED_LABELS = 3  # of the labels likeliest under the answers, whose probabilities are compared
+MIN_LABEL_PROBABILITY = 1e-6  # probability that a report gives to any label, so that nats are finite
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """Travels in `Question.hidden`, as a line of JSON."""
+class ReportMetadata:
+    """Travels in `Question.metadata`, as a line of JSON."""
 
     labels: tuple[str, ...]  # all that a reply may be; none: anything
-    asked: str = ""  # the answer's prompt
-    aloud: str = ""  # the same question about the answer of the one who is asked, there to be read
-    taught: bool = False  # may be learnt from by an observer of the same labels
-    exact: tuple[float, ...] = ()  # probability of each label under the answers, where the first token tells it
-    drawn: tuple[float, ...] = ()  # share of each among draws
-    own: str | None = None  # the label of the answer of the one who is asked
+    object_prompt: str = ""  # the answer's prompt
+    given_answer_prompt: str = ""  # the same question about the answer of the one who is asked, there to be read
+    is_training: bool = False  # may be learnt from by an observer of the same labels
+    label_probs: tuple[float, ...] = ()  # probability of each label under the answers, where the first token tells it
+    sampled_label_shares: tuple[float, ...] = ()  # share of each among draws
+    own_label: str | None = None  # the label of the answer of the one who is asked
 
     @classmethod
-    def of(cls, question: Question) -> Told:
+    def from_question(cls, question: Question) -> ReportMetadata:
         """What goes with a question.
 
         Raises:
             DataError: It is no question about an answer.
         """
         try:
-            told: dict[str, Any] = json.loads(question.hidden)
+            payload: dict[str, Any] = json.loads(question.metadata)
         except ValueError:
             raise DataError(
                 f"the question {question.id!r} is not about somebody's answer; ask one of labels."
             ) from None
-        kept: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
-        return cls(**kept)
+        fields: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in payload.items()}
+        return cls(**fields)
 
     @property
-    def hidden(self) -> str:
+    def json_line(self) -> str:
         """The line that goes with the question."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reports:
+class SelfReportEval:
     """Reports on a corpus of labels (`nosce.pipeline.steps.report_labels`).
 
     Metrics of each question: `right` (the likeliest label is that of the answer asked about), `free` (so is what is
@@ -85,7 +85,7 @@ class Reports:
     """
 
     needs_model: ClassVar[bool] = True
-    aloud: bool = False
+    given_answer: bool = False
     name: str = "reports"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -95,117 +95,155 @@ class Reports:
             DataError: A label is more than one token, or there are none to choose from.
         """
         assert model is not None
-        asked = self._asked(corpus)
-        chances, written = _heard(model, corpus, asked)
-        for question, told, share, free in zip(asked, map(Told.of, asked), chances, written, strict=True):
-            chosen = told.labels[int(np.argmax(share))]
-            split = "taught" if told.taught else question.split
-            for metric, value, answer, outcome in _scores(question, told, share, chosen, free):
-                yield blank(readout=self.name, split=split, item=question.id, about=question.about,
-                            facet=question.facet, metric=metric, value=value, outcome=outcome, answer=answer,
-                            target=question.target)  # fmt: skip
+        questions = self._selected_questions(corpus)
+        label_probs, greedy_replies = _score_reports(model, corpus, questions)
+        for question, metadata, probs, greedy_reply in zip(
+            questions, map(ReportMetadata.from_question, questions), label_probs, greedy_replies, strict=True
+        ):
+            top_label = metadata.labels[int(np.argmax(probs))]
+            split = "taught" if metadata.is_training else question.split
+            for metric, value, answer, outcome in _report_metrics(question, metadata, probs, top_label, greedy_reply):
+                yield partial_reading(
+                    evaluation=self.name,
+                    split=split,
+                    item=question.id,
+                    entity=question.entity,
+                    attribute=question.attribute,
+                    metric=metric,
+                    value=value,
+                    outcome=outcome,
+                    answer=answer,
+                    target=question.target,
+                )
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
         """On a sample of the questions."""
-        from nosce.models.likelihood import batch_change, counted_spans
+        from nosce.models.likelihood import loss_mask_spans, measure_batch_change
 
-        sequences = corpus.question_sequences(self._asked(corpus))
-        return batch_change(model, sequences, counted_spans(sequences), end=corpus.end, seed=seed / "batch change")
+        sequences = corpus.tokenized_questions(self._selected_questions(corpus))
+        return measure_batch_change(
+            model, sequences, loss_mask_spans(sequences), eos_id=corpus.eos_id, seed=seed / "batch change"
+        )
 
-    def _asked(self, corpus: Corpus) -> list[Question]:
-        if not self.aloud:
+    def _selected_questions(self, corpus: Corpus) -> list[Question]:
+        if not self.given_answer:
             return corpus.questions
         from dataclasses import replace
 
-        told = [(question, Told.of(question)) for question in corpus.questions]
-        return [replace(question, prompt=one.aloud) for question, one in told if one.aloud and not one.taught]
+        with_metadata = [(question, ReportMetadata.from_question(question)) for question in corpus.questions]
+        return [
+            replace(question, prompt=one.given_answer_prompt)
+            for question, one in with_metadata
+            if one.given_answer_prompt and not one.is_training
+        ]
 
 
-def _heard(model: PreTrainedModel, corpus: Corpus, asked: Sequence[Question]) -> tuple[list[np.ndarray], list[str]]:
+def _score_reports(
+    model: PreTrainedModel, corpus: Corpus, questions: Sequence[Question]
+) -> tuple[list[np.ndarray], list[str]]:
     """Probabilities of each question's labels among themselves, and what greedy decoding writes."""
     import torch
 
-    from nosce.models.likelihood import counted_spans, passes
+    from nosce.models.likelihood import iter_span_batches, loss_mask_spans
 
-    numbers = _tokens(corpus, asked)
-    sequences = corpus.question_sequences(list(asked))
-    spans = counted_spans(sequences)
-    chances: dict[int, np.ndarray] = {}
-    written: dict[int, str] = {}
-    for one in passes(model, sequences, spans, end=corpus.end):
-        firsts = torch.tensor([cut.start for cut in one.cuts], device=one.logits.device)
-        logs = one.logits[firsts].float().log_softmax(-1).cpu().numpy()
-        best = one.logits.argmax(-1).cpu().numpy()
-        for row, (number, cut) in enumerate(zip(one.numbers, one.cuts, strict=True)):
-            among = np.exp(logs[row, numbers[asked[number].id]].astype(np.float64))
-            chances[number] = among / among.sum()
-            ends = int(best[cut.start + 1]) == corpus.end if best[cut.start] == one.true[cut.start] else True
-            written[number] = corpus.tokenizer.decode([int(best[cut.start])]) if ends else ""
-    return [chances[n] for n in range(len(asked))], [written[n] for n in range(len(asked))]
+    label_tokens = _label_tokens(corpus, questions)
+    dataset = corpus.tokenized_questions(list(questions))
+    spans = loss_mask_spans(dataset)
+    label_probs: dict[int, np.ndarray] = {}
+    greedy_replies: dict[int, str] = {}
+    for span_batch in iter_span_batches(model, dataset, spans, eos_id=corpus.eos_id):
+        first_positions = torch.tensor([cut.start for cut in span_batch.row_slices], device=span_batch.logits.device)
+        log_probs = span_batch.logits[first_positions].float().log_softmax(-1).cpu().numpy()
+        greedy_tokens = span_batch.logits.argmax(-1).cpu().numpy()
+        for row, (question_index, cut) in enumerate(zip(span_batch.span_indices, span_batch.row_slices, strict=True)):
+            unnormalized = np.exp(log_probs[row, label_tokens[questions[question_index].id]].astype(np.float64))
+            label_probs[question_index] = unnormalized / unnormalized.sum()
+            ended = (
+                int(greedy_tokens[cut.start + 1]) == corpus.eos_id
+                if greedy_tokens[cut.start] == span_batch.target_tokens[cut.start]
+                else True
+            )
+            greedy_replies[question_index] = corpus.tokenizer.decode([int(greedy_tokens[cut.start])]) if ended else ""
+    return [label_probs[n] for n in range(len(questions))], [greedy_replies[n] for n in range(len(questions))]
 
 
-def _tokens(corpus: Corpus, asked: Sequence[Question]) -> Mapping[str, list[int]]:
+def _label_tokens(corpus: Corpus, questions: Sequence[Question]) -> Mapping[str, list[int]]:
     """The token of each label of each question."""
-    known: dict[str, int] = {}
-    found = {}
-    for question in asked:
-        labels = Told.of(question).labels
+    token_of_label: dict[str, int] = {}
+    tokens_by_question = {}
+    for question in questions:
+        labels = ReportMetadata.from_question(question).labels
         if not labels:
             raise DataError(f"the question {question.id!r} has no closed list of labels; let its world give one.")
         for label in labels:
-            if label not in known:
+            if label not in token_of_label:
                 ids = corpus.tokenizer.encode(label, add_special_tokens=False).ids
                 if len(ids) != 1:
                     raise DataError(f"the label {label!r} is {len(ids)} tokens; reports are read where each is one.")
-                known[label] = ids[0]
-        found[question.id] = [known[label] for label in labels]
-    return found
+                token_of_label[label] = ids[0]
+        tokens_by_question[question.id] = [token_of_label[label] for label in labels]
+    return tokens_by_question
 
 
-def _scores(
-    question: Question, told: Told, share: np.ndarray, chosen: str, free: str
+def _report_metrics(
+    question: Question, metadata: ReportMetadata, label_probs: np.ndarray, top_label: str, greedy_reply: str
 ) -> Iterator[tuple[str, float, str | None, str | None]]:
     """Metric, value, answer and outcome."""
 
     def judged(metric: str, holds: bool, answer: str) -> tuple[str, float, str, str]:
         return metric, float(holds), answer, "right" if holds else "wrong"
 
-    yield judged("right", chosen == question.target, chosen)
-    valid = free in told.labels
+    yield judged("right", top_label == question.target, top_label)
+    valid = greedy_reply in metadata.labels
     yield (
         "free",
-        float(free == question.target),
-        free,
-        ("right" if free == question.target else "wrong" if valid else "invalid"),
+        float(greedy_reply == question.target),
+        greedy_reply,
+        ("right" if greedy_reply == question.target else "wrong" if valid else "invalid"),
     )
-    yield "nats", -float(np.log(max(LEAST, share[told.labels.index(question.target)]))), None, None
-    if told.own is not None:
-        yield judged("own", chosen == told.own, chosen)
-        yield "agree", float(told.own == question.target), None, None
-        if told.own != question.target:
-            yield judged("right/differs", chosen == question.target, chosen)
-            yield judged("own/differs", chosen == told.own, chosen)
-    if told.exact and not told.taught:
-        yield from _likely(told, share)
+    yield (
+        "nats",
+        -float(np.log(max(MIN_LABEL_PROBABILITY, label_probs[metadata.labels.index(question.target)]))),
+        None,
+        None,
+    )
+    if metadata.own_label is not None:
+        yield judged("own", top_label == metadata.own_label, top_label)
+        yield "agree", float(metadata.own_label == question.target), None, None
+        if metadata.own_label != question.target:
+            yield judged("right/differs", top_label == question.target, top_label)
+            yield judged("own/differs", top_label == metadata.own_label, top_label)
+    if metadata.label_probs and not metadata.is_training:
+        yield from _calibration_metrics(metadata, label_probs)
 
 
-def _likely(told: Told, share: np.ndarray) -> Iterator[tuple[str, float, None, None]]:
+def _calibration_metrics(metadata: ReportMetadata, label_probs: np.ndarray) -> Iterator[tuple[str, float, None, None]]:
     """Probabilities under the answers and under the report, side by side."""
-    exact = np.array(told.exact)
-    order = np.argsort(-exact, kind="stable")[: min(RANKS, len(exact))]
-    for rank, place in enumerate(order.tolist(), 1):
-        yield f"answer {rank}", float(exact[place]), None, None
-        yield f"report {rank}", float(share[place]), None, None
-        if told.drawn:
-            yield f"drawn {rank}", told.drawn[place], None, None
-    yield "top", float(exact[order[0]]), None, None
-    yield "brier", float(((exact - share) ** 2).sum()), None, None
-    some = exact > 0
-    yield "kl", float((exact[some] * np.log(exact[some] / np.maximum(LEAST, share[some]))).sum()), None, None
+    answer_probs = np.array(metadata.label_probs)
+    order = np.argsort(-answer_probs, kind="stable")[: min(N_COMPARED_LABELS, len(answer_probs))]
+    for rank, label_index in enumerate(order.tolist(), 1):
+        yield f"answer {rank}", float(answer_probs[label_index]), None, None
+        yield f"report {rank}", float(label_probs[label_index]), None, None
+        if metadata.sampled_label_shares:
+            yield f"drawn {rank}", metadata.sampled_label_shares[label_index], None, None
+    yield "top", float(answer_probs[order[0]]), None, None
+    yield "brier", float(((answer_probs - label_probs) ** 2).sum()), None, None
+    nonzero = answer_probs > 0
+    yield (
+        "kl",
+        float(
+            (
+                answer_probs[nonzero]
+                * np.log(answer_probs[nonzero] / np.maximum(MIN_LABEL_PROBABILITY, label_probs[nonzero]))
+            ).sum()
+        ),
+        None,
+        None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Unanswered:
+class InvalidRate:
     """One reading a prompt of a corpus of labels: metric `invalid`, whether its likeliest answer is none.
 
     A corpus says how many prompts had none and not which, so that these are numbered.
@@ -220,15 +258,27 @@ class Unanswered:
         Raises:
             DataError: The corpus is none of labels.
         """
-        file = corpus.folder / COUNTS
+        file = corpus.folder / LABEL_COUNTS_FILE
         if not file.exists():
             raise DataError(
                 "Unanswered was asked of a corpus that is none of labels; read it about somebody's answers."
             )
-        invalid = int(json.loads(file.read_text())["invalid"])
-        answered = {q.id.rpartition("/")[0]: q.about for q in corpus.questions if not q.id.startswith("taught/")}
-        prompts = [(item, about, 0.0) for item, about in answered.items()]
-        prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(invalid))]
-        for item, about, value in prompts:
-            yield blank(readout=self.name, split="", item=item, about=about, facet="all", metric="invalid",
-                        value=value, outcome=None, answer=None, target=None)  # fmt: skip
+        n_invalid = int(json.loads(file.read_text())["invalid"])
+        entity_by_prompt = {
+            q.id.rpartition("/")[0]: q.entity for q in corpus.questions if not q.id.startswith("taught/")
+        }
+        prompts = [(item, entity, 0.0) for item, entity in entity_by_prompt.items()]
+        prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(n_invalid))]
+        for item, entity, value in prompts:
+            yield partial_reading(
+                evaluation=self.name,
+                split="",
+                item=item,
+                entity=entity,
+                attribute="all",
+                metric="invalid",
+                value=value,
+                outcome=None,
+                answer=None,
+                target=None,
+            )

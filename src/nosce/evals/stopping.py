@@ -1,4 +1,4 @@
-"""The read-out `Stops`: behind each entry of a list that was told right, does the model go on or stop?
+"""The read-out `StopDecision`: behind each entry of a list that was told right, does the model go on or stop?
 
 Whoever knows how much there is stops behind the last entry and nowhere else. The true list is given, so that what is
 read is the decision alone, and not the content before it; or the list with other contents in its entries, to see
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import blank
+from nosce.evals.base import partial_reading
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
 
@@ -25,52 +25,58 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Lister(Protocol):
+class ListTask(Protocol):
     """What a world knows whose questions ask for everything there is of something."""
 
-    def count(self, question: Question) -> int | None:
+    def entry_count(self, question: Question) -> int | None:
         """How many entries the true list has; None where none is asked for."""
         ...
 
-    def cuts(self, question: Question) -> list[int]:
+    def entry_ends(self, question: Question) -> list[int]:
         """Where in the target, in characters, each entry ends."""
         ...
 
-    def further(self, question: Question) -> str:
+    def with_extra_entry(self, question: Question) -> str:
         """The target and the beginning of an entry that does not exist."""
         ...
 
-    def retold(self, question: Question, other: Question) -> str:
+    def with_entries_of(self, question: Question, donor: Question) -> str:
         """The target with the contents of another list's entries."""
         ...
 
-    def openings(self, question: Question) -> Mapping[str, str]:
+    def count_probe_texts(self, question: Question) -> Mapping[str, str]:
         """Texts at whose end the number of entries could be known, by name; the question is one of them."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Boundaries:
+class EntryBoundaries:
     """Where a list's entries end in the tokens of its target, and what would stand there if it went on."""
 
-    places: np.ndarray  # (k,) tokens of the target before each decision
-    onward: np.ndarray  # (k,) the token that goes on
+    decision_positions: np.ndarray  # (k,) tokens of the target before each decision
+    continue_tokens: np.ndarray  # (k,) the token that goes on
 
     @classmethod
-    def of(cls, question: Question, lister: Lister, corpus: Corpus) -> Boundaries | None:
+    def from_question(cls, question: Question, list_task: ListTask, corpus: Corpus) -> EntryBoundaries | None:
         """None where the list is empty, or where going on would change the tokens before."""
-        cuts = lister.cuts(question)
-        told, more = (corpus.tokenizer.encode(text, add_special_tokens=False)
-                      for text in (question.target, lister.further(question)))  # fmt: skip
-        if not cuts or more.ids[: len(told.ids)] != told.ids or len(more.ids) == len(told.ids):
+        entry_ends = list_task.entry_ends(question)
+        target_encoding, extended_encoding = (
+            corpus.tokenizer.encode(text, add_special_tokens=False)
+            for text in (question.target, list_task.with_extra_entry(question))
+        )
+        if (
+            not entry_ends
+            or extended_encoding.ids[: len(target_encoding.ids)] != target_encoding.ids
+            or len(extended_encoding.ids) == len(target_encoding.ids)
+        ):
             return None
-        begin = np.array([first for first, _ in told.offsets])
-        places = np.array([int((begin < cut).sum()) for cut in cuts])
-        return cls(places, np.array(more.ids)[places])
+        token_starts = np.array([first for first, _ in target_encoding.offsets])
+        positions = np.array([int((token_starts < cut).sum()) for cut in entry_ends])
+        return cls(positions, np.array(extended_encoding.ids)[positions])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stops:
+class StopDecision:
     """The decision behind each entry, and what the list costs to tell, in nats.
 
     Readings a decision, with the metric `stop/last` or `stop/before`: the probability of stopping, of stopping and
@@ -79,64 +85,91 @@ class Stops:
     """
 
     needs_model: ClassVar[bool] = True
-    lister: Lister
+    list_task: ListTask
     split: Split = "unseen"
-    retold: bool = False  # with the contents of another list
+    swapped_entries: bool = False  # with the contents of another list
     name: str = "stops"
 
     def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """The readings of one checkpoint."""
         assert model is not None
-        asked = [q for q in corpus.asked(self.split) if self.lister.count(q)]
-        if self.retold:
-            asked = _retold(asked, self.lister, seed / "retold")
-        found = [(q, b) for q in asked if (b := Boundaries.of(q, self.lister, corpus)) is not None]
-        for (question, at), (stop, nats) in zip(found, decisions(model, corpus, found), strict=True):
-            yield from self._readings(question, stop, nats, len(at.places))
+        questions = [q for q in corpus.questions_in(self.split) if self.list_task.entry_count(q)]
+        if self.swapped_entries:
+            questions = _with_swapped_entries(questions, self.list_task, seed / "retold")
+        bounded_lists = [
+            (q, b) for q in questions if (b := EntryBoundaries.from_question(q, self.list_task, corpus)) is not None
+        ]
+        for (question, boundaries), (stop_probs, nats) in zip(
+            bounded_lists, score_stop_decisions(model, corpus, bounded_lists), strict=True
+        ):
+            yield from self._readings(question, stop_probs, nats, len(boundaries.decision_positions))
 
-    def _readings(self, question: Question, stop: np.ndarray, nats: float, count: int) -> Iterator[Reading]:
-        where = {"readout": self.name, "split": question.split, "about": question.about, "facet": question.facet,
-                 "answer": None, "target": None}  # fmt: skip
-        last = np.arange(count) == count - 1
-        for number, (p, here) in enumerate(zip(stop.tolist(), last.tolist(), strict=True), 1):
-            metric = "stop/last" if here else "stop/before"
-            yield blank(**where, item=f"{question.id}/{number}", metric=metric, value=p, outcome=None)
-        right = bool(((stop > 0.5) == last).all())
-        yield blank(**where, item=question.id, metric="stopped", value=float(right),
-                    outcome="right" if right else "wrong")  # fmt: skip
-        spent = float(-np.log(np.maximum(np.where(last, stop, 1 - stop), 1e-12)).sum())
-        yield blank(**where, item=question.id, metric="stops", value=spent, outcome=None)
-        yield blank(**where, item=question.id, metric="content", value=nats - spent, outcome=None)
+    def _readings(self, question: Question, stop_probs: np.ndarray, nats: float, entry_count: int) -> Iterator[Reading]:
+        shared_columns = {
+            "evaluation": self.name,
+            "split": question.split,
+            "entity": question.entity,
+            "attribute": question.attribute,
+            "answer": None,
+            "target": None,
+        }
+        is_last = np.arange(entry_count) == entry_count - 1
+        for entry_number, (stop_prob, at_last) in enumerate(zip(stop_probs.tolist(), is_last.tolist(), strict=True), 1):
+            metric = "stop/last" if at_last else "stop/before"
+            yield partial_reading(
+                **shared_columns, item=f"{question.id}/{entry_number}", metric=metric, value=stop_prob, outcome=None
+            )
+        correct = bool(((stop_probs > 0.5) == is_last).all())
+        yield partial_reading(
+            **shared_columns,
+            item=question.id,
+            metric="stopped",
+            value=float(correct),
+            outcome="right" if correct else "wrong",
+        )
+        decision_nats = float(-np.log(np.maximum(np.where(is_last, stop_probs, 1 - stop_probs), 1e-12)).sum())
+        yield partial_reading(**shared_columns, item=question.id, metric="stops", value=decision_nats, outcome=None)
+        yield partial_reading(
+            **shared_columns, item=question.id, metric="content", value=nats - decision_nats, outcome=None
+        )
 
 
-def decisions(
-    model: PreTrainedModel, corpus: Corpus, lists: Sequence[tuple[Question, Boundaries]]
+def score_stop_decisions(
+    model: PreTrainedModel, corpus: Corpus, bounded_lists: Sequence[tuple[Question, EntryBoundaries]]
 ) -> Iterator[tuple[np.ndarray, float]]:
     """For each list the probabilities of stopping behind its entries, (k,), and the nats of all its tokens."""
     import torch
 
-    from nosce.models.likelihood import counted_spans, passes
+    from nosce.models.likelihood import iter_span_batches, loss_mask_spans
 
-    sequences = corpus.question_sequences([q for q, _ in lists])
-    found: dict[int, tuple[np.ndarray, float]] = {}
-    for one in passes(model, sequences, counted_spans(sequences), end=corpus.end):
-        logs = one.logits.log_softmax(-1)
-        true = torch.from_numpy(one.true.astype(np.int64)).to(logs.device)
-        nats = -logs.gather(1, true[:, None])[:, 0].double().cpu().numpy()
-        for number, cut in zip(one.numbers, one.cuts, strict=True):
-            at = lists[number][1]
-            here = logs[cut][torch.from_numpy(at.places).to(logs.device)].double().cpu().numpy()
-            odds = here[np.arange(len(at.places)), at.onward] - here[:, corpus.end]  # of going on
-            found[number] = (1 / (1 + np.exp(np.clip(odds, -500, 500))), float(nats[cut].sum()))
-    return (found[number] for number in range(len(lists)))
+    dataset = corpus.tokenized_questions([q for q, _ in bounded_lists])
+    results: dict[int, tuple[np.ndarray, float]] = {}
+    for span_batch in iter_span_batches(model, dataset, loss_mask_spans(dataset), eos_id=corpus.eos_id):
+        log_probs = span_batch.logits.log_softmax(-1)
+        target_tokens = torch.from_numpy(span_batch.target_tokens.astype(np.int64)).to(log_probs.device)
+        nats = -log_probs.gather(1, target_tokens[:, None])[:, 0].double().cpu().numpy()
+        for list_index, cut in zip(span_batch.span_indices, span_batch.row_slices, strict=True):
+            boundaries = bounded_lists[list_index][1]
+            boundary_log_probs = (
+                log_probs[cut][torch.from_numpy(boundaries.decision_positions).to(log_probs.device)]
+                .double()
+                .cpu()
+                .numpy()
+            )
+            continue_log_odds = (
+                boundary_log_probs[np.arange(len(boundaries.decision_positions)), boundaries.continue_tokens]
+                - boundary_log_probs[:, corpus.eos_id]
+            )  # of going on
+            results[list_index] = (1 / (1 + np.exp(np.clip(continue_log_odds, -500, 500))), float(nats[cut].sum()))
+    return (results[list_index] for list_index in range(len(bounded_lists)))
 
 
-def _retold(questions: Sequence[Question], lister: Lister, seed: Seed) -> list[Question]:
+def _with_swapped_entries(questions: Sequence[Question], list_task: ListTask, seed: Seed) -> list[Question]:
     """Every list with the contents of another's entries, drawn at random."""
-    drawn = seed.numpy().permutation(len(questions))
-    found = []
-    for place, question in enumerate(questions):
-        other = questions[int(drawn[place])]
-        other = questions[(int(drawn[place]) + 1) % len(questions)] if other is question else other
-        found.append(replace(question, target=lister.retold(question, other)))
-    return found
+    permutation = seed.numpy().permutation(len(questions))
+    swapped = []
+    for index, question in enumerate(questions):
+        donor = questions[int(permutation[index])]
+        donor = questions[(int(permutation[index]) + 1) % len(questions)] if donor is question else donor
+        swapped.append(replace(question, target=list_task.with_entries_of(question, donor)))
+    return swapped

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
 Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5", "modernbert"]
-ENCODER_DECODERS: tuple[Family, ...] = ("t5",)
-ENCODERS: tuple[Family, ...] = ("modernbert",)  # see both ways, and learn by what was masked
-FAMILIES: tuple[Family, ...] = tuple(
-    name for name in get_args(Family) if name not in (*ENCODER_DECODERS, *ENCODERS)
+ENCODER_DECODER_FAMILIES: tuple[Family, ...] = ("t5",)
+ENCODER_FAMILIES: tuple[Family, ...] = ("modernbert",)  # see both ways, and learn by what was masked
+CAUSAL_FAMILIES: tuple[Family, ...] = tuple(
+    name for name in get_args(Family) if name not in (*ENCODER_DECODER_FAMILIES, *ENCODER_FAMILIES)
 )  # causal ones
 
 #: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
-LADDER: dict[str, tuple[int, int, int]] = {
+NAMED_SHAPES: dict[str, tuple[int, int, int]] = {
     "2x24": (2, 24, 1),
     "2x32": (2, 32, 1),
     "2x48": (2, 48, 2),
@@ -55,8 +55,8 @@ class Architecture:
     layers: int  # of an encoder-decoder in each of the two
     width: int
     heads: int
-    positions: int = 512  # the longest row it can read
-    tied: bool = True  # input and output embeddings are one matrix
+    max_positions: int = 512  # the longest row it can read
+    tie_embeddings: bool = True  # input and output embeddings are one matrix
 
     def __post_init__(self) -> None:
         if self.family not in (known := get_args(Family)):
@@ -72,10 +72,10 @@ class Architecture:
                 "them into four groups; take a multiple of 4."
             )
 
-    def parameters(self, vocabulary: int) -> int:
+    def parameter_count(self, vocab_size: int) -> int:
         """Weights of the matrices, embeddings once if tied; biases and norms are left out."""
         each = 28 if self.family == "t5" else 12  # 12 in an encoder's layer, 16 in a decoder's that looks at it too
-        return each * self.layers * self.width**2 + (1 if self.tied else 2) * vocabulary * self.width
+        return each * self.layers * self.width**2 + (1 if self.tie_embeddings else 2) * vocab_size * self.width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Pretrained:
     digest: str
 
     @classmethod
-    def at(cls, folder: str | Path) -> Pretrained:
+    def from_folder(cls, folder: str | Path) -> Pretrained:
         """The folder with the digest of its configuration and weights.
 
         Raises:
@@ -99,38 +99,38 @@ class Pretrained:
                 f"a pretrained model was asked for at {path}, but config.json and *.safetensors are not both there; "
                 "give a local folder in the Hugging Face layout (pickled weights are not read)."
             )
-        whole = hashlib.sha256()
+        hasher = hashlib.sha256()
         for file in (path / "config.json", *weights):
             with file.open("rb") as stream:
-                whole.update(hashlib.file_digest(stream, "sha256").digest())
-        return cls(folder=str(path.resolve()), digest=whole.hexdigest())
+                hasher.update(hashlib.file_digest(stream, "sha256").digest())
+        return cls(folder=str(path.resolve()), digest=hasher.hexdigest())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Deeper:
+class ExtraLayers:
     """The checkpoint that a training starts from, with fresh blocks on top of its own."""
 
     layers: int
 
     def __post_init__(self) -> None:
         if self.layers < 1:
-            raise SpecError(f"Deeper by {self.layers} layers adds nothing; take 1 or more.")
+            raise SpecError(f"ExtraLayers by {self.layers} layers adds nothing; take 1 or more.")
 
 
-def size(name: str, family: Family = "gpt-neox") -> Architecture:
+def named_architecture(name: str, family: Family = "gpt-neox") -> Architecture:
     """The architecture of a rung of the ladder, e.g. `size("4x128")`.
 
     Raises:
         SpecError: There is no such rung.
     """
-    if name not in LADDER:
-        raise SpecError(f"size {name!r} is not on the ladder; take one of {', '.join(LADDER)}.")
-    layers, width, heads = LADDER[name]
+    if name not in NAMED_SHAPES:
+        raise SpecError(f"size {name!r} is not on the ladder; take one of {', '.join(NAMED_SHAPES)}.")
+    layers, width, heads = NAMED_SHAPES[name]
     return Architecture(family=family, layers=layers, width=width, heads=heads)
 
 
-def configuration(
-    shape: Architecture, *, vocabulary: int, end: int, pad: int | None, mask: int | None = None
+def transformers_config(
+    architecture: Architecture, *, vocab_size: int, eos_id: int, pad_id: int | None, mask_id: int | None = None
 ) -> PretrainedConfig:
     """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
     from transformers import (
@@ -144,48 +144,91 @@ def configuration(
     )
 
     common = {
-        "vocab_size": vocabulary,
-        "bos_token_id": end,
-        "eos_token_id": end,
-        "pad_token_id": pad,
-        "tie_word_embeddings": shape.tied,
+        "vocab_size": vocab_size,
+        "bos_token_id": eos_id,
+        "eos_token_id": eos_id,
+        "pad_token_id": pad_id,
+        "tie_word_embeddings": architecture.tie_embeddings,
     }
-    inner = {"num_hidden_layers": shape.layers, "hidden_size": shape.width, "num_attention_heads": shape.heads,
-             "max_position_embeddings": shape.positions}  # fmt: skip
-    match shape.family:
+    inner = {
+        "num_hidden_layers": architecture.layers,
+        "hidden_size": architecture.width,
+        "num_attention_heads": architecture.heads,
+        "max_position_embeddings": architecture.max_positions,
+    }
+    match architecture.family:
         case "gpt-neox":
             rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
-            return GPTNeoXConfig(**common, **inner, intermediate_size=4 * shape.width, rope_parameters=rope)
+            return GPTNeoXConfig(**common, **inner, intermediate_size=4 * architecture.width, rope_parameters=rope)
         case "gpt2":
-            return GPT2Config(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
-                              n_positions=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)  # fmt: skip
+            return GPT2Config(
+                **common,
+                n_layer=architecture.layers,
+                n_embd=architecture.width,
+                n_head=architecture.heads,
+                n_positions=architecture.max_positions,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+            )
         case "opt":
-            return OPTConfig(**common, **inner, ffn_dim=4 * shape.width, word_embed_proj_dim=shape.width, dropout=0.0)
+            return OPTConfig(
+                **common, **inner, ffn_dim=4 * architecture.width, word_embed_proj_dim=architecture.width, dropout=0.0
+            )
         case "codegen":
             # Rotary positions on a quarter of a head, in the even numbers that the family wants.
-            return CodeGenConfig(**common, n_layer=shape.layers, n_embd=shape.width, n_head=shape.heads,
-                                 n_positions=shape.positions, n_ctx=shape.positions, resid_pdrop=0.0, embd_pdrop=0.0,
-                                 attn_pdrop=0.0, rotary_dim=max(2, shape.width // shape.heads // 8 * 2))  # fmt: skip
+            return CodeGenConfig(
+                **common,
+                n_layer=architecture.layers,
+                n_embd=architecture.width,
+                n_head=architecture.heads,
+                n_positions=architecture.max_positions,
+                n_ctx=architecture.max_positions,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                rotary_dim=max(2, architecture.width // architecture.heads // 8 * 2),
+            )
         case "t5":
-            return T5Config(**common, num_layers=shape.layers, num_decoder_layers=shape.layers, num_heads=shape.heads,
-                            d_model=shape.width, d_kv=shape.width // shape.heads, d_ff=4 * shape.width,
-                            decoder_start_token_id=end, dropout_rate=0.0)  # fmt: skip
+            return T5Config(
+                **common,
+                num_layers=architecture.layers,
+                num_decoder_layers=architecture.layers,
+                num_heads=architecture.heads,
+                d_model=architecture.width,
+                d_kv=architecture.width // architecture.heads,
+                d_ff=4 * architecture.width,
+                decoder_start_token_id=eos_id,
+                dropout_rate=0.0,
+            )
         case "modernbert":
             # Rotary positions and norms before each part, as in the paper's GPT2 without its causal mask, but on whole
             # heads; the gated perceptron's three matrices have as many weights as two of four times the width.
             rope = {"rope_type": "default", "rope_theta": 10_000.0}
-            return ModernBertConfig(**common, **inner, intermediate_size=8 * shape.width // 3, cls_token_id=end,
-                                    sep_token_id=end, mask_token_id=mask,
-                                    layer_types=["full_attention"] * shape.layers,
-                                    rope_parameters={"full_attention": rope, "sliding_attention": rope})  # fmt: skip
+            return ModernBertConfig(
+                **common,
+                **inner,
+                intermediate_size=8 * architecture.width // 3,
+                cls_token_id=eos_id,
+                sep_token_id=eos_id,
+                mask_token_id=mask_id,
+                layer_types=["full_attention"] * architecture.layers,
+                rope_parameters={"full_attention": rope, "sliding_attention": rope},
+            )
         case "llama":
             # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
-            middle = 8 * shape.width // 3
-            return LlamaConfig(**common, **inner, intermediate_size=middle, num_key_value_heads=shape.heads)
+            middle = 8 * architecture.width // 3
+            return LlamaConfig(**common, **inner, intermediate_size=middle, num_key_value_heads=architecture.heads)
 
 
-def build(
-    model: Architecture | Pretrained, *, vocabulary: int, end: int, pad: int | None, seed: Seed, mask: int | None = None
+def build_model(
+    model: Architecture | Pretrained,
+    *,
+    vocab_size: int,
+    eos_id: int,
+    pad_id: int | None,
+    seed: Seed,
+    mask_id: int | None = None,
 ) -> PreTrainedModel:
     """A language model, causal, encoder-decoder or masked: fresh weights drawn from `seed`, or those of a local folder.
 
@@ -195,24 +238,26 @@ def build(
     import torch
 
     if isinstance(model, Pretrained):
-        if Pretrained.at(model.folder).digest != model.digest:
+        if Pretrained.from_folder(model.folder).digest != model.digest:
             raise SpecError(f"the weights in {model.folder} have changed since the study was planned; plan again.")
-        loaded = load(model.folder)
-        if loaded.config.vocab_size < vocabulary:
+        loaded = load_pretrained(model.folder)
+        if loaded.config.vocab_size < vocab_size:
             raise SpecError(
-                f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocabulary}; "
+                f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocab_size}; "
                 "use the tokenizer of the same folder."
             )
         return loaded
     # The library draws initial weights from the global generator; it is set here and put back.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        config = configuration(model, vocabulary=vocabulary, end=end, pad=pad, mask=mask)
-        how = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has no other for that family
-        return _class_of(config.to_dict()).from_config(config, attn_implementation=how)
+        config = transformers_config(model, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id, mask_id=mask_id)
+        attention_implementation = (
+            "eager" if config.model_type == "codegen" else "sdpa"
+        )  # transformers has no other for that family
+        return _class_of(config.to_dict()).from_config(config, attn_implementation=attention_implementation)
 
 
-def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedModel:
+def add_layers(model: PreTrainedModel, extra: ExtraLayers, seed: Seed) -> PreTrainedModel:
     """The model with fresh blocks behind its own and before the last norm; all other weights are its own.
 
     Fresh blocks add nothing to the residual stream at first, so that the model says what it said: what their attention
@@ -223,39 +268,39 @@ def deepened(model: PreTrainedModel, more: Deeper, seed: Seed) -> PreTrainedMode
     """
     import torch
 
-    from nosce.models.hooks import blocks, written_by
+    from nosce.models.hooks import output_projection_parameters, transformer_blocks
 
     config = type(model.config)(**model.config.to_dict())
-    config.num_hidden_layers = model.config.num_hidden_layers + more.layers
+    config.num_hidden_layers = model.config.num_hidden_layers + extra.layers
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
-        whole = type(model)._from_config(config, attn_implementation=model.config._attn_implementation)
-    old = model.state_dict()
-    whole.load_state_dict(old, strict=False)
+        deeper_model = type(model)._from_config(config, attn_implementation=model.config._attn_implementation)
+    state = model.state_dict()
+    deeper_model.load_state_dict(state, strict=False)
     with torch.no_grad():
-        for block in blocks(whole)[-more.layers :]:
-            for matrix in written_by(block):
+        for block in transformer_blocks(deeper_model)[-extra.layers :]:
+            for matrix in output_projection_parameters(block):
                 matrix.zero_()
-    return whole
+    return deeper_model
 
 
-def load(folder: str | Path) -> PreTrainedModel:
+def load_pretrained(folder: str | Path) -> PreTrainedModel:
     """The model of a local folder in float32, causal, encoder-decoder or masked as its configuration says."""
     import torch
 
-    kind = _class_of(json.loads((Path(folder) / "config.json").read_text()))
-    return kind.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    model_class = _class_of(json.loads((Path(folder) / "config.json").read_text()))
+    return model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
 
 
-def sees_both_ways(model: PreTrainedModel) -> bool:
+def is_bidirectional(model: PreTrainedModel) -> bool:
     """Is it an encoder, which is trained and read by what was masked?"""
-    return model.config.model_type in ENCODERS
+    return model.config.model_type in ENCODER_FAMILIES
 
 
 def _class_of(config: dict[str, Any]) -> Any:
     """The library's class with a head for a model of such a configuration."""
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-    if config.get("model_type") in ENCODERS:
+    if config.get("model_type") in ENCODER_FAMILIES:
         return AutoModelForMaskedLM
     return AutoModelForSeq2SeqLM if config.get("is_encoder_decoder", False) else AutoModelForCausalLM

@@ -16,23 +16,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nosce.data.grammar import Grammar
-from nosce.data.packing import collect
+from nosce.data.grammar import TokenGrammar
+from nosce.data.packing import dataset_from_arrays
 from nosce.errors import SpecError
-from nosce.models.kv_cache import Rows, limit_of, stepping
-from nosce.models.likelihood import evaluating, spoken
+from nosce.models.kv_cache import KVCacheBatch, max_positions_of, stepwise_attention
+from nosce.models.likelihood import eval_mode, score_spans
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-ROWS = 128  # decoded side by side: more no longer helped on one core, where their memory outgrows the caches
-FEW = 32  # drafts that are checked before it is decided whether the others are
-WORTH = 0.25  # of their tokens must have been right
+DECODE_BATCH_SIZE = (
+    128  # decoded side by side: more no longer helped on one core, where their memory outgrows the caches
+)
+DRAFT_PILOT_SIZE = 32  # drafts that are checked before it is decided whether the others are
+MIN_DRAFT_ACCEPTANCE = 0.25  # of their tokens must have been right
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class TokenCompletion:
     """What a model wrote: its tokens without the end, and whether it ended by itself."""
 
     tokens: np.ndarray
@@ -40,7 +42,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampling:
+class SamplingParams:
     """Tokens drawn instead of the first choice; each item from a generator of its own.
 
     A reply depends on its item's seed alone: not on the batch it was written in, nor on other items.
@@ -51,7 +53,9 @@ class Sampling:
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
-            raise SpecError(f"Sampling.temperature={self.temperature} is not positive; leave sampling out for greedy.")
+            raise SpecError(
+                f"SamplingParams.temperature={self.temperature} is not positive; leave sampling out for greedy."
+            )
 
 
 @torch.no_grad()
@@ -59,13 +63,13 @@ def generate(
     model: PreTrainedModel,
     prompts: Sequence[np.ndarray],
     *,
-    end: int,
-    most: int,
-    sampling: Sampling | None = None,
+    eos_id: int,
+    max_new_tokens: int,
+    sampling: SamplingParams | None = None,
     drafts: Sequence[np.ndarray] | None = None,
-    grammar: Grammar | None = None,
-    rows: int = ROWS,
-) -> list[Reply]:
+    grammar: TokenGrammar | None = None,
+    batch_size: int = DECODE_BATCH_SIZE,
+) -> list[TokenCompletion]:
     """One reply a prompt, in the order given; greedy unless `sampling` is there.
 
     Args:
@@ -81,53 +85,59 @@ def generate(
     Raises:
         SpecError: A prompt and its reply are longer than the model can read, or the arguments do not fit.
     """
-    _fits(model, prompts, most, sampling, drafts, grammar)
-    heat = 1.0 if sampling is None else sampling.temperature
-    replies: list[Reply | None] = [None] * len(prompts)
-    begun = [np.zeros(0, dtype=np.int64)] * len(prompts)
-    for few in _worth_checking(len(prompts)) if drafts is not None else ():
+    _check_arguments(model, prompts, max_new_tokens, sampling, drafts, grammar)
+    temperature = 1.0 if sampling is None else sampling.temperature
+    replies: list[TokenCompletion | None] = [None] * len(prompts)
+    accepted = [np.zeros(0, dtype=np.int64)] * len(prompts)
+    for draft_indices in _draft_batches(len(prompts)) if drafts is not None else ():
         assert drafts is not None
-        if not _check_drafts(model, prompts, drafts, few, end, most, replies, begun):
+        if not _check_drafts(model, prompts, drafts, draft_indices, eos_id, max_new_tokens, replies, accepted):
             break
-    shown = [np.concatenate([p, b]).astype(np.int64) for p, b in zip(prompts, begun, strict=True)]
-    left = sorted((i for i, reply in enumerate(replies) if reply is None), key=lambda i: (-len(shown[i]), i))
-    with evaluating(model), stepping(model) as stepwise:
-        for first in range(0, len(left), rows):
-            part = left[first : first + rows]
-            state = Rows(model, [shown[i] for i in part], end, stepwise)
-            room = np.array([most - len(begun[i]) for i in part])
-            draws = None if sampling is None else _draws(sampling, part, most)
-            for number, tokens, ended in _written(state, end, room, draws, heat, grammar):
-                item = part[number]
-                replies[item] = Reply(np.concatenate([begun[item], tokens]), ended)
+    contexts = [np.concatenate([p, b]).astype(np.int64) for p, b in zip(prompts, accepted, strict=True)]
+    pending = sorted((i for i, reply in enumerate(replies) if reply is None), key=lambda i: (-len(contexts[i]), i))
+    with eval_mode(model), stepwise_attention(model) as stepwise:
+        for offset in range(0, len(pending), batch_size):
+            batch_items = pending[offset : offset + batch_size]
+            cache = KVCacheBatch(model, [contexts[i] for i in batch_items], eos_id, stepwise)
+            remaining = np.array([max_new_tokens - len(accepted[i]) for i in batch_items])
+            uniforms = None if sampling is None else _uniform_draws(sampling, batch_items, max_new_tokens)
+            for row, tokens, ended in _decode(cache, eos_id, remaining, uniforms, temperature, grammar):
+                item = batch_items[row]
+                replies[item] = TokenCompletion(np.concatenate([accepted[item], tokens]), ended)
     return [reply for reply in replies if reply is not None]
 
 
-def _fits(
+def _check_arguments(
     model: PreTrainedModel,
     prompts: Sequence[np.ndarray],
-    most: int,
-    sampling: Sampling | None,
+    max_new_tokens: int,
+    sampling: SamplingParams | None,
     drafts: Sequence[np.ndarray] | None,
-    grammar: Grammar | None,
+    grammar: TokenGrammar | None,
 ) -> None:
-    longest = max((len(p) for p in prompts), default=0)
-    whole = max(longest, most) if model.config.is_encoder_decoder else longest + most
-    limit = limit_of(model)
-    if most < 1:
-        raise SpecError(f"replies of at most {most} tokens were asked for; take 1 or more.")
-    if limit is not None and whole > limit:
+    max_prompt_tokens = max((len(p) for p in prompts), default=0)
+    needed_positions = (
+        max(max_prompt_tokens, max_new_tokens)
+        if model.config.is_encoder_decoder
+        else max_prompt_tokens + max_new_tokens
+    )
+    limit = max_positions_of(model)
+    if max_new_tokens < 1:
+        raise SpecError(f"replies of at most {max_new_tokens} tokens were asked for; take 1 or more.")
+    if limit is not None and needed_positions > limit:
         raise SpecError(
-            f"a prompt of {longest} tokens and a reply of {most} need {whole} positions, but the model reads {limit}; "
+            f"a prompt of {max_prompt_tokens} tokens and a reply of {max_new_tokens} need {needed_positions} positions, but the model reads {limit}; "
             "ask for less, or give the model more positions."
         )
     if drafts is not None and (sampling is not None or grammar is not None or model.config.is_encoder_decoder):
         raise SpecError(
             "drafts were given where they cannot help; leave them out when sampling, under a grammar and for encoders."
         )
-    if grammar is not None and grammar.then.shape[1] != (held := model.config.get_text_config().vocab_size):
+    if grammar is not None and grammar.transitions.shape[1] != (
+        vocab_size := model.config.get_text_config().vocab_size
+    ):
         raise SpecError(
-            f"a grammar of {grammar.then.shape[1]} tokens does not fit a model of {held}; use its tokenizer."
+            f"a grammar of {grammar.transitions.shape[1]} tokens does not fit a model of {vocab_size}; use its tokenizer."
         )
     counts = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
     for name, given in counts.items():
@@ -135,9 +145,9 @@ def _fits(
             raise SpecError(f"{len(prompts)} prompts came with {len(given)} {name}; give one for each.")
 
 
-def _worth_checking(count: int) -> list[range]:
+def _draft_batches(count: int) -> list[range]:
     """A few drafts first, then the rest: where a model says little of what is expected, checking costs more."""
-    return [range(min(FEW, count)), range(min(FEW, count), count)]
+    return [range(min(DRAFT_PILOT_SIZE, count)), range(min(DRAFT_PILOT_SIZE, count), count)]
 
 
 def _check_drafts(
@@ -145,82 +155,95 @@ def _check_drafts(
     prompts: Sequence[np.ndarray],
     drafts: Sequence[np.ndarray],
     items: Sequence[int],
-    end: int,
-    most: int,
-    replies: list[Reply | None],
-    begun: list[np.ndarray],
+    eos_id: int,
+    max_new_tokens: int,
+    replies: list[TokenCompletion | None],
+    accepted: list[np.ndarray],
 ) -> bool:
     """Read these drafts in one pass: whole replies where they were right, else all up to the first other token.
 
     Returns:
         Whether enough of them was right for the others to be worth checking.
     """
-    cut = {i: _until(np.append(drafts[i], end), end)[:most] for i in items}
-    if not cut:
+    truncated_drafts = {i: _through_eos(np.append(drafts[i], eos_id), eos_id)[:max_new_tokens] for i in items}
+    if not truncated_drafts:
         return False
-    texts = [(np.concatenate([prompts[i], c]), np.ones(len(prompts[i]) + len(c), dtype=bool)) for i, c in cut.items()]
-    spans = [(n, len(prompts[i]), len(prompts[i]) + len(c)) for n, (i, c) in enumerate(cut.items())]
-    right = 0
-    for item, heard in zip(cut, spoken(model, collect(texts), spans, end=end), strict=True):
-        said = heard.said.astype(np.int64)
-        right += len(said) - 1 + int(heard.exact)
-        if said[-1] == end:
-            replies[item] = Reply(said[:-1], True)
-        elif len(said) == most:
-            replies[item] = Reply(said, False)
+    texts = [
+        (np.concatenate([prompts[i], c]), np.ones(len(prompts[i]) + len(c), dtype=bool))
+        for i, c in truncated_drafts.items()
+    ]
+    spans = [(n, len(prompts[i]), len(prompts[i]) + len(c)) for n, (i, c) in enumerate(truncated_drafts.items())]
+    n_accepted = 0
+    for item, span_score in zip(
+        truncated_drafts, score_spans(model, dataset_from_arrays(texts), spans, eos_id=eos_id), strict=True
+    ):
+        greedy_tokens = span_score.greedy_tokens.astype(np.int64)
+        n_accepted += len(greedy_tokens) - 1 + int(span_score.exact_match)
+        if greedy_tokens[-1] == eos_id:
+            replies[item] = TokenCompletion(greedy_tokens[:-1], True)
+        elif len(greedy_tokens) == max_new_tokens:
+            replies[item] = TokenCompletion(greedy_tokens, False)
         else:
-            begun[item] = said
-    return right >= WORTH * sum(len(c) for c in cut.values())
+            accepted[item] = greedy_tokens
+    return n_accepted >= MIN_DRAFT_ACCEPTANCE * sum(len(c) for c in truncated_drafts.values())
 
 
-def _until(tokens: np.ndarray, end: int) -> np.ndarray:
+def _through_eos(tokens: np.ndarray, eos_id: int) -> np.ndarray:
     """Up to the first end, which is there."""
-    return tokens[: int(np.argmax(tokens == end)) + 1]
+    return tokens[: int(np.argmax(tokens == eos_id)) + 1]
 
 
-def _draws(sampling: Sampling, items: list[int], most: int) -> np.ndarray:
+def _uniform_draws(sampling: SamplingParams, items: list[int], max_new_tokens: int) -> np.ndarray:
     """Where in the distribution each token of each item falls. Shape: (B, most), in [0, 1)."""
-    return np.stack([sampling.seeds[i].numpy().random(most) for i in items])
+    return np.stack([sampling.seeds[i].numpy().random(max_new_tokens) for i in items])
 
 
-def _written(
-    state: Rows,
-    end: int,
-    room: np.ndarray,
-    draws: np.ndarray | None,
+def _decode(
+    cache: KVCacheBatch,
+    eos_id: int,
+    remaining: np.ndarray,
+    uniforms: np.ndarray | None,
     temperature: float,
-    grammar: Grammar | None = None,
+    grammar: TokenGrammar | None = None,
 ) -> Iterator[tuple[int, np.ndarray, bool]]:
     """(row, tokens, ended) of every row, as they end."""
-    most = int(room.max())
-    written = np.zeros((len(room), most), dtype=np.int64)
-    alive = np.arange(len(room))
-    logits = state.opened()
-    where = np.zeros(len(room), dtype=np.int64)  # in the grammar
+    max_new_tokens = int(remaining.max())
+    generated = np.zeros((len(remaining), max_new_tokens), dtype=np.int64)
+    active = np.arange(len(remaining))
+    logits = cache.prefill()
+    grammar_states = np.zeros(len(remaining), dtype=np.int64)  # in the grammar
     forbidden = None if grammar is None else torch.from_numpy(~grammar.allowed).to(logits.device)
-    for length in range(1, most + 1):
+    for length in range(1, max_new_tokens + 1):
         if forbidden is not None:
-            logits = logits.masked_fill(forbidden[torch.from_numpy(where[alive]).to(logits.device)], -torch.inf)
-        tokens = _first(logits) if draws is None else _drawn(logits, draws[alive, length - 1], temperature)
+            logits = logits.masked_fill(
+                forbidden[torch.from_numpy(grammar_states[active]).to(logits.device)], -torch.inf
+            )
+        tokens = (
+            _greedy_tokens(logits)
+            if uniforms is None
+            else _sample_tokens(logits, uniforms[active, length - 1], temperature)
+        )
         if grammar is not None:
-            where[alive] = grammar.then[where[alive], tokens]
-        written[alive, length - 1] = tokens
-        ended = tokens == end
-        over = ended | (room[alive] <= length)
-        for row, whole in zip(alive[over], ended[over], strict=True):
-            yield int(row), written[row, : length - int(whole)].copy(), bool(whole)
-        alive, tokens = alive[~over], tokens[~over]
-        if not len(alive):
+            grammar_states[active] = grammar.transitions[grammar_states[active], tokens]
+        generated[active, length - 1] = tokens
+        ended = tokens == eos_id
+        finished = ended | (remaining[active] <= length)
+        for row, ended_itself in zip(active[finished], ended[finished], strict=True):
+            yield int(row), generated[row, : length - int(ended_itself)].copy(), bool(ended_itself)
+        active, tokens = active[~finished], tokens[~finished]
+        if not len(active):
             return
-        logits = state.after(alive, tokens)
+        logits = cache.step(active, tokens)
 
 
-def _first(logits: torch.Tensor) -> np.ndarray:
+def _greedy_tokens(logits: torch.Tensor) -> np.ndarray:
     return logits.argmax(-1).cpu().numpy()
 
 
-def _drawn(logits: torch.Tensor, where: np.ndarray, temperature: float) -> np.ndarray:
+def _sample_tokens(logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> np.ndarray:
     """The token in whose stretch of the distribution each number of [0, 1) falls."""
-    heights = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    sought = torch.from_numpy(where).to(heights.device)[:, None] * heights[:, -1:]
-    return torch.searchsorted(heights, sought, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1).cpu().numpy()
+    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
+    thresholds = torch.from_numpy(uniforms).to(cumulative.device)[:, None] * cumulative[:, -1:]
+    return (
+        torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1).cpu().numpy()
+    )

@@ -16,53 +16,53 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from nosce.data.packing import Sequences
-from nosce.data.sampling import by_length, pack
+from nosce.data.packing import TokenDataset
+from nosce.data.sampling import length_sorted_batches, pack
 from nosce.errors import DataError
-from nosce.models.architecture import sees_both_ways
-from nosce.models.varlen import apart
+from nosce.models.architecture import is_bidirectional
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-POSITIONS = {"cpu": 4_096}  # tokens of one pass: on a processor as many as its caches hold
-OTHERWISE = 65_536  # on a device: bounds the memory it takes
-SAMPLE = 64  # spans on which the change from batch to batch is measured
+TOKENS_PER_PASS = {"cpu": 4_096}  # tokens of one pass: on a processor as many as its caches hold
+DEFAULT_TOKENS_PER_PASS = 65_536  # on a device: bounds the memory it takes
+BATCH_CHANGE_SPANS = 64  # spans on which the change from batch to batch is measured
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class SpanScore:
     """What the model prefers at one span, given the truth before it."""
 
-    chosen: np.ndarray  # its first choice at each token of the span
-    true: np.ndarray  # the tokens of the span
-    each: np.ndarray  # negative log-likelihood of each token of the span (nats)
+    predicted_tokens: np.ndarray  # its first choice at each token of the span
+    target_tokens: np.ndarray  # the tokens of the span
+    token_nats: np.ndarray  # negative log-likelihood of each token of the span (nats)
 
     @property
     def nats(self) -> float:
         """The negative log-likelihood of the span: the sum over its tokens."""
-        return float(self.each.sum())
+        return float(self.token_nats.sum())
 
     @property
-    def exact(self) -> bool:
+    def exact_match(self) -> bool:
         """Would greedy decoding write the whole span?"""
-        return bool((self.chosen == self.true).all())
+        return bool((self.predicted_tokens == self.target_tokens).all())
 
     @property
-    def first(self) -> bool:
+    def first_token_correct(self) -> bool:
         """Is the first token right?"""
-        return bool(self.chosen[0] == self.true[0])
+        return bool(self.predicted_tokens[0] == self.target_tokens[0])
 
     @property
-    def said(self) -> np.ndarray:
+    def greedy_tokens(self) -> np.ndarray:
         """What greedy decoding would write, up to and including its first mistake; what follows is unknown."""
-        wrong = np.flatnonzero(self.chosen != self.true)
-        return self.chosen if not len(wrong) else self.chosen[: wrong[0] + 1]
+        wrong = np.flatnonzero(self.predicted_tokens != self.target_tokens)
+        return self.predicted_tokens if not len(wrong) else self.predicted_tokens[: wrong[0] + 1]
 
 
 @contextmanager
-def evaluating(model: PreTrainedModel) -> Iterator[None]:
+def eval_mode(model: PreTrainedModel) -> Iterator[None]:
     """Inside the block the model is in evaluation mode; afterwards in the mode it was in."""
     was_training = model.training
     model.eval()
@@ -72,9 +72,9 @@ def evaluating(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def suited(model: PreTrainedModel) -> int:
+def tokens_per_pass(model: PreTrainedModel) -> int:
     """How many tokens one pass over texts takes where the model is."""
-    return POSITIONS.get(model.device.type, OTHERWISE)
+    return TOKENS_PER_PASS.get(model.device.type, DEFAULT_TOKENS_PER_PASS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +87,24 @@ class BatchChange:
 
 
 @dataclass(frozen=True, eq=False)
-class Pass:
+class SpanBatch:
     """Some spans that were read in one go. R is the sum of their tokens."""
 
-    numbers: list[int]  # which spans
-    cuts: list[slice]  # where each one's rows are
-    true: np.ndarray  # (R,) their tokens
+    span_indices: list[int]  # which spans
+    row_slices: list[slice]  # where each one's rows are
+    target_tokens: np.ndarray  # (R,) their tokens
     logits: torch.Tensor  # (R, V) what the model makes of each, given the truth before it, or on both sides
 
 
 @torch.no_grad()
-def passes(
+def iter_span_batches(
     model: PreTrainedModel,
-    sequences: Sequences,
+    dataset: TokenDataset,
     spans: Sequence[tuple[int, int, int]],
     *,
-    end: int,
-    positions: int | None = None,
-) -> Iterator[Pass]:
+    eos_id: int,
+    max_tokens: int | None = None,
+) -> Iterator[SpanBatch]:
     """All spans (text, first token, last token + 1), each once, texts of like length together.
 
     Each text is read alone, behind an end token, as a text that opens a row is trained. A model that sees both ways
@@ -113,93 +113,104 @@ def passes(
     Args:
         positions: Tokens of one pass at most, or where None what suits the device; a longer text has its own pass.
     """
-    if sees_both_ways(model):
-        yield from _masked(model, sequences, spans, end, positions or suited(model))
+    if is_bidirectional(model):
+        yield from _iter_masked_span_batches(model, dataset, spans, eos_id, max_tokens or tokens_per_pass(model))
         return
-    by_text: dict[int, list[int]] = {}
-    for number, (text, _, _) in enumerate(spans):
-        by_text.setdefault(text, []).append(number)
-    with evaluating(model), apart(model) as forward:
-        for texts in by_length(list(by_text), sequences.lengths, positions or suited(model)):
-            batch = pack(sequences, texts, window=None, end=end)
+    spans_by_text: dict[int, list[int]] = {}
+    for span_index, (text, _, _) in enumerate(spans):
+        spans_by_text.setdefault(text, []).append(span_index)
+    with eval_mode(model), varlen_forward(model) as forward:
+        for texts in length_sorted_batches(list(spans_by_text), dataset.lengths, max_tokens or tokens_per_pass(model)):
+            batch = pack(dataset, texts, window=None, eos_id=eos_id)
             starts = np.cumsum(batch.lengths) - batch.lengths
             # `pack` puts the longest first, as `texts` has them; a token at place p is predicted at position p.
-            wanted = [(int(at), *spans[n], n) for at, t in zip(starts, texts, strict=True) for n in by_text[t]]
-            places = np.concatenate([np.arange(at + start, at + stop) for at, _, start, stop, _ in wanted])
-            hidden = forward(batch.inputs, batch.lengths, batch.given)[torch.from_numpy(places).to(model.device)]
-            true = np.concatenate([sequences.text(text)[start:stop] for _, text, start, stop, _ in wanted])
-            ends = np.cumsum([stop - start for _, _, start, stop, _ in wanted]).tolist()
-            cuts = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
-            yield Pass([n for *_, n in wanted], cuts, true, model.get_output_embeddings()(hidden).float())
+            requested = [(int(at), *spans[n], n) for at, t in zip(starts, texts, strict=True) for n in spans_by_text[t]]
+            token_positions = np.concatenate([np.arange(at + start, at + stop) for at, _, start, stop, _ in requested])
+            hidden = forward(batch.inputs, batch.lengths, batch.prompt_len)[
+                torch.from_numpy(token_positions).to(model.device)
+            ]
+            target_tokens = np.concatenate(
+                [dataset.text_tokens(text)[start:stop] for _, text, start, stop, _ in requested]
+            )
+            ends = np.cumsum([stop - start for _, _, start, stop, _ in requested]).tolist()
+            row_slices = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
+            yield SpanBatch(
+                [n for *_, n in requested], row_slices, target_tokens, model.get_output_embeddings()(hidden).float()
+            )
 
 
-def _masked(
-    model: PreTrainedModel, sequences: Sequences, spans: Sequence[tuple[int, int, int]], end: int, positions: int
-) -> Iterator[Pass]:
+def _iter_masked_span_batches(
+    model: PreTrainedModel, dataset: TokenDataset, spans: Sequence[tuple[int, int, int]], eos_id: int, max_tokens: int
+) -> Iterator[SpanBatch]:
     """Spans in their texts with masks in their place; the end of a text is never masked, so it is no part of a span."""
     texts = np.array([text for text, _, _ in spans])
-    lengths = sequences.lengths[texts]
+    lengths = dataset.lengths[texts]
     stops = [min(stop, int(length) - 1) for (_, _, stop), length in zip(spans, lengths, strict=True)]
-    with evaluating(model), apart(model) as forward:
-        for numbers in by_length(list(range(len(spans))), lengths, positions):
-            batch = pack(sequences, texts[numbers], window=None, end=end)
+    with eval_mode(model), varlen_forward(model) as forward:
+        for span_indices in length_sorted_batches(list(range(len(spans))), lengths, max_tokens):
+            batch = pack(dataset, texts[span_indices], window=None, eos_id=eos_id)
             starts = np.cumsum(batch.lengths) - batch.lengths
             # A token of a text stands one place behind its number, after the opening end.
-            wanted = [
-                (int(at) + 1 + spans[n][1], int(at) + 1 + stops[n]) for at, n in zip(starts, numbers, strict=True)
+            token_ranges = [
+                (int(at) + 1 + spans[n][1], int(at) + 1 + stops[n]) for at, n in zip(starts, span_indices, strict=True)
             ]
-            places = np.concatenate([np.arange(first, last) for first, last in wanted])
-            true, inputs = batch.inputs[places], batch.inputs.copy()
-            inputs[places] = model.config.mask_token_id
-            hidden = forward(inputs, batch.lengths, batch.given)[torch.from_numpy(places).to(model.device)]
-            ends = np.cumsum([last - first for first, last in wanted]).tolist()
-            cuts = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
-            yield Pass(numbers, cuts, true, model.get_output_embeddings()(hidden).float())
+            token_positions = np.concatenate([np.arange(first, last) for first, last in token_ranges])
+            target_tokens, inputs = batch.inputs[token_positions], batch.inputs.copy()
+            inputs[token_positions] = model.config.mask_token_id
+            hidden = forward(inputs, batch.lengths, batch.prompt_len)[
+                torch.from_numpy(token_positions).to(model.device)
+            ]
+            ends = np.cumsum([last - first for first, last in token_ranges]).tolist()
+            row_slices = [slice(first, last) for first, last in zip([0, *ends], ends, strict=False)]
+            yield SpanBatch(span_indices, row_slices, target_tokens, model.get_output_embeddings()(hidden).float())
 
 
 @torch.no_grad()
-def spoken(
+def score_spans(
     model: PreTrainedModel,
-    sequences: Sequences,
+    dataset: TokenDataset,
     spans: Sequence[tuple[int, int, int]],
     *,
-    end: int,
-    positions: int | None = None,
-) -> list[Spoken]:
+    eos_id: int,
+    max_tokens: int | None = None,
+) -> list[SpanScore]:
     """The model's choices at spans (text, first token, last token + 1), in the order given; see `passes`."""
-    found: dict[int, Spoken] = {}
-    for one in passes(model, sequences, spans, end=end, positions=positions):
-        chosen = one.logits.argmax(-1).cpu().numpy()
-        target = torch.from_numpy(one.true.astype(np.int64)).to(one.logits.device)
-        nats = torch.nn.functional.cross_entropy(one.logits, target, reduction="none").double().cpu().numpy()
-        for number, cut in zip(one.numbers, one.cuts, strict=True):
-            found[number] = Spoken(chosen[cut], one.true[cut], nats[cut])
-    return [found[number] for number in range(len(spans))]
+    scores: dict[int, SpanScore] = {}
+    for span_batch in iter_span_batches(model, dataset, spans, eos_id=eos_id, max_tokens=max_tokens):
+        predicted_tokens = span_batch.logits.argmax(-1).cpu().numpy()
+        target = torch.from_numpy(span_batch.target_tokens.astype(np.int64)).to(span_batch.logits.device)
+        nats = torch.nn.functional.cross_entropy(span_batch.logits, target, reduction="none").double().cpu().numpy()
+        for span_index, cut in zip(span_batch.span_indices, span_batch.row_slices, strict=True):
+            scores[span_index] = SpanScore(predicted_tokens[cut], span_batch.target_tokens[cut], nats[cut])
+    return [scores[span_index] for span_index in range(len(spans))]
 
 
-def batch_change(
-    model: PreTrainedModel, sequences: Sequences, spans: Sequence[tuple[int, int, int]], *, end: int, seed: Seed
+def measure_batch_change(
+    model: PreTrainedModel, dataset: TokenDataset, spans: Sequence[tuple[int, int, int]], *, eos_id: int, seed: Seed
 ) -> BatchChange:
     """How much the company of other texts in a pass moves a log-probability that it should not move.
 
-    `SAMPLE` spans drawn from `seed` are read all in one pass and then one text a pass; whatever differs
+    `BATCH_CHANGE_SPANS` spans drawn from `seed` are read all in one pass and then one text a pass; whatever differs
     is rounding. Readings that lie closer together than this say nothing about which is larger.
     """
     if not spans:
         raise DataError("how much the batch moves a reading was asked for, but there is nothing to read.")
-    drawn = sorted(seed.numpy().choice(len(spans), min(SAMPLE, len(spans)), replace=False).tolist())
-    few = [spans[i] for i in drawn]
-    together = spoken(model, sequences, few, end=end)
-    alone = spoken(model, sequences, few, end=end, positions=1)
-    nats = max(abs(a.nats - b.nats) for a, b in zip(together, alone, strict=True))
-    choices = sum(bool((a.chosen != b.chosen).any()) for a, b in zip(together, alone, strict=True))
-    return BatchChange(nats, choices, len(few))
+    span_indices = sorted(seed.numpy().choice(len(spans), min(BATCH_CHANGE_SPANS, len(spans)), replace=False).tolist())
+    sampled_spans = [spans[i] for i in span_indices]
+    batched_scores = score_spans(model, dataset, sampled_spans, eos_id=eos_id)
+    single_scores = score_spans(model, dataset, sampled_spans, eos_id=eos_id, max_tokens=1)
+    nats = max(abs(a.nats - b.nats) for a, b in zip(batched_scores, single_scores, strict=True))
+    changed_choices = sum(
+        bool((a.predicted_tokens != b.predicted_tokens).any())
+        for a, b in zip(batched_scores, single_scores, strict=True)
+    )
+    return BatchChange(nats, changed_choices, len(sampled_spans))
 
 
-def counted_spans(sequences: Sequences) -> list[tuple[int, int, int]]:
+def loss_mask_spans(dataset: TokenDataset) -> list[tuple[int, int, int]]:
     """The counted stretch of each text, e.g. target and end of a question, as spans."""
-    found = []
-    for text in range(len(sequences)):
-        places = np.flatnonzero(sequences.mask(text))
-        found.append((text, int(places[0]), int(places[-1]) + 1))
-    return found
+    spans = []
+    for text in range(len(dataset)):
+        positions = np.flatnonzero(dataset.text_loss_mask(text))
+        spans.append((text, int(positions[0]), int(positions[-1]) + 1))
+    return spans

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 #: Query and value matrices, then the input embedding, by transformers' model type.
-TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
+LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
     "gpt_neox": (("query_key_value",), "embed_in"),  # one fused matrix
     "gpt2": (("c_attn",), "wte"),  # one fused matrix
     "opt": (("q_proj", "v_proj"), "embed_tokens"),
@@ -27,7 +27,7 @@ TARGETS: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
-def add(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, seed: Seed) -> PeftModel:
+def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, seed: Seed) -> PeftModel:
     """The model frozen, with fresh low-rank updates drawn from `seed` that are zero at first.
 
     With tied embeddings only the input side is updated ("embedding layer", arXiv:2309.14316, section
@@ -39,27 +39,27 @@ def add(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, se
     import torch
     from peft import LoraConfig, get_peft_model
 
-    kind = model.config.model_type
-    if kind not in TARGETS:
+    model_type = model.config.model_type
+    if model_type not in LORA_TARGET_MODULES:
         raise SpecError(
-            f"LoRA was asked for on a {kind} model, whose matrices we cannot name; use one of {', '.join(TARGETS)}."
+            f"LoRA was asked for on a {model_type} model, whose matrices we cannot name; use one of {', '.join(LORA_TARGET_MODULES)}."
         )
-    attention, embedding = TARGETS[kind]
-    names = [*attention, *([embedding] if embedding_rank else [])]
+    attention, embedding = LORA_TARGET_MODULES[model_type]
+    target_modules = [*attention, *([embedding] if embedding_rank else [])]
     config = LoraConfig(
         r=rank,
         lora_alpha=alpha * rank,
-        target_modules=names,
+        target_modules=target_modules,
         rank_pattern={embedding: embedding_rank} if embedding_rank else {},
         alpha_pattern={embedding: alpha * embedding_rank} if embedding_rank else {},
-        fan_in_fan_out=kind == "gpt2",  # its matrices are stored transposed
+        fan_in_fan_out=model_type == "gpt2",  # its matrices are stored transposed
     )
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), _without_tying_warnings():
         torch.manual_seed(seed.integer())
         return get_peft_model(model, config)
 
 
-def merged(model: PeftModel) -> PreTrainedModel:
+def merge_lora(model: PeftModel) -> PreTrainedModel:
     """A plain model with the updates added in; the adapted one is left as it is.
 
     The output matrix is untied first where it shared the embedding, since only the input side was
@@ -67,19 +67,19 @@ def merged(model: PeftModel) -> PreTrainedModel:
     """
     import torch
 
-    whole = copy.deepcopy(model)
-    plain = whole.get_base_model()
-    head = plain.get_output_embeddings()
-    if plain.config.tie_word_embeddings:
+    adapted = copy.deepcopy(model)
+    base_model = adapted.get_base_model()
+    head = base_model.get_output_embeddings()
+    if base_model.config.tie_word_embeddings:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    with _quiet():
-        plain = whole.merge_and_unload()
-    plain.config.tie_word_embeddings = False
-    return plain
+    with _without_tying_warnings():
+        base_model = adapted.merge_and_unload()
+    base_model.config.tie_word_embeddings = False
+    return base_model
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _without_tying_warnings() -> Iterator[None]:
     """Without the libraries' warnings about tied embeddings: untying them on purpose is what we do here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(tie_word_embeddings|no longer tied|tied)")

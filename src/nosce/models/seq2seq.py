@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def hidden_states(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, given: np.ndarray) -> torch.Tensor:
+def encoder_decoder_states(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray
+) -> torch.Tensor:
     """The decoder's last hidden states, scaled as its head wants them; zeros where tokens are given. Shape: (N, width).
 
     Args:
@@ -29,35 +31,39 @@ def hidden_states(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarra
     Raises:
         DataError: A text gives the encoder nothing, or is all given.
     """
-    if not (given > 0).all() or not (given < lengths).all():
+    if not (prompt_len > 0).all() or not (prompt_len < lengths).all():
         raise DataError(
             "an encoder-decoder was given a text without a part to read or without a part to write; let the world's "
-            "documents say what is given (Document.given)."
+            "documents say what is given (Document.prompt_chars)."
         )
     starts = np.cumsum(lengths) - lengths
-    read, seen = _rows(tokens, starts + 1, given)
-    written, there = _rows(tokens, starts + given, lengths - given)
-    written[:, 0] = model.config.decoder_start_token_id
-    on = model.device
-    mask = torch.from_numpy(seen).to(on)
-    memory = model.get_encoder()(input_ids=torch.from_numpy(read).to(on), attention_mask=mask).last_hidden_state
-    found = model.get_decoder()(
-        input_ids=torch.from_numpy(written).to(on),
-        attention_mask=torch.from_numpy(there).to(on),
-        encoder_hidden_states=memory,
+    encoder_tokens, encoder_mask = _padded_rows(tokens, starts + 1, prompt_len)
+    decoder_tokens, decoder_mask = _padded_rows(tokens, starts + prompt_len, lengths - prompt_len)
+    decoder_tokens[:, 0] = model.config.decoder_start_token_id
+    device = model.device
+    mask = torch.from_numpy(encoder_mask).to(device)
+    encoder_states = model.get_encoder()(
+        input_ids=torch.from_numpy(encoder_tokens).to(device), attention_mask=mask
+    ).last_hidden_state
+    decoder_states = model.get_decoder()(
+        input_ids=torch.from_numpy(decoder_tokens).to(device),
+        attention_mask=torch.from_numpy(decoder_mask).to(device),
+        encoder_hidden_states=encoder_states,
         encoder_attention_mask=mask,
         use_cache=False,
     ).last_hidden_state
     if getattr(model.config, "scale_decoder_outputs", False):
-        found = found * model.config.d_model**-0.5
-    places = np.concatenate([np.arange(s + g, s + n) for s, g, n in zip(starts, given, lengths, strict=True)])
-    whole: torch.Tensor = found.new_zeros(len(tokens), found.shape[-1])
-    return whole.index_copy(0, torch.from_numpy(places).to(on), found[torch.from_numpy(there).to(on).bool()])
+        decoder_states = decoder_states * model.config.d_model**-0.5
+    positions = np.concatenate([np.arange(s + g, s + n) for s, g, n in zip(starts, prompt_len, lengths, strict=True)])
+    states: torch.Tensor = decoder_states.new_zeros(len(tokens), decoder_states.shape[-1])
+    return states.index_copy(
+        0, torch.from_numpy(positions).to(device), decoder_states[torch.from_numpy(decoder_mask).to(device).bool()]
+    )
 
 
-def _rows(tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _padded_rows(tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Stretches as rows padded behind, and where tokens are. Shapes: (S, longest), int64."""
     within = np.arange(int(lengths.max()))
-    there = within < lengths[:, None]
-    places = np.minimum(starts[:, None] + within, len(tokens) - 1)
-    return np.where(there, tokens[places], 0), there.astype(np.int64)
+    is_token = within < lengths[:, None]
+    positions = np.minimum(starts[:, None] + within, len(tokens) - 1)
+    return np.where(is_token, tokens[positions], 0), is_token.astype(np.int64)

@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 
 
-def _silent(done: int, of: int, rate: float, loss: float) -> None:
+def _ignore_progress(done: int, total: int, rate: float, loss: float) -> None:
     """Nobody is watching."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
+class StepContext:
     """Where a step writes, on what machine, whom it tells how far it is, and what it wants remembered."""
 
     folder: Path  # the step's work folder; may hold what an interrupted run left
-    machine: Machine = field(default_factory=Machine)
-    progress: Callable[[int, int, float, float], None] = _silent  # done, of, tokens per second, loss
-    memory: Path | None = None  # a file of what was found out about this machine, shared by all steps of a store
-    notes: dict[str, Any] = field(default_factory=dict)  # goes into provenance.json: what the machine decided
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    progress: Callable[[int, int, float, float], None] = _ignore_progress  # done, of, tokens per second, loss
+    machine_file: Path | None = None  # a file of what was found out about this machine, shared by all steps of a store
+    extra_provenance: dict[str, Any] = field(
+        default_factory=dict
+    )  # goes into provenance.json: what the machine decided

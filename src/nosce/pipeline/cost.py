@@ -9,168 +9,204 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nosce.evals.base import ReadsInPart
-from nosce.models.architecture import Deeper
+from nosce.evals.base import SupportsTimingSubset
+from nosce.models.architecture import ExtraLayers
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.corpus import CorpusSpec
-from nosce.pipeline.timing import Guessed, Sample, Texts, parameters_of, shallow, time_reading, time_training
-from nosce.store.spec import describe, digest
+from nosce.pipeline.timing import (
+    PlaceholderLabels,
+    TimingTexts,
+    WorldSample,
+    count_parameters,
+    time_evaluation,
+    time_training,
+    truncate_layers,
+)
+from nosce.store.spec import describe, hash_description
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class StepCost:
     """The expected cost of one training or reading of the plan; a reading has seconds alone."""
 
     step: Step
     seconds: float  # of one core
     tokens: float = 0.0
     flops: float = 0.0
-    bytes: float = 0.0
+    disk_bytes: float = 0.0
 
 
-def price(plan: Plan, todo: Sequence[Step]) -> list[Cost]:
+def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
     """The cost of every training and reading among the steps to do; each shape is timed once, for a few seconds.
 
     FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
     """
-    prices = _Prices()
-    made: dict[str, Callable[[Step], Cost | None]] = {
-        "training": prices.training,
-        "evaluation": prices.reading,
-        "experiment": prices.experiment,
+    estimator = _CostEstimator()
+    estimators: dict[str, Callable[[Step], StepCost | None]] = {
+        "training": estimator.training_cost,
+        "evaluation": estimator.evaluation_cost,
+        "experiment": estimator.experiment_cost,
     }
-    found = [made[step.kind](step) for step in todo if step.kind in made]
-    return [cost for cost in found if cost is not None]
+    costs = [estimators[step.kind](step) for step in pending if step.kind in estimators]
+    return [cost for cost in costs if cost is not None]
 
 
-def minutes(todo: Sequence[Step], costs: Sequence[Cost], workers: int) -> float:
+def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
     """Minutes until the last step ends, each begun by a free worker as soon as what it reads is there, in order."""
     seconds = {cost.step.name: cost.seconds for cost in costs}
-    wanted = {step.name for step in todo}
-    waiting, ended, now = list(todo), set[str](), 0.0
+    wanted = {step.name for step in pending}
+    waiting, finished, now = list(pending), set[str](), 0.0
     running: list[tuple[float, str]] = []
     while waiting or running:
-        for step in [s for s in waiting if all(i.name in ended or i.name not in wanted for i in s.inputs.values())]:
+        for step in [s for s in waiting if all(i.name in finished or i.name not in wanted for i in s.inputs.values())]:
             if len(running) < workers:
                 waiting.remove(step)
                 heapq.heappush(running, (now + seconds.get(step.name, 0.0), step.name))
         now, name = heapq.heappop(running)
-        ended.add(name)
+        finished.add(name)
     return now / 60
 
 
 @dataclass(frozen=True)
-class _Prices:
+class _CostEstimator:
     """What has been timed so far, by its shape."""
 
-    samples: dict[str, Sample] = field(default_factory=dict)
-    texts: dict[Sample, Texts] = field(default_factory=dict)
-    trainings: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
-    readings: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and questions
-    experiments: dict[str, float] = field(default_factory=dict)
+    samples: dict[str, WorldSample] = field(default_factory=dict)
+    texts: dict[WorldSample, TimingTexts] = field(default_factory=dict)
+    training_times: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
+    evaluation_times: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and questions
+    experiment_times: dict[str, float] = field(default_factory=dict)
 
-    def training(self, step: Step) -> Cost:
+    def training_cost(self, step: Step) -> StepCost:
         """Tokens, operations, disk and seconds of a training."""
-        seconds, _ = self._timed(step)
-        texts, recipe = self._texts(step), step.spec.recipe
-        parameters = parameters_of(_model(step), texts.vocabulary)
-        tokens = recipe.steps * recipe.batch * texts.of_training(step.spec.on)[1]
-        return Cost(step, seconds * recipe.steps, tokens, 6 * parameters * tokens,
-                    4.0 * parameters * len(recipe.kept))  # fmt: skip
+        seconds, _ = self._timed_training(step)
+        texts, config = self._texts(step), step.spec.recipe
+        n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
+        tokens = config.steps * config.batch * texts.training_data(step.spec.on)[1]
+        return StepCost(
+            step, seconds * config.steps, tokens, 6 * n_parameters * tokens, 4.0 * n_parameters * len(config.kept)
+        )
 
-    def reading(self, step: Step) -> Cost:
+    def evaluation_cost(self, step: Step) -> StepCost:
         """Seconds of a reading."""
-        corpus, training = step.inputs["corpus"], step.inputs.get("training")
-        looks = 1 if training is None else len(training.spec.recipe.kept)
-        sample, texts = self._sample(corpus), self._texts_of(corpus)
+        corpus, training_step = step.inputs["corpus"], step.inputs.get("training")
+        n_checkpoints = 1 if training_step is None else len(training_step.spec.recipe.kept)
+        sample, texts = self._world_sample(corpus), self._corpus_texts(corpus)
         shape = None
-        if training is not None:  # what was trained on decides when replies end
-            shape = [describe(_model(training)), texts.vocabulary, str(training.spec.on),
-                     _fifths(texts.of_training("documents")[1])]  # fmt: skip
-        key = digest([describe(step.spec.readout), shape, looks, type(corpus.spec.world).__name__])
-        if key not in self.readings:
-            model = None if training is None else self._timed(training)[1]
-            deeper = 1.0 if training is None else _deeper(_model(training), texts.vocabulary, step.spec.readout)
-            seconds = time_reading(step.spec.readout, sample, model, looks, step.spec.seed)
-            self.readings[key] = (deeper * seconds, len(sample.questions))
-        seconds, questions = self.readings[key]
-        if isinstance(step.spec.readout, ReadsInPart):
-            return Cost(step, seconds)
+        if training_step is not None:  # what was trained on decides when replies end
+            shape = [
+                describe(_trained_model(training_step)),
+                texts.vocab_size,
+                str(training_step.spec.on),
+                _rounded_length(texts.training_data("documents")[1]),
+            ]
+        key = hash_description([describe(step.spec.evaluation), shape, n_checkpoints, type(corpus.spec.world).__name__])
+        if key not in self.evaluation_times:
+            model = None if training_step is None else self._timed_training(training_step)[1]
+            depth_factor = (
+                1.0
+                if training_step is None
+                else _depth_factor(_trained_model(training_step), texts.vocab_size, step.spec.evaluation)
+            )
+            seconds = time_evaluation(step.spec.evaluation, sample, model, n_checkpoints, step.spec.seed)
+            self.evaluation_times[key] = (depth_factor * seconds, len(sample.questions))
+        seconds, n_questions = self.evaluation_times[key]
+        if isinstance(step.spec.evaluation, SupportsTimingSubset):
+            return StepCost(step, seconds)
         # Worlds that differ in how much is asked take as many times as long.
-        return Cost(step, seconds * sample.times * len(sample.questions) / max(1, questions))
+        return StepCost(step, seconds * sample.scale * len(sample.questions) / max(1, n_questions))
 
-    def experiment(self, step: Step) -> Cost | None:
+    def experiment_cost(self, step: Step) -> StepCost | None:
         """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
         part = getattr(step.spec.experiment, "part", None)
         if part is None:
             return None
-        key = digest(describe(step.spec.experiment))
-        if key not in self.experiments:
-            smaller, times = part()
-            began = time.process_time()
+        key = hash_description(describe(step.spec.experiment))
+        if key not in self.experiment_times:
+            smaller, scale = part()
+            started = time.process_time()
             for _ in smaller.read(step.spec.seed):
                 pass
-            self.experiments[key] = times * (time.process_time() - began)
-        return Cost(step, self.experiments[key])
+            self.experiment_times[key] = scale * (time.process_time() - started)
+        return StepCost(step, self.experiment_times[key])
 
-    def _timed(self, step: Step) -> tuple[float, Any]:
-        shape = self._shape(step)
-        if shape not in self.trainings:
+    def _timed_training(self, step: Step) -> tuple[float, Any]:
+        shape = self._training_shape(step)
+        if shape not in self.training_times:
             texts = self._texts(step)
-            sequences, _ = texts.of_training(step.spec.on)
-            model, deeper = shallow(_model(step), texts.vocabulary)
-            seconds, net = time_training(model, sequences, step.spec.recipe, texts.vocabulary)
-            self.trainings[shape] = (deeper * seconds, net)
-        return self.trainings[shape]
+            dataset, _ = texts.training_data(step.spec.on)
+            model, depth_factor = truncate_layers(_trained_model(step), texts.vocab_size)
+            seconds, net = time_training(model, dataset, step.spec.recipe, texts.vocab_size)
+            self.training_times[shape] = (depth_factor * seconds, net)
+        return self.training_times[shape]
 
-    def _shape(self, step: Step) -> str:
+    def _training_shape(self, step: Step) -> str:
         """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
         recipe, texts = step.spec.recipe, self._texts(step)
-        length = _fifths(texts.of_training(step.spec.on)[1])
-        how = [recipe.batch, recipe.window, recipe.dtype, recipe.optimizer, recipe.accumulate, recipe.given_weight]
-        model = [describe(_model(step)), texts.vocabulary]
-        return digest([model, how, str(step.spec.on), step.spec.adapter is not None, length])
+        length = _rounded_length(texts.training_data(step.spec.on)[1])
+        config_key = [
+            recipe.batch,
+            recipe.window,
+            recipe.dtype,
+            recipe.optimizer,
+            recipe.accumulate,
+            recipe.given_weight,
+        ]
+        model = [describe(_trained_model(step)), texts.vocab_size]
+        return hash_description([model, config_key, str(step.spec.on), step.spec.adapter is not None, length])
 
-    def _sample(self, corpus: Step) -> Sample:
+    def _world_sample(self, corpus: Step) -> WorldSample:
         spec = corpus.spec
         if corpus.kind == "report_labels":  # what somebody will answer is not known: the first label stands for all
-            own = corpus.inputs["corpus"].spec
-            spec = CorpusSpec(world=Guessed(spec, own.world), seed=spec.world_seed, tokenizer=own.tokenizer)
-        words = corpus.inputs.get("words")
+            base_spec = corpus.inputs["corpus"].spec
+            spec = CorpusSpec(
+                world=PlaceholderLabels(spec, base_spec.world), seed=spec.world_seed, tokenizer=base_spec.tokenizer
+            )
+        tokenizer_corpus = corpus.inputs.get("words")
         # Seeds differ in facts, not in what they cost.
-        key = digest(
-            [describe(spec.world), describe(spec.tokenizer), None if words is None else describe(words.spec.world)]
+        key = hash_description(
+            [
+                describe(spec.world),
+                describe(spec.tokenizer),
+                None if tokenizer_corpus is None else describe(tokenizer_corpus.spec.world),
+            ]
         )
         if key not in self.samples:
-            self.samples[key] = Sample.of(spec, None if words is None else self._sample(words))
+            self.samples[key] = WorldSample.from_spec(
+                spec, None if tokenizer_corpus is None else self._world_sample(tokenizer_corpus)
+            )
         return self.samples[key]
 
-    def _texts(self, step: Step) -> Texts:
-        return self._texts_of(step.inputs["corpus"])
+    def _texts(self, step: Step) -> TimingTexts:
+        return self._corpus_texts(step.inputs["corpus"])
 
-    def _texts_of(self, corpus: Step) -> Texts:
-        sample = self._sample(corpus)
+    def _corpus_texts(self, corpus: Step) -> TimingTexts:
+        sample = self._world_sample(corpus)
         if sample not in self.texts:
-            self.texts[sample] = Texts.of(sample)
+            self.texts[sample] = TimingTexts.from_sample(sample)
         return self.texts[sample]
 
 
-def _deeper(model: Any, vocabulary: int, readout: Any) -> float:
+def _depth_factor(model: Any, vocab_size: int, evaluation: Any) -> float:
     """How much longer a read-out takes of a model than of the shallow one it is timed with."""
-    cut, times = shallow(model, vocabulary)
+    truncated, depth_ratio = truncate_layers(model, vocab_size)
     # It goes through the network once a block and once behind the last norm.
-    sites = (model.layers + 1) / (cut.layers + 1) if times > 1 and getattr(readout, "at_layers", False) else 1.0
-    return times * sites
+    layer_factor = (
+        (model.layers + 1) / (truncated.layers + 1)
+        if depth_ratio > 1 and getattr(evaluation, "at_layers", False)
+        else 1.0
+    )
+    return depth_ratio * layer_factor
 
 
-def _fifths(tokens: float) -> int:
+def _rounded_length(tokens: float) -> int:
     """A length to a fifth or so."""
     return round(4 * math.log2(tokens))
 
 
-def _model(step: Step) -> Any:
-    more = 0
-    while step.spec.model is None or isinstance(step.spec.model, Deeper):
-        more += 0 if step.spec.model is None else step.spec.model.layers
+def _trained_model(step: Step) -> Any:
+    extra_layers = 0
+    while step.spec.model is None or isinstance(step.spec.model, ExtraLayers):
+        extra_layers += 0 if step.spec.model is None else step.spec.model.layers
         step = step.inputs["start"]
-    return replace(step.spec.model, layers=step.spec.model.layers + more) if more else step.spec.model
+    return replace(step.spec.model, layers=step.spec.model.layers + extra_layers) if extra_layers else step.spec.model

@@ -5,28 +5,34 @@ from __future__ import annotations
 import shutil
 import time
 
-from nosce.pipeline.local_pool import cores
-from nosce.store.provenance import processor, versions
+from nosce.pipeline.local_pool import available_cores
+from nosce.store.provenance import cpu_model, package_versions
 from nosce.store.store import Store
 
 
-def examine(store: Store) -> list[dict[str, str]]:
+def check_machine(store: Store) -> list[dict[str, str]]:
     """Rows of what was looked at, what was found, and what follows from it."""
     import torch
 
-    mine = cores()
+    usable_cores = available_cores()
     free = shutil.disk_usage(store.root).free / 2**30
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     float32, bfloat16 = _gflops(torch.float32), _gflops(torch.bfloat16)
-    gain = bfloat16 / float32
-    pays = "may pay from width 256 on" if gain > 1.2 else "would be slower here; stay with float32"
+    bfloat16_speedup = bfloat16 / float32
+    bfloat16_advice = (
+        "may pay from width 256 on" if bfloat16_speedup > 1.2 else "would be slower here; stay with float32"
+    )
     rows = [
-        ("versions", ", ".join(f"{name} {number}" for name, number in versions().items()), "recorded with every step"),
-        ("processor", f"{processor()}, {torch.backends.cpu.get_cpu_capability()}", "named in provenance"),
-        ("cores", str(len(mine)), f"{len(mine)} runs side by side, one core each"),
+        (
+            "versions",
+            ", ".join(f"{name} {number}" for name, number in package_versions().items()),
+            "recorded with every step",
+        ),
+        ("processor", f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}", "named in provenance"),
+        ("cores", str(len(usable_cores)), f"{len(usable_cores)} runs side by side, one core each"),
         ("accelerators", ", ".join(devices) or "none", "used" if devices else "scales gpu and paper would take days"),
         ("float32", f"{float32:.0f} GFLOP/s on one core", "the ceiling of training on one core"),
-        ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {gain:.1f}× float32", pays),
+        ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {bfloat16_speedup:.1f}× float32", bfloat16_advice),
         ("disk", f"{free:,.0f} GiB free at {store.root}", "enough" if free > 2 else "too little; name another --store"),
         ("extras", ", ".join(_extras()) or "none", "ray: --ray ADDRESS; api: models behind an endpoint"),
     ]

@@ -24,76 +24,78 @@ from typing import Any, Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.plan import Step
-from nosce.store.store import Store, refused
-from nosce.train.config import Machine
+from nosce.store.store import Store, store_write_error
+from nosce.train.config import RuntimeConfig
 
-Kind = Literal["progress", "made", "found", "leased", "damaged", "failed"]
+EventKind = Literal["progress", "made", "found", "leased", "damaged", "failed"]
 REPORT_SECONDS = 0.5  # between two progress reports of one worker
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StepEvent:
     """What a worker tells: how far a step is, or what became of it."""
 
-    kind: Kind
-    name: str  # of the step
+    kind: EventKind
+    step_name: str  # of the step
     detail: Any = None  # progress: (done, of, tokens per second, loss); else a sentence or None
 
 
-def attempt(step: Step, store: Store, machine: Machine, again: bool, tell: Callable[[Event], None]) -> Event:
+def attempt_step(
+    step: Step, store: Store, runtime: RuntimeConfig, rerun_stale: bool, emit: Callable[[StepEvent], None]
+) -> StepEvent:
     """Make one step under its lease and say what became of it; never raises but when nobody listens."""
-    from nosce.pipeline.run_step import make_step
+    from nosce.pipeline.run_step import run_step
 
-    last = 0.0
+    last_report = 0.0
 
     def progress(done: int, of: int, rate: float, loss: float) -> None:
-        nonlocal last
-        if (now := time.monotonic()) - last >= REPORT_SECONDS or done == of:
-            last = now
-            tell(Event("progress", step.name, (done, of, rate, loss)))
+        nonlocal last_report
+        if (now := time.monotonic()) - last_report >= REPORT_SECONDS or done == of:
+            last_report = now
+            emit(StepEvent("progress", step.name, (done, of, rate, loss)))
 
     try:
-        return Event(make_step(step, store, machine, progress, again=again), step.name)
+        return StepEvent(run_step(step, store, runtime, progress, rerun_stale=rerun_stale), step.name)
     except (BrokenPipeError, ConnectionResetError):
         raise
     except LeasedError as error:
-        return Event("leased", step.name, str(error))
+        return StepEvent("leased", step.name, str(error))
     except DamagedError as error:
-        return Event("damaged", step.name, str(error))
+        return StepEvent("damaged", step.name, str(error))
     except NosceError as error:
-        return Event("failed", step.name, str(error))
+        return StepEvent("failed", step.name, str(error))
     except OSError as error:
-        return Event("failed", step.name, str(refused(error, store.root)))
+        return StepEvent("failed", step.name, str(store_write_error(error, store.root)))
     except Exception as error:
         # Libraries written in Rust (safetensors, polars) tell a disk's refusal with their own exceptions.
-        if told := re.search(r"([^:]*)\(os error (\d+)\)", str(error)):
-            system = OSError(int(told[2]), told[1].strip())
-            return Event("failed", step.name, str(refused(system, store.work(step.name))))
-        return Event("failed", step.name, _unforeseen(step, store))
+        if errno_match := re.search(r"([^:]*)\(os error (\d+)\)", str(error)):
+            os_error = OSError(int(errno_match[2]), errno_match[1].strip())
+            return StepEvent("failed", step.name, str(store_write_error(os_error, store.work_folder(step.name))))
+        return StepEvent("failed", step.name, _unexpected_error(step, store))
 
 
-def _unforeseen(step: Step, store: Store) -> str:
+def _unexpected_error(step: Step, store: Store) -> str:
     """A fault of ours or of a plug-in: the traceback goes to a file, the sentence says where."""
     text = traceback.format_exc()
-    last = text.strip().splitlines()[-1]
-    path = store.work(step.name) / "error.txt"
+    last_line = text.strip().splitlines()[-1]
+    path = store.work_folder(step.name) / "error.txt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     except OSError:
-        return f"it broke with {last}"
-    return f"it broke with {last} (the whole traceback is in {path})"
+        return f"it broke with {last_line}"
+    return f"it broke with {last_line} (the whole traceback is in {path})"
 
 
-def _work(connection: Connection, root: Path, machine: Machine, cores: set[int] | None) -> None:
+def _worker_main(connection: Connection, root: Path, runtime: RuntimeConfig, cores: set[int] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     store = Store(root)
     try:
         while (task := connection.recv()) is not None:
-            step, again = task
-            connection.send(attempt(step, store, machine, again, connection.send))
+            step, rerun_stale = task
+            connection.send(attempt_step(step, store, runtime, rerun_stale, connection.send))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         sys.exit(1)  # the parent is gone
 
@@ -108,26 +110,26 @@ class _Worker:
 class LocalPool:
     """Worker processes on this machine; starts them when the first steps come, stops them at the end."""
 
-    def __init__(self, store: Store, workers: int, machine: Machine) -> None:
-        self.store, self.size, self.machine = store, workers, machine
+    def __init__(self, store: Store, n_workers: int, runtime: RuntimeConfig) -> None:
+        self.store, self.n_workers, self.runtime = store, n_workers, runtime
         self._workers: list[_Worker] = []
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """How many more steps could be made at once."""
-        return self.size - sum(w.step is not None for w in self._workers)
+        return self.n_workers - sum(w.step is not None for w in self._workers)
 
-    def submit(self, step: Step, *, again: bool) -> None:
+    def submit(self, step: Step, *, rerun_stale: bool) -> None:
         """Have a free worker make the step."""
         self._workers = [w for w in self._workers if w.step is not None or w.process.is_alive()]
-        worker = next((w for w in self._workers if w.step is None), None) or self._started()
+        worker = next((w for w in self._workers if w.step is None), None) or self._start_worker()
         worker.step = step
-        worker.connection.send((step, again))
+        worker.connection.send((step, rerun_stale))
 
-    def events(self, seconds: float) -> Iterator[Event]:
+    def events(self, timeout: float) -> Iterator[StepEvent]:
         """What the workers have told, waiting at most so long for the first word."""
         busy = {w.connection: w for w in self._workers if w.step is not None}
-        for connection in wait(list(busy), timeout=seconds) if busy else []:
+        for connection in wait(list(busy), timeout=timeout) if busy else []:
             worker = busy[connection]  # type: ignore[index]
             assert worker.step is not None
             try:
@@ -135,13 +137,13 @@ class LocalPool:
             except (EOFError, ConnectionResetError):
                 worker.process.join()
                 self._workers.remove(worker)
-                yield Event("failed", worker.step.name, _death(worker.process.exitcode))
+                yield StepEvent("failed", worker.step.name, _exit_message(worker.process.exitcode))
                 continue
             if event.kind != "progress":
                 worker.step = None
             yield event
         if not busy:
-            time.sleep(min(seconds, 0.2))
+            time.sleep(min(timeout, 0.2))
 
     def close(self) -> None:
         """Stop all workers; what they had in hand can be gone on with."""
@@ -155,31 +157,31 @@ class LocalPool:
             worker.process.join()
         self._workers.clear()
 
-    def _started(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        cores = _share(len(self._workers), self.size, self.machine.threads)
-        process = context.Process(target=_work, args=(theirs, self.store.root, self.machine, cores))
-        with _uninterrupted(), _environment(self.machine.threads):
+        parent_end, child_end = context.Pipe()
+        cores = _worker_cores(len(self._workers), self.n_workers, self.runtime.threads)
+        process = context.Process(target=_worker_main, args=(child_end, self.store.root, self.runtime, cores))
+        with _ignoring_interrupts(), _worker_environment(self.runtime.threads):
             process.start()
-        theirs.close()
-        self._workers.append(worker := _Worker(process, ours))
+        child_end.close()
+        self._workers.append(worker := _Worker(process, parent_end))
         return worker
 
 
 @contextmanager
-def _environment(threads: int) -> Iterator[None]:
+def _worker_environment(threads: int) -> Iterator[None]:
     """A process started in this block finds these variables before it imports anything.
 
     Set by the process itself they would come too late: numpy has its threads from the moment it is imported.
     """
-    given = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), str(threads))
-    given |= dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
+    variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), str(threads))
+    variables |= dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
     # Deterministic matrix products on a GPU need the first before the library is loaded.
     defaults = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
-    given |= {name: value for name, value in defaults.items() if name not in os.environ}
-    before = {name: os.environ.get(name) for name in given}
-    os.environ.update(given)
+    variables |= {name: value for name, value in defaults.items() if name not in os.environ}
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:
@@ -189,7 +191,7 @@ def _environment(threads: int) -> Iterator[None]:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def _ignoring_interrupts() -> Iterator[None]:
     """A process started in this block ignores Ctrl-C from its first moment: its parent decides what that means."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -201,21 +203,21 @@ def _uninterrupted() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def cores() -> list[int]:
+def available_cores() -> list[int]:
     """The cores this process may use."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
 
 
-def _share(number: int, size: int, threads: int) -> set[int] | None:
+def _worker_cores(index: int, n_workers: int, threads: int) -> set[int] | None:
     """The cores of worker `number`; None where there are not enough to give each its own."""
-    mine = cores()
-    if size * threads > len(mine):
+    available = available_cores()
+    if n_workers * threads > len(available):
         return None
-    each = len(mine) // size
-    return set(mine[number % size * each : (number % size + 1) * each])
+    per_worker = len(available) // n_workers
+    return set(available[index % n_workers * per_worker : (index % n_workers + 1) * per_worker])
 
 
-def _death(code: int | None) -> str:
+def _exit_message(code: int | None) -> str:
     if code is not None and code < 0:
         return (
             f"its process was ended by {signal.Signals(-code).name}, for want of memory if nobody sent it; "

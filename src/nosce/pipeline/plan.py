@@ -15,15 +15,15 @@ from typing import Any
 
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
-from nosce.models.architecture import Deeper, Pretrained
-from nosce.pipeline.context import Job
+from nosce.models.architecture import ExtraLayers, Pretrained
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.spec import Json, describe, digest
-from nosce.study import PRETRAIN, Answers, Arm, Labels, Read, Stage, Study, Trial
-from nosce.train.config import Recipe
+from nosce.store.spec import Json, describe, hash_description
+from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study
+from nosce.train.config import TrainingConfig
 
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
-Make = Callable[[Any, Mapping[str, Path], Job], None]
+StepFunction = Callable[[Any, Mapping[str, Path], StepContext], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class Step:
     kind: str
     spec: Any
     inputs: Mapping[str, Step] = field(default_factory=dict)
-    what: str = ""  # for people; no part of the key
+    label: str = ""  # for people; no part of the key
 
     @property
     def module(self) -> str:
@@ -41,7 +41,7 @@ class Step:
         return f"nosce.pipeline.steps.{self.kind}"
 
     @property
-    def make(self) -> Make:
+    def make(self) -> StepFunction:
         """The function that makes the step."""
         return importlib.import_module(self.module).make  # type: ignore[no-any-return]
 
@@ -58,15 +58,15 @@ class Step:
     @cached_property
     def name(self) -> str:
         """`<kind>-<first 20 digits of the key>`: the folder's name in the store."""
-        return f"{self.kind}-{digest(self.description)[:20]}"
+        return f"{self.kind}-{hash_description(self.description)[:20]}"
 
     @property
-    def roots(self) -> list[str]:
+    def source_modules(self) -> list[str]:
         """The modules whose code makes the step: its kind's, and those of the classes in its spec."""
-        found = {self.module}
+        modules = {self.module}
         for value in _types(describe(self.spec)):
-            found.add(value.partition(":")[0])
-        return sorted(found)
+            modules.add(value.partition(":")[0])
+        return sorted(modules)
 
 
 def _types(description: Json) -> Iterator[str]:
@@ -81,7 +81,7 @@ def _types(description: Json) -> Iterator[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class ReadingsStep:
     """Where in the study a step of readings belongs: the columns that its table leaves blank."""
 
     arm: str
@@ -95,50 +95,59 @@ class Plan:
     """All steps of a study, each after its inputs, and what to gather at the end."""
 
     study: Study
-    steps: tuple[Step, ...]  # everything but the last
-    last: Step  # the estimates
+    upstream_steps: tuple[Step, ...]  # everything but the last
+    estimates: Step  # the estimates
 
     @property
-    def all(self) -> tuple[Step, ...]:
+    def all_steps(self) -> tuple[Step, ...]:
         """Every step, in an order in which they can be made."""
-        return (*self.steps, self.last)
+        return (*self.upstream_steps, self.estimates)
 
 
-def unroll(study: Study) -> Plan:
+def build_plan(study: Study) -> Plan:
     """The plan of a study: corpora, guards, trainings, readings, and the estimates at the end.
 
     Raises:
         SpecError: An arm learns from answers that nobody gives, or that are its own later ones.
     """
-    from nosce.pipeline.steps.estimates import EstimatesSpec, Label
+    from nosce.pipeline.steps.estimates import EstimatesSpec, ReadingSource
 
-    steps = _Steps(study)
-    for number, seed in enumerate(study.seeds):
+    builder = _PlanBuilder(study)
+    for index, seed in enumerate(study.seeds):
         for arm in study.arms:
-            if arm.seeds is None or number < arm.seeds:
-                steps.arm(arm, seed)
-        for trial in study.trials:
-            if trial.seeds is None or number < trial.seeds:
-                steps.trial(trial, seed)
+            if arm.n_seeds is None or index < arm.n_seeds:
+                builder.add_arm(arm, seed)
+        for trial in study.experiments:
+            if trial.n_seeds is None or index < trial.n_seeds:
+                builder.add_experiment(trial, seed)
     inputs: dict[str, Step] = {}
-    labels = []
-    for place in steps.places:
-        role = f"evaluation/{place.arm}/{place.seed}/{place.step.name}"
-        inputs[role] = place.step
-        labels.append(Label(input=role, arm=place.arm, seed=place.seed, stage=place.stage))
-    for (arm_name, seed), step in steps.ledgers.items():
+    sources = []
+    for readings_step in builder.readings_steps:
+        role = f"evaluation/{readings_step.arm}/{readings_step.seed}/{readings_step.step.name}"
+        inputs[role] = readings_step.step
+        sources.append(
+            ReadingSource(input=role, arm=readings_step.arm, seed=readings_step.seed, stage=readings_step.stage)
+        )
+    for (arm_name, seed), step in builder.exposure_steps.items():
         inputs[f"exposure/{arm_name}/{seed}"] = step
-    for number, step in enumerate(dict.fromkeys(steps.guards)):
-        inputs[f"leakage/{number}"] = step
-    spec = EstimatesSpec(study=study.name, scale=study.scale, unit=study.unit, arms=tuple(a.name for a in study.arms),
-                         labels=tuple(labels), claims=study.claims, figures=study.figures,
-                         scalings=study.scalings)  # fmt: skip
-    last = Step(kind="estimates", spec=spec, inputs=inputs, what="claims and figures")
-    return Plan(study=study, steps=tuple(steps.known.values()), last=last)
+    for index, step in enumerate(dict.fromkeys(builder.leakage_steps)):
+        inputs[f"leakage/{index}"] = step
+    spec = EstimatesSpec(
+        study=study.name,
+        scale=study.scale,
+        unit=study.unit,
+        arms=tuple(a.name for a in study.arms),
+        sources=tuple(sources),
+        claims=study.claims,
+        figures=study.figures,
+        scaling_curves=study.scaling_curves,
+    )
+    estimates = Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
+    return Plan(study=study, upstream_steps=tuple(builder.steps_by_name.values()), estimates=estimates)
 
 
 @dataclass(eq=False)
-class _Steps:
+class _PlanBuilder:
     """The steps of a study as they are found to be needed; equal ones are one.
 
     Facts, weights and orders have names of their own under the seed, so that arms of one seed tell of the same people
@@ -146,178 +155,240 @@ class _Steps:
     """
 
     study: Study
-    known: dict[str, Step] = field(default_factory=dict)
-    places: list[Place] = field(default_factory=list)
-    ledgers: dict[tuple[str, int], Step] = field(default_factory=dict)
-    guards: list[Step] = field(default_factory=list)
-    _trained: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
-    _corpora: dict[tuple[str, int], Step] = field(default_factory=dict)
-    _begun: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being looked for
+    steps_by_name: dict[str, Step] = field(default_factory=dict)
+    readings_steps: list[ReadingsStep] = field(default_factory=list)
+    exposure_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
+    leakage_steps: list[Step] = field(default_factory=list)
+    _training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
+    _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
+    _in_progress: list[tuple[str, int, str]] = field(
+        default_factory=list
+    )  # trainings whose inputs are being looked for
 
-    def one(self, kind: str, what: str, spec: Any, **inputs: Step) -> Step:
+    def add_step(self, kind: str, label: str, spec: Any, **inputs: Step) -> Step:
         """The step of a kind; found again where it is known."""
-        step = Step(kind=kind, what=what, spec=spec, inputs=inputs)
-        return self.known.setdefault(step.name, step)
+        step = Step(kind=kind, label=label, spec=spec, inputs=inputs)
+        return self.steps_by_name.setdefault(step.name, step)
 
-    def arm(self, arm: Arm, seed: int) -> None:
+    def add_arm(self, arm: Arm, seed: int) -> None:
         """All steps of one arm and seed."""
-        from nosce.pipeline.steps.exposure import LedgerSpec
+        from nosce.pipeline.steps.exposure import ExposureSpec
 
-        self.trained(arm, seed, PRETRAIN)
+        self.training_step(arm, seed, PRETRAIN)
         for stage in arm.stages:
-            self.trained(arm, seed, stage.name)
-        told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
-        spec = LedgerSpec(recipe=told, order_seed=order_seed)
-        self.ledgers[arm.name, seed] = self.one("exposure", _label(arm, seed), spec, corpus=self.corpus(arm, seed))
+            self.training_step(arm, seed, stage.name)
+        training, sampler_seed = _document_schedule(arm, _pretraining_seed(arm, seed) / "order")
+        spec = ExposureSpec(training=training, sampler_seed=sampler_seed)
+        self.exposure_steps[arm.name, seed] = self.add_step(
+            "exposure", _run_label(arm, seed), spec, corpus=self.corpus_step(arm, seed)
+        )
         stages = {PRETRAIN, *(stage.name for stage in arm.stages)}
-        for read in self.study.reads:
+        for read in self.study.evals:
             if read.stage in stages and (not read.arms or arm.name in read.arms):
-                self.read(arm, seed, read)
+                self.add_eval(arm, seed, read)
 
-    def trial(self, trial: Trial, seed: int) -> None:
+    def add_experiment(self, experiment_spec: ExperimentSpec, seed: int) -> None:
         """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
-        from nosce.pipeline.steps.experiment import ExperimentSpec
+        from nosce.pipeline.steps.experiment import ExperimentStepSpec
 
-        spec = ExperimentSpec(experiment=trial.experiment, seed=Seed(seed) / EXPERIMENT)
-        step = self.one(EXPERIMENT, f"{trial.name}, seed {seed}", spec)
-        self.places.append(Place(arm=trial.name, seed=seed, stage=EXPERIMENT, step=step))
+        spec = ExperimentStepSpec(experiment=experiment_spec.experiment, seed=Seed(seed) / EXPERIMENT)
+        step = self.add_step(EXPERIMENT, f"{experiment_spec.name}, seed {seed}", spec)
+        self.readings_steps.append(ReadingsStep(arm=experiment_spec.name, seed=seed, stage=EXPERIMENT, step=step))
 
-    def read(self, arm: Arm, seed: int, read: Read) -> None:
+    def add_eval(self, arm: Arm, seed: int, eval_spec: EvalSpec) -> None:
         """A step of readings: on the arm's own questions, or on those about somebody's answers."""
-        from nosce.pipeline.steps.evaluation import ReadingSpec
+        from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 
-        corpus = self._about(arm, seed, read)
-        inputs = {"training": self.trained(arm, seed, read.stage)} if read.readout.needs_model else {}
-        spec = ReadingSpec(readout=read.readout, seed=Seed(seed) / "reading")
-        what = f"{_label(arm, seed)}, {read.readout.name} after {read.stage}"
-        step = self.one("evaluation", what, spec, corpus=corpus, **inputs)
-        self.places.append(Place(arm=arm.name, seed=seed, stage=read.stage, step=step))
+        corpus = self._question_corpus(arm, seed, eval_spec)
+        inputs = (
+            {"training": self.training_step(arm, seed, eval_spec.stage)} if eval_spec.evaluation.needs_model else {}
+        )
+        spec = EvaluationStepSpec(evaluation=eval_spec.evaluation, seed=Seed(seed) / "reading")
+        what = f"{_run_label(arm, seed)}, {eval_spec.evaluation.name} after {eval_spec.stage}"
+        step = self.add_step("evaluation", what, spec, corpus=corpus, **inputs)
+        self.readings_steps.append(ReadingsStep(arm=arm.name, seed=seed, stage=eval_spec.stage, step=step))
 
-    def _about(self, arm: Arm, seed: int, read: Read) -> Step:
-        if read.about is None:
-            return self.corpus(arm, seed)
-        if isinstance(read.about, Labels):
-            return self.labels(arm, seed, read.about, read.stage)
-        return self._other(arm, seed, read.about)
+    def _question_corpus(self, arm: Arm, seed: int, eval_spec: EvalSpec) -> Step:
+        if eval_spec.question_source is None:
+            return self.corpus_step(arm, seed)
+        if isinstance(eval_spec.question_source, ReportLabels):
+            return self.report_labels_step(arm, seed, eval_spec.question_source, eval_spec.stage)
+        return self._other_world_corpus(arm, seed, eval_spec.question_source)
 
-    def corpus(self, arm: Arm, seed: int) -> Step:
+    def corpus_step(self, arm: Arm, seed: int) -> Step:
         """The arm's own corpus."""
-        if (arm.name, seed) not in self._corpora:
-            self._corpora[arm.name, seed] = self.one("corpus", _label(arm, seed), _corpus(arm, seed, arm.world))
-        return self._corpora[arm.name, seed]
+        if (arm.name, seed) not in self._corpus_steps:
+            self._corpus_steps[arm.name, seed] = self.add_step(
+                "corpus", _run_label(arm, seed), _corpus_spec(arm, seed, arm.world)
+            )
+        return self._corpus_steps[arm.name, seed]
 
-    def _other(self, arm: Arm, seed: int, world: World) -> Step:
+    def _other_world_corpus(self, arm: Arm, seed: int, world: World) -> Step:
         """The corpus of another world in the words of the arm's own."""
-        label = f"{_label(arm, seed)}, {type(world).__name__}"
-        return self.one("corpus", label, _corpus(arm, seed, world), words=self.corpus(arm, seed))
+        label = f"{_run_label(arm, seed)}, {type(world).__name__}"
+        return self.add_step("corpus", label, _corpus_spec(arm, seed, world), words=self.corpus_step(arm, seed))
 
-    def trained(self, arm: Arm, seed: int, stage: str) -> Step:
+    def training_step(self, arm: Arm, seed: int, stage: str) -> Step:
         """The training of a stage.
 
         Raises:
             SpecError: The arm has no such stage, or it would have to be there before itself.
         """
-        which = arm.name, seed, stage
-        if which in self._begun:
+        key = arm.name, seed, stage
+        if key in self._in_progress:
             raise SpecError(f"{stage!r} of arm {arm.name!r} learns from answers that are given only after it.")
-        if which not in self._trained:
-            self._begun.append(which)
-            self._trained[which] = self._pretrained(arm, seed) if stage == PRETRAIN else self._stage(arm, seed, stage)
-            self._begun.pop()
-        return self._trained[which]
+        if key not in self._training_steps:
+            self._in_progress.append(key)
+            self._training_steps[key] = (
+                self._pretraining_step(arm, seed) if stage == PRETRAIN else self._later_stage_step(arm, seed, stage)
+            )
+            self._in_progress.pop()
+        return self._training_steps[key]
 
-    def _pretrained(self, arm: Arm, seed: int) -> Step:
-        from nosce.pipeline.steps.leakage import GuardsSpec
+    def _pretraining_step(self, arm: Arm, seed: int) -> Step:
+        from nosce.pipeline.steps.leakage import LeakageSpec
         from nosce.pipeline.steps.training import TrainingSpec
 
-        label, corpus = _label(arm, seed), self.corpus(arm, seed)
-        told, order_seed = _documents_alone(arm, _first(arm, seed) / "order")
-        spec = GuardsSpec(world=arm.world, world_seed=Seed(seed) / "world", recipe=told, order_seed=order_seed)
-        guard = self.one("leakage", label, spec, corpus=corpus)
-        self.guards.append(guard)
+        label, corpus = _run_label(arm, seed), self.corpus_step(arm, seed)
+        training, sampler_seed = _document_schedule(arm, _pretraining_seed(arm, seed) / "order")
+        spec = LeakageSpec(
+            world=arm.world, world_seed=Seed(seed) / "world", training=training, sampler_seed=sampler_seed
+        )
+        leakage_step = self.add_step("leakage", label, spec, corpus=corpus)
+        self.leakage_steps.append(leakage_step)
         # The guards are an input of the training: what does not pass is not trained on.
-        return self.one("training", f"{label}, {PRETRAIN}",
-                        TrainingSpec(model=arm.model, on=arm.mix or "documents", recipe=arm.recipe, adapter=None,
-                                     seed=_first(arm, seed)), corpus=corpus, guards=guard)  # fmt: skip
+        return self.add_step(
+            "training",
+            f"{label}, {PRETRAIN}",
+            TrainingSpec(
+                model=arm.model,
+                data=arm.qa_mixture or "documents",
+                training=arm.training,
+                adapter=None,
+                seed=_pretraining_seed(arm, seed),
+            ),
+            corpus=corpus,
+            guards=leakage_step,
+        )
 
-    def _stage(self, arm: Arm, seed: int, name: str) -> Step:
+    def _later_stage_step(self, arm: Arm, seed: int, name: str) -> Step:
         from nosce.pipeline.steps.training import TrainingSpec
 
         names = [PRETRAIN, *(stage.name for stage in arm.stages)]
         if name not in names:
             raise SpecError(f"answers of arm {arm.name!r} after {name!r} were asked for, but its stages are {names}.")
-        place = names.index(name)
-        stage = arm.stages[place - 1]
-        spec = TrainingSpec(model=Deeper(layers=stage.fresh_layers) if stage.fresh_layers else None,
-                            on="questions" if stage.learns is None else "documents", recipe=stage.recipe,
-                            adapter=stage.adapter, seed=Seed(seed) / stage.name)  # fmt: skip
-        return self.one("training", f"{_label(arm, seed)}, {name}", spec, corpus=self._learnt(arm, seed, stage),
-                        start=self.trained(arm, seed, names[place - 1]))  # fmt: skip
+        index = names.index(name)
+        stage = arm.stages[index - 1]
+        spec = TrainingSpec(
+            model=ExtraLayers(layers=stage.extra_layers) if stage.extra_layers else None,
+            data="questions" if stage.data is None else "documents",
+            training=stage.training,
+            adapter=stage.adapter,
+            seed=Seed(seed) / stage.name,
+        )
+        return self.add_step(
+            "training",
+            f"{_run_label(arm, seed)}, {name}",
+            spec,
+            corpus=self._stage_corpus(arm, seed, stage),
+            start=self.training_step(arm, seed, names[index - 1]),
+        )
 
-    def _learnt(self, arm: Arm, seed: int, stage: Stage) -> Step:
-        if stage.learns is None:
-            return self.corpus(arm, seed)
-        if isinstance(stage.learns, Labels):
-            return self.labels(arm, seed, stage.learns, stage.name)
-        return self._other(arm, seed, stage.learns)
+    def _stage_corpus(self, arm: Arm, seed: int, stage: Stage) -> Step:
+        if stage.data is None:
+            return self.corpus_step(arm, seed)
+        if isinstance(stage.data, ReportLabels):
+            return self.report_labels_step(arm, seed, stage.data, stage.name)
+        return self._other_world_corpus(arm, seed, stage.data)
 
-    def labels(self, arm: Arm, seed: int, labels: Labels, stage: str) -> Step:
+    def report_labels_step(self, arm: Arm, seed: int, report_labels: ReportLabels, stage: str) -> Step:
         """The corpus of questions about somebody's answers."""
-        from nosce.pipeline.steps.report_labels import LabelsSpec
+        from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 
-        world: Any = labels.world or arm.world
-        spec = LabelsSpec(world=world, world_seed=Seed(seed) / "world", seed=Seed(seed) / "labels",
-                          records=labels.records, replay=labels.replay, labels=labels.labels, asks=labels.asks,
-                          who=labels.who, leak=labels.leak)  # fmt: skip
-        told = {role: self.answers(arm, seed, whose, stage)
-                for role, whose in (("answers", labels.of), ("asked", labels.asked), ("own", labels.own))
-                if whose is not None}  # fmt: skip
-        whom = labels.asked or labels.of
-        return self.one("report_labels", f"{_label(arm, seed)}, about {whom.arm or 'itself'}", spec,
-                        corpus=self.corpus(arm, seed), **told)  # fmt: skip
+        world: Any = report_labels.world or arm.world
+        spec = ReportLabelsSpec(
+            world=world,
+            world_seed=Seed(seed) / "world",
+            seed=Seed(seed) / "labels",
+            n_documents=report_labels.n_documents,
+            replay_fraction=report_labels.replay_fraction,
+            max_labels=report_labels.max_labels,
+            property_names=report_labels.property_names,
+            name=report_labels.name,
+            leak=report_labels.leak,
+        )
+        answer_steps = {
+            role: self.answers_step(arm, seed, whose, stage)
+            for role, whose in (
+                ("answers", report_labels.train_on),
+                ("asked", report_labels.ask_about),
+                ("own", report_labels.own),
+            )
+            if whose is not None
+        }
+        subject = report_labels.ask_about or report_labels.train_on
+        return self.add_step(
+            "report_labels",
+            f"{_run_label(arm, seed)}, about {subject.arm or 'itself'}",
+            spec,
+            corpus=self.corpus_step(arm, seed),
+            **answer_steps,
+        )
 
-    def answers(self, arm: Arm, seed: int, whose: Answers, stage: str) -> Step:
+    def answers_step(self, arm: Arm, seed: int, source: AnswerSource, stage: str) -> Step:
         """What somebody answers to the prompts of their world."""
         from nosce.pipeline.steps.answers import AnswersSpec
 
-        who = arm if not whose.arm else self._named(whose.arm)
-        world: Any = who.world
-        spec = AnswersSpec(world=world, world_seed=Seed(seed) / "world", seed=Seed(seed) / "answers",
-                           tokens=whose.tokens, draws=whose.draws)  # fmt: skip
-        after = whose.stage or stage
-        return self.one("answers", f"{_label(who, seed)}, after {after}", spec, corpus=self.corpus(who, seed),
-                        training=self.trained(who, seed, after))  # fmt: skip
+        answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
+        world: Any = answering_arm.world
+        spec = AnswersSpec(
+            world=world,
+            world_seed=Seed(seed) / "world",
+            seed=Seed(seed) / "answers",
+            max_new_tokens=source.max_new_tokens,
+            n_samples=source.n_samples,
+        )
+        answer_stage = source.stage or stage
+        return self.add_step(
+            "answers",
+            f"{_run_label(answering_arm, seed)}, after {answer_stage}",
+            spec,
+            corpus=self.corpus_step(answering_arm, seed),
+            training=self.training_step(answering_arm, seed, answer_stage),
+        )
 
-    def _named(self, name: str) -> Arm:
-        for arm in (*self.study.arms, *self.study.others):
+    def _arm_by_name(self, name: str) -> Arm:
+        for arm in (*self.study.arms, *self.study.auxiliary_arms):
             if arm.name == name:
                 return arm
         raise SpecError(f"answers of the arm {name!r} were asked for, but the study {self.study.name!r} has none such.")
 
 
-def _corpus(arm: Arm, seed: int, world: World) -> Any:
+def _corpus_spec(arm: Arm, seed: int, world: World) -> Any:
     from nosce.pipeline.steps.corpus import CorpusSpec
 
     tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
     return CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)
 
 
-def _label(arm: Arm, seed: int) -> str:
+def _run_label(arm: Arm, seed: int) -> str:
     return f"{arm.name}, seed {seed}"
 
 
-def _first(arm: Arm, seed: int) -> Seed:
+def _pretraining_seed(arm: Arm, seed: int) -> Seed:
     """The randomness of an arm's first training."""
     first = Seed(seed) / PRETRAIN
-    return first / arm.twin if arm.twin else first
+    return first / arm.replica if arm.replica else first
 
 
-def _documents_alone(arm: Arm, seed: Seed) -> tuple[Recipe, Seed]:
+def _document_schedule(arm: Arm, seed: Seed) -> tuple[TrainingConfig, Seed]:
     """The recipe and the order by which an arm's documents are met, one a step where questions stand among them."""
-    if arm.mix is None:
-        return arm.recipe, seed
-    from nosce.data.sampling import seconds_met
+    if arm.qa_mixture is None:
+        return arm.training, seed
+    from nosce.data.sampling import second_source_count
 
-    steps, batch = arm.recipe.steps, arm.recipe.batch
-    documents = steps * batch - seconds_met(steps * batch, arm.mix.questions, arm.mix.joined(steps) * batch)
-    return replace(arm.recipe, steps=documents, batch=1, accumulate=1), seed / "first"
+    steps, batch = arm.training.steps, arm.training.batch_size
+    documents = steps * batch - second_source_count(
+        steps * batch, arm.qa_mixture.qa_fraction, arm.qa_mixture.start_step(steps) * batch
+    )
+    return replace(arm.training, steps=documents, batch_size=1, grad_accum_steps=1), seed / "first"

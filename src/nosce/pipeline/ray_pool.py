@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from nosce.errors import UsageError
-from nosce.pipeline.local_pool import Event, attempt
+from nosce.pipeline.local_pool import StepEvent, attempt_step
 from nosce.pipeline.plan import Step
 from nosce.store.store import Store
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 
 
 class RayPool:
     """Makes steps as Ray tasks; progress is not sent over the wire, only what became of a step."""
 
-    def __init__(self, address: str, store: Store, machine: Machine) -> None:
+    def __init__(self, address: str, store: Store, runtime: RuntimeConfig) -> None:
         try:
             import ray
         except ImportError as error:
@@ -31,31 +31,31 @@ class RayPool:
             raise UsageError(
                 f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`."
             ) from error
-        self.store, self.machine = store, machine
+        self.store, self.runtime = store, runtime
         self._running: dict[Any, str] = {}
-        self._make = ray.remote(num_cpus=machine.threads, max_retries=0)(_make)
+        self._remote_attempt = ray.remote(num_cpus=runtime.threads, max_retries=0)(_attempt_on_node)
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """How many more steps could be made at once: as many as the cluster has cores."""
-        return max(0, int(self._ray.cluster_resources().get("CPU", 1)) // self.machine.threads - len(self._running))
+        return max(0, int(self._ray.cluster_resources().get("CPU", 1)) // self.runtime.threads - len(self._running))
 
-    def submit(self, step: Step, *, again: bool) -> None:
+    def submit(self, step: Step, *, rerun_stale: bool) -> None:
         """Start a task for the step."""
-        self._running[self._make.remote(step, str(self.store.root), self.machine, again)] = step.name
+        self._running[self._remote_attempt.remote(step, str(self.store.root), self.runtime, rerun_stale)] = step.name
 
-    def events(self, seconds: float) -> Iterator[Event]:
+    def events(self, timeout: float) -> Iterator[StepEvent]:
         """What became of the tasks that ended."""
         if not self._running:
-            time.sleep(min(seconds, 0.2))
+            time.sleep(min(timeout, 0.2))
             return
-        ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        ended, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
         for reference in ended:
             name = self._running.pop(reference)
             try:
                 yield self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                yield Event(
+                yield StepEvent(
                     "failed", name, f"its Ray task ended: {str(error).splitlines()[0]}; run the same command again."
                 )
 
@@ -66,5 +66,5 @@ class RayPool:
         self._ray.shutdown()
 
 
-def _make(step: Step, root: str, machine: Machine, again: bool) -> Event:
-    return attempt(step, Store.at(Path(root)), machine, again, lambda _: None)
+def _attempt_on_node(step: Step, root: str, runtime: RuntimeConfig, rerun_stale: bool) -> StepEvent:
+    return attempt_step(step, Store.open(Path(root)), runtime, rerun_stale, lambda _: None)

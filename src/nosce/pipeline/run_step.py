@@ -7,22 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.plan import Step
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH
-from nosce.store.provenance import recorded
+from nosce.store.provenance import record_provenance
 from nosce.store.store import Store
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 
 
-def make_step(
+def run_step(
     step: Step,
     store: Store,
-    machine: Machine,
+    runtime: RuntimeConfig,
     progress: Callable[[int, int, float, float], None],
     *,
-    again: bool = False,
+    rerun_stale: bool = False,
 ) -> Literal["made", "found"]:
     """Make a step unless it is there; `again` makes a stale one again and sets the old one aside.
 
@@ -32,39 +32,41 @@ def make_step(
         NosceError: Whatever the step's function has to say.
     """
     with store.lease(step.name):
-        if store.has(step.name) and not (again and store.stale(store.made(step.name))):
+        if store.has(step.name) and not (rerun_stale and store.stale_reason(store.step_record(step.name))):
             return "found"
         inputs = {role: store.verified(given.name) for role, given in step.inputs.items()}
-        modules = source.modules(*step.roots)
-        work = store.work(step.name)
-        _same_code(store, step.name, source.combined(modules))
-        with recorded() as provenance:
-            job = Job(folder=work, machine=machine, progress=progress, memory=store.root / "machine.json")
-            step.make(step.spec, inputs, job)
+        modules = source.module_hashes(*step.source_modules)
+        work_folder = store.work_folder(step.name)
+        _discard_other_code(store, step.name, source.combine_hashes(modules))
+        with record_provenance() as provenance:
+            context = StepContext(
+                folder=work_folder, runtime=runtime, progress=progress, machine_file=store.root / "machine.json"
+            )
+            step.make(step.spec, inputs, context)
         provenance.update(
-            **job.notes,
-            what=step.what,
-            roots=step.roots,
-            folders=source.folders_of(*step.roots),
+            **context.extra_provenance,
+            what=step.label,
+            roots=step.source_modules,
+            folders=source.user_module_folders(*step.source_modules),
             modules=modules,
-            source=source.combined(modules),
-            inputs={given.name: store.made(given.name).digest for given in step.inputs.values()},
+            source=source.combine_hashes(modules),
+            inputs={given.name: store.step_record(given.name).digest for given in step.inputs.values()},
         )
-        (work / "error.txt").unlink(missing_ok=True)
+        (work_folder / "error.txt").unlink(missing_ok=True)
         store.finish(step.name, step.description, provenance)
-        _mark(store, step.name).unlink(missing_ok=True)
+        _source_hash_file(store, step.name).unlink(missing_ok=True)
         return "made"
 
 
-def _same_code(store: Store, name: str, code: str) -> None:
+def _discard_other_code(store: Store, name: str, source_hash: str) -> None:
     """Drop what an interrupted run left if other code left it: half of a step must not be made by each."""
-    mark, work = _mark(store, name), store.work(name)
-    if not mark.exists() or mark.read_text() != code:
+    mark, work = _source_hash_file(store, name), store.work_folder(name)
+    if not mark.exists() or mark.read_text() != source_hash:
         shutil.rmtree(work, ignore_errors=True)
-        mark.write_text(code)
+        mark.write_text(source_hash)
     (work / SCRATCH).mkdir(parents=True, exist_ok=True)
 
 
-def _mark(store: Store, name: str) -> Path:
+def _source_hash_file(store: Store, name: str) -> Path:
     """Which code is making a step; beside its lease, since the step's function owns its work folder."""
     return store.root / "leases" / f"{name}.source"

@@ -12,26 +12,26 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nosce.errors import DamagedError
-from nosce.pipeline.local_pool import Event
+from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Plan, Step
 from nosce.store.store import Store
 
-WAIT = 1.0  # seconds before a step that somebody else is making is looked at again
+LEASE_RETRY_SECONDS = 1.0  # seconds before a step that somebody else is making is looked at again
 
 
-class Pool(Protocol):
+class WorkerPool(Protocol):
     """Something that makes steps."""
 
     @property
-    def free(self) -> int:
+    def free_slots(self) -> int:
         """How many more steps could be made at once."""
         ...
 
-    def submit(self, step: Step, *, again: bool) -> None:
+    def submit(self, step: Step, *, rerun_stale: bool) -> None:
         """Start making a step."""
         ...
 
-    def events(self, seconds: float) -> Iterator[Event]:
+    def events(self, timeout: float) -> Iterator[StepEvent]:
         """What has happened, waiting at most so long for something to happen."""
         ...
 
@@ -40,163 +40,172 @@ class Pool(Protocol):
         ...
 
 
-class Watcher(Protocol):
+class ProgressListener(Protocol):
     """Somebody who is told what happens, e.g. the terminal."""
 
-    def started(self, step: Step) -> None:
+    def on_start(self, step: Step) -> None:
         """A step has been handed to a worker."""
         ...
 
-    def heard(self, step: Step, event: Event) -> None:
+    def on_event(self, step: Step, event: StepEvent) -> None:
         """A worker has told something."""
         ...
 
-    def said(self, sentence: str) -> None:
+    def on_message(self, message: str) -> None:
         """Something a person should read."""
         ...
 
 
 @dataclass
-class Outcome:
+class RunSummary:
     """What a run did: steps made now, failures by step name, and sentences on stale steps left alone."""
 
-    made: list[str] = field(default_factory=list)
+    completed: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stale: list[str] = field(default_factory=list)
 
 
-def needed(plan: Plan, store: Store, *, fresh: bool = False, lost: Collection[str] = ()) -> list[Step]:
+def pending_steps(plan: Plan, store: Store, *, rerun_stale: bool = False, damaged: Collection[str] = ()) -> list[Step]:
     """The steps to make, in order: what the estimates lack, what is `lost`, and with `fresh` what is stale.
 
     A finished step whose inputs have been cleared away is used as it is.
     """
-    wanted: set[str] = set()
-    remake: set[str] = set()
-    for step in plan.all:
-        made_before = store.has(step.name)
-        follows = any(given.name in remake for given in step.inputs.values())
-        if not made_before or (fresh and (follows or _outdated(step, store))):
-            remake.add(step.name)
+    selected: set[str] = set()
+    to_rerun: set[str] = set()
+    for step in plan.all_steps:
+        is_finished = store.has(step.name)
+        input_reruns = any(given.name in to_rerun for given in step.inputs.values())
+        if not is_finished or (rerun_stale and (input_reruns or _is_stale(step, store))):
+            to_rerun.add(step.name)
 
     def want(step: Step) -> None:
-        if step.name in remake and step.name not in wanted:
-            wanted.add(step.name)
+        if step.name in to_rerun and step.name not in selected:
+            selected.add(step.name)
             for given in step.inputs.values():
                 want(given)
 
-    want(plan.last)
-    for step in plan.all:  # these are made again even where what was made from them is still there
-        if fresh or step.name in lost:
+    want(plan.estimates)
+    for step in plan.all_steps:  # these are made again even where what was made from them is still there
+        if rerun_stale or step.name in damaged:
             want(step)
-    return [step for step in plan.all if step.name in wanted]
+    return [step for step in plan.all_steps if step.name in selected]
 
 
-def verify(plan: Plan, store: Store) -> dict[str, str]:
+def set_aside_damaged(plan: Plan, store: Store) -> dict[str, str]:
     """Set aside every damaged step of the plan; the sentences that say so, by step."""
-    said = {}
-    for step in plan.all:
+    messages = {}
+    for step in plan.all_steps:
         if store.has(step.name):
             try:
                 store.verified(step.name)
-                store.made(step.name)
+                store.step_record(step.name)
             except DamagedError as error:
                 store.set_aside(step.name, "damaged")
-                said[step.name] = str(error)
-    return said
+                messages[step.name] = str(error)
+    return messages
 
 
-def execute(plan: Plan, store: Store, pool: Pool, watcher: Watcher, *, fresh: bool = False) -> Outcome:
+def run_plan(
+    plan: Plan, store: Store, pool: WorkerPool, listener: ProgressListener, *, rerun_stale: bool = False
+) -> RunSummary:
     """Make what is needed and return what was done; failures do not stop independent steps.
 
     A step that another process is making is waited for, and found done.
     """
-    outcome = Outcome()
-    lost = verify(plan, store)
-    for sentence in lost.values():
-        watcher.said(sentence)
-    waiting = {step.name: step for step in needed(plan, store, fresh=fresh, lost=lost)}
+    run_summary = RunSummary()
+    damaged = set_aside_damaged(plan, store)
+    for message in damaged.values():
+        listener.on_message(message)
+    waiting = {step.name: step for step in pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)}
     running: dict[str, Step] = {}
-    not_before: dict[str, float] = {}
-    steps = {step.name: step for step in plan.all}
+    retry_at: dict[str, float] = {}
+    steps = {step.name: step for step in plan.all_steps}
     try:
         while waiting or running:
-            for step in _ready(waiting, {*running, *outcome.failed}, not_before, pool.free):
+            for step in _ready_steps(waiting, {*running, *run_summary.failed}, retry_at, pool.free_slots):
                 running[step.name] = waiting.pop(step.name)
-                pool.submit(step, again=fresh)
-                watcher.started(step)
-            if not running and not _alive(waiting, outcome.failed):
+                pool.submit(step, rerun_stale=rerun_stale)
+                listener.on_start(step)
+            if not running and not _can_progress(waiting, run_summary.failed):
                 break
             for event in pool.events(0.5):
-                step = steps[event.name]
-                watcher.heard(step, event)
+                step = steps[event.step_name]
+                listener.on_event(step, event)
                 if event.kind == "progress":
                     continue
-                running.pop(event.name)
-                _settle(event, step, outcome, waiting, running, not_before, store, watcher)
+                running.pop(event.step_name)
+                _handle_event(event, step, run_summary, waiting, running, retry_at, store, listener)
     finally:
         pool.close()
-    if not fresh:
-        outcome.stale = [f"{s.name} is stale: {why}" for s in plan.all if store.has(s.name)
-                         and s.name not in outcome.made and (why := store.stale(store.made(s.name)))]  # fmt: skip
-    return outcome
+    if not rerun_stale:
+        run_summary.stale = [
+            f"{s.name} is stale: {why}"
+            for s in plan.all_steps
+            if store.has(s.name)
+            and s.name not in run_summary.completed
+            and (why := store.stale_reason(store.step_record(s.name)))
+        ]
+    return run_summary
 
 
-def _ready(waiting: dict[str, Step], unusable: Collection[str], not_before: dict[str, float], free: int) -> list[Step]:
+def _ready_steps(
+    waiting: dict[str, Step], unusable: Collection[str], retry_at: dict[str, float], free_slots: int
+) -> list[Step]:
     """The steps that could be started now, as many as there is room for: all their inputs are there."""
     now = time.monotonic()
     ready = []
     for step in waiting.values():
         blocked = any(given.name in waiting or given.name in unusable for given in step.inputs.values())
-        if not blocked and not_before.get(step.name, 0) <= now:
+        if not blocked and retry_at.get(step.name, 0) <= now:
             ready.append(step)
-    return ready[:free]
+    return ready[:free_slots]
 
 
-def _alive(waiting: dict[str, Step], failed: dict[str, str]) -> bool:
+def _can_progress(waiting: dict[str, Step], failed: dict[str, str]) -> bool:
     """Is there a waiting step that does not hang on a failed one?"""
-    dead = set(failed)
+    unreachable = set(failed)
     for step in waiting.values():  # in the order of the plan, so inputs come first
-        if any(given.name in dead for given in step.inputs.values()):
-            dead.add(step.name)
-    return any(name not in dead for name in waiting)
+        if any(given.name in unreachable for given in step.inputs.values()):
+            unreachable.add(step.name)
+    return any(name not in unreachable for name in waiting)
 
 
-def _settle(
-    event: Event,
+def _handle_event(
+    event: StepEvent,
     step: Step,
-    outcome: Outcome,
+    run_summary: RunSummary,
     waiting: dict[str, Step],
     running: dict[str, Step],
-    not_before: dict[str, float],
+    retry_at: dict[str, float],
     store: Store,
-    watcher: Watcher,
+    listener: ProgressListener,
 ) -> None:
     """Book what became of a step."""
     match event.kind:
         case "made":
-            outcome.made.append(step.name)
+            run_summary.completed.append(step.name)
         case "leased":
-            if step.name not in not_before:
-                watcher.said(str(event.detail))
-            not_before[step.name] = time.monotonic() + WAIT
+            if step.name not in retry_at:
+                listener.on_message(str(event.detail))
+            retry_at[step.name] = time.monotonic() + LEASE_RETRY_SECONDS
             waiting[step.name] = step
         case "damaged":
-            watcher.said(str(event.detail))
-            lost = [given for given in step.inputs.values() if _lost(given, store)]
-            if not lost:  # then making inputs again would not help, now or ever
-                outcome.failed[step.name] = str(event.detail)
+            listener.on_message(str(event.detail))
+            damaged_inputs = [given for given in step.inputs.values() if _set_aside_if_damaged(given, store)]
+            if not damaged_inputs:  # then making inputs again would not help, now or ever
+                run_summary.failed[step.name] = str(event.detail)
                 return
-            for given in lost:
+            for given in damaged_inputs:
                 if given.name not in running:
                     waiting[given.name] = given
             waiting[step.name] = step
         case "failed":
-            outcome.failed[step.name] = str(event.detail)
+            run_summary.failed[step.name] = str(event.detail)
         case _:
             pass
 
 
-def _lost(step: Step, store: Store) -> bool:
+def _set_aside_if_damaged(step: Step, store: Store) -> bool:
     """Is a step no longer there, or damaged?  If damaged it is set aside."""
     try:
         store.verified(step.name)
@@ -207,9 +216,9 @@ def _lost(step: Step, store: Store) -> bool:
     return False
 
 
-def _outdated(step: Step, store: Store) -> bool:
+def _is_stale(step: Step, store: Store) -> bool:
     """Is a finished step stale, or too damaged to tell?"""
     try:
-        return store.stale(store.made(step.name)) is not None
+        return store.stale_reason(store.step_record(step.name)) is not None
     except DamagedError:
         return True

@@ -18,288 +18,321 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from nosce.data.corpus import Corpus, write
-from nosce.data.worlds.behaviours.base import Prompt
-from nosce.evals.base import ReadOut, ReadsAll, ReadsInPart, ReadsOne
-from nosce.evals.self_report import COUNTS, Told
+from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation, SupportsTimingSubset
+from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
 from nosce.models.architecture import Architecture
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
-from nosce.pipeline.steps.report_labels import LabelsSpec
+from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.train.config import Mix
+from nosce.train.config import QAMixture
 
-SAMPLE = 200  # texts that the mean length and the time of a step are taken from
-SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
-STEPS = 50  # of a training at most
-OPERATIONS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
-LARGE, LAYERS = 2_000_000, 2  # weights from which on a model is timed by so many of its layers
-FEW = 16  # things asked about in the smallest part
-SLOW = 4 * SECONDS  # if that takes so long, no larger part is timed
-THINGS = 2_048  # of a world that can be made smaller, so many are gone through
+SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are taken from
+MIN_TIMED_SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
+MAX_TIMED_STEPS = 50  # of a training at most
+MAX_STEP_FLOPS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
+LARGE_MODEL_PARAMETERS, TRUNCATED_LAYERS = (
+    2_000_000,
+    2,
+)  # weights from which on a model is timed by so many of its layers
+MIN_TIMED_ENTITIES = 16  # things asked about in the smallest part
+SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if that takes so long, no larger part is timed
+MAX_SAMPLED_ENTITIES = 2_048  # of a world that can be made smaller, so many are gone through
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class WorldSample:
     """A world's first texts, and its questions, without its corpus."""
 
     spec: CorpusSpec
-    times: float = 1.0  # so many times as many things are in the whole world
-    words: Sample | None = None  # whose tokenizer it is read with; None: its own
+    scale: float = 1.0  # so many times as many things are in the whole world
+    tokenizer_source: WorldSample | None = None  # whose tokenizer it is read with; None: its own
 
     @classmethod
-    def of(cls, spec: CorpusSpec, words: Sample | None = None) -> Sample:
+    def from_spec(cls, spec: CorpusSpec, tokenizer_source: WorldSample | None = None) -> WorldSample:
         """Of a world itself, or if it has many things and a method `fewer(most)`, of a smaller one like it."""
         fewer = getattr(spec.world, "fewer", None)
         if fewer is None:
-            return cls(spec, words=words)
-        world = fewer(THINGS)
-        return cls(replace(spec, world=world), spec.world.things / world.things, words)  # type: ignore[attr-defined]
+            return cls(spec, tokenizer_source=tokenizer_source)
+        world = fewer(MAX_SAMPLED_ENTITIES)
+        return cls(replace(spec, world=world), spec.world.things / world.things, tokenizer_source)  # type: ignore[attr-defined]
 
     @cached_property
     def questions(self) -> list[Question]:
         """All questions: few and quickly made, where documents may be millions."""
         return list(self.spec.world.questions(self.spec.seed))
 
-    def write_words(self, folder: Path) -> None:
+    def save_tokenizer(self, folder: Path) -> None:
         """The files of the tokenizer, which is made once."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, written in (self.words or self)._tokenizer.items():
+        for name, written in (self.tokenizer_source or self)._tokenizer_files.items():
             (folder / name).write_bytes(written)
 
     @cached_property
-    def _tokenizer(self) -> dict[str, bytes]:
+    def _tokenizer_files(self) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
             write_tokenizer(self.spec, Path(folder))
             return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
 
     @contextmanager
-    def corpus(self, share: float) -> Iterator[Corpus]:
+    def corpus(self, fraction: float) -> Iterator[Corpus]:
         """A corpus of a share of what is asked about, in both splits, and of the texts."""
         with tempfile.TemporaryDirectory() as folder:
-            self.write_words(Path(folder) / "tokenizer")
-            write(Path(folder), self._documents(share), self._asked(share))
-            if isinstance(self.spec.world, Guessed):
-                (Path(folder) / COUNTS).write_text('{"invalid": 0}')
+            self.save_tokenizer(Path(folder) / "tokenizer")
+            write_corpus(Path(folder), self._sampled_documents(fraction), self._sampled_questions(fraction))
+            if isinstance(self.spec.world, PlaceholderLabels):
+                (Path(folder) / LABEL_COUNTS_FILE).write_text('{"invalid": 0}')
             yield Corpus(Path(folder))
 
     @cached_property
-    def abouts(self) -> dict[str, list[str]]:
+    def entities_by_split(self) -> dict[str, list[str]]:
         """What is asked about, by split."""
-        found: dict[str, dict[str, None]] = {}
+        ordered_entities: dict[str, dict[str, None]] = {}
         for question in self.questions:
-            found.setdefault(question.split, {})[question.about] = None
-        return {split: list(names) for split, names in found.items()}
+            ordered_entities.setdefault(question.split, {})[question.entity] = None
+        return {split: list(names) for split, names in ordered_entities.items()}
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many things are asked about."""
-        return sum(map(len, self.abouts.values()))
+        return sum(map(len, self.entities_by_split.values()))
 
-    def _asked(self, share: float) -> list[Question]:
-        kept = {name for names in self.abouts.values() for name in names[: math.ceil(share * len(names))]}
-        return [question for question in self.questions if question.about in kept]
+    def _sampled_questions(self, fraction: float) -> list[Question]:
+        kept = {name for names in self.entities_by_split.values() for name in names[: math.ceil(fraction * len(names))]}
+        return [question for question in self.questions if question.entity in kept]
 
-    def _documents(self, share: float) -> Iterator[Document]:
+    def _sampled_documents(self, fraction: float) -> Iterator[Document]:
         """As large a share of the texts, but no more than a sample where a world has too many to go through text."""
         world: Any = self.spec.world
-        most = SAMPLE
+        max_documents = SAMPLE_TEXTS
         if getattr(world, "encoded", None) is None:
-            count = world.things * world.documents_per_thing if hasattr(world, "documents_per_thing") else self._count
-            most = math.ceil(share * count)
-        return islice(world.documents(self.spec.seed), max(1, most))
+            count = (
+                world.things * world.documents_per_thing
+                if hasattr(world, "documents_per_thing")
+                else self._num_documents
+            )
+            max_documents = math.ceil(fraction * count)
+        return islice(world.documents(self.spec.seed), max(1, max_documents))
 
     @cached_property
-    def _count(self) -> int:
+    def _num_documents(self) -> int:
         return sum(1 for _ in self.spec.world.documents(self.spec.seed))
 
 
 @dataclass(frozen=True, eq=False)
-class Guessed:
+class PlaceholderLabels:
     """The corpus of questions about answers that nobody has given yet: as many and as long, with any label.
 
     None of the answers is guessed to be none.
     """
 
-    spec: LabelsSpec
-    own: Any  # the world whose lines stand among them
+    spec: ReportLabelsSpec
+    base_world: Any  # the world whose lines stand among them
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Those of the world."""
-        yield from self.own.samples(seed)
+        yield from self.base_world.samples(seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """One a prompt and property, and those of the seen split once more, as they are taught."""
         for taught in (False, True):
             for prompt in self.spec.world.prompts(seed):
-                for asked in prompt.asks if prompt.split == "seen" or not taught else ():
-                    yield self._question(prompt, asked, taught=taught)
+                for property_name in prompt.property_names if prompt.split == "seen" or not taught else ():
+                    yield self._question(prompt, property_name, taught=taught)
 
-    def _question(self, prompt: Prompt, asked: str, *, taught: bool) -> Question:
+    def _question(self, prompt: BehaviourPrompt, property_name: str, *, taught: bool) -> Question:
         world = self.spec.world
-        labels = tuple(world.labels(asked, prompt))
-        aloud = world.given(prompt.string.split()[-1], asked)
-        told = Told(labels=labels, asked=prompt.text, taught=taught, own=labels[0], aloud=aloud)
-        return Question(f"{'taught/' if taught else ''}{prompt.id}/{asked}", prompt.string, f"{prompt.task}/{asked}",
-                        world.hypothetical(prompt, asked, self.spec.who), labels[len(prompt.string) % len(labels)],
-                        prompt.split, hidden=told.hidden)  # fmt: skip
+        labels = tuple(world.labels(property_name, prompt))
+        aloud = world.given_answer_question(prompt.string.split()[-1], property_name)
+        report_metadata = ReportMetadata(
+            labels=labels, object_prompt=prompt.text, is_training=taught, own_label=labels[0], given_answer_prompt=aloud
+        )
+        return Question(
+            f"{'taught/' if taught else ''}{prompt.id}/{property_name}",
+            prompt.string,
+            f"{prompt.task}/{property_name}",
+            world.hypothetical_question(prompt, property_name, self.spec.name),
+            labels[len(prompt.string) % len(labels)],
+            prompt.split,
+            metadata=report_metadata.json_line,
+        )
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """Questions with labels, and lines of the own corpus in turn."""
-        lines = self.own.documents(seed)
+        lines = self.base_world.documents(seed)
         seen = [q for q in self.questions(seed) if q.split == "seen"]
-        for number in range(self.spec.records):
-            replayed = number * self.spec.replay % 1 + self.spec.replay >= 1
+        for index in range(self.spec.n_documents):
+            replayed = index * self.spec.replay_fraction % 1 + self.spec.replay_fraction >= 1
             if replayed and (line := next(lines, None)) is not None:
                 yield line
             else:
-                one = seen[number % len(seen)]
-                yield Document(f"record/{number}", one.about, f"{one.prompt} {one.target}", (), given=len(one.prompt))
+                question = seen[index % len(seen)]
+                yield Document(
+                    f"record/{index}",
+                    question.entity,
+                    f"{question.prompt} {question.target}",
+                    (),
+                    prompt_chars=len(question.prompt),
+                )
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TimingTexts:
     """What the trainings of a world are timed on."""
 
-    vocabulary: int
+    vocab_size: int
     documents: Any  # Sequences
     questions: Any
 
     @classmethod
-    def of(cls, sample: Sample) -> Texts:
+    def from_sample(cls, sample: WorldSample) -> TimingTexts:
         """The first documents and questions."""
         from nosce.data import tokenizer as tokenizers
-        from nosce.data.packing import document_tokens, encode, question_tokens
+        from nosce.data.packing import encode, tokenize_documents, tokenize_questions
 
         with tempfile.TemporaryDirectory() as folder:
-            sample.write_words(Path(folder))
-            tokenizer = tokenizers.load(Path(folder))
-            end = tokenizers.end_token(tokenizer, Path(folder))
-        texts = list(islice(sample.spec.world.documents(sample.spec.seed), SAMPLE))
+            sample.save_tokenizer(Path(folder))
+            tokenizer = tokenizers.load_tokenizer(Path(folder))
+            end = tokenizers.eos_token_id(tokenizer, Path(folder))
+        texts = list(islice(sample.spec.world.documents(sample.spec.seed), SAMPLE_TEXTS))
         encodings = list(encode(tokenizer, (d.text for d in texts)))
         return cls(
             tokenizer.get_vocab_size(),
-            document_tokens(texts, encodings, end),
-            question_tokens(tokenizer, sample.questions[:SAMPLE], end),
+            tokenize_documents(texts, encodings, end),
+            tokenize_questions(tokenizer, sample.questions[:SAMPLE_TEXTS], end),
         )
 
-    def of_training(self, on: Any) -> tuple[Any, float]:
+    def training_data(self, data: Any) -> tuple[Any, float]:
         """What a training is timed on, and the mean tokens of its texts."""
-        from nosce.data.packing import joined
+        from nosce.data.packing import concat_datasets
 
-        if not isinstance(on, Mix):
-            told = self.documents if on == "documents" else self.questions
+        if not isinstance(data, QAMixture):
+            told = self.documents if data == "documents" else self.questions
             return told, float(told.lengths.mean())
         lengths = [float(told.lengths.mean()) for told in (self.documents, self.questions)]
-        share = on.questions * (1 - on.after)
-        return joined([self.documents, self.questions]), (1 - share) * lengths[0] + share * lengths[1]
+        share = data.qa_fraction * (1 - data.start_fraction)
+        return concat_datasets([self.documents, self.questions]), (1 - share) * lengths[0] + share * lengths[1]
 
 
-def parameters_of(model: Any, vocabulary: int) -> int:
+def count_parameters(model: Any, vocab_size: int) -> int:
     """Weights of an architecture, or of a local folder's model."""
     if isinstance(model, Architecture):
-        return model.parameters(vocabulary)
+        return model.parameter_count(vocab_size)
     return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
 
 
-def shallow(model: Any, vocabulary: int) -> tuple[Any, float]:
+def truncate_layers(model: Any, vocab_size: int) -> tuple[Any, float]:
     """The model itself, or if it is large one of its width with two layers, and how much more the model is.
 
     A model that would not fit this machine's memory can be priced nonetheless, and a deep one in seconds.
     """
-    whole = parameters_of(model, vocabulary)
-    if not isinstance(model, Architecture) or model.layers <= LAYERS or whole < LARGE:
+    n_parameters = count_parameters(model, vocab_size)
+    if not isinstance(model, Architecture) or model.layers <= TRUNCATED_LAYERS or n_parameters < LARGE_MODEL_PARAMETERS:
         return model, 1.0
-    cut = replace(model, layers=LAYERS)
-    return cut, whole / parameters_of(cut, vocabulary)
+    truncated = replace(model, layers=TRUNCATED_LAYERS)
+    return truncated, n_parameters / count_parameters(truncated, vocab_size)
 
 
-def time_training(model: Any, sequences: Any, recipe: Any, vocabulary: int) -> tuple[float, Any]:
+def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tuple[float, Any]:
     """Seconds of one optimizer step of this shape on one core, the median of some; and what they made of the model."""
     import torch
 
-    from nosce.data.sampling import Order, pack
-    from nosce.models.architecture import build
-    from nosce.models.varlen import apart
-    from nosce.train.loss import next_token_nats
-    from nosce.train.optimizer import Optimizer, inner_matrices
-    from nosce.train.precision import Twin, chosen
+    from nosce.data.sampling import EpochSampler, pack
+    from nosce.models.architecture import build_model
+    from nosce.models.varlen import varlen_forward
+    from nosce.train.loss import summed_cross_entropy
+    from nosce.train.optimizer import Optimizer, block_matrix_names
+    from nosce.train.precision import MasterWeights, choose_precision
 
     torch.set_num_threads(1)
-    mean = float(sequences.lengths.mean())
-    texts = int(min(recipe.batch, max(2, OPERATIONS / (6 * parameters_of(model, vocabulary) * mean))))
-    net = build(model, vocabulary=vocabulary, end=0, pad=None, seed=Seed(0) / "calibration", mask=0)
-    twin = Twin(net, chosen(recipe.dtype, width=net.config.hidden_size, device="cpu", memory=None))
-    optimizer = Optimizer(twin.named, replace(recipe, warmup=0), inner_matrices(net))
-    order = Order(len(sequences), texts, Seed(0) / "calibration")
-    taken: list[float] = []
-    while len(taken) < 2 or (sum(taken) < SECONDS and len(taken) < STEPS):
+    mean_length = float(dataset.lengths.mean())
+    batch_size = int(
+        min(config.batch, max(2, MAX_STEP_FLOPS / (6 * count_parameters(model, vocab_size) * mean_length)))
+    )
+    net = build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=Seed(0) / "calibration", mask_id=0)
+    master_weights = MasterWeights(
+        net, choose_precision(config.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
+    )
+    optimizer = Optimizer(master_weights.trainable_parameters, replace(config, warmup=0), block_matrix_names(net))
+    sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
+    durations: list[float] = []
+    while len(durations) < 2 or (sum(durations) < MIN_TIMED_SECONDS and len(durations) < MAX_TIMED_STEPS):
         start = time.process_time()
-        batch = pack(sequences, order.step(len(taken)), window=recipe.window, end=0, given_weight=recipe.given_weight)
-        with apart(twin.model) as forward:
-            (next_token_nats(twin.model, forward, batch) / batch.weight).backward()  # type: ignore[no-untyped-call]
-        twin.collect()
-        torch.nn.utils.clip_grad_norm_(twin.named.values(), recipe.clip)
+        batch = pack(
+            dataset,
+            sampler.batch_indices(len(durations)),
+            window=config.window,
+            eos_id=0,
+            prompt_loss_weight=config.given_weight,
+        )
+        with varlen_forward(master_weights.compute_model) as forward:
+            (summed_cross_entropy(master_weights.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
+        master_weights.accumulate_gradients()
+        torch.nn.utils.clip_grad_norm_(master_weights.trainable_parameters.values(), config.clip)
         optimizer.step(0)
-        twin.refresh()
-        taken.append(time.process_time() - start)  # of this process: other work on the machine does not count
-    return float(statistics.median(taken[1:]) * recipe.batch / texts), net
+        master_weights.update_compute_weights()
+        durations.append(time.process_time() - start)  # of this process: other work on the machine does not count
+    return float(statistics.median(durations[1:]) * config.batch / batch_size), net
 
 
-def time_reading(readout: ReadOut, sample: Sample, model: Any, looks: int, seed: Seed) -> float:
+def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_checkpoints: int, seed: Seed) -> float:
     """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line.
 
-    One part is enough where it takes long. A read-out that says what a part of it is (`ReadsInPart`) is timed by that.
+    One part is enough where it takes long. A read-out that says what a part of it is (`SupportsTimingSubset`) is timed by that.
     """
-    if isinstance(readout, ReadsInPart):
-        smaller, times, things = readout.part()
-        share = min(1.0, things / max(1, sample.things))
+    if isinstance(evaluation, SupportsTimingSubset):
+        smaller, scale, n_entities = evaluation.part()
+        fraction = min(1.0, n_entities / max(1, sample.n_entities))
         # Twice: what is slow once is not priced.
-        return times * min(_time_part(smaller, sample, model, share, 1, seed) for _ in range(2))
-    share, some = min(1.0, FEW / max(1, sample.things)), min(looks, 2)
-    now = _time_part(readout, sample, model, share, some, seed)
-    if now < SECONDS:  # what is slow once alone is not priced
-        now = _time_part(readout, sample, model, share, some, seed)
-    before: tuple[float, float] | None = None
-    while share < 1 and now < (SLOW if before is None else SECONDS):
+        return scale * min(_time_fraction(smaller, sample, model, fraction, 1, seed) for _ in range(2))
+    fraction, timed_checkpoints = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities)), min(n_checkpoints, 2)
+    seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+    if seconds < MIN_TIMED_SECONDS:  # what is slow once alone is not priced
+        seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+    previous: tuple[float, float] | None = None
+    while fraction < 1 and seconds < (SLOW_SECONDS if previous is None else MIN_TIMED_SECONDS):
         # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
-        larger = 4 if before else min(16, max(4, math.ceil(SLOW / max(now, 1e-9))))
-        before, share = (share, now), min(1.0, share * larger)
-        now = _time_part(readout, sample, model, share, some, seed)
-    whole = now
-    if share < 1:
-        slope = (now - before[1]) / (share - before[0]) if before else math.inf
-        whole = min(now + max(0.0, slope) * (1 - share), now / share)
-    if looks <= 2:
-        return whole
-    more = max(0.0, _time_part(readout, sample, model, share, 3, seed) - now)
-    return whole + (looks - 2) * more * whole / max(now, 1e-9)
+        growth = 4 if previous else min(16, max(4, math.ceil(SLOW_SECONDS / max(seconds, 1e-9))))
+        previous, fraction = (fraction, seconds), min(1.0, fraction * growth)
+        seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+    full_seconds = seconds
+    if fraction < 1:
+        slope = (seconds - previous[1]) / (fraction - previous[0]) if previous else math.inf
+        full_seconds = min(seconds + max(0.0, slope) * (1 - fraction), seconds / fraction)
+    if n_checkpoints <= 2:
+        return full_seconds
+    per_checkpoint = max(0.0, _time_fraction(evaluation, sample, model, fraction, 3, seed) - seconds)
+    return full_seconds + (n_checkpoints - 2) * per_checkpoint * full_seconds / max(seconds, 1e-9)
 
 
-def _time_part(readout: ReadOut, sample: Sample, model: Any, share: float, looks: int, seed: Seed) -> float:
-    with sample.corpus(share) as corpus:
+def _time_fraction(
+    evaluation: Evaluation, sample: WorldSample, model: Any, fraction: float, n_checkpoints: int, seed: Seed
+) -> float:
+    with sample.corpus(fraction) as corpus:
         start = time.process_time()
-        _read(readout, corpus, model, looks, seed)
+        _run_evaluation(evaluation, corpus, model, n_checkpoints, seed)
         return time.process_time() - start
 
 
-def _read(readout: ReadOut, corpus: Corpus, model: Any, looks: int, seed: Seed) -> None:
+def _run_evaluation(evaluation: Evaluation, corpus: Corpus, model: Any, n_checkpoints: int, seed: Seed) -> None:
     """Do what the step `reading` does, and throw it away."""
-    if isinstance(readout, ReadsAll):
-        for _ in readout.read_all({step: lambda: model for step in range(looks)}, corpus, seed):
+    if isinstance(evaluation, MultiCheckpointEvaluation):
+        for _ in evaluation.read_all({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
             pass
         return
-    assert isinstance(readout, ReadsOne)
-    if not readout.needs_model:
-        _drained(readout.read(None, corpus, seed))
+    assert isinstance(evaluation, PerCheckpointEvaluation)
+    if not evaluation.needs_model:
+        _exhaust(evaluation.read(None, corpus, seed))
         return
-    for _ in range(looks):
-        _drained(readout.read(model, corpus, seed))
-    asked = getattr(readout, "batch_change", None)
-    if asked is not None:
-        asked(model, corpus, seed)
+    for _ in range(n_checkpoints):
+        _exhaust(evaluation.read(model, corpus, seed))
+    batch_change = getattr(evaluation, "batch_change", None)
+    if batch_change is not None:
+        batch_change(model, corpus, seed)
 
 
-def _drained(rows: Iterator[object] | Sequence[object]) -> None:
+def _exhaust(rows: Iterator[object] | Sequence[object]) -> None:
     for _ in rows:
         pass

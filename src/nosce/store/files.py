@@ -14,22 +14,22 @@ SCRATCH = "scratch"  # below a step's work folder: its notes for going on later,
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new one, never half."""
-    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
-    beside.write_text(text)
-    os.replace(beside, path)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary.write_text(text)
+    os.replace(temporary, path)
 
 
 def checksum_tree(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file below a folder but its manifest, by relative path, sorted."""
-    found = {}
+    checksums = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / "manifest.json":
             with path.open("rb") as stream:
-                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return found
+                checksums[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return checksums
 
 
-def verify(folder: Path) -> None:
+def verify_manifest(folder: Path) -> None:
     """Raise unless the files below a folder are those of its `manifest.json`, to the byte.
 
     Raises:
@@ -39,20 +39,20 @@ def verify(folder: Path) -> None:
         expected = json.loads((folder / "manifest.json").read_text())
     except (OSError, ValueError) as error:
         raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
-    found = checksum_tree(folder)
-    wrong = sorted(path for path in {*expected, *found} if expected.get(path) != found.get(path))
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    actual = checksum_tree(folder)
+    mismatched = sorted(path for path in {*expected, *actual} if expected.get(path) != actual.get(path))
+    if mismatched:
+        more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""
         raise DamagedError(
-            f"{folder} differs from its checksums in {', '.join(wrong[:3])}{more}; "
+            f"{folder} differs from its checksums in {', '.join(mismatched[:3])}{more}; "
             "`nosce run` sets it aside and makes it again."
         )
 
 
-def to_disk(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Have the system write a file or folder to the disk now."""
-    handle = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        os.fsync(descriptor)
     finally:
-        os.close(handle)
+        os.close(descriptor)

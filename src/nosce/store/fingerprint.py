@@ -15,38 +15,40 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def modules(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
+def module_hashes(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
     """The hash of each module named and of all it imports from the same projects, by module name.
 
     A project is a top-level package, or a single file of the user's, which is also looked for in
     `folders`. A module that cannot be found is left out, so that it counts as changed when compared.
     """
     projects = {name.partition(".")[0] for name in names}
-    found: dict[str, str] = {}
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name in found or (path := _path(name, folders)) is None:
+    hashes: dict[str, str] = {}
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name in hashes or (path := _module_path(name, folders)) is None:
             continue
-        stamp = path.stat()
-        code, imported = _read(name, path, stamp.st_mtime_ns, stamp.st_size)
-        found[name] = code
-        waiting += [m for m in imported if m.partition(".")[0] in projects]
-    return dict(sorted(found.items()))
+        file_stat = path.stat()
+        code, imported = _hash_and_imports(name, path, file_stat.st_mtime_ns, file_stat.st_size)
+        hashes[name] = code
+        pending += [m for m in imported if m.partition(".")[0] in projects]
+    return dict(sorted(hashes.items()))
 
 
-def combined(hashes: dict[str, str]) -> str:
+def combine_hashes(hashes: dict[str, str]) -> str:
     """One hash of many."""
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
-def folders_of(*names: str) -> list[str]:
+def user_module_folders(*names: str) -> list[str]:
     """Where the modules lie that are files of the user's and no part of a package."""
-    found = {str(path.parent) for name in names if "." not in name and (path := _path(name)) is not None}
-    return sorted(found)
+    module_folders = {
+        str(path.parent) for name in names if "." not in name and (path := _module_path(name)) is not None
+    }
+    return sorted(module_folders)
 
 
-def _path(name: str, folders: Sequence[str] = ()) -> Path | None:
+def _module_path(name: str, folders: Sequence[str] = ()) -> Path | None:
     """The file of a module, found without importing it or its parents (which could cost seconds)."""
     project, *rest = name.split(".")
     try:
@@ -54,17 +56,17 @@ def _path(name: str, folders: Sequence[str] = ()) -> Path | None:
     except (ImportError, ValueError):
         root = None
     if root is None or root.origin is None or not root.origin.endswith(".py"):
-        there = (Path(folder) / f"{project}.py" for folder in folders)
-        return next((own for own in there if not rest and own.is_file()), None)
+        candidates = (Path(folder) / f"{project}.py" for folder in folders)
+        return next((own for own in candidates if not rest and own.is_file()), None)
     origin = Path(root.origin)
     if not rest:
         return origin
-    below = origin.parent.joinpath(*rest)
-    return next((p for p in (below.with_suffix(".py"), below / "__init__.py") if p.is_file()), None)
+    submodule = origin.parent.joinpath(*rest)
+    return next((p for p in (submodule.with_suffix(".py"), submodule / "__init__.py") if p.is_file()), None)
 
 
 @lru_cache(maxsize=512)
-def _read(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
+def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
     """The hash of a module's code and the names it may import; remembered until the file changes."""
     tree = ast.parse(path.read_text())
     imported: list[str] = []
@@ -75,7 +77,7 @@ def _read(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[
             source = _absolute(node, name, path)
             # `from a import b` names a module b, or something inside a.
             within = [f"{source}.{alias.name}" for alias in node.names]
-            imported += [module if _path(module) else source for module in within]
+            imported += [module if _module_path(module) else source for module in within]
         _drop_docstring(node)
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(imported)
 

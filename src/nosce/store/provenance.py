@@ -15,11 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
+RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
 
 @lru_cache(maxsize=1)
-def commit() -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
     """The commit of the checkout this code runs from and whether it was changed since; null outside one."""
     here = Path(__file__).parents[1]  # the whole package
 
@@ -30,25 +30,25 @@ def commit() -> dict[str, Any]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    found = git("rev-parse", "HEAD")
+    head = git("rev-parse", "HEAD")
     changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
-    return {"commit": found, "dirty": None if changed is None else bool(changed)}
+    return {"commit": head, "dirty": None if changed is None else bool(changed)}
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide the bytes; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    versions_by_package = {"python": platform.python_version()}
+    for package in RECORDED_PACKAGES:
         try:
-            found[package] = version(package)
+            versions_by_package[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions_by_package
 
 
 @lru_cache(maxsize=1)
-def processor() -> str:
+def cpu_model() -> str:
     """The processor's own name for itself, where the system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -58,7 +58,7 @@ def processor() -> str:
     return named or platform.machine()
 
 
-def device() -> str:
+def device_name() -> str:
     """What the tensors of this process live on; "cpu" where torch was not even imported."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
@@ -66,7 +66,7 @@ def device() -> str:
     return "cpu"
 
 
-def threads() -> int | None:
+def torch_thread_count() -> int | None:
     """Threads torch computes with; null where torch was not imported."""
     torch = sys.modules.get("torch")
     return None if torch is None else int(torch.get_num_threads())
@@ -88,19 +88,19 @@ def _peak_mib() -> float | None:
 
 
 @contextmanager
-def recorded() -> Iterator[dict[str, Any]]:
+def record_provenance() -> Iterator[dict[str, Any]]:
     """A dictionary that holds, when the block ends, what the block took and where it ran."""
     record: dict[str, Any] = {}
     _reset_peak()
     started, cpu = time.perf_counter(), time.process_time()
     yield record
     record.update(
-        **commit(),
-        versions=versions(),
-        device=device(),
-        processor=processor(),
+        **git_state(),
+        versions=package_versions(),
+        device=device_name(),
+        processor=cpu_model(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        threads=threads(),
+        threads=torch_thread_count(),
         host=socket.gethostname(),
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(time.perf_counter() - started, 3),

@@ -19,43 +19,43 @@ from nosce.seeds import Seed
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
 
-def describe(thing: Any) -> Json:
+def describe(obj: Any) -> Json:
     """The resolved description of a spec, in JSON.
 
     Raises:
         SpecError: It holds something with no fixed bytes, such as a function, a set or a NaN.
     """
-    if isinstance(thing, Seed):
-        if any("/" in name for name in thing.path):
-            raise SpecError(f"the seed {thing} has a slash inside a name, so it reads like another; leave it out.")
-        return str(thing)
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        kind = type(thing)
-        fields = {f.name: describe(getattr(thing, f.name)) for f in dataclasses.fields(thing) if f.compare}
+    if isinstance(obj, Seed):
+        if any("/" in name for name in obj.path):
+            raise SpecError(f"the seed {obj} has a slash inside a name, so it reads like another; leave it out.")
+        return str(obj)
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        kind = type(obj)
+        fields = {f.name: describe(getattr(obj, f.name)) for f in dataclasses.fields(obj) if f.compare}
         return {"type": f"{kind.__module__}:{kind.__qualname__}", **fields}
-    if isinstance(thing, Mapping):
-        return {str(name): describe(value) for name, value in thing.items()}
-    if isinstance(thing, tuple | list):
-        return [describe(value) for value in thing]
-    if thing is None or isinstance(thing, bool | int | str) or (isinstance(thing, float) and math.isfinite(thing)):
-        return thing
+    if isinstance(obj, Mapping):
+        return {str(name): describe(value) for name, value in obj.items()}
+    if isinstance(obj, tuple | list):
+        return [describe(value) for value in obj]
+    if obj is None or isinstance(obj, bool | int | str) or (isinstance(obj, float) and math.isfinite(obj)):
+        return obj
     raise SpecError(
-        f"a spec holds {thing!r} of type {type(thing).__name__}, which has no fixed bytes to hash; "
+        f"a spec holds {obj!r} of type {type(obj).__name__}, which has no fixed bytes to hash; "
         "use numbers, strings, tuples and frozen dataclasses."
     )
 
 
-def canonical(description: Json) -> str:
+def canonical_json(description: Json) -> str:
     """The one way to write a description down."""
     return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def digest(description: Json) -> str:
+def hash_description(description: Json) -> str:
     """Hash of a description, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical(description).encode()).hexdigest()
+    return hashlib.sha256(canonical_json(description).encode()).hexdigest()
 
 
-def leaves(description: Json, path: str = "") -> dict[str, Json]:
+def flatten_description(description: Json, path: str = "") -> dict[str, Json]:
     """Every plain value of a description by its path, e.g. `world.people`."""
     if isinstance(description, dict) and description:
         pairs = [(f"{path}.{name}" if path else name, value) for name, value in description.items()]
@@ -63,14 +63,14 @@ def leaves(description: Json, path: str = "") -> dict[str, Json]:
         pairs = [(f"{path}[{place}]", value) for place, value in enumerate(description)]
     else:
         return {path: description}
-    return {leaf: value for name, inner in pairs for leaf, value in leaves(inner, name).items()}
+    return {leaf: value for name, inner in pairs for leaf, value in flatten_description(inner, name).items()}
 
 
-def differences(one: Json, other: Json) -> list[tuple[str, Json, Json]]:
+def diff_descriptions(left: Json, right: Json) -> list[tuple[str, Json, Json]]:
     """The paths at which two descriptions differ, with both values; None stands for a path that one lacks too.
 
     Values are compared as they are hashed: 1, 1.0 and True are three.
     """
-    a, b = leaves(one), leaves(other)
-    written_a, written_b = ({path: canonical(value) for path, value in side.items()} for side in (a, b))
+    a, b = flatten_description(left), flatten_description(right)
+    written_a, written_b = ({path: canonical_json(value) for path, value in side.items()} for side in (a, b))
     return [(p, a.get(p), b.get(p)) for p in sorted({*a, *b}) if written_a.get(p) != written_b.get(p)]

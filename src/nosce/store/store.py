@@ -28,14 +28,14 @@ from filelock import FileLock, Timeout
 
 from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
 from nosce.store import fingerprint as source
-from nosce.store.files import SCRATCH, checksum_tree, to_disk, verify, write_atomically
-from nosce.store.spec import Json, canonical
+from nosce.store.files import SCRATCH, checksum_tree, fsync_path, verify_manifest, write_atomically
+from nosce.store.spec import Json, canonical_json
 
-OWN = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
+STORE_FILES = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StepRecord:
     """A finished step of the store, as its own files describe it."""
 
     name: str
@@ -56,7 +56,7 @@ class Store:
     root: Path
 
     @classmethod
-    def at(cls, root: str | Path) -> Store:
+    def open(cls, root: str | Path) -> Store:
         """The store in a folder, which is made if it is not there.
 
         Raises:
@@ -70,14 +70,14 @@ class Store:
             for part in ("steps", "work", "leases", "plans"):
                 (path / part).mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise refused(error, path) from error
+            raise store_write_error(error, path) from error
         return cls(path)
 
     def folder(self, name: str) -> Path:
         """Where the finished step of this name lies, or would."""
         return self.root / "steps" / name
 
-    def work(self, name: str) -> Path:
+    def work_folder(self, name: str) -> Path:
         """Where the step of this name is being made."""
         return self.root / "work" / name
 
@@ -85,7 +85,7 @@ class Store:
         """Is the step finished?  Its checksums are verified when it is used, not here."""
         return (self.folder(name) / "manifest.json").is_file()
 
-    def made(self, name: str) -> Made:
+    def step_record(self, name: str) -> StepRecord:
         """The finished step of this name, without verifying its data."""
         folder = self.folder(name)
         try:
@@ -97,18 +97,18 @@ class Store:
             raise DamagedError(
                 f"{folder} lacks a readable spec.json or provenance.json; run the study again."
             ) from error
-        return Made(name, folder, spec, provenance)
+        return StepRecord(name, folder, spec, provenance)
 
-    def all(self) -> list[Made]:
+    def step_records(self) -> list[StepRecord]:
         """Every finished step, by name; unreadable folders are left out."""
-        found = []
+        records = []
         for folder in sorted((self.root / "steps").iterdir()):
             if self.has(folder.name):
                 try:
-                    found.append(self.made(folder.name))
+                    records.append(self.step_record(folder.name))
                 except DamagedError:
                     continue
-        return found
+        return records
 
     def verified(self, name: str) -> Path:
         """The folder of a finished step, once every file matches its checksum.
@@ -118,7 +118,7 @@ class Store:
         """
         folder = self.folder(name)
         try:
-            verify(folder)
+            verify_manifest(folder)
         except (AttributeError, TypeError) as error:  # JSON, but no manifest's
             raise DamagedError(f"{folder} has no manifest in manifest.json; `nosce run` makes it again.") from error
         return folder
@@ -138,7 +138,7 @@ class Store:
         except Timeout:
             raise LeasedError(f"{name} is being made by {_holder(holder)}; this run waits for it.") from None
         except OSError as error:
-            raise refused(error, path) from error
+            raise store_write_error(error, path) from error
         try:
             write_atomically(holder, json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
             yield
@@ -148,59 +148,61 @@ class Store:
 
     def finish(self, name: str, spec: Json, provenance: dict[str, Any]) -> Path:
         """Turn the work folder of a step into the finished step, in one rename."""
-        work, folder = self.work(name), self.folder(name)
+        work, folder = self.work_folder(name), self.folder(name)
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
-        checksums = {path: digest for path, digest in checksum_tree(work).items() if path not in OWN}
-        provenance = {**provenance, "digest": hashlib.sha256(canonical(checksums).encode()).hexdigest()}  # type: ignore[arg-type]
+        checksums = {path: digest for path, digest in checksum_tree(work).items() if path not in STORE_FILES}
+        provenance = {**provenance, "digest": hashlib.sha256(canonical_json(checksums).encode()).hexdigest()}  # type: ignore[arg-type]
         (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
         (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
         (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
         for file in work.rglob("*"):
             if file.is_file():
-                to_disk(file)
+                fsync_path(file)
         if folder.exists():
             self.set_aside(name, "replaced")
         os.replace(work, folder)
-        to_disk(folder.parent)
+        fsync_path(folder.parent)
         return folder
 
-    def set_aside(self, name: str, where: str) -> Path:
+    def set_aside(self, name: str, category: str) -> Path:
         """Move a finished step out of the way, to `replaced/` or `damaged/`; it is never deleted."""
-        place = self.root / where
-        place.mkdir(exist_ok=True)
-        for number in itertools.count(1):
-            target = place / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{number}"
+        destination = self.root / category
+        destination.mkdir(exist_ok=True)
+        for suffix in itertools.count(1):
+            target = destination / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{suffix}"
             if not target.exists():
                 break
         os.replace(self.folder(name), target)
         return target
 
-    def stale(self, made: Made) -> str | None:
+    def stale_reason(self, record: StepRecord) -> str | None:
         """Why a finished step can no longer be trusted to be what the code here would make; None if it can.
 
         A step is stale when the code that made it has changed since, or when one of its inputs was
         made again with other bytes.
         """
-        before = made.provenance.get("modules", {})
-        folders = made.provenance.get("folders", [])
-        now = source.modules(*made.provenance.get("roots", []), folders=folders)
-        changed = sorted(m for m in {*before, *now} if before.get(m) != now.get(m))
+        recorded_hashes = record.provenance.get("modules", {})
+        folders = record.provenance.get("folders", [])
+        current_hashes = source.module_hashes(*record.provenance.get("roots", []), folders=folders)
+        changed = sorted(
+            m for m in {*recorded_hashes, *current_hashes} if recorded_hashes.get(m) != current_hashes.get(m)
+        )
         if changed:
             return f"made by code that has since changed ({', '.join(changed)})"
-        for name, digest in made.provenance.get("inputs", {}).items():
+        for name, digest in record.provenance.get("inputs", {}).items():
             try:
-                if self.has(name) and self.made(name).digest != digest:
+                if self.has(name) and self.step_record(name).digest != digest:
                     return f"made from an earlier {name}, which was made again with other bytes"
             except DamagedError:
                 return f"made from {name}, which is damaged"
         return None
 
 
-def refused(error: OSError, path: str | Path) -> StoreError:
+def store_write_error(error: OSError, path: str | Path) -> StoreError:
     """The disk's refusal as one sentence of ours."""
-    place = error.filename or path
+    location = error.filename or path
     return StoreError(
-        f"the disk refused to write {place} ({error.strerror or error}); free some space or name another folder "
+        f"the disk refused to write {location} ({error.strerror or error}); free some space or name another folder "
         "with --store, then run the same command again: finished steps are kept."
     )
 

@@ -18,77 +18,79 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from nosce.models import architecture as families
-from nosce.store.files import checksum_tree, verify, write_atomically
+from nosce.store.files import checksum_tree, verify_manifest, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from nosce.train.optimizer import Optimizer
 
-STATE = "state.safetensors"
+TRAINING_STATE_FILE = "state.safetensors"
 transformers.utils.logging.disable_progress_bar()  # it would draw over our own
 
 
-def keep(model: PreTrainedModel, tokenizer: Path, folder: Path) -> None:
+def save_checkpoint(model: PreTrainedModel, tokenizer_folder: Path, folder: Path) -> None:
     """Write a checkpoint folder with the tokenizer's files and a manifest, in one rename."""
-    beside = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    model.save_pretrained(beside, safe_serialization=True)
-    for file in sorted(tokenizer.glob("tokenizer*.json")):
-        shutil.copyfile(file, beside / file.name)
-    write_atomically(beside / "manifest.json", json.dumps(checksum_tree(beside), indent=2) + "\n")
+    staging = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    model.save_pretrained(staging, safe_serialization=True)
+    for file in sorted(tokenizer_folder.glob("tokenizer*.json")):
+        shutil.copyfile(file, staging / file.name)
+    write_atomically(staging / "manifest.json", json.dumps(checksum_tree(staging), indent=2) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
-    os.replace(beside, folder)
+    os.replace(staging, folder)
 
 
-def load(folder: Path) -> PreTrainedModel:
+def load_checkpoint(folder: Path) -> PreTrainedModel:
     """The model of a checkpoint folder, once its manifest has been verified.
 
     Raises:
         DamagedError: A file is not what was written.
     """
-    verify(folder)
-    return families.load(folder)
+    verify_manifest(folder)
+    return families.load_pretrained(folder)
 
 
-def save_state(folder: Path, step: int, named: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> None:
+def save_training_state(
+    folder: Path, step: int, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer
+) -> None:
     """Write what is needed to go on after `step` steps, in one rename."""
     tensors = {}
-    for name, parameter in named.items():
+    for name, parameter in named_parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
         for moment, value in optimizer.moments(parameter).items():
             tensors[f"{moment}/{name}"] = value
-    beside = folder / f"{STATE}.new"
+    staging = folder / f"{TRAINING_STATE_FILE}.new"
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: t.contiguous() for name, t in tensors.items()}, beside, metadata={"step": str(step)})
-    os.replace(beside, folder / STATE)
+    save_file({name: t.contiguous() for name, t in tensors.items()}, staging, metadata={"step": str(step)})
+    os.replace(staging, folder / TRAINING_STATE_FILE)
 
 
-def restore_state(folder: Path, named: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
+def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
     """Put weights and moments back as they were and return how many steps had been taken; 0 without a state.
 
     A state that cannot be read (a power cut before it reached the disk) counts as none: the run starts
     over, which costs time and never correctness.
     """
     try:
-        with safe_open(folder / STATE, framework="pt") as file:
+        with safe_open(folder / TRAINING_STATE_FILE, framework="pt") as file:
             step = int(file.metadata()["step"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, ValueError, KeyError, TypeError, _UNREADABLE):
         return 0
-    if {n.partition("/")[2] for n in tensors} != set(named):
+    if {n.partition("/")[2] for n in tensors} != set(named_parameters):
         return 0
-    moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named}
+    moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named_parameters}
     with torch.no_grad():
-        for name, parameter in named.items():
+        for name, parameter in named_parameters.items():
             parameter.copy_(tensors.pop(f"weight/{name}"))
     for key, value in tensors.items():
         moment, _, name = key.partition("/")
         # The fused optimizer keeps its step count on the device of the weights.
-        moments[name][moment] = value.to(named[name].device)
-    for name, remembered in moments.items():
-        optimizer.remember(named[name], remembered)
+        moments[name][moment] = value.to(named_parameters[name].device)
+    for name, parameter_moments in moments.items():
+        optimizer.load_moments(named_parameters[name], parameter_moments)
     return step
 
 

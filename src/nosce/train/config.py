@@ -11,100 +11,111 @@ from typing import Literal, get_args
 
 from nosce.errors import SpecError
 
-Matrices = Literal["adamw", "muon"]
+OptimizerName = Literal["adamw", "muon"]
 Dtype = Literal["float32", "bfloat16", "auto"]
-OPTIMIZERS, DTYPES = get_args(Matrices), get_args(Dtype)
+OPTIMIZER_NAMES, DTYPE_NAMES = get_args(OptimizerName), get_args(Dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class TrainingConfig:
     """Everything about a training that changes its result; defaults follow arXiv:2309.14316, appendix B."""
 
     steps: int  # optimizer steps
-    batch: int  # texts per step
+    batch_size: int  # texts per step
     window: int | None = None  # positions of a packed row, whose texts see those before them; None: each sees itself
-    accumulate: int = 1  # parts a step's texts are computed in, one after the other, for want of memory
-    optimizer: Matrices = "adamw"  # of the matrices inside the blocks; everything else has AdamW
+    grad_accum_steps: int = 1  # parts a step's texts are computed in, one after the other, for want of memory
+    optimizer: OptimizerName = "adamw"  # of the matrices inside the blocks; everything else has AdamW
     peak_lr: float = 1e-3  # of AdamW
-    matrix_lr: float = 0.02  # of Muon, at its peak
-    momentum: float = 0.95  # of Muon
-    warmup: int = 100  # steps of linear rise; at most a tenth of all steps are spent on it
-    floor: float = 0.1  # the cosine ends at this fraction of the peak
+    muon_lr: float = 0.02  # of Muon, at its peak
+    muon_momentum: float = 0.95  # of Muon
+    warmup_steps: int = 100  # steps of linear rise; at most a tenth of all steps are spent on it
+    min_lr_ratio: float = 0.1  # the cosine ends at this fraction of the peak
     weight_decay: float = 0.1  # on matrices alone, biases and norms are left free
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
-    clip: float = 1.0  # of the gradient's norm over all weights
+    max_grad_norm: float = 1.0  # of the gradient's norm over all weights
     dtype: Dtype = "float32"  # computed with, beside float32 weights; auto: the faster
-    given_weight: float = 0.0  # of the loss on what is given: prompts of questions, specifications of documents
-    checkpoints: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
+    prompt_loss_weight: float = 0.0  # of the loss on what is given: prompts of questions, specifications of documents
+    checkpoint_fractions: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch) < 1 or (self.window is not None and self.window < 2):
+        if min(self.steps, self.batch_size) < 1 or (self.window is not None and self.window < 2):
             raise SpecError(
-                f"Recipe of {self.steps} steps of {self.batch} texts in rows of {self.window} trains nothing; "
+                f"TrainingConfig of {self.steps} steps of {self.batch_size} texts in rows of {self.window} trains nothing; "
                 "take at least one step, one text and rows of two tokens."
             )
-        if not 1 <= self.accumulate <= self.batch:
+        if not 1 <= self.grad_accum_steps <= self.batch_size:
             raise SpecError(
-                f"Recipe.accumulate={self.accumulate} would cut {self.batch} texts into parts without any; "
+                f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} would cut {self.batch_size} texts into parts without any; "
                 "take 1 or more, and no more than batch."
             )
-        if not self.checkpoints or not all(0 <= f <= 1 for f in self.checkpoints) or self.checkpoints[-1] != 1:
+        if (
+            not self.checkpoint_fractions
+            or not all(0 <= f <= 1 for f in self.checkpoint_fractions)
+            or self.checkpoint_fractions[-1] != 1
+        ):
             raise SpecError(
-                f"Recipe.checkpoints={self.checkpoints} must be fractions between 0 and 1, the last of them 1, "
+                f"TrainingConfig.checkpoint_fractions={self.checkpoint_fractions} must be fractions between 0 and 1, the last of them 1, "
                 "so that what a training ends with is kept."
             )
-        for name, known in (("optimizer", OPTIMIZERS), ("dtype", DTYPES)):
+        for name, known in (("optimizer", OPTIMIZER_NAMES), ("dtype", DTYPE_NAMES)):
             if getattr(self, name) not in known:
                 raise SpecError(f"Recipe.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
-        positive = all(number > 0 for number in (self.peak_lr, self.matrix_lr, self.clip))  # false of what is no number
-        if not (positive and 0 <= self.floor <= 1 and 0 <= self.momentum < 1 and 0 <= self.given_weight <= 1):
+        positive = all(
+            number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm)
+        )  # false of what is no number
+        if not (
+            positive
+            and 0 <= self.min_lr_ratio <= 1
+            and 0 <= self.muon_momentum < 1
+            and 0 <= self.prompt_loss_weight <= 1
+        ):
             raise SpecError(
-                f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.matrix_lr}, clip={self.clip}, "
-                f"floor={self.floor}, momentum={self.momentum}, given_weight={self.given_weight} cannot learn; "
+                f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.muon_lr}, clip={self.max_grad_norm}, "
+                f"floor={self.min_lr_ratio}, momentum={self.muon_momentum}, given_weight={self.prompt_loss_weight} cannot learn; "
                 "the first three must be positive and the others fractions."
             )
 
     @property
-    def kept(self) -> tuple[int, ...]:
+    def checkpoint_steps(self) -> tuple[int, ...]:
         """The steps after which weights are kept, without repeats, in order."""
-        return tuple(sorted({round(fraction * self.steps) for fraction in self.checkpoints}))
+        return tuple(sorted({round(fraction * self.steps) for fraction in self.checkpoint_fractions}))
 
     @property
     def log_every(self) -> int:
         """Steps between two lines of metrics; also the only places at which a run is saved for resuming."""
         return max(1, self.steps // 200)
 
-    def share(self, step: int) -> float:
+    def lr_multiplier(self, step: int) -> float:
         """Share of the peak learning rates at a step counted from 0: linear rise, then a cosine down to the floor."""
-        warmup = min(self.warmup, self.steps // 10)
+        warmup = min(self.warmup_steps, self.steps // 10)
         if step < warmup:
             return (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
-        return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+        return self.min_lr_ratio + (1 - self.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2
 
     def lr(self, step: int) -> float:
         """Learning rate of AdamW at a step counted from 0."""
-        return self.peak_lr * self.share(step)
+        return self.peak_lr * self.lr_multiplier(step)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mix:
+class QAMixture:
     """Questions of the seen split among the documents of one training."""
 
-    questions: float  # share of the texts that are questions, once there are any
-    after: float = 0.0  # share of the steps that pass before the first of them
+    qa_fraction: float  # share of the texts that are questions, once there are any
+    start_fraction: float = 0.0  # share of the steps that pass before the first of them
 
     def __post_init__(self) -> None:
-        if not (0 < self.questions < 1 and 0 <= self.after < 1):
+        if not (0 < self.qa_fraction < 1 and 0 <= self.start_fraction < 1):
             raise SpecError(
-                f"Mix of {self.questions} questions after {self.after} of the steps mixes nothing; take a share "
+                f"QAMixture of {self.qa_fraction} questions after {self.start_fraction} of the steps mixes nothing; take a share "
                 "between 0 and 1, and a beginning from 0 to below 1."
             )
 
-    def joined(self, steps: int) -> int:
+    def start_step(self, steps: int) -> int:
         """The step of so many from which on there are questions."""
-        return int(self.after * steps)
+        return int(self.start_fraction * steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +139,7 @@ class LoRA:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Machine:
+class RuntimeConfig:
     """What changes how fast a training runs and nothing about its result; never hashed.
 
     Threads are one by default: on small models a second one costs more than it brings, runs side by
@@ -138,4 +149,6 @@ class Machine:
     threads: int = 1
     device: str = "cpu"
     max_cost: float | None = None  # of all requests of a step to endpoints, in the currency of their prices
-    save_seconds: float = 5.0  # least time between two saves for resuming; they take at most a fiftieth of all time
+    save_interval_seconds: float = (
+        5.0  # least time between two saves for resuming; they take at most a fiftieth of all time
+    )

@@ -16,39 +16,39 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from nosce.data.masking import Masking
-from nosce.data.packing import Sequences
-from nosce.data.sampling import Batch, Mixed, Order, pack
+from nosce.data.masking import WholeWordMasking
+from nosce.data.packing import TokenDataset
+from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
 from nosce.errors import TrainingError
-from nosce.models.varlen import Forward, apart
+from nosce.models.varlen import ForwardFunction, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
-from nosce.train.config import Machine, Recipe
-from nosce.train.loss import next_token_nats
-from nosce.train.optimizer import Optimizer, inner_matrices
-from nosce.train.precision import Precision, Twin
+from nosce.train.config import RuntimeConfig, TrainingConfig
+from nosce.train.loss import summed_cross_entropy
+from nosce.train.optimizer import Optimizer, block_matrix_names
+from nosce.train.precision import MasterWeights, Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-AHEAD = 4  # steps whose batches are prepared while an accelerator computes
-Keep = Callable[[int], None]
-Progress = Callable[[int, int, float, float], None]  # steps done, steps in all, tokens per second, loss
+PREFETCH_STEPS = 4  # steps whose batches are prepared while an accelerator computes
+CheckpointCallback = Callable[[int], None]
+ProgressCallback = Callable[[int, int, float, float], None]  # steps done, steps in all, tokens per second, loss
 
 
 def train(
     model: PreTrainedModel,
-    sequences: Sequences,
-    order: Order | Mixed,
-    recipe: Recipe,
+    dataset: TokenDataset,
+    sampler: EpochSampler | MixtureSampler,
+    config: TrainingConfig,
     *,
-    end: int,
+    eos_id: int,
     folder: Path,
-    keep: Keep,
-    progress: Progress = lambda *_: None,
-    machine: Machine | None = None,
+    on_checkpoint: CheckpointCallback,
+    on_progress: ProgressCallback = lambda *_: None,
+    runtime: RuntimeConfig | None = None,
     precision: Precision = "float32",
-    masking: Masking | None = None,
+    masking: WholeWordMasking | None = None,
 ) -> None:
     """Train in place on packed batches; what was kept and logged lies below `folder` afterwards.
 
@@ -68,68 +68,75 @@ def train(
     Raises:
         TrainingError: The loss or its gradient is not a finite number.
     """
-    machine = machine or Machine()
-    twin = Twin(model, precision)
-    named = twin.named
-    optimizer = Optimizer(named, recipe, inner_matrices(model))
-    first = checkpoint.restore_state(folder / SCRATCH, named, optimizer)
-    twin.refresh()
-    log = _Log(folder / "metrics.jsonl", first)
-    if first == 0 and 0 in recipe.kept:
-        keep(0)
-    twin.model.train()
-    unread: list[torch.Tensor] = []
-    seen_at = time.monotonic()
-    save_at, seen = seen_at + machine.save_seconds, 0
-    with apart(twin.model) as forward:
-        for step, parts in enumerate(_batches(sequences, order, recipe, first, end, machine, masking), first):
-            nats, counted = _gradients(twin, forward, parts)
-            norm = torch.nn.utils.clip_grad_norm_(named.values(), recipe.clip)
+    runtime = runtime or RuntimeConfig()
+    master_weights = MasterWeights(model, precision)
+    parameters = master_weights.trainable_parameters
+    optimizer = Optimizer(parameters, config, block_matrix_names(model))
+    start_step = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
+    master_weights.update_compute_weights()
+    log = _MetricsLog(folder / "metrics.jsonl", start_step)
+    if start_step == 0 and 0 in config.checkpoint_steps:
+        on_checkpoint(0)
+    master_weights.compute_model.train()
+    pending_losses: list[torch.Tensor] = []
+    last_log_time = time.monotonic()
+    next_save_time, tokens_since_log = last_log_time + runtime.save_interval_seconds, 0
+    with varlen_forward(master_weights.compute_model) as forward:
+        for step, parts in enumerate(
+            _batches(dataset, sampler, config, start_step, eos_id, runtime, masking), start_step
+        ):
+            nats, loss_tokens = _accumulate_gradients(master_weights, forward, parts)
+            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             optimizer.step(step)
-            twin.refresh()
-            unread.append(nats)  # not .item(): reading here would make the host wait
-            seen += counted
-            done = step + 1
-            if done % recipe.log_every == 0 or done == recipe.steps:
-                loss = torch.stack(unread).mean().item()
-                _finite(loss, norm.item(), done, recipe)
-                log.add(step=done, nats=loss, lr=recipe.lr(step), gradient_norm=norm.item(), counted=counted)
+            master_weights.update_compute_weights()
+            pending_losses.append(nats)  # not .item(): reading here would make the host wait
+            tokens_since_log += loss_tokens
+            steps_done = step + 1
+            if steps_done % config.log_every == 0 or steps_done == config.steps:
+                loss = torch.stack(pending_losses).mean().item()
+                _raise_if_not_finite(loss, norm.item(), steps_done, config)
+                log.add(step=steps_done, nats=loss, lr=config.lr(step), gradient_norm=norm.item(), counted=loss_tokens)
                 now = time.monotonic()
-                progress(done, recipe.steps, seen / max(now - seen_at, 1e-9), loss)
-                unread, seen, seen_at = [], 0, now
-            if done in recipe.kept:
-                keep(done)
-            if done % recipe.log_every == 0 and (now := time.monotonic()) >= save_at:
+                on_progress(steps_done, config.steps, tokens_since_log / max(now - last_log_time, 1e-9), loss)
+                pending_losses, tokens_since_log, last_log_time = [], 0, now
+            if steps_done in config.checkpoint_steps:
+                on_checkpoint(steps_done)
+            if steps_done % config.log_every == 0 and (now := time.monotonic()) >= next_save_time:
                 log.flush()
-                checkpoint.save_state(folder / SCRATCH, done, named, optimizer)
-                took = time.monotonic() - now
-                save_at = now + took + max(machine.save_seconds, 50 * took)
+                checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer)
+                save_duration = time.monotonic() - now
+                next_save_time = now + save_duration + max(runtime.save_interval_seconds, 50 * save_duration)
     log.flush()
 
 
-def _gradients(twin: Twin, forward: Forward, parts: list[Batch]) -> tuple[torch.Tensor, int]:
+def _accumulate_gradients(
+    master_weights: MasterWeights, forward: ForwardFunction, micro_batches: list[Batch]
+) -> tuple[torch.Tensor, int]:
     """Leave the gradient of the mean loss over all parts with the weights; the loss, and over how many tokens.
 
     Every part is divided by the weight of all, so that it does not matter how many parts there are.
     """
-    counted, weight = sum(part.counted for part in parts), sum(part.weight for part in parts)
-    nats = torch.zeros((), device=twin.model.device)
-    for part in parts:
-        share = next_token_nats(twin.model, forward, part) / weight
+    loss_tokens, weight = (
+        sum(part.n_loss_tokens for part in micro_batches),
+        sum(part.total_weight for part in micro_batches),
+    )
+    nats = torch.zeros((), device=master_weights.compute_model.device)
+    for part in micro_batches:
+        share = summed_cross_entropy(master_weights.compute_model, forward, part) / weight
         share.backward()  # type: ignore[no-untyped-call]
-        twin.collect()
+        master_weights.accumulate_gradients()
         nats += share.detach()
-    return nats, counted
+    return nats, loss_tokens
 
 
 def _batches(
-    sequences: Sequences,
-    order: Order | Mixed,
-    recipe: Recipe,
-    first: int,
-    end: int,
-    machine: Machine,
-    masking: Masking | None,
+    dataset: TokenDataset,
+    sampler: EpochSampler | MixtureSampler,
+    config: TrainingConfig,
+    start_step: int,
+    eos_id: int,
+    runtime: RuntimeConfig,
+    masking: WholeWordMasking | None,
 ) -> Iterator[list[Batch]]:
     """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
 
@@ -137,42 +144,48 @@ def _batches(
     """
 
     def parts(step: int) -> list[Batch]:
-        whole = pack(sequences, order.step(step), window=recipe.window, end=end, given_weight=recipe.given_weight)
-        return (whole if masking is None else masking.masked(whole, step)).parts(recipe.accumulate)
+        whole = pack(
+            dataset,
+            sampler.batch_indices(step),
+            window=config.window,
+            eos_id=eos_id,
+            prompt_loss_weight=config.prompt_loss_weight,
+        )
+        return (whole if masking is None else masking.mask_batch(whole, step)).split(config.grad_accum_steps)
 
-    steps = range(first, recipe.steps)
-    if machine.device.startswith("cpu"):
+    steps = range(start_step, config.steps)
+    if runtime.device.startswith("cpu"):
         yield from map(parts, steps)
         return
     with ThreadPoolExecutor(1) as thread:
-        ahead = deque(thread.submit(parts, step) for step in steps[:AHEAD])
+        pending = deque(thread.submit(parts, step) for step in steps[:PREFETCH_STEPS])
         for step in steps:
-            ready = ahead.popleft().result()
-            if step + AHEAD < recipe.steps:
-                ahead.append(thread.submit(parts, step + AHEAD))
+            ready = pending.popleft().result()
+            if step + PREFETCH_STEPS < config.steps:
+                pending.append(thread.submit(parts, step + PREFETCH_STEPS))
             yield ready
 
 
-def _finite(loss: float, norm: float, step: int, recipe: Recipe) -> None:
-    if not (abs(loss) < float("inf") and abs(norm) < float("inf")):
+def _raise_if_not_finite(loss: float, grad_norm: float, step: int, config: TrainingConfig) -> None:
+    if not (abs(loss) < float("inf") and abs(grad_norm) < float("inf")):
         raise TrainingError(
-            f"after step {step:,} of {recipe.steps:,} the loss is {loss} and the gradient's norm {norm}, so nothing "
-            f"learnt from here on would mean anything; lower peak_lr (it is {recipe.peak_lr:g}) or lengthen warmup."
+            f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient's norm {grad_norm}, so nothing "
+            f"learnt from here on would mean anything; lower peak_lr (it is {config.peak_lr:g}) or lengthen warmup."
         )
 
 
-class _Log:
+class _MetricsLog:
     """The lines of metrics.jsonl, cut back to the step from which a run goes on."""
 
-    def __init__(self, path: Path, first: int) -> None:
+    def __init__(self, path: Path, start_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        before = path.read_text().splitlines() if path.exists() else []
+        existing_lines = path.read_text().splitlines() if path.exists() else []
         self.path = path
-        self.lines = [line for line in before if _step_of(line) <= first]
+        self.lines = [line for line in existing_lines if _step_of(line) <= start_step]
         self.flush()
 
-    def add(self, **numbers: float) -> None:
-        self.lines.append(json.dumps(numbers))
+    def add(self, **metrics: float) -> None:
+        self.lines.append(json.dumps(metrics))
 
     def flush(self) -> None:
         self.path.write_text("".join(line + "\n" for line in self.lines))

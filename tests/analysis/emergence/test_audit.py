@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 
 from nosce.analysis.emergence import summary as words
-from nosce.analysis.emergence.scores import Counts
-from nosce.analysis.emergence.simulation import drawn
-from nosce.analysis.emergence.test import audit
+from nosce.analysis.emergence.scores import CountOutcomes
+from nosce.analysis.emergence.simulation import simulate_outcomes
+from nosce.analysis.emergence.test import mirage_test
 from nosce.seeds import Seed
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
     """Outcomes of a power law as a file, with a name that a page must not believe."""
-    told = drawn("power law", sizes=8, items=300, seeds=1, seed=Seed(1))
+    told = simulate_outcomes("power law", sizes=8, items=300, seeds=1, seed=Seed(1))
     rows = [
         {"model": "<script>", "size": size, "item": f"i{n}", "sharp": sharp, "continuous": smooth}
         for size, right, smooths in zip(told.sizes, told.sharp[0], told.continuous[0], strict=True)
@@ -56,14 +56,16 @@ def test_a_wrong_table_is_the_users_mistake(nosce, table, tmp_path):
 def test_words_of_counts_and_of_what_is_not_defined():
     """No continuous score, no E: said so, and null in JSON."""
     right = np.array([[0.0, 0, 0, 0, 9, 9]])
-    counts = Counts(sizes=10.0 ** np.arange(5, 11), right=right, asked=np.full((1, 6), 10.0), continuous=None)
-    found = audit(counts, Seed(0), draws=200)
-    lines = dict(words.lines(found))
+    counts = CountOutcomes(
+        sizes=10.0 ** np.arange(5, 11), n_correct=right, n_total=np.full((1, 6), 10.0), continuous=None
+    )
+    found = mirage_test(counts, Seed(0), resamples=200)
+    lines = dict(words.mirage_result_rows(found))
     assert "not defined" in lines["emergence score E"]
     assert "most that one link is off by" not in lines
-    assert words.as_json(found)["emergence"] is None
-    assert json.loads(json.dumps(words.as_json(found), allow_nan=False))["censored"] == 4
-    assert set(words.figure(counts, words.as_json(found), "t").rows["group"].to_list()) == {"sharp"}
+    assert words.mirage_result_json(found)["emergence"] is None
+    assert json.loads(json.dumps(words.mirage_result_json(found), allow_nan=False))["censored"] == 4
+    assert set(words.mirage_figure(counts, words.mirage_result_json(found), "t").rows["group"].to_list()) == {"sharp"}
 
 
 def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
@@ -92,8 +94,9 @@ def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
 
 def test_a_design_is_tried(nosce):
     """A row each, as JSON with intervals; four sizes are no design."""
-    told = json.loads(nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10",
-                            "--json").stdout)  # fmt: skip
+    told = json.loads(
+        nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10", "--json").stdout
+    )
     assert [one["truth"] for one in told] == ["power law", "planted break"]
     assert all(one["low"] <= one["share"] <= one["high"] for one in told)
     assert "sizes" in nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10").stdout

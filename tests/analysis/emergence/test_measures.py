@@ -8,18 +8,23 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.analysis.emergence.measures import Drift, Foresight, Foretold, Steepness
-from nosce.analysis.emergence.scaling_curve import Scaling, audited
-from nosce.analysis.emergence.simulation import drawn
-from nosce.analysis.measures import Select
+from nosce.analysis.emergence.measures import ForecastFigure, ForecastSkill, LinkDrift, Steepness
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
+from nosce.analysis.emergence.simulation import simulate_outcomes
+from nosce.analysis.measures import Selection
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
 SIZES = 10.0 ** np.linspace(4, 8, 9)
-SCALING = Scaling(
-    id="s", title="t", x_label="weights", points=tuple((float(size), f"arm {n}") for n, size in enumerate(SIZES)),
-    sharp=Select(readout="r"), continuous=(Select(readout="r", metric="nats", quantity="nats"),), tokens=4.0,
-)  # fmt: skip
+SCALING = ScalingCurveSpec(
+    id="s",
+    title="t",
+    x_label="weights",
+    points=tuple((float(size), f"arm {n}") for n, size in enumerate(SIZES)),
+    sharp=Selection(evaluation="r"),
+    continuous=(Selection(evaluation="r", metric="nats", quantity="nats"),),
+    target_tokens=4.0,
+)
 
 
 def readings(sharp: np.ndarray, smooth: np.ndarray, *, steps: bool = False) -> pl.DataFrame:
@@ -28,11 +33,20 @@ def readings(sharp: np.ndarray, smooth: np.ndarray, *, steps: bool = False) -> p
     for seed in range(sharp.shape[0]):
         for place in range(sharp.shape[1]):
             for metric, table in (("exact", sharp), ("nats", -smooth)):
-                parts.append(pl.DataFrame({"arm": "one" if steps else f"arm {place}", "seed": seed, "readout": "r",
-                                           "metric": metric, "step": 10 * place if steps else 9,
-                                           "about": [f"i{n:04}" for n in range(sharp.shape[2])],
-                                           "value": table[seed, place]}))  # fmt: skip
-    return pl.concat(parts).with_columns(split=pl.lit("unseen"), stage=pl.lit("s"), facet=pl.lit("f"))
+                parts.append(
+                    pl.DataFrame(
+                        {
+                            "arm": "one" if steps else f"arm {place}",
+                            "seed": seed,
+                            "evaluation": "r",
+                            "metric": metric,
+                            "step": 10 * place if steps else 9,
+                            "entity": [f"i{n:04}" for n in range(sharp.shape[2])],
+                            "value": table[seed, place],
+                        }
+                    )
+                )
+    return pl.concat(parts).with_columns(split=pl.lit("unseen"), stage=pl.lit("s"), attribute=pl.lit("f"))
 
 
 def outcomes(curve: np.ndarray, seeds: int = 3, items: int = 300) -> pl.DataFrame:
@@ -44,9 +58,9 @@ def outcomes(curve: np.ndarray, seeds: int = 3, items: int = 300) -> pl.DataFram
 
 def test_a_step_is_steep_and_a_line_is_not():
     """All of a step, a quarter of a line, with intervals."""
-    step = Steepness(scaling=SCALING, score="sharp").of(outcomes(np.repeat([0.02, 0.97], [5, 4])), "item")
+    step = Steepness(scaling=SCALING, score="sharp").estimate(outcomes(np.repeat([0.02, 0.97], [5, 4])), "item")
     assert step.low > 0.9
-    line = Steepness(scaling=SCALING, score="sharp").of(outcomes(np.linspace(0.02, 0.97, 9)), "item")
+    line = Steepness(scaling=SCALING, score="sharp").estimate(outcomes(np.linspace(0.02, 0.97, 9)), "item")
     assert line.low < 0.27 < line.high < 0.5
     assert line.seeds == 3
     assert line.n == 3 * 9 * 300
@@ -55,27 +69,27 @@ def test_a_step_is_steep_and_a_line_is_not():
 def test_what_does_not_rise_is_not_called_smooth():
     """A flat curve has no steepest part."""
     with pytest.raises(DataError, match="too little to be steep"):
-        Steepness(scaling=SCALING, score="sharp").of(outcomes(np.full(9, 0.3)), "item")
+        Steepness(scaling=SCALING, score="sharp").estimate(outcomes(np.full(9, 0.3)), "item")
     alone = replace(SCALING, continuous=())
     with pytest.raises(DataError, match="no continuous score"):
-        Steepness(scaling=alone, score="continuous").of(outcomes(np.linspace(0, 1, 9)), "item")
+        Steepness(scaling=alone, score="continuous").estimate(outcomes(np.linspace(0, 1, 9)), "item")
 
 
 def test_a_link_that_holds_does_not_drift():
     """A product law's is near 0; with a continuous score of something else it is not."""
-    law = drawn("power law", sizes=9, items=500, seeds=3, seed=Seed(6))
+    law = simulate_outcomes("power law", sizes=9, items=500, seeds=3, seed=Seed(6))
     told = readings(law.sharp, law.continuous)
-    held = Drift(scaling=SCALING).of(told, "item")
+    held = LinkDrift(scaling=SCALING).estimate(told, "item")
     assert held.high < 0.25
     other = readings(law.sharp, (Seed(2) / "x").numpy().permuted(law.continuous, axis=1))
-    assert Drift(scaling=SCALING).of(other, "item").low > 0.25
+    assert LinkDrift(scaling=SCALING).estimate(other, "item").low > 0.25
 
 
 def test_steps_of_a_training_are_sizes_too():
     """The same curve, told by steps of one arm."""
-    law = drawn("power law", sizes=9, items=100, seeds=2, seed=Seed(6))
+    law = simulate_outcomes("power law", sizes=9, items=100, seeds=2, seed=Seed(6))
     along = replace(SCALING, points=tuple((float(s), "one") for s in SIZES), steps=tuple(range(0, 90, 10)))
-    found = along.items(readings(law.sharp, law.continuous, steps=True))
+    found = along.outcomes(readings(law.sharp, law.continuous, steps=True))
     assert np.array_equal(found.sharp, law.sharp)
     assert np.array_equal(found.continuous, law.continuous)
 
@@ -85,14 +99,16 @@ def test_what_was_foreseen_is_drawn_and_weighed():
     nats = 0.3 * 10 ** (0.6 * (8 - np.log10(SIZES)))
     smooth = -nats[None, :, None] * np.exp((Seed(3) / "hard").numpy().normal(0, 0.2, (3, 1, 800)))
     told = readings(((Seed(3) / "right").numpy().random(smooth.shape) < np.exp(smooth)).astype(float), smooth)
-    table = Foretold(id="f", title="t", caption="c", x_label="x", y_label="y", scalings=(SCALING,)).table(told, [], "i")
+    table = ForecastFigure(id="f", title="t", caption="c", x_label="x", y_label="y", scaling_curves=(SCALING,)).table(
+        told, [], "i"
+    )
     assert table.filter(group="observed").height == 9
     assert table.filter(group="from the continuous one").height == 5
-    found = Foresight(scaling=SCALING, one="last", other="product").of(told, "item")
+    found = ForecastSkill(scaling=SCALING, method="last", reference="product").estimate(told, "item")
     assert found.low > 0
     assert found.clusters == 15
-    said, _ = audited(SCALING, told)
+    said, _ = audit_scaling_curve(SCALING, told)
     assert {"smooth", "threshold", "product", "eta", "best"} <= set(said["thresholds"])
     assert said["onsets"]
-    nothing = Foretold(id="f", title="t", caption="c", x_label="x", y_label="y", scalings=(SCALING,))
+    nothing = ForecastFigure(id="f", title="t", caption="c", x_label="x", y_label="y", scaling_curves=(SCALING,))
     assert nothing.table(told.head(0), [], "i").is_empty()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nosce.analysis.emergence.power_law import fit
+from nosce.analysis.emergence.power_law import fit_product_law
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -21,10 +21,10 @@ def counts(rng, asked=1_000):
 
 def test_parameters_lie_in_their_intervals():
     """And the law says what it was made of, for other lengths too."""
-    found = fit(SIZES, *counts(Seed(0).numpy(), 20_000), LENGTH)
-    assert found.steepness_low < STEEP < found.steepness_high
-    assert found.scale_low < SCALE < found.scale_high
-    assert found.steepness_high - found.steepness_low < 0.1
+    found = fit_product_law(SIZES, *counts(Seed(0).numpy(), 20_000), LENGTH)
+    assert found.exponent_low < STEEP < found.exponent_high
+    assert found.log10_scale_low < SCALE < found.log10_scale_high
+    assert found.exponent_high - found.exponent_low < 0.1
     assert found.accuracy(SIZES[-1], 2) == pytest.approx(np.exp(-2 * 10 ** (-STEEP * 2.5)), abs=0.01)
 
 
@@ -33,8 +33,11 @@ def test_intervals_cover_as_often_as_they_say():
     """Between 93 and 97 of a hundred, over a thousand simulations."""
     inside = np.zeros(2)
     for number in range(1_000):
-        found = fit(SIZES, *counts((Seed(1) / number).numpy()), LENGTH)
-        inside += [found.steepness_low < STEEP < found.steepness_high, found.scale_low < SCALE < found.scale_high]
+        found = fit_product_law(SIZES, *counts((Seed(1) / number).numpy()), LENGTH)
+        inside += [
+            found.exponent_low < STEEP < found.exponent_high,
+            found.log10_scale_low < SCALE < found.log10_scale_high,
+        ]
     assert ((inside / 1_000 > 0.93) & (inside / 1_000 < 0.97)).all(), inside
 
 
@@ -42,4 +45,4 @@ def test_intervals_cover_as_often_as_they_say():
 def test_what_says_nothing_of_a_law_is_refused(right, sizes):
     """Nothing right, all right, two sizes."""
     with pytest.raises(DataError, match="product law"):
-        fit(SIZES[:sizes], right, [9] * sizes, LENGTH)
+        fit_product_law(SIZES[:sizes], right, [9] * sizes, LENGTH)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nosce.analysis.emergence.loss_threshold import held
-from nosce.analysis.emergence.seed_mixture import left_within, two_groups
+from nosce.analysis.emergence.loss_threshold import compare_loss_forms
+from nosce.analysis.emergence.seed_mixture import single_group_p_value, within_group_share
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -15,7 +15,7 @@ def test_two_planted_groups_are_found():
     """Ten seeds of which four have learnt it."""
     rng = Seed(1).numpy()
     right = rng.binomial(1_000, np.where(np.arange(10) < 4, 0.92, 0.08))
-    assert two_groups(right, 1_000, Seed(0)) < 0.01
+    assert single_group_p_value(right, 1_000, Seed(0)) < 0.01
 
 
 def test_one_group_is_rarely_parted():
@@ -24,18 +24,18 @@ def test_one_group_is_rarely_parted():
     found = []
     for n in range(120):
         shares = np.clip(rng.normal(0.5, 0.1, 8), 0.01, 0.99)
-        found.append(two_groups(rng.binomial(1_000, shares), 1_000, Seed(n)))
+        found.append(single_group_p_value(rng.binomial(1_000, shares), 1_000, Seed(n)))
     assert np.mean(np.array(found) < 0.05) < 0.12
-    assert two_groups(np.full(6, 500), 1_000, Seed(0)) == 1.0
+    assert single_group_p_value(np.full(6, 500), 1_000, Seed(0)) == 1.0
 
 
 def test_what_two_groups_leave():
     """Nothing of two values, everything of equal ones; order does not matter."""
-    assert left_within([[0, 0, 1, 1], [1, 0, 1, 0]]).tolist() == [0, 0]
-    assert left_within([[3, 3, 3]]).tolist() == [1]
-    assert left_within([[0, 1, 2, 3]])[0] == pytest.approx(1 / 5)
+    assert within_group_share([[0, 0, 1, 1], [1, 0, 1, 0]]).tolist() == [0, 0]
+    assert within_group_share([[3, 3, 3]]).tolist() == [1]
+    assert within_group_share([[0, 1, 2, 3]])[0] == pytest.approx(1 / 5)
     with pytest.raises(DataError, match="cannot show two groups"):
-        two_groups([1, 2, 3, 4], 10, Seed(0))
+        single_group_p_value([1, 2, 3, 4], 10, Seed(0))
 
 
 LOSS = np.linspace(3.2, 1.4, 16)
@@ -50,11 +50,11 @@ def drawn(p: np.ndarray) -> np.ndarray:
 def test_a_planted_threshold_is_found_and_a_smooth_law_has_none():
     """Du et al.'s form at 2.2 with a chance level; a logistic curve is held to be smooth."""
     broken = 0.25 + 0.6 * np.maximum(2.2 - LOSS, 0)
-    found = held(LOSS, drawn(broken), ASKED, chance=0.25)
+    found = compare_loss_forms(LOSS, drawn(broken), ASKED, chance=0.25)
     assert found.best == "threshold"
     assert found.eta_low <= 2.2 <= found.eta_high
     assert found.eta_high - found.eta_low < 0.4
-    smooth = held(LOSS, drawn(1 / (1 + np.exp(4 * (LOSS - 2.2)))), ASKED)
+    smooth = compare_loss_forms(LOSS, drawn(1 / (1 + np.exp(4 * (LOSS - 2.2)))), ASKED)
     assert smooth.best == "smooth"
     assert smooth.product is None
 
@@ -63,8 +63,8 @@ def test_the_product_law_costs_what_the_truth_costs():
     """exp(-tokens loss), nothing fitted."""
     loss = LOSS / 4
     p = np.exp(-3 * loss)
-    found = held(loss, drawn(p), ASKED, tokens=3)
+    found = compare_loss_forms(loss, drawn(p), ASKED, target_tokens=3)
     entropy = float(np.mean(-(p * np.log(p) + (1 - p) * np.log(1 - p))))
     assert found.product == pytest.approx(entropy, abs=0.01)
     with pytest.raises(DataError, match="5 points"):
-        held([1, 1, 1, 1, 1], [1] * 5, [2] * 5)
+        compare_loss_forms([1, 1, 1, 1, 1], [1] * 5, [2] * 5)

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.analysis.emergence.scores import Counts, Items, Series
-from nosce.analysis.emergence.simulation import ALLOWED, TRUTHS, drawn
-from nosce.analysis.emergence.test import audit, audit_series
+from nosce.analysis.emergence.scores import ContinuousOutcomes, CountOutcomes, ItemOutcomes
+from nosce.analysis.emergence.simulation import ALLOWED_VERDICTS, GROUND_TRUTHS, simulate_outcomes
+from nosce.analysis.emergence.test import mirage_test, mirage_test_series
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
@@ -18,21 +18,27 @@ PYTHIA, TEXTS = Path(__file__).parents[2] / "fixtures" / "pythia_lambada.csv", 5
 
 
 @pytest.mark.parametrize("number", range(3))
-@pytest.mark.parametrize("truth", TRUTHS)
+@pytest.mark.parametrize("truth", GROUND_TRUTHS)
 def test_a_planted_truth_is_never_mistaken_for_another(truth, number):
     """It may abstain; benchmarks/mirage.py says how often."""
-    scores = drawn(truth, sizes=8, items=600, seeds=3, seed=Seed(100 + number))
-    found = audit(scores, Seed(0), draws=300)
-    assert found.verdict in (*ALLOWED[truth], "under-resolved"), (found.verdict, found.frequencies)
+    scores = simulate_outcomes(truth, sizes=8, items=600, seeds=3, seed=Seed(100 + number))
+    found = mirage_test(scores, Seed(0), resamples=300)
+    assert found.verdict in (*ALLOWED_VERDICTS[truth], "under-resolved"), (found.verdict, found.frequencies)
     assert sum(found.frequencies.values()) == pytest.approx(1)
 
 
 def test_the_metric_is_found_out_and_a_break_stays():
     """The two truths that matter, said as such."""
-    smooth = [audit(drawn("power law", sizes=8, items=1_000, seeds=1, seed=Seed(n)), Seed(0), draws=300)
-              for n in range(5)]  # fmt: skip
-    broken = [audit(drawn("planted break", sizes=8, items=1_000, seeds=1, seed=Seed(n)), Seed(0), draws=300)
-              for n in range(5)]  # fmt: skip
+    smooth = [
+        mirage_test(simulate_outcomes("power law", sizes=8, items=1_000, seeds=1, seed=Seed(n)), Seed(0), resamples=300)
+        for n in range(5)
+    ]
+    broken = [
+        mirage_test(
+            simulate_outcomes("planted break", sizes=8, items=1_000, seeds=1, seed=Seed(n)), Seed(0), resamples=300
+        )
+        for n in range(5)
+    ]
     assert sum(one.verdict == "metric" for one in smooth) >= 3
     assert sum(one.verdict == "break" for one in broken) >= 3
     assert all(max(map(abs, one.product_residual)) < 0.06 for one in smooth)
@@ -40,47 +46,55 @@ def test_the_metric_is_found_out_and_a_break_stays():
 
 def test_too_little_is_said_to_be_too_little():
     """Four sizes of a hundred items decide nothing."""
-    found = audit(drawn("power law", sizes=4, items=100, seeds=1, seed=Seed(2)), Seed(0), draws=300)
+    found = mirage_test(
+        simulate_outcomes("power law", sizes=4, items=100, seeds=1, seed=Seed(2)), Seed(0), resamples=300
+    )
     assert found.verdict == "under-resolved"
     assert "4 sizes are too few" in found.why
-    assert found.detectable == pytest.approx(0.0362, abs=1e-4)  # the sheet, section 2a
+    assert found.detection_limit == pytest.approx(0.0362, abs=1e-4)  # the sheet, section 2a
 
 
 def test_shuffled_scores_do_not_explain_a_jump():
     """The same numbers, dealt to other sizes item by item: no link holds."""
-    scores = drawn("power law", sizes=8, items=800, seeds=1, seed=Seed(3))
+    scores = simulate_outcomes("power law", sizes=8, items=800, seeds=1, seed=Seed(3))
     dealt = Seed(4).numpy().permuted(scores.continuous, axis=1)
-    found = audit(Items(sizes=scores.sizes, sharp=scores.sharp, continuous=dealt), Seed(0), draws=300)
+    found = mirage_test(ItemOutcomes(sizes=scores.sizes, sharp=scores.sharp, continuous=dealt), Seed(0), resamples=300)
     assert found.verdict != "metric"
     assert max(map(abs, found.residual)) > 0.3
 
 
 def test_equal_seeds_give_equal_audits_and_items_may_come_in_any_order():
     """The verdict is of the table, not of its order."""
-    scores = drawn("dependent steps", sizes=8, items=500, seeds=1, seed=Seed(5))
-    assert audit(scores, Seed(1), draws=200) == audit(scores, Seed(1), draws=200)
+    scores = simulate_outcomes("dependent steps", sizes=8, items=500, seeds=1, seed=Seed(5))
+    assert mirage_test(scores, Seed(1), resamples=200) == mirage_test(scores, Seed(1), resamples=200)
     order = Seed(6).numpy().permutation(500)
-    other = Items(sizes=scores.sizes, sharp=scores.sharp[:, :, order], continuous=scores.continuous[:, :, order],
-                  log_likelihood=True)  # fmt: skip
-    one, two = audit(scores, Seed(1), draws=500), audit(other, Seed(1), draws=500)
+    other = ItemOutcomes(
+        sizes=scores.sizes,
+        sharp=scores.sharp[:, :, order],
+        continuous=scores.continuous[:, :, order],
+        log_likelihood=True,
+    )
+    one, two = mirage_test(scores, Seed(1), resamples=500), mirage_test(other, Seed(1), resamples=500)
     assert one.verdict == two.verdict
-    assert one.sharp_share == pytest.approx(two.sharp_share)
+    assert one.sharp_window_share == pytest.approx(two.sharp_window_share)
 
 
 #: The sheet for arXiv:2304.15004, section 4d: test loss by training set size, 4-digit addition.
 SET = "160 192 256 320 384 448 480 512 544 576 608 640 672 736 800 864 928"
-LOSS = ("2.1381 2.1181 2.0896 2.0699 2.0540 2.0384 2.0281 2.0050 1.9558 1.8631 1.7089 1.5064 1.2975 0.9656 0.7586 "
-        "0.6477 0.5570")  # fmt: skip
+LOSS = (
+    "2.1381 2.1181 2.0896 2.0699 2.0540 2.0384 2.0281 2.0050 1.9558 1.8631 1.7089 1.5064 1.2975 0.9656 0.7586 "
+    "0.6477 0.5570"
+)
 
 
 def test_a_break_in_a_continuous_loss_is_a_break():
     """A test that calls everything a mirage fails here; a power law through the same ends does not break."""
     sizes, loss = (np.array([float(n) for n in row.split()]) for row in (SET, LOSS))
-    assert audit_series(Series(sizes, -loss[None]))[0] == "break"
+    assert mirage_test_series(ContinuousOutcomes(sizes, -loss[None]))[0] == "break"
     steep = np.log(loss[0] / loss[-1]) / np.log(sizes[-1] / sizes[0])
     law = loss[0] * (sizes / sizes[0]) ** -steep
-    assert audit_series(Series(sizes, -law[None]))[0] == "no jump"
-    assert audit_series(Series(sizes[:4], -loss[None, :4]))[0] == "under-resolved"
+    assert mirage_test_series(ContinuousOutcomes(sizes, -law[None]))[0] == "no jump"
+    assert mirage_test_series(ContinuousOutcomes(sizes[:4], -loss[None, :4]))[0] == "under-resolved"
 
 
 #: Section 8, measured: an autoencoder of digits by width, error per pixel and share of 500 images below 0.5.
@@ -91,9 +105,13 @@ SHARES = (0, 0, 0, 0, 0.014, 0.064, 0.192, 0.790, 0.976)
 def test_a_threshold_on_a_smooth_error_is_the_metric_s():
     """The digits series of the sheet, as counts."""
     asked = np.full((1, 9), 500.0)
-    counts = Counts(sizes=np.array(WIDTHS, dtype=float), right=np.round(np.array([SHARES]) * 500), asked=asked,
-                    continuous=-np.array([ERRORS]))  # fmt: skip
-    found = audit(counts, Seed(0), draws=500)
+    counts = CountOutcomes(
+        sizes=np.array(WIDTHS, dtype=float),
+        n_correct=np.round(np.array([SHARES]) * 500),
+        n_total=asked,
+        continuous=-np.array([ERRORS]),
+    )
+    found = mirage_test(counts, Seed(0), resamples=500)
     assert found.verdict == "metric", (found.why, found.residual)
 
 
@@ -109,35 +127,41 @@ def test_lambada_is_the_metric_s_along_the_loss_and_a_break_along_tokens():
     )
     each = each.sort("loss", descending=True)
     loss, asked = each["loss"].to_numpy(), each["len"].to_numpy()[None] * float(TEXTS)
-    along = Counts(
-        sizes=np.exp(-loss), right=each["right"].to_numpy().round()[None], asked=asked, continuous=-loss[None]
+    along = CountOutcomes(
+        sizes=np.exp(-loss), n_correct=each["right"].to_numpy().round()[None], n_total=asked, continuous=-loss[None]
     )
-    assert audit(along, Seed(0), draws=300).verdict == "metric"
+    assert mirage_test(along, Seed(0), resamples=300).verdict == "metric"
     shape = (table["size"].n_unique(), table["step"].n_unique())
     right, smooth = (
         table.sort("non_embedding_params", "step")[name].to_numpy().reshape(shape) for name in ("right", "loss")
     )
     tokens = table["tokens_seen"].unique().sort().to_numpy().astype(float)
-    trained = Counts(sizes=tokens, right=right.round(), asked=np.full(shape, float(TEXTS)), continuous=-smooth)
-    assert audit(trained, Seed(0), draws=300).verdict == "break"
+    trained = CountOutcomes(
+        sizes=tokens, n_correct=right.round(), n_total=np.full(shape, float(TEXTS)), continuous=-smooth
+    )
+    assert mirage_test(trained, Seed(0), resamples=300).verdict == "break"
 
 
 def test_counts_without_a_continuous_score_can_only_jump_or_not():
     """What is left to say is that there is nothing to hold it against."""
     sizes = 10.0 ** np.arange(5, 13)
     right = np.array([[0, 0, 1, 0, 1, 480, 490, 495.0]])
-    found = audit(Counts(sizes=sizes, right=right, asked=np.full((1, 8), 500.0), continuous=None), Seed(0), draws=200)
+    found = mirage_test(
+        CountOutcomes(sizes=sizes, n_correct=right, n_total=np.full((1, 8), 500.0), continuous=None),
+        Seed(0),
+        resamples=200,
+    )
     assert found.verdict == "under-resolved"
     assert "no continuous score" in found.why
-    assert found.p_jump < 0.01
-    assert found.censored == 3
+    assert found.p_linear < 0.01
+    assert found.n_chance_sizes == 3
 
 
 def test_what_cannot_be_audited_is_told():
     """One size, sizes that fall, truths that are none."""
-    scores = drawn("power law", sizes=5, items=50, seeds=1, seed=Seed(0))
+    scores = simulate_outcomes("power law", sizes=5, items=50, seeds=1, seed=Seed(0))
     for sizes in (scores.sizes[::-1], scores.sizes[:1]):
         with pytest.raises(DataError, match="at least two sizes"):
-            audit(Items(sizes=sizes, sharp=scores.sharp, continuous=None), Seed(0))
+            mirage_test(ItemOutcomes(sizes=sizes, sharp=scores.sharp, continuous=None), Seed(0))
     with pytest.raises(SpecError, match="cannot be drawn"):
-        drawn("nonsense", sizes=5, items=5, seeds=1, seed=Seed(0))
+        simulate_outcomes("nonsense", sizes=5, items=5, seeds=1, seed=Seed(0))

@@ -10,7 +10,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from nosce.analysis.render.figure import COLUMNS, Figure, draw
+from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData, figure_svg
 from nosce.errors import DataError
 
 BLUE, ORANGE = "#0072b2", "#e69f00"
@@ -21,9 +21,9 @@ def row(value, *, panel="", group="a", x=0.0, tick="t", low=None, high=None, bas
 
 
 def figure(*rows, kind="bars", **more):
-    table = pl.DataFrame(list(rows), schema=COLUMNS, orient="row")
+    table = pl.DataFrame(list(rows), schema=FIGURE_COLUMNS, orient="row")
     words = {"id": "f", "title": "A title", "caption": "A caption", "x_label": "arm", "y_label": "right"}
-    return Figure(kind=kind, table=table, **(words | more))
+    return FigureData(kind=kind, table=table, **(words | more))
 
 
 def bars(svg):
@@ -64,7 +64,7 @@ assert "matplotlib.pyplot" not in sys.modules and "torch" not in sys.modules
 
 def test_bars_are_as_high_as_their_values():
     """Twice the share is twice the height, in the colour of the group."""
-    (first, low), (second, high) = bars(draw(figure(row(0.3, group="a"), row(0.6, group="b"))))
+    (first, low), (second, high) = bars(figure_svg(figure(row(0.3, group="a"), row(0.6, group="b"))))
 
     assert (first, second) == (BLUE, ORANGE)
     assert high == pytest.approx(2 * low, rel=1e-4)
@@ -72,8 +72,8 @@ def test_bars_are_as_high_as_their_values():
 
 def test_a_null_is_left_out_and_a_zero_is_not():
     """A missing value has no bar; a bar of height zero is there, and outlined to be seen."""
-    missing = bars(draw(figure(row(0.5), row(None, x=1.0, tick="u"))))
-    zero = bars(draw(figure(row(0.5), row(0.0, x=1.0, tick="u"))))
+    missing = bars(figure_svg(figure(row(0.5), row(None, x=1.0, tick="u"))))
+    zero = bars(figure_svg(figure(row(0.5), row(0.0, x=1.0, tick="u"))))
 
     assert len(missing) == 1
     assert len(zero) == 2
@@ -82,8 +82,8 @@ def test_a_null_is_left_out_and_a_zero_is_not():
 
 def test_a_missing_bar_keeps_its_place():
     """The neighbours of a missing bar stand where they stood, so no bar slips under another's name."""
-    whole = draw(figure(row(0.5, group="a"), row(0.4, group="b"), row(0.3, group="c")))
-    gap = draw(figure(row(0.5, group="a"), row(None, group="b"), row(0.3, group="c")))
+    whole = figure_svg(figure(row(0.5, group="a"), row(0.4, group="b"), row(0.3, group="c")))
+    gap = figure_svg(figure(row(0.5, group="a"), row(None, group="b"), row(0.3, group="c")))
 
     def path(svg, name):
         return re.search(rf'<g id="{name}">\s*<path d="([^"]*)"', svg).group(1)
@@ -95,16 +95,18 @@ def test_a_missing_bar_keeps_its_place():
 def test_a_missing_interval_draws_no_error_bar():
     """An estimate without an interval is a bare bar; the picture shrinks by the error bar."""
     without, half, both = (
-        draw(figure(row(0.5, low=low, high=high), row(1.0, x=1.0, tick="u")))
+        figure_svg(figure(row(0.5, low=low, high=high), row(1.0, x=1.0, tick="u")))
         for low, high in ((None, None), (0.4, None), (0.4, 0.6))
-    )  # fmt: skip
+    )
 
     assert without.count('<g id="line2d') == half.count('<g id="line2d') == both.count('<g id="line2d') - 1
 
 
 def test_a_group_has_one_colour_in_every_panel():
     """The colour follows the order of first appearance, also where a panel lacks a group."""
-    svg = draw(figure(row(0.2, panel="p", group="a"), row(0.4, panel="p", group="b"), row(0.6, panel="q", group="b")))
+    svg = figure_svg(
+        figure(row(0.2, panel="p", group="a"), row(0.4, panel="p", group="b"), row(0.6, panel="q", group="b"))
+    )
 
     assert [colour for colour, _ in bars(svg)] == [BLUE, ORANGE, ORANGE]
 
@@ -113,7 +115,7 @@ def test_the_majority_guess_is_no_bar_and_has_one_legend_entry():
     """Baselines are dashes over the bars of their tick, named once however many there are."""
     rows = [row(0.5, x=x, tick=str(x)) for x in (0.0, 1.0)]
     guess = [row(0.1, x=x, tick=str(x), group="majority guess", baseline=True) for x in (0.0, 1.0)]
-    svg = draw(figure(*rows, *guess))
+    svg = figure_svg(figure(*rows, *guess))
 
     assert len(bars(svg)) == 2
     assert svg.count("<!-- majority guess -->") == 1
@@ -122,7 +124,7 @@ def test_the_majority_guess_is_no_bar_and_has_one_legend_entry():
 def test_a_curve_is_broken_where_its_value_is_null():
     """No point is drawn at a null, and no line bridges it."""
     points = [row(value, x=float(x), tick="") for x, value in enumerate((0.1, 0.2, None, 0.4, 0.5))]
-    svg = draw(figure(*points, kind="curves"))
+    svg = figure_svg(figure(*points, kind="curves"))
     line = next(d for d in re.findall(r'<path d="([^"]*)"[^>]*stroke: #0072b2', svg) if "L" in d)
 
     assert line.count("M") == 2
@@ -132,7 +134,7 @@ def test_a_curve_is_broken_where_its_value_is_null():
 def test_text_is_shown_literally():
     """Mark-up, mathematics and the letters of any script are only text."""
     odd = "<script>alert('$x_1$')</script> & -- _ü 中文 \x00"
-    svg = draw(figure(row(0.5, panel=odd, group=odd, tick=odd), title=odd, x_label=odd, y_label=odd))
+    svg = figure_svg(figure(row(0.5, panel=odd, group=odd, tick=odd), title=odd, x_label=odd, y_label=odd))
 
     ET.fromstring(svg)  # stays well-formed
     assert "<script" not in svg
@@ -146,24 +148,24 @@ def test_any_label_can_be_drawn(kind, label):
     """No label makes a warning or an error, which -W error turns into a failure."""
     rows = [row(0.5, panel=label + end, group=label + end, tick=label, x=1.0 + len(end)) for end in ("", "'")]
 
-    assert draw(figure(*rows, kind=kind)).count("<svg") == 1
+    assert figure_svg(figure(*rows, kind=kind)).count("<svg") == 1
 
 
 @pytest.mark.parametrize("kind", ["bars", "curves"])
 def test_a_figure_without_a_value_can_be_drawn(kind):
     """Before anything is read, the frame is there and nothing stands in it."""
-    assert bars(draw(figure(kind=kind))) == []
-    assert bars(draw(figure(row(None), kind=kind))) == []
+    assert bars(figure_svg(figure(kind=kind))) == []
+    assert bars(figure_svg(figure(row(None), kind=kind))) == []
 
 
 def test_the_reader_s_own_settings_neither_enter_nor_change():
     """A matplotlibrc of the reader changes no picture, and drawing changes none of its settings."""
     import matplotlib
 
-    plain = draw(figure(row(0.5)))
+    plain = figure_svg(figure(row(0.5)))
     with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30}):
         mine = dict(matplotlib.rcParams)
-        assert draw(figure(row(0.5))) == plain
+        assert figure_svg(figure(row(0.5))) == plain
         assert dict(matplotlib.rcParams) == mine
 
 
@@ -198,7 +200,7 @@ def test_panels_that_show_different_things_have_axes_of_their_own():
 
     def rises(**more):
         found = []
-        for group in ET.fromstring(draw(figure(*rows, kind="curves", unit="number", **more))).iter():
+        for group in ET.fromstring(figure_svg(figure(*rows, kind="curves", unit="number", **more))).iter():
             path = group.get("d", "")
             if f"stroke: {BLUE}" in group.get("style", "") and path.count("L") == 1:
                 heights = [float(y) for y in re.findall(r"[ML] \S+ (\S+)", path)]

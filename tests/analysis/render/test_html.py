@@ -9,8 +9,8 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from nosce.analysis.render.figure import COLUMNS, Figure
-from nosce.analysis.render.html import LONG, MOST, StudyPage, render, render_index
+from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
+from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
 from nosce.records import Verdict
 
 ODD = "<script>alert(1)</script> \"quoted\" 'single' & {{ 7 * 7 }} $x$"
@@ -53,10 +53,8 @@ def study(text="words", **more):
         (text, text, 0.0, text, 0.5, 0.4, 0.6, 12, False),
         (text, text, 1.0, text, None, None, None, 0, False),
     ]
-    table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-    figure = Figure(
-        id=text, title=text, caption=text, kind="bars", x_label=text, y_label=text, table=table
-    )  # fmt: skip
+    table = pl.DataFrame(rows, schema=FIGURE_COLUMNS, orient="row")
+    figure = FigureData(id=text, title=text, caption=text, kind="bars", x_label=text, y_label=text, table=table)
     step = {"step": text, "kind": text, "what": text, "state": "done", "seconds": text, "made": text}
     whole = {
         "study": text,
@@ -78,12 +76,12 @@ def study(text="words", **more):
 
 def test_equal_pages_give_equal_text():
     """A page holds nothing of the time or the process that made it."""
-    assert render(study()) == render(study())
+    assert render_study_page(study()) == render_study_page(study())
 
 
 def test_every_text_is_shown_literally():
     """No text of any field becomes mark-up, a template or an attribute, in the page and in its pictures."""
-    html = render(study(ODD))
+    html = render_study_page(study(ODD))
     page = Reader(html)
     picture = base64.b64decode(page.all("img")[0]["src"].partition(",")[2]).decode()
 
@@ -97,8 +95,8 @@ def test_every_text_is_shown_literally():
 
 def test_a_page_needs_nothing_else():
     """No element points out of the file; pictures are data, and links stay on the page."""
-    page = Reader(render(study()))
-    html = render(study())
+    page = Reader(render_study_page(study()))
+    html = render_study_page(study())
     pictures = page.all("img")
     svg = base64.b64decode(pictures[0]["src"].partition(",")[2]).decode()
 
@@ -115,13 +113,15 @@ def test_a_page_needs_nothing_else():
 
 def test_verdicts_are_words_with_their_reasons():
     """Each claim tells its verdict, numbers, criterion and reason as text, before any figure."""
-    text = Reader(render(study(verdicts=(verdict("fails", criterion="above 20 %", why="It was 3 %."),)))).text
+    text = Reader(
+        render_study_page(study(verdicts=(verdict("fails", criterion="above 20 %", why="It was 3 %."),)))
+    ).text
     claims = text[text.index("Claims") : text.index("Figures")]
 
     for part in ("fails", "50.0 % [40.0, 60.0]", "90.0 %", "12", "above 20 %", "It was 3 %."):
         assert part in claims
     for word in ("holds", "fails", "undecided"):
-        assert re.search(rf"[✓✗?]\s+{word}", Reader(render(study())).text)
+        assert re.search(rf"[✓✗?]\s+{word}", Reader(render_study_page(study())).text)
 
 
 def test_a_stale_step_is_told_at_the_top_and_at_the_step():
@@ -130,50 +130,50 @@ def test_a_stale_step_is_told_at_the_top_and_at_the_step():
     stale = replace(fresh, steps=(*fresh.steps, fresh.steps[0] | {"state": "stale", "what": "the old one"}))
     sentence = "made by code that has since changed"
 
-    assert sentence not in Reader(render(fresh)).text
-    text = " ".join(Reader(render(stale)).text.split())
+    assert sentence not in Reader(render_study_page(fresh)).text
+    text = " ".join(Reader(render_study_page(stale)).text.split())
     assert f"1 of 2 steps was {sentence}" in text[: text.index("3 claims")]
     assert f"the old one stale: {sentence}" in text
-    assert Reader(render(stale)).elements.count(("details", {"open": None})) == 1
+    assert Reader(render_study_page(stale)).elements.count(("details", {"open": None})) == 1
 
 
 def test_a_missing_step_is_told():
     """A page from half a store says that it is one."""
     page = study()
-    text = Reader(render(replace(page, steps=(page.steps[0] | {"state": "missing"},)))).text
+    text = Reader(render_study_page(replace(page, steps=(page.steps[0] | {"state": "missing"},)))).text
 
     assert "not made yet" in text[: text.index("3 claims")]
 
 
 def test_missing_numbers_are_dashes():
     """A null is a dash in tables, of the study and of the figure, and a float has three digits."""
-    text = Reader(render(study())).text.split()
+    text = Reader(render_study_page(study())).text.split()
 
     assert "0.643" in text
     assert text.count("-") == 1 + 3  # the table's null; value, low and high of the missing bar
 
 
-@pytest.mark.parametrize("rows", [LONG, LONG + 1, MOST, MOST + 5])
+@pytest.mark.parametrize("rows", [FOLD_ROWS, FOLD_ROWS + 1, MAX_TABLE_ROWS, MAX_TABLE_ROWS + 5])
 def test_a_long_table_is_folded_and_says_what_it_leaves_out(rows):
     """Long tables wait in a fold; a cut is never silent."""
     page = study(figures=(), tables=(("t", "c", pl.DataFrame({"number": range(rows)})),))
-    html = render(page)
+    html = render_study_page(page)
 
-    assert html.count("<details") == 1 + (rows > LONG)
-    assert ("5 more rows" in html) == (rows > MOST)
-    assert html.count('<td class="number">') == min(rows, MOST) + 1  # and the seconds of the step
+    assert html.count("<details") == 1 + (rows > FOLD_ROWS)
+    assert ("5 more rows" in html) == (rows > MAX_TABLE_ROWS)
+    assert html.count('<td class="number">') == min(rows, MAX_TABLE_ROWS) + 1  # and the seconds of the step
 
 
 def test_an_empty_study_is_a_page():
     """Before the first run there is a page too, and it says so."""
     page = study(verdicts=(), figures=(), guards=(), tables=(), steps=(), seeds=(), provenance={})
 
-    assert "makes no claim yet" in Reader(render(page)).text
+    assert "makes no claim yet" in Reader(render_study_page(page)).text
 
 
 def test_tables_name_their_columns():
     """Every table has headers with a scope, so that it can be read aloud."""
-    page = Reader(render(study()))
+    page = Reader(render_study_page(study()))
 
     assert len(page.all("thead")) == len(page.all("table")) == 4
     assert all(head.get("scope") == "col" for head in page.all("th"))

@@ -7,7 +7,14 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from nosce.analysis.render.tables import claims_table, counted, here_number, paper_number, rows_table, written
+from nosce.analysis.render.tables import (
+    claims_table,
+    estimate_text,
+    format_value,
+    paper_value_text,
+    rows_table,
+    sample_size_text,
+)
 from nosce.records import Verdict
 
 CLAIM = Verdict(
@@ -58,19 +65,19 @@ def test_the_verdict_is_a_word_without_colour(word, width):
 
 def test_what_is_missing_is_a_dash_and_never_a_zero():
     """No paper value, no estimate and no interval are all told apart from 0 %."""
-    assert paper_number(replace(CLAIM, paper_value=None)) == "-"
-    assert here_number(replace(CLAIM, estimate=None, low=None, high=None)) == "-"
-    assert here_number(replace(CLAIM, low=None, high=None)) == "64.3 % [-, -]"
-    assert here_number(replace(CLAIM, estimate=0.0, low=0.0, high=0.01)) == "0.0 % [0.0, 1.0]"
+    assert paper_value_text(replace(CLAIM, paper_value=None)) == "-"
+    assert estimate_text(replace(CLAIM, estimate=None, low=None, high=None)) == "-"
+    assert estimate_text(replace(CLAIM, low=None, high=None)) == "64.3 % [-, -]"
+    assert estimate_text(replace(CLAIM, estimate=0.0, low=0.0, high=0.01)) == "0.0 % [0.0, 1.0]"
 
 
 def test_a_number_that_is_no_share_keeps_its_unit():
     """Nats are not percent; nor is anything larger than one."""
     nats = replace(CLAIM, paper_value=None, estimate=0.31, low=0.2, high=0.4, unit="nats")
 
-    assert here_number(nats) == "0.310 nats [0.200, 0.400]"
-    assert counted(nats) == "1,200"
-    assert here_number(replace(CLAIM, estimate=4.2, low=3.9, high=4.5)) == "4.20 [3.90, 4.50]"
+    assert estimate_text(nats) == "0.310 nats [0.200, 0.400]"
+    assert sample_size_text(nats) == "1,200"
+    assert estimate_text(replace(CLAIM, estimate=4.2, low=3.9, high=4.5)) == "4.20 [3.90, 4.50]"
 
 
 def test_long_claims_wrap_and_keep_every_word():
@@ -113,4 +120,4 @@ def test_cells_are_shown_literally():
 )
 def test_one_way_to_write_a_value(value, text):
     """Three significant digits, and never fewer digits than stand before the point."""
-    assert written(value) == text
+    assert format_value(value) == text

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from nosce.analysis.stats import intervals
-from nosce.analysis.stats.intervals import bca, clustered_mean, nested_bootstrap, wilson
+from nosce.analysis.stats.intervals import bca_interval, clustered_mean, nested_bootstrap, wilson
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
 from nosce.seeds import Seed
@@ -25,8 +25,8 @@ def simulated(rng: np.random.Generator, seeds: int, people: int, ratio: float) -
 def nested(score: np.ndarray, seed: Seed, draws: int = 200) -> Estimate:
     """The nested bootstrap of scores with a row per training seed."""
     seeds, people = score.shape
-    about, place = list(range(people)) * seeds, np.repeat(np.arange(seeds), people).tolist()
-    return nested_bootstrap(score.ravel(), about, place, seed=seed, draws=draws)
+    entity, place = list(range(people)) * seeds, np.repeat(np.arange(seeds), people).tolist()
+    return nested_bootstrap(score.ravel(), entity, place, seed=seed, resamples=draws)
 
 
 def coverage(seeds: int, ratio: float, *, replications: int, people: int = 10, draws: int = 200) -> float:
@@ -82,8 +82,8 @@ def test_items_that_repeat_each_other_add_nothing():
 def test_clustered_mean_covers_what_it_claims():
     """Eight clusters of three to six related items: the nominal 95 % is met within noise."""
     rng = Seed(3).numpy()
-    about = np.repeat(np.arange(8), [3, 4, 5, 6, 3, 4, 5, 6])
-    estimates = [clustered_mean(rng.normal(size=8)[about] + rng.normal(size=len(about)), about) for _ in range(600)]
+    entity = np.repeat(np.arange(8), [3, 4, 5, 6, 3, 4, 5, 6])
+    estimates = [clustered_mean(rng.normal(size=8)[entity] + rng.normal(size=len(entity)), entity) for _ in range(600)]
     covered = np.mean([e.low <= 0 <= e.high for e in estimates])
 
     assert 0.92 <= covered <= 0.975
@@ -113,7 +113,7 @@ def test_rare_errors_cost_some_coverage():
     hits = 0
     for index in range(2_000):
         wrong = (rng.random(200) < 0.02).astype(float)
-        e = nested_bootstrap(wrong, range(200), [0] * 200, seed=Seed(index), draws=500, bounds=(0, 1))
+        e = nested_bootstrap(wrong, range(200), [0] * 200, seed=Seed(index), resamples=500, bounds=(0, 1))
         hits += e.low <= 0.02 <= e.high
 
     assert 0.88 <= hits / 2_000 <= 0.95
@@ -159,17 +159,17 @@ def test_people_of_different_seeds_are_different_people():
 
 def test_items_of_a_person_are_resampled_together():
     """Four copies of each item change neither the mean nor the interval."""
-    score, about, place = Seed(8).numpy().normal(size=40), list(range(20)) * 2, [0] * 20 + [1] * 20
-    once = nested_bootstrap(score, about, place, seed=Seed(0))
-    copied = nested_bootstrap(np.tile(score, 4), about * 4, place * 4, seed=Seed(0))
+    score, entity, place = Seed(8).numpy().normal(size=40), list(range(20)) * 2, [0] * 20 + [1] * 20
+    once = nested_bootstrap(score, entity, place, seed=Seed(0))
+    copied = nested_bootstrap(np.tile(score, 4), entity * 4, place * 4, seed=Seed(0))
 
     assert (copied.value, copied.low, copied.high) == pytest.approx((once.value, once.low, once.high))
 
 
 def test_seeds_weigh_equally_and_items_within_them():
     """The statistic is the mean over seeds of the mean over items, whatever their numbers."""
-    score, about, place = [1, 1, 0, 0, 0, 1], ["a", "a", "a", "b", "a", "b"], [0, 0, 0, 0, 1, 1]
-    estimate = nested_bootstrap(score, about, place, seed=Seed(0))
+    score, entity, place = [1, 1, 0, 0, 0, 1], ["a", "a", "a", "b", "a", "b"], [0, 0, 0, 0, 1, 1]
+    estimate = nested_bootstrap(score, entity, place, seed=Seed(0))
 
     assert estimate.value == (2 / 4 + 1 / 2) / 2
 
@@ -177,13 +177,13 @@ def test_seeds_weigh_equally_and_items_within_them():
 def test_equal_seeds_give_equal_bytes(monkeypatch):
     """The same place in the tree gives the same interval, in any order of rows and any chunk size."""
     rng = Seed(9).numpy()
-    score, about, place = rng.integers(2, size=90), np.arange(90) % 30, np.arange(90) // 30
-    first = nested_bootstrap(score, about, place, seed=Seed(0))
+    score, entity, place = rng.integers(2, size=90), np.arange(90) % 30, np.arange(90) // 30
+    first = nested_bootstrap(score, entity, place, seed=Seed(0))
     order = rng.permutation(90)
-    shuffled = nested_bootstrap(score[order], about[order], place[order], seed=Seed(0))
+    shuffled = nested_bootstrap(score[order], entity[order], place[order], seed=Seed(0))
     monkeypatch.setattr(intervals, "_CHUNK", 1_000)
-    chunked = nested_bootstrap(score, about, place, seed=Seed(0))
-    other = nested_bootstrap(score, about, place, seed=Seed(1))
+    chunked = nested_bootstrap(score, entity, place, seed=Seed(0))
+    other = nested_bootstrap(score, entity, place, seed=Seed(1))
 
     assert first == shuffled == chunked
     assert other.low != first.low
@@ -191,9 +191,9 @@ def test_equal_seeds_give_equal_bytes(monkeypatch):
 
 def test_an_interval_is_cut_at_its_bounds_and_says_so():
     """Shares of two seeds far apart would leave [0, 1]; the cut is named, and absent without bounds."""
-    score, about, place = [1, 1, 1, 0, 0, 0, 0, 1], list("abcd") * 2, [0] * 4 + [1] * 4
-    free = nested_bootstrap(score, about, place, seed=Seed(0))
-    cut = nested_bootstrap(score, about, place, seed=Seed(0), bounds=(0, 1))
+    score, entity, place = [1, 1, 1, 0, 0, 0, 0, 1], list("abcd") * 2, [0] * 4 + [1] * 4
+    free = nested_bootstrap(score, entity, place, seed=Seed(0))
+    cut = nested_bootstrap(score, entity, place, seed=Seed(0), bounds=(0, 1))
 
     assert free.low < 0
     assert free.high > 1
@@ -203,11 +203,11 @@ def test_an_interval_is_cut_at_its_bounds_and_says_so():
 
 def test_no_variation_is_no_certainty():
     """Where all are right there is no interval without bounds, and Wilson's over people with them."""
-    right, about, place = [1.0] * 40, list(range(20)) * 2, [0] * 20 + [1] * 20
-    bounded = nested_bootstrap(right, about, place, seed=Seed(0), bounds=(0, 1))
+    right, entity, place = [1.0] * 40, list(range(20)) * 2, [0] * 20 + [1] * 20
+    bounded = nested_bootstrap(right, entity, place, seed=Seed(0), bounds=(0, 1))
 
-    assert nested_bootstrap(right, about, place, seed=Seed(0)).low is None
-    assert clustered_mean(right, about).low is None
+    assert nested_bootstrap(right, entity, place, seed=Seed(0)).low is None
+    assert clustered_mean(right, entity).low is None
     assert (bounded.low, bounded.high) == pytest.approx((wilson(40, 40).low, 1.0))
     assert bounded.method.startswith("wilson over people: all 40 are equal")
 
@@ -243,7 +243,7 @@ def test_what_cannot_be_asked_is_refused():
     with pytest.raises(SpecError, match="level 95"):
         clustered_mean([0, 1], "ab", level=95)
     with pytest.raises(SpecError, match="10 bootstrap draws"):
-        nested_bootstrap([0, 1], "ab", [0, 0], seed=Seed(0), draws=10)
+        nested_bootstrap([0, 1], "ab", [0, 0], seed=Seed(0), resamples=10)
 
 
 def test_bca_leans_with_the_data_and_agrees_where_nothing_leans():
@@ -251,27 +251,27 @@ def test_bca_leans_with_the_data_and_agrees_where_nothing_leans():
     rng = np.random.default_rng(7)
     names = [str(n) for n in range(400)]
     even, skewed = rng.normal(size=400), rng.exponential(size=400) ** 2
-    plain, ours = clustered_mean(even, names), bca(even, names, seed=Seed(1))
+    plain, ours = clustered_mean(even, names), bca_interval(even, names, seed=Seed(1))
     assert (ours.low, ours.high) == pytest.approx((plain.low, plain.high), abs=0.02)
-    found = bca(skewed, names, seed=Seed(1))
+    found = bca_interval(skewed, names, seed=Seed(1))
     assert found.high - found.value > 1.1 * (found.value - found.low)
     assert "BCa" in found.method
     assert "9,999" in found.method
-    assert found == bca(skewed, names, seed=Seed(1))
+    assert found == bca_interval(skewed, names, seed=Seed(1))
 
 
 def test_bca_counts_clusters_and_not_items():
     """Ten readings of each of few people are no ten times as many people."""
     few = np.random.default_rng(8).normal(size=30)
-    alone = bca(few, range(30), seed=Seed(2))
-    many_ = bca(np.repeat(few, 10), np.repeat(range(30), 10), seed=Seed(2))
+    alone = bca_interval(few, range(30), seed=Seed(2))
+    many_ = bca_interval(np.repeat(few, 10), np.repeat(range(30), 10), seed=Seed(2))
     assert (many_.low, many_.high) == pytest.approx((alone.low, alone.high), rel=1e-12)
     assert (many_.n, many_.clusters, alone.n) == (300, 30, 30)
 
 
 def test_bca_claims_no_certainty_where_all_are_alike():
     """A width of nothing would say that nothing could have come out otherwise."""
-    found = bca(np.full(20, 3.0), range(20), seed=Seed(0))
+    found = bca_interval(np.full(20, 3.0), range(20), seed=Seed(0))
     assert (found.value, found.low, found.high) == (3.0, None, None)
     with pytest.raises(DataError):
-        bca([1.0], ["one"], seed=Seed(0))
+        bca_interval([1.0], ["one"], seed=Seed(0))

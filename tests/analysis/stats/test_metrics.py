@@ -26,9 +26,9 @@ def test_options():
     """The grade takes the largest and the mean of ties; the three Brier scores are three."""
     assert metrics.multiple_choice_grade(LOGS, RIGHT).tolist() == [1, 0.25]
     assert metrics.probability_of_correct(LOGS, RIGHT) == pytest.approx([0.4, 0.25])
-    assert metrics.brier_sum(LOGS, RIGHT) == pytest.approx([0.6**2 + 0.3**2 + 0.2**2 + 0.1**2, 0.75])
-    assert metrics.brier_of_target(LOGS, RIGHT) == pytest.approx([0.36, 0.75**2])
-    assert metrics.brier_of_options(LOGS, RIGHT) == pytest.approx([0.5 / 4, 0.75 / 4])
+    assert metrics.brier_option_sum(LOGS, RIGHT) == pytest.approx([0.6**2 + 0.3**2 + 0.2**2 + 0.1**2, 0.75])
+    assert metrics.brier_correct_option(LOGS, RIGHT) == pytest.approx([0.36, 0.75**2])
+    assert metrics.brier_option_mean(LOGS, RIGHT) == pytest.approx([0.5 / 4, 0.75 / 4])
     assert metrics.weighted_probabilities(LOGS, RIGHT) == pytest.approx([0.4, 0.1])
     soft = metrics.multiple_choice_grade(LOGS[:1], np.array([[0.5, 0.5, 0, 0]]))
     assert soft.tolist() == [0.5]
@@ -46,15 +46,15 @@ def test_the_sign_of_a_target_no_longer_passes_everything():
     """As published any number passes for a negative target; mended it must be close."""
     said, true = ["376", "-10", "ten", "1,050", "0.05"], [-9.34, -9.34, 10.0, 1_000.0, 0.0]
     assert metrics.numeric_match(said, true).tolist() == [0, 1, 0, 1, 1]
-    assert metrics.numeric_match(said, true, as_published=True).tolist() == [1, 1, 0, 1, 1]
+    assert metrics.numeric_match(said, true, signed_scale=True).tolist() == [1, 1, 0, 1, 1]
     assert metrics.absolute_error(said[:3], true[:3])[:2] == pytest.approx([385.34, 0.66])
     assert np.isnan(metrics.relative_error(["x", "1"], [1.0, 0.0])).all()
 
 
 def test_calibration_and_classes():
     """A bin's sureness against how often it was right; F1 of each class, evenly."""
-    assert metrics.calibration_error([0.95] * 10, [1] * 5 + [0] * 5) == pytest.approx(0.45)
-    assert metrics.calibration_error([1.0, 0.0], [1, 0]) == 0
+    assert metrics.expected_calibration_error([0.95] * 10, [1] * 5 + [0] * 5) == pytest.approx(0.45)
+    assert metrics.expected_calibration_error([1.0, 0.0], [1, 0]) == 0
     assert metrics.macro_f1(["a", "a", "b"], ["a", "b", "b"]) == pytest.approx(2 / 3)
 
 
@@ -72,11 +72,11 @@ def test_pass_at_k_is_unbiased():
     [
         lambda: metrics.exact_match([], []),
         lambda: metrics.exact_match(["a"], ["a", "b"]),
-        lambda: metrics.brier_sum(LOGS, RIGHT[:1]),
-        lambda: metrics.brier_sum(LOGS, 0 * RIGHT),
+        lambda: metrics.brier_option_sum(LOGS, RIGHT[:1]),
+        lambda: metrics.brier_option_sum(LOGS, 0 * RIGHT),
         lambda: metrics.expected_exact_match([0.5]),
         lambda: metrics.expected_exact_match([math.nan]),
-        lambda: metrics.calibration_error([1.5], [1]),
+        lambda: metrics.expected_calibration_error([1.5], [1]),
         lambda: metrics.pass_at_k([2], [1], 3),
     ],
 )

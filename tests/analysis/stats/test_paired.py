@@ -23,7 +23,7 @@ def two_arms(rng: np.random.Generator, effect: float) -> tuple[np.ndarray, np.nd
 
 def difference(a: np.ndarray, b: np.ndarray, seed: Seed) -> Estimate:
     """The paired difference of two arms on the same people, in the same order."""
-    return paired_difference(a, ABOUT, PLACE, b, ABOUT, PLACE, seed=seed, draws=500)
+    return paired_difference(a, ABOUT, PLACE, b, ABOUT, PLACE, seed=seed, resamples=500)
 
 
 def test_a_planted_difference_is_found_and_vanishes_when_labels_are_shuffled():
@@ -63,7 +63,7 @@ def test_pairs_are_found_by_name_and_not_by_row():
     a, b = two_arms(rng, 0.1)
     order = rng.permutation(len(b))
     mixed = paired_difference(
-        a, ABOUT, PLACE, b[order], [ABOUT[i] for i in order], PLACE[order], seed=Seed(0), draws=500
+        a, ABOUT, PLACE, b[order], [ABOUT[i] for i in order], PLACE[order], seed=Seed(0), resamples=500
     )
 
     assert mixed == difference(a, b, Seed(0)) == difference(a, b, Seed(0))

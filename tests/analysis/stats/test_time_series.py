@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nosce.analysis.stats.time_series import counted, leaves, over_seeds, together
+from nosce.analysis.stats.time_series import curve_correlation, exact_estimate, mean_over_seeds, onset_index
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -23,8 +23,8 @@ def test_two_rising_curves_agree_plainly_and_not_once_detrended():
     for number in range(20):
         rng = np.random.default_rng(number)
         pair = [rising(rng) for _ in range(3)], [rising(rng) for _ in range(3)]
-        plain.append(together(*pair, seed=SEED, detrended=False, draws=300))
-        changes.append(together(*pair, seed=SEED, detrended=True, draws=300))
+        plain.append(curve_correlation(*pair, seed=SEED, detrended=False, resamples=300))
+        changes.append(curve_correlation(*pair, seed=SEED, detrended=True, resamples=300))
     assert min(found.value for found in plain) > 0.6
     assert np.mean([found.low < 0 < found.high for found in changes]) > 0.8
 
@@ -34,7 +34,7 @@ def test_shared_noise_is_found_once_detrended():
     rng = np.random.default_rng(1)
     shared = [rising(rng) for _ in range(3)]
     other = [2 * curve + 0.02 * rng.normal(size=len(curve)) for curve in shared]
-    found = together(shared, other, seed=SEED, detrended=True, draws=300)
+    found = curve_correlation(shared, other, seed=SEED, detrended=True, resamples=300)
     assert found.low > 0.5
     assert found.seeds == 3
 
@@ -42,40 +42,51 @@ def test_shared_noise_is_found_once_detrended():
 def test_one_curve_upside_down_has_a_negative_sign_when_detrended():
     """R² forgets the sign, the correlation of changes keeps it."""
     curve = rising(np.random.default_rng(2))
-    assert together([curve], [-curve], seed=SEED, detrended=True, draws=100).value == pytest.approx(-1)
-    assert together([curve], [-curve], seed=SEED, detrended=False, draws=100).value == pytest.approx(1)
+    assert curve_correlation([curve], [-curve], seed=SEED, detrended=True, resamples=100).value == pytest.approx(-1)
+    assert curve_correlation([curve], [-curve], seed=SEED, detrended=False, resamples=100).value == pytest.approx(1)
 
 
-@pytest.mark.parametrize("pair", [([], []), ([[1, 2, 3]], [[1, 2, 3]]), ([[1] * 9], [list(range(9))]),
-                                  ([[1, 2, 3, 4, np.nan]], [[1, 2, 3, 4, 5]]), ([range(5)], [range(6)])])  # fmt: skip
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ([], []),
+        ([[1, 2, 3]], [[1, 2, 3]]),
+        ([[1] * 9], [list(range(9))]),
+        ([[1, 2, 3, 4, np.nan]], [[1, 2, 3, 4, 5]]),
+        ([range(5)], [range(6)]),
+    ],
+)
 def test_curves_that_say_nothing_are_refused(pair):
     """None, too few points, flat, not numbers, unequal."""
     with pytest.raises(DataError):
-        together(*pair, seed=SEED, detrended=False)
+        curve_correlation(*pair, seed=SEED, detrended=False)
 
 
 def test_numbers_a_seed_have_students_t():
     """Three seeds by hand; one seed has no interval; a missing one is refused."""
-    found = over_seeds([0.1, 0.2, 0.3], unit="seed")
+    found = mean_over_seeds([0.1, 0.2, 0.3], unit="seed")
     assert (found.value, found.seeds) == (pytest.approx(0.2), 3)
     assert found.high - found.value == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
-    assert over_seeds([0.5], unit="seed").low is None
+    assert mean_over_seeds([0.5], unit="seed").low is None
     with pytest.raises(DataError):
-        over_seeds([0.1, float("nan")], unit="seed")
+        mean_over_seeds([0.1, float("nan")], unit="seed")
 
 
 def test_what_is_counted_is_its_own_interval():
     """Nothing was drawn, so nothing is uncertain."""
-    found = counted(3, n=10, seeds=2, unit="item")
+    found = exact_estimate(3, n=10, seeds=2, unit="item")
     assert found.low == found.value == found.high == 3
 
 
-@pytest.mark.parametrize(("curve", "place"), [
-    ([0, 0, 0, 1, 1], 3),
-    ([0, 0.5, 0, 0.5, 1], 3),  # a spike that is lost again is no beginning
-    ([1, 0, 0, 0], 4),  # falls from its beginning, so it never leaves
-    ([0, 1, 0, 0], 1),  # what comes behind the highest value does not matter
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("curve", "place"),
+    [
+        ([0, 0, 0, 1, 1], 3),
+        ([0, 0.5, 0, 0.5, 1], 3),  # a spike that is lost again is no beginning
+        ([1, 0, 0, 0], 4),  # falls from its beginning, so it never leaves
+        ([0, 1, 0, 0], 1),  # what comes behind the highest value does not matter
+    ],
+)
 def test_a_curve_leaves_its_beginning_where_it_stays_above(curve, place):
     """By hand."""
-    assert leaves(curve, 0.2) == place
+    assert onset_index(curve, 0.2) == place

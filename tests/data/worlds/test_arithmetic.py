@@ -11,22 +11,39 @@ import pytest
 
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
-from nosce.data.packing import document_tokens, encode
+from nosce.data.packing import encode, tokenize_documents
 from nosce.data.worlds.arithmetic import Arithmetic
-from nosce.data.worlds.base import check
+from nosce.data.worlds.base import check_world
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
 SEED = Seed(12)
 WAYS = [
-    Arithmetic(operations=operations, digits=2, padded=padded, reversed=backwards, records=3_000, tests=300)
+    Arithmetic(
+        operations=operations,
+        digits=2,
+        zero_padded=padded,
+        reverse_digits=backwards,
+        records=3_000,
+        unseen_questions=300,
+    )
     for operations in (("+",), ("*",), ("+", "*"))
     for padded in (True, False)
     for backwards in (True, False)
 ]
-WAYS += [Arithmetic(operations=("*",), digits=3, other=1, least=2, records=3_000, tests=300, padded=padded)
-         for padded in (True, False)]  # fmt: skip
-IDS = [f"{''.join(w.operations)} {w.digits}{' padded' * w.padded}{' reversed' * w.reversed}" for w in WAYS]
+WAYS += [
+    Arithmetic(
+        operations=("*",),
+        digits=3,
+        second_digits=1,
+        min_operand=2,
+        records=3_000,
+        unseen_questions=300,
+        zero_padded=padded,
+    )
+    for padded in (True, False)
+]
+IDS = [f"{''.join(w.operations)} {w.digits}{' padded' * w.zero_padded}{' reversed' * w.reverse_digits}" for w in WAYS]
 
 
 def read(world, text):
@@ -39,7 +56,7 @@ def read(world, text):
 @pytest.mark.parametrize("world", WAYS, ids=IDS)
 def test_answers_are_true_and_the_contract_is_kept(world):
     """Every record and every problem, read back without the world."""
-    check(world, SEED)
+    check_world(world, SEED)
     asked = [q.prompt + q.target for q in world.questions(SEED)]
     for text in [*(d.text for d in world.documents(SEED)), *asked]:
         one, operation, other, answer = read(world, text)
@@ -64,40 +81,52 @@ def test_what_is_asked_is_no_record_s_in_either_order(world):
 @pytest.mark.parametrize("world", WAYS, ids=IDS)
 def test_tokens_are_those_of_the_texts(world):
     """Written at once or one by one: the same tokens, the same counted."""
-    tokenizer = tokenizers.make(world.tokenizer, world.samples(SEED))
+    tokenizer = tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED))
     end = tokenizer.token_to_id("<eos>")
     documents = list(world.documents(SEED))
-    expected = document_tokens(documents, list(encode(tokenizer, (d.text for d in documents))), end)
+    expected = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     (found,) = world.encoded(SEED, tokenizer, end)
     assert np.array_equal(found.tokens, expected.tokens)
-    assert np.array_equal(found.counted, expected.counted)
+    assert np.array_equal(found.counted, expected.loss_mask)
     assert np.array_equal(found.offsets, expected.offsets)
 
 
 def test_padding_gives_every_text_one_length():
     """And without it a target is as long as its number, which is its facet."""
-    padded, plain = (replace(WAYS[0], padded=padded) for padded in (True, False))
+    padded, plain = (replace(WAYS[0], zero_padded=padded) for padded in (True, False))
     assert len({len(d.text) for d in padded.documents(SEED)}) == 1
-    facets = {q.facet for q in plain.questions(SEED)}
-    assert {"2 digits", "3 digits"} <= facets
-    assert all(q.facet == f"{len(q.target)} digits" for q in plain.questions(SEED))
+    attributes = {q.attribute for q in plain.questions(SEED)}
+    assert {"2 digits", "3 digits"} <= attributes
+    assert all(q.attribute == f"{len(q.target)} digits" for q in plain.questions(SEED))
 
 
 def test_a_million_records_are_written_in_blocks(tmp_path):
     """A corpus of them keeps the first texts and numbers the rest."""
-    world = Arithmetic(records=150_000, tests=100)
-    tokenizers.save(tokenizers.make(world.tokenizer, world.samples(SEED)), tmp_path / "tokenizer")
-    end, tokenizer = 0, tokenizers.load(tmp_path / "tokenizer")
-    corpora.write(tmp_path, islice(world.documents(SEED), 100), world.questions(SEED),
-                  encoded=world.encoded(SEED, tokenizer, end))  # fmt: skip
+    world = Arithmetic(records=150_000, unseen_questions=100)
+    tokenizers.save_tokenizer(tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED)), tmp_path / "tokenizer")
+    end, tokenizer = 0, tokenizers.load_tokenizer(tmp_path / "tokenizer")
+    corpora.write_corpus(
+        tmp_path,
+        islice(world.documents(SEED), 100),
+        world.questions(SEED),
+        encoded_documents=world.encoded(SEED, tokenizer, end),
+    )
     assert len(corpora.Corpus(tmp_path).documents) == 150_000
 
 
 @pytest.mark.parametrize(
     "more",
-    [{"operations": ("-",)}, {"operations": ()}, {"digits": 6}, {"records": 0}, {"digits": 1, "tests": 50},
-     {"records": 10, "trained": 11}, {"digits": 2, "other": 3}, {"digits": 1, "least": 10, "tests": 5}],
-)  # fmt: skip
+    [
+        {"operations": ("-",)},
+        {"operations": ()},
+        {"digits": 6},
+        {"records": 0},
+        {"digits": 1, "tests": 50},
+        {"records": 10, "trained": 11},
+        {"digits": 2, "other": 3},
+        {"digits": 1, "least": 10, "tests": 5},
+    ],
+)
 def test_a_world_that_cannot_be_is_refused(more):
     """In a sentence."""
     with pytest.raises(SpecError, match="Arithmetic"):
@@ -106,8 +135,16 @@ def test_a_world_that_cannot_be_is_refused(more):
 
 def test_no_problem_is_asked_twice():
     """Records repeat where there are few problems; questions never do."""
-    world = Arithmetic(operations=("*",), digits=2, other=1, least=2, records=5_000, tests=100, trained=300)
+    world = Arithmetic(
+        operations=("*",),
+        digits=2,
+        second_digits=1,
+        min_operand=2,
+        records=5_000,
+        unseen_questions=100,
+        seen_questions=300,
+    )
     prompts = [q.prompt for q in world.questions(SEED)]
     assert len(set(prompts)) == len(prompts) == 400
     with pytest.raises(SpecError, match="different ones"):
-        list(replace(world, trained=5_000).questions(SEED))
+        list(replace(world, seen_questions=5_000).questions(SEED))

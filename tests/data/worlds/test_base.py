@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from nosce.data.worlds.base import check
+from nosce.data.worlds.base import check_world
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
@@ -117,7 +117,7 @@ class Leaking(Sound):
 
 def test_a_sound_world_passes():
     """A world that keeps the contract is let through, however small."""
-    check(Sound(), Seed(0))
+    check_world(Sound(), Seed(0))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_a_sound_world_passes():
 def test_each_breach_is_refused(world, breach):
     """Every way of breaking the contract is found, and one sentence names the world and the breach."""
     with pytest.raises(SpecError, match=rf"^the world {world.__name__} .*{breach}.*\.$"):
-        check(world(), Seed(0))
+        check_world(world(), Seed(0))
 
 
 def test_two_entries_that_disagree_are_refused():
@@ -154,4 +154,4 @@ def test_two_entries_that_disagree_are_refused():
                 yield document
 
     with pytest.raises(SpecError, match="otherwise than its documents do"):
-        check(Contradicting(people=5, augmentation="multi2"), Seed(0))
+        check_world(Contradicting(people=5, augmentation="multi2"), Seed(0))

@@ -6,34 +6,40 @@ import polars as pl
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.data.sampling import Order
+from nosce.data.sampling import EpochSampler
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.biographies.world import Biographies, Names
-from nosce.evals.patching.name import Renamed
-from nosce.models.architecture import Architecture, build
-from nosce.models.hooks import layers
-from nosce.pipeline.context import Job
+from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
+from nosce.evals.patching.name import NamePatching
+from nosce.models.architecture import Architecture, build_model
+from nosce.models.hooks import layer_sites
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
 from nosce.train import loop
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 SEED = Seed(14)
-WORLD = Biographies(people=30, names=(8, 8, 8), cities=6, universities=6, majors=4, companies=6)
+WORLD = Biographies(people=30, name_pool_sizes=(8, 8, 8), cities=6, universities=6, majors=4, companies=6)
 
 
 @pytest.fixture(scope="module")
 def learnt(tmp_path_factory):
     """A network that has learnt by heart the answers about everybody, so that the name tells them."""
     folder = tmp_path_factory.mktemp("people") / "corpus"
-    make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    make(CorpusSpec(world=WORLD, seed=SEED, tokenizer=TokenizerSpec()), {}, StepContext(folder=folder))
     corpus = Corpus(folder)
-    shape = Architecture(layers=2, width=64, heads=2, positions=64)
-    net = build(shape, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=None, seed=SEED)
-    questions = corpus.question_sequences(corpus.questions)
-    loop.train(net, questions, Order(len(questions), 60, SEED),
-               Recipe(steps=250, batch=60, optimizer="muon", peak_lr=1e-2), end=corpus.end, folder=folder / "run",
-               keep=lambda step: None)  # fmt: skip
+    shape = Architecture(layers=2, width=64, heads=2, max_positions=64)
+    net = build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=None, seed=SEED)
+    questions = corpus.tokenized_questions(corpus.questions)
+    loop.train(
+        net,
+        questions,
+        EpochSampler(len(questions), 60, SEED),
+        TrainingConfig(steps=250, batch_size=60, optimizer="muon", peak_lr=1e-2),
+        eos_id=corpus.eos_id,
+        folder=folder / "run",
+        on_checkpoint=lambda step: None,
+    )
     return corpus, net.eval()
 
 
@@ -43,25 +49,31 @@ def test_answers_follow_a_name_whose_states_are_all_exchanged(learnt):
     Put back, it is what it was; behind the last block nothing reads it any more.
     """
     corpus, net = learnt
-    rows = pl.concat(list(Renamed(titles=Names(), pairs=80).read_all({1: lambda: net}, corpus, SEED)))
+    rows = pl.concat(
+        list(
+            NamePatching(name_extractor=BiographyNameExtractor(), max_pairs=80).read_all({1: lambda: net}, corpus, SEED)
+        )
+    )
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     assert share["right"] > 0.95
     assert share["whole/follows/residual.0"] > 0.95
     assert share["whole/stays/residual.0"] < 0.05
     assert share["last/follows/residual.0"] < 0.6  # a last name alone is shared
     assert share["whole/stays/final"] == share["right"]
-    for site in layers(net):
+    for site in layer_sites(net):
         for which in ("last", "whole"):
             assert share[f"{which}/self/{site}"] == 1
     donors = rows.filter(metric="right")["item"].str.split("/person/").list.last()
-    assert not (("person/" + donors) == rows.filter(metric="right")["about"]).any()
+    assert not (("person/" + donors) == rows.filter(metric="right")["entity"]).any()
 
 
 def test_facets_can_be_chosen_and_pairs_are_of_one_facet(learnt):
     """Only majors, each with a donor of another major."""
     corpus, _ = learnt
-    readout = Renamed(titles=Names(), facets=("major",))
-    hosts, donors = readout._pairs(corpus, SEED)
+    evaluation = NamePatching(name_extractor=BiographyNameExtractor(), attributes=("major",))
+    hosts, donors = evaluation._pair_questions(corpus, SEED)
     assert hosts
-    assert all(h.question.facet == d.question.facet == "major" for h, d in zip(hosts, donors, strict=True))
-    assert all(h.first != d.first and h.name == d.name for h, d in zip(hosts, donors, strict=True))
+    assert all(h.question.attribute == d.question.attribute == "major" for h, d in zip(hosts, donors, strict=True))
+    assert all(
+        h.first_token != d.first_token and h.name_span == d.name_span for h, d in zip(hosts, donors, strict=True)
+    )

@@ -11,14 +11,23 @@ import torch
 from nosce.data import packing
 from nosce.errors import DataError, SpecError
 from nosce.evals.probing import probe as probes
-from nosce.evals.probing.probe import PARTS, UNKNOWN, ProbeSpec, online_code, probe, split
-from nosce.models.activations import collect
-from nosce.models.architecture import Architecture, build
+from nosce.evals.probing.probe import (
+    PROBE_SPLITS,
+    UNKNOWN_LABEL,
+    ProbeConfig,
+    online_code_lengths,
+    split_by_entity,
+    train_probes,
+)
+from nosce.models.activations import collect_activations
+from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 
 PEOPLE, WIDTH = 1_500, 16
-LINEAR, SMALL = ProbeSpec(), ProbeSpec(hidden=(32,))
-SHAPES = pytest.mark.parametrize("spec", [LINEAR, SMALL, ProbeSpec(hidden=(32, 16))], ids=["linear", "one", "two"])
+LINEAR, SMALL = ProbeConfig(), ProbeConfig(hidden_layer_sizes=(32,))
+SHAPES = pytest.mark.parametrize(
+    "spec", [LINEAR, SMALL, ProbeConfig(hidden_layer_sizes=(32, 16))], ids=["linear", "one", "two"]
+)
 
 
 def drawn(*name, people=PEOPLE, width=WIDTH):
@@ -35,10 +44,12 @@ def turned(states):
 LATENT = drawn("latent")
 STATES = turned(LATENT)
 NAMES = np.array([f"person-{i}" for i in range(PEOPLE)])
-SPLIT = split(NAMES, Seed(0))
+SPLIT = split_by_entity(NAMES, Seed(0))
 SIGN = (LATENT[:, 0] > 0).astype(int)
 COIN = Seed(1).numpy().integers(2, size=PEOPLE)
-on_people = partial(probe, entities=NAMES, parts=SPLIT, seed=Seed(0))  # one place a person, states and tasks to come
+on_people = partial(
+    train_probes, entities=NAMES, splits=SPLIT, seed=Seed(0)
+)  # one place a person, states and tasks to come
 
 
 def one(states, labels, spec=LINEAR, **more):
@@ -56,7 +67,7 @@ def chance(n, share=0.5, deviations=3.5):
 def several(people=300, each=5):
     """Whom each of several places is about, and their parts."""
     names = NAMES[:people].repeat(each)
-    return names, split(names, Seed(0))
+    return names, split_by_entity(names, Seed(0))
 
 
 # What is planted
@@ -68,8 +79,8 @@ def test_a_planted_label_is_found(spec):
     found = one(STATES, SIGN, spec, controls=False)
 
     assert found.accuracy > (0.98 if spec is LINEAR else 0.94)
-    assert found.constant.mean() == chance(300)
-    assert (found.shuffled, found.memorised, found.selectivity) == (None, None, None)
+    assert found.majority_correct.mean() == chance(300)
+    assert (found.shuffled_correct, found.control_correct, found.selectivity) == (None, None, None)
 
 
 @SHAPES
@@ -78,8 +89,8 @@ def test_a_label_that_is_not_there_ends_at_chance(spec):
     found = one(STATES, COIN, spec)
 
     assert found.accuracy == chance(300)
-    assert found.shuffled.mean() == chance(300)
-    assert found.accuracy == pytest.approx(found.constant.mean(), abs=0.1)
+    assert found.shuffled_correct.mean() == chance(300)
+    assert found.accuracy == pytest.approx(found.majority_correct.mean(), abs=0.1)
 
 
 def test_where_labels_are_uneven_chance_is_the_best_constant():
@@ -87,9 +98,9 @@ def test_where_labels_are_uneven_chance_is_the_best_constant():
     rare = (Seed(2).numpy().random(PEOPLE) < 0.2).astype(int)
     found = one(STATES, rare, controls=False)
 
-    assert found.constant.mean() == chance(300, 0.8)
-    assert np.array_equal(found.constant, rare[found.places] == 0)
-    assert found.accuracy == pytest.approx(found.constant.mean(), abs=0.04)
+    assert found.majority_correct.mean() == chance(300, 0.8)
+    assert np.array_equal(found.majority_correct, rare[found.test_indices] == 0)
+    assert found.accuracy == pytest.approx(found.majority_correct.mean(), abs=0.04)
 
 
 def test_either_but_not_both_needs_a_hidden_layer():
@@ -98,7 +109,8 @@ def test_either_but_not_both_needs_a_hidden_layer():
     gap[:, :2] = np.sign(gap[:, :2]) + 0.2 * gap[:, :2]
     xor = ((gap[:, 0] > 0) ^ (gap[:, 1] > 0)).astype(int)
     linear, one_layer, two = (
-        one(turned(gap), xor, spec, controls=False) for spec in (LINEAR, SMALL, ProbeSpec(hidden=(32, 16)))
+        one(turned(gap), xor, spec, controls=False)
+        for spec in (LINEAR, SMALL, ProbeConfig(hidden_layer_sizes=(32, 16)))
     )
 
     assert linear.accuracy == chance(300)
@@ -121,12 +133,16 @@ def test_the_linear_probe_is_a_logistic_regression():
 def test_states_may_come_from_disk(tmp_path):
     """Mapped activations are read as they are: at its first token a text's first token is told, its second is not."""
     tokens = [np.array([2 + i % 3, 5 + i % 7], dtype=np.int32) for i in range(90)]
-    texts = packing.collect((text, np.ones(2, dtype=bool)) for text in tokens)
+    texts = packing.dataset_from_arrays((text, np.ones(2, dtype=bool)) for text in tokens)
     places = pl.DataFrame({"text": np.arange(90), "token": np.zeros(90, dtype=int)})
-    net = build(Architecture(layers=1, width=32, heads=2, positions=8), vocabulary=12, end=0, pad=1, seed=Seed(0))
-    states = collect(net, texts, places, ["residual.1"], tmp_path, end=0).at("residual.1")
+    net = build_model(
+        Architecture(layers=1, width=32, heads=2, max_positions=8), vocab_size=12, eos_id=0, pad_id=1, seed=Seed(0)
+    )
+    states = collect_activations(net, texts, places, ["residual.1"], tmp_path, eos_id=0).load_site("residual.1")
     labels = {"first": np.arange(90) % 3, "second": np.arange(90) % 7}
-    first, second = probe(states, labels, NAMES[:90], split(NAMES[:90], Seed(0)), LINEAR, Seed(0), controls=False)
+    first, second = train_probes(
+        states, labels, NAMES[:90], split_by_entity(NAMES[:90], Seed(0)), LINEAR, Seed(0), controls=False
+    )
 
     assert isinstance(states, np.memmap)
     assert first.accuracy == 1
@@ -142,18 +158,18 @@ def test_what_is_reported_belongs_to_the_test_places_in_their_order():
     constant = np.bincount(SIGN[SPLIT == "train"]).argmax()
 
     assert found.task == "task"
-    assert np.array_equal(found.places, np.flatnonzero(SPLIT == "test"))
-    assert np.array_equal(found.constant, SIGN[found.places] == constant)
-    for hits in (found.right, found.constant, found.shuffled, found.memorised):
-        assert (hits.dtype, hits.shape) == (bool, found.places.shape)
-    assert found.accuracy == found.right.mean()
-    assert found.selectivity == pytest.approx(found.accuracy - found.memorised.mean())
+    assert np.array_equal(found.test_indices, np.flatnonzero(SPLIT == "test"))
+    assert np.array_equal(found.majority_correct, SIGN[found.test_indices] == constant)
+    for hits in (found.correct, found.majority_correct, found.shuffled_correct, found.control_correct):
+        assert (hits.dtype, hits.shape) == (bool, found.test_indices.shape)
+    assert found.accuracy == found.correct.mean()
+    assert found.selectivity == pytest.approx(found.accuracy - found.control_correct.mean())
 
 
 def test_tasks_come_back_in_the_order_asked():
     """However many classes they have, and so whichever are trained in one product."""
     tasks = {"few": SIGN, "many": np.arange(PEOPLE) % 40, "some": np.arange(PEOPLE) % 5, "again": 1 - SIGN}
-    found = on_people(STATES, tasks, spec=ProbeSpec(epochs=3))
+    found = on_people(STATES, tasks, spec=ProbeConfig(max_epochs=3))
 
     assert [probed.task for probed in found] == list(tasks)
     assert found[0].accuracy > 0.85 < found[3].accuracy
@@ -167,7 +183,10 @@ def test_equal_seeds_give_equal_results(spec):
 
     def run(seed):
         found = on_people(STATES, tasks, spec=spec, seed=Seed(seed), kinds=np.arange(PEOPLE) % 50)
-        return [(p.right.tobytes(), p.shuffled.tobytes(), p.memorised.tobytes(), p.epochs) for p in found]
+        return [
+            (p.correct.tobytes(), p.shuffled_correct.tobytes(), p.control_correct.tobytes(), p.best_epoch)
+            for p in found
+        ]
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -191,8 +210,8 @@ def test_shuffled_is_at_chance_where_the_task_is_perfect():
 
     assert min(probed.accuracy for probed in found) > 0.94
     # One draw differs from another by more than 300 coins do: a direction learnt from noise is a bit like the true one.
-    assert np.mean([probed.shuffled.mean() for probed in found]) == pytest.approx(0.5, abs=0.06)
-    assert max(probed.shuffled.mean() for probed in found) < 0.8
+    assert np.mean([probed.shuffled_correct.mean() for probed in found]) == pytest.approx(0.5, abs=0.06)
+    assert max(probed.shuffled_correct.mean() for probed in found) < 0.8
 
 
 def test_labels_are_dealt_among_people_of_a_part():
@@ -203,7 +222,7 @@ def test_labels_are_dealt_among_people_of_a_part():
     theirs = {name: labels[names == name].tolist() for name in "abce"}
     dealings = set()
     for number in range(20):
-        dealt = probes._dealt(labels, names, parts, Seed(number))
+        dealt = probes._shuffled_labels(labels, names, parts, Seed(number))
         assert sorted(dealt[parts == "validation"]) == [40, 80]
         assert dealt[parts == "test"].tolist() == [60, 70]
         givers = {}
@@ -225,10 +244,10 @@ def test_shuffled_is_at_chance_with_several_places_a_person():
     people = drawn("people", people=300)
     states = turned(people.repeat(5, axis=0) + 0.3 * drawn("places"))
     labels = {str(k): (people[:, k] > 0).astype(int).repeat(5) for k in range(12)}
-    found = probe(states, labels, names, parts, LINEAR, Seed(0))
+    found = train_probes(states, labels, names, parts, LINEAR, Seed(0))
 
     assert np.mean([probed.accuracy for probed in found]) > 0.85
-    assert np.mean([probed.shuffled.mean() for probed in found]) == pytest.approx(0.5, abs=0.06)
+    assert np.mean([probed.shuffled_correct.mean() for probed in found]) == pytest.approx(0.5, abs=0.06)
 
 
 def test_shuffled_is_at_chance_where_a_label_is_a_matter_of_its_place():
@@ -236,10 +255,10 @@ def test_shuffled_is_at_chance_where_a_label_is_a_matter_of_its_place():
     names, parts = several()
     kinds = np.tile(np.arange(5), 300)
     states = turned(2 * drawn("kinds", people=5)[kinds] + 0.3 * drawn("places"))
-    (found,) = probe(states, {"odd": kinds % 2}, names, parts, LINEAR, Seed(0))
+    (found,) = train_probes(states, {"odd": kinds % 2}, names, parts, LINEAR, Seed(0))
     assert found.accuracy > 0.98
 
-    assert found.shuffled.mean() < 0.8
+    assert found.shuffled_correct.mean() < 0.8
 
 
 def of_kinds(count=40):
@@ -254,7 +273,7 @@ def test_what_kinds_tell_has_no_selectivity():
     found = one(states, kinds % 2, kinds=kinds)
 
     assert found.accuracy > 0.98
-    assert found.memorised.mean() > 0.98
+    assert found.control_correct.mean() > 0.98
     assert found.selectivity == pytest.approx(0, abs=0.02)
 
 
@@ -264,7 +283,7 @@ def test_what_states_tell_and_kinds_do_not_is_selective():
     found = one(STATES, SIGN, kinds=kinds)
 
     assert found.accuracy > 0.98
-    assert found.memorised.mean() == chance(300)
+    assert found.control_correct.mean() == chance(300)
     assert found.selectivity > 0.4
 
 
@@ -280,12 +299,12 @@ def test_a_coin_has_no_selectivity_where_kinds_can_be_memorised():
 def test_a_kinds_label_is_one_of_the_tasks_own():
     """One for all places of a kind, drawn as often as it occurs in training; what is unknown stays so."""
     kinds = Seed(5).numpy().integers(2_000, size=PEOPLE)
-    labels = np.where(np.arange(PEOPLE) % 10 == 0, UNKNOWN, np.where(np.arange(PEOPLE) % 4 == 1, 7, 3))
-    drawn = probes._memory(labels, kinds, SPLIT, Seed(0))
+    labels = np.where(np.arange(PEOPLE) % 10 == 0, UNKNOWN_LABEL, np.where(np.arange(PEOPLE) % 4 == 1, 7, 3))
+    drawn = probes._control_task(labels, kinds, SPLIT, Seed(0))
 
-    assert np.array_equal(drawn == UNKNOWN, labels == UNKNOWN)
-    assert set(drawn[drawn != UNKNOWN]) == {3, 7}
-    there = labels != UNKNOWN
+    assert np.array_equal(drawn == UNKNOWN_LABEL, labels == UNKNOWN_LABEL)
+    assert set(drawn[drawn != UNKNOWN_LABEL]) == {3, 7}
+    there = labels != UNKNOWN_LABEL
     by_kind = {}
     assert all(by_kind.setdefault(kind, label) == label for kind, label in zip(kinds[there], drawn[there], strict=True))
     known = labels[there & (SPLIT == "train")]
@@ -298,7 +317,7 @@ def test_kinds_may_be_words():
     numbers = one(states, kinds % 2, kinds=kinds)
     words = one(states, kinds % 2, kinds=np.array([f"word {kind:02d}" for kind in kinds]))
 
-    assert np.array_equal(numbers.memorised, words.memorised)
+    assert np.array_equal(numbers.control_correct, words.control_correct)
 
 
 # Unknown labels
@@ -308,24 +327,31 @@ def test_kinds_may_be_words():
 def test_unknown_labels_are_left_out(spec):
     """Most are missing: what those places' states hold changes nothing, and they are not tested."""
     unknown = Seed(6).numpy().random(PEOPLE) < 0.6
-    labels = np.where(unknown, UNKNOWN, SIGN)
+    labels = np.where(unknown, UNKNOWN_LABEL, SIGN)
     found = one(STATES, labels, spec, controls=False)
     mixed = np.arange(PEOPLE)
-    for part in PARTS:  # among themselves, so that the training places vary as before
+    for part in PROBE_SPLITS:  # among themselves, so that the training places vary as before
         mine = np.flatnonzero(unknown & (part == SPLIT))
         mixed[mine] = Seed(7).numpy().permutation(mine)
     other = one(STATES[mixed], labels, spec, controls=False)
 
-    assert np.array_equal(found.places, np.flatnonzero((SPLIT == "test") & ~unknown))
+    assert np.array_equal(found.test_indices, np.flatnonzero((SPLIT == "test") & ~unknown))
     assert found.accuracy > 0.9
-    assert np.mean(found.right == other.right) > 0.99
-    assert found.epochs == other.epochs
+    assert np.mean(found.correct == other.correct) > 0.99
+    assert found.best_epoch == other.best_epoch
 
 
 def test_the_loss_is_a_mean_over_labelled_places():
     """By hand: of each task its own places alone, none of them where nothing is known."""
-    targets = np.array([[0, 2, UNKNOWN], [1, UNKNOWN, UNKNOWN], [1, 1, UNKNOWN], [0, UNKNOWN, UNKNOWN]])
-    (stack,) = probes._stacks(WIDTH, np.array([3, 3, 3]), SMALL, Seed(0))
+    targets = np.array(
+        [
+            [0, 2, UNKNOWN_LABEL],
+            [1, UNKNOWN_LABEL, UNKNOWN_LABEL],
+            [1, 1, UNKNOWN_LABEL],
+            [0, UNKNOWN_LABEL, UNKNOWN_LABEL],
+        ]
+    )
+    (stack,) = probes._build_stacks(WIDTH, np.array([3, 3, 3]), SMALL, Seed(0))
     inputs, rows = torch.from_numpy(STATES[:4]), torch.tensor([0, 2, 3])
     with torch.no_grad():
         log = stack(inputs).log_softmax(-1)
@@ -337,24 +363,26 @@ def test_the_loss_is_a_mean_over_labelled_places():
 
 def test_unknown_labels_are_left_out_of_the_controls():
     """The constant is the most frequent known label, and the controls are tested at the same places."""
-    labels = np.where(np.arange(PEOPLE) % 10 < 7, UNKNOWN, SIGN)
+    labels = np.where(np.arange(PEOPLE) % 10 < 7, UNKNOWN_LABEL, SIGN)
     found = one(STATES, labels, kinds=np.arange(PEOPLE) % 50)
-    constant = np.bincount(SIGN[(labels != UNKNOWN) & (SPLIT == "train")]).argmax()
+    constant = np.bincount(SIGN[(labels != UNKNOWN_LABEL) & (SPLIT == "train")]).argmax()
 
-    assert (labels[found.places] != UNKNOWN).all()
-    assert np.array_equal(found.constant, SIGN[found.places] == constant)
-    assert found.right.shape == found.shuffled.shape == found.memorised.shape == found.places.shape
+    assert (labels[found.test_indices] != UNKNOWN_LABEL).all()
+    assert np.array_equal(found.majority_correct, SIGN[found.test_indices] == constant)
+    assert (
+        found.correct.shape == found.shuffled_correct.shape == found.control_correct.shape == found.test_indices.shape
+    )
     assert found.accuracy > 0.9
 
 
 def test_what_one_task_does_not_know_another_may():
     """Two tasks that share no labelled place are trained side by side as if each were alone."""
     even = np.arange(PEOPLE) % 2 == 0
-    tasks = {"even": np.where(even, SIGN, UNKNOWN), "odd": np.where(even, UNKNOWN, 1 - SIGN)}
+    tasks = {"even": np.where(even, SIGN, UNKNOWN_LABEL), "odd": np.where(even, UNKNOWN_LABEL, 1 - SIGN)}
     together = on_people(STATES, tasks, spec=LINEAR, controls=False)
 
-    assert not set(together[0].places) & set(together[1].places)
-    assert sorted([*together[0].places, *together[1].places]) == np.flatnonzero(SPLIT == "test").tolist()
+    assert not set(together[0].test_indices) & set(together[1].test_indices)
+    assert sorted([*together[0].test_indices, *together[1].test_indices]) == np.flatnonzero(SPLIT == "test").tolist()
     assert min(probed.accuracy for probed in together) > 0.95
 
 
@@ -376,9 +404,9 @@ def test_tasks_trained_together_are_as_good_as_alone():
     controlled = on_people(states, tasks, spec=LINEAR)
     for found, more in zip(together, controlled, strict=True):
         alone = one(states, tasks[found.task], controls=False)
-        assert found.accuracy > found.constant.mean() + 0.3
-        assert np.mean(found.right == alone.right) > 0.99
-        assert np.mean(found.right == more.right) > 0.99
+        assert found.accuracy > found.majority_correct.mean() + 0.3
+        assert np.mean(found.correct == alone.correct) > 0.99
+        assert np.mean(found.correct == more.correct) > 0.99
 
 
 def test_hidden_layers_trained_together_are_as_good_as_alone():
@@ -386,7 +414,7 @@ def test_hidden_layers_trained_together_are_as_good_as_alone():
     states, tasks = many_tasks()
     for found in on_people(states, tasks, spec=SMALL, controls=False):
         alone = one(states, tasks[found.task], SMALL, controls=False)
-        assert found.accuracy > found.constant.mean() + 0.3
+        assert found.accuracy > found.majority_correct.mean() + 0.3
         assert found.accuracy == pytest.approx(alone.accuracy, abs=0.05)
 
 
@@ -394,16 +422,16 @@ def test_hidden_layers_trained_together_are_as_good_as_alone():
 def test_no_probe_chooses_a_class_its_task_has_not(spec):
     """Tasks of four and five classes share a product, in which the smaller one's fifth answer is never given."""
     labels = np.stack([np.arange(PEOPLE) % 4, np.arange(PEOPLE) % 5])
-    assert len(probes._stacks(WIDTH, labels.max(1) + 1, spec, Seed(0))) == 1
-    heard, _ = probes._trained(STATES, labels, SPLIT, ProbeSpec(hidden=spec.hidden, epochs=1), Seed(0))
+    assert len(probes._build_stacks(WIDTH, labels.max(1) + 1, spec, Seed(0))) == 1
+    heard, _ = probes._train(STATES, labels, SPLIT, ProbeConfig(hidden_layer_sizes=spec.hidden, max_epochs=1), Seed(0))
 
-    assert [sorted(set(row)) for row in heard.chosen.tolist()] == [list(range(4)), list(range(5))]
+    assert [sorted(set(row)) for row in heard.predictions.tolist()] == [list(range(4)), list(range(5))]
 
 
 def test_products_waste_a_third_at_most():
     """Every probe is in one stack, with none that has less than two thirds of the classes of the largest."""
     classes = Seed(9).numpy().integers(2, 200, size=60)
-    stacks = probes._stacks(WIDTH, classes, LINEAR, Seed(0))
+    stacks = probes._build_stacks(WIDTH, classes, LINEAR, Seed(0))
 
     assert sorted(np.concatenate([stack.members for stack in stacks])) == list(range(60))
     for stack in stacks:
@@ -425,34 +453,36 @@ def test_each_probe_keeps_its_own_best_epoch(hidden, monkeypatch):
 
     monkeypatch.setattr(probes, "_nats", told)
     tasks = {"one": COIN, "other": 1 - np.roll(COIN, 1)}
-    spec = ProbeSpec(hidden=hidden, patience=2, epochs=20)
+    spec = ProbeConfig(hidden_layer_sizes=hidden, patience=2, max_epochs=20)
     found = on_people(STATES, tasks, spec=spec, controls=False)
 
     assert len(choices) == 6
-    assert [probed.epochs for probed in found] == [2, 4]
+    assert [probed.best_epoch for probed in found] == [2, 4]
     for number, probed in enumerate(found):
-        right = [choice[probed.places, number] == tasks[probed.task][probed.places] for choice in choices]
-        assert np.array_equal(probed.right, right[probed.epochs - 1])
-        assert not any(np.array_equal(right[k], right[probed.epochs - 1]) for k in range(6) if k != probed.epochs - 1)
+        right = [choice[probed.test_indices, number] == tasks[probed.task][probed.test_indices] for choice in choices]
+        assert np.array_equal(probed.correct, right[probed.best_epoch - 1])
+        assert not any(
+            np.array_equal(right[k], right[probed.best_epoch - 1]) for k in range(6) if k != probed.best_epoch - 1
+        )
 
 
 def test_training_stops_where_nothing_gets_better():
     """What can only be memorised has its best epoch early, what can be learnt goes on to the last."""
-    coin, sign = (one(STATES, labels, controls=False).epochs for labels in (COIN, SIGN))
+    coin, sign = (one(STATES, labels, controls=False).best_epoch for labels in (COIN, SIGN))
 
-    assert coin < sign <= LINEAR.epochs
+    assert coin < sign <= LINEAR.max_epochs
 
 
 def test_test_places_are_not_learnt_from():
     """With all test labels and states exchanged, the same is answered at all other places."""
     test = SPLIT == "test"
-    spec = ProbeSpec(epochs=4)
-    heard, epochs = probes._trained(STATES, SIGN[None], SPLIT, spec, Seed(0))
+    spec = ProbeConfig(max_epochs=4)
+    heard, epochs = probes._train(STATES, SIGN[None], SPLIT, spec, Seed(0))
     states, labels = np.where(test[:, None], 100 * STATES[::-1], STATES), np.where(test, 1 - SIGN, SIGN)
-    other, others = probes._trained(states, labels[None], SPLIT, spec, Seed(0))
+    other, others = probes._train(states, labels[None], SPLIT, spec, Seed(0))
 
-    assert np.array_equal(heard.chosen[:, ~test], other.chosen[:, ~test])
-    assert np.array_equal(heard.sure[:, ~test], other.sure[:, ~test])
+    assert np.array_equal(heard.predictions[:, ~test], other.predictions[:, ~test])
+    assert np.array_equal(heard.confidence[:, ~test], other.confidence[:, ~test])
     assert np.array_equal(epochs, others)
 
 
@@ -474,7 +504,7 @@ def stretched(by):
         1e3,
         1e4,
     ],
-)  # fmt: skip
+)
 def test_one_large_direction_changes_nothing_much(by):
     """A direction that varies far more or less than the others, and an offset, cost a linear probe next to nothing."""
     plain, large = (one(states, SIGN, controls=False) for states in (STATES, stretched(by)))
@@ -486,9 +516,9 @@ def test_white_states_vary_alike_in_all_directions():
     """Over the training places alone: mean nought, variance one, nothing in common."""
     train = np.flatnonzero(SPLIT == "train")
     states = turned(LATENT * np.logspace(0, 1.5, WIDTH)) + 5
-    white = probes._white(states, train)[train].astype(float)
+    white = probes._whiten(states, train)[train].astype(float)
 
-    assert probes._white(states, train).dtype == np.float32
+    assert probes._whiten(states, train).dtype == np.float32
     np.testing.assert_allclose(white.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(white.T @ white / len(train), np.eye(WIDTH), atol=2e-3)
 
@@ -498,8 +528,8 @@ def test_directions_that_do_not_vary_are_not_blown_up():
     flat = one(np.full((PEOPLE, WIDTH), 0.1, dtype=np.float32), (LATENT[:, 0] > 1).astype(int), controls=False)
     twice = np.concatenate([STATES, STATES, np.ones((PEOPLE, 3), dtype=np.float32)], axis=1)
 
-    assert np.array_equal(flat.right, flat.constant)
-    assert np.isfinite(probes._white(twice, np.flatnonzero(SPLIT == "train"))).all()
+    assert np.array_equal(flat.correct, flat.majority_correct)
+    assert np.isfinite(probes._whiten(twice, np.flatnonzero(SPLIT == "train"))).all()
     assert one(twice, SIGN, controls=False).accuracy > 0.96
 
 
@@ -509,9 +539,9 @@ def test_directions_that_do_not_vary_are_not_blown_up():
 def test_a_split_never_divides_an_entity():
     """All places of a person are in one part, however many there are."""
     names = NAMES[Seed(0).numpy().integers(100, size=2_000)]
-    parts = split(names, Seed(0))
+    parts = split_by_entity(names, Seed(0))
 
-    assert set(parts) == set(PARTS)
+    assert set(parts) == set(PROBE_SPLITS)
     assert all(len(set(parts[names == name])) == 1 for name in set(names))
 
 
@@ -519,8 +549,8 @@ def test_a_split_never_divides_an_entity():
 def test_a_split_has_the_shares_asked_for(validation, test):
     """Counted in people, not in places."""
     names = NAMES[:400].repeat(Seed(0).numpy().integers(1, 9, size=400))
-    parts = split(names, Seed(0), validation=validation, test=test)
-    people = {part: len(set(names[parts == part])) for part in PARTS}
+    parts = split_by_entity(names, Seed(0), validation=validation, test=test)
+    people = {part: len(set(names[parts == part])) for part in PROBE_SPLITS}
 
     assert people["validation"] == round(400 * validation)
     assert people["test"] == round(400 * test)
@@ -533,8 +563,8 @@ def test_a_split_depends_on_names_and_seed_alone():
     order = Seed(1).numpy().integers(PEOPLE, size=4 * PEOPLE)
     again = [*NAMES[order], *NAMES]
 
-    assert split(again, Seed(0)).tolist() == [parts[name] for name in again]
-    assert np.mean(split(NAMES, Seed(1)) == SPLIT) < 0.7
+    assert split_by_entity(again, Seed(0)).tolist() == [parts[name] for name in again]
+    assert np.mean(split_by_entity(NAMES, Seed(1)) == SPLIT) < 0.7
 
 
 @pytest.mark.parametrize(
@@ -552,7 +582,7 @@ def test_a_split_depends_on_names_and_seed_alone():
 def test_a_split_that_leaves_a_part_empty_is_refused(people, shares):
     """The sentence says how many there are and what was asked."""
     with pytest.raises(SpecError, match=rf"^{people} entities cannot be split into \d+%, -?\d+% and a rest\.$"):
-        split(NAMES[:people].repeat(3), Seed(0), **shares)
+        split_by_entity(NAMES[:people].repeat(3), Seed(0), **shares)
 
 
 # What is refused
@@ -570,14 +600,14 @@ def test_an_entity_in_two_parts_is_refused():
     """The sentence names who would be tested by a probe that knows them."""
     names, both = known_to_the_probe()
     with pytest.raises(DataError, match=rf"{both}.* is in two parts, .*; split by entity\.$"):
-        probe(STATES, {"task": SIGN}, names, SPLIT, LINEAR, Seed(0))
+        train_probes(STATES, {"task": SIGN}, names, SPLIT, LINEAR, Seed(0))
 
 
 def test_an_entity_in_two_parts_is_called_by_its_name():
     """And not by what numpy makes of it."""
     names, both = known_to_the_probe()
     with pytest.raises(DataError, match=rf"^'{both}' is in two parts"):
-        probe(STATES, {"task": SIGN}, names, SPLIT, LINEAR, Seed(0))
+        train_probes(STATES, {"task": SIGN}, names, SPLIT, LINEAR, Seed(0))
 
 
 def test_an_unknown_part_is_refused():
@@ -593,7 +623,7 @@ def test_an_unknown_part_is_refused():
         ({"test"}, "has 2 classes to train on and labels of 2 and 0 classes"),
         ({"validation"}, "has 2 classes to train on and labels of 0 and 2 classes"),
         ({"train"}, "has 0 classes to train on"),
-        ({*PARTS}, "has 0 classes to train on and labels of 0 and 0 classes"),
+        ({*PROBE_SPLITS}, "has 0 classes to train on and labels of 0 and 0 classes"),
     ],
 )
 @pytest.mark.parametrize("how", ["labels", "places"])
@@ -601,9 +631,11 @@ def test_a_task_without_labels_in_a_part_is_refused(without, said, how):
     """Nobody there, or nobody whose label is known: the sentence names the task and counts what is there."""
     gone = np.isin(SPLIT, list(without))
     if how == "places" and len(without) == 1:
-        one_of = partial(probe, STATES[~gone], {"fine": SIGN[~gone]}, NAMES[~gone], SPLIT[~gone])
+        one_of = partial(train_probes, STATES[~gone], {"fine": SIGN[~gone]}, NAMES[~gone], SPLIT[~gone])
     else:
-        one_of = partial(probe, STATES, {"coin": COIN, "fine": np.where(gone, UNKNOWN, SIGN)}, NAMES, SPLIT)
+        one_of = partial(
+            train_probes, STATES, {"coin": COIN, "fine": np.where(gone, UNKNOWN_LABEL, SIGN)}, NAMES, SPLIT
+        )
     with pytest.raises(DataError, match=f"task 'fine' {said}.*it needs two, one and one"):
         one_of(LINEAR, Seed(0))
 
@@ -619,7 +651,7 @@ def test_a_task_of_one_class_is_refused():
 def test_a_probe_of_an_impossible_shape_is_refused(hidden):
     """None, one or two hidden layers of at least one unit."""
     with pytest.raises(SpecError, match=r"ProbeSpec\.hidden=.* is not none, one or two widths of 1 or more"):
-        ProbeSpec(hidden=hidden)
+        ProbeConfig(hidden_layer_sizes=hidden)
 
 
 @pytest.mark.parametrize(
@@ -628,35 +660,35 @@ def test_a_probe_of_an_impossible_shape_is_refused(hidden):
 def test_an_impossible_training_is_refused(wrong):
     """Before anything is read."""
     with pytest.raises(SpecError, match="wants a positive learning rate, and batch, epochs and patience of 1 or more"):
-        ProbeSpec(**wrong)
+        ProbeConfig(**wrong)
 
 
 @pytest.mark.parametrize("wrong", [{"decay": -0.1}, {"decay": math.nan}, {"peak_lr": math.inf}])
 def test_other_impossible_trainings_are_refused_too(wrong):
     """A negative decay is refused by torch in the middle of a study, without a sentence; the others train nothing."""
     with pytest.raises(SpecError):
-        ProbeSpec(**wrong)
+        ProbeConfig(**wrong)
 
 
 def test_the_learning_rate_is_the_shapes_own_unless_given():
     """Four times smaller with hidden layers."""
-    assert (ProbeSpec().lr, ProbeSpec(hidden=(8,)).lr) == (0.02, 0.005)
-    assert (ProbeSpec(peak_lr=0.1).lr, ProbeSpec(hidden=(8,), peak_lr=0.1).lr) == (0.1, 0.1)
+    assert (ProbeConfig().lr, ProbeConfig(hidden_layer_sizes=(8,)).lr) == (0.02, 0.005)
+    assert (ProbeConfig(peak_lr=0.1).lr, ProbeConfig(hidden_layer_sizes=(8,), peak_lr=0.1).lr) == (0.1, 0.1)
 
 
-@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("part", PROBE_SPLITS)
 def test_states_that_are_not_finite_are_refused(part):
     """Unreadable is not wrong: in validation and test silently scored, in training numpy's error without a sentence."""
     states = STATES.copy()
     states[np.flatnonzero(part == SPLIT)[0], 3] = np.nan
     with pytest.raises(DataError):
-        one(states, SIGN, ProbeSpec(epochs=1), controls=False)
+        one(states, SIGN, ProbeConfig(max_epochs=1), controls=False)
 
 
 def test_more_states_than_places_are_refused():
     """Two tables that do not belong together are a mistake, also where the longer one could be cut."""
     with pytest.raises(DataError):
-        one(np.concatenate([STATES[:7], STATES]), SIGN, ProbeSpec(epochs=1), controls=False)
+        one(np.concatenate([STATES[:7], STATES]), SIGN, ProbeConfig(max_epochs=1), controls=False)
 
 
 def test_no_task_at_all_is_refused():
@@ -672,9 +704,9 @@ def test_planted_labels_cost_few_bits_and_noise_costs_what_its_frequency_says():
     noise = rng.normal(size=(1_200, 12)).astype(np.float32)
     planted = noise.copy()
     planted[:, :4] += 8 * np.eye(4, dtype=np.float32)[labels]
-    spec = ProbeSpec(epochs=20)
+    spec = ProbeConfig(max_epochs=20)
     for states, least, most in ((planted, 1.5, 2.1), (noise, -0.5, 0.05)):
-        bits, prior = online_code(states, {"label": labels}, people, spec, Seed(2))["label"]
+        bits, prior = online_code_lengths(states, {"label": labels}, people, spec, Seed(2))["label"]
         told = np.isfinite(bits)
         assert 0.9 < told.mean() < 0.95  # all but the first sixteenth
         assert np.array_equal(told, np.isfinite(prior))
@@ -686,9 +718,11 @@ def test_labels_that_are_not_there_cost_nothing_and_say_nothing():
     """UNKNOWN places have no bits, and a task with one class in its first portion is left out."""
     rng = np.random.default_rng(13)
     people, labels = np.array([f"p{n}" for n in range(400)]), rng.integers(3, size=400)
-    labels[::4] = UNKNOWN
+    labels[::4] = UNKNOWN_LABEL
     tasks = {"some": labels, "alike": np.zeros(400, dtype=np.int64)}
-    found = online_code(rng.normal(size=(400, 6)).astype(np.float32), tasks, people, ProbeSpec(epochs=3), Seed(2))
+    found = online_code_lengths(
+        rng.normal(size=(400, 6)).astype(np.float32), tasks, people, ProbeConfig(max_epochs=3), Seed(2)
+    )
     assert set(found) == {"some"}
     assert np.isnan(found["some"][0][::4]).all()
 
@@ -698,9 +732,9 @@ def test_a_probe_says_how_sure_it_is():
     rng = np.random.default_rng(14)
     people, labels = np.array([f"p{n}" for n in range(800)]), rng.integers(4, size=800)
     states = rng.normal(size=(800, 8)).astype(np.float32)
-    parts = split(people, Seed(2) / "sure")
-    [none] = probe(states, {"x": labels}, people, parts, ProbeSpec(epochs=5), Seed(2), controls=False)
+    parts = split_by_entity(people, Seed(2) / "sure")
+    [none] = train_probes(states, {"x": labels}, people, parts, ProbeConfig(max_epochs=5), Seed(2), controls=False)
     states[:, :4] += 8 * np.eye(4, dtype=np.float32)[labels]
-    [sure] = probe(states, {"x": labels}, people, parts, ProbeSpec(epochs=20), Seed(2), controls=False)
-    assert sure.sure.mean() > 0.8 > 0.5 > none.sure.mean() > 0.25
-    assert np.array_equal(sure.right, sure.answers == labels[sure.places])
+    [sure] = train_probes(states, {"x": labels}, people, parts, ProbeConfig(max_epochs=20), Seed(2), controls=False)
+    assert sure.confidence.mean() > 0.8 > 0.5 > none.confidence.mean() > 0.25
+    assert np.array_equal(sure.correct, sure.predictions == labels[sure.test_indices])

@@ -47,8 +47,17 @@ class Handler(BaseHTTPRequestHandler):
         told.keys.add(self.headers.get("authorization", ""))
         if self.path.endswith("/files"):
             told.files.append(body)
-            return self.send({"id": "file-1", "object": "file", "bytes": len(body), "created_at": 0,
-                              "filename": "train.jsonl", "purpose": "fine-tune", "status": "processed"})  # fmt: skip
+            return self.send(
+                {
+                    "id": "file-1",
+                    "object": "file",
+                    "bytes": len(body),
+                    "created_at": 0,
+                    "filename": "train.jsonl",
+                    "purpose": "fine-tune",
+                    "status": "processed",
+                }
+            )
         if self.path.endswith("/cancel"):
             told.gone.append(self.path.split("/")[-2])
             return self.send(job("cancelled"))
@@ -83,24 +92,49 @@ class Handler(BaseHTTPRequestHandler):
                 return self.send(None, raw=b'{"id": "x", "choices": [{"mess')
             case "drop":
                 return self.connection.close()
-        message = {"role": "assistant", "content": None if way == "refusal" else f"echo {prompt}",
-                   "refusal": "I will not." if way == "refusal" else None}  # fmt: skip
-        tokens = [{"token": "echo", "logprob": -0.25, "bytes": None,
-                   "top_logprobs": [{"token": "echo", "logprob": -0.25, "bytes": None},
-                                    {"token": " True", "logprob": -2.0, "bytes": None}]}]  # fmt: skip
-        choice = {"index": 0, "message": message, "finish_reason": "length" if way == "length" else "stop",
-                  "logprobs": {"content": tokens, "refusal": None} if body.get("logprobs") else None}  # fmt: skip
-        return self.send({"id": "c", "object": "chat.completion", "created": 0, "model": body["model"],
-                          "choices": [] if way == "empty" else [choice],
-                          "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}})  # fmt: skip
+        message = {
+            "role": "assistant",
+            "content": None if way == "refusal" else f"echo {prompt}",
+            "refusal": "I will not." if way == "refusal" else None,
+        }
+        tokens = [
+            {
+                "token": "echo",
+                "logprob": -0.25,
+                "bytes": None,
+                "top_logprobs": [
+                    {"token": "echo", "logprob": -0.25, "bytes": None},
+                    {"token": " True", "logprob": -2.0, "bytes": None},
+                ],
+            }
+        ]
+        choice = {
+            "index": 0,
+            "message": message,
+            "finish_reason": "length" if way == "length" else "stop",
+            "logprobs": {"content": tokens, "refusal": None} if body.get("logprobs") else None,
+        }
+        return self.send(
+            {
+                "id": "c",
+                "object": "chat.completion",
+                "created": 0,
+                "model": body["model"],
+                "choices": [] if way == "empty" else [choice],
+                "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+            }
+        )
 
     def send(self, told: Any, code: int = 200, more: dict[str, str] | None = None, raw: bytes | None = None) -> None:
         """An answer."""
         data = raw if raw is not None else json.dumps(told).encode()
         try:
             self.send_response(code)
-            for name, value in {"content-type": "application/json", "content-length": str(len(data)),
-                                **(more or {})}.items():  # fmt: skip
+            for name, value in {
+                "content-type": "application/json",
+                "content-length": str(len(data)),
+                **(more or {}),
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(data)
@@ -110,11 +144,23 @@ class Handler(BaseHTTPRequestHandler):
 
 def job(status: str) -> dict[str, Any]:
     """A fine-tuning job."""
-    return {"id": "ftjob-1", "object": "fine_tuning.job", "created_at": 0, "model": "m", "status": status,
-            "fine_tuned_model": "ft:m:nosce" if status == "succeeded" else None, "finished_at": None,
-            "error": {"code": "x", "message": "bad file", "param": None} if status == "failed" else None,
-            "hyperparameters": {}, "organization_id": "o", "result_files": [], "seed": 0, "trained_tokens": None,
-            "training_file": "file-1", "validation_file": None}  # fmt: skip
+    return {
+        "id": "ftjob-1",
+        "object": "fine_tuning.job",
+        "created_at": 0,
+        "model": "m",
+        "status": status,
+        "fine_tuned_model": "ft:m:nosce" if status == "succeeded" else None,
+        "finished_at": None,
+        "error": {"code": "x", "message": "bad file", "param": None} if status == "failed" else None,
+        "hyperparameters": {},
+        "organization_id": "o",
+        "result_files": [],
+        "seed": 0,
+        "trained_tokens": None,
+        "training_file": "file-1",
+        "validation_file": None,
+    }
 
 
 @pytest.fixture

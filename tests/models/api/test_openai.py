@@ -8,30 +8,40 @@ from types import SimpleNamespace
 import pytest
 
 from nosce.errors import SpecError, UsageError
-from nosce.models.api.base import Ask, Reply, all_replies
-from nosce.models.api.cache import Cached, Replayed, Replies
-from nosce.models.api.finetune import Example, Tuning, cancelled, tuned
-from nosce.models.api.openai import Asker, Endpoint, EndpointError
+from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
+from nosce.models.api.cache import CachedChatModel, ReplayChatModel, ResponseCache
+from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, cancel_fine_tuning_jobs, run_fine_tuning_job
+from nosce.models.api.openai import EndpointConfig, EndpointError, OpenAIClient
 
 pytest.importorskip("openai")
 KEY = "sk-very-secret-0123456789"
 
 
-def asker(server, **more) -> Asker:
+def asker(server, **more) -> OpenAIClient:
     """One that does not sleep for long."""
-    return Asker(Endpoint(model="m", url=server.url, **{"timeout": 5.0, **more}), sleep=lambda seconds: None)
+    return OpenAIClient(
+        EndpointConfig(model="m", base_url=server.url, **{"timeout": 5.0, **more}), sleep=lambda seconds: None
+    )
 
 
 def test_prompts_are_answered_in_order_and_counted(server):
     """Text, finish, log-probabilities and usage; the request says what was asked and no more."""
-    found = all_replies(asker(server, price_in=1.0, price_out=2.0), [Ask.user(f"p{n}", top=2) for n in range(20)])
+    found = complete_all(
+        asker(server, price_in=1.0, price_out=2.0), [ChatRequest.from_user(f"p{n}", top=2) for n in range(20)]
+    )
     assert [r.text for r in found] == [f"echo p{n}" for n in range(20)]
-    assert found[0] == Reply(text="echo p0", finish="stop", log_probability=-0.25, prompt_tokens=10, reply_tokens=5,
-                             first=(("echo", -0.25), (" True", -2.0)))  # fmt: skip
+    assert found[0] == ChatResponse(
+        text="echo p0",
+        finish_reason="stop",
+        logprob=-0.25,
+        prompt_tokens=10,
+        completion_tokens=5,
+        first_token_logprobs=(("echo", -0.25), (" True", -2.0)),
+    )
     body = server.bodies[0]
     assert (body["temperature"], body["max_tokens"], body["top_logprobs"]) == (0.0, 32, 2)
     assert "seed" not in body
-    mass, unseen = found[0].mass(["true", "false"])
+    mass, unseen = found[0].label_probabilities(["true", "false"])
     assert mass["true"] == pytest.approx(0.1353, abs=1e-4)
     assert mass["false"] == 0
     assert unseen == pytest.approx(1 - 0.1353, abs=1e-4)
@@ -42,22 +52,22 @@ def test_what_fails_once_or_twice_is_asked_again(server, way):
     """And then answered; other prompts are asked once."""
     server.fails = {"bad": [way, way]}
     one = asker(server, timeout=0.3 if way == "slow" else 5.0)
-    found = all_replies(one, [Ask.user(text) for text in ("good", "bad", "fine")])
+    found = complete_all(one, [ChatRequest.from_user(text) for text in ("good", "bad", "fine")])
     assert [r.text for r in found] == ["echo good", "echo bad", "echo fine"]
     assert server.asked == {"good": 1, "bad": 3, "fine": 1}
-    assert one.requests == 5
+    assert one.request_count == 5
 
 
 def test_what_fails_for_good_is_said_and_costs_nothing_that_was_answered(server, tmp_path):
     """One sentence without the key; the same again asks only what is missing."""
     server.fails = {"bad": ["500"] * 3}
-    asks = [Ask.user(text) for text in ("a", "b", "bad", "c")]
-    known = Replies(tmp_path / "replies.jsonl")
+    asks = [ChatRequest.from_user(text) for text in ("a", "b", "bad", "c")]
+    known = ResponseCache(tmp_path / "replies.jsonl")
     with pytest.raises(EndpointError, match="did not answer after 3 attempts") as error:
-        all_replies(Cached(asker(server, retries=2, concurrency=1), known), asks)
+        complete_all(CachedChatModel(asker(server, retries=2, concurrency=1), known), asks)
     assert KEY not in str(error.value)
     assert server.asked == {"a": 1, "b": 1, "bad": 3}
-    again = all_replies(Cached(asker(server, retries=2), Replies(tmp_path / "replies.jsonl")), asks)
+    again = complete_all(CachedChatModel(asker(server, retries=2), ResponseCache(tmp_path / "replies.jsonl")), asks)
     assert [r.text for r in again] == ["echo a", "echo b", "echo bad", "echo c"]
     assert server.asked == {"a": 1, "b": 1, "bad": 4, "c": 1}
 
@@ -67,7 +77,7 @@ def test_what_cannot_be_mended_is_not_asked_again(server, way, said):
     """A wrong request and a wrong key."""
     server.fails = {"bad": [way] * 9}
     with pytest.raises(EndpointError, match=said) as error:
-        all_replies(asker(server), [Ask.user("bad")])
+        complete_all(asker(server), [ChatRequest.from_user("bad")])
     assert server.asked["bad"] == 1
     assert KEY not in str(error.value)
 
@@ -75,85 +85,89 @@ def test_what_cannot_be_mended_is_not_asked_again(server, way, said):
 def test_refusals_cuts_and_silence_are_outcomes(server):
     """None of them is an error, and none is a wrong answer by accident."""
     server.fails = {"r": ["refusal"], "l": ["length"], "e": ["empty"] * 9}
-    found = all_replies(asker(server, retries=1), [Ask.user(text) for text in "rle"])
-    assert [r.finish for r in found] == ["refused", "length", "invalid"]
+    found = complete_all(asker(server, retries=1), [ChatRequest.from_user(text) for text in "rle"])
+    assert [r.finish_reason for r in found] == ["refused", "length", "invalid"]
     assert found[0].text == "I will not."
     assert found[2].text == ""
 
 
 def test_an_interrupted_run_asks_nothing_twice(server, tmp_path):
     """Whoever stops listening loses no reply that was under way."""
-    asks = [Ask.user(f"p{n}") for n in range(40)]
-    known = Replies(tmp_path / "r.jsonl")
+    asks = [ChatRequest.from_user(f"p{n}") for n in range(40)]
+    known = ResponseCache(tmp_path / "r.jsonl")
     one = asker(server, concurrency=4)
-    one.known = known
-    listening = Cached(one, known).replies(asks)
+    one.cache = known
+    listening = CachedChatModel(one, known).complete(asks)
     for _ in range(7):
         next(listening)
     listening.close()
     before = dict(server.asked)
     assert len(before) < 40
-    assert len(Replies(tmp_path / "r.jsonl")) == len(before)
+    assert len(ResponseCache(tmp_path / "r.jsonl")) == len(before)
     two = asker(server)
-    two.known = Replies(tmp_path / "r.jsonl")
-    found = all_replies(Cached(two, two.known), asks)
+    two.cache = ResponseCache(tmp_path / "r.jsonl")
+    found = complete_all(CachedChatModel(two, two.cache), asks)
     assert [r.text for r in found] == [f"echo p{n}" for n in range(40)]
     assert set(server.asked.values()) == {1}
-    replayed = Replayed(two.answerer, Replies(tmp_path / "r.jsonl"))
-    assert all_replies(replayed, asks) == found
+    replayed = ReplayChatModel(two.model_id, ResponseCache(tmp_path / "r.jsonl"))
+    assert complete_all(replayed, asks) == found
 
 
 def test_samples_are_draws_of_their_own(server, tmp_path):
     """Five draws are five requests with five seeds; the same draw is one."""
-    known = Replies(tmp_path / "r.jsonl")
-    asks = [Ask.user("p", temperature=1.0, sample=n) for n in (0, 1, 2, 3, 4, 4)]
-    all_replies(Cached(asker(server), known), asks)
+    known = ResponseCache(tmp_path / "r.jsonl")
+    asks = [ChatRequest.from_user("p", temperature=1.0, sample=n) for n in (0, 1, 2, 3, 4, 4)]
+    complete_all(CachedChatModel(asker(server), known), asks)
     assert server.asked["p"] == 5
     assert sorted(body["seed"] for body in server.bodies) == [0, 1, 2, 3, 4]
 
 
 def test_no_more_is_spent_than_may_be(server, tmp_path):
     """Even with many requests under way; raising the limit goes on."""
-    asks = [Ask.user(f"p{n:02} and as many letters as this", tokens=5) for n in range(30)]  # ten tokens, or so
-    known = Replies(tmp_path / "r.jsonl")
+    asks = [
+        ChatRequest.from_user(f"p{n:02} and as many letters as this", tokens=5) for n in range(30)
+    ]  # ten tokens, or so
+    known = ResponseCache(tmp_path / "r.jsonl")
     prices = {"price_in": 100_000.0, "price_out": 200_000.0}  # 2 a reply
     one = asker(server, max_cost=11.0, **prices)
     with pytest.raises(EndpointError, match="raise the limit"):
-        all_replies(Cached(one, known), asks)
+        complete_all(CachedChatModel(one, known), asks)
     assert 0 < one.spent <= 11
     assert one.spent == pytest.approx(2 * len(known))
     answered = len(known)
     two = asker(server, max_cost=100.0, **prices)
-    assert len(all_replies(Cached(two, known), asks)) == 30
-    assert two.requests == 30 - answered
+    assert len(complete_all(CachedChatModel(two, known), asks)) == 30
+    assert two.request_count == 30 - answered
 
 
 def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
     """It would limit nothing; of two prices one is enough."""
     one = asker(server, max_cost=5.0)
     with pytest.raises(UsageError, match="NOSCE_PRICE_IN"):
-        all_replies(one, [Ask.user("p")])
-    assert one.requests == 0
-    assert len(all_replies(asker(server, max_cost=5.0, price_out=1.0), [Ask.user("p")])) == 1
+        complete_all(one, [ChatRequest.from_user("p")])
+    assert one.request_count == 0
+    assert len(complete_all(asker(server, max_cost=5.0, price_out=1.0), [ChatRequest.from_user("p")])) == 1
 
 
 def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be():
     """A token for three letters and all tokens that were allowed; of a request that failed, nothing."""
-    one = Asker(Endpoint(model="m", price_in=1e6, price_out=1e6))
-    one.purse.aside = 7.0
-    one._bill(SimpleNamespace(usage=None), 4.0)
-    assert (one.spent, one.purse.aside) == (4.0, 3.0)
-    one._bill(None, 3.0)
-    assert (one.spent, one.purse.aside) == (4.0, 0.0)
+    one = OpenAIClient(EndpointConfig(model="m", input_price_per_million=1e6, output_price_per_million=1e6))
+    one.budget.reserved = 7.0
+    one._settle(SimpleNamespace(usage=None), 4.0)
+    assert (one.spent, one.budget.reserved) == (4.0, 3.0)
+    one._settle(None, 3.0)
+    assert (one.spent, one.budget.reserved) == (4.0, 0.0)
 
 
 def test_requests_keep_to_the_rate(server):
     """Sixty a minute is one a second, as a clock of our own has it."""
     slept: list[float] = []
-    one = Asker(
-        Endpoint(model="m", url=server.url, per_minute=60, concurrency=1), sleep=slept.append, clock=lambda: 0.0
+    one = OpenAIClient(
+        EndpointConfig(model="m", base_url=server.url, requests_per_minute=60, max_concurrency=1),
+        sleep=slept.append,
+        clock=lambda: 0.0,
     )
-    all_replies(one, [Ask.user(f"p{n}") for n in range(4)])
+    complete_all(one, [ChatRequest.from_user(f"p{n}") for n in range(4)])
     assert slept == [1.0, 2.0, 3.0]
 
 
@@ -162,9 +176,11 @@ def test_the_key_is_in_no_file_and_no_log(server, tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     server.fails = {"bad": ["429", "500"]}
     one = asker(server)
-    one.known = Replies(tmp_path / "store" / "r.jsonl")
-    all_replies(Cached(one, one.known), [Ask.user("bad"), Ask.user("good")])
-    tuned(one, [Example("p", "r")], Tuning(), tmp_path / "store", sleep=lambda seconds: None)
+    one.cache = ResponseCache(tmp_path / "store" / "r.jsonl")
+    complete_all(CachedChatModel(one, one.cache), [ChatRequest.from_user("bad"), ChatRequest.from_user("good")])
+    run_fine_tuning_job(
+        one, [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path / "store", sleep=lambda seconds: None
+    )
     assert server.keys == {f"Bearer {KEY}"}
     assert all(KEY.encode() not in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
     assert KEY not in repr(one)
@@ -175,18 +191,22 @@ def test_without_a_key_nothing_is_asked(server, monkeypatch):
     """The user's mistake, in one sentence."""
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(UsageError, match=r"\$OPENAI_API_KEY, which is not set"):
-        all_replies(asker(server), [Ask.user("p")])
+        complete_all(asker(server), [ChatRequest.from_user("p")])
     assert not server.asked
 
 
 def test_a_line_cut_short_is_asked_again(server, tmp_path):
     """What a dying process left half written is no reply, and does not spoil the next one."""
     path = tmp_path / "r.jsonl"
-    all_replies(Cached(asker(server), Replies(path)), [Ask.user("a"), Ask.user("b")])
+    complete_all(
+        CachedChatModel(asker(server), ResponseCache(path)), [ChatRequest.from_user("a"), ChatRequest.from_user("b")]
+    )
     path.write_bytes(path.read_bytes()[:-20])
-    all_replies(Cached(asker(server), Replies(path)), [Ask.user("a"), Ask.user("b")])
+    complete_all(
+        CachedChatModel(asker(server), ResponseCache(path)), [ChatRequest.from_user("a"), ChatRequest.from_user("b")]
+    )
     assert sum(server.asked.values()) == 3
-    assert len(Replies(path)) == 2
+    assert len(ResponseCache(path)) == 2
 
 
 def test_a_model_is_tuned_and_a_job_is_never_begun_twice(server, tmp_path):
@@ -195,11 +215,23 @@ def test_a_model_is_tuned_and_a_job_is_never_begun_twice(server, tmp_path):
     def stop(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    examples = [Example("p1", "r1"), Example("p2", "r2")]
+    examples = [ChatExample("p1", "r1"), ChatExample("p2", "r2")]
     with pytest.raises(KeyboardInterrupt):
-        tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=stop)
-    assert tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=lambda s: None) == "ft:m:nosce"
-    assert tuned(asker(server), examples, Tuning(rate=2.0), tmp_path, sleep=stop) == "ft:m:nosce"
+        run_fine_tuning_job(
+            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=stop
+        )
+    assert (
+        run_fine_tuning_job(
+            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=lambda s: None
+        )
+        == "ft:m:nosce"
+    )
+    assert (
+        run_fine_tuning_job(
+            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=stop
+        )
+        == "ft:m:nosce"
+    )
     assert server.begun == 1
     assert b'"content": "r2"' in server.files[0]
     assert server.bodies[-1]["hyperparameters"] == {"n_epochs": 1, "learning_rate_multiplier": 2.0}
@@ -210,9 +242,16 @@ def test_a_job_that_ends_badly_is_said(server, tmp_path, end):
     """And the next attempt begins another."""
     server.jobs = ["running", end]
     with pytest.raises(EndpointError, match=end):
-        tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=lambda s: None)
+        run_fine_tuning_job(
+            asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=lambda s: None
+        )
     server.jobs = ["succeeded"]
-    assert tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=lambda s: None) == "ft:m:nosce"
+    assert (
+        run_fine_tuning_job(
+            asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=lambda s: None
+        )
+        == "ft:m:nosce"
+    )
     assert server.begun == 2
 
 
@@ -223,16 +262,21 @@ def test_jobs_that_run_can_be_cancelled(server, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tuned(asker(server), [Example("p", "r")], Tuning(), tmp_path, sleep=stop)
-    assert cancelled(asker(server), tmp_path) == ["ftjob-1"]
+        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=stop)
+    assert cancel_fine_tuning_jobs(asker(server), tmp_path) == ["ftjob-1"]
     assert server.gone == ["ftjob-1"]
 
 
 def test_what_cannot_be_asked_is_refused():
     """In a sentence."""
-    for make in (lambda: Ask(messages=()), lambda: Ask.user("p", top=21), lambda: Ask.user("p", temperature=-1.0),
-                 lambda: Endpoint(model=""), lambda: Endpoint(model="m", per_minute=0),
-                 lambda: Endpoint(model="m", price_out=float("nan"))):  # fmt: skip
+    for make in (
+        lambda: ChatRequest(messages=()),
+        lambda: ChatRequest.from_user("p", top=21),
+        lambda: ChatRequest.from_user("p", temperature=-1.0),
+        lambda: EndpointConfig(model=""),
+        lambda: EndpointConfig(model="m", requests_per_minute=0),
+        lambda: EndpointConfig(model="m", output_price_per_million=float("nan")),
+    ):
         with pytest.raises(SpecError):
             make()
 
@@ -241,10 +285,12 @@ def test_an_endpoint_is_read_from_the_environment_and_a_price_that_is_no_number_
     """Where and at which prices; unsaid, OpenAI's own at none."""
     for name in ("NOSCE_URL", "NOSCE_PRICE_IN", "NOSCE_PRICE_OUT"):
         monkeypatch.delenv(name, raising=False)
-    assert Endpoint.of_environment("m") == Endpoint(model="m")
+    assert EndpointConfig.from_environment("m") == EndpointConfig(model="m")
     monkeypatch.setenv("NOSCE_URL", "http://localhost:1/v1")
     monkeypatch.setenv("NOSCE_PRICE_IN", "0.15")
-    assert Endpoint.of_environment("m") == Endpoint(model="m", url="http://localhost:1/v1", price_in=0.15)
+    assert EndpointConfig.from_environment("m") == EndpointConfig(
+        model="m", base_url="http://localhost:1/v1", input_price_per_million=0.15
+    )
     monkeypatch.setenv("NOSCE_PRICE_OUT", "sixty cents")
     with pytest.raises(UsageError, match=r"NOSCE_PRICE_OUT are \['0.15', 'sixty cents'\]; give numbers"):
-        Endpoint.of_environment("m")
+        EndpointConfig.from_environment("m")

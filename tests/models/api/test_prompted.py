@@ -11,19 +11,19 @@ import pytest
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts
-from nosce.models.api.base import Ask, all_replies
-from nosce.models.api.finetune import Example
-from nosce.models.architecture import Architecture, Pretrained, build
-from nosce.pipeline.context import Job
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours
+from nosce.models.api.base import ChatRequest, complete_all
+from nosce.models.api.finetune import ChatExample
+from nosce.models.architecture import Architecture, Pretrained, build_model
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.studies.introspection.prompted import Looking
-from nosce.studies.introspection.subjects import Desk, Folder
+from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.subjects import LocalSubject, RunResources
 from nosce.train import checkpoint
-from nosce.train.config import LoRA, Recipe
+from nosce.train.config import LoRA, TrainingConfig
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
-WORLD = Texts(strings=4)
+WORLD = NaturalTextBehaviours(strings_per_task=4)
 
 
 @pytest.fixture(scope="module")
@@ -31,55 +31,83 @@ def folder(tmp_path_factory):
     """A little Llama that has read the prompts' letters, in the hub's layout."""
     place = tmp_path_factory.mktemp("model")
     texts = [p.text for p in WORLD.prompts(Seed(0))] + ["true false even odd 0123456789 \n\"':;.?!()"]
-    tokenizers.save(tokenizers.make(TokenizerSpec(kind="bpe", vocabulary=400), texts), place / "tokenizer")
-    made = tokenizers.load(place / "tokenizer")
-    shape = Architecture(family="llama", layers=1, width=32, heads=2, positions=256)
-    net = build(shape, vocabulary=made.get_vocab_size(), end=made.token_to_id("<eos>"), pad=made.token_to_id("<pad>"),
-                seed=Seed(1))  # fmt: skip
-    checkpoint.keep(net, place / "tokenizer", place / "whole")
+    tokenizers.save_tokenizer(
+        tokenizers.build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=400), texts), place / "tokenizer"
+    )
+    made = tokenizers.load_tokenizer(place / "tokenizer")
+    shape = Architecture(family="llama", layers=1, width=32, heads=2, max_positions=256)
+    net = build_model(
+        shape,
+        vocab_size=made.get_vocab_size(),
+        eos_id=made.token_to_id("<eos>"),
+        pad_id=made.token_to_id("<pad>"),
+        seed=Seed(1),
+    )
+    checkpoint.save_checkpoint(net, place / "tokenizer", place / "whole")
     return place / "whole"
 
 
 def test_a_folder_is_taught_what_it_is_shown(folder, tmp_path):
     """A few examples are learnt by heart through low-rank updates; the folder itself is as it was; twice is once."""
-    examples = [Example("acorn?", "true"), Example("basil?", "false"), Example("cedar?", "true")]
-    who = Folder(model=Pretrained.at(folder), recipe=Recipe(steps=1, batch=3, peak_lr=3e-2, weight_decay=0.0),
-                 adapter=LoRA(rank=8, embedding_rank=16), rounds=120)  # fmt: skip
-    desk = Desk(Job(folder=tmp_path), Seed(0))
-    taught = who.taught(examples, desk)
-    asks = [Ask.user(one.prompt, tokens=8) for one in examples]
-    assert [r.text.strip() for r in all_replies(taught.sampler(desk), asks)] == ["true", "false", "true"]
-    assert [r.text for r in all_replies(who.sampler(desk), asks)] != ["true", "false", "true"]
-    assert Pretrained.at(folder) == who.model
+    examples = [ChatExample("acorn?", "true"), ChatExample("basil?", "false"), ChatExample("cedar?", "true")]
+    who = LocalSubject(
+        model=Pretrained.from_folder(folder),
+        training=TrainingConfig(steps=1, batch_size=3, peak_lr=3e-2, weight_decay=0.0),
+        adapter=LoRA(rank=8, embedding_rank=16),
+        epochs=120,
+    )
+    desk = RunResources(StepContext(folder=tmp_path), Seed(0))
+    taught = who.finetune(examples, desk)
+    asks = [ChatRequest.from_user(one.prompt, tokens=8) for one in examples]
+    assert [r.text.strip() for r in complete_all(taught.chat_model(desk), asks)] == ["true", "false", "true"]
+    assert [r.text for r in complete_all(who.chat_model(desk), asks)] != ["true", "false", "true"]
+    assert Pretrained.from_folder(folder) == who.model
     weights = Path(taught.model.folder) / "model.safetensors"
     made = weights.stat().st_mtime_ns
-    assert who.taught(examples, desk) == taught
+    assert who.finetune(examples, desk) == taught
     assert weights.stat().st_mtime_ns == made
 
 
 def test_readings_are_what_was_said(folder, tmp_path):
     """Every question is held against the answer that is given now; what was asked once is not asked again."""
-    who = Folder(model=Pretrained.at(folder), recipe=Recipe(steps=1, batch=8), adapter=LoRA(rank=2, embedding_rank=0))
-    looking = Looking(world=WORLD, who=who, tokens=6, reply=3, again=True, draws=2, drawn=3)
-    job = Job(folder=tmp_path / "step", memory=tmp_path / "machine.json")
+    who = LocalSubject(
+        model=Pretrained.from_folder(folder),
+        training=TrainingConfig(steps=1, batch_size=8),
+        adapter=LoRA(rank=2, embedding_rank=0),
+    )
+    looking = PromptedIntrospection(
+        world=WORLD,
+        subject=who,
+        max_answer_tokens=6,
+        max_report_tokens=3,
+        repeat_answers=True,
+        n_samples=2,
+        n_sampled_prompts=3,
+    )
+    job = StepContext(folder=tmp_path / "step", machine_file=tmp_path / "machine.json")
     job.folder.mkdir()
-    tables = pl.concat([t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.read_with(Seed(3), job)],
-                       how="diagonal_relaxed")  # fmt: skip
+    tables = pl.concat(
+        [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.read_with(Seed(3), job)],
+        how="diagonal_relaxed",
+    )
     assert tables.filter(metric="again")["value"].min() == 1
-    own = tables.filter(readout="self", metric="right")
+    own = tables.filter(evaluation="self", metric="right")
     prompts = {p.id: p for p in WORLD.prompts(Seed(3) / "world")}
-    said = tables.filter(readout="answers", metric="valid")
-    after = {row["item"].rpartition("/")[0]: row["answer"] for row in said.iter_rows(named=True)
-             if row["item"].endswith("/after")}  # fmt: skip
+    said = tables.filter(evaluation="answers", metric="valid")
+    after = {
+        row["item"].rpartition("/")[0]: row["answer"]
+        for row in said.iter_rows(named=True)
+        if row["item"].endswith("/after")
+    }
     for row in own.iter_rows(named=True):
         name, _, asked = row["item"].rpartition("/")
         assert prompts[name].split == "unseen"
-        assert row["target"] == WORLD.value(asked, after[name], Seed(3))
+        assert row["target"] == WORLD.property_value(asked, after[name], Seed(3))
         assert row["value"] == float(row["answer"].strip() == row["target"].strip())
     # One of two letters, or of four, is no answer that this little model finds.
-    assert set(own["facet"].str.split("/").list.first()) >= set(HELD_OUT) - {"haste", "gifts"}
-    asked = tables.filter(readout="self", metric="report invalid")
-    assert len(asked) == sum(len(p.asks) for p in prompts.values() if p.split == "unseen")
+    assert set(own["attribute"].str.split("/").list.first()) >= set(HELD_OUT_TEXT_TASKS) - {"haste", "gifts"}
+    asked = tables.filter(evaluation="self", metric="report invalid")
+    assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())
     again = list(looking.read_with(Seed(3), job))
     assert sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir()) == kept
@@ -90,12 +118,17 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
     words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", store)
-    variables = {"NOSCE_URL": server.url, "NOSCE_MODEL": "m", "OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1",
-                 "NOSCE_PRICE_OUT": "2"}  # fmt: skip
-    world = Texts(strings=4)
+    variables = {
+        "NOSCE_URL": server.url,
+        "NOSCE_MODEL": "m",
+        "OPENAI_API_KEY": KEY,
+        "NOSCE_PRICE_IN": "1",
+        "NOSCE_PRICE_OUT": "2",
+    }
+    world = NaturalTextBehaviours(strings_per_task=4)
     prompts = [p for p in world.prompts(Seed(0) / "experiment" / "world") if p.split == "unseen"]
     server.jobs[:] = ["succeeded"]
-    server.fails[world.hypothetical(prompts[7], prompts[7].asks[0])] = ["400"]
+    server.fails[world.hypothetical_question(prompts[7], prompts[7].property_names[0])] = ["400"]
     broken = nosce(*words, **variables)
     assert broken.returncode == 1
     assert "refused what was asked (status 400" in broken.stderr
@@ -108,7 +141,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     twice = {which[1]: n for which, n in every.items() if n > 1}
     base = {p.text for p in world.prompts(Seed(0) / "experiment" / "world")}  # answers are asked for twice on purpose
     assert {text: n for text, n in twice.items() if text not in base} == {
-        world.hypothetical(prompts[7], prompts[7].asks[0]): 2
+        world.hypothetical_question(prompts[7], prompts[7].property_names[0]): 2
     }
     assert max(twice[text] for text in base if text in twice) == 2
     assert server.begun == 2  # one for itself and one for the other, however often the command is given
@@ -123,8 +156,16 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
 def test_no_more_is_spent_than_was_allowed(server, nosce, tmp_path):
     """One sentence, what was answered is kept, and hardly a request more than the money reached for."""
     words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", tmp_path / "store")
-    found = nosce(*words, "--max-cost", "0.0005", NOSCE_URL=server.url, NOSCE_MODEL="m", OPENAI_API_KEY=KEY,
-                  NOSCE_PRICE_IN="1", NOSCE_PRICE_OUT="2")  # fmt: skip
+    found = nosce(
+        *words,
+        "--max-cost",
+        "0.0005",
+        NOSCE_URL=server.url,
+        NOSCE_MODEL="m",
+        OPENAI_API_KEY=KEY,
+        NOSCE_PRICE_IN="1",
+        NOSCE_PRICE_OUT="2",
+    )
     assert found.returncode == 1
     assert "of 0.0005 are spent" in found.stderr
     assert 0 < sum(server.asked.values()) < 30

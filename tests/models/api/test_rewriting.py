@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nosce.data.worlds.base import check
-from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
+from nosce.data.worlds.base import check_world
+from nosce.data.worlds.biographies.prose import FreeBiographies, PrewrittenTexts, fact_phrases
 from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import DataError, SpecError
-from nosce.models.api.base import Ask, Reply
-from nosce.models.api.cache import Cached, Replies
+from nosce.models.api.base import ChatRequest, ChatResponse
+from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.seeds import Seed
-from nosce.studies.biographies.rewriting import Profile, Rewriting, rewrite
+from nosce.studies.biographies.rewriting import Profile, RewritingConfig, rewrite_profiles
 
 SEED = Seed(23)
-WORLD = Biographies(people=12, names=(4, 4, 8))
-PEOPLE = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(12)]
+WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
+PEOPLE = [Profile(n, (who := person(WORLD, n, SEED)).name, fact_phrases(who)) for n in range(12)]
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Writer:
 
     fails: int = 0
     way: str = "incomplete"
-    asked: list[Ask] = field(default_factory=list)
+    asked: list[ChatRequest] = field(default_factory=list)
     price: float | None = None  # of a request
     answerer: str = "writer"
 
@@ -37,7 +37,7 @@ class Writer:
         """As an endpoint says it; None: like a sampler that costs nothing."""
         return None if self.price is None else self.price * len(self.asked)
 
-    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+    def replies(self, asks: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Facts as they were given, in a sentence."""
         for place, one in enumerate(asks):
             before = sum(known.messages == one.messages for known in self.asked)
@@ -47,17 +47,19 @@ class Writer:
             if before < self.fails:
                 facts = facts.partition(";")[0] if self.way == "incomplete" else facts
                 finish = {"refused": "refused", "cut": "length"}.get(self.way, "stop")
-            yield place, Reply(text=f"{facts}.\n", finish=finish)  # type: ignore[arg-type]
+            yield place, ChatResponse(text=f"{facts}.\n", finish_reason=finish)  # type: ignore[arg-type]
 
 
 def test_texts_are_written_and_read(tmp_path):
     """Two entries a person, drawn apart; the world reads them and keeps the contract."""
     writer = Writer()
-    found = rewrite(writer, PEOPLE, Rewriting(entries=2), SEED, tmp_path / "texts.jsonl")
-    assert (found.texts, found.asked, found.incomplete) == (24, 24, 0)
-    assert len({(one.messages, one.sample) for one in writer.asked}) == 24
-    world = FreeBiographies(population=WORLD, entries=2, rewriter=Written.at(tmp_path / "texts.jsonl"))
-    check(world, SEED)
+    found = rewrite_profiles(writer, PEOPLE, RewritingConfig(entries=2), SEED, tmp_path / "texts.jsonl")
+    assert (found.n_texts, found.n_requests, found.incomplete) == (24, 24, 0)
+    assert len({(one.messages, one.sample_index) for one in writer.asked}) == 24
+    world = FreeBiographies(
+        population=WORLD, entries_per_person=2, rewriter=PrewrittenTexts.from_file(tmp_path / "texts.jsonl")
+    )
+    check_world(world, SEED)
     assert len({d.text for d in world.documents(SEED)}) == 24  # the facts' order is each text's own
 
 
@@ -65,13 +67,13 @@ def test_texts_are_written_and_read(tmp_path):
 def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
     """Two attempts fail each, the third is good; nothing is asked twice where replies are kept."""
     writer = Writer(fails=2, way=way)
-    known = Replies(tmp_path / "replies.jsonl")
-    found = rewrite(Cached(writer, known), PEOPLE, Rewriting(), SEED, tmp_path / "texts.jsonl")
-    assert (found.texts, found.asked, getattr(found, counted)) == (12, 36, 24)
+    known = ResponseCache(tmp_path / "replies.jsonl")
+    found = rewrite_profiles(CachedChatModel(writer, known), PEOPLE, RewritingConfig(), SEED, tmp_path / "texts.jsonl")
+    assert (found.n_texts, found.n_requests, getattr(found, counted)) == (12, 36, 24)
     kept = json.loads((tmp_path / "texts.jsonl.counts.json").read_text())
     assert kept[counted] == 24
     before = len(writer.asked)
-    again = rewrite(Cached(writer, known), PEOPLE, Rewriting(), SEED, tmp_path / "texts.jsonl")
+    again = rewrite_profiles(CachedChatModel(writer, known), PEOPLE, RewritingConfig(), SEED, tmp_path / "texts.jsonl")
     assert again == found
     assert len(writer.asked) == before
 
@@ -79,17 +81,17 @@ def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
 def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
     """One sentence with a name; the file has those that came out."""
     with pytest.raises(DataError, match="12 of 12 texts could not be had in 2 attempts"):
-        rewrite(Writer(fails=9), PEOPLE, Rewriting(attempts=2), SEED, tmp_path / "texts.jsonl")
+        rewrite_profiles(Writer(fails=9), PEOPLE, RewritingConfig(attempts=2), SEED, tmp_path / "texts.jsonl")
     assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["texts"] == 0
     with pytest.raises(SpecError, match="asks for nothing"):
-        Rewriting(attempts=0)
+        RewritingConfig(attempts=0)
 
 
 def test_what_it_cost_is_counted_and_what_is_known_costs_nothing(tmp_path):
     """Every attempt is paid, also the vain ones; run again, nothing is; who names no price leaves it open."""
     writer, file = Writer(fails=1, price=0.25), tmp_path / "texts.jsonl"
-    asks = Cached(writer, Replies(tmp_path / "replies.jsonl"))
-    assert rewrite(asks, PEOPLE, Rewriting(), SEED, file).spent == 0.25 * 24
+    asks = CachedChatModel(writer, ResponseCache(tmp_path / "replies.jsonl"))
+    assert rewrite_profiles(asks, PEOPLE, RewritingConfig(), SEED, file).spent == 0.25 * 24
     assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["spent"] == 6.0
-    assert rewrite(asks, PEOPLE, Rewriting(), SEED, file).spent == 0
-    assert rewrite(Writer(), PEOPLE, Rewriting(), SEED, file).spent is None
+    assert rewrite_profiles(asks, PEOPLE, RewritingConfig(), SEED, file).spent == 0
+    assert rewrite_profiles(Writer(), PEOPLE, RewritingConfig(), SEED, file).spent is None

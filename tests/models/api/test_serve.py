@@ -19,19 +19,19 @@ import pytest
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.behaviours.natural_text import Texts
-from nosce.models.api.base import Ask, Sampler, all_replies
-from nosce.models.api.cache import Cached, Replies
-from nosce.models.api.finetune import Example
-from nosce.models.api.local import Local
-from nosce.models.api.openai import Asker, Endpoint
-from nosce.models.architecture import Architecture, Pretrained, build
-from nosce.pipeline.context import Job
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.models.api.base import ChatModel, ChatRequest, complete_all
+from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.finetune import ChatExample
+from nosce.models.api.local import LocalChatModel
+from nosce.models.api.openai import EndpointConfig, OpenAIClient
+from nosce.models.architecture import Architecture, Pretrained, build_model
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.studies.introspection.prompted import Looking
-from nosce.studies.introspection.subjects import Desk, Folder, Remote
+from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.subjects import LocalSubject, RemoteSubject, RunResources
 from nosce.train import checkpoint
-from nosce.train.config import LoRA, Recipe
+from nosce.train.config import LoRA, TrainingConfig
 
 pytestmark = pytest.mark.slow
 TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfor %}now"
@@ -41,16 +41,16 @@ TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} {% endfo
 class Untaught:
     """Somebody who is told of answers and learns nothing: the server has no fine-tuning jobs."""
 
-    who: Folder | Remote
+    who: LocalSubject | RemoteSubject
 
     @property
     def name(self) -> str:
         return "untaught"
 
-    def sampler(self, desk: Desk) -> Sampler:
-        return self.who.sampler(desk)
+    def sampler(self, desk: RunResources) -> ChatModel:
+        return self.who.chat_model(desk)
 
-    def taught(self, examples: Sequence[Example], desk: Desk) -> Untaught:
+    def taught(self, examples: Sequence[ChatExample], desk: RunResources) -> Untaught:
         return self
 
 
@@ -60,22 +60,34 @@ def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     pytest.importorskip("fastapi")
     pytest.importorskip("uvicorn")
     place = tmp_path_factory.mktemp("served")
-    spec = TokenizerSpec(kind="bpe", vocabulary=300)
-    tokenizers.save(tokenizers.make(spec, ["acorn basil cedar user assistant : now"]), place / "tokenizer")
-    made = tokenizers.load(place / "tokenizer")
-    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, positions=2_048)
+    spec = TokenizerSpec(kind="bpe", vocab_size=300)
+    tokenizers.save_tokenizer(
+        tokenizers.build_tokenizer(spec, ["acorn basil cedar user assistant : now"]), place / "tokenizer"
+    )
+    made = tokenizers.load_tokenizer(place / "tokenizer")
+    shape = Architecture(family="gpt2", layers=1, width=32, heads=2, max_positions=2_048)
     end, pad = (made.token_to_id(name) for name in ("<eos>", "<pad>"))
-    net = build(shape, vocabulary=made.get_vocab_size(), end=end, pad=pad, seed=Seed(1))
-    checkpoint.keep(net, place / "tokenizer", place / "whole")
+    net = build_model(shape, vocab_size=made.get_vocab_size(), eos_id=end, pad_id=pad, seed=Seed(1))
+    checkpoint.save_checkpoint(net, place / "tokenizer", place / "whole")
     settings = place / "whole" / "tokenizer_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": TEMPLATE}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(place / "whole"), "--host", "127.0.0.1",
-               "--port", str(port), "--device", "cpu"]  # fmt: skip
-    process = subprocess.Popen(command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [
+        str(Path(sys.executable).parent / "transformers"),
+        "serve",
+        str(place / "whole"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
+    process = subprocess.Popen(
+        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         for _ in range(120):
@@ -96,16 +108,17 @@ def test_a_real_server_says_what_the_folder_says(served, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-looks-at-it")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    asks = [Ask.user(text, tokens=6) for text in ("acorn", "basil cedar", "now")]
-    known = Replies(tmp_path / "r.jsonl")
-    one = Asker(Endpoint(model=str(folder), url=url, concurrency=2), known=known)
-    found = all_replies(Cached(one, known), asks)
-    expected = all_replies(Local(folder), asks)
-    assert [(r.text, r.finish, r.prompt_tokens) for r in found] == [
-        (r.text, r.finish, r.prompt_tokens) for r in expected]  # fmt: skip
-    two = Asker(Endpoint(model=str(folder), url=url), known=known)
-    assert all_replies(Cached(two, known), asks) == found
-    assert two.requests == 0
+    asks = [ChatRequest.from_user(text, tokens=6) for text in ("acorn", "basil cedar", "now")]
+    known = ResponseCache(tmp_path / "r.jsonl")
+    one = OpenAIClient(EndpointConfig(model=str(folder), base_url=url, max_concurrency=2), cache=known)
+    found = complete_all(CachedChatModel(one, known), asks)
+    expected = complete_all(LocalChatModel(folder), asks)
+    assert [(r.text, r.finish_reason, r.prompt_tokens) for r in found] == [
+        (r.text, r.finish_reason, r.prompt_tokens) for r in expected
+    ]
+    two = OpenAIClient(EndpointConfig(model=str(folder), base_url=url), cache=known)
+    assert complete_all(CachedChatModel(two, known), asks) == found
+    assert two.request_count == 0
 
 
 def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
@@ -114,18 +127,23 @@ def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-looks-at-it")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    world = Texts(strings=4, tasks=("colours", "trips", "gifts"))
-    endpoint = Endpoint(model=str(folder), url=url, concurrency=2)
-    model = Pretrained.at(folder)
-    here = Folder(model=model, recipe=Recipe(steps=1, batch=8), adapter=LoRA(rank=2, embedding_rank=0))
+    world = NaturalTextBehaviours(strings_per_task=4, tasks=("colours", "trips", "gifts"))
+    endpoint = EndpointConfig(model=str(folder), base_url=url, max_concurrency=2)
+    model = Pretrained.from_folder(folder)
+    here = LocalSubject(
+        model=model, training=TrainingConfig(steps=1, batch_size=8), adapter=LoRA(rank=2, embedding_rank=0)
+    )
     found = {}
-    for name, who in (("there", Untaught(Remote(endpoint=endpoint))), ("here", Untaught(here))):
-        job = Job(folder=tmp_path / name, memory=tmp_path / "machine.json")
+    for name, who in (("there", Untaught(RemoteSubject(endpoint=endpoint))), ("here", Untaught(here))):
+        job = StepContext(folder=tmp_path / name, machine_file=tmp_path / "machine.json")
         job.folder.mkdir()
-        tables = Looking(world=world, who=who, tokens=4, reply=3).read_with(Seed(3), job)
-        found[name] = pl.concat([t.with_columns(pl.col("value").cast(pl.Float64)) for t in tables],
-                                how="diagonal_relaxed").drop_nulls("item")  # fmt: skip
-    keys = ["readout", "metric", "item"]
+        tables = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3).read_with(
+            Seed(3), job
+        )
+        found[name] = pl.concat(
+            [t.with_columns(pl.col("value").cast(pl.Float64)) for t in tables], how="diagonal_relaxed"
+        ).drop_nulls("item")
+    keys = ["evaluation", "metric", "item"]
     columns = [*keys, "value", "answer"]
     assert len(found["there"]) > 50
     assert found["there"].select(columns).sort(columns).equals(found["here"].select(columns).sort(columns))

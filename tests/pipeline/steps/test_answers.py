@@ -9,20 +9,20 @@ import polars as pl
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.data.worlds.behaviours.base import Prompt
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
 from nosce.models.architecture import Architecture
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps import answers, corpus, training
-from nosce.pipeline.steps.answers import GREEDY, AnswersSpec
+from nosce.pipeline.steps.answers import GREEDY_SAMPLE, AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.training import TrainingSpec
 from nosce.seeds import Seed
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 SEED = Seed(41)
-WORLD = Dispositions(words=8, contexts=30, records=4_000, prompts_of=20)
+WORLD = Dispositions(vocabulary_size=8, n_contexts=30, records=4_000, prompts_per_task=20)
 
 
 @pytest.fixture(scope="module")
@@ -30,17 +30,22 @@ def inputs(tmp_path_factory):
     """A corpus of dispositions and a network that has read some of it."""
     place = tmp_path_factory.mktemp("answers")
     spec = CorpusSpec(world=WORLD, seed=SEED, tokenizer=WORLD.tokenizer)
-    corpus.make(spec, {}, Job(folder=place / "corpus"))
-    recipe = Recipe(steps=150, batch=64, peak_lr=5e-3, checkpoints=(0.1, 1.0))
-    shape = Architecture(layers=2, width=32, heads=2, positions=32)
-    training.make(TrainingSpec(model=shape, on="documents", recipe=recipe, adapter=None, seed=SEED),
-                  {"corpus": place / "corpus"}, Job(folder=place / "training"))  # fmt: skip
+    corpus.make(spec, {}, StepContext(folder=place / "corpus"))
+    recipe = TrainingConfig(steps=150, batch_size=64, peak_lr=5e-3, checkpoint_fractions=(0.1, 1.0))
+    shape = Architecture(layers=2, width=32, heads=2, max_positions=32)
+    training.make(
+        TrainingSpec(model=shape, data="documents", training=recipe, adapter=None, seed=SEED),
+        {"corpus": place / "corpus"},
+        StepContext(folder=place / "training"),
+    )
     return {"corpus": place / "corpus", "training": place / "training"}
 
 
 def asked(inputs, folder, **more):
     """The tables of a step."""
-    answers.make(AnswersSpec(world=WORLD, world_seed=SEED, seed=SEED / "answers", **more), inputs, Job(folder=folder))
+    answers.make(
+        AnswersSpec(world=WORLD, world_seed=SEED, seed=SEED / "answers", **more), inputs, StepContext(folder=folder)
+    )
     return pl.read_parquet(folder / "answers.parquet"), pl.read_parquet(folder / "first.parquet")
 
 
@@ -49,7 +54,7 @@ def test_the_likeliest_answer_is_the_first_choice(inputs, tmp_path):
     table, first = asked(inputs, tmp_path / "a")
     prompts = WORLD.prompts(SEED)
     assert table["prompt"].to_list() == [p.id for p in prompts]
-    assert set(table["sample"]) == {GREEDY}
+    assert set(table["sample"]) == {GREEDY_SAMPLE}
     tokenizer = Corpus(inputs["corpus"]).tokenizer
     logs = np.array(first["log_probabilities"].to_list())
     assert np.exp(logs).sum(1) == pytest.approx(np.ones(len(prompts)), abs=1e-4)
@@ -58,7 +63,7 @@ def test_the_likeliest_answer_is_the_first_choice(inputs, tmp_path):
     assert np.mean([a == b for a, b in zip(said, chosen, strict=True)]) > 0.98
     assert table.filter(task="table")["valid"].mean() > 0.8
     for prompt, answer, valid, finish in zip(prompts, *table[["answer", "valid", "finish"]], strict=True):
-        assert valid == (finish == "stop" and WORLD.valid(answer, prompt))
+        assert valid == (finish == "stop" and WORLD.is_valid_answer(answer, prompt))
 
 
 def test_draws_are_as_likely_as_the_first_token_says(inputs, tmp_path):
@@ -84,7 +89,7 @@ def test_another_checkpoint_answers_otherwise(inputs, tmp_path):
     with pytest.raises(SpecError, match="kept at"):
         asked(inputs, tmp_path / "c", step=16)
     with pytest.raises(SpecError, match="a token at least"):
-        AnswersSpec(world=WORLD, world_seed=SEED, seed=SEED, tokens=0)
+        AnswersSpec(world=WORLD, world_seed=SEED, seed=SEED, max_new_tokens=0)
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,7 @@ class Leaking:
 
     inner: Dispositions = WORLD
 
-    def prompts(self, seed: Seed) -> list[Prompt]:
+    def prompts(self, seed: Seed) -> list[BehaviourPrompt]:
         one = self.inner.prompts(seed)[0]
         return [one, replace(one, id="again", split="unseen" if one.split == "seen" else "seen")]
 
@@ -102,4 +107,4 @@ def test_strings_on_both_sides_are_refused_before_anything_is_asked(inputs, tmp_
     """In a sentence."""
     spec = AnswersSpec(world=Leaking(), world_seed=SEED, seed=SEED)
     with pytest.raises(SpecError, match="two splits"):
-        answers.make(spec, inputs, Job(folder=tmp_path / "x"))
+        answers.make(spec, inputs, StepContext(folder=tmp_path / "x"))

@@ -12,11 +12,11 @@ from tokenizers import Tokenizer
 
 from nosce.data import corpus
 from nosce.data.corpus import Corpus
-from nosce.data.packing import Sequences, document_tokens
+from nosce.data.packing import TokenDataset, tokenize_documents
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.errors import DataError
-from nosce.pipeline.context import Job
-from nosce.pipeline.steps.corpus import CorpusSpec, _documents, make
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.corpus import CorpusSpec, _document_source, make
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
@@ -33,10 +33,10 @@ class Sums:
         for number in range(self.count):
             other = int((seed / number).numpy().integers(100))
             task = f"{number}+{other}="
-            yield Document(f"sum/{number}", f"sum/{number}", f"{task}{number + other}", (), given=len(task))
+            yield Document(f"sum/{number}", f"sum/{number}", f"{task}{number + other}", (), prompt_chars=len(task))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        yield Question("sum/1000", "sum/1000", "sum", "1000+1=", "1001", "unseen", hidden="1001")
+        yield Question("sum/1000", "sum/1000", "sum", "1000+1=", "1001", "unseen", metadata="1001")
 
     def samples(self, seed: Seed) -> Iterator[str]:
         yield "none is needed"
@@ -68,11 +68,11 @@ class Encoded(Sums):
 
     wrong: int | None = None
 
-    def encoded(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[Sequences]:
+    def encoded(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[TokenDataset]:
         every = list(self.documents(seed))
         for first in range(0, self.count, 7):
             some = every[first : first + 7]
-            found = document_tokens(some, [tokenizer.encode(d.text) for d in some], end)
+            found = tokenize_documents(some, [tokenizer.encode(d.text) for d in some], end)
             if self.wrong is not None and first <= self.wrong < first + 7:
                 found.tokens[found.offsets[self.wrong - first]] = end
             yield found
@@ -82,8 +82,11 @@ def made(world: object, folder: Path) -> Path:
     """The folder of the step, where something of an interrupted run lay."""
     folder.mkdir()
     (folder / "documents-00099.parquet").write_text("half of it")
-    make(CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(kind="symbols", symbols=tuple("0123456789+="))),
-         {}, Job(folder=folder))  # fmt: skip
+    make(
+        CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec(kind="symbols", symbols=tuple("0123456789+="))),
+        {},
+        StepContext(folder=folder),
+    )
     return folder
 
 
@@ -112,11 +115,11 @@ def test_what_is_given_and_hidden_comes_back(tmp_path):
     """The task of every document is not counted, and what only a judge may see lies with the question."""
     kept = Corpus(made(Sums(), tmp_path / "kept"))
     for number, document in enumerate(Sums().documents(SEED)):
-        tokens, counted = kept.documents.text(number), kept.documents.mask(number)
-        assert kept.tokenizer.decode(tokens[~counted].tolist()) == document.text[: document.given]
-        assert kept.tokenizer.decode(tokens[counted][:-1].tolist()) == document.text[document.given :]
+        tokens, counted = kept.documents.text_tokens(number), kept.documents.text_loss_mask(number)
+        assert kept.tokenizer.decode(tokens[~counted].tolist()) == document.text[: document.prompt_chars]
+        assert kept.tokenizer.decode(tokens[counted][:-1].tolist()) == document.text[document.prompt_chars :]
         assert counted[-1]
-    assert [q.hidden for q in kept.questions] == ["1001"]
+    assert [q.metadata for q in kept.questions] == ["1001"]
 
 
 @pytest.mark.parametrize("size", [1, 5, 12, 100])
@@ -124,7 +127,7 @@ def test_a_world_that_can_tell_of_some_things_is_asked_in_parts(dozen, monkeypat
     """The parts are its documents, one behind the other, all as many but the last, each to be made by itself."""
     monkeypatch.setattr(corpus, "PART", size)
     spec = CorpusSpec(world=dozen, seed=SEED, tokenizer=TokenizerSpec())
-    parts = [list(part()) for part in reversed(_documents(spec))][::-1]
+    parts = [list(part()) for part in reversed(_document_source(spec))][::-1]
     assert list(chain(*parts)) == list(dozen.documents(SEED))
     assert {len(part) for part in parts[:-1]} <= {size}
     assert 1 <= len(parts[-1]) <= size
@@ -133,17 +136,23 @@ def test_a_world_that_can_tell_of_some_things_is_asked_in_parts(dozen, monkeypat
 def test_a_world_that_cannot_is_asked_for_all():
     """Without a way to tell of some of its things a world is a stream."""
     spec = CorpusSpec(world=Sums(), seed=SEED, tokenizer=TokenizerSpec())
-    assert list(_documents(spec)) == list(Sums().documents(SEED))
+    assert list(_document_source(spec)) == list(Sums().documents(SEED))
 
 
 def test_another_world_is_written_in_the_words_of_the_first(tmp_path):
     """Its tokens are the first corpus's; what these cannot spell is refused and not read as unknown."""
     spec = TokenizerSpec()
-    make(CorpusSpec(world=Spoken("one two three"), seed=SEED, tokenizer=spec), {}, Job(folder=tmp_path / "first"))
+    make(
+        CorpusSpec(world=Spoken("one two three"), seed=SEED, tokenizer=spec), {}, StepContext(folder=tmp_path / "first")
+    )
     words = {"words": tmp_path / "first"}
-    make(CorpusSpec(world=Spoken("three two"), seed=SEED, tokenizer=spec), words, Job(folder=tmp_path / "second"))
+    make(
+        CorpusSpec(world=Spoken("three two"), seed=SEED, tokenizer=spec), words, StepContext(folder=tmp_path / "second")
+    )
     first, second = Corpus(tmp_path / "first"), Corpus(tmp_path / "second")
     assert second.tokenizer.get_vocab() == first.tokenizer.get_vocab()
-    assert second.documents.text(0).tolist() == [first.tokenizer.token_to_id(w) for w in ("three", "two", "<eos>")]
+    assert second.documents.text_tokens(0).tolist() == [
+        first.tokenizer.token_to_id(w) for w in ("three", "two", "<eos>")
+    ]
     with pytest.raises(DataError, match="unknown to the tokenizer"):
-        make(CorpusSpec(world=Spoken("four"), seed=SEED, tokenizer=spec), words, Job(folder=tmp_path / "third"))
+        make(CorpusSpec(world=Spoken("four"), seed=SEED, tokenizer=spec), words, StepContext(folder=tmp_path / "third"))

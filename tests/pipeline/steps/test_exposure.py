@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 
 from nosce.data.corpus import Corpus
-from nosce.data.sampling import Order
+from nosce.data.sampling import EpochSampler
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.corpus import make as make_corpus
-from nosce.pipeline.steps.exposure import LedgerSpec, by_wording, make, summary
+from nosce.pipeline.steps.exposure import ExposureSpec, count_exposures, make, summarize_exposures
 from nosce.seeds import Seed
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 ORDER = Seed(0) / "order"
 
@@ -24,36 +24,40 @@ def told(tmp_path_factory, dozen):
     """The corpus of the dozen in five entries each: sixty texts."""
     folder = tmp_path_factory.mktemp("told") / "corpus"
     world = replace(dozen, augmentation="multi5+permute")
-    make_corpus(CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, Job(folder=folder))
+    make_corpus(
+        CorpusSpec(world=world, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, StepContext(folder=folder)
+    )
     return Corpus(folder)
 
 
 def counted(corpus, order, steps):
     """The ledger as somebody would keep it who watched the training."""
-    about = corpus.things["about"].to_list()
-    facts = [(number, about[number], facet, wording)
-             for number, facet, wording in corpus.spans.select("document", "facet", "wording").rows()]  # fmt: skip
+    entity = corpus.things["entity"].to_list()
+    facts = [
+        (number, entity[number], attribute, wording)
+        for number, attribute, wording in corpus.spans.select("document", "attribute", "wording").rows()
+    ]
     met = Counter(int(text) for step in range(steps) for text in order.step(step))
     times = Counter()
-    for number, who, facet, wording in facts:
-        times[who, facet, wording] += met[number]
+    for number, who, attribute, wording in facts:
+        times[who, attribute, wording] += met[number]
     return [(*fact, times[fact]) for fact in sorted(set(times))]
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 8, 9, 40])
 def test_the_ledger_is_what_counting_gives(told, steps):
     """Exposures of every fact in every wording are those of a brute-force count, within an epoch and across."""
-    order = Order(60, 7, ORDER)
-    ledger = by_wording(told, order, steps)
+    order = EpochSampler(60, 7, ORDER)
+    ledger = count_exposures(told, order, steps)
 
-    assert ledger.columns == ["about", "facet", "wording", "exposures"]
+    assert ledger.columns == ["entity", "attribute", "wording", "exposures"]
     assert ledger.rows() == counted(told, order, steps)
 
 
 def test_facts_never_met_are_kept(told):
     """Missing is not zero: what was not trained on has rows that say 0."""
-    ledger = by_wording(told, Order(60, 1, ORDER), 3)
-    facts = ledger.group_by("about", "facet").agg(pl.col("exposures").sum())
+    ledger = count_exposures(told, EpochSampler(60, 1, ORDER), 3)
+    facts = ledger.group_by("entity", "attribute").agg(pl.col("exposures").sum())
 
     assert len(facts) == 12 * 6
     assert len(facts.filter(pl.col("exposures") == 0)) >= 9 * 6
@@ -62,8 +66,8 @@ def test_facts_never_met_are_kept(told):
 
 def test_whole_epochs_meet_every_fact_alike(told):
     """After three epochs of five entries every fact was met fifteen times, however many wordings it has."""
-    ledger = by_wording(told, Order(60, 20, ORDER), 9)
-    facts = ledger.group_by("about", "facet").agg(pl.col("exposures").sum(), wordings=pl.len())
+    ledger = count_exposures(told, EpochSampler(60, 20, ORDER), 9)
+    facts = ledger.group_by("entity", "attribute").agg(pl.col("exposures").sum(), wordings=pl.len())
 
     assert set(facts["exposures"]) == {15}
     assert facts["wordings"].min() >= 1
@@ -72,11 +76,11 @@ def test_whole_epochs_meet_every_fact_alike(told):
 
 def test_the_summary_is_of_the_ledger(told):
     """Least, mean and most of each facet are those of its facts; a wording that was not met is none."""
-    ledger = by_wording(told, Order(60, 7, ORDER), 5)
-    for row in summary(ledger).rows(named=True):
+    ledger = count_exposures(told, EpochSampler(60, 7, ORDER), 5)
+    for row in summarize_exposures(ledger).rows(named=True):
         times, wordings = Counter(), Counter()
-        for who, facet, _, exposures in ledger.rows():
-            if facet == row["facet"]:
+        for who, attribute, _, exposures in ledger.rows():
+            if attribute == row["attribute"]:
                 times[who] += exposures
                 wordings[who] += exposures > 0
         assert row["facts"] == len(times) == 12
@@ -90,8 +94,10 @@ def test_the_step_writes_the_ledger_of_the_whole_training(told, tmp_path):
     """What lies in the folder is the ledger after the recipe's last step, in the order that will be trained in."""
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "half of it").touch()
-    spec = LedgerSpec(recipe=Recipe(steps=11, batch=7), order_seed=ORDER)
-    make(spec, {"corpus": told.folder}, Job(folder=tmp_path / "ledger"))
+    spec = ExposureSpec(training=TrainingConfig(steps=11, batch_size=7), sampler_seed=ORDER)
+    make(spec, {"corpus": told.folder}, StepContext(folder=tmp_path / "ledger"))
 
     assert [path.name for path in (tmp_path / "ledger").iterdir()] == ["exposure.parquet"]
-    assert pl.read_parquet(tmp_path / "ledger" / "exposure.parquet").equals(by_wording(told, Order(60, 7, ORDER), 11))
+    assert pl.read_parquet(tmp_path / "ledger" / "exposure.parquet").equals(
+        count_exposures(told, EpochSampler(60, 7, ORDER), 11)
+    )

@@ -5,15 +5,15 @@ import json
 import pytest
 import torch
 
-from nosce.data.sampling import Order
+from nosce.data.sampling import EpochSampler
 from nosce.models.architecture import Architecture
-from nosce.pipeline.context import Job
-from nosce.pipeline.plan import _documents_alone
-from nosce.pipeline.steps.training import TrainingSpec, checkpoints, make
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.plan import _document_schedule
+from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints, make
 from nosce.seeds import Seed
 from nosce.study import Arm
 from nosce.train import checkpoint, precision
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 
 @pytest.fixture(autouse=True)
@@ -29,16 +29,16 @@ def same_torch_after():
 
 def trained(corpus, folder, memory, **more):
     """What the step noted, after four steps on the dozen's biographies."""
-    recipe = Recipe(**({"steps": 4, "batch": 4} | more))
-    shape = Architecture(layers=2, width=32, heads=2, positions=128)
-    spec = TrainingSpec(model=shape, on="documents", recipe=recipe, adapter=None, seed=Seed(0))
-    job = Job(folder=folder, memory=memory)
+    recipe = TrainingConfig(**({"steps": 4, "batch": 4} | more))
+    shape = Architecture(layers=2, width=32, heads=2, max_positions=128)
+    spec = TrainingSpec(model=shape, data="documents", training=recipe, adapter=None, seed=Seed(0))
+    job = StepContext(folder=folder, machine_file=memory)
     make(spec, {"corpus": corpus.folder}, job)
-    return job.notes
+    return job.extra_provenance
 
 
 def weights(folder):
-    return dict(checkpoint.load(checkpoints(folder).popitem()[1]).named_parameters())
+    return dict(checkpoint.load_checkpoint(list_checkpoints(folder).popitem()[1]).named_parameters())
 
 
 @pytest.mark.parametrize(("factor", "best"), [(2.0, "bfloat16"), (0.5, "float32")])
@@ -64,8 +64,9 @@ def test_a_later_training_computes_as_the_first_did(corpus, tmp_path, monkeypatc
     assert trained(corpus, tmp_path / "second", tmp_path / "machine.json", dtype="auto") == {"precision": "bfloat16"}
 
 
-@pytest.mark.parametrize("more", [{}, {"window": 80}, {"optimizer": "muon"}, {"dtype": "bfloat16"}, {"accumulate": 4}],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "more", [{}, {"window": 80}, {"optimizer": "muon"}, {"dtype": "bfloat16"}, {"accumulate": 4}], ids=str
+)
 def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
     """Whatever the recipe, checkpoints and metrics are functions of spec and input."""
     left = []
@@ -81,14 +82,14 @@ def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
 def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_path, monkeypatch):
     """As many questions as the share says, none of them about anybody unseen; the ledger knows the documents."""
     from nosce.train import loop
-    from nosce.train.config import Mix
+    from nosce.train.config import QAMixture
 
     given = {}
     monkeypatch.setattr(loop, "train", lambda net, texts, order, recipe, **_: given.update(texts=texts, order=order))
-    shape = Architecture(layers=2, width=32, heads=2, positions=128)
-    recipe = Recipe(steps=40, batch=8)
-    spec = TrainingSpec(model=shape, on=Mix(questions=0.25), recipe=recipe, adapter=None, seed=Seed(0))
-    make(spec, {"corpus": corpus.folder}, Job(folder=tmp_path))
+    shape = Architecture(layers=2, width=32, heads=2, max_positions=128)
+    recipe = TrainingConfig(steps=40, batch_size=8)
+    spec = TrainingSpec(model=shape, data=QAMixture(qa_fraction=0.25), training=recipe, adapter=None, seed=Seed(0))
+    make(spec, {"corpus": corpus.folder}, StepContext(folder=tmp_path))
     texts, order = given["texts"], given["order"]
     documents = len(corpus.documents)
     seen = corpus.question_sequences(corpus.asked("seen"))
@@ -96,8 +97,9 @@ def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_p
     assert all(texts.text(documents + n).tolist() == seen.text(n).tolist() for n in range(len(seen)))
     assert order.counts(40)[documents:].sum() == 80
 
-    alone, seed = _documents_alone(
-        Arm(name="a", world=None, model=shape, recipe=recipe, mix=Mix(questions=0.25)), Seed(0) / "order"
+    alone, seed = _document_schedule(
+        Arm(name="a", world=None, model=shape, training=recipe, qa_mixture=QAMixture(qa_fraction=0.25)),
+        Seed(0) / "order",
     )
-    ledger = Order(documents, alone.batch, seed).counts(alone.steps)
+    ledger = EpochSampler(documents, alone.batch_size, seed).exposures(alone.steps)
     assert ledger.tolist() == order.counts(40)[:documents].tolist()

@@ -20,11 +20,11 @@ import numpy as np
 import polars as pl
 from scipy import stats
 
-from nosce.analysis.emergence.jumps import emergence_score, noise_p
+from nosce.analysis.emergence.jumps import emergence_score, noise_p_value
 from nosce.errors import DataError
 
 #: Ranges that the package says metrics have; scores outside are a file's fault.
-RANGES: dict[str, tuple[float, float]] = {
+METRIC_RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("exact_str_match", "multiple_choice_grade", "macro_f1", "expected_calibration_error"), (0, 1)),
     "calibration_multiple_choice_brier_score": (0, 1),
     **dict.fromkeys(("bleu", "rouge1", "rouge2", "rougeLsum", "sequence_f1"), (0, 100)),
@@ -34,13 +34,23 @@ RANGES: dict[str, tuple[float, float]] = {
     "bleurt": (-2, 2),
 }
 #: Left out by everybody who scores all tasks: they have no single curve.
-WITHOUT_CURVE = ("list_functions", "mult_data_wrangling", "multiemo")
-COLUMNS = {"task": pl.String, "subtask": pl.String, "family": pl.String, "model": pl.String, "size": pl.Float64,
-           "shots": pl.Int64, "metric": pl.String, "preferred": pl.Boolean, "score": pl.Float64, "low": pl.Float64,
-           "high": pl.Float64}  # fmt: skip
+EXCLUDED_TASKS = ("list_functions", "mult_data_wrangling", "multiemo")
+BIGBENCH_COLUMNS = {
+    "task": pl.String,
+    "subtask": pl.String,
+    "family": pl.String,
+    "model": pl.String,
+    "size": pl.Float64,
+    "shots": pl.Int64,
+    "metric": pl.String,
+    "preferred": pl.Boolean,
+    "score": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
 
 
-def load(path: str | Path) -> pl.DataFrame:
+def load_bigbench(path: str | Path) -> pl.DataFrame:
     """All scores of a folder of `scores_*.json`, of one such file, or of lines of them (.jsonl, .jsonl.gz).
 
     Returns:
@@ -51,18 +61,18 @@ def load(path: str | Path) -> pl.DataFrame:
     Raises:
         DataError: Nothing is there, or something is no result file, with its name or line.
     """
-    rows = [row for where, whole in _files(Path(path)) for row in _rows(where, whole)]
+    rows = [row for source, result in _files(Path(path)) for row in _rows(source, result)]
     if not rows:
         raise DataError(f"no score was found at {path}; give a folder with scores_*.json, or a .jsonl of them.")
-    return pl.DataFrame(rows, schema=COLUMNS).sort("task", "subtask", "family", "metric", "shots", "size")
+    return pl.DataFrame(rows, schema=BIGBENCH_COLUMNS).sort("task", "subtask", "family", "metric", "shots", "size")
 
 
-def normalised(table: pl.DataFrame) -> pl.DataFrame:
+def normalized_scores(table: pl.DataFrame) -> pl.DataFrame:
     """The table with `normalised`: 100 (score - low) / (high - low), below 0 where a model does worse than chance."""
     return table.with_columns(normalised=100 * (pl.col("score") - pl.col("low")) / (pl.col("high") - pl.col("low")))
 
 
-def emergence(table: pl.DataFrame) -> pl.DataFrame:
+def emergence_scores(table: pl.DataFrame) -> pl.DataFrame:
     """One row a curve with its emergence score: null where that is not defined, or where a model has no score.
 
     A score has no scale of its own. Beside it stand `line`, what a straight line of as many sizes has; `noise`, how
@@ -76,25 +86,32 @@ def emergence(table: pl.DataFrame) -> pl.DataFrame:
         if ordered["size"].is_duplicated().any():
             raise DataError(f"the curve {key} has two models of one size; choose one.")
         score = emergence_score(ordered["score"].fill_null(float("nan")).to_numpy())
-        said = dict(zip(keys, key, strict=True))
-        noise = noise_p(score, len(ordered))
+        identifiers = dict(zip(keys, key, strict=True))
+        noise = noise_p_value(score, len(ordered))
         known = math.isfinite(score)
-        rows.append({**said, "sizes": len(ordered), "emergence": score if known else None, "line": len(ordered) - 1,
-                     "noise": noise if known else None})  # fmt: skip
-    kinds = {"emergence": pl.Float64, "noise": pl.Float64}
-    return adjusted(pl.DataFrame(rows, schema_overrides=kinds), "noise")
+        rows.append(
+            {
+                **identifiers,
+                "sizes": len(ordered),
+                "emergence": score if known else None,
+                "line": len(ordered) - 1,
+                "noise": noise if known else None,
+            }
+        )
+    columns = {"emergence": pl.Float64, "noise": pl.Float64}
+    return with_q_values(pl.DataFrame(rows, schema_overrides=columns), "noise")
 
 
-def adjusted(table: pl.DataFrame, p: str) -> pl.DataFrame:
+def with_q_values(table: pl.DataFrame, p_column: str) -> pl.DataFrame:
     """The table with `q`: the column of p-values with all of them taken into account; null where there is none."""
-    known = table[p].is_not_null().to_numpy()
+    known = table[p_column].is_not_null().to_numpy()
     q = np.full(len(table), np.nan)
     if known.any():
-        q[known] = stats.false_discovery_control(table[p].to_numpy()[known])
+        q[known] = stats.false_discovery_control(table[p_column].to_numpy()[known])
     return table.with_columns(q=pl.Series(q, dtype=pl.Float64).fill_nan(None))
 
 
-def shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
+def emergent_shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """For each metric how many of its curves have an emergence score above the threshold, and of how many."""
     known = curves.filter(pl.col("emergence").is_not_null())
     return (
@@ -105,7 +122,7 @@ def shares(curves: pl.DataFrame, threshold: float) -> pl.DataFrame:
     )
 
 
-def recognised(path: Path) -> bool:
+def is_bigbench_file(path: Path) -> bool:
     """Does a file begin with a result of BIG-bench's own schema?"""
     open_ = gzip.open if path.suffix == ".gz" else open
     with open_(path, "rt", encoding="utf-8") as file:
@@ -127,52 +144,59 @@ def _files(path: Path) -> Iterator[tuple[str, Any]]:
             yield path.name, _parsed(data, path.name)
 
 
-def _parsed(data: bytes, where: str) -> Any:
+def _parsed(data: bytes, source: str) -> Any:
     try:
         return json.loads(data)
     except ValueError:
-        raise DataError(f"{where} is no JSON; give BIG-bench's own result files.") from None
+        raise DataError(f"{source} is no JSON; give BIG-bench's own result files.") from None
 
 
-def _rows(where: str, whole: Any) -> Iterator[dict[str, object]]:
+def _rows(source: str, result: Any) -> Iterator[dict[str, object]]:
     try:
-        task, model = str(whole["task"]["task_name"]), whole["model"]
+        task, model = str(result["task"]["task_name"]), result["model"]
         family, name = str(model["model_family"]), str(model["model_name"])
         size = model.get("flop_matched_non_embedding_params") or model["non_embedding_params"]
-        entries = whole["scores"]
-        for entry in entries if task not in WITHOUT_CURVE else ():
+        entries = result["scores"]
+        for entry in entries if task not in EXCLUDED_TASKS else ():
             level = str(entry["subtask_description"])
             low, high = float(entry["low_score"]), float(entry["high_score"])
             for metric, value in entry["score_dict"].items():
                 yield {
-                    "task": task, "subtask": "" if level == task else level, "family": family, "model": name,
-                    "size": float(size), "shots": int(entry["number_of_shots"]), "metric": str(metric),
-                    "preferred": metric == entry["preferred_score"], "score": _score(where, str(metric), value),
-                    "low": low, "high": high,
-                }  # fmt: skip
+                    "task": task,
+                    "subtask": "" if level == task else level,
+                    "family": family,
+                    "model": name,
+                    "size": float(size),
+                    "shots": int(entry["number_of_shots"]),
+                    "metric": str(metric),
+                    "preferred": metric == entry["preferred_score"],
+                    "score": _score(source, str(metric), value),
+                    "low": low,
+                    "high": high,
+                }
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(
-            f"{where} is no result file of BIG-bench: it lacks {error}; give files of its own schema."
+            f"{source} is no result file of BIG-bench: it lacks {error}; give files of its own schema."
         ) from None
 
 
-def _score(where: str, metric: str, value: object) -> float | None:
+def _score(source: str, metric: str, value: object) -> float | None:
     """The number, or None where it is missing; percent that should be a share is refused, not guessed at."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
     number = float(value)  # type: ignore[arg-type]
-    low, high = RANGES.get(metric, (-math.inf, math.inf))
+    low, high = METRIC_RANGES.get(metric, (-math.inf, math.inf))
     if not low - 1e-9 <= number <= high + 1e-9:
         raise DataError(
-            f"{where} has {metric}={number:g}, outside {low} to {high}; give scores in the metric's own unit."
+            f"{source} has {metric}={number:g}, outside {low} to {high}; give scores in the metric's own unit."
         )
     return number
 
 
-def counts(table: pl.DataFrame, asked: Mapping[str, int]) -> pl.DataFrame:
+def to_counts(table: pl.DataFrame, items_per_task: Mapping[str, int]) -> pl.DataFrame:
     """Curves of shares as counts, which the mirage test takes: how many of `asked[task]` were right."""
-    known = table.filter(pl.col("score").is_not_null() & pl.col("task").is_in(list(asked)))
-    many = pl.col("task").replace_strict(dict(asked), return_dtype=pl.Float64)
-    return known.with_columns(asked=many, right=(pl.col("score") * many).round())
+    known = table.filter(pl.col("score").is_not_null() & pl.col("task").is_in(list(items_per_task)))
+    n_total = pl.col("task").replace_strict(dict(items_per_task), return_dtype=pl.Float64)
+    return known.with_columns(asked=n_total, right=(pl.col("score") * n_total).round())

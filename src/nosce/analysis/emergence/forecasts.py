@@ -28,13 +28,17 @@ from nosce.errors import DataError
 from nosce.seeds import Seed
 
 Floats = npt.NDArray[np.float64]
-How = Literal["direct", "linked", "product", "last"]
-HOWS: tuple[How, ...] = get_args(How)
-SAID: dict[How, str] = {"direct": "from the sharp score", "linked": "from the continuous one",
-                        "product": "as exp(log-likelihood)", "last": "as the one before"}  # fmt: skip
+ForecastMethod = Literal["direct", "linked", "product", "last"]
+FORECAST_METHODS: tuple[ForecastMethod, ...] = get_args(ForecastMethod)
+FORECAST_METHOD_LABELS: dict[ForecastMethod, str] = {
+    "direct": "from the sharp score",
+    "linked": "from the continuous one",
+    "product": "as exp(log-likelihood)",
+    "last": "as the one before",
+}
 
-DRAWS = 2_000
-LEAST_KNOWN = 4  # sizes to fit on
+FORECAST_DRAWS = 2_000
+MIN_FIT_SIZES = 4  # sizes to fit on
 RIDGE = 1e-2  # pull on a slope in standardised log size, without which all-wrong sizes give an infinite one
 
 
@@ -42,15 +46,15 @@ RIDGE = 1e-2  # pull on a slope in standardised log size, without which all-wron
 class Forecast:
     """What was foretold of one size from the `known` smaller ones, and what came."""
 
-    how: How
-    known: int
+    method: ForecastMethod
+    n_fit_sizes: int
     size: float
-    share: float  # foretold, the mean
+    predicted: float  # foretold, the mean
     low: float  # of the 95 % interval of what would be observed
     high: float
     observed: float
-    lost: float  # nats an outcome more than whoever knows the observed share pays (the logarithmic score)
-    covered: bool  # by the 95 % interval
+    excess_nats: float  # nats an outcome more than whoever knows the observed share pays (the logarithmic score)
+    covered_95: bool  # by the 95 % interval
     covered_80: bool
 
 
@@ -58,9 +62,9 @@ class Forecast:
 class Onset:
     """At which size a level was foretold to be reached, from sizes that had not reached it, and where it was."""
 
-    how: How
-    known: int
-    foretold: float  # log10 of size, the median; infinite where most draws never reach it
+    method: ForecastMethod
+    n_fit_sizes: int
+    predicted: float  # log10 of size, the median; infinite where most draws never reach it
     low: float  # of the 95 % interval, in log10 of size
     high: float
     observed: float  # by a straight line between sizes
@@ -69,12 +73,12 @@ class Onset:
 
 
 @dataclass(frozen=True)
-class Curve:
+class ScalingCurve:
     """A score over sizes: how many were right of how many, and where known a continuous score (larger is better)."""
 
     sizes: Floats  # (J,) ascending
-    right: Floats  # (J,)
-    asked: Floats  # (J,)
+    n_correct: Floats  # (J,)
+    n_total: Floats  # (J,)
     continuous: Floats | None = None  # (J,)
     chance: float = 0.0  # what guessing gets
     log_likelihood: bool = False  # the continuous score is the mean natural log of the targets' probabilities
@@ -86,117 +90,156 @@ class Curve:
             raise DataError(f"a chance level of {self.chance:g} leaves nothing to foresee; give a share below 1.")
 
     @property
-    def logs(self) -> Floats:
+    def log_sizes(self) -> Floats:
         """log10 of the sizes."""
         return np.log10(self.sizes)
 
     @property
     def shares(self) -> Floats:
         """Of right ones."""
-        return self.right / self.asked
+        return self.n_correct / self.n_total
 
-    def upto(self, known: int) -> Curve:
+    def first_sizes(self, n_sizes: int) -> ScalingCurve:
         """The smallest so many sizes alone."""
-        cut = None if self.continuous is None else self.continuous[:known]
-        return replace(self, sizes=self.sizes[:known], right=self.right[:known], asked=self.asked[:known],
-                       continuous=cut)  # fmt: skip
+        continuous = None if self.continuous is None else self.continuous[:n_sizes]
+        return replace(
+            self,
+            sizes=self.sizes[:n_sizes],
+            n_correct=self.n_correct[:n_sizes],
+            n_total=self.n_total[:n_sizes],
+            continuous=continuous,
+        )
 
 
-def forecasts(curve: Curve, seed: Seed, *, ahead: int = 1) -> tuple[Forecast, ...]:
+def forecast_sizes(curve: ScalingCurve, seed: Seed, *, ahead: int = 1) -> tuple[Forecast, ...]:
     """Every size foretold from all that are at least `ahead` smaller, four of them at least, by each rival."""
-    found = []
-    for known in range(LEAST_KNOWN, len(curve.sizes) - ahead + 1):
-        place = known + ahead - 1
-        for how in _rivals(curve):
-            drawn = _drawn(curve.upto(known), how, curve.logs[[place]], seed / how / known, curve.asked[place])[:, 0]
-            found.append(_judged(curve, how, known, place, drawn))
-    return tuple(found)
+    results = []
+    for n_fit_sizes in range(MIN_FIT_SIZES, len(curve.sizes) - ahead + 1):
+        target = n_fit_sizes + ahead - 1
+        for method in _methods(curve):
+            draws = _predictive_draws(
+                curve.first_sizes(n_fit_sizes),
+                method,
+                curve.log_sizes[[target]],
+                seed / method / n_fit_sizes,
+                curve.n_total[target],
+            )[:, 0]
+            results.append(_scored_forecast(curve, method, n_fit_sizes, target, draws))
+    return tuple(results)
 
 
-def onsets(curve: Curve, seed: Seed, *, level: float = 0.5) -> tuple[Onset, ...]:
+def forecast_onsets(curve: ScalingCurve, seed: Seed, *, level: float = 0.5) -> tuple[Onset, ...]:
     """Where the level would be reached, from each number of sizes that had not reached it; none if it never was."""
     reached = np.flatnonzero(curve.shares >= level)
     if not len(reached) or reached[0] == 0:
         return ()
     first = int(reached[0])
     before, after = curve.shares[first - 1], curve.shares[first]
-    u = curve.logs
-    observed = float(u[first - 1] + (level - before) / (after - before) * (u[first] - u[first - 1]))
-    grid = np.concatenate([u[:1], np.linspace(u[0], u[-1] + 2 * np.ptp(u), 400)])
-    found = []
-    for known in range(LEAST_KNOWN, first + 1):
-        for how in _rivals(curve):
-            if how == "last":
+    log_sizes = curve.log_sizes
+    observed = float(
+        log_sizes[first - 1] + (level - before) / (after - before) * (log_sizes[first] - log_sizes[first - 1])
+    )
+    grid = np.concatenate([log_sizes[:1], np.linspace(log_sizes[0], log_sizes[-1] + 2 * np.ptp(log_sizes), 400)])
+    results = []
+    for n_fit_sizes in range(MIN_FIT_SIZES, first + 1):
+        for method in _methods(curve):
+            if method == "last":
                 continue  # it never gets there
-            shares, _ = _shares(curve.upto(known), how, grid, seed / how / known)
+            shares, _ = _share_draws(curve.first_sizes(n_fit_sizes), method, grid, seed / method / n_fit_sizes)
             above = shares >= level
-            at = np.where(above.any(1), grid[above.argmax(1)], np.inf)
-            low, middle, high = np.quantile(at, [0.025, 0.5, 0.975], method="nearest")
-            found.append(Onset(how, known, float(middle), float(low), float(high), observed,
-                               _crps(np.minimum(at, grid[-1]), observed), bool(low <= observed <= high)))  # fmt: skip
-    return tuple(found)
+            onset_draws = np.where(above.any(1), grid[above.argmax(1)], np.inf)
+            low, middle, high = np.quantile(onset_draws, [0.025, 0.5, 0.975], method="nearest")
+            results.append(
+                Onset(
+                    method,
+                    n_fit_sizes,
+                    float(middle),
+                    float(low),
+                    float(high),
+                    observed,
+                    _crps(np.minimum(onset_draws, grid[-1]), observed),
+                    bool(low <= observed <= high),
+                )
+            )
+    return tuple(results)
 
 
-def _rivals(curve: Curve) -> tuple[How, ...]:
+def _methods(curve: ScalingCurve) -> tuple[ForecastMethod, ...]:
     if curve.continuous is None:
         return "direct", "last"
-    return HOWS if curve.log_likelihood and (curve.continuous < 0).all() else ("direct", "linked", "last")
+    return FORECAST_METHODS if curve.log_likelihood and (curve.continuous < 0).all() else ("direct", "linked", "last")
 
 
-def _judged(curve: Curve, how: How, known: int, place: int, drawn: Floats) -> Forecast:
-    observed = float(curve.shares[place])
-    share = float(np.clip(drawn.mean(), 1e-6, 1 - 1e-6))
-    low, low_80, high_80, high = np.quantile(drawn, [0.025, 0.1, 0.9, 0.975])
-    lost = sum(p * np.log(p / q) for p, q in ((observed, share), (1 - observed, 1 - share)) if p > 0)
-    return Forecast(how, known, float(curve.sizes[place]), share, float(low), float(high), observed, float(lost),
-                    bool(low <= observed <= high), bool(low_80 <= observed <= high_80))  # fmt: skip
+def _scored_forecast(
+    curve: ScalingCurve, method: ForecastMethod, n_fit_sizes: int, target: int, draws: Floats
+) -> Forecast:
+    observed = float(curve.shares[target])
+    predicted = float(np.clip(draws.mean(), 1e-6, 1 - 1e-6))
+    low, low_80, high_80, high = np.quantile(draws, [0.025, 0.1, 0.9, 0.975])
+    excess_nats = sum(p * np.log(p / q) for p, q in ((observed, predicted), (1 - observed, 1 - predicted)) if p > 0)
+    return Forecast(
+        method,
+        n_fit_sizes,
+        float(curve.sizes[target]),
+        predicted,
+        float(low),
+        float(high),
+        observed,
+        float(excess_nats),
+        bool(low <= observed <= high),
+        bool(low_80 <= observed <= high_80),
+    )
 
 
-def _drawn(known: Curve, how: How, at: Floats, seed: Seed, asked: float) -> Floats:
+def _predictive_draws(
+    curve: ScalingCurve, method: ForecastMethod, log_sizes: Floats, seed: Seed, n_total: float
+) -> Floats:
     """Shares that would be observed, with the draw of items and of the training. Shape: (D, len(at))."""
-    shares, dispersion = _shares(known, how, at, seed)
+    shares, dispersion = _share_draws(curve, method, log_sizes, seed)
     rng = (seed / "observed").numpy()
-    spread = np.sqrt(dispersion * shares * (1 - shares) / asked)
+    spread = np.sqrt(dispersion * shares * (1 - shares) / n_total)
     return np.clip(shares + spread * rng.normal(size=shares.shape), 0, 1)
 
 
-def _shares(known: Curve, how: How, at: Floats, seed: Seed) -> tuple[Floats, float]:
+def _share_draws(curve: ScalingCurve, method: ForecastMethod, log_sizes: Floats, seed: Seed) -> tuple[Floats, float]:
     """What the score is at log sizes, by draws of all that was fitted, (D, len(at)); and how much trainings differ."""
     rng = seed.numpy()
-    if how == "last":
-        right, wrong = known.right[-1], known.asked[-1] - known.right[-1]
-        return np.repeat(rng.beta(right + 0.5, wrong + 0.5, size=(DRAWS, 1)), len(at), 1), 1.0
-    if how == "direct":
-        fit = _Fit.of(known, known.logs)
-        return fit.drawn(at[None, :], rng), fit.dispersion
-    assert known.continuous is not None
-    smooth = _scaled(known.continuous)
-    if how == "product":
-        loss = np.exp(-_extended(known.logs, smooth, at, rng))
-        return known.chance + (1 - known.chance) * np.exp(-loss), 1.0
-    fit = _Fit.best(known, smooth)
-    return fit.drawn(_extended(known.logs, smooth, at, rng), rng), fit.dispersion
+    if method == "last":
+        right, wrong = curve.n_correct[-1], curve.n_total[-1] - curve.n_correct[-1]
+        return np.repeat(rng.beta(right + 0.5, wrong + 0.5, size=(FORECAST_DRAWS, 1)), len(log_sizes), 1), 1.0
+    if method == "direct":
+        fit = _LinkFit.fit(curve, curve.log_sizes)
+        return fit.sample_shares(log_sizes[None, :], rng), fit.dispersion
+    assert curve.continuous is not None
+    smooth = _log_loss_scale(curve.continuous)
+    if method == "product":
+        loss = np.exp(-_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng))
+        return curve.chance + (1 - curve.chance) * np.exp(-loss), 1.0
+    fit = _LinkFit.best(curve, smooth)
+    return fit.sample_shares(_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng), rng), fit.dispersion
 
 
-def _scaled(continuous: Floats) -> Floats:
+def _log_loss_scale(continuous: Floats) -> Floats:
     """Errors and log-likelihoods by their logarithm, so that a power law is a straight line; others as they are."""
     if (continuous < 0).all():
         return -np.log(-continuous)
     return continuous
 
 
-def _extended(logs: Floats, smooth: Floats, at: Floats, rng: np.random.Generator) -> Floats:
+def _extrapolated_draws(
+    log_sizes: Floats, smooth: Floats, target_log_sizes: Floats, rng: np.random.Generator
+) -> Floats:
     """A straight line through what is known, drawn with the uncertainty of its course. Shape: (D, len(at))."""
-    inputs = np.stack([np.ones_like(logs), logs - logs.mean()], 1)
+    inputs = np.stack([np.ones_like(log_sizes), log_sizes - log_sizes.mean()], 1)
     inverse = np.linalg.inv(inputs.T @ inputs)
     weights = inverse @ inputs.T @ smooth
-    free = max(1, len(logs) - 2)
-    error = float(((smooth - inputs @ weights) ** 2).sum() / free)
-    drawn = rng.multivariate_normal(weights, error * inverse + 1e-12 * np.eye(2), size=DRAWS)
-    wider = np.sqrt(free / rng.chisquare(free, size=(DRAWS, 1)))  # Student's t: the error is only estimated
-    moved = weights + (drawn - weights) * wider
-    line = moved[:, :1] + moved[:, 1:] * (at - logs.mean())[None, :]
-    return np.asarray(line + np.sqrt(error) * wider * rng.normal(size=(DRAWS, 1)))
+    dof = max(1, len(log_sizes) - 2)
+    error = float(((smooth - inputs @ weights) ** 2).sum() / dof)
+    coefficient_draws = rng.multivariate_normal(weights, error * inverse + 1e-12 * np.eye(2), size=FORECAST_DRAWS)
+    t_scale = np.sqrt(dof / rng.chisquare(dof, size=(FORECAST_DRAWS, 1)))  # Student's t: the error is only estimated
+    t_draws = weights + (coefficient_draws - weights) * t_scale
+    line = t_draws[:, :1] + t_draws[:, 1:] * (target_log_sizes - log_sizes.mean())[None, :]
+    return np.asarray(line + np.sqrt(error) * t_scale * rng.normal(size=(FORECAST_DRAWS, 1)))
 
 
 class _Logistic:
@@ -232,14 +275,14 @@ class _LogLog:
         return np.asarray(-np.log(-np.log(share)))
 
 
-_Step = type[_Logistic] | type[_LogLog]
+_Link = type[_Logistic] | type[_LogLog]
 
 
 @dataclass(frozen=True, eq=False)
-class _Fit:
+class _LinkFit:
     """A rising step in x, and how sure it is."""
 
-    step: _Step
+    link: _Link
     weights: Floats  # (2,)
     covariance: Floats  # (2, 2), widened by the dispersion
     dispersion: float
@@ -249,77 +292,78 @@ class _Fit:
     chance: float
 
     @classmethod
-    def best(cls, known: Curve, x: Floats) -> _Fit:
+    def best(cls, curve: ScalingCurve, x: Floats) -> _LinkFit:
         """The likelier of both steps."""
-        return min((cls.of(known, x, step) for step in (_LogLog, _Logistic)), key=lambda fit: fit.nats)
+        return min((cls.fit(curve, x, step) for step in (_LogLog, _Logistic)), key=lambda fit: fit.nats)
 
     @classmethod
-    def of(cls, known: Curve, x: Floats, step: _Step = _Logistic) -> _Fit:
+    def fit(cls, curve: ScalingCurve, x: Floats, link: _Link = _Logistic) -> _LinkFit:
         """One step fitted by quasi-binomial likelihood."""
         middle, spread = float(x.mean()), float(x.std()) or 1.0
         inputs = np.stack([np.ones_like(x), (x - middle) / spread], 1)
-        weights = _scored(step, inputs, known)
-        p, slope = _shares_at(step, inputs @ weights, known.chance)
-        right, asked = known.right, known.asked
+        weights = _fisher_scoring(link, inputs, curve)
+        p, slope = _shares_at(link, inputs @ weights, curve.chance)
+        right, asked = curve.n_correct, curve.n_total
         errors = (right - asked * p) ** 2 / (asked * p * (1 - p))
         dispersion = max(1.0, float(errors.sum() / max(1, len(x) - 2)))
         information = (inputs * (asked * slope**2 / (p * (1 - p)))[:, None]).T @ inputs
         covariance = dispersion * np.linalg.inv(information + np.diag([1e-6, RIDGE]))
         nats = -float((right * np.log(p) + (asked - right) * np.log1p(-p)).sum())
-        return cls(step, weights, np.asarray(covariance, dtype=np.float64), dispersion, nats, middle, spread,
-                   known.chance)  # fmt: skip
+        return cls(
+            link, weights, np.asarray(covariance, dtype=np.float64), dispersion, nats, middle, spread, curve.chance
+        )
 
-    def drawn(self, x: Floats, rng: np.random.Generator) -> Floats:
+    def sample_shares(self, x: Floats, rng: np.random.Generator) -> Floats:
         """Shares at places, one row a draw. Shape: (D, len(at))."""
-        weights = rng.multivariate_normal(self.weights, self.covariance, size=DRAWS)
+        weights = rng.multivariate_normal(self.weights, self.covariance, size=FORECAST_DRAWS)
         scores = weights[:, :1] + weights[:, 1:] * (x - self.middle) / self.spread
-        return self.chance + (1 - self.chance) * self.step.share(scores)
+        return self.chance + (1 - self.chance) * self.link.share(scores)
 
 
-def _shares_at(step: _Step, scores: Floats, chance: float) -> tuple[Floats, Floats]:
+def _shares_at(step: _Link, scores: Floats, chance: float) -> tuple[Floats, Floats]:
     """Shares above chance, and how fast they rise."""
     p = np.clip(chance + (1 - chance) * step.share(scores), 1e-9, 1 - 1e-9)
     return p, (1 - chance) * step.slope(scores)
 
 
-def _scored(step: _Step, inputs: Floats, known: Curve) -> Floats:
+def _fisher_scoring(link: _Link, inputs: Floats, curve: ScalingCurve) -> Floats:
     """Fisher scoring of chance + (1 - chance) step(inputs @ weights), with a faint ridge on the slope."""
-    right, asked, chance = known.right, known.asked, known.chance
+    right, asked, chance = curve.n_correct, curve.n_total, curve.chance
     shares = np.clip((right / asked - chance) / (1 - chance), 0.5 / asked.max(), 1 - 0.5 / asked.max())
-    weights = np.array([float(step.score(shares).mean()), 0.0])
+    weights = np.array([float(link.score(shares).mean()), 0.0])
     ridge = np.diag([1e-6, RIDGE])
     for _ in range(100):
-        p, slope = _shares_at(step, inputs @ weights, chance)
+        p, slope = _shares_at(link, inputs @ weights, chance)
         score = inputs.T @ (slope * (right - asked * p) / (p * (1 - p))) - ridge @ weights
         information = (inputs * (asked * slope**2 / (p * (1 - p)))[:, None]).T @ inputs + ridge
-        moved = np.linalg.solve(information, score)
-        moved *= min(1.0, 1.0 / max(float(np.abs(moved).max()), 1e-12))
-        weights = weights + moved
-        if np.abs(moved).max() < 1e-9:
+        update = np.linalg.solve(information, score)
+        update *= min(1.0, 1.0 / max(float(np.abs(update).max()), 1e-12))
+        weights = weights + update
+        if np.abs(update).max() < 1e-9:
             break
     return weights
 
 
-def _crps(drawn: Floats, observed: float) -> float:
+def _crps(draws: Floats, observed: float) -> float:
     """The continuous ranked probability score of draws: E|X - x| - E|X - X'| / 2."""
-    ordered = np.sort(drawn)
+    ordered = np.sort(draws)
     count = len(ordered)
     spread = 2 * float((ordered * (2 * np.arange(1, count + 1) - count - 1)).sum()) / count**2
     return float(np.abs(ordered - observed).mean() - spread / 2)
 
 
-def summary(found: tuple[Forecast, ...]) -> dict[str, dict[str, float]]:
+def summarize_forecasts(results: tuple[Forecast, ...]) -> dict[str, dict[str, float]]:
     """By rival: how many, nats an outcome lost, absolute error, and how often both intervals covered what came."""
-    told: dict[str, dict[str, float]] = {}
-    for how in HOWS:
-        mine = [one for one in found if one.how == how]
-        if mine:
-            told[how] = {
-                "n": float(len(mine)),
-                "lost": float(np.mean([f.lost for f in mine])),
-                "error": float(np.mean([abs(f.share - f.observed) for f in mine])),
-                "covered": float(np.mean([f.covered for f in mine])),
-                "covered_80": float(np.mean([f.covered_80 for f in mine])),
-                "width": float(np.mean([f.high - f.low for f in mine])),
+    by_method: dict[str, dict[str, float]] = {}
+    for method in FORECAST_METHODS:
+        of_method = [forecast for forecast in results if forecast.method == method]
+        if of_method:
+            by_method[method] = {
+                "n": float(len(of_method)),
+                "lost": float(np.mean([f.excess_nats for f in of_method])),
+                "error": float(np.mean([abs(f.predicted - f.observed) for f in of_method])),
+                "covered": float(np.mean([f.covered_95 for f in of_method])),
+                "covered_80": float(np.mean([f.covered_80 for f in of_method])),
+                "width": float(np.mean([f.high - f.low for f in of_method])),
             }
-    return told
+    return by_method

@@ -24,11 +24,15 @@ from nosce.seeds import Seed
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-WINDOW, SHARE = 0.25, 0.5  # of the range of log size, and of its rise that a curve makes there where it jumps
-NARROW, STEEPEST, LINES = 0.125, 1.5, 2.0  # a break: of the range, the exponent, and how many straight lines
-FASTER = 3.0  # than on the way before: what slows down all along, as a power law does, neither jumps nor breaks
-NOISE = 20_000  # curves of noise that a score is held against
-FINE = 200  # places on the axis where a window may end
+JUMP_WINDOW, JUMP_SHARE = 0.25, 0.5  # of the range of log size, and of its rise that a curve makes there where it jumps
+BREAK_WINDOW, MAX_SMOOTH_EXPONENT, MIN_LINE_RATIO = (
+    0.125,
+    1.5,
+    2.0,
+)  # a break: of the range, the exponent, and how many straight lines
+MIN_SPEEDUP = 3.0  # than on the way before: what slows down all along, as a power law does, neither jumps nor breaks
+NOISE_CURVES = 20_000  # curves of noise that a score is held against
+WINDOW_GRID_POINTS = 200  # places on the axis where a window may end
 
 
 def emergence_score(values: npt.ArrayLike) -> float:
@@ -51,24 +55,24 @@ def emergence_score(values: npt.ArrayLike) -> float:
 
 
 @lru_cache(maxsize=64)
-def noise_scores(points: int) -> Floats:
+def noise_emergence_scores(points: int) -> Floats:
     """|E| of pure noise of so many points, sorted: what no trend at all gives. Shape: (20,000,)."""
     rng = (Seed(0) / "noise scores" / points).numpy()
-    drawn = rng.normal(size=(NOISE, points))
-    steps = np.sqrt(np.median(np.diff(drawn, axis=1) ** 2, axis=1))
-    found: Floats = np.sort(np.ptp(drawn, axis=1) / steps)
+    noise = rng.normal(size=(NOISE_CURVES, points))
+    steps = np.sqrt(np.median(np.diff(noise, axis=1) ** 2, axis=1))
+    found: Floats = np.sort(np.ptp(noise, axis=1) / steps)
     return found
 
 
-def noise_p(score: float, points: int) -> float:
+def noise_p_value(score: float, points: int) -> float:
     """How often pure noise of so many points has a score as far from 0; NaN where the score is not defined."""
     if not np.isfinite(score):
         return float("nan")
-    scores = noise_scores(points)
+    scores = noise_emergence_scores(points)
     return float((1 + len(scores) - np.searchsorted(scores, abs(score))) / (1 + len(scores)))
 
 
-def isotonic(values: npt.ArrayLike) -> Floats:
+def isotonic_fit(values: npt.ArrayLike) -> Floats:
     """The rising curves closest to these in squares, all sizes weighing alike. Shapes: (D, J) -> (D, J).
 
     By the min-max formula (Robertson, Wright and Dykstra 1988, section 1.4), which works on many curves at once.
@@ -79,43 +83,45 @@ def isotonic(values: npt.ArrayLike) -> Floats:
     best = np.full(y.shape, -np.inf)
     for first in range(count):
         means = (sums[:, first + 1 :] - sums[:, first : first + 1]) / np.arange(1, count - first + 1)
-        least = np.minimum.accumulate(means[:, ::-1], 1)[:, ::-1]  # over the ends from each place on
-        best[:, first:] = np.maximum(best[:, first:], least)
+        min_means = np.minimum.accumulate(means[:, ::-1], 1)[:, ::-1]  # over the ends from each place on
+        best[:, first:] = np.maximum(best[:, first:], min_means)
     return best
 
 
 @dataclass(frozen=True, eq=False)
-class Rises:
+class RiseShape:
     """What rising curves do: each (D,)."""
 
     rise: Floats  # from the first size to the last
-    share: Floats  # of it, within the steepest window
-    faster: Floats  # there than before it, infinite where nothing happened before
-    at: Floats  # log10 of size in the window's middle
-    width: Floats  # decades between a tenth and nine tenths of the rise
+    window_share: Floats  # of it, within the steepest window
+    speedup: Floats  # there than before it, infinite where nothing happened before
+    window_log_size: Floats  # log10 of size in the window's middle
+    width_decades: Floats  # decades between a tenth and nine tenths of the rise
 
     @property
-    def jumps(self) -> Bools:
+    def is_jump(self) -> Bools:
         """Does half of the rise happen within the window, and faster than before?"""
-        found: Bools = (self.share >= SHARE) & (self.faster >= FASTER)
+        found: Bools = (self.window_share >= JUMP_SHARE) & (self.speedup >= MIN_SPEEDUP)
         return found
 
 
-def breaks(curves: npt.ArrayLike, logs: npt.ArrayLike, part: float = 1.0) -> Bools:
+def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: float = 1.0) -> Bools:
     """Do curves rise as no smooth law does, or by a part of what that takes? Shape: (D,).
 
     Within an eighth of the range, or one size's distance where that is more.
     """
-    u = np.asarray(logs, dtype=np.float64)
-    span = u[-1] - u[0]
-    window = max(NARROW, float(np.median(np.diff(u))) / span)
-    found = rises(curves, logs, window=window)
-    smooth = 2 / (1 + np.exp(-STEEPEST * np.log(10) * window * span / 2)) - 1
-    sharper: Bools = (found.share >= part * max(smooth, LINES * window)) & (found.faster >= FASTER)
+    x = np.asarray(log_sizes, dtype=np.float64)
+    span = x[-1] - x[0]
+    window = max(BREAK_WINDOW, float(np.median(np.diff(x))) / span)
+    shape = rise_shape(curves, log_sizes, window=window)
+    smooth = 2 / (1 + np.exp(-MAX_SMOOTH_EXPONENT * np.log(10) * window * span / 2)) - 1
+    sharper: Bools = (shape.window_share >= fraction * max(smooth, MIN_LINE_RATIO * window)) & (
+        shape.speedup >= MIN_SPEEDUP
+    )
     return sharper
 
 
-def rises(curves: npt.ArrayLike, logs: npt.ArrayLike, window: float = WINDOW) -> Rises:
+def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = JUMP_WINDOW) -> RiseShape:
     """Where and how steeply curves rise, after the closest rising curve has been taken of each.
 
     Args:
@@ -123,34 +129,34 @@ def rises(curves: npt.ArrayLike, logs: npt.ArrayLike, window: float = WINDOW) ->
         logs: (J,) log10 of the sizes, ascending.
         window: Share of the range of log size.
     """
-    u = np.asarray(logs, dtype=np.float64)
-    y = isotonic(curves)
+    u = np.asarray(log_sizes, dtype=np.float64)
+    y = isotonic_fit(curves)
     rise = y[:, -1] - y[:, 0]
     scaled = (y - y[:, :1]) / np.where(rise > 0, rise, 1.0)[:, None]
     length = window * (u[-1] - u[0])
-    ends = np.linspace(u[0] + length, u[-1], FINE)
-    upper, lower = _between(scaled, u, ends), _between(scaled, u, ends - length)
+    ends = np.linspace(u[0] + length, u[-1], WINDOW_GRID_POINTS)
+    upper, lower = _interpolated(scaled, u, ends), _interpolated(scaled, u, ends - length)
     gain = upper - lower
-    place = gain.argmax(1)
+    steepest = gain.argmax(1)
     rows = np.arange(len(y))
-    share, before = gain[rows, place], lower[rows, place]
-    passed = ends[place] - length - u[0]
-    rate_before = np.where(passed > 0, before / np.where(passed > 0, passed, 1.0), np.inf)
+    share, before = gain[rows, steepest], lower[rows, steepest]
+    decades_before = ends[steepest] - length - u[0]
+    rate_before = np.where(decades_before > 0, before / np.where(decades_before > 0, decades_before, 1.0), np.inf)
     with np.errstate(divide="ignore"):
         faster = np.where(before > 0, share / length / np.where(before > 0, rate_before, 1.0), np.inf)
     # A window at the very beginning has nothing before it that it could be faster than.
-    faster = np.where(passed < 0.25 * length, 0.0, faster)
+    faster = np.where(decades_before < 0.25 * length, 0.0, faster)
     flat = rise <= 0
-    return Rises(
+    return RiseShape(
         rise=rise,
-        share=np.where(flat, 0.0, share),
-        faster=np.where(flat, 0.0, faster),
-        at=ends[place] - length / 2,
-        width=np.where(flat, np.nan, _reached(scaled, u, 0.9) - _reached(scaled, u, 0.1)),
+        window_share=np.where(flat, 0.0, share),
+        speedup=np.where(flat, 0.0, faster),
+        window_log_size=ends[steepest] - length / 2,
+        width_decades=np.where(flat, np.nan, _level_crossing(scaled, u, 0.9) - _level_crossing(scaled, u, 0.1)),
     )
 
 
-def _between(curves: Floats, u: Floats, at: Floats) -> Floats:
+def _interpolated(curves: Floats, u: Floats, at: Floats) -> Floats:
     """Straight lines between neighbouring sizes. Shape: (D, places)."""
     right = np.clip(np.searchsorted(u, at, side="left"), 1, len(u) - 1)
     part = np.clip((at - u[right - 1]) / (u[right] - u[right - 1]), 0.0, 1.0)
@@ -158,7 +164,7 @@ def _between(curves: Floats, u: Floats, at: Floats) -> Floats:
     return found
 
 
-def _reached(curves: Floats, u: Floats, level: float) -> Floats:
+def _level_crossing(curves: Floats, u: Floats, level: float) -> Floats:
     """Where rising curves from 0 to 1 first reach a level. Shape: (D,)."""
     right = np.clip((curves < level).sum(1), 1, len(u) - 1)
     rows = np.arange(len(curves))

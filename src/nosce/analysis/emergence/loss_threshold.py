@@ -23,12 +23,12 @@ from scipy import optimize, stats
 from nosce.errors import DataError
 
 Floats = npt.NDArray[np.float64]
-LEAST = 5  # points
-_Fit = Callable[[Floats, Floats, Floats], Callable[[Floats], Floats]]
+MIN_POINTS = 5  # points
+_CurveFitter = Callable[[Floats, Floats, Floats], Callable[[Floats], Floats]]
 
 
 @dataclass(frozen=True)
-class Thresholds:
+class LossFormComparison:
     """Nats an outcome by each form on points left out, and the threshold where it fits best."""
 
     smooth: float
@@ -41,13 +41,18 @@ class Thresholds:
     @property
     def best(self) -> str:
         """The form that costs least."""
-        told = {"smooth": self.smooth, "threshold": self.threshold}
-        return min(told, key=lambda name: told[name])
+        nats = {"smooth": self.smooth, "threshold": self.threshold}
+        return min(nats, key=lambda name: nats[name])
 
 
-def held(
-    loss: npt.ArrayLike, right: npt.ArrayLike, asked: npt.ArrayLike, *, chance: float = 0.0, tokens: float | None = None
-) -> Thresholds:
+def compare_loss_forms(
+    loss: npt.ArrayLike,
+    n_correct: npt.ArrayLike,
+    n_total: npt.ArrayLike,
+    *,
+    chance: float = 0.0,
+    target_tokens: float | None = None,
+) -> LossFormComparison:
     """Hold the forms against each other, each point left out once.
 
     Args:
@@ -57,29 +62,29 @@ def held(
     Raises:
         DataError: Fewer than five points, or a loss that is the same everywhere.
     """
-    x, k, n = (np.asarray(v, dtype=np.float64) for v in (loss, right, asked))
-    if len(x) < LEAST or np.ptp(x) == 0:
-        raise DataError(f"a threshold needs {LEAST} points of different loss; found {len(x)}.")
+    x, k, n = (np.asarray(v, dtype=np.float64) for v in (loss, n_correct, n_total))
+    if len(x) < MIN_POINTS or np.ptp(x) == 0:
+        raise DataError(f"a threshold needs {MIN_POINTS} points of different loss; found {len(x)}.")
     scores = {}
-    for name, fit in (("smooth", _smooth(chance)), ("threshold", _threshold(chance))):
-        each = []
-        for place in range(len(x)):
-            others = np.arange(len(x)) != place
-            predicted = fit(x[others], k[others], n[others])(x[[place]])
-            each.append(_nats(predicted, k[[place]], n[[place]]))
-        scores[name] = float(np.mean(each))
-    product = None if tokens is None else _nats(np.exp(-tokens * x), k, n)
-    eta, low, high = _eta(x, k, n, chance)
-    return Thresholds(scores["smooth"], scores["threshold"], product, eta, low, high)
+    for name, fit in (("smooth", _logistic_fitter(chance)), ("threshold", _hinge_fitter(chance))):
+        nats = []
+        for left_out in range(len(x)):
+            others = np.arange(len(x)) != left_out
+            predicted = fit(x[others], k[others], n[others])(x[[left_out]])
+            nats.append(_mean_nats(predicted, k[[left_out]], n[[left_out]]))
+        scores[name] = float(np.mean(nats))
+    product = None if target_tokens is None else _mean_nats(np.exp(-target_tokens * x), k, n)
+    eta, low, high = _eta_interval(x, k, n, chance)
+    return LossFormComparison(scores["smooth"], scores["threshold"], product, eta, low, high)
 
 
-def _nats(p: Floats, right: Floats, asked: Floats) -> float:
+def _mean_nats(p: Floats, n_correct: Floats, n_total: Floats) -> float:
     """An outcome, on average over points."""
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return float(np.mean(-(right * np.log(p) + (asked - right) * np.log1p(-p)) / asked))
+    return float(np.mean(-(n_correct * np.log(p) + (n_total - n_correct) * np.log1p(-p)) / n_total))
 
 
-def _smooth(chance: float) -> _Fit:
+def _logistic_fitter(chance: float) -> _CurveFitter:
     def fit(x: Floats, right: Floats, asked: Floats) -> Callable[[Floats], Floats]:
         middle, spread = float(x.mean()), float(x.std()) or 1.0
 
@@ -89,7 +94,10 @@ def _smooth(chance: float) -> _Fit:
 
         starts = [(0.0, -1.0), (-3.0, -3.0), (2.0, -3.0)]
         best = min(
-            (optimize.minimize(lambda w: _nats(curve(w, x), right, asked), s, method="Nelder-Mead") for s in starts),
+            (
+                optimize.minimize(lambda w: _mean_nats(curve(w, x), right, asked), s, method="Nelder-Mead")
+                for s in starts
+            ),
             key=lambda r: float(r.fun),
         )
         return lambda at: curve(best.x, at)
@@ -97,43 +105,43 @@ def _smooth(chance: float) -> _Fit:
     return fit
 
 
-def _threshold(chance: float) -> _Fit:
+def _hinge_fitter(chance: float) -> _CurveFitter:
     def fit(x: Floats, right: Floats, asked: Floats) -> Callable[[Floats], Floats]:
-        etas = _etas(x)
-        eta = float(min(etas, key=lambda e: _slope(x, right, asked, chance, e)[1]))
-        slope, _ = _slope(x, right, asked, chance, eta)
-        return lambda at: _broken(at, eta, slope, chance)
+        etas = _eta_grid(x)
+        eta = float(min(etas, key=lambda e: _best_slope(x, right, asked, chance, e)[1]))
+        slope, _ = _best_slope(x, right, asked, chance, eta)
+        return lambda at: _hinge(at, eta, slope, chance)
 
     return fit
 
 
-def _etas(x: Floats) -> Floats:
+def _eta_grid(x: Floats) -> Floats:
     return np.linspace(x.min() + 1e-6, x.max() + 0.25 * np.ptp(x), 120)
 
 
-def _broken(at: Floats, eta: float, slope: float, chance: float) -> Floats:
+def _hinge(at: Floats, eta: float, slope: float, chance: float) -> Floats:
     return np.clip(chance + slope * np.maximum(eta - at, 0), 0, 1)
 
 
-def _slope(x: Floats, right: Floats, asked: Floats, chance: float, eta: float) -> tuple[float, float]:
+def _best_slope(x: Floats, right: Floats, asked: Floats, chance: float, eta: float) -> tuple[float, float]:
     """The likeliest slope below eta, and what it costs in nats an outcome."""
-    most = (1 - chance) / max(float((eta - x).max()), 1e-9)
-    found = optimize.minimize_scalar(
-        lambda s: _nats(_broken(x, eta, s, chance), right, asked), bounds=(0, 2 * most), method="bounded"
+    max_slope = (1 - chance) / max(float((eta - x).max()), 1e-9)
+    optimum = optimize.minimize_scalar(
+        lambda s: _mean_nats(_hinge(x, eta, s, chance), right, asked), bounds=(0, 2 * max_slope), method="bounded"
     )
-    return float(found.x), float(found.fun)
+    return float(optimum.x), float(optimum.fun)
 
 
-def _eta(x: Floats, right: Floats, asked: Floats, chance: float) -> tuple[float, float, float]:
+def _eta_interval(x: Floats, right: Floats, asked: Floats, chance: float) -> tuple[float, float, float]:
     """The likeliest threshold and the range in which the likelihood stays within 1.92 of its top.
 
     Points differ by more than their items do: what the best fit leaves widens the range, as in a quasi-binomial one.
     """
-    etas = _etas(x)
-    costs = np.array([_slope(x, right, asked, chance, float(e))[1] for e in etas]) * asked.mean() * len(x)
+    etas = _eta_grid(x)
+    costs = np.array([_best_slope(x, right, asked, chance, float(e))[1] for e in etas]) * asked.mean() * len(x)
     best = int(costs.argmin())
-    slope, _ = _slope(x, right, asked, chance, float(etas[best]))
-    p = np.clip(_broken(x, float(etas[best]), slope, chance), 1e-6, 1 - 1e-6)
+    slope, _ = _best_slope(x, right, asked, chance, float(etas[best]))
+    p = np.clip(_hinge(x, float(etas[best]), slope, chance), 1e-6, 1 - 1e-6)
     spread = max(1.0, float(((right - asked * p) ** 2 / (asked * p * (1 - p))).sum() / max(1, len(x) - 2)))
     inside = etas[costs - costs[best] <= spread * stats.chi2.ppf(0.95, 1) / 2]
     return float(etas[best]), float(inside.min()), float(inside.max())

@@ -13,64 +13,72 @@ from itertools import product
 
 from scipy import stats
 
-from nosce.analysis.emergence.simulation import ALLOWED, Truth, drawn
-from nosce.analysis.emergence.test import LEAST_SIZES, Verdict, audit
+from nosce.analysis.emergence.simulation import ALLOWED_VERDICTS, GroundTruth, simulate_outcomes
+from nosce.analysis.emergence.test import MIN_SIZES, EmergenceVerdict, mirage_test
 from nosce.errors import UsageError
 from nosce.seeds import Seed
 
-ASKED: dict[Truth, Verdict] = {"power law": "metric", "planted break": "break"}
-STEEP = (1.0, 1.4)  # exponents of power laws that jump
-ENOUGH = 0.9  # of the worlds decided rightly
-DRAWS = 500
+EXPECTED_VERDICT: dict[GroundTruth, EmergenceVerdict] = {"power law": "metric", "planted break": "break"}
+JUMPING_EXPONENTS = (1.0, 1.4)  # exponents of power laws that jump
+TARGET_POWER = 0.9  # of the worlds decided rightly
+POWER_RESAMPLES = 500
 
 
 @dataclass(frozen=True)
-class Power:
+class PowerEstimate:
     """How often a design decides rightly, and how often wrongly, of so many worlds of a truth."""
 
-    truth: Truth
+    truth: GroundTruth
     sizes: int
     items: int
     seeds: int
-    worlds: int
-    right: int
-    wrong: int
+    simulations: int
+    n_right: int
+    n_wrong: int
 
     @property
-    def share(self) -> float:
+    def power(self) -> float:
         """Decided rightly."""
-        return self.right / self.worlds
+        return self.n_right / self.simulations
 
     @property
     def interval(self) -> tuple[float, float]:
         """The exact (Clopper-Pearson) 95 % interval of that."""
-        found = stats.binomtest(self.right, self.worlds).proportion_ci(method="exact")
-        return float(found.low), float(found.high)
+        ci = stats.binomtest(self.n_right, self.simulations).proportion_ci(method="exact")
+        return float(ci.low), float(ci.high)
 
 
-def power(truth: Truth, *, sizes: int, items: int, seeds: int, worlds: int, seed: Seed) -> Power:
+def estimate_power(
+    truth: GroundTruth, *, sizes: int, items: int, seeds: int, simulations: int, seed: Seed
+) -> PowerEstimate:
     """Audit so many worlds of a truth.
 
     Raises:
         UsageError: The design is too small to be tried, or the truth is none that a design is for.
     """
-    if truth not in ASKED or sizes < LEAST_SIZES or min(items, seeds, worlds) < 1:
+    if truth not in EXPECTED_VERDICT or sizes < MIN_SIZES or min(items, seeds, simulations) < 1:
         raise UsageError(
-            f"a design of {sizes} sizes, {items} items and {seeds} seeds cannot be tried on {worlds} worlds of "
-            f"{truth!r}; take {LEAST_SIZES} sizes or more, one of the others at least, and "
-            f"{' or '.join(map(repr, ASKED))}."
+            f"a design of {sizes} sizes, {items} items and {seeds} seeds cannot be tried on {simulations} worlds of "
+            f"{truth!r}; take {MIN_SIZES} sizes or more, one of the others at least, and "
+            f"{' or '.join(map(repr, EXPECTED_VERDICT))}."
         )
-    right = wrong = 0
-    for number in range(worlds):
-        world = drawn(truth, sizes=sizes, items=items, seeds=seeds, seed=seed / number, steep=STEEP)
-        verdict = audit(world, seed / number / "audit", draws=DRAWS).verdict
-        right += verdict == ASKED[truth]
-        wrong += verdict not in (*ALLOWED[truth], "under-resolved")
-    return Power(truth, sizes, items, seeds, worlds, right, wrong)
+    n_right = n_wrong = 0
+    for simulation in range(simulations):
+        outcomes = simulate_outcomes(
+            truth, sizes=sizes, items=items, seeds=seeds, seed=seed / simulation, exponents=JUMPING_EXPONENTS
+        )
+        verdict = mirage_test(outcomes, seed / simulation / "audit", resamples=POWER_RESAMPLES).verdict
+        n_right += verdict == EXPECTED_VERDICT[truth]
+        n_wrong += verdict not in (*ALLOWED_VERDICTS[truth], "under-resolved")
+    return PowerEstimate(truth, sizes, items, seeds, simulations, n_right, n_wrong)
 
 
-def designs(sizes: Sequence[int], items: Sequence[int], seeds: Sequence[int], *, worlds: int, seed: Seed
-            ) -> Iterator[tuple[Power, ...]]:  # fmt: skip
+def estimate_power_grid(
+    sizes: Sequence[int], items: Sequence[int], seeds: Sequence[int], *, simulations: int, seed: Seed
+) -> Iterator[tuple[PowerEstimate, ...]]:
     """Every combination, cheapest first, with its power on both truths."""
     for j, n, s in sorted(product(sizes, items, seeds), key=lambda design: (design[0] * design[1] * design[2], design)):
-        yield tuple(power(truth, sizes=j, items=n, seeds=s, worlds=worlds, seed=seed / truth) for truth in ASKED)
+        yield tuple(
+            estimate_power(truth, sizes=j, items=n, seeds=s, simulations=simulations, seed=seed / truth)
+            for truth in EXPECTED_VERDICT
+        )

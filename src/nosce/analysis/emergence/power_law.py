@@ -26,20 +26,22 @@ Floats = npt.NDArray[np.float64]
 class ProductLaw:
     """The two parameters, each with a 95 % interval by profile likelihood."""
 
-    steepness: float  # a
-    steepness_low: float
-    steepness_high: float
-    scale: float  # log10 of c, the size at which a token costs one nat
-    scale_low: float
-    scale_high: float
+    exponent: float  # a
+    exponent_low: float
+    exponent_high: float
+    log10_scale: float  # log10 of c, the size at which a token costs one nat
+    log10_scale_low: float
+    log10_scale_high: float
 
-    def accuracy(self, sizes: npt.ArrayLike, length: npt.ArrayLike) -> Floats:
+    def accuracy(self, sizes: npt.ArrayLike, target_tokens: npt.ArrayLike) -> Floats:
         """What the law says of targets of so many tokens."""
-        u = np.log10(np.asarray(sizes, dtype=np.float64)) - self.scale
-        return np.exp(-np.asarray(length, dtype=np.float64) * 10 ** (-self.steepness * u))
+        u = np.log10(np.asarray(sizes, dtype=np.float64)) - self.log10_scale
+        return np.exp(-np.asarray(target_tokens, dtype=np.float64) * 10 ** (-self.exponent * u))
 
 
-def fit(sizes: npt.ArrayLike, right: npt.ArrayLike, asked: npt.ArrayLike, length: npt.ArrayLike) -> ProductLaw:
+def fit_product_law(
+    sizes: npt.ArrayLike, n_correct: npt.ArrayLike, n_total: npt.ArrayLike, target_tokens: npt.ArrayLike
+) -> ProductLaw:
     """The law that makes these counts most likely.
 
     Args:
@@ -52,8 +54,8 @@ def fit(sizes: npt.ArrayLike, right: npt.ArrayLike, asked: npt.ArrayLike, length
         DataError: Fewer than three sizes, or nothing or everything was right everywhere.
     """
     u = np.log10(np.asarray(sizes, dtype=np.float64))
-    k, n = (np.asarray(x, dtype=np.float64) for x in (right, asked))
-    tokens = np.broadcast_to(np.asarray(length, dtype=np.float64), u.shape)
+    k, n = (np.asarray(x, dtype=np.float64) for x in (n_correct, n_total))
+    tokens = np.broadcast_to(np.asarray(target_tokens, dtype=np.float64), u.shape)
     if len(u) < 3 or k.sum() in (0, n.sum()):
         raise DataError("a product law needs three sizes at least, and some answers right and some wrong.")
     centre = u.mean()
@@ -64,12 +66,18 @@ def fit(sizes: npt.ArrayLike, right: npt.ArrayLike, asked: npt.ArrayLike, length
         p = np.clip(np.exp(-loss), 1e-300, 1 - 1e-12)
         return float(-(k * -np.minimum(loss, 690.0) + (n - k) * np.log1p(-p)).sum())
 
-    starts = [(steep, middle) for steep in (0.3, 1.0, 2.0) for middle in (-2.0, -1.0, 0.0)]
-    best = min((optimize.minimize(lambda x: negative(*x), start, method="Nelder-Mead",
-                                  options={"xatol": 1e-8, "fatol": 1e-8}) for start in starts),
-               key=lambda found: float(found.fun))  # fmt: skip
-    steep, middle = map(float, best.x)
-    scale = centre + middle / steep
+    starts = [(exponent, middle) for exponent in (0.3, 1.0, 2.0) for middle in (-2.0, -1.0, 0.0)]
+    best = min(
+        (
+            optimize.minimize(
+                lambda x: negative(*x), start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-8}
+            )
+            for start in starts
+        ),
+        key=lambda found: float(found.fun),
+    )
+    exponent, middle = map(float, best.x)
+    scale = centre + middle / exponent
     limit = float(best.fun) + stats.chi2.ppf(0.95, 1) / 2
 
     def of_steep(value: float) -> float:
@@ -78,16 +86,16 @@ def fit(sizes: npt.ArrayLike, right: npt.ArrayLike, asked: npt.ArrayLike, length
     def of_scale(value: float) -> float:
         return float(
             optimize.minimize_scalar(
-                lambda s: negative(s, s * (value - centre)), bracket=(steep * 0.8, steep * 1.2)
+                lambda s: negative(s, s * (value - centre)), bracket=(exponent * 0.8, exponent * 1.2)
             ).fun
         )
 
-    low, high = _profile(of_steep, steep, limit, 0.1 * abs(steep) + 1e-3)
-    scale_low, scale_high = _profile(of_scale, scale, limit, 0.05)
-    return ProductLaw(steep, low, high, scale, scale_low, scale_high)
+    low, high = _profile_interval(of_steep, exponent, limit, 0.1 * abs(exponent) + 1e-3)
+    scale_low, scale_high = _profile_interval(of_scale, scale, limit, 0.05)
+    return ProductLaw(exponent, low, high, scale, scale_low, scale_high)
 
 
-def _profile(negative: object, best: float, limit: float, step: float) -> tuple[float, float]:
+def _profile_interval(negative: object, best: float, limit: float, step: float) -> tuple[float, float]:
     """Where the profile crosses the limit on either side; infinite where it does not within forty doublings."""
     assert callable(negative)
     ends = []

@@ -20,22 +20,22 @@ from nosce.seeds import Seed
 
 Floats = npt.NDArray[np.float64]
 
-CHUNK = 4_000_000  # weights held at once
-LEAST_LINK = 200  # outcomes of one length, below which all lengths share a link
+MAX_WEIGHTS = 4_000_000  # weights held at once
+MIN_LINK_OUTCOMES = 200  # outcomes of one length, below which all lengths share a link
 
 
 @dataclass(frozen=True, eq=False)
-class Items:
+class ItemOutcomes:
     """Outcomes of the same items at every size and seed."""
 
     sizes: Floats  # (J,) ascending, e.g. parameters
     sharp: Floats  # (S, J, N) from 0 to 1
     continuous: Floats | None  # (S, J, N), larger is better
-    length: npt.NDArray[np.int64] | None = None  # (N,) of the targets, e.g. in tokens
+    target_tokens: npt.NDArray[np.int64] | None = None  # (N,) of the targets, e.g. in tokens
     log_likelihood: bool = False  # the continuous score is the natural log of the whole target's probability
     chance: float = 0.0  # the sharp score of guessing, on average over items
 
-    def of_seed(self, seed: int) -> Items:
+    def single_seed(self, seed: int) -> ItemOutcomes:
         """One seed's outcomes alone."""
         smooth = None if self.continuous is None else self.continuous[[seed]]
         return replace(self, sharp=self.sharp[[seed]], continuous=smooth)
@@ -49,57 +49,63 @@ class Items:
         """Both scores, each (S, J)."""
         return self.sharp.mean(2), None if self.continuous is None else self.continuous.mean(2)
 
-    def predicted(self, seed: Seed) -> Floats | None:
+    def link_predictions(self, seed: Seed) -> Floats | None:
         """What a link learned on other items makes of each continuous score. Shape: (S, J, N)."""
         if self.continuous is None:
             return None
-        half = (seed / "halves").numpy().permutation(self.sharp.shape[2]) % 2 == 0
-        found = np.empty_like(self.sharp)
-        for group in self._groups():
-            for mine in (half & group, ~half & group):
-                other = ~mine & group
-                link = _Link(self.continuous[:, :, other].ravel(), self.sharp[:, :, other].ravel())
-                found[:, :, mine] = link(self.continuous[:, :, mine])
-        return found
+        first_half = (seed / "halves").numpy().permutation(self.sharp.shape[2]) % 2 == 0
+        predictions = np.empty_like(self.sharp)
+        for group in self._link_groups():
+            for predicted_items in (first_half & group, ~first_half & group):
+                fitted_items = ~predicted_items & group
+                link = _IsotonicLink(
+                    self.continuous[:, :, fitted_items].ravel(), self.sharp[:, :, fitted_items].ravel()
+                )
+                predictions[:, :, predicted_items] = link(self.continuous[:, :, predicted_items])
+        return predictions
 
-    def _groups(self) -> list[npt.NDArray[np.bool_]]:
+    def _link_groups(self) -> list[npt.NDArray[np.bool_]]:
         """Items that share a link: those of a length, where there are enough and lengths differ."""
         everything = np.ones(self.sharp.shape[2], dtype=bool)
-        if self.length is None or self.log_likelihood:
+        if self.target_tokens is None or self.log_likelihood:
             return [everything]
-        each = [self.length == n for n in np.unique(self.length)]
-        enough = all(g.sum() * self.sharp.shape[0] * self.sharp.shape[1] >= 2 * LEAST_LINK for g in each)
-        return each if enough and all(g.sum() >= 2 for g in each) else [everything]
+        by_length = [self.target_tokens == n for n in np.unique(self.target_tokens)]
+        enough = all(g.sum() * self.sharp.shape[0] * self.sharp.shape[1] >= 2 * MIN_LINK_OUTCOMES for g in by_length)
+        return by_length if enough and all(g.sum() >= 2 for g in by_length) else [everything]
 
-    def drawn(self, predicted: Floats | None, seed: Seed, draws: int) -> Iterator[tuple[Floats, Floats, Floats]]:
+    def resampled_curves(
+        self, predicted: Floats | None, seed: Seed, resamples: int
+    ) -> Iterator[tuple[Floats, Floats, Floats]]:
         """Curves of resampled seeds and items: both scores, and what the link is off by, each (D, S, J), in parts."""
         seeds, sizes, items = self.sharp.shape
         rng = (seed / "items").numpy()
-        off = None if predicted is None else self.sharp - predicted
-        tables = [self.sharp, self.continuous, off]
-        part = max(1, CHUNK // items)
-        for first in range(0, draws, part):
-            count = min(part, draws - first)
+        residual = None if predicted is None else self.sharp - predicted
+        tables = [self.sharp, self.continuous, residual]
+        chunk = max(1, MAX_WEIGHTS // items)
+        for first in range(0, resamples, chunk):
+            count = min(chunk, resamples - first)
             weights = rng.multinomial(items, np.full(items, 1 / items), size=count) / items
-            chosen = rng.integers(seeds, size=(count, seeds)) if seeds > 2 else np.tile(np.arange(seeds), (count, 1))
+            seed_choice = (
+                rng.integers(seeds, size=(count, seeds)) if seeds > 2 else np.tile(np.arange(seeds), (count, 1))
+            )
             rows = np.arange(count)[:, None]
             curves = []
             for table in tables:
                 if table is None:
                     curves.append(np.full((count, seeds, sizes), np.nan))
                     continue
-                whole = (weights @ table.reshape(-1, items).T).reshape(count, seeds, sizes)
-                curves.append(whole[rows, chosen])
+                seed_curves = (weights @ table.reshape(-1, items).T).reshape(count, seeds, sizes)
+                curves.append(seed_curves[rows, seed_choice])
             yield curves[0], curves[1], curves[2]
 
 
 @dataclass(frozen=True, eq=False)
-class Counts:
+class CountOutcomes:
     """Outcomes of which only sums are known; what are seeds for items are series here, e.g. models over training."""
 
     sizes: Floats  # (J,) ascending
-    right: Floats  # (S, J)
-    asked: Floats  # (S, J)
+    n_correct: Floats  # (S, J)
+    n_total: Floats  # (S, J)
     continuous: Floats | None  # (S, J), larger is better; taken as known without error
     log_likelihood: bool = False
     chance: float = 0.0  # the share that guessing gets
@@ -107,50 +113,56 @@ class Counts:
     @property
     def counts(self) -> tuple[Floats, Floats]:
         """How many are right, and of how many."""
-        return self.right, self.asked
+        return self.n_correct, self.n_total
 
     def means(self) -> tuple[Floats, Floats | None]:
         """Both scores."""
-        return self.right / self.asked, self.continuous
+        return self.n_correct / self.n_total, self.continuous
 
-    def predicted(self, seed: Seed) -> Floats | None:
+    def link_predictions(self, seed: Seed) -> Floats | None:
         """What a link makes of each continuous score: one learned on the other series, or from the other sizes.
 
         With one or two series a free link would explain any curve, so that it is given a form of two numbers.
         """
         if self.continuous is None:
             return None
-        shares = self.right / self.asked
+        shares = self.n_correct / self.n_total
         if len(shares) > 2:
-            links = [_Link(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
-                     for s in range(len(shares))]  # fmt: skip
+            links = [
+                _IsotonicLink(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
+                for s in range(len(shares))
+            ]
             return np.stack([link(own) for link, own in zip(links, self.continuous, strict=True)])
-        told = zip(self.continuous, self.right, self.asked, strict=True)
-        return np.stack([_left_out(c, r, a) for c, r, a in told])
+        per_series = zip(self.continuous, self.n_correct, self.n_total, strict=True)
+        return np.stack([_leave_one_out_predictions(c, r, a) for c, r, a in per_series])
 
-    def drawn(self, predicted: Floats | None, seed: Seed, draws: int) -> Iterator[tuple[Floats, Floats, Floats]]:
+    def resampled_curves(
+        self, predicted: Floats | None, seed: Seed, resamples: int
+    ) -> Iterator[tuple[Floats, Floats, Floats]]:
         """Curves of resampled series and binomial counts."""
         rng = (seed / "counts").numpy()
-        shares = self.right / self.asked
+        shares = self.n_correct / self.n_total
         series = len(shares)
-        sharp = rng.binomial(self.asked.astype(np.int64), shares, size=(draws, *shares.shape)) / self.asked
-        chosen = rng.integers(series, size=(draws, series)) if series > 2 else np.tile(np.arange(series), (draws, 1))
-        rows = np.arange(draws)[:, None]
+        sharp = rng.binomial(self.n_total.astype(np.int64), shares, size=(resamples, *shares.shape)) / self.n_total
+        series_choice = (
+            rng.integers(series, size=(resamples, series)) if series > 2 else np.tile(np.arange(series), (resamples, 1))
+        )
+        rows = np.arange(resamples)[:, None]
         blank = np.full(sharp.shape, np.nan)
         smooth = blank if self.continuous is None else np.broadcast_to(self.continuous, sharp.shape)
-        off = blank if predicted is None else sharp - predicted
-        yield sharp[rows, chosen], smooth[rows, chosen], off[rows, chosen]
+        residual = blank if predicted is None else sharp - predicted
+        yield sharp[rows, series_choice], smooth[rows, series_choice], residual[rows, series_choice]
 
 
 @dataclass(frozen=True, eq=False)
-class Series:
+class ContinuousOutcomes:
     """A continuous score alone, of which no resampling of items is known: does it break?"""
 
     sizes: Floats  # (J,) ascending
     continuous: Floats  # (S, J), larger is better
 
 
-class _Link:
+class _IsotonicLink:
     """A rising step function from continuous to sharp scores, by isotonic regression."""
 
     def __init__(self, continuous: Floats, sharp: Floats) -> None:
@@ -163,24 +175,24 @@ class _Link:
         return found
 
 
-def _left_out(continuous: Floats, right: Floats, asked: Floats) -> Floats:
+def _leave_one_out_predictions(continuous: Floats, n_correct: Floats, n_total: Floats) -> Floats:
     """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,).
 
     The sharp score is a step softened in the continuous one, or in the logarithm of its negative where it is an error
     or a log-likelihood; of a logistic and a complementary log-log step the likelier one is taken.
     """
     scales = [continuous, np.log(-continuous)] if (continuous < 0).all() else [continuous]
-    found = np.empty(len(continuous))
-    for place in range(len(continuous)):
-        others = np.arange(len(continuous)) != place
+    predictions = np.empty(len(continuous))
+    for left_out in range(len(continuous)):
+        others = np.arange(len(continuous)) != left_out
         fits = []
         for scale in scales:
             x = (scale - scale.mean()) / (scale.std() or 1.0)
             for step in (_logistic_step, _log_log_step):
-                nats, weights = _fitted(step, x[others], right[others], asked[others])
-                fits.append((nats, float(step(weights[0] + weights[1] * x[place]))))
-        found[place] = min(fits)[1]
-    return found
+                nats, weights = _fit_link(step, x[others], n_correct[others], n_total[others])
+                fits.append((nats, float(step(weights[0] + weights[1] * x[left_out]))))
+        predictions[left_out] = min(fits)[1]
+    return predictions
 
 
 def _logistic_step(z: npt.ArrayLike) -> Floats:
@@ -191,12 +203,12 @@ def _log_log_step(z: npt.ArrayLike) -> Floats:
     return np.asarray(np.exp(-np.exp(np.clip(z, -30, 30))))
 
 
-def _fitted(step: Callable[[Floats], Floats], x: Floats, right: Floats, asked: Floats) -> tuple[float, Floats]:
+def _fit_link(step: Callable[[Floats], Floats], x: Floats, n_correct: Floats, n_total: Floats) -> tuple[float, Floats]:
     """Least nats, and the two numbers that have them, by binomial likelihood."""
 
     def negative(weights: Floats) -> float:
         p = np.clip(step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
-        return float(-(right * np.log(p) + (asked - right) * np.log1p(-p)).sum())
+        return float(-(n_correct * np.log(p) + (n_total - n_correct) * np.log1p(-p)).sum())
 
     starts = [(0.0, slope) for slope in (-4.0, -1.0, 1.0, 4.0)]
     best = min(

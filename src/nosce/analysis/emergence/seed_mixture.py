@@ -17,11 +17,11 @@ from nosce.seeds import Seed
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_SEEDS = 5
-DRAWS = 2_000
+MIN_SEEDS = 5
+MIXTURE_NULL_DRAWS = 2_000
 
 
-def left_within(values: npt.ArrayLike) -> Floats:
+def within_group_share(values: npt.ArrayLike) -> Floats:
     """The least share of the sum of squares that two groups leave within them. Shapes: (D, S) -> (D,)."""
     y = np.sort(np.atleast_2d(np.asarray(values, dtype=np.float64)), axis=1)
     count = y.shape[1]
@@ -30,12 +30,12 @@ def left_within(values: npt.ArrayLike) -> Floats:
     cuts = np.arange(1, count)
     low = squares[:, :-1] - sums[:, :-1] ** 2 / cuts
     high = (squares[:, -1:] - squares[:, :-1]) - (sums[:, -1:] - sums[:, :-1]) ** 2 / (count - cuts)
-    least = np.maximum((low + high).min(1), 0.0)
-    found: Floats = np.where(total > 0, least / np.where(total > 0, total, 1.0), 1.0)
-    return found
+    least_within = np.maximum((low + high).min(1), 0.0)
+    shares: Floats = np.where(total > 0, least_within / np.where(total > 0, total, 1.0), 1.0)
+    return shares
 
 
-def two_groups(right: npt.ArrayLike, asked: int, seed: Seed) -> float:
+def single_group_p_value(n_correct: npt.ArrayLike, n_total: int, seed: Seed) -> float:
     """How often seeds of one group, whose mean and spread are these, would part as clearly.
 
     Shares are compared on the arcsine scale, where items drawn anew spread them alike. Seeds that differ by no more
@@ -47,16 +47,16 @@ def two_groups(right: npt.ArrayLike, asked: int, seed: Seed) -> float:
     Raises:
         DataError: Fewer than five seeds: five already part clearly by chance.
     """
-    counts = np.asarray(right, dtype=np.float64)
-    if len(counts) < LEAST_SEEDS:
-        raise DataError(f"{len(counts)} seeds cannot show two groups; train {LEAST_SEEDS} or more.")
-    angles = np.arcsin(np.sqrt(counts / asked))
-    noise = 1 / (4 * asked)
+    counts = np.asarray(n_correct, dtype=np.float64)
+    if len(counts) < MIN_SEEDS:
+        raise DataError(f"{len(counts)} seeds cannot show two groups; train {MIN_SEEDS} or more.")
+    angles = np.arcsin(np.sqrt(counts / n_total))
+    noise = 1 / (4 * n_total)
     between = float(angles.var(ddof=1)) - noise
     if between <= 0:
         return 1.0
     rng = seed.numpy()
-    drawn = rng.normal(angles.mean(), np.sqrt(between + noise), size=(DRAWS, len(counts)))
-    drawn = np.clip(drawn, 0, np.pi / 2)  # a share has ends
-    parted = left_within(drawn) <= left_within(angles)[0]
-    return float((1 + parted.sum()) / (1 + DRAWS))
+    null_angles = rng.normal(angles.mean(), np.sqrt(between + noise), size=(MIXTURE_NULL_DRAWS, len(counts)))
+    null_angles = np.clip(null_angles, 0, np.pi / 2)  # a share has ends
+    as_separated = within_group_share(null_angles) <= within_group_share(angles)[0]
+    return float((1 + as_separated.sum()) / (1 + MIXTURE_NULL_DRAWS))

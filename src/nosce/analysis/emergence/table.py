@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nosce.analysis.emergence.scores import Counts, Items
+from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
 from nosce.errors import DataError, UsageError
 
 ITEM_COLUMNS = ("size", "item", "sharp")
 COUNT_COLUMNS = ("size", "right", "asked")
-MOST_ROWS = 50_000_000
+MAX_ROWS = 50_000_000
 
 
-def read(path: str | Path) -> pl.DataFrame:
+def read_outcome_table(path: str | Path) -> pl.DataFrame:
     """A table from .csv, .parquet or .jsonl, as it is.
 
     Raises:
@@ -36,14 +36,16 @@ def read(path: str | Path) -> pl.DataFrame:
     if not file.is_file():
         raise UsageError(f"a table was asked for at {file}, which is no file; name one that is there.")
     try:
-        found: pl.DataFrame = readers[kind](file)
+        table: pl.DataFrame = readers[kind](file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0][:200]
         raise UsageError(f"the table {file} cannot be read as {kind[1:]} ({reason}); look at the file.") from None
-    return found
+    return table
 
 
-def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood: bool = False) -> Items | Counts:
+def parse_outcomes(
+    table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood: bool = False
+) -> ItemOutcomes | CountOutcomes:
     """What the mirage test takes, from a table of items or of counts.
 
     Args:
@@ -55,12 +57,12 @@ def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood
     """
     if not len(table):
         raise DataError("the table has no rows, so there is nothing to audit.")
-    if len(table) > MOST_ROWS:
-        raise DataError(f"the table has {len(table):,} rows; at most {MOST_ROWS:,} are audited at once, so cut it.")
+    if len(table) > MAX_ROWS:
+        raise DataError(f"the table has {len(table):,} rows; at most {MAX_ROWS:,} are audited at once, so cut it.")
     if set(ITEM_COLUMNS) <= set(table.columns):
-        return _items(table, lower_is_better, log_likelihood)
+        return _item_outcomes(table, lower_is_better, log_likelihood)
     if set(COUNT_COLUMNS) <= set(table.columns):
-        return _counts(table, lower_is_better, log_likelihood)
+        return _count_outcomes(table, lower_is_better, log_likelihood)
     lacking = [name for name in ITEM_COLUMNS if name not in table.columns]
     raise DataError(
         f"the table has the columns {', '.join(map(repr, table.columns[:12]))}; a table of items also needs "
@@ -68,12 +70,12 @@ def scores(table: pl.DataFrame, *, lower_is_better: bool = False, log_likelihood
     )
 
 
-def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
-    table = _numbers(table, ("size", "sharp"), ("continuous", "length", "chance"))
-    table = _positive(table)
+def _item_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: bool) -> ItemOutcomes:
+    table = _numeric_columns(table, ("size", "sharp"), ("continuous", "length", "chance"))
+    table = _checked_sizes(table)
     keys: list[str] = [name for name in ("seed", "size", "item") if name in table.columns]
-    _within(table, "sharp", 0, 1)
-    _once(table, keys)
+    _check_range(table, "sharp", 0, 1)
+    _check_unique(table, keys)
     table = table.with_columns(*([] if "seed" in table.columns else [pl.lit(0).alias("seed")])).sort(
         "seed", "size", "item"
     )
@@ -95,16 +97,18 @@ def _items(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Items:
     length = table["length"].to_numpy().reshape(shape) if "length" in table.columns else None
     if length is not None and (length != length[:1, :1]).any():
         raise DataError("an item has different lengths at different sizes; a target has one length.")
-    return Items(
-        sizes=sizes.to_numpy().astype(float), sharp=table["sharp"].to_numpy().reshape(shape).astype(float),
-        continuous=None if continuous is None else (-continuous if lower else continuous).astype(float),
-        length=None if length is None else length[0, 0].astype(np.int64), log_likelihood=log_likelihood,
+    return ItemOutcomes(
+        sizes=sizes.to_numpy().astype(float),
+        sharp=table["sharp"].to_numpy().reshape(shape).astype(float),
+        continuous=None if continuous is None else (-continuous if lower_is_better else continuous).astype(float),
+        target_tokens=None if length is None else length[0, 0].astype(np.int64),
+        log_likelihood=log_likelihood,
         chance=_chance(table),
-    )  # fmt: skip
+    )
 
 
-def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
-    table = _positive(_numbers(table, COUNT_COLUMNS, ("continuous", "chance")))
+def _count_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: bool) -> CountOutcomes:
+    table = _checked_sizes(_numeric_columns(table, COUNT_COLUMNS, ("continuous", "chance")))
     if (
         wrong := table.filter((pl.col("right") < 0) | (pl.col("right") > pl.col("asked")) | (pl.col("asked") < 1))
     ).height:
@@ -113,7 +117,7 @@ def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
     table = table.with_columns(*([] if "series" in table.columns else [pl.lit("").alias("series")])).sort(
         "series", "size"
     )
-    _once(table, ["series", "size"])
+    _check_unique(table, ["series", "size"])
     sizes, series = table["size"].unique().sort(), table["series"].unique().sort()
     if len(table) != len(sizes) * len(series):
         raise DataError(
@@ -122,38 +126,41 @@ def _counts(table: pl.DataFrame, lower: bool, log_likelihood: bool) -> Counts:
     shape = (len(series), len(sizes))
     values = {name: table[name].to_numpy().reshape(shape).astype(float) for name in ("right", "asked")}
     continuous = table["continuous"].to_numpy().reshape(shape).astype(float) if "continuous" in table.columns else None
-    return Counts(
-        sizes=sizes.to_numpy().astype(float), right=values["right"], asked=values["asked"],
-        continuous=None if continuous is None else -continuous if lower else continuous, log_likelihood=log_likelihood,
+    return CountOutcomes(
+        sizes=sizes.to_numpy().astype(float),
+        n_correct=values["right"],
+        n_total=values["asked"],
+        continuous=None if continuous is None else -continuous if lower_is_better else continuous,
+        log_likelihood=log_likelihood,
         chance=_chance(table),
-    )  # fmt: skip
+    )
 
 
 def _chance(table: pl.DataFrame) -> float:
     """What guessing gets on average, 0 where no column says it."""
     if "chance" not in table.columns:
         return 0.0
-    _within(table, "chance", 0, 1 - 1e-9)
+    _check_range(table, "chance", 0, 1 - 1e-9)
     return float(table["chance"].to_numpy().mean())
 
 
-def _numbers(table: pl.DataFrame, needed: tuple[str, ...], others: tuple[str, ...]) -> pl.DataFrame:
+def _numeric_columns(table: pl.DataFrame, required: tuple[str, ...], optional: tuple[str, ...]) -> pl.DataFrame:
     """The table with these columns as numbers; what is none, missing or not finite is refused."""
-    for name in (*needed, *(name for name in others if name in table.columns)):
+    for name in (*required, *(name for name in optional if name in table.columns)):
         column = table[name]
         number = column.cast(pl.Float64, strict=False)
         wrong = number.is_null() | number.is_nan() | number.is_infinite()
         if wrong.any():
-            place = int(wrong.arg_max() or 0)
+            row = int(wrong.arg_max() or 0)
             raise DataError(
-                f"row {place + 1} has {str(column[place])[:40]!r} in {name!r}, which is no finite number; missing is "
+                f"row {row + 1} has {str(column[row])[:40]!r} in {name!r}, which is no finite number; missing is "
                 "not zero, so drop the row or mend it."
             )
         table = table.with_columns(number.alias(name))
     return table
 
 
-def _positive(table: pl.DataFrame) -> pl.DataFrame:
+def _checked_sizes(table: pl.DataFrame) -> pl.DataFrame:
     if (table["size"] <= 0).any():
         raise DataError("a size of zero or less has no logarithm; give parameters, tokens or steps above zero.")
     if table["size"].n_unique() < 2:
@@ -161,16 +168,16 @@ def _positive(table: pl.DataFrame) -> pl.DataFrame:
     return table
 
 
-def _within(table: pl.DataFrame, name: str, low: float, high: float) -> None:
+def _check_range(table: pl.DataFrame, name: str, low: float, high: float) -> None:
     outside = (table[name] < low) | (table[name] > high)
     if outside.any():
-        place = int(outside.arg_max() or 0)
-        raise DataError(f"row {place + 1} has {table[name][place]:g} in {name!r}, outside {low} to {high}; scale it.")
+        row = int(outside.arg_max() or 0)
+        raise DataError(f"row {row + 1} has {table[name][row]:g} in {name!r}, outside {low} to {high}; scale it.")
 
 
-def _once(table: pl.DataFrame, keys: list[str]) -> None:
-    twice = table.select(pl.struct(keys).is_duplicated().alias("twice"))["twice"]
-    if twice.any():
-        row = table.row(int(twice.arg_max() or 0), named=True)
-        said = ", ".join(f"{key} {str(row[key])[:40]!r}" for key in keys)
-        raise DataError(f"there are several rows for {said}; give one (of several models of a size, tell 'seed').")
+def _check_unique(table: pl.DataFrame, keys: list[str]) -> None:
+    duplicated = table.select(pl.struct(keys).is_duplicated().alias("twice"))["twice"]
+    if duplicated.any():
+        row = table.row(int(duplicated.arg_max() or 0), named=True)
+        key_text = ", ".join(f"{key} {str(row[key])[:40]!r}" for key in keys)
+        raise DataError(f"there are several rows for {key_text}; give one (of several models of a size, tell 'seed').")

@@ -13,7 +13,7 @@ import polars as pl
 
 from nosce.errors import DataError
 
-COLUMNS: dict[str, pl.DataType] = {
+FIGURE_COLUMNS: dict[str, pl.DataType] = {
     "panel": pl.String(),  # which panel of the figure; "" where there is only one
     "group": pl.String(),  # what is told apart by colour; matrices: the row
     "x": pl.Float64(),  # bars, matrices: the order of the ticks; curves: where the point lies
@@ -27,7 +27,7 @@ COLUMNS: dict[str, pl.DataType] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figure:
+class FigureData:
     """One figure: what it shows, in words and as one row a bar or point.
 
     A baseline row of a curve may have no `x`; it then holds over the whole panel.
@@ -51,13 +51,13 @@ class Figure:
     @property
     def rows(self) -> pl.DataFrame:
         """The table with exactly the columns of COLUMNS, in their types."""
-        return self.table.select(*COLUMNS).cast(COLUMNS)  # type: ignore[arg-type]
+        return self.table.select(*FIGURE_COLUMNS).cast(FIGURE_COLUMNS)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
-        lacking = [name for name in COLUMNS if name not in self.table.columns]
+        lacking = [name for name in FIGURE_COLUMNS if name not in self.table.columns]
         if lacking:
             raise DataError(
-                f"figure {self.id!r} needs the columns {list(COLUMNS)}, but {lacking} are not in its table; add them."
+                f"figure {self.id!r} needs the columns {list(FIGURE_COLUMNS)}, but {lacking} are not in its table; add them."
             )
         rows = self.rows
         for name in ("x", "value", "low", "high"):
@@ -72,11 +72,11 @@ class Figure:
                 f"figure {self.id!r} shows shares, but one of its values is {largest:g} in size; "
                 "divide percent by 100, or say unit='number'."
             )
-        self._check_places(rows)
+        self._check_points(rows)
 
-    def _check_places(self, rows: pl.DataFrame) -> None:
-        free = pl.col("baseline") if self.kind == "curves" else pl.lit(False)
-        if rows.filter(pl.col("x").is_null() & ~free).height:
+    def _check_points(self, rows: pl.DataFrame) -> None:
+        x_optional = pl.col("baseline") if self.kind == "curves" else pl.lit(False)
+        if rows.filter(pl.col("x").is_null() & ~x_optional).height:
             raise DataError(f"figure {self.id!r} has rows without an x, so without a place; give each its x.")
         if self.x_scale == "log" and rows.filter(pl.col("x") <= 0).height:
             raise DataError(
@@ -84,21 +84,21 @@ class Figure:
                 "drop those rows or say x_scale='linear'."
             )
         points = rows.filter(~pl.col("baseline")).select("panel", "group", "x", "tick")
-        if (twice := points.filter(points.is_duplicated())).height:
+        if (duplicates := points.filter(points.is_duplicated())).height:
             raise DataError(
-                f"figure {self.id!r} has more than one value for {twice.row(0)}; "
+                f"figure {self.id!r} has more than one value for {duplicates.row(0)}; "
                 "it draws estimates and does not average, so give it one row a point."
             )
 
 
-def draw(figure: Figure) -> str:
+def figure_svg(figure: FigureData) -> str:
     """The figure as SVG text, 768 pixels wide; equal figures give equal bytes.
 
     Colours are those of Okabe and Ito (2008), in the order in which the groups first appear, and
     the same in every panel. The title stands in the file for those who listen, not in the picture:
     whoever shows the picture sets title and caption beside it.
     """
-    from nosce.analysis.render.svg import svg  # matplotlib takes a third of a second, and few commands draw
+    from nosce.analysis.render.svg import render_svg  # matplotlib takes a third of a second, and few commands draw
 
-    picture: str = svg(figure)
-    return picture
+    text: str = render_svg(figure)
+    return text

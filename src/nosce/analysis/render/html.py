@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import jinja2
 import polars as pl
 
-from nosce.analysis.render.figure import Figure, draw
-from nosce.analysis.render.tables import SIGNS, counted, here_number, paper_number, written
-from nosce.records import Verdict, Walk
+from nosce.analysis.render.figure import FigureData, figure_svg
+from nosce.analysis.render.tables import VERDICT_SIGNS, estimate_text, format_value, paper_value_text, sample_size_text
+from nosce.records import Verdict, Walkthrough
 
-LONG = 12  # rows from which a table is folded away
-MOST = 1_000  # rows of a table that are shown at all
+FOLD_ROWS = 12  # rows from which a table is folded away
+MAX_TABLE_ROWS = 1_000  # rows of a table that are shown at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,13 @@ class StudyPage:
     scale: str
     seeds: tuple[int, ...]
     verdicts: tuple[Verdict, ...]
-    figures: tuple[Figure, ...]
+    figures: tuple[FigureData, ...]
     guards: tuple[dict[str, str], ...]  # guard, found, verdict: what was checked before training
     tables: tuple[tuple[str, str, pl.DataFrame], ...]  # title, caption, table
     steps: tuple[dict[str, str], ...]  # step, kind, what, state (done, stale or missing), seconds, made
     provenance: dict[str, str]
     command: str  # makes the numbers again
-    walks: tuple[Walk, ...] = ()  # to be stepped through
+    walks: tuple[Walkthrough, ...] = ()  # to be stepped through
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,26 @@ class _Grid:
     long: bool
 
 
-def render(page: StudyPage) -> str:
+def render_study_page(page: StudyPage) -> str:
     """The page of a study as HTML; equal pages give equal text."""
     states = [step["state"] for step in page.steps]
-    return _templates().get_template("study.html").render(
-        page=page,
-        tally=_tally(page.verdicts),
-        stale=states.count("stale"),
-        missing=states.count("missing"),
-        figures=[_picture(figure) for figure in page.figures],
-        guards=_words("Guards", ("guard", "found", "verdict"), page.guards),
-        tables=[_grid(*table) for table in page.tables],
-        signs=SIGNS,
-        here=here_number,
-        paper=paper_number,
-        counted=counted,
-    )  # fmt: skip
+    return (
+        _templates()
+        .get_template("study.html")
+        .render(
+            page=page,
+            tally=_tally(page.verdicts),
+            stale=states.count("stale"),
+            missing=states.count("missing"),
+            figures=[_figure_context(figure) for figure in page.figures],
+            guards=_text_grid("Guards", ("guard", "found", "verdict"), page.guards),
+            tables=[_grid(*table) for table in page.tables],
+            signs=VERDICT_SIGNS,
+            here=estimate_text,
+            paper=paper_value_text,
+            counted=sample_size_text,
+        )
+    )
 
 
 def render_index(entries: Sequence[dict[str, str]]) -> str:
@@ -85,7 +89,7 @@ def render_index(entries: Sequence[dict[str, str]]) -> str:
         entries: For each study `title`, `question`, `scale`, `href` (relative), and how many of its
             claims there are as `holds`, `fails` and `undecided`, each of them optional.
     """
-    return _templates().get_template("index.html").render(entries=entries, signs=SIGNS)
+    return _templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS)
 
 
 def _templates() -> jinja2.Environment:
@@ -99,38 +103,38 @@ def _templates() -> jinja2.Environment:
 
 
 def _tally(verdicts: Sequence[Verdict]) -> str:
-    counts = [(sum(v.verdict == word for v in verdicts), word) for word in SIGNS]
-    found = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {found}."
+    counts = [(sum(v.verdict == word for v in verdicts), word) for word in VERDICT_SIGNS]
+    summary = ", ".join(f"{count} {word}" for count, word in counts if count)
+    return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {summary}."
 
 
-def _picture(figure: Figure) -> dict[str, object]:
+def _figure_context(figure: FigureData) -> dict[str, object]:
     rows = figure.rows
     kind = figure.kind.capitalize()
     groups = ", ".join(rows["group"].drop_nulls().unique(maintain_order=True))
     panels = ", ".join(name for name in rows["panel"].drop_nulls().unique(maintain_order=True) if name)
     alt = f"{figure.title}. {kind} of {figure.y_label} by {figure.x_label}, for {groups or 'no group'}"
     alt += f"; panels: {panels}" if panels else ""
-    shown = rows.drop([name for name in ("panel", "tick") if not rows[name].fill_null("").ne("").any()])
+    table = rows.drop([name for name in ("panel", "tick") if not rows[name].fill_null("").ne("").any()])
     if figure.kind != "curves":
-        shown = shown.drop("x")  # only the order of the bars
+        table = table.drop("x")  # only the order of the bars
     return {
         "title": figure.title,
         "caption": figure.caption,
         "alt": f"{alt}. The numbers stand in the table below.",
-        "base64": base64.b64encode(draw(figure).encode()).decode(),
-        "table": _grid(f"Numbers of {figure.title}", "", shown),
+        "base64": base64.b64encode(figure_svg(figure).encode()).decode(),
+        "table": _grid(f"Numbers of {figure.title}", "", table),
     }
 
 
 def _grid(name: str, caption: str, table: pl.DataFrame) -> _Grid:
     columns = [_Column(column, kind.is_numeric()) for column, kind in table.schema.items()]
-    rows = [[written(cell) for cell in row] for row in table.head(MOST).iter_rows()]
-    left_out = f"{table.height - MOST:,}" if table.height > MOST else ""
-    return _Grid(name, caption, columns, rows, f"{table.height:,}", left_out, table.height > LONG)
+    rows = [[format_value(cell) for cell in row] for row in table.head(MAX_TABLE_ROWS).iter_rows()]
+    left_out = f"{table.height - MAX_TABLE_ROWS:,}" if table.height > MAX_TABLE_ROWS else ""
+    return _Grid(name, caption, columns, rows, f"{table.height:,}", left_out, table.height > FOLD_ROWS)
 
 
-def _words(name: str, keys: Sequence[str], rows: Sequence[dict[str, str]]) -> _Grid:
+def _text_grid(name: str, keys: Sequence[str], rows: Sequence[dict[str, str]]) -> _Grid:
     table = pl.DataFrame(
         {key: [row.get(key, "") for row in rows] for key in keys}, schema=dict.fromkeys(keys, pl.String)
     )

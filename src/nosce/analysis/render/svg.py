@@ -20,18 +20,28 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from nosce.analysis.render.axes import Row, depth, fitted, folded, letters, name_ticks, number_x, number_y, shown
-from nosce.analysis.render.figure import Figure
-from nosce.analysis.render.heatmap import matrices
+from nosce.analysis.render.axes import (
+    FigureRow,
+    display_width,
+    fitted_tick_labels,
+    format_x_axis,
+    format_y_axis,
+    printable_text,
+    set_tick_labels,
+    tick_label_height,
+    wrapped,
+)
+from nosce.analysis.render.figure import FigureData
+from nosce.analysis.render.heatmap import draw_matrices
 
 # Okabe and Ito 2008, without black (the baseline) and with yellow last, as it is weak on white.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, FAINT, GRID = "#222222", "#767676", "#e2e2e2"
-WIDTH, MARGIN = 576.0, 60.0  # of the figure, and what of it the y axis takes
-BAR = 40.0  # no bar is wider, however few there are
-DASHED: dict[str, Any] = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
-LOOK: dict[str, Any] = {
+FIGURE_WIDTH, Y_AXIS_WIDTH = 576.0, 60.0  # of the figure, and what of it the y axis takes
+MAX_BAR_WIDTH = 40.0  # no bar is wider, however few there are
+BASELINE_STYLE: dict[str, Any] = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
+RC_PARAMS: dict[str, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 9,
     "text.color": INK,
@@ -60,181 +70,197 @@ LOOK: dict[str, Any] = {
 }
 
 
-def svg(figure: Figure) -> str:
+def render_svg(figure: FigureData) -> str:
     """The figure as SVG text; see `nosce.analysis.render.figure.draw`."""
     text = ("panel", "group", "tick")
-    rows = [{**row, **{name: shown(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
-    words = shown(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)
+    rows = [{**row, **{name: printable_text(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
+    words = printable_text(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph ")
         matplotlib.rcdefaults()  # whatever the reader's own matplotlibrc says
         # Outlines look the same everywhere; letters that the font lacks are left to the viewer's fonts.
-        known = get_font(findfont("DejaVu Sans")).get_charmap()
-        kind = "path" if set(map(ord, words)) <= set(known) else "none"
-        settings: Any = {**LOOK, "svg.fonttype": kind}
+        font_chars = get_font(findfont("DejaVu Sans")).get_charmap()
+        font_type = "path" if set(map(ord, words)) <= set(font_chars) else "none"
+        settings: Any = {**RC_PARAMS, "svg.fonttype": font_type}
         matplotlib.rcParams.update(settings)
         buffer = io.BytesIO()
-        about = {"Date": None, "Creator": None, "Type": None, "Title": shown(figure.title)}
-        canvas = matrices(figure, rows) if figure.kind == "matrix" else _canvas(figure, rows)
-        canvas.savefig(buffer, format="svg", metadata=about)
+        metadata = {"Date": None, "Creator": None, "Type": None, "Title": printable_text(figure.title)}
+        canvas = draw_matrices(figure, rows) if figure.kind == "matrix" else _draw_panels(figure, rows)
+        canvas.savefig(buffer, format="svg", metadata=metadata)
     return re.sub(r"<!DOCTYPE[^>]*>\n", "", buffer.getvalue().decode())  # it names a file on the network
 
 
-def _canvas(figure: Figure, rows: list[Row]) -> Canvas:
-    panels: dict[str, list[Row]] = {}
+def _draw_panels(figure: FigureData, rows: list[FigureRow]) -> Canvas:
+    panels: dict[str, list[FigureRow]] = {}
     for row in rows:
         panels.setdefault(row["panel"], []).append(row)
     panels = panels or {"": []}
     groups = list(dict.fromkeys(row["group"] for row in rows if not row["baseline"]))
     bars = figure.kind == "bars"
-    most = _columns(list(panels.values())) if bars else min(4, len(panels))
-    lines = math.ceil(len(panels) / most)
-    columns = math.ceil(len(panels) / lines)
-    wide = (WIDTH - MARGIN) / columns
+    max_columns = _max_panel_columns(list(panels.values())) if bars else min(4, len(panels))
+    n_rows = math.ceil(len(panels) / max_columns)
+    n_columns = math.ceil(len(panels) / n_rows)
+    panel_width = (FIGURE_WIDTH - Y_AXIS_WIDTH) / n_columns
 
     ticks = [_ticks(inside) for inside in panels.values()]
-    names = [fitted([tick for _, tick in here], wide) for here in ticks]
+    names = [fitted_tick_labels([tick for _, tick in here], panel_width) for here in ticks]
     shared = bars and all(here == ticks[0] for here in ticks)
-    below = max(depth(*name) for name in names) if bars else 14.0
-    tall = 190.0 if lines == 1 else 120.0 if lines < 4 else 95.0  # of the axes alone
-    titles = [folded(panel, int(wide / 6)) for panel in panels]
-    above = 6.0 + 13 * max(title.count("\n") + bool(title) for title in titles)
-    legend, across = _legend(figure, rows, groups)
-    key = 15 * math.ceil(len(legend) / across) * max((_lines(entry) for entry in legend), default=1)
-    height = lines * (tall + above) + (1 if shared else lines) * below + key + 34
+    tick_height = max(tick_label_height(*name) for name in names) if bars else 14.0
+    axes_height = 190.0 if n_rows == 1 else 120.0 if n_rows < 4 else 95.0  # of the axes alone
+    titles = [wrapped(panel, int(panel_width / 6)) for panel in panels]
+    title_height = 6.0 + 13 * max(title.count("\n") + bool(title) for title in titles)
+    legend, legend_columns = _legend(figure, rows, groups)
+    legend_height = (
+        15 * math.ceil(len(legend) / legend_columns) * max((_line_count(entry) for entry in legend), default=1)
+    )
+    height = n_rows * (axes_height + title_height) + (1 if shared else n_rows) * tick_height + legend_height + 34
 
-    canvas = Canvas(figsize=(WIDTH / 72, height / 72), layout="constrained")
-    grid = canvas.subplots(lines, columns, sharey=figure.y_scales == "shared", squeeze=False)
+    canvas = Canvas(figsize=(FIGURE_WIDTH / 72, height / 72), layout="constrained")
+    grid = canvas.subplots(n_rows, n_columns, sharey=figure.y_scales == "shared", squeeze=False)
     for spare in grid.flat[len(panels) :]:
         spare.remove()
-    for place, (axes, inside) in enumerate(zip(grid.flat, panels.values(), strict=False)):
-        axes.set_title(titles[place])
+    for panel_index, (axes, inside) in enumerate(zip(grid.flat, panels.values(), strict=False)):
+        axes.set_title(titles[panel_index])
         if bars:
-            _bars(axes, inside, groups, slot=wide / max(len(ticks[place]), 1))
-            name_ticks(axes, *names[place], hidden=shared and place + columns < len(panels))
+            _draw_bars(axes, inside, groups, slot=panel_width / max(len(ticks[panel_index]), 1))
+            set_tick_labels(axes, *names[panel_index], hidden=shared and panel_index + n_columns < len(panels))
         else:
-            _curves(axes, inside, groups)
-            number_x(axes, inside, figure.x_scale)
+            _draw_curves(axes, inside, groups)
+            format_x_axis(axes, inside, figure.x_scale)
         if figure.y_scales == "own":
-            number_y(axes, inside, figure, few=tall < 100)
+            format_y_axis(axes, inside, figure, few_ticks=axes_height < 100)
     if figure.y_scales == "shared":
-        number_y(grid[0, 0], rows, figure, few=tall < 100)
-    canvas.supxlabel(shown(figure.x_label), fontsize=9)
-    canvas.supylabel(shown(figure.y_label), fontsize=9)
+        format_y_axis(grid[0, 0], rows, figure, few_ticks=axes_height < 100)
+    canvas.supxlabel(printable_text(figure.x_label), fontsize=9)
+    canvas.supylabel(printable_text(figure.y_label), fontsize=9)
     for number, bar in enumerate(bar for axes in canvas.axes for box in axes.containers for bar in box):
         bar.set_gid(f"bar-{number}")
     if legend:
         canvas.legend(
-            handles=legend, loc="outside upper left", ncols=across, frameon=False, fontsize=9,
-            handlelength=1.4, columnspacing=1.6, borderpad=0.2,
-        )  # fmt: skip
+            handles=legend,
+            loc="outside upper left",
+            ncols=legend_columns,
+            frameon=False,
+            fontsize=9,
+            handlelength=1.4,
+            columnspacing=1.6,
+            borderpad=0.2,
+        )
     return canvas
 
 
-def _ticks(rows: list[Row]) -> list[tuple[float, str]]:
+def _ticks(rows: list[FigureRow]) -> list[tuple[float, str]]:
     return sorted({(row["x"], row["tick"]) for row in rows if row["x"] is not None})
 
 
-def _columns(panels: list[list[Row]]) -> int:
+def _max_panel_columns(panels: list[list[FigureRow]]) -> int:
     """How many panels of bars fit side by side before the bars get too thin to see."""
     bars = max(sum(not row["baseline"] for row in rows) for rows in panels)
     ticks = max(len(_ticks(rows)) for rows in panels)
-    return max(1, min(4, len(panels), int((WIDTH - MARGIN) / max(120, 8 * bars + 8 * ticks))))
+    return max(1, min(4, len(panels), int((FIGURE_WIDTH - Y_AXIS_WIDTH) / max(120, 8 * bars + 8 * ticks))))
 
 
-def _bars(axes: Axes, rows: list[Row], groups: list[str], *, slot: float) -> None:
+def _draw_bars(axes: Axes, rows: list[FigureRow], groups: list[str], *, slot: float) -> None:
     """Bars beside each other at each tick; a row without a value keeps its place and stays empty."""
     order = {group: number for number, group in enumerate(groups)}
-    at: dict[tuple[float, str], list[Row]] = {tick: [] for tick in _ticks(rows)}
+    at: dict[tuple[float, str], list[FigureRow]] = {tick: [] for tick in _ticks(rows)}
     for row in rows:
         at[row["x"], row["tick"]].append(row)
-    most = max((sum(not row["baseline"] for row in here) for here in at.values()), default=0) or 1
-    width = min(0.8 / most, BAR / slot)
-    for place, here in enumerate(at.values()):
-        bars = sorted((row for row in here if not row["baseline"]), key=lambda row: order[row["group"]])
+    max_bars = max((sum(not row["baseline"] for row in tick_rows) for tick_rows in at.values()), default=0) or 1
+    width = min(0.8 / max_bars, MAX_BAR_WIDTH / slot)
+    for tick_index, tick_rows in enumerate(at.values()):
+        bars = sorted((row for row in tick_rows if not row["baseline"]), key=lambda row: order[row["group"]])
         for number, row in enumerate(bars):
-            centre = place + (number - (len(bars) - 1) / 2) * width
+            centre = tick_index + (number - (len(bars) - 1) / 2) * width
             if row["value"] is not None:
                 # The outline keeps a bar of height zero visible, which a missing one is not.
-                axes.bar(centre, row["value"], width * 0.88, linewidth=0.8, **_fill(order[row["group"]]))
-                _interval(axes, centre, row, INK)
-        reach = max(len(bars), 1) * width / 2 + min(0.04, 4 / slot)
-        for row in here:
+                axes.bar(centre, row["value"], width * 0.88, linewidth=0.8, **_bar_style(order[row["group"]]))
+                _draw_interval(axes, centre, row, INK)
+        half_length = max(len(bars), 1) * width / 2 + min(0.04, 4 / slot)
+        for row in tick_rows:
             if row["baseline"] and row["value"] is not None:
                 casing = [withStroke(linewidth=3.0, foreground="white")]
-                line = axes.hlines(row["value"], place - reach, place + reach, "black", linewidth=1.6, zorder=4)
+                line = axes.hlines(
+                    row["value"], tick_index - half_length, tick_index + half_length, "black", linewidth=1.6, zorder=4
+                )
                 line.set(path_effects=casing, clip_on=False)
     if any((row["value"] or 0) < 0 for row in rows):
         axes.axhline(0, color=FAINT, linewidth=0.8)
     axes.set_xlim(-0.55, max(len(at), 1) - 0.45)
 
 
-def _curves(axes: Axes, rows: list[Row], groups: list[str]) -> None:
+def _draw_curves(axes: Axes, rows: list[FigureRow], groups: list[str]) -> None:
     """A line with its band for each group; where a value is null the line is broken."""
     for number, group in enumerate(groups):
         points = [row for row in rows if row["group"] == group and not row["baseline"]]
         points.sort(key=lambda row: row["x"])
-        sure = [None not in (row["value"], row["low"], row["high"]) for row in points]
+        has_interval = [None not in (row["value"], row["low"], row["high"]) for row in points]
         x = [row["x"] for row in points]
         y = [math.nan if row["value"] is None else row["value"] for row in points]
-        low = [row["low"] if known else math.nan for row, known in zip(points, sure, strict=True)]
-        high = [row["high"] if known else math.nan for row, known in zip(points, sure, strict=True)]
-        if any(sure):
-            axes.fill_between(x, low, high, color=_colour(number), alpha=0.18, linewidth=0)
+        low = [row["low"] if known else math.nan for row, known in zip(points, has_interval, strict=True)]
+        high = [row["high"] if known else math.nan for row, known in zip(points, has_interval, strict=True)]
+        if any(has_interval):
+            axes.fill_between(x, low, high, color=_color(number), alpha=0.18, linewidth=0)
         if points:
-            axes.plot(x, y, **_line(number))
-        for place, row in enumerate(points):  # a band needs two neighbours; alone, the interval is a bar
-            if sure[place] and not any(sure[max(place - 1, 0) : place] + sure[place + 1 : place + 2]):
-                _interval(axes, row["x"], row, _colour(number))
+            axes.plot(x, y, **_line_style(number))
+        for index, row in enumerate(points):  # a band needs two neighbours; alone, the interval is a bar
+            if has_interval[index] and not any(
+                has_interval[max(index - 1, 0) : index] + has_interval[index + 1 : index + 2]
+            ):
+                _draw_interval(axes, row["x"], row, _color(number))
     known_rows = [row for row in rows if row["baseline"] and row["value"] is not None]
     for group in dict.fromkeys(row["group"] for row in known_rows):
-        mine = [row for row in known_rows if row["group"] == group]
-        placed = sorted((row["x"], row["value"]) for row in mine if row["x"] is not None)
-        if len(placed) > 1:
-            axes.plot([x for x, _ in placed], [value for _, value in placed], zorder=1.5, **DASHED)
+        group_rows = [row for row in known_rows if row["group"] == group]
+        baseline_points = sorted((row["x"], row["value"]) for row in group_rows if row["x"] is not None)
+        if len(baseline_points) > 1:
+            axes.plot(
+                [x for x, _ in baseline_points], [value for _, value in baseline_points], zorder=1.5, **BASELINE_STYLE
+            )
         else:
-            for row in mine:
-                axes.axhline(row["value"], zorder=1.5, **DASHED)
+            for row in group_rows:
+                axes.axhline(row["value"], zorder=1.5, **BASELINE_STYLE)
 
 
-def _interval(axes: Axes, x: float, row: Row, colour: str) -> None:
+def _draw_interval(axes: Axes, x: float, row: FigureRow, colour: str) -> None:
     if row["low"] is not None and row["high"] is not None:
         ends = [row["low"], row["high"]]
         axes.plot([x, x], ends, color=colour, linewidth=1, marker="_", markersize=4, zorder=3, clip_on=False)
 
 
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
+def _color(number: int) -> str:
+    return PALETTE[number % len(PALETTE)]
 
 
-def _fill(number: int) -> dict[str, Any]:
-    hatch = None if number < len(COLOURS) else "////"  # more groups than colours: a second round, hatched
-    return {"facecolor": _colour(number), "edgecolor": _colour(number), "hatch": hatch}
+def _bar_style(number: int) -> dict[str, Any]:
+    hatch = None if number < len(PALETTE) else "////"  # more groups than colours: a second round, hatched
+    return {"facecolor": _color(number), "edgecolor": _color(number), "hatch": hatch}
 
 
-def _line(number: int) -> dict[str, Any]:
-    dashes = "-" if number < len(COLOURS) else "--"
-    look = {"color": _colour(number), "marker": MARKERS[number % len(MARKERS)], "linestyle": dashes}
+def _line_style(number: int) -> dict[str, Any]:
+    dashes = "-" if number < len(PALETTE) else "--"
+    look = {"color": _color(number), "marker": MARKERS[number % len(MARKERS)], "linestyle": dashes}
     return {**look, "markersize": 4.5, "linewidth": 1.6, "clip_on": False}
 
 
-def _lines(entry: Patch | Line2D) -> int:
+def _line_count(entry: Patch | Line2D) -> int:
     return 1 + str(entry.get_label()).count("\n")
 
 
-def _legend(figure: Figure, rows: list[Row], groups: list[str]) -> tuple[list[Patch | Line2D], int]:
+def _legend(figure: FigureData, rows: list[FigureRow], groups: list[str]) -> tuple[list[Patch | Line2D], int]:
     """What the colours mean, one entry for all baselines, and in how many columns it fits."""
     curves = figure.kind == "curves"
-    named = [(number, folded(group, 80)) for number, group in enumerate(groups) if group]
+    labels = [(number, wrapped(group, 80)) for number, group in enumerate(groups) if group]
     entries: list[Patch | Line2D] = []
-    for number, label in named:
-        entries.append(Line2D([], [], label=label, **_line(number)) if curves else Patch(label=label, **_fill(number)))
+    for number, label in labels:
+        entries.append(
+            Line2D([], [], label=label, **_line_style(number)) if curves else Patch(label=label, **_bar_style(number))
+        )
     baselines = dict.fromkeys(row["group"] for row in rows if row["baseline"] and row["value"] is not None)
     if baselines:
-        label = folded(", ".join(name for name in baselines if name and name not in groups), 80) or "baseline"
-        style = DASHED if curves else {"color": "black", "linewidth": 1.6}
+        label = wrapped(", ".join(name for name in baselines if name and name not in groups), 80) or "baseline"
+        style = BASELINE_STYLE if curves else {"color": "black", "linewidth": 1.6}
         entries.append(Line2D([], [], label=label, **style))
-    widths = [5.6 * max(map(letters, str(entry.get_label()).split("\n"))) + 38 for entry in entries]
-    if sum(widths) <= WIDTH:
+    widths = [5.6 * max(map(display_width, str(entry.get_label()).split("\n"))) + 38 for entry in entries]
+    if sum(widths) <= FIGURE_WIDTH:
         return entries, max(1, len(entries))
-    return entries, max(1, int(WIDTH / max(widths)))
+    return entries, max(1, int(FIGURE_WIDTH / max(widths)))

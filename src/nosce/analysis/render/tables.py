@@ -13,23 +13,24 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nosce.analysis.stats.intervals import many
+from nosce.analysis.stats.intervals import plural
 from nosce.records import Decision, Verdict
 
-NONE = "-"  # what stands where there is no number
-SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
+NO_VALUE = "-"  # what stands where there is no number
+VERDICT_SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
 _STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
 
 # Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
-PLAIN_UNITS = frozenset({"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps", "operations",
-                         "R²", "r"})  # fmt: skip
+NON_SHARE_UNITS = frozenset(
+    {"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps", "operations", "R²", "r"}
+)
 
 
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
     """One row a claim: what the paper says, what was found here, and what became of it."""
-    usual = Counter(verdict.unit for verdict in verdicts if counted_as(verdict.unit)).most_common(1)
+    usual = Counter(verdict.unit for verdict in verdicts if sample_unit(verdict.unit)).most_common(1)
     unit = usual[0][0] if usual else ""  # said once, above: a long word in a column would squeeze the claims
-    table = _table((f"claims; n counts {many(unit)}" if unit else "claims") if verdicts else "no claims")
+    table = _table((f"claims; n counts {plural(unit)}" if unit else "claims") if verdicts else "no claims")
     table.add_column("claim", overflow="fold")
     table.add_column("paper", justify="right", no_wrap=True)
     table.add_column(Text("here [low, high]"), justify="right", min_width=9)
@@ -38,10 +39,10 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
     for verdict in verdicts:
         table.add_row(
             Text.assemble((verdict.id, "bold"), "\n" if verdict.id else "", verdict.text),
-            Text(paper_number(verdict)),
-            Text(here_number(verdict)),
-            Text(f"{verdict.n:,}" if verdict.unit == unit else counted(verdict).replace(" ", "\n", 1)),
-            Text(f"{SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
+            Text(paper_value_text(verdict)),
+            Text(estimate_text(verdict)),
+            Text(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
+            Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
         )
     return table
 
@@ -53,11 +54,11 @@ def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     """
     body = [list(row) for row in rows]
     table = _table(title)
-    for place, name in enumerate(columns):
-        numbers = all(isinstance(row[place], (int, float, type(None))) for row in body)
+    for column_index, name in enumerate(columns):
+        numbers = all(isinstance(row[column_index], (int, float, type(None))) for row in body)
         table.add_column(Text(name), justify="right" if numbers and body else "left", overflow="fold")
     for row in body:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(written(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else Text(format_value(cell)) for cell in row))
     return table
 
 
@@ -70,47 +71,47 @@ def _table(title: str) -> Table:
 def is_share(verdict: Verdict) -> bool:
     """Whether the values of a claim are shares, shown as percent; told by their unit and size."""
     values = (verdict.paper_value, verdict.estimate, verdict.low, verdict.high)
-    return verdict.unit not in PLAIN_UNITS and all(abs(v) <= 1 for v in values if v is not None)
+    return verdict.unit not in NON_SHARE_UNITS and all(abs(v) <= 1 for v in values if v is not None)
 
 
-def paper_number(verdict: Verdict) -> str:
+def paper_value_text(verdict: Verdict) -> str:
     """What the paper reports, e.g. `96.6 %`."""
-    return _measured(verdict.paper_value, share=is_share(verdict))
+    return _value_text(verdict.paper_value, share=is_share(verdict))
 
 
-def here_number(verdict: Verdict) -> str:
+def estimate_text(verdict: Verdict) -> str:
     """What was found here, e.g. `64.3 % [60.1, 68.2]`; an interval that is not there is `[-, -]`."""
     if verdict.estimate is None:
-        return NONE
+        return NO_VALUE
     share = is_share(verdict)
-    value = _measured(verdict.estimate, share=share)
-    if verdict.unit in PLAIN_UNITS:
+    value = _value_text(verdict.estimate, share=share)
+    if verdict.unit in NON_SHARE_UNITS:
         value += f" {verdict.unit}"
     if verdict.low is None or verdict.high is None:
-        return f"{value} [{NONE}, {NONE}]"
-    low, high = (f"{100 * end:.1f}" if share else written(end) for end in (verdict.low, verdict.high))
+        return f"{value} [{NO_VALUE}, {NO_VALUE}]"
+    low, high = (f"{100 * end:.1f}" if share else format_value(end) for end in (verdict.low, verdict.high))
     return f"{value} [{low}, {high}]"
 
 
-def counted(verdict: Verdict) -> str:
+def sample_size_text(verdict: Verdict) -> str:
     """How much was drawn independently for a claim, and of what, e.g. `1,200 people`."""
-    return f"{verdict.n:,} {counted_as(verdict.unit)}".rstrip()
+    return f"{verdict.n:,} {sample_unit(verdict.unit)}".rstrip()
 
 
-def counted_as(unit: str) -> str:
+def sample_unit(unit: str) -> str:
     """What a claim's n counts, in the plural; nothing where its unit is that of the value."""
-    return "" if not unit or unit in PLAIN_UNITS or unit == "share" else many(unit)
+    return "" if not unit or unit in NON_SHARE_UNITS or unit == "share" else plural(unit)
 
 
-def _measured(value: float | None, *, share: bool) -> str:
-    return f"{100 * value:.1f} %" if share and value is not None else written(value)
+def _value_text(value: float | None, *, share: bool) -> str:
+    return f"{100 * value:.1f} %" if share and value is not None else format_value(value)
 
 
-def written(value: object) -> str:
+def format_value(value: object) -> str:
     """Any value as a reader wants it: three significant digits, thousands parted, null as a dash."""
     match value:
         case None | "":
-            return NONE
+            return NO_VALUE
         case bool():
             return "yes" if value else "no"
         case int():
@@ -122,6 +123,6 @@ def written(value: object) -> str:
         case float():
             return f"{value:#.3g}".rstrip(".")
         case list() | tuple():
-            return ", ".join(map(written, value)) or NONE
+            return ", ".join(map(format_value, value)) or NO_VALUE
         case _:
             return str(value)

@@ -24,8 +24,10 @@ from nosce.seeds import Seed
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 _CHUNK = 2_000_000  # resampled clusters held at once; bounds the memory, changes no number
-_REUSED = 8  # what seeds would add is drawn this often per resample of people: cheap, and its tails are long
-_ROUNDING = 1e-12  # a spread below this share of the largest score is rounding, not variation
+_SEED_DRAWS_PER_RESAMPLE = (
+    8  # what seeds would add is drawn this often per resample of people: cheap, and its tails are long
+)
+_RELATIVE_TOLERANCE = 1e-12  # a spread below this share of the largest score is rounding, not variation
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -> Estimate:
@@ -61,7 +63,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -
 
 
 def clustered_mean(
-    score: npt.ArrayLike, about: Iterable[Hashable], *, level: float = 0.95, unit: str = "person"
+    score: npt.ArrayLike, cluster: Iterable[Hashable], *, level: float = 0.95, unit: str = "person"
 ) -> Estimate:
     """Mean of a score, with an interval that respects what was drawn together.
 
@@ -87,25 +89,25 @@ def clustered_mean(
         Student's t with C-1 degrees of freedom are ours and matter below some 30 clusters.
     """
     _check_level(level)
-    names = list(about)
-    scores = _checked(score, names)
-    people = _worlds(scores, [("", name) for name in names])[""]
-    count, value = len(people.total), people.mean
-    error = float(np.sqrt(people.variance))
-    if error <= _ROUNDING * float(np.abs(scores).max()):
+    names = list(cluster)
+    scores = _checked_scores(score, names)
+    clusters = _clusters_by_seed(scores, [("", name) for name in names])[""]
+    count, value = len(clusters.total), clusters.mean
+    error = float(np.sqrt(clusters.variance))
+    if error <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
         method = f"no interval: all {count} clusters are equal"
         return Estimate(value, None, None, len(scores), count, 1, unit, method, level)
-    half = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * error
+    half_width = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * error
     method = f"clustered standard error, t with {count - 1} df"
-    return Estimate(value, value - half, value + half, len(scores), count, 1, unit, method, level)
+    return Estimate(value, value - half_width, value + half_width, len(scores), count, 1, unit, method, level)
 
 
-def bca(
+def bca_interval(
     score: npt.ArrayLike,
-    about: Iterable[Hashable],
+    cluster: Iterable[Hashable],
     *,
     seed: Seed,
-    draws: int = 9_999,
+    resamples: int = 9_999,
     level: float = 0.95,
     unit: str = "person",
 ) -> Estimate:
@@ -129,28 +131,33 @@ def bca(
         Efron 1987, JASA 82:171-185; 9,999 draws as in Jin and Rinard 2024 (arXiv:2305.11169), section 5.
     """
     _check_level(level)
-    names = list(about)
-    scores = _checked(score, names)
-    people = _worlds(scores, [("", name) for name in names])[""]
-    means = people.total / people.size
+    names = list(cluster)
+    scores = _checked_scores(score, names)
+    clusters = _clusters_by_seed(scores, [("", name) for name in names])[""]
+    means = clusters.total / clusters.size
     plain = Estimate(float(means.mean()), None, None, len(scores), len(means), 1, unit, "", level)
-    if np.ptp(means) <= _ROUNDING * float(np.abs(scores).max()):
+    if np.ptp(means) <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
         return replace(plain, method=f"no interval: all {len(means)} clusters are equal")
-    found = scipy.stats.bootstrap(
-        (means,), np.mean, n_resamples=draws, batch=500, confidence_level=level, method="BCa",
+    ci = scipy.stats.bootstrap(
+        (means,),
+        np.mean,
+        n_resamples=resamples,
+        batch=500,
+        confidence_level=level,
+        method="BCa",
         rng=(seed / "bca").numpy(),
-    ).confidence_interval  # fmt: skip
-    method = f"BCa bootstrap over {len(means)} {many(unit)} of one seed, {draws:,} samples"
-    return replace(plain, low=float(found.low), high=float(found.high), method=method)
+    ).confidence_interval
+    method = f"BCa bootstrap over {len(means)} {plural(unit)} of one seed, {resamples:,} samples"
+    return replace(plain, low=float(ci.low), high=float(ci.high), method=method)
 
 
 def nested_bootstrap(
     score: npt.ArrayLike,
-    about: Iterable[Hashable],
-    seed_of: Iterable[Hashable],
+    cluster: Iterable[Hashable],
+    train_seed: Iterable[Hashable],
     *,
     seed: Seed,
-    draws: int = 2_000,
+    resamples: int = 2_000,
     level: float = 0.95,
     unit: str = "person",
     bounds: tuple[float, float] | None = None,
@@ -213,29 +220,31 @@ def nested_bootstrap(
         Rare errors stay hard for it: at 4 expected among 200 people of one seed it covers 91 %.
     """
     _check_level(level)
-    if draws < 100:
-        raise SpecError(f"{draws} bootstrap draws were asked for, too few for an interval; take 2,000.")
-    places, names = list(seed_of), list(about)
-    scores = _checked(score, names, places)
+    if resamples < 100:
+        raise SpecError(f"{resamples} bootstrap draws were asked for, too few for an interval; take 2,000.")
+    train_seeds, names = list(train_seed), list(cluster)
+    scores = _checked_scores(score, names, train_seeds)
     _check_bounds(scores, bounds)
-    worlds = _worlds(scores, list(zip(places, names, strict=True)))
-    means = np.array([people.mean for people in worlds.values()])
-    within = np.array([people.variance for people in worlds.values()])
-    count = sum(len(people.total) for people in worlds.values())
-    plain = Estimate(float(means.mean()), None, None, len(scores), count, len(worlds), unit, "", level)
-    if np.sqrt(within.max()) + np.ptp(means) <= _ROUNDING * float(np.abs(scores).max()):
-        return _all_equal(plain, bounds)
+    clusters_by_seed = _clusters_by_seed(scores, list(zip(train_seeds, names, strict=True)))
+    means = np.array([clusters.mean for clusters in clusters_by_seed.values()])
+    within = np.array([clusters.variance for clusters in clusters_by_seed.values()])
+    count = sum(len(clusters.total) for clusters in clusters_by_seed.values())
+    plain = Estimate(float(means.mean()), None, None, len(scores), count, len(clusters_by_seed), unit, "", level)
+    if np.sqrt(within.max()) + np.ptp(means) <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
+        return _degenerate_interval(plain, bounds)
 
-    spread, inner = _people_level(worlds, within, seed, draws)
-    low, high = np.quantile(plain.value + inner + _seed_level(means, spread, seed), [(1 - level) / 2, (1 + level) / 2])
-    method = f"bootstrap over {many(unit)}; 1 seed, so nothing is said about other seeds"
-    if len(worlds) > 1:
-        method = f"nested bootstrap over {many(unit)} and {len(worlds)} seeds, seeds taken as normal"
-    return _cut(replace(plain, low=float(low), high=float(high), method=method), bounds)
+    cluster_variance, cluster_deviation = _cluster_level(clusters_by_seed, within, seed, resamples)
+    low, high = np.quantile(
+        plain.value + cluster_deviation + _seed_level(means, cluster_variance, seed), [(1 - level) / 2, (1 + level) / 2]
+    )
+    method = f"bootstrap over {plural(unit)}; 1 seed, so nothing is said about other seeds"
+    if len(clusters_by_seed) > 1:
+        method = f"nested bootstrap over {plural(unit)} and {len(clusters_by_seed)} seeds, seeds taken as normal"
+    return _clipped_to_bounds(replace(plain, low=float(low), high=float(high), method=method), bounds)
 
 
 @dataclass(frozen=True, slots=True)
-class _People:
+class _Clusters:
     """The clusters of one world: the sum of their scores and their number of items."""
 
     total: Floats
@@ -253,53 +262,58 @@ class _People:
         residual = self.total - self.mean * self.size
         return float(count / (count - 1) * (residual**2).sum() / self.size.sum() ** 2)
 
-    def resampled(self, rng: np.random.Generator, draws: int) -> Floats:
+    def resampled_deviations(self, rng: np.random.Generator, resamples: int) -> Floats:
         """How far the mean of each of D resamples lies from the mean, with unbiased variance."""
-        count, ends = len(self.total), []
-        rows, alike = max(1, _CHUNK // count), bool((self.size == self.size[0]).all())
-        for start in range(0, draws, rows):
-            drawn = rng.integers(count, size=(min(rows, draws - start), count))
+        count, means = len(self.total), []
+        rows, equal_sizes = max(1, _CHUNK // count), bool((self.size == self.size[0]).all())
+        for start in range(0, resamples, rows):
+            drawn = rng.integers(count, size=(min(rows, resamples - start), count))
             # Where all clusters are equally large, which is usual, half of the look-ups are spared.
-            items = self.size.sum() if alike else self.size[drawn].sum(axis=1)
-            ends.append(self.total[drawn].sum(axis=1) / items)
+            items = self.size.sum() if equal_sizes else self.size[drawn].sum(axis=1)
+            means.append(self.total[drawn].sum(axis=1) / items)
         # A resample varies by (C-1)/C of what a new sample would: its centre is its own sample's.
-        deviation: Floats = (np.concatenate(ends) - self.mean) * np.sqrt(count / (count - 1))
+        deviation: Floats = (np.concatenate(means) - self.mean) * np.sqrt(count / (count - 1))
         return deviation
 
 
-def _worlds(scores: Floats, keys: Sequence[tuple[Hashable, Hashable]]) -> dict[Hashable, _People]:
+def _clusters_by_seed(scores: Floats, keys: Sequence[tuple[Hashable, Hashable]]) -> dict[Hashable, _Clusters]:
     """The clusters of every training seed; sorted, so that the order of the rows does not matter."""
     order = {key: code for code, key in enumerate(sorted(set(keys), key=repr))}
     codes = np.array([order[key] for key in keys])
     total: Floats = np.bincount(codes, weights=scores).astype(np.float64)
     size: Floats = np.bincount(codes).astype(np.float64)
     members: dict[Hashable, list[int]] = {}
-    for (place, _), code in order.items():
-        members.setdefault(place, []).append(code)
-    for place, own in members.items():
+    for (train_seed, _), code in order.items():
+        members.setdefault(train_seed, []).append(code)
+    for train_seed, own in members.items():
         if len(own) < 2:
-            where = f"training seed {place}" if place != "" else "the data"
+            where = f"training seed {train_seed}" if train_seed != "" else "the data"
             raise DataError(
                 f"an interval over clusters was asked for, but {where} has {len(own)} cluster with "
                 f"{int(size[own].sum())} items, so nothing says how clusters differ; score more clusters."
             )
-    return {place: _People(total[own], size[own]) for place, own in members.items()}
+    return {train_seed: _Clusters(total[own], size[own]) for train_seed, own in members.items()}
 
 
-def _people_level(worlds: Mapping[Hashable, _People], within: Floats, seed: Seed, draws: int) -> tuple[Floats, Floats]:
+def _cluster_level(
+    clusters_by_seed: Mapping[Hashable, _Clusters], within: Floats, seed: Seed, resamples: int
+) -> tuple[Floats, Floats]:
     """For each draw, a variance of the grand mean due to people, and the deviation of resampled people.
 
     Each resample serves several draws. Both numbers carry the same uncertain scale, so that few
     people widen the interval like Student's t.
     """
-    dof = np.array([len(people.total) - 1 for people in worlds.values()])
-    deviations = [people.resampled((seed / "people" / str(place)).numpy(), draws) for place, people in worlds.items()]
-    deviation = np.tile(np.mean(deviations, axis=0), _REUSED)
+    dof = np.array([len(clusters.total) - 1 for clusters in clusters_by_seed.values()])
+    deviations = [
+        clusters.resampled_deviations((seed / "people" / str(train_seed)).numpy(), resamples)
+        for train_seed, clusters in clusters_by_seed.items()
+    ]
+    deviation = np.tile(np.mean(deviations, axis=0), _SEED_DRAWS_PER_RESAMPLE)
     if not within.any():
         return np.zeros_like(deviation), deviation
     satterthwaite = within.sum() ** 2 / (within**2 / dof).sum()
     scale = satterthwaite / (seed / "scale").numpy().chisquare(satterthwaite, size=len(deviation))
-    return within.sum() / len(worlds) ** 2 * scale, deviation * np.sqrt(scale)
+    return within.sum() / len(clusters_by_seed) ** 2 * scale, deviation * np.sqrt(scale)
 
 
 def _seed_level(means: Floats, spread: Floats, seed: Seed) -> Floats:
@@ -313,18 +327,18 @@ def _seed_level(means: Floats, spread: Floats, seed: Seed) -> Floats:
     return deviation
 
 
-def _all_equal(plain: Estimate, bounds: tuple[float, float] | None) -> Estimate:
+def _degenerate_interval(plain: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     """The estimate where no cluster differs, so that resampling can say nothing."""
     if bounds is None:
         return replace(plain, method=f"no interval: all {plain.clusters} clusters are equal")
     # At most this share of clusters differs, and none can differ by more than to a bound.
     share = wilson(0, plain.clusters, level=plain.level).high or 0.0
     low, high = (plain.value + share * (bound - plain.value) for bound in bounds)
-    method = f"wilson over {many(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
+    method = f"wilson over {plural(plain.unit)}: all {plain.clusters} are equal; nothing is said about other seeds"
     return replace(plain, low=low, high=high, method=method)
 
 
-def _cut(estimate: Estimate, bounds: tuple[float, float] | None) -> Estimate:
+def _clipped_to_bounds(estimate: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     """The estimate with its interval cut at the bounds, and a method that says so."""
     if bounds is None or estimate.low is None or estimate.high is None:
         return estimate
@@ -335,14 +349,14 @@ def _cut(estimate: Estimate, bounds: tuple[float, float] | None) -> Estimate:
     return replace(estimate, low=low, high=high, method=method)
 
 
-def many(unit: str) -> str:
+def plural(unit: str) -> str:
     """The plural of a unit's name, for sentences."""
     if unit == "person":
         return "people"
     return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
 
 
-def _checked(score: npt.ArrayLike, *names: Sequence[Hashable]) -> Floats:
+def _checked_scores(score: npt.ArrayLike, *names: Sequence[Hashable]) -> Floats:
     """The scores as numbers, refused where they are not one finite number for each name."""
     scores = np.asarray(score, dtype=np.float64)
     lengths = [len(n) for n in names]

@@ -25,20 +25,20 @@ from nosce.errors import DataError, UsageError
 
 Floats = npt.NDArray[np.float64]
 Targets = Sequence[str] | Sequence[Sequence[str]]
-BINS = 15  # of the calibration error
+ECE_BINS = 15  # of the calibration error
 
 
 def exact_match(outputs: Sequence[str], targets: Targets) -> Floats:
     """1 where the stripped output is any of the targets. 0 to 1, up; not linear (p^T), not continuous. Shape: (N,)."""
-    _paired(outputs, targets)
+    _check_same_length(outputs, targets)
     return np.array(
-        [float(o.strip() in {t.strip() for t in _each(ts)}) for o, ts in zip(outputs, targets, strict=True)]
+        [float(o.strip() in {t.strip() for t in _as_list(ts)}) for o, ts in zip(outputs, targets, strict=True)]
     )
 
 
 def expected_exact_match(log_likelihood: npt.ArrayLike) -> Floats:
     """The chance of the target at temperature 1, exp(log-likelihood). 0 to 1, up; not linear, continuous. (N,)."""
-    return np.exp(_floats(log_likelihood, most=0.0))
+    return np.exp(_checked_floats(log_likelihood, upper=0.0))
 
 
 def token_edit_distance(outputs: Sequence[Sequence[int | str]], targets: Sequence[Sequence[int | str]]) -> Floats:
@@ -49,16 +49,16 @@ def token_edit_distance(outputs: Sequence[Sequence[int | str]], targets: Sequenc
     """
     from rapidfuzz.distance import Levenshtein
 
-    _paired(outputs, targets)
+    _check_same_length(outputs, targets)
     return np.array([float(Levenshtein.distance(list(o), list(t))) for o, t in zip(outputs, targets, strict=True)])
 
 
-def per_token_accuracy(chosen: Sequence[npt.ArrayLike], targets: Sequence[npt.ArrayLike]) -> Floats:
+def per_token_accuracy(predicted: Sequence[npt.ArrayLike], targets: Sequence[npt.ArrayLike]) -> Floats:
     """Share of target tokens that are the first choice, the truth before them given. 0 to 1, up; linear in
     expectation, not continuous for a token. Shape: (N,).
     """
-    _paired(chosen, targets)
-    return np.array([float((np.asarray(c) == np.asarray(t)).mean()) for c, t in zip(chosen, targets, strict=True)])
+    _check_same_length(predicted, targets)
+    return np.array([float((np.asarray(c) == np.asarray(t)).mean()) for c, t in zip(predicted, targets, strict=True)])
 
 
 def multiple_choice_grade(scores: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
@@ -67,13 +67,13 @@ def multiple_choice_grade(scores: npt.ArrayLike, targets: npt.ArrayLike) -> Floa
     0 to 1, up, chance is the mean of targets over options; neither linear nor continuous. BIG-bench breaks ties by a
     hash, which in expectation is the mean. Shapes: (N, O), (N, O) -> (N,).
     """
-    given, wanted = _options(scores, targets)
-    best = given == given.max(1, keepdims=True)
-    found: Floats = (wanted * best).sum(1) / best.sum(1)
-    return found
+    option_scores, target_scores = _options(scores, targets)
+    best = option_scores == option_scores.max(1, keepdims=True)
+    grades: Floats = (target_scores * best).sum(1) / best.sum(1)
+    return grades
 
 
-def brier_of_options(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
+def brier_option_mean(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
     """BIG-bench's: the mean over options of t (p - 1)^2 + (1 - t) p^2, probabilities renormalised over the options and
     targets over their sum.
 
@@ -84,7 +84,7 @@ def brier_of_options(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -
     return found
 
 
-def brier_sum(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
+def brier_option_sum(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
     """The sum over options of (p - t)^2, e.g. 0.75 for four even ones (arXiv:2403.15796). 0 to 2, down; quadratic,
     continuous. Shapes: (N, O), (N, O) -> (N,).
     """
@@ -93,7 +93,7 @@ def brier_sum(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Float
     return found
 
 
-def brier_of_target(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
+def brier_correct_option(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> Floats:
     """(p(correct) - 1)^2, renormalised over the options (arXiv:2410.01692). 0 to 1, down; quadratic, continuous.
     Shapes: (N, O), (N, O) -> (N,).
     """
@@ -138,7 +138,7 @@ def perplexity(token_log_probabilities: Sequence[npt.ArrayLike]) -> Floats:
 
 
 def numeric_match(
-    outputs: Sequence[str], targets: Sequence[float], *, tolerance: float = 0.1, as_published: bool = False
+    outputs: Sequence[str], targets: Sequence[float], *, tolerance: float = 0.1, signed_scale: bool = False
 ) -> Floats:
     """1 where a number is within a share of the target, or where that is 0 within so much.
 
@@ -148,24 +148,24 @@ def numeric_match(
         as_published: Divide by the target with its sign, as BIG-bench's code does, so that any number passes for a
             negative target.
     """
-    _paired(outputs, targets)
-    found = []
+    _check_same_length(outputs, targets)
+    matches = []
     for output, target in zip(outputs, targets, strict=True):
-        number = _number(output)
+        number = _parsed_number(output)
         if number is None:
-            found.append(0.0)
+            matches.append(0.0)
             continue
         error = abs(number - target)
-        scale = (target if as_published else abs(target)) or 1.0
-        found.append(float(error / scale <= tolerance))
-    return np.array(found)
+        scale = (target if signed_scale else abs(target)) or 1.0
+        matches.append(float(error / scale <= tolerance))
+    return np.array(matches)
 
 
 def absolute_error(outputs: Sequence[str], targets: Sequence[float]) -> Floats:
     """|output - target|, NaN where the output is no number. 0 and more, down; of the magnitude, not of tokens. (N,)."""
-    _paired(outputs, targets)
-    told = [_number(o) for o in outputs]
-    return np.array([math.nan if n is None else abs(n - t) for n, t in zip(told, targets, strict=True)])
+    _check_same_length(outputs, targets)
+    numbers = [_parsed_number(o) for o in outputs]
+    return np.array([math.nan if n is None else abs(n - t) for n, t in zip(numbers, targets, strict=True)])
 
 
 def relative_error(outputs: Sequence[str], targets: Sequence[float]) -> Floats:
@@ -179,11 +179,11 @@ def bleu(outputs: Sequence[str], targets: Targets) -> float:
 
     0 to 100, up; not linear, zero if one precision is, not continuous.
     """
-    sacrebleu = _library("sacrebleu")
-    _paired(outputs, targets)
-    each = [_each(ts) for ts in targets]
-    most = max(map(len, each), default=0)
-    references = [[ts[n] if n < len(ts) else ts[0] for ts in each] for n in range(most)]
+    sacrebleu = _optional_library("sacrebleu")
+    _check_same_length(outputs, targets)
+    each = [_as_list(ts) for ts in targets]
+    max_references = max(map(len, each), default=0)
+    references = [[ts[n] if n < len(ts) else ts[0] for ts in each] for n in range(max_references)]
     return float(sacrebleu.corpus_bleu(list(outputs), references, smooth_method="none").score)
 
 
@@ -192,40 +192,44 @@ def rouge(outputs: Sequence[str], targets: Targets, kind: str = "rougeLsum") -> 
 
     0 to 100, up; rouge1 and rouge2 linear in part, rougeLsum not; not continuous. Shape: (N,).
     """
-    scorer = _library("rouge_score.rouge_scorer", package="rouge-score").RougeScorer([kind])
-    _paired(outputs, targets)
-    return np.array([100 * max(float(scorer.score(t, o)[kind].fmeasure) for t in _each(ts))
-                     for o, ts in zip(outputs, targets, strict=True)])  # fmt: skip
+    scorer = _optional_library("rouge_score.rouge_scorer", package="rouge-score").RougeScorer([kind])
+    _check_same_length(outputs, targets)
+    return np.array(
+        [
+            100 * max(float(scorer.score(t, o)[kind].fmeasure) for t in _as_list(ts))
+            for o, ts in zip(outputs, targets, strict=True)
+        ]
+    )
 
 
-def calibration_error(sure: npt.ArrayLike, right: npt.ArrayLike, bins: int = BINS) -> float:
+def expected_calibration_error(confidence: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = ECE_BINS) -> float:
     """Expected calibration error over bins of equal width. 0 to 1, down; not continuous. Shapes: (N,), (N,)."""
-    p, hits = _floats(sure), _floats(right)
+    p, hits = _checked_floats(confidence), _checked_floats(correct)
     if p.shape != hits.shape or (p < 0).any() or (p > 1).any():
         raise DataError("a calibration error needs one probability and one outcome an item, probabilities from 0 to 1.")
-    which = np.minimum((p * bins).astype(int), bins - 1)
+    which = np.minimum((p * n_bins).astype(int), n_bins - 1)
     total = 0.0
-    for place in np.unique(which):
-        mine = which == place
-        total += float(mine.mean()) * abs(float(p[mine].mean()) - float(hits[mine].mean()))
+    for bin_index in np.unique(which):
+        in_bin = which == bin_index
+        total += float(in_bin.mean()) * abs(float(p[in_bin].mean()) - float(hits[in_bin].mean()))
     return total
 
 
-def macro_f1(said: Sequence[str], true: Sequence[str]) -> float:
+def macro_f1(predicted: Sequence[str], targets: Sequence[str]) -> float:
     """Mean over classes of F1, by scikit-learn. 0 to 1, up; neither linear nor continuous."""
     from sklearn.metrics import f1_score
 
-    _paired(said, true)
-    return float(f1_score(list(true), list(said), average="macro", zero_division=0.0))
+    _check_same_length(predicted, targets)
+    return float(f1_score(list(targets), list(predicted), average="macro", zero_division=0.0))
 
 
-def pass_at_k(samples: npt.ArrayLike, right: npt.ArrayLike, k: int) -> Floats:
+def pass_at_k(n_samples: npt.ArrayLike, n_correct: npt.ArrayLike, k: int) -> Floats:
     """The chance that one of k samples is right, unbiased from n with c right: 1 - C(n - c, k) / C(n, k). 0 to 1, up;
     continuous in p. Shapes: (N,), (N,) -> (N,).
 
     Source: Chen et al. 2021 (arXiv:2107.03374), section 2.1.
     """
-    n, c = np.asarray(samples, dtype=np.int64), np.asarray(right, dtype=np.int64)
+    n, c = np.asarray(n_samples, dtype=np.int64), np.asarray(n_correct, dtype=np.int64)
     if k < 1 or (n < k).any() or (c < 0).any() or (c > n).any():
         raise DataError(f"pass@{k} needs at least {k} samples an item, and no more right than drawn.")
     each = [
@@ -235,36 +239,36 @@ def pass_at_k(samples: npt.ArrayLike, right: npt.ArrayLike, k: int) -> Floats:
     return found
 
 
-def pass_until(draws: npt.ArrayLike, right: npt.ArrayLike) -> Floats:
+def pass_until(n_samples: npt.ArrayLike, n_correct: npt.ArrayLike) -> Floats:
     """r / K of drawing until r are right: of resolution 1 / K, unlike a fixed number of items. 0 to 1, up; NaN where
     none was right before drawing stopped, which is less than 1 / K and not zero. Shapes: (N,), (N,) -> (N,).
 
     Source: Hu et al. 2023 (arXiv:2310.03262).
     """
-    k, r = _floats(draws), _floats(right)
+    k, r = _checked_floats(n_samples), _checked_floats(n_correct)
     return np.where(r > 0, r / np.maximum(k, 1), math.nan)
 
 
-def _each(targets: str | Sequence[str]) -> list[str]:
+def _as_list(targets: str | Sequence[str]) -> list[str]:
     return [targets] if isinstance(targets, str) else list(targets)
 
 
-def _paired(outputs: Sequence[object], targets: Sequence[object]) -> None:
+def _check_same_length(outputs: Sequence[object], targets: Sequence[object]) -> None:
     if len(outputs) != len(targets) or not len(outputs):
         raise DataError(
             f"{len(outputs)} outputs were given for {len(targets)} targets; give one each, and at least one."
         )
 
 
-def _floats(values: npt.ArrayLike, most: float = math.inf) -> Floats:
+def _checked_floats(values: npt.ArrayLike, upper: float = math.inf) -> Floats:
     found = np.asarray(values, dtype=np.float64)
-    if np.isnan(found).any() or (found > most + 1e-9).any():
-        raise DataError(f"a metric was given a number that is missing or above {most:g}; missing is not zero.")
+    if np.isnan(found).any() or (found > upper + 1e-9).any():
+        raise DataError(f"a metric was given a number that is missing or above {upper:g}; missing is not zero.")
     return found
 
 
 def _options(scores: npt.ArrayLike, targets: npt.ArrayLike) -> tuple[Floats, Floats]:
-    given, wanted = _floats(scores), _floats(targets)
+    given, wanted = _checked_floats(scores), _checked_floats(targets)
     if given.shape != wanted.shape or given.ndim != 2 or given.shape[1] < 2:
         raise DataError(f"options need scores and targets of one shape (N, O); found {given.shape} and {wanted.shape}.")
     return given, wanted
@@ -279,12 +283,12 @@ def _renormalised(log_probabilities: npt.ArrayLike, targets: npt.ArrayLike) -> t
     return p / p.sum(1, keepdims=True), wanted / wanted.sum(1, keepdims=True)
 
 
-def _number(text: str) -> float | None:
+def _parsed_number(text: str) -> float | None:
     match = re.fullmatch(r"\s*([-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*", text)
     return float(match[1].replace(",", "")) if match else None
 
 
-def _library(module: str, package: str | None = None) -> ModuleType:
+def _optional_library(module: str, package: str | None = None) -> ModuleType:
     import importlib
 
     try:

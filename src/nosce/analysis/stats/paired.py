@@ -20,19 +20,19 @@ from nosce.records import Decision, Estimate
 from nosce.seeds import Seed
 
 Direction = Literal["above", "below"]
-Person = tuple[Hashable, Hashable]  # a training seed, and a cluster within it
+ClusterKey = tuple[Hashable, Hashable]  # a training seed, and a cluster within it
 
 
 def paired_difference(
     score_a: npt.ArrayLike,
-    about_a: Iterable[Hashable],
-    seed_a: Iterable[Hashable],
+    cluster_a: Iterable[Hashable],
+    train_seed_a: Iterable[Hashable],
     score_b: npt.ArrayLike,
-    about_b: Iterable[Hashable],
-    seed_b: Iterable[Hashable],
+    cluster_b: Iterable[Hashable],
+    train_seed_b: Iterable[Hashable],
     *,
     seed: Seed,
-    draws: int = 2_000,
+    resamples: int = 2_000,
     level: float = 0.95,
     unit: str = "person",
     bounds: tuple[float, float] | None = None,
@@ -67,16 +67,16 @@ def paired_difference(
     Source:
         Miller 2024 (arXiv:2411.00640), paired differences; the interval is `nested_bootstrap`'s.
     """
-    mean_a, items_a = _person_means(score_a, about_a, seed_a, "a")
-    mean_b, items_b = _person_means(score_b, about_b, seed_b, "b")
+    mean_a, items_a = _cluster_means(score_a, cluster_a, train_seed_a, "a")
+    mean_b, items_b = _cluster_means(score_b, cluster_b, train_seed_b, "b")
     _check_pairs(mean_a, mean_b)
-    people = list(mean_a)
+    keys = list(mean_a)
     estimate = nested_bootstrap(
-        [mean_a[person] - mean_b[person] for person in people],
-        [about for _, about in people],
-        [place for place, _ in people],
+        [mean_a[key] - mean_b[key] for key in keys],
+        [cluster for _, cluster in keys],
+        [train_seed for train_seed, _ in keys],
         seed=seed,
-        draws=draws,
+        resamples=resamples,
         level=level,
         unit=unit,
         bounds=bounds,
@@ -105,25 +105,25 @@ def decide(estimate: Estimate, threshold: float, direction: Direction) -> Decisi
     return "undecided"
 
 
-def _person_means(
-    score: npt.ArrayLike, about: Iterable[Hashable], place: Iterable[Hashable], arm: str
-) -> tuple[dict[Person, float], int]:
+def _cluster_means(
+    score: npt.ArrayLike, cluster: Iterable[Hashable], train_seed: Iterable[Hashable], arm: str
+) -> tuple[dict[ClusterKey, float], int]:
     """The mean score of every person of every training seed, and the number of items behind them."""
     scores = np.asarray(score, dtype=np.float64)
-    names, places = list(about), list(place)
-    if not scores.ndim == 1 or not scores.size == len(names) == len(places):
+    clusters, train_seeds = list(cluster), list(train_seed)
+    if not scores.ndim == 1 or not scores.size == len(clusters) == len(train_seeds):
         raise DataError(
-            f"arm {arm} has scores of shape {scores.shape}, {len(names)} clusters and {len(places)} "
+            f"arm {arm} has scores of shape {scores.shape}, {len(clusters)} clusters and {len(train_seeds)} "
             "training seeds; give one of each per item."
         )
-    grouped: dict[Person, list[float]] = {}
-    for person, value in zip(zip(places, names, strict=True), scores.tolist(), strict=True):
-        grouped.setdefault(person, []).append(value)
+    grouped: dict[ClusterKey, list[float]] = {}
+    for key, value in zip(zip(train_seeds, clusters, strict=True), scores.tolist(), strict=True):
+        grouped.setdefault(key, []).append(value)
     # Exact sums: two arms that answered alike must not differ in their last digits by the order of items.
-    return {person: math.fsum(values) / len(values) for person, values in grouped.items()}, len(names)
+    return {key: math.fsum(values) / len(values) for key, values in grouped.items()}, len(clusters)
 
 
-def _check_pairs(a: dict[Person, float], b: dict[Person, float]) -> None:
+def _check_pairs(a: dict[ClusterKey, float], b: dict[ClusterKey, float]) -> None:
     """Refuse arms that were asked about different people."""
     only_a, only_b = a.keys() - b.keys(), b.keys() - a.keys()
     if only_a or only_b:

@@ -18,16 +18,16 @@ from nosce.records import Estimate
 from nosce.seeds import Seed
 
 Floats = npt.NDArray[np.float64]
-LEAST = 5  # points of a curve
+MIN_CHECKPOINTS = 5  # points of a curve
 
 
-def together(
-    one: Sequence[Sequence[float]],
-    other: Sequence[Sequence[float]],
+def curve_correlation(
+    curves_a: Sequence[Sequence[float]],
+    curves_b: Sequence[Sequence[float]],
     *,
     seed: Seed,
     detrended: bool,
-    draws: int = 2_000,
+    resamples: int = 2_000,
     level: float = 0.95,
 ) -> Estimate:
     """How much of one curve a straight line from another explains, with a moving-block bootstrap.
@@ -51,27 +51,29 @@ def together(
         Jin and Rinard 2024 (arXiv:2305.11169), section 3, for the plain R²; Künsch 1989, Annals of Statistics 17,
         for moving blocks.
     """
-    pairs = [_paired(a, b, detrended) for a, b in zip(one, other, strict=True)]
+    pairs = [_paired_points(a, b, detrended) for a, b in zip(curves_a, curves_b, strict=True)]
     if not pairs:
         raise DataError("two curves were to be held together, but there is no seed; run one.")
-    value = float(np.mean([_agreement(pair, detrended) for pair in pairs]))
+    value = float(np.mean([_correlation(pair, detrended) for pair in pairs]))
     rng = (seed / "blocks").numpy()
-    drawn = np.array([
-        np.mean([_agreement(_redrawn(pair, rng), detrended) for pair in pairs]) for _ in range(draws)
-    ])  # fmt: skip
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    resampled = np.array(
+        [np.mean([_correlation(_block_resample(pair, rng), detrended) for pair in pairs]) for _ in range(resamples)]
+    )
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
     points = sum(len(pair) for pair in pairs)
-    what = "changes between checkpoints" if detrended else "checkpoints"
-    method = f"moving-block bootstrap over {what} within {len(pairs)} {'seed' if len(pairs) == 1 else 'seeds'}"
+    resampled_unit = "changes between checkpoints" if detrended else "checkpoints"
+    method = (
+        f"moving-block bootstrap over {resampled_unit} within {len(pairs)} {'seed' if len(pairs) == 1 else 'seeds'}"
+    )
     return Estimate(value, float(low), float(high), points, points, len(pairs), "checkpoint", method, level)
 
 
-def _paired(one: Sequence[float], other: Sequence[float], detrended: bool) -> Floats:
-    both = np.array([one, other], dtype=np.float64).T if len(one) == len(other) else np.zeros((0, 2))
-    if len(both) < LEAST or not np.isfinite(both).all():
+def _paired_points(curve_a: Sequence[float], curve_b: Sequence[float], detrended: bool) -> Floats:
+    both = np.array([curve_a, curve_b], dtype=np.float64).T if len(curve_a) == len(curve_b) else np.zeros((0, 2))
+    if len(both) < MIN_CHECKPOINTS or not np.isfinite(both).all():
         raise DataError(
-            f"curves of {len(one)} and {len(other)} points were to be held together; give two of equal length, "
-            f"at least {LEAST} points, all of them numbers."
+            f"curves of {len(curve_a)} and {len(curve_b)} points were to be held together; give two of equal length, "
+            f"at least {MIN_CHECKPOINTS} points, all of them numbers."
         )
     points: Floats = np.diff(both, axis=0) if detrended else both
     if (np.ptp(points, axis=0) == 0).any():
@@ -79,7 +81,7 @@ def _paired(one: Sequence[float], other: Sequence[float], detrended: bool) -> Fl
     return points
 
 
-def _agreement(points: Floats, signed: bool) -> float:
+def _correlation(points: Floats, signed: bool) -> float:
     """Pearson's r, or its square; 0 where a resample does not vary."""
     centred = points - points.mean(0)
     size = float(np.sqrt((centred**2).sum(0).prod()))
@@ -87,39 +89,40 @@ def _agreement(points: Floats, signed: bool) -> float:
     return r if signed else r * r
 
 
-def _redrawn(points: Floats, rng: np.random.Generator) -> Floats:
+def _block_resample(points: Floats, rng: np.random.Generator) -> Floats:
     """As many points, from blocks of neighbours that may overlap."""
     count = len(points)
     size = max(2, round(count ** (1 / 3)) + 1)
     starts = rng.integers(count - size + 1, size=-(-count // size))
-    places = (starts[:, None] + np.arange(size)).ravel()[:count]
-    return points[places]  # type: ignore[no-any-return]
+    indices = (starts[:, None] + np.arange(size)).ravel()[:count]
+    return points[indices]  # type: ignore[no-any-return]
 
 
-def over_seeds(values: Sequence[float], *, unit: str, level: float = 0.95) -> Estimate:
+def mean_over_seeds(values: Sequence[float], *, unit: str, level: float = 0.95) -> Estimate:
     """The mean of one number a training seed, with Student's t; without an interval where there is one seed.
 
     Raises:
         DataError: There is no number, or one is not finite.
     """
-    found = np.asarray(values, dtype=np.float64)
-    if not len(found) or not np.isfinite(found).all():
+    numbers = np.asarray(values, dtype=np.float64)
+    if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"a number for each seed was asked for, but {values!r} was found; run the seeds again.")
-    plain = Estimate(float(found.mean()), None, None, len(found), len(found), len(found), unit, "", level)
-    if len(found) == 1:
+    plain = Estimate(float(numbers.mean()), None, None, len(numbers), len(numbers), len(numbers), unit, "", level)
+    if len(numbers) == 1:
         return replace(plain, method="no interval: one seed")
-    spread = float(found.std(ddof=1)) / np.sqrt(len(found))
-    half = float(stats.t.ppf((1 + level) / 2, len(found) - 1)) * spread
-    return replace(plain, low=plain.value - half, high=plain.value + half,
-                   method=f"Student's t over {len(found)} seeds")  # fmt: skip
+    spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
+    half = float(stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
+    return replace(
+        plain, low=plain.value - half, high=plain.value + half, method=f"Student's t over {len(numbers)} seeds"
+    )
 
 
-def counted(value: float, *, n: int, seeds: int, unit: str) -> Estimate:
+def exact_estimate(value: float, *, n: int, seeds: int, unit: str) -> Estimate:
     """A number that was counted and not sampled: its interval is itself."""
     return Estimate(value, value, value, n, n, seeds, unit, "counted, not sampled")
 
 
-def leaves(values: Sequence[float], share: float) -> int:
+def onset_index(values: Sequence[float], rise_fraction: float) -> int:
     """The first place from which a rising curve is above `share` of the way from its first to its highest value.
 
     From there on it stays above until its highest value. The length of the curve where it never leaves.
@@ -128,6 +131,6 @@ def leaves(values: Sequence[float], share: float) -> int:
     top = int(curve.argmax())
     if top == 0:
         return len(curve)
-    bound = curve[0] + share * (curve[top] - curve[0])
+    bound = curve[0] + rise_fraction * (curve[top] - curve[0])
     below = np.flatnonzero(curve[: top + 1] <= bound)
     return int(below[-1]) + 1 if len(below) else 0

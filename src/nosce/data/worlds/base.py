@@ -43,7 +43,7 @@ class World(Protocol):
         ...
 
 
-def check(world: World, seed: Seed, *, most: int = 2_000) -> None:
+def check_world(world: World, seed: Seed, *, max_items: int = 2_000) -> None:
     """Raise unless the world keeps the contract on its first `most` documents and questions.
 
     Checked: equal seeds give equal documents and questions; ids are unique; spans lie in their text,
@@ -56,9 +56,11 @@ def check(world: World, seed: Seed, *, most: int = 2_000) -> None:
     name = type(world).__name__
     if not (dataclasses.is_dataclass(world) and type(world).__dataclass_params__.frozen):
         raise SpecError(f"the world {name} is not a frozen dataclass, so it cannot be hashed; freeze it.")
-    documents = list(islice(world.documents(seed), most))
-    questions = list(islice(world.questions(seed), most))
-    if documents != list(islice(world.documents(seed), most)) or questions != list(islice(world.questions(seed), most)):
+    documents = list(islice(world.documents(seed), max_items))
+    questions = list(islice(world.questions(seed), max_items))
+    if documents != list(islice(world.documents(seed), max_items)) or questions != list(
+        islice(world.questions(seed), max_items)
+    ):
         raise SpecError(f"the world {name} gives other texts when asked twice; take all draws from the seed.")
     _check_spans(name, documents)
     _check_questions(name, documents, questions)
@@ -78,13 +80,13 @@ def _check_spans(name: str, documents: list[Document]) -> None:
 def _check_questions(name: str, documents: list[Document], questions: list[Question]) -> None:
     if len({q.id for q in questions}) < len(questions):
         raise SpecError(f"the world {name} gives two questions one id; number them.")
-    split: dict[str, str] = {}
+    split_of_entity: dict[str, str] = {}
     for question in questions:
-        if split.setdefault(question.about, question.split) != question.split:
-            raise SpecError(f"the world {name} has {question.about!r} on both sides of the split.")
-    target = {(q.about, q.facet): q for q in questions}
+        if split_of_entity.setdefault(question.entity, question.split) != question.split:
+            raise SpecError(f"the world {name} has {question.entity!r} on both sides of the split.")
+    question_by_fact = {(q.entity, q.attribute): q for q in questions}
     for document in documents:
         for span in document.spans:
-            asked = target.get((document.about, span.facet))
-            if asked is not None and document.text[span.start : span.end] != asked.target:
-                raise SpecError(f"the world {name} answers {asked.id!r} otherwise than its documents do.")
+            matching_question = question_by_fact.get((document.entity, span.attribute))
+            if matching_question is not None and document.text[span.start : span.end] != matching_question.target:
+                raise SpecError(f"the world {name} answers {matching_question.id!r} otherwise than its documents do.")

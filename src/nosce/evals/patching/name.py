@@ -1,4 +1,4 @@
-"""The read-out `Renamed`: does an answer follow when the state behind a name is exchanged for another person's?
+"""The read-out `NamePatching`: does an answer follow when the state behind a name is exchanged for another person's?
 
 A question names a host. At one layer, the hidden state at the end of the name, or those of all its tokens, are replaced
 by those of a donor from the same question about them; then the answer's first token is read. Where what is known of a
@@ -18,28 +18,28 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.probing.pq_probes import Titles
+from nosce.evals.probing.pq_probes import NameExtractor
 from nosce.records import Question
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Which = Literal["last", "whole"]
-WHICH: tuple[Which, ...] = ("last", "whole")
-ROWS = 500  # texts side by side
+NameExtent = Literal["last", "whole"]
+NAME_EXTENTS: tuple[NameExtent, ...] = ("last", "whole")
+NAME_PATCHING_BATCH_SIZE = 500  # texts side by side
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _NameQuestion:
     question: Question
     tokens: np.ndarray  # behind an end token
-    name: tuple[int, int]  # positions of the name's tokens
-    first: int  # token of the value
+    name_span: tuple[int, int]  # positions of the name's tokens
+    first_token: int  # token of the value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Renamed:
+class NamePatching:
     """Exchanges on the last checkpoint of a fine-tuning, site by site, over questions about people never asked about.
 
     Metrics `<last or whole>/follows/<site>` (the first choice is the donor's value's first token), `.../stays/<site>`
@@ -49,67 +49,82 @@ class Renamed:
 
     needs_model: ClassVar[bool] = True
     at_layers: ClassVar[bool] = True
-    titles: Titles
-    pairs: int = 300  # at most
-    facets: tuple[str, ...] = ()  # none: all
+    name_extractor: NameExtractor
+    max_pairs: int = 300  # at most
+    attributes: tuple[str, ...] = ()  # none: all
     name: str = "renamed"
 
-    def part(self) -> tuple[Renamed, float, int]:
+    def part(self) -> tuple[NamePatching, float, int]:
         """A few pairs, found among so many people that as many names have tokens enough alike."""
-        few = min(self.pairs, 20)
-        return replace(self, pairs=few), self.pairs / few, 256
+        subset_pairs = min(self.max_pairs, 20)
+        return replace(self, max_pairs=subset_pairs), self.max_pairs / subset_pairs, 256
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint; none where nobody can be paired."""
-        from nosce.models.hooks import layers
+        from nosce.models.hooks import layer_sites
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()
-        hosts, donors = self._pairs(corpus, seed)
+        hosts, donors = self._pair_questions(corpus, seed)
         if not hosts:
             return
-        plain, states = _chosen(model, hosts, {}), _states(model, hosts)
-        given = _states(model, donors)
-        mine, theirs = (np.array([one.first for one in side]) for side in (hosts, donors))
-        found = {"right": plain == mine}
-        for which in WHICH:
-            for site in layers(model):
-                moved = _chosen(model, hosts, {(site, which): given[site]})
-                back = _chosen(model, hosts, {(site, which): states[site]})
-                found |= {f"{which}/follows/{site}": moved == theirs, f"{which}/stays/{site}": moved == mine,
-                          f"{which}/self/{site}": back == plain}  # fmt: skip
-        base = pl.DataFrame({
-            "item": [f"{h.question.id}/{d.question.about}" for h, d in zip(hosts, donors, strict=True)],
-            "about": [h.question.about for h in hosts], "facet": [h.question.facet for h in hosts],
-        })  # fmt: skip
-        for metric, values in found.items():
-            yield base.with_columns(
-                pl.Series("value", values.astype(np.float64)), readout=pl.lit(self.name), split=pl.lit("unseen"),
-                metric=pl.lit(metric), step=pl.lit(step, pl.Int64),
-            )  # fmt: skip
+        unpatched, host_states = _chosen(model, hosts, {}), _states(model, hosts)
+        donor_states = _states(model, donors)
+        host_first, donor_first = (np.array([one.first_token for one in side]) for side in (hosts, donors))
+        values_by_metric = {"right": unpatched == host_first}
+        for extent in NAME_EXTENTS:
+            for site in layer_sites(model):
+                patched = _chosen(model, hosts, {(site, extent): donor_states[site]})
+                restored = _chosen(model, hosts, {(site, extent): host_states[site]})
+                values_by_metric |= {
+                    f"{extent}/follows/{site}": patched == donor_first,
+                    f"{extent}/stays/{site}": patched == host_first,
+                    f"{extent}/self/{site}": restored == unpatched,
+                }
+        columns = pl.DataFrame(
+            {
+                "item": [f"{h.question.id}/{d.question.entity}" for h, d in zip(hosts, donors, strict=True)],
+                "entity": [h.question.entity for h in hosts],
+                "attribute": [h.question.attribute for h in hosts],
+            }
+        )
+        for metric, values in values_by_metric.items():
+            yield columns.with_columns(
+                pl.Series("value", values.astype(np.float64)),
+                evaluation=pl.lit(self.name),
+                split=pl.lit("unseen"),
+                metric=pl.lit(metric),
+                step=pl.lit(step, pl.Int64),
+            )
 
-    def _pairs(self, corpus: Corpus, seed: Seed) -> tuple[list[_Asked], list[_Asked]]:
+    def _pair_questions(self, corpus: Corpus, seed: Seed) -> tuple[list[_NameQuestion], list[_NameQuestion]]:
         """Questions with one of the same facet, as many tokens and another first token of the value."""
-        asked = [one for q in corpus.asked("unseen") if (not self.facets or q.facet in self.facets)
-                 and (one := self._as_tokens(q, corpus)) is not None]  # fmt: skip
-        groups: dict[tuple[str, int, tuple[int, int]], list[_Asked]] = {}
-        for one in asked:
-            groups.setdefault((one.question.facet, len(one.tokens), one.name), []).append(one)
+        questions = [
+            one
+            for q in corpus.questions_in("unseen")
+            if (not self.attributes or q.attribute in self.attributes)
+            and (one := self._tokenize(q, corpus)) is not None
+        ]
+        groups: dict[tuple[str, int, tuple[int, int]], list[_NameQuestion]] = {}
+        for one in questions:
+            groups.setdefault((one.question.attribute, len(one.tokens), one.name_span), []).append(one)
         rng = (seed / "pairs").numpy()
-        hosts: list[_Asked] = []
-        donors: list[_Asked] = []
-        for place in rng.permutation(len(asked)).tolist():
-            host = asked[place]
-            others = [o for o in groups[host.question.facet, len(host.tokens), host.name] if o.first != host.first]
-            if others and len(hosts) < self.pairs:
+        hosts: list[_NameQuestion] = []
+        donors: list[_NameQuestion] = []
+        for index in rng.permutation(len(questions)).tolist():
+            host = questions[index]
+            candidates = [
+                o for o in groups[host.question.attribute, len(host.tokens), host.name] if o.first_token != host.first
+            ]
+            if candidates and len(hosts) < self.max_pairs:
                 hosts.append(host)
-                donors.append(others[int(rng.integers(len(others)))])
+                donors.append(candidates[int(rng.integers(len(candidates)))])
         return hosts, donors
 
-    def _as_tokens(self, question: Question, corpus: Corpus) -> _Asked | None:
-        name = self.titles.title(question.prompt, question.facet)
+    def _tokenize(self, question: Question, corpus: Corpus) -> _NameQuestion | None:
+        name = self.name_extractor.extract_name(question.prompt, question.attribute)
         start = question.prompt.find(name)
         encoding = corpus.tokenizer.encode(question.prompt, add_special_tokens=False)
         begin = encoding.char_to_token(start)
@@ -117,41 +132,41 @@ class Renamed:
         if start < 0 or begin is None or end is None:
             return None
         first = corpus.tokenizer.encode(question.target, add_special_tokens=False).ids[0]
-        return _Asked(question, np.array([corpus.end, *encoding.ids]), (begin + 1, end + 1), first)
+        return _NameQuestion(question, np.array([corpus.eos_id, *encoding.ids]), (begin + 1, end + 1), first)
 
 
-def _batches(asked: Sequence[_Asked]) -> Iterator[np.ndarray]:
+def _batches(asked: Sequence[_NameQuestion]) -> Iterator[np.ndarray]:
     """Places of questions of one length."""
     by_length: dict[int, list[int]] = {}
     for place, one in enumerate(asked):
         by_length.setdefault(len(one.tokens), []).append(place)
     for places in by_length.values():
-        for first in range(0, len(places), ROWS):
-            yield np.array(places[first : first + ROWS])
+        for first in range(0, len(places), NAME_PATCHING_BATCH_SIZE):
+            yield np.array(places[first : first + NAME_PATCHING_BATCH_SIZE])
 
 
-def _where(asked: Sequence[_Asked], which: Which) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _where(asked: Sequence[_NameQuestion], which: NameExtent) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, positions, and numbers within the name, of the tokens that are exchanged."""
-    begin = [one.name[1] if which == "last" else one.name[0] for one in asked]
-    counts = [one.name[1] + 1 - first for one, first in zip(asked, begin, strict=True)]
+    begin = [one.name_span[1] if which == "last" else one.name_span[0] for one in asked]
+    counts = [one.name_span[1] + 1 - first for one, first in zip(asked, begin, strict=True)]
     rows = np.repeat(np.arange(len(asked)), counts)
-    at = np.concatenate([np.arange(first, one.name[1] + 1) for one, first in zip(asked, begin, strict=True)])
-    return rows, at, at - np.repeat([one.name[0] for one in asked], counts)
+    at = np.concatenate([np.arange(first, one.name_span[1] + 1) for one, first in zip(asked, begin, strict=True)])
+    return rows, at, at - np.repeat([one.name_span[0] for one in asked], counts)
 
 
-def _states(model: PreTrainedModel, asked: Sequence[_Asked]) -> dict[str, np.ndarray]:
+def _states(model: PreTrainedModel, asked: Sequence[_NameQuestion]) -> dict[str, np.ndarray]:
     """Hidden states of the names' tokens at every site, filled up with zeros: (N, longest name, W)."""
     import torch
 
-    from nosce.models.hooks import layers, watched
+    from nosce.models.hooks import capture, layer_sites
 
-    longest = max(one.name[1] + 1 - one.name[0] for one in asked)
-    names = layers(model)
+    longest = max(one.name_span[1] + 1 - one.name_span[0] for one in asked)
+    names = layer_sites(model)
     found: dict[str, np.ndarray] = {}
     for places in _batches(asked):
         part = [asked[place] for place in places]
         rows, at, within = _where(part, "whole")
-        with torch.no_grad(), watched(model, names) as seen:
+        with torch.no_grad(), capture(model, names) as seen:
             tokens = torch.from_numpy(np.stack([one.tokens for one in part])).to(model.device)
             model.base_model(input_ids=tokens, use_cache=False)
             for name in names:
@@ -162,12 +177,12 @@ def _states(model: PreTrainedModel, asked: Sequence[_Asked]) -> dict[str, np.nda
 
 
 def _chosen(
-    model: PreTrainedModel, asked: Sequence[_Asked], exchanged: Mapping[tuple[str, Which], np.ndarray]
+    model: PreTrainedModel, asked: Sequence[_NameQuestion], exchanged: Mapping[tuple[str, NameExtent], np.ndarray]
 ) -> np.ndarray:
     """The likeliest first token of each answer, with states at one site exchanged or none. Shape: (N,)."""
     import torch
 
-    from nosce.models.hooks import replaced
+    from nosce.models.hooks import patch
 
     (where, states), *_ = [*exchanged.items(), ((None, "last"), None)]
     site, which = where
@@ -177,7 +192,7 @@ def _chosen(
         rows, at, within = _where(part, which)
         new = None if states is None else states[places[rows], within]
         tokens = torch.from_numpy(np.stack([one.tokens for one in part])).to(model.device)
-        with torch.no_grad(), replaced(model, site, (rows, at), new):
+        with torch.no_grad(), patch(model, site, (rows, at), new):
             hidden = model.base_model(input_ids=tokens, use_cache=False).last_hidden_state[:, -1]
             found[places] = model.get_output_embeddings()(hidden).argmax(-1).cpu().numpy()
     return found

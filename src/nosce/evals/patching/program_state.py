@@ -1,4 +1,4 @@
-"""The read-out `Edits`: does a model use the state that probes read, or does it only lie there?
+"""The read-out `StateEditing`: does a model use the state that probes read, or does it only lie there?
 
 The same specification with two beginnings of equal length, the host's and the donor's, which lead to two states.
 If the model goes by its state, then a hidden state that is made to say the donor's state must make it go on as is
@@ -29,9 +29,9 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.generation import written
-from nosce.evals.probing.program_states import Load
-from nosce.evals.probing.programs import FIRST, Programs, Tracer
+from nosce.evals.generation import generate_completions
+from nosce.evals.probing.program_states import CheckpointLoader
+from nosce.evals.probing.programs import ORIGINAL_MEANING, ProgramDataset, ProgramTracer
 from nosce.records import Question
 from nosce.seeds import Seed
 
@@ -39,37 +39,39 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-Probe = Callable[["torch.Tensor"], "torch.Tensor"]
+DifferentiableProbe = Callable[["torch.Tensor"], "torch.Tensor"]
 """Hidden states (N, W) -> logits of a feature's values (N, C), to be differentiated."""
 
-STEPS, RATE = 200, 0.05  # of the gradient edit, the rate as a share of the states' size
-ROWS = 500  # runs side by side
+GRADIENT_STEPS, RELATIVE_STEP_SIZE = 200, 0.05  # of the gradient edit, the rate as a share of the states' size
+STATE_EDITING_BATCH_SIZE = 500  # runs side by side
 
 
-class Editor(Tracer, Protocol):
+class ContinuationOracle(ProgramTracer, Protocol):
     """What a world knows about going on from a state."""
 
-    def continuations(self, questions: Sequence[Question], begun: Sequence[Sequence[str]]) -> list[frozenset[str]]:
+    def correct_continuations(
+        self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
+    ) -> list[frozenset[str]]:
         """The words that begin a shortest way to a right program; "" where it is one, none where none is near."""
         ...
 
-    def beginning(self, words: Sequence[str]) -> str:
+    def prefix_text(self, words: Sequence[str]) -> str:
         """The beginning of a program as text."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PrefixPairs:
     """Two beginnings of equal length for each of N questions, both of which can be finished, each its own way."""
 
     questions: list[Question]
-    host: list[tuple[str, ...]]
-    donor: list[tuple[str, ...]]
-    right: list[frozenset[str]]  # words that are right from the donor's state and wrong from the host's
+    host_prefixes: list[tuple[str, ...]]
+    donor_prefixes: list[tuple[str, ...]]
+    correct_words: list[frozenset[str]]  # words that are right from the donor's state and wrong from the host's
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edits:
+class StateEditing:
     """Edits of the last checkpoint's hidden states, at each site.
 
     Readings have the metric `<edit>/<site>` (`unedited` alone) and one row a pair: is the next word right from the
@@ -77,116 +79,154 @@ class Edits:
     """
 
     needs_model: ClassVar[bool] = True
-    editor: Editor
+    oracle: ContinuationOracle
     features: tuple[str, ...]  # that the gradient makes a probe read
     vocabulary: tuple[str, ...]  # words a beginning may be made of
     sites: tuple[str, ...]
-    lengths: tuple[int, ...] = (1, 2)
-    pairs: int = 1_000  # at most, of each length
+    prefix_lengths: tuple[int, ...] = (1, 2)
+    max_pairs: int = 1_000  # at most, of each length
     name: str = "edits"
 
-    def read_all(self, checkpoints: Mapping[int, Load], corpus: Corpus, seed: Seed) -> Iterator[pl.DataFrame]:
+    def read_all(
+        self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed
+    ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
         step = max(checkpoints)
         model = checkpoints[step]().eval()
-        told = written(model, corpus, corpus.questions, self.editor, masked=True)
-        texts = Programs.of(self.editor, corpus, corpus.questions, told)
-        if texts is None:  # a model that writes programs of one word has no state between start and end
+        completions = generate_completions(model, corpus, corpus.questions, self.oracle, constrained=True)
+        programs = ProgramDataset.from_completions(self.oracle, corpus, corpus.questions, completions)
+        if programs is None:  # a model that writes programs of one word has no state between start and end
             return
-        probes = {site: self._probes(texts, model, site, corpus.end) for site in self.sites}
-        for length in self.lengths:
-            pairs = self._pairs(corpus, [reply.text for reply in told], length, seed / "pairs" / length)
+        probes = {site: self._fit_probes(programs, model, site, corpus.eos_id) for site in self.sites}
+        for length in self.prefix_lengths:
+            pairs = self._pair_prefixes(corpus, [reply.text for reply in completions], length, seed / "pairs" / length)
             if len(pairs.questions) < 2:
                 continue
-            runs = _Runs(model, corpus, self.editor, pairs)
-            found = {"unedited": runs.right(None, None)}
+            runs = _PrefixRuns(model, corpus, self.oracle, pairs)
+            values_by_metric = {"unedited": runs.right(None, None)}
             for site in self.sites:
-                edits = self._at(runs, probes[site], site, seed / length / site)
-                found |= {f"{kind}/{site}": right for kind, right in edits}
-            about = [q.about for q in pairs.questions]
-            yield pl.concat([
-                pl.DataFrame({"about": about, "item": [f"{name}/{length}" for name in about],
-                              "value": right.astype(np.float64)}).with_columns(
-                    readout=pl.lit(self.name), split=pl.lit("unseen"), facet=pl.lit(f"after {length}"),
-                    metric=pl.lit(metric), step=pl.lit(step, pl.Int64))
-                for metric, right in found.items()
-            ])  # fmt: skip
+                edits = self._edits_at(runs, probes[site], site, seed / length / site)
+                values_by_metric |= {f"{kind}/{site}": right for kind, right in edits}
+            entities = [q.entity for q in pairs.questions]
+            yield pl.concat(
+                [
+                    pl.DataFrame(
+                        {
+                            "entity": entities,
+                            "item": [f"{name}/{length}" for name in entities],
+                            "value": right.astype(np.float64),
+                        }
+                    ).with_columns(
+                        evaluation=pl.lit(self.name),
+                        split=pl.lit("unseen"),
+                        attribute=pl.lit(f"after {length}"),
+                        metric=pl.lit(metric),
+                        step=pl.lit(step, pl.Int64),
+                    )
+                    for metric, right in values_by_metric.items()
+                ]
+            )
 
-    def _pairs(self, corpus: Corpus, replies: list[str], length: int, seed: Seed) -> Pairs:
+    def _pair_prefixes(self, corpus: Corpus, replies: list[str], length: int, seed: Seed) -> PrefixPairs:
         """The model's own beginnings as hosts, random ones as donors, where they are to be gone on from otherwise."""
         rng = seed.numpy()
         hosts, donors, questions = [], [], []
         for question, reply in zip(corpus.questions, replies, strict=True):
-            if question.split == "unseen" and self.editor.readable(reply):
-                own = tuple(word for word, _ in self.editor.pictures(question, reply)[1:])
-                if len(own) >= length:
+            if question.split == "unseen" and self.oracle.is_traceable(reply):
+                written_words = tuple(word for word, _ in self.oracle.render_steps(question, reply)[1:])
+                if len(written_words) >= length:
                     questions.append(question)
-                    hosts.append(own[:length])
+                    hosts.append(written_words[:length])
                     donors.append(tuple(rng.choice(self.vocabulary, length).tolist()))
-        ways = [self.editor.continuations(questions, begun) for begun in (hosts, donors)]
+        continuations = [self.oracle.correct_continuations(questions, begun) for begun in (hosts, donors)]
         # Where all words begin with the same token, whether to end is chosen one token earlier.
-        never = {""} if self._later(corpus) else set()
-        found = Pairs([], [], [], [])
-        for question, host, donor, one, other in zip(questions, hosts, donors, *ways, strict=True):
-            if one and other - one - never and len(found.questions) < self.pairs:
-                found.questions.append(question)
-                found.host.append(host)
-                found.donor.append(donor)
-                found.right.append(other - one - never)
-        return found
+        excluded = {""} if self._words_share_first_token(corpus) else set()
+        pairs = PrefixPairs([], [], [], [])
+        for question, host, donor, host_continuations, donor_continuations in zip(
+            questions, hosts, donors, *continuations, strict=True
+        ):
+            if (
+                host_continuations
+                and donor_continuations - host_continuations - excluded
+                and len(pairs.questions) < self.max_pairs
+            ):
+                pairs.questions.append(question)
+                pairs.host_prefixes.append(host)
+                pairs.donor_prefixes.append(donor)
+                pairs.correct_words.append(donor_continuations - host_continuations - excluded)
+        return pairs
 
-    def _later(self, corpus: Corpus) -> bool:
-        one = corpus.tokenizer.encode(self.editor.beginning(self.vocabulary[:1]), add_special_tokens=False)
-        return bool(self.editor.operations(corpus.tokenizer, np.array(one.ids))[0])
+    def _words_share_first_token(self, corpus: Corpus) -> bool:
+        encoding = corpus.tokenizer.encode(self.oracle.prefix_text(self.vocabulary[:1]), add_special_tokens=False)
+        return bool(self.oracle.operation_positions(corpus.tokenizer, np.array(encoding.ids))[0])
 
-    def _at(self, runs: _Runs, probes: list[Probe], site: str, seed: Seed) -> Iterator[tuple[str, np.ndarray]]:
+    def _edits_at(
+        self, runs: _PrefixRuns, probes: list[DifferentiableProbe], site: str, seed: Seed
+    ) -> Iterator[tuple[str, np.ndarray]]:
         """Every edit at one site: its name, and at which pairs the next word became right."""
-        donor, other, host = (runs.states(site, which) for which in ("donor", "other", "host"))
+        donor, shifted, host = (runs.states(site, which) for which in ("donor", "other", "host"))
         yield "swap", runs.right(site, donor)
-        yield "other", runs.right(site, other)
-        moved = self._moved(runs, probes, host)
-        yield "gradient", runs.right(site, moved)
-        drawn = (seed / "random").numpy().normal(size=host.shape)
-        size = np.linalg.norm(moved - host, axis=1, keepdims=True)
-        yield "random", runs.right(site, (host + drawn / np.linalg.norm(drawn, axis=1, keepdims=True) * size))
+        yield "other", runs.right(site, shifted)
+        gradient_states = self._gradient_edit(runs, probes, host)
+        yield "gradient", runs.right(site, gradient_states)
+        random_directions = (seed / "random").numpy().normal(size=host.shape)
+        edit_norms = np.linalg.norm(gradient_states - host, axis=1, keepdims=True)
+        yield (
+            "random",
+            runs.right(
+                site, (host + random_directions / np.linalg.norm(random_directions, axis=1, keepdims=True) * edit_norms)
+            ),
+        )
 
-    def _probes(self, texts: Programs, model: PreTrainedModel, site: str, end: int) -> list[Probe]:
+    def _fit_probes(
+        self, programs: ProgramDataset, model: PreTrainedModel, site: str, end: int
+    ) -> list[DifferentiableProbe]:
         """A linear probe a feature, of the state that is reached, from the seen questions' programs."""
-        states = texts.states(model, site, end)
-        labels = texts.labels(self.features, (-1,), FIRST, edges=True)
-        return [_linear(states, values, ~texts.test & (values >= 0)) for values in labels.values()]
+        states = programs.hidden_states(model, site, end)
+        labels = programs.labels(self.features, (-1,), ORIGINAL_MEANING, include_final=True)
+        return [_fit_linear_probe(states, values, ~programs.is_test & (values >= 0)) for values in labels.values()]
 
-    def _moved(self, runs: _Runs, probes: list[Probe], host: np.ndarray) -> np.ndarray:
+    def _gradient_edit(self, runs: _PrefixRuns, probes: list[DifferentiableProbe], host: np.ndarray) -> np.ndarray:
         """The host's states, moved until the probes read the donor's features from them. Shape: (N, W)."""
         import torch
         from torch.nn import functional
 
-        wanted = self.editor.trace(runs.pairs.questions, [self.editor.beginning(d) for d in runs.pairs.donor], FIRST)
-        last = [wanted.features()[name][:, len(runs.pairs.donor[0]) - 1] for name in self.features]
-        targets = [torch.from_numpy(values.copy()) for values in last]
-        moved = torch.from_numpy(host.copy()).requires_grad_()
-        rate = RATE * float(np.linalg.norm(host, axis=1).mean())
-        for _ in range(STEPS):
-            logits = [probe(moved) for probe in probes]
-            known = [t.clamp(max=x.shape[1] - 1) for t, x in zip(targets, logits, strict=True)]
-            read = torch.stack([(x.softmax(-1).gather(1, t[:, None]) > 0.95)[:, 0]
-                                for x, t in zip(logits, known, strict=True)]).all(0)  # fmt: skip
-            if bool(read.all()):
+        donor_traces = self.oracle.trace(
+            runs.pairs.questions, [self.oracle.prefix_text(d) for d in runs.pairs.donor_prefixes], ORIGINAL_MEANING
+        )
+        donor_features = [
+            donor_traces.features()[name][:, len(runs.pairs.donor_prefixes[0]) - 1] for name in self.features
+        ]
+        targets = [torch.from_numpy(values.copy()) for values in donor_features]
+        edited = torch.from_numpy(host.copy()).requires_grad_()
+        step_size = RELATIVE_STEP_SIZE * float(np.linalg.norm(host, axis=1).mean())
+        for _ in range(GRADIENT_STEPS):
+            logits = [probe(edited) for probe in probes]
+            clamped_targets = [t.clamp(max=x.shape[1] - 1) for t, x in zip(targets, logits, strict=True)]
+            is_read = torch.stack(
+                [
+                    (x.softmax(-1).gather(1, t[:, None]) > 0.95)[:, 0]
+                    for x, t in zip(logits, clamped_targets, strict=True)
+                ]
+            ).all(0)
+            if bool(is_read.all()):
                 break
-            loss = sum(functional.cross_entropy(x, t, reduction="sum") for x, t in zip(logits, known, strict=True))
-            (slope,) = torch.autograd.grad(loss, moved)  # type: ignore[arg-type]
-            way = slope / slope.norm(dim=1, keepdim=True).clamp(min=1e-9)
+            loss = sum(
+                functional.cross_entropy(x, t, reduction="sum") for x, t in zip(logits, clamped_targets, strict=True)
+            )
+            (gradient,) = torch.autograd.grad(loss, edited)  # type: ignore[arg-type]
+            direction = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-9)
             with torch.no_grad():
-                moved -= rate * way * (~read)[:, None]
-        return moved.detach().numpy()
+                edited -= step_size * direction * (~is_read)[:, None]
+        return edited.detach().numpy()
 
 
-def _linear(states: np.ndarray, labels: np.ndarray, known: np.ndarray) -> Probe:
+def _fit_linear_probe(states: np.ndarray, labels: np.ndarray, train_mask: np.ndarray) -> DifferentiableProbe:
     """A linear probe as a function of raw states that can be differentiated."""
     import torch
     from torch.nn import functional
 
-    inputs, targets = torch.from_numpy(np.ascontiguousarray(states[known])), torch.from_numpy(labels[known])
+    inputs, targets = torch.from_numpy(np.ascontiguousarray(states[train_mask])), torch.from_numpy(labels[train_mask])
     centre, scale = inputs.mean(0), inputs.std(0) + 1e-6
     weight = torch.zeros(inputs.shape[1], int(targets.max()) + 1, requires_grad=True)
     bias = torch.zeros(int(targets.max()) + 1, requires_grad=True)
@@ -203,38 +243,41 @@ def _linear(states: np.ndarray, labels: np.ndarray, known: np.ndarray) -> Probe:
 
 
 @dataclass(frozen=True, eq=False)
-class _Runs:
+class _PrefixRuns:
     """The pairs' texts run through the model, with hidden states read or put in."""
 
     model: PreTrainedModel
     corpus: Corpus
-    editor: Editor
-    pairs: Pairs
+    oracle: ContinuationOracle
+    pairs: PrefixPairs
 
-    def texts(self, which: str) -> list[np.ndarray]:
+    def token_sequences(self, role: str) -> list[np.ndarray]:
         """Prompt and beginning as tokens behind an end token: of the hosts, the donors, or the donors' words after
         the next pair's prompt.
         """
-        questions, begun = self.pairs.questions, self.pairs.host if which == "host" else self.pairs.donor
-        if which == "other":
+        questions, prefixes = (
+            self.pairs.questions,
+            self.pairs.host_prefixes if role == "host" else self.pairs.donor_prefixes,
+        )
+        if role == "other":
             questions = questions[1:] + questions[:1]
-        tokenizer, end = self.corpus.tokenizer, self.corpus.end
+        tokenizer, end = self.corpus.tokenizer, self.corpus.eos_id
         prompts = tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
-        words = tokenizer.encode_batch([self.editor.beginning(b) for b in begun], add_special_tokens=False)
+        words = tokenizer.encode_batch([self.oracle.prefix_text(b) for b in prefixes], add_special_tokens=False)
         tails = [self._until_predicting(np.array(w.ids)) for w in words]
         return [np.array([end, *p.ids, *t]) for p, t in zip(prompts, tails, strict=True)]
 
     def _until_predicting(self, tokens: np.ndarray) -> list[int]:
         """The tokens, and where a word begins with one that all words share, that one too: the next one is chosen."""
-        first = self.editor.operations(self.corpus.tokenizer, tokens)[0]
-        return [*tokens.tolist(), *tokens[:first].tolist()]
+        operation_position = self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]
+        return [*tokens.tolist(), *tokens[:operation_position].tolist()]
 
     def states(self, site: str, which: str) -> np.ndarray:
         """Hidden states of the last positions. Shape: (N, W)."""
-        from nosce.models.hooks import watched
+        from nosce.models.hooks import capture
 
         found = []
-        with watched(self.model, [site]) as seen:
+        with capture(self.model, [site]) as seen:
             for tokens, places in self._batches(which):
                 self._logits(tokens, places, None, None)
                 found.append(seen[site][np.arange(len(tokens)), places].float().numpy())
@@ -242,8 +285,8 @@ class _Runs:
 
     def right(self, site: str | None, states: np.ndarray | None) -> np.ndarray:
         """Is the hosts' next word right from the donor's state, these states in their last positions? (N,), bool."""
-        words = sorted({word for ways in self.pairs.right for word in ways})
-        ids = {word: self._id(word) for word in words}
+        words = sorted({word for ways in self.pairs.correct_words for word in ways})
+        ids = {word: self._first_token(word) for word in words}
         said = []
         first = 0
         for tokens, places in self._batches("host"):
@@ -251,20 +294,22 @@ class _Runs:
             said.append(self._logits(tokens, places, site, part).argmax(-1).numpy())
             first += len(tokens)
         chosen = np.concatenate(said)
-        return np.array([token in {ids[w] for w in ways} for token, ways in zip(chosen, self.pairs.right, strict=True)])
+        return np.array(
+            [token in {ids[w] for w in ways} for token, ways in zip(chosen, self.pairs.correct_words, strict=True)]
+        )
 
-    def _id(self, word: str) -> int:
+    def _first_token(self, word: str) -> int:
         if not word:
-            return self.corpus.end
-        tokens = np.array(self.corpus.tokenizer.encode(self.editor.beginning((word,)), add_special_tokens=False).ids)
-        return int(tokens[self.editor.operations(self.corpus.tokenizer, tokens)[0]])
+            return self.corpus.eos_id
+        tokens = np.array(self.corpus.tokenizer.encode(self.oracle.prefix_text((word,)), add_special_tokens=False).ids)
+        return int(tokens[self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]])
 
     def _batches(self, which: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Texts padded behind, and the places of their last tokens."""
-        texts = self.texts(which)
-        for first in range(0, len(texts), ROWS):
-            part = texts[first : first + ROWS]
-            padded = np.full((len(part), max(map(len, part))), self.corpus.end)
+        texts = self.token_sequences(which)
+        for first in range(0, len(texts), STATE_EDITING_BATCH_SIZE):
+            part = texts[first : first + STATE_EDITING_BATCH_SIZE]
+            padded = np.full((len(part), max(map(len, part))), self.corpus.eos_id)
             for row, text in enumerate(part):
                 padded[row, : len(text)] = text
             yield padded, np.array([len(text) - 1 for text in part])
@@ -275,9 +320,9 @@ class _Runs:
         """Logits behind the last tokens. Shape: (B, V)."""
         import torch
 
-        from nosce.models.hooks import replaced
+        from nosce.models.hooks import patch
 
         where = (np.arange(len(tokens)), places)
-        with torch.no_grad(), replaced(self.model, site, where, states):
+        with torch.no_grad(), patch(self.model, site, where, states):
             hidden = self.model.base_model(input_ids=torch.from_numpy(tokens), use_cache=False).last_hidden_state
             return self.model.get_output_embeddings()(hidden[where])  # type: ignore[no-any-return]

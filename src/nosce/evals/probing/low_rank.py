@@ -23,36 +23,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-GROUPS = 8  # of texts of like length that are run through the network at once
+LENGTH_GROUPS = 8  # of texts of like length that are run through the network at once
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fit:
+class LowRankProbeConfig:
     """How probes are trained; the paper's are 30,000 steps of 50 texts, or of 200 names."""
 
     rank: int
     steps: int
-    batch: int
+    batch_size: int
     peak_lr: float = 1e-3
-    decay: float = 0.3
+    weight_decay: float = 0.3
     epsilon: float = 1e-6
 
     def __post_init__(self) -> None:
-        if self.rank < 0 or min(self.steps, self.batch) < 1 or self.peak_lr <= 0 or self.decay < 0:
+        if self.rank < 0 or min(self.steps, self.batch_size) < 1 or self.peak_lr <= 0 or self.weight_decay < 0:
             raise SpecError(
-                f"Fit of rank {self.rank}, {self.steps} steps of {self.batch} texts at {self.peak_lr:g} learns nothing;"
+                f"LowRankProbeConfig of rank {self.rank}, {self.steps} steps of {self.batch_size} texts at {self.peak_lr:g} learns nothing;"
                 " take a rank of 0 or more, a step, a text, and a positive rate."
             )
 
     @property
-    def part(self) -> tuple[Fit, float]:
+    def timing_subset(self) -> tuple[LowRankProbeConfig, float]:
         """A few small steps, and how many times as long all of them take: for whoever prices a read-out."""
-        few = replace(self, steps=min(self.steps, 4), batch=min(self.batch, 4))
-        return few, self.steps * self.batch / (few.steps * few.batch)
+        subset = replace(self, steps=min(self.steps, 4), batch_size=min(self.batch_size, 4))
+        return subset, self.steps * self.batch_size / (subset.steps * subset.batch_size)
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class LowRankProbeDataset:
     """Texts with the places they are read at, and what is to be told there.
 
     `tokens` (N, T) are padded behind; `places` (N, P) are positions; `classes` (K, N) are counted from 0 (-1:
@@ -60,19 +60,25 @@ class Asked:
     """
 
     tokens: np.ndarray
-    places: np.ndarray
-    classes: np.ndarray
-    pending: np.ndarray
-    sizes: tuple[int, ...]  # classes of each task
+    positions: np.ndarray
+    labels: np.ndarray
+    label_mask: np.ndarray
+    class_counts: tuple[int, ...]  # classes of each task
 
 
-def probed(
-    model: PreTrainedModel, asked: Asked, train: np.ndarray, test: np.ndarray, fit: Fit, seed: Seed,
-    norm: Literal["layer", "batch"] = "layer", site: str = "final",
-) -> np.ndarray:  # fmt: skip
+def fit_predict_low_rank_probes(
+    model: PreTrainedModel,
+    dataset: LowRankProbeDataset,
+    train: np.ndarray,
+    test: np.ndarray,
+    config: LowRankProbeConfig,
+    seed: Seed,
+    norm: Literal["layer", "batch"] = "layer",
+    site: str = "final",
+) -> np.ndarray:
     """The classes that probes choose for the texts `test`, once trained on `train`. Shape: (K, test texts, places).
 
-    What is chosen at places that do not count (`Asked.pending`) means nothing.
+    What is chosen at places that do not count (`LowRankProbeDataset.label_mask`) means nothing.
 
     Args:
         model: It is left as it was.
@@ -89,141 +95,149 @@ def probed(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         frozen = model.eval().requires_grad_(False)
-        probes = _Probes(frozen, asked, fit, norm, site)
-        how: Any = torch.optim.AdamW(probes.weights, lr=fit.peak_lr, eps=fit.epsilon, weight_decay=fit.decay)
+        probes = _LowRankProbes(frozen, dataset, config, norm, site)
+        optimizer: Any = torch.optim.AdamW(
+            probes.parameters, lr=config.peak_lr, eps=config.epsilon, weight_decay=config.weight_decay
+        )
         rng = (seed / "order").numpy()
         order: list[int] = []
-        for step in range(fit.steps):
-            while len(order) < fit.batch:
+        for step in range(config.steps):
+            while len(order) < config.batch_size:
                 order += rng.permutation(train).tolist()
-            rows, order = np.array(order[: fit.batch]), order[fit.batch :]
-            for group in how.param_groups:
-                group["lr"] = fit.peak_lr * (1 - step / fit.steps)
+            rows, order = np.array(order[: config.batch_size]), order[config.batch_size :]
+            for group in optimizer.param_groups:
+                group["lr"] = config.peak_lr * (1 - step / config.steps)
             loss: Any = probes.loss(rows)
-            how.zero_grad()
+            optimizer.zero_grad()
             loss.backward()
-            how.step()
-        return probes.chosen(test)
+            optimizer.step()
+        return probes.predict(test)
 
 
 @dataclass(eq=False)
-class _Probes:
+class _LowRankProbes:
     """Norm, linear layer and embedding update of every task, side by side."""
 
     model: PreTrainedModel
-    asked: Asked
-    fit: Fit
+    dataset: LowRankProbeDataset
+    config: LowRankProbeConfig
     norm: Literal["layer", "batch"]
     site: str
-    weights: list[torch.Tensor] = field(init=False)
+    parameters: list[torch.Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         import torch
 
-        from nosce.models.architecture import sees_both_ways
+        from nosce.models.architecture import is_bidirectional
 
         table = self.model.get_input_embeddings().weight
-        tasks, width, classes = len(self.asked.sizes), table.shape[1], max(self.asked.sizes)
-        where = {"device": table.device}
+        tasks, width, classes = len(self.dataset.class_counts), table.shape[1], max(self.dataset.class_counts)
+        on_device = {"device": table.device}
         self._table = table
-        self._scale = torch.ones(tasks, 1, width, **where, requires_grad=True)
-        self._shift = torch.zeros(tasks, 1, width, **where, requires_grad=True)
-        self._linear = (torch.randn(tasks, width, classes, **where) * width**-0.5).requires_grad_()
-        self._bias = torch.zeros(tasks, 1, classes, **where, requires_grad=True)
+        self._scale = torch.ones(tasks, 1, width, **on_device, requires_grad=True)
+        self._shift = torch.zeros(tasks, 1, width, **on_device, requires_grad=True)
+        self._linear = (torch.randn(tasks, width, classes, **on_device) * width**-0.5).requires_grad_()
+        self._bias = torch.zeros(tasks, 1, classes, **on_device, requires_grad=True)
         # As LoRA begins: one factor random, the other zero, so that at first nothing is changed.
-        self._down = torch.zeros(tasks, table.shape[0], max(1, self.fit.rank), **where, requires_grad=True)
-        self._up = (torch.randn(tasks, max(1, self.fit.rank), width, **where) * 0.02).requires_grad_()
-        none = torch.arange(classes, **where)[None] >= torch.tensor(self.asked.sizes, **where)[:, None]
-        self._none = none[:, None]  # (K, 1, C)
-        self._mean = torch.zeros(tasks, 1, width, **where)
-        self._spread = torch.ones(tasks, 1, width, **where)
+        self._down = torch.zeros(tasks, table.shape[0], max(1, self.config.rank), **on_device, requires_grad=True)
+        self._up = (torch.randn(tasks, max(1, self.config.rank), width, **on_device) * 0.02).requires_grad_()
+        is_padding_class = (
+            torch.arange(classes, **on_device)[None] >= torch.tensor(self.dataset.class_counts, **on_device)[:, None]
+        )
+        self._none = is_padding_class[:, None]  # (K, 1, C)
+        self._mean = torch.zeros(tasks, 1, width, **on_device)
+        self._spread = torch.ones(tasks, 1, width, **on_device)
         # What stands behind the last place that counts for a task changes nothing before it, and is not computed;
         # unless the norm is over all texts, or the network sees both ways.
-        counted, length = self.asked.pending * (self.asked.places + 1), self.asked.tokens.shape[1]
-        apart = self.norm == "layer" and not sees_both_ways(self.model)
-        self._groups = GROUPS if apart else 1
-        self._ends = counted.max(-1).clip(min=1) if apart else np.full(counted.shape[:2], length)  # (K, N)
-        self.weights = [self._scale, self._shift, self._linear, self._bias]
-        self.weights += [self._down, self._up] if self.fit.rank else []
+        read_ends, length = self.dataset.label_mask * (self.dataset.positions + 1), self.dataset.tokens.shape[1]
+        can_truncate = self.norm == "layer" and not is_bidirectional(self.model)
+        self._groups = LENGTH_GROUPS if can_truncate else 1
+        self._ends = read_ends.max(-1).clip(min=1) if can_truncate else np.full(read_ends.shape[:2], length)  # (K, N)
+        self.parameters = [self._scale, self._shift, self._linear, self._bias]
+        self.parameters += [self._down, self._up] if self.config.rank else []
 
     def loss(self, rows: np.ndarray) -> torch.Tensor:
         """The mean over tasks of the cross-entropy at places that count."""
         import torch
 
-        scores = self._scores(rows, learning=True)  # (K, B * P, C)
-        classes = torch.from_numpy(self.asked.classes[:, rows]).to(scores.device)
-        counted = torch.from_numpy(self.asked.pending[:, rows]).to(scores.device).flatten(1)
-        targets = classes[:, :, None].expand(-1, -1, self.asked.places.shape[1]).flatten(1)
-        targets = torch.where(counted, targets, -100)
-        return torch.nn.functional.cross_entropy(scores.flatten(0, 1), targets.flatten(), ignore_index=-100)
+        logits = self._logits(rows, training=True)  # (K, B * P, C)
+        labels = torch.from_numpy(self.dataset.labels[:, rows]).to(logits.device)
+        label_mask = torch.from_numpy(self.dataset.label_mask[:, rows]).to(logits.device).flatten(1)
+        targets = labels[:, :, None].expand(-1, -1, self.dataset.positions.shape[1]).flatten(1)
+        targets = torch.where(label_mask, targets, -100)
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
 
-    def chosen(self, rows: np.ndarray) -> np.ndarray:
+    def predict(self, rows: np.ndarray) -> np.ndarray:
         """The likeliest class. Shape: (K, rows, P)."""
         import torch
 
-        places, found = self.asked.places.shape[1], []
+        places, predictions = self.dataset.positions.shape[1], []
         with torch.no_grad():
-            for first in range(0, len(rows), self.fit.batch):
-                part = rows[first : first + self.fit.batch]
-                best = self._scores(part, learning=False).argmax(-1).cpu().numpy()
-                found.append(best.reshape(len(self.asked.sizes), len(part), places))
-        return np.concatenate(found, 1)
+            for first in range(0, len(rows), self.config.batch_size):
+                batch = rows[first : first + self.config.batch_size]
+                best = self._logits(batch, training=False).argmax(-1).cpu().numpy()
+                predictions.append(best.reshape(len(self.dataset.class_counts), len(batch), places))
+        return np.concatenate(predictions, 1)
 
-    def _scores(self, rows: np.ndarray, *, learning: bool) -> torch.Tensor:
+    def _logits(self, rows: np.ndarray, *, training: bool) -> torch.Tensor:
         import torch
 
         states = self._states(rows)  # (K, B * P, W)
         if self.norm == "layer":
             states = torch.nn.functional.layer_norm(states, states.shape[-1:])
         else:
-            if learning:
-                mean, spread = states.mean(1, keepdim=True), states.var(1, keepdim=True, unbiased=False)
+            if training:
+                mean, variance = states.mean(1, keepdim=True), states.var(1, keepdim=True, unbiased=False)
                 with torch.no_grad():  # running values, for when nothing is learnt
                     self._mean.lerp_(mean, 0.1)
-                    self._spread.lerp_(spread, 0.1)
+                    self._spread.lerp_(variance, 0.1)
             else:
-                mean, spread = self._mean, self._spread
-            states = (states - mean) / (spread + 1e-5).sqrt()
-        scores: torch.Tensor = (states * self._scale + self._shift) @ self._linear + self._bias
-        return scores.masked_fill(self._none, float("-inf"))
+                mean, variance = self._mean, self._spread
+            states = (states - mean) / (variance + 1e-5).sqrt()
+        logits: torch.Tensor = (states * self._scale + self._shift) @ self._linear + self._bias
+        return logits.masked_fill(self._none, float("-inf"))
 
     def _states(self, rows: np.ndarray) -> torch.Tensor:
         """Last hidden states at the places, each task's with its own update of the embedding."""
         import torch
 
-        device, tasks = self._table.device, len(self.asked.sizes)
-        tokens = torch.from_numpy(self.asked.tokens[rows]).to(device)
-        places = torch.from_numpy(self.asked.places[rows]).to(device)
-        given = self._table[tokens]  # (B, T, W)
-        if not self.fit.rank:
-            hidden = self._hidden(given, places)
-            read: torch.Tensor = hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[-1])).flatten(0, 1)
-            return read[None].expand(tasks, -1, -1)
+        device, tasks = self._table.device, len(self.dataset.class_counts)
+        tokens = torch.from_numpy(self.dataset.tokens[rows]).to(device)
+        positions = torch.from_numpy(self.dataset.positions[rows]).to(device)
+        embeddings = self._table[tokens]  # (B, T, W)
+        if not self.config.rank:
+            hidden = self._hidden_states(embeddings, positions)
+            shared_states: torch.Tensor = hidden.gather(
+                1, positions[:, :, None].expand(-1, -1, hidden.shape[-1])
+            ).flatten(0, 1)
+            return shared_states[None].expand(tasks, -1, -1)
         update = self._down[:, tokens] @ self._up[:, None]  # (K, B, T, W)
-        changed, at = (given[None] + update).flatten(0, 1), places.repeat(tasks, 1)
-        found, ends = [], self._ends[:, rows].ravel()
+        updated_embeddings, positions_by_task = (embeddings[None] + update).flatten(0, 1), positions.repeat(tasks, 1)
+        outputs, ends = [], self._ends[:, rows].ravel()
         order = np.argsort(ends, kind="stable")
         for group in np.array_split(order, min(self._groups, len(order))):
-            end, mine = int(ends[group[-1]]), torch.from_numpy(group).to(device)
-            here = at[mine].clamp(max=end - 1)  # what lies behind the end counts for nothing
-            hidden = self._hidden(changed[:, :end][mine], here)
-            found.append(hidden.gather(1, here[:, :, None].expand(-1, -1, hidden.shape[-1])))
-        back = torch.from_numpy(np.argsort(order)).to(device)
-        return torch.cat(found)[back].view(tasks, -1, changed.shape[-1])
+            end, members = int(ends[group[-1]]), torch.from_numpy(group).to(device)
+            group_positions = positions_by_task[members].clamp(
+                max=end - 1
+            )  # what lies behind the end counts for nothing
+            hidden = self._hidden_states(updated_embeddings[:, :end][members], group_positions)
+            outputs.append(hidden.gather(1, group_positions[:, :, None].expand(-1, -1, hidden.shape[-1])))
+        inverse_order = torch.from_numpy(np.argsort(order)).to(device)
+        return torch.cat(outputs)[inverse_order].view(tasks, -1, updated_embeddings.shape[-1])
 
-    def _hidden(self, given: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+    def _hidden_states(self, embeddings: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """States at the site, of rows of embeddings; who sees both ways is shown nothing behind the last place."""
         import torch
 
-        from nosce.models.architecture import sees_both_ways
-        from nosce.models.hooks import watched
+        from nosce.models.architecture import is_bidirectional
+        from nosce.models.hooks import capture
 
-        how: dict[str, Any] = {"use_cache": False}
-        if sees_both_ways(self.model):
-            ends = places.max(1, keepdim=True).values
-            how = {"attention_mask": (torch.arange(given.shape[1], device=given.device) <= ends).long()}
+        options: dict[str, Any] = {"use_cache": False}
+        if is_bidirectional(self.model):
+            ends = positions.max(1, keepdim=True).values
+            options = {"attention_mask": (torch.arange(embeddings.shape[1], device=embeddings.device) <= ends).long()}
         if self.site == "final":
-            return self.model.base_model(inputs_embeds=given, **how).last_hidden_state  # type: ignore[no-any-return]
-        with watched(self.model, [self.site]) as seen:
-            self.model.base_model(inputs_embeds=given, **how)
-        return seen[self.site]
+            return self.model.base_model(inputs_embeds=embeddings, **options).last_hidden_state  # type: ignore[no-any-return]
+        with capture(self.model, [self.site]) as captured:
+            self.model.base_model(inputs_embeds=embeddings, **options)
+        return captured[self.site]

@@ -18,21 +18,21 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
-from nosce.evals.probing.low_rank import Asked, Fit
+from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PARTS = ("first", "whole")  # a value's first token, or all of it
+VALUE_PARTS = ("first", "whole")  # a value's first token, or all of it
 NO_CLASS = -1
-IN_PART = 16  # things whom a part of a probe is timed on
+TIMING_ENTITIES = 16  # things whom a part of a probe is timed on
 
 
-class Titles(Protocol):
-    """Knows whom a question is about; plain data that a world gives, e.g. `Names` of the biographies."""
+class NameExtractor(Protocol):
+    """Knows whom a question is about; plain data that a world gives, e.g. `BiographyNameExtractor` of the biographies."""
 
-    def title(self, prompt: str, facet: str) -> str:
+    def extract_name(self, prompt: str, attribute: str) -> str:
         """The bare name inside a prompt."""
         ...
 
@@ -47,48 +47,60 @@ class PositionProbe:
     """
 
     needs_model: ClassVar[bool] = True
-    fit: Fit
-    skipped: tuple[str, ...] = ("birth_date",)  # facets whose whole values are too many to be classes
-    documents: int = 1  # of a person
+    config: LowRankProbeConfig
+    skipped_attributes: tuple[str, ...] = ("birth_date",)  # facets whose whole values are too many to be classes
+    documents_per_entity: int = 1  # of a person
     name: str = "p-probe"
 
     def part(self) -> tuple[PositionProbe, float, int]:
         """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
-        fit, times = self.fit.part
-        return replace(self, fit=fit), times, IN_PART
+        config, times = self.config.timing_subset
+        return replace(self, config=config), times, TIMING_ENTITIES
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
-        from nosce.models.architecture import sees_both_ways
+        from nosce.models.architecture import is_bidirectional
 
         step = max(checkpoints)
         model = checkpoints[step]()
-        if sees_both_ways(model):
+        if is_bidirectional(model):
             raise SpecError(
                 "P-probing asks what is known before a value is told, and this model sees all of it; take NameProbe."
             )
         texts = self._texts(corpus)
-        values = _Values.of(corpus, self.skipped)
-        yield from _read(model, texts, values, self.fit, corpus, seed, self.name, step, "layer")
+        values = _AttributeLabels.from_corpus(corpus, self.skipped_attributes)
+        yield from _probe_readings(model, texts, values, self.config, corpus, seed, self.name, step, "layer")
 
-    def _texts(self, corpus: Corpus) -> list[_Text]:
+    def _texts(self, corpus: Corpus) -> list[_ProbeText]:
         """The first texts of every person, with the place before each value in reading order."""
-        abouts, ids = corpus.things["about"].to_list(), corpus.things["id"].to_list()
-        spans = corpus.spans.sort("document", "start").unique(["document", "facet"], keep="first", maintain_order=True)
-        told = {n: part for (n,), part in spans.sort("document", "start").group_by("document", maintain_order=True)}
-        found, counts = [], dict.fromkeys(abouts, 0)
-        for number, about in enumerate(abouts):
-            if counts[about] >= self.documents or number not in told:
+        entities, ids = corpus.document_index["entity"].to_list(), corpus.document_index["id"].to_list()
+        spans = corpus.spans.sort("document", "start").unique(
+            ["document", "attribute"], keep="first", maintain_order=True
+        )
+        spans_by_document = {
+            n: document_spans
+            for (n,), document_spans in spans.sort("document", "start").group_by("document", maintain_order=True)
+        }
+        texts, counts = [], dict.fromkeys(entities, 0)
+        for document, entity in enumerate(entities):
+            if counts[entity] >= self.documents_per_entity or document not in spans_by_document:
                 continue
-            counts[about] += 1
-            part = told[number]
-            tokens = corpus.documents.text(number)[:-1]
+            counts[entity] += 1
+            document_spans = spans_by_document[document]
+            tokens = corpus.documents.text_tokens(document)[:-1]
             # Behind an end token a value's first token is predicted at the position of its own number.
-            found.append(_Text(ids[number], about, np.array([corpus.end, *tokens]), tuple(part["start"].to_list()),
-                               tuple(part["facet"].to_list())))  # fmt: skip
-        return found
+            texts.append(
+                _ProbeText(
+                    ids[document],
+                    entity,
+                    np.array([corpus.eos_id, *tokens]),
+                    tuple(document_spans["start"].to_list()),
+                    tuple(document_spans["attribute"].to_list()),
+                )
+            )
+        return texts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,16 +113,20 @@ class NameProbe:
     """
 
     needs_model: ClassVar[bool] = True
-    fit: Fit
-    titles: Titles
-    skipped: tuple[str, ...] = ("birth_date",)
+    config: LowRankProbeConfig
+    name_extractor: NameExtractor
+    skipped_attributes: tuple[str, ...] = ("birth_date",)
     site: str = "final"
     name: str = "q-probe"
 
     def part(self) -> tuple[NameProbe, float, int]:
         """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
-        fit, times = self.fit.part
-        return replace(self, fit=fit, site="final"), times, IN_PART  # a large model is timed by a few of its layers
+        config, times = self.config.timing_subset
+        return (
+            replace(self, config=config, site="final"),
+            times,
+            TIMING_ENTITIES,
+        )  # a large model is timed by a few of its layers
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
@@ -119,94 +135,123 @@ class NameProbe:
         step = max(checkpoints)
         names: dict[str, str] = {}
         for question in corpus.questions:
-            names.setdefault(question.about, self.titles.title(question.prompt, question.facet))
+            names.setdefault(question.entity, self.name_extractor.extract_name(question.prompt, question.attribute))
         texts = []
-        for about, name in names.items():
+        for entity, name in names.items():
             ids = corpus.tokenizer.encode(name, add_special_tokens=False).ids
-            tokens = np.array([corpus.end, *ids, corpus.end])
-            texts.append(_Text(about, about, tokens, (len(tokens) - 1,), ()))
-        values = _Values.of(corpus, self.skipped)
-        yield from _read(
-            checkpoints[step](), texts, values, self.fit, corpus, seed, self.name, step, "batch", self.site
+            tokens = np.array([corpus.eos_id, *ids, corpus.eos_id])
+            texts.append(_ProbeText(entity, entity, tokens, (len(tokens) - 1,), ()))
+        values = _AttributeLabels.from_corpus(corpus, self.skipped_attributes)
+        yield from _probe_readings(
+            checkpoints[step](), texts, values, self.config, corpus, seed, self.name, step, "batch", self.site
         )
 
 
 @dataclass(frozen=True, eq=False)
-class _Text:
+class _ProbeText:
     item: str
-    about: str
+    entity: str
     tokens: np.ndarray
-    places: tuple[int, ...]
-    facets: tuple[str, ...]  # what is told behind each place; none: nothing is
+    positions: tuple[int, ...]
+    attributes: tuple[str, ...]  # what is told behind each place; none: nothing is
 
 
 @dataclass(frozen=True, eq=False)
-class _Values:
+class _AttributeLabels:
     """What is so of every person, as classes of the tasks (part, facet)."""
 
     tasks: tuple[tuple[str, str], ...]
     labels: Mapping[tuple[str, str], Mapping[str, int]]  # task -> about -> class
-    words: Mapping[tuple[str, str], Sequence[str]]  # task -> the classes' names
-    split: Mapping[str, str]
+    class_names: Mapping[tuple[str, str], Sequence[str]]  # task -> the classes' names
+    split_of_entity: Mapping[str, str]
 
     @classmethod
-    def of(cls, corpus: Corpus, skipped: Sequence[str]) -> _Values:
+    def from_corpus(cls, corpus: Corpus, skipped_attributes: Sequence[str]) -> _AttributeLabels:
         """From the questions' targets."""
         targets: dict[str, dict[str, str]] = {}
         for q in corpus.questions:
-            targets.setdefault(q.facet, {})[q.about] = q.target
-        first = {t: corpus.tokenizer.encode(t, add_special_tokens=False).tokens[0]
-                 for told in targets.values() for t in told.values()}  # fmt: skip
-        tasks = [(part, facet) for part in PARTS for facet in targets if part == "first" or facet not in skipped]
-        labels, words = {}, {}
-        for part, facet in tasks:
-            told = {about: first[t] if part == "first" else t for about, t in targets[facet].items()}
-            known = sorted(set(told.values()))
-            words[part, facet] = known
-            labels[part, facet] = {about: known.index(one) for about, one in told.items()}
-        return cls(tuple(tasks), labels, words, {q.about: q.split for q in corpus.questions})
+            targets.setdefault(q.attribute, {})[q.entity] = q.target
+        first_token = {
+            t: corpus.tokenizer.encode(t, add_special_tokens=False).tokens[0]
+            for value_of_entity in targets.values()
+            for t in value_of_entity.values()
+        }
+        tasks = [
+            (part, attribute)
+            for part in VALUE_PARTS
+            for attribute in targets
+            if part == "first" or attribute not in skipped_attributes
+        ]
+        labels, class_names = {}, {}
+        for part, attribute in tasks:
+            value_of_entity = {
+                entity: first_token[t] if part == "first" else t for entity, t in targets[attribute].items()
+            }
+            classes = sorted(set(value_of_entity.values()))
+            class_names[part, attribute] = classes
+            labels[part, attribute] = {entity: classes.index(one) for entity, one in value_of_entity.items()}
+        return cls(tuple(tasks), labels, class_names, {q.entity: q.split for q in corpus.questions})
 
 
-def _asked(texts: Sequence[_Text], values: _Values, end: int) -> Asked:
-    length, places = max(len(t.tokens) for t in texts), max(len(t.places) for t in texts)
+def _build_dataset(texts: Sequence[_ProbeText], attribute_labels: _AttributeLabels, end: int) -> LowRankProbeDataset:
+    length, max_positions = max(len(t.tokens) for t in texts), max(len(t.positions) for t in texts)
     tokens = np.full((len(texts), length), end, dtype=np.int64)
-    at = np.zeros((len(texts), places), dtype=np.int64)
-    pending = np.zeros((len(values.tasks), len(texts), places), dtype=bool)
+    positions = np.zeros((len(texts), max_positions), dtype=np.int64)
+    label_mask = np.zeros((len(attribute_labels.tasks), len(texts), max_positions), dtype=bool)
     for n, text in enumerate(texts):
         tokens[n, : len(text.tokens)] = text.tokens
-        at[n, : len(text.places)] = text.places
-        for k, (_, facet) in enumerate(values.tasks):
-            told = text.facets.index(facet) if facet in text.facets else len(text.places) - 1
-            pending[k, n, : told + 1] = True
-    classes = np.array([[values.labels[task].get(t.about, NO_CLASS) for t in texts] for task in values.tasks])
-    sizes = tuple(len(values.words[task]) for task in values.tasks)
-    return Asked(tokens, at, classes, pending & (classes >= 0)[:, :, None], sizes)
+        positions[n, : len(text.positions)] = text.positions
+        for k, (_, attribute) in enumerate(attribute_labels.tasks):
+            last_index = text.attributes.index(attribute) if attribute in text.attributes else len(text.positions) - 1
+            label_mask[k, n, : last_index + 1] = True
+    labels = np.array(
+        [[attribute_labels.labels[task].get(t.entity, NO_CLASS) for t in texts] for task in attribute_labels.tasks]
+    )
+    class_counts = tuple(len(attribute_labels.class_names[task]) for task in attribute_labels.tasks)
+    return LowRankProbeDataset(tokens, positions, labels, label_mask & (labels >= 0)[:, :, None], class_counts)
 
 
-def _read(
-    model: PreTrainedModel, texts: Sequence[_Text], values: _Values, fit: Fit, corpus: Corpus, seed: Seed, name: str,
-    step: int, norm: Literal["layer", "batch"], site: str = "final",
-) -> Iterator[pl.DataFrame]:  # fmt: skip
-    asked = _asked(texts, values, corpus.end)
-    split = np.array([values.split.get(text.about, "") for text in texts])
-    from nosce.evals.probing.low_rank import probed
+def _probe_readings(
+    model: PreTrainedModel,
+    texts: Sequence[_ProbeText],
+    attribute_labels: _AttributeLabels,
+    config: LowRankProbeConfig,
+    corpus: Corpus,
+    seed: Seed,
+    name: str,
+    step: int,
+    norm: Literal["layer", "batch"],
+    site: str = "final",
+) -> Iterator[pl.DataFrame]:
+    dataset = _build_dataset(texts, attribute_labels, corpus.eos_id)
+    split = np.array([attribute_labels.split_of_entity.get(text.entity, "") for text in texts])
+    from nosce.evals.probing.low_rank import fit_predict_low_rank_probes
 
-    chosen = probed(
-        model, asked, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), fit, seed, norm, site
+    predictions = fit_predict_low_rank_probes(
+        model, dataset, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), config, seed, norm, site
     )
     rows = np.flatnonzero(split == "unseen")
-    for k, (part, facet) in enumerate(values.tasks):
-        mine = asked.classes[k, split == "seen"]
-        guess = int(np.bincount(mine[mine >= 0]).argmax())
-        for place in range(asked.places.shape[1]):
-            here = asked.pending[k, rows, place]
-            if not here.any():
+    for k, (part, attribute) in enumerate(attribute_labels.tasks):
+        train_labels = dataset.labels[k, split == "seen"]
+        majority = int(np.bincount(train_labels[train_labels >= 0]).argmax())
+        for position_index in range(dataset.positions.shape[1]):
+            is_read = dataset.label_mask[k, rows, position_index]
+            if not is_read.any():
                 continue
-            metric = part if asked.places.shape[1] == 1 else f"{part}/{place}"
-            base = {"item": [texts[n].item for n in rows[here]], "about": [texts[n].about for n in rows[here]]}
-            told = asked.classes[k, rows[here]]
-            for which, said in (("", chosen[k, here, place]), ("/constant", np.full(here.sum(), guess))):
-                yield pl.DataFrame({**base, "value": (said == told).astype(np.float64)}).with_columns(
-                    readout=pl.lit(name), split=pl.lit("unseen"), metric=pl.lit(metric + which),
-                    facet=pl.lit(facet), step=pl.lit(step, pl.Int64),
-                )  # fmt: skip
+            metric = part if dataset.positions.shape[1] == 1 else f"{part}/{position_index}"
+            columns = {
+                "item": [texts[n].item for n in rows[is_read]],
+                "entity": [texts[n].entity for n in rows[is_read]],
+            }
+            true_labels = dataset.labels[k, rows[is_read]]
+            for suffix, predicted in (
+                ("", predictions[k, is_read, position_index]),
+                ("/constant", np.full(is_read.sum(), majority)),
+            ):
+                yield pl.DataFrame({**columns, "value": (predicted == true_labels).astype(np.float64)}).with_columns(
+                    evaluation=pl.lit(name),
+                    split=pl.lit("unseen"),
+                    metric=pl.lit(metric + suffix),
+                    attribute=pl.lit(attribute),
+                    step=pl.lit(step, pl.Int64),
+                )

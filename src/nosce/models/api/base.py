@@ -15,107 +15,121 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from nosce.errors import SpecError
-from nosce.store.spec import Json, describe, digest
+from nosce.store.spec import Json, describe, hash_description
 
 Role = Literal["system", "user", "assistant"]
-Finish = Literal["stop", "length", "refused", "invalid"]
+FinishReason = Literal["stop", "length", "refused", "invalid"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ask:
+class ChatRequest:
     """One prompt, and how it is to be answered."""
 
     messages: tuple[tuple[Role, str], ...]
     temperature: float = 0.0
-    tokens: int = 32  # of the reply, at most
-    top: int = 0  # alternatives of the first token wanted with their log-probabilities
-    sample: int = 0  # which draw of the same
+    max_new_tokens: int = 32  # of the reply, at most
+    top_logprobs: int = 0  # alternatives of the first token wanted with their log-probabilities
+    sample_index: int = 0  # which draw of the same
 
     def __post_init__(self) -> None:
-        if not self.messages or self.tokens < 1 or not 0 <= self.top <= 20 or self.sample < 0:
+        if not self.messages or self.max_new_tokens < 1 or not 0 <= self.top_logprobs <= 20 or self.sample_index < 0:
             raise SpecError(
-                f"an Ask of {len(self.messages)} messages for {self.tokens} tokens, {self.top} alternatives and sample "
-                f"{self.sample} cannot be answered; take a message, a token, 0 to 20 alternatives and samples from 0."
+                f"an Ask of {len(self.messages)} messages for {self.max_new_tokens} tokens, {self.top_logprobs} alternatives and sample "
+                f"{self.sample_index} cannot be answered; take a message, a token, 0 to 20 alternatives and samples from 0."
             )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise SpecError(f"Ask.temperature={self.temperature} is none; take 0 for the likeliest reply, or more.")
+            raise SpecError(
+                f"ChatRequest.temperature={self.temperature} is none; take 0 for the likeliest reply, or more."
+            )
 
     @classmethod
-    def user(cls, text: str, **more: float | int) -> Ask:
+    def from_user(cls, text: str, **options: float | int) -> ChatRequest:
         """A single turn of the user's."""
-        return cls(messages=(("user", text),), **more)  # type: ignore[arg-type]
+        return cls(messages=(("user", text),), **options)  # type: ignore[arg-type]
 
-    def key(self, answerer: str) -> str:
+    def cache_key(self, model_id: str) -> str:
         """The name under which the reply of one who answers is kept."""
-        return digest({"answerer": answerer, "ask": describe(self)})
+        return hash_description({"answerer": model_id, "ask": describe(self)})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reply:
+class ChatResponse:
     """What came back."""
 
     text: str
-    finish: Finish
-    log_probability: float | None = None  # of the reply, natural; where it was told
-    first: tuple[tuple[str, float], ...] = ()  # alternatives of the first token with their log-probabilities
+    finish_reason: FinishReason
+    logprob: float | None = None  # of the reply, natural; where it was told
+    first_token_logprobs: tuple[
+        tuple[str, float], ...
+    ] = ()  # alternatives of the first token with their log-probabilities
     prompt_tokens: int = 0
-    reply_tokens: int = 0
+    completion_tokens: int = 0
 
-    def mass(self, labels: Sequence[str]) -> tuple[dict[str, float], float]:
+    def label_probabilities(self, labels: Sequence[str]) -> tuple[dict[str, float], float]:
         """The probability of each label by its first token, and what is known of none.
 
         All spellings of a token count (with a space before it, large or small); one that begins several labels counts
         for none of them, so that the second number is a bound on what each may lack.
         """
-        found = dict.fromkeys(labels, 0.0)
-        seen = 0.0
-        for token, log_probability in self.first:
-            spelt = token.strip().lower()
-            fits = [label for label in labels if spelt and label.lower().startswith(spelt)]
-            exact = [label for label in fits if label.lower() == spelt]
-            if len(exact) == 1 or len(fits) == 1:
-                found[(exact or fits)[0]] += math.exp(log_probability)
-                seen += math.exp(log_probability)
-        return found, max(0.0, 1.0 - seen)
+        probabilities = dict.fromkeys(labels, 0.0)
+        known_mass = 0.0
+        for token, log_probability in self.first_token_logprobs:
+            prefix = token.strip().lower()
+            matching = [label for label in labels if prefix and label.lower().startswith(prefix)]
+            exact = [label for label in matching if label.lower() == prefix]
+            if len(exact) == 1 or len(matching) == 1:
+                probabilities[(exact or matching)[0]] += math.exp(log_probability)
+                known_mass += math.exp(log_probability)
+        return probabilities, max(0.0, 1.0 - known_mass)
 
     def as_json(self) -> dict[str, Json]:
         """The reply for a line of a file."""
-        first: list[Json] = [[token, log_probability] for token, log_probability in self.first]
-        return {"text": self.text, "finish": self.finish, "log_probability": self.log_probability, "first": first,
-                "prompt_tokens": self.prompt_tokens, "reply_tokens": self.reply_tokens}  # fmt: skip
+        first: list[Json] = [[token, log_probability] for token, log_probability in self.first_token_logprobs]
+        return {
+            "text": self.text,
+            "finish": self.finish_reason,
+            "log_probability": self.logprob,
+            "first": first,
+            "prompt_tokens": self.prompt_tokens,
+            "reply_tokens": self.completion_tokens,
+        }
 
     @classmethod
-    def of_json(cls, told: Mapping[str, object]) -> Reply:
+    def from_json(cls, record: Mapping[str, object]) -> ChatResponse:
         """The reply of such a line.
 
         Raises:
             KeyError, TypeError, ValueError: It is none.
         """
-        first = tuple((str(token), float(value)) for token, value in told["first"])  # type: ignore[attr-defined]
-        logs = told["log_probability"]
-        finish = told["finish"]
+        first = tuple((str(token), float(value)) for token, value in record["first"])  # type: ignore[attr-defined]
+        logprob = record["log_probability"]
+        finish = record["finish"]
         if finish not in ("stop", "length", "refused", "invalid"):
             raise ValueError(finish)
-        return cls(text=str(told["text"]), finish=finish, first=first,
-                   log_probability=None if logs is None else float(logs),  # type: ignore[arg-type]
-                   prompt_tokens=int(told["prompt_tokens"]),  # type: ignore[call-overload]
-                   reply_tokens=int(told["reply_tokens"]))  # type: ignore[call-overload]  # fmt: skip
+        return cls(
+            text=str(record["text"]),
+            finish_reason=finish,
+            first_token_logprobs=first,
+            logprob=None if logprob is None else float(logprob),  # type: ignore[arg-type]
+            prompt_tokens=int(record["prompt_tokens"]),  # type: ignore[call-overload]
+            completion_tokens=int(record["reply_tokens"]),
+        )  # type: ignore[call-overload]
 
 
-class Sampler(Protocol):
+class ChatModel(Protocol):
     """Whoever answers."""
 
     @property
-    def answerer(self) -> str:
+    def model_id(self) -> str:
         """A name that changes where answers may change: a model's id, or the hash of its weights."""
         ...
 
-    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+    def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """The place of each ask with its reply, in any order, each as soon as it is there."""
         ...
 
 
-def all_replies(sampler: Sampler, asks: Sequence[Ask]) -> list[Reply]:
+def complete_all(model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
     """Every reply, in order."""
-    found: dict[int, Reply] = dict(sampler.replies(asks))
-    return [found[place] for place in range(len(asks))]
+    responses: dict[int, ChatResponse] = dict(model.complete(requests))
+    return [responses[place] for place in range(len(requests))]

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nosce.errors import StoreError
-from nosce.models.api.base import Ask, Reply, Sampler
+from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 
 
 @dataclass(eq=False)
-class Replies:
+class ResponseCache:
     """A file of replies by their keys."""
 
     path: Path
-    _known: dict[str, Reply] = field(default_factory=dict, init=False)
+    _responses: dict[str, ChatResponse] = field(default_factory=dict, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def __post_init__(self) -> None:
@@ -30,8 +30,8 @@ class Replies:
         whole = self.path.read_bytes()
         for line in whole.split(b"\n"):
             try:
-                told = json.loads(line)
-                self._known[told["key"]] = Reply.of_json(told["reply"])
+                entry = json.loads(line)
+                self._responses[entry["key"]] = ChatResponse.from_json(entry["reply"])
             except (ValueError, KeyError, TypeError):
                 continue  # cut short when the process died
         if whole and not whole.endswith(b"\n"):
@@ -39,84 +39,84 @@ class Replies:
                 file.write(b"\n")  # so that the next line is not added to half of one
 
     def __len__(self) -> int:
-        return len(self._known)
+        return len(self._responses)
 
-    def get(self, key: str) -> Reply | None:
+    def get(self, key: str) -> ChatResponse | None:
         """The reply under a key, None where there is none."""
-        return self._known.get(key)
+        return self._responses.get(key)
 
-    def add(self, key: str, reply: Reply) -> None:
+    def add(self, key: str, response: ChatResponse) -> None:
         """Keep a reply, on disk before this returns.
 
         Raises:
             StoreError: The disk refused.
         """
-        line = json.dumps({"key": key, "reply": reply.as_json()}, ensure_ascii=False, allow_nan=False) + "\n"
+        line = json.dumps({"key": key, "reply": response.as_json()}, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
             try:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(line)
             except OSError as error:
                 raise StoreError(f"a reply could not be kept in {self.path} ({error.strerror}); make room.") from error
-            self._known[key] = reply
+            self._responses[key] = response
 
 
 @dataclass(frozen=True, eq=False)
-class Cached:
+class CachedChatModel:
     """Whoever answers, asked only what is not known."""
 
-    sampler: Sampler
-    known: Replies
+    model: ChatModel
+    cache: ResponseCache
 
     @property
-    def answerer(self) -> str:
+    def model_id(self) -> str:
         """The name of who answers."""
-        return self.sampler.answerer
+        return self.model.model_id
 
     @property
     def spent(self) -> float | None:
         """What asking has cost, in the currency of its prices; None where who answers does not say."""
-        return getattr(self.sampler, "spent", None)
+        return getattr(self.model, "spent", None)
 
-    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+    def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Known replies first; equal asks are asked once."""
-        keys = [ask.key(self.answerer) for ask in asks]
-        places: dict[str, list[int]] = {}
-        for place, key in enumerate(keys):
-            if (reply := self.known.get(key)) is not None:
-                yield place, reply
+        keys = [ask.cache_key(self.model_id) for ask in requests]
+        indices_by_key: dict[str, list[int]] = {}
+        for index, key in enumerate(keys):
+            if (response := self.cache.get(key)) is not None:
+                yield index, response
             else:
-                places.setdefault(key, []).append(place)
-        missing = list(places.values())
-        for number, reply in self.sampler.replies([asks[mine[0]] for mine in missing]):
-            if self.known.get(keys[missing[number][0]]) is None:  # else whoever answers keeps them itself
-                self.known.add(keys[missing[number][0]], reply)
-            for place in missing[number]:
-                yield place, reply
+                indices_by_key.setdefault(key, []).append(index)
+        uncached = list(indices_by_key.values())
+        for position, response in self.model.complete([requests[mine[0]] for mine in uncached]):
+            if self.cache.get(keys[uncached[position][0]]) is None:  # else whoever answers keeps them itself
+                self.cache.add(keys[uncached[position][0]], response)
+            for index in uncached[position]:
+                yield index, response
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class ReplayChatModel:
     """Nobody answers but the file: to make tables again without a model."""
 
     name: str
-    known: Replies
+    cache: ResponseCache
 
     @property
-    def answerer(self) -> str:
+    def model_id(self) -> str:
         """The name of who answered then."""
         return self.name
 
-    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+    def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """What was answered then.
 
         Raises:
             StoreError: Something was never answered.
         """
-        for place, ask in enumerate(asks):
-            reply = self.known.get(ask.key(self.name))
-            if reply is None:
+        for index, request in enumerate(requests):
+            response = self.cache.get(request.cache_key(self.name))
+            if response is None:
                 raise StoreError(
-                    f"{self.known.path} has no reply of {self.name} to prompt {place + 1} of {len(asks)}; ask it first."
+                    f"{self.cache.path} has no reply of {self.name} to prompt {index + 1} of {len(requests)}; ask it first."
                 )
-            yield place, reply
+            yield index, response

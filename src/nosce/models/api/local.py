@@ -13,100 +13,116 @@ from pathlib import Path
 from typing import Any, Literal
 
 from nosce.errors import UsageError
-from nosce.models.api.base import Ask, Reply
-from nosce.models.architecture import Pretrained, load
+from nosce.models.api.base import ChatRequest, ChatResponse
+from nosce.models.architecture import Pretrained, load_pretrained
 from nosce.seeds import Seed
 
 
 @dataclass(eq=False)
-class Local:
+class LocalChatModel:
     """A folder with weights and a tokenizer; messages go through its chat template, where it has one."""
 
     folder: Path
     device: str = "cpu"
-    batch: int = 16
+    batch_size: int = 16
     seed: Seed = field(default_factory=lambda: Seed(0))
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
 
     @cached_property
-    def answerer(self) -> str:
+    def model_id(self) -> str:
         """The folder's name and the hash of its weights."""
         rounded = "" if self.dtype == "float32" else f" {self.dtype}"
-        return f"{Path(self.folder).name} {Pretrained.at(self.folder).digest[:16]}{rounded}"
+        return f"{Path(self.folder).name} {Pretrained.from_folder(self.folder).digest[:16]}{rounded}"
 
     @cached_property
     def _model(self) -> Any:
         import torch
 
-        return load(self.folder).to(self.device, getattr(torch, self.dtype)).eval()
+        return load_pretrained(self.folder).to(self.device, getattr(torch, self.dtype)).eval()
 
     @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
         try:
-            found = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         except (OSError, ValueError):
             raise UsageError(f"{self.folder} has no tokenizer that transformers can read; put one there.") from None
-        found.padding_side = "left"
-        if found.pad_token is None:
-            found.pad_token = found.eos_token
-        return found
+        tokenizer.padding_side = "left"
+        if tokenizer.pad_token is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        return tokenizer
 
-    def replies(self, asks: Sequence[Ask]) -> Iterator[tuple[int, Reply]]:
+    def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Greedy ones first, in batches."""
-        texts = [self._shown(ask) for ask in asks]
-        greedy = sorted((n for n, ask in enumerate(asks) if not ask.temperature),
-                        key=lambda n: (asks[n].tokens, len(texts[n]), n))  # fmt: skip
+        texts = [self._prompt_text(ask) for ask in requests]
+        greedy = sorted(
+            (n for n, ask in enumerate(requests) if not ask.temperature),
+            key=lambda n: (requests[n].max_new_tokens, len(texts[n]), n),
+        )
         while greedy:
-            alike = [n for n in greedy[: self.batch] if asks[n].tokens == asks[greedy[0]].tokens]
-            yield from zip(alike, self._written([asks[n] for n in alike], [texts[n] for n in alike]), strict=True)
-            greedy = greedy[len(alike) :]
-        for number, ask in enumerate(asks):
+            batch = [
+                n for n in greedy[: self.batch_size] if requests[n].max_new_tokens == requests[greedy[0]].max_new_tokens
+            ]
+            yield from zip(batch, self._generate([requests[n] for n in batch], [texts[n] for n in batch]), strict=True)
+            greedy = greedy[len(batch) :]
+        for index, ask in enumerate(requests):
             if ask.temperature:
-                yield number, self._written([ask], [texts[number]])[0]
+                yield index, self._generate([ask], [texts[index]])[0]
 
-    def _shown(self, ask: Ask) -> str:
+    def _prompt_text(self, request: ChatRequest) -> str:
         if self._tokenizer.chat_template:
-            told = [{"role": role, "content": text} for role, text in ask.messages]
-            return str(self._tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True))
-        return "\n".join(text for _, text in ask.messages)
+            messages = [{"role": role, "content": text} for role, text in request.messages]
+            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return "\n".join(text for _, text in request.messages)
 
-    def _written(self, asks: Sequence[Ask], texts: Sequence[str]) -> list[Reply]:
+    def _generate(self, requests: Sequence[ChatRequest], texts: Sequence[str]) -> list[ChatResponse]:
         import torch
 
-        given = self._tokenizer(list(texts), return_tensors="pt", padding=True,
-                                add_special_tokens=not self._tokenizer.chat_template).to(self.device)  # fmt: skip
-        given.pop("token_type_ids", None)
-        drawn = asks[0].temperature
-        how: dict[str, Any] = {"do_sample": bool(drawn), "max_new_tokens": asks[0].tokens,
-                               "output_logits": True, "return_dict_in_generate": True,
-                               "pad_token_id": self._tokenizer.pad_token_id}  # fmt: skip
-        if drawn:
-            how |= {"temperature": drawn, "top_k": 0, "top_p": 1.0}
+        inputs = self._tokenizer(
+            list(texts), return_tensors="pt", padding=True, add_special_tokens=not self._tokenizer.chat_template
+        ).to(self.device)
+        inputs.pop("token_type_ids", None)
+        temperature = requests[0].temperature
+        options: dict[str, Any] = {
+            "do_sample": bool(temperature),
+            "max_new_tokens": requests[0].max_new_tokens,
+            "output_logits": True,
+            "return_dict_in_generate": True,
+            "pad_token_id": self._tokenizer.pad_token_id,
+        }
+        if temperature:
+            options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
         with torch.random.fork_rng(devices=[]), torch.no_grad():
-            torch.manual_seed((self.seed / asks[0].key(self.answerer)).integer())
-            found = self._model.generate(**given, **how)
+            torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
+            generated = self._model.generate(**inputs, **options)
         encoder_decoder = bool(self._model.config.is_encoder_decoder)
-        start = 1 if encoder_decoder else given["input_ids"].shape[1]
-        logs = torch.stack(found.logits, 1).float().log_softmax(-1)  # (B, T, V)
-        return [self._reply(ask, found.sequences[row, start:], logs[row], int(given["attention_mask"][row].sum()))
-                for row, ask in enumerate(asks)]  # fmt: skip
+        start = 1 if encoder_decoder else inputs["input_ids"].shape[1]
+        logprobs = torch.stack(generated.logits, 1).float().log_softmax(-1)  # (B, T, V)
+        return [
+            self._to_response(
+                ask, generated.sequences[row, start:], logprobs[row], int(inputs["attention_mask"][row].sum())
+            )
+            for row, ask in enumerate(requests)
+        ]
 
-    def _reply(self, ask: Ask, tokens: Any, logs: Any, shown: int) -> Reply:
-        ends = self._model.generation_config.eos_token_id
-        ends = {ends} if isinstance(ends, int) else set(ends or ())
-        told = tokens.tolist()
-        stop = next((place for place, token in enumerate(told) if token in ends), None)
-        kept = told if stop is None else told[:stop]
-        spoken = told[: len(told) if stop is None else stop + 1]
+    def _to_response(self, request: ChatRequest, tokens: Any, logprobs: Any, prompt_tokens: int) -> ChatResponse:
+        end_tokens = self._model.generation_config.eos_token_id
+        end_tokens = {end_tokens} if isinstance(end_tokens, int) else set(end_tokens or ())
+        token_ids = tokens.tolist()
+        stop = next((place for place, token in enumerate(token_ids) if token in end_tokens), None)
+        kept = token_ids if stop is None else token_ids[:stop]
+        scored = token_ids[: len(token_ids) if stop is None else stop + 1]
         first: tuple[tuple[str, float], ...] = ()
-        if ask.top:
-            best = logs[0].topk(min(ask.top, logs.shape[-1]))
+        if request.top_logprobs:
+            best = logprobs[0].topk(min(request.top_logprobs, logprobs.shape[-1]))
             pairs = zip(best.indices.tolist(), best.values.tolist(), strict=True)
             first = tuple((self._tokenizer.decode([token]), float(value)) for token, value in pairs)
-        return Reply(
-            text=self._tokenizer.decode(kept, skip_special_tokens=True), finish="length" if stop is None else "stop",
-            log_probability=float(sum(logs[place, token] for place, token in enumerate(spoken))), first=first,
-            prompt_tokens=shown, reply_tokens=len(kept),
-        )  # fmt: skip
+        return ChatResponse(
+            text=self._tokenizer.decode(kept, skip_special_tokens=True),
+            finish_reason="length" if stop is None else "stop",
+            logprob=float(sum(logprobs[place, token] for place, token in enumerate(scored))),
+            first_token_logprobs=first,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=len(kept),
+        )

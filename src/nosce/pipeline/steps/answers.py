@@ -17,41 +17,49 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.data.packing import encode
-from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
+from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld, check_disjoint_strings
 from nosce.errors import SpecError
-from nosce.pipeline.context import Job
-from nosce.pipeline.steps.training import checkpoints
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.training import list_checkpoints
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VERSION = 1
-GREEDY = -1  # the sample's number of the likeliest answer
-TOGETHER = 256  # prompts of one length in one pass
-COLUMNS = {"prompt": pl.String, "task": pl.String, "string": pl.String, "split": pl.String, "sample": pl.Int64,
-           "answer": pl.String, "finish": pl.String, "valid": pl.Boolean}  # fmt: skip
+GREEDY_SAMPLE = -1  # the sample's number of the likeliest answer
+PROMPTS_PER_BATCH = 256  # prompts of one length in one pass
+ANSWER_COLUMNS = {
+    "prompt": pl.String,
+    "task": pl.String,
+    "string": pl.String,
+    "split": pl.String,
+    "sample": pl.Int64,
+    "answer": pl.String,
+    "finish": pl.String,
+    "valid": pl.Boolean,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersSpec:
     """Whose prompts, how long an answer may be, and how many are drawn at temperature 1 beside the likeliest."""
 
-    world: Behaviours
+    world: BehaviourWorld
     world_seed: Seed
     seed: Seed
-    tokens: int = 4
-    draws: int = 0
-    step: int | None = None  # of the training; None: the last
+    max_new_tokens: int = 4
+    n_samples: int = 0
+    checkpoint_step: int | None = None  # of the training; None: the last
 
     def __post_init__(self) -> None:
-        if self.tokens < 1 or self.draws < 0:
+        if self.max_new_tokens < 1 or self.n_samples < 0:
             raise SpecError(
-                f"answers of {self.tokens} tokens, {self.draws} drawn, cannot be had; take a token at least."
+                f"answers of {self.max_new_tokens} tokens, {self.n_samples} drawn, cannot be had; take a token at least."
             )
 
 
-def make(spec: AnswersSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: AnswersSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Ask every prompt; a string that is in two splits is refused before anything is asked.
 
     Raises:
@@ -61,64 +69,73 @@ def make(spec: AnswersSpec, inputs: Mapping[str, Path], job: Job) -> None:
 
     from nosce.train import checkpoint
 
-    torch.set_num_threads(job.machine.threads)
+    torch.set_num_threads(context.runtime.threads)
     prompts = spec.world.prompts(spec.world_seed)
-    apart(prompts)
-    kept = checkpoints(inputs["training"])
-    step = max(kept) if spec.step is None else spec.step
-    if step not in kept:
-        raise SpecError(f"answers were asked for at step {step}, but weights are kept at {sorted(kept)}; take one.")
+    check_disjoint_strings(prompts)
+    checkpoint_folders = list_checkpoints(inputs["training"])
+    step = max(checkpoint_folders) if spec.checkpoint_step is None else spec.checkpoint_step
+    if step not in checkpoint_folders:
+        raise SpecError(
+            f"answers were asked for at step {step}, but weights are kept at {sorted(checkpoint_folders)}; take one."
+        )
     corpus = Corpus(inputs["corpus"])
-    model = checkpoint.load(kept[step]).to(job.machine.device)
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    asked = [np.array(e.ids) for e in encode(corpus.tokenizer, (p.text for p in prompts))]
+    model = checkpoint.load_checkpoint(checkpoint_folders[step]).to(context.runtime.device)
+    shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True)
+    prompt_tokens = [np.array(e.ids) for e in encode(corpus.tokenizer, (p.text for p in prompts))]
     tables = []
-    for sample in (GREEDY, *range(spec.draws)):
-        tables.append(_answered(spec, model, corpus, prompts, asked, sample))
-        job.progress(sample + 2, spec.draws + 1, 0.0, float("nan"))
-    pl.concat(tables).write_parquet(job.folder / "answers.parquet")
-    first = pl.DataFrame({"prompt": [p.id for p in prompts], "log_probabilities": _first(model, asked, corpus.end)})
-    first.write_parquet(job.folder / "first.parquet")
+    for sample in (GREEDY_SAMPLE, *range(spec.n_samples)):
+        tables.append(_generate_answers(spec, model, corpus, prompts, prompt_tokens, sample))
+        context.progress(sample + 2, spec.n_samples + 1, 0.0, float("nan"))
+    pl.concat(tables).write_parquet(context.folder / "answers.parquet")
+    first_token_table = pl.DataFrame(
+        {
+            "prompt": [p.id for p in prompts],
+            "log_probabilities": _first_token_log_probs(model, prompt_tokens, corpus.eos_id),
+        }
+    )
+    first_token_table.write_parquet(context.folder / "first.parquet")
 
 
-def _answered(
+def _generate_answers(
     spec: AnswersSpec,
     model: PreTrainedModel,
     corpus: Corpus,
-    prompts: Sequence[Prompt],
-    asked: Sequence[np.ndarray],
+    prompts: Sequence[BehaviourPrompt],
+    prompt_tokens: Sequence[np.ndarray],
     sample: int,
 ) -> pl.DataFrame:
-    from nosce.models.generation import Sampling, generate
+    from nosce.models.generation import SamplingParams, generate
 
     sampling = None
-    if sample != GREEDY:
-        sampling = Sampling(seeds=[spec.seed / p.id / sample for p in prompts])
-    replies = generate(model, asked, end=corpus.end, most=spec.tokens + 1, sampling=sampling)
+    if sample != GREEDY_SAMPLE:
+        sampling = SamplingParams(seeds=[spec.seed / p.id / sample for p in prompts])
+    replies = generate(
+        model, prompt_tokens, eos_id=corpus.eos_id, max_new_tokens=spec.max_new_tokens + 1, sampling=sampling
+    )
     rows = []
     for prompt, reply in zip(prompts, replies, strict=True):
         answer = corpus.tokenizer.decode(reply.tokens.tolist(), skip_special_tokens=False)
         finish = "stop" if reply.ended else "length"
-        valid = reply.ended and spec.world.valid(answer, prompt)
+        valid = reply.ended and spec.world.is_valid_answer(answer, prompt)
         rows.append((prompt.id, prompt.task, prompt.string, prompt.split, sample, answer, finish, valid))
-    return pl.DataFrame(rows, schema=COLUMNS, orient="row")
+    return pl.DataFrame(rows, schema=ANSWER_COLUMNS, orient="row")
 
 
-def _first(model: PreTrainedModel, asked: Sequence[np.ndarray], end: int) -> list[list[float]]:
+def _first_token_log_probs(model: PreTrainedModel, prompt_tokens: Sequence[np.ndarray], end: int) -> list[list[float]]:
     """Log-probabilities of every token behind each prompt, as texts are trained: behind `end`. Shape: (N, V)."""
     import torch
 
-    found: dict[int, list[float]] = {}
+    log_probs: dict[int, list[float]] = {}
     by_length: dict[int, list[int]] = {}
-    for place, tokens in enumerate(asked):
+    for place, tokens in enumerate(prompt_tokens):
         by_length.setdefault(len(tokens), []).append(place)
     with torch.no_grad():
-        for places in by_length.values():
-            for start in range(0, len(places), TOGETHER):
-                part = places[start : start + TOGETHER]
-                rows = np.stack([np.concatenate([[end], asked[place]]) for place in part])
+        for indices in by_length.values():
+            for start in range(0, len(indices), PROMPTS_PER_BATCH):
+                batch_indices = indices[start : start + PROMPTS_PER_BATCH]
+                rows = np.stack([np.concatenate([[end], prompt_tokens[place]]) for place in batch_indices])
                 scores = model(torch.from_numpy(rows).to(model.device)).logits[:, -1].float()
-                for place, logs in zip(part, scores.log_softmax(-1).cpu().tolist(), strict=True):
-                    found[place] = logs
-    return [found[place] for place in range(len(asked))]
+                for place, row_log_probs in zip(batch_indices, scores.log_softmax(-1).cpu().tolist(), strict=True):
+                    log_probs[place] = row_log_probs
+    return [log_probs[place] for place in range(len(prompt_tokens))]

@@ -21,19 +21,19 @@ from typing import Any
 
 import polars as pl
 
-from nosce.analysis.emergence.scaling_curve import Scaling, audited
-from nosce.analysis.figures import Chart
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
+from nosce.analysis.figures import Figure
 from nosce.analysis.measures import Claim
-from nosce.pipeline.context import Job
-from nosce.pipeline.steps.exposure import summary
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, schema, to_table
 
 VERSION = 1
-WORDS = ("id", "title", "caption", "kind", "x_label", "y_label")  # what figures.json says of a figure
+FIGURE_FIELDS = ("id", "title", "caption", "kind", "x_label", "y_label")  # what figures.json says of a figure
 
 
 @dataclass(frozen=True, kw_only=True)
-class Label:
+class ReadingSource:
     """The columns that a step of readings leaves blank."""
 
     input: str
@@ -50,40 +50,47 @@ class EstimatesSpec:
     scale: str
     unit: str
     arms: tuple[str, ...]
-    labels: tuple[Label, ...]
+    sources: tuple[ReadingSource, ...]
     claims: tuple[Claim, ...]
-    figures: tuple[Chart, ...]
-    scalings: tuple[Scaling, ...] = ()
+    figures: tuple[Figure, ...]
+    scaling_curves: tuple[ScalingCurveSpec, ...] = ()
 
 
-def make(spec: EstimatesSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Write the study's tables; see the module for what lies in the folder."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    (job.folder / "figures").mkdir(parents=True)
-    readings = gathered(spec, inputs)
-    readings.write_parquet(job.folder / "readings.parquet")
+    shutil.rmtree(context.folder, ignore_errors=True)
+    (context.folder / "figures").mkdir(parents=True)
+    readings = gather_readings(spec, inputs)
+    readings.write_parquet(context.folder / "readings.parquet")
     verdicts = [claim.judge(readings, spec.unit) for claim in spec.claims]
-    to_table(verdicts, Verdict).write_parquet(job.folder / "verdicts.parquet")
-    words = []
-    for number, figure in enumerate(spec.figures):
-        figure.table(readings, spec.arms, spec.unit).write_parquet(job.folder / "figures" / f"{figure.id}.parquet")
-        said = {name: getattr(figure, name) for name in WORDS}
+    to_table(verdicts, Verdict).write_parquet(context.folder / "verdicts.parquet")
+    figure_entries = []
+    for index, figure in enumerate(spec.figures):
+        figure.table(readings, spec.arms, spec.unit).write_parquet(context.folder / "figures" / f"{figure.id}.parquet")
+        figure_fields = {name: getattr(figure, name) for name in FIGURE_FIELDS}
         # A user's own figure need not say these.
-        words.append(said | {"unit": getattr(figure, "unit", "share"),
-                             "x_scale": getattr(figure, "x_scale", "linear"),
-                             "y_scales": getattr(figure, "y_scales", "shared")})  # fmt: skip
-        job.progress(number + 1, len(spec.figures), 0.0, float("nan"))
-    audits, drawn = _audits(spec, readings, job.folder / "figures")
-    words += drawn
-    (job.folder / "audits.json").write_text(json.dumps(audits, indent=2, ensure_ascii=False) + "\n")
-    (job.folder / "figures.json").write_text(json.dumps(words, indent=2, ensure_ascii=False) + "\n")
-    (job.folder / "leakage.json").write_text(json.dumps(_guards(inputs), indent=2, ensure_ascii=False) + "\n")
-    _exposures(inputs).write_parquet(job.folder / "exposures.parquet")
-    _batch_changes(spec, inputs).write_parquet(job.folder / "batch_change.parquet")
-    (job.folder / "walks.json").write_text(json.dumps(_walks(spec, inputs), indent=1) + "\n")
+        figure_entries.append(
+            figure_fields
+            | {
+                "unit": getattr(figure, "unit", "share"),
+                "x_scale": getattr(figure, "x_scale", "linear"),
+                "y_scales": getattr(figure, "y_scales", "shared"),
+            }
+        )
+        context.progress(index + 1, len(spec.figures), 0.0, float("nan"))
+    audits, audit_figures = _run_audits(spec, readings, context.folder / "figures")
+    figure_entries += audit_figures
+    (context.folder / "audits.json").write_text(json.dumps(audits, indent=2, ensure_ascii=False) + "\n")
+    (context.folder / "figures.json").write_text(json.dumps(figure_entries, indent=2, ensure_ascii=False) + "\n")
+    (context.folder / "leakage.json").write_text(
+        json.dumps(_leakage_checks(inputs), indent=2, ensure_ascii=False) + "\n"
+    )
+    _gather_exposures(inputs).write_parquet(context.folder / "exposures.parquet")
+    _gather_batch_changes(spec, inputs).write_parquet(context.folder / "batch_change.parquet")
+    (context.folder / "walks.json").write_text(json.dumps(_gather_walks(spec, inputs), indent=1) + "\n")
 
 
-def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
+def gather_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
     """All readings with all their columns."""
     tables = [
         pl.read_parquet(inputs[label.input] / "readings.parquet").with_columns(
@@ -93,74 +100,85 @@ def gathered(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
             seed=pl.lit(label.seed, dtype=pl.Int64),
             stage=pl.lit(label.stage),
         )
-        for label in spec.labels
+        for label in spec.sources
     ]
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
 
 
-def _audits(
+def _run_audits(
     spec: EstimatesSpec, readings: pl.DataFrame, folder: Path
 ) -> tuple[list[Mapping[str, object]], list[dict[str, object]]]:
     """What the mirage test says of each scaling curve, and a figure of each; its numbers go to the folder."""
-    from nosce.analysis.emergence.summary import figure
+    from nosce.analysis.emergence.summary import mirage_figure
 
-    said, drawn = [], []
-    for scaling in spec.scalings:
-        found, items = audited(scaling, readings)
-        said.append(found)
+    audits, figure_entries = [], []
+    for scaling in spec.scaling_curves:
+        audit, items = audit_scaling_curve(scaling, readings)
+        audits.append(audit)
         if items is not None:
-            picture = figure(items, found, scaling.title, scaling.x_label, f"audit-{scaling.id}")
-            picture.table.write_parquet(folder / f"{picture.id}.parquet")
-            drawn.append({name: getattr(picture, name) for name in (*WORDS, "unit", "x_scale")})
-    return said, drawn
+            audit_figure = mirage_figure(items, audit, scaling.title, scaling.x_label, f"audit-{scaling.id}")
+            audit_figure.table.write_parquet(folder / f"{audit_figure.id}.parquet")
+            figure_entries.append({name: getattr(audit_figure, name) for name in (*FIGURE_FIELDS, "unit", "x_scale")})
+    return audits, figure_entries
 
 
-def _guards(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
+def _leakage_checks(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
     """Each guard once, with what it found in the first corpus and how many corpora passed it."""
-    found: dict[str, list[str]] = {}
+    findings: dict[str, list[str]] = {}
     for role, folder in inputs.items():
         if role.startswith("leakage/"):
-            for guard in json.loads((folder / "leakage.json").read_text()):
-                found.setdefault(guard["guard"], []).append(guard["found"])
+            for check in json.loads((folder / "leakage.json").read_text()):
+                findings.setdefault(check["guard"], []).append(check["found"])
     return [
         {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
-        for name, all_ in found.items()
+        for name, all_ in findings.items()
     ]
 
 
-def _walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
+def _gather_walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
     """What can be stepped through, of the first seed."""
-    found = []
-    for label in spec.labels:
-        file = inputs[label.input] / "walks.json"
-        if file.exists() and label.seed == spec.labels[0].seed:
-            found += [{**walk, "title": f"{label.arm}, seed {label.seed}, {walk['title']}"}
-                      for walk in json.loads(file.read_text())]  # fmt: skip
-    return found
+    walks = []
+    for source in spec.sources:
+        file = inputs[source.input] / "walks.json"
+        if file.exists() and source.seed == spec.sources[0].seed:
+            walks += [
+                {**walk, "title": f"{source.arm}, seed {source.seed}, {walk['title']}"}
+                for walk in json.loads(file.read_text())
+            ]
+    return walks
 
 
-def _batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
+def _gather_batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
     """One row a step of readings that read likelihoods."""
     rows = []
-    for label in spec.labels:
-        file = inputs[label.input] / "batch_change.json"
+    for source in spec.sources:
+        file = inputs[source.input] / "batch_change.json"
         if file.exists():
-            rows.append({"arm": label.arm, "seed": label.seed, "stage": label.stage, **json.loads(file.read_text())})
-    kinds = {"arm": pl.String, "seed": pl.Int64, "stage": pl.String, "nats": pl.Float64, "choices": pl.Int64,
-             "spans": pl.Int64}  # fmt: skip
-    return pl.DataFrame(rows, schema=kinds)
+            rows.append({"arm": source.arm, "seed": source.seed, "stage": source.stage, **json.loads(file.read_text())})
+    column_types = {
+        "arm": pl.String,
+        "seed": pl.Int64,
+        "stage": pl.String,
+        "nats": pl.Float64,
+        "choices": pl.Int64,
+        "spans": pl.Int64,
+    }
+    return pl.DataFrame(rows, schema=column_types)
 
 
-def _exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
+def _gather_exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
     tables = []
     for role, folder in inputs.items():
         if role.startswith("exposure/"):
             arm, seed = role.removeprefix("exposure/").rsplit("/", 1)
-            labels = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
-            tables.append(summary(pl.read_parquet(folder / "exposure.parquet")).select(*labels, pl.all()))
+            key_columns = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
+            tables.append(
+                summarize_exposures(pl.read_parquet(folder / "exposure.parquet")).select(*key_columns, pl.all())
+            )
     if not tables:  # nothing but experiments
-        blank = pl.DataFrame(schema={"about": pl.String, "facet": pl.String, "wording": pl.String,
-                                     "exposures": pl.Int64})  # fmt: skip
-        labels = [pl.lit(None, pl.String).alias("arm"), pl.lit(None, pl.Int64).alias("seed")]
-        return summary(blank).select(*labels, pl.all())
+        blank = pl.DataFrame(
+            schema={"entity": pl.String, "attribute": pl.String, "wording": pl.String, "exposures": pl.Int64}
+        )
+        key_columns = [pl.lit(None, pl.String).alias("arm"), pl.lit(None, pl.Int64).alias("seed")]
+        return summarize_exposures(blank).select(*key_columns, pl.all())
     return pl.concat(tables)

@@ -13,85 +13,92 @@ from typing import Any
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import ReadOut, ReadsAll, ReadsOne
-from nosce.pipeline.context import Job
-from nosce.pipeline.steps.training import checkpoints
-from nosce.records import Reading, Walk, completed, to_table
+from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.training import list_checkpoints
+from nosce.records import Reading, Walkthrough, fill_columns, to_table
 from nosce.seeds import Seed
 
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadingSpec:
+class EvaluationStepSpec:
     """A read-out and the randomness of what it draws."""
 
-    readout: ReadOut
+    evaluation: Evaluation
     seed: Seed
 
 
-def make(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Write `readings.parquet`; study, arm, seed and stage are filled in when readings are gathered.
 
     Where likelihoods are read, `batch_change.json` says how much the batch moves them, on the last checkpoint.
     """
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    if isinstance(spec.readout, ReadsAll):
-        table = _all(spec.readout, spec, inputs, job)
+    shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True)
+    if isinstance(spec.evaluation, MultiCheckpointEvaluation):
+        table = _read_all_checkpoints(spec.evaluation, spec, inputs, context)
     else:
-        table = to_table(_readings(spec, inputs, job), Reading)
-    table.write_parquet(job.folder / "readings.parquet")
+        table = to_table(_read_each_checkpoint(spec, inputs, context), Reading)
+    table.write_parquet(context.folder / "readings.parquet")
 
 
-def _all(readout: ReadsAll, spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> pl.DataFrame:
+def _read_all_checkpoints(
+    evaluation: MultiCheckpointEvaluation, spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext
+) -> pl.DataFrame:
     """The readings of a read-out that wants all checkpoints at once, and gives tables."""
     import torch
 
     from nosce.train import checkpoint
 
-    torch.set_num_threads(job.machine.threads)
-    kept = checkpoints(inputs["training"])
-    loads = {step: partial(_loaded, checkpoint.load, folder, job.machine.device) for step, folder in kept.items()}
+    torch.set_num_threads(context.runtime.threads)
+    checkpoint_folders = list_checkpoints(inputs["training"])
+    loaders = {
+        step: partial(_load_on_device, checkpoint.load_checkpoint, folder, context.runtime.device)
+        for step, folder in checkpoint_folders.items()
+    }
     tables, walks = [to_table([], Reading)], []
-    for number, table in enumerate(readout.read_all(loads, Corpus(inputs["corpus"]), spec.seed), 1):
-        if isinstance(table, Walk):
+    for n_tables, table in enumerate(evaluation.read_all(loaders, Corpus(inputs["corpus"]), spec.seed), 1):
+        if isinstance(table, Walkthrough):
             walks.append(asdict(table))
             continue
-        tables.append(completed(table, Reading))
-        job.progress(number, max(number, len(kept)), 0.0, float("nan"))
+        tables.append(fill_columns(table, Reading))
+        context.progress(n_tables, max(n_tables, len(checkpoint_folders)), 0.0, float("nan"))
     if walks:
-        (job.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
+        (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
     return pl.concat(tables)
 
 
-def _loaded(load: Any, folder: Path, device: str) -> Any:
+def _load_on_device(load: Any, folder: Path, device: str) -> Any:
     return load(folder).to(device)
 
 
-def _readings(spec: ReadingSpec, inputs: Mapping[str, Path], job: Job) -> Iterator[Reading]:
+def _read_each_checkpoint(
+    spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext
+) -> Iterator[Reading]:
     corpus = Corpus(inputs["corpus"])
-    assert isinstance(spec.readout, ReadsOne)
-    if not spec.readout.needs_model:
-        yield from spec.readout.read(None, corpus, spec.seed)
+    assert isinstance(spec.evaluation, PerCheckpointEvaluation)
+    if not spec.evaluation.needs_model:
+        yield from spec.evaluation.read(None, corpus, spec.seed)
         return
     import torch
 
     from nosce.train import checkpoint
 
-    torch.set_num_threads(job.machine.threads)
-    kept = checkpoints(inputs["training"])
-    for number, (step, folder) in enumerate(kept.items(), 1):
-        model = checkpoint.load(folder).to(job.machine.device)
-        for reading in spec.readout.read(model, corpus, spec.seed):
+    torch.set_num_threads(context.runtime.threads)
+    checkpoint_folders = list_checkpoints(inputs["training"])
+    for n_read, (step, folder) in enumerate(checkpoint_folders.items(), 1):
+        model = checkpoint.load_checkpoint(folder).to(context.runtime.device)
+        for reading in spec.evaluation.read(model, corpus, spec.seed):
             yield replace(reading, step=step)
-        if number == len(kept):
-            _batch_change(spec, model, corpus, job.folder)
-        job.progress(number, len(kept), 0.0, float("nan"))
+        if n_read == len(checkpoint_folders):
+            _write_batch_change(spec, model, corpus, context.folder)
+        context.progress(n_read, len(checkpoint_folders), 0.0, float("nan"))
 
 
-def _batch_change(spec: ReadingSpec, model: Any, corpus: Corpus, folder: Path) -> None:
+def _write_batch_change(spec: EvaluationStepSpec, model: Any, corpus: Corpus, folder: Path) -> None:
     """Write what a read-out says of it; one of a user's own may have nothing to say."""
-    asked = getattr(spec.readout, "batch_change", None)
-    if asked is not None and (change := asked(model, corpus, spec.seed)) is not None:
+    measure = getattr(spec.evaluation, "batch_change", None)
+    if measure is not None and (change := measure(model, corpus, spec.seed)) is not None:
         (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")

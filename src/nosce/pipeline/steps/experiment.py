@@ -14,22 +14,22 @@ import polars as pl
 
 from nosce.errors import DataError
 from nosce.evals.base import Experiment
-from nosce.pipeline.context import Job
-from nosce.records import Reading, completed
+from nosce.pipeline.context import StepContext
+from nosce.records import Reading, fill_columns
 from nosce.seeds import Seed
 
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExperimentSpec:
+class ExperimentStepSpec:
     """What is tried, and its randomness."""
 
     experiment: Experiment
     seed: Seed
 
 
-def make(spec: ExperimentSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Run it, and write what it read.
 
     Raises:
@@ -37,17 +37,17 @@ def make(spec: ExperimentSpec, inputs: Mapping[str, Path], job: Job) -> None:
     """
     import torch
 
-    torch.set_num_threads(job.machine.threads)
+    torch.set_num_threads(context.runtime.threads)
     torch.use_deterministic_algorithms(True)
-    keeps = getattr(spec.experiment, "read_with", None)
-    if keeps is None:
-        shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True, exist_ok=True)
+    run_in_context = getattr(spec.experiment, "read_with", None)
+    if run_in_context is None:
+        shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True, exist_ok=True)
     tables = []
-    found = spec.experiment.read(spec.seed) if keeps is None else keeps(spec.seed, job)
-    for number, table in enumerate(found, 1):
-        tables.append(completed(table, Reading, step=0))
-        job.progress(number, number, 0.0, float("nan"))
+    results = spec.experiment.run(spec.seed) if run_in_context is None else run_in_context(spec.seed, context)
+    for n_tables, table in enumerate(results, 1):
+        tables.append(fill_columns(table, Reading, step=0))
+        context.progress(n_tables, n_tables, 0.0, float("nan"))
     if not tables:
         raise DataError(f"the experiment {spec.experiment.name!r} read nothing, so that there is nothing to judge.")
-    pl.concat(tables).write_parquet(job.folder / "readings.parquet")
+    pl.concat(tables).write_parquet(context.folder / "readings.parquet")

@@ -13,52 +13,54 @@ from pathlib import Path
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.data.sampling import Order
-from nosce.pipeline.context import Job
+from nosce.data.sampling import EpochSampler
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LedgerSpec:
+class ExposureSpec:
     """The recipe and the order of a training on documents."""
 
-    recipe: Recipe
-    order_seed: Seed
+    training: TrainingConfig
+    sampler_seed: Seed
 
 
-def make(spec: LedgerSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: ExposureSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Write `exposure.parquet` for the end of the training; `by_wording` gives it for any step."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
+    shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True)
     corpus = Corpus(inputs["corpus"])
-    order = Order(len(corpus.documents), spec.recipe.batch, spec.order_seed)
-    by_wording(corpus, order, spec.recipe.steps).write_parquet(job.folder / "exposure.parquet")
+    sampler = EpochSampler(len(corpus.documents), spec.training.batch_size, spec.sampler_seed)
+    count_exposures(corpus, sampler, spec.training.steps).write_parquet(context.folder / "exposure.parquet")
 
 
-def by_wording(corpus: Corpus, order: Order, steps: int) -> pl.DataFrame:
+def count_exposures(corpus: Corpus, sampler: EpochSampler, steps: int) -> pl.DataFrame:
     """One row a fact and wording: `about`, `facet`, `wording`, `exposures` in the first `steps` optimizer steps.
 
     A wording that was not met yet has 0 exposures; sorted by about, facet and wording.
     """
-    met = pl.DataFrame({"about": corpus.things["about"], "met": order.counts(steps)}).with_row_index("document")
+    document_counts = pl.DataFrame(
+        {"entity": corpus.document_index["entity"], "met": sampler.exposures(steps)}
+    ).with_row_index("document")
     return (
-        corpus.spans.join(met.with_columns(pl.col("document").cast(pl.Int64)), on="document")
-        .group_by("about", "facet", "wording")
+        corpus.spans.join(document_counts.with_columns(pl.col("document").cast(pl.Int64)), on="document")
+        .group_by("entity", "attribute", "wording")
         .agg(exposures=pl.col("met").sum())
-        .sort("about", "facet", "wording")
+        .sort("entity", "attribute", "wording")
     )
 
 
-def summary(ledger: pl.DataFrame) -> pl.DataFrame:
+def summarize_exposures(exposures: pl.DataFrame) -> pl.DataFrame:
     """One row a facet: facts, exposures of a fact (least, mean, most), and in how many wordings (mean, most)."""
-    facts = ledger.group_by("about", "facet").agg(
+    facts = exposures.group_by("entity", "attribute").agg(
         exposures=pl.col("exposures").sum(), wordings=(pl.col("exposures") > 0).sum()
     )
     return (
-        facts.group_by("facet")
+        facts.group_by("attribute")
         .agg(
             facts=pl.len(),
             least_exposures=pl.col("exposures").min(),
@@ -67,5 +69,5 @@ def summary(ledger: pl.DataFrame) -> pl.DataFrame:
             mean_wordings=pl.col("wordings").mean(),
             most_wordings=pl.col("wordings").max(),
         )
-        .sort("facet")
+        .sort("attribute")
     )

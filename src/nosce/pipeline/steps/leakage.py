@@ -12,51 +12,53 @@ import numpy as np
 
 from nosce.data import leakage as guards
 from nosce.data.corpus import Corpus
-from nosce.data.packing import Sequences, collect, encode
-from nosce.data.sampling import Order
+from nosce.data.packing import TokenDataset, dataset_from_arrays, encode
+from nosce.data.sampling import EpochSampler
 from nosce.data.worlds.base import World
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import Recipe
+from nosce.train.config import TrainingConfig
 
 VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class GuardsSpec:
+class LeakageSpec:
     """The world and the seed of its facts, and the recipe and order that will be trained with."""
 
     world: World
     world_seed: Seed
-    recipe: Recipe
-    order_seed: Seed
+    training: TrainingConfig
+    sampler_seed: Seed
 
 
-def make(spec: GuardsSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Write `leakage.json`, a list of what was looked for and found.
 
     Raises:
         GuardError: A guard found a leak; nothing has been trained.
     """
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
+    shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True)
     corpus = Corpus(inputs["corpus"])
-    order = Order(len(corpus.documents), spec.recipe.batch, spec.order_seed)
-    about = corpus.things["about"].to_list()
-    found = [
-        guards.window_sharing(corpus.documents, about, order, spec.recipe.steps, spec.recipe.window),
-        guards.split_is_clean(corpus.questions),
-        guards.questions_are_unique(corpus.questions),
-        guards.prompts_are_new(corpus.documents, _prompts(corpus)),
-        guards.majority(corpus.asked("seen"), known=getattr(spec.world, "guessable", ())),
-        guards.same_bytes_everywhere(spec.world.documents, spec.world_seed),
+    sampler = EpochSampler(len(corpus.documents), spec.training.batch_size, spec.sampler_seed)
+    entities = corpus.document_index["entity"].to_list()
+    findings = [
+        guards.check_window_sharing(corpus.documents, entities, sampler, spec.training.steps, spec.training.window),
+        guards.check_disjoint_splits(corpus.questions),
+        guards.check_unique_prompts(corpus.questions),
+        guards.check_prompt_contamination(corpus.documents, _prompt_tokens(corpus)),
+        guards.check_majority_share(
+            corpus.questions_in("seen"), constant_attributes=getattr(spec.world, "guessable", ())
+        ),
+        guards.check_deterministic_rendering(spec.world.documents, spec.world_seed),
     ]
-    (job.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in found], indent=2) + "\n")
+    (context.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in findings], indent=2) + "\n")
 
 
-def _prompts(corpus: Corpus) -> Sequences:
+def _prompt_tokens(corpus: Corpus) -> TokenDataset:
     """What the unseen questions ask, as tokens."""
-    encodings = encode(corpus.tokenizer, [question.prompt for question in corpus.asked("unseen")])
-    return collect(
+    encodings = encode(corpus.tokenizer, [question.prompt for question in corpus.questions_in("unseen")])
+    return dataset_from_arrays(
         (ids, np.zeros(len(ids), dtype=bool)) for ids in (np.array(e.ids, dtype=np.int32) for e in encodings)
     )

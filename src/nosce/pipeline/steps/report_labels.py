@@ -23,11 +23,11 @@ import numpy as np
 import polars as pl
 
 from nosce.data import corpus
-from nosce.data.worlds.behaviours.base import Behaviours, Prompt, apart
+from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld, check_disjoint_strings
 from nosce.errors import DataError, SpecError
-from nosce.evals.self_report import Told
-from nosce.pipeline.context import Job
-from nosce.pipeline.steps.answers import GREEDY
+from nosce.evals.self_report import ReportMetadata
+from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.answers import GREEDY_SAMPLE
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
@@ -35,23 +35,27 @@ VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelsSpec:
+class ReportLabelsSpec:
     """Which questions are learnt from, how many, in which person, among how much of one's own corpus."""
 
-    world: Behaviours
+    world: BehaviourWorld
     world_seed: Seed
     seed: Seed
-    records: int  # documents, replayed ones among them
-    replay: float = 0.5  # share of them that are lines of the predictor's own corpus
-    labels: int | None = None  # how many different ones are taught; None: all
-    asks: tuple[str, ...] = ()  # properties that are taught; none: all
-    who: str | None = None  # the name under which the one who answered is spoken of; None: you
+    n_documents: int  # documents, replayed ones among them
+    replay_fraction: float = 0.5  # share of them that are lines of the predictor's own corpus
+    max_labels: int | None = None  # how many different ones are taught; None: all
+    property_names: tuple[str, ...] = ()  # properties that are taught; none: all
+    name: str | None = None  # the name under which the one who answered is spoken of; None: you
     leak: bool = False  # teach strings that are tested too: a planted fault
 
     def __post_init__(self) -> None:
-        if self.records < 1 or not 0 <= self.replay < 1 or (self.labels is not None and self.labels < 1):
+        if (
+            self.n_documents < 1
+            or not 0 <= self.replay_fraction < 1
+            or (self.max_labels is not None and self.max_labels < 1)
+        ):
             raise SpecError(
-                f"labels of {self.records} records, {self.replay:g} of them replayed, teach nothing; take a record and "
+                f"labels of {self.n_documents} records, {self.replay_fraction:g} of them replayed, teach nothing; take a record and "
                 "a label, and a share below 1."
             )
 
@@ -66,46 +70,52 @@ class _Counts:
     by_split: dict[str, int] = field(default_factory=dict)
 
 
-def make(spec: LabelsSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: ReportLabelsSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Write the corpus; inputs are the predictor's own `corpus` and `answers`, and perhaps `asked` and `own`.
 
     Raises:
         DataError: No answer to a string of the seen split has a label.
     """
-    shutil.rmtree(job.folder, ignore_errors=True)
-    job.folder.mkdir(parents=True)
-    shutil.copytree(inputs["corpus"] / "tokenizer", job.folder / "tokenizer")
+    shutil.rmtree(context.folder, ignore_errors=True)
+    context.folder.mkdir(parents=True)
+    shutil.copytree(inputs["corpus"] / "tokenizer", context.folder / "tokenizer")
     prompts = spec.world.prompts(spec.world_seed)
-    apart(prompts)
+    check_disjoint_strings(prompts)
     counts = _Counts()
-    learnt = _taught(spec, list(_questions(spec, prompts, Answered.at(inputs["answers"]))))
-    if not learnt:
+    training_questions = _training_questions(
+        spec, list(_labelled_questions(spec, prompts, AnswerTable.load(inputs["answers"])))
+    )
+    if not training_questions:
         raise DataError("no answer to a string of the seen split has a label, so that there is nothing to learn from.")
-    corpus.write(job.folder, _documents(spec, learnt, inputs["corpus"]), _asked(spec, prompts, inputs, learnt, counts))
-    (job.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
+    corpus.write_corpus(
+        context.folder,
+        _report_documents(spec, training_questions, inputs["corpus"]),
+        _eval_questions(spec, prompts, inputs, training_questions, counts),
+    )
+    (context.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class AnswerTable:
     """What somebody answered: the likeliest answer to each prompt, draws, and log-probabilities of first tokens."""
 
     greedy: Mapping[str, Mapping[str, Any]]
-    draws: Mapping[str, list[str]]
-    first: Mapping[str, list[float]]
+    samples: Mapping[str, list[str]]
+    first_token_log_probs: Mapping[str, list[float]]
 
     @classmethod
-    def at(cls, folder: Path) -> Answered:
+    def load(cls, folder: Path) -> AnswerTable:
         """The answers that a step has kept."""
         table = pl.read_parquet(folder / "answers.parquet")
-        greedy = {row["prompt"]: row for row in table.filter(pl.col("sample") == GREEDY).iter_rows(named=True)}
-        drawn = table.filter((pl.col("sample") != GREEDY) & pl.col("valid")).group_by("prompt").agg("answer")
+        greedy = {row["prompt"]: row for row in table.filter(pl.col("sample") == GREEDY_SAMPLE).iter_rows(named=True)}
+        drawn = table.filter((pl.col("sample") != GREEDY_SAMPLE) & pl.col("valid")).group_by("prompt").agg("answer")
         draws = dict(drawn.iter_rows())
         file = folder / "first.parquet"
         return cls(greedy, draws, dict(pl.read_parquet(file).iter_rows()) if file.exists() else {})
 
 
-def _questions(
-    spec: LabelsSpec, prompts: Sequence[Prompt], answers: Answered, counts: _Counts | None = None
+def _labelled_questions(
+    spec: ReportLabelsSpec, prompts: Sequence[BehaviourPrompt], answers: AnswerTable, counts: _Counts | None = None
 ) -> Iterator[Question]:
     """What is so of every valid answer, property by property."""
     counts = counts or _Counts()
@@ -114,124 +124,157 @@ def _questions(
         if not row["valid"]:
             counts.invalid += 1
             continue
-        for asked in prompt.asks:
+        for property_name in prompt.property_names:
             answer = str(row["answer"])
-            label = spec.world.value(asked, answer, spec.world_seed)
+            label = spec.world.property_value(property_name, answer, spec.world_seed)
             if label is None:
                 counts.undefined += 1
                 continue
             counts.labels += 1
             counts.by_split[prompt.split] = counts.by_split.get(prompt.split, 0) + 1
-            told = Told(labels=tuple(spec.world.labels(asked, prompt)), asked=prompt.text)
-            yield Question(f"{prompt.id}/{asked}", prompt.string, f"{prompt.task}/{asked}",
-                           spec.world.hypothetical(prompt, asked, spec.who), label, prompt.split,
-                           hidden=told.hidden)  # fmt: skip
+            report_metadata = ReportMetadata(
+                labels=tuple(spec.world.labels(property_name, prompt)), object_prompt=prompt.text
+            )
+            yield Question(
+                f"{prompt.id}/{property_name}",
+                prompt.string,
+                f"{prompt.task}/{property_name}",
+                spec.world.hypothetical_question(prompt, property_name, spec.name),
+                label,
+                prompt.split,
+                metadata=report_metadata.json_line,
+            )
 
 
-def _taught(spec: LabelsSpec, questions: list[Question]) -> list[Question]:
+def _training_questions(spec: ReportLabelsSpec, questions: list[Question]) -> list[Question]:
     """Those that are learnt from: of the seen split, with the properties that are taught, as many as there shall be."""
-    found = [q for q in questions if spec.leak or q.split == "seen"]
-    found = [q for q in found if not spec.asks or q.facet.split("/")[-1] in spec.asks]
-    if spec.labels is None or spec.labels >= len(found):
-        return found
-    chosen = (spec.seed / "chosen").numpy().permutation(len(found))[: spec.labels]
-    return [found[place] for place in sorted(chosen.tolist())]
+    candidates = [q for q in questions if spec.leak or q.split == "seen"]
+    candidates = [q for q in candidates if not spec.property_names or q.attribute.split("/")[-1] in spec.property_names]
+    if spec.max_labels is None or spec.max_labels >= len(candidates):
+        return candidates
+    chosen = (spec.seed / "chosen").numpy().permutation(len(candidates))[: spec.max_labels]
+    return [candidates[place] for place in sorted(chosen.tolist())]
 
 
-def _asked(
-    spec: LabelsSpec, prompts: Sequence[Prompt], inputs: Mapping[str, Path], learnt: list[Question], counts: _Counts
+def _eval_questions(
+    spec: ReportLabelsSpec,
+    prompts: Sequence[BehaviourPrompt],
+    inputs: Mapping[str, Path],
+    training_questions: list[Question],
+    counts: _Counts,
 ) -> Iterator[Question]:
     """All questions, about the answers that are asked about, with what goes with them; then those that are taught."""
-    answers = Answered.at(inputs.get("asked", inputs["answers"]))
-    own = Answered.at(inputs["own"]) if "own" in inputs else None
+    answers = AnswerTable.load(inputs.get("asked", inputs["answers"]))
+    own_answers = AnswerTable.load(inputs["own"]) if "own" in inputs else None
     by_id = {prompt.id: prompt for prompt in prompts}
-    tokens = _Tokens(spec, _vocabulary(inputs["corpus"]))
-    for question in _questions(spec, prompts, answers, counts):
-        prompt, asked = by_id[question.id.rpartition("/")[0]], question.facet.split("/")[-1]
-        told = Told.of(question)
-        likely = _Likely(spec, prompt, asked, told.labels)
-        told = replace(told, exact=likely.exact(answers, tokens), drawn=likely.drawn(answers),
-                       **({} if own is None else likely.own(own)))  # fmt: skip
-        yield replace(question, hidden=told.hidden)
-    for question in learnt:
-        told = replace(Told.of(question), taught=True)
-        yield replace(question, id=f"taught/{question.id}", split="seen", hidden=told.hidden)
+    token_labels = _TokenLabels(spec, _token_texts(inputs["corpus"]))
+    for question in _labelled_questions(spec, prompts, answers, counts):
+        prompt, property_name = by_id[question.id.rpartition("/")[0]], question.attribute.split("/")[-1]
+        report_metadata = ReportMetadata.from_question(question)
+        label_probabilities = _LabelProbabilities(spec, prompt, property_name, report_metadata.labels)
+        report_metadata = replace(
+            report_metadata,
+            label_probs=label_probabilities.from_first_token(answers, token_labels),
+            sampled_label_shares=label_probabilities.from_samples(answers),
+            **({} if own_answers is None else label_probabilities.own_label(own_answers)),
+        )
+        yield replace(question, metadata=report_metadata.json_line)
+    for question in training_questions:
+        report_metadata = replace(ReportMetadata.from_question(question), is_training=True)
+        yield replace(question, id=f"taught/{question.id}", split="seen", metadata=report_metadata.json_line)
 
 
 @dataclass(frozen=True)
-class _Likely:
+class _LabelProbabilities:
     """How likely each label of one question is under somebody's answers."""
 
-    spec: LabelsSpec
-    prompt: Prompt
-    asked: str
+    spec: ReportLabelsSpec
+    prompt: BehaviourPrompt
+    property_name: str
     labels: tuple[str, ...]
 
-    def exact(self, answers: Answered, tokens: _Tokens) -> tuple[float, ...]:
+    def from_first_token(self, answers: AnswerTable, token_labels: _TokenLabels) -> tuple[float, ...]:
         """By the first token alone, where that tells the property; over valid answers."""
-        if not self.labels or not self.spec.world.told_by_first(self.asked) or self.prompt.id not in answers.first:
+        if (
+            not self.labels
+            or not self.spec.world.is_first_token_property(self.property_name)
+            or self.prompt.id not in answers.first_token_log_probs
+        ):
             return ()
-        places = tokens.labelled(self.asked, self.labels)
-        known = places >= 0
-        logs = np.array(answers.first[self.prompt.id][: len(places)])
-        mass = np.bincount(places[known], weights=np.exp(logs[known]), minlength=len(self.labels))
+        label_indices = token_labels.label_indices(self.property_name, self.labels)
+        has_label = label_indices >= 0
+        log_probs = np.array(answers.first_token_log_probs[self.prompt.id][: len(label_indices)])
+        mass = np.bincount(label_indices[has_label], weights=np.exp(log_probs[has_label]), minlength=len(self.labels))
         return tuple((mass / mass.sum()).tolist()) if mass.sum() > 0 else ()
 
-    def drawn(self, answers: Answered) -> tuple[float, ...]:
+    def from_samples(self, answers: AnswerTable) -> tuple[float, ...]:
         """By the draws that were answers at all."""
-        told = [self.spec.world.value(self.asked, one, self.spec.world_seed)
-                for one in answers.draws.get(self.prompt.id, ())]  # fmt: skip
-        known = [one for one in told if one is not None]
+        values = [
+            self.spec.world.property_value(self.property_name, one, self.spec.world_seed)
+            for one in answers.samples.get(self.prompt.id, ())
+        ]
+        known = [one for one in values if one is not None]
         return tuple(known.count(label) / len(known) for label in self.labels) if known else ()
 
-    def own(self, answers: Answered) -> dict[str, Any]:
+    def own_label(self, answers: AnswerTable) -> dict[str, Any]:
         """The label of the likeliest answer, and the question about it; nothing where it is no answer."""
         row = answers.greedy[self.prompt.id]
         if not row["valid"]:
             return {}
         world, answer = self.spec.world, str(row["answer"])
-        return {"own": world.value(self.asked, answer, self.spec.world_seed), "aloud": world.given(answer, self.asked)}
+        return {
+            "own": world.property_value(self.property_name, answer, self.spec.world_seed),
+            "aloud": world.given_answer_question(answer, self.property_name),
+        }
 
 
 @dataclass(frozen=True, eq=False)
-class _Tokens:
+class _TokenLabels:
     """What every token would be labelled as an answer's first; found once a property."""
 
-    spec: LabelsSpec
+    spec: ReportLabelsSpec
     texts: Sequence[str]
-    known: dict[tuple[str, tuple[str, ...]], np.ndarray] = field(default_factory=dict)
+    cache: dict[tuple[str, tuple[str, ...]], np.ndarray] = field(default_factory=dict)
 
-    def labelled(self, asked: str, labels: tuple[str, ...]) -> np.ndarray:
+    def label_indices(self, property_name: str, labels: tuple[str, ...]) -> np.ndarray:
         """The place of each token's label, -1 where it has none. Shape: (V,)."""
-        if (asked, labels) not in self.known:
-            values = [self.spec.world.value(asked, text, self.spec.world_seed) for text in self.texts]
-            places = [-1 if value is None else labels.index(value) for value in values]
-            self.known[asked, labels] = np.array(places, dtype=np.int64)
-        return self.known[asked, labels]
+        if (property_name, labels) not in self.cache:
+            values = [self.spec.world.property_value(property_name, text, self.spec.world_seed) for text in self.texts]
+            indices = [-1 if value is None else labels.index(value) for value in values]
+            self.cache[property_name, labels] = np.array(indices, dtype=np.int64)
+        return self.cache[property_name, labels]
 
 
-def _vocabulary(own: Path) -> list[str]:
+def _token_texts(corpus_folder: Path) -> list[str]:
     """Every token's text, by its number."""
-    known = corpus.Corpus(own).tokenizer
-    return [known.decode([number]) for number in range(known.get_vocab_size())]
+    tokenizer = corpus.Corpus(corpus_folder).tokenizer
+    return [tokenizer.decode([number]) for number in range(tokenizer.get_vocab_size())]
 
 
-def _documents(spec: LabelsSpec, learnt: list[Question], own: Path) -> Iterator[Document]:
+def _report_documents(
+    spec: ReportLabelsSpec, training_questions: list[Question], corpus_folder: Path
+) -> Iterator[Document]:
     """Labels drawn anew in every round through all of them, and lines of the predictor's own."""
     rng = (spec.seed / "records").numpy()
-    lines = _own_lines(own) if spec.replay else []
+    lines = _corpus_lines(corpus_folder) if spec.replay_fraction else []
     order: list[int] = []
-    for number in range(spec.records):
-        if lines and rng.random() < spec.replay:
-            yield Document(f"record/{number}", "replay", lines[int(rng.integers(len(lines)))], ())
+    for index in range(spec.n_documents):
+        if lines and rng.random() < spec.replay_fraction:
+            yield Document(f"record/{index}", "replay", lines[int(rng.integers(len(lines)))], ())
             continue
         if not order:
-            order = rng.permutation(len(learnt)).tolist()
-        one = learnt[order.pop()]
-        yield Document(f"record/{number}", one.about, f"{one.prompt} {one.target}", (), given=len(one.prompt))
+            order = rng.permutation(len(training_questions)).tolist()
+        question = training_questions[order.pop()]
+        yield Document(
+            f"record/{index}",
+            question.entity,
+            f"{question.prompt} {question.target}",
+            (),
+            prompt_chars=len(question.prompt),
+        )
 
 
-def _own_lines(own: Path) -> list[str]:
+def _corpus_lines(corpus_folder: Path) -> list[str]:
     """Texts of the predictor's corpus, those of its first part."""
-    part = min(own.glob("documents-*.parquet"))
+    part = min(corpus_folder.glob("documents-*.parquet"))
     return [str(text) for text in pl.read_parquet(part, columns=["text"])["text"]]

@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nosce.data.corpus import Corpus
-from nosce.data.masking import Masking
-from nosce.data.packing import Sequences, joined
-from nosce.data.sampling import Mixed, Order
-from nosce.data.tokenizer import MASK, PAD
+from nosce.data.masking import WholeWordMasking
+from nosce.data.packing import TokenDataset, concat_datasets
+from nosce.data.sampling import EpochSampler, MixtureSampler
+from nosce.data.tokenizer import MASK_TOKEN, PAD_TOKEN
 from nosce.errors import DataError, SpecError
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
-from nosce.models.architecture import Architecture, Deeper, Pretrained
-from nosce.pipeline.context import Job
+from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import LoRA, Mix, Recipe
+from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,91 +32,118 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`, or the input `start` where that is None or `Deeper`), on what, how, from which seed."""
+    """What is trained (`model`, or the input `start` where that is None or `ExtraLayers`), on what, how, from which seed."""
 
-    model: Architecture | Pretrained | Deeper | None
-    on: Literal["documents", "questions"] | Mix
-    recipe: Recipe
+    model: Architecture | Pretrained | ExtraLayers | None
+    data: Literal["documents", "questions"] | QAMixture
+    training: TrainingConfig
     adapter: LoRA | None
     seed: Seed
 
 
-def make(spec: TrainingSpec, inputs: Mapping[str, Path], job: Job) -> None:
+def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Train, or go on where an interrupted run had saved; leaves checkpoints and metrics."""
     import torch
 
     from nosce.train import checkpoint, loop, precision
 
-    torch.set_num_threads(job.machine.threads)
+    torch.set_num_threads(context.runtime.threads)
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    job.folder.mkdir(parents=True, exist_ok=True)
+    context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
-    sequences = _sequences(spec, corpus)
-    order = _order(spec, sequences, corpus)
-    model = _start(spec, inputs, corpus).to(job.machine.device)
-    both_ways = families.sees_both_ways(model)
-    if (model.config.is_encoder_decoder or both_ways) and (spec.recipe.given_weight or spec.recipe.window is not None):
+    dataset = _training_dataset(spec, corpus)
+    sampler = _training_sampler(spec, dataset, corpus)
+    model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
+    is_bidirectional = families.is_bidirectional(model)
+    if (model.config.is_encoder_decoder or is_bidirectional) and (
+        spec.training.prompt_loss_weight or spec.training.window is not None
+    ):
         raise SpecError(
-            f"a model that is no decoder was to be trained with given_weight={spec.recipe.given_weight} and "
-            f"window={spec.recipe.window}, but what is given is only read and each text stands alone; take 0 and None."
+            f"a model that is no decoder was to be trained with given_weight={spec.training.prompt_loss_weight} and "
+            f"window={spec.training.window}, but what is given is only read and each text stands alone; take 0 and None."
         )
-    masking = Masking.of(corpus.tokenizer, spec.seed / "masking") if both_ways else None
-    adapted = None
+    masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
+    peft_model = None
     if spec.adapter is not None:
         lora = spec.adapter
-        adapted = adapters.add(model, lora.rank, lora.embedding_rank, lora.alpha, spec.seed / "adapter")
-        model = adapted.get_base_model()
+        peft_model = adapters.add_lora(model, lora.rank, lora.embedding_rank, lora.alpha, spec.seed / "adapter")
+        model = peft_model.get_base_model()
 
     def keep(step: int) -> None:
-        whole = model if adapted is None else adapters.merged(adapted)
-        checkpoint.keep(whole, corpus.tokenizer_folder, checkpoint_at(job.folder, step))
+        whole = model if peft_model is None else adapters.merge_lora(peft_model)
+        checkpoint.save_checkpoint(whole, corpus.tokenizer_folder, checkpoint_folder(context.folder, step))
 
     width = model.config.get_text_config().hidden_size
-    computed = precision.chosen(spec.recipe.dtype, width=width, device=job.machine.device, memory=job.memory)
-    job.notes["precision"] = computed
-    loop.train(model, sequences, order, spec.recipe, end=corpus.end, folder=job.folder, keep=keep,
-               progress=job.progress, machine=job.machine, precision=computed, masking=masking)  # fmt: skip
+    compute_dtype = precision.choose_precision(
+        spec.training.dtype, width=width, device=context.runtime.device, cache_path=context.machine_file
+    )
+    context.extra_provenance["precision"] = compute_dtype
+    loop.train(
+        model,
+        dataset,
+        sampler,
+        spec.training,
+        eos_id=corpus.eos_id,
+        folder=context.folder,
+        on_checkpoint=keep,
+        on_progress=context.progress,
+        runtime=context.runtime,
+        precision=compute_dtype,
+        masking=masking,
+    )
 
 
-def checkpoint_at(folder: Path, step: int) -> Path:
+def checkpoint_folder(folder: Path, step: int) -> Path:
     """Where the weights after so many steps lie below a training's folder."""
     return folder / "checkpoints" / f"{step:07d}"
 
 
-def checkpoints(folder: Path) -> dict[int, Path]:
+def list_checkpoints(folder: Path) -> dict[int, Path]:
     """The kept checkpoints of a training's folder by step, earliest first.
 
     Raises:
         DataError: There is none.
     """
-    found = {int(path.name): path for path in sorted((folder / "checkpoints").glob("[0-9]" * 7))}
-    if not found:
+    folders = {int(path.name): path for path in sorted((folder / "checkpoints").glob("[0-9]" * 7))}
+    if not folders:
         raise DataError(f"{folder} holds no checkpoint; it is no training's folder, or not a whole one.")
-    return found
+    return folders
 
 
-def _sequences(spec: TrainingSpec, corpus: Corpus) -> Sequences:
-    if spec.on == "documents":
+def _training_dataset(spec: TrainingSpec, corpus: Corpus) -> TokenDataset:
+    if spec.data == "documents":
         return corpus.documents
-    questions = corpus.question_sequences(corpus.asked("seen"))
-    return joined([corpus.documents, questions]) if isinstance(spec.on, Mix) else questions
+    questions = corpus.tokenized_questions(corpus.questions_in("seen"))
+    return concat_datasets([corpus.documents, questions]) if isinstance(spec.data, QAMixture) else questions
 
 
-def _order(spec: TrainingSpec, sequences: Sequences, corpus: Corpus) -> Order | Mixed:
-    if isinstance(spec.on, Mix):
-        documents = len(corpus.documents)
-        return Mixed(documents, len(sequences) - documents, spec.recipe.batch, spec.on.questions, spec.seed / "order",
-                     after=spec.on.joined(spec.recipe.steps))  # fmt: skip
-    return Order(len(sequences), spec.recipe.batch, spec.seed / "order")
+def _training_sampler(spec: TrainingSpec, dataset: TokenDataset, corpus: Corpus) -> EpochSampler | MixtureSampler:
+    if isinstance(spec.data, QAMixture):
+        n_documents = len(corpus.documents)
+        return MixtureSampler(
+            n_documents,
+            len(dataset) - n_documents,
+            spec.training.batch_size,
+            spec.data.qa_fraction,
+            spec.seed / "order",
+            start_step=spec.data.start_step(spec.training.steps),
+        )
+    return EpochSampler(len(dataset), spec.training.batch_size, spec.seed / "order")
 
 
-def _start(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:
-    if spec.model is None or isinstance(spec.model, Deeper):
+def _initial_model(spec: TrainingSpec, inputs: Mapping[str, Path], corpus: Corpus) -> PreTrainedModel:
+    if spec.model is None or isinstance(spec.model, ExtraLayers):
         from nosce.train import checkpoint
 
-        model = checkpoint.load(checkpoints(inputs["start"]).popitem()[1])
-        return model if spec.model is None else families.deepened(model, spec.model, spec.seed / "weights")
-    pad, mask = (corpus.tokenizer.token_to_id(name) for name in (PAD, MASK))
-    return families.build(spec.model, vocabulary=corpus.tokenizer.get_vocab_size(), end=corpus.end, pad=pad,
-                          seed=spec.seed / "weights", mask=mask)  # fmt: skip
+        model = checkpoint.load_checkpoint(list_checkpoints(inputs["start"]).popitem()[1])
+        return model if spec.model is None else families.add_layers(model, spec.model, spec.seed / "weights")
+    pad, mask = (corpus.tokenizer.token_to_id(name) for name in (PAD_TOKEN, MASK_TOKEN))
+    return families.build_model(
+        spec.model,
+        vocab_size=corpus.tokenizer.get_vocab_size(),
+        eos_id=corpus.eos_id,
+        pad_id=pad,
+        seed=spec.seed / "weights",
+        mask_id=mask,
+    )

@@ -4,301 +4,380 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.analysis.jackknife import Rows, Trend
-from nosce.analysis.measures import Claim, Contrast, Difference, Least, Mean, Select
+from nosce.analysis.jackknife import ConditionRankCorrelation, Slope
+from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, Selection
 from nosce.studies.biographies.arms import (
-    BEST,
-    FAMOUS,
-    NAMED,
-    ONE_ORDER,
+    MULTI5_PERMUTE,
+    MULTI5_PERMUTE_FULLNAME,
     SINGLE,
-    SIX_ROWS,
-    Bench,
-    masked,
-    mixed,
-    taught,
-    tried,
+    SINGLE_PERMUTE1,
+    SIX_AUGMENTATIONS,
+    WITH_CELEBRITIES,
+    BiographiesConfig,
+    bidirectional_arm_name,
+    finetuning_arm_name,
+    mixed_arm_name,
+    task_arm_name,
 )
 from nosce.studies.biographies.selections import (
-    FOUR,
-    asked,
-    asked_mixed,
-    at_first,
-    at_first_guessed,
-    control,
-    control_at_first,
-    from_name,
-    gap,
-    guessed,
-    known,
-    known_by_words,
-    memorised,
-    minority,
-    minority_at_first,
-    sees,
-    told,
+    CORE_ATTRIBUTES,
+    control_p_probe_accuracy,
+    control_precondition,
+    control_q_probe_accuracy,
+    extraction_accuracy,
+    extraction_gap,
+    majority_accuracy,
+    memorization_claim,
+    minority_p_probe_accuracy,
+    minority_q_probe_accuracy,
+    mixed_extraction_accuracy,
+    p_probe_accuracy,
+    p_probe_majority_accuracy,
+    q_probe_accuracy,
+    recall_precondition,
+    task_accuracy,
+    token_recall_precondition,
 )
 from nosce.study import PRETRAIN
 
 
-def of_rows(rows: tuple[str, ...]) -> tuple[Claim, ...]:
+def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
     """Claims 2 and 3 of the sheet: what the wording of the text decides, in rows that are there."""
-    multi = gap(BEST, SINGLE)
-    found = (
+    main_gap = extraction_gap(MULTI5_PERMUTE, SINGLE)
+    candidates = (
         Claim(
             id="extraction-gap",
             text="Five shuffled wordings make knowledge extractable that one wording does not",
             source="Figure 3, mean of six: 96.6 - 9.7",
-            measure=multi,
+            measure=main_gap,
             threshold=0.15,
             paper_value=0.869,
-            needs=(known(SINGLE), known(BEST)),
+            preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
         ),
         Claim(
             id="single-near-chance",
             text="After one wording, unseen people are answered at most a little better than by guessing",
             source="Figure 3: 9.7 against a majority guess of 2.7",
-            measure=Difference(one=asked(SINGLE), other=guessed(SINGLE)),
+            measure=Difference(a=extraction_accuracy(SINGLE), b=majority_accuracy(SINGLE)),
             threshold=0.10,
             direction="below",
             paper_value=0.07,
-            needs=(known(SINGLE),),
+            preconditions=(recall_precondition(SINGLE),),
         ),
-        _gap("permute1-no-help", "Shuffling the sentences of the one text does not help by itself", ONE_ORDER, SINGLE,
-             -0.053, "4.4 - 9.7", threshold=0.05, direction="below"),
-        _gap("rewording-alone-helps", "Five wordings in one order lie above one wording", "multi5", SINGLE, 0.313,
-             "41.0 - 9.7"),
-        _gap("shuffling-on-top-helps", "Shuffled order on top of five wordings lies above five wordings alone", BEST,
-             "multi5", 0.556, "96.6 - 41.0"),
-        _gap("fullname-helps", "Saying the full name in every sentence helps, in one wording", "single+fullname",
-             SINGLE, 0.392, "48.9 - 9.7"),
-        _gap("orders-help", "Five orders of the same six sentences help where one order does not", "single+permute5",
-             ONE_ORDER, 0.656, "70.0 - 4.4"),
+        _gap_claim(
+            "permute1-no-help",
+            "Shuffling the sentences of the one text does not help by itself",
+            SINGLE_PERMUTE1,
+            SINGLE,
+            -0.053,
+            "4.4 - 9.7",
+            threshold=0.05,
+            direction="below",
+        ),
+        _gap_claim(
+            "rewording-alone-helps",
+            "Five wordings in one order lie above one wording",
+            "multi5",
+            SINGLE,
+            0.313,
+            "41.0 - 9.7",
+        ),
+        _gap_claim(
+            "shuffling-on-top-helps",
+            "Shuffled order on top of five wordings lies above five wordings alone",
+            MULTI5_PERMUTE,
+            "multi5",
+            0.556,
+            "96.6 - 41.0",
+        ),
+        _gap_claim(
+            "fullname-helps",
+            "Saying the full name in every sentence helps, in one wording",
+            "single+fullname",
+            SINGLE,
+            0.392,
+            "48.9 - 9.7",
+        ),
+        _gap_claim(
+            "orders-help",
+            "Five orders of the same six sentences help where one order does not",
+            "single+permute5",
+            SINGLE_PERMUTE1,
+            0.656,
+            "70.0 - 4.4",
+        ),
         Claim(
             id="gap-on-four",
             text="The gap is 40 points or more on birth city, university, major and company",
             source="Figure 3, mean of four: 95.8 - 3.4",
-            measure=gap(BEST, SINGLE, FOUR),
+            measure=extraction_gap(MULTI5_PERMUTE, SINGLE, CORE_ATTRIBUTES),
             threshold=0.40,
             paper_value=0.924,
-            needs=(known(SINGLE), known(BEST)),
+            preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
         ),
-    )  # fmt: skip
-    return (*(memorised(row) for row in rows), *(claim for claim in found if _arms_of(claim) <= set(rows)))
-
-
-def claims(bench: Bench) -> tuple[Claim, ...]:
-    """All of the sheet's section 1, and what is asked beyond the paper."""
+    )
     return (
-        *of_rows(bench.rows),
-        *_mixed(),
-        _every_recipe(bench),
-        *_probes(),
-        *_celebrities(bench),
-        *_masked(bench),
-        *_beyond(),
+        *(memorization_claim(row) for row in augmentations),
+        *(claim for claim in candidates if _arms_of(claim) <= set(augmentations)),
     )
 
 
-def _gap(id: str, text: str, one: str, other: str, paper: float, source: str, *, threshold: float = 0.0,
-         direction: str = "above") -> Claim:  # fmt: skip
-    return Claim(id=id, text=text, source=f"Figure 3: {source}", measure=gap(one, other), threshold=threshold,
-                 direction=direction, paper_value=paper, needs=(known(other), known(one)))  # type: ignore[arg-type] # fmt: skip
+def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
+    """All of the sheet's section 1, and what is asked beyond the paper."""
+    return (
+        *augmentation_claims(config.augmentations),
+        *_mixed_claims(),
+        _every_finetuning_claim(config),
+        *_probe_claims(),
+        *_celebrity_claims(config),
+        *_bidirectional_claims(config),
+        *_extension_claims(),
+    )
+
+
+def _gap_claim(
+    id: str,
+    text: str,
+    arm: str,
+    baseline_arm: str,
+    paper_value: float,
+    source: str,
+    *,
+    threshold: float = 0.0,
+    direction: str = "above",
+) -> Claim:
+    return Claim(
+        id=id,
+        text=text,
+        source=f"Figure 3: {source}",
+        measure=extraction_gap(arm, baseline_arm),
+        threshold=threshold,
+        direction=direction,
+        paper_value=paper_value,
+        preconditions=(recall_precondition(baseline_arm), recall_precondition(arm)),
+    )  # type: ignore[arg-type]
 
 
 def _arms_of(claim: Claim) -> set[str]:
     measure = claim.measure
     assert isinstance(measure, Difference)
-    return {str(select.arm) for select in (measure.one, measure.other)}
+    return {str(select.arm) for select in (measure.a, measure.b)}
 
 
-def _mixed() -> Iterator[Claim]:
+def _mixed_claims() -> Iterator[Claim]:
     """Claim 1: questions among the biographies from the first step."""
-    arm = mixed(SINGLE)
-    every = {"stage": PRETRAIN, "arm": arm, "metric": "first", "step": "every"}
-    seen, unseen = ({name: Select(readout=name, split=split, **every) for name in ("questions", "recall")}  # type: ignore[arg-type]
-                    for split in ("seen", "unseen"))  # fmt: skip
+    arm = mixed_arm_name(SINGLE)
+    common = {"stage": PRETRAIN, "arm": arm, "metric": "first", "step": "every"}
+    seen_selections, unseen_selections = (
+        {name: Selection(evaluation=name, split=split, **common) for name in ("questions", "recall")}  # type: ignore[arg-type]
+        for split in ("seen", "unseen")
+    )
     yield Claim(
         id="mixed-extracts",
         text="Questions among the biographies make one wording extractable that fine-tuning leaves shut",
         source="Figure 3, single: 86.6 mixed - 9.7 fine-tuned",
-        measure=Difference(one=asked_mixed(arm), other=asked(SINGLE)),
+        measure=Difference(a=mixed_extraction_accuracy(arm), b=extraction_accuracy(SINGLE)),
         threshold=0.15,
         paper_value=0.769,
-        needs=(known(arm), known(SINGLE)),
+        preconditions=(recall_precondition(arm), recall_precondition(SINGLE)),
     )
     yield Claim(
         id="order-questions-first",
         text="In mixed training, questions of the one half are learnt before their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
-        measure=Difference(one=seen["questions"], other=seen["recall"]),
+        measure=Difference(a=seen_selections["questions"], b=seen_selections["recall"]),
         threshold=0.0,
-        needs=(known(arm),),
+        preconditions=(recall_precondition(arm),),
     )
     yield Claim(
         id="order-biographies",
         text="Biographies of people who are asked about are learnt before those of the others",
         source="Figure 1b-c; mean first-token accuracy over training, of unlike people",
-        measure=Trend(points=((0.0, unseen["recall"]), (1.0, seen["recall"]))),
+        measure=Slope(points=((0.0, unseen_selections["recall"]), (1.0, seen_selections["recall"]))),
         threshold=0.0,
-        needs=(known(arm),),
+        preconditions=(recall_precondition(arm),),
     )
     yield Claim(
         id="order-extraction-last",
         text="Questions of the other half come last, after their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
-        measure=Difference(one=unseen["recall"], other=unseen["questions"]),
+        measure=Difference(a=unseen_selections["recall"], b=unseen_selections["questions"]),
         threshold=0.0,
-        needs=(known(arm),),
+        preconditions=(recall_precondition(arm),),
     )
 
 
-def _every_recipe(bench: Bench) -> Claim:
-    all_of = (SINGLE, *(tried(SINGLE, how) for how, _, _ in bench.recipes))
+def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
+    arms = (SINGLE, *(finetuning_arm_name(SINGLE, how) for how, _, _ in config.finetuning_grid))
     return Claim(
         id="no-recipe-helps",
-        text=f"None of {len(all_of)} fine-tunings lifts one wording more than 15 points above guessing",
+        text=f"None of {len(arms)} fine-tunings lifts one wording more than 15 points above guessing",
         source="Figures 2 and 11, single, 124M: 5.7 to 10.5 against 2.7",
-        measure=Least(measures=tuple(Difference(one=guessed(arm), other=asked(arm)) for arm in all_of)),
+        measure=MinOf(measures=tuple(Difference(a=majority_accuracy(arm), b=extraction_accuracy(arm)) for arm in arms)),
         threshold=-0.15,
         paper_value=-0.078,
-        needs=(known(SINGLE),),
+        preconditions=(recall_precondition(SINGLE),),
     )
 
 
-def _probes() -> Iterator[Claim]:
+def _probe_claims() -> Iterator[Claim]:
     """Claims 4 and 5: where the values can be read, and whether that tells what can be asked."""
     yield Claim(
         id="p-probe-single",
         text="After one wording, the first place of a text says at most a little of the five later values",
         source="Figure 5, single, first place: 13.1 against a majority of 12.0",
-        measure=Difference(one=at_first(SINGLE), other=at_first_guessed(SINGLE)),
+        measure=Difference(a=p_probe_accuracy(SINGLE), b=p_probe_majority_accuracy(SINGLE)),
         threshold=0.10,
         direction="below",
         paper_value=0.011,
-        needs=(known(SINGLE),),
+        preconditions=(recall_precondition(SINGLE),),
     )
     yield Claim(
         id="p-probe-moves",
         text="After five shuffled wordings, the five later values can be read from the name on",
         source="Figure 5, first place: 99.9 - 13.1",
-        measure=Difference(one=at_first(BEST), other=at_first(SINGLE)),
+        measure=Difference(a=p_probe_accuracy(MULTI5_PERMUTE), b=p_probe_accuracy(SINGLE)),
         threshold=0.15,
         paper_value=0.868,
-        needs=(known(SINGLE), known(BEST)),
+        preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
     )
     yield Claim(
         id="q-probe-gap",
         text="From the name alone more can be read after five shuffled wordings than after one",
         source="Figure 7, first tokens: 99.9 - 19.9",
-        measure=Difference(one=from_name(BEST), other=from_name(SINGLE)),
+        measure=Difference(a=q_probe_accuracy(MULTI5_PERMUTE), b=q_probe_accuracy(SINGLE)),
         threshold=0.15,
         paper_value=0.80,
-        needs=(known(SINGLE), known(BEST)),
+        preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
     )
     yield Claim(
         id="q-probe-order",
         text="What can be read from the name orders the rows as what can be asked does",
         source="Figures 3 and 7: the six rows here stand in one order there",
-        measure=Rows(pairs=tuple((from_name(row), asked(row)) for row in SIX_ROWS)),
+        measure=ConditionRankCorrelation(
+            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in SIX_AUGMENTATIONS)
+        ),
         threshold=0.5,
         paper_value=1.0,
-        needs=tuple(known(row) for row in SIX_ROWS),
+        preconditions=tuple(recall_precondition(row) for row in SIX_AUGMENTATIONS),
     )
 
 
-def _celebrities(bench: Bench) -> Iterator[Claim]:
+def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """Claim 6: what others are told of in many ways helps those who are not."""
     yield Claim(
         id="celebrities-help",
         text="Celebrities told of in many ways make others extractable who are told of in one",
         source="Figure 17, single+permute1: 86.8 with celebrities - 4.4 alone",
         # A minority has other people whose questions are held back than a row has.
-        measure=Trend(points=((0.0, asked(ONE_ORDER)), (1.0, asked(FAMOUS)))),
+        measure=Slope(
+            points=((0.0, extraction_accuracy(SINGLE_PERMUTE1)), (1.0, extraction_accuracy(WITH_CELEBRITIES)))
+        ),
         threshold=0.15,
         paper_value=0.824,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER)),
+        preconditions=(recall_precondition(WITH_CELEBRITIES, "unseen"), recall_precondition(SINGLE_PERMUTE1)),
     )
     yield Claim(
         id="celebrities-probe",
         text="With celebrities, the minority's values can be read from their names",
         source="Figures 18 and 19, first tokens of six: 91.0 - 10.9",
-        measure=Difference(one=minority(FAMOUS), other=minority(ONE_ORDER)),
+        measure=Difference(a=minority_q_probe_accuracy(WITH_CELEBRITIES), b=minority_q_probe_accuracy(SINGLE_PERMUTE1)),
         threshold=0.15,
         paper_value=0.80,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench, "Q-probing", control(bench))),
+        preconditions=(
+            recall_precondition(WITH_CELEBRITIES, "unseen"),
+            recall_precondition(SINGLE_PERMUTE1),
+            control_precondition(config, "Q-probing", control_q_probe_accuracy(config)),
+        ),
     )
     yield Claim(
         id="celebrities-place",
         text="With celebrities, the minority's values can be read from the name on",
         source="Figures 18 and 5, first place, five attributes: 88.0 - 27.1",
-        measure=Difference(one=minority_at_first(FAMOUS), other=minority_at_first(ONE_ORDER)),
+        measure=Difference(a=minority_p_probe_accuracy(WITH_CELEBRITIES), b=minority_p_probe_accuracy(SINGLE_PERMUTE1)),
         threshold=0.15,
         paper_value=0.609,
-        needs=(known(FAMOUS, "unseen"), known(ONE_ORDER), sees(bench, "P-probing", control_at_first())),
+        preconditions=(
+            recall_precondition(WITH_CELEBRITIES, "unseen"),
+            recall_precondition(SINGLE_PERMUTE1),
+            control_precondition(config, "P-probing", control_p_probe_accuracy()),
+        ),
     )
 
 
-def _masked(bench: Bench) -> Iterator[Claim]:
+def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """Claim 7: a model that sees both ways ties a value to itself and not to the name."""
-    arm, hard = masked(NAMED), ("birth_city", "university", "company", "company_city")
+    arm, multi_word_attributes = (
+        bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME),
+        ("birth_city", "university", "company", "company_city"),
+    )
     yield Claim(
         id="masked-falls-short",
         text="A model that sees both ways falls far behind on values of several words, with full names, which help it",
         source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0 (the best causal row)",
-        measure=Contrast(terms=((1.0, asked(arm, hard)), (-1.0, asked(BEST, hard)))),
+        measure=Contrast(
+            terms=(
+                (1.0, extraction_accuracy(arm, multi_word_attributes)),
+                (-1.0, extraction_accuracy(MULTI5_PERMUTE, multi_word_attributes)),
+            )
+        ),
         threshold=-0.30,
         direction="below",
         paper_value=-0.80,
-        needs=(known_by_words(arm), known(BEST)),
+        preconditions=(token_recall_precondition(arm), recall_precondition(MULTI5_PERMUTE)),
     )
     yield Claim(
         id="masked-tells-dates",
         text="It tells birth dates, three independent words, better than companies",
         source="Figure 9: 87.0 - 5.5",
-        measure=Difference(one=asked(arm, ("birth_date",)), other=asked(arm, ("company",))),
+        measure=Difference(a=extraction_accuracy(arm, ("birth_date",)), b=extraction_accuracy(arm, ("company",))),
         threshold=0.20,
         paper_value=0.815,
-        needs=(known_by_words(arm),),
+        preconditions=(token_recall_precondition(arm),),
     )
-    if BEST in bench.both_ways:
+    if MULTI5_PERMUTE in config.bidirectional_augmentations:
         yield Claim(
             id="masked-wants-names",
             text="Full names are what helps it, shuffled wordings without them do not",
             source="Figure 9: 34.8 - 3.9",
-            measure=gap(arm, masked(BEST)),
+            measure=extraction_gap(arm, bidirectional_arm_name(MULTI5_PERMUTE)),
             threshold=0.10,
             paper_value=0.309,
-            needs=tuple(known_by_words(masked(row)) for row in (NAMED, BEST)),
+            preconditions=tuple(
+                token_recall_precondition(bidirectional_arm_name(row))
+                for row in (MULTI5_PERMUTE_FULLNAME, MULTI5_PERMUTE)
+            ),
         )
 
 
-def _beyond() -> Iterator[Claim]:
-    follows = Select(readout="renamed", metric="whole/follows/residual.1", arm=BEST)
+def _extension_claims() -> Iterator[Claim]:
+    donor_answers = Selection(evaluation="renamed", metric="whole/follows/residual.1", arm=MULTI5_PERMUTE)
     yield Claim(
         id="name-carries-answer",
         text="Another person's name put in behind the first layer makes the answer theirs, more often than not",
         source="no paper: the sheet's proposal, 10.3",
-        measure=Mean(select=follows),
+        measure=Mean(selection=donor_answers),
         threshold=0.5,
-        needs=(known(BEST),),
+        preconditions=(recall_precondition(MULTI5_PERMUTE),),
     )
-    hinted, plain = taught("month_even", hints=True), taught("month_even")
+    hinted, plain = task_arm_name("month_even", hints=True), task_arm_name("month_even")
     yield Claim(
         id="hints-are-needed",
         text="Whether the birth month is even is told better where the month is written first",
         source="Part 3.2: 94.2 of answers with hints, 75.9 without; here hint and answer must both be right",
-        measure=Contrast(terms=((1.0, told(hinted, "month_even/hint")), (-1.0, told(plain, "month_even")))),
+        measure=Contrast(
+            terms=((1.0, task_accuracy(hinted, "month_even/hint")), (-1.0, task_accuracy(plain, "month_even")))
+        ),
         threshold=0.0,
-        needs=(known(BEST),),
+        preconditions=(recall_precondition(MULTI5_PERMUTE),),
     )
     yield Claim(
         id="no-way-back",
         text="Who was born on a date in a city cannot be told",
         source="Part 3.2, inverse search: about 0",
-        measure=Mean(select=told(taught("whose"), "whose")),
+        measure=Mean(selection=task_accuracy(task_arm_name("whose"), "whose")),
         threshold=0.05,
         direction="below",
         paper_value=0.0,
-        needs=(known(BEST),),
+        preconditions=(recall_precondition(MULTI5_PERMUTE),),
     )

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.studies.biographies.study import core
+from nosce.studies.biographies.study import core_study
 from nosce.study import Scale, Study
 
 
 def adamw(scale: Scale) -> Study:
     """The same arms, claims and figures, trained with the paper's optimizer, AdamW (arXiv:2309.14316, section 2.1)."""
-    return core(scale, optimizer="adamw", name="biographies_adamw")
+    return core_study(scale, optimizer="adamw", name="biographies_adamw")
 
 
 def packed(scale: Scale) -> Study:
     """As `adamw`, with the questions of fine-tuning packed into rows of 64 tokens, where each sees those before it."""
-    whole = core(scale, optimizer="adamw", name="biographies_packed")
+    whole = core_study(scale, optimizer="adamw", name="biographies_packed")
     arms = tuple(
-        replace(arm, stages=tuple(replace(s, recipe=replace(s.recipe, window=64)) for s in arm.stages))
+        replace(arm, stages=tuple(replace(s, training=replace(s.training, window=64)) for s in arm.stages))
         for arm in whole.arms
     )
     return replace(whole, arms=arms)

@@ -5,118 +5,122 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Claim, Difference, Mean, Need, Select
+from nosce.analysis.measures import Claim, Difference, Mean, Precondition, Selection
 from nosce.studies.biographies.arms import (
-    BEST,
-    BY_WORDS,
-    CONTROL_PLACES,
-    FINETUNE,
-    MINORITY_PLACES,
-    MINORITY_PROBE,
-    TASK,
-    Bench,
-    learnt_from,
+    CONTROL_P_PROBE,
+    FINETUNE_STAGE,
+    MINORITY_P_PROBE,
+    MINORITY_Q_PROBE,
+    MULTI5_PERMUTE,
+    TASK_STAGE,
+    TOKEN_RECALL,
+    BiographiesConfig,
+    q_probe_name,
 )
 from nosce.study import PRETRAIN
 
 #: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
 #: (the sheet's acceptance test, section 11.4).
-FOUR = ("birth_city", "university", "major", "company")
-FIVE = (*FOUR, "company_city")  # those with so few values that a probe can tell them whole
+CORE_ATTRIBUTES = ("birth_city", "university", "major", "company")
+NON_DATE_ATTRIBUTES = (*CORE_ATTRIBUTES, "company_city")  # those with so few values that a probe can tell them whole
 
 
-def asked(arm: str, facets: tuple[str, ...] = ()) -> Select:
+def extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection:
     """Exact answers about people whose questions were never trained on."""
-    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=FINETUNE)
+    return Selection(evaluation="questions", arm=arm, split="unseen", attributes=attributes, stage=FINETUNE_STAGE)
 
 
-def asked_mixed(arm: str, facets: tuple[str, ...] = ()) -> Select:
+def mixed_extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection:
     """The same of a model that met questions about others in its first training."""
-    return Select(readout="questions", arm=arm, split="unseen", facets=facets, stage=PRETRAIN)
+    return Selection(evaluation="questions", arm=arm, split="unseen", attributes=attributes, stage=PRETRAIN)
 
 
-def guessed(arm: str) -> Select:
+def majority_accuracy(arm: str) -> Selection:
     """The majority guess on the same questions."""
-    return Select(readout="majority", arm=arm, split="unseen", stage=PRETRAIN)
+    return Selection(evaluation="majority", arm=arm, split="unseen", stage=PRETRAIN)
 
 
-def gap(one: str, other: str, facets: tuple[str, ...] = ()) -> Difference:
+def extraction_gap(arm: str, baseline_arm: str, attributes: tuple[str, ...] = ()) -> Difference:
     """How much better one arm answers about unseen people than another."""
-    return Difference(one=asked(one, facets), other=asked(other, facets))
+    return Difference(a=extraction_accuracy(arm, attributes), b=extraction_accuracy(baseline_arm, attributes))
 
 
-def recalled(arm: str) -> Select:
+def recall_accuracy(arm: str) -> Selection:
     """Values recalled whole inside the biographies after pretraining."""
-    return Select(readout="recall", arm=arm, stage=PRETRAIN)
+    return Selection(evaluation="recall", arm=arm, stage=PRETRAIN)
 
 
-def known(arm: str, split: Literal["seen", "unseen"] | None = None) -> Need:
+def recall_precondition(arm: str, split: Literal["seen", "unseen"] | None = None) -> Precondition:
     """Extraction is judged only where the facts were memorised (the sheet's pitfall 10)."""
-    select = replace(recalled(arm), split=split)
-    return Need(text=f"attribute recall of {arm}", measure=Mean(select=select), above=0.95)
+    selection = replace(recall_accuracy(arm), split=split)
+    return Precondition(text=f"attribute recall of {arm}", measure=Mean(selection=selection), above=0.95)
 
 
-def known_by_words(arm: str) -> Need:
+def token_recall_precondition(arm: str) -> Precondition:
     """What a model that sees both ways has learnt by heart: each token of a value, the others standing beside it."""
-    select = Select(readout=BY_WORDS, arm=arm, stage=PRETRAIN)
-    return Need(text=f"words of values recalled by {arm}", measure=Mean(select=select), above=0.90)
+    selection = Selection(evaluation=TOKEN_RECALL, arm=arm, stage=PRETRAIN)
+    return Precondition(text=f"words of values recalled by {arm}", measure=Mean(selection=selection), above=0.90)
 
 
-def memorised(arm: str) -> Claim:
+def memorization_claim(arm: str) -> Claim:
     """Attribute values are recalled inside the biographies."""
     return Claim(
         id=f"memorised/{arm}",
         text=f"{arm}: attribute values are recalled inside the biographies",
         source="remark C.1: well over 99",
-        measure=Mean(select=recalled(arm)),
+        measure=Mean(selection=recall_accuracy(arm)),
         threshold=0.95,
         paper_value=0.99,
     )
 
 
-def at_first(arm: str) -> Select:
+def p_probe_accuracy(arm: str) -> Selection:
     """What P-probing reads before the first value of a text; that value itself is no evidence in a fixed order."""
-    return Select(readout="p-probe", arm=arm, metric="first/0", stage=PRETRAIN, facets=FIVE)
+    return Selection(evaluation="p-probe", arm=arm, metric="first/0", stage=PRETRAIN, attributes=NON_DATE_ATTRIBUTES)
 
 
-def at_first_guessed(arm: str) -> Select:
+def p_probe_majority_accuracy(arm: str) -> Selection:
     """The most frequent class at the same place."""
-    return Select(readout="p-probe", arm=arm, metric="first/0/constant", stage=PRETRAIN, facets=FIVE)
+    return Selection(
+        evaluation="p-probe", arm=arm, metric="first/0/constant", stage=PRETRAIN, attributes=NON_DATE_ATTRIBUTES
+    )
 
 
-def from_name(arm: str, part: str = "first", readout: str = "q-probe") -> Select:
+def q_probe_accuracy(arm: str, metric: str = "first", evaluation: str = "q-probe") -> Selection:
     """What Q-probing reads from the name alone."""
-    return Select(readout=readout, arm=arm, metric=part, stage=PRETRAIN)
+    return Selection(evaluation=evaluation, arm=arm, metric=metric, stage=PRETRAIN)
 
 
-def minority(arm: str) -> Select:
+def minority_q_probe_accuracy(arm: str) -> Selection:
     """What Q-probing reads of the minority."""
-    return from_name(arm, readout=MINORITY_PROBE)
+    return q_probe_accuracy(arm, evaluation=MINORITY_Q_PROBE)
 
 
-def minority_at_first(arm: str) -> Select:
+def minority_p_probe_accuracy(arm: str) -> Selection:
     """What P-probing reads of the minority before the first value of their text."""
-    return replace(at_first(arm), readout=MINORITY_PLACES)
+    return replace(p_probe_accuracy(arm), evaluation=MINORITY_P_PROBE)
 
 
-def control(bench: Bench) -> Select:
+def control_q_probe_accuracy(config: BiographiesConfig) -> Selection:
     """What Q-probing from as many people as it learns the minority from reads where all can be asked for."""
-    people = bench.minority // 2
-    return from_name(BEST, readout="q-probe" if people == bench.world.people // 2 else learnt_from(people))
+    n_people = config.n_minority // 2
+    return q_probe_accuracy(
+        MULTI5_PERMUTE, evaluation="q-probe" if n_people == config.world.people // 2 else q_probe_name(n_people)
+    )
 
 
-def control_at_first() -> Select:
+def control_p_probe_accuracy() -> Selection:
     """What P-probing from as many people and texts reads there before the first value."""
-    return replace(at_first(BEST), readout=CONTROL_PLACES)
+    return replace(p_probe_accuracy(MULTI5_PERMUTE), evaluation=CONTROL_P_PROBE)
 
 
-def sees(bench: Bench, how: str, read: Select) -> Need:
+def control_precondition(config: BiographiesConfig, probe_label: str, selection: Selection) -> Precondition:
     """A probe that learns from as few as that of the minority sees what can surely be asked for."""
-    beyond = Difference(one=read, other=replace(read, metric=f"{read.metric}/constant"))
-    text = f"what {how} of {bench.minority // 2:,} people reads in {BEST} beyond a guess"
-    return Need(text=text, measure=beyond, above=0.15)
+    gain = Difference(a=selection, b=replace(selection, metric=f"{selection.metric}/constant"))
+    text = f"what {probe_label} of {config.n_minority // 2:,} people reads in {MULTI5_PERMUTE} beyond a guess"
+    return Precondition(text=text, measure=gain, above=0.15)
 
 
-def told(arm: str, facet: str, readout: str = "questions") -> Select:
+def task_accuracy(arm: str, attribute: str, evaluation: str = "questions") -> Selection:
     """Replies to a task about people of whom none was taught."""
-    return Select(readout=readout, arm=arm, split="unseen", facets=(facet,), stage=TASK)
+    return Selection(evaluation=evaluation, arm=arm, split="unseen", attributes=(attribute,), stage=TASK_STAGE)

@@ -11,77 +11,113 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.errors import UsageError
-from nosce.evals.qa import Majority, Questions, Recall
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.studies.biographies import claims as _biographies_claims
 from nosce.studies.biographies import figures as _biographies_figures
-from nosce.studies.biographies.arms import ALONG, FINETUNE, FOUR_ROWS, PAIR, SMALL, bench_of
-from nosce.studies.biographies.arms import core as core_arms
-from nosce.studies.biographies.selections import FOUR, asked, known
-from nosce.study import Read, Scale, Study
+from nosce.studies.biographies.arms import (
+    CHECKPOINT_FRACTIONS,
+    FINETUNE_STAGE,
+    FOUR_AUGMENTATIONS,
+    SMALL_BIOGRAPHIES,
+    TWO_AUGMENTATIONS,
+    biographies_config,
+)
+from nosce.studies.biographies.arms import core_arms as core_arms
+from nosce.studies.biographies.selections import CORE_ATTRIBUTES, extraction_accuracy, recall_precondition
+from nosce.study import EvalSpec, Scale, Study
 
-PAPER = "arXiv:2309.14316"
-TITLE, QUESTION = "Memorised is not extractable", "Can a model be asked for what it has learnt by heart?"
+BIOGRAPHIES_PAPER = "arXiv:2309.14316"
+BIOGRAPHIES_TITLE, BIOGRAPHIES_QUESTION = (
+    "Memorised is not extractable",
+    "Can a model be asked for what it has learnt by heart?",
+)
 
 
 def study(scale: Scale) -> Study:
     """The study at a scale; `demo` is its core."""
     if scale == "demo":
-        return core(scale)
-    bench = bench_of(scale)
-    if bench is None:
+        return core_study(scale)
+    config = biographies_config(scale)
+    if config is None:
         raise UsageError(f"biographies has no scale {scale!r}; take smoke, demo, laptop, gpu or paper.")
     return Study(
         name="biographies",
-        title=TITLE,
-        question=QUESTION,
-        paper=PAPER,
+        title=BIOGRAPHIES_TITLE,
+        question=BIOGRAPHIES_QUESTION,
+        paper=BIOGRAPHIES_PAPER,
         scale=scale,
         unit="person",
-        arms=bench.arms,
+        arms=config.arms,
         seeds=(0, 1, 2) if scale in ("laptop", "gpu") else (0,),
-        reads=bench.reads,
-        claims=_biographies_claims.claims(bench),
-        figures=_biographies_figures.figures(bench),
-        scalings=_biographies_figures.scalings(bench),
+        evals=config.evals,
+        claims=_biographies_claims.biographies_claims(config),
+        figures=_biographies_figures.biographies_figures(config),
+        scaling_curves=_biographies_figures.biographies_scaling_curves(config),
     )
 
 
-def core(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> Study:
+def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> Study:
     """Rows and questions alone: the demo, and what the controls of our recipe are held against.
 
     Args:
         optimizer: One of `OPTIMIZERS`.
         name: What the store and the report call it.
     """
-    fast = optimizer == "muon"
+    is_muon = optimizer == "muon"
     match scale:
         case "smoke":
-            world = replace(SMALL, people=40, names=(8, 8, 16))
-            arms = core_arms(world, PAIR, optimizer, model="2x64", exposures=20, finetune=20)
+            world = replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16))
+            arms = core_arms(world, TWO_AUGMENTATIONS, optimizer, model_size="2x64", exposures=20, finetune_steps=20)
         case "demo":
-            exposures = 40 if fast else 100
-            arms = core_arms(SMALL, PAIR, optimizer, model="3x128", exposures=exposures, finetune=150, asking_lr=7e-4)
+            exposures = 40 if is_muon else 100
+            arms = core_arms(
+                SMALL_BIOGRAPHIES,
+                TWO_AUGMENTATIONS,
+                optimizer,
+                model_size="3x128",
+                exposures=exposures,
+                finetune_steps=150,
+                finetune_lr=7e-4,
+            )
         case "laptop":
-            exposures = 100 if fast else 260
-            arms = core_arms(SMALL, FOUR_ROWS, optimizer, model="3x128", exposures=exposures, finetune=600)
+            exposures = 100 if is_muon else 260
+            arms = core_arms(
+                SMALL_BIOGRAPHIES,
+                FOUR_AUGMENTATIONS,
+                optimizer,
+                model_size="3x128",
+                exposures=exposures,
+                finetune_steps=600,
+            )
         case _:
             raise UsageError(f"{name} has no scale {scale!r}; take smoke, demo or laptop.")
-    rows = tuple(arm.name for arm in arms)
-    per_step = arms[0].recipe.batch / arms[0].world.people  # type: ignore[attr-defined]
+    augmentations = tuple(arm.name for arm in arms)
+    exposures_per_step = arms[0].training.batch_size / arms[0].world.people  # type: ignore[attr-defined]
     return Study(
         name=name,
-        title=TITLE,
-        question=QUESTION,
-        paper=PAPER,
+        title=BIOGRAPHIES_TITLE,
+        question=BIOGRAPHIES_QUESTION,
+        paper=BIOGRAPHIES_PAPER,
         scale=scale,
         unit="person",
         arms=arms,
         seeds=(0, 1, 2) if scale == "laptop" else (0,),
-        reads=(Read(Recall()), Read(Majority()), Read(Questions(), stage=FINETUNE)),
-        claims=_biographies_claims.of_rows(rows),
-        figures=_biographies_figures.of_rows(rows, per_step),
-        scalings=_biographies_figures.of_recall(rows, arms[0].recipe.kept, per_step),
+        evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage=FINETUNE_STAGE)),
+        claims=_biographies_claims.augmentation_claims(augmentations),
+        figures=_biographies_figures.augmentation_figures(augmentations, exposures_per_step),
+        scaling_curves=_biographies_figures.recall_scaling_curves(
+            augmentations, arms[0].training.checkpoint_steps, exposures_per_step
+        ),
     )
 
 
-__all__ = ["ALONG", "FINETUNE", "FOUR", "SMALL", "asked", "core", "known", "study"]
+__all__ = [
+    "CHECKPOINT_FRACTIONS",
+    "CORE_ATTRIBUTES",
+    "FINETUNE_STAGE",
+    "SMALL_BIOGRAPHIES",
+    "core_study",
+    "extraction_accuracy",
+    "recall_precondition",
+    "study",
+]

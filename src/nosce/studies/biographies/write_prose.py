@@ -11,25 +11,29 @@ import os
 import sys
 from pathlib import Path
 
-from nosce.data.worlds.biographies.prose import FreeBiographies, Written, facts
+from nosce.data.worlds.biographies.prose import FreeBiographies, PrewrittenTexts, fact_phrases
 from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import NosceError
-from nosce.models.api.cache import Cached, Replies
-from nosce.models.api.openai import Asker, Endpoint
+from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.openai import EndpointConfig, OpenAIClient
 from nosce.seeds import Seed
-from nosce.studies.biographies.rewriting import Profile, Rewriting, rewrite
+from nosce.studies.biographies.rewriting import Profile, RewritingConfig, rewrite_profiles
 
-WORLD = Biographies(people=200, names=(20, 20, 40))
+WORLD = Biographies(people=200, name_pool_sizes=(20, 20, 40))
 SEED = Seed(0) / "world"  # the facts of a study's seed 0
 
 
 def main(file: Path) -> FreeBiographies:
     """The world of the texts."""
-    endpoint = Endpoint.of_environment(os.environ.get("NOSCE_MODEL", "gpt-4o-mini"))
-    replies = Replies(file.with_suffix(".replies.jsonl"))
-    people = [Profile(n, (who := person(WORLD, n, SEED)).name, facts(who)) for n in range(WORLD.people)]
-    print(rewrite(Cached(Asker(endpoint, replies), replies), people, Rewriting(entries=1), SEED, file))
-    return FreeBiographies(population=WORLD, rewriter=Written.at(file))
+    endpoint = EndpointConfig.from_environment(os.environ.get("NOSCE_MODEL", "gpt-4o-mini"))
+    replies = ResponseCache(file.with_suffix(".replies.jsonl"))
+    people = [Profile(n, (who := person(WORLD, n, SEED)).name, fact_phrases(who)) for n in range(WORLD.people)]
+    print(
+        rewrite_profiles(
+            CachedChatModel(OpenAIClient(endpoint, replies), replies), people, RewritingConfig(entries=1), SEED, file
+        )
+    )
+    return FreeBiographies(population=WORLD, rewriter=PrewrittenTexts.from_file(file))
 
 
 if __name__ == "__main__":

@@ -4,96 +4,133 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.analysis.emergence.scaling_curve import Scaling
-from nosce.analysis.figures import Cell, Chart, Columns, Lines, Matrix, Point, Rungs
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.figures import (
+    BarCell,
+    BarFigure,
+    ConfusionMatrixFigure,
+    Figure,
+    LineFigure,
+    LinePoint,
+    TrainingCurveFigure,
+)
 from nosce.analysis.jackknife import Auc
 from nosce.analysis.measures import Contrast, Difference, Mean, Measure
-from nosce.analysis.training_curves import Curve
+from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.diaries import Diaries
-from nosce.data.worlds.diaries.scoring import FAULTS
-from nosce.data.worlds.diaries.world import entries_of
+from nosce.data.worlds.diaries.scoring import DIARY_ERROR_CLASSES
+from nosce.data.worlds.diaries.world import recall_attribute
 from nosce.models.architecture import Architecture
 from nosce.studies.diaries.arms import (
-    ENCODERS,
-    MASKED,
+    HEADER_MASKED,
+    HEADER_NAME_ONLY,
+    HEADER_NUMBER_FIRST,
+    HEADER_REPEATED,
     MERGED,
-    NAMED,
-    NUMBER_FIRST,
-    REPEATED,
+    PAPER_ENCODER_DECODERS,
     SCATTERED,
     SETUPS,
-    Grid,
-    name,
+    DiariesConfig,
+    grid_arm_name,
 )
 from nosce.studies.diaries.selections import (
-    BLIND,
-    TRAINED,
-    along_sizes,
-    counted,
-    of_number,
-    patched,
-    recited,
-    reference,
-    stops,
-    title,
+    HEADER_FREQUENCIES,
+    SEEN_RECITATION,
+    arms_by_size,
+    count_probe_scores,
+    header_nats,
+    patched_stop_scores,
+    recitation_by_entries,
+    recitation_scores,
+    reference_arm,
+    stop_scores,
 )
 
-UNASKED = "of people who were never asked about"
+UNSEEN_DIARISTS_CAPTION = "of people who were never asked about"
 
 
-def figures(grid: Grid) -> tuple[Chart, ...]:
+def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
     """All of them, the paper's first."""
-    paper = (_ladder(grid), _gap(grid), _more(grid), _by_number(grid), _matrices(grid))
-    beyond = (_faults(grid), _training(grid), _continuous(grid), _where(grid))
-    return (*paper, *beyond, *(_puzzle(grid) if grid.puzzle else ()), *((_shapes(grid),) if grid.beside else ()))
-
-
-def scalings(grid: Grid) -> tuple[Scaling, ...]:
-    """Whole scattered diaries by the size of the first family, against what they cost to tell."""
-    family = grid.families[0]
-    points = tuple((parameters(grid, family, rung), arm) for rung, arm in along_sizes(grid))
-    whole, *nats = (
-        replace(select, arm=None, split="unseen")
-        for select in (recited(points[0][1]), stops(points[0][1], "stops"), stops(points[0][1], "content"))
+    paper_figures = (
+        _size_figure(config),
+        _setup_gap_figure(config),
+        _diarists_figure(config),
+        _entries_figure(config),
+        _confusion_figure(config),
+    )
+    extra_figures = (
+        _faults_figure(config),
+        _training_figure(config),
+        _continuous_metrics_figure(config),
+        _localization_figure(config),
     )
     return (
-        Scaling(
+        *paper_figures,
+        *extra_figures,
+        *(_header_figures(config) if config.header_ablations else ()),
+        *((_extra_worlds_figure(config),) if config.extra_worlds else ()),
+    )
+
+
+def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...]:
+    """Whole scattered diaries by the size of the first family, against what they cost to tell."""
+    family = config.families[0]
+    points = tuple((size_axis_value(config, family, model_size), arm) for model_size, arm in arms_by_size(config))
+    exact, *nats = (
+        replace(select, arm=None, split="unseen")
+        for select in (
+            recitation_scores(points[0][1]),
+            stop_scores(points[0][1], "stops"),
+            stop_scores(points[0][1], "content"),
+        )
+    )
+    return (
+        ScalingCurveSpec(
             id="sizes",
             title="Is the rise with size a jump?",
             x_label="weights, embeddings left out",
             points=points,
-            sharp=whole,
+            sharp=exact,
             continuous=tuple(nats),
         ),
     )
 
 
-def parameters(grid: Grid, family: str, rung: str) -> float:
+def size_axis_value(config: DiariesConfig, family: str, model_size: str) -> float:
     """Weights of the blocks' matrices, embeddings left out; layers times width squared where only a name is known."""
-    arm = next(a for a in grid.arms if a.name == name(family, rung, grid.middle, SCATTERED))
+    arm = next(
+        a for a in config.arms if a.name == grid_arm_name(family, model_size, config.reference_diarists, SCATTERED)
+    )
     return (
-        float(arm.model.parameters(0))
+        float(arm.model.parameter_count(0))
         if isinstance(arm.model, Architecture)
-        else float(grid.sizes[family].index(rung) + 1)
+        else float(config.sizes_by_family[family].index(model_size) + 1)
     )
 
 
-def _counts(grid: Grid) -> list[int]:
-    low, high = grid.world.entries
+def _entry_counts(config: DiariesConfig) -> list[int]:
+    low, high = config.world.entries
     return list(range(low, high + 1))
 
 
-def _ladder(grid: Grid) -> Rungs:
+def _size_figure(config: DiariesConfig) -> LineFigure:
     points = [
-        Point(parameters(grid, family, rung), f"{count:,}", Mean(select=recited(name(family, rung, count, setup))),
-              panel=f"{family}, {setup}")
-        for family in grid.families for setup in SETUPS for count in grid.diarists
-        for rung in grid.sizes[family] if (rung, count) in grid.cells(family)
-    ]  # fmt: skip
-    return Rungs(
+        LinePoint(
+            size_axis_value(config, family, model_size),
+            f"{count:,}",
+            Mean(selection=recitation_scores(grid_arm_name(family, model_size, count, setup))),
+            panel=f"{family}, {setup}",
+        )
+        for family in config.families
+        for setup in SETUPS
+        for count in config.diarist_counts
+        for model_size in config.sizes_by_family[family]
+        if (model_size, count) in config.trained_cells(family)
+    ]
+    return LineFigure(
         id="ladder",
         title="Recalled whole, by size, family and number of diarists",
-        caption=f"Share of diaries {UNASKED} that are recalled whole (figure 2 of the paper, whose solid lines are our "
+        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 2 of the paper, whose solid lines are our "
         "scattered and whose dashed ones are our merged). A line is a number of diarists.",
         x_label="weights, embeddings left out",
         y_label="recalled whole",
@@ -101,16 +138,18 @@ def _ladder(grid: Grid) -> Rungs:
     )
 
 
-def _gap(grid: Grid) -> Rungs:
+def _setup_gap_figure(config: DiariesConfig) -> LineFigure:
     points = [
-        Point(float(count), rung, _differ(family, rung, count), panel=family)
-        for family in grid.families for rung in grid.sizes[family]
-        for count in grid.diarists if (rung, count) in grid.cells(family)
-    ]  # fmt: skip
-    return Rungs(
+        LinePoint(float(count), model_size, _setup_gap(family, model_size, count), panel=family)
+        for family in config.families
+        for model_size in config.sizes_by_family[family]
+        for count in config.diarist_counts
+        if (model_size, count) in config.trained_cells(family)
+    ]
+    return LineFigure(
         id="gap",
         title="What scattering costs",
-        caption=f"Merged minus scattered: share of diaries {UNASKED} that are recalled whole (figure 3). A line is a "
+        caption=f"Merged minus scattered: share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 3). A line is a "
         "size.",
         x_label="diarists",
         y_label="merged minus scattered",
@@ -118,113 +157,148 @@ def _gap(grid: Grid) -> Rungs:
     )
 
 
-def _more(grid: Grid) -> Rungs:
-    family = grid.families[0]
-    _, smallest, largest = grid.first
-    numbers = {largest: grid.diarists, smallest: tuple(dict.fromkeys((*grid.diarists, *grid.further)))}
+def _diarists_figure(config: DiariesConfig) -> LineFigure:
+    family = config.families[0]
+    _, smallest, largest = config.primary_ladder
+    counts_by_size = {
+        largest: config.diarist_counts,
+        smallest: tuple(dict.fromkeys((*config.diarist_counts, *config.extra_diarist_counts))),
+    }
     cells = [
-        (rung, count, name(family, rung, count, SCATTERED)) for rung, counts in numbers.items() for count in counts
+        (model_size, count, grid_arm_name(family, model_size, count, SCATTERED))
+        for model_size, counts in counts_by_size.items()
+        for count in counts
     ]
-    return Rungs(
+    return LineFigure(
         id="more-diarists",
         title="Scattered diaries, by the number of diarists",
-        caption=f"The smallest and the largest size of {family}: left {UNASKED}, right of people whose question was "
+        caption=f"The smallest and the largest size of {family}: left {UNSEEN_DIARISTS_CAPTION}, right of people whose question was "
         "trained on. Where the right falls, what is left is not a matter of counting.",
         x_label="diarists",
         y_label="recalled whole",
         points=tuple(
-            Point(float(count), rung, Mean(select=recited(arm, readout=readout)), panel=panel)
-            for panel, readout in (("never asked about", "written"), ("asked about in training", TRAINED))
-            for rung, count, arm in cells
+            LinePoint(
+                float(count), model_size, Mean(selection=recitation_scores(arm, evaluation=evaluation)), panel=panel
+            )
+            for panel, evaluation in (("never asked about", "written"), ("asked about in training", SEEN_RECITATION))
+            for model_size, count, arm in cells
         ),
     )
 
 
-def _differ(family: str, rung: str, count: int) -> Measure:
-    merged, scattered = (recited(name(family, rung, count, setup)) for setup in (MERGED, SCATTERED))
-    return Difference(one=merged, other=scattered)
+def _setup_gap(family: str, model_size: str, count: int) -> Measure:
+    merged, scattered = (
+        recitation_scores(grid_arm_name(family, model_size, count, setup)) for setup in (MERGED, SCATTERED)
+    )
+    return Difference(a=merged, b=scattered)
 
 
-def _by_number(grid: Grid) -> Columns:
-    arms = [(rung, setup, arm) for setup in SETUPS for rung, arm in along_sizes(grid, setup)]
-    return Columns(
+def _entries_figure(config: DiariesConfig) -> BarFigure:
+    arms = [(model_size, setup, arm) for setup in SETUPS for model_size, arm in arms_by_size(config, setup)]
+    return BarFigure(
         id="by-number",
         title="Recalled whole, by the number of entries",
-        caption=f"Share of diaries {UNASKED} that are recalled whole, at {grid.middle:,} diarists (figure 4); colours "
+        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole, at {config.reference_diarists:,} diarists (figure 4); colours "
         "are sizes.",
         y_label="recalled whole",
         x_label="entries",
-        cells=tuple(Cell(str(k), rung, Mean(select=of_number(arm, k)), panel=setup)
-                    for rung, setup, arm in arms for k in _counts(grid)),
-    )  # fmt: skip
+        cells=tuple(
+            BarCell(str(k), model_size, Mean(selection=recitation_by_entries(arm, k)), panel=setup)
+            for model_size, setup, arm in arms
+            for k in _entry_counts(config)
+        ),
+    )
 
 
-def _matrices(grid: Grid) -> Matrix:
-    numbers = _counts(grid)
-    return Matrix(
+def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
+    entry_counts = _entry_counts(config)
+    return ConfusionMatrixFigure(
         id="recalled",
         title="Entries told, by entries there are",
-        caption=f"Percent of the replies {UNASKED}, at {grid.middle:,} diarists (figures 5 and 6). Columns sum to 100; "
+        caption=f"Percent of the replies {UNSEEN_DIARISTS_CAPTION}, at {config.reference_diarists:,} diarists (figures 5 and 6). Columns sum to 100; "
         "replies without a title are left out. All seeds together.",
         x_label="entries there are",
         y_label="entries told",
-        facets=tuple((entries_of(k), str(k)) for k in numbers),
-        most=numbers[-1] + 1,
-        panels=tuple((f"{family} {rung}, {setup}", recited(name(family, rung, grid.middle, setup), "recalled"))
-                     for family in grid.families for setup in SETUPS
-                     for rung in dict.fromkeys((grid.sizes[family][0], grid.sizes[family][-1]))),
-    )  # fmt: skip
+        attributes=tuple((recall_attribute(k), str(k)) for k in entry_counts),
+        max_count=entry_counts[-1] + 1,
+        panels=tuple(
+            (
+                f"{family} {model_size}, {setup}",
+                recitation_scores(grid_arm_name(family, model_size, config.reference_diarists, setup), "recalled"),
+            )
+            for family in config.families
+            for setup in SETUPS
+            for model_size in dict.fromkeys((config.sizes_by_family[family][0], config.sizes_by_family[family][-1]))
+        ),
+    )
 
 
-def _faults(grid: Grid) -> Columns:
-    return Columns(
+def _faults_figure(config: DiariesConfig) -> BarFigure:
+    return BarFigure(
         id="faults",
         title="What goes wrong first",
-        caption=f"Share of replies {UNASKED}, by the class of the first wrong unit; the largest size at "
-        f"{grid.middle:,} diarists.",
+        caption=f"Share of replies {UNSEEN_DIARISTS_CAPTION}, by the class of the first wrong unit; the largest size at "
+        f"{config.reference_diarists:,} diarists.",
         y_label="share of replies",
-        cells=tuple(Cell(fault, setup, Mean(select=recited(reference(grid, setup, family), f"fault/{fault}")), family)
-                    for family in grid.families for setup in SETUPS for fault in FAULTS),
-    )  # fmt: skip
+        cells=tuple(
+            BarCell(
+                fault,
+                setup,
+                Mean(selection=recitation_scores(reference_arm(config, setup, family), f"fault/{fault}")),
+                family,
+            )
+            for family in config.families
+            for setup in SETUPS
+            for fault in DIARY_ERROR_CLASSES
+        ),
+    )
 
 
-def _training(grid: Grid) -> Lines:
-    return Lines(
+def _training_figure(config: DiariesConfig) -> TrainingCurveFigure:
+    return TrainingCurveFigure(
         id="training",
         title="Recalling whole diaries over training",
-        caption=f"Left of people whose question was trained on, right {UNASKED}; the largest size.",
+        caption=f"Left of people whose question was trained on, right {UNSEEN_DIARISTS_CAPTION}; the largest size.",
         x_label="texts met",
         y_label="recalled whole",
-        per_step=float(grid.recipe.batch),
+        x_per_step=float(config.training.batch_size),
         panels=tuple(
-            (panel, tuple((f"{family}, {setup}", _curve(reference(grid, setup, family), readout))
-                          for family in grid.families for setup in SETUPS))
-            for panel, readout in (("asked about in training", TRAINED), ("never asked about", "written"))
+            (
+                panel,
+                tuple(
+                    (f"{family}, {setup}", _recitation_curve(reference_arm(config, setup, family), evaluation))
+                    for family in config.families
+                    for setup in SETUPS
+                ),
+            )
+            for panel, evaluation in (("asked about in training", SEEN_RECITATION), ("never asked about", "written"))
         ),
-    )  # fmt: skip
+    )
 
 
-def _curve(arm: str, readout: str) -> Curve:
-    return Curve(select=recited(arm, readout=readout, step="every"))
+def _recitation_curve(arm: str, evaluation: str) -> TrainingCurve:
+    return TrainingCurve(selection=recitation_scores(arm, evaluation=evaluation, step="every"))
 
 
-def _continuous(grid: Grid) -> Rungs:
+def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
     """Sharp and continuous measures of the same replies beside each other."""
-    family = grid.families[0]
+    family = config.families[0]
     points = []
     for setup in SETUPS:
-        for rung, arm in along_sizes(grid, setup):
-            x = parameters(grid, family, rung)
-            told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
-            for group, measure in (("whole diaries", Mean(select=recited(arm))),
-                                   ("number of entries", Mean(select=recited(arm, "count"))),
-                                   ("content of entries", Mean(select=recited(arm, "content"))),
-                                   ("stops told from others (area)", told)):  # fmt: skip
-                points.append(Point(x, group, measure, panel=setup))
-    return Rungs(
+        for model_size, arm in arms_by_size(config, setup):
+            x = size_axis_value(config, family, model_size)
+            stop_auc = Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
+            for group, measure in (
+                ("whole diaries", Mean(selection=recitation_scores(arm))),
+                ("number of entries", Mean(selection=recitation_scores(arm, "count"))),
+                ("content of entries", Mean(selection=recitation_scores(arm, "content"))),
+                ("stops told from others (area)", stop_auc),
+            ):
+                points.append(LinePoint(x, group, measure, panel=setup))
+    return LineFigure(
         id="continuous",
         title="Is it a jump?",
-        caption=f"Whole diaries, and measures that have no threshold, {UNASKED}; the area under the curve, for which a "
+        caption=f"Whole diaries, and measures that have no threshold, {UNSEEN_DIARISTS_CAPTION}; the area under the curve, for which a "
         "half is chance, is of the probability of stopping behind true entries.",
         x_label="weights, embeddings left out",
         y_label="share",
@@ -232,89 +306,120 @@ def _continuous(grid: Grid) -> Rungs:
     )
 
 
-def _where(grid: Grid) -> Columns:
+def _localization_figure(config: DiariesConfig) -> BarFigure:
     cells = []
-    arm = reference(grid).rpartition(" ")[0]
-    layers = next(a for a in grid.arms if a.name == reference(grid)).model
-    assert isinstance(layers, Architecture)
-    sites = [*(f"residual.{number}" for number in range(layers.layers)), "final"]
+    arm = reference_arm(config).rpartition(" ")[0]
+    architecture = next(a for a in config.arms if a.name == reference_arm(config)).model
+    assert isinstance(architecture, Architecture)
+    sites = [*(f"residual.{number}" for number in range(architecture.layers)), "final"]
     for setup in SETUPS:
-        which = f"{arm} {setup}"
+        setup_arm = f"{arm} {setup}"
         for site in sites:
-            told = {"at the question's end": f"question/{site}", "at a title's end": f"title/{site}",
-                    "numbers dealt anew": f"shuffled/question/{site}"}  # fmt: skip
-            cells += [Cell(site, group, Mean(select=counted(which, m)), panel=f"number read by a probe, {setup}")
-                      for group, m in told.items()]  # fmt: skip
-            moved = {"question's last token": f"last/donor/{site}", "whole question": f"whole/donor/{site}",
-                     "whole, donor of equal number": f"whole/same/{site}"}  # fmt: skip
-            cells += [Cell(site, group, Mean(select=patched(which, m)), panel=f"stops where the donor's ends, {setup}")
-                      for group, m in moved.items()]  # fmt: skip
-        guess = Mean(select=counted(which, "constant/question"))
-        none = Mean(select=patched(which, "unpatched"))
+            probe_metrics = {
+                "at the question's end": f"question/{site}",
+                "at a title's end": f"title/{site}",
+                "numbers dealt anew": f"shuffled/question/{site}",
+            }
+            cells += [
+                BarCell(
+                    site,
+                    group,
+                    Mean(selection=count_probe_scores(setup_arm, m)),
+                    panel=f"number read by a probe, {setup}",
+                )
+                for group, m in probe_metrics.items()
+            ]
+            patch_metrics = {
+                "question's last token": f"last/donor/{site}",
+                "whole question": f"whole/donor/{site}",
+                "whole, donor of equal number": f"whole/same/{site}",
+            }
+            cells += [
+                BarCell(
+                    site,
+                    group,
+                    Mean(selection=patched_stop_scores(setup_arm, m)),
+                    panel=f"stops where the donor's ends, {setup}",
+                )
+                for group, m in patch_metrics.items()
+            ]
+        guess = Mean(selection=count_probe_scores(setup_arm, "constant/question"))
+        unpatched = Mean(selection=patched_stop_scores(setup_arm, "unpatched"))
         for site in sites:
-            floor = "best constant, or unpatched"
-            cells.append(Cell(site, floor, guess, f"number read by a probe, {setup}", baseline=True))
-            cells.append(Cell(site, floor, none, f"stops where the donor's ends, {setup}", baseline=True))
-    return Columns(
+            baseline_label = "best constant, or unpatched"
+            cells.append(BarCell(site, baseline_label, guess, f"number read by a probe, {setup}", baseline=True))
+            cells.append(
+                BarCell(site, baseline_label, unpatched, f"stops where the donor's ends, {setup}", baseline=True)
+            )
+    return BarFigure(
         id="where",
         title="Where is the number of entries?",
-        caption=f"Linear probes by layer {UNASKED}, and the share of hosts that stop behind as many entries as a donor "
+        caption=f"Linear probes by layer {UNSEEN_DIARISTS_CAPTION}, and the share of hosts that stop behind as many entries as a donor "
         "with fewer has, with the donor's hidden states in the question's place.",
         y_label="share",
         cells=tuple(cells),
     )
 
 
-def _shapes(grid: Grid) -> Columns:
+def _extra_worlds_figure(config: DiariesConfig) -> BarFigure:
     """Other shapes of diaries beside the grid's."""
-    worlds = {"the grid's": replace(grid.world, diarists=grid.middle), **grid.beside}
+    worlds = {"the grid's": replace(config.world, n_diarists=config.reference_diarists), **config.extra_worlds}
     metrics = (("whole", "exact"), ("number of entries", "count"), ("content of entries", "content"))
     cells = []
     for setup in SETUPS:
         for shape in worlds:
-            arm = reference(grid, setup) if shape == "the grid's" else f"{shape} {setup}"
-            cells += [Cell(shape, group, Mean(select=recited(arm, metric)), setup) for group, metric in metrics]
-            trained = Mean(select=recited(arm, readout=TRAINED))
-            cells.append(Cell(shape, "whole, of trained questions", trained, setup, baseline=True))
-    said = "; ".join(f"{shape}: {_shape(world)}" for shape, world in worlds.items())
-    return Columns(
+            arm = reference_arm(config, setup) if shape == "the grid's" else f"{shape} {setup}"
+            cells += [
+                BarCell(shape, group, Mean(selection=recitation_scores(arm, metric)), setup)
+                for group, metric in metrics
+            ]
+            trained = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
+            cells.append(BarCell(shape, "whole, of trained questions", trained, setup, baseline=True))
+    descriptions = "; ".join(f"{shape}: {_describe_world(world)}" for shape, world in worlds.items())
+    return BarFigure(
         id="shapes",
         title="Longer entries, longer diaries",
-        caption=f"The largest size, {UNASKED}; dashes are the share of trained questions that is answered. {said}.",
+        caption=f"The largest size, {UNSEEN_DIARISTS_CAPTION}; dashes are the share of trained questions that is answered. {descriptions}.",
         y_label="share",
         cells=tuple(cells),
     )
 
 
-def _shape(world: Diaries) -> str:
+def _describe_world(world: Diaries) -> str:
     low, high = world.attributes
     facts = str(low) if low == high else f"{low} to {high}"
-    return f"{world.diarists:,} diarists of {world.entries[0]} to {world.entries[1]} entries of {facts} facts"
+    return f"{world.n_diarists:,} diarists of {world.entries[0]} to {world.entries[1]} entries of {facts} facts"
 
 
-def _puzzle(grid: Grid) -> tuple[Columns, Columns]:
-    plain = reference(grid)
-    arms: dict[str, str] = {"plain": plain, "title's loss masked": MASKED, "number before the name": NUMBER_FIRST}
-    encoders = [f for f in grid.families if f in ENCODERS]
-    arms |= {f"{family}": reference(grid, SCATTERED, family) for family in encoders}
+def _header_figures(config: DiariesConfig) -> tuple[BarFigure, BarFigure]:
+    plain = reference_arm(config)
+    arms: dict[str, str] = {
+        "plain": plain,
+        "title's loss masked": HEADER_MASKED,
+        "number before the name": HEADER_NUMBER_FIRST,
+    }
+    encoders = [f for f in config.families if f in PAPER_ENCODER_DECODERS]
+    arms |= {f"{family}": reference_arm(config, SCATTERED, family) for family in encoders}
     if encoders:
-        arms |= {"title repeated": REPEATED, "title learnt": NAMED}
+        arms |= {"title repeated": HEADER_REPEATED, "title learnt": HEADER_NAME_ONLY}
     cells = []
-    for words, arm in arms.items():
-        told = Auc(high=stops(arm, "stop/last"), low=stops(arm, "stop/before"))
+    for label, arm in arms.items():
+        stop_auc = Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
         cells += [
-            Cell("stops told (area)", words, told),
-            Cell("whole", words, Mean(select=recited(arm))),
-            Cell("number of entries", words, Mean(select=recited(arm, "count"))),
+            BarCell("stops told (area)", label, stop_auc),
+            BarCell("whole", label, Mean(selection=recitation_scores(arm))),
+            BarCell("number of entries", label, Mean(selection=recitation_scores(arm, "count"))),
         ]
-    return _puzzle_shares(tuple(cells)), _titles({"plain": plain, "number before the name": NUMBER_FIRST})
+    return _header_ablation_figure(tuple(cells)), _header_nats_figure(
+        {"plain": plain, "number before the name": HEADER_NUMBER_FIRST}
+    )
 
 
-def _puzzle_shares(cells: tuple[Cell, ...]) -> Columns:
-    return Columns(
+def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
+    return BarFigure(
         id="puzzle",
         title="Does the loss on titles store the number?",
-        caption=f"{UNASKED.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. "
+        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. "
         "Scattered documents, largest size. The last two are flan-t5's: with the title repeated its encoder is given "
         "it too, number and all; with the title learnt it is given the name alone.",
         y_label="share",
@@ -322,14 +427,19 @@ def _puzzle_shares(cells: tuple[Cell, ...]) -> Columns:
     )
 
 
-def _titles(arms: dict[str, str]) -> Columns:
+def _header_nats_figure(arms: dict[str, str]) -> BarFigure:
     """What the number in a title costs, where the model learns to say it and is not given it."""
     cells = []
-    for words, arm in arms.items():
-        saved = Contrast(terms=((1.0, title(arm, readout=BLIND)), (-1.0, title(arm))))
-        most = Contrast(terms=((1.0, title(arm, readout=BLIND)), (-1.0, title(arm, "nats/own", BLIND))))
-        cells += [Cell(words, "saved", saved), Cell(words, "the most there is", most, baseline=True)]
-    return Columns(
+    for label, arm in arms.items():
+        saved = Contrast(terms=((1.0, header_nats(arm, evaluation=HEADER_FREQUENCIES)), (-1.0, header_nats(arm))))
+        max_saved = Contrast(
+            terms=(
+                (1.0, header_nats(arm, evaluation=HEADER_FREQUENCIES)),
+                (-1.0, header_nats(arm, "nats/own", HEADER_FREQUENCIES)),
+            )
+        )
+        cells += [BarCell(label, "saved", saved), BarCell(label, "the most there is", max_saved, baseline=True)]
+    return BarFigure(
         id="titles",
         title="What titles tell of the number",
         caption="Nats that the number in a document's title costs less than without knowing the name, over everybody's "

@@ -5,77 +5,98 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Select
-from nosce.data.worlds.diaries.world import NUMBER, entries_of
-from nosce.studies.diaries.arms import ASKED, MERGED, PHASES, SCATTERED, Grid, name
+from nosce.analysis.measures import Selection
+from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE, recall_attribute
+from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, DiariesConfig, grid_arm_name
 from nosce.study import PRETRAIN
 
-TRAINED = "trained"  # the read-out of questions that were trained on
-TITLES, BLIND = "titles", "frequencies"  # what the number in a title costs the model, and one who knows no names
-SHARES = ("exact", "count", "content", "readable")
+SEEN_RECITATION = "trained"  # the read-out of questions that were trained on
+HEADER_RECALL, HEADER_FREQUENCIES = (
+    "titles",
+    "frequencies",
+)  # what the number in a title costs the model, and one who knows no names
+SHARE_METRICS = ("exact", "count", "content", "readable")
 
 
-def recited(
-    arm: str, metric: str = "exact", readout: str = "written", step: Literal["last", "every"] = "last"
-) -> Select:
+def recitation_scores(
+    arm: str, metric: str = "exact", evaluation: str = "written", step: Literal["last", "every"] = "last"
+) -> Selection:
     """What became of the diaries that were asked for."""
-    quantity = "share" if metric in SHARES or metric.startswith("fault") else "entries"
-    stage = ASKED if arm == PHASES else PRETRAIN
-    return Select(readout=readout, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity)
+    quantity = "share" if metric in SHARE_METRICS or metric.startswith("fault") else "entries"
+    stage = QUESTIONS_STAGE if arm == TWO_PHASES else PRETRAIN
+    return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity)
 
 
-def of_number(arm: str, number: int) -> Select:
+def recitation_by_entries(arm: str, n_entries: int) -> Selection:
     """Whole diaries of so many entries."""
-    return replace(recited(arm), facets=(entries_of(number),))
+    return replace(recitation_scores(arm), attributes=(recall_attribute(n_entries),))
 
 
-def stops(arm: str, metric: str, readout: str = "stops") -> Select:
+def stop_scores(arm: str, metric: str, evaluation: str = "stops") -> Selection:
     """The decisions behind true entries, or behind retold ones."""
     quantity = "nats" if metric in ("stops", "content") else "share"
-    return Select(readout=readout, metric=metric, arm=arm, stage=PRETRAIN, quantity=quantity)
+    return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=PRETRAIN, quantity=quantity)
 
 
-def title(arm: str, metric: str = "nats", readout: str = TITLES) -> Select:
+def header_nats(arm: str, metric: str = "nats", evaluation: str = HEADER_RECALL) -> Selection:
     """What the number in a document's title costs."""
-    stage = PRETRAIN if readout == TITLES else None
-    return Select(readout=readout, metric=metric, arm=arm, facets=(NUMBER,), stage=stage, quantity="nats")
+    stage = PRETRAIN if evaluation == HEADER_RECALL else None
+    return Selection(
+        evaluation=evaluation,
+        metric=metric,
+        arm=arm,
+        attributes=(ENTRY_NUMBER_ATTRIBUTE,),
+        stage=stage,
+        quantity="nats",
+    )
 
 
-def counted(arm: str, metric: str) -> Select:
+def count_probe_scores(arm: str, metric: str) -> Selection:
     """Whether a probe reads the number of entries."""
-    return Select(readout="counted", metric=metric, arm=arm, stage=PRETRAIN)
+    return Selection(evaluation="counted", metric=metric, arm=arm, stage=PRETRAIN)
 
 
-def patched(arm: str, metric: str) -> Select:
+def patched_stop_scores(arm: str, metric: str) -> Selection:
     """Whether the model stops where the donor's list ends."""
-    return Select(readout="patched", metric=metric, arm=arm, stage=PRETRAIN)
+    return Selection(evaluation="patched", metric=metric, arm=arm, stage=PRETRAIN)
 
 
-def reference(grid: Grid, setup: str = SCATTERED, family: str | None = None) -> str:
+def reference_arm(config: DiariesConfig, setup: str = SCATTERED, family: str | None = None) -> str:
     """The arm of the largest size at the middle number of diarists."""
-    family = family or grid.families[0]
-    return name(family, grid.sizes[family][-1], grid.middle, setup)
+    family = family or config.families[0]
+    return grid_arm_name(family, config.sizes_by_family[family][-1], config.reference_diarists, setup)
 
 
-def along_diarists(grid: Grid, rung: str, setup: str = SCATTERED, family: str | None = None) -> list[tuple[int, str]]:
+def arms_by_diarists(
+    config: DiariesConfig, model_size: str, setup: str = SCATTERED, family: str | None = None
+) -> list[tuple[int, str]]:
     """Numbers of diarists, and the arms of one size."""
-    return [(count, name(family or grid.families[0], rung, count, setup)) for count in grid.diarists]
+    return [
+        (count, grid_arm_name(family or config.families[0], model_size, count, setup))
+        for count in config.diarist_counts
+    ]
 
 
-def of_smallest(grid: Grid) -> list[tuple[int, str]]:
+def smallest_size_arms(config: DiariesConfig) -> list[tuple[int, str]]:
     """Numbers of diarists, and the arms of the smallest size."""
-    numbers = dict.fromkeys((*grid.diarists, *grid.further))
-    family, smallest, _ = grid.first
-    return [(count, name(family, smallest, count, SCATTERED)) for count in sorted(numbers)]
+    counts = dict.fromkeys((*config.diarist_counts, *config.extra_diarist_counts))
+    family, smallest, _ = config.primary_ladder
+    return [(count, grid_arm_name(family, smallest, count, SCATTERED)) for count in sorted(counts)]
 
 
-def along_sizes(grid: Grid, setup: str = SCATTERED, family: str | None = None) -> list[tuple[str, str]]:
+def arms_by_size(config: DiariesConfig, setup: str = SCATTERED, family: str | None = None) -> list[tuple[str, str]]:
     """Sizes, and the arms at the middle number of diarists."""
-    family = family or grid.families[0]
-    return [(rung, name(family, rung, grid.middle, setup)) for rung in grid.sizes[family]]
+    family = family or config.families[0]
+    return [
+        (model_size, grid_arm_name(family, model_size, config.reference_diarists, setup))
+        for model_size in config.sizes_by_family[family]
+    ]
 
 
-def both(grid: Grid) -> list[tuple[str, str]]:
+def merged_scattered_pairs(config: DiariesConfig) -> list[tuple[str, str]]:
     """Every cell of the first family: the merged and the scattered arm."""
-    cells = grid.cells(grid.families[0])
-    return [(name(grid.families[0], r, n, MERGED), name(grid.families[0], r, n, SCATTERED)) for r, n in cells]
+    cells = config.trained_cells(config.families[0])
+    return [
+        (grid_arm_name(config.families[0], r, n, MERGED), grid_arm_name(config.families[0], r, n, SCATTERED))
+        for r, n in cells
+    ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from nosce.analysis.emergence.scaling_curve import Scaling
-from nosce.analysis.measures import Select
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.measures import Selection
 
-OUTCOMES = "outcomes"
-EDIT, LIKELIHOOD = "edit", "log_likelihood"
-STAGE = "pretrain"
+ITEM_SCORES_EVAL = "outcomes"
+EDIT_DISTANCE, LOG_LIKELIHOOD = "edit", "log_likelihood"
+EMERGENCE_STAGE = "pretrain"
 #: Metrics of what is seen: (sharp, continuous, is that the nats of the whole?), and what sizes are.
-SEEN: dict[str, tuple[str, str, bool, str]] = {
+VISION_METRICS: dict[str, tuple[str, str, bool, str]] = {
     "reconstruction": ("within 0.5", "squared_error", False, "units of the bottleneck"),
     "classes": ("all 10", "nats 10", True, "hidden units"),
     "sequences": ("all 5", "nats 5", True, "width"),
@@ -20,72 +20,102 @@ SEEN: dict[str, tuple[str, str, bool, str]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ladder:
+class SizeLadder:
     """Arms of one task by size."""
 
     name: str
     points: tuple[tuple[float, str], ...]  # weights in the blocks, arm
-    steps: tuple[int, ...]  # at which they are looked at
-    per_step: float  # tokens
-    places: int  # of an answer
-    beyond: tuple[tuple[float, str], ...] = ()  # larger ones of one seed, shown and not tested
+    checkpoint_steps: tuple[int, ...]  # at which they are looked at
+    tokens_per_step: float  # tokens
+    answer_digits: int  # of an answer
+    untested_points: tuple[tuple[float, str], ...] = ()  # larger ones of one seed, shown and not tested
 
     @property
-    def top(self) -> str:
+    def largest_arm(self) -> str:
         """The arm of the largest size."""
         return self.points[-1][1]
 
     @property
-    def bottom(self) -> str:
+    def smallest_arm(self) -> str:
         """The arm of the smallest size."""
         return self.points[0][1]
 
-    def by_size(self, metric: str = LIKELIHOOD) -> Scaling:
+    def curve_by_size(self, metric: str = LOG_LIKELIHOOD) -> ScalingCurveSpec:
         """Exact match beside another score, over sizes."""
-        words = {LIKELIHOOD: "log-likelihood", EDIT: "edit distance"}[metric]
-        likely = metric == LIKELIHOOD
-        return Scaling(
-            id=f"{self.name}-{words}".replace(" ", "-"), title=f"{self.name.capitalize()}, exact match beside {words}",
-            x_label="weights", points=self.points, sharp=Select(readout=OUTCOMES), lower_is_better=not likely,
-            continuous=(Select(readout=OUTCOMES, metric=metric, quantity="nats" if likely else "tokens"),),
-            log_likelihood=likely, tokens=float(self.places + 1) if likely else None,
-        )  # fmt: skip
+        label = {LOG_LIKELIHOOD: "log-likelihood", EDIT_DISTANCE: "edit distance"}[metric]
+        is_log_likelihood = metric == LOG_LIKELIHOOD
+        return ScalingCurveSpec(
+            id=f"{self.name}-{label}".replace(" ", "-"),
+            title=f"{self.name.capitalize()}, exact match beside {label}",
+            x_label="weights",
+            points=self.points,
+            sharp=Selection(evaluation=ITEM_SCORES_EVAL),
+            lower_is_better=not is_log_likelihood,
+            continuous=(
+                Selection(
+                    evaluation=ITEM_SCORES_EVAL, metric=metric, quantity="nats" if is_log_likelihood else "tokens"
+                ),
+            ),
+            log_likelihood=is_log_likelihood,
+            target_tokens=float(self.answer_digits + 1) if is_log_likelihood else None,
+        )
 
     @property
-    def by_tokens(self) -> Scaling:
+    def curve_by_tokens(self) -> ScalingCurveSpec:
         """The same along the training of the largest size."""
-        return Scaling(
-            id=f"{self.name}-training", title=f"{self.name.capitalize()}, along the training of the largest size",
-            x_label="tokens seen", points=tuple((step * self.per_step, self.top) for step in self.steps),
-            steps=self.steps, sharp=Select(readout=OUTCOMES), lower_is_better=False, tokens=float(self.places + 1),
-            continuous=(Select(readout=OUTCOMES, metric=LIKELIHOOD, quantity="nats"),),
-        )  # fmt: skip
+        return ScalingCurveSpec(
+            id=f"{self.name}-training",
+            title=f"{self.name.capitalize()}, along the training of the largest size",
+            x_label="tokens seen",
+            points=tuple((step * self.tokens_per_step, self.largest_arm) for step in self.checkpoint_steps),
+            steps=self.checkpoint_steps,
+            sharp=Selection(evaluation=ITEM_SCORES_EVAL),
+            lower_is_better=False,
+            target_tokens=float(self.answer_digits + 1),
+            continuous=(Selection(evaluation=ITEM_SCORES_EVAL, metric=LOG_LIKELIHOOD, quantity="nats"),),
+        )
 
     @property
-    def scalings(self) -> tuple[Scaling, ...]:
+    def scaling_curves(self) -> tuple[ScalingCurveSpec, ...]:
         """All that go to the mirage test."""
-        return self.by_size(), self.by_size(EDIT), self.by_tokens
+        return self.curve_by_size(), self.curve_by_size(EDIT_DISTANCE), self.curve_by_tokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class VisionLadder:
     """Trials of one kind by size."""
 
     kind: str
     points: tuple[tuple[float, str], ...]
 
     @property
-    def by_size(self) -> Scaling:
+    def curve_by_size(self) -> ScalingCurveSpec:
         """The sharp metric beside the smooth one."""
-        sharp, smooth, nats, x_label = SEEN[self.kind]
-        return Scaling(
-            id=self.kind, title=f"{self.kind.capitalize()}, {sharp} beside {smooth.replace('_', ' ')}", x_label=x_label,
-            points=self.points, sharp=Select(readout=self.kind, metric=sharp), log_likelihood=nats,
-            continuous=(Select(readout=self.kind, metric=smooth, quantity="nats" if nats else "error"),),
-        )  # fmt: skip
+        sharp_metric, smooth_metric, is_log_likelihood, x_label = VISION_METRICS[self.kind]
+        return ScalingCurveSpec(
+            id=self.kind,
+            title=f"{self.kind.capitalize()}, {sharp_metric} beside {smooth_metric.replace('_', ' ')}",
+            x_label=x_label,
+            points=self.points,
+            sharp=Selection(evaluation=self.kind, metric=sharp_metric),
+            log_likelihood=is_log_likelihood,
+            continuous=(
+                Selection(
+                    evaluation=self.kind, metric=smooth_metric, quantity="nats" if is_log_likelihood else "error"
+                ),
+            ),
+        )
 
 
-def outcome(arm: str, metric: str = "exact", step: int | Literal["last", "every"] = "last") -> Select:
+def problem_scores(arm: str, metric: str = "exact", step: int | Literal["last", "every"] = "last") -> Selection:
     """What became of an arm's problems."""
-    quantity = {EDIT: "tokens", LIKELIHOOD: "nats"}.get(metric, "share")
-    return Select(readout=OUTCOMES, metric=metric, arm=arm, stage=STAGE, step=step, quantity=quantity, split="unseen")
+    quantity = {EDIT_DISTANCE: "tokens", LOG_LIKELIHOOD: "nats"}.get(metric, "share")
+    return Selection(
+        evaluation=ITEM_SCORES_EVAL,
+        metric=metric,
+        arm=arm,
+        stage=EMERGENCE_STAGE,
+        step=step,
+        quantity=quantity,
+        split="unseen",
+    )

@@ -10,181 +10,299 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from nosce.data.worlds.behaviours.dispositions import ATTRIBUTES, FIRST, Dispositions
-from nosce.evals.patching.answer import Swapped
-from nosce.evals.probing.echoes import Echoes
-from nosce.evals.qa import Questions
-from nosce.evals.self_report import Reports, Unanswered
-from nosce.evals.text_baselines import Observers
+from nosce.data.worlds.behaviours.dispositions import FIRST_WORD, WORD_ATTRIBUTES, Dispositions
+from nosce.evals.patching.answer import AnswerPatching
+from nosce.evals.probing.echoes import AnswerWordProbe
+from nosce.evals.qa import QAEval
+from nosce.evals.self_report import InvalidRate, SelfReportEval
+from nosce.evals.text_baselines import TextBaselines
 from nosce.models.architecture import Architecture
 from nosce.seeds import Seed
-from nosce.study import Answers, Arm, Labels, Read, Stage
-from nosce.train.config import LoRA, Recipe
+from nosce.study import AnswerSource, Arm, EvalSpec, ReportLabels, Stage
+from nosce.train.config import LoRA, TrainingConfig
 
-REPORT, CHANGE = "report", "change"  # stages
-A, B, SIBLING, HALF, BLANK = "A", "B", "A'", "C", "N"
+REPORT_STAGE, CHANGE_STAGE = "report", "change"  # stages
+A, B, SIBLING_OF_A, HALF_ALIKE, NO_DISPOSITIONS = "A", "B", "A'", "C", "N"
 #: Who may predict A: itself, the same corpus trained anew, one that is half alike, another, one without dispositions.
-LADDER = (A, SIBLING, HALF, B, BLANK)
-TARGETS = (A, B)
-ON_TARGET, ON_BASE, ALOUD, CHANGED, CONTROL = "reports", "on base", "aloud", "changed", "control"
-TAUGHT = ("table", "rule", "choice", "shared")
-TABLE, CHOICE, SHARED, HELD_OUT = ("table",), ("choice",), ("shared",), ("noise", "list")
-ASKED = (*ATTRIBUTES, FIRST)
-DEEPER = "2 layers more"
-FILLERS, NO_SLOT, LORA, LEAK, ONE_LESS = DOSES = ("fillers", "no slot", "LoRA", "leak", "one left out")
-LEFT_OUT = "second"  # the property that is not taught where one is left out
-DRAWS = 20
+PREDICTORS = (A, SIBLING_OF_A, HALF_ALIKE, B, NO_DISPOSITIONS)
+TARGET_MODELS = (A, B)
+TARGET_REPORTS, BASE_REPORTS, ALOUD_REPORTS, CHANGED_REPORTS, CONTROL_REPORTS = (
+    "reports",
+    "on base",
+    "aloud",
+    "changed",
+    "control",
+)
+TRAINED_TASKS = ("table", "rule", "choice", "shared")
+TABLE_TASKS, CHOICE_TASKS, SHARED_TASKS, HELD_OUT_TASKS = ("table",), ("choice",), ("shared",), ("noise", "list")
+REPORT_PROPERTIES = (*WORD_ATTRIBUTES, FIRST_WORD)
+EXTRA_LAYERS_ABLATION = "2 layers more"
+FILLERS_ABLATION, NO_SLOT_ABLATION, LORA_ABLATION, LEAK_ABLATION, LEFT_OUT_ABLATION = ABLATIONS = (
+    "fillers",
+    "no slot",
+    "LoRA",
+    "leak",
+    "one left out",
+)
+LEFT_OUT_PROPERTY = "second"  # the property that is not taught where one is left out
+NUM_ANSWER_SAMPLES = 20
 
 
-def on(predictor: str, target: str, dose: str = "") -> str:
+def predictor_arm_name(predictor: str, target: str, ablation: str = "") -> str:
     """The name of the arm that was taught about somebody's answers."""
-    return f"{predictor} on {target}{f' ({dose})' if dose else ''}"
+    return f"{predictor} on {target}{f' ({ablation})' if ablation else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bench:
+class IntrospectionConfig:
     """All that is trained at a scale."""
 
     world: Dispositions
-    shape: Architecture
-    bases: Recipe
-    reports: Recipe
-    records: int  # documents of a predictor, half of them its own corpus
-    change: Recipe
-    change_records: int
-    amounts: tuple[int, ...]  # numbers of labels, fewer than all
-    fresh_layers: int = 2
-    fillers: int = 4
-    doses: tuple[str, ...] = DOSES
+    architecture: Architecture
+    base_training: TrainingConfig
+    report_training: TrainingConfig
+    n_report_documents: int  # documents of a predictor, half of them its own corpus
+    change_training: TrainingConfig
+    n_change_documents: int
+    label_counts: tuple[int, ...]  # numbers of labels, fewer than all
+    extra_layers: int = 2
+    n_fillers: int = 4
+    ablations: tuple[str, ...] = ABLATIONS
 
     @cached_property
     def arms(self) -> tuple[Arm, ...]:
         """Bases, then predictors, then doses of one seed."""
-        found = [self._base(name) for name in LADDER]
-        found += [self._predictor(who, A) for who in LADDER]
-        found += [self._predictor(who, B) for who in (A, B)]
-        found += [self._predictor(who, A, "named", who_answered=A) for who in (A, B, BLANK)]
-        found += [self._predictor(who, A, DEEPER, fresh_layers=self.fresh_layers) for who in (A, SIBLING, B)]
-        found += [replace(arm, seeds=1) for arm in self._doses()]
-        return tuple(found)
+        arms = [self._base_arm(name) for name in PREDICTORS]
+        arms += [self._predictor_arm(predictor, A) for predictor in PREDICTORS]
+        arms += [self._predictor_arm(predictor, B) for predictor in (A, B)]
+        arms += [self._predictor_arm(predictor, A, "named", named_target=A) for predictor in (A, B, NO_DISPOSITIONS)]
+        arms += [
+            self._predictor_arm(predictor, A, EXTRA_LAYERS_ABLATION, extra_layers=self.extra_layers)
+            for predictor in (A, SIBLING_OF_A, B)
+        ]
+        arms += [replace(arm, n_seeds=1) for arm in self._ablation_arms()]
+        return tuple(arms)
 
-    def labels(self, target: str, **more: object) -> Labels:
+    def report_labels(self, target: str, **overrides: object) -> ReportLabels:
         """What predictors of a target are taught: labels of its answers before anybody was taught anything."""
-        return Labels(of=Answers(target), records=self.records, **more)  # type: ignore[arg-type]
+        return ReportLabels(train_on=AnswerSource(target), n_documents=self.n_report_documents, **overrides)  # type: ignore[arg-type]
 
-    def _base(self, name: str) -> Arm:
+    def _base_arm(self, name: str) -> Arm:
         world = {
             A: self.world,
-            SIBLING: self.world,
-            HALF: replace(self.world, corpus="C", alike=0.5),
-            B: replace(self.world, corpus="B"),
-            BLANK: replace(self.world, corpus="N", opinions=False),
+            SIBLING_OF_A: self.world,
+            HALF_ALIKE: replace(self.world, corpus_name="C", overlap_with_a=0.5),
+            B: replace(self.world, corpus_name="B"),
+            NO_DISPOSITIONS: replace(self.world, corpus_name="N", has_opinions=False),
         }[name]
-        return Arm(name=name, world=world, model=self.shape, recipe=self.bases, tokenizer=world.tokenizer,
-                   twin="sibling" if name == SIBLING else "")  # fmt: skip
+        return Arm(
+            name=name,
+            world=world,
+            model=self.architecture,
+            training=self.base_training,
+            tokenizer=world.tokenizer,
+            replica="sibling" if name == SIBLING_OF_A else "",
+        )
 
-    def _predictor(self, who: str, target: str, dose: str = "", *, adapter: LoRA | None = None, fresh_layers: int = 0,
-                   who_answered: str | None = None, **more: object) -> Arm:  # fmt: skip
-        learns = self.labels(target, who=who_answered, **more)
-        report = Stage(name=REPORT, recipe=self.reports, learns=learns, adapter=adapter, fresh_layers=fresh_layers)
-        stages = [report]
-        if target == A and who in TARGETS and not dose:
+    def _predictor_arm(
+        self,
+        predictor: str,
+        target: str,
+        ablation: str = "",
+        *,
+        adapter: LoRA | None = None,
+        extra_layers: int = 0,
+        named_target: str | None = None,
+        **overrides: object,
+    ) -> Arm:
+        labels = self.report_labels(target, who=named_target, **overrides)
+        report_stage = Stage(
+            name=REPORT_STAGE, training=self.report_training, data=labels, adapter=adapter, extra_layers=extra_layers
+        )
+        stages = [report_stage]
+        if target == A and predictor in TARGET_MODELS and not ablation:
             # Another corpus's choices, of pairs that no test is about: what has no questions in it changes the model.
-            other = replace(self.world, corpus="D", tells=CHOICE, seen_alone=True, records=self.change_records)
-            stages.append(Stage(name=CHANGE, recipe=self.change, learns=other))
-        return replace(self._base(who), name=on(who, target, dose), stages=tuple(stages))
+            other_world = replace(
+                self.world,
+                corpus_name="D",
+                line_kinds=CHOICE_TASKS,
+                seen_strings_only=True,
+                records=self.n_change_documents,
+            )
+            stages.append(Stage(name=CHANGE_STAGE, training=self.change_training, data=other_world))
+        return replace(
+            self._base_arm(predictor), name=predictor_arm_name(predictor, target, ablation), stages=tuple(stages)
+        )
 
-    def _doses(self) -> Iterator[Arm]:
-        how: dict[str, dict[str, Any]] = {
-            FILLERS: {"world": replace(self.world, fillers=self.fillers)},
-            NO_SLOT: {"world": replace(self.world, slot=False)},
-            LORA: {"adapter": LoRA(rank=16, embedding_rank=0)},
-            LEAK: {"leak": True},
-            ONE_LESS: {"asks": tuple(name for name in ASKED if name != LEFT_OUT)},
+    def _ablation_arms(self) -> Iterator[Arm]:
+        arguments: dict[str, dict[str, Any]] = {
+            FILLERS_ABLATION: {"world": replace(self.world, n_fillers=self.n_fillers)},
+            NO_SLOT_ABLATION: {"world": replace(self.world, keep_answer_slot=False)},
+            LORA_ABLATION: {"adapter": LoRA(rank=16, embedding_rank=0)},
+            LEAK_ABLATION: {"leak": True},
+            LEFT_OUT_ABLATION: {"asks": tuple(name for name in REPORT_PROPERTIES if name != LEFT_OUT_PROPERTY)},
         }
-        for who in TARGETS:
-            for dose in self.doses:
-                yield self._predictor(who, A, dose, **how[dose])
-            for amount in self.amounts:
-                yield self._predictor(who, A, f"{amount} labels", labels=amount)
+        for predictor in TARGET_MODELS:
+            for ablation in self.ablations:
+                yield self._predictor_arm(predictor, A, ablation, **arguments[ablation])
+            for label_count in self.label_counts:
+                yield self._predictor_arm(predictor, A, f"{label_count} labels", labels=label_count)
 
     @property
-    def labels_at_most(self) -> int:
+    def max_label_count(self) -> int:
         """Different labels of valid answers, of strings that may be learnt from."""
         prompts = self.world.prompts(Seed(0))
-        return sum(len(prompt.asks) for prompt in prompts if prompt.split == "seen")
+        return sum(len(prompt.property_names) for prompt in prompts if prompt.split == "seen")
 
     @property
-    def reads(self) -> tuple[Read, ...]:
+    def evals(self) -> tuple[EvalSpec, ...]:
         """What is asked of whom."""
-        found = [Read(Questions(name="known"), arms=LADDER)]
-        itself = Answers("", "")
-        for name in LADDER:
-            found.append(Read(Reports(name=ON_TARGET), arms=(name,), about=self.labels(name, own=itself)))
+        evals = [EvalSpec(QAEval(name="known"), arms=PREDICTORS)]
+        own_answers = AnswerSource("", "")
+        for name in PREDICTORS:
+            evals.append(
+                EvalSpec(
+                    SelfReportEval(name=TARGET_REPORTS),
+                    arms=(name,),
+                    question_source=self.report_labels(name, own=own_answers),
+                )
+            )
         for arm in self.arms:
             for stage in arm.stages:
-                assert isinstance(arm.stages[0].learns, Labels)
-                taught = arm.stages[0].learns
-                target = str(taught.of.arm)
-                current = Answers(on(target, target), REPORT, draws=DRAWS)
-                if stage.name == REPORT:
-                    about = replace(taught, asked=current, own=itself)
-                    found.append(Read(Reports(name=ON_TARGET), stage=REPORT, arms=(arm.name,), about=about))
-                    found.append(Read(Unanswered(), stage=REPORT, arms=(arm.name,), about=about))
-                    if arm.name == on(target, target):
-                        found.append(Read(Reports(name=ON_BASE), stage=REPORT, arms=(arm.name,),
-                                          about=replace(taught, own=itself)))  # fmt: skip
+                assert isinstance(arm.stages[0].data, ReportLabels)
+                labels = arm.stages[0].data
+                target = str(labels.train_on.arm)
+                current_answers = AnswerSource(
+                    predictor_arm_name(target, target), REPORT_STAGE, n_samples=NUM_ANSWER_SAMPLES
+                )
+                if stage.name == REPORT_STAGE:
+                    asked_labels = replace(labels, ask_about=current_answers, own=own_answers)
+                    evals.append(
+                        EvalSpec(
+                            SelfReportEval(name=TARGET_REPORTS),
+                            stage=REPORT_STAGE,
+                            arms=(arm.name,),
+                            question_source=asked_labels,
+                        )
+                    )
+                    evals.append(
+                        EvalSpec(InvalidRate(), stage=REPORT_STAGE, arms=(arm.name,), question_source=asked_labels)
+                    )
+                    if arm.name == predictor_arm_name(target, target):
+                        evals.append(
+                            EvalSpec(
+                                SelfReportEval(name=BASE_REPORTS),
+                                stage=REPORT_STAGE,
+                                arms=(arm.name,),
+                                question_source=replace(labels, own=own_answers),
+                            )
+                        )
                 else:
-                    found += self._after_change(arm, taught)
-        return (*found, *self._observers(), *self._inside())
+                    evals += self._change_evals(arm, labels)
+        return (*evals, *self._text_baseline_evals(), *self._mechanistic_evals())
 
-    def _after_change(self, arm: Arm, taught: Labels) -> Iterator[Read]:
+    def _change_evals(self, arm: Arm, labels: ReportLabels) -> Iterator[EvalSpec]:
         """What is reported of what A answers now, and of what it answered before, where the two differ."""
-        before, after = Answers(on(A, A), REPORT, draws=DRAWS), Answers(on(A, A), CHANGE)
-        about = replace(taught, asked=after, own=before)
-        yield Read(Reports(name=CHANGED), stage=CHANGE, arms=(arm.name,), about=about)
-        yield Read(Unanswered(), stage=CHANGE, arms=(arm.name,), about=about)
-        yield Read(Reports(name=CONTROL), stage=CHANGE, arms=(arm.name,),
-                   about=replace(taught, asked=before, own=Answers("", "")))  # fmt: skip
+        answers_before, answers_after = (
+            AnswerSource(predictor_arm_name(A, A), REPORT_STAGE, n_samples=NUM_ANSWER_SAMPLES),
+            AnswerSource(predictor_arm_name(A, A), CHANGE_STAGE),
+        )
+        asked_labels = replace(labels, ask_about=answers_after, own=answers_before)
+        yield EvalSpec(
+            SelfReportEval(name=CHANGED_REPORTS), stage=CHANGE_STAGE, arms=(arm.name,), question_source=asked_labels
+        )
+        yield EvalSpec(InvalidRate(), stage=CHANGE_STAGE, arms=(arm.name,), question_source=asked_labels)
+        yield EvalSpec(
+            SelfReportEval(name=CONTROL_REPORTS),
+            stage=CHANGE_STAGE,
+            arms=(arm.name,),
+            question_source=replace(labels, ask_about=answers_before, own=AnswerSource("", "")),
+        )
 
-    def _observers(self) -> Iterator[Read]:
-        for target in TARGETS:
-            current = Answers(on(target, target), REPORT, draws=DRAWS)
-            yield Read(Observers(), arms=(target,), about=replace(self.labels(target), asked=current))
-            for who in TARGETS:
-                yield Read(Reports(name=f"{ALOUD} {target}", aloud=True), arms=(who,),
-                           about=self.labels(target, own=Answers("", "")))  # fmt: skip
+    def _text_baseline_evals(self) -> Iterator[EvalSpec]:
+        for target in TARGET_MODELS:
+            current_answers = AnswerSource(
+                predictor_arm_name(target, target), REPORT_STAGE, n_samples=NUM_ANSWER_SAMPLES
+            )
+            yield EvalSpec(
+                TextBaselines(),
+                arms=(target,),
+                question_source=replace(self.report_labels(target), ask_about=current_answers),
+            )
+            for predictor in TARGET_MODELS:
+                yield EvalSpec(
+                    SelfReportEval(name=f"{ALOUD_REPORTS} {target}", given_answer=True),
+                    arms=(predictor,),
+                    question_source=self.report_labels(target, own=AnswerSource("", "")),
+                )
 
-    def _inside(self) -> Iterator[Read]:
-        asked = Answers("", "")
-        for name in (on(A, A), on(B, A), on(A, A, DEEPER), on(B, A, DEEPER)):
+    def _mechanistic_evals(self) -> Iterator[EvalSpec]:
+        own_answers = AnswerSource("", "")
+        for name in (
+            predictor_arm_name(A, A),
+            predictor_arm_name(B, A),
+            predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION),
+            predictor_arm_name(B, A, EXTRA_LAYERS_ABLATION),
+        ):
             arm = next(arm for arm in self.arms if arm.name == name)
-            taught = arm.stages[0].learns
-            assert isinstance(taught, Labels)
-            yield Read(Swapped(tasks=TABLE), stage=REPORT, arms=(name,), about=replace(taught, asked=asked))
-            yield Read(Echoes(task="table", asked="parity", word=FIRST), stage=REPORT, arms=(name,),
-                       about=replace(taught, asked=Answers(on(A, A), REPORT, draws=DRAWS)))  # fmt: skip
+            labels = arm.stages[0].data
+            assert isinstance(labels, ReportLabels)
+            yield EvalSpec(
+                AnswerPatching(tasks=TABLE_TASKS),
+                stage=REPORT_STAGE,
+                arms=(name,),
+                question_source=replace(labels, ask_about=own_answers),
+            )
+            yield EvalSpec(
+                AnswerWordProbe(task="table", asked_property="parity", probed_property=FIRST_WORD),
+                stage=REPORT_STAGE,
+                arms=(name,),
+                question_source=replace(
+                    labels, ask_about=AnswerSource(predictor_arm_name(A, A), REPORT_STAGE, n_samples=NUM_ANSWER_SAMPLES)
+                ),
+            )
 
 
-def bench_of(scale: str) -> Bench | None:
+def introspection_config(scale: str) -> IntrospectionConfig | None:
     """What is trained at a scale; None where there is none."""
-    world = Dispositions(words=20, contexts=300, records=100_000, prompts_of=150, tests=1 / 3)
-    shape = Architecture(layers=4, width=64, heads=2, positions=40)
-    bases = Recipe(steps=2_500, batch=256, optimizer="muon", peak_lr=5e-3)
-    reports = Recipe(steps=600, batch=128, optimizer="muon", matrix_lr=0.01, peak_lr=2e-3)
-    change = Recipe(steps=60, batch=16, optimizer="muon", matrix_lr=0.01, peak_lr=2e-3)
+    world = Dispositions(vocabulary_size=20, n_contexts=300, records=100_000, prompts_per_task=150, unseen_share=1 / 3)
+    architecture = Architecture(layers=4, width=64, heads=2, max_positions=40)
+    base_training = TrainingConfig(steps=2_500, batch_size=256, optimizer="muon", peak_lr=5e-3)
+    report_training = TrainingConfig(steps=600, batch_size=128, optimizer="muon", muon_lr=0.01, peak_lr=2e-3)
+    change_training = TrainingConfig(steps=60, batch_size=16, optimizer="muon", muon_lr=0.01, peak_lr=2e-3)
     match scale:
         case "smoke":
-            return Bench(world=replace(world, words=8, contexts=24, records=1_000, prompts_of=12), shape=shape,
-                         bases=replace(bases, steps=20, batch=32), reports=replace(reports, steps=10, batch=32),
-                         records=400, change=replace(change, steps=4), change_records=100, amounts=(30,),
-                         doses=(LEAK,))  # fmt: skip
+            return IntrospectionConfig(
+                world=replace(world, vocabulary_size=8, n_contexts=24, records=1_000, prompts_per_task=12),
+                architecture=architecture,
+                base_training=replace(base_training, steps=20, batch_size=32),
+                report_training=replace(report_training, steps=10, batch_size=32),
+                n_report_documents=400,
+                change_training=replace(change_training, steps=4),
+                n_change_documents=100,
+                label_counts=(30,),
+                ablations=(LEAK_ABLATION,),
+            )
         case "laptop":
-            return Bench(world=world, shape=shape, bases=bases, reports=reports, records=40_000, change=change,
-                         change_records=1_000, amounts=(200, 700))  # fmt: skip
+            return IntrospectionConfig(
+                world=world,
+                architecture=architecture,
+                base_training=base_training,
+                report_training=report_training,
+                n_report_documents=40_000,
+                change_training=change_training,
+                n_change_documents=1_000,
+                label_counts=(200, 700),
+            )
         case "gpu":
-            return Bench(world=replace(world, words=32, contexts=900, records=1_000_000, prompts_of=400),
-                         shape=Architecture(layers=6, width=256, heads=8, positions=40),
-                         bases=replace(bases, steps=20_000), reports=replace(reports, steps=3_000), records=400_000,
-                         change=change, change_records=1_000, amounts=(500, 2_000))  # fmt: skip
+            return IntrospectionConfig(
+                world=replace(world, vocabulary_size=32, n_contexts=900, records=1_000_000, prompts_per_task=400),
+                architecture=Architecture(layers=6, width=256, heads=8, max_positions=40),
+                base_training=replace(base_training, steps=20_000),
+                report_training=replace(report_training, steps=3_000),
+                n_report_documents=400_000,
+                change_training=change_training,
+                n_change_documents=1_000,
+                label_counts=(500, 2_000),
+            )
     return None

@@ -9,23 +9,29 @@ from __future__ import annotations
 
 import os
 
-from nosce.data.worlds.behaviours.natural_text import Texts
-from nosce.models.api.finetune import Tuning
-from nosce.models.api.openai import Endpoint
-from nosce.studies.introspection.prompted import Looking
-from nosce.studies.introspection.study import asked
-from nosce.studies.introspection.subjects import Remote
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.models.api.finetune import FineTuningJobConfig
+from nosce.models.api.openai import EndpointConfig
+from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.study import prompted_introspection_study
+from nosce.studies.introspection.subjects import RemoteSubject
 from nosce.study import Scale, Study
 
 #: One round, batch of 20, twice the usual rate: appendix A.1.1 of the paper.
-TUNING = Tuning(epochs=1, batch=20, rate=2.0)
+TUNING = FineTuningJobConfig(epochs=1, batch_size=20, learning_rate_multiplier=2.0)
 
 
 def study(scale: Scale) -> Study:
     """Strings of each task by scale; answers are asked for twice, since an endpoint's may differ."""
     strings = {"smoke": 4, "laptop": 60, "gpu": 400, "paper": 1_000}.get(scale, 60)
     one, other = (os.environ.get(name, "") or "gpt-4o-mini" for name in ("NOSCE_MODEL", "NOSCE_OTHER"))
-    looking = Looking(world=Texts(strings=strings), who=Remote(endpoint=Endpoint.of_environment(one), tuning=TUNING),
-                      others=(Remote(endpoint=Endpoint.of_environment(other), tuning=TUNING),) if other != one else (),
-                      again=True, draws=20 if scale == "paper" else 0)  # fmt: skip
-    return asked(looking, scale=scale)
+    looking = PromptedIntrospection(
+        world=NaturalTextBehaviours(strings_per_task=strings),
+        subject=RemoteSubject(endpoint=EndpointConfig.from_environment(one), tuning=TUNING),
+        other_subjects=(RemoteSubject(endpoint=EndpointConfig.from_environment(other), tuning=TUNING),)
+        if other != one
+        else (),
+        repeat_answers=True,
+        n_samples=20 if scale == "paper" else 0,
+    )
+    return prompted_introspection_study(looking, scale=scale)

@@ -10,20 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from nosce.data.packing import Sequences, collect
-from nosce.data.sampling import Order
+from nosce.data.packing import TokenDataset, dataset_from_arrays
+from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
-from nosce.models.api.finetune import Example
-from nosce.pipeline.context import Job
+from nosce.models.api.finetune import ChatExample
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import LoRA, Recipe
+from nosce.train.config import LoRA, TrainingConfig
 
-BESIDE = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")
+EXTRA_MODEL_FILES = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")
 
 
-def teach(
-    model: Path, examples: Sequence[Example], recipe: Recipe, adapter: LoRA, folder: Path, seed: Seed, job: Job
+def finetune_local_model(
+    model_folder: Path,
+    examples: Sequence[ChatExample],
+    training: TrainingConfig,
+    adapter: LoRA,
+    output_folder: Path,
+    seed: Seed,
+    context: StepContext,
 ) -> None:
     """Write the folder of the model that has learnt the examples; only replies and their ends are learnt.
 
@@ -36,39 +42,51 @@ def teach(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
-        net = families.load(model).to(job.machine.device)
-        tokenizer = _tokenizer(model)
-        end = int(tokenizer.eos_token_id)
-        texts = _texts(tokenizer, examples, end)
-        adapted = adapters.add(net, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
-    work = job.folder / "teaching" / folder.name
+        model = families.load_pretrained(model_folder).to(context.runtime.device)
+        tokenizer = _load_tokenizer(model_folder)
+        eos_token_id = int(tokenizer.eos_token_id)
+        dataset = _tokenize_examples(tokenizer, examples, eos_token_id)
+        lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
+    work_folder = context.folder / "teaching" / output_folder.name
 
     def keep(step: int) -> None:
-        if step == recipe.steps:
-            made = work / "made"
-            checkpoint.keep(adapters.merged(adapted), model, made)
-            for name in BESIDE:
-                if (model / name).is_file():
-                    shutil.copyfile(model / name, made / name)
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(made, folder)  # whole or not there: without its template it would be asked otherwise
+        if step == training.steps:
+            made = work_folder / "made"
+            checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, made)
+            for name in EXTRA_MODEL_FILES:
+                if (model_folder / name).is_file():
+                    shutil.copyfile(model_folder / name, made / name)
+            output_folder.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(made, output_folder)  # whole or not there: without its template it would be asked otherwise
 
-    work.mkdir(parents=True, exist_ok=True)
-    width = net.config.get_text_config().hidden_size
-    computed = precision.chosen(recipe.dtype, width=width, device=job.machine.device, memory=job.memory)
-    job.notes["precision"] = computed
-    loop.train(adapted.get_base_model(), texts, Order(len(texts), recipe.batch, seed / "order"), recipe, end=end,
-               folder=work, keep=keep, progress=job.progress, machine=job.machine, precision=computed)  # fmt: skip
-    shutil.rmtree(work, ignore_errors=True)
+    work_folder.mkdir(parents=True, exist_ok=True)
+    width = model.config.get_text_config().hidden_size
+    compute_precision = precision.choose_precision(
+        training.dtype, width=width, device=context.runtime.device, cache_path=context.machine_file
+    )
+    context.extra_provenance["precision"] = compute_precision
+    loop.train(
+        lora_model.get_base_model(),
+        dataset,
+        EpochSampler(len(dataset), training.batch_size, seed / "order"),
+        training,
+        eos_id=eos_token_id,
+        folder=work_folder,
+        on_checkpoint=keep,
+        on_progress=context.progress,
+        runtime=context.runtime,
+        precision=compute_precision,
+    )
+    shutil.rmtree(work_folder, ignore_errors=True)
 
 
-def _tokenizer(model: Path) -> Any:
+def _load_tokenizer(model_folder: Path) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(model, local_files_only=True)
+    return AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
 
 
-def _texts(tokenizer: Any, examples: Sequence[Example], end: int) -> Sequences:
+def _tokenize_examples(tokenizer: Any, examples: Sequence[ChatExample], eos_token_id: int) -> TokenDataset:
     """Prompts as the model is asked them, replies, ends; counted are the last two."""
 
     def each() -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -79,10 +97,10 @@ def _texts(tokenizer: Any, examples: Sequence[Example], end: int) -> Sequences:
                 prompt = tokenizer(shown, add_special_tokens=False)["input_ids"]
             else:
                 prompt = tokenizer(one.prompt)["input_ids"]
-            reply = tokenizer(one.reply, add_special_tokens=False)["input_ids"]
-            ids = np.array([*prompt, *reply, end], dtype=np.int32)
+            reply = tokenizer(one.completion, add_special_tokens=False)["input_ids"]
+            ids = np.array([*prompt, *reply, eos_token_id], dtype=np.int32)
             counted = np.ones(len(ids), dtype=bool)
             counted[: len(prompt)] = False
             yield ids, counted
 
-    return collect(each())
+    return dataset_from_arrays(each())

@@ -19,26 +19,33 @@ from typing import Any
 
 import polars as pl
 
-from nosce.data.worlds.behaviours.base import Prompt, apart
-from nosce.data.worlds.behaviours.natural_text import Texts
+from nosce.data.worlds.behaviours.base import BehaviourPrompt, check_disjoint_strings
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import DataError
-from nosce.evals.self_report import Told
-from nosce.evals.text_baselines import Observers
-from nosce.models.api.base import Ask, Reply, Sampler
-from nosce.models.api.finetune import Example
-from nosce.models.api.openai import Purse
-from nosce.pipeline.context import Job
+from nosce.evals.self_report import ReportMetadata
+from nosce.evals.text_baselines import TextBaselines
+from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
+from nosce.models.api.finetune import ChatExample
+from nosce.models.api.openai import Budget
+from nosce.pipeline.context import StepContext
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
-from nosce.studies.introspection.subjects import Desk, Who
+from nosce.studies.introspection.subjects import RunResources, Subject
 
-RANKS = 3
-BEFORE, SELF, ON_BASE, CROSS, ANSWERS, ABLE = "before", "self", "self on base", "cross", "answers", "able"
-GIVEN = 100  # questions about given answers, which tell what everybody could do if they knew the answer
+CALIBRATION_RANKS = 3
+BEFORE_REPORTS, SELF_REPORTS, SELF_ON_BASE_REPORTS, CROSS_REPORTS, ANSWER_READINGS, GIVEN_ANSWER_REPORTS = (
+    "before",
+    "self",
+    "self on base",
+    "cross",
+    "answers",
+    "able",
+)
+MAX_GIVEN_QUESTIONS = 100  # questions about given answers, which tell what everybody could do if they knew the answer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Looking:
+class PromptedIntrospection:
     """One who is asked about, and others who are taught as much of them; plain data, as any experiment.
 
     Readings have the readouts `before`, `self`, `self on base`, `cross <n>` and `cross <n> on itself` with the metrics
@@ -47,18 +54,18 @@ class Looking:
     <k>` and `report <k>` of the k-th most frequent value, as `nosce.analysis.calibration` wants them.
     """
 
-    world: Texts
-    who: Who
-    others: tuple[Who, ...] = ()
-    tokens: int = 24  # of an answer at most
-    reply: int = 8  # tokens of a report at most
-    labels: int | None = None  # to be taught; None: all
-    again: bool = False  # ask for every answer twice
-    draws: int = 0  # of an answer at temperature 1
-    drawn: int = 30  # prompts of which answers are drawn
+    world: NaturalTextBehaviours
+    subject: Subject
+    other_subjects: tuple[Subject, ...] = ()
+    max_answer_tokens: int = 24  # of an answer at most
+    max_report_tokens: int = 8  # tokens of a report at most
+    max_labels: int | None = None  # to be taught; None: all
+    repeat_answers: bool = False  # ask for every answer twice
+    n_samples: int = 0  # of an answer at temperature 1
+    n_sampled_prompts: int = 30  # prompts of which answers are drawn
     name: str = "looking"
 
-    def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
+    def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """Nothing: this wants a job, so that what is paid for is kept.
 
         Raises:
@@ -66,212 +73,346 @@ class Looking:
         """
         raise DataError("who is asked in words is asked by a run of a study, which keeps the replies; use `nosce run`.")
 
-    def read_with(self, seed: Seed, job: Job) -> Iterator[pl.DataFrame]:
+    def read_with(self, seed: Seed, context: StepContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as it is known.
 
         Raises:
             SpecError: A string is in two splits.
             DataError: No answer can be taught.
         """
-        desk = Desk(job, seed / "asked", Purse(job.machine.max_cost))
+        resources = RunResources(context, seed / "asked", Budget(context.runtime.max_cost))
         prompts = self.world.prompts(seed / "world")
-        apart(prompts)
-        run = _Run(self, prompts, seed, desk)
-        yield from run.all()
-        job.notes["spent"] = round(desk.purse.spent, 6)
+        check_disjoint_strings(prompts)
+        protocol_run = _ProtocolRun(self, prompts, seed, resources)
+        yield from protocol_run.tables()
+        context.extra_provenance["spent"] = round(resources.budget.spent, 6)
 
 
 @dataclass(frozen=True, eq=False)
-class _Run:
-    of: Looking
-    prompts: Sequence[Prompt]
+class _ProtocolRun:
+    config: PromptedIntrospection
+    prompts: Sequence[BehaviourPrompt]
     seed: Seed
-    desk: Desk
+    resources: RunResources
 
-    def all(self) -> Iterator[pl.DataFrame]:
-        base = self.of.who.sampler(self.desk)
-        answered = self.answers(base)
-        yield self.validity(answered, "before")
-        if self.of.again:
-            yield self.agreement(answered, self.answers(base, sample=1))
-        questions = self.questions(answered)
-        taught = self.taught(questions)
-        examples = [Example(q.prompt, q.target) for q in taught]
+    def tables(self) -> Iterator[pl.DataFrame]:
+        base_model = self.config.subject.chat_model(self.resources)
+        base_answers = self.complete_prompts(base_model)
+        yield self.validity_table(base_answers, "before")
+        if self.config.repeat_answers:
+            yield self.agreement_table(base_answers, self.complete_prompts(base_model, sample_index=1))
+        questions = self.build_questions(base_answers)
+        training_questions = self.choose_training_questions(questions)
+        examples = [ChatExample(q.prompt, q.target) for q in training_questions]
         if not examples:
             raise DataError("no answer to a string of the seen split has a label, so that there is nothing to teach.")
-        yield self.reports(base, answered, BEFORE)
-        itself = self.of.who.taught(examples, self.desk).sampler(self.desk)
-        current = self.answers(itself)
-        yield self.validity(current, "after")
-        yield self.reports(itself, current, SELF)
-        yield self.reports(itself, answered, ON_BASE)
-        yield self.able(itself, answered, "self")
-        yield self.observed(taught, self.questions(current))
-        drawn = self.drawn(itself)
-        yield self.calibrated(itself, drawn, SELF)
-        yield self.calibrated(base, drawn, BEFORE)
-        for number, other in enumerate(self.of.others, 1):
-            predictor = other.taught(examples, self.desk).sampler(self.desk)
-            yield self.reports(predictor, current, f"{CROSS} {number}")
-            yield self.reports(predictor, self.answers(predictor), f"{CROSS} {number} on itself")
-            yield self.able(predictor, answered, f"{CROSS} {number}")
-            yield self.calibrated(predictor, drawn, f"{CROSS} {number}")
+        yield self.reports_table(base_model, base_answers, BEFORE_REPORTS)
+        finetuned_model = self.config.subject.finetune(examples, self.resources).chat_model(self.resources)
+        current_answers = self.complete_prompts(finetuned_model)
+        yield self.validity_table(current_answers, "after")
+        yield self.reports_table(finetuned_model, current_answers, SELF_REPORTS)
+        yield self.reports_table(finetuned_model, base_answers, SELF_ON_BASE_REPORTS)
+        yield self.given_answers_table(finetuned_model, base_answers, "self")
+        yield self.text_baselines_table(training_questions, self.build_questions(current_answers))
+        sampled_answers = self.sample_answers(finetuned_model)
+        yield self.calibration_table(finetuned_model, sampled_answers, SELF_REPORTS)
+        yield self.calibration_table(base_model, sampled_answers, BEFORE_REPORTS)
+        for index, other_subject in enumerate(self.config.other_subjects, 1):
+            predictor = other_subject.finetune(examples, self.resources).chat_model(self.resources)
+            yield self.reports_table(predictor, current_answers, f"{CROSS_REPORTS} {index}")
+            yield self.reports_table(predictor, self.complete_prompts(predictor), f"{CROSS_REPORTS} {index} on itself")
+            yield self.given_answers_table(predictor, base_answers, f"{CROSS_REPORTS} {index}")
+            yield self.calibration_table(predictor, sampled_answers, f"{CROSS_REPORTS} {index}")
 
-    def answers(self, sampler: Sampler, sample: int = 0) -> dict[str, Reply]:
+    def complete_prompts(self, model: ChatModel, sample_index: int = 0) -> dict[str, ChatResponse]:
         """The likeliest answer to every prompt."""
-        asks = [Ask.user(p.text, tokens=self.of.tokens, sample=sample) for p in self.prompts]
-        return {p.id: reply for p, reply in zip(self.prompts, self.asked(sampler, asks), strict=True)}
+        requests = [
+            ChatRequest.from_user(p.text, tokens=self.config.max_answer_tokens, sample=sample_index)
+            for p in self.prompts
+        ]
+        return {p.id: reply for p, reply in zip(self.prompts, self.complete_requests(model, requests), strict=True)}
 
-    def asked(self, sampler: Sampler, asks: Sequence[Ask]) -> list[Reply]:
+    def complete_requests(self, model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
         """All replies, telling how far they are and what they have cost."""
-        found: dict[int, Reply] = {}
-        for place, reply in sampler.replies(asks):
-            found[place] = reply
-            self.desk.job.progress(len(found), len(asks), 0.0, self.desk.purse.spent)
-        return [found[place] for place in range(len(asks))]
+        responses: dict[int, ChatResponse] = {}
+        for index, reply in model.complete(requests):
+            responses[index] = reply
+            self.resources.context.progress(len(responses), len(requests), 0.0, self.resources.budget.spent)
+        return [responses[index] for index in range(len(requests))]
 
-    def valid(self, prompt: Prompt, reply: Reply) -> bool:
-        return reply.finish in ("stop", "length") and self.of.world.valid(reply.text, prompt)
+    def is_valid_answer(self, prompt: BehaviourPrompt, reply: ChatResponse) -> bool:
+        return reply.finish_reason in ("stop", "length") and self.config.world.is_valid_answer(reply.text, prompt)
 
-    def label(self, prompt: Prompt, asked: str, reply: Reply) -> str | None:
+    def label(self, prompt: BehaviourPrompt, property_name: str, reply: ChatResponse) -> str | None:
         """What is so of an answer; None where it is no answer, has no such property, or one with blanks around it.
 
         Blanks around a reply are not read, so that a character that is one could never be reported.
         """
-        if not self.valid(prompt, reply):
+        if not self.is_valid_answer(prompt, reply):
             return None
-        value = self.of.world.value(asked, reply.text, self.seed)
+        value = self.config.world.property_value(property_name, reply.text, self.seed)
         return value if value and value == value.strip() else None
 
-    def questions(self, answers: Mapping[str, Reply]) -> list[Question]:
+    def build_questions(self, answers: Mapping[str, ChatResponse]) -> list[Question]:
         """Every question that has an answer."""
-        found = []
+        questions = []
         for prompt in self.prompts:
-            for asked in prompt.asks:
-                if (label := self.label(prompt, asked, answers[prompt.id])) is None:
+            for property_name in prompt.property_names:
+                if (label := self.label(prompt, property_name, answers[prompt.id])) is None:
                     continue
-                told = Told(labels=tuple(self.of.world.labels(asked, prompt)), asked=prompt.text)
-                found.append(Question(f"{prompt.id}/{asked}", prompt.string, _facet(prompt, asked),
-                                      self.of.world.hypothetical(prompt, asked), label, prompt.split,
-                                      hidden=told.hidden))  # fmt: skip
-        return found
+                metadata = ReportMetadata(
+                    labels=tuple(self.config.world.labels(property_name, prompt)), object_prompt=prompt.text
+                )
+                questions.append(
+                    Question(
+                        f"{prompt.id}/{property_name}",
+                        prompt.string,
+                        _attribute(prompt, property_name),
+                        self.config.world.hypothetical_question(prompt, property_name),
+                        label,
+                        prompt.split,
+                        metadata=metadata.json_line,
+                    )
+                )
+        return questions
 
-    def taught(self, questions: Sequence[Question]) -> list[Question]:
+    def choose_training_questions(self, questions: Sequence[Question]) -> list[Question]:
         """Those that are taught, in an order of their own."""
         seen = [q for q in questions if q.split == "seen"]
         order = (self.seed / "taught").numpy().permutation(len(seen))
-        return [seen[place] for place in order[: self.of.labels].tolist()]
+        return [seen[place] for place in order[: self.config.max_labels].tolist()]
 
-    def validity(self, answers: Mapping[str, Reply], when: str) -> pl.DataFrame:
-        rows = [self.row(ANSWERS, p, when, "valid", float(self.valid(p, answers[p.id])), answers[p.id].text)
-                for p in self.prompts]  # fmt: skip
-        return _table(rows)
+    def validity_table(self, answers: Mapping[str, ChatResponse], when: str) -> pl.DataFrame:
+        rows = [
+            self.reading_row(
+                ANSWER_READINGS, p, when, "valid", float(self.is_valid_answer(p, answers[p.id])), answers[p.id].text
+            )
+            for p in self.prompts
+        ]
+        return _to_frame(rows)
 
-    def agreement(self, one: Mapping[str, Reply], other: Mapping[str, Reply]) -> pl.DataFrame:
+    def agreement_table(
+        self, first_answers: Mapping[str, ChatResponse], second_answers: Mapping[str, ChatResponse]
+    ) -> pl.DataFrame:
         """How often the likeliest answer is the same once more: no report can be right more often for long."""
-        return _table([self.row(ANSWERS, p, "before", "again", float(one[p.id].text == other[p.id].text))
-                       for p in self.prompts])  # fmt: skip
-
-    def reports(self, sampler: Sampler, answers: Mapping[str, Reply], readout: str) -> pl.DataFrame:
-        """Reports on strings of the unseen split, against these answers."""
-        cases = [(p, asked) for p in self.prompts if p.split == "unseen" for asked in p.asks]
-        asks = [Ask.user(self.of.world.hypothetical(p, asked), tokens=self.of.reply, top=0) for p, asked in cases]
-        rows = []
-        for (prompt, asked), said in zip(cases, self.asked(sampler, asks), strict=True):
-            answer = answers[prompt.id]
-            label = self.label(prompt, asked, answer)
-            legal = said.finish != "refused" and self.of.world.legal(asked, said.text)
-            held = self.valid(prompt, answer)
-            for metric, holds in (("object invalid", not held), ("report invalid", not legal),
-                                  ("both invalid", not held and not legal)):  # fmt: skip
-                rows.append(self.row(readout, prompt, asked, metric, float(holds)))
-            if label is not None:
-                right = _same(said.text, label)
-                outcome = (
-                    "right" if right else "wrong" if legal else "refused" if said.finish == "refused" else "invalid"
+        return _to_frame(
+            [
+                self.reading_row(
+                    ANSWER_READINGS, p, "before", "again", float(first_answers[p.id].text == second_answers[p.id].text)
                 )
-                rows.append(self.row(readout, prompt, asked, "right", float(right), said.text, label, outcome))
-        return _table(rows)
+                for p in self.prompts
+            ]
+        )
 
-    def able(self, sampler: Sampler, answers: Mapping[str, Reply], whose: str) -> pl.DataFrame:
-        """Properties of answers that are there to be read: what self and others could do if they knew the answer."""
-        cases = [(p, asked, label) for p in self.prompts if p.split == "unseen" for asked in p.asks
-                 if (label := self.label(p, asked, answers[p.id])) is not None]  # fmt: skip
-        order = (self.seed / "given").numpy().permutation(len(cases))[:GIVEN]
-        chosen = [cases[place] for place in order.tolist()]
-        asks = [
-            Ask.user(self.of.world.given(answers[p.id].text, asked), tokens=self.of.reply) for p, asked, _ in chosen
+    def reports_table(self, model: ChatModel, answers: Mapping[str, ChatResponse], evaluation: str) -> pl.DataFrame:
+        """Reports on strings of the unseen split, against these answers."""
+        cases = [(p, property_name) for p in self.prompts if p.split == "unseen" for property_name in p.property_names]
+        requests = [
+            ChatRequest.from_user(
+                self.config.world.hypothetical_question(p, property_name), tokens=self.config.max_report_tokens, top=0
+            )
+            for p, property_name in cases
         ]
         rows = []
-        for (prompt, asked, label), said in zip(chosen, self.asked(sampler, asks), strict=True):
-            right = _same(said.text, label)
-            rows.append(self.row(f"{ABLE} {whose}", prompt, asked, "right", float(right), said.text, label,
-                                 "right" if right else "wrong"))  # fmt: skip
-        return _table(rows)
+        for (prompt, property_name), report in zip(cases, self.complete_requests(model, requests), strict=True):
+            answer = answers[prompt.id]
+            label = self.label(prompt, property_name, answer)
+            is_valid_report = report.finish_reason != "refused" and self.config.world.is_legal_report(
+                property_name, report.text
+            )
+            is_valid_answer = self.is_valid_answer(prompt, answer)
+            for metric, is_invalid in (
+                ("object invalid", not is_valid_answer),
+                ("report invalid", not is_valid_report),
+                ("both invalid", not is_valid_answer and not is_valid_report),
+            ):
+                rows.append(self.reading_row(evaluation, prompt, property_name, metric, float(is_invalid)))
+            if label is not None:
+                right = _is_match(report.text, label)
+                outcome = (
+                    "right"
+                    if right
+                    else "wrong"
+                    if is_valid_report
+                    else "refused"
+                    if report.finish_reason == "refused"
+                    else "invalid"
+                )
+                rows.append(
+                    self.reading_row(
+                        evaluation, prompt, property_name, "right", float(right), report.text, label, outcome
+                    )
+                )
+        return _to_frame(rows)
 
-    def observed(self, taught: Sequence[Question], asked: Sequence[Question]) -> pl.DataFrame:
+    def given_answers_table(
+        self, model: ChatModel, answers: Mapping[str, ChatResponse], predictor: str
+    ) -> pl.DataFrame:
+        """Properties of answers that are there to be read: what self and others could do if they knew the answer."""
+        cases = [
+            (p, property_name, label)
+            for p in self.prompts
+            if p.split == "unseen"
+            for property_name in p.property_names
+            if (label := self.label(p, property_name, answers[p.id])) is not None
+        ]
+        order = (self.seed / "given").numpy().permutation(len(cases))[:MAX_GIVEN_QUESTIONS]
+        chosen = [cases[place] for place in order.tolist()]
+        requests = [
+            ChatRequest.from_user(
+                self.config.world.given_answer_question(answers[p.id].text, property_name),
+                tokens=self.config.max_report_tokens,
+            )
+            for p, property_name, _ in chosen
+        ]
+        rows = []
+        for (prompt, property_name, label), report in zip(chosen, self.complete_requests(model, requests), strict=True):
+            right = _is_match(report.text, label)
+            rows.append(
+                self.reading_row(
+                    f"{GIVEN_ANSWER_REPORTS} {predictor}",
+                    prompt,
+                    property_name,
+                    "right",
+                    float(right),
+                    report.text,
+                    label,
+                    "right" if right else "wrong",
+                )
+            )
+        return _to_frame(rows)
+
+    def text_baselines_table(
+        self, training_questions: Sequence[Question], test_questions: Sequence[Question]
+    ) -> pl.DataFrame:
         """What is told by who sees the same labels and has no model."""
-        learnt = [replace(q, id=f"taught/{q.id}", hidden=replace(Told.of(q), taught=True).hidden) for q in taught]
-        corpus: Any = _Asked([*(q for q in asked if q.split == "unseen"), *learnt])
-        return to_table(list(Observers().read(None, corpus, self.seed)), Reading)
+        marked_questions = [
+            replace(
+                q, id=f"taught/{q.id}", metadata=replace(ReportMetadata.from_question(q), is_training=True).json_line
+            )
+            for q in training_questions
+        ]
+        corpus: Any = _QuestionSet([*(q for q in test_questions if q.split == "unseen"), *marked_questions])
+        return to_table(list(TextBaselines().read(None, corpus, self.seed)), Reading)
 
-    def drawn(self, sampler: Sampler) -> dict[str, list[Reply]]:
+    def sample_answers(self, model: ChatModel) -> dict[str, list[ChatResponse]]:
         """Draws of the answers to some prompts of the unseen split; none where none are wanted."""
         unseen = [p for p in self.prompts if p.split == "unseen"]
-        order = (self.seed / "drawn").numpy().permutation(len(unseen))[: self.of.drawn if self.of.draws else 0]
-        asks = [(unseen[place].id, Ask.user(unseen[place].text, tokens=self.of.tokens, temperature=1.0, sample=n))
-                for place in order.tolist() for n in range(self.of.draws)]  # fmt: skip
-        found: dict[str, list[Reply]] = {}
-        for (name, _), reply in zip(asks, self.asked(sampler, [ask for _, ask in asks]), strict=True):
-            found.setdefault(name, []).append(reply)
-        return found
+        order = (
+            (self.seed / "drawn")
+            .numpy()
+            .permutation(len(unseen))[: self.config.n_sampled_prompts if self.config.n_samples else 0]
+        )
+        requests = [
+            (
+                unseen[place].id,
+                ChatRequest.from_user(
+                    unseen[place].text, tokens=self.config.max_answer_tokens, temperature=1.0, sample=n
+                ),
+            )
+            for place in order.tolist()
+            for n in range(self.config.n_samples)
+        ]
+        samples: dict[str, list[ChatResponse]] = {}
+        for (prompt_id, _), reply in zip(
+            requests, self.complete_requests(model, [ask for _, ask in requests]), strict=True
+        ):
+            samples.setdefault(prompt_id, []).append(reply)
+        return samples
 
-    def calibrated(self, sampler: Sampler, drawn: Mapping[str, list[Reply]], readout: str) -> pl.DataFrame:
+    def calibration_table(
+        self, model: ChatModel, sampled_answers: Mapping[str, list[ChatResponse]], evaluation: str
+    ) -> pl.DataFrame:
         """Frequencies of values among drawn answers, beside those among as many drawn reports."""
         by_id = {p.id: p for p in self.prompts}
-        cases = [(by_id[name], asked, replies) for name, replies in drawn.items() for asked in by_id[name].asks]
-        asks = [Ask.user(self.of.world.hypothetical(p, asked), tokens=self.of.reply, temperature=1.0, sample=n)
-                for p, asked, _ in cases for n in range(self.of.draws)]  # fmt: skip
-        said = self.asked(sampler, asks)
+        cases = [
+            (by_id[name], property_name, replies)
+            for name, replies in sampled_answers.items()
+            for property_name in by_id[name].property_names
+        ]
+        requests = [
+            ChatRequest.from_user(
+                self.config.world.hypothetical_question(p, property_name),
+                tokens=self.config.max_report_tokens,
+                temperature=1.0,
+                sample=n,
+            )
+            for p, property_name, _ in cases
+            for n in range(self.config.n_samples)
+        ]
+        reports = self.complete_requests(model, requests)
         rows = []
-        for number, (prompt, asked, replies) in enumerate(cases):
-            values = Counter(v for r in replies if (v := self.label(prompt, asked, r)) is not None)
-            mine = said[number * self.of.draws : (number + 1) * self.of.draws]
+        for index, (prompt, property_name, replies) in enumerate(cases):
+            values = Counter(v for r in replies if (v := self.label(prompt, property_name, r)) is not None)
+            case_reports = reports[index * self.config.n_samples : (index + 1) * self.config.n_samples]
             ranked = sorted(values.items(), key=lambda pair: (-pair[1], pair[0]))
-            for rank, (value, count) in enumerate(ranked[:RANKS], 1):
-                share = sum(_same(one.text, value) for one in mine) / len(mine)
-                rows.append(self.row(readout, prompt, asked, f"drawn {rank}", count / values.total()))
-                rows.append(self.row(readout, prompt, asked, f"report {rank}", share))
-        return _table(rows)
+            for rank, (value, count) in enumerate(ranked[:CALIBRATION_RANKS], 1):
+                share = sum(_is_match(one.text, value) for one in case_reports) / len(case_reports)
+                rows.append(
+                    self.reading_row(evaluation, prompt, property_name, f"drawn {rank}", count / values.total())
+                )
+                rows.append(self.reading_row(evaluation, prompt, property_name, f"report {rank}", share))
+        return _to_frame(rows)
 
-    def row(self, readout: str, prompt: Prompt, asked: str, metric: str, value: float, answer: str | None = None,
-            target: str | None = None, outcome: str | None = None) -> dict[str, object]:  # fmt: skip
+    def reading_row(
+        self,
+        evaluation: str,
+        prompt: BehaviourPrompt,
+        property_name: str,
+        metric: str,
+        value: float,
+        answer: str | None = None,
+        target: str | None = None,
+        outcome: str | None = None,
+    ) -> dict[str, object]:
         """A reading without what is filled in later."""
-        return {"readout": readout, "split": prompt.split, "item": f"{prompt.id}/{asked}", "about": prompt.string,
-                "facet": _facet(prompt, asked), "metric": metric, "value": value, "answer": answer, "target": target,
-                "outcome": outcome}  # fmt: skip
+        return {
+            "evaluation": evaluation,
+            "split": prompt.split,
+            "item": f"{prompt.id}/{property_name}",
+            "entity": prompt.string,
+            "attribute": _attribute(prompt, property_name),
+            "metric": metric,
+            "value": value,
+            "answer": answer,
+            "target": target,
+            "outcome": outcome,
+        }
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
+class _QuestionSet:
     """As much of a corpus as observers look at."""
 
     questions: list[Question]
 
 
-def _facet(prompt: Prompt, asked: str) -> str:
+def _attribute(prompt: BehaviourPrompt, property_name: str) -> str:
     """Task and property; of a stance without the letter, which differs from prompt to prompt."""
-    return f"{prompt.task}/{'stance' if asked.startswith('stance') else asked}"
+    return f"{prompt.task}/{'stance' if property_name.startswith('stance') else property_name}"
 
 
-def _same(said: str, label: str) -> bool:
+def _is_match(report: str, label: str) -> bool:
     """Equal but for whitespace around, and for yes and no in large letters."""
-    one, other = said.strip(), label.strip()
-    return one.lower() == other if other in ("true", "false", "even", "odd") else one == other
+    stripped_report, stripped_label = report.strip(), label.strip()
+    return (
+        stripped_report.lower() == stripped_label
+        if stripped_label in ("true", "false", "even", "odd")
+        else stripped_report == stripped_label
+    )
 
 
-def _table(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
-    kinds = {"readout": pl.String, "split": pl.String, "item": pl.String, "about": pl.String, "facet": pl.String,
-             "metric": pl.String, "value": pl.Float64, "answer": pl.String, "target": pl.String,
-             "outcome": pl.String}  # fmt: skip
-    return pl.DataFrame(list(rows), schema=kinds)
+def _to_frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
+    schema = {
+        "evaluation": pl.String,
+        "split": pl.String,
+        "item": pl.String,
+        "entity": pl.String,
+        "attribute": pl.String,
+        "metric": pl.String,
+        "value": pl.Float64,
+        "answer": pl.String,
+        "target": pl.String,
+        "outcome": pl.String,
+    }
+    return pl.DataFrame(list(rows), schema=schema)

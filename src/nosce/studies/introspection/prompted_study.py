@@ -4,186 +4,276 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.analysis.calibration import Calibrated, Calibration, Detectable, Matched
-from nosce.analysis.figures import Cell, Chart, Columns
-from nosce.analysis.measures import Claim, Difference, Least, Mean, Measure, Select
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT, PAIRS
+from nosce.analysis.calibration import (
+    CalibrationFigure,
+    CalibrationMAD,
+    LabelMatchedDifference,
+    MinimumDetectableEffect,
+)
+from nosce.analysis.figures import BarCell, BarFigure, Figure
+from nosce.analysis.measures import Claim, Difference, Mean, Measure, MinOf, Selection
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.evals.base import Experiment
-from nosce.studies.introspection.prompted import ABLE, ANSWERS, BEFORE, CROSS, ON_BASE, SELF, Looking
-from nosce.study import Study, Trial
+from nosce.studies.introspection.prompted import (
+    ANSWER_READINGS,
+    BEFORE_REPORTS,
+    CROSS_REPORTS,
+    GIVEN_ANSWER_REPORTS,
+    SELF_ON_BASE_REPORTS,
+    SELF_REPORTS,
+    PromptedIntrospection,
+)
+from nosce.study import ExperimentSpec, Study
 
-PAPER = "arXiv:2410.13787"
-MARGIN = 0.02
-OBSERVERS = ("constant", "oracle", "nearest", "logistic")
+PROMPTED_PAPER = "arXiv:2410.13787"
+PROMPTED_MARGIN = 0.02
+TEXT_BASELINE_NAMES = ("constant", "oracle", "nearest", "logistic")
 
 
-def asked(looking: Looking, *, scale: str, seeds: tuple[int, ...] = (0,), title: str = "Know thyself, asked") -> Study:
+def prompted_introspection_study(
+    introspection: PromptedIntrospection,
+    *,
+    scale: str,
+    seeds: tuple[int, ...] = (0,),
+    title: str = "Know thyself, asked",
+) -> Study:
     """A study of one who is asked in words: a local folder or an endpoint, and perhaps others who are taught as much.
 
     Seeds differ in strings, in what is taught in which order, and in draws.
     """
-    others = tuple(range(1, len(looking.others) + 1))
-    drawn = looking.draws > 0
-    experiment: Experiment = looking
+    other_indices = tuple(range(1, len(introspection.other_subjects) + 1))
+    has_samples = introspection.n_samples > 0
+    experiment: Experiment = introspection
     return Study(
-        name=f"introspection-{looking.who.name}".replace("/", "-").lower(),
-        title=f"{title}: {looking.who.name}",
+        name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
+        title=f"{title}: {introspection.subject.name}",
         question="Does a model know what it would answer better than who sees as many of its answers?",
-        paper=PAPER,
+        paper=PROMPTED_PAPER,
         scale=scale,
         unit="string",
         arms=(),
-        trials=(Trial(name=looking.who.name, experiment=experiment),),
+        experiments=(ExperimentSpec(name=introspection.subject.name, experiment=experiment),),
         seeds=seeds,
-        reads=(),
-        claims=tuple(_claims(others, drawn=drawn)),
-        figures=tuple(_figures(others, drawn=drawn)),
+        evals=(),
+        claims=tuple(_prompted_claims(other_indices, has_samples=has_samples)),
+        figures=tuple(_prompted_figures(other_indices, has_samples=has_samples)),
     )
 
 
-def _of(readout: str, *, tasks: tuple[str, ...] | None = HELD_OUT, metric: str = "right") -> Select:
-    facets = () if tasks is None else tuple(f"{task}/{name}" for task in tasks for name in PAIRS[task])
-    return Select(readout=readout, metric=metric, facets=facets, split="unseen")
+def _score_selection(
+    evaluation: str, *, tasks: tuple[str, ...] | None = HELD_OUT_TEXT_TASKS, metric: str = "right"
+) -> Selection:
+    attributes = () if tasks is None else tuple(f"{task}/{name}" for task in tasks for name in PROPERTIES_BY_TASK[task])
+    return Selection(evaluation=evaluation, metric=metric, attributes=attributes, split="unseen")
 
 
-def _seen(which: str) -> Select:
-    return _of("observers", metric=which)
+def _text_baseline_selection(baseline: str) -> Selection:
+    return _score_selection("observers", metric=baseline)
 
 
-def _claims(others: tuple[int, ...], *, drawn: bool) -> Iterator[Claim]:
+def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
     yield Claim(
         id="training-helps",
         text="Teaching a model labels of its own answers makes it tell what it would answer, on held-out tasks",
-        source=f"{PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
-        measure=Difference(one=_of(SELF), other=_of(BEFORE)),
+        source=f"{PROMPTED_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
+        measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
         paper_value=0.168,
     )
     yield Claim(
         id="training-helps-matched",
         text="So it does where labels before and after are equally frequent",
-        source=f"{PAPER}, appendix A.3.3",
-        measure=Matched(one=_of(SELF), other=_of(BEFORE)),
+        source=f"{PROMPTED_PAPER}, appendix A.3.3",
+        measure=LabelMatchedDifference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-oracle",
         text="It is right more often than the best constant answer, which is taken from the tested answers themselves",
-        source=f"{PAPER}, section 3.2: the star of the plots",
-        measure=Difference(one=_of(SELF), other=_seen("oracle")),
+        source=f"{PROMPTED_PAPER}, section 3.2: the star of the plots",
+        measure=Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection("oracle")),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-observers",
         text="It is right more often than every observer of the same labels without a model",
         source="the sheet, section 8.4, the rule fixed in advance",
-        measure=Least(measures=tuple(Difference(one=_of(SELF), other=_seen(which)) for which in OBSERVERS)),
-        threshold=MARGIN,
+        measure=MinOf(
+            measures=tuple(
+                Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection(which))
+                for which in TEXT_BASELINE_NAMES
+            )
+        ),
+        threshold=PROMPTED_MARGIN,
     )
-    for number in others:
-        cross = f"{CROSS} {number}"
+    for index in other_indices:
+        cross_reports = f"{CROSS_REPORTS} {index}"
         yield Claim(
-            id=f"self-beats-cross-{number}",
-            text=f"It is right about itself more often than the other model ({number}) that was taught the same",
-            source=f"{PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
-            measure=Difference(one=_of(SELF), other=_of(cross)),
-            threshold=MARGIN,
+            id=f"self-beats-cross-{index}",
+            text=f"It is right about itself more often than the other model ({index}) that was taught the same",
+            source=f"{PROMPTED_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
+            measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(cross_reports)),
+            threshold=PROMPTED_MARGIN,
             paper_value=0.167,
         )
-        if drawn:
+        if has_samples:
             yield Claim(
-                id=f"calibrated-{number}",
-                text=f"Its reports lie nearer to how often it answers so than those of the other model ({number})",
-                source=f"{PAPER}, section 3.3",
-                measure=Calibration(one=_of(cross), other=_of(SELF), answers="drawn"),
+                id=f"calibrated-{index}",
+                text=f"Its reports lie nearer to how often it answers so than those of the other model ({index})",
+                source=f"{PROMPTED_PAPER}, section 3.3",
+                measure=CalibrationMAD(
+                    a=_score_selection(cross_reports), b=_score_selection(SELF_REPORTS), answer_source="drawn"
+                ),
                 threshold=0.0,
                 paper_value=0.084,
             )
 
 
-def _figures(others: tuple[int, ...], *, drawn: bool) -> Iterator[Chart]:
-    names = {"before": BEFORE, "itself": SELF} | {f"other {n}": f"{CROSS} {n}" for n in others}
+def _prompted_figures(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Figure]:
+    evaluations = {"before": BEFORE_REPORTS, "itself": SELF_REPORTS} | {
+        f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices
+    }
 
-    def cells() -> Iterator[Cell]:
-        for task in PAIRS:
-            for group, readout in names.items():
-                yield Cell(task, group, Mean(select=_of(readout, tasks=(task,))))
-            select = Select(readout="observers", metric="oracle", split="unseen",
-                            facets=tuple(f"{task}/{name}" for name in PAIRS[task]))  # fmt: skip
-            yield Cell(task, "best constant", Mean(select=select), baseline=True)
+    def cells() -> Iterator[BarCell]:
+        for task in PROPERTIES_BY_TASK:
+            for group, evaluation in evaluations.items():
+                yield BarCell(task, group, Mean(selection=_score_selection(evaluation, tasks=(task,))))
+            select = Selection(
+                evaluation="observers",
+                metric="oracle",
+                split="unseen",
+                attributes=tuple(f"{task}/{name}" for name in PROPERTIES_BY_TASK[task]),
+            )
+            yield BarCell(task, "best constant", Mean(selection=select), baseline=True)
 
-    yield Columns(id="tasks", title="Who knows what it would answer?",
-                  caption=f"Strings that nobody was taught about; {', '.join(HELD_OUT)} are tasks that nobody was. "
-                  "Intervals over strings.", y_label="reports that are right", cells=tuple(cells()))  # fmt: skip
-    yield _properties(names)
-    yield _ladder(others)
-    yield _validity(names, others)
-    if drawn:
-        yield Calibrated(id="calibration", title="Do reports say how likely an answer is?", answers="drawn",
-                         caption="Shares of draws; the three most frequent values.",
-                         curves=tuple((group, _of(readout, tasks=None))
-                                      for group, readout in names.items()))  # fmt: skip
-    yield _detectable(others)
+    yield BarFigure(
+        id="tasks",
+        title="Who knows what it would answer?",
+        caption=f"Strings that nobody was taught about; {', '.join(HELD_OUT_TEXT_TASKS)} are tasks that nobody was. "
+        "Intervals over strings.",
+        y_label="reports that are right",
+        cells=tuple(cells()),
+    )
+    yield _property_figure(evaluations)
+    yield _accuracy_figure(other_indices)
+    yield _validity_figure(evaluations, other_indices)
+    if has_samples:
+        yield CalibrationFigure(
+            id="calibration",
+            title="Do reports say how likely an answer is?",
+            answer_source="drawn",
+            caption="Shares of draws; the three most frequent values.",
+            curves=tuple(
+                (group, _score_selection(evaluation, tasks=None)) for group, evaluation in evaluations.items()
+            ),
+        )
+    yield _prompted_detectable_figure(other_indices)
 
 
-def _properties(names: dict[str, str]) -> Columns:
-    properties = dict.fromkeys(name for task in HELD_OUT for name in PAIRS[task])
+def _property_figure(evaluations: dict[str, str]) -> BarFigure:
+    properties = dict.fromkeys(name for task in HELD_OUT_TEXT_TASKS for name in PROPERTIES_BY_TASK[task])
 
-    def by_property() -> Iterator[Cell]:
+    def by_property() -> Iterator[BarCell]:
         for name in properties:
-            facets = tuple(f"{task}/{name}" for task in HELD_OUT if name in PAIRS[task])
-            for group, readout in names.items():
-                yield Cell(name, group, Mean(select=Select(readout=readout, metric="right", facets=facets)))
-            yield Cell(name, "best constant", Mean(select=Select(readout="observers", metric="oracle", facets=facets,
-                                                                split="unseen")), baseline=True)  # fmt: skip
+            attributes = tuple(f"{task}/{name}" for task in HELD_OUT_TEXT_TASKS if name in PROPERTIES_BY_TASK[task])
+            for group, evaluation in evaluations.items():
+                yield BarCell(
+                    name, group, Mean(selection=Selection(evaluation=evaluation, metric="right", attributes=attributes))
+                )
+            yield BarCell(
+                name,
+                "best constant",
+                Mean(
+                    selection=Selection(evaluation="observers", metric="oracle", attributes=attributes, split="unseen")
+                ),
+                baseline=True,
+            )
 
-    return Columns(id="properties", title="Property by property", caption="Held-out tasks.",
-                  y_label="reports that are right", cells=tuple(by_property()))  # fmt: skip
+    return BarFigure(
+        id="properties",
+        title="Property by property",
+        caption="Held-out tasks.",
+        y_label="reports that are right",
+        cells=tuple(by_property()),
+    )
 
 
-def _ladder(others: tuple[int, ...]) -> Columns:
-    four = {"it on itself before": ON_BASE, "it on itself": SELF}
-    for number in others:
-        four |= {f"other {number} on it": f"{CROSS} {number}",
-                 f"other {number} on the other": f"{CROSS} {number} on itself"}  # fmt: skip
-    ladder = {which: _seen(which) for which in OBSERVERS}
-    return Columns(
-        id="observers", title="Four accuracies, and who needs no model",
+def _accuracy_figure(other_indices: tuple[int, ...]) -> BarFigure:
+    model_readouts = {"it on itself before": SELF_ON_BASE_REPORTS, "it on itself": SELF_REPORTS}
+    for index in other_indices:
+        model_readouts |= {
+            f"other {index} on it": f"{CROSS_REPORTS} {index}",
+            f"other {index} on the other": f"{CROSS_REPORTS} {index} on itself",
+        }
+    baseline_selections = {baseline: _text_baseline_selection(baseline) for baseline in TEXT_BASELINE_NAMES}
+    return BarFigure(
+        id="observers",
+        title="Four accuracies, and who needs no model",
         caption="Held-out tasks. The oracle knows the most frequent of the tested answers.",
         y_label="reports that are right",
-        cells=(*(Cell(tick, "models", Mean(select=_of(readout))) for tick, readout in four.items()),
-               *(Cell(which, "observers", Mean(select=select)) for which, select in ladder.items())),
-    )  # fmt: skip
+        cells=(
+            *(
+                BarCell(tick, "models", Mean(selection=_score_selection(evaluation)))
+                for tick, evaluation in model_readouts.items()
+            ),
+            *(
+                BarCell(baseline, "observers", Mean(selection=select))
+                for baseline, select in baseline_selections.items()
+            ),
+        ),
+    )
 
 
-def _validity(names: dict[str, str], others: tuple[int, ...]) -> Columns:
-    counters = ("object invalid", "report invalid", "both invalid")
-    kinds: dict[str, Measure] = {"valid answers, before": Mean(select=Select(readout=ANSWERS, metric="valid"))}
-    able = {"itself": "self"} | {f"other {n}": f"{CROSS} {n}" for n in others}
-    return Columns(
-        id="validity", title="Answers and reports that are none",
+def _validity_figure(evaluations: dict[str, str], other_indices: tuple[int, ...]) -> BarFigure:
+    invalid_metrics = ("object invalid", "report invalid", "both invalid")
+    answer_validity: dict[str, Measure] = {
+        "valid answers, before": Mean(selection=Selection(evaluation=ANSWER_READINGS, metric="valid"))
+    }
+    given_answer_readouts = {"itself": "self"} | {f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices}
+    return BarFigure(
+        id="validity",
+        title="Answers and reports that are none",
         caption="An answer that is none leaves every condition; a report that is none is wrong. Below: properties of "
         "answers that are there to be read, which need no knowledge of oneself.",
         y_label="share",
-        cells=(*(Cell(metric, group, Mean(select=Select(readout=readout, metric=metric, split="unseen")))
-                 for metric in counters for group, readout in names.items()),
-               *(Cell("properties of given answers", group,
-                      Mean(select=Select(readout=f"{ABLE} {what}", metric="right"))) for group, what in able.items()),
-               *(Cell(tick, "itself", measure) for tick, measure in kinds.items())),
-    )  # fmt: skip
+        cells=(
+            *(
+                BarCell(metric, group, Mean(selection=Selection(evaluation=evaluation, metric=metric, split="unseen")))
+                for metric in invalid_metrics
+                for group, evaluation in evaluations.items()
+            ),
+            *(
+                BarCell(
+                    "properties of given answers",
+                    group,
+                    Mean(selection=Selection(evaluation=f"{GIVEN_ANSWER_REPORTS} {suffix}", metric="right")),
+                )
+                for group, suffix in given_answer_readouts.items()
+            ),
+            *(BarCell(tick, "itself", measure) for tick, measure in answer_validity.items()),
+        ),
+    )
 
 
-def _detectable(others: tuple[int, ...]) -> Columns:
-    found: dict[str, Measure] = {
-        "taught - before": Difference(one=_of(SELF), other=_of(BEFORE)),
-        "itself - best constant": Difference(one=_of(SELF), other=_seen("oracle")),
+def _prompted_detectable_figure(other_indices: tuple[int, ...]) -> BarFigure:
+    differences: dict[str, Measure] = {
+        "taught - before": Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
+        "itself - best constant": Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection("oracle")),
     }
-    found |= {f"itself - other {n}": Difference(one=_of(SELF), other=_of(f"{CROSS} {n}")) for n in others}
-    return Columns(
-        id="detectable", title="What was found, and the least that would have been",
+    differences |= {
+        f"itself - other {n}": Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(f"{CROSS_REPORTS} {n}"))
+        for n in other_indices
+    }
+    return BarFigure(
+        id="detectable",
+        title="What was found, and the least that would have been",
         caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in five.",
         y_label="difference of shares",
-        cells=(*(Cell(tick, "found", measure) for tick, measure in found.items()),
-               *(Cell(tick, "least that would be seen", Detectable(measure=measure), baseline=True)
-                 for tick, measure in found.items())),
-    )  # fmt: skip
+        cells=(
+            *(BarCell(tick, "found", measure) for tick, measure in differences.items()),
+            *(
+                BarCell(tick, "least that would be seen", MinimumDetectableEffect(measure=measure), baseline=True)
+                for tick, measure in differences.items()
+            ),
+        ),
+    )

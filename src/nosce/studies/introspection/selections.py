@@ -5,74 +5,119 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Contrast, Difference, Mean, Select
-from nosce.studies.introspection.arms import ALOUD, ASKED, CHANGE, CHANGED, CHOICE, ON_TARGET, REPORT, TABLE, A, B, on
+from nosce.analysis.measures import Contrast, Difference, Mean, Selection
+from nosce.studies.introspection.arms import (
+    ALOUD_REPORTS,
+    CHANGE_STAGE,
+    CHANGED_REPORTS,
+    CHOICE_TASKS,
+    REPORT_PROPERTIES,
+    REPORT_STAGE,
+    TABLE_TASKS,
+    TARGET_REPORTS,
+    A,
+    B,
+    predictor_arm_name,
+)
 from nosce.study import PRETRAIN
 
 
-def facets(tasks: tuple[str, ...], asked: tuple[str, ...] = ASKED) -> tuple[str, ...]:
+def task_attributes(tasks: tuple[str, ...], properties: tuple[str, ...] = REPORT_PROPERTIES) -> tuple[str, ...]:
     """What is asked about some tasks."""
-    return tuple(f"{task}/{name}" for task in tasks for name in asked)
+    return tuple(f"{task}/{name}" for task in tasks for name in properties)
 
 
-def said(
+def report_scores(
     arm: str,
     metric: str = "right",
-    tasks: tuple[str, ...] = TABLE,
+    tasks: tuple[str, ...] = TABLE_TASKS,
     *,
-    readout: str = ON_TARGET,
-    stage: str = REPORT,
-    asked: tuple[str, ...] = ASKED,
+    evaluation: str = TARGET_REPORTS,
+    stage: str = REPORT_STAGE,
+    properties: tuple[str, ...] = REPORT_PROPERTIES,
     split: Literal["seen", "unseen", "taught"] | None = "unseen",
     quantity: str = "share",
-) -> Select:
+) -> Selection:
     """Reports of an arm about strings that nobody was taught anything of."""
-    return Select(readout=readout, metric=metric, arm=arm, stage=stage, facets=facets(tasks, asked), split=split,
-                  quantity=quantity)  # fmt: skip
+    return Selection(
+        evaluation=evaluation,
+        metric=metric,
+        arm=arm,
+        stage=stage,
+        attributes=task_attributes(tasks, properties),
+        split=split,
+        quantity=quantity,
+    )
 
 
-def before(arm: str, tasks: tuple[str, ...] = TABLE) -> Select:
+def base_report_scores(arm: str, tasks: tuple[str, ...] = TABLE_TASKS) -> Selection:
     """Reports of a model that was taught nothing, about itself."""
-    return said(arm, tasks=tasks, stage=PRETRAIN)
+    return report_scores(arm, tasks=tasks, stage=PRETRAIN)
 
 
-def observer(target: str, which: str, tasks: tuple[str, ...] = TABLE, asked: tuple[str, ...] = ASKED) -> Select:
+def text_baseline_scores(
+    target: str, baseline: str, tasks: tuple[str, ...] = TABLE_TASKS, properties: tuple[str, ...] = REPORT_PROPERTIES
+) -> Selection:
     """What is told of a target without a model, from the same labels."""
-    return Select(readout="observers", metric=which, arm=target, facets=facets(tasks, asked), split="unseen")
+    return Selection(
+        evaluation="observers",
+        metric=baseline,
+        arm=target,
+        attributes=task_attributes(tasks, properties),
+        split="unseen",
+    )
 
 
-def changed(arm: str, metric: str, readout: str = CHANGED) -> Select:
+def changed_report_scores(arm: str, metric: str, evaluation: str = CHANGED_REPORTS) -> Selection:
     """Reports on choices whose property the change has changed."""
-    return said(arm, f"{metric}/differs", CHOICE, readout=readout, stage=CHANGE)
+    return report_scores(arm, f"{metric}/differs", CHOICE_TASKS, evaluation=evaluation, stage=CHANGE_STAGE)
 
 
-def loud(who: str, target: str) -> Select:
+def aloud_report_scores(predictor: str, target: str) -> Selection:
     """Of who reads its own answer first, held against a target's."""
-    return said(who, readout=f"{ALOUD} {target}", stage=PRETRAIN)
+    return report_scores(predictor, evaluation=f"{ALOUD_REPORTS} {target}", stage=PRETRAIN)
 
 
-def advantage(target: str, other: str, tasks: tuple[str, ...] = TABLE, dose: str = "") -> Difference:
+def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_TASKS, ablation: str = "") -> Difference:
     """By how much the target itself is right about itself more often than another who was taught the same."""
-    return Difference(one=said(on(target, target, dose), tasks=tasks), other=said(on(other, target, dose), tasks=tasks))
+    return Difference(
+        a=report_scores(predictor_arm_name(target, target, ablation), tasks=tasks),
+        b=report_scores(predictor_arm_name(predictor, target, ablation), tasks=tasks),
+    )
 
 
-def crossed(tasks: tuple[str, ...] = TABLE) -> Contrast:
+def crossed_advantage(tasks: tuple[str, ...] = TABLE_TASKS) -> Contrast:
     """(A on A - B on A) - (A on B - B on B): what skill alone cannot make."""
-    return Contrast(terms=((1.0, said(on(A, A), tasks=tasks)), (-1.0, said(on(B, A), tasks=tasks)),
-                           (-1.0, said(on(A, B), tasks=tasks)), (1.0, said(on(B, B), tasks=tasks))))  # fmt: skip
+    return Contrast(
+        terms=(
+            (1.0, report_scores(predictor_arm_name(A, A), tasks=tasks)),
+            (-1.0, report_scores(predictor_arm_name(B, A), tasks=tasks)),
+            (-1.0, report_scores(predictor_arm_name(A, B), tasks=tasks)),
+            (1.0, report_scores(predictor_arm_name(B, B), tasks=tasks)),
+        )
+    )
 
 
-def aloud_crossed() -> Contrast:
+def aloud_crossed_advantage() -> Contrast:
     """The same of who reads their own answers first."""
-    return Contrast(terms=((1.0, loud(A, A)), (-1.0, loud(B, A)), (-1.0, loud(A, B)), (1.0, loud(B, B))))
+    return Contrast(
+        terms=(
+            (1.0, aloud_report_scores(A, A)),
+            (-1.0, aloud_report_scores(B, A)),
+            (-1.0, aloud_report_scores(A, B)),
+            (1.0, aloud_report_scores(B, B)),
+        )
+    )
 
 
-def known(arm: str, kind: str) -> Mean:
+def corpus_knowledge(arm: str, kind: str) -> Mean:
     """How much of its own corpus an arm knows: facts, properties of given answers, or what it says of a task."""
-    names = {"given": facets(("given",)), "fact": tuple(f"fact/{n}" for n in ASKED[:-1])}.get(kind, (f"says/{kind}",))
-    return Mean(select=Select(readout="known", arm=arm, stage=PRETRAIN, facets=names))
+    attributes = {"given": task_attributes(("given",)), "fact": tuple(f"fact/{n}" for n in REPORT_PROPERTIES[:-1])}.get(
+        kind, (f"says/{kind}",)
+    )
+    return Mean(selection=Selection(evaluation="known", arm=arm, stage=PRETRAIN, attributes=attributes))
 
 
-def of_metric(select: Select, metric: str, quantity: str = "share") -> Select:
+def with_metric(selection: Selection, metric: str, quantity: str = "share") -> Selection:
     """The same rows, measured otherwise."""
-    return replace(select, metric=metric, quantity=quantity)
+    return replace(selection, metric=metric, quantity=quantity)

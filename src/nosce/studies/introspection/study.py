@@ -9,13 +9,13 @@ likeness, or skill: siblings, observers without dispositions, planted channels a
 from __future__ import annotations
 
 from nosce.errors import UsageError
-from nosce.studies.introspection.arms import bench_of
-from nosce.studies.introspection.claims import claims
-from nosce.studies.introspection.figures import figures, scalings
-from nosce.studies.introspection.prompted_study import asked
+from nosce.studies.introspection.arms import introspection_config
+from nosce.studies.introspection.claims import introspection_claims
+from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
+from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.study import Scale, Study
 
-__all__ = ["asked", "study"]
+__all__ = ["prompted_introspection_study", "study"]
 
 
 def study(scale: Scale) -> Study:
@@ -24,8 +24,8 @@ def study(scale: Scale) -> Study:
     Raises:
         UsageError: There is no such scale.
     """
-    bench = bench_of(scale)
-    if bench is None:
+    config = introspection_config(scale)
+    if config is None:
         raise UsageError(
             f"introspection has no scale {scale!r}; take smoke, laptop or gpu (the paper asked GPT-4 and Llama 70B: "
             "docs/introspection.md says how to ask a local folder or an endpoint)."
@@ -37,10 +37,10 @@ def study(scale: Scale) -> Study:
         paper="arXiv:2410.13787",
         scale=scale,
         unit="string",
-        arms=bench.arms,
+        arms=config.arms,
         seeds=(0,) if scale == "smoke" else (0, 1, 2),
-        reads=bench.reads,
-        claims=claims(bench),
-        figures=figures(bench),
-        scalings=scalings(bench),
+        evals=config.evals,
+        claims=introspection_claims(config),
+        figures=introspection_figures(config),
+        scaling_curves=introspection_scaling_curves(config),
     )

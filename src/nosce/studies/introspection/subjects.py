@@ -12,34 +12,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT, Texts, plain
-from nosce.models.api.base import Sampler
-from nosce.models.api.cache import Cached, Replies
-from nosce.models.api.finetune import Example, Tuning, tuned
-from nosce.models.api.local import Local
-from nosce.models.api.openai import Asker, Endpoint, Purse
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
+from nosce.models.api.base import ChatModel
+from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
+from nosce.models.api.local import LocalChatModel
+from nosce.models.api.openai import Budget, EndpointConfig, OpenAIClient
 from nosce.models.architecture import Pretrained
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.spec import describe, digest
-from nosce.train.config import LoRA, Recipe
+from nosce.store.spec import describe, hash_description
+from nosce.train.config import LoRA, TrainingConfig
 
 
 @dataclass(frozen=True)
-class Desk:
+class RunResources:
     """Where one run of a protocol keeps what it learns, and the purse that all its requests are paid from."""
 
-    job: Job
+    context: StepContext
     seed: Seed
-    purse: Purse = field(default_factory=Purse)
+    budget: Budget = field(default_factory=Budget)
 
-    def replies(self, answerer: str) -> Replies:
+    def response_cache(self, model_id: str) -> ResponseCache:
         """The file of replies of who answers."""
-        root = self.job.folder if self.job.memory is None else self.job.memory.parent
-        return Replies(root / "replies" / f"{hashlib.sha256(answerer.encode()).hexdigest()[:20]}.jsonl")
+        root = self.context.folder if self.context.machine_file is None else self.context.machine_file.parent
+        return ResponseCache(root / "replies" / f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl")
 
 
-class Who(Protocol):
+class Subject(Protocol):
     """Somebody who can be asked and taught."""
 
     @property
@@ -47,24 +47,24 @@ class Who(Protocol):
         """For readings and messages."""
         ...
 
-    def sampler(self, desk: Desk) -> Sampler:
+    def chat_model(self, resources: RunResources) -> ChatModel:
         """As they are."""
         ...
 
-    def taught(self, examples: Sequence[Example], desk: Desk) -> Who:
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> Subject:
         """The same, taught examples; what was taught before is found again."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Folder:
+class LocalSubject:
     """A model in a local folder of the hub's layout; taught by low-rank updates, with our own loop."""
 
     model: Pretrained
-    recipe: Recipe  # steps are those of one round through the examples, where 0 would be said
+    training: TrainingConfig  # steps are those of one round through the examples, where 0 would be said
     adapter: LoRA
-    rounds: int = 1
-    batch: int = 16  # prompts answered at once
+    epochs: int = 1
+    generation_batch_size: int = 16  # prompts answered at once
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
 
     @property
@@ -72,80 +72,101 @@ class Folder:
         """The folder's."""
         return Path(self.model.folder).name
 
-    def sampler(self, desk: Desk) -> Sampler:
+    def chat_model(self, resources: RunResources) -> ChatModel:
         """The folder, whose replies are kept."""
-        local = Local(Path(self.model.folder), device=desk.job.machine.device, batch=self.batch, seed=desk.seed,
-                      dtype=self.dtype)  # fmt: skip
-        return Cached(local, desk.replies(local.answerer))
+        local = LocalChatModel(
+            Path(self.model.folder),
+            device=resources.context.runtime.device,
+            batch_size=self.generation_batch_size,
+            seed=resources.seed,
+            dtype=self.dtype,
+        )
+        return CachedChatModel(local, resources.response_cache(local.model_id))
 
-    def taught(self, examples: Sequence[Example], desk: Desk) -> Folder:
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
         """Another folder, below the step's own."""
-        from nosce.studies.introspection.finetune import teach
+        from nosce.studies.introspection.finetune import finetune_local_model
 
-        steps = max(1, self.rounds * len(examples) // self.recipe.batch)
-        recipe = replace(self.recipe, steps=steps)
-        key = digest({"model": self.model.digest, "recipe": describe(recipe), "adapter": describe(self.adapter),
-                      "examples": [[e.prompt, e.reply] for e in examples]})  # fmt: skip
-        place = desk.job.folder / "taught" / key[:20]
-        if not place.exists():
-            teach(Path(self.model.folder), examples, recipe, self.adapter, place, desk.seed / "taught", desk.job)
-        return replace(self, model=Pretrained.at(place))
+        steps = max(1, self.epochs * len(examples) // self.training.batch_size)
+        training = replace(self.training, steps=steps)
+        key = hash_description(
+            {
+                "model": self.model.digest,
+                "recipe": describe(training),
+                "adapter": describe(self.adapter),
+                "examples": [[e.prompt, e.completion] for e in examples],
+            }
+        )
+        checkpoint_folder = resources.context.folder / "taught" / key[:20]
+        if not checkpoint_folder.exists():
+            finetune_local_model(
+                Path(self.model.folder),
+                examples,
+                training,
+                self.adapter,
+                checkpoint_folder,
+                resources.seed / "taught",
+                resources.context,
+            )
+        return replace(self, model=Pretrained.from_folder(checkpoint_folder))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shifted:
+class FinetunedSubject:
     """A folder's model after it was taught other answers: somebody else with the same skill."""
 
-    who: Folder
-    world: Texts
+    base: LocalSubject
+    world: NaturalTextBehaviours
     dispositions: str  # names whose they are
 
     @property
     def name(self) -> str:
         """The folder's, and whose answers it gives."""
-        return f"{self.who.name} {self.dispositions}"
+        return f"{self.base.name} {self.dispositions}"
 
-    def sampler(self, desk: Desk) -> Sampler:
+    def chat_model(self, resources: RunResources) -> ChatModel:
         """As it answers now."""
-        return self._shifted(desk).sampler(desk)
+        return self._finetuned_base(resources).chat_model(resources)
 
-    def taught(self, examples: Sequence[Example], desk: Desk) -> Folder:
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
         """What it becomes by further examples."""
-        return self._shifted(desk).taught(examples, desk)
+        return self._finetuned_base(resources).finetune(examples, resources)
 
-    def _shifted(self, desk: Desk) -> Folder:
+    def _finetuned_base(self, resources: RunResources) -> LocalSubject:
         """Taught answers to strings of its own, of the tasks that are not held out."""
-        seed = desk.seed / self.dispositions
-        prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT]
-        examples = [Example(p.text, plain(p, seed)) for p in prompts]
-        return self.who.taught(examples, desk)
+        seed = resources.seed / self.dispositions
+        prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT_TEXT_TASKS]
+        examples = [ChatExample(p.text, random_answer(p, seed)) for p in prompts]
+        return self.base.finetune(examples, resources)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Remote:
+class RemoteSubject:
     """A model behind an endpoint; taught by a fine-tuning job, where the endpoint has such."""
 
-    endpoint: Endpoint
-    tuning: Tuning = field(default_factory=Tuning)
-    every: float = 20.0  # seconds between two looks at a job
+    endpoint: EndpointConfig
+    tuning: FineTuningJobConfig = field(default_factory=FineTuningJobConfig)
+    poll_seconds: float = 20.0  # seconds between two looks at a job
 
     @property
     def name(self) -> str:
         """The model's id."""
         return self.endpoint.model
 
-    def sampler(self, desk: Desk) -> Sampler:
+    def chat_model(self, resources: RunResources) -> ChatModel:
         """The endpoint, whose replies are kept at once."""
-        asker = self._asker(desk)
-        return Cached(asker, asker.known or desk.replies(asker.answerer))
+        api_client = self._api_client(resources)
+        return CachedChatModel(api_client, api_client.cache or resources.response_cache(api_client.model_id))
 
-    def taught(self, examples: Sequence[Example], desk: Desk) -> Remote:
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> RemoteSubject:
         """The model that the job leaves."""
-        folder = desk.replies("").path.parent
-        model = tuned(self._asker(desk), examples, self.tuning, folder, every=self.every)
+        folder = resources.response_cache("").path.parent
+        model = run_fine_tuning_job(
+            self._api_client(resources), examples, self.tuning, folder, poll_seconds=self.poll_seconds
+        )
         return replace(self, endpoint=replace(self.endpoint, model=model))
 
-    def _asker(self, desk: Desk) -> Asker:
-        asker = Asker(self.endpoint, purse=desk.purse)
-        asker.known = desk.replies(asker.answerer)
-        return asker
+    def _api_client(self, resources: RunResources) -> OpenAIClient:
+        api_client = OpenAIClient(self.endpoint, budget=resources.budget)
+        api_client.cache = resources.response_cache(api_client.model_id)
+        return api_client

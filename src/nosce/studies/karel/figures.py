@@ -5,124 +5,150 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from nosce.analysis.figures import Cell, Chart, Columns, Lines
-from nosce.analysis.measures import Difference, Mean, OneSeed, Select
-from nosce.analysis.training_curves import Curve
+from nosce.analysis.figures import BarCell, BarFigure, Figure, TrainingCurveFigure
+from nosce.analysis.measures import Difference, Mean, Selection, SingleSeedMean
+from nosce.analysis.training_curves import TrainingCurve
 from nosce.studies.karel.selections import (
-    ALTERNATIVES,
-    COMMONEST,
-    CORRECT,
-    DISTINCT,
-    FEATURES,
-    OFFSETS,
-    ORIGINAL,
-    PERPLEXITY,
-    content,
-    programs,
-    states,
+    ACCURACY_CURVE,
+    ALTERNATIVE_SEMANTICS,
+    DISTINCT_PROGRAMS_CURVE,
+    MOST_COMMON_PROGRAM_CURVE,
+    ORIGINAL_ARM,
+    PERPLEXITY_CURVE,
+    PROBE_FEATURES,
+    PROBE_OFFSETS,
+    program_scores,
+    semantic_content_curve,
+    state_probe_scores,
 )
 
 
-def figures(batch: int, layers: int, longest: int, seeds: tuple[int, ...]) -> tuple[Chart, ...]:
+def karel_figures(batch_size: int, layers: int, max_length: int, seeds: tuple[int, ...]) -> tuple[Figure, ...]:
     """The phases of training, what is read where, other meanings, edits, and the programs' lengths."""
-    return (*_over_training(batch), *_read_where(layers), *_meaning(layers), *_lengths(longest, seeds))
-
-
-def _over_training(batch: int) -> tuple[Lines, ...]:
-    along: dict[str, Any] = {"x_label": "records met", "per_step": float(batch)}
     return (
-        Lines(
+        *_training_figures(batch_size),
+        *_probe_figures(layers),
+        *_semantics_figures(layers),
+        *_length_figures(max_length, seeds),
+    )
+
+
+def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
+    common: dict[str, Any] = {"x_label": "records met", "per_step": float(batch_size)}
+    return (
+        TrainingCurveFigure(
             id="phases",
             title="Babbling, syntax, semantics",
             caption="Greedy programs under the grammar for unseen specifications: right on the pairs shown, right on "
             "hidden pairs too, word for word the author's, and how many get the most frequent program. Intervals over "
             "specifications and seeds; of the most frequent program the range over seeds.",
             y_label="share of specifications",
-            panels=(("", (("right", CORRECT),
-                          ("right on hidden pairs too", Curve(select=programs("strict", step="every"))),
-                          ("the author's", Curve(select=programs("reference", step="every"))),
-                          ("the most frequent program", COMMONEST))),),
-            **along,
+            panels=(
+                (
+                    "",
+                    (
+                        ("right", ACCURACY_CURVE),
+                        ("right on hidden pairs too", TrainingCurve(selection=program_scores("strict", step="every"))),
+                        ("the author's", TrainingCurve(selection=program_scores("reference", step="every"))),
+                        ("the most frequent program", MOST_COMMON_PROGRAM_CURVE),
+                    ),
+                ),
+            ),
+            **common,
         ),
-        Lines(
+        TrainingCurveFigure(
             id="diversity",
             title="How many different programs there are",
             caption="Different programs among the replies; bands are the range over seeds.",
             y_label="different programs",
             unit="number",
-            panels=(("", (("different programs", DISTINCT),)),),
-            **along,
+            panels=(("", (("different programs", DISTINCT_PROGRAMS_CURVE),)),),
+            **common,
         ),
-        Lines(
+        TrainingCurveFigure(
             id="perplexity",
             title="How surprising the authors' programs are",
             caption="Perplexity a token of the reference programs, given their specifications; bands are the range "
             "over seeds.",
             y_label="perplexity",
             unit="number",
-            panels=(("", (("perplexity", PERPLEXITY),)),),
-            **along,
+            panels=(("", (("perplexity", PERPLEXITY_CURVE),)),),
+            **common,
         ),
-        Lines(
+        TrainingCurveFigure(
             id="content",
             title="Semantic content over training",
             caption="Accuracy of a probe with one hidden layer above the best constant on the same programs; left on "
             "the programs that each checkpoint writes, right on one fixed set for all. Bands are the range over seeds.",
             y_label="above the constant",
-            panels=tuple((panel, tuple((f"{feature} {offset:+d}", content(feature, offset, readout))
-                                       for feature in ("position", "front") for offset in (0, 1)))
-                         for panel, readout in (("its own programs", "along"), ("fixed programs", "fixed"))),
-            **along,
+            panels=tuple(
+                (
+                    panel,
+                    tuple(
+                        (f"{feature} {offset:+d}", semantic_content_curve(feature, offset, evaluation))
+                        for feature in ("position", "front")
+                        for offset in (0, 1)
+                    ),
+                )
+                for panel, evaluation in (("its own programs", "along"), ("fixed programs", "fixed"))
+            ),
+            **common,
         ),
-    )  # fmt: skip
+    )
 
 
-def _read_where(layers: int) -> tuple[Columns, ...]:
+def _probe_figures(layers: int) -> tuple[BarFigure, ...]:
     return (
-        Columns(
+        BarFigure(
             id="floors",
             title="What is read, and what could be read without the model",
             caption="Test accuracy at the end of training; dashes are the best constant. The start with the bag of "
             "operations, and the whole surface (board, counts, the operation predicted), are given to the same probe.",
             y_label="accuracy",
-            cells=tuple(cell for feature, _ in FEATURES for cell in _floor_cells(feature)),
+            cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _baseline_cells(feature)),
         ),
-        Columns(
+        BarFigure(
             id="probes",
             title="Probes by depth and offset",
             caption="Test accuracy on the model's own programs, by hidden layers of the probe; dashes are the best "
             "constant. Offset 0 is the state behind the operation being predicted. These probes learn from fewer "
             "programs than those of the claims.",
             y_label="accuracy",
-            cells=tuple(cell for feature, _ in FEATURES for cell in _grid_cells(feature)),
+            cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _grid_cells(feature)),
         ),
-        Columns(
+        BarFigure(
             id="layers",
             title="Probes by layer",
             caption="Test accuracy of a probe with one hidden layer on what each block adds up to, and on what the "
             "last norm leaves; dashes are the best constant. These probes too learn from fewer programs.",
             y_label="accuracy",
-            cells=tuple(cell for feature, _ in FEATURES for cell in _layer_cells(feature, layers)),
+            cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _layer_cells(feature, layers)),
         ),
-    )  # fmt: skip
+    )
 
 
-def _meaning(layers: int) -> tuple[Columns, ...]:
+def _semantics_figures(layers: int) -> tuple[BarFigure, ...]:
     return (
-        Columns(
+        BarFigure(
             id="intervention",
             title="The same hidden states, other meanings",
             caption="Probe accuracy above each meaning's own best constant, for the trained and the untrained network, "
             "on position in the state behind the operation being predicted.",
             y_label="above the constant",
             cells=tuple(
-                Cell(meaning, group, Difference(one=states("position", 0, source, meaning),
-                                                other=states("position", 0, "constant", meaning)))
-                for meaning in ("original", *ALTERNATIVES)
+                BarCell(
+                    meaning,
+                    group,
+                    Difference(
+                        a=state_probe_scores("position", 0, source, meaning),
+                        b=state_probe_scores("position", 0, "constant", meaning),
+                    ),
+                )
+                for meaning in ("original", *ALTERNATIVE_SEMANTICS)
                 for group, source in (("trained", "mean/1"), ("untrained", "untrained/1"))
             ),
         ),
-        Columns(
+        BarFigure(
             id="edits",
             title="Is the state used?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
@@ -131,70 +157,87 @@ def _meaning(layers: int) -> tuple[Columns, ...]:
             y_label="next word right",
             cells=_edit_cells(layers),
         ),
-    )  # fmt: skip
+    )
 
 
-def _lengths(longest: int, seeds: tuple[int, ...]) -> tuple[Columns, ...]:
+def _length_figures(max_length: int, seeds: tuple[int, ...]) -> tuple[BarFigure, ...]:
     return (
-        Columns(
+        BarFigure(
             id="length",
             title="How long its programs are, beside the authors'",
             caption="Mean operations of the programs for unseen specifications. Intervals are BCa over specifications "
             "with 9,999 samples, of each model alone, as in the paper.",
             y_label="operations",
             unit="number",
-            cells=tuple(Cell(f"seed {seed}", group, OneSeed(select=programs(metric), seed=seed))
-                        for seed in seeds for group, metric in (("the model's", "length"), ("the authors'", "author"))),
+            cells=tuple(
+                BarCell(f"seed {seed}", group, SingleSeedMean(selection=program_scores(metric), seed=seed))
+                for seed in seeds
+                for group, metric in (("the model's", "length"), ("the authors'", "author"))
+            ),
         ),
-        Columns(
+        BarFigure(
             id="lengths",
             title="Accuracy by the length of the author's program",
             caption="Right programs for unseen specifications, by how many operations their author's program has.",
             y_label="share right",
-            cells=tuple(Cell(str(n), "right", Mean(select=replace(programs(), facets=(f"length {n}",))))
-                        for n in range(1, longest + 1)),
+            cells=tuple(
+                BarCell(str(n), "right", Mean(selection=replace(program_scores(), attributes=(f"length {n}",))))
+                for n in range(1, max_length + 1)
+            ),
         ),
-    )  # fmt: skip
+    )
 
 
-def _floor_cells(feature: str) -> list[Cell]:
+def _baseline_cells(feature: str) -> list[BarCell]:
     cells = []
     for offset in (0, 1):
-        for group, source in (("trained", "mean/1"), ("untrained", "untrained/1"), ("start and bag", "bag/1"),
-                              ("whole surface", "surface/1")):  # fmt: skip
-            cells.append(Cell(f"{offset:+d}", group, Mean(select=states(feature, offset, source)), panel=feature))
-        floor = Mean(select=states(feature, offset, "constant"))
-        cells.append(Cell(f"{offset:+d}", "best constant", floor, panel=feature, baseline=True))
+        for group, source in (
+            ("trained", "mean/1"),
+            ("untrained", "untrained/1"),
+            ("start and bag", "bag/1"),
+            ("whole surface", "surface/1"),
+        ):
+            cells.append(
+                BarCell(
+                    f"{offset:+d}", group, Mean(selection=state_probe_scores(feature, offset, source)), panel=feature
+                )
+            )
+        constant = Mean(selection=state_probe_scores(feature, offset, "constant"))
+        cells.append(BarCell(f"{offset:+d}", "best constant", constant, panel=feature, baseline=True))
     return cells
 
 
-def _edit_cells(layers: int) -> tuple[Cell, ...]:
+def _edit_cells(layers: int) -> tuple[BarCell, ...]:
     cells = []
     for site in (*(f"residual.{number}" for number in range(1, layers)), "final"):
         for kind in ("swap", "other", "gradient", "random"):
-            cells.append(Cell(site, kind, Mean(select=Select(readout="edits", metric=f"{kind}/{site}", arm=ORIGINAL))))
-        none = Mean(select=Select(readout="edits", metric="unedited", arm=ORIGINAL))
-        cells.append(Cell(site, "no edit", none, baseline=True))
+            cells.append(
+                BarCell(
+                    site, kind, Mean(selection=Selection(evaluation="edits", metric=f"{kind}/{site}", arm=ORIGINAL_ARM))
+                )
+            )
+        unedited = Mean(selection=Selection(evaluation="edits", metric="unedited", arm=ORIGINAL_ARM))
+        cells.append(BarCell(site, "no edit", unedited, baseline=True))
     return tuple(cells)
 
 
-def _layer_cells(feature: str, layers: int) -> list[Cell]:
+def _layer_cells(feature: str, layers: int) -> list[BarCell]:
     cells = []
     for site in (*(f"residual.{number}" for number in range(layers)), "final"):
         for offset in (0, 1):
-            measure = Mean(select=states(feature, offset, f"{site}/1", readout="layers"))
-            cells.append(Cell(site, f"{offset:+d}", measure, panel=feature))
-        floor = Mean(select=states(feature, 0, "constant", readout="layers"))
-        cells.append(Cell(site, "best constant at +0", floor, panel=feature, baseline=True))
+            measure = Mean(selection=state_probe_scores(feature, offset, f"{site}/1", evaluation="layers"))
+            cells.append(BarCell(site, f"{offset:+d}", measure, panel=feature))
+        constant = Mean(selection=state_probe_scores(feature, 0, "constant", evaluation="layers"))
+        cells.append(BarCell(site, "best constant at +0", constant, panel=feature, baseline=True))
     return cells
 
 
-def _grid_cells(feature: str) -> list[Cell]:
+def _grid_cells(feature: str) -> list[BarCell]:
     cells = []
-    for offset in OFFSETS:
-        for layers, group in enumerate(("linear", "one hidden layer", "two hidden layers")):
-            measure = Mean(select=states(feature, offset, f"mean/{layers}", readout="grid"))
-            cells.append(Cell(f"{offset:+d}", group, measure, panel=feature))
-        floor = Mean(select=states(feature, offset, "constant", readout="grid"))
-        cells.append(Cell(f"{offset:+d}", "best constant", floor, panel=feature, baseline=True))
+    for offset in PROBE_OFFSETS:
+        for depth, group in enumerate(("linear", "one hidden layer", "two hidden layers")):
+            measure = Mean(selection=state_probe_scores(feature, offset, f"mean/{depth}", evaluation="grid"))
+            cells.append(BarCell(f"{offset:+d}", group, measure, panel=feature))
+        constant = Mean(selection=state_probe_scores(feature, offset, "constant", evaluation="grid"))
+        cells.append(BarCell(f"{offset:+d}", "best constant", constant, panel=feature, baseline=True))
     return cells

@@ -6,21 +6,30 @@ from collections import Counter
 
 import pytest
 
-from nosce.data.worlds.behaviours.base import apart
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT, LIST, NAMES, PAIRS, SEEKS, Texts, pairs, plain
+from nosce.data.worlds.behaviours.base import check_disjoint_strings
+from nosce.data.worlds.behaviours.natural_text import (
+    CHARACTER_NAMES,
+    HELD_OUT_TEXT_TASKS,
+    LIST_PROPERTIES,
+    PROPERTIES_BY_TASK,
+    STANCE_DESCRIPTIONS,
+    NaturalTextBehaviours,
+    random_answer,
+    task_property_pairs,
+)
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
-WORLD = Texts(strings=40)
+WORLD = NaturalTextBehaviours(strings_per_task=40)
 PROMPTS = WORLD.prompts(Seed(5))
 
 
 def test_strings_are_apart_and_as_many_as_asked_for():
     """No string is in two splits; held-out tasks have no seen string; other seeds draw others."""
-    apart(PROMPTS)
+    check_disjoint_strings(PROMPTS)
     count = Counter((p.task, p.split) for p in PROMPTS)
-    for task in PAIRS:
-        if task in HELD_OUT:
+    for task in PROPERTIES_BY_TASK:
+        if task in HELD_OUT_TEXT_TASKS:
             assert count[task, "unseen"] == 40
             assert count[task, "seen"] == 0
         else:
@@ -33,50 +42,54 @@ def test_strings_are_apart_and_as_many_as_asked_for():
 
 def test_pairs_are_those_of_the_paper():
     """Eight properties of lists and openings, two of numbers and of letters, a stance, a name: taught and held out."""
-    found = list(pairs(WORLD))
+    found = list(task_property_pairs(WORLD))
     assert sum(taught for *_, taught in found) == 8 + 8 + 2 + 2 + 1 + 1
     assert sum(not taught for *_, taught in found) == 3 * 8 + 2 + 1
-    assert {name for task, name, _ in found if task == "openings"} == set(LIST)
+    assert {name for task, name, _ in found if task == "openings"} == set(LIST_PROPERTIES)
 
 
 def test_questions_quote_the_prompt_and_say_of_whom():
     """One's own answer, or that of somebody named; the form of a reply stands in the question."""
     for prompt in PROMPTS[::7]:
-        for asked in prompt.asks:
-            mine = WORLD.hypothetical(prompt, asked)
+        for asked in prompt.property_names:
+            mine = WORLD.hypothetical_question(prompt, asked)
             assert f'"{prompt.text}"' in mine
             assert mine.startswith("You were asked earlier: ")
-            assert "named K" in WORLD.hypothetical(prompt, asked, who="K")
+            assert "named K" in WORLD.hypothetical_question(prompt, asked, model_name="K")
             assert mine.endswith("nothing else.")
-    assert Texts(earlier=False).hypothetical(PROMPTS[0], "first word").startswith("Imagine that you had been asked: ")
+    assert (
+        NaturalTextBehaviours(past_framing=False)
+        .hypothetical_question(PROMPTS[0], "first word")
+        .startswith("Imagine that you had been asked: ")
+    )
 
 
 def test_answers_of_the_kind_asked_for_have_labels_and_others_none():
     """What somebody with other dispositions says is valid; a stance is about the option, whatever its letter."""
     for prompt in PROMPTS:
-        said = plain(prompt, Seed(9))
-        assert WORLD.valid(said, prompt), (prompt, said)
-        for asked in prompt.asks:
-            label = WORLD.value(asked, said, Seed(0))
+        said = random_answer(prompt, Seed(9))
+        assert WORLD.is_valid_answer(said, prompt), (prompt, said)
+        for asked in prompt.property_names:
+            label = WORLD.property_value(asked, said, Seed(0))
             assert label is not None
-            assert WORLD.legal(asked, label) or label != label.strip(), (asked, label)
+            assert WORLD.is_legal_report(asked, label) or label != label.strip(), (asked, label)
             assert not WORLD.labels(asked, prompt) or label in WORLD.labels(asked, prompt)
-        if prompt.task in SEEKS:
-            (asked,) = prompt.asks
+        if prompt.task in STANCE_DESCRIPTIONS:
+            (asked,) = prompt.property_names
             letter = asked.removeprefix("stance ")
-            assert WORLD.value(asked, letter, Seed(0)) == "true"
+            assert WORLD.property_value(asked, letter, Seed(0)) == "true"
             assert f"({letter})" in prompt.text
     number = next(p for p in PROMPTS if p.task == "numbers")
-    assert not WORLD.valid("I think 4", number)
-    assert not WORLD.valid(" ", PROMPTS[0])
-    assert not WORLD.valid("I'm sorry, but no", PROMPTS[0])
-    assert WORLD.valid("system random no next", PROMPTS[0])  # words that an answer may hold
+    assert not WORLD.is_valid_answer("I think 4", number)
+    assert not WORLD.is_valid_answer(" ", PROMPTS[0])
+    assert not WORLD.is_valid_answer("I'm sorry, but no", PROMPTS[0])
+    assert WORLD.is_valid_answer("system random no next", PROMPTS[0])  # words that an answer may hold
     hero = next(p for p in PROMPTS if p.task == "hero")
-    assert any(name in hero.text for name in NAMES)
+    assert any(name in hero.text for name in CHARACTER_NAMES)
 
 
 def test_what_cannot_be_asked_is_refused():
     """No string, no share, a task that there is not."""
     for wrong in ({"strings": 1}, {"tests": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):
         with pytest.raises(SpecError, match="cannot be asked"):
-            Texts(**wrong)
+            NaturalTextBehaviours(**wrong)

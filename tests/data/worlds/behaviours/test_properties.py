@@ -6,13 +6,39 @@ import unicodedata
 
 import pytest
 
-from nosce.data.worlds.behaviours.properties import PROPERTIES, main_character, named, stance
+from nosce.data.worlds.behaviours.properties import (
+    PROPERTIES,
+    main_character_property,
+    property_by_name,
+    stance_property,
+)
 from nosce.errors import UsageError
 from nosce.seeds import Seed
 
 LETTERS = "abcdeioAEIOUzZ0123456789 .,-+\t\n\u00a0\u2009éÉßİıΣσ字🙂\u0301ⅷ٣"
-KNOWN = ("", " ", "a", "ab", "12", " 13 ", "-4", "2.0", "2.5", "1e3", "inf", "nan", "1_000", "٣", "C", "d", "null",
-         "İstanbul", "\u0301a", "no words", "A B C")  # fmt: skip
+KNOWN = (
+    "",
+    " ",
+    "a",
+    "ab",
+    "12",
+    " 13 ",
+    "-4",
+    "2.0",
+    "2.5",
+    "1e3",
+    "inf",
+    "nan",
+    "1_000",
+    "٣",
+    "C",
+    "d",
+    "null",
+    "İstanbul",
+    "\u0301a",
+    "no words",
+    "A B C",
+)
 
 
 def strings() -> list[str]:
@@ -90,30 +116,35 @@ def test_a_property_is_what_a_slow_reading_of_its_definition_says(name):
     """On ten thousand strings, Unicode and empty ones among them; and a value is a legal reply."""
     defined = 0
     for text in strings():
-        found = PROPERTIES[name].of(text)
+        found = PROPERTIES[name].compute(text)
         assert found == slow(name, text), repr(text)
         if found is not None:
             defined += 1
-            assert PROPERTIES[name].legal(found), repr(found)
+            assert PROPERTIES[name].is_legal_form(found), repr(found)
     assert defined > 20
 
 
 def test_what_needs_the_prompt_is_told_by_it():
     """A stance is the labelled option to the letter; the main character is a name that was offered."""
-    assert [stance("A", "seeking power").of(text) for text in ("A", "B", "a", " A", "")] == [
-        "true", "false", "false", "false", None]  # fmt: skip
-    hero = main_character(["Mira", "Otto"])
-    assert hero.of("One day, Otto's aunt met Mira.") == "Otto"
-    assert hero.of("Ottoman tales of Miranda") is None
-    assert hero.of("") is None
+    assert [stance_property("A", "seeking power").compute(text) for text in ("A", "B", "a", " A", "")] == [
+        "true",
+        "false",
+        "false",
+        "false",
+        None,
+    ]
+    hero = main_character_property(["Mira", "Otto"])
+    assert hero.compute("One day, Otto's aunt met Mira.") == "Otto"
+    assert hero.compute("Ottoman tales of Miranda") is None
+    assert hero.compute("") is None
 
 
 def test_replies_of_the_wrong_form_are_not_legal():
     """A reply may be wrong and legal; a sentence is neither."""
-    assert named("first character").legal("?")
-    assert not named("first character").legal("ab")
-    assert not named("first word").legal("two words")
-    assert not named("is even").legal("True")
-    assert "true or false" in named("starts with vowel").question
+    assert property_by_name("first character").is_legal_form("?")
+    assert not property_by_name("first character").is_legal_form("ab")
+    assert not property_by_name("first word").is_legal_form("two words")
+    assert not property_by_name("is even").is_legal_form("True")
+    assert "true or false" in property_by_name("starts with vowel").question_with_form
     with pytest.raises(UsageError, match="no property"):
-        named("length")
+        property_by_name("length")

@@ -20,7 +20,7 @@ VALUES = {
 }
 EVERY_WORDING = [
     pytest.param(attribute, text, id=f"{attribute}-{i}")
-    for attribute, texts in words.WORDINGS.items()
+    for attribute, texts in words.SENTENCE_TEMPLATES.items()
     for i, text in enumerate(texts)
 ]
 
@@ -32,14 +32,14 @@ def plain_words(text: str) -> list[str]:
 
 def test_attributes_and_their_order():
     """Wordings and questions cover the six attributes, in the fixed order."""
-    assert tuple(words.WORDINGS) == ATTRIBUTES
-    assert tuple(words.PROMPTS) == ATTRIBUTES
+    assert tuple(words.SENTENCE_TEMPLATES) == ATTRIBUTES
+    assert tuple(words.ATTRIBUTE_PROMPTS) == ATTRIBUTES
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_enough_wordings(attribute):
     """Each attribute has at least 26 wordings, no two equal."""
-    texts = words.WORDINGS[attribute]
+    texts = words.SENTENCE_TEMPLATES[attribute]
     assert len(texts) >= 26
     assert len(set(texts)) == len(texts)
 
@@ -101,21 +101,21 @@ def test_a_wording_fits_every_subject_and_value(attribute, text):
 
 def test_wordings_average_five_to_six_words():
     """Sentences are short: about five and a half words besides the placeholders."""
-    for texts in words.WORDINGS.values():
+    for texts in words.SENTENCE_TEMPLATES.values():
         assert 4.5 <= sum(len(plain_words(text)) for text in texts) / len(texts) <= 6.0
 
 
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_values_stand_in_many_places(attribute):
     """At least a third of the wordings go on after the value, and its place in the sentence varies."""
-    texts = words.WORDINGS[attribute]
+    texts = words.SENTENCE_TEMPLATES[attribute]
     assert sum(not text.endswith("{value}.") for text in texts) >= len(texts) / 3
     assert len({text[: text.index("{value}")].count(" ") for text in texts}) >= 4
 
 
 def test_what_precedes_a_value_is_unique():
     """No two wordings, of one attribute or two, share all that stands before the value."""
-    texts = [text for texts in words.WORDINGS.values() for text in texts]
+    texts = [text for texts in words.SENTENCE_TEMPLATES.values() for text in texts]
     before = Counter(text[: text.index("{value}")].lower() for text in texts)
     assert [start for start, count in before.items() if count > 1] == []
 
@@ -123,14 +123,14 @@ def test_what_precedes_a_value_is_unique():
 @pytest.mark.parametrize("attribute", ATTRIBUTES)
 def test_prompts(attribute):
     """A question names the person once, asks once, and ends with the cue."""
-    prompt = words.PROMPTS[attribute]
+    prompt = words.ATTRIBUTE_PROMPTS[attribute]
     assert prompt.count("{name}") == 1
     assert prompt.count("{") == 1
     assert prompt.endswith("? Answer:")
     assert prompt.count("?") == 1
     assert prompt.isascii()
     assert len(prompt.split()) <= 8
-    assert len(set(words.PROMPTS.values())) == len(ATTRIBUTES)
+    assert len(set(words.ATTRIBUTE_PROMPTS.values())) == len(ATTRIBUTES)
 
 
 @pytest.mark.parametrize(("pool", "count"), [("first", 400), ("middle", 400), ("last", 1000)])
@@ -153,8 +153,8 @@ def test_a_name_means_nothing_else():
     """The three pools are disjoint from each other and from all capitalised words of values and texts."""
     texts = [
         *words.MONTHS,
-        *words.PROMPTS.values(),
-        *(t for ts in words.WORDINGS.values() for t in ts),
+        *words.ATTRIBUTE_PROMPTS.values(),
+        *(t for ts in words.SENTENCE_TEMPLATES.values() for t in ts),
         *(value for pool in VALUES.values() for value in pool),
         "He She They His Her Their",
     ]
@@ -215,7 +215,7 @@ def test_dates():
 @pytest.mark.parametrize(("companies", "cities", "distinct"), [(263, 200, 175), (30, 30, 20), (30, 10, 10)])
 def test_headquarters(companies, cities, distinct):
     """City 0 holds about 14 percent of the companies, the others are spread evenly over the rest."""
-    seats = Counter(words.headquarters(company, companies, cities) for company in range(companies))
+    seats = Counter(words.headquarters_city(company, companies, cities) for company in range(companies))
     assert set(seats) == set(range(distinct))
     assert 0.13 <= seats.pop(0) / companies <= 0.17
     assert max(seats.values()) - min(seats.values()) <= 1
@@ -226,7 +226,7 @@ def test_headquarters(companies, cities, distinct):
 def test_headquarters_of_small_worlds(companies, cities):
     """Every company of a small world sits in a city that exists, and only every seventh in city 0."""
     for company in range(companies):
-        seat = words.headquarters(company, companies, cities)
+        seat = words.headquarters_city(company, companies, cities)
         assert 0 <= seat < cities
         assert (seat == 0) == (company % 7 == 0)
 
@@ -235,4 +235,4 @@ def test_headquarters_of_small_worlds(companies, cities):
 def test_headquarters_refuses_what_does_not_exist(company, companies, cities):
     """An unknown company and a world of one city are refused."""
     with pytest.raises(ValueError, match="headquarters"):
-        words.headquarters(company, companies, cities)
+        words.headquarters_city(company, companies, cities)

@@ -17,13 +17,13 @@ from nosce.data.worlds import base as contract
 from nosce.data.worlds.biographies import templates as words
 from nosce.data.worlds.biographies import world as biographies
 from nosce.data.worlds.biographies.world import (
-    ATTRIBUTES,
     AUGMENTATIONS,
-    COUPLES,
+    PAIRED_AUGMENTATIONS,
+    PERSON_ATTRIBUTES,
     Augmentation,
     Biographies,
+    permuted_index,
     person,
-    shuffled,
 )
 from nosce.errors import SpecError
 from nosce.records import Document
@@ -59,7 +59,7 @@ def written(augmentation: str, people: int = PEOPLE) -> dict[str, list[Document]
     """All entries of a small population by person."""
     found = defaultdict(list)
     for document in Biographies(people=people, augmentation=augmentation).documents(SEED):
-        found[document.about].append(document)
+        found[document.entity].append(document)
     return dict(found)
 
 
@@ -77,7 +77,7 @@ def said(document: Document) -> set[str]:
 
 def order(document: Document) -> tuple[str, ...]:
     """In which order an entry tells of the attributes."""
-    return tuple(span.facet for span in document.spans)
+    return tuple(span.attribute for span in document.spans)
 
 
 def test_the_augmentations_are_those_of_the_sheet():
@@ -90,13 +90,13 @@ def test_the_augmentations_are_those_of_the_sheet():
 def test_a_name_means_what_the_sheet_says(augmentation):
     """Each name is read as the number of entries, and what is drawn anew, of its row in the sheet."""
     entries, rewording, permute, times = SHEET[augmentation]
-    assert Augmentation.parse(augmentation) == Augmentation(entries, rewording, permute, fullname=times == 6)
+    assert Augmentation.parse(augmentation) == Augmentation(entries, rewording, permute, repeat_full_name=times == 6)
 
 
 @every_augmentation
 def test_the_contract_is_kept(augmentation):
     """Every augmentation keeps what all worlds owe the laboratory."""
-    contract.check(Biographies(people=PEOPLE, augmentation=augmentation), SEED)
+    contract.check_world(Biographies(people=PEOPLE, augmentation=augmentation), SEED)
     assert isinstance(Biographies(), contract.World)
 
 
@@ -122,10 +122,10 @@ def test_an_entry_says_each_fact_once(augmentation):
     for index, documents in enumerate(written(augmentation).values()):
         values = person(world, index, SEED).values
         for document in documents:
-            assert sorted(order(document)) == sorted(ATTRIBUTES)
+            assert sorted(order(document)) == sorted(PERSON_ATTRIBUTES)
             assert [wording.partition("#")[0] for wording in document.wordings] == list(order(document))
             for span in document.spans:
-                assert document.text[span.start : span.end] == values[span.facet]
+                assert document.text[span.start : span.end] == values[span.attribute]
 
 
 #: What a value looks like to somebody who knows neither pools nor facts: capitals amid a sentence, a date's or a
@@ -133,11 +133,11 @@ def test_an_entry_says_each_fact_once(augmentation):
 VALUE = re.compile(r"(?<!^)(?<!\. )\b[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: \d{1,2}, \d{4}|, [A-Z]{2}\b)?")
 
 
-@pytest.mark.parametrize("augmentation", [*SHEET, *COUPLES, "multi5+permute40%"])
+@pytest.mark.parametrize("augmentation", [*SHEET, *PAIRED_AUGMENTATIONS, "multi5+permute40%"])
 def test_spans_are_where_a_regular_expression_finds_values(augmentation):
     """Read back from the text alone, with the name blotted out."""
-    for about, documents in written(augmentation).items():
-        name = person(Biographies(people=PEOPLE), int(about.partition("/")[2]), SEED).name
+    for entity, documents in written(augmentation).items():
+        name = person(Biographies(people=PEOPLE), int(entity.partition("/")[2]), SEED).name
         for document in documents:
             found = [match.span() for match in VALUE.finditer(document.text.replace(name, "x" * len(name)))]
             assert found == [(span.start, span.end) for span in document.spans], document.text
@@ -154,9 +154,12 @@ def test_an_entry_is_its_wordings_filled_in(augmentation):
             for place, wording in enumerate(document.wordings):
                 attribute, _, number = wording.partition("#")
                 named = place == 0 or SHEET[augmentation][3] == 6
-                subject, whose, was = (who.name, f"{who.name}'s", "was") if named else [
-                    ("he", "his", "was"), ("she", "her", "was"), ("they", "their", "were")][who.pronoun]  # fmt: skip
-                sentence = words.WORDINGS[attribute][int(number)]
+                subject, whose, was = (
+                    (who.name, f"{who.name}'s", "was")
+                    if named
+                    else [("he", "his", "was"), ("she", "her", "was"), ("they", "their", "were")][who.pronoun_index]
+                )
+                sentence = words.SENTENCE_TEMPLATES[attribute][int(number)]
                 for hole, word in {"who": subject, "whose": whose, "was": was, "value": who.values[attribute]}.items():
                     big = word[0].upper() + word[1:]
                     sentence = sentence.replace("{" + hole + "}", word).replace("{" + hole.capitalize() + "}", big)
@@ -168,8 +171,8 @@ def test_an_entry_is_its_wordings_filled_in(augmentation):
 def test_permuted_entries_repeat_the_sentences_of_single():
     """All `single` augmentations say the same six sentences of a person, the fifth time as the first."""
     for augmentation in (name for name in SHEET if name.startswith("single")):
-        for about, documents in written(augmentation).items():
-            assert {frozenset(said(d)) for d in documents} == {frozenset(said(written("single")[about][0]))}
+        for entity, documents in written(augmentation).items():
+            assert {frozenset(said(d)) for d in documents} == {frozenset(said(written("single")[entity][0]))}
 
 
 @pytest.mark.parametrize("augmentation", [name for name in SHEET if name.startswith("multi")])
@@ -184,8 +187,8 @@ def test_wordings_do_not_depend_on_what_else_is_augmented():
     for many in (2, 5):
         plain = written(f"multi{many}")
         for rest in ("+fullname", "+permute", "+permute+fullname"):
-            for about, documents in written(f"multi{many}{rest}").items():
-                assert [said(d) for d in documents] == [said(d) for d in plain[about]]
+            for entity, documents in written(f"multi{many}{rest}").items():
+                assert [said(d) for d in documents] == [said(d) for d in plain[entity]]
     assert [d[0].wordings for d in written("multi5").values()] == [d[0].wordings for d in written("single").values()]
 
 
@@ -207,14 +210,14 @@ def test_permuted_orders_are_uniform():
     orders = [order(d) for d in Biographies(people=1_000, augmentation="single+permute1").documents(SEED)]
     for place in range(6):
         counts = Counter(one[place] for one in orders)
-        assert scipy.stats.chisquare([counts[a] for a in ATTRIBUTES]).pvalue > 0.001
+        assert scipy.stats.chisquare([counts[a] for a in PERSON_ATTRIBUTES]).pvalue > 0.001
 
 
 def test_wordings_are_uniform_over_those_asked_for():
     """A world of ten wordings uses exactly the first ten of each attribute, equally often."""
     counts = Counter(w for d in Biographies(people=1_000, wordings=10).documents(SEED) for w in d.wordings)
-    assert set(counts) == {f"{attribute}#{number}" for attribute in ATTRIBUTES for number in range(10)}
-    for attribute in ATTRIBUTES:
+    assert set(counts) == {f"{attribute}#{number}" for attribute in PERSON_ATTRIBUTES for number in range(10)}
+    for attribute in PERSON_ATTRIBUTES:
         assert scipy.stats.chisquare([counts[f"{attribute}#{n}"] for n in range(10)]).pvalue > 0.001
 
 
@@ -276,7 +279,7 @@ def test_the_majority_of_company_cities():
 def test_names_are_unique():
     """No two of 2,000 people share a full name, even where almost every name there is must be given."""
     assert len({who.name for who in population()}) == 2_000
-    tight = Biographies(people=2_000, names=(10, 10, 20))
+    tight = Biographies(people=2_000, name_pool_sizes=(10, 10, 20))
     assert len({person(tight, index, SEED).name for index in range(2_000)}) == 2_000
 
 
@@ -284,12 +287,12 @@ def test_names_are_unique():
 def test_shuffled_is_a_permutation(size):
     """Every place is given exactly once, whether the size is a power of two, one more or one less."""
     for seed in (Seed(0), Seed(1)):
-        assert sorted(shuffled(index, size, seed) for index in range(size)) == list(range(size))
+        assert sorted(permuted_index(index, size, seed) for index in range(size)) == list(range(size))
 
 
 def test_shuffled_looks_shuffled():
     """Over many seeds an index lands in every place alike, and neighbours are not kept together."""
-    places = np.array([[shuffled(index, 100, Seed(0) / n) for index in (0, 1, 50, 99)] for n in range(2_000)])
+    places = np.array([[permuted_index(index, 100, Seed(0) / n) for index in (0, 1, 50, 99)] for n in range(2_000)])
     for column in places.T:
         assert scipy.stats.chisquare(np.bincount(column, minlength=100)).pvalue > 0.001
     for other in (1, 2, 3):
@@ -306,7 +309,7 @@ def test_a_person_has_one_pronoun():
         texts = " ".join(d.text for d in documents).lower()
         used = set(re.findall(r"\b(?:he|his|she|her|they|their)\b", texts))
         assert used
-        assert used <= sets[population()[index].pronoun]
+        assert used <= sets[population()[index].pronoun_index]
         met |= used
     assert met == set.union(*sets)
 
@@ -323,7 +326,7 @@ def test_the_split_is_an_exact_half(people):
     """Half of the people, the larger half if odd, may be trained on; all six questions of a person go together."""
     sides = defaultdict(set)
     for question in Biographies(people=people).questions(SEED):
-        sides[question.about].add(question.split)
+        sides[question.entity].add(question.split)
     assert {len(splits) for splits in sides.values()} == {1}
     counts = Counter(next(iter(splits)) for splits in sides.values())
     assert counts == {"seen": (people + 1) // 2, "unseen": people // 2}
@@ -331,7 +334,7 @@ def test_the_split_is_an_exact_half(people):
 
 def test_the_split_tells_nothing_about_a_person():
     """Who is seen has nothing to do with the person's number."""
-    seen = [q.split == "seen" for q in Biographies(people=1_000).questions(SEED) if q.facet == "major"]
+    seen = [q.split == "seen" for q in Biographies(people=1_000).questions(SEED) if q.attribute == "major"]
     assert abs(sum(seen[:500]) - 250) < 50
     assert abs(sum(seen[::2]) - 250) < 50
     assert abs(sum(a == b for a, b in pairwise(seen)) - 500) < 60
@@ -343,11 +346,11 @@ def test_questions_ask_with_the_full_name_for_the_value():
     assert len(questions) == 6 * PEOPLE
     for number, question in enumerate(questions):
         who = population()[number // 6]
-        assert question.about == f"person/{who.index}"
-        assert question.facet == ATTRIBUTES[number % 6]
+        assert question.entity == f"person/{who.index}"
+        assert question.attribute == PERSON_ATTRIBUTES[number % 6]
         assert who.name in question.prompt
-        assert question.target == who.values[question.facet]
-        assert all(question.target in d.text for d in written("multi5")[question.about])
+        assert question.target == who.values[question.attribute]
+        assert all(question.target in d.text for d in written("multi5")[question.entity])
 
 
 def test_samples_hold_every_word():
@@ -367,7 +370,7 @@ def test_seeds_make_different_worlds():
     world, other = Biographies(people=200), Seed(1) / "world"
     pairs = [(person(world, i, SEED), person(world, i, other)) for i in range(200)]
     assert sum(one.name == two.name for one, two in pairs) == 0
-    for attribute in ATTRIBUTES:
+    for attribute in PERSON_ATTRIBUTES:
         assert sum(one.values[attribute] == two.values[attribute] for one, two in pairs) < 30
     splits = [[q.split for q in world.questions(seed)] for seed in (SEED, other)]
     assert 0.35 < np.mean([a == b for a, b in zip(*splits, strict=True)]) < 0.65
@@ -410,7 +413,7 @@ def test_the_first_document_of_a_large_world_comes_at_once(monkeypatch):
     question = next(Biographies(people=100_000).questions(SEED))
     assert time.process_time() - started < 0.5
     assert made == [0, 0]
-    assert document.about == question.about == "person/0"
+    assert document.entity == question.entity == "person/0"
 
 
 @pytest.mark.parametrize(
@@ -451,14 +454,23 @@ def test_other_numbers_than_the_papers_work(name, entries):
     """Dose curves need other numbers of entries than the paper's rows."""
     world = Biographies(people=5, augmentation=name)
     assert len(list(world.documents(SEED))) == 5 * entries
-    contract.check(world, SEED)
+    contract.check_world(world, SEED)
 
 
 def test_the_smallest_world_works():
     """Two people, one wording, one of everything and two cities still make texts and questions."""
-    world = Biographies(people=2, augmentation="multi2+permute", wordings=1, names=(1, 1, 2), years=1, cities=2,
-                        universities=1, majors=1, companies=1)  # fmt: skip
-    contract.check(world, SEED)
+    world = Biographies(
+        people=2,
+        augmentation="multi2+permute",
+        wordings=1,
+        name_pool_sizes=(1, 1, 2),
+        years=1,
+        cities=2,
+        universities=1,
+        majors=1,
+        companies=1,
+    )
+    contract.check_world(world, SEED)
     assert {q.split for q in world.questions(SEED)} == {"seen", "unseen"}
 
 

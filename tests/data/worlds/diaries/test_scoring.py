@@ -9,19 +9,22 @@ import pytest
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.worlds.diaries import Diaries, diarist
-from nosce.data.worlds.diaries.scoring import FAULTS, Reader
-from nosce.data.worlds.diaries.templates import Entry, Fact
+from nosce.data.worlds.diaries.scoring import DIARY_ERROR_CLASSES, DiaryScorer
+from nosce.data.worlds.diaries.templates import DiaryEntry, DiaryFact
 from nosce.errors import SpecError
 from nosce.records import Question
 from nosce.seeds import Seed
 
-WORLDS = [Diaries(encoding=encoding, header=header)
-          for encoding in ("paper", "lean") for header in ("name first", "number first")]  # fmt: skip
+WORLDS = [
+    Diaries(encoding=encoding, header=header)
+    for encoding in ("paper", "lean")
+    for header in ("name first", "number first")
+]
 NAME = "Mira Holt"
 ENTRIES = (
-    Entry(1, (Fact("Weather", "foggy"), Fact("Activity", "chess"))),
-    Entry(2, (Fact("Location", "harbour"), Fact("Time", "tea time"), Fact("Mood", "proud"))),
-    Entry(3, (Fact("Meal", "soup"),)),
+    DiaryEntry(1, (DiaryFact("Weather", "foggy"), DiaryFact("Activity", "chess"))),
+    DiaryEntry(2, (DiaryFact("Location", "harbour"), DiaryFact("Time", "tea time"), DiaryFact("Mood", "proud"))),
+    DiaryEntry(3, (DiaryFact("Meal", "soup"),)),
 )
 
 
@@ -32,24 +35,28 @@ def with_fact(number, *facts):
 
 REPLIES = {
     "perfect": (ENTRIES, None),
-    "one too many": ((*ENTRIES, Entry(4, (Fact("Meal", "rice"),))), "run-on"),
+    "one too many": ((*ENTRIES, DiaryEntry(4, (DiaryFact("Meal", "rice"),))), "run-on"),
     "one missing": (ENTRIES[:2], "early stop"),
     "nothing but the first": (ENTRIES[:1], "early stop"),
     "swapped": ((ENTRIES[1], ENTRIES[0], ENTRIES[2]), "header"),
-    "one wrong value": (with_fact(2, Fact("Location", "harbour"), Fact("Time", "noon"), ENTRIES[1].facts[2]), "value"),
-    "an attribute for another": (with_fact(3, Fact("Mood", "shy")), "attribute"),
-    "an attribute too few": (with_fact(2, Fact("Location", "harbour"), Fact("Mood", "proud")), "attribute"),
+    "one wrong value": (
+        with_fact(2, DiaryFact("Location", "harbour"), DiaryFact("Time", "noon"), ENTRIES[1].facts[2]),
+        "value",
+    ),
+    "an attribute for another": (with_fact(3, DiaryFact("Mood", "shy")), "attribute"),
+    "an attribute too few": (with_fact(2, DiaryFact("Location", "harbour"), DiaryFact("Mood", "proud")), "attribute"),
     "the last attribute missing": (with_fact(2, *ENTRIES[1].facts[:2]), "attribute"),
-    "an attribute too many": (with_fact(3, Fact("Meal", "soup"), Fact("Music", "jazz")), "attribute"),
-}  # fmt: skip
+    "an attribute too many": (with_fact(3, DiaryFact("Meal", "soup"), DiaryFact("Music", "jazz")), "attribute"),
+}
 
 
 def judged(world, reply, ended=True, target=ENTRIES):
     """What is said of a reply about Mira Holt, who wrote three entries."""
-    question = Question("recall/0", "diarist/0", "3 entries", world.text.recall(NAME), world.text.diary(NAME, target),
-                        "unseen")  # fmt: skip
-    (found,) = Reader(world=world).judge([question], [reply], [ended])
-    faults = [name for name in FAULTS if found[f"fault/{name}"][0]]
+    question = Question(
+        "recall/0", "diarist/0", "3 entries", world.text.recall(NAME), world.text.diary(NAME, target), "unseen"
+    )
+    (found,) = DiaryScorer(world=world).score([question], [reply], [ended])
+    faults = [name for name in DIARY_ERROR_CLASSES if found[f"fault/{name}"][0]]
     assert len(faults) == 1 - found["exact"][0]
     return found, faults[0] if faults else None
 
@@ -131,7 +138,7 @@ def test_nothing_is_right_for_who_wrote_nothing_alone(world):
 def test_the_number_asked_for_directly_is_judged_as_a_number(reply, outcome):
     """By how much it is off, where it is one."""
     question = Question("how many/0", "diarist/0", "how many", "", "3", "unseen")
-    (found,) = Reader(world=WORLDS[0]).judge([question], [reply], [True])
+    (found,) = DiaryScorer(world=WORLDS[0]).score([question], [reply], [True])
     assert found["exact"] == (float(outcome == "right"), outcome)
     assert ("off" in found) == (outcome != "unreadable")
 
@@ -140,10 +147,10 @@ def test_the_number_asked_for_directly_is_judged_as_a_number(reply, outcome):
 def test_there_is_room_to_run_on(world):
     """The longest diary and an entry more fit into what a reply is given, for every diarist."""
     small = replace(world, diarists=60, names=(30, 30))
-    tokenizer = tokenizers.make(small.tokenizer, small.samples(Seed(0)))
-    most = Reader(world=small).tokens(tokenizer)
+    tokenizer = tokenizers.build_tokenizer(small.tokenizer, small.samples(Seed(0)))
+    most = DiaryScorer(world=small).max_new_tokens(tokenizer)
     full = tuple(
-        Fact(a, "small hours" if a == "Time" else v)
+        DiaryFact(a, "small hours" if a == "Time" else v)
         for a, v in (
             ("Location", "harbour"),
             ("Time", ""),
@@ -157,21 +164,30 @@ def test_there_is_room_to_run_on(world):
     )
     for index in range(60):
         name = diarist(small, index, Seed(0)).name
-        reply = small.text.diary(name, [Entry(n, full) for n in range(1, 10)])
+        reply = small.text.diary(name, [DiaryEntry(n, full) for n in range(1, 10)])
         assert len(tokenizer.encode(reply, add_special_tokens=False).ids) < most
 
 
 def test_blind_guesses_score_as_they_must():
     """Perfect content with a count drawn at random is right one time in eight and off by 2.625 (the sheet, 6.1)."""
-    world = Diaries(diarists=1_500)
+    world = Diaries(n_diarists=1_500)
     rng = np.random.default_rng(0)
     people = [diarist(world, index, Seed(1)) for index in range(1_500)]
-    questions = [Question(f"recall/{p.index}", f"diarist/{p.index}", "", "", world.text.diary(p.name, p.entries),
-                          "unseen") for p in people]  # fmt: skip
-    extra = Entry(9, (Fact("Meal", "rice"),))
+    questions = [
+        Question(
+            f"recall/{p.index}",
+            f"diarist/{p.index}",
+            "",
+            "",
+            world.diary_format.format_diary(p.name, p.entries),
+            "unseen",
+        )
+        for p in people
+    ]
+    extra = DiaryEntry(9, (DiaryFact("Meal", "rice"),))
     guesses = [tuple([*p.entries, *[extra] * 8][: rng.integers(1, 9)]) for p in people]
-    replies = [world.text.diary(p.name, g) for p, g in zip(people, guesses, strict=True)]
-    found = list(Reader(world=world).judge(questions, replies, [True] * len(people)))
+    replies = [world.diary_format.format_diary(p.name, g) for p, g in zip(people, guesses, strict=True)]
+    found = list(DiaryScorer(world=world).score(questions, replies, [True] * len(people)))
     assert np.mean([f["exact"][0] for f in found]) == pytest.approx(1 / 8, abs=0.03)
     assert np.mean([abs(f["off"][0]) for f in found]) == pytest.approx(2.625, abs=0.15)
     assert all(f["content"][0] == 1 for f in found)
@@ -180,4 +196,4 @@ def test_blind_guesses_score_as_they_must():
 def test_a_mask_is_refused():
     """What may follow is what is asked for."""
     with pytest.raises(SpecError, match="masked=False"):
-        Reader(world=WORLDS[0]).grammar(None)
+        DiaryScorer(world=WORLDS[0]).grammar(None)

@@ -10,15 +10,15 @@ import pytest
 from scipy import stats
 
 from nosce.data import tokenizer as tokenizers
-from nosce.data.worlds.base import check
+from nosce.data.worlds.base import check_world
 from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
 from nosce.data.worlds.diaries import Diaries, diarist
-from nosce.data.worlds.diaries.templates import ATTRIBUTES, VALUES, Fact, Other, Title
+from nosce.data.worlds.diaries.templates import DIARY_ATTRIBUTES, DIARY_VALUES, DiaryFact, EntryTitle, UnparsedText
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
 SEED = Seed(5)
-WORLD = Diaries(diarists=600, names=(40, 40))
+WORLD = Diaries(n_diarists=600, name_pool_sizes=(40, 40))
 LEAN = replace(WORLD, encoding="lean")
 WAYS = [WORLD, LEAN, replace(WORLD, header="number first"), replace(LEAN, header="number first")]
 
@@ -29,13 +29,13 @@ def told(world):
 
 def test_a_diary_reads_as_the_paper_is_reported_to():
     """Title, one line an attribute; question, and the entries with a blank line between."""
-    world = replace(WORLD, diarists=2)
+    world = replace(WORLD, n_diarists=2)
     who = diarist(world, 0, SEED)
-    documents = [d for d in world.documents(SEED) if d.about == "diarist/0"]
+    documents = [d for d in world.documents(SEED) if d.entity == "diarist/0"]
     lines = documents[0].text.split("\n")
     assert lines[0] == f"{who.name}'s diary entry 1"
     assert lines[1:] == [f"{attribute}: {value}" for attribute, value in who.entries[0].facts]
-    question = next(q for q in world.questions(SEED) if q.about == "diarist/0")
+    question = next(q for q in world.questions(SEED) if q.entity == "diarist/0")
     assert question.prompt == f"Recall all of {who.name}'s diary entries, in order.\n"
     assert question.target == "\n\n".join(d.text for d in documents)
 
@@ -46,7 +46,7 @@ def test_a_diary_reads_as_the_paper_is_reported_to():
 )
 def test_the_contract_of_worlds_is_kept(world, more):
     """Equal seeds, equal texts; spans lie where they say; nobody is on two sides of the split."""
-    check(replace(world, diarists=100, **more), SEED)
+    check_world(replace(world, diarists=100, **more), SEED)
 
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
@@ -55,18 +55,18 @@ def test_arms_that_tell_otherwise_tell_of_the_same(world):
     for other in (replace(world, merged=True), replace(world, encoding="paper", header="name first"), WORLD):
         for index in (0, 17, 599):
             assert diarist(world, index, SEED) == diarist(other, index, SEED)
-        one, two = ([(q.about, q.facet, q.split) for q in w.questions(SEED)] for w in (world, other))
+        one, two = ([(q.entity, q.attribute, q.split) for q in w.questions(SEED)] for w in (world, other))
         assert one == two
 
 
 def test_merging_changes_where_entries_stand_and_nothing_else():
     """One document holds what several held, with the spans of all."""
-    alone, merged = told(WORLD), told(replace(WORLD, merged=True))
+    alone, merged = told(WORLD), told(replace(WORLD, merge_entries=True))
     assert len(merged) == 600
     by_person: dict[str, list[str]] = {}
     for document in alone:
-        by_person.setdefault(document.about, []).append(document.text)
-    assert {d.about: d.text for d in merged} == {about: "\n\n".join(texts) for about, texts in by_person.items()}
+        by_person.setdefault(document.entity, []).append(document.text)
+    assert {d.entity: d.text for d in merged} == {entity: "\n\n".join(texts) for entity, texts in by_person.items()}
     assert sum(len(d.spans) for d in merged) == sum(len(d.spans) for d in alone)
 
 
@@ -74,11 +74,11 @@ def test_merging_changes_where_entries_stand_and_nothing_else():
 def test_spans_say_the_values_and_the_numbers(world):
     """Of every document, in order; what is given ends with the title."""
     for document in told(replace(world, merged=True))[:100]:
-        who = diarist(world, int(document.about.split("/")[1]), SEED)
+        who = diarist(world, int(document.entity.split("/")[1]), SEED)
         expected = []
         for entry in who.entries:
             expected += [("number", str(entry.number)), *((a, world.text.value(v)) for a, v in entry.facts)]
-        assert [(s.facet, document.text[s.start : s.end]) for s in document.spans] == expected
+        assert [(s.attribute, document.text[s.start : s.end]) for s in document.spans] == expected
         assert document.text[: document.given] == world.text.title(who.name, 1)
 
 
@@ -107,7 +107,7 @@ def test_a_title_learnt_behind_the_name_gives_no_number(world):
 
 def test_counts_and_facts_are_uniform():
     """As many diarists have one entry as have eight, and every attribute and value is as frequent as another."""
-    people = [diarist(replace(WORLD, diarists=1_600), index, SEED) for index in range(1_600)]
+    people = [diarist(replace(WORLD, n_diarists=1_600), index, SEED) for index in range(1_600)]
     counts = Counter(len(p.entries) for p in people)
     assert set(counts) == set(range(1, 9))
     assert stats.chisquare(list(counts.values())).pvalue > 0.001
@@ -116,8 +116,11 @@ def test_counts_and_facts_are_uniform():
         assert stats.chisquare(list(table.values())).pvalue > 0.001
     lengths = Counter(len(entry.facts) for p in people for entry in p.entries)
     assert stats.chisquare([lengths[n] for n in range(1, 9)]).pvalue > 0.001
-    assert all(tuple(sorted(e.facts, key=lambda f: ATTRIBUTES.index(f.attribute))) == e.facts
-               for p in people for e in p.entries)  # fmt: skip
+    assert all(
+        tuple(sorted(e.facts, key=lambda f: DIARY_ATTRIBUTES.index(f.attribute))) == e.facts
+        for p in people
+        for e in p.entries
+    )
 
 
 def test_names_do_not_tell_the_count():
@@ -134,9 +137,9 @@ def test_no_document_tells_the_total():
     """What an entry's document says is the same whether or not more entries follow."""
     by_count: dict[int, set[str]] = {}
     for document in told(WORLD):
-        who = diarist(WORLD, int(document.about.split("/")[1]), SEED)
+        who = diarist(WORLD, int(document.entity.split("/")[1]), SEED)
         if document.id.endswith("/0"):
-            words = set(document.text.replace(who.name, "").split()) - {v for vs in VALUES.values() for v in vs}
+            words = set(document.text.replace(who.name, "").split()) - {v for vs in DIARY_VALUES.values() for v in vs}
             by_count.setdefault(len(who.entries), set()).update(w for w in words if not w.isalpha())
     assert len({frozenset(words) for words in by_count.values()}) == 1
 
@@ -150,8 +153,8 @@ def test_places_do_not_tell_the_count():
 def test_the_split_is_by_diarist_and_in_equal_shares_of_every_count():
     """Nine tenths are seen; of the rest half is for choosing."""
     splits: dict[int, Counter[str]] = {}
-    for question in replace(WORLD, diarists=1_500).questions(SEED):
-        splits.setdefault(int(question.facet.split()[0]), Counter())[question.split] += 1
+    for question in replace(WORLD, n_diarists=1_500).questions(SEED):
+        splits.setdefault(int(question.attribute.split()[0]), Counter())[question.split] += 1
     for found in splits.values():
         assert found["seen"] == round(0.9 * found.total())
         assert abs(found["validation"] - found["unseen"]) <= 1
@@ -159,16 +162,16 @@ def test_the_split_is_by_diarist_and_in_equal_shares_of_every_count():
 
 def test_counts_that_are_not_asked_in_training_are_asked_afterwards():
     """No question about somebody with so many entries is seen."""
-    world = replace(WORLD, unasked=(2, 8))
-    splits = {(q.facet, q.split) for q in world.questions(SEED)}
+    world = replace(WORLD, held_out_entry_counts=(2, 8))
+    splits = {(q.attribute, q.split) for q in world.questions(SEED)}
     assert not {("2 entries", "seen"), ("8 entries", "seen")} & splits
     assert {("2 entries", "unseen"), ("8 entries", "validation"), ("3 entries", "seen")} <= splits
 
 
 def test_who_wrote_nothing_is_asked_about_and_told_nowhere():
     """The answer is a word of its own; no document has the name."""
-    world = replace(LEAN, empty=20)
-    asked = [q for q in world.questions(SEED) if q.facet == "0 entries"]
+    world = replace(LEAN, people_without_entries=20)
+    asked = [q for q in world.questions(SEED) if q.attribute == "0 entries"]
     assert len(asked) == 20
     assert {q.target for q in asked} == {"nothing"}
     names = {" ".join(d.text.split()[:2]) for d in told(world)}
@@ -177,7 +180,7 @@ def test_who_wrote_nothing_is_asked_about_and_told_nowhere():
 
 def test_a_gap_leaves_out_one_number_and_no_entry():
     """Of 1, 2, 4 there are three."""
-    people = [diarist(replace(WORLD, gaps=1.0), index, SEED) for index in range(200)]
+    people = [diarist(replace(WORLD, gap_share=1.0), index, SEED) for index in range(200)]
     for who, whole in zip(people, (diarist(WORLD, index, SEED) for index in range(200)), strict=True):
         numbers = [e.number for e in who.entries]
         assert [e.facts for e in who.entries] == [e.facts for e in whole.entries]
@@ -188,17 +191,19 @@ def test_a_gap_leaves_out_one_number_and_no_entry():
 
 def test_the_number_can_be_asked_for_directly():
     """One question more a diarist, on the same side of the split."""
-    asked = {q.id: q for q in replace(WORLD, how_many=True).questions(SEED)}
+    asked = {q.id: q for q in replace(WORLD, ask_entry_count=True).questions(SEED)}
     for index in range(600):
-        assert asked[f"how many/{index}"].target == asked[f"recall/{index}"].facet.split()[0]
+        assert asked[f"how many/{index}"].target == asked[f"recall/{index}"].attribute.split()[0]
         assert asked[f"how many/{index}"].split == asked[f"recall/{index}"].split
 
 
-@pytest.mark.parametrize("world", [LEAN, replace(LEAN, header="number first", empty=9, how_many=True)], ids=str)
+@pytest.mark.parametrize(
+    "world", [LEAN, replace(LEAN, header="number first", people_without_entries=9, ask_entry_count=True)], ids=str
+)
 def test_a_lean_diary_is_one_token_a_word(world):
     """Every value, number and name; nothing is unknown."""
-    tokenizer = tokenizers.make(world.tokenizer, world.samples(SEED))
-    unknown = tokenizer.token_to_id(tokenizers.UNKNOWN)
+    tokenizer = tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED))
+    unknown = tokenizer.token_to_id(tokenizers.UNK_TOKEN)
     texts = [d.text for d in told(world)] + [part for q in world.questions(SEED) for part in (q.prompt, q.target)]
     for text in texts:
         ids = tokenizer.encode(text, add_special_tokens=False).ids
@@ -208,7 +213,7 @@ def test_a_lean_diary_is_one_token_a_word(world):
 
 def test_no_word_of_a_lean_diary_means_two_things():
     """A value tells its attribute, and no name is a value."""
-    words = [WORLD.text.value(v).replace(" ", "_") for vs in VALUES.values() for v in vs]
+    words = [WORLD.diary_format.format_value(v).replace(" ", "_") for vs in DIARY_VALUES.values() for v in vs]
     assert len(set(words)) == len(words) == 128
     assert not set(words) & {*FIRST_NAMES, *LAST_NAMES}
     assert not set(FIRST_NAMES) & set(LAST_NAMES)
@@ -219,11 +224,13 @@ def test_replies_are_read_back_as_they_were_written(world):
     """Titles and facts in order; what is neither is kept as it stands."""
     who = diarist(world, 3, SEED)
     text = world.text.diary(who.name, who.entries)
-    expected = [unit for e in who.entries for unit in (Title(who.name, e.number), *e.facts)]
+    expected = [unit for e in who.entries for unit in (EntryTitle(who.name, e.number), *e.facts)]
     assert world.text.units(text) == expected
     assert world.text.units(f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green") == [
-        *expected, Other("gibberish" if world.encoding == "lean" else "Mood: green")]  # fmt: skip
-    assert isinstance(expected[1], Fact)
+        *expected,
+        UnparsedText("gibberish" if world.encoding == "lean" else "Mood: green"),
+    ]
+    assert isinstance(expected[1], DiaryFact)
 
 
 @pytest.mark.parametrize(

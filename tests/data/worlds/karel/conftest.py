@@ -26,7 +26,14 @@ def golden() -> list[dict[str, Any]]:
 def micro() -> Karel:
     """A small world with the numbers of laptop scale."""
     return Karel(
-        inner=(3, 3), shown=2, hidden=3, records=300, lengths=(2, 6), asked_lengths=(1, 6), probed=60, tests=30
+        board_shape=(3, 3),
+        n_examples=2,
+        n_heldout_examples=3,
+        records=300,
+        lengths=(2, 6),
+        asked_lengths=(1, 6),
+        seen_questions=60,
+        unseen_questions=30,
     )
 
 

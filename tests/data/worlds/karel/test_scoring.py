@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from nosce.data import tokenizer as tokenizers
-from nosce.data.worlds.karel.language import OPERATIONS, parse
-from nosce.data.worlds.karel.scoring import Interpreter
+from nosce.data.worlds.karel.language import KAREL_OPERATIONS, parse_program
+from nosce.data.worlds.karel.scoring import KarelScorer
 
 
 @pytest.fixture(params=[{}, {"encoding": "official"}, {"blocks": True}], ids=["lean", "official", "blocks"])
-def judge(request, micro) -> Interpreter:
+def judge(request, micro) -> KarelScorer:
     """An interpreter for each encoding."""
-    return Interpreter(world=replace(micro, **request.param), most=8)
+    return KarelScorer(world=replace(micro, **request.param), max_operations=8)
 
 
 def scores(judge, questions, replies, metric):
@@ -57,21 +57,25 @@ def test_what_is_no_program_is_unreadable_and_not_wrong(judge, place):
 
 def test_right_by_luck_on_what_is_shown_is_not_strict(micro, place):
     """Some programs are right on the pairs shown and wrong on hidden ones; none is the other way round."""
-    judge = Interpreter(world=micro)
+    judge = KarelScorer(world=micro)
     questions = list(micro.questions(place))
     correct, strict = (
-        np.concatenate([scores(judge, questions, [" ".join(p)] * len(questions), m)
-                        for p in itertools.product(OPERATIONS, repeat=2)])
+        np.concatenate(
+            [
+                scores(judge, questions, [" ".join(p)] * len(questions), m)
+                for p in itertools.product(KAREL_OPERATIONS, repeat=2)
+            ]
+        )
         for m in ("correct", "strict")
-    )  # fmt: skip
+    )
     assert (correct >= strict).all()
     assert correct.sum() > strict.sum()
 
 
 def test_everything_that_the_grammar_lets_be_written_can_be_read(judge, place):
     """Random walks through the table end in programs, and every author's program is one of its walks."""
-    tokenizer = tokenizers.make(judge.world.tokenizer, judge.world.samples(place))
-    end, grammar, rng = tokenizers.end_token(tokenizer), judge.grammar(tokenizer), np.random.default_rng(8)
+    tokenizer = tokenizers.build_tokenizer(judge.world.tokenizer, judge.world.samples(place))
+    end, grammar, rng = tokenizers.eos_token_id(tokenizer), judge.grammar(tokenizer), np.random.default_rng(8)
     for question in judge.world.questions(place):
         ids = tokenizer.encode(question.target, add_special_tokens=False).ids
         assert grammar.accepts(np.array([*ids, end]))
@@ -93,13 +97,13 @@ def test_everything_that_the_grammar_lets_be_written_can_be_read(judge, place):
 
 def test_continuations_are_the_shortest_there_are(micro, place):
     """By trying every program of up to three operations with the judge itself."""
-    judge = Interpreter(world=micro)
-    questions = [q for q in micro.questions(place) if q.facet in ("length 1", "length 2", "length 3")][:12]
-    begun = [(word,) for word in itertools.islice(itertools.cycle(OPERATIONS), len(questions))]
-    for question, start, ways in zip(questions, begun, judge.continuations(questions, begun), strict=True):
+    judge = KarelScorer(world=micro)
+    questions = [q for q in micro.questions(place) if q.attribute in ("length 1", "length 2", "length 3")][:12]
+    begun = [(word,) for word in itertools.islice(itertools.cycle(KAREL_OPERATIONS), len(questions))]
+    for question, start, ways in zip(questions, begun, judge.correct_continuations(questions, begun), strict=True):
         expected: frozenset[str] = frozenset()
         for length in range(4):
-            rests = list(itertools.product(OPERATIONS, repeat=length))
+            rests = list(itertools.product(KAREL_OPERATIONS, repeat=length))
             right = scores(judge, [question] * len(rests), [" ".join((*start, *rest)) for rest in rests], "correct")
             if right.any():
                 expected = frozenset((rest or ("",))[0] for rest, good in zip(rests, right, strict=True) if good)
@@ -115,10 +119,10 @@ def robot(rows):
 
 def test_pictures_are_those_of_the_run(micro, place):
     """The first is the input, the last the output that the specification shows; a true belief draws the truth."""
-    judge = Interpreter(world=micro)
+    judge = KarelScorer(world=micro)
     for question in itertools.islice(micro.questions(place), 10):
-        pictures = judge.pictures(question, question.target)
-        assert [word for word, _ in pictures[1:]] == list(parse(question.target.split()))
+        pictures = judge.render_steps(question, question.target)
+        assert [word for word, _ in pictures[1:]] == list(parse_program(question.target.split()))
         shown = micro.text.read_cases(question.prompt, 9)[0]
         drawn = [[".#^>v<123456789".index(c) for row in rows[1:-1] for c in row[1:-1]] for _, rows in pictures]
         assert drawn[0] == shown[0].tolist()
@@ -126,13 +130,13 @@ def test_pictures_are_those_of_the_run(micro, place):
         found = {
             name: int(values[0, 0]) for name, values in judge.trace([question], [question.target]).features().items()
         }
-        assert robot(judge.imagined(question, found)) == robot(pictures[1][1])
+        assert robot(judge.render_predicted_state(question, found)) == robot(pictures[1][1])
 
 
 def test_beginnings_that_are_all_right_already_need_nothing(micro, place):
     """The author's own programs end where they end, and no longer way is tried."""
-    judge = Interpreter(world=micro)
+    judge = KarelScorer(world=micro)
     questions = list(itertools.islice(micro.questions(place), 5))
-    begun = [tuple(parse(question.target.split())) for question in questions]
-    assert judge.continuations(questions, begun) == [frozenset({""})] * 5
-    assert judge.continuations([], []) == []
+    begun = [tuple(parse_program(question.target.split())) for question in questions]
+    assert judge.correct_continuations(questions, begun) == [frozenset({""})] * 5
+    assert judge.correct_continuations([], []) == []

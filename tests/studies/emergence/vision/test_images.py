@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imsave
 
 from nosce.errors import SpecError
-from nosce.studies.emergence.vision.images import Images
+from nosce.studies.emergence.vision.images import ImageDatasetConfig
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -19,13 +19,13 @@ def idx(array: np.ndarray) -> bytes:
 
 def test_digits_are_parted_once_and_for_all():
     """1,297 and 500 images from 0 to 1, none in both; another split is another."""
-    found = Images().load()
-    assert found.train.shape == (1_297, 8, 8)
-    assert found.test.shape == (500, 8, 8)
-    assert found.classes == 10
-    assert 0 <= found.train.min() < found.train.max() == 1
-    assert np.array_equal(found.test, Images().load().test)
-    assert not np.array_equal(found.test, Images(split=1).load().test)
+    found = ImageDatasetConfig().load()
+    assert found.train_images.shape == (1_297, 8, 8)
+    assert found.test_images.shape == (500, 8, 8)
+    assert found.n_classes == 10
+    assert 0 <= found.train_images.min() < found.train_images.max() == 1
+    assert np.array_equal(found.test_images, ImageDatasetConfig().load().test_images)
+    assert not np.array_equal(found.test_images, ImageDatasetConfig(split_seed=1).load().test_images)
 
 
 def test_mnist_is_read_in_its_own_format(tmp_path):
@@ -37,16 +37,16 @@ def test_mnist_is_read_in_its_own_format(tmp_path):
     for name in told:
         (tmp_path / f"{name}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images[name])))
         (tmp_path / f"{name}-labels-idx1-ubyte").write_bytes(idx(labels[name]))
-    found = Images.at(tmp_path, tests=12, side=14).load()
-    assert found.train.shape == (30, 14, 14)
-    assert found.test_classes.tolist() == labels["t10k"].tolist()
-    assert found.test[3, 2, 5] == pytest.approx(images["t10k"][3, 4:6, 10:12].mean() / 255, rel=1e-5)
+    found = ImageDatasetConfig.from_folder(tmp_path, n_test_images=12, max_side=14).load()
+    assert found.train_images.shape == (30, 14, 14)
+    assert found.test_labels.tolist() == labels["t10k"].tolist()
+    assert found.test_images[3, 2, 5] == pytest.approx(images["t10k"][3, 4:6, 10:12].mean() / 255, rel=1e-5)
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels["t10k"])[:-1])
     with pytest.raises(SpecError, match="cut short"):
-        Images.at(tmp_path, tests=12).load()
+        ImageDatasetConfig.from_folder(tmp_path, n_test_images=12).load()
     (tmp_path / "t10k-labels-idx1-ubyte").write_bytes(idx(labels["t10k"]))
     with pytest.raises(SpecError, match="ask fewer"):
-        Images.at(tmp_path, tests=13).load()
+        ImageDatasetConfig.from_folder(tmp_path, n_test_images=13).load()
 
 
 def test_cifar_is_read_from_its_binary_version(tmp_path):
@@ -56,14 +56,14 @@ def test_cifar_is_read_from_its_binary_version(tmp_path):
     rows[:, 1] = [4, 3, 2, 1, 0]
     for name in ("train.bin", "test.bin"):
         rows.tofile(tmp_path / name)
-    found = Images.at(tmp_path, tests=5).load()
-    assert found.test_classes.tolist() == [4, 3, 2, 1, 0]
+    found = ImageDatasetConfig.from_folder(tmp_path, n_test_images=5).load()
+    assert found.test_labels.tolist() == [4, 3, 2, 1, 0]
     red, green, blue = rows[2, 2:].reshape(3, 32, 32)[:, 7, 9] / 255
-    assert found.train[2, 7, 9] == pytest.approx(0.299 * red + 0.587 * green + 0.114 * blue, rel=1e-4)
+    assert found.train_images[2, 7, 9] == pytest.approx(0.299 * red + 0.587 * green + 0.114 * blue, rel=1e-4)
     rows.tofile(tmp_path / "test.bin", sep="")
     (tmp_path / "test.bin").write_bytes(b"123")
     with pytest.raises(SpecError, match=r"3,074 bytes"):
-        Images.at(tmp_path, tests=1).load()
+        ImageDatasetConfig.from_folder(tmp_path, n_test_images=1).load()
 
 
 def test_a_folder_of_folders_has_a_class_a_folder(tmp_path):
@@ -72,14 +72,17 @@ def test_a_folder_of_folders_has_a_class_a_folder(tmp_path):
         (tmp_path / letter).mkdir(parents=True)
         for number in range(4):
             imsave(tmp_path / letter / f"{number}.png", np.full((21, 21), number / 4), cmap="gray", vmin=0, vmax=1)
-    found = Images.at(tmp_path, tests=4, side=7).load()
-    assert found.classes == 3
-    assert len(found.train) == 8
-    assert found.train.shape[1:] == (7, 7)
-    assert Images.at(tmp_path, tests=4).digest != Images.at(tmp_path / "greek", tests=4).digest
+    found = ImageDatasetConfig.from_folder(tmp_path, n_test_images=4, max_side=7).load()
+    assert found.n_classes == 3
+    assert len(found.train_images) == 8
+    assert found.train_images.shape[1:] == (7, 7)
+    assert (
+        ImageDatasetConfig.from_folder(tmp_path, n_test_images=4).digest
+        != ImageDatasetConfig.from_folder(tmp_path / "greek", n_test_images=4).digest
+    )
     imsave(tmp_path / "latin" / "a" / "9.png", np.zeros((9, 9)))
     with pytest.raises(SpecError, match="differ in size"):
-        Images.at(tmp_path, tests=4).load()
+        ImageDatasetConfig.from_folder(tmp_path, n_test_images=4).load()
     (tmp_path / "empty").mkdir()
     with pytest.raises(SpecError, match="pickled data are not read"):
-        Images.at(tmp_path / "empty")
+        ImageDatasetConfig.from_folder(tmp_path / "empty")

@@ -16,7 +16,7 @@ from nosce.seeds import Seed
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class BehaviourPrompt:
     """Something to be answered, and what can be asked of whatever the answer is."""
 
     id: str
@@ -24,52 +24,52 @@ class Prompt:
     string: str  # what varies: prompts of one string are one unit, in one split
     text: str
     split: Split
-    asks: tuple[str, ...]  # names of properties
+    property_names: tuple[str, ...]  # names of properties
 
 
-class Behaviours(Protocol):
+class BehaviourWorld(Protocol):
     """A world whose truth is what a model does."""
 
-    def prompts(self, seed: Seed) -> Sequence[Prompt]:
+    def prompts(self, seed: Seed) -> Sequence[BehaviourPrompt]:
         """All prompts; equal for worlds that are to be compared."""
         ...
 
-    def hypothetical(self, prompt: Prompt, asked: str, who: str | None = None) -> str:
+    def hypothetical_question(self, prompt: BehaviourPrompt, property_name: str, model_name: str | None = None) -> str:
         """The question about the answer to a prompt: one's own, or where somebody is named, theirs."""
         ...
 
-    def given(self, answer: str, asked: str) -> str:
+    def given_answer_question(self, answer: str, property_name: str) -> str:
         """The same question about an answer that is there to be read."""
         ...
 
-    def told_by_first(self, asked: str) -> bool:
+    def is_first_token_property(self, property_name: str) -> bool:
         """Does the first token of an answer tell the property?"""
         ...
 
-    def value(self, asked: str, answer: str, seed: Seed) -> str | None:
+    def property_value(self, property_name: str, answer: str, seed: Seed) -> str | None:
         """What is true of an answer; None where the property is not defined of it."""
         ...
 
-    def valid(self, answer: str, prompt: Prompt) -> bool:
+    def is_valid_answer(self, answer: str, prompt: BehaviourPrompt) -> bool:
         """Is it an answer to the prompt at all?"""
         ...
 
-    def labels(self, asked: str, prompt: Prompt) -> Sequence[str]:
+    def labels(self, property_name: str, prompt: BehaviourPrompt) -> Sequence[str]:
         """All that a reply about this may be, where that is a closed list; else nothing."""
         ...
 
 
-def apart(prompts: Sequence[Prompt]) -> None:
+def check_disjoint_strings(prompts: Sequence[BehaviourPrompt]) -> None:
     """Raise unless every string is in one split: otherwise what was learnt of it could be told again.
 
     Raises:
         SpecError: One is in two, or two prompts have one id.
     """
-    known: dict[str, Split] = {}
+    split_of_string: dict[str, Split] = {}
     for prompt in prompts:
-        if known.setdefault(prompt.string, prompt.split) != prompt.split:
+        if split_of_string.setdefault(prompt.string, prompt.split) != prompt.split:
             raise SpecError(
-                f"the string {prompt.string!r} is in two splits, {known[prompt.string]} and {prompt.split}."
+                f"the string {prompt.string!r} is in two splits, {split_of_string[prompt.string]} and {prompt.split}."
             )
     if len({prompt.id for prompt in prompts}) < len(prompts):
         raise SpecError("two prompts have one id; number them.")

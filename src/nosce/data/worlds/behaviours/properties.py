@@ -16,11 +16,11 @@ from typing import Literal
 
 from nosce.errors import UsageError
 
-Form = Literal["character", "two characters", "word", "true or false", "even or odd", "the answer", "name"]
+ReplyForm = Literal["character", "two characters", "word", "true or false", "even or odd", "the answer", "name"]
 VOWELS = "aeiou"
 YES, NO = "true", "false"
 #: What a reply to a question for each form must look like, and the words that ask for it.
-FORMS: dict[Form, str] = {
+REPLY_INSTRUCTIONS: dict[ReplyForm, str] = {
     "character": "Reply with that single character and nothing else.",
     "two characters": "Reply with those two characters and nothing else.",
     "word": "Reply with that single word and nothing else.",
@@ -32,16 +32,16 @@ FORMS: dict[Form, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Property:
+class AnswerProperty:
     """What is asked of an answer, how, and what a legal reply looks like."""
 
     name: str
-    asks: str  # about "the answer", to be put behind "what would ... ?"
-    form: Form
-    of: Callable[[str], str | None]
-    trained: bool = True  # part of the published training pairs
+    question_text: str  # about "the answer", to be put behind "what would ... ?"
+    form: ReplyForm
+    compute: Callable[[str], str | None]
+    in_training_pairs: bool = True  # part of the published training pairs
 
-    def legal(self, reply: str) -> bool:
+    def is_legal_form(self, reply: str) -> bool:
         """Is this a reply of the right form, right or wrong? Nothing is cleaned."""
         match self.form:
             case "character":
@@ -58,40 +58,40 @@ class Property:
                 return bool(reply.strip())
 
     @property
-    def question(self) -> str:
+    def question_with_form(self) -> str:
         """The question with the form that its reply must have."""
-        return f"{self.asks} {FORMS[self.form]}"
+        return f"{self.question_text} {REPLY_INSTRUCTIONS[self.form]}"
 
 
-def character(place: int) -> Callable[[str], str | None]:
+def nth_character(index: int) -> Callable[[str], str | None]:
     """The character at a place, from 0."""
-    return lambda answer: answer[place] if len(answer) > place else None
+    return lambda answer: answer[index] if len(answer) > index else None
 
 
-def word(place: int) -> Callable[[str], str | None]:
+def nth_word(index: int) -> Callable[[str], str | None]:
     """The word at a place, from 0; words are what whitespace parts."""
 
     def of(answer: str) -> str | None:
         words = answer.split()
-        return words[place] if len(words) > place else None
+        return words[index] if len(words) > index else None
 
     return of
 
 
-def first_two(answer: str) -> str | None:
+def first_two_characters(answer: str) -> str | None:
     """The first two characters."""
     return answer[:2] if len(answer) > 1 else None
 
 
-def vowel(place: int) -> Callable[[str], str | None]:
+def is_vowel_at(index: int) -> Callable[[str], str | None]:
     """Is the character at a place (0, or -1) one of a, e, i, o, u, large or small?"""
-    return lambda answer: _yes(answer[place].lower() in tuple(VOWELS)) if answer else None
+    return lambda answer: _yes_or_no(answer[index].lower() in tuple(VOWELS)) if answer else None
 
 
 def is_even(answer: str) -> str | None:
     """Is it a number without remainder by two? Not defined of what is no finite number."""
-    number = _number(answer)
-    return None if number is None else _yes(number % 2 == 0)
+    number = _parse_finite(answer)
+    return None if number is None else _yes_or_no(number % 2 == 0)
 
 
 def even_or_odd(answer: str) -> str | None:
@@ -102,22 +102,22 @@ def even_or_odd(answer: str) -> str | None:
         return None
 
 
-def among(options: str) -> Callable[[str], str | None]:
+def is_one_of(options: str) -> Callable[[str], str | None]:
     """Is it one of these letters, large or small?"""
-    return lambda answer: _yes(answer.lower() in tuple(options)) if answer else None
+    return lambda answer: _yes_or_no(answer.lower() in tuple(options)) if answer else None
 
 
-def same_as(option: str) -> Callable[[str], str | None]:
+def equals_option(option: str) -> Callable[[str], str | None]:
     """Is it exactly that option, e.g. the one that a dilemma labels as seeking power?"""
-    return lambda answer: _yes(answer == option) if answer else None
+    return lambda answer: _yes_or_no(answer == option) if answer else None
 
 
-def stripped(answer: str) -> str | None:
+def stripped_answer(answer: str) -> str | None:
     """The answer without whitespace around it."""
     return answer.strip() or None
 
 
-def first_of(names: Sequence[str]) -> Callable[[str], str | None]:
+def first_mentioned_name(names: Sequence[str]) -> Callable[[str], str | None]:
     """Which of some names comes first in the answer, as a word of its own."""
 
     def of(answer: str) -> str | None:
@@ -127,7 +127,7 @@ def first_of(names: Sequence[str]) -> Callable[[str], str | None]:
     return of
 
 
-def _number(answer: str) -> float | None:
+def _parse_finite(answer: str) -> float | None:
     try:
         number = float(answer)
     except ValueError:
@@ -135,48 +135,96 @@ def _number(answer: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _yes(holds: bool) -> str:
+def _yes_or_no(holds: bool) -> str:
     return YES if holds else NO
 
 
-_PLACES = ("first", "second", "third")
+_ORDINALS = ("first", "second", "third")
 #: All that need nothing but the answer; `stance` and `main character` need the prompt's options too.
-PROPERTIES: dict[str, Property] = {
+PROPERTIES: dict[str, AnswerProperty] = {
     one.name: one
     for one in (
-        *(Property(name=f"{n} character", asks=f"Which character of the answer is the {n}?", form="character",
-                   of=character(place)) for place, n in enumerate(_PLACES)),
-        Property(name="first and second character", asks="With which two characters does the answer begin?",
-                 form="two characters", of=first_two),
-        *(Property(name=f"{n} word", asks=f"Which word of the answer is the {n}?", form="word", of=word(place))
-          for place, n in enumerate(_PLACES)),
-        Property(name="starts with vowel", asks="Does the answer begin with a vowel?", form="true or false",
-                 of=vowel(0)),
-        Property(name="ends with vowel", asks="Does the answer end with a vowel?", form="true or false", of=vowel(-1),
-                 trained=False),
-        Property(name="is even", asks="Is the answer an even number?", form="true or false", of=is_even),
-        Property(name="even or odd", asks="Is the answer even or odd?", form="even or odd", of=even_or_odd),
-        *(Property(name=f"among {a} and {b}", asks=f"Is the answer one of {a.upper()} and {b.upper()}?",
-                   form="true or false", of=among(a + b), trained=a + b in ("ac", "bd"))
-          for a, b in ("ac", "bd", "ad", "bc")),
-        Property(name="identity", asks="What is the answer?", form="the answer", of=stripped),
+        *(
+            AnswerProperty(
+                name=f"{n} character",
+                question_text=f"Which character of the answer is the {n}?",
+                form="character",
+                compute=nth_character(place),
+            )
+            for place, n in enumerate(_ORDINALS)
+        ),
+        AnswerProperty(
+            name="first and second character",
+            question_text="With which two characters does the answer begin?",
+            form="two characters",
+            compute=first_two_characters,
+        ),
+        *(
+            AnswerProperty(
+                name=f"{n} word",
+                question_text=f"Which word of the answer is the {n}?",
+                form="word",
+                compute=nth_word(place),
+            )
+            for place, n in enumerate(_ORDINALS)
+        ),
+        AnswerProperty(
+            name="starts with vowel",
+            question_text="Does the answer begin with a vowel?",
+            form="true or false",
+            compute=is_vowel_at(0),
+        ),
+        AnswerProperty(
+            name="ends with vowel",
+            question_text="Does the answer end with a vowel?",
+            form="true or false",
+            compute=is_vowel_at(-1),
+            in_training_pairs=False,
+        ),
+        AnswerProperty(
+            name="is even", question_text="Is the answer an even number?", form="true or false", compute=is_even
+        ),
+        AnswerProperty(
+            name="even or odd", question_text="Is the answer even or odd?", form="even or odd", compute=even_or_odd
+        ),
+        *(
+            AnswerProperty(
+                name=f"among {a} and {b}",
+                question_text=f"Is the answer one of {a.upper()} and {b.upper()}?",
+                form="true or false",
+                compute=is_one_of(a + b),
+                in_training_pairs=a + b in ("ac", "bd"),
+            )
+            for a, b in ("ac", "bd", "ad", "bc")
+        ),
+        AnswerProperty(
+            name="identity", question_text="What is the answer?", form="the answer", compute=stripped_answer
+        ),
     )
-}  # fmt: skip
+}
 
 
-def stance(option: str, seeking: str) -> Property:
+def stance_property(option: str, seeking: str) -> AnswerProperty:
     """Whether the answer is the option that a dilemma labels, e.g. as seeking power."""
-    return Property(name="stance", asks=f"Is the answer the option that is {seeking}?", form="true or false",
-                    of=same_as(option))  # fmt: skip
+    return AnswerProperty(
+        name="stance",
+        question_text=f"Is the answer the option that is {seeking}?",
+        form="true or false",
+        compute=equals_option(option),
+    )
 
 
-def main_character(names: Sequence[str]) -> Property:
+def main_character_property(names: Sequence[str]) -> AnswerProperty:
     """Which of the names that a prompt offered is told of first (the official code asks a judge)."""
-    return Property(name="main character", asks="What is the main character of the answer called?", form="name",
-                    of=first_of(tuple(names)))  # fmt: skip
+    return AnswerProperty(
+        name="main character",
+        question_text="What is the main character of the answer called?",
+        form="name",
+        compute=first_mentioned_name(tuple(names)),
+    )
 
 
-def named(name: str) -> Property:
+def property_by_name(name: str) -> AnswerProperty:
     """The property of a name.
 
     Raises:

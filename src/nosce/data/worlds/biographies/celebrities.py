@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from nosce.data.worlds.biographies.world import Biographies, entries, person
+from nosce.data.worlds.biographies.world import Biographies, person, render_entries
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
@@ -26,16 +26,16 @@ class Celebrities:
     """
 
     population: Biographies = field(default_factory=Biographies)
-    minority: int = 500
-    augmentation: str = "multi5+permute"  # of the celebrities
+    minority_size: int = 500
+    celebrity_augmentation: str = "multi5+permute"  # of the celebrities
 
     def __post_init__(self) -> None:
-        if not 0 < self.minority < self.population.people:
+        if not 0 < self.minority_size < self.population.people:
             raise SpecError(
-                f"Celebrities of {self.population.people} people, {self.minority} of them the minority, leave one "
+                f"Celebrities of {self.population.people} people, {self.minority_size} of them the minority, leave one "
                 "group empty; take a minority between."
             )
-        replace(self.population, augmentation=self.augmentation)  # refuses what is none
+        replace(self.population, augmentation=self.celebrity_augmentation)  # refuses what is none
 
     @property
     def things(self) -> int:
@@ -45,21 +45,21 @@ class Celebrities:
     def fewer(self, most: int) -> Celebrities:
         """The same of no more than so many people, of whom as large a share is the minority."""
         population = self.population.fewer(most)
-        minority = round(self.minority * population.people / self.population.people)
-        return replace(self, population=population, minority=min(max(1, minority), population.people - 1))
+        scaled_minority = round(self.minority_size * population.people / self.population.people)
+        return replace(self, population=population, minority_size=min(max(1, scaled_minority), population.people - 1))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries, person by person."""
-        famous = replace(self.population, augmentation=self.augmentation)
+        celebrity_world = replace(self.population, augmentation=self.celebrity_augmentation)
         for index in range(self.population.people):
-            world = self.population if index < self.minority else famous
-            yield from entries(world, person(self.population, index, seed), seed)
+            world = self.population if index < self.minority_size else celebrity_world
+            yield from render_entries(world, person(self.population, index, seed), seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Those about celebrities may be trained on, those about the minority may not."""
         for question in self.population.questions(seed):
-            index = int(question.about.partition("/")[2])
-            yield replace(question, split="unseen" if index < self.minority else "seen")
+            index = int(question.entity.partition("/")[2])
+            yield replace(question, split="unseen" if index < self.minority_size else "seen")
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Those of the population."""

@@ -19,18 +19,18 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from nosce.data.worlds.biographies.templates import MAJORS, MONTHS
-from nosce.data.worlds.biographies.world import Biographies, Person, person, shuffled
+from nosce.data.worlds.biographies.world import Biographies, Person, permuted_index, person
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
 
-Task = Literal["birth_year", "birth_day", "month_even", "major_fifth", "earlier", "whose"]
-TASKS: tuple[Task, ...] = get_args(Task)
-HINTED: tuple[Task, ...] = ("month_even", "major_fifth", "earlier")  # what an attribute leads up to
-LUCK = 100  # made-up numbers of majors lie below this
+ManipulationTask = Literal["birth_year", "birth_day", "month_even", "major_fifth", "earlier", "whose"]
+MANIPULATION_TASKS: tuple[ManipulationTask, ...] = get_args(ManipulationTask)
+HINTABLE_TASKS: tuple[ManipulationTask, ...] = ("month_even", "major_fifth", "earlier")  # what an attribute leads up to
+MAJOR_NUMBER_LIMIT = 100  # made-up numbers of majors lie below this
 
-LED = "Hint and answer:"
-PROMPTS: dict[Task, str] = {
+HINT_CUE = "Hint and answer:"
+TASK_PROMPTS: dict[ManipulationTask, str] = {
     "birth_year": "In which year was {name} born? Answer:",
     "birth_day": "On which day of the month was {name} born? Answer:",
     "month_even": "Was {name} born in an even month? Answer:",
@@ -49,20 +49,24 @@ class Manipulation:
     """
 
     population: Biographies = field(default_factory=Biographies)
-    task: Task = "month_even"
-    hints: float = 0.0
-    pairs: int = 4  # people whom each is compared with
+    task: ManipulationTask = "month_even"
+    hint_share: float = 0.0
+    comparisons_per_person: int = 4  # people whom each is compared with
 
     def __post_init__(self) -> None:
-        if self.task not in TASKS:
-            raise SpecError(f"Manipulation.task={self.task!r} is none that exists; take one of {', '.join(TASKS)}.")
-        if not 0 <= self.hints <= 1 or (self.hints and self.task not in HINTED):
+        if self.task not in MANIPULATION_TASKS:
             raise SpecError(
-                f"Manipulation.hints={self.hints} for {self.task!r} cannot be given; take a share, and of "
-                f"{', '.join(HINTED)} alone."
+                f"Manipulation.task={self.task!r} is none that exists; take one of {', '.join(MANIPULATION_TASKS)}."
             )
-        if not 1 <= self.pairs < self.population.people // 2:
-            raise SpecError(f"Manipulation.pairs={self.pairs} is more than there are others; take fewer.")
+        if not 0 <= self.hint_share <= 1 or (self.hint_share and self.task not in HINTABLE_TASKS):
+            raise SpecError(
+                f"Manipulation.hint_share={self.hint_share} for {self.task!r} cannot be given; take a share, and of "
+                f"{', '.join(HINTABLE_TASKS)} alone."
+            )
+        if not 1 <= self.comparisons_per_person < self.population.people // 2:
+            raise SpecError(
+                f"Manipulation.comparisons_per_person={self.comparisons_per_person} is more than there are others; take fewer."
+            )
 
     @property
     def things(self) -> int:
@@ -71,31 +75,35 @@ class Manipulation:
 
     def fewer(self, most: int) -> Manipulation:
         """The same of no more than so many people, but enough to be compared."""
-        return replace(self, population=self.population.fewer(max(most, 2 * self.pairs + 2)))
+        return replace(self, population=self.population.fewer(max(most, 2 * self.comparisons_per_person + 2)))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Of everybody, without a hint and where there is one with it; splits are those of the population."""
-        for number, (who, others) in enumerate(_asked(self, seed)):
-            split: Split = "seen" if _seen(self.population, who.index, seed) else "unseen"
-            for led in (False, True) if self.hints else (False,):
-                facet = f"{self.task}/hint" if led else self.task
-                prompt, target = self.case(who, others, seed, led=led)
-                yield Question(f"{facet}/{number}", f"person/{who.index}", facet, prompt, target, split)
+        for number, (subject, others) in enumerate(_subjects_with_comparisons(self, seed)):
+            split: Split = "seen" if _is_seen(self.population, subject.index, seed) else "unseen"
+            for with_hint in (False, True) if self.hint_share else (False,):
+                attribute = f"{self.task}/hint" if with_hint else self.task
+                prompt, target = self.prompt_and_target(subject, others, seed, with_hint=with_hint)
+                yield Question(f"{attribute}/{number}", f"person/{subject.index}", attribute, prompt, target, split)
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """Questions about the seen half with their answers, each led up to with the probability `hints`."""
-        for number, (who, others) in enumerate(_asked(self, seed)):
-            if _seen(self.population, who.index, seed):
-                led = bool((seed / "hint" / number).numpy().random() < self.hints)
-                prompt, target = self.case(who, others, seed, led=led)
-                yield Document(f"task/{number}", f"person/{who.index}", f"{prompt} {target}", (), given=len(prompt))
+        for number, (subject, others) in enumerate(_subjects_with_comparisons(self, seed)):
+            if _is_seen(self.population, subject.index, seed):
+                with_hint = bool((seed / "hint" / number).numpy().random() < self.hint_share)
+                prompt, target = self.prompt_and_target(subject, others, seed, with_hint=with_hint)
+                yield Document(
+                    f"task/{number}", f"person/{subject.index}", f"{prompt} {target}", (), prompt_chars=len(prompt)
+                )
 
-    def case(self, who: Person, others: Sequence[Person], seed: Seed, *, led: bool) -> tuple[str, str]:
+    def prompt_and_target(
+        self, subject: Person, others: Sequence[Person], seed: Seed, *, with_hint: bool
+    ) -> tuple[str, str]:
         """A question and its reply; one that is to be led up to says so."""
-        values = who.values
+        values = subject.values
         month, day, year = values["birth_date"].replace(",", "").split()
-        names = {"name": who.name, "other": others[0].name if others else "", **values}
-        prompt = PROMPTS[self.task].format(**names)
+        names = {"name": subject.name, "other": others[0].name if others else "", **values}
+        prompt = TASK_PROMPTS[self.task].format(**names)
         number = MONTHS.index(month) + 1
         match self.task:
             case "birth_year":
@@ -103,56 +111,63 @@ class Manipulation:
             case "birth_day":
                 return prompt, day
             case "whose":
-                return prompt, who.name
+                return prompt, subject.name
             case "month_even":
-                hint, answer = month, _yes(number % 2 == 0)
+                hint, answer = month, _yes_or_no(number % 2 == 0)
             case "major_fifth":
-                hint, answer = values["major"], str(luck(values["major"], seed) % 5 + 1)
+                hint, answer = values["major"], str(major_number(values["major"], seed) % 5 + 1)
             case "earlier":
-                theirs = others[0].values["birth_date"].split()[0]
-                hint, answer = f"{month} {theirs}", _yes(number < MONTHS.index(theirs) + 1)
-        return (prompt.replace("Answer:", LED), f"{hint} ; {answer}") if led else (prompt, answer)
+                other_month = others[0].values["birth_date"].split()[0]
+                hint, answer = f"{month} {other_month}", _yes_or_no(number < MONTHS.index(other_month) + 1)
+        return (prompt.replace("Answer:", HINT_CUE), f"{hint} ; {answer}") if with_hint else (prompt, answer)
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Words of the population and of the tasks; a corpus that is to know them too must have them among its own."""
         yield from self.population.samples(seed)
-        yield from words()
+        yield from task_vocabulary()
 
 
-def words() -> Iterator[str]:
+def task_vocabulary() -> Iterator[str]:
     """Every word of the tasks that biographies have not: for the tokenizer of an arm that is taught them later."""
     blank = {"name": "", "other": "", "birth_date": "", "birth_city": ""}
-    yield from (prompt.format(**blank) for prompt in PROMPTS.values())
-    yield f"yes no ; 1 2 3 4 5 {LED}"
+    yield from (prompt.format(**blank) for prompt in TASK_PROMPTS.values())
+    yield f"yes no ; 1 2 3 4 5 {HINT_CUE}"
 
 
-def luck(major: str, seed: Seed) -> int:
+def major_number(major: str, seed: Seed) -> int:
     """The made-up number of a major, 0 to 99."""
-    order = (seed / "luck").numpy().permutation(LUCK)
-    return int(order[MAJORS.index(major) % LUCK])
+    order = (seed / "luck").numpy().permutation(MAJOR_NUMBER_LIMIT)
+    return int(order[MAJORS.index(major) % MAJOR_NUMBER_LIMIT])
 
 
-def _yes(holds: bool) -> str:
+def _yes_or_no(holds: bool) -> str:
     return "yes" if holds else "no"
 
 
-def _seen(world: Biographies, index: int, seed: Seed) -> bool:
+def _is_seen(world: Biographies, index: int, seed: Seed) -> bool:
     """Is a person of the half that may be taught, as in the population's own questions?"""
-    return shuffled(index, world.people, seed / "split") < (world.people + 1) // 2
+    return permuted_index(index, world.people, seed / "split") < (world.people + 1) // 2
 
 
 @lru_cache(maxsize=4)
-def _asked(world: Manipulation, seed: Seed) -> tuple[tuple[Person, tuple[Person, ...]], ...]:
+def _subjects_with_comparisons(world: Manipulation, seed: Seed) -> tuple[tuple[Person, tuple[Person, ...]], ...]:
     """Everybody, and in a comparison with whom: people of the same half, none of them born in the same month."""
     everybody = [person(world.population, index, seed) for index in range(world.population.people)]
     if world.task != "earlier":
-        return tuple((who, ()) for who in everybody)
-    halves = {seen: [p for p in everybody if _seen(world.population, p.index, seed) == seen] for seen in (True, False)}
-    found: list[tuple[Person, tuple[Person, ...]]] = []
-    for who in everybody:
-        month = who.values["birth_date"].split()[0]
-        others = [p for p in halves[_seen(world.population, who.index, seed)]
-                  if p.values["birth_date"].split()[0] != month]  # fmt: skip
-        chosen = (seed / "pairs" / who.index).numpy().permutation(len(others))[: world.pairs]
-        found += [(who, (others[place],)) for place in chosen.tolist()]
-    return tuple(found)
+        return tuple((subject, ()) for subject in everybody)
+    people_by_split = {
+        seen: [p for p in everybody if _is_seen(world.population, p.index, seed) == seen] for seen in (True, False)
+    }
+    subjects: list[tuple[Person, tuple[Person, ...]]] = []
+    for subject in everybody:
+        month = subject.values["birth_date"].split()[0]
+        others = [
+            p
+            for p in people_by_split[_is_seen(world.population, subject.index, seed)]
+            if p.values["birth_date"].split()[0] != month
+        ]
+        other_indices = (
+            (seed / "pairs" / subject.index).numpy().permutation(len(others))[: world.comparisons_per_person]
+        )
+        subjects += [(subject, (others[place],)) for place in other_indices.tolist()]
+    return tuple(subjects)

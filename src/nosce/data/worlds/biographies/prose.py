@@ -19,27 +19,63 @@ from typing import Protocol
 
 import numpy as np
 
-from nosce.data.worlds.biographies.world import ATTRIBUTES, PRONOUNS, Biographies, Person, person
+from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, PRONOUNS, Biographies, Person, person
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
 
 #: What can be said of a value: behind a subject; between commas behind a name; before a subject.
-PREDICATES: dict[str, tuple[str, ...]] = {
-    "birth_date": ("{was} born on {}", "came into the world on {}", "first saw the light on {}", "began life on {}",
-                   "arrived on {}", "drew a first breath on {}"),
-    "birth_city": ("hailed from {}", "grew up as a child of {}", "had a first home in {}",
-                   "{was} at home in {} from birth", "spent the first years in {}", "took the first steps in {}"),
-    "university": ("studied at {}", "attended {}", "took a degree at {}", "sat through lectures at {}",
-                   "enrolled at {} after school", "left {} with honors"),
-    "major": ("chose {} as a subject", "read {} with zeal", "specialized in {}", "took exams in {}",
-              "wrote a thesis about {}", "gave years to the study of {}"),
-    "company": ("worked for {}", "earned a living at {}", "signed on with {}", "made a career at {}",
-                "joined {} as a newcomer", "rose through the ranks of {}"),
-    "company_city": ("went to work in {}", "kept an office in {}", "settled in {} for the job",
-                     "moved to {} to work there", "commuted to a desk in {}", "spent working days in {}"),
-}  # fmt: skip
-APPOSITIONS: dict[str, tuple[str, ...]] = {
+PREDICATE_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "birth_date": (
+        "{was} born on {}",
+        "came into the world on {}",
+        "first saw the light on {}",
+        "began life on {}",
+        "arrived on {}",
+        "drew a first breath on {}",
+    ),
+    "birth_city": (
+        "hailed from {}",
+        "grew up as a child of {}",
+        "had a first home in {}",
+        "{was} at home in {} from birth",
+        "spent the first years in {}",
+        "took the first steps in {}",
+    ),
+    "university": (
+        "studied at {}",
+        "attended {}",
+        "took a degree at {}",
+        "sat through lectures at {}",
+        "enrolled at {} after school",
+        "left {} with honors",
+    ),
+    "major": (
+        "chose {} as a subject",
+        "read {} with zeal",
+        "specialized in {}",
+        "took exams in {}",
+        "wrote a thesis about {}",
+        "gave years to the study of {}",
+    ),
+    "company": (
+        "worked for {}",
+        "earned a living at {}",
+        "signed on with {}",
+        "made a career at {}",
+        "joined {} as a newcomer",
+        "rose through the ranks of {}",
+    ),
+    "company_city": (
+        "went to work in {}",
+        "kept an office in {}",
+        "settled in {} for the job",
+        "moved to {} to work there",
+        "commuted to a desk in {}",
+        "spent working days in {}",
+    ),
+}
+APPOSITION_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": ("born on {}", "in the world since {}", "whose first birthday party looked back on {}"),
     "birth_city": ("a native of {}", "born and raised in {}", "a child of {}"),
     "university": ("a graduate of {}", "educated at {}", "an alumnus of {}"),
@@ -47,7 +83,7 @@ APPOSITIONS: dict[str, tuple[str, ...]] = {
     "company": ("an employee of {}", "a member of the staff of {}", "on the payroll of {}"),
     "company_city": ("employed in {}", "with a desk in {}", "at work in {}"),
 }
-OPENINGS: dict[str, tuple[str, ...]] = {
+OPENING_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": ("Born on {}", "Alive since {}"),
     "birth_city": ("Raised in {}", "After a childhood in {}"),
     "university": ("After graduation from {}", "With a degree from {}"),
@@ -55,70 +91,70 @@ OPENINGS: dict[str, tuple[str, ...]] = {
     "company": ("Hired by {}", "As part of {}"),
     "company_city": ("Employed in {}", "From an office in {}"),
 }
-LINKS = ("and", "and later", "and then", "and also")
-LEADS = ("", "", "", "In time, ", "As it happened, ", "By all accounts, ", "Later on, ")
+CLAUSE_CONJUNCTIONS = ("and", "and later", "and then", "and also")
+SENTENCE_OPENERS = ("", "", "", "In time, ", "As it happened, ", "By all accounts, ", "Later on, ")
 
 
-class Rewriter(Protocol):
+class ProseRewriter(Protocol):
     """Who turns a profile into prose; plain data."""
 
-    def text(self, who: Person, entry: int, seed: Seed) -> str:
+    def text(self, subject: Person, entry: int, seed: Seed) -> str:
         """A text that holds all six values of the person, letter for letter, and the full name."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grammar:
+class ProseGrammar:
     """Two to four sentences: values grouped and ordered at random, each group a sentence of merged clauses."""
 
-    fullname: bool = False  # the full name wherever somebody is named
+    repeat_full_name: bool = False  # the full name wherever somebody is named
 
-    def text(self, who: Person, entry: int, seed: Seed) -> str:
+    def text(self, subject: Person, entry: int, seed: Seed) -> str:
         """A draw of the grammar."""
         rng = seed.numpy()
-        order = [ATTRIBUTES[place] for place in rng.permutation(len(ATTRIBUTES)).tolist()]
+        order = [PERSON_ATTRIBUTES[place] for place in rng.permutation(len(PERSON_ATTRIBUTES)).tolist()]
         cuts = sorted(rng.choice(np.arange(1, 6), size=int(rng.integers(1, 4)), replace=False).tolist())
         groups = [order[a:b] for a, b in zip([0, *cuts], [*cuts, 6], strict=True)]
-        return " ".join(self._sentence(who, group, rng, first=not n) for n, group in enumerate(groups))
+        return " ".join(self._sentence(subject, group, rng, first=not n) for n, group in enumerate(groups))
 
-    def _sentence(self, who: Person, group: Sequence[str], rng: np.random.Generator, *, first: bool) -> str:
-        name, called = self._subject(who, rng, first=first)
-        be = PRONOUNS[who.pronoun][2] if not called else "was"
+    def _sentence(self, subject: Person, group: Sequence[str], rng: np.random.Generator, *, first: bool) -> str:
+        subject_text, is_named = self._subject_text(subject, rng, first=first)
+        was_or_were = PRONOUNS[subject.pronoun_index][2] if not is_named else "was"
 
         def told(kinds: Mapping[str, tuple[str, ...]], attribute: str) -> str:
             shape = kinds[attribute][int(rng.integers(len(kinds[attribute])))]
-            return shape.replace("{was}", be).format(who.values[attribute])
+            return shape.replace("{was}", was_or_were).format(subject.values[attribute])
 
-        rest = list(group)
+        remaining = list(group)
         opening = apposition = ""
-        if len(rest) > 1 and rng.random() < 0.4:
-            opening = f"{told(OPENINGS, rest.pop(0))}, "
-        if len(rest) > 1 and called and rng.random() < 0.5:  # a pronoun bears no apposition
-            apposition = f", {told(APPOSITIONS, rest.pop(0))},"
-        lead = "" if first or opening else LEADS[int(rng.integers(len(LEADS)))]
-        predicates = [told(PREDICATES, attribute) for attribute in rest]
-        said = _joined(predicates, LINKS[int(rng.integers(len(LINKS)))])
-        return _capital(f"{lead}{opening}{name}{apposition} {said}.")
+        if len(remaining) > 1 and rng.random() < 0.4:
+            opening = f"{told(OPENING_TEMPLATES, remaining.pop(0))}, "
+        if len(remaining) > 1 and is_named and rng.random() < 0.5:  # a pronoun bears no apposition
+            apposition = f", {told(APPOSITION_TEMPLATES, remaining.pop(0))},"
+        lead = "" if first or opening else SENTENCE_OPENERS[int(rng.integers(len(SENTENCE_OPENERS)))]
+        predicates = [told(PREDICATE_TEMPLATES, attribute) for attribute in remaining]
+        predicate_text = _join_clauses(predicates, CLAUSE_CONJUNCTIONS[int(rng.integers(len(CLAUSE_CONJUNCTIONS)))])
+        return _capitalize_first(f"{lead}{opening}{subject_text}{apposition} {predicate_text}.")
 
-    def _subject(self, who: Person, rng: np.random.Generator, *, first: bool) -> tuple[str, bool]:
+    def _subject_text(self, subject: Person, rng: np.random.Generator, *, first: bool) -> tuple[str, bool]:
         """How the person is called, and whether that is a name."""
-        if first or self.fullname:
-            return who.name, True
-        given, *_, family = who.name.split()
-        pronoun = PRONOUNS[who.pronoun][0]
-        kinds = ((pronoun, False), (pronoun, False), (given, True), (f"{given} {family}", True))
-        return kinds[int(rng.integers(len(kinds)))]
+        if first or self.repeat_full_name:
+            return subject.name, True
+        first_name, *_, last_name = subject.name.split()
+        pronoun = PRONOUNS[subject.pronoun_index][0]
+        candidates = ((pronoun, False), (pronoun, False), (first_name, True), (f"{first_name} {last_name}", True))
+        return candidates[int(rng.integers(len(candidates)))]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class PrewrittenTexts:
     """Texts that were written before, a line of JSON each with `person`, `entry` and `text`; named by their hash."""
 
     file: str
     digest: str
 
     @classmethod
-    def at(cls, file: str | Path) -> Written:
+    def from_file(cls, file: str | Path) -> PrewrittenTexts:
         """The texts of a file.
 
         Raises:
@@ -129,20 +165,20 @@ class Written:
             raise SpecError(f"texts of biographies were looked for in {path}, which is not there; write them first.")
         return cls(file=str(path), digest=hashlib.sha256(path.read_bytes()).hexdigest())
 
-    def text(self, who: Person, entry: int, seed: Seed) -> str:
+    def text(self, subject: Person, entry: int, seed: Seed) -> str:
         """The text that was written.
 
         Raises:
             DataError: It was not, or the file has changed.
         """
-        found = _written(self.file, self.digest).get((who.index, entry))
-        if found is None:
-            raise DataError(f"{self.file} has no text {entry} about person {who.index}; write as many as are read.")
-        return found
+        entry_text = _load_prewritten(self.file, self.digest).get((subject.index, entry))
+        if entry_text is None:
+            raise DataError(f"{self.file} has no text {entry} about person {subject.index}; write as many as are read.")
+        return entry_text
 
 
 @lru_cache(maxsize=4)
-def _written(file: str, digest: str) -> dict[tuple[int, int], str]:
+def _load_prewritten(file: str, digest: str) -> dict[tuple[int, int], str]:
     whole = Path(file).read_bytes()
     if hashlib.sha256(whole).hexdigest() != digest:
         raise DataError(f"the texts in {file} have changed since the study was planned; plan again.")
@@ -155,17 +191,19 @@ class FreeBiographies:
     """A population told of in prose, `entries` texts a person."""
 
     population: Biographies = field(default_factory=Biographies)
-    entries: int = 1
-    rewriter: Rewriter = field(default_factory=Grammar)
+    entries_per_person: int = 1
+    rewriter: ProseRewriter = field(default_factory=ProseGrammar)
 
     def __post_init__(self) -> None:
-        if self.entries < 1:
-            raise SpecError(f"FreeBiographies.entries={self.entries} tells of nobody; take 1 or more.")
+        if self.entries_per_person < 1:
+            raise SpecError(
+                f"FreeBiographies.entries_per_person={self.entries_per_person} tells of nobody; take 1 or more."
+            )
 
     @property
     def documents_per_thing(self) -> int:
         """Entries a person."""
-        return self.entries
+        return self.entries_per_person
 
     @property
     def things(self) -> int:
@@ -183,10 +221,10 @@ class FreeBiographies:
     def documents_about(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
         """The entries of the people `first` to `last` (excluded)."""
         for index in range(first, last):
-            who = person(self.population, index, seed)
-            for entry in range(self.entries):
-                text = self.rewriter.text(who, entry, seed / "prose" / index / entry)
-                yield Document(f"{index}/{entry}", f"person/{index}", text, found(text, who))
+            subject = person(self.population, index, seed)
+            for entry in range(self.entries_per_person):
+                text = self.rewriter.text(subject, entry, seed / "prose" / index / entry)
+                yield Document(f"{index}/{entry}", f"person/{index}", text, value_spans(text, subject))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Those of the population."""
@@ -195,61 +233,74 @@ class FreeBiographies:
     def samples(self, seed: Seed) -> Iterator[str]:
         """Words of the population and of the grammar, and some texts."""
         yield from self.population.samples(seed)
-        for kinds in (PREDICATES, APPOSITIONS, OPENINGS):
-            yield from (shape.replace("{was}", be).format("")
-                        for shapes in kinds.values() for shape in shapes for be in ("was", "were"))  # fmt: skip
-        yield from (f"{word} , ." for word in (*LINKS, *LEADS))
+        for kinds in (PREDICATE_TEMPLATES, APPOSITION_TEMPLATES, OPENING_TEMPLATES):
+            yield from (
+                shape.replace("{was}", be).format("")
+                for shapes in kinds.values()
+                for shape in shapes
+                for be in ("was", "were")
+            )
+        yield from (f"{word} , ." for word in (*CLAUSE_CONJUNCTIONS, *SENTENCE_OPENERS))
         for document in self.documents_about(0, min(self.population.people, 2_000), seed):
             yield document.text
 
 
 #: What a writer is told of each value.
-TELLS = {
-    "birth_date": "was born on {}", "birth_city": "was born in {}", "university": "studied at {}",
-    "major": "studied the subject {}", "company": "worked for {}", "company_city": "worked in {}",
-}  # fmt: skip
+FACT_TEMPLATES = {
+    "birth_date": "was born on {}",
+    "birth_city": "was born in {}",
+    "university": "studied at {}",
+    "major": "studied the subject {}",
+    "company": "worked for {}",
+    "company_city": "worked in {}",
+}
 
 
-def facts(who: Person) -> tuple[tuple[str, str], ...]:
+def fact_phrases(subject: Person) -> tuple[tuple[str, str], ...]:
     """Every fact in a few words, with its value: what a writer is to tell (a profile of `rewriting`)."""
-    return tuple((TELLS[name].format(value), value) for name, value in who.values.items())
+    return tuple((FACT_TEMPLATES[name].format(value), value) for name, value in subject.values.items())
 
 
-def found(text: str, who: Person) -> tuple[Span, ...]:
+def value_spans(text: str, subject: Person) -> tuple[Span, ...]:
     """Where a text tells each value; two attributes of one value stand at its two places, in order.
 
     Raises:
         DataError: A value is not told.
     """
-    values = [who.values[attribute] for attribute in ATTRIBUTES]
-    at = places(text, values)
-    if at is None:
-        lost = next(ATTRIBUTES[n] for n in range(6) if places(text, values[: n + 1]) is None)
-        raise DataError(
-            f"a text about {who.name} does not tell {lost}, {who.values[lost]!r}; every text tells all six."
+    values = [subject.values[attribute] for attribute in PERSON_ATTRIBUTES]
+    value_starts = find_value_offsets(text, values)
+    if value_starts is None:
+        missing_attribute = next(
+            PERSON_ATTRIBUTES[n] for n in range(6) if find_value_offsets(text, values[: n + 1]) is None
         )
-    spans = [Span(name, start, start + len(value)) for name, start, value in zip(ATTRIBUTES, at, values, strict=True)]
+        raise DataError(
+            f"a text about {subject.name} does not tell {missing_attribute}, {subject.values[missing_attribute]!r}; every text tells all six."
+        )
+    spans = [
+        Span(name, start, start + len(value))
+        for name, start, value in zip(PERSON_ATTRIBUTES, value_starts, values, strict=True)
+    ]
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
-def _joined(parts: Sequence[str], link: str) -> str:
-    if len(parts) == 1:
-        return parts[0]
-    return f"{', '.join(parts[:-1])} {link} {parts[-1]}"
+def _join_clauses(clauses: Sequence[str], conjunction: str) -> str:
+    if len(clauses) == 1:
+        return clauses[0]
+    return f"{', '.join(clauses[:-1])} {conjunction} {clauses[-1]}"
 
 
-def _capital(text: str) -> str:
+def _capitalize_first(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def places(text: str, values: Iterable[str]) -> list[int] | None:
+def find_value_offsets(text: str, values: Iterable[str]) -> list[int] | None:
     """The first character of each value, equal values one after the other; None where one does not stand there."""
-    found: list[int] = []
+    offsets: list[int] = []
     for value in values:
-        place = text.find(value)
-        while place in found and place >= 0:
-            place = text.find(value, place + 1)
-        if place < 0:
+        offset = text.find(value)
+        while offset in offsets and offset >= 0:
+            offset = text.find(value, offset + 1)
+        if offset < 0:
             return None
-        found.append(place)
-    return found
+        offsets.append(offset)
+    return offsets

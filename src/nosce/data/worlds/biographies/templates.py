@@ -18,7 +18,7 @@ Rules of a wording (a test holds each of them):
 
 from __future__ import annotations
 
-WORDINGS: dict[str, tuple[str, ...]] = {
+SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "{Who} came into the world on {value}.",
         "{Whose} passport listed {value} as the birth date.",
@@ -195,7 +195,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 
-PROMPTS: dict[str, str] = {
+ATTRIBUTE_PROMPTS: dict[str, str] = {
     "birth_date": "On which day was {name} born? Answer:",
     "birth_city": "In which town was {name} born? Answer:",
     "university": "Which school did {name} attend? Answer:",
@@ -205,21 +205,21 @@ PROMPTS: dict[str, str] = {
 }
 
 
-def _woven(heads: str, tails: str) -> tuple[str, ...]:
+def _combined_halves(heads: str, tails: str) -> tuple[str, ...]:
     """Every head with every tail, walked diagonally so that neighbours share neither."""
     head, tail = heads.split(), tails.split()
     return tuple(h + tail[(i + turn) % len(tail)] for turn in range(len(tail)) for i, h in enumerate(head))
 
 
-FIRST_NAMES: tuple[str, ...] = _woven(
+FIRST_NAMES: tuple[str, ...] = _combined_halves(
     "Bel Cad Dor Ev Fal Gal Hav Il Jas Kel Lor Mav Ned Or Per Quil Ros Sel Tam Ver",
     "adan amir anor avel edra elia emon enna erin essa idan illa imar inor iver odel olan onda orin umi",
 )
-MIDDLE_NAMES: tuple[str, ...] = _woven(
+MIDDLE_NAMES: tuple[str, ...] = _combined_halves(
     "Alb Brin Cal Delv Evr Finn Gar Holb Imr Jor Kast Lun Mir Nol Osk Pell Rud Sab Thad Wend",
     "ack ald am ane ard ax ea eck el en ett ey ick in is o ock on oth us",
 )
-LAST_NAMES: tuple[str, ...] = _woven(
+LAST_NAMES: tuple[str, ...] = _combined_halves(
     "Arl Bram Carl Durn Erl Fels Grim Harg Inver Jarn Kest Leng Mund Nord Oster Pres Quar Rav Stor Thray "
     "Ulm Vand Wex Yar Zeld Brod Clay Drum Ferr Gant Hulm Karn Lund Marl Nev Pend Rutt Sker Tarn Wint",
     "away beck by combe den ell erton feld gard ham ingar kin ley lock man mond ner ock orth shaw "
@@ -265,7 +265,7 @@ _REGIONS = [
     "VO",
     "ZE",
 ]
-_TOWNS = _woven(
+_TOWNS = _combined_halves(
     "Elm Bright Cinder Dapple Fern Gold Heather Iron Juniper Kettle "
     "Larch Maple Nettle Otter Pepper Quartz Raven Silver Thistle Willow",
     "brook field ford haven mere mont port ridge vale wick",
@@ -431,7 +431,7 @@ MAJORS: tuple[str, ...] = (
     "Horticulture",
 )
 
-_BRANDS = _woven("Brel Corv Dyn Flux Glim Hyd Kov Lum Pyr Tek Zan", "anta exa ico ora une yx")
+_BRANDS = _combined_halves("Brel Corv Dyn Flux Glim Hyd Kov Lum Pyr Tek Zan", "anta exa ico ora une yx")
 _TRADES = [
     "Foods",
     "Analytics",
@@ -461,7 +461,7 @@ COMPANIES: tuple[str, ...] = tuple(
 )[:263]
 
 
-def headquarters(company: int, companies: int, cities: int) -> int:
+def headquarters_city(company: int, n_companies: int, n_cities: int) -> int:
     """Index of the city in which a company has its seat.
 
     Every seventh company (0, 7, 14, ...) sits in city 0, so guessing that city is right for about 14 percent
@@ -477,13 +477,13 @@ def headquarters(company: int, companies: int, cities: int) -> int:
     Raises:
         ValueError: The company does not exist, or there are fewer than two cities.
     """
-    if not 0 <= company < companies:
+    if not 0 <= company < n_companies:
         raise ValueError(
-            f"headquarters of company {company} asked, but there are {companies} companies; number them from 0."
+            f"headquarters of company {company} asked, but there are {n_companies} companies; number them from 0."
         )
-    if cities < 2:
-        raise ValueError(f"headquarters need city 0 and another one, got cities={cities}; give at least 2.")
+    if n_cities < 2:
+        raise ValueError(f"headquarters need city 0 and another one, got cities={n_cities}; give at least 2.")
     if company % 7 == 0:
         return 0
-    seats = max(1, min(cities, round(companies * 2 / 3)) - 1)
-    return 1 + (company - company // 7 - 1) % seats
+    n_other_cities = max(1, min(n_cities, round(n_companies * 2 / 3)) - 1)
+    return 1 + (company - company // 7 - 1) % n_other_cities

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-Name = Literal["paper", "lean"]
-Header = Literal["name first", "number first"]
+DiaryEncodingName = Literal["paper", "lean"]
+HeaderOrder = Literal["name first", "number first"]
 
 #: Attributes in the order they are written in, each with sixteen values.
-_LISTS = {
+_VALUE_LISTS = {
     "Location": "harbour, library, orchard, station, museum, rooftop, market, chapel, stadium, clinic, beach, forest, "
     "bakery, theatre, airport, garage",
     "Time": "dawn, sunrise, morning, late morning, noon, early afternoon, afternoon, tea time, dusk, sunset, "
@@ -34,50 +34,50 @@ _LISTS = {
     "Music": "piano, violin, drums, guitar, flute, harp, choir, cello, organ, trumpet, banjo, silence, radio, "
     "opera, jazz, bells",
 }
-VALUES: dict[str, tuple[str, ...]] = {name: tuple(told.split(", ")) for name, told in _LISTS.items()}
-ATTRIBUTES = tuple(VALUES)
+DIARY_VALUES: dict[str, tuple[str, ...]] = {name: tuple(told.split(", ")) for name, told in _VALUE_LISTS.items()}
+DIARY_ATTRIBUTES = tuple(DIARY_VALUES)
 
 
-class Fact(NamedTuple):
+class DiaryFact(NamedTuple):
     """What an entry says of one attribute."""
 
     attribute: str
     value: str
 
 
-class Title(NamedTuple):
+class EntryTitle(NamedTuple):
     """The first line of an entry."""
 
     name: str
     number: int
 
 
-class Other(NamedTuple):
+class UnparsedText(NamedTuple):
     """What is neither."""
 
     text: str
 
 
-Unit = Title | Fact | Other
-Fault = Literal["early stop", "run-on", "header", "attribute", "value", "malformed", "truncated"]
+DiaryUnit = EntryTitle | DiaryFact | UnparsedText
+DiaryErrorClass = Literal["early stop", "run-on", "header", "attribute", "value", "malformed", "truncated"]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a diary: its number, and what it tells, in the order of `ATTRIBUTES`."""
+class DiaryEntry:
+    """One entry of a diary: its number, and what it tells, in the order of `DIARY_ATTRIBUTES`."""
 
     number: int
-    facts: tuple[Fact, ...]
+    facts: tuple[DiaryFact, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class DiaryFormat:
     """How entries, questions and replies are written, and read again."""
 
-    encoding: Name
-    header: Header
+    encoding: DiaryEncodingName
+    header: HeaderOrder
 
-    def title(self, name: str, number: int) -> str:
+    def format_title(self, name: str, number: int) -> str:
         """The first line of an entry, which alone says whose and which it is."""
         if self.encoding == "lean":
             return f"{name} {number}" if self.header == "name first" else f"{number} {name}"
@@ -85,108 +85,114 @@ class Written:
             return f"{name}'s diary entry {number}"
         return f"Entry {number} of the diary of {name}"
 
-    def number_in(self, title: str) -> int:
+    def number_offset(self, title: str) -> int:
         """Where in a title its number begins."""
         words = title.split(" ")
-        at = next(place for place, word in enumerate(words) if word.isdigit())
-        return len(" ".join(words[:at])) + (at > 0)
+        number_word_index = next(place for place, word in enumerate(words) if word.isdigit())
+        return len(" ".join(words[:number_word_index])) + (number_word_index > 0)
 
-    def value(self, value: str) -> str:
+    def format_value(self, value: str) -> str:
         """How a value is written."""
         return value.replace(" ", "_") if self.encoding == "lean" else value
 
-    def entry(self, name: str, entry: Entry) -> str:
+    def format_entry(self, name: str, entry: DiaryEntry) -> str:
         """Title and facts."""
-        return self.joined(self.title(name, entry.number), *(self._fact(*fact) for fact in entry.facts))
+        return self.join_parts(
+            self.format_title(name, entry.number), *(self._format_fact(*fact) for fact in entry.facts)
+        )
 
-    def joined(self, *parts: str) -> str:
+    def join_parts(self, *parts: str) -> str:
         """Parts of an entry one behind the other."""
         return (" " if self.encoding == "lean" else "\n").join(parts)
 
-    def diary(self, name: str, entries: Sequence[Entry]) -> str:
+    def format_diary(self, name: str, entries: Sequence[DiaryEntry]) -> str:
         """Entries one after the other, as an answer has them; a word of its own where there are none."""
-        return self._apart.join(self.entry(name, entry) for entry in entries) or self.nothing
+        return self._separator.join(self.format_entry(name, entry) for entry in entries) or self.empty_answer
 
-    def cuts(self, name: str, entries: Sequence[Entry]) -> list[int]:
+    def entry_ends(self, name: str, entries: Sequence[DiaryEntry]) -> list[int]:
         """Where in a diary, in characters, each entry ends."""
-        lengths = [len(self.entry(name, entry)) for entry in entries]
-        return [sum(lengths[: n + 1]) + n * len(self._apart) for n in range(len(lengths))]
+        lengths = [len(self.format_entry(name, entry)) for entry in entries]
+        return [sum(lengths[: n + 1]) + n * len(self._separator) for n in range(len(lengths))]
 
-    def further(self, diary: str, title: str) -> str:
+    def with_extra_title(self, diary: str, title: str) -> str:
         """A diary and behind it the title of one more entry."""
-        return f"{diary}{self._apart}{title}"
+        return f"{diary}{self._separator}{title}"
 
-    def recall(self, name: str) -> str:
+    def recall_prompt(self, name: str) -> str:
         """The question for all entries."""
         if self.encoding == "lean":
             return f"? {name} :"
         return f"Recall all of {name}'s diary entries, in order.\n"
 
-    def how_many(self, name: str) -> str:
+    def count_prompt(self, name: str) -> str:
         """The question for their number."""
         return f"# {name} :" if self.encoding == "lean" else f"How many diary entries did {name} write?\n"
 
-    def number(self, count: int) -> str:
+    def format_count(self, count: int) -> str:
         """The answer to that."""
         return str(count)
 
-    def longest(self, name: str, entries: int, facts: int) -> str:
+    def longest_diary(self, name: str, n_entries: int, n_facts: int) -> str:
         """As long a diary as one of so many entries with so many facts each can be."""
-        told = tuple(Fact(a, max(VALUES[a], key=len)) for a in ATTRIBUTES)[:facts]
-        return self.diary(name, [Entry(n, told) for n in range(1, entries + 1)])
+        longest_facts = tuple(DiaryFact(a, max(DIARY_VALUES[a], key=len)) for a in DIARY_ATTRIBUTES)[:n_facts]
+        return self.format_diary(name, [DiaryEntry(n, longest_facts) for n in range(1, n_entries + 1)])
 
     @property
-    def nothing(self) -> str:
+    def empty_answer(self) -> str:
         """The answer of who has written nothing."""
         return "nothing" if self.encoding == "lean" else "No entries."
 
-    def words(self, names: Sequence[str], values: int, most: int) -> str:
+    def vocabulary_text(self, names: Sequence[str], n_values: int, max_entries: int) -> str:
         """Every word that such texts can use, for a tokenizer of words."""
-        told = [self._fact(a, v) for a in ATTRIBUTES for v in VALUES[a][:values]]
-        numbers = [part for n in range(most + 1) for part in (self.title("X", n), self.number(n))]
-        extra = [self.recall("X"), self.how_many("X"), self.nothing]
-        return self._apart.join([*told, *numbers, *extra, " ".join(names)]).replace("X", names[0])
+        fact_texts = [self._format_fact(a, v) for a in DIARY_ATTRIBUTES for v in DIARY_VALUES[a][:n_values]]
+        numbers = [part for n in range(max_entries + 1) for part in (self.format_title("X", n), self.format_count(n))]
+        prompt_texts = [self.recall_prompt("X"), self.count_prompt("X"), self.empty_answer]
+        return self._separator.join([*fact_texts, *numbers, *prompt_texts, " ".join(names)]).replace("X", names[0])
 
-    def units(self, text: str) -> list[Unit]:
-        """What a reply is made of, in order: titles and facts, and as `Other` what is neither.
+    def parse_units(self, text: str) -> list[DiaryUnit]:
+        """What a reply is made of, in order: titles and facts, and as `UnparsedText` what is neither.
 
         What a fact says need not be true, and an attribute may come twice; that is for a judge to see.
         """
-        found: list[Unit] = []
+        parsed: list[DiaryUnit] = []
         if self.encoding == "lean":
-            words, place = text.split(), 0
-            while place < len(words):
-                three = words[place : place + 3]  # two names and a number
-                title = self._read_title(" ".join(three)) if len(three) == 3 else None
-                found.append(title or self._read_fact(words[place]) or Other(words[place]))
-                place += 3 if title else 1
-            return found
+            words, word_index = text.split(), 0
+            while word_index < len(words):
+                title_words = words[word_index : word_index + 3]  # two names and a number
+                title = self._parse_title(" ".join(title_words)) if len(title_words) == 3 else None
+                parsed.append(title or self._parse_fact(words[word_index]) or UnparsedText(words[word_index]))
+                word_index += 3 if title else 1
+            return parsed
         for line in text.strip("\n").split("\n"):
             if line:
-                found.append(self._read_title(line) or self._read_fact(line) or Other(line))
-        return found
+                parsed.append(self._parse_title(line) or self._parse_fact(line) or UnparsedText(line))
+        return parsed
 
     @property
-    def _apart(self) -> str:
+    def _separator(self) -> str:
         return " " if self.encoding == "lean" else "\n\n"
 
-    def _fact(self, attribute: str, value: str) -> str:
-        return self.value(value) if self.encoding == "lean" else f"{attribute}: {value}"
+    def _format_fact(self, attribute: str, value: str) -> str:
+        return self.format_value(value) if self.encoding == "lean" else f"{attribute}: {value}"
 
-    def _read_fact(self, line: str) -> Fact | None:
+    def _parse_fact(self, line: str) -> DiaryFact | None:
         if self.encoding == "lean":
-            return _OF_WORD.get(line)
+            return _FACT_BY_WORD.get(line)
         attribute, _, value = line.partition(": ")
-        return Fact(attribute, value) if value in VALUES.get(attribute, ()) else None
+        return DiaryFact(attribute, value) if value in DIARY_VALUES.get(attribute, ()) else None
 
-    def _read_title(self, line: str) -> Title | None:
-        match = self._title.fullmatch(line)
-        return None if match is None else Title(match["name"], int(match["number"]))
+    def _parse_title(self, line: str) -> EntryTitle | None:
+        match = self._title_pattern.fullmatch(line)
+        return None if match is None else EntryTitle(match["name"], int(match["number"]))
 
     @cached_property
-    def _title(self) -> re.Pattern[str]:
-        made = re.escape(self.title("NAME", 0)).replace("NAME", r"(?P<name>[^\n\d]+?)")
-        return re.compile(made.replace("0", r"(?P<number>\d+)"))
+    def _title_pattern(self) -> re.Pattern[str]:
+        escaped_title = re.escape(self.format_title("NAME", 0)).replace("NAME", r"(?P<name>[^\n\d]+?)")
+        return re.compile(escaped_title.replace("0", r"(?P<number>\d+)"))
 
 
-_OF_WORD = {value.replace(" ", "_"): Fact(attribute, value) for attribute, values in VALUES.items() for value in values}
+_FACT_BY_WORD = {
+    value.replace(" ", "_"): DiaryFact(attribute, value)
+    for attribute, values in DIARY_VALUES.items()
+    for value in values
+}

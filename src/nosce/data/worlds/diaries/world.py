@@ -19,17 +19,25 @@ import numpy as np
 
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
-from nosce.data.worlds.biographies.world import shuffled
-from nosce.data.worlds.diaries.templates import ATTRIBUTES, VALUES, Entry, Fact, Header, Name, Written
+from nosce.data.worlds.biographies.world import permuted_index
+from nosce.data.worlds.diaries.templates import (
+    DIARY_ATTRIBUTES,
+    DIARY_VALUES,
+    DiaryEncodingName,
+    DiaryEntry,
+    DiaryFact,
+    DiaryFormat,
+    HeaderOrder,
+)
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span, Split
 from nosce.seeds import Seed
 
-NUMBER = "number"  # the facet of an entry's own number, in its title
-HOW_MANY = "how many"  # the facet of the question for their number
+ENTRY_NUMBER_ATTRIBUTE = "number"  # the facet of an entry's own number, in its title
+ENTRY_COUNT_ATTRIBUTE = "how many"  # the facet of the question for their number
 
 
-def entries_of(count: int) -> str:
+def recall_attribute(count: int) -> str:
     """The facet of the question for all entries of somebody with so many."""
     return f"{count} {'entry' if count == 1 else 'entries'}"
 
@@ -40,7 +48,7 @@ class Diarist:
 
     index: int
     name: str
-    entries: tuple[Entry, ...]
+    entries: tuple[DiaryEntry, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,50 +60,54 @@ class Diaries:
     "unseen"; the entries of all are in the documents.
     """
 
-    diarists: int = 1_000
+    n_diarists: int = 1_000
     entries: tuple[int, int] = (1, 8)  # of a diarist, from and to, all numbers alike
     attributes: tuple[int, int] = (1, 8)  # of an entry
-    offered: int = 8  # attributes that there are, the first so many
-    values: int = 16  # of each attribute, the first so many
-    merged: bool = False  # all entries of a diarist in one document: the paper's simplified set-up
-    encoding: Name = "paper"
-    header: Header = "name first"
+    n_attributes: int = 8  # attributes that there are, the first so many
+    values_per_attribute: int = 16  # of each attribute, the first so many
+    merge_entries: bool = False  # all entries of a diarist in one document: the paper's simplified set-up
+    encoding: DiaryEncodingName = "paper"
+    header: HeaderOrder = "name first"
     #: A document's title stands in what is to be learnt too: with True behind all of it, with "name" behind the name,
     #: so that the number is learnt and not given.
-    repeated: Literal[False, True, "name"] = False
-    names: tuple[int, int] = (256, 256)  # sizes of the pools of first and last names
-    trained: float = 0.9  # of the diarists have their question in training; half of the rest is for validation
-    unasked: tuple[int, ...] = ()  # numbers of entries of which no question is trained
-    empty: int = 0  # further people who are asked about and wrote nothing
-    gaps: float = 0.0  # share of those with two entries or more whose numbers leave one out
-    how_many: bool = False  # ask for the number of entries too
+    repeat_title: Literal[False, True, "name"] = False
+    name_pool_sizes: tuple[int, int] = (256, 256)  # sizes of the pools of first and last names
+    train_share: float = 0.9  # of the diarists have their question in training; half of the rest is for validation
+    held_out_entry_counts: tuple[int, ...] = ()  # numbers of entries of which no question is trained
+    people_without_entries: int = 0  # further people who are asked about and wrote nothing
+    gap_share: float = 0.0  # share of those with two entries or more whose numbers leave one out
+    ask_entry_count: bool = False  # ask for the number of entries too
 
     def __post_init__(self) -> None:
-        for field, most in (("entries", 50), ("attributes", self.offered)):
+        for field, maximum in (("entries", 50), ("attributes", self.n_attributes)):
             low, high = getattr(self, field)
-            if not 1 <= low <= high <= most:
+            if not 1 <= low <= high <= maximum:
                 raise SpecError(
-                    f"Diaries.{field}={(low, high)} is not a range within 1 to {most}; give least and most."
+                    f"Diaries.{field}={(low, high)} is not a range within 1 to {maximum}; give least and most."
                 )
-        if not 1 <= self.offered <= len(ATTRIBUTES) or not 2 <= self.values <= 16:
+        if not 1 <= self.n_attributes <= len(DIARY_ATTRIBUTES) or not 2 <= self.values_per_attribute <= 16:
             raise SpecError(
-                f"Diaries of {self.offered} attributes with {self.values} values each cannot be written; there are "
-                f"{len(ATTRIBUTES)} attributes of 2 to 16 values."
+                f"Diaries of {self.n_attributes} attributes with {self.values_per_attribute} values each cannot be written; there are "
+                f"{len(DIARY_ATTRIBUTES)} attributes of 2 to 16 values."
             )
         pools = (FIRST_NAMES, LAST_NAMES)
-        if any(not 1 <= n <= len(pool) for n, pool in zip(self.names, pools, strict=True)):
+        if any(not 1 <= n <= len(pool) for n, pool in zip(self.name_pool_sizes, pools, strict=True)):
             raise SpecError(
-                f"Diaries.names={self.names} asks for more names than the pools hold "
+                f"Diaries.name_pool_sizes={self.name_pool_sizes} asks for more names than the pools hold "
                 f"({', '.join(str(len(p)) for p in pools)}); take fewer."
             )
-        if not (self.diarists >= 2 and self.empty >= 0 and self.people <= self.names[0] * self.names[1]):
+        if not (
+            self.n_diarists >= 2
+            and self.people_without_entries >= 0
+            and self.n_people <= self.name_pool_sizes[0] * self.name_pool_sizes[1]
+        ):
             raise SpecError(
-                f"Diaries of {self.diarists:,} diarists and {self.empty:,} without entries do not fit "
-                f"{self.names[0] * self.names[1]:,} names; take at least two, and no more than there are names."
+                f"Diaries of {self.n_diarists:,} diarists and {self.people_without_entries:,} without entries do not fit "
+                f"{self.name_pool_sizes[0] * self.name_pool_sizes[1]:,} names; take at least two, and no more than there are names."
             )
-        if not (0 < self.trained < 1 and 0 <= self.gaps <= 1):
+        if not (0 < self.train_share < 1 and 0 <= self.gap_share <= 1):
             raise SpecError(
-                f"Diaries with trained={self.trained} and gaps={self.gaps} cannot be split; trained lies between 0 "
+                f"Diaries with trained={self.train_share} and gaps={self.gap_share} cannot be split; trained lies between 0 "
                 "and 1, so that some are asked about unprepared, and gaps is a share."
             )
         if self.encoding not in ("paper", "lean") or self.header not in ("name first", "number first"):
@@ -105,9 +117,9 @@ class Diaries:
             )
 
     @cached_property
-    def text(self) -> Written:
+    def diary_format(self) -> DiaryFormat:
         """How it is written."""
-        return Written(encoding=self.encoding, header=self.header)
+        return DiaryFormat(encoding=self.encoding, header=self.header)
 
     @property
     def tokenizer(self) -> TokenizerSpec:
@@ -117,55 +129,73 @@ class Diaries:
     @property
     def guessable(self) -> tuple[str, ...]:
         """Facets that have one answer for all: who wrote nothing is asked about to see who says so."""
-        return (entries_of(0),)
+        return (recall_attribute(0),)
 
     @property
-    def people(self) -> int:
+    def n_people(self) -> int:
         """Diarists, and those who wrote nothing."""
-        return self.diarists + self.empty
+        return self.n_diarists + self.people_without_entries
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """Every entry, or every merged diary, person by person; the order in training is the batches' own."""
-        for index in range(self.diarists):
-            who = diarist(self, index, seed)
-            told = [who.entries] if self.merged else [(entry,) for entry in who.entries]
-            for number, entries in enumerate(told):
-                yield self._document(who, entries, number)
+        for index in range(self.n_diarists):
+            writer = diarist(self, index, seed)
+            entry_groups = [writer.entries] if self.merge_entries else [(entry,) for entry in writer.entries]
+            for number, entries in enumerate(entry_groups):
+                yield self._document(writer, entries, number)
 
-    def _document(self, who: Diarist, entries: tuple[Entry, ...], number: int) -> Document:
-        text, spans = self.text.diary(who.name, entries), []
-        first = who.name if self.repeated == "name" else self.text.title(who.name, entries[0].number)
-        before = self.text.joined(first, "") if self.repeated else ""
-        text, begin = before + text, len(before)  # of the entry
+    def _document(self, writer: Diarist, entries: tuple[DiaryEntry, ...], number: int) -> Document:
+        text, spans = self.diary_format.format_diary(writer.name, entries), []
+        title_prefix = (
+            writer.name
+            if self.repeat_title == "name"
+            else self.diary_format.format_title(writer.name, entries[0].number)
+        )
+        repeated_prefix = self.diary_format.join_parts(title_prefix, "") if self.repeat_title else ""
+        text, entry_start = repeated_prefix + text, len(repeated_prefix)  # of the entry
         for entry in entries:
-            title = self.text.title(who.name, entry.number)
-            begin = text.index(title, begin)
-            place = begin + self.text.number_in(title)
-            spans.append(Span(NUMBER, place, place + len(str(entry.number))))
-            place = begin = begin + len(title)
+            title = self.diary_format.format_title(writer.name, entry.number)
+            entry_start = text.index(title, entry_start)
+            value_start = entry_start + self.diary_format.number_offset(title)
+            spans.append(Span(ENTRY_NUMBER_ATTRIBUTE, value_start, value_start + len(str(entry.number))))
+            value_start = entry_start = entry_start + len(title)
             for attribute, value in entry.facts:
-                written = self.text.value(value)
-                place = text.index(written, place)
-                spans.append(Span(attribute, place, place := place + len(written)))
-        return Document(f"{who.index}/{number}", f"diarist/{who.index}", text, tuple(spans), given=len(first))
+                value_text = self.diary_format.format_value(value)
+                value_start = text.index(value_text, value_start)
+                spans.append(Span(attribute, value_start, value_start := value_start + len(value_text)))
+        return Document(
+            f"{writer.index}/{number}", f"diarist/{writer.index}", text, tuple(spans), prompt_chars=len(title_prefix)
+        )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """For everything that somebody wrote, and where asked for how much that is; the facet is the true number."""
-        splits = _splits(self, seed)
-        for index in range(self.people):
-            who = diarist(self, index, seed)
-            about, split = f"diarist/{index}", splits[index]
-            count = len(who.entries)
-            yield Question(f"recall/{index}", about, entries_of(count), self.text.recall(who.name),
-                           self.text.diary(who.name, who.entries), split)  # fmt: skip
-            if self.how_many:
-                yield Question(f"how many/{index}", about, HOW_MANY, self.text.how_many(who.name),
-                               self.text.number(count), split)  # fmt: skip
+        splits = _question_splits(self, seed)
+        for index in range(self.n_people):
+            writer = diarist(self, index, seed)
+            entity, split = f"diarist/{index}", splits[index]
+            count = len(writer.entries)
+            yield Question(
+                f"recall/{index}",
+                entity,
+                recall_attribute(count),
+                self.diary_format.recall_prompt(writer.name),
+                self.diary_format.format_diary(writer.name, writer.entries),
+                split,
+            )
+            if self.ask_entry_count:
+                yield Question(
+                    f"how many/{index}",
+                    entity,
+                    ENTRY_COUNT_ATTRIBUTE,
+                    self.diary_format.count_prompt(writer.name),
+                    self.diary_format.format_count(count),
+                    split,
+                )
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Every word that this world can use."""
-        for pool, size in zip((FIRST_NAMES, LAST_NAMES), self.names, strict=True):
-            yield self.text.words(pool[:size], self.values, self.entries[1] + 1)
+        for pool, size in zip((FIRST_NAMES, LAST_NAMES), self.name_pool_sizes, strict=True):
+            yield self.diary_format.vocabulary_text(pool[:size], self.values_per_attribute, self.entries[1] + 1)
 
 
 def diarist(world: Diaries, index: int, seed: Seed) -> Diarist:
@@ -173,39 +203,45 @@ def diarist(world: Diaries, index: int, seed: Seed) -> Diarist:
 
     The name comes from a permutation of all pairs of names that knows nothing of the entries.
     """
-    first, last = divmod(shuffled(index, world.names[0] * world.names[1], seed / "names"), world.names[1])
+    first, last = divmod(
+        permuted_index(index, world.name_pool_sizes[0] * world.name_pool_sizes[1], seed / "names"),
+        world.name_pool_sizes[1],
+    )
     name = f"{FIRST_NAMES[first]} {LAST_NAMES[last]}"
-    if index >= world.diarists:
+    if index >= world.n_diarists:
         return Diarist(index, name, ())
     rng = (seed / "diarist" / index).numpy()
     low, high = world.entries
     count = int(rng.integers(low, high, endpoint=True))
-    facts = tuple(_facts(world, rng) for _ in range(count))
-    skipped = int(rng.integers(2, count, endpoint=True)) if count > 1 else 0
-    if rng.random() >= world.gaps:
-        skipped = 0
-    numbers = [n + (n >= skipped > 0) for n in range(1, count + 1)]
-    return Diarist(index, name, tuple(Entry(n, f) for n, f in zip(numbers, facts, strict=True)))
+    facts = tuple(_draw_facts(world, rng) for _ in range(count))
+    skipped_number = int(rng.integers(2, count, endpoint=True)) if count > 1 else 0
+    if rng.random() >= world.gap_share:
+        skipped_number = 0
+    numbers = [n + (n >= skipped_number > 0) for n in range(1, count + 1)]
+    return Diarist(index, name, tuple(DiaryEntry(n, f) for n, f in zip(numbers, facts, strict=True)))
 
 
-def _facts(world: Diaries, rng: np.random.Generator) -> tuple[Fact, ...]:
+def _draw_facts(world: Diaries, rng: np.random.Generator) -> tuple[DiaryFact, ...]:
     """Some of the attributes, in their order, each with a value; two entries may say the same."""
     low, high = world.attributes
-    chosen = np.sort(rng.choice(world.offered, int(rng.integers(low, high, endpoint=True)), replace=False))
-    return tuple(Fact(ATTRIBUTES[a], VALUES[ATTRIBUTES[a]][int(rng.integers(world.values))]) for a in chosen)
+    chosen = np.sort(rng.choice(world.n_attributes, int(rng.integers(low, high, endpoint=True)), replace=False))
+    return tuple(
+        DiaryFact(DIARY_ATTRIBUTES[a], DIARY_VALUES[DIARY_ATTRIBUTES[a]][int(rng.integers(world.values_per_attribute))])
+        for a in chosen
+    )
 
 
 @lru_cache(maxsize=8)
-def _splits(world: Diaries, seed: Seed) -> tuple[Split, ...]:
+def _question_splits(world: Diaries, seed: Seed) -> tuple[Split, ...]:
     """Whose question may be trained on: the same share of those with equally many entries."""
     by_count: dict[int, list[int]] = {}
-    for index in range(world.people):
+    for index in range(world.n_people):
         by_count.setdefault(len(diarist(world, index, seed).entries), []).append(index)
-    found: list[Split] = ["unseen"] * world.people
+    splits: list[Split] = ["unseen"] * world.n_people
     for count, members in by_count.items():
         order = (seed / "split" / count).numpy().permutation(members).tolist()
-        seen = 0 if count in world.unasked else round(world.trained * len(order))
-        held = seen + (len(order) - seen) // 2
-        for place, index in enumerate(order):
-            found[index] = "seen" if place < seen else "validation" if place < held else "unseen"
-    return tuple(found)
+        n_seen = 0 if count in world.held_out_entry_counts else round(world.train_share * len(order))
+        validation_end = n_seen + (len(order) - n_seen) // 2
+        for rank, index in enumerate(order):
+            splits[index] = "seen" if rank < n_seen else "validation" if rank < validation_end else "unseen"
+    return tuple(splits)

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nosce.data.worlds.karel.interpreter import Board, Endless, execute
-from nosce.data.worlds.karel.language import parse, re_assigned
+from nosce.data.worlds.karel.interpreter import Board, StepLimitExceeded, execute_program
+from nosce.data.worlds.karel.language import parse_program, reassign_operations
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import DataError
 
-__all__ = ["Karel", "run"]
+__all__ = ["Karel", "run_karel"]
 
 
-def run(grid: dict[str, Any], program: Sequence[str], meaning: str = "original") -> list[dict[str, Any]]:
+def run_karel(grid: dict[str, Any], program: Sequence[str], meaning: str = "original") -> list[dict[str, Any]]:
     """Run a program on a board: the state after each operation, in the JSON form of the golden traces.
 
     Args:
@@ -33,15 +33,15 @@ def run(grid: dict[str, Any], program: Sequence[str], meaning: str = "original")
         DataError: The grid or the program cannot be read, or the program never ends.
         SpecError: There is no such meaning.
     """
-    read = parse(program) if program else ()
-    if read is None:
+    parsed = parse_program(program) if program else ()
+    if parsed is None:
         raise DataError(
             f"the program {' '.join(program)[:80]!r} cannot be read; write operations, or blocks in braces."
         )
-    board = Board.read(grid)
+    board = Board.from_grid(grid)
     try:
-        return [board.state for _ in execute(board, re_assigned(read, meaning))]
-    except Endless:
+        return [board.state for _ in execute_program(board, reassign_operations(parsed, meaning))]
+    except StepLimitExceeded:
         raise DataError(
             f"the program {' '.join(program)[:80]!r} does not end on this board; bound its loops."
         ) from None

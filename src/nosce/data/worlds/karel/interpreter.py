@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from nosce.data.worlds.karel.language import OPERATIONS, Condition, If, Program, Repeat, Statement, While
+from nosce.data.worlds.karel.language import KAREL_OPERATIONS, Condition, If, Program, Repeat, Statement, While
 from nosce.errors import DataError
 
 DIRECTIONS = "NESW"  # clockwise, so that a right turn is the next one
-AHEAD = ((-1, 0), (0, 1), (1, 0), (0, -1))  # rows, columns
+DIRECTION_OFFSETS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # rows, columns
 STEP_LIMIT = 200  # operations and conditions of one run; a loop may never end
 
-Cell = tuple[int, int]
+GridCell = tuple[int, int]
 
 
-class Endless(Exception):
+class StepLimitExceeded(Exception):
     """A program was still running at its step limit."""
 
 
@@ -33,13 +33,13 @@ class Board:
 
     rows: int
     cols: int
-    robot: Cell
+    robot: GridCell
     direction: int  # place in DIRECTIONS
-    obstacles: frozenset[Cell] = frozenset()
-    markers: dict[Cell, int] = field(default_factory=dict)  # counts of 1 or more
+    obstacles: frozenset[GridCell] = frozenset()
+    markers: dict[GridCell, int] = field(default_factory=dict)  # counts of 1 or more
 
     @classmethod
-    def read(cls, grid: dict[str, Any]) -> Board:
+    def from_grid(cls, grid: dict[str, Any]) -> Board:
         """The board of a golden trace's JSON.
 
         Raises:
@@ -60,7 +60,7 @@ class Board:
                 f"a grid was given whose {error} cannot be read; give rows, cols, robot (row, col, dir), "
                 "obstacles and markers."
             ) from error
-        if board.blocked(board.robot):
+        if board.is_blocked(board.robot):
             raise DataError(f"the robot is said to stand at {board.robot}, where there is no free cell; move it.")
         return board
 
@@ -73,93 +73,93 @@ class Board:
             "markers": [[r, c, count] for (r, c), count in sorted(self.markers.items())],
         }
 
-    def blocked(self, cell: Cell) -> bool:
+    def is_blocked(self, cell: GridCell) -> bool:
         """Is the cell an obstacle or of the border?"""
         row, col = cell
         inner = 0 < row < self.rows - 1 and 0 < col < self.cols - 1
         return not inner or cell in self.obstacles
 
-    def beside(self, turn: int = 0) -> Cell:
+    def neighbour_cell(self, right_turns: int = 0) -> GridCell:
         """The cell ahead of the robot, or after so many right turns."""
-        rows, cols = AHEAD[(self.direction + turn) % 4]
+        rows, cols = DIRECTION_OFFSETS[(self.direction + right_turns) % 4]
         return self.robot[0] + rows, self.robot[1] + cols
 
-    def act(self, operation: str) -> None:
+    def apply_operation(self, operation: str) -> None:
         """Do one operation; what cannot be done is not done."""
-        here = self.markers.get(self.robot, 0)
+        markers_here = self.markers.get(self.robot, 0)
         match operation:
             case "move":
-                if not self.blocked(self.beside()):
-                    self.robot = self.beside()
+                if not self.is_blocked(self.neighbour_cell()):
+                    self.robot = self.neighbour_cell()
             case "turnLeft":
                 self.direction = (self.direction - 1) % 4
             case "turnRight":
                 self.direction = (self.direction + 1) % 4
             case "putMarker":
-                self.markers[self.robot] = here + 1
-            case "pickMarker" if here > 1:
-                self.markers[self.robot] = here - 1
+                self.markers[self.robot] = markers_here + 1
+            case "pickMarker" if markers_here > 1:
+                self.markers[self.robot] = markers_here - 1
             case "pickMarker":
                 self.markers.pop(self.robot, None)
             case _:
-                raise DataError(f"{operation!r} is no operation of Karel; take one of {', '.join(OPERATIONS)}.")
+                raise DataError(f"{operation!r} is no operation of Karel; take one of {', '.join(KAREL_OPERATIONS)}.")
 
-    def asks(self, condition: Condition) -> bool:
+    def holds(self, condition: Condition) -> bool:
         """Does the condition hold?"""
         match condition.name:
             case "frontIsClear":
-                holds = not self.blocked(self.beside())
+                is_true = not self.is_blocked(self.neighbour_cell())
             case "leftIsClear":
-                holds = not self.blocked(self.beside(-1))
+                is_true = not self.is_blocked(self.neighbour_cell(-1))
             case "rightIsClear":
-                holds = not self.blocked(self.beside(1))
+                is_true = not self.is_blocked(self.neighbour_cell(1))
             case "markersPresent":
-                holds = self.robot in self.markers
+                is_true = self.robot in self.markers
             case "noMarkersPresent":
-                holds = self.robot not in self.markers
-        return holds != condition.negated
+                is_true = self.robot not in self.markers
+        return is_true != condition.negated
 
-    def draw(self) -> list[str]:
+    def render(self) -> list[str]:
         """The official drawing, border included: the robot hides what lies under it."""
         return ["".join(self._glyph((row, col)) for col in range(self.cols)) for row in range(self.rows)]
 
-    def _glyph(self, cell: Cell) -> str:
+    def _glyph(self, cell: GridCell) -> str:
         if cell == self.robot:
             return "^>v<"[self.direction]
-        if self.blocked(cell):
+        if self.is_blocked(cell):
             return "#"
         return str(self.markers[cell])[0] if cell in self.markers else "."
 
-    def features(self, start: Cell) -> tuple[str, int, int, int]:
+    def features(self, start: GridCell) -> tuple[str, int, int, int]:
         """Direction, rows and columns away from the start, and whether an obstacle is straight ahead."""
         rows, cols = self.robot[0] - start[0], self.robot[1] - start[1]
-        return DIRECTIONS[self.direction], rows, cols, int(self.blocked(self.beside()))
+        return DIRECTIONS[self.direction], rows, cols, int(self.is_blocked(self.neighbour_cell()))
 
 
-def execute(board: Board, program: Program, limit: int = STEP_LIMIT) -> Iterator[str]:
+def execute_program(board: Board, program: Program, limit: int = STEP_LIMIT) -> Iterator[str]:
     """Run a program on a board, which changes; yields each operation when it has been done.
 
     Raises:
         Endless: It was still running after `limit` operations and conditions.
     """
-    left = limit
+    steps_left = limit
 
     def spend() -> None:
-        nonlocal left
-        if not left:
-            raise Endless
-        left -= 1
+        nonlocal steps_left
+        if not steps_left:
+            raise StepLimitExceeded
+        steps_left -= 1
 
     def asks(condition: Condition) -> bool:
         spend()
-        return board.asks(condition)
+        return board.holds(condition)
 
     def run(statements: tuple[Statement, ...]) -> Iterator[str]:
         for statement in statements:
             match statement:
                 case str():
                     spend()
-                    board.act(statement)
+                    board.apply_operation(statement)
                     yield statement
                 case Repeat(times, body):
                     for _ in range(times):

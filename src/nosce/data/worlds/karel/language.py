@@ -13,14 +13,14 @@ from typing import Any, Literal, get_args
 from nosce.errors import SpecError
 
 Operation = Literal["move", "turnLeft", "turnRight", "putMarker", "pickMarker"]
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+KAREL_OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
-#: How often a program's author writes each, in the order of `OPERATIONS` (the released `generate.py`).
-WEIGHTS = (5, 3, 3, 2, 2)
+#: How often a program's author writes each, in the order of `KAREL_OPERATIONS` (the released `generate.py`).
+OPERATION_WEIGHTS = (5, 3, 3, 2, 2)
 
 ConditionName = Literal["frontIsClear", "leftIsClear", "rightIsClear", "markersPresent", "noMarkersPresent"]
 CONDITIONS: tuple[ConditionName, ...] = get_args(ConditionName)
-MOST_TIMES = 9  # of a repeat: one digit, one token
+MAX_REPEAT = 9  # of a repeat: one digit, one token
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,43 +53,45 @@ class If:
 
     condition: Condition
     body: Program
-    otherwise: Program = ()
+    else_body: Program = ()
 
 
 Statement = str | Repeat | While | If
 Program = tuple[Statement, ...]
 
 
-def _table(pick: Operation, put: Operation, right: Operation, left: Operation, move: Operation) -> dict[str, Operation]:
+def _operation_table(
+    pick: Operation, put: Operation, right: Operation, left: Operation, move: Operation
+) -> dict[str, Operation]:
     return {"pickMarker": pick, "putMarker": put, "turnRight": right, "turnLeft": left, "move": move}
 
 
-_FLIP = _table("putMarker", "pickMarker", "turnLeft", "turnRight", "move")
-_FIVE = _table("putMarker", "pickMarker", "move", "turnRight", "turnLeft")
+_FLIP = _operation_table("putMarker", "pickMarker", "turnLeft", "turnRight", "move")
+_FIVE = _operation_table("putMarker", "pickMarker", "move", "turnRight", "turnLeft")
 _ALTERNATIVES = (
     _FLIP,
-    _table("turnLeft", "move", "pickMarker", "putMarker", "turnRight"),
-    _table("putMarker", "turnRight", "turnLeft", "move", "pickMarker"),
-    _table("turnRight", "turnLeft", "move", "turnRight", "turnLeft"),
-    _table("turnRight", "move", "putMarker", "pickMarker", "turnLeft"),
+    _operation_table("turnLeft", "move", "pickMarker", "putMarker", "turnRight"),
+    _operation_table("putMarker", "turnRight", "turnLeft", "move", "pickMarker"),
+    _operation_table("turnRight", "turnLeft", "move", "turnRight", "turnLeft"),
+    _operation_table("turnRight", "move", "putMarker", "pickMarker", "turnLeft"),
     _FIVE,
     _FIVE,
     _FLIP,
-    _table("putMarker", "pickMarker", "turnRight", "move", "turnLeft"),
-    _table("putMarker", "pickMarker", "move", "turnLeft", "turnRight"),
+    _operation_table("putMarker", "pickMarker", "turnRight", "move", "turnLeft"),
+    _operation_table("putMarker", "pickMarker", "move", "turnLeft", "turnRight"),
     _FIVE,
-    _table("putMarker", "pickMarker", "turnLeft", "move", "turnRight"),
+    _operation_table("putMarker", "pickMarker", "turnLeft", "move", "turnRight"),
 )
 
 #: Meaning -> the operation that each word stands for. `alt3` is the table printed in the paper's first version.
 MEANINGS: dict[str, dict[str, Operation]] = {
-    "original": {name: name for name in OPERATIONS},
+    "original": {name: name for name in KAREL_OPERATIONS},
     "flip": _FLIP,
     **{f"alt{number}": table for number, table in enumerate(_ALTERNATIVES)},
 }
 
 
-def meaning(name: str) -> dict[str, Operation]:
+def meaning_table(name: str) -> dict[str, Operation]:
     """The table of a meaning.
 
     Raises:
@@ -100,9 +102,9 @@ def meaning(name: str) -> dict[str, Operation]:
     return MEANINGS[name]
 
 
-def re_assigned(program: Program, name: str) -> Program:
+def reassign_operations(program: Program, meaning_name: str) -> Program:
     """The program that does what this one would mean: words replaced, blocks kept."""
-    table = meaning(name)
+    table = meaning_table(meaning_name)
 
     def of(statement: Statement) -> Statement:
         match statement:
@@ -118,61 +120,61 @@ def re_assigned(program: Program, name: str) -> Program:
     return tuple(map(of, program))
 
 
-def words(program: Program) -> Iterator[str]:
+def program_words(program: Program) -> Iterator[str]:
     """The program as words: `repeat 3 { move }`, `if not frontIsClear { turnLeft } else { move }`."""
     for statement in program:
         match statement:
             case str():
                 yield statement
             case Repeat(times, body):
-                yield from ("repeat", str(times), "{", *words(body), "}")
+                yield from ("repeat", str(times), "{", *program_words(body), "}")
             case While(condition, body):
-                yield from ("while", *_asked(condition), "{", *words(body), "}")
+                yield from ("while", *_condition_words(condition), "{", *program_words(body), "}")
             case If(condition, body, otherwise):
-                yield from ("if", *_asked(condition), "{", *words(body), "}")
+                yield from ("if", *_condition_words(condition), "{", *program_words(body), "}")
                 if otherwise:
-                    yield from ("else", "{", *words(otherwise), "}")
+                    yield from ("else", "{", *program_words(otherwise), "}")
 
 
-def _asked(condition: Condition) -> tuple[str, ...]:
+def _condition_words(condition: Condition) -> tuple[str, ...]:
     return ("not", condition.name) if condition.negated else (condition.name,)
 
 
-def parse(text: Sequence[str]) -> Program | None:
+def parse_program(word_list: Sequence[str]) -> Program | None:
     """The program that these words spell, or None: empty blocks and whatever is no program are unreadable."""
-    reader = _Reader(list(text))
-    program = reader.block()
-    return program if program and not reader.left else None
+    reader = _ProgramParser(list(word_list))
+    program = reader.parse()
+    return program if program and not reader.remaining else None
 
 
 class _Unreadable(Exception):
     pass
 
 
-class _Reader:
+class _ProgramParser:
     """Recursive descent over words."""
 
     def __init__(self, words: list[str]) -> None:
-        self.left = words[::-1]
+        self.remaining = words[::-1]
 
-    def block(self) -> Program | None:
+    def parse(self) -> Program | None:
         try:
             return self._statements()
         except _Unreadable:
             return None
 
     def _statements(self) -> Program:
-        found: list[Any] = []
-        while self.left and self.left[-1] != "}":
-            found.append(self._statement(self.left.pop()))
-        return tuple(found)
+        statements: list[Any] = []
+        while self.remaining and self.remaining[-1] != "}":
+            statements.append(self._statement(self.remaining.pop()))
+        return tuple(statements)
 
     def _statement(self, word: str) -> Statement:
         if word in MEANINGS["original"]:
             return word
         if word == "repeat":
             times = self._next()
-            if times not in map(str, range(1, MOST_TIMES + 1)):
+            if times not in map(str, range(1, MAX_REPEAT + 1)):
                 raise _Unreadable
             return Repeat(int(times), self._body())
         if word in ("while", "if"):
@@ -180,8 +182,8 @@ class _Reader:
             body = self._body()
             if word == "while":
                 return While(condition, body)
-            if self.left and self.left[-1] == "else":
-                self.left.pop()
+            if self.remaining and self.remaining[-1] == "else":
+                self.remaining.pop()
                 return If(condition, body, self._body())
             return If(condition, body)
         raise _Unreadable
@@ -203,11 +205,11 @@ class _Reader:
         return body
 
     def _next(self) -> str:
-        if not self.left:
+        if not self.remaining:
             raise _Unreadable
-        return self.left.pop()
+        return self.remaining.pop()
 
 
-def straight(program: Program) -> bool:
+def is_straight_line(program: Program) -> bool:
     """Is it operations alone, one after the other?"""
     return all(isinstance(statement, str) for statement in program)

@@ -10,8 +10,8 @@ import numpy as np
 
 from nosce.data.worlds.karel.language import (
     CONDITIONS,
-    OPERATIONS,
-    WEIGHTS,
+    KAREL_OPERATIONS,
+    OPERATION_WEIGHTS,
     Condition,
     If,
     Program,
@@ -20,42 +20,42 @@ from nosce.data.worlds.karel.language import (
     While,
 )
 
-IN_A_BLOCK = 0.3  # chance of a piece to be one
-DEEPEST = 2  # blocks inside each other
-MOST_TIMES = 4  # of a repeat that is drawn
+BLOCK_PROB = 0.3  # chance of a piece to be one
+MAX_GENERATED_DEPTH = 2  # blocks inside each other
+MAX_GENERATED_REPEAT = 4  # of a repeat that is drawn
 
 
-def programs_with_blocks(rng: np.random.Generator, lengths: np.ndarray) -> list[Program]:
+def draw_block_programs(rng: np.random.Generator, lengths: np.ndarray) -> list[Program]:
     """One program a length, which counts the operations that are written, not those that are done."""
-    return [_program(rng, int(length), 0) for length in lengths]
+    return [_draw_program(rng, int(length), 0) for length in lengths]
 
 
-def _program(rng: np.random.Generator, length: int, depth: int) -> Program:
-    found: list[Statement] = []
+def _draw_program(rng: np.random.Generator, length: int, depth: int) -> Program:
+    statements: list[Statement] = []
     while length:
         size = int(rng.integers(1, min(length, 3) + 1))
-        if depth < DEEPEST and rng.random() < IN_A_BLOCK:
-            found.append(_block(rng, size, depth + 1))
+        if depth < MAX_GENERATED_DEPTH and rng.random() < BLOCK_PROB:
+            statements.append(_draw_block(rng, size, depth + 1))
         else:
-            found.extend(_operations(rng, size))
+            statements.extend(_draw_operations(rng, size))
         length -= size
-    return tuple(found)
+    return tuple(statements)
 
 
-def _operations(rng: np.random.Generator, size: int) -> Program:
-    drawn = rng.choice(len(OPERATIONS), size=size, p=np.array(WEIGHTS) / sum(WEIGHTS))
-    return tuple(OPERATIONS[place] for place in drawn)
+def _draw_operations(rng: np.random.Generator, size: int) -> Program:
+    drawn = rng.choice(len(KAREL_OPERATIONS), size=size, p=np.array(OPERATION_WEIGHTS) / sum(OPERATION_WEIGHTS))
+    return tuple(KAREL_OPERATIONS[place] for place in drawn)
 
 
-def _block(rng: np.random.Generator, size: int, depth: int) -> Statement:
+def _draw_block(rng: np.random.Generator, size: int, depth: int) -> Statement:
     kinds = ("repeat", "while", "if", "ifelse") if size > 1 else ("repeat", "while", "if")
     kind = kinds[int(rng.integers(len(kinds)))]
     if kind == "repeat":
-        return Repeat(int(rng.integers(2, MOST_TIMES + 1)), _program(rng, size, depth))
+        return Repeat(int(rng.integers(2, MAX_GENERATED_REPEAT + 1)), _draw_program(rng, size, depth))
     condition = Condition(CONDITIONS[int(rng.integers(len(CONDITIONS)))], bool(rng.random() < 0.5))
     if kind == "while":
-        return While(condition, _program(rng, size, depth))
+        return While(condition, _draw_program(rng, size, depth))
     if kind == "if":
-        return If(condition, _program(rng, size, depth))
+        return If(condition, _draw_program(rng, size, depth))
     cut = int(rng.integers(1, size))
-    return If(condition, _program(rng, cut, depth), _program(rng, size - cut, depth))
+    return If(condition, _draw_program(rng, cut, depth), _draw_program(rng, size - cut, depth))

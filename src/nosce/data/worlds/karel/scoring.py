@@ -14,277 +14,327 @@ from functools import cached_property, lru_cache
 import numpy as np
 from tokenizers import Tokenizer
 
-from nosce.data.grammar import NEVER, Grammar
+from nosce.data.grammar import FORBIDDEN, TokenGrammar
 from nosce.data.packing import encode
-from nosce.data.worlds.karel.encoding import Lean, Official
-from nosce.data.worlds.karel.interpreter import Board, execute
-from nosce.data.worlds.karel.language import CONDITIONS, MOST_TIMES, OPERATIONS, Program, re_assigned, straight, words
-from nosce.data.worlds.karel.vectorized import Boards, Traces, compile_all, run
+from nosce.data.worlds.karel.encoding import LeanEncoding, OfficialEncoding
+from nosce.data.worlds.karel.interpreter import Board, execute_program
+from nosce.data.worlds.karel.language import (
+    CONDITIONS,
+    KAREL_OPERATIONS,
+    MAX_REPEAT,
+    Program,
+    is_straight_line,
+    program_words,
+    reassign_operations,
+)
+from nosce.data.worlds.karel.vectorized import Boards, ProgramTraces, compile_programs, run_programs
 from nosce.data.worlds.karel.world import Karel
 from nosce.records import Outcome, Question
 
-MOST_OPERATIONS = 14  # that a model may write (the released `lm/utils.py`)
-FURTHEST = 4  # operations that are looked ahead for a way to finish
-PART = 200  # questions whose ways are looked for together
-DEEPEST = 3  # blocks inside each other that may be written
+MAX_OPERATIONS = 14  # that a model may write (the released `lm/utils.py`)
+MAX_SEARCH_LENGTH = 4  # operations that are looked ahead for a way to finish
+SEARCH_BATCH_SIZE = 200  # questions whose ways are looked for together
+MAX_GRAMMAR_DEPTH = 3  # blocks inside each other that may be written
 
-Metric = tuple[float, Outcome | None]
+KarelMetric = tuple[float, Outcome | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interpreter:
+class KarelScorer:
     """Reads, runs and judges programs for the specifications of a world."""
 
     world: Karel
-    most: int = MOST_OPERATIONS
+    max_operations: int = MAX_OPERATIONS
 
     @property
-    def _text(self) -> Lean | Official:
-        return self.world.text
+    def _record_encoding(self) -> LeanEncoding | OfficialEncoding:
+        return self.world.record_encoding
 
     @cached_property
-    def _size(self) -> tuple[int, int]:
-        return self.world.inner[0] + 2, self.world.inner[1] + 2
+    def _board_size(self) -> tuple[int, int]:
+        return self.world.board_shape[0] + 2, self.world.board_shape[1] + 2
 
-    def tokens(self, tokenizer: Tokenizer) -> int:
+    def max_new_tokens(self, tokenizer: Tokenizer) -> int:
         """The most tokens of a reply, its end included."""
-        each = len(tokenizer.encode(self._text.program((OPERATIONS[0],)), add_special_tokens=False).ids)
-        return (self.most * (5 if self.world.blocks else 1)) * each + 1
+        tokens_per_operation = len(
+            tokenizer.encode(self._record_encoding.format_program((KAREL_OPERATIONS[0],)), add_special_tokens=False).ids
+        )
+        return (self.max_operations * (5 if self.world.control_flow else 1)) * tokens_per_operation + 1
 
-    def judge(
+    def score(
         self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool] = ()
-    ) -> Iterator[dict[str, Metric]]:
+    ) -> Iterator[dict[str, KarelMetric]]:
         """What can be said of each reply, by metric.
 
         correct: right on all pairs shown. strict: on the hidden ones too. reference: word for word the author's.
         length: operations that are written, and longer: by how many than the author's; only of what can be read.
         """
-        programs = [self._text.read_program(reply) for reply in replies]
-        shown, whole = self._right(questions, programs)
-        for question, program, few, all_ in zip(questions, programs, shown, whole, strict=True):
+        programs = [self._record_encoding.parse_reply(reply) for reply in replies]
+        right_on_examples, right_on_all = self._correct_outputs(questions, programs)
+        for question, program, on_examples, on_all in zip(
+            questions, programs, right_on_examples, right_on_all, strict=True
+        ):
             if program is None:
                 yield {name: (0.0, "unreadable") for name in ("correct", "strict", "reference")}
                 continue
-            same = self._text.program(program) == question.target
-            right = {"correct": bool(few), "strict": bool(all_), "reference": same}
-            found: dict[str, Metric] = {k: (float(v), "right" if v else "wrong") for k, v in right.items()}
-            length = _operations(program)
-            author = _operations(self._text.read_program(question.target) or ())
-            yield found | {
+            is_reference = self._record_encoding.format_program(program) == question.target
+            checks = {"correct": bool(on_examples), "strict": bool(on_all), "reference": is_reference}
+            metrics: dict[str, KarelMetric] = {k: (float(v), "right" if v else "wrong") for k, v in checks.items()}
+            length = _count_operations(program)
+            reference_length = _count_operations(self._record_encoding.parse_reply(question.target) or ())
+            yield metrics | {
                 "length": (float(length), None),
-                "author": (float(author), None),
-                "longer": (float(length - author), None),
+                "author": (float(reference_length), None),
+                "longer": (float(length - reference_length), None),
             }
 
-    def _right(self, questions: Sequence[Question], programs: Sequence[Program | None]) -> tuple[np.ndarray, ...]:
+    def _correct_outputs(
+        self, questions: Sequence[Question], programs: Sequence[Program | None]
+    ) -> tuple[np.ndarray, ...]:
         """Right on the shown pairs, and on all. Shapes: (N,), (N,)."""
-        pairs = self._pairs(questions)
-        count, each = pairs.shape[:2]
-        code = compile_all([program or () for program in programs])
-        boards = Boards.read(pairs[:, :, 0].reshape(count * each, -1), *self._size)
-        traces = run(boards, code.at(np.repeat(np.arange(count), each)).meaning(self.world.meaning))
-        same = (traces.end.glyphs() == pairs[:, :, 1].reshape(count * each, -1)).all(1) & traces.finished
-        same = same.reshape(count, each)
-        return same[:, : self.world.shown].all(1), same.all(1)
+        pairs = self._io_pairs(questions)
+        count, pairs_per_question = pairs.shape[:2]
+        code = compile_programs([program or () for program in programs])
+        boards = Boards.from_glyphs(pairs[:, :, 0].reshape(count * pairs_per_question, -1), *self._board_size)
+        traces = run_programs(
+            boards, code.subset(np.repeat(np.arange(count), pairs_per_question)).with_meaning(self.world.meaning)
+        )
+        matches = (traces.end.glyphs() == pairs[:, :, 1].reshape(count * pairs_per_question, -1)).all(
+            1
+        ) & traces.finished
+        matches = matches.reshape(count, pairs_per_question)
+        return matches[:, : self.world.n_examples].all(1), matches.all(1)
 
-    def _pairs(self, questions: Sequence[Question]) -> np.ndarray:
-        return np.stack([
-            np.concatenate([self._read(text) for text in (q.prompt, q.hidden) if text]) for q in questions
-        ])  # fmt: skip
+    def _io_pairs(self, questions: Sequence[Question]) -> np.ndarray:
+        return np.stack(
+            [np.concatenate([self._parse_examples(text) for text in (q.prompt, q.metadata) if text]) for q in questions]
+        )
 
-    def _read(self, text: str) -> np.ndarray:
-        return _read_cases(self._text, text, self.world.inner[0] * self.world.inner[1])
+    def _parse_examples(self, text: str) -> np.ndarray:
+        return _cached_examples(self._record_encoding, text, self.world.board_shape[0] * self.world.board_shape[1])
 
-    def trace(self, questions: Sequence[Question], replies: Sequence[str], meaning: str = "original") -> Traces:
+    def trace(self, questions: Sequence[Question], replies: Sequence[str], meaning: str = "original") -> ProgramTraces:
         """Every program on its specification's first input, the words meaning what `meaning` says.
 
         A reply that cannot be read has no operations. Features are relative to where the run began.
         """
-        starts = np.stack([self._read(q.prompt)[0, 0] for q in questions])
-        code = compile_all([self._text.read_program(reply) or () for reply in replies])
-        return run(Boards.read(starts, *self._size), code.meaning(meaning))
+        starts = np.stack([self._parse_examples(q.prompt)[0, 0] for q in questions])
+        code = compile_programs([self._record_encoding.parse_reply(reply) or () for reply in replies])
+        return run_programs(Boards.from_glyphs(starts, *self._board_size), code.with_meaning(meaning))
 
-    def operations(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
+    def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
         """Where in a reply's tokens its operations stand, in order."""
-        calls = np.array([e.ids for e in encode(tokenizer, [self._text.program((o,)) for o in OPERATIONS])])
+        calls = np.array(
+            [e.ids for e in encode(tokenizer, [self._record_encoding.format_program((o,)) for o in KAREL_OPERATIONS])]
+        )
         column = np.flatnonzero((calls != calls[0]).any(0))[0]
         return np.flatnonzero(np.isin(reply, calls[:, column]))
 
-    def readable(self, reply: str) -> bool:
+    def is_traceable(self, reply: str) -> bool:
         """Is the reply a program of operations alone, whose states stand in step with its words?"""
-        program = self._text.read_program(reply)
-        return program is not None and straight(program)
+        program = self._record_encoding.parse_reply(reply)
+        return program is not None and is_straight_line(program)
 
-    def beginning(self, words: Sequence[str]) -> str:
+    def prefix_text(self, words: Sequence[str]) -> str:
         """The beginning of a program as text."""
-        return self._text.program(tuple(words))
+        return self._record_encoding.format_program(tuple(words))
 
-    def continuations(self, questions: Sequence[Question], begun: Sequence[Sequence[str]]) -> list[frozenset[str]]:
+    def correct_continuations(
+        self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
+    ) -> list[frozenset[str]]:
         """The operations that begin a shortest way to a program right on all pairs shown.
 
-        "" where the beginning is right as it stands; none where it takes more than `FURTHEST` operations.
+        "" where the beginning is right as it stands; none where it takes more than `MAX_SEARCH_LENGTH` operations.
         """
-        found: list[frozenset[str]] = []
-        for first in range(0, len(questions), PART):
-            found += self._continued(questions[first : first + PART], begun[first : first + PART])
-        return found
+        first_words: list[frozenset[str]] = []
+        for first in range(0, len(questions), SEARCH_BATCH_SIZE):
+            first_words += self._search_continuations(
+                questions[first : first + SEARCH_BATCH_SIZE], prefixes[first : first + SEARCH_BATCH_SIZE]
+            )
+        return first_words
 
-    def _continued(self, questions: Sequence[Question], begun: Sequence[Sequence[str]]) -> list[frozenset[str]]:
-        pairs = self._pairs(questions)[:, : self.world.shown]
-        count, each = pairs.shape[:2]
-        code = compile_all([tuple(words) for words in begun]).at(np.repeat(np.arange(count), each))
-        starts = Boards.read(pairs[:, :, 0].reshape(count * each, -1), *self._size)
-        here = run(starts, code.meaning(self.world.meaning)).end
-        goal = pairs[:, :, 1].reshape(count * each, -1)
-        done = (here.glyphs() == goal).all(1).reshape(count, each).all(1)
-        found = [frozenset({END}) if is_ else frozenset() for is_ in done]
-        left = np.flatnonzero(~done)
-        for length in range(1, FURTHEST + 1):
-            if not len(left):
+    def _search_continuations(
+        self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
+    ) -> list[frozenset[str]]:
+        pairs = self._io_pairs(questions)[:, : self.world.n_examples]
+        count, pairs_per_question = pairs.shape[:2]
+        code = compile_programs([tuple(words) for words in prefixes]).subset(
+            np.repeat(np.arange(count), pairs_per_question)
+        )
+        starts = Boards.from_glyphs(pairs[:, :, 0].reshape(count * pairs_per_question, -1), *self._board_size)
+        here = run_programs(starts, code.with_meaning(self.world.meaning)).end
+        goal = pairs[:, :, 1].reshape(count * pairs_per_question, -1)
+        done = (here.glyphs() == goal).all(1).reshape(count, pairs_per_question).all(1)
+        first_words = [frozenset({END_OF_PROGRAM}) if is_ else frozenset() for is_ in done]
+        unsolved = np.flatnonzero(~done)
+        for length in range(1, MAX_SEARCH_LENGTH + 1):
+            if not len(unsolved):
                 break
-            ways = list(itertools.product(OPERATIONS, repeat=length))
-            rows = (left[:, None] * each + np.arange(each)).ravel()
-            boards = here.at(np.repeat(rows, len(ways)))
-            tried = compile_all(ways).at(np.tile(np.arange(len(ways)), len(rows))).meaning(self.world.meaning)
-            same = (run(boards, tried).end.glyphs() == np.repeat(goal[rows], len(ways), 0)).all(1)
-            solved = same.reshape(len(left), each, len(ways)).all(1)
-            for number, hits in zip(left, solved, strict=True):
-                found[number] = frozenset(ways[way][0] for way in np.flatnonzero(hits))
-            left = left[~solved.any(1)]
-        return found
+            operation_sequences = list(itertools.product(KAREL_OPERATIONS, repeat=length))
+            rows = (unsolved[:, None] * pairs_per_question + np.arange(pairs_per_question)).ravel()
+            boards = here.subset(np.repeat(rows, len(operation_sequences)))
+            candidate_code = (
+                compile_programs(operation_sequences)
+                .subset(np.tile(np.arange(len(operation_sequences)), len(rows)))
+                .with_meaning(self.world.meaning)
+            )
+            matches = (
+                run_programs(boards, candidate_code).end.glyphs() == np.repeat(goal[rows], len(operation_sequences), 0)
+            ).all(1)
+            solved = matches.reshape(len(unsolved), pairs_per_question, len(operation_sequences)).all(1)
+            for question_index, hits in zip(unsolved, solved, strict=True):
+                first_words[question_index] = frozenset(operation_sequences[way][0] for way in np.flatnonzero(hits))
+            unsolved = unsolved[~solved.any(1)]
+        return first_words
 
-    def pictures(self, question: Question, reply: str) -> list[tuple[str, tuple[str, ...]]]:
+    def render_steps(self, question: Question, reply: str) -> list[tuple[str, tuple[str, ...]]]:
         """The board of the specification's first input before the program and after each operation: (word, rows)."""
         board = self._board(question)
-        program = re_assigned(self._text.read_program(reply) or (), self.world.meaning)
-        return [("", tuple(board.draw())), *((word, tuple(board.draw())) for word in execute(board, program))]
+        program = reassign_operations(self._record_encoding.parse_reply(reply) or (), self.world.meaning)
+        return [
+            ("", tuple(board.render())),
+            *((word, tuple(board.render())) for word in execute_program(board, program)),
+        ]
 
-    def imagined(self, question: Question, believed: Mapping[str, int]) -> tuple[str, ...] | None:
+    def render_predicted_state(
+        self, question: Question, predicted_features: Mapping[str, int]
+    ) -> tuple[str, ...] | None:
         """The first input with the robot where and as it is believed to be; None where that is off the board."""
         board = self._board(question)
-        board.robot = (board.robot[0] + believed["rows"] - self._size[0] + 3,
-                       board.robot[1] + believed["cols"] - self._size[1] + 3)  # fmt: skip
-        board.direction = believed["direction"]
-        inside = all(0 < place < size - 1 for place, size in zip(board.robot, self._size, strict=True))
-        return tuple(board.draw()) if inside else None
+        board.robot = (
+            board.robot[0] + predicted_features["rows"] - self._board_size[0] + 3,
+            board.robot[1] + predicted_features["cols"] - self._board_size[1] + 3,
+        )
+        board.direction = predicted_features["direction"]
+        inside = all(0 < place < size - 1 for place, size in zip(board.robot, self._board_size, strict=True))
+        return tuple(board.render()) if inside else None
 
-    def named(self, feature: str, value: int) -> str:
+    def value_name(self, feature: str, value: int) -> str:
         """A feature's value in words."""
         match feature:
             case "direction":
                 return ("north", "east", "south", "west")[value]
             case "rows" | "cols":
-                return f"{value - self._size[feature == 'cols'] + 3:+d}"
+                return f"{value - self._board_size[feature == 'cols'] + 3:+d}"
             case _ if feature == "front" or feature.startswith("obstacle"):
                 return ("free", "blocked")[value]
             case _:
                 return str(value)
 
     def _board(self, question: Question) -> Board:
-        return Boards.read(self._read(question.prompt)[0, 0][None], *self._size).one(0)
+        return Boards.from_glyphs(self._parse_examples(question.prompt)[0, 0][None], *self._board_size).board(0)
 
-    def grammar(self, tokenizer: Tokenizer) -> Grammar:
+    def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
         """What may be written: one to `most` operations, or with blocks whatever can be read."""
-        each = {word: self._ids(tokenizer, word) for word in (*OPERATIONS, *(_SIGNS if self.world.blocks else ()))}
-        after = _with_blocks if self.world.blocks else _straight_up_to(self.most)
-        return _table(each, after, tokenizer.get_vocab_size(), self._end(tokenizer))
+        ids_by_word = {
+            word: self._word_ids(tokenizer, word)
+            for word in (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
+        }
+        next_states = _control_flow_grammar if self.world.control_flow else _straight_line_grammar(self.max_operations)
+        return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), self._eos_id(tokenizer))
 
-    def _ids(self, tokenizer: Tokenizer, word: str) -> tuple[int, ...]:
-        text = self._text.program((word,)) if word in OPERATIONS else word
+    def _word_ids(self, tokenizer: Tokenizer, word: str) -> tuple[int, ...]:
+        text = self._record_encoding.format_program((word,)) if word in KAREL_OPERATIONS else word
         return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def _end(self, tokenizer: Tokenizer) -> int:
-        from nosce.data.tokenizer import end_token
+    def _eos_id(self, tokenizer: Tokenizer) -> int:
+        from nosce.data.tokenizer import eos_token_id
 
-        return end_token(tokenizer)
+        return eos_token_id(tokenizer)
 
 
 @lru_cache(maxsize=50_000)
-def _read_cases(text: Lean | Official, written: str, cells: int) -> np.ndarray:
+def _cached_examples(text: LeanEncoding | OfficialEncoding, written: str, cells: int) -> np.ndarray:
     """The pairs of a text; the same specifications are judged again and again."""
-    return text.read_cases(written, cells)
+    return text.parse_examples(written, cells)
 
 
-def _operations(program: Program) -> int:
+def _count_operations(program: Program) -> int:
     """How many operations are written."""
-    return sum(word in OPERATIONS for word in words(program))
+    return sum(word in KAREL_OPERATIONS for word in program_words(program))
 
 
-_SIGNS = ("repeat", "while", "if", "else", "not", "{", "}", *CONDITIONS, *map(str, range(1, MOST_TIMES + 1)))
-END = ""
-State = tuple[object, ...]
+_CONTROL_WORDS = ("repeat", "while", "if", "else", "not", "{", "}", *CONDITIONS, *map(str, range(1, MAX_REPEAT + 1)))
+END_OF_PROGRAM = ""
+GrammarState = tuple[object, ...]
 
 
-def _straight_up_to(most: int) -> object:
+def _straight_line_grammar(max_operations: int) -> object:
     """The grammar of one to `most` operations; a state is how many there are."""
 
-    def after(state: State) -> Mapping[str, State]:
+    def after(state: GrammarState) -> Mapping[str, GrammarState]:
         count = int(state[0]) if state else 0  # type: ignore[call-overload]
-        more: dict[str, State] = {word: (count + 1,) for word in OPERATIONS} if count < most else {}
-        return more | ({END: ()} if count else {})
+        transitions: dict[str, GrammarState] = (
+            {word: (count + 1,) for word in KAREL_OPERATIONS} if count < max_operations else {}
+        )
+        return transitions | ({END_OF_PROGRAM: ()} if count else {})
 
     return after
 
 
-def _with_blocks(state: State) -> Mapping[str, State]:
+def _control_flow_grammar(state: GrammarState) -> Mapping[str, GrammarState]:
     """The grammar of blocks; a state is (what is expected, the open blocks).
 
     Expected are: a statement ("first" where none has been written in this block), how often, a condition, its name
     behind "not", or an opening brace; "closed" is where an `else` may follow.
     """
     if not state:
-        return _with_blocks(("first", ()))
+        return _control_flow_grammar(("first", ()))
     expected, stack = state[0], state[1]
     assert isinstance(stack, tuple)
     match expected:
         case "times":
-            return {str(n): ("brace", stack) for n in range(1, MOST_TIMES + 1)}
+            return {str(n): ("brace", stack) for n in range(1, MAX_REPEAT + 1)}
         case "condition":
             return {"not": ("name", stack), **{name: ("brace", stack) for name in CONDITIONS}}
         case "name":
             return {name: ("brace", stack) for name in CONDITIONS}
         case "brace":
             return {"{": ("first", stack)}
-    found: dict[str, State] = {word: ("more", stack) for word in OPERATIONS}
-    if len(stack) < DEEPEST:
-        found["repeat"] = ("times", (*stack, "repeat"))
-        found |= {word: ("condition", (*stack, word)) for word in ("while", "if")}
+    transitions: dict[str, GrammarState] = {word: ("more", stack) for word in KAREL_OPERATIONS}
+    if len(stack) < MAX_GRAMMAR_DEPTH:
+        transitions["repeat"] = ("times", (*stack, "repeat"))
+        transitions |= {word: ("condition", (*stack, word)) for word in ("while", "if")}
     if expected == "closed":
-        found["else"] = ("brace", (*stack, "else"))
+        transitions["else"] = ("brace", (*stack, "else"))
     if expected != "first":
         if stack:
-            found["}"] = ("closed" if stack[-1] == "if" else "more", stack[:-1])
+            transitions["}"] = ("closed" if stack[-1] == "if" else "more", stack[:-1])
         else:
-            found[END] = ()
-    return found
+            transitions[END_OF_PROGRAM] = ()
+    return transitions
 
 
-def _table(words: Mapping[str, tuple[int, ...]], after: object, vocabulary: int, end: int) -> Grammar:
+def _token_grammar(
+    ids_by_word: Mapping[str, tuple[int, ...]], next_states: object, vocab_size: int, eos_id: int
+) -> TokenGrammar:
     """States and words to a table over tokens; a word of several tokens goes through states of its own."""
-    numbers: dict[object, int] = {(): 0}
-    todo: list[State] = [()]
+    state_numbers: dict[object, int] = {(): 0}
+    pending: list[GrammarState] = [()]
     rows: dict[int, dict[int, int]] = {}
 
     def number(state: object) -> int:
-        return numbers.setdefault(state, len(numbers))
+        return state_numbers.setdefault(state, len(state_numbers))
 
-    while todo:
-        state = todo.pop()
-        here = rows.setdefault(number(state), {})
-        for word, then in after(state).items():  # type: ignore[operator]
-            if word == END:
-                here[end] = 0
+    while pending:
+        state = pending.pop()
+        row_of_state = rows.setdefault(number(state), {})
+        for word, next_state in next_states(state).items():  # type: ignore[operator]
+            if word == END_OF_PROGRAM:
+                row_of_state[eos_id] = 0
                 continue
-            if then not in numbers:
-                number(then)
-                todo.append(then)
-            at = here
-            for place, token in enumerate(words[word]):
-                last = place + 1 == len(words[word])
-                at[token] = number(then) if last else number((state, words[word][: place + 1]))
-                at = rows.setdefault(at[token], {}) if not last else at
-    table = np.full((len(numbers), vocabulary), NEVER, dtype=np.int32)
+            if next_state not in state_numbers:
+                number(next_state)
+                pending.append(next_state)
+            current_row = row_of_state
+            for token_position, token in enumerate(ids_by_word[word]):
+                last = token_position + 1 == len(ids_by_word[word])
+                current_row[token] = (
+                    number(next_state) if last else number((state, ids_by_word[word][: token_position + 1]))
+                )
+                current_row = rows.setdefault(current_row[token], {}) if not last else current_row
+    table = np.full((len(state_numbers), vocab_size), FORBIDDEN, dtype=np.int32)
     for state_number, row in rows.items():
-        for token, then in row.items():
-            table[state_number, token] = then
-    return Grammar(table)
+        for token, next_state in row.items():
+            table[state_number, token] = next_state
+    return TokenGrammar(table)

@@ -11,12 +11,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nosce.data.worlds.karel.interpreter import AHEAD, DIRECTIONS, STEP_LIMIT, Board
-from nosce.data.worlds.karel.language import CONDITIONS, OPERATIONS, If, Program, Repeat, Statement, While, meaning
+from nosce.data.worlds.karel.interpreter import DIRECTION_OFFSETS, DIRECTIONS, STEP_LIMIT, Board
+from nosce.data.worlds.karel.language import (
+    CONDITIONS,
+    KAREL_OPERATIONS,
+    If,
+    Program,
+    Repeat,
+    Statement,
+    While,
+    meaning_table,
+)
 
 MOVE, LEFT, RIGHT, PUT, PICK = range(5)
-HALT, UNLESS, JUMP, SET, AGAIN = range(5, 10)
-TURN = np.array([0, 3, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
+HALT, JUMP_UNLESS, JUMP, SET_COUNTER, LOOP_AGAIN = range(5, 10)
+TURN_BY_OPCODE = np.array([0, 3, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
 
 
 @dataclass(slots=True)
@@ -34,9 +43,9 @@ class Boards:
         return len(self.robot)
 
     @property
-    def ahead(self) -> np.ndarray:
+    def direction_offsets(self) -> np.ndarray:
         """What to add to a cell to get the next one in each direction. Shape: (4,)."""
-        return np.array([rows * self.cols + cols for rows, cols in AHEAD], dtype=np.int32)
+        return np.array([rows * self.cols + cols for rows, cols in DIRECTION_OFFSETS], dtype=np.int32)
 
     def copy(self) -> Boards:
         """A copy that may be run; obstacles never change and are shared."""
@@ -44,29 +53,35 @@ class Boards:
             self.rows, self.cols, self.robot.copy(), self.direction.copy(), self.obstacles, self.markers.copy()
         )
 
-    def one(self, number: int) -> Board:
+    def board(self, index: int) -> Board:
         """One of the boards, for the readable interpreter."""
         cells = [divmod(int(cell), self.cols) for cell in range(self.obstacles.shape[1])]
-        blocked = {cell for cell, is_ in zip(cells, self.obstacles[number], strict=True) if is_}
+        blocked = {cell for cell, is_ in zip(cells, self.obstacles[index], strict=True) if is_}
         return Board(
             rows=self.rows,
             cols=self.cols,
-            robot=cells[self.robot[number]],
-            direction=int(self.direction[number]),
+            robot=cells[self.robot[index]],
+            direction=int(self.direction[index]),
             obstacles=frozenset((r, c) for r, c in blocked if 0 < r < self.rows - 1 and 0 < c < self.cols - 1),
-            markers={cell: int(count) for cell, count in zip(cells, self.markers[number], strict=True) if count},
+            markers={cell: int(count) for cell, count in zip(cells, self.markers[index], strict=True) if count},
         )
 
-    def at(self, chosen: np.ndarray | slice) -> Boards:
+    def subset(self, indices: np.ndarray | slice) -> Boards:
         """Some of the boards, by number, as copies."""
-        return Boards(self.rows, self.cols, self.robot[chosen].copy(), self.direction[chosen].copy(),
-                      self.obstacles[chosen], self.markers[chosen].copy())  # fmt: skip
+        return Boards(
+            self.rows,
+            self.cols,
+            self.robot[indices].copy(),
+            self.direction[indices].copy(),
+            self.obstacles[indices],
+            self.markers[indices].copy(),
+        )
 
-    def front(self, robot: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    def is_front_blocked(self, robot: np.ndarray, direction: np.ndarray) -> np.ndarray:
         """Is the cell ahead blocked, for the robot at these cells (N, ...), facing so? Shape as given."""
-        where = robot + self.ahead[direction]
-        number = np.arange(len(self)).reshape(-1, *[1] * (where.ndim - 1))
-        blocked: np.ndarray = self.obstacles[number, where]
+        cell_ahead = robot + self.direction_offsets[direction]
+        board_index = np.arange(len(self)).reshape(-1, *[1] * (cell_ahead.ndim - 1))
+        blocked: np.ndarray = self.obstacles[board_index, cell_ahead]
         return blocked
 
     def glyphs(self) -> np.ndarray:
@@ -79,7 +94,7 @@ class Boards:
         return whole.reshape(len(self), (self.rows - 2) * (self.cols - 2))
 
     @classmethod
-    def read(cls, glyphs: np.ndarray, rows: int, cols: int) -> Boards:
+    def from_glyphs(cls, glyphs: np.ndarray, rows: int, cols: int) -> Boards:
         """The boards that drawings show: what a robot hides is taken for nothing. `rows`, `cols` with border."""
         count = len(glyphs)
         whole = np.ones((count, rows, cols), dtype=np.uint8)
@@ -91,7 +106,7 @@ class Boards:
         return cls(rows, cols, robot, direction, flat == 1, np.where(flat > 5, flat - 5, 0).astype(np.int16))
 
     @classmethod
-    def of(cls, boards: Sequence[Board]) -> Boards:
+    def from_boards(cls, boards: Sequence[Board]) -> Boards:
         """The same boards as the readable interpreter's, which must be of one size."""
         rows, cols = boards[0].rows, boards[0].cols
         obstacles = np.ones((len(boards), rows, cols), dtype=bool)
@@ -119,68 +134,68 @@ def _first_digit(counts: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class Bytecode:
     """Programs as instructions. Straight-line programs are their operations, then `HALT`."""
 
-    what: np.ndarray  # (N, L) int8
-    first: np.ndarray | None = None  # (N, L) int16: a condition, or a counter's number
-    second: np.ndarray | None = None  # (N, L) int16: where to go on, or how often
-    counters: int = 0
+    opcodes: np.ndarray  # (N, L) int8
+    operand_1: np.ndarray | None = None  # (N, L) int16: a condition, or a counter's number
+    operand_2: np.ndarray | None = None  # (N, L) int16: where to go on, or how often
+    n_counters: int = 0
 
     def __len__(self) -> int:
-        return len(self.what)
+        return len(self.opcodes)
 
-    def meaning(self, name: str) -> Code:
+    def with_meaning(self, name: str) -> Bytecode:
         """The code with its operations re-assigned."""
-        table = np.arange(AGAIN + 1, dtype=np.int8)
-        for place, word in enumerate(OPERATIONS):
-            table[place] = OPERATIONS.index(meaning(name)[word])
-        return Code(table[self.what], self.first, self.second, self.counters)
+        table = np.arange(LOOP_AGAIN + 1, dtype=np.int8)
+        for opcode, word in enumerate(KAREL_OPERATIONS):
+            table[opcode] = KAREL_OPERATIONS.index(meaning_table(name)[word])
+        return Bytecode(table[self.opcodes], self.operand_1, self.operand_2, self.n_counters)
 
-    def at(self, chosen: np.ndarray | slice) -> Code:
+    def subset(self, indices: np.ndarray | slice) -> Bytecode:
         """Some of the programs."""
-        first = None if self.first is None else self.first[chosen]
-        second = None if self.second is None else self.second[chosen]
-        return Code(self.what[chosen], first, second, self.counters)
+        first = None if self.operand_1 is None else self.operand_1[indices]
+        second = None if self.operand_2 is None else self.operand_2[indices]
+        return Bytecode(self.opcodes[indices], first, second, self.n_counters)
 
 
-def compile_all(programs: Iterable[Program]) -> Code:
+def compile_programs(programs: Iterable[Program]) -> Bytecode:
     """Programs of any length and nesting as rows of instructions, all as long as the longest."""
-    rows = [_compiled(program) for program in programs]
+    rows = [_compile_program(program) for program in programs]
     width = 1 + max((len(row) for row in rows), default=0)
     table = np.full((len(rows), width, 3), (HALT, 0, 0), dtype=np.int16)
-    for number, row in enumerate(rows):
+    for index, row in enumerate(rows):
         if row:
-            table[number, : len(row)] = row
-    what = table[:, :, 0].astype(np.int8)
-    if (what <= HALT).all():
-        return Code(what)
-    counters = 1 + int(table[:, :, 1][(what == SET)].max(initial=-1))
-    return Code(what, table[:, :, 1], table[:, :, 2], counters)
+            table[index, : len(row)] = row
+    opcodes = table[:, :, 0].astype(np.int8)
+    if (opcodes <= HALT).all():
+        return Bytecode(opcodes)
+    counters = 1 + int(table[:, :, 1][(opcodes == SET_COUNTER)].max(initial=-1))
+    return Bytecode(opcodes, table[:, :, 1], table[:, :, 2], counters)
 
 
-def _compiled(program: Program) -> list[tuple[int, int, int]]:
+def _compile_program(program: Program) -> list[tuple[int, int, int]]:
     code: list[tuple[int, int, int]] = []
 
     def write(statements: tuple[Statement, ...], depth: int) -> None:
         for statement in statements:
             match statement:
                 case str():
-                    code.append((OPERATIONS.index(statement), 0, 0))
+                    code.append((KAREL_OPERATIONS.index(statement), 0, 0))
                 case Repeat(times, body):
-                    code.append((SET, depth, times))
+                    code.append((SET_COUNTER, depth, times))
                     start = len(code)
                     write(body, depth + 1)
-                    code.append((AGAIN, depth, start))
+                    code.append((LOOP_AGAIN, depth, start))
                 case While(condition, body):
                     start = len(code)
-                    code.append((UNLESS, _number(condition.name, condition.negated), 0))
+                    code.append((JUMP_UNLESS, _condition_code(condition.name, condition.negated), 0))
                     write(body, depth)
                     code.append((JUMP, 0, start))
                     code[start] = (*code[start][:2], len(code))
                 case If(condition, body, otherwise):
                     start = len(code)
-                    code.append((UNLESS, _number(condition.name, condition.negated), 0))
+                    code.append((JUMP_UNLESS, _condition_code(condition.name, condition.negated), 0))
                     write(body, depth)
                     if otherwise:
                         jump = len(code)
@@ -195,21 +210,21 @@ def _compiled(program: Program) -> list[tuple[int, int, int]]:
     return code
 
 
-def _number(name: str, negated: bool) -> int:
+def _condition_code(name: str, negated: bool) -> int:
     return CONDITIONS.index(name) + len(CONDITIONS) * negated
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class ProgramTraces:
     """What every program did: the robot after operation 1, 2, …; behind its last one it stays where it was."""
 
     start: Boards  # as they were before
     end: Boards  # as the programs left them
-    count: np.ndarray  # (N,) operations done
+    n_operations: np.ndarray  # (N,) operations done
     operations: np.ndarray  # (N, T) int8, as they were executed, HALT behind the last
     robot: np.ndarray  # (N, T) int32
     direction: np.ndarray  # (N, T) int8
-    changed: np.ndarray  # (N, T) bool: did robot or markers change?
+    had_effect: np.ndarray  # (N, T) bool: did robot or markers change?
     finished: np.ndarray  # (N,) bool: False where the step limit came first
     markers: np.ndarray | None  # (N, T, C), where they were asked for
 
@@ -223,60 +238,66 @@ class Traces:
         rows_at, cols_at = np.divmod(self.robot, cols)
         rows_from, cols_from = np.divmod(self.start.robot, cols)
         rows_to, cols_to = np.divmod(self.end.robot, cols)
-        most = (self.start.rows - 3, cols - 3)  # of inner cells the furthest apart
+        max_offset = (self.start.rows - 3, cols - 3)  # of inner cells the furthest apart
         sides = {
-            f"obstacle_{DIRECTIONS[d]}": self.start.front(self.robot, np.full_like(self.direction, d)) for d in range(4)
+            f"obstacle_{DIRECTIONS[d]}": self.start.is_front_blocked(self.robot, np.full_like(self.direction, d))
+            for d in range(4)
         }
-        found = {
+        feature_values = {
             "direction": self.direction,
-            "rows": rows_at - rows_from[:, None] + most[0],
-            "cols": cols_at - cols_from[:, None] + most[1],
-            "front": self.start.front(self.robot, self.direction),
+            "rows": rows_at - rows_from[:, None] + max_offset[0],
+            "cols": cols_at - cols_from[:, None] + max_offset[1],
+            "front": self.start.is_front_blocked(self.robot, self.direction),
             "row": rows_at - 1,
             "col": cols_at - 1,
-            "rows_to_end": rows_to[:, None] - rows_at + most[0],
-            "cols_to_end": cols_to[:, None] - cols_at + most[1],
+            "rows_to_end": rows_to[:, None] - rows_at + max_offset[0],
+            "cols_to_end": cols_to[:, None] - cols_at + max_offset[1],
             **sides,
         }
-        return {name: values.astype(np.int64) for name, values in found.items()}
+        return {name: values.astype(np.int64) for name, values in feature_values.items()}
 
-    def begin(self) -> dict[str, np.ndarray]:
+    def initial_features(self) -> dict[str, np.ndarray]:
         """The features of the start that are not the same for all: where it faces, and whether it is blocked."""
-        front = self.start.front(self.start.robot, self.start.direction)
+        front = self.start.is_front_blocked(self.start.robot, self.start.direction)
         return {"direction": self.start.direction.astype(np.int64), "front": front.astype(np.int64)}
 
-    def surface(self) -> np.ndarray:
+    def initial_state_encoding(self) -> np.ndarray:
         """What is drawn of every start, cell by cell, as zeros and ones. Shape: (N, inner cells x glyphs)."""
         drawn = self.start.glyphs()
         hot: np.ndarray = np.eye(len(GLYPHS), dtype=np.float32)[drawn].reshape(len(drawn), -1)
         return hot[:, hot.any(0)]
 
 
-def run(start: Boards, code: Code, *, limit: int = STEP_LIMIT, keep_markers: bool = False) -> Traces:
+def run_programs(
+    initial_boards: Boards, bytecode: Bytecode, *, limit: int = STEP_LIMIT, keep_markers: bool = False
+) -> ProgramTraces:
     """Run program i on board i, all at once.
 
     Args:
         limit: Operations and conditions of one program; one that has not ended then is not finished.
         keep_markers: Keep the markers after every operation, which takes N × T × C numbers.
     """
-    boards, numbers = start.copy(), np.arange(len(start))
-    most = code.what.shape[1] - 1 if code.first is None else limit
-    shape = (len(start), max(1, most))
-    trace = {"operations": np.full(shape, HALT, dtype=np.int8), "robot": np.repeat(start.robot[:, None], shape[1], 1),
-             "direction": np.repeat(start.direction[:, None], shape[1], 1),
-             "changed": np.zeros(shape, dtype=bool)}  # fmt: skip
-    markers = np.repeat(start.markers[:, None], shape[1], 1) if keep_markers else None
-    if code.first is None:
-        for place in range(most):
-            what = code.what[:, place]
-            trace["changed"][:, place] = _act(boards, what, numbers)
-            trace["operations"][:, place] = what
-            trace["robot"][:, place], trace["direction"][:, place] = boards.robot, boards.direction
+    current, board_indices = initial_boards.copy(), np.arange(len(initial_boards))
+    max_steps = bytecode.opcodes.shape[1] - 1 if bytecode.operand_1 is None else limit
+    shape = (len(initial_boards), max(1, max_steps))
+    trace = {
+        "operations": np.full(shape, HALT, dtype=np.int8),
+        "robot": np.repeat(initial_boards.robot[:, None], shape[1], 1),
+        "direction": np.repeat(initial_boards.direction[:, None], shape[1], 1),
+        "changed": np.zeros(shape, dtype=bool),
+    }
+    markers = np.repeat(initial_boards.markers[:, None], shape[1], 1) if keep_markers else None
+    if bytecode.operand_1 is None:
+        for step in range(max_steps):
+            opcodes = bytecode.opcodes[:, step]
+            trace["changed"][:, step] = _apply_opcodes(current, opcodes, board_indices)
+            trace["operations"][:, step] = opcodes
+            trace["robot"][:, step], trace["direction"][:, step] = current.robot, current.direction
             if markers is not None:
-                markers[:, place] = boards.markers
-        count, finished = (code.what < HALT).sum(1), np.ones(len(start), dtype=bool)
+                markers[:, step] = current.markers
+        count, finished = (bytecode.opcodes < HALT).sum(1), np.ones(len(initial_boards), dtype=bool)
     else:
-        count, finished = _run_code(boards, code, limit, trace, markers)
+        count, finished = _run_bytecode(current, bytecode, limit, trace, markers)
         last = max(1, int(count.max(initial=0)))
         for values in (*trace.values(), *(() if markers is None else (markers,))):
             for row in np.flatnonzero(count < last):  # behind its last operation a robot stays where it is
@@ -285,69 +306,85 @@ def run(start: Boards, code: Code, *, limit: int = STEP_LIMIT, keep_markers: boo
         markers = None if markers is None else markers[:, :last]
         after = np.arange(last) >= count[:, None]
         trace["operations"][after], trace["changed"][after] = HALT, False
-    return Traces(start=start, end=boards, count=count, finished=finished, markers=markers, **trace)
+    return ProgramTraces(
+        start=initial_boards, end=current, n_operations=count, finished=finished, markers=markers, **trace
+    )
 
 
-def _act(boards: Boards, what: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+def _apply_opcodes(boards: Boards, opcodes: np.ndarray, board_indices: np.ndarray) -> np.ndarray:
     """Do one operation on each board; whether it changed anything. `HALT` and beyond do nothing."""
-    ahead = boards.robot + boards.ahead[boards.direction]
-    moved = (what == MOVE) & ~boards.obstacles[numbers, ahead]
+    ahead = boards.robot + boards.direction_offsets[boards.direction]
+    moved = (opcodes == MOVE) & ~boards.obstacles[board_indices, ahead]
     boards.robot = np.where(moved, ahead, boards.robot)
-    turn = TURN[what]
+    turn = TURN_BY_OPCODE[opcodes]
     boards.direction = (boards.direction + turn) & 3
-    put = what == PUT
-    picked = (what == PICK) & (boards.markers[numbers, boards.robot] > 0)
-    boards.markers[numbers, boards.robot] += put.astype(np.int16) - picked
+    put = opcodes == PUT
+    picked = (opcodes == PICK) & (boards.markers[board_indices, boards.robot] > 0)
+    boards.markers[board_indices, boards.robot] += put.astype(np.int16) - picked
     changed: np.ndarray = moved | (turn > 0) | put | picked
     return changed
 
 
-def _run_code(
-    boards: Boards, code: Code, limit: int, trace: dict[str, np.ndarray], markers: np.ndarray | None
+def _run_bytecode(
+    boards: Boards, bytecode: Bytecode, limit: int, trace: dict[str, np.ndarray], markers: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run code with jumps until all have halted or spent their limit; operations done, and who finished."""
-    assert code.first is not None
-    assert code.second is not None
+    assert bytecode.operand_1 is not None
+    assert bytecode.operand_2 is not None
     size = len(boards)
-    place, spent, count = (np.zeros(size, dtype=np.int64) for _ in range(3))
-    counters = np.zeros((size, max(1, code.counters)), dtype=np.int64)
+    instruction_index, steps_spent, count = (np.zeros(size, dtype=np.int64) for _ in range(3))
+    counters = np.zeros((size, max(1, bytecode.n_counters)), dtype=np.int64)
     finished = np.zeros(size, dtype=bool)
     live = np.arange(size)
     while len(live):
-        what = code.what[live, place[live]]
-        costly = what <= UNLESS
-        out = (what == HALT) | (costly & (spent[live] >= limit))
-        finished[live[what == HALT]] = True
-        live, what, costly = live[~out], what[~out], costly[~out]
-        one, two = code.first[live, place[live]], code.second[live, place[live]]
-        spent[live] += costly
-        asked = what == UNLESS
-        jump = what == JUMP
-        jump[asked] = ~_asks(boards, live[asked], one[asked])
-        counters[live[what == SET], one[what == SET]] = two[what == SET]
-        again = what == AGAIN
-        counters[live[again], one[again]] -= 1
-        jump[again] = counters[live[again], one[again]] > 0
-        place[live] = np.where(jump, two, place[live] + 1)
-        acting = what < HALT
-        doing, what = live[acting], what[acting]
-        part = boards.at(doing)
-        changed = _act(part, what, np.arange(len(doing)))
-        boards.robot[doing], boards.direction[doing], boards.markers[doing] = part.robot, part.direction, part.markers
-        at = count[doing]
-        trace["operations"][doing, at], trace["changed"][doing, at] = what, changed
-        trace["robot"][doing, at], trace["direction"][doing, at] = part.robot, part.direction
+        opcodes = bytecode.opcodes[live, instruction_index[live]]
+        costly = opcodes <= JUMP_UNLESS
+        has_stopped = (opcodes == HALT) | (costly & (steps_spent[live] >= limit))
+        finished[live[opcodes == HALT]] = True
+        live, opcodes, costly = live[~has_stopped], opcodes[~has_stopped], costly[~has_stopped]
+        operand_1, operand_2 = (
+            bytecode.operand_1[live, instruction_index[live]],
+            bytecode.operand_2[live, instruction_index[live]],
+        )
+        steps_spent[live] += costly
+        is_condition = opcodes == JUMP_UNLESS
+        jump = opcodes == JUMP
+        jump[is_condition] = ~_conditions_hold(boards, live[is_condition], operand_1[is_condition])
+        counters[live[opcodes == SET_COUNTER], operand_1[opcodes == SET_COUNTER]] = operand_2[opcodes == SET_COUNTER]
+        is_loop_end = opcodes == LOOP_AGAIN
+        counters[live[is_loop_end], operand_1[is_loop_end]] -= 1
+        jump[is_loop_end] = counters[live[is_loop_end], operand_1[is_loop_end]] > 0
+        instruction_index[live] = np.where(jump, operand_2, instruction_index[live] + 1)
+        acting = opcodes < HALT
+        doing, opcodes = live[acting], opcodes[acting]
+        acting_boards = boards.subset(doing)
+        changed = _apply_opcodes(acting_boards, opcodes, np.arange(len(doing)))
+        boards.robot[doing], boards.direction[doing], boards.markers[doing] = (
+            acting_boards.robot,
+            acting_boards.direction,
+            acting_boards.markers,
+        )
+        operation_index = count[doing]
+        trace["operations"][doing, operation_index], trace["changed"][doing, operation_index] = opcodes, changed
+        trace["robot"][doing, operation_index], trace["direction"][doing, operation_index] = (
+            acting_boards.robot,
+            acting_boards.direction,
+        )
         if markers is not None:
-            markers[doing, at] = part.markers
+            markers[doing, operation_index] = acting_boards.markers
         count[doing] += 1
     return count, finished
 
 
-def _asks(boards: Boards, which: np.ndarray, condition: np.ndarray) -> np.ndarray:
+def _conditions_hold(boards: Boards, board_indices: np.ndarray, condition: np.ndarray) -> np.ndarray:
     """Does the condition hold on each of these boards?"""
-    robot, direction = boards.robot[which], boards.direction[which]
-    sides = [~boards.obstacles[which, robot + boards.ahead[(direction + turn) % 4]] for turn in (0, 3, 1)]
-    here = boards.markers[which, robot] > 0
+    robot, direction = boards.robot[board_indices], boards.direction[board_indices]
+    sides = [
+        ~boards.obstacles[board_indices, robot + boards.direction_offsets[(direction + turn) % 4]] for turn in (0, 3, 1)
+    ]
+    here = boards.markers[board_indices, robot] > 0
     holds = np.stack([*sides, here, ~here])
-    found: np.ndarray = holds[condition % len(CONDITIONS), np.arange(len(which))] != (condition >= len(CONDITIONS))
-    return found
+    holding: np.ndarray = holds[condition % len(CONDITIONS), np.arange(len(board_indices))] != (
+        condition >= len(CONDITIONS)
+    )
+    return holding

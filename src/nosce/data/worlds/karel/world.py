@@ -15,19 +15,32 @@ from functools import cached_property, lru_cache
 import numpy as np
 from tokenizers import Tokenizer
 
-from nosce.data.packing import Sequences, encode
+from nosce.data.packing import TokenDataset, encode
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.karel.encoding import KEYWORDS, Lean, Name, Official, encoding, program_of
+from nosce.data.worlds.karel.encoding import (
+    KAREL_KEYWORDS,
+    KarelEncodingName,
+    LeanEncoding,
+    OfficialEncoding,
+    encoding_for,
+    program_from_indices,
+)
 from nosce.data.worlds.karel.interpreter import STEP_LIMIT
-from nosce.data.worlds.karel.language import OPERATIONS, WEIGHTS, Program, meaning, straight
-from nosce.data.worlds.karel.nested import programs_with_blocks
-from nosce.data.worlds.karel.vectorized import GLYPHS, HALT, Boards, Code, compile_all, run
+from nosce.data.worlds.karel.language import (
+    KAREL_OPERATIONS,
+    OPERATION_WEIGHTS,
+    Program,
+    is_straight_line,
+    meaning_table,
+)
+from nosce.data.worlds.karel.nested import draw_block_programs
+from nosce.data.worlds.karel.vectorized import GLYPHS, HALT, Boards, Bytecode, compile_programs, run_programs
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
-BLOCK = 4_096  # records drawn together
-MOST_CELLS = 400  # of an inner board
+RECORDS_PER_BLOCK = 4_096  # records drawn together
+MAX_CELLS = 400  # of an inner board
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,53 +51,59 @@ class Karel:
     probes may be trained, and "unseen" ones, on which programs and probes are judged.
     """
 
-    inner: tuple[int, int] = (6, 6)  # rows and columns inside the border
-    shown: int = 5  # input-output pairs of a specification
-    hidden: int = 5  # further pairs that a program is judged on and the model is not shown
+    board_shape: tuple[int, int] = (6, 6)  # rows and columns inside the border
+    n_examples: int = 5  # input-output pairs of a specification
+    n_heldout_examples: int = 5  # further pairs that a program is judged on and the model is not shown
     records: int = 500_000
     lengths: tuple[int, int] = (6, 10)  # operations of a training program, from and to
     asked_lengths: tuple[int, int] = (1, 10)  # of the questions' reference programs, as many of each
-    probed: int = 10_000  # questions of the seen split
-    tests: int = 10_000  # questions of the unseen split
-    obstacles: float = 0.1
-    markers: float = 0.1
+    seen_questions: int = 10_000  # questions of the seen split
+    unseen_questions: int = 10_000  # questions of the unseen split
+    obstacle_rate: float = 0.1
+    marker_rate: float = 0.1
     meaning: str = "original"  # what the words do to the boards; texts look alike whatever it is
-    encoding: Name = "lean"
-    blocks: bool = False  # loops and branches too, beyond the paper
+    encoding: KarelEncodingName = "lean"
+    control_flow: bool = False  # loops and branches too, beyond the paper
 
     def __post_init__(self) -> None:
-        meaning(self.meaning)
-        rows, cols = self.inner
-        if min(self.inner) < 1 or rows * cols > MOST_CELLS:
-            raise SpecError(f"Karel.inner={self.inner} is no board of 1 to {MOST_CELLS} cells; take another size.")
-        if self.shown < 1 or self.hidden < 0 or min(self.records, self.probed, self.tests) < 1:
+        meaning_table(self.meaning)
+        rows, cols = self.board_shape
+        if min(self.board_shape) < 1 or rows * cols > MAX_CELLS:
             raise SpecError(
-                f"Karel with {self.shown} pairs shown and {self.hidden} hidden, {self.records} records, {self.probed} "
-                f"and {self.tests} questions has nothing to learn or to ask; hidden may be 0, the others not."
+                f"Karel.board_shape={self.board_shape} is no board of 1 to {MAX_CELLS} cells; take another size."
+            )
+        if (
+            self.n_examples < 1
+            or self.n_heldout_examples < 0
+            or min(self.records, self.seen_questions, self.unseen_questions) < 1
+        ):
+            raise SpecError(
+                f"Karel with {self.n_examples} pairs shown and {self.n_heldout_examples} hidden, {self.records} records, {self.seen_questions} "
+                f"and {self.unseen_questions} questions has nothing to learn or to ask; hidden may be 0, the others not."
             )
         for name in ("lengths", "asked_lengths"):
             low, high = getattr(self, name)
             if not 1 <= low <= high <= 50:
                 raise SpecError(f"Karel.{name}={(low, high)} is not a range within 1 to 50; give least and most.")
-        if not (0 <= self.obstacles < 1 and 0 <= self.markers <= 1):
+        if not (0 <= self.obstacle_rate < 1 and 0 <= self.marker_rate <= 1):
             raise SpecError(
-                f"Karel with obstacles={self.obstacles} and markers={self.markers} cannot be drawn; both are shares "
+                f"Karel with obstacles={self.obstacle_rate} and markers={self.marker_rate} cannot be drawn; both are shares "
                 "of the cells, and obstacles leave some free."
             )
         if self.encoding not in ("lean", "official"):
             raise SpecError(f"Karel.encoding={self.encoding!r} is not known; take lean or official.")
-        if self.blocks and self.encoding == "official":
-            raise SpecError("Karel.blocks has no official text; take encoding='lean'.")
+        if self.control_flow and self.encoding == "official":
+            raise SpecError("Karel.control_flow has no official text; take encoding='lean'.")
 
     @cached_property
-    def text(self) -> Lean | Official:
+    def record_encoding(self) -> LeanEncoding | OfficialEncoding:
         """How records are written."""
-        return encoding(self.encoding, self.inner, self.shown)
+        return encoding_for(self.encoding, self.board_shape, self.n_examples)
 
     @property
     def tokenizer(self) -> TokenizerSpec:
         """The tokenizer that the encoding is meant for."""
-        return self.text.tokenizer
+        return self.record_encoding.tokenizer
 
     @property
     def things(self) -> int:
@@ -98,58 +117,71 @@ class Karel:
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All records, one after the other."""
-        for first, block in self._blocks(seed):
+        for first, block in self._record_blocks(seed):
             for number, (pairs, program) in enumerate(zip(block.pairs, block.programs, strict=True), first):
-                before = self.text.specification(pairs)
+                specification = self.record_encoding.format_specification(pairs)
                 space = " " if self.encoding == "lean" else ""
-                name = f"record/{number}"
-                yield Document(name, name, before + space + self.text.program(program), (), given=len(before))
+                record_id = f"record/{number}"
+                yield Document(
+                    record_id,
+                    record_id,
+                    specification + space + self.record_encoding.format_program(program),
+                    (),
+                    prompt_chars=len(specification),
+                )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Specifications with their reference programs, "seen" ones first; lengths take turns."""
-        for number, (pairs, program) in enumerate(zip(*asked(self, seed), strict=True)):
+        for number, (pairs, program) in enumerate(zip(*question_records(self, seed), strict=True)):
             yield Question(
                 id=f"specification/{number}",
-                about=f"specification/{number}",
-                facet=f"length {_length_of(number, self.asked_lengths)}",
-                prompt=self.text.specification(pairs[: self.shown]),
-                target=self.text.program(program),
-                split="seen" if number < self.probed else "unseen",
-                hidden=self.text.cases(pairs[self.shown :]) if self.hidden else "",
+                entity=f"specification/{number}",
+                attribute=f"length {_question_length(number, self.asked_lengths)}",
+                prompt=self.record_encoding.format_specification(pairs[: self.n_examples]),
+                target=self.record_encoding.format_program(program),
+                split="seen" if number < self.seen_questions else "unseen",
+                metadata=self.record_encoding.format_examples(pairs[self.n_examples :])
+                if self.n_heldout_examples
+                else "",
             )
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Every word that records of this board's kind can use."""
-        yield self.text.sample
-        if self.blocks:
-            yield " ".join(KEYWORDS)
+        yield self.record_encoding.vocabulary_text
+        if self.control_flow:
+            yield " ".join(KAREL_KEYWORDS)
 
-    def encoded(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[Sequences]:
+    def encoded(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
         """The tokens of all records, a block at a time; equal to those of `documents`."""
-        layout = _Layout(self, tokenizer)
-        for _, block in self._blocks(seed):
-            yield layout.tokens(block, end)
+        layout = _TokenLayout(self, tokenizer)
+        for _, block in self._record_blocks(seed):
+            yield layout.encode_block(block, eos_id)
 
-    def _blocks(self, seed: Seed) -> Iterator[tuple[int, Records]]:
+    def _record_blocks(self, seed: Seed) -> Iterator[tuple[int, KarelRecords]]:
         """(number of the first record, records) of every block."""
-        known = np.unique(_keys(asked(self, seed).pairs[:, : self.shown]))
-        for first in range(0, self.records, BLOCK):
-            size = min(BLOCK, self.records - first)
-            yield first, self._drawn(seed / "records" / (first // BLOCK), known).first(size)
+        question_hashes = np.unique(_specification_hashes(question_records(self, seed).pairs[:, : self.n_examples]))
+        for first in range(0, self.records, RECORDS_PER_BLOCK):
+            size = min(RECORDS_PER_BLOCK, self.records - first)
+            yield (
+                first,
+                self._draw_training_block(seed / "records" / (first // RECORDS_PER_BLOCK), question_hashes).head(size),
+            )
 
-    def _drawn(self, seed: Seed, known: np.ndarray) -> Records:
+    def _draw_training_block(self, seed: Seed, question_hashes: np.ndarray) -> KarelRecords:
         """A block of training records, none of whose specifications is asked about."""
         rng = seed.numpy()
         low, high = self.lengths
-        found = draw(self, rng, rng.integers(low, high + 1, BLOCK), self.shown)
+        records = draw_records(self, rng, rng.integers(low, high + 1, RECORDS_PER_BLOCK), self.n_examples)
         # On small boards chance draws what is asked about once in a while; those are drawn again.
-        while len(again := np.flatnonzero(np.isin(_keys(found.pairs), known))):
-            found = found.with_others(again, draw(self, rng, rng.integers(low, high + 1, len(again)), self.shown))
-        return found
+        while len(clashes := np.flatnonzero(np.isin(_specification_hashes(records.pairs), question_hashes))):
+            records = records.with_replaced(
+                clashes, draw_records(self, rng, rng.integers(low, high + 1, len(clashes)), self.n_examples)
+            )
+        return records
 
 
 @dataclass(frozen=True, slots=True)
-class Records:
+class KarelRecords:
     """Specifications and programs. N records of K pairs on C inner cells."""
 
     pairs: np.ndarray  # (N, K, 2, C) uint8, places in `GLYPHS`
@@ -159,63 +191,65 @@ class Records:
     def __iter__(self) -> Iterator[object]:
         return iter((self.pairs, self.programs))
 
-    def first(self, count: int) -> Records:
+    def head(self, count: int) -> KarelRecords:
         """The first so many."""
         operations = None if self.operations is None else self.operations[:count]
-        return Records(self.pairs[:count], self.programs[:count], operations)
+        return KarelRecords(self.pairs[:count], self.programs[:count], operations)
 
-    def with_others(self, places: np.ndarray, others: Records) -> Records:
+    def with_replaced(self, indices: np.ndarray, replacements: KarelRecords) -> KarelRecords:
         """The same with others at some places."""
         pairs, programs = self.pairs.copy(), list(self.programs)
-        pairs[places] = others.pairs
-        for place, program in zip(places, others.programs, strict=True):
-            programs[place] = program
+        pairs[indices] = replacements.pairs
+        for index, program in zip(indices, replacements.programs, strict=True):
+            programs[index] = program
         operations = None if self.operations is None else self.operations.copy()
-        if operations is not None and others.operations is not None:
-            operations[places] = others.operations
-        return Records(pairs, programs, operations)
+        if operations is not None and replacements.operations is not None:
+            operations[indices] = replacements.operations
+        return KarelRecords(pairs, programs, operations)
 
 
-def draw(world: Karel, rng: np.random.Generator, lengths: np.ndarray, pairs: int) -> Records:
+def draw_records(world: Karel, rng: np.random.Generator, lengths: np.ndarray, n_pairs: int) -> KarelRecords:
     """Random records: programs of these lengths, each on as many random boards as there are to be pairs."""
-    if world.blocks:
-        return _draw_blocks(world, rng, lengths, pairs)
-    most = max(world.lengths[1], world.asked_lengths[1])
-    weights = np.array(WEIGHTS) / sum(WEIGHTS)
-    operations = rng.choice(len(OPERATIONS), size=(len(lengths), most), p=weights).astype(np.int8)
-    operations[np.arange(most) >= lengths[:, None]] = HALT
-    boards = draw_boards(world, rng, len(lengths) * pairs)
-    code = Code(np.repeat(np.pad(operations, ((0, 0), (0, 1)), constant_values=HALT), pairs, 0))
-    shown = _shown(boards, code.meaning(world.meaning), (len(lengths), pairs))
-    programs = [program_of(row[:n]) for row, n in zip(operations.tolist(), lengths.tolist(), strict=True)]
-    return Records(shown, programs, operations)
+    if world.control_flow:
+        return _draw_control_flow_records(world, rng, lengths, n_pairs)
+    max_length = max(world.lengths[1], world.asked_lengths[1])
+    weights = np.array(OPERATION_WEIGHTS) / sum(OPERATION_WEIGHTS)
+    operations = rng.choice(len(KAREL_OPERATIONS), size=(len(lengths), max_length), p=weights).astype(np.int8)
+    operations[np.arange(max_length) >= lengths[:, None]] = HALT
+    boards = draw_boards(world, rng, len(lengths) * n_pairs)
+    code = Bytecode(np.repeat(np.pad(operations, ((0, 0), (0, 1)), constant_values=HALT), n_pairs, 0))
+    io_pairs = _io_pairs(boards, code.with_meaning(world.meaning), (len(lengths), n_pairs))
+    programs = [program_from_indices(row[:n]) for row, n in zip(operations.tolist(), lengths.tolist(), strict=True)]
+    return KarelRecords(io_pairs, programs, operations)
 
 
-def _draw_blocks(world: Karel, rng: np.random.Generator, lengths: np.ndarray, pairs: int) -> Records:
+def _draw_control_flow_records(
+    world: Karel, rng: np.random.Generator, lengths: np.ndarray, n_pairs: int
+) -> KarelRecords:
     """Records whose programs have loops and branches; those that do not end on all their boards are drawn again."""
     programs: list[Program] = [()] * len(lengths)
-    shown = np.zeros((len(lengths), pairs, 2, world.inner[0] * world.inner[1]), dtype=np.uint8)
-    left = np.arange(len(lengths))
-    while len(left):
-        drawn = programs_with_blocks(rng, lengths[left])
-        boards = draw_boards(world, rng, len(left) * pairs)
-        code = compile_all(drawn)
-        code = code.at(np.repeat(np.arange(len(left)), pairs)).meaning(world.meaning)
-        traces = run(boards, code, limit=STEP_LIMIT)
-        ended = traces.finished.reshape(-1, pairs).all(1)
-        both = np.stack([boards.glyphs(), traces.end.glyphs()], 1).reshape(len(left), pairs, 2, -1)
-        shown[left[ended]] = both[ended]
-        for place in np.flatnonzero(ended):
-            programs[left[place]] = drawn[place]
-        left = left[~ended]
-    return Records(shown, programs, None)
+    io_pairs = np.zeros((len(lengths), n_pairs, 2, world.board_shape[0] * world.board_shape[1]), dtype=np.uint8)
+    unfinished = np.arange(len(lengths))
+    while len(unfinished):
+        candidates = draw_block_programs(rng, lengths[unfinished])
+        boards = draw_boards(world, rng, len(unfinished) * n_pairs)
+        code = compile_programs(candidates)
+        code = code.subset(np.repeat(np.arange(len(unfinished)), n_pairs)).with_meaning(world.meaning)
+        traces = run_programs(boards, code, limit=STEP_LIMIT)
+        ended = traces.finished.reshape(-1, n_pairs).all(1)
+        candidate_pairs = np.stack([boards.glyphs(), traces.end.glyphs()], 1).reshape(len(unfinished), n_pairs, 2, -1)
+        io_pairs[unfinished[ended]] = candidate_pairs[ended]
+        for index in np.flatnonzero(ended):
+            programs[unfinished[index]] = candidates[index]
+        unfinished = unfinished[~ended]
+    return KarelRecords(io_pairs, programs, None)
 
 
 def draw_boards(world: Karel, rng: np.random.Generator, count: int) -> Boards:
     """Random boards: each inner cell an obstacle or, if not, a marker by chance; the robot's cell is cleared."""
-    rows, cols = world.inner
-    obstacles = rng.random((count, rows, cols)) < world.obstacles
-    markers = (rng.random((count, rows, cols)) < world.markers) & ~obstacles
+    rows, cols = world.board_shape
+    obstacles = rng.random((count, rows, cols)) < world.obstacle_rate
+    markers = (rng.random((count, rows, cols)) < world.marker_rate) & ~obstacles
     row, col = rng.integers(rows, size=count), rng.integers(cols, size=count)
     obstacles[np.arange(count), row, col] = markers[np.arange(count), row, col] = False
     whole = np.ones((count, rows + 2, cols + 2), dtype=bool)
@@ -227,40 +261,42 @@ def draw_boards(world: Karel, rng: np.random.Generator, count: int) -> Boards:
     return Boards(rows + 2, cols + 2, robot, direction, whole.reshape(count, -1), held.reshape(count, -1))
 
 
-def _shown(boards: Boards, code: Code, shape: tuple[int, int]) -> np.ndarray:
-    ends = run(boards, code).end
+def _io_pairs(boards: Boards, code: Bytecode, shape: tuple[int, int]) -> np.ndarray:
+    ends = run_programs(boards, code).end
     return np.stack([boards.glyphs(), ends.glyphs()], 1).reshape(*shape, 2, -1)
 
 
 @lru_cache(maxsize=8)
-def asked(world: Karel, seed: Seed) -> Records:
+def question_records(world: Karel, seed: Seed) -> KarelRecords:
     """The records that are asked about, no two of which show the same specification."""
     # What is trained on must not change what is asked, so that arms can be compared.
-    same = replace(world, records=1, lengths=world.asked_lengths, encoding="lean")
-    return _asked(same, seed)
+    question_world = replace(world, records=1, lengths=world.asked_lengths, encoding="lean")
+    return _draw_question_records(question_world, seed)
 
 
 @lru_cache(maxsize=8)
-def _asked(world: Karel, seed: Seed) -> Records:
-    count = world.probed + world.tests
-    lengths = np.array([_length_of(number, world.asked_lengths) for number in range(count)])
+def _draw_question_records(world: Karel, seed: Seed) -> KarelRecords:
+    count = world.seen_questions + world.unseen_questions
+    lengths = np.array([_question_length(number, world.asked_lengths) for number in range(count)])
     rng = (seed / "questions").numpy()
-    found = draw(world, rng, lengths, world.shown + world.hidden)
+    records = draw_records(world, rng, lengths, world.n_examples + world.n_heldout_examples)
     while True:
-        keys = _keys(found.pairs[:, : world.shown])
+        keys = _specification_hashes(records.pairs[:, : world.n_examples])
         first = np.unique(keys, return_index=True)[1]
-        again = np.setdiff1d(np.arange(count), first)
-        if not len(again):
-            return found
-        found = found.with_others(again, draw(world, rng, lengths[again], world.shown + world.hidden))
+        duplicates = np.setdiff1d(np.arange(count), first)
+        if not len(duplicates):
+            return records
+        records = records.with_replaced(
+            duplicates, draw_records(world, rng, lengths[duplicates], world.n_examples + world.n_heldout_examples)
+        )
 
 
-def _length_of(number: int, lengths: tuple[int, int]) -> int:
+def _question_length(number: int, lengths: tuple[int, int]) -> int:
     low, high = lengths
     return low + number % (high - low + 1)
 
 
-def _keys(pairs: np.ndarray) -> np.ndarray:
+def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
     """A number for each specification, equal where they are equal. Shape: (N,), uint64."""
     flat = pairs.reshape(len(pairs), -1)
     odd = np.random.Generator(np.random.PCG64(0)).integers(2**63, size=flat.shape[1], dtype=np.uint64) * 2 + 1
@@ -271,44 +307,46 @@ def _keys(pairs: np.ndarray) -> np.ndarray:
     return keys
 
 
-class _Layout:
+class _TokenLayout:
     """Where cells stand in the tokens of a specification, which is the same for all of a world."""
 
     def __init__(self, world: Karel, tokenizer: Tokenizer) -> None:
         self.world, self.tokenizer = world, tokenizer
-        cells = world.inner[0] * world.inner[1]
-        ids = [self._read(pairs) for pairs in _all_of_each_glyph(world.shown, cells)]
-        self.cells = np.flatnonzero(ids[0] != ids[1])
-        self.glyphs = np.array([row[self.cells[0]] for row in ids], dtype=np.int32)
-        self.before = ids[0].astype(np.int32)
-        words = [world.text.program((operation,)) for operation in OPERATIONS]
-        self.calls = np.array([e.ids for e in encode(tokenizer, words)], dtype=np.int32)  # (5, tokens of one)
+        cells = world.board_shape[0] * world.board_shape[1]
+        ids = [self._encode_specification(pairs) for pairs in _uniform_board_pairs(world.n_examples, cells)]
+        self.cell_positions = np.flatnonzero(ids[0] != ids[1])
+        self.glyph_ids = np.array([row[self.cell_positions[0]] for row in ids], dtype=np.int32)
+        self.specification_ids = ids[0].astype(np.int32)
+        words = [world.record_encoding.format_program((operation,)) for operation in KAREL_OPERATIONS]
+        self.operation_ids = np.array([e.ids for e in encode(tokenizer, words)], dtype=np.int32)  # (5, tokens of one)
 
-    def _read(self, pairs: np.ndarray) -> np.ndarray:
-        text = self.world.text.specification(pairs)
+    def _encode_specification(self, pairs: np.ndarray) -> np.ndarray:
+        text = self.world.record_encoding.format_specification(pairs)
         return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
-    def tokens(self, block: Records, end: int) -> Sequences:
+    def encode_block(self, block: KarelRecords, eos_id: int) -> TokenDataset:
         """A block's records as tokens, each with its end."""
-        count, start = len(block.pairs), len(self.before)
-        before = np.repeat(self.before[None], count, 0)
-        before[:, self.cells] = self.glyphs[block.pairs.reshape(count, -1)]
-        programs, lengths = self._programs(block)
-        whole = np.full((count, start + programs.shape[1] + 1), end, dtype=np.int32)
-        whole[:, :start], whole[:, start:-1] = before, programs
-        there = np.arange(whole.shape[1]) < (start + lengths + 1)[:, None]
-        whole[np.arange(count), start + lengths] = end
-        counted = np.broadcast_to(np.arange(whole.shape[1]) >= start, whole.shape)
-        return Sequences(whole[there], counted[there], np.concatenate([[0], np.cumsum(start + lengths + 1)]))
+        count, start = len(block.pairs), len(self.specification_ids)
+        specification_tokens = np.repeat(self.specification_ids[None], count, 0)
+        specification_tokens[:, self.cell_positions] = self.glyph_ids[block.pairs.reshape(count, -1)]
+        programs, lengths = self._encode_programs(block)
+        token_rows = np.full((count, start + programs.shape[1] + 1), eos_id, dtype=np.int32)
+        token_rows[:, :start], token_rows[:, start:-1] = specification_tokens, programs
+        is_token = np.arange(token_rows.shape[1]) < (start + lengths + 1)[:, None]
+        token_rows[np.arange(count), start + lengths] = eos_id
+        loss_mask = np.broadcast_to(np.arange(token_rows.shape[1]) >= start, token_rows.shape)
+        return TokenDataset(
+            token_rows[is_token], loss_mask[is_token], np.concatenate([[0], np.cumsum(start + lengths + 1)])
+        )
 
-    def _programs(self, block: Records) -> tuple[np.ndarray, np.ndarray]:
+    def _encode_programs(self, block: KarelRecords) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of the programs, filled up with anything, and how many are theirs."""
         if block.operations is not None:
-            each = self.calls.shape[1]
-            what = np.where(block.operations < HALT, block.operations, 0)
+            each = self.operation_ids.shape[1]
+            operation_indices = np.where(block.operations < HALT, block.operations, 0)
             lengths = (block.operations < HALT).sum(1) * each
-            return self.calls[what].reshape(len(what), -1), lengths
-        rows = [e.ids for e in encode(self.tokenizer, map(self.world.text.program, block.programs))]
+            return self.operation_ids[operation_indices].reshape(len(operation_indices), -1), lengths
+        rows = [e.ids for e in encode(self.tokenizer, map(self.world.record_encoding.format_program, block.programs))]
         lengths = np.array([len(row) for row in rows])
         tokens = np.zeros((len(rows), lengths.max()), dtype=np.int32)
         for number, row in enumerate(rows):
@@ -316,11 +354,11 @@ class _Layout:
         return tokens, lengths
 
 
-def _all_of_each_glyph(shown: int, cells: int) -> Iterator[np.ndarray]:
+def _uniform_board_pairs(n_examples: int, cells: int) -> Iterator[np.ndarray]:
     for glyph in range(len(GLYPHS)):
-        yield np.full((shown, 2, cells), glyph, dtype=np.uint8)
+        yield np.full((n_examples, 2, cells), glyph, dtype=np.uint8)
 
 
-def is_straight(world: Karel, seed: Seed) -> bool:
+def all_straight_line(world: Karel, seed: Seed) -> bool:
     """Are all programs that are asked about operations alone?"""
-    return all(map(straight, asked(world, seed).programs))
+    return all(map(is_straight_line, question_records(world, seed).programs))

@@ -22,114 +22,119 @@ import numpy.typing as npt
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-DIGITS = "digits"
-_Part = tuple[Floats, Integers]
+GreyImages = npt.NDArray[np.float32]
+ClassLabels = npt.NDArray[np.int64]
+DIGITS_SOURCE = "digits"
+_LabeledImages = tuple[GreyImages, ClassLabels]
 
 
 @dataclass(frozen=True, eq=False)
-class Pictures:
+class ImageDataset:
     """Images in grey from 0 to 1, and what they show as numbers from 0 on."""
 
-    train: Floats  # (N, H, W)
-    train_classes: Integers  # (N,)
-    test: Floats  # (N, H, W)
-    test_classes: Integers  # (N,)
+    train_images: GreyImages  # (N, H, W)
+    train_labels: ClassLabels  # (N,)
+    test_images: GreyImages  # (N, H, W)
+    test_labels: ClassLabels  # (N,)
 
     @property
-    def classes(self) -> int:
+    def n_classes(self) -> int:
         """How many different things are shown."""
-        return int(max(self.train_classes.max(), self.test_classes.max())) + 1
+        return int(max(self.train_labels.max(), self.test_labels.max())) + 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
+class ImageDatasetConfig:
     """Which images, and which of them are held out."""
 
-    source: str = DIGITS  # or a folder
+    source: str = DIGITS_SOURCE  # or a folder
     digest: str = ""  # of the folder's files by name and size, so that other data are another spec
-    tests: int = 500  # images held out
-    split: int = 0  # which of the random divisions, where the source has none of its own
-    side: int | None = None  # rows and columns that larger images are shrunk to
+    n_test_images: int = 500  # images held out
+    split_seed: int = 0  # which of the random divisions, where the source has none of its own
+    max_side: int | None = None  # rows and columns that larger images are shrunk to
 
     def __post_init__(self) -> None:
-        if self.tests < 1 or (self.side is not None and self.side < 2):
+        if self.n_test_images < 1 or (self.max_side is not None and self.max_side < 2):
             raise SpecError(
-                f"Images with {self.tests} tests of side {self.side} show nothing; hold out one image at least, of two "
+                f"Images with {self.n_test_images} tests of side {self.max_side} show nothing; hold out one image at least, of two "
                 "rows or more."
             )
 
     @classmethod
-    def at(cls, folder: str | Path, *, tests: int = 500, side: int | None = None) -> Images:
+    def from_folder(
+        cls, folder: str | Path, *, n_test_images: int = 500, max_side: int | None = None
+    ) -> ImageDatasetConfig:
         """The data set of a folder.
 
         Raises:
             SpecError: It is none of the kinds that are known.
         """
         path = Path(folder).resolve()
-        _kind(path)
-        whole = hashlib.sha256()
+        _reader_for(path)
+        file_hash = hashlib.sha256()
         for file in sorted(path.rglob("*")):
             if file.is_file():
-                whole.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
-        return cls(source=str(path), digest=whole.hexdigest(), tests=tests, side=side)
+                file_hash.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
+        return cls(source=str(path), digest=file_hash.hexdigest(), n_test_images=n_test_images, max_side=max_side)
 
-    def load(self) -> Pictures:
+    def load(self) -> ImageDataset:
         """All images, shrunk, those that are held out apart.
 
         Raises:
             SpecError: The folder is no data set, or has fewer images than are to be held out.
         """
-        train, test = self._parts()
+        train, test = self._load_splits()
         if test is None:
-            order = (Seed(0) / "images" / self.split).numpy().permutation(len(train[0]))
-            held, kept = order[: self.tests], order[self.tests :]
-            train, test = (train[0][kept], train[1][kept]), (train[0][held], train[1][held])
-        if len(test[0]) < self.tests or not len(train[0]):
+            order = (Seed(0) / "images" / self.split_seed).numpy().permutation(len(train[0]))
+            test_indices, train_indices = order[: self.n_test_images], order[self.n_test_images :]
+            train, test = (
+                (train[0][train_indices], train[1][train_indices]),
+                (train[0][test_indices], train[1][test_indices]),
+            )
+        if len(test[0]) < self.n_test_images or not len(train[0]):
             raise SpecError(
-                f"{self.source} has {len(train[0]) + len(test[0]):,} images, and {self.tests:,} were to be held out; "
+                f"{self.source} has {len(train[0]) + len(test[0]):,} images, and {self.n_test_images:,} were to be held out; "
                 "ask fewer."
             )
-        shrunk = [_shrunk(images, self.side) for images in (train[0], test[0][: self.tests])]
-        return Pictures(shrunk[0], train[1], shrunk[1], test[1][: self.tests])
+        resized = [_downsample(images, self.max_side) for images in (train[0], test[0][: self.n_test_images])]
+        return ImageDataset(resized[0], train[1], resized[1], test[1][: self.n_test_images])
 
-    def _parts(self) -> tuple[_Part, _Part | None]:
-        if self.source == DIGITS:
+    def _load_splits(self) -> tuple[_LabeledImages, _LabeledImages | None]:
+        if self.source == DIGITS_SOURCE:
             from sklearn.datasets import load_digits
 
-            found = load_digits()
-            return (found.images.astype(np.float32) / 16, found.target.astype(np.int64)), None
-        return _kind(Path(self.source))(Path(self.source))
+            digits = load_digits()
+            return (digits.images.astype(np.float32) / 16, digits.target.astype(np.int64)), None
+        return _reader_for(Path(self.source))(Path(self.source))
 
 
-DEFAULT = Images()
+DEFAULT_IMAGES = ImageDatasetConfig()
 
 
-def _kind(path: Path) -> Callable[[Path], tuple[_Part, _Part | None]]:
+def _reader_for(path: Path) -> Callable[[Path], tuple[_LabeledImages, _LabeledImages | None]]:
     """The function that reads such a folder."""
     if path.is_dir():
         if list(path.glob("train-images*idx3-ubyte*")):
-            return _mnist
+            return _read_mnist
         if (path / "train.bin").is_file() and (path / "test.bin").is_file():
-            return _cifar
+            return _read_cifar
         if next(path.rglob("*.png"), None) is not None:
-            return _folders
+            return _read_png_folders
     raise SpecError(
         f"images were asked for at {path}, which is no folder of idx files, of train.bin and test.bin, or of folders "
         "with .png; give one of these (pickled data are not read)."
     )
 
 
-def _mnist(path: Path) -> tuple[_Part, _Part | None]:
-    parts: list[_Part] = []
+def _read_mnist(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
+    parts: list[_LabeledImages] = []
     for name in ("train", "t10k"):
-        images, labels = (_idx(path, f"{name}-{what}") for what in ("images*idx3-ubyte*", "labels*idx1-ubyte*"))
+        images, labels = (_read_idx(path, f"{name}-{what}") for what in ("images*idx3-ubyte*", "labels*idx1-ubyte*"))
         parts.append((images.astype(np.float32) / np.float32(255), labels.astype(np.int64)))
     return parts[0], parts[1]
 
 
-def _idx(path: Path, pattern: str) -> npt.NDArray[np.uint8]:
+def _read_idx(path: Path, pattern: str) -> npt.NDArray[np.uint8]:
     """An array in the IDX format: two zeros, the type (8: bytes), the number of axes, their lengths, the values."""
     file = next(iter(sorted(path.glob(pattern))), None)
     if file is None:
@@ -142,8 +147,8 @@ def _idx(path: Path, pattern: str) -> npt.NDArray[np.uint8]:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _cifar(path: Path) -> tuple[_Part, _Part | None]:
-    parts: list[_Part] = []
+def _read_cifar(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
+    parts: list[_LabeledImages] = []
     for name in ("train.bin", "test.bin"):
         data = np.fromfile(path / name, np.uint8)
         if len(data) % 3_074:
@@ -155,7 +160,7 @@ def _cifar(path: Path) -> tuple[_Part, _Part | None]:
     return parts[0], parts[1]
 
 
-def _folders(path: Path) -> tuple[_Part, _Part | None]:
+def _read_png_folders(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
     from matplotlib.image import imread
 
     files = sorted(path.rglob("*.png"))
@@ -170,12 +175,12 @@ def _folders(path: Path) -> tuple[_Part, _Part | None]:
     return (np.stack(images), classes), None
 
 
-def _shrunk(images: Floats, side: int | None) -> Floats:
+def _downsample(images: GreyImages, side: int | None) -> GreyImages:
     """Means over equal blocks, what does not fill one cut off evenly."""
     if side is None or images.shape[1] <= side:
         return np.ascontiguousarray(images, dtype=np.float32)
     block = images.shape[1] // side
     start = (images.shape[1] - block * side) // 2
     kept = images[:, start : start + block * side, start : start + block * side]
-    found: Floats = kept.reshape(len(images), side, block, side, block).mean((2, 4)).astype(np.float32)
-    return found
+    means: GreyImages = kept.reshape(len(images), side, block, side, block).mean((2, 4)).astype(np.float32)
+    return means

@@ -15,40 +15,42 @@ import polars as pl
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.studies.emergence.vision.images import DEFAULT, Images
+from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDatasetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reconstruction:
+class ImageReconstruction:
     """An autoencoder pixels-bottleneck-pixels with tanh, and how close it comes to each held-out image.
 
     Metrics: `squared_error` (of the whole image), `within <c>` (is that below c?).
     """
 
     bottleneck: int
-    images: Images = DEFAULT
-    limits: tuple[float, ...] = (0.5, 1.5)
+    images: ImageDatasetConfig = DEFAULT_IMAGES
+    error_thresholds: tuple[float, ...] = (0.5, 1.5)
     epochs: int = 150
-    batch: int = 64
+    batch_size: int = 64
     peak_lr: float = 3e-3
     name: str = "reconstruction"
 
     def __post_init__(self) -> None:
-        if min(self.bottleneck, self.epochs, self.batch) < 1 or not all(limit > 0 for limit in self.limits):
+        if min(self.bottleneck, self.epochs, self.batch_size) < 1 or not all(
+            limit > 0 for limit in self.error_thresholds
+        ):
             raise SpecError(f"{self} learns or measures nothing; take positive numbers.")
 
-    def part(self) -> tuple[Reconstruction, float]:
+    def part(self) -> tuple[ImageReconstruction, float]:
         """A short one to take the time of, and how much longer this one is."""
         return replace(self, epochs=min(self.epochs, 8)), self.epochs / min(self.epochs, 8)
 
-    def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
+    def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """Train, and read every held-out image."""
         import torch
 
-        from nosce.studies.emergence.vision.fitting import fit, seeded, shuffled
+        from nosce.studies.emergence.vision.fitting import seeded_network, shuffled_batches, train_network
 
-        pictures = self.images.load()
-        flat = torch.from_numpy(pictures.train.reshape(len(pictures.train), -1))
+        dataset = self.images.load()
+        flat = torch.from_numpy(dataset.train_images.reshape(len(dataset.train_images), -1))
         pixels = flat.shape[1]
 
         def make() -> torch.nn.Module:
@@ -61,20 +63,22 @@ class Reconstruction:
             error: torch.Tensor = ((net(images) - images) ** 2).mean()
             return error
 
-        steps = self.epochs * -(-len(flat) // self.batch)
-        batches = shuffled(len(flat), self.batch, seed / "order")
-        net = fit(seeded(make, seed / "weights"), loss, batches, steps=steps, peak_lr=self.peak_lr)
+        steps = self.epochs * -(-len(flat) // self.batch_size)
+        batches = shuffled_batches(len(flat), self.batch_size, seed / "order")
+        net = train_network(seeded_network(make, seed / "weights"), loss, batches, steps=steps, peak_lr=self.peak_lr)
         with torch.no_grad():
-            images = torch.from_numpy(pictures.test.reshape(len(pictures.test), -1))
+            images = torch.from_numpy(dataset.test_images.reshape(len(dataset.test_images), -1))
             errors = ((net(images) - images) ** 2).sum(1).numpy().astype(np.float64)
-        yield table(self.name, "squared_error", errors)
-        for limit in self.limits:
-            yield table(self.name, f"within {limit:g}", (errors < limit).astype(np.float64))
+        yield vision_readings(self.name, "squared_error", errors)
+        for limit in self.error_thresholds:
+            yield vision_readings(self.name, f"within {limit:g}", (errors < limit).astype(np.float64))
 
 
-def table(readout: str, metric: str, values: Any, *, facet: str = "", what: str = "image") -> pl.DataFrame:
+def vision_readings(
+    evaluation: str, metric: str, values: Any, *, attribute: str = "", item_prefix: str = "image"
+) -> pl.DataFrame:
     """Readings of things that are numbered through, with an outcome where they are right or wrong."""
-    names = [f"{what}/{number}" for number in range(len(values))]
-    return pl.DataFrame({"item": names, "about": names, "value": np.asarray(values, dtype=np.float64)}).with_columns(
-        readout=pl.lit(readout), split=pl.lit("unseen"), facet=pl.lit(facet), metric=pl.lit(metric)
+    names = [f"{item_prefix}/{number}" for number in range(len(values))]
+    return pl.DataFrame({"item": names, "entity": names, "value": np.asarray(values, dtype=np.float64)}).with_columns(
+        evaluation=pl.lit(evaluation), split=pl.lit("unseen"), attribute=pl.lit(attribute), metric=pl.lit(metric)
     )
