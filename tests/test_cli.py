@@ -246,11 +246,11 @@ def test_damage_is_told_by_whoever_looks_at_it(nosce, little, little_store, tmp_
     assert one_sentence(nosce("show", little("one_arm"), "--store", store), 1, "verdicts.parquet", "nosce run")
 
 
-def test_fresh_copes_with_papers_that_cannot_be_read(nosce, little, little_store, tmp_path):
-    """With --fresh too a step whose provenance is broken is set aside and made again."""
+def test_rerun_stale_copes_with_papers_that_cannot_be_read(nosce, little, little_store, tmp_path):
+    """With --rerun-stale too a step whose provenance is broken is set aside and made again."""
     store = copied(little_store, tmp_path)
     next((store / "steps").glob("exposure-*/provenance.json")).write_text("{")
-    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store, "--fresh")
+    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store, "--rerun-stale")
 
     assert ended.returncode == 0, ended.stderr
     assert made(ended) >= 1
@@ -486,9 +486,10 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
             assert step["tokens"] == pytest.approx(sum(line["counted"] for line in lines), rel=0.25)
 
 
-def test_a_dry_run_of_what_is_finished_has_nothing_to_price(nosce, smoke_store):
+@pytest.mark.parametrize("words", [("plan", *SMOKE), ("run", *SMOKE, "--dry-run")], ids=["plan", "run --dry-run"])
+def test_a_plan_of_what_is_finished_has_nothing_to_price(nosce, smoke_store, words):
     """All is done, nothing costs anything, and the totals say so in words."""
-    ended = nosce("run", *SMOKE, "--dry-run", "--store", smoke_store)
+    ended = nosce(*words, "--store", smoke_store)
     steps = len(list((smoke_store / "steps").iterdir()))
 
     assert ended.returncode == 0
@@ -541,9 +542,9 @@ def test_explain_says_what_a_key_is_made_of_and_what_its_neighbour_has_otherwise
     assert by_name == by_key
     assert by_name["name"] == name
     assert by_name["description"]["spec"]["world"]["people"] == 40
-    assert [path for path, _, _ in by_name["different"]] == ["spec.world.augmentation"]
-    assert {here for _, *both in by_name["different"] for here in both} == {"single", "multi5+permute"}
-    assert by_name["neighbour"].startswith("corpus-")
+    assert [path for path, _, _ in by_name["differing_fields"]] == ["spec.world.augmentation"]
+    assert {here for _, *both in by_name["differing_fields"] for here in both} == {"single", "multi5+permute"}
+    assert by_name["nearest_step"].startswith("corpus-")
     assert "spec.world.augmentation" in for_people.stdout
 
 
@@ -586,7 +587,7 @@ def test_every_command_shows_an_example():
     runner = CliRunner()
     names = re.findall(r"^│ (\w+)\s", runner.invoke(app, ["--help"], env={"COLUMNS": "120"}).output, re.MULTILINE)
 
-    assert {"list", "run", "show", "report", "explain", "export", "doctor"} <= set(names)
+    assert {"list", "run", "plan", "show", "report", "explain", "export", "doctor", "audit", "power"} <= set(names)
     for name in names:
         assert f"nosce {name}" in " ".join(runner.invoke(app, [name, "--help"], env={"COLUMNS": "120"}).output.split())
 
@@ -649,7 +650,7 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     ]
     training = Store(smoke_store).step_record(source.parents[2].name)
 
-    assert training.spec["spec"]["on"] == "questions"
+    assert training.spec["spec"]["data"] == "questions"
     assert source.parent == max(source.parents[1].iterdir())
     with contextlib.suppress(FileNotFoundError):
         assert "single" in (tmp_path / "model" / "README.md").read_text()

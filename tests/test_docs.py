@@ -23,11 +23,11 @@ from nosce.seeds import Seed
 from nosce.study import load_study
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 COMMANDS = typer.main.get_command(app).commands
 
-page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 example = pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 
 

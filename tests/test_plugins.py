@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nosce import Arm, Claim, Document, Mean, Question, Read, Reading, Recall, Recipe, Select, Span, Stage, Study, size
+from nosce import (Arm, Claim, Document, EvalSpec, Mean, Question, Reading, RecallEval, Selection, Span, Stage, Study,
+                   TrainingConfig, named_architecture)
 
 PLACES = ("Arles", "Saint Malo", "Cadiz")
 
@@ -47,10 +48,11 @@ class Length:
     name: str = "length"
 
     def read(self, model, corpus, seed) -> Iterator[Reading]:
-        sequences = corpus.question_sequences(corpus.questions)
+        sequences = corpus.tokenized_questions(corpus.questions)
         for question, length in zip(corpus.questions, sequences.lengths, strict=True):
-            yield Reading(study="", scale="", arm="", seed=0, stage="", step=0, readout=self.name,
-                          split=question.split, item=question.id, about=question.about, facet=question.facet,
+            yield Reading(study="", scale="", arm="", seed=0, stage="", step=0, evaluation=self.name,
+                          split=question.split, item=question.id, entity=question.entity,
+                          attribute=question.attribute,
                           metric="tokens", value=float(length), outcome=None, answer=None, target=None)
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +62,24 @@ class Certainty:
     name: str = "certainty"
 
     def read(self, model, corpus, seed) -> Iterator[Reading]:
-        from nosce.models.likelihood import spoken
+        from nosce.models.likelihood import score_spans
         lengths = corpus.documents.lengths
         ends = [(text, int(length) - 1, int(length)) for text, length in enumerate(lengths)]
-        for about, what in zip(corpus.things["about"], spoken(model, corpus.documents, ends, end=corpus.end)):
-            yield Reading(study="", scale="", arm="", seed=0, stage="", step=0, readout=self.name, split="seen",
-                          item=about, about=about, facet="end", metric="nats", value=what.nats, outcome=None,
-                          answer=None, target=None)
+        scores = score_spans(model, corpus.documents, ends, eos_id=corpus.eos_id)
+        for entity, score in zip(corpus.document_index["entity"], scores):
+            yield Reading(study="", scale="", arm="", seed=0, stage="", step=0, evaluation=self.name, split="seen",
+                          item=entity, entity=entity, attribute="end", metric="nats", value=score.nats,
+                          outcome=None, answer=None, target=None)
 
 def study(scale):
-    length = Mean(select=Select(readout="length", metric="tokens", quantity="tokens"))
-    sure = Mean(select=Select(readout="certainty", metric="nats", stage="pretrain", quantity="nats"))
-    recipe = Recipe(steps=40, batch=10, window=24, peak_lr=5e-3, warmup=4)
+    length = Mean(selection=Selection(evaluation="length", metric="tokens", quantity="tokens"))
+    sure = Mean(selection=Selection(evaluation="certainty", metric="nats", stage="pretrain", quantity="nats"))
+    training = TrainingConfig(steps=40, batch_size=10, window=24, peak_lr=5e-3, warmup_steps=4)
     return Study(
         name="postcards", title="Postcards", question="Where were they?", paper="none", scale=scale, unit="writer",
-        arms=(Arm(name="cards", world=Postcards(), model=size("2x64"), recipe=recipe,
-                  stages=(Stage(name="asked", recipe=Recipe(steps=4, batch=5, window=24)),)),),
-        seeds=(0,), reads=(Read(Length()), Read(Certainty()), Read(Recall(), stage="asked")),
+        arms=(Arm(name="cards", world=Postcards(), model=named_architecture("2x64"), training=training,
+                  stages=(Stage(name="asked", training=TrainingConfig(steps=4, batch_size=5, window=24)),)),),
+        seeds=(0,), evals=(EvalSpec(Length()), EvalSpec(Certainty()), EvalSpec(RecallEval(), stage="asked")),
         claims=(Claim(id="short", text="Questions are short", source="ours", measure=length, threshold=12.0,
                       direction="below"),
                 Claim(id="sure", text="Texts end where they end", source="ours", measure=sure, threshold=1.0,
@@ -159,8 +162,8 @@ def narrow(scale):
     """A window that no text fits."""
     from dataclasses import replace
     whole = study(scale)
-    recipe = replace(whole.arms[0].recipe, window=4)
-    return replace(whole, arms=(replace(whole.arms[0], recipe=recipe),))
+    training = replace(whole.arms[0].training, window=4)
+    return replace(whole, arms=(replace(whole.arms[0], training=training),))
 
 def list_of_nothing(scale):
     return []

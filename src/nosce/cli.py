@@ -36,6 +36,9 @@ StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="A built-in study, or FILE.py:FUNCTION of your own.")
 ]
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
+SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
+ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
 ]
@@ -96,18 +99,20 @@ def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
 def run(
     study: StudyArgument,
     scale: ScaleOption = "laptop",
-    seeds: Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")] = None,
-    arms: Annotated[str, typer.Option(help="Only these arms, separated by commas.")] = "",
-    workers: Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")] = None,
+    seeds: SeedsOption = None,
+    arms: ArmsOption = "",
+    workers: WorkersOption = None,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan with its price and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
+    ] = False,
     threads: Annotated[int, typer.Option(help="Threads of one step; more than one for few large models.", min=1)] = 1,
     max_cost: Annotated[
         float | None, typer.Option(help="Spend no more on endpoints, a step.", metavar="AMOUNT")
     ] = None,
     rerun_stale: Annotated[
-        bool, typer.Option("--fresh", help="Make stale steps again; the old ones are set aside.")
+        bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")
     ] = False,
     store: StoreOption = None,
     json_: JsonOption = False,
@@ -115,9 +120,7 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
-    request = StudyRequest(
-        study=study, scale=scale, n_seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
-    )
+    request = _study_request(study, scale, seeds, arms)
     opened_store = open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
@@ -134,6 +137,28 @@ def run(
         json_=json_,
     )
     raise typer.Exit(code)
+
+
+@app.command()
+def plan(
+    study: StudyArgument,
+    scale: ScaleOption = "laptop",
+    seeds: SeedsOption = None,
+    arms: ArmsOption = "",
+    workers: WorkersOption = None,
+    store: StoreOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """What a run would do and cost: steps, tokens, FLOPs, disk, minutes.  Example: nosce plan biographies"""
+    from nosce.pipeline.run import print_plan
+
+    print_plan(_study_request(study, scale, seeds, arms), open_store(store), workers, json_=json_)
+
+
+def _study_request(study: str, scale: str, seeds: int | None, arms: str) -> StudyRequest:
+    return StudyRequest(
+        study=study, scale=scale, n_seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
+    )
 
 
 @app.command()
@@ -216,7 +241,8 @@ def export(
 
     step_record = exported(open_store(store), StudyRequest(study=study, scale=scale), arm, seed, folder)
     print_line(
-        f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and AutoTokenizer.from_pretrained."
+        f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
+        "AutoTokenizer.from_pretrained."
     )
 
 
@@ -247,7 +273,7 @@ def main() -> None:
     sys.exit(code)
 
 
-@app.command()
+@app.command("audit")
 def audit_command(
     tables: Annotated[
         list[Path] | None,
@@ -299,7 +325,7 @@ def audit_command(
     _print_parts(auditing.render_audits(audited_tables), contents if json_ else None)
 
 
-@app.command()
+@app.command("power")
 def power_command(
     sizes: Annotated[list[int] | None, typer.Option(help="How many sizes; may be given several times.")] = None,
     items: Annotated[list[int] | None, typer.Option(help="How many items.")] = None,
@@ -307,7 +333,7 @@ def power_command(
     simulations: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
     json_: JsonOption = False,
 ) -> None:
-    """How much does it take to tell a jump of the metric from one that stays?  Example: nosce design --sizes 8"""
+    """How much does it take to tell a jump of the metric from one that stays?  Example: nosce power --sizes 8"""
     from nosce.analysis.emergence import audit as auditing
 
     designs = list(auditing.power_by_design(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], simulations))

@@ -25,7 +25,7 @@ Decision = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a document says a fact: characters `start` to `end` (excluded) state `facet`."""
+    """Where a document says a fact: characters `start` to `end` (excluded) state `attribute`."""
 
     attribute: str
     start: int
@@ -183,7 +183,7 @@ def schema(record_type: type) -> dict[str, pl.DataType]:
 
 
 def to_table(records: Iterable[Any], record_type: type) -> pl.DataFrame:
-    """A frame with one row a record; typed by `kind`, so that no record still gives the columns."""
+    """A frame with one row a record; typed by `record_type`, so that no record still gives the columns."""
     record_list, types, hints = list(records), schema(record_type), typing.get_type_hints(record_type)
     columns = {}
     for name, column in types.items():

@@ -125,9 +125,7 @@ class Study:
     figures: tuple[Figure, ...] = ()
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()  # curves that the mirage test is run on
     experiments: tuple[ExperimentSpec, ...] = ()
-    auxiliary_arms: tuple[
-        Arm, ...
-    ] = ()  # arms that are not run for themselves, but that those which are may learn from
+    auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
 
     def __post_init__(self) -> None:
         names = [arm.name for arm in self.arms]
@@ -157,7 +155,8 @@ class Study:
         stages = {PRETRAIN, *(stage.name for arm in (*self.arms, *self.auxiliary_arms) for stage in arm.stages)}
         if unknown_stages := [read.stage for read in self.evals if read.stage not in stages]:
             raise SpecError(
-                f"the study {self.name!r} reads the stages {unknown_stages}, but only {sorted(stages)} are trained; name one."
+                f"the study {self.name!r} reads the stages {unknown_stages}, but only {sorted(stages)} are "
+                "trained; name one."
             )
 
     def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None) -> Study:

@@ -22,7 +22,7 @@ from nosce.errors import DataError
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
 
-ARMS, SEEDS, PEOPLE, FACETS = ("old", "new"), (0, 1, 2), 30, ("city", "job")
+ARMS, SEEDS, PEOPLE, ATTRIBUTES = ("old", "new"), (0, 1, 2), 30, ("city", "job")
 ASKED = Selection(evaluation="questions", split="unseen", stage="finetune")
 OLD, NEW = replace(ASKED, arm="old"), replace(ASKED, arm="new")
 GAP = Claim(
@@ -38,7 +38,7 @@ def readings(chance, *, steps=(10, 20)):
         for seed in SEEDS:
             for step in steps:
                 for person in range(PEOPLE):
-                    for attribute in FACETS:
+                    for attribute in ATTRIBUTES:
                         right = rng.random() < chance[arm] * step / steps[-1]
                         rows.append(
                             Reading(
@@ -169,14 +169,14 @@ def test_the_last_step_is_each_runs_own():
     """An arm that was trained for fewer steps is read where it ended, not left out."""
     short = PLANTED.filter((pl.col("arm") == "new") | (pl.col("step") == 10))
 
-    assert Mean(selection=OLD).estimate(short, "person").n == PEOPLE * len(FACETS) * len(SEEDS)
+    assert Mean(selection=OLD).estimate(short, "person").n == PEOPLE * len(ATTRIBUTES) * len(SEEDS)
 
 
 @pytest.mark.parametrize(
     ("wanted", "count"),
     [
-        ({"facets": ("city",)}, 180),
-        ({"arm": "new", "facets": ("city", "job")}, 180),
+        ({"attributes": ("city",)}, 180),
+        ({"arm": "new", "attributes": ("city", "job")}, 180),
         ({"split": "seen"}, 0),
         ({"evaluation": "recall"}, 0),
         ({"metric": "first"}, 0),
@@ -235,7 +235,7 @@ def test_one_person_alone_decides_nothing():
 class Half:
     """A measure of somebody's own, which says no more than a measure must."""
 
-    def of(self, readings, unit):
+    def estimate(self, readings, unit):
         return Estimate(0.5, 0.4, 0.6, len(readings), 10, 1, unit, "made up")
 
 
@@ -287,25 +287,23 @@ def scores(chances, people=200, seeds=(0, 1, 2)):
     )
 
 
-ROOM = NormalizedGain(
-    **{name: Selection(evaluation="r", metric=name) for name in ("one", "floor", "other", "others_floor")}
-)
+ROOM = NormalizedGain(**{name: Selection(evaluation="r", metric=name) for name in ("a", "a_floor", "b", "b_floor")})
 
 
 def test_room_asks_what_share_of_it_is_taken_up():
     """Of a floor of 80 % a score of 90 takes up half the room, as much as 60 of one of 20."""
-    alike = ROOM.estimate(scores({"one": 0.9, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    alike = ROOM.estimate(scores({"a": 0.9, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
     assert alike.low < 0 < alike.high
-    more = ROOM.estimate(scores({"one": 0.95, "floor": 0.8, "other": 0.6, "others_floor": 0.2}, 4_000), "person")
+    more = ROOM.estimate(scores({"a": 0.95, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
     assert more.value == pytest.approx(0.25, abs=0.04)
     assert more.low > 0
 
 
 def test_room_is_as_sure_as_what_it_is_made_of():
     """Its interval is that of redrawing people and taking the shares anew."""
-    table = scores({"one": 0.8, "floor": 0.5, "other": 0.6, "others_floor": 0.4}, 400, seeds=(0,))
+    table = scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400, seeds=(0,))
     found = ROOM.estimate(table, "person")
-    wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("one", "floor", "other", "others_floor")])
+    wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("a", "a_floor", "b", "b_floor")])
     rng = np.random.default_rng(0)
     a, f, b, g = np.stack([wide[:, rng.integers(400, size=400)].mean(1) for _ in range(4_000)]).T
     low, high = np.quantile((a - f) / (1 - f) - (b - g) / (1 - g), [0.025, 0.975])
@@ -315,7 +313,7 @@ def test_room_is_as_sure_as_what_it_is_made_of():
 def test_a_floor_without_room_is_refused():
     """Nothing can be taken up where the floor has all of it."""
     with pytest.raises(DataError, match="no room"):
-        ROOM.estimate(scores({"one": 0.8, "floor": 1.0, "other": 0.6, "others_floor": 0.4}, 20), "person")
+        ROOM.estimate(scores({"a": 0.8, "a_floor": 1.0, "b": 0.6, "b_floor": 0.4}, 20), "person")
 
 
 def test_one_seed_is_that_seeds_own():
@@ -391,7 +389,7 @@ def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):
             ]
         )
 
-    monkeypatch.setattr(measures, "LARGE", 10)
+    monkeypatch.setattr(measures, "CACHE_MIN_ROWS", 10)
     first, second = table([1.0] * 50), table([0.0] * 50)
     for readings, expected in ((first, 1.0), (second, 0.0), (first, 1.0)):
         for name in ("one", "other", "one"):

@@ -48,7 +48,7 @@ def test_documents_and_questions_come_back(kept, world, seed):
     assert [file.name for file in files] == [f"documents-{n:05d}.parquet" for n in range(4)]
     assert [d for file in files for d in read_parquet(file, Document)] == documents
     assert kept.questions == list(world.questions(seed))
-    assert kept.things.rows() == [(d.id, d.entity) for d in documents]
+    assert kept.document_index.rows() == [(d.id, d.entity) for d in documents]
 
 
 def test_tokens_are_those_of_the_documents(kept, tokenizer, world, seed):
@@ -56,9 +56,9 @@ def test_tokens_are_those_of_the_documents(kept, tokenizer, world, seed):
     documents = list(world.documents(seed))
     assert len(kept.documents) == len(documents)
     for number, document in enumerate(documents):
-        expected = [*tokenizer.encode(document.text, add_special_tokens=False).ids, kept.end]
-        assert kept.documents.text(number).tolist() == expected
-    assert kept.documents.counted.all()
+        expected = [*tokenizer.encode(document.text, add_special_tokens=False).ids, kept.eos_id]
+        assert kept.documents.text_tokens(number).tolist() == expected
+    assert kept.documents.loss_mask.all()
 
 
 def test_spans_point_to_the_values(kept, world, seed):
@@ -72,19 +72,19 @@ def test_spans_point_to_the_values(kept, world, seed):
     texts = [d.text for d in world.documents(seed)]
     for row, (number, span, wording) in zip(rows, expected, strict=True):
         assert (row["document"], row["attribute"], row["wording"]) == (number, span.attribute, wording)
-        spelled = kept.tokenizer.decode(kept.documents.text(number)[row["start"] : row["stop"]].tolist())
+        spelled = kept.tokenizer.decode(kept.documents.text_tokens(number)[row["start"] : row["stop"]].tolist())
         assert spelled.replace(" ", "") == texts[number][span.start : span.end].replace(" ", "")
 
 
 def test_questions_of_a_split_are_asked_apart(kept):
     """Every question is of one split, and its tokens end with its target and the end."""
-    seen, unseen = kept.asked("seen"), kept.asked("unseen")
+    seen, unseen = kept.questions_in("seen"), kept.questions_in("unseen")
     assert len(seen) == len(unseen) == 120
     assert sorted(q.id for q in (*seen, *unseen)) == sorted(q.id for q in kept.questions)
-    sequences = kept.question_sequences(seen)
+    sequences = kept.tokenized_questions(seen)
     for number, question in enumerate(seen):
-        answer = sequences.text(number)[sequences.mask(number)].tolist()
-        assert answer[-1] == kept.end
+        answer = sequences.text_tokens(number)[sequences.text_loss_mask(number)].tolist()
+        assert answer[-1] == kept.eos_id
         spelled = kept.tokenizer.decode(answer[:-1])
         assert spelled.replace(" ", "") == question.target.replace(" ", "")
 
@@ -100,7 +100,7 @@ def test_a_corpus_is_written_alike_twice(kept, tokenizer, world, seed, tmp_path)
 
 def test_documents_are_not_held(word, world, seed, tmp_path, monkeypatch):
     """A part is on disk before the next one is asked for, so a corpus may be larger than memory."""
-    monkeypatch.setattr(corpus, "PART", 50)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 50)
 
     def documents():
         for number, document in enumerate(world.documents(seed)):
@@ -150,7 +150,7 @@ def bytes_in(folder: Path) -> dict[str, bytes]:
 
 def test_several_cores_write_what_one_writes(word, world, seed, tmp_path, monkeypatch):
     """Byte for byte, in parts made elsewhere, in parts made here, and in one stream cut into parts of that size."""
-    monkeypatch.setattr(corpus, "PART", 15 * 5)  # five entries each
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 15 * 5)  # five entries each
     questions = list(world.questions(seed))
     folders = [empty(tmp_path / name, word) for name in ("two", "one", "stream")]
     corpus.write_corpus(folders[0], in_parts(world, seed), questions, n_processes=2)
@@ -181,7 +181,7 @@ def part():
     return []
 
 if __name__ == "__main__":
-    corpus.write(Path(sys.argv[1]), [part] * 3, [], cores=2)
+    corpus.write_corpus(Path(sys.argv[1]), [part] * 3, [], n_processes=2)
 """
 
 
@@ -227,7 +227,7 @@ def tokens_of(documents: list[Document]) -> TokenDataset:
 
 def test_a_world_may_write_its_own_tokens(tmp_path, monkeypatch):
     """All tokens and things are kept, and the texts of the first part alone; others are not even asked for."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     every = sums(35)
     own = [tokens_of(every[:7]), tokens_of(every[7:30]), tokens_of(every[30:])]
     calls = []
@@ -267,7 +267,7 @@ def other(sequences: TokenDataset, change: str, text: int) -> TokenDataset:
 @pytest.mark.parametrize("change", ["a token", "a mark", "a border", "an unknown token"])
 def test_own_tokens_that_are_not_those_of_the_texts_are_refused(tmp_path, monkeypatch, change):
     """Whatever differs in a text that is there to be compared with is seen before a corpus is left behind."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     every = sums(35)
     with pytest.raises(DataError, match=r"own tokens differ from those of its first 10 texts; .*\.$"):
         corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), change, 9)])
@@ -277,7 +277,7 @@ def test_own_tokens_that_are_not_those_of_the_texts_are_refused(tmp_path, monkey
 @pytest.mark.parametrize("count", [0, 9])
 def test_own_tokens_of_fewer_texts_than_there_are_are_refused(tmp_path, monkeypatch, count):
     """A world that forgets texts is told so, be it that it has none."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     every = sums(35)
     with pytest.raises(DataError):
         corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [tokens_of(every[:count])] if count else [])
@@ -285,7 +285,7 @@ def test_own_tokens_of_fewer_texts_than_there_are_are_refused(tmp_path, monkeypa
 
 def test_an_unknown_token_is_seen_in_texts_that_are_not_there(tmp_path, monkeypatch):
     """Behind the first part nothing is compared, but that no token is the one for the unknown is still seen."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     every = sums(35)
     with pytest.raises(DataError, match=r"^1 words of the texts are unknown .* in '<unk>8 \+ 784 = 812';"):
         corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [other(tokens_of(every), "an unknown token", 28)])

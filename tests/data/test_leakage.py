@@ -22,12 +22,12 @@ ORDER = Seed(0) / "order"
 class PersonByPerson:
     """An order that goes through the documents as the world wrote them: the leak of the first reproduction."""
 
-    def __init__(self, texts: int, batch: int) -> None:
-        self.texts, self.batch = texts, batch
+    def __init__(self, n_texts: int, batch_size: int) -> None:
+        self.n_texts, self.batch_size = n_texts, batch_size
 
-    def step(self, step: int) -> np.ndarray:
+    def batch_indices(self, step: int) -> np.ndarray:
         """The next documents in order."""
-        return np.arange(step * self.batch, (step + 1) * self.batch) % self.texts
+        return np.arange(step * self.batch_size, (step + 1) * self.batch_size) % self.n_texts
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,9 @@ def test_a_leak_now_and_then_is_refused(told, entity):
     """An order in which only every fifth step is person by person leaks still, and is found."""
 
     class Mixed(PersonByPerson):
-        def step(self, step: int) -> np.ndarray:
-            return (
-                super().step(step) if step % 5 == 0 else EpochSampler(self.texts, self.batch, ORDER).batch_indices(step)
-            )
+        def batch_indices(self, step: int) -> np.ndarray:
+            shuffled = EpochSampler(self.n_texts, self.batch_size, ORDER)
+            return super().batch_indices(step) if step % 5 == 0 else shuffled.batch_indices(step)
 
     with pytest.raises(LeakageError):
         guards.check_window_sharing(told, entity, Mixed(len(told), 20), 200, 256)

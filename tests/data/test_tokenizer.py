@@ -213,12 +213,14 @@ ELSEWHERE = """
 import sys
 from pathlib import Path
 from nosce.seeds import Seed
-from nosce.data.tokenizer import TokenizerSpec, make, save
+from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
 from nosce.data.worlds.biographies.world import Biographies
-world = Biographies(people=40, names=(20, 20, 20))
+world = Biographies(people=40, name_pool_sizes=(20, 20, 20))
 for kind in ("word", "bpe"):
-    save(make(TokenizerSpec(kind=kind, vocabulary=500), world.samples(Seed(0))), Path(sys.argv[1]) / kind)
-save(make(TokenizerSpec(kind="symbols", symbols=("b a", "c", "a", "b", " ")), ()), Path(sys.argv[1]) / "symbols")
+    spec = TokenizerSpec(kind=kind, vocab_size=500)
+    save_tokenizer(build_tokenizer(spec, world.samples(Seed(0))), Path(sys.argv[1]) / kind)
+spec = TokenizerSpec(kind="symbols", symbols=("b a", "c", "a", "b", " "))
+save_tokenizer(build_tokenizer(spec, ()), Path(sys.argv[1]) / "symbols")
 """
 
 
@@ -257,7 +259,7 @@ def test_a_folder_without_tokenizer_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "found"), [({"kind": "char"}, "kind='char'"), ({"kind": "bpe", "vocabulary": 200}, "vocabulary=200")]
+    ("fields", "found"), [({"kind": "char"}, "kind='char'"), ({"kind": "bpe", "vocab_size": 200}, "vocab_size=200")]
 )
 def test_a_tokenizer_that_cannot_be_is_refused(fields, found):
     """An unknown kind, and a vocabulary that cannot hold the bytes, are refused when they are written down."""

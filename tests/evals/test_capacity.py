@@ -39,7 +39,7 @@ def test_bits_are_those_of_the_formula(corpus):
     """Nats of name and values summed by hand, over the same spans; a name's tokens spell the name."""
     shape = Architecture(layers=1, width=32, heads=2, max_positions=256)
     net = build_model(
-        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=None, seed=SEED
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=None, seed=SEED
     ).eval()
     evaluation = KnowledgeCapacity(
         name_extractor=BiographyNameExtractor(), n_possible_names=NAMES, n_possible_values=VALUES
@@ -50,11 +50,11 @@ def test_bits_are_those_of_the_formula(corpus):
     names = {q.entity: BiographyNameExtractor().extract_name(q.prompt, q.attribute) for q in corpus.questions}
     weights = sum(p.numel() for p in net.parameters())
     for entity, (document, name, values) in people.items():
-        told = corpus.documents.text(document)[name[0] : name[1]].tolist()
+        told = corpus.documents.text_tokens(document)[name[0] : name[1]].tolist()
         assert corpus.tokenizer.decode(told).strip() == names[entity]
         assert len(values) == 5
         heard = score_spans(
-            net, corpus.documents, [(document, *name), *((document, *v) for v in values)], eos_id=corpus.end
+            net, corpus.documents, [(document, *name), *((document, *v) for v in values)], eos_id=corpus.eos_id
         )
         nats = [one.nats for one in heard]
         assert value["name_nats"][entity] == pytest.approx(nats[0], rel=1e-4)
@@ -80,7 +80,7 @@ def test_who_knows_everything_holds_all_bits_and_who_guesses_evenly_none(corpus,
     )
     for guess in (False, True):
         each = [math.log(NAMES), *([math.log(VALUES) / 5] * 5)] if guess else [0.0] * 6
-        monkeypatch.setattr(likelihood, "spoken", lambda *a, each=each, **k: [Heard(n) for n in each * 24])
+        monkeypatch.setattr(likelihood, "score_spans", lambda *a, each=each, **k: [Heard(n) for n in each * 24])
         (rows,) = evaluation.read_all({5: lambda: torch.nn.Linear(10, 10)}, corpus, SEED)
         bits = rows.filter(pl.col("metric") == "bits")["value"]
         assert bits.to_list() == pytest.approx([0.0 if guess else math.log2(NAMES) + math.log2(VALUES)] * 24, abs=1e-6)

@@ -46,16 +46,16 @@ def learnt(tmp_path_factory):
 
 
 def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
-    """Replies as `generate` writes them without drafts, nats as `spoken` has them; stored answers score alike."""
+    """Replies as `generate` writes them without drafts, nats as `score_spans` has them; stored answers score alike."""
     corpus, net = learnt
     (rows,) = ItemScores(split="seen", per_position=True).read_all({120: lambda: net}, corpus, SEED)
     assert rows["step"].unique().to_list() == [120]
     table = {metric: rows.filter(metric=metric) for metric in ("exact", "edit", "tokens", "log_likelihood")}
-    questions = corpus.asked("seen")
+    questions = corpus.questions_in("seen")
     assert all(part["item"].to_list() == [q.id for q in questions] for part in table.values())
 
     prompts = [np.array(e.ids) for e in encode(corpus.tokenizer, (q.prompt for q in questions))]
-    replies = generate(net, prompts, eos_id=corpus.end, max_new_tokens=5)
+    replies = generate(net, prompts, eos_id=corpus.eos_id, max_new_tokens=5)
     texts = [corpus.tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False) for r in replies]
     assert table["exact"]["answer"].to_list() == texts
     ended = np.array([r.ended for r in replies])
@@ -63,8 +63,8 @@ def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
     assert table["edit"]["value"].to_list() == token_edit_distance(texts, [q.target for q in questions]).tolist()
     assert 0 < table["exact"]["value"].mean() < 1
 
-    sequences = corpus.question_sequences(questions)
-    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.end)
+    sequences = corpus.tokenized_questions(questions)
+    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.eos_id)
     assert table["log_likelihood"]["value"].to_list() == pytest.approx([-one.nats for one in heard])
     assert table["exact"]["value"].to_list() == [float(one.exact_match) for one in heard]
 
@@ -93,10 +93,10 @@ def test_nats_of_the_places_are_those_of_one_pass_and_make_up_the_log_likelihood
     whole = rows.filter(metric="log_likelihood").select("item", whole=-pl.col("value"))
     sums = each.group_by("item").agg(pl.col("value").sum(), pl.len()).join(whole, on="item")
     assert sums["value"].to_list() == pytest.approx(sums["whole"].to_list())
-    questions = {q.id: q for q in corpus.asked("unseen")}
+    questions = {q.id: q for q in corpus.questions_in("unseen")}
     lengths = [len(corpus.tokenizer.encode(questions[item].target).ids) + 1 for item in sums["item"]]
     assert sums["len"].to_list() == lengths
     assert len(set(lengths)) == 2
-    sequences = corpus.question_sequences(list(questions.values()))
-    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.end)
+    sequences = corpus.tokenized_questions(list(questions.values()))
+    heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.eos_id)
     assert each.filter(metric="nats 1")["value"].to_list() == pytest.approx([one.token_nats[0] for one in heard])

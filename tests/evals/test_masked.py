@@ -55,10 +55,10 @@ def trained(corpus, folder, **more):
     """The step's folder, after some steps on the dozen's biographies."""
     how = {
         "model": SHAPE,
-        "on": "documents",
+        "data": "documents",
         "adapter": None,
         "seed": SEED,
-        "recipe": TrainingConfig(steps=STEPS, batch_size=24, optimizer="muon", peak_lr=1e-2),
+        "training": TrainingConfig(steps=STEPS, batch_size=24, optimizer="muon", peak_lr=1e-2),
         **more,
     }
     make(TrainingSpec(**how), {"corpus": corpus.folder}, StepContext(folder=folder))
@@ -140,17 +140,17 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
 
 def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
     """Masks are drawn from the step's own seed."""
-    recipe = TrainingConfig(steps=6, batch_size=6)
-    one, two = (trained(corpus, tmp_path / name, recipe=recipe) for name in ("one", "two"))
+    training = TrainingConfig(steps=6, batch_size=6)
+    one, two = (trained(corpus, tmp_path / name, training=training) for name in ("one", "two"))
     weights = [(list_checkpoints(folder)[6] / "model.safetensors").read_bytes() for folder in (one, two)]
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("more", [{"window": 64}, {"given_weight": 0.5}])
+@pytest.mark.parametrize("more", [{"window": 64}, {"prompt_loss_weight": 0.5}])
 def test_what_a_mask_cannot_learn_from_is_refused(corpus, tmp_path, more):
     """Packed rows and loss on prompts have no meaning there."""
     with pytest.raises(SpecError, match="no decoder"):
-        trained(corpus, tmp_path / "no", recipe=TrainingConfig(steps=2, batch_size=4, **more))
+        trained(corpus, tmp_path / "no", training=TrainingConfig(steps=2, batch_size=4, **more))
 
 
 def test_a_probe_is_not_disturbed_by_what_fills_a_row():

@@ -25,13 +25,15 @@ from nosce.train.config import TrainingConfig
 
 def untrained(corpus):
     shape = Architecture(layers=2, width=64, heads=2, max_positions=128)
-    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=1, seed=Seed(0))
+    return build_model(
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=1, seed=Seed(0)
+    )
 
 
 @pytest.fixture(scope="module")
 def read_half(corpus, tmp_path_factory):
     """A model that was trained on the biographies of the first six people alone, until it knew them by heart."""
-    half = dataset_from_arrays((corpus.documents.text(i), corpus.documents.mask(i)) for i in range(6))
+    half = dataset_from_arrays((corpus.documents.text_tokens(i), corpus.documents.text_loss_mask(i)) for i in range(6))
     net = untrained(corpus)
     recipe = TrainingConfig(steps=120, batch_size=6, window=70, peak_lr=5e-3, warmup_steps=5)
     loop.train(
@@ -39,7 +41,7 @@ def read_half(corpus, tmp_path_factory):
         half,
         EpochSampler(6, 6, Seed(0)),
         recipe,
-        eos_id=corpus.end,
+        eos_id=corpus.eos_id,
         folder=tmp_path_factory.mktemp("half"),
         on_checkpoint=lambda _: None,
     )
@@ -115,7 +117,7 @@ def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
     rows = table(MajorityBaseline().read(None, corpus, Seed(0)))
     guesses = {}
     for attribute in {q.attribute for q in corpus.questions}:
-        answers = sorted(q.target for q in corpus.asked("seen") if q.attribute == attribute)
+        answers = sorted(q.target for q in corpus.questions_in("seen") if q.attribute == attribute)
         guesses[attribute] = max(answers, key=answers.count)  # the first of the sorted ones that is most frequent
 
     assert len(rows) == 72
@@ -129,7 +131,7 @@ def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
 def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
     """Where all questions of a facet are unseen there is nothing to guess from, which is told in a sentence."""
     asked = [Question("city/1", "person/1", "city", "Where?", "Rome", "unseen")]
-    corpus = SimpleNamespace(questions=asked, asked=lambda split: [q for q in asked if q.split == split])
+    corpus = SimpleNamespace(questions=asked, questions_in=lambda split: [q for q in asked if q.split == split])
 
     with pytest.raises(DataError, match="city"):
         list(MajorityBaseline().read(None, corpus, Seed(0)))

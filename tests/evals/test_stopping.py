@@ -71,14 +71,14 @@ def case(request, tmp_path_factory) -> Case:
 
 def lists(case, split="unseen"):
     """Questions of a split with where their entries end."""
-    return [(q, EntryBoundaries.from_question(q, case.reader, case.corpus)) for q in case.corpus.asked(split)]
+    return [(q, EntryBoundaries.from_question(q, case.reader, case.corpus)) for q in case.corpus.questions_in(split)]
 
 
 def test_entries_end_where_the_next_begins(case):
     """Cut there, the target falls into its entries; behind the last, what goes on is what went on before."""
     for question, at in lists(case)[:40]:
-        cuts = case.reader.cuts(question)
-        assert len(cuts) == case.reader.count(question) == len(at.decision_positions)
+        cuts = case.reader.entry_ends(question)
+        assert len(cuts) == case.reader.entry_count(question) == len(at.decision_positions)
         assert cuts[-1] == len(question.target)
         tokens = case.corpus.tokenizer.encode(question.target, add_special_tokens=False).ids
         assert at.decision_positions[-1] == len(tokens)
@@ -91,14 +91,14 @@ def test_entries_end_where_the_next_begins(case):
 def test_decisions_are_those_of_the_whole_forward_pass(case):
     """The probability of the end token among the two; with the content they make up all nats."""
     told = lists(case)[:12]
-    sequences = case.corpus.question_sequences([q for q, _ in told])
-    whole = score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.end)
-    end = case.corpus.end
+    sequences = case.corpus.tokenized_questions([q for q, _ in told])
+    whole = score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.eos_id)
+    end = case.corpus.eos_id
     for number, ((stop, nats), (_, at)) in enumerate(
         zip(score_stop_decisions(case.net, case.corpus, told), told, strict=True)
     ):
         assert nats == pytest.approx(whole[number].nats, rel=1e-4)
-        given, text = int(sequences.given[number]), sequences.text(number)
+        given, text = int(sequences.prompt_len[number]), sequences.text_tokens(number)
         with torch.no_grad():
             if case.net.config.is_encoder_decoder:
                 asked = torch.from_numpy(text[:given].astype(np.int64))[None]
@@ -115,18 +115,20 @@ def test_decisions_are_those_of_the_whole_forward_pass(case):
 def test_readings_of_stops(case):
     """One a decision and three a list; content and stops are the list's nats; retold lists keep their titles."""
     rows = pl.DataFrame(list(StopDecision(list_task=case.reader).read(case.net, case.corpus, SEED)))
-    questions = case.corpus.asked("unseen")
+    questions = case.corpus.questions_in("unseen")
     assert Counter(rows["metric"].to_list())["stop/last"] == len(questions)
-    counts = [case.reader.count(q) for q in questions]
+    counts = [case.reader.entry_count(q) for q in questions]
     assert rows.filter(metric="stop/before").height == sum(counts) - len(questions)
     assert rows.filter(metric="stopped")["value"].is_in([0.0, 1.0]).all()
-    sequences = case.corpus.question_sequences(questions)
-    nats = sum(one.nats for one in score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.end))
+    sequences = case.corpus.tokenized_questions(questions)
+    nats = sum(
+        one.nats for one in score_spans(case.net, sequences, loss_mask_spans(sequences), eos_id=case.corpus.eos_id)
+    )
     assert rows.filter(pl.col("metric").is_in(["stops", "content"]))["value"].sum() == pytest.approx(nats, rel=1e-4)
 
     one, other = questions[:2]
-    told = case.reader.retold(one, other)
-    (judged,) = case.reader.judge([one], [told], [True])
+    told = case.reader.with_entries_of(one, other)
+    (judged,) = case.reader.score([one], [told], [True])
     assert judged["count"] == (1.0, "right")
     again = list(
         StopDecision(list_task=case.reader, swapped_entries=True, name="retold").read(case.net, case.corpus, SEED)
@@ -140,9 +142,11 @@ def test_a_number_that_stands_in_the_text_is_counted_and_a_name_says_nothing(cas
         return
 
     class Planted(DiaryScorer):
-        def openings(self, question):
+        def count_probe_texts(self, question):
             told = super().count_probe_texts(question)
-            shown = case.world.text.title("X", self.entry_count(question)).replace("X", told["title"].partition("'")[0])
+            shown = case.world.diary_format.format_title("X", self.entry_count(question)).replace(
+                "X", told["title"].partition("'")[0]
+            )
             return {"shown": shown, "title": told["title"]}
 
     evaluation = CountProbe(list_task=Planted(world=case.world))
@@ -202,7 +206,7 @@ def test_the_number_in_a_title_costs_what_its_frequencies_say(case):
     """Without the name as often as it is; with the name, evenly among the entries there are."""
     rows = pl.DataFrame(list(FrequencyBaseline(attributes=(ENTRY_NUMBER_ATTRIBUTE,)).read(None, case.corpus, SEED)))
     own = rows.filter(metric="nats/own")
-    counts = {q.entity: case.reader.count(q) for q in case.corpus.questions}
+    counts = {q.entity: case.reader.entry_count(q) for q in case.corpus.questions}
     for entity, value in own.select("entity", "value").iter_rows():
         assert value == pytest.approx(math.log(counts[entity]))
     assert rows.filter(metric="nats")["value"].mean() > own["value"].mean()

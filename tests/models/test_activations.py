@@ -56,7 +56,7 @@ def by_hand(net, texts, places, site):
     """Each place from a pass of its own, over the end token and what stands up to there."""
     found = []
     for text, token in places.select("text", "token").iter_rows():
-        upto = [END, *texts.text(text)[: token + 1].tolist()]
+        upto = [END, *texts.text_tokens(text)[: token + 1].tolist()]
         with capture(net, [site]) as seen:
             net.base_model(input_ids=torch.tensor([upto]), use_cache=False)
         found.append(seen[site].reshape(len(upto), -1)[-1])

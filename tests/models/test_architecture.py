@@ -22,7 +22,7 @@ VOCABULARY = 50
 
 def model(family="gpt-neox", seed=0, **shape):
     """A model of two narrow layers."""
-    wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
+    wanted = {"layers": 2, "width": 32, "heads": 4, "max_positions": 64} | shape
     return build_model(
         Architecture(family=family, **wanted), vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(seed)
     ).eval()
@@ -69,7 +69,7 @@ def test_a_later_token_changes_no_earlier_logit(family):
 @pytest.mark.parametrize("tied", [True, False])
 def test_embeddings_are_one_matrix_where_the_shape_says_so(family, tied):
     """Input and output embeddings share their memory if tied, and are two matrices if not."""
-    net = model(family, tied=tied)
+    net = model(family, tie_embeddings=tied)
 
     assert (net.get_input_embeddings().weight is net.get_output_embeddings().weight) == tied
 

@@ -79,7 +79,7 @@ def theirs(family):
 
 
 @torch.no_grad()
-def decoded(net, prompt, most=MOST):
+def decoded(net, prompt, max_new_tokens=MOST):
     shown = [*prompt] if net.config.is_encoder_decoder else [END, *prompt]
     ids = torch.tensor([shown])
     reply = net.generate(
@@ -94,10 +94,10 @@ def plain(replies: list[TokenCompletion]):
 
 
 def greedy(family, **more):
-    return plain(generate(model(family), prompts(family), **({"end": END, "most": MOST} | more)))
+    return plain(generate(model(family), prompts(family), **({"eos_id": END, "max_new_tokens": MOST} | more)))
 
 
-def sampled(family, items, *, temperature=1.0, most=MOST, **more):
+def sampled(family, items, *, temperature=1.0, max_new_tokens=MOST, **more):
     """Replies to some of the prompts, each with the seed of its number."""
     sampling = SamplingParams([Seed(5) / int(i) for i in items], temperature)
     asked = [prompts(family)[i] for i in items]
@@ -119,13 +119,13 @@ def test_replies_are_of_all_kinds(family):
 @pytest.mark.parametrize("rows", [256, 5])
 def test_greedy_replies_are_those_of_transformers(family, rows):
     """Token for token, with prompts of many lengths side by side, whether replies end or are cut."""
-    assert greedy(family, rows=rows) == theirs(family)
+    assert greedy(family, batch_size=rows) == theirs(family)
 
 
 @EVERY
 def test_greedy_replies_one_at_a_time_are_those_of_transformers(family):
     """A row that is alone has nothing to be padded to and nothing to be dropped from."""
-    assert greedy(family, rows=1) == theirs(family)
+    assert greedy(family, batch_size=1) == theirs(family)
 
 
 @DECODER
@@ -142,7 +142,7 @@ def test_prompts_of_one_length_are_decoded_as_well(family):
 def test_long_replies_are_those_of_transformers(family):
     """Up to the last position of a model replies are right, whatever the steps in which memory grows."""
     net, asked = model(family), [prompts(family)[i] for i in (0, 1, 5, 6)]
-    most = POSITIONS - 20
+    max_new_tokens = POSITIONS - 20
 
     assert plain(generate(net, asked, eos_id=END, max_new_tokens=most)) == tuple(decoded(net, p, most) for p in asked)
 
@@ -153,7 +153,7 @@ def test_a_reply_is_cut_at_the_most_it_is_given(family, most):
     """Shorter limits give the beginnings of longer replies; only what had its end before the cut has ended."""
     expected = tuple((tokens[:most], ended and len(tokens) < most) for tokens, ended in theirs(family))
 
-    assert greedy(family, most=most) == expected
+    assert greedy(family, max_new_tokens=most) == expected
 
 
 @DECODER
@@ -189,7 +189,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
     """Dropped as soon as a tenth have ended, or each at once: the replies are the same."""
     dropped = []
     keep = module.KVCacheBatch._select_rows
-    monkeypatch.setattr(module, "SLACK", slack)
+    monkeypatch.setattr(module, "COMPACTION_RATIO", slack)
     monkeypatch.setattr(
         module.KVCacheBatch, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows))
     )
@@ -202,7 +202,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
 @EVERY
 def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
     """Rows that have ended and are never dropped say nothing more and disturb nobody."""
-    monkeypatch.setattr(module, "SLACK", 0.0)
+    monkeypatch.setattr(module, "COMPACTION_RATIO", 0.0)
     monkeypatch.setattr(module.KVCacheBatch, "_keep", None)
 
     assert greedy(family) == theirs(family)
@@ -211,7 +211,7 @@ def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
 @DECODER
 def test_a_right_draft_is_all_that_is_needed(family, monkeypatch):
     """Where every reply is what was expected nothing is decoded token by token, and the replies are the same."""
-    monkeypatch.setattr(replies, "_written", None)
+    monkeypatch.setattr(replies, "_decode", None)
 
     assert greedy(family, drafts=[np.array(tokens, dtype=int) for tokens, _ in theirs(family)]) == theirs(family)
 
@@ -230,7 +230,7 @@ def test_a_draft_that_is_wrong_anywhere_changes_nothing(family, place):
         drafts.append(draft)
 
     assert greedy(family, drafts=drafts) == theirs(family)
-    assert greedy(family, drafts=drafts, rows=3) == theirs(family)
+    assert greedy(family, drafts=drafts, batch_size=3) == theirs(family)
 
 
 @DECODER
@@ -253,7 +253,7 @@ def test_no_draft_changes_a_reply(family, kind):
 
     assert greedy(family, drafts=drafts) == theirs(family)
     for most in (1, 4):
-        assert greedy(family, drafts=drafts, most=most) == greedy(family, most=most)
+        assert greedy(family, drafts=drafts, max_new_tokens=most) == greedy(family, max_new_tokens=most)
 
 
 @DECODER
@@ -291,8 +291,8 @@ def test_a_sampled_reply_depends_on_its_seed_alone(family):
     assert len(set(together)) > len(together) / 2
     assert together != theirs(family)
     for rows in (1, 3, 256):
-        assert sampled(family, items, rows=rows) == together
-        assert sampled(family, some, rows=rows) == tuple(together[i] for i in some)
+        assert sampled(family, items, batch_size=rows) == together
+        assert sampled(family, some, batch_size=rows) == tuple(together[i] for i in some)
 
 
 def test_equal_seeds_draw_alike_and_others_otherwise():
@@ -319,7 +319,7 @@ def test_a_shorter_limit_cuts_a_sampled_reply():
     items = range(len(PROMPTS))
     long = sampled("gpt-neox", items)
 
-    assert sampled("gpt-neox", items, most=3) == tuple((t[:3], ended and len(t) < 3) for t, ended in long)
+    assert sampled("gpt-neox", items, max_new_tokens=3) == tuple((t[:3], ended and len(t) < 3) for t, ended in long)
 
 
 def fits(counts, expected):
@@ -386,12 +386,12 @@ def by_hand(family, prompt, grammar):
         else:
             found = logits(net, [*prompt, *written])
         token = max(
-            (t for t in range(VOCABULARY) if grammar.then[state, t] != FORBIDDEN), key=lambda t: found[t].item()
+            (t for t in range(VOCABULARY) if grammar.transitions[state, t] != FORBIDDEN), key=lambda t: found[t].item()
         )
         if token == END:
             return tuple(written), True
         written.append(token)
-        state = grammar.then[state, token]
+        state = grammar.transitions[state, token]
     return tuple(written), False
 
 
@@ -402,7 +402,7 @@ def test_a_greedy_reply_under_a_grammar_is_the_best_that_is_allowed(family):
     expected = tuple(by_hand(family, prompt, grammar) for prompt in prompts(family))
 
     for rows in (256, 5, 1):
-        assert greedy(family, grammar=grammar, rows=rows) == expected
+        assert greedy(family, grammar=grammar, batch_size=rows) == expected
     assert all(obeys(grammar, reply) for reply in expected)
     assert sum(obeys(grammar, reply) for reply in theirs(family)) < len(expected) / 2
     assert len({ended for _, ended in expected}) == 2, "some must end, and some be cut"
@@ -433,7 +433,7 @@ def test_a_sampled_reply_under_a_grammar_obeys_it(family):
     assert all(obeys(grammar, reply) for reply in drawn)
     assert len(set(drawn)) > len(drawn) / 2
     assert drawn != greedy(family, grammar=grammar)
-    assert sampled(family, items, grammar=grammar, temperature=2.0, rows=3) == drawn
+    assert sampled(family, items, grammar=grammar, temperature=2.0, batch_size=3) == drawn
     assert sampled(family, items, grammar=without()) == sampled(family, items)
 
 
@@ -468,8 +468,8 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
 @pytest.mark.parametrize(
     ("family", "given", "words"),
     [
-        ("gpt2", {"most": 0}, r"at most 0 tokens .* 1 or more\.$"),
-        ("gpt2", {"most": 45}, r"of 20 tokens and a reply of 45 need 65 positions, but the model reads 64; .*\.$"),
+        ("gpt2", {"max_new_tokens": 0}, r"at most 0 tokens .* 1 or more\.$"),
+        ("gpt2", {"max_new_tokens": 45}, r"of 20 tokens and a reply of 45 need 65 positions, but the model reads 64; .*\.$"),
         ("gpt2", {"drafts": [np.zeros(0, dtype=int)] * 3}, r"16 prompts came with 3 drafts; give one for each\.$"),
         ("gpt2", {"sampling": SamplingParams([Seed(0)] * 17)}, r"16 prompts came with 17 sampling seeds; .*\.$"),
         ("gpt2", {"drafts": PROMPTS, "sampling": SamplingParams([Seed(0)] * 16)}, r"drafts .* leave them out .*\.$"),
@@ -565,7 +565,7 @@ def test_attention_comes_back_after_an_exception(family, monkeypatch):
 
     net = model(family)
     before = net.config._attn_implementation
-    monkeypatch.setattr(replies, "_first", interrupted)
+    monkeypatch.setattr(replies, "_greedy_tokens", interrupted)
     with pytest.raises(KeyboardInterrupt):
         greedy(family)
 

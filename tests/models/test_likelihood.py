@@ -20,7 +20,7 @@ from nosce.train.config import TrainingConfig
 
 def untrained(corpus, family):
     shape = Architecture(family=family, layers=2, width=64, heads=2, max_positions=128)
-    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=1, seed=Seed(0))
+    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=1, seed=Seed(0))
 
 
 def taught(corpus, family, sequences, folder, steps):
@@ -41,7 +41,7 @@ def taught(corpus, family, sequences, folder, steps):
 @pytest.fixture(scope="module", params=["gpt-neox", "gpt2"])
 def asked(request, corpus, tmp_path_factory):
     """A model that was taught the answers about half of the people, and all questions."""
-    seen = corpus.question_sequences(corpus.asked("seen"))
+    seen = corpus.tokenized_questions(corpus.questions_in("seen"))
     net = taught(corpus, request.param, seen, tmp_path_factory.mktemp("asked"), steps=120)
     return net, corpus.question_sequences(corpus.questions)
 
@@ -247,7 +247,7 @@ def test_which_spans_are_compared_is_drawn_from_the_seed(asked, corpus, monkeypa
 
 def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
     """A model that writes the whole target and goes on has not answered: exact needs the end."""
-    asked = corpus.question_sequences(corpus.asked("seen"))
+    questions_in = corpus.tokenized_questions(corpus.questions_in("seen"))
     endless = dataset_from_arrays(
         (np.where(sequence == corpus.end, 7, sequence), counted)
         for sequence, counted in ((asked.text(i).copy(), asked.mask(i)) for i in range(len(asked)))
@@ -263,13 +263,13 @@ def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
 
 def test_a_counted_span_is_the_target_and_its_end(corpus):
     """The span of each question holds the tokens of its target and the end of text."""
-    sequences = corpus.question_sequences(corpus.questions)
+    sequences = corpus.tokenized_questions(corpus.questions)
     for question, (text, start, stop) in zip(corpus.questions, loss_mask_spans(sequences), strict=True):
-        tokens = sequences.text(text)[start:stop].tolist()
-        assert tokens == [*corpus.tokenizer.encode(question.target).ids, corpus.end]
+        tokens = sequences.text_tokens(text)[start:stop].tolist()
+        assert tokens == [*corpus.tokenizer.encode(question.target).ids, corpus.eos_id]
 
 
 def test_sequences_are_what_the_fixture_says(corpus):
     """Half of the questions are about people who are seen, so half can be right by heart."""
     assert isinstance(corpus.documents, TokenDataset)
-    assert len(corpus.asked("seen")) == len(corpus.asked("unseen")) == 36
+    assert len(corpus.questions_in("seen")) == len(corpus.questions_in("unseen")) == 36

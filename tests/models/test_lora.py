@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{words}") for words in HUSH]
 
 
 def model(family, **shape):
-    wanted = {"layers": 2, "width": 32, "heads": 4, "positions": 64} | shape
+    wanted = {"layers": 2, "width": 32, "heads": 4, "max_positions": 64} | shape
     return build_model(Architecture(family=family, **wanted), vocab_size=VOCABULARY, eos_id=0, pad_id=1, seed=Seed(0))
 
 
@@ -69,11 +69,11 @@ def test_an_adapter_starts_as_nothing(family):
 @pytest.mark.parametrize("tied", [True, False])
 def test_the_merged_model_is_the_adapted_one(family, tied):
     """After a few steps, which did change something, the plain sum says what the adapted model says."""
-    adapted = adapted_after(8, family, tied=tied)
+    adapted = adapted_after(8, family, tie_embeddings=tied)
     heard = logits(adapted)
     merged = adapters.merge_lora(adapted)
 
-    assert (heard - logits(model(family, tied=tied))).abs().max() > 0.05
+    assert (heard - logits(model(family, tie_embeddings=tied))).abs().max() > 0.05
     torch.testing.assert_close(logits(merged), heard, atol=2e-5, rtol=1e-4)
     assert not [name for name, _ in merged.named_parameters() if "lora" in name]
     assert torch.equal(logits(adapted), heard), "merging a copy must leave the adapted model to go on with"

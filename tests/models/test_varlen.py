@@ -84,7 +84,7 @@ def random_lengths(number):
 @pytest.mark.parametrize("least", [0, 40, MIN_BUCKET_TOKENS])
 def test_many_texts_at_once_give_what_each_gives_alone(family, least, monkeypatch):
     """The states of every text are those of the model's own pass over it, in however many blocks they are attended."""
-    monkeypatch.setattr(module, "LEAST", least)
+    monkeypatch.setattr(module, "MIN_BUCKET_TOKENS", least)
     net = model(family)
     found = hidden(net, tokens())
 
@@ -108,7 +108,7 @@ def test_the_order_of_tokens_matters_within_a_text(family):
 @pytest.mark.parametrize("least", [0, MIN_BUCKET_TOKENS])
 def test_gradients_are_those_of_padded_rows(family, least, monkeypatch):
     """Every weight learns from flat texts what it would learn from padded rows."""
-    monkeypatch.setattr(module, "LEAST", least)
+    monkeypatch.setattr(module, "MIN_BUCKET_TOKENS", least)
     towards = torch.from_numpy(Seed(1).numpy().normal(size=(LENGTHS.sum(), 32))).float()
     found = []
     for flat in (True, False):
@@ -231,7 +231,7 @@ def test_an_unknown_family_is_left_alone(monkeypatch):
     """A model whose attention we do not know is padded: it keeps its attention, and the flat path is not taken."""
     net = model(PADDED)
     before = net.config._attn_implementation
-    monkeypatch.setattr(module, "_flat", None)
+    monkeypatch.setattr(module, "_varlen_causal_forward", None)
     with torch.no_grad(), varlen_forward(net) as forward:
         assert net.config._attn_implementation == before
         assert forward(tokens(), LENGTHS).shape == (LENGTHS.sum(), 32)

@@ -55,12 +55,12 @@ def timed(monkeypatch, *arms):
     """The recipes that were timed, and what the trainings were said to take."""
     recipes = []
 
-    def seconds(model, sequences, recipe, vocabulary):
+    def seconds(model, dataset, recipe, vocab_size):
         recipes.append(recipe)
         return float(len(recipes)), "a model"
 
     monkeypatch.setattr(cost, "time_training", seconds)
-    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
+    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
     whole = plan(*arms)
     return recipes, [found for found in cost.estimate_costs(whole, whole.all_steps) if found.step.kind == "training"]
 
@@ -72,11 +72,11 @@ def changed(**more):
 @pytest.mark.parametrize(
     "more",
     [
-        {"batch": 8},
+        {"batch_size": 8},
         {"window": 128},
         {"dtype": "bfloat16"},
         {"optimizer": "muon"},
-        {"accumulate": 2},
+        {"grad_accum_steps": 2},
     ],
     ids=str,
 )
@@ -98,11 +98,11 @@ def test_recipes_that_take_the_same_work_are_timed_once(monkeypatch, more):
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"window": 96}, {"optimizer": "muon", "accumulate": 2}, {"dtype": "bfloat16"}], ids=str
+    "more", [{}, {"window": 96}, {"optimizer": "muon", "grad_accum_steps": 2}, {"dtype": "bfloat16"}], ids=str
 )
 def test_every_recipe_can_be_timed(monkeypatch, more):
     """A few real steps of each kind give a positive number of seconds."""
-    monkeypatch.setattr(timing, "SECONDS", 0.05)
+    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.05)
     whole = plan(changed(**more))
     found, _ = cost.estimate_costs(whole, whole.all_steps)
 
@@ -114,8 +114,12 @@ def test_readings_are_priced_once_a_kind(monkeypatch):
     """Two arms that ask alike of models alike are timed once, and each costs as much."""
     asked = []
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_reading", lambda evaluation, sample, model, looks, seed: asked.append(looks) or 7.0)
-    whole = plan(changed(checkpoints=(0.5, 1.0)), changed(checkpoints=(0.5, 1.0), peak_lr=0.1))
+    monkeypatch.setattr(
+        cost,
+        "time_evaluation",
+        lambda evaluation, sample, model, n_checkpoints, seed: asked.append(n_checkpoints) or 7.0,
+    )
+    whole = plan(changed(checkpoint_fractions=(0.5, 1.0)), changed(checkpoint_fractions=(0.5, 1.0), peak_lr=0.1))
     found = [one for one in cost.estimate_costs(whole, whole.all_steps) if one.step.kind == "evaluation"]
     assert asked == [2]
     assert [one.seconds for one in found] == [7.0, 7.0]
@@ -158,7 +162,7 @@ class Clock:
 
 def sample(people):
     """A world's sample."""
-    world = replace(ARM.world, people=people, names=(20, 20, 40))
+    world = replace(ARM.world, people=people, name_pool_sizes=(20, 20, 40))
     return timing.WorldSample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
 
 
@@ -179,7 +183,7 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
     """Nine checkpoints before the last cost what nine times a third one adds."""
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
-    monkeypatch.setattr(timing, "ReadsAll", SlowAll)
+    monkeypatch.setattr(timing, "MultiCheckpointEvaluation", SlowAll)
     given = sample(400)
     seconds = timing.time_evaluation(SlowAll(clock), given, None, 10, Seed(0))
     assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
@@ -188,7 +192,7 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
 @pytest.mark.parametrize("evaluation", [RecallEval(), QAEval(), MajorityBaseline()], ids=lambda r: r.name)
 def test_real_read_outs_can_be_timed(monkeypatch, evaluation):
     """Part of a world's questions is enough for each, and takes some time."""
-    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
     given = sample(150)
     texts = timing.TimingTexts.from_sample(given)
     _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
@@ -217,17 +221,17 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
     """A probe of 5,000 steps is never run to be priced: a small part of it is, and multiplied."""
     timed = []
 
-    def part(evaluation, sample, model, share, looks, seed):
-        timed.append(evaluation.fit)
+    def part(evaluation, sample, model, fraction, n_checkpoints, seed):
+        timed.append(evaluation.config)
         return 3.0
 
-    monkeypatch.setattr(timing, "_time_part", part)
+    monkeypatch.setattr(timing, "_time_fraction", part)
     sample = timing.WorldSample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
     probe = NameProbe(
         config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
     )
     assert timing.time_evaluation(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
-    assert [(fit.rank, fit.steps, fit.batch) for fit in timed] == [(16, 4, 4)] * 2
+    assert [(fit.rank, fit.steps, fit.batch_size) for fit in timed] == [(16, 4, 4)] * 2
 
 
 @pytest.mark.parametrize(
@@ -254,9 +258,9 @@ def test_a_world_of_fewer_is_a_world_with_both_splits(world):
 
 def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_multiplied(monkeypatch):
     """Twice as many people are twice as many questions, but a probe has the steps it has."""
-    monkeypatch.setattr(timing, "THINGS", 6)
+    monkeypatch.setattr(timing, "MAX_SAMPLED_ENTITIES", 6)
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
+    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
     probe = NameProbe(
         config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
     )
@@ -271,7 +275,7 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
 
 def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
     """Timed with two layers of six: seven sites for three, each of as many times the work as weights."""
-    monkeypatch.setattr(timing, "LARGE", 1)
+    monkeypatch.setattr(timing, "LARGE_MODEL_PARAMETERS", 1)
     shape = named_architecture("6x128")
     _, times = timing.truncate_layers(shape, 100)
     assert times > 1
@@ -283,10 +287,10 @@ def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
 
 def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypatch):
     """Its own tokenizer would have numbers that the model has no rows for."""
-    monkeypatch.setattr(timing, "SECONDS", 0.01)
-    own = replace(ARM.world, also=tuple(task_vocabulary()))
-    other = Manipulation(population=replace(own, names=(8, 8, 16)), task="month_even")
-    one = replace(ARM, world=replace(own, names=(8, 8, 17)))
+    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    own = replace(ARM.world, extra_tokenizer_texts=tuple(task_vocabulary()))
+    other = Manipulation(population=replace(own, name_pool_sizes=(8, 8, 16)), task="month_even")
+    one = replace(ARM, world=replace(own, name_pool_sizes=(8, 8, 17)))
     whole = build_plan(replace(LITTLE, arms=(one,), evals=(EvalSpec(QAEval(), question_source=other),)))
     prices = cost._CostEstimator()
     reading = next(step for step in whole.all_steps if step.kind == "evaluation")
@@ -301,8 +305,8 @@ def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypat
 
 def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkeypatch):
     """Two arms alike in all but their words: the second has numbers that the first has no rows for."""
-    monkeypatch.setattr(timing, "SECONDS", 0.01)
-    whole = plan(ARM, replace(ARM, world=replace(ARM.world, names=(4, 4, 30))))
+    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    whole = plan(ARM, replace(ARM, world=replace(ARM.world, name_pool_sizes=(4, 4, 30))))
     found = [c for c in cost.estimate_costs(whole, whole.all_steps) if c.step.kind == "evaluation"]
     assert len(found) == 2
     assert all(0 < c.seconds < 60 for c in found)
@@ -326,7 +330,7 @@ def test_exchanges_are_priced_by_a_few_of_their_pairs():
 def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
     """Twelve people and twenty-four, timed once."""
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_reading", lambda *_: 7.0)
+    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
     prices, found = cost._CostEstimator(), []
     for people in (12, 24):
         entity = Manipulation(population=replace(ARM.world, people=people), task="month_even")
@@ -346,7 +350,7 @@ def test_what_counts_answers_that_are_none_can_be_priced():
 @pytest.mark.parametrize("study", ["biographies", "diaries", "emergence", "introspection", "karel"])
 def test_every_study_has_a_price(study, monkeypatch):
     """All that a study trains and reads can be timed before anything of it is made."""
-    monkeypatch.setattr(timing, "SECONDS", 0.01)
+    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
     whole = build_plan(load_study(study, "smoke"))
     found = cost.estimate_costs(whole, whole.all_steps)
     assert {c.step.kind for c in found} >= {"training", "evaluation"}

@@ -45,7 +45,7 @@ def ended(pool, seconds=60.0, meanwhile=lambda: None):
 
 def test_a_worker_does_not_mind_an_interrupt_that_is_meant_for_its_parent(pool, dozen):
     """Ctrl-C reaches every process of a terminal; what it means the parent decides, from a worker's first moment."""
-    pool.submit(corpus(dozen), again=False)
+    pool.submit(corpus(dozen), rerun_stale=False)
     (worker,) = multiprocessing.active_children()
 
     def interrupt():
@@ -59,11 +59,11 @@ def test_a_worker_does_not_mind_an_interrupt_that_is_meant_for_its_parent(pool, 
 def test_no_worker_outlives_its_pool(pool, dozen):
     """Closing ends a worker that waits for work and one that has work in hand."""
     step = corpus(dozen)
-    pool.submit(step, again=False)
+    pool.submit(step, rerun_stale=False)
     assert ended(pool).kind == "made"
-    assert pool.free == 1
+    assert pool.free_slots == 1
     (worker,) = multiprocessing.active_children()
-    pool.submit(corpus(dozen, 1), again=False)
+    pool.submit(corpus(dozen, 1), rerun_stale=False)
     pool.close()
 
     assert not worker.is_alive()
@@ -73,11 +73,11 @@ def test_no_worker_outlives_its_pool(pool, dozen):
 
 def test_a_worker_that_dies_at_work_fails_its_step_and_the_pool_goes_on(pool, dozen):
     """The step that a killed worker had in hand is told as failed; the next step gets a new worker."""
-    pool.submit(corpus(dozen), again=False)
+    pool.submit(corpus(dozen), rerun_stale=False)
     (worker,) = multiprocessing.active_children()
     worker.kill()
     event = ended(pool)
-    pool.submit(corpus(dozen, 1), again=False)
+    pool.submit(corpus(dozen, 1), rerun_stale=False)
 
     assert event.kind == "failed"
     assert "ended by SIGKILL" in event.detail
@@ -87,12 +87,12 @@ def test_a_worker_that_dies_at_work_fails_its_step_and_the_pool_goes_on(pool, do
 
 def test_a_worker_that_dies_while_it_waits_is_replaced(pool, dozen):
     """An idle worker that the system ended costs nothing but a new start."""
-    pool.submit(corpus(dozen), again=False)
+    pool.submit(corpus(dozen), rerun_stale=False)
     assert ended(pool).kind == "made"
     (worker,) = multiprocessing.active_children()
     worker.kill()
     worker.join()
-    pool.submit(corpus(dozen, 1), again=False)
+    pool.submit(corpus(dozen, 1), rerun_stale=False)
 
     assert ended(pool).kind == "made"
     pool.close()

@@ -35,7 +35,7 @@ def study(*arms, **changed):
         "scale": "smoke",
         "unit": "person",
         "seeds": (0,),
-        "reads": (EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage="finetune")),
+        "evals": (EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage="finetune")),
         "claims": (),
     }
     return Study(arms=arms or (ARM,), **(wanted | changed))
@@ -43,7 +43,7 @@ def study(*arms, **changed):
 
 def names(plan, kind):
     """The names of a plan's steps of one kind."""
-    return {step.name for step in plan.all if step.kind == kind}
+    return {step.name for step in plan.all_steps if step.kind == kind}
 
 
 def kinds(one, other):
@@ -66,7 +66,7 @@ def test_arms_that_share_a_first_training_share_it():
     """Arms that differ in a later stage alone start from one checkpoint."""
     other = replace(ARM, name="two", stages=(replace(ASKING, adapter=LoRA()),))
     plan = build_plan(study(ARM, other))
-    documents = [s for s in plan.all_steps if s.kind == "training" and s.spec.on == "documents"]
+    documents = [s for s in plan.all_steps if s.kind == "training" and s.spec.data == "documents"]
 
     assert len(documents) == 1
     assert len(names(plan, "training")) == 3
@@ -90,11 +90,11 @@ ALL = {"corpus", "leakage", "exposure", "training", "evaluation", "estimates"}
 @pytest.mark.parametrize(
     ("changed", "moved"),
     [
-        ({"recipe": replace(RECIPE, peak_lr=2e-3)}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, checkpoint_fractions=(0.5, 1.0))}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, window=None)}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, grad_accum_steps=2)}, ALL - {"corpus"}),
-        ({"recipe": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
+        ({"training": replace(RECIPE, peak_lr=2e-3)}, ALL - {"corpus"}),
+        ({"training": replace(RECIPE, checkpoint_fractions=(0.5, 1.0))}, ALL - {"corpus"}),
+        ({"training": replace(RECIPE, window=None)}, ALL - {"corpus"}),
+        ({"training": replace(RECIPE, grad_accum_steps=2)}, ALL - {"corpus"}),
+        ({"training": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
         ({"model": named_architecture("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
         ({"model": named_architecture("2x64", "gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
         ({"stages": (replace(ASKING, training=replace(ASKING.training, steps=6)),)}, READ),
@@ -129,7 +129,7 @@ def test_a_later_stage_leaves_the_first_training_its_name():
     """Fine-tuning longer does not pretrain again."""
     longer = replace(ARM, stages=(replace(ASKING, training=replace(ASKING.training, steps=6)),))
     first, other = (
-        {s.name for s in build_plan(study(arm)).all_steps if s.kind == "training" and s.spec.on == "documents"}
+        {s.name for s in build_plan(study(arm)).all_steps if s.kind == "training" and s.spec.data == "documents"}
         for arm in (ARM, longer)
     )
 
@@ -195,20 +195,20 @@ def test_a_read_out_of_a_stage_that_an_arm_lacks_is_left_out():
     """An arm without fine-tuning is read after pretraining alone."""
     bare = replace(ARM, name="bare", stages=())
     plan = build_plan(study(ARM, bare))
-    labels = {(label.arm, label.stage) for label in plan.estimates.spec.labels}
+    sources = {(label.arm, label.stage) for label in plan.estimates.spec.sources}
 
-    assert labels == {("one", "pretrain"), ("one", "finetune"), ("bare", "pretrain")}
+    assert sources == {("one", "pretrain"), ("one", "finetune"), ("bare", "pretrain")}
 
 
 def test_the_paper_scale_is_planned_in_a_moment_and_without_torch():
     """100,000 people and 8 trainings are unrolled in under two seconds, and torch is not even imported."""
     code = (
         "import sys, time\n"
-        "from nosce.pipeline.plan import unroll\n"
-        "from nosce.study import load\n"
+        "from nosce.pipeline.plan import build_plan\n"
+        "from nosce.study import load_study\n"
         "start = time.process_time()\n"
-        "plan = unroll(load('biographies', 'paper'))\n"
-        "assert len(plan.all) > 20, len(plan.all)\n"
+        "plan = build_plan(load_study('biographies', 'paper'))\n"
+        "assert len(plan.all_steps) > 20, len(plan.all_steps)\n"
         "heavy = {'torch', 'transformers', 'peft'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "print(time.process_time() - start)\n"
@@ -236,7 +236,7 @@ class Odd:
     [
         (lambda: study(ARM, ARM), "each with its own name"),
         (lambda: study(seeds=()), "at least one"),
-        (lambda: study(reads=(EvalSpec(RecallEval(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
+        (lambda: study(evals=(EvalSpec(RecallEval(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
         (lambda: build_plan(study(replace(ARM, world=Odd()))), "no fixed bytes to hash"),
     ],
     ids=["arms", "seeds", "stage", "world"],
@@ -252,9 +252,9 @@ def test_a_study_that_cannot_be_run_is_refused_when_it_is_planned(wrong, words):
     [
         lambda: study(seeds=(0, 0)),
         lambda: study(replace(ARM, stages=(ASKING, ASKING))),
-        lambda: study(replace(ARM, stages=(replace(ASKING, name="pretrain"),)), reads=(EvalSpec(RecallEval()),)),
-        lambda: study(reads=(EvalSpec(RecallEval()), EvalSpec(RecallEval()))),
-        lambda: study(reads=(EvalSpec(RecallEval()), EvalSpec(RecallEval(documents_per_entity=0)))),
+        lambda: study(replace(ARM, stages=(replace(ASKING, name="pretrain"),)), evals=(EvalSpec(RecallEval()),)),
+        lambda: study(evals=(EvalSpec(RecallEval()), EvalSpec(RecallEval()))),
+        lambda: study(evals=(EvalSpec(RecallEval()), EvalSpec(RecallEval(documents_per_entity=0)))),
     ],
     ids=["seeds", "stages", "a stage called pretrain", "read-outs", "read-outs of one name"],
 )
@@ -275,7 +275,7 @@ def test_what_is_taught_later_is_in_the_words_of_the_first_corpus():
     """Another world's documents are tokenized with the arm's own words, and asked about by the same step."""
     other = replace(WORLD, people=6)
     arm = replace(ARM, stages=(replace(ASKING, data=other),))
-    plan = build_plan(study(arm, reads=(EvalSpec(QAEval(), stage="finetune", question_source=other),)))
+    plan = build_plan(study(arm, evals=(EvalSpec(QAEval(), stage="finetune", question_source=other),)))
     corpora = [step for step in plan.all_steps if step.kind == "corpus"]
     assert [sorted(step.inputs) for step in corpora] == [[], ["words"]]
     assert corpora[1].inputs["words"].name == corpora[0].name

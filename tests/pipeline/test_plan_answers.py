@@ -49,7 +49,7 @@ def study(*arms, reads=()):
 
 def of_kind(plan, kind):
     """The steps of a kind."""
-    return [step for step in plan.all if step.kind == kind]
+    return [step for step in plan.all_steps if step.kind == kind]
 
 
 def test_who_is_taught_about_somebody_waits_for_their_answers():
@@ -61,14 +61,14 @@ def test_who_is_taught_about_somebody_waits_for_their_answers():
         assert all(made.index(given.name) < made.index(step.name) for given in step.inputs.values())
     (labels,) = of_kind(plan, "report_labels")
     assert labels.inputs["answers"].inputs["training"].label == "A, seed 0, pretrain"
-    assert labels.inputs["corpus"].spec.world.corpus == "B"
+    assert labels.inputs["corpus"].spec.world.corpus_name == "B"
     assert len(of_kind(plan, "training")) == 3
 
 
 def test_predictors_of_one_corpus_share_the_labels_and_a_twin_has_other_weights():
     """Self and sibling are taught by one corpus of labels; the sibling's base is another training."""
     mine = replace(arm("A on A"), stages=(taught(AnswerSource("A")),))
-    sibling = replace(mine, name="A' on A", twin="sibling")
+    sibling = replace(mine, name="A' on A", replica="sibling")
     plan = build_plan(study(arm("A"), mine, sibling))
     assert len(of_kind(plan, "report_labels")) == 1
     assert len(of_kind(plan, "corpus")) == 1

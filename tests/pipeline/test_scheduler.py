@@ -39,20 +39,20 @@ class Pool:
         self.store, self.size, self.queue, self.asked, self.closed = store, size, [], [], False
 
     @property
-    def free(self):
+    def free_slots(self):
         return self.size - len(self.queue)
 
-    def submit(self, step, *, again):
+    def submit(self, step, *, rerun_stale):
         if len(self.asked) > 60:
             raise Ended
-        self.asked.append(step.what)
-        self.queue.append((step, again))
+        self.asked.append(step.label)
+        self.queue.append((step, rerun_stale))
 
-    def events(self, seconds):
+    def events(self, timeout):
         if self.queue:
-            step, again = self.queue.pop(0)
+            step, rerun_stale = self.queue.pop(0)
             heard = []
-            ended = attempt_step(step, self.store, RuntimeConfig(), again, heard.append)
+            ended = attempt_step(step, self.store, RuntimeConfig(), rerun_stale, heard.append)
             yield from (*heard, ended)
 
     def close(self):
@@ -65,13 +65,13 @@ class Watcher:
     def __init__(self, react=lambda sentence: None):
         self.sentences, self.events, self.react = [], [], react
 
-    def started(self, step):
-        self.events.append(("started", step.what))
+    def on_start(self, step):
+        self.events.append(("started", step.label))
 
-    def heard(self, step, event):
-        self.events.append((event.kind, step.what))
+    def on_event(self, step, event):
+        self.events.append((event.kind, step.label))
 
-    def said(self, sentence):
+    def on_message(self, sentence):
         self.sentences.append(sentence)
         self.react(sentence)
 
@@ -85,7 +85,7 @@ class Bench:
     toys: ModuleType
 
     def step(self, name, *inputs, text=""):
-        return Step(kind="toy", label=name, spec=self.toys.Toy(name, text), inputs={s.what: s for s in inputs})
+        return Step(kind="toy", label=name, spec=self.toys.Toy(name, text), inputs={s.label: s for s in inputs})
 
     def plan(self, **texts):
         a = self.step("a", text=texts.get("a", ""))
@@ -93,9 +93,9 @@ class Bench:
         d = self.step("d", b)
         return Plan(study=None, upstream_steps=(a, b, c, d), estimates=self.step("last", c, d))
 
-    def run(self, plan, *, fresh=False, watcher=None, pool=None):
+    def run(self, plan, *, rerun_stale=False, watcher=None, pool=None):
         self.pool, self.watcher = pool or Pool(self.store), watcher or Watcher()
-        return run_plan(plan, self.store, self.pool, self.watcher, rerun_stale=fresh)
+        return run_plan(plan, self.store, self.pool, self.watcher, rerun_stale=rerun_stale)
 
     def content(self, step):
         return (self.store.folder(step.name) / "said.txt").read_text()
@@ -106,19 +106,21 @@ def bench(tmp_path, monkeypatch):
     """Toy steps whose spec lives in a file of the user's, so that its code can change."""
     (tmp_path / "toys.py").write_text(TOY)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(executing, "WAIT", 0.0)
+    monkeypatch.setattr(executing, "LEASE_RETRY_SECONDS", 0.0)
     monkeypatch.delitem(sys.modules, "toys", raising=False)
     toys = importlib.import_module("toys")
     kind = ModuleType("nosce.pipeline.steps.toy")
     kind.VERSION, kind.faults, kind.made = 1, {}, []
 
-    def make(spec, inputs, job):
+    def make(spec, inputs, context):
         if (fault := kind.faults.get(spec.name)) is not None:
             raise fault
         kind.made.append(spec.name)
         said = [(folder / "said.txt").read_text() for folder in inputs.values()]
-        job.progress(1, 1, 0.0, float("nan"))
-        (job.folder / "said.txt").write_text(f"{spec.name}{spec.text}({', '.join(said)}){job_number(kind, spec.name)}")
+        context.progress(1, 1, 0.0, float("nan"))
+        (context.folder / "said.txt").write_text(
+            f"{spec.name}{spec.text}({', '.join(said)}){job_number(kind, spec.name)}"
+        )
 
     kind.make, kind.numbered = make, False
     monkeypatch.setitem(sys.modules, "nosce.pipeline.steps.toy", kind)
@@ -145,9 +147,9 @@ def test_inputs_are_made_first_and_everything_once(bench, size):
     place = {name: number for number, name in enumerate(bench.pool.asked)}
 
     assert sorted(bench.pool.asked) == ["a", "b", "c", "d", "last"]
-    assert all(place[given.what] < place[step.what] for step in plan.all for given in step.inputs.values())
-    assert outcome.made == [step.name for step in sorted(plan.all, key=lambda s: place[s.what])]
-    assert bench.content(plan.last) == "last(c(a()), d(b(a())))"
+    assert all(place[given.label] < place[step.label] for step in plan.all_steps for given in step.inputs.values())
+    assert outcome.completed == [step.name for step in sorted(plan.all_steps, key=lambda s: place[s.label])]
+    assert bench.content(plan.estimates) == "last(c(a()), d(b(a())))"
     assert bench.pool.closed
 
 
@@ -166,7 +168,7 @@ def test_what_is_there_is_not_made_again(bench):
     outcome = bench.run(plan)
 
     assert bench.pool.asked == []
-    assert (outcome.made, outcome.failed, outcome.stale) == ([], {}, [])
+    assert (outcome.completed, outcome.failed, outcome.stale) == ([], {}, [])
 
 
 def test_a_failure_stops_what_hangs_on_it_and_nothing_else(bench):
@@ -177,7 +179,7 @@ def test_a_failure_stops_what_hangs_on_it_and_nothing_else(bench):
 
     assert sorted(bench.pool.asked) == ["a", "b", "c"]
     assert list(outcome.failed.values()) == ["the data of b are of no use; mend them."]
-    assert len(outcome.made) == 2
+    assert len(outcome.completed) == 2
     bench.kind.faults.clear()
     again = bench.run(plan)
     assert bench.pool.asked == ["b", "d", "last"]
@@ -193,8 +195,8 @@ def test_a_fault_of_ours_is_told_in_one_sentence_with_the_traceback_in_a_file(be
 
     assert sentence.startswith("it broke with ZeroDivisionError: division by zero")
     assert "\n" not in sentence
-    c = next(step for step in plan.all if step.what == "c")
-    assert "Traceback" in (bench.store.work(c.name) / "error.txt").read_text()
+    c = next(step for step in plan.all_steps if step.label == "c")
+    assert "Traceback" in (bench.store.work_folder(c.name) / "error.txt").read_text()
     bench.kind.faults.clear()
     bench.run(plan)
     assert not (bench.store.folder(c.name) / "error.txt").exists()
@@ -212,13 +214,13 @@ def test_a_disk_that_refuses_fails_the_step_with_advice(bench):
 def test_a_step_that_another_process_makes_is_waited_for(bench):
     """While b is leased elsewhere the run goes on with what it can, says so once, and finds b when it is done."""
     plan = bench.plan()
-    b = next(step for step in plan.all if step.what == "b")
+    b = next(step for step in plan.all_steps if step.label == "b")
     other = FileLock(bench.store.root / "leases" / f"{b.name}.lock")
     tries = []
 
     class Elsewhere(Pool):
-        def events(self, seconds):
-            for event in super().events(seconds):
+        def events(self, timeout):
+            for event in super().events(timeout):
                 if event.kind == "leased":
                     tries.append(event.step_name)
                     if len(tries) == 3:  # the other process is done
@@ -231,8 +233,8 @@ def test_a_step_that_another_process_makes_is_waited_for(bench):
 
     assert tries == [b.name] * 3
     assert len([s for s in bench.watcher.sentences if "is being made by" in s]) == 1
-    assert b.name not in outcome.made
-    assert len(outcome.made) == 4
+    assert b.name not in outcome.completed
+    assert len(outcome.completed) == 4
     assert bench.kind.made.count("b") == 1
 
 
@@ -240,11 +242,11 @@ def test_a_damaged_step_is_set_aside_and_made_again(bench):
     """One flipped byte is found before anything is done; the step is made again though its heirs are there."""
     plan = bench.plan()
     bench.run(plan)
-    b = next(step for step in plan.all if step.what == "b")
+    b = next(step for step in plan.all_steps if step.label == "b")
     flip(bench.store.folder(b.name) / "said.txt")
     outcome = bench.run(plan)
 
-    assert outcome.made == [b.name]
+    assert outcome.completed == [b.name]
     assert bench.content(b) == "b(a())"
     assert len(bench.watcher.sentences) == 1
     assert b.name in bench.watcher.sentences[0]
@@ -254,16 +256,16 @@ def test_a_damaged_step_is_set_aside_and_made_again(bench):
 
 
 @pytest.mark.parametrize("file", ["spec.json", "provenance.json", "manifest.json"])
-@pytest.mark.parametrize("fresh", [False, True])
-def test_a_step_with_unreadable_papers_is_made_again(bench, file, fresh):
-    """The store's own files count like the data: what cannot be read is set aside, with and without --fresh."""
+@pytest.mark.parametrize("rerun_stale", [False, True])
+def test_a_step_with_unreadable_papers_is_made_again(bench, file, rerun_stale):
+    """The store's own files count like the data: what cannot be read is set aside, with and without --rerun-stale."""
     plan = bench.plan()
     bench.run(plan)
-    b = next(step for step in plan.all if step.what == "b")
+    b = next(step for step in plan.all_steps if step.label == "b")
     (bench.store.folder(b.name) / file).write_text("{")
-    outcome = bench.run(plan, fresh=fresh)
+    outcome = bench.run(plan, rerun_stale=rerun_stale)
 
-    assert b.name in outcome.made
+    assert b.name in outcome.completed
     assert not outcome.failed
     assert json.loads((bench.store.folder(b.name) / file).read_text())
 
@@ -271,41 +273,41 @@ def test_a_step_with_unreadable_papers_is_made_again(bench, file, fresh):
 def test_damage_that_is_found_while_running_is_made_good(bench):
     """A byte that flips after the run has begun is found by the step that reads it; both are made in the end."""
     plan = bench.plan()
-    a, b, *_ = plan.all
+    a, b, *_ = plan.all_steps
     harmed = []
 
     class Rotting(Pool):
-        def submit(self, step, *, again):
-            if step.what == "d" and not harmed:
+        def submit(self, step, *, rerun_stale):
+            if step.label == "d" and not harmed:
                 harmed.append(flip(self.store.folder(b.name) / "said.txt"))
-            super().submit(step, again=again)
+            super().submit(step, rerun_stale=rerun_stale)
 
     outcome = bench.run(plan, pool=Rotting(bench.store))
 
     assert not outcome.failed
     assert bench.kind.made.count("b") == 2
-    assert bench.content(plan.last) == "last(c(a()), d(b(a())))"
+    assert bench.content(plan.estimates) == "last(c(a()), d(b(a())))"
     assert bench.kind.made.count("a") == 1
-    assert a.name in outcome.made
+    assert a.name in outcome.completed
 
 
 def test_damage_that_two_steps_find_at_once_is_made_good_once(bench):
     """b and c are both waiting to read a when it rots: a is made again a single time."""
     plan = bench.plan()
-    a = plan.all[0]
+    a = plan.all_steps[0]
     harmed = []
 
     class Rotting(Pool):
-        def submit(self, step, *, again):
-            if step.what == "c" and not harmed:
+        def submit(self, step, *, rerun_stale):
+            if step.label == "c" and not harmed:
                 harmed.append(flip(self.store.folder(a.name) / "said.txt"))
-            super().submit(step, again=again)
+            super().submit(step, rerun_stale=rerun_stale)
 
     outcome = bench.run(plan, pool=Rotting(bench.store))
 
     assert not outcome.failed
     assert bench.kind.made.count("a") == 2
-    assert bench.content(plan.last) == "last(c(a()), d(b(a())))"
+    assert bench.content(plan.estimates) == "last(c(a()), d(b(a())))"
 
 
 def test_damage_where_every_input_is_whole_fails_the_step_and_ends(bench):
@@ -348,31 +350,31 @@ def aged(bench, step):
     (folder / "manifest.json").write_text(json.dumps(checksum_tree(folder)))
 
 
-def test_fresh_makes_what_is_stale_again_and_leaves_what_followed_from_equal_bytes(bench):
+def test_rerun_stale_makes_what_is_stale_again_and_leaves_what_followed_from_equal_bytes(bench):
     """b is made again; since its bytes are the same, d and last are found as they are."""
     plan = bench.plan()
     bench.run(plan)
-    aged(bench, plan.all[1])
+    aged(bench, plan.all_steps[1])
     before = list(bench.kind.made)
-    outcome = bench.run(plan, fresh=True)
+    outcome = bench.run(plan, rerun_stale=True)
 
-    assert outcome.made == [plan.all[1].name]
+    assert outcome.completed == [plan.all_steps[1].name]
     assert bench.kind.made[len(before) :] == ["b"]
     assert len(list((bench.store.root / "replaced").iterdir())) == 1
     assert bench.run(plan).stale == []
 
 
-def test_fresh_makes_again_what_followed_from_other_bytes(bench):
+def test_rerun_stale_makes_again_what_followed_from_other_bytes(bench):
     """b comes out otherwise this time, so d and last are made again, and c, which hangs on a alone, is not."""
     plan = bench.plan()
     bench.kind.numbered = True
     bench.run(plan)
-    aged(bench, plan.all[1])
-    outcome = bench.run(plan, fresh=True)
-    by_name = {step.name: step.what for step in plan.all}
+    aged(bench, plan.all_steps[1])
+    outcome = bench.run(plan, rerun_stale=True)
+    by_name = {step.name: step.label for step in plan.all_steps}
 
-    assert [by_name[name] for name in outcome.made] == ["b", "d", "last"]
-    assert bench.content(plan.last) == "last(c(a()#1)#1, d(b(a()#1)#2)#2)#2"
+    assert [by_name[name] for name in outcome.completed] == ["b", "d", "last"]
+    assert bench.content(plan.estimates) == "last(c(a()#1)#1, d(b(a()#1)#2)#2)#2"
     assert bench.run(plan).stale == []
 
 
@@ -382,7 +384,7 @@ def test_only_what_the_estimates_lack_is_needed(bench):
 
     plan = bench.plan()
     bench.run(plan)
-    steps = {step.what: step for step in plan.all}
+    steps = {step.label: step for step in plan.all_steps}
     for name in ("a", "b"):
         shutil.rmtree(bench.store.folder(steps[name].name))
     assert pending_steps(plan, bench.store) == []
@@ -411,11 +413,11 @@ def test_a_worker_that_died_fails_its_step(bench):
     plan = bench.plan()
 
     class Dying(Pool):
-        def events(self, seconds):
-            for event in super().events(seconds):
-                dead = event.step_name == plan.all[2].name and event.kind == "made"
+        def events(self, timeout):
+            for event in super().events(timeout):
+                dead = event.step_name == plan.all_steps[2].name and event.kind == "made"
                 yield StepEvent("failed", event.step_name, "its process was ended.") if dead else event
 
     outcome = bench.run(plan, pool=Dying(bench.store))
 
-    assert outcome.failed == {plan.all[2].name: "its process was ended."}
+    assert outcome.failed == {plan.all_steps[2].name: "its process was ended."}

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field, make_dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, is_dataclass, make_dataclass, replace
+from importlib import import_module
 from pathlib import Path
+from pkgutil import walk_packages
 
 import numpy as np
 import pytest
 
+import nosce
 from nosce.errors import SpecError
 from nosce.seeds import Seed
-from nosce.store.spec import canonical_json, describe, diff_descriptions, flatten_description, hash_description
+from nosce.store.spec import (
+    LATER,
+    canonical_json,
+    describe,
+    diff_descriptions,
+    flatten_description,
+    hash_description,
+    spec_classes,
+    spec_name,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,3 +191,52 @@ def test_a_slash_inside_a_seeds_name_is_refused():
     assert (Seed(0) / "a/b").digest() != (Seed(0) / "a" / "b").digest()
     with pytest.raises(SpecError, match="slash"):
         describe(Seed(0) / "a/b")
+
+
+def _village(module: str, **extra: object) -> object:
+    """An instance of a frozen class `Village` that lives in a module."""
+    fields: list = [("people", int, 10), *extra.pop("fields", [])]
+    kind = make_dataclass("Village", fields, frozen=True, namespace={"__module__": module, **extra})
+    return kind()
+
+
+def test_a_class_of_ours_may_move_to_another_module():
+    """The key of a step says what a class is called, not in which file of the package it stands."""
+    here, there = _village("nosce.data.worlds.village"), _village("nosce.studies.village.world")
+    assert hash_description(describe(here)) == hash_description(describe(there))
+
+
+def test_a_class_that_was_renamed_may_keep_its_name_in_keys():
+    """`spec_name` is what stands in descriptions, of the class that declares it alone."""
+    assert describe(_village("nosce.data.worlds.village", spec_name="Hamlet"))["type"] == "Hamlet"
+
+
+def test_classes_of_two_users_are_two():
+    """Anybody else's classes of one name are told apart by their modules."""
+    assert describe(_village("my_study")) != describe(_village("your_study"))
+    assert describe(_village("my_study")) != describe(_village("nosce.data.worlds.village"))
+
+
+def test_a_later_field_counts_once_it_is_used():
+    """A field that is marked as later leaves old keys alone until somebody sets it."""
+    later = ("boats", int, field(default=0, metadata=LATER))
+    assert describe(_village("nosce.village", fields=[later])) == describe(_village("nosce.village"))
+    used = ("boats", int, field(default=1))
+    assert describe(_village("nosce.village", fields=[used])) != describe(_village("nosce.village"))
+
+
+def test_the_classes_of_a_spec_are_found_at_every_depth():
+    """What a step was made by is looked up from the classes in its spec."""
+    assert set(spec_classes({"a": [Arm()], "b": (Village(),)})) == {Arm, Village}
+
+
+def test_hashed_names_are_unique():
+    """Two dataclasses of the package never go by one name, so that no step is taken for another's."""
+    kinds = []
+    for _, name, _ in walk_packages(nosce.__path__, "nosce."):
+        if "__main__" not in name:
+            members = vars(import_module(name)).values()
+            kinds += [m for m in members if isinstance(m, type) and m.__module__ == name and is_dataclass(m)]
+    names = Counter(spec_name(kind) for kind in kinds)
+    assert len(kinds) > 100
+    assert {name for name, times in names.items() if times > 1} == set()

@@ -53,22 +53,22 @@ def test_a_finished_step_is_what_was_made(here):
     folder = make(here, seconds=1.5)
     assert folder == here.folder(NAME) == here.verified(NAME)
     assert {path: content for path, content in bytes_below(folder).items() if path in DATA} == DATA
-    made = here.made(NAME)
-    assert made.spec == {"kind": "corpus", "spec": {"people": 10}}
-    assert made.provenance["seconds"] == 1.5
-    assert [m.name for m in here.all()] == [NAME]
+    step_record = here.step_record(NAME)
+    assert step_record.spec == {"kind": "corpus", "spec": {"people": 10}}
+    assert step_record.provenance["seconds"] == 1.5
+    assert [record.name for record in here.step_records()] == [NAME]
 
 
 def test_an_unfinished_step_is_not_there(here):
     """While its files are being written a step cannot be found, and its work folder is gone once it is whole."""
-    here.work(NAME).mkdir()
-    (here.work(NAME) / "data.bin").write_bytes(b"half")
+    here.work_folder(NAME).mkdir()
+    (here.work_folder(NAME) / "data.bin").write_bytes(b"half")
     assert not here.has(NAME)
     assert not here.folder(NAME).exists()
-    assert here.all() == []
+    assert here.step_records() == []
     make(here)
     assert here.has(NAME)
-    assert not here.work(NAME).exists()
+    assert not here.work_folder(NAME).exists()
 
 
 KILLED = """
@@ -84,15 +84,15 @@ def test_a_power_cut_while_finishing_leaves_no_step(here, moment):
     assert run(KILLED, here.root, moment).returncode == -signal.SIGKILL
     assert not here.has(NAME)
     assert not here.folder(NAME).exists()
-    assert {path: content for path, content in bytes_below(here.work(NAME)).items() if path in DATA} == DATA
+    assert {path: content for path, content in bytes_below(here.work_folder(NAME)).items() if path in DATA} == DATA
     make(here)
     assert here.verified(NAME) == here.folder(NAME)
 
 
 def test_notes_of_a_step_to_itself_are_not_kept(here):
     """What a step wrote down for going on later is gone from what is finished."""
-    (here.work(NAME) / SCRATCH).mkdir(parents=True)
-    (here.work(NAME) / SCRATCH / "resume.safetensors").write_bytes(b"long")
+    (here.work_folder(NAME) / SCRATCH).mkdir(parents=True)
+    (here.work_folder(NAME) / SCRATCH / "resume.safetensors").write_bytes(b"long")
     folder = make(here)
     assert not (folder / SCRATCH).exists()
     here.verified(NAME)
@@ -101,7 +101,7 @@ def test_notes_of_a_step_to_itself_are_not_kept(here):
 def test_the_digest_is_of_the_data_alone(here):
     """Equal data have one digest whoever made them and when; other data, or another file name, have another."""
     digests = [
-        here.made(name).digest
+        here.step_record(name).digest
         for name, data, seconds in [
             ("a-1", DATA, 1),
             ("b-2", DATA, 2),
@@ -184,9 +184,9 @@ def test_unreadable_steps_do_not_hide_the_others(here):
     """A listing of the store leaves out a folder whose description is cut and shows all others."""
     make(here)
     (make(here, "corpus-other") / "spec.json").write_text("{")
-    assert [made.name for made in here.all()] == [NAME]
+    assert [record.name for record in here.step_records()] == [NAME]
     with pytest.raises(DamagedError, match="corpus-other"):
-        here.made("corpus-other")
+        here.step_record("corpus-other")
 
 
 def test_many_damaged_files_are_counted(here):
@@ -271,16 +271,16 @@ def test_a_disk_that_refuses_is_one_sentence(place, tmp_path):
 
 FULL = """
 import resource
-from nosce.store.store import refused
+from nosce.store.store import store_write_error
 here = Store(Path(sys.argv[1]))
-here.work(NAME).mkdir()
+here.work_folder(NAME).mkdir()
 for path in ("a.bin", "b.bin"):
-    (here.work(NAME) / path).write_bytes(b"x" * 64)
+    (here.work_folder(NAME) / path).write_bytes(b"x" * 64)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 try:
     here.finish(NAME, {"kind": "corpus"}, {"note": "y" * 200})
 except OSError as error:
-    print(refused(error, here.work(NAME)))
+    print(store_write_error(error, here.work_folder(NAME)))
     sys.exit(3)
 """
 
@@ -328,11 +328,11 @@ def test_a_step_is_stale_when_its_code_changed(here, module):
     """A step says which module has changed since it was made; a comment is no change."""
     roots = [module.stem]
     make(here, roots=roots, modules=source.module_hashes(*roots), inputs={})
-    assert here.stale(here.made(NAME)) is None
+    assert here.stale_reason(here.step_record(NAME)) is None
     module.write_text("PEOPLE = 10  # as in the paper\n")
-    assert here.stale(here.made(NAME)) is None
+    assert here.stale_reason(here.step_record(NAME)) is None
     module.write_text("PEOPLE = 11  # more than in the paper\n")
-    assert module.stem in here.stale(here.made(NAME))
+    assert module.stem in here.stale_reason(here.step_record(NAME))
 
 
 def test_a_step_is_stale_when_its_code_is_gone(here, module):
@@ -340,20 +340,20 @@ def test_a_step_is_stale_when_its_code_is_gone(here, module):
     roots = [module.stem]
     make(here, roots=roots, modules=source.module_hashes(*roots), inputs={})
     module.unlink()
-    assert module.stem in here.stale(here.made(NAME))
+    assert module.stem in here.stale_reason(here.step_record(NAME))
 
 
 def test_a_step_is_stale_when_an_input_changed(here):
     """A step made from data that were since made again with other bytes says so; equal bytes do not matter."""
     make(here, "corpus-a")
-    make(here, NAME, roots=[], modules={}, inputs={"corpus-a": here.made("corpus-a").digest})
-    assert here.stale(here.made(NAME)) is None
+    make(here, NAME, roots=[], modules={}, inputs={"corpus-a": here.step_record("corpus-a").digest})
+    assert here.stale_reason(here.step_record(NAME)) is None
     make(here, "corpus-a", seconds=2)
-    assert here.stale(here.made(NAME)) is None
+    assert here.stale_reason(here.step_record(NAME)) is None
     here.set_aside("corpus-a", "elsewhere")
-    assert here.stale(here.made(NAME)) is None
+    assert here.stale_reason(here.step_record(NAME)) is None
     make(here, "corpus-a", {"data.bin": b"new"})
-    assert "corpus-a" in here.stale(here.made(NAME))
+    assert "corpus-a" in here.stale_reason(here.step_record(NAME))
 
 
 def test_a_step_can_be_made_again_and_again(tmp_path):

@@ -149,7 +149,7 @@ def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, cla
     """The same probe, from as many people and texts, of a row all of whose values can be asked for: it is read."""
     bench, study = biographies_config(scale), load_study("biographies", scale)
     (claim,) = (one for one in study.claims if one.id == claim)
-    control, judged = claim.preconditions[-1].measure.one, claim.measure.one
+    control, judged = claim.preconditions[-1].measure.a, claim.measure.a
     assert replace(control, evaluation=judged.evaluation, arm=judged.arm) == judged
     (read,) = (
         read for read in study.evals if read.evaluation.name == control.evaluation and MULTI5_PERMUTE in read.arms

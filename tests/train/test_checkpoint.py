@@ -24,7 +24,7 @@ BATCH = Batch(IDS[0, :-1].numpy(), IDS[0, 1:].numpy(), np.array([7]))
 def model(corpus, family="gpt-neox", seed=0):
     shape = Architecture(family=family, layers=2, width=32, heads=4, max_positions=64)
     return build_model(
-        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=1, seed=Seed(seed)
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=1, seed=Seed(seed)
     ).eval()
 
 
@@ -51,7 +51,7 @@ def test_transformers_loads_a_checkpoint_by_itself(corpus, tmp_path, family):
     assert torch.equal(logits(read := checkpoint.load_checkpoint(tmp_path / "kept")), logits(net))
     assert read.config._attn_implementation == net.config._attn_implementation
     assert tokenizer(prompt, add_special_tokens=False).input_ids == corpus.tokenizer.encode(prompt).ids
-    assert tokenizer.eos_token_id == corpus.end
+    assert tokenizer.eos_token_id == corpus.eos_id
 
 
 def test_nothing_is_pickled(corpus, tmp_path):

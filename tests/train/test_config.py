@@ -61,36 +61,36 @@ def test_metrics_are_logged_some_two_hundred_times(steps):
     "wrong",
     [
         {"steps": 0},
-        {"batch": 0},
+        {"batch_size": 0},
         {"window": 1},
-        {"checkpoints": ()},
-        {"checkpoints": (0.5,)},
-        {"checkpoints": (0.5, 1.5, 1.0)},
-        {"checkpoints": (-0.1, 1.0)},
+        {"checkpoint_fractions": ()},
+        {"checkpoint_fractions": (0.5,)},
+        {"checkpoint_fractions": (0.5, 1.5, 1.0)},
+        {"checkpoint_fractions": (-0.1, 1.0)},
         {"peak_lr": 0.0},
         {"peak_lr": float("nan")},
-        {"clip": 0.0},
-        {"floor": 1.1},
-        {"accumulate": 0},
-        {"accumulate": 3},
-        {"matrix_lr": 0.0},
-        {"matrix_lr": -0.02},
-        {"momentum": 1.0},
-        {"momentum": -0.1},
-        {"matrix_lr": float("nan")},
-        {"clip": float("nan")},
+        {"max_grad_norm": 0.0},
+        {"min_lr_ratio": 1.1},
+        {"grad_accum_steps": 0},
+        {"grad_accum_steps": 3},
+        {"muon_lr": 0.0},
+        {"muon_lr": -0.02},
+        {"muon_momentum": 1.0},
+        {"muon_momentum": -0.1},
+        {"muon_lr": float("nan")},
+        {"max_grad_norm": float("nan")},
         {"optimizer": "mouon"},
         {"dtype": "float16"},
-        {"given_weight": -0.1},
-        {"given_weight": 1.1},
-        {"given_weight": float("nan")},
+        {"prompt_loss_weight": -0.1},
+        {"prompt_loss_weight": 1.1},
+        {"prompt_loss_weight": float("nan")},
     ],
     ids=str,
 )
 def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
     """The mistake is told in one sentence, with the number that was found and what to take."""
     with pytest.raises(SpecError) as told:
-        TrainingConfig(**({"steps": 10, "batch": 2} | wrong))
+        TrainingConfig(**({"steps": 10, "batch_size": 2} | wrong))
     sentence = str(told.value)
 
     assert sentence.endswith(".")
@@ -101,18 +101,18 @@ def test_what_cannot_be_trained_is_refused_when_it_is_written(wrong):
 @pytest.mark.parametrize(
     "fitting",
     [
-        {"accumulate": 2},
-        {"momentum": 0.0},
+        {"grad_accum_steps": 2},
+        {"muon_momentum": 0.0},
         {"window": 2},
         {"window": None},
-        {"given_weight": 0.0},
-        {"given_weight": 1.0},
+        {"prompt_loss_weight": 0.0},
+        {"prompt_loss_weight": 1.0},
     ],
     ids=str,
 )
 def test_what_can_just_be_trained_is_taken(fitting):
     """As many parts as texts, no momentum, rows of two tokens and no rows at all, nothing and all of what is given."""
-    recipe = TrainingConfig(**({"steps": 10, "batch": 2} | fitting))
+    recipe = TrainingConfig(**({"steps": 10, "batch_size": 2} | fitting))
 
     assert getattr(recipe, next(iter(fitting))) == next(iter(fitting.values()))
 

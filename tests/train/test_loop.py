@@ -134,9 +134,9 @@ def test_a_run_interrupted_after_any_step_ends_with_the_same_bytes(tmp_path, uni
             raise Stop
 
     with pytest.raises(Stop):
-        train(tmp_path, progress=progress, machine=saving_always)
+        train(tmp_path, progress=progress, runtime=saving_always)
     seen = []
-    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+    train(tmp_path, progress=lambda done, *_: seen.append(done), runtime=saving_always)
 
     assert left(tmp_path) == uninterrupted
     assert seen == list(range(stop, RECIPE.steps + 1)), "it must go on from the last save and not start over"
@@ -151,8 +151,8 @@ def test_a_run_interrupted_while_keeping_ends_with_the_same_bytes(tmp_path, unin
             raise Stop
 
     with pytest.raises(Stop):
-        train(tmp_path, kept=kept, machine=saving_always)
-    train(tmp_path, machine=saving_always)
+        train(tmp_path, kept=kept, runtime=saving_always)
+    train(tmp_path, runtime=saving_always)
 
     assert left(tmp_path) == uninterrupted
 
@@ -170,11 +170,11 @@ def test_a_run_interrupted_right_after_a_save_ends_with_the_same_bytes(
             raise Stop
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint, "save_state", and_stop)
+        patched.setattr(checkpoint, "save_training_state", and_stop)
         with pytest.raises(Stop):
-            train(tmp_path, machine=saving_always)
+            train(tmp_path, runtime=saving_always)
     seen = []
-    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+    train(tmp_path, progress=lambda done, *_: seen.append(done), runtime=saving_always)
 
     assert left(tmp_path) == uninterrupted
     assert seen == list(range(stop + 1, RECIPE.steps + 1))
@@ -191,7 +191,7 @@ def test_a_run_that_never_gets_far_still_ends_with_the_same_bytes(tmp_path, unin
                 raise Stop
 
         try:
-            train(tmp_path, progress=progress, machine=saving_always)
+            train(tmp_path, progress=progress, runtime=saving_always)
         except Stop:
             continue
         break
@@ -210,11 +210,11 @@ def test_a_state_that_was_cut_short_is_not_gone_on_from(tmp_path, uninterrupted,
             raise Stop
 
     with pytest.raises(Stop):
-        train(tmp_path, progress=progress, machine=saving_always)
+        train(tmp_path, progress=progress, runtime=saving_always)
     state = tmp_path / SCRATCH / checkpoint.TRAINING_STATE_FILE
     state.write_bytes(state.read_bytes()[:left_over])
     seen = []
-    train(tmp_path, progress=lambda done, *_: seen.append(done), machine=saving_always)
+    train(tmp_path, progress=lambda done, *_: seen.append(done), runtime=saving_always)
 
     assert left(tmp_path) == uninterrupted
     assert seen[0] == 1
@@ -228,10 +228,10 @@ def test_half_a_line_of_metrics_is_written_again(tmp_path, uninterrupted, saving
             raise Stop
 
     with pytest.raises(Stop):
-        train(tmp_path, progress=progress, machine=saving_always)
+        train(tmp_path, progress=progress, runtime=saving_always)
     with (tmp_path / "metrics.jsonl").open("a") as lines:
         lines.write('{"step": 9, "nats": 1.0}\n{"step": 7, "na')
-    train(tmp_path, machine=saving_always)
+    train(tmp_path, runtime=saving_always)
 
     assert left(tmp_path) == uninterrupted
 
@@ -241,8 +241,8 @@ def test_half_a_line_of_metrics_is_written_again(tmp_path, uninterrupted, saving
     "more",
     [
         {"optimizer": "muon"},
-        {"optimizer": "muon", "dtype": "bfloat16", "accumulate": 2},
-        {"window": None, "accumulate": 3},
+        {"optimizer": "muon", "dtype": "bfloat16", "grad_accum_steps": 2},
+        {"window": None, "grad_accum_steps": 3},
     ],
     ids=["muon", "muon in bfloat16, two parts", "texts apart, three parts"],
 )
@@ -256,14 +256,14 @@ def test_a_run_of_another_recipe_ends_with_the_same_bytes_too(tmp_path, saving_a
 
     train(tmp_path / "whole", recipe, precision=recipe.dtype)
     with pytest.raises(Stop):
-        train(tmp_path / "parts", recipe, progress=progress, precision=recipe.dtype, machine=saving_always)
+        train(tmp_path / "parts", recipe, progress=progress, precision=recipe.dtype, runtime=saving_always)
     seen = []
     train(
         tmp_path / "parts",
         recipe,
         progress=lambda done, *_: seen.append(done),
         precision=recipe.dtype,
-        machine=saving_always,
+        runtime=saving_always,
     )
 
     assert left(tmp_path / "parts") == left(tmp_path / "whole")
@@ -302,7 +302,7 @@ def test_it_does_not_matter_in_how_many_parts_a_step_is_computed(tmp_path, windo
 def test_what_is_given_is_learnt_by_its_weight(tmp_path):
     """All of it counts at weight 1, none at 0; in between the model learns of it, and less than of the rest."""
     texts = sentences()
-    given = replace(texts, counted=np.tile(np.arange(10) >= 5, 4))  # the first half of every sentence
+    given = replace(texts, loss_mask=np.tile(np.arange(10) >= 5, 4))  # the first half of every sentence
     ends, logs = {}, {}
     for weight in (0.0, 0.1, 1.0):
         recipe = TrainingConfig(steps=40, batch_size=4, peak_lr=5e-3, warmup_steps=5, prompt_loss_weight=weight)

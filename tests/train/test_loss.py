@@ -167,7 +167,7 @@ def test_the_token_of_an_ignored_place_can_be_any(batch):
         first, second, *_ = rows(inputs)
         second[6:] = token
         first[:] = token
-        nats = nats_of(net, Batch(inputs, batch.labels, batch.lengths)) / batch.counted
+        nats = nats_of(net, Batch(inputs, batch.labels, batch.lengths)) / batch.n_loss_tokens
         nats.backward()
         found.append((nats.item(), net.gpt_neox.layers[0].attention.query_key_value.weight.grad))
 

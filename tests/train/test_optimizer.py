@@ -36,7 +36,7 @@ def model(family="gpt-neox", tied=True):
 
 
 def recipe(kind="adamw", **more):
-    return TrainingConfig(**({"steps": 100, "batch": 3, "optimizer": kind, "warmup": 5} | more))
+    return TrainingConfig(**({"steps": 100, "batch_size": 3, "optimizer": kind, "warmup_steps": 5} | more))
 
 
 def started(kind, family="gpt-neox", net=None, **more):
@@ -151,7 +151,7 @@ def test_muon_steps_equally_far_in_every_direction():
 @BOTH
 def test_weights_decay_in_matrices_alone(kind):
     """Without a gradient matrices shrink by the rate of their optimizer times the decay; all others stay."""
-    net, named, optimizer = started(kind, weight_decay=0.5, peak_lr=1e-2, matrix_lr=4e-2)
+    net, named, optimizer = started(kind, weight_decay=0.5, peak_lr=1e-2, muon_lr=4e-2)
     inner = block_matrix_names(net) if kind == "muon" else ()
     before = {name: p.detach().clone() for name, p in named.items()}
     moved(named, optimizer, 5, torch.zeros_like)

@@ -28,8 +28,8 @@ def model(family="gpt-neox", tied=True):
 
 
 def backwards(twin):
-    with varlen_forward(twin.model) as forward:
-        nats = summed_cross_entropy(twin.model, forward, BATCH)
+    with varlen_forward(twin.compute_model) as forward:
+        nats = summed_cross_entropy(twin.compute_model, forward, BATCH)
         (nats / BATCH.n_loss_tokens).backward()
     return nats.item()
 
@@ -185,7 +185,7 @@ def test_with_adapters_only_they_learn(family):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_what_was_asked_for_is_chosen(asked, device, tmp_path, monkeypatch):
     """Whoever names a precision gets it, on any device, and nothing is timed or written."""
-    monkeypatch.setattr(precision, "gain", None)
+    monkeypatch.setattr(precision, "bfloat16_speedup", None)
 
     assert choose_precision(asked, width=64, device=device, cache_path=tmp_path / "machine.json") == asked
     assert not list(tmp_path.iterdir())
@@ -204,7 +204,7 @@ def test_what_was_asked_for_is_chosen(asked, device, tmp_path, monkeypatch):
 @pytest.mark.parametrize("remembered", [True, False])
 def test_auto_is_bfloat16_exactly_where_it_pays(factor, best, remembered, tmp_path, monkeypatch):
     """From `MIN_BFLOAT16_SPEEDUP` on and not before, whether or not there is a file to remember it in."""
-    monkeypatch.setattr(precision, "gain", lambda width: factor)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: factor)
     memory = tmp_path / "machine.json" if remembered else None
 
     assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == best
@@ -213,7 +213,7 @@ def test_auto_is_bfloat16_exactly_where_it_pays(factor, best, remembered, tmp_pa
 
 def test_a_gain_just_below_is_not_rounded_up_to_pay(tmp_path, monkeypatch):
     """With a file to remember it in the answer is what it is without."""
-    monkeypatch.setattr(precision, "gain", lambda width: MIN_BFLOAT16_SPEEDUP - 0.004)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: MIN_BFLOAT16_SPEEDUP - 0.004)
 
     assert choose_precision("auto", width=64, device="cpu", cache_path=None) == "float32"
     assert choose_precision("auto", width=64, device="cpu", cache_path=tmp_path / "machine.json") == "float32"
@@ -227,7 +227,7 @@ def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
         timed.append(width)
         return 2.0 if len(timed) == 1 else 0.5
 
-    monkeypatch.setattr(precision, "gain", gain)
+    monkeypatch.setattr(precision, "bfloat16_speedup", gain)
     memory = tmp_path / "a store" / "machine.json"
     found = [choose_precision("auto", width=width, device="cpu", cache_path=memory) for width in (64, 64, 128, 64, 128)]
 
@@ -240,10 +240,10 @@ def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
 
 def test_an_answer_found_with_another_torch_is_not_taken(tmp_path, monkeypatch):
     """What was remembered counts for the processor and the torch it was found with."""
-    monkeypatch.setattr(precision, "gain", lambda width: 2.0)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 2.0)
     memory = tmp_path / "machine.json"
     choose_precision("auto", width=64, device="cpu", cache_path=memory)
-    monkeypatch.setattr(precision, "gain", lambda width: 0.5)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 0.5)
     assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == "bfloat16"
     monkeypatch.setattr(precision, "processor", lambda: "another processor")
 
@@ -253,7 +253,7 @@ def test_an_answer_found_with_another_torch_is_not_taken(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("able", "best"), [(True, "bfloat16"), (False, "float32")])
 def test_on_an_accelerator_auto_asks_torch(able, best, tmp_path, monkeypatch):
     """There bfloat16 is chosen wherever the device has it; nothing is timed or remembered."""
-    monkeypatch.setattr(precision, "gain", None)
+    monkeypatch.setattr(precision, "bfloat16_speedup", None)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
 
     assert choose_precision("auto", width=64, device="cuda:0", cache_path=tmp_path / "machine.json") == best

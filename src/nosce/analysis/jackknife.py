@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from nosce.analysis.measures import RESAMPLING_SEED, Selection, scored_rows
 from nosce.analysis.stats.intervals import nested_bootstrap
@@ -206,10 +206,13 @@ def _mean_over_seeds(values: np.ndarray, resampled: np.ndarray) -> tuple[float, 
     """
     if len(values) == 1:
         low, high = np.quantile(resampled[0], [0.025, 0.975]).tolist()
-        method = f"percentile bootstrap of units, {CONDITION_RESAMPLES:,} draws; 1 seed, so nothing is said about other seeds"
+        method = (
+            f"percentile bootstrap of units, {CONDITION_RESAMPLES:,} draws; "
+            "1 seed, so nothing is said about other seeds"
+        )
         return min(low, float(values[0])), max(high, float(values[0])), method
     error = np.sqrt(max(values.var(ddof=1), resampled.var(axis=1, ddof=1).mean()) / len(values))
-    half_width = float(stats.t.ppf(0.975, len(values) - 1) * error)
+    half_width = float(scipy.stats.t.ppf(0.975, len(values) - 1) * error)
     method = f"t over {len(values)} seeds, or over units where these vary more"
     return max(-1.0, float(values.mean()) - half_width), min(1.0, float(values.mean()) + half_width), method
 
@@ -261,12 +264,12 @@ def jackknife_values(
 
 def _roc_auc(columns: ValueColumns) -> float:
     high, low = columns
-    ranks = stats.rankdata(np.concatenate([high, low]))
+    ranks = scipy.stats.rankdata(np.concatenate([high, low]))
     return float((ranks[: len(high)].sum() - len(high) * (len(high) + 1) / 2) / (len(high) * len(low)))
 
 
 def _spearman(columns: ValueColumns) -> float:
-    ranks = [stats.rankdata(column) for column in columns]
+    ranks = [scipy.stats.rankdata(column) for column in columns]
     if any(np.ptp(r) == 0 for r in ranks):
         return 0.0
     return float(np.corrcoef(*ranks)[0, 1])

@@ -139,8 +139,8 @@ class OutcomeRate:
             )
         if missing := rows["outcome"].null_count():
             raise DataError(
-                f"{missing:,} of {len(rows):,} readings for {self.selection.description} have no outcome, and missing is not "
-                "another one; take a metric of replies."
+                f"{missing:,} of {len(rows):,} readings for {self.selection.description} have no outcome, and missing "
+                "is not another one; take a metric of replies."
             )
         has_outcome = (rows["outcome"] == self.outcome).cast(pl.Float64)
         return nested_bootstrap(
@@ -345,8 +345,8 @@ def scored_rows(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
     missing = rows["value"].null_count()
     if missing:
         raise DataError(
-            f"{missing:,} of {len(rows):,} readings for {selection.description} have no value, and missing is not zero; "
-            "take a metric that every item has."
+            f"{missing:,} of {len(rows):,} readings for {selection.description} have no value, and missing is not "
+            "zero; take a metric that every item has."
         )
     return rows
 

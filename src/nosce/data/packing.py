@@ -62,7 +62,7 @@ class TokenDataset:
 
     def save(self, path: Path) -> None:
         """Write to a safetensors file."""
-        save_file({"tokens": self.tokens, "counted": self.loss_mask, "offsets": self.offsets}, path)
+        save_file({"tokens": self.tokens, "loss_mask": self.loss_mask, "offsets": self.offsets}, path)
 
     @classmethod
     def load(cls, path: Path) -> TokenDataset:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.records import Reading, Walkthrough
+from nosce.records import Outcome, Reading, Walkthrough
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 
 class Evaluation(Protocol):
-    """What a study says of a read-out; it has a method `read` (`PerCheckpointEvaluation`) or `read_all` (`MultiCheckpointEvaluation`).
+    """What a study says of a read-out.
 
+    It has a method `read` (`PerCheckpointEvaluation`) or `read_all` (`MultiCheckpointEvaluation`).
     One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
     batch an item is read in moves its likelihood (`nosce.models.likelihood.BatchChange`). One that goes through the
     network once a layer, and so takes four times as long where there are twice as many, has `at_layers = True`.
@@ -73,7 +74,7 @@ class Experiment(Protocol):
 
     @property
     def name(self) -> str:
-        """What its readings have in the column `readout`."""
+        """What its readings have in the column `evaluation`."""
         ...
 
     # One that asks for what is paid for or taught has a method `read_with(seed, job)` too, which is called instead, and
@@ -83,6 +84,35 @@ class Experiment(Protocol):
         ...
 
 
-def partial_reading(**columns: object) -> Reading:
+def partial_reading(
+    *,
+    evaluation: str,
+    split: str,
+    item: str,
+    entity: str,
+    attribute: str,
+    metric: str,
+    value: float | None,
+    outcome: Outcome | None = None,
+    answer: str | None = None,
+    target: str | None = None,
+) -> Reading:
     """A reading whose study, scale, arm, seed, stage and step are filled in later."""
-    return Reading(study="", scale="", arm="", seed=0, stage="", step=0, **columns)  # type: ignore[arg-type]
+    return Reading(
+        study="",
+        scale="",
+        arm="",
+        seed=0,
+        stage="",
+        step=0,
+        evaluation=evaluation,
+        split=split,
+        item=item,
+        entity=entity,
+        attribute=attribute,
+        metric=metric,
+        value=value,
+        outcome=outcome,
+        answer=answer,
+        target=target,
+    )

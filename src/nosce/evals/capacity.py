@@ -1,4 +1,4 @@
-"""The read-out `KnowledgeCapacity`: how many bits of knowledge about its people does a model hold, by the formula of Part 3.3?
+"""The read-out `KnowledgeCapacity`: how many bits of knowledge of people a model holds, by the formula of Part 3.3.
 
     R = [ N log2(N0 / e^p1) + N log2(S0 / e^p2) ] / P
 
@@ -46,7 +46,8 @@ class KnowledgeCapacity:
     def __post_init__(self) -> None:
         if self.n_possible_names < 1 or self.n_possible_values < 1:
             raise SpecError(
-                f"KnowledgeCapacity of {self.n_possible_names} names and {self.n_possible_values} values has none; take 1 or more of each."
+                f"KnowledgeCapacity of {self.n_possible_names} names and {self.n_possible_values} values has none; "
+                "take 1 or more of each."
             )
 
     def read_all(
@@ -120,4 +121,6 @@ def _find_name(corpus: Corpus, document_number: int, name: str) -> tuple[int, in
         matches = np.flatnonzero((windows == name_tokens).all(1))
         if len(matches):
             return int(matches[0]), int(matches[0]) + len(name_tokens)
-    raise DataError(f"the name {name!r} stands in no text of its person; Capacity wants texts that tell names whole.")
+    raise DataError(
+        f"the name {name!r} stands in no text of its person; KnowledgeCapacity wants texts that tell names whole."
+    )

@@ -30,7 +30,7 @@ class ItemScores:
     the longer one's length), `tokens` (share of the target's tokens, its end among them, that are the first choice),
     `log_likelihood` (of target and end, in nats). The answer is the reply, so that it can be scored again.
 
-    With `by_place` the last checkpoint has more for every place of a reply, from 1 on: `place <n>` (is that token
+    With `per_position` the last checkpoint has more for every place of a reply, from 1 on: `place <n>` (is that token
     right?), `first <n>` (are all up to it?) and `nats <n>` (of the true token there, after the true ones before it; the
     place behind a target's last token is its end).
     """

@@ -17,7 +17,7 @@ import polars as pl
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.evals.base import partial_reading
-from nosce.records import Question, Reading, Split
+from nosce.records import Outcome, Question, Reading, Split
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -72,8 +72,9 @@ class RecallEval:
     """Are values recalled inside the documents themselves, given all that stands before them?
 
     The check without which "cannot be asked for" would be confused with "was never stored"
-    (arXiv:2309.14316, remark C.1). `documents` of each person are drawn; 0 takes all. Of all facets, or of some.
-    With `by_words` each token of a value is asked for by itself, the rest of the value beside it: where words are
+    (arXiv:2309.14316, remark C.1). `documents_per_entity` of each person are drawn; 0 takes all. Of all facets, or of
+    some.
+    With `per_token` each token of a value is asked for by itself, the rest of the value beside it: where words are
     tokens, what a model that sees both ways has learnt.
     """
 
@@ -162,7 +163,7 @@ class MajorityBaseline:
             if not answer_counts:
                 raise DataError(
                     f"a majority guess was asked for, but nobody of the seen split is asked about {attribute!r}; "
-                    "ask somebody, or leave the read-out Majority out."
+                    "ask somebody, or leave the read-out MajorityBaseline out."
                 )
             # Ties go to the alphabet, not to the order in which people happen to come.
             most_frequent_answer[attribute] = min(answer_counts, key=lambda target: (-answer_counts[target], target))
@@ -174,8 +175,9 @@ class MajorityBaseline:
 class FrequencyBaseline:
     """What the values of a facet would cost in the documents without a model, by how frequent they are there.
 
-    Readings have the items of `RecallEval` with all documents: `nats` by their frequency among all documents, so without
-    knowing whom it is about, and `nats/own` by that among the documents about the same, the least that is possible.
+    Readings have the items of `RecallEval` with all documents: `nats` by their frequency among all documents, so
+    without knowing whom it is about, and `nats/own` by that among the documents about the same, the least that is
+    possible.
     """
 
     needs_model: ClassVar[bool] = False
@@ -205,8 +207,6 @@ class FrequencyBaseline:
                     "entity": entity,
                     "attribute": attribute,
                     "item": f"{attribute}/{document_ids[row['document']]}",
-                    "answer": None,
-                    "target": None,
                 }
                 for metric, probability in (
                     ("nats", value_counts[value] / len(rows)),
@@ -242,7 +242,7 @@ def _span_readings(
     answer = corpus.tokenizer.decode(span_score.greedy_tokens.tolist(), skip_special_tokens=True)
     target = corpus.tokenizer.decode(span_score.target_tokens.tolist(), skip_special_tokens=True)
     for metric, correct in (("exact", span_score.exact_match), ("first", span_score.first_token_correct)):
-        outcome = "right" if correct else "wrong"
+        outcome: Outcome = "right" if correct else "wrong"
         yield partial_reading(
             **shared_columns, metric=metric, value=float(correct), outcome=outcome, answer=answer, target=target
         )

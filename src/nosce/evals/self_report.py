@@ -20,7 +20,7 @@ import numpy as np
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.evals.base import partial_reading
-from nosce.records import Question, Reading
+from nosce.records import Outcome, Question, Reading
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -80,8 +80,8 @@ class SelfReportEval:
     the k-th likeliest answer), `brier` (squared distance of the two), `kl` (nats of the answers' from the report's),
     and `top` (probability of the likeliest). The same by draws alone: `drawn <k>`.
 
-    With `aloud` the model is not asked what it would answer; it reads its own answer and is asked about that. It is a
-    channel of its own by construction, to see that the comparisons see one.
+    With `given_answer` the model is not asked what it would answer; it reads its own answer and is asked about that.
+    It is a channel of its own by construction, to see that the comparisons see one.
     """
 
     needs_model: ClassVar[bool] = True
@@ -187,10 +187,10 @@ def _label_tokens(corpus: Corpus, questions: Sequence[Question]) -> Mapping[str,
 
 def _report_metrics(
     question: Question, metadata: ReportMetadata, label_probs: np.ndarray, top_label: str, greedy_reply: str
-) -> Iterator[tuple[str, float, str | None, str | None]]:
+) -> Iterator[tuple[str, float, str | None, Outcome | None]]:
     """Metric, value, answer and outcome."""
 
-    def judged(metric: str, holds: bool, answer: str) -> tuple[str, float, str, str]:
+    def judged(metric: str, holds: bool, answer: str) -> tuple[str, float, str, Outcome]:
         return metric, float(holds), answer, "right" if holds else "wrong"
 
     yield judged("right", top_label == question.target, top_label)
@@ -261,7 +261,7 @@ class InvalidRate:
         file = corpus.folder / LABEL_COUNTS_FILE
         if not file.exists():
             raise DataError(
-                "Unanswered was asked of a corpus that is none of labels; read it about somebody's answers."
+                "InvalidRate was asked of a corpus that is none of labels; read it about somebody's answers."
             )
         n_invalid = int(json.loads(file.read_text())["invalid"])
         entity_by_prompt = {

@@ -110,8 +110,6 @@ class StopDecision:
             "split": question.split,
             "entity": question.entity,
             "attribute": question.attribute,
-            "answer": None,
-            "target": None,
         }
         is_last = np.arange(entry_count) == entry_count - 1
         for entry_number, (stop_prob, at_last) in enumerate(zip(stop_probs.tolist(), is_last.tolist(), strict=True), 1):

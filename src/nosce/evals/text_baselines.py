@@ -81,7 +81,7 @@ def _property(question: Question) -> str:
 
 
 def _predict_all(train_questions: Sequence[Question], test_questions: Sequence[Question]) -> dict[str, list[str]]:
-    """Every observer's guesses, in the order of `asked`."""
+    """Every observer's guesses, in the order of `test_questions`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier

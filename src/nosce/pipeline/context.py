@@ -22,6 +22,4 @@ class StepContext:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     progress: Callable[[int, int, float, float], None] = _ignore_progress  # done, of, tokens per second, loss
     machine_file: Path | None = None  # a file of what was found out about this machine, shared by all steps of a store
-    extra_provenance: dict[str, Any] = field(
-        default_factory=dict
-    )  # goes into provenance.json: what the machine decided
+    extra_provenance: dict[str, Any] = field(default_factory=dict)  # goes into provenance.json, e.g. the precision

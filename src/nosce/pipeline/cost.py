@@ -80,24 +80,28 @@ class _CostEstimator:
     def training_cost(self, step: Step) -> StepCost:
         """Tokens, operations, disk and seconds of a training."""
         seconds, _ = self._timed_training(step)
-        texts, config = self._texts(step), step.spec.recipe
+        texts, config = self._texts(step), step.spec.training
         n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
-        tokens = config.steps * config.batch * texts.training_data(step.spec.on)[1]
+        tokens = config.steps * config.batch_size * texts.training_data(step.spec.data)[1]
         return StepCost(
-            step, seconds * config.steps, tokens, 6 * n_parameters * tokens, 4.0 * n_parameters * len(config.kept)
+            step,
+            seconds * config.steps,
+            tokens,
+            6 * n_parameters * tokens,
+            4.0 * n_parameters * len(config.checkpoint_steps),
         )
 
     def evaluation_cost(self, step: Step) -> StepCost:
         """Seconds of a reading."""
         corpus, training_step = step.inputs["corpus"], step.inputs.get("training")
-        n_checkpoints = 1 if training_step is None else len(training_step.spec.recipe.kept)
+        n_checkpoints = 1 if training_step is None else len(training_step.spec.training.checkpoint_steps)
         sample, texts = self._world_sample(corpus), self._corpus_texts(corpus)
         shape = None
         if training_step is not None:  # what was trained on decides when replies end
             shape = [
                 describe(_trained_model(training_step)),
                 texts.vocab_size,
-                str(training_step.spec.on),
+                str(training_step.spec.data),
                 _rounded_length(texts.training_data("documents")[1]),
             ]
         key = hash_description([describe(step.spec.evaluation), shape, n_checkpoints, type(corpus.spec.world).__name__])
@@ -125,7 +129,7 @@ class _CostEstimator:
         if key not in self.experiment_times:
             smaller, scale = part()
             started = time.process_time()
-            for _ in smaller.read(step.spec.seed):
+            for _ in smaller.run(step.spec.seed):
                 pass
             self.experiment_times[key] = scale * (time.process_time() - started)
         return StepCost(step, self.experiment_times[key])
@@ -134,26 +138,26 @@ class _CostEstimator:
         shape = self._training_shape(step)
         if shape not in self.training_times:
             texts = self._texts(step)
-            dataset, _ = texts.training_data(step.spec.on)
+            dataset, _ = texts.training_data(step.spec.data)
             model, depth_factor = truncate_layers(_trained_model(step), texts.vocab_size)
-            seconds, net = time_training(model, dataset, step.spec.recipe, texts.vocab_size)
+            seconds, net = time_training(model, dataset, step.spec.training, texts.vocab_size)
             self.training_times[shape] = (depth_factor * seconds, net)
         return self.training_times[shape]
 
     def _training_shape(self, step: Step) -> str:
         """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
-        recipe, texts = step.spec.recipe, self._texts(step)
-        length = _rounded_length(texts.training_data(step.spec.on)[1])
+        config, texts = step.spec.training, self._texts(step)
+        length = _rounded_length(texts.training_data(step.spec.data)[1])
         config_key = [
-            recipe.batch,
-            recipe.window,
-            recipe.dtype,
-            recipe.optimizer,
-            recipe.accumulate,
-            recipe.given_weight,
+            config.batch_size,
+            config.window,
+            config.dtype,
+            config.optimizer,
+            config.grad_accum_steps,
+            config.prompt_loss_weight,
         ]
         model = [describe(_trained_model(step)), texts.vocab_size]
-        return hash_description([model, config_key, str(step.spec.on), step.spec.adapter is not None, length])
+        return hash_description([model, config_key, str(step.spec.data), step.spec.adapter is not None, length])
 
     def _world_sample(self, corpus: Step) -> WorldSample:
         spec = corpus.spec

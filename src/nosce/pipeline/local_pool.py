@@ -209,7 +209,7 @@ def available_cores() -> list[int]:
 
 
 def _worker_cores(index: int, n_workers: int, threads: int) -> set[int] | None:
-    """The cores of worker `number`; None where there are not enough to give each its own."""
+    """The cores of worker `index`; None where there are not enough to give each its own."""
     available = available_cores()
     if n_workers * threads > len(available):
         return None

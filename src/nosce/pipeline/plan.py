@@ -7,7 +7,7 @@ names. Nothing here imports torch: planning takes milliseconds.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.spec import Json, describe, hash_description
+from nosce.store.spec import Json, describe, hash_description, spec_classes
 from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study
 from nosce.train.config import TrainingConfig
 
@@ -63,21 +63,7 @@ class Step:
     @property
     def source_modules(self) -> list[str]:
         """The modules whose code makes the step: its kind's, and those of the classes in its spec."""
-        modules = {self.module}
-        for value in _types(describe(self.spec)):
-            modules.add(value.partition(":")[0])
-        return sorted(modules)
-
-
-def _types(description: Json) -> Iterator[str]:
-    if isinstance(description, dict):
-        if isinstance(kind := description.get("type"), str) and ":" in kind:
-            yield kind
-        for value in description.values():
-            yield from _types(value)
-    elif isinstance(description, list):
-        for value in description:
-            yield from _types(value)
+        return sorted({self.module, *(kind.__module__ for kind in spec_classes(self.spec))})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +147,7 @@ class _PlanBuilder:
     leakage_steps: list[Step] = field(default_factory=list)
     _training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
-    _in_progress: list[tuple[str, int, str]] = field(
-        default_factory=list
-    )  # trainings whose inputs are being looked for
+    _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are looked for
 
     def add_step(self, kind: str, label: str, spec: Any, **inputs: Step) -> Step:
         """The step of a kind; found again where it is known."""

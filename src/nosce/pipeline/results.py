@@ -205,7 +205,7 @@ def explain_step(store: Store, prefix: str) -> StepExplanation:
     if len(matches) != 1:
         match_count = f"{len(matches)} steps begin" if matches else "no step begins"
         raise UsageError(
-            f"{match_count} with {prefix!r} in {store.root}; give more of one name as `nosce run --dry-run` prints it."
+            f"{match_count} with {prefix!r} in {store.root}; give more of one name as `nosce plan` prints it."
         )
     name = matches[0]
     resolved = {n: _inline_inputs(n, descriptions) for n in descriptions if n.split("-")[0] == name.split("-")[0]}
@@ -281,7 +281,8 @@ def _model_card(plan: Plan, label: str, step_record: StepRecord) -> str:
         f"---\nlicense: apache-2.0\ntags: [nosce, synthetic, {study.name}]\n---\n"
         f"# {study.title}: {label}\n\n{study.question} A model of the study `{study.name}` ({study.paper}) at scale "
         f"`{study.scale}`, trained by nosce on a synthetic world; the people in it do not exist.\n\n"
-        f"- step `{step_record.name}`, made {step_record.provenance['made']} at commit {step_record.provenance['commit']}\n"
+        f"- step `{step_record.name}`, made {step_record.provenance['made']} at commit "
+        f"{step_record.provenance['commit']}\n"
         f"- texts begin with the end-of-text token; load with `AutoModelForCausalLM.from_pretrained` and "
         f"`AutoTokenizer.from_pretrained`\n- {versions}\n"
     )

@@ -61,7 +61,7 @@ def run_study(
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     if run_summary.stale:
         count = f"{len(run_summary.stale)} finished steps are stale and were used as they are"
-        console.print(escape(f"{count}; `--fresh` makes them again. For one, {run_summary.stale[0]}."))
+        console.print(escape(f"{count}; `--rerun-stale` makes them again. For one, {run_summary.stale[0]}."))
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)
         return 1
@@ -109,8 +109,8 @@ def print_claims(store: Store, plan_record: dict[str, Any], console: Console) ->
     """The claims table of a remembered plan, with a word on what is stale."""
     console.print(
         escape(
-            f"{plan_record['title']}: {plan_record['question']}  ({plan_record['paper']}, scale {plan_record['scale']}, "
-            f"{len(plan_record['seeds'])} seed{'s' if len(plan_record['seeds']) > 1 else ''})"
+            f"{plan_record['title']}: {plan_record['question']}  ({plan_record['paper']}, scale "
+            f"{plan_record['scale']}, {len(plan_record['seeds'])} seed{'s' if len(plan_record['seeds']) > 1 else ''})"
         )
     )
     claim_verdicts = load_verdicts(store, plan_record)
@@ -122,7 +122,8 @@ def print_claims(store: Store, plan_record: dict[str, Any], console: Console) ->
         name, reason = next(iter(stale_reasons.items()))
         console.print(
             escape(
-                f"{len(stale_reasons)} of {len(plan_record['steps'])} steps are stale, e.g. {name}: {reason}; `--fresh` makes them again."
+                f"{len(stale_reasons)} of {len(plan_record['steps'])} steps are stale, e.g. {name}: "
+                f"{reason}; `--rerun-stale` makes them again."
             )
         )
 
@@ -178,13 +179,13 @@ def _print_costs(
     console.print(table)
     hardware = f"{total['workers']} core{'s' if total['workers'] > 1 else ''}"
     console.print(
-        f"{len(pending_names)} of {len(plan.all_steps)} steps to do: {total['tokens']:.3g} tokens, {total['flops']:.3g} FLOPs, "
-        f"{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, "
+        f"{len(pending_names)} of {len(plan.all_steps)} steps to do: {total['tokens']:.3g} tokens, "
+        f"{total['flops']:.3g} FLOPs, {total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, "
         f"{total['minutes']:,.1f} minutes of training and reading on {hardware}."
     )
 
 
-def _step_json(step: Step, pending: bool, step_cost: Any) -> dict[str, Any]:
+def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": step.name,
         "kind": step.kind,
@@ -195,5 +196,5 @@ def _step_json(step: Step, pending: bool, step_cost: Any) -> dict[str, Any]:
     if step_cost is not None:
         row["seconds"] = step_cost.seconds
     if step_cost is not None and step_cost.tokens:
-        row |= {"tokens": step_cost.tokens, "flops": step_cost.flops, "disk_bytes": step_cost.bytes}
+        row |= {"tokens": step_cost.tokens, "flops": step_cost.flops, "disk_bytes": step_cost.disk_bytes}
     return row

@@ -24,7 +24,7 @@ def run_step(
     *,
     rerun_stale: bool = False,
 ) -> Literal["made", "found"]:
-    """Make a step unless it is there; `again` makes a stale one again and sets the old one aside.
+    """Make a step unless it is there; `rerun_stale` makes a stale one again and sets the old one aside.
 
     Raises:
         LeasedError: Another process is making it.

@@ -66,7 +66,7 @@ class RunSummary:
 
 
 def pending_steps(plan: Plan, store: Store, *, rerun_stale: bool = False, damaged: Collection[str] = ()) -> list[Step]:
-    """The steps to make, in order: what the estimates lack, what is `lost`, and with `fresh` what is stale.
+    """The steps to make, in order: what the estimates lack, what is `damaged`, and with `rerun_stale` what is stale.
 
     A finished step whose inputs have been cleared away is used as it is.
     """

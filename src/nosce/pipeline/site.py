@@ -91,7 +91,7 @@ def study_page(store: Store, plan_record: dict[str, Any]) -> StudyPage:
                 (
                     "Exposure ledger",
                     "How often each fact was trained on before any question, and in how many wordings, "
-                    "by arm and facet (the first seed).",
+                    "by arm and attribute (the first seed).",
                     _exposure_table(folder),
                 ),
                 ("Readings", "How many observations the estimates are made from.", _readings_table(folder)),
@@ -189,7 +189,9 @@ def _step_row(store: Store, name: str, step_entry: dict[str, Any], stale_reasons
 
 def _provenance_row(estimates_provenance: dict[str, Any], plan_record: dict[str, Any], store: Store) -> dict[str, str]:
     provenances = [store.step_record(name).provenance for name in plan_record["steps"] if store.has(name)]
-    commit = f"{estimates_provenance['commit'] or 'no checkout'}{' (with uncommitted changes)' if estimates_provenance['dirty'] else ''}"
+    commit = estimates_provenance["commit"] or "no checkout"
+    if estimates_provenance["dirty"]:
+        commit += " (with uncommitted changes)"
     return {
         "commit": commit,
         "machine": f"{estimates_provenance['processor']}, {estimates_provenance['device']}",

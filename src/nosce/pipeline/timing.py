@@ -33,10 +33,7 @@ SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are take
 MIN_TIMED_SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
 MAX_TIMED_STEPS = 50  # of a training at most
 MAX_STEP_FLOPS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
-LARGE_MODEL_PARAMETERS, TRUNCATED_LAYERS = (
-    2_000_000,
-    2,
-)  # weights from which on a model is timed by so many of its layers
+LARGE_MODEL_PARAMETERS, TRUNCATED_LAYERS = 2_000_000, 2  # from so many weights on, a model is timed by two layers
 MIN_TIMED_ENTITIES = 16  # things asked about in the smallest part
 SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if that takes so long, no larger part is timed
 MAX_SAMPLED_ENTITIES = 2_048  # of a world that can be made smaller, so many are gone through
@@ -249,13 +246,13 @@ def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tup
     torch.set_num_threads(1)
     mean_length = float(dataset.lengths.mean())
     batch_size = int(
-        min(config.batch, max(2, MAX_STEP_FLOPS / (6 * count_parameters(model, vocab_size) * mean_length)))
+        min(config.batch_size, max(2, MAX_STEP_FLOPS / (6 * count_parameters(model, vocab_size) * mean_length)))
     )
     net = build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=Seed(0) / "calibration", mask_id=0)
     master_weights = MasterWeights(
         net, choose_precision(config.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
     )
-    optimizer = Optimizer(master_weights.trainable_parameters, replace(config, warmup=0), block_matrix_names(net))
+    optimizer = Optimizer(master_weights.trainable_parameters, replace(config, warmup_steps=0), block_matrix_names(net))
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
     durations: list[float] = []
     while len(durations) < 2 or (sum(durations) < MIN_TIMED_SECONDS and len(durations) < MAX_TIMED_STEPS):
@@ -265,22 +262,23 @@ def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tup
             sampler.batch_indices(len(durations)),
             window=config.window,
             eos_id=0,
-            prompt_loss_weight=config.given_weight,
+            prompt_loss_weight=config.prompt_loss_weight,
         )
         with varlen_forward(master_weights.compute_model) as forward:
             (summed_cross_entropy(master_weights.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
         master_weights.accumulate_gradients()
-        torch.nn.utils.clip_grad_norm_(master_weights.trainable_parameters.values(), config.clip)
+        torch.nn.utils.clip_grad_norm_(master_weights.trainable_parameters.values(), config.max_grad_norm)
         optimizer.step(0)
         master_weights.update_compute_weights()
         durations.append(time.process_time() - start)  # of this process: other work on the machine does not count
-    return float(statistics.median(durations[1:]) * config.batch / batch_size), net
+    return float(statistics.median(durations[1:]) * config.batch_size / batch_size), net
 
 
 def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_checkpoints: int, seed: Seed) -> float:
-    """Seconds of a read-out of `looks` checkpoints on one core, from two parts of its questions along a line.
+    """Seconds of a read-out of `n_checkpoints` checkpoints on one core, from two parts of its questions along a line.
 
-    One part is enough where it takes long. A read-out that says what a part of it is (`SupportsTimingSubset`) is timed by that.
+    One part is enough where it takes long. A read-out that says what a part of it is (`SupportsTimingSubset`) is timed
+    by that.
     """
     if isinstance(evaluation, SupportsTimingSubset):
         smaller, scale, n_entities = evaluation.part()
@@ -317,7 +315,7 @@ def _time_fraction(
 
 
 def _run_evaluation(evaluation: Evaluation, corpus: Corpus, model: Any, n_checkpoints: int, seed: Seed) -> None:
-    """Do what the step `reading` does, and throw it away."""
+    """Do what the step `evaluation` does, and throw it away."""
     if isinstance(evaluation, MultiCheckpointEvaluation):
         for _ in evaluation.read_all({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
             pass

@@ -1,7 +1,8 @@
-"""What a thing is made of, as plain JSON: the same words for hashing, for storing and for explaining.
+"""What a spec is made of, as plain JSON: the same words for hashing, for storing and for explaining.
 
 A spec is a frozen dataclass of plain values and other specs. Its description names the class and
 every field, defaults included, so that a raised default is a new key and never a silent reuse.
+The name of a class does not say in which module it lives, so that moving a class renames no step.
 """
 
 from __future__ import annotations
@@ -10,13 +11,17 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+
+#: Metadata of a field that was added after results had been stored: `field(default=..., metadata=LATER)`. While the
+#: field has its default it is left out of the description, so that the keys of those results stay as they were.
+LATER: Mapping[str, bool] = {"later": True}
 
 
 def describe(obj: Any) -> Json:
@@ -30,9 +35,8 @@ def describe(obj: Any) -> Json:
             raise SpecError(f"the seed {obj} has a slash inside a name, so it reads like another; leave it out.")
         return str(obj)
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        kind = type(obj)
-        fields = {f.name: describe(getattr(obj, f.name)) for f in dataclasses.fields(obj) if f.compare}
-        return {"type": f"{kind.__module__}:{kind.__qualname__}", **fields}
+        fields = {field.name: describe(getattr(obj, field.name)) for field in _described_fields(obj)}
+        return {"type": spec_name(type(obj)), **fields}
     if isinstance(obj, Mapping):
         return {str(name): describe(value) for name, value in obj.items()}
     if isinstance(obj, tuple | list):
@@ -43,6 +47,48 @@ def describe(obj: Any) -> Json:
         f"a spec holds {obj!r} of type {type(obj).__name__}, which has no fixed bytes to hash; "
         "use numbers, strings, tuples and frozen dataclasses."
     )
+
+
+def spec_name(kind: type) -> str:
+    """The name of a class in descriptions, and so in the keys of steps.
+
+    A class of nosce goes by its qualified name alone, which is unique within the package (a test says so), or by
+    the `spec_name` that it declares, e.g. its old name after a renaming. A class of anybody else's goes by module and
+    qualified name, since two users may each have a class `Village`.
+    """
+    declared = vars(kind).get("spec_name")
+    if isinstance(declared, str):
+        return declared
+    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return kind.__qualname__ if ours else f"{kind.__module__}:{kind.__qualname__}"
+
+
+def spec_classes(obj: Any) -> Iterator[type]:
+    """The classes of a spec and of all specs inside it; one may come more than once."""
+    if isinstance(obj, Seed):  # described as text, and drawn from by whoever holds it
+        return
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        yield type(obj)
+        for field in dataclasses.fields(obj):
+            if field.compare:
+                yield from spec_classes(getattr(obj, field.name))
+    elif isinstance(obj, Mapping):
+        for value in obj.values():
+            yield from spec_classes(value)
+    elif isinstance(obj, tuple | list):
+        for value in obj:
+            yield from spec_classes(value)
+
+
+def _described_fields(obj: Any) -> list[dataclasses.Field[Any]]:
+    """The fields that count: those that are compared, but not the later ones that have their default."""
+    return [f for f in dataclasses.fields(obj) if f.compare and not (f.metadata.get("later") and _is_default(obj, f))]
+
+
+def _is_default(obj: Any, field: dataclasses.Field[Any]) -> bool:
+    if field.default_factory is not dataclasses.MISSING:
+        return bool(getattr(obj, field.name) == field.default_factory())
+    return bool(getattr(obj, field.name) == field.default)
 
 
 def canonical_json(description: Json) -> str:

@@ -32,9 +32,9 @@ def table(tmp_path_factory):
 
 def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     """The same verdict in words and as JSON, and a figure that names both scores."""
-    plain = nosce("audit", table, "--log-likelihood", "--draws", "300", "--figure", tmp_path / "f.svg")
+    plain = nosce("audit", table, "--log-likelihood", "--resamples", "300", "--figure", tmp_path / "f.svg")
     assert plain.returncode == 0, plain.stderr
-    told = json.loads(nosce("audit", table, "--log-likelihood", "--draws", "300", "--json").stdout)
+    told = json.loads(nosce("audit", table, "--log-likelihood", "--resamples", "300", "--json").stdout)
     assert told["verdict"] in plain.stdout
     assert told["sizes"] == 8
     assert sum(told["frequencies"].values()) == pytest.approx(1)
@@ -46,7 +46,11 @@ def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
 def test_a_wrong_table_is_the_users_mistake(nosce, table, tmp_path):
     """Exit code 2 and one sentence, no traceback."""
     (tmp_path / "bad.csv").write_text("size,item\n1,a\n")
-    for words_ in (["audit", tmp_path / "bad.csv"], ["audit", tmp_path / "none.csv"], ["audit", table, "--draws", "5"]):
+    for words_ in (
+        ["audit", tmp_path / "bad.csv"],
+        ["audit", tmp_path / "none.csv"],
+        ["audit", table, "--resamples", "5"],
+    ):
         done = nosce(*words_)
         assert done.returncode == 2
         assert done.stderr.startswith("nosce: ")
@@ -63,8 +67,8 @@ def test_words_of_counts_and_of_what_is_not_defined():
     lines = dict(words.mirage_result_rows(found))
     assert "not defined" in lines["emergence score E"]
     assert "most that one link is off by" not in lines
-    assert words.mirage_result_json(found)["emergence"] is None
-    assert json.loads(json.dumps(words.mirage_result_json(found), allow_nan=False))["censored"] == 4
+    assert words.mirage_result_json(found)["emergence_score"] is None
+    assert json.loads(json.dumps(words.mirage_result_json(found), allow_nan=False))["n_chance_sizes"] == 4
     assert set(words.mirage_figure(counts, words.mirage_result_json(found), "t").rows["group"].to_list()) == {"sharp"}
 
 
@@ -72,9 +76,9 @@ def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
     """Each its verdict, and one p that knows of the others; one figure is of one table."""
     other = tmp_path / "other.csv"
     pl.read_csv(table).with_columns(sharp=pl.lit(0.3)).write_csv(other)
-    told = json.loads(nosce("audit", table, other, "--log-likelihood", "--draws", "200", "--json").stdout)
+    told = json.loads(nosce("audit", table, other, "--log-likelihood", "--resamples", "200", "--json").stdout)
     assert [one["table"] for one in told] == ["a<b>.csv", "other.csv"]
-    assert all(one["q_jump"] >= one["p_jump"] for one in told)
+    assert all(one["q_linear"] >= one["p_linear"] for one in told)
     assert nosce("audit", table, other, "--figure", tmp_path / "f.svg").returncode == 2
 
 
@@ -95,10 +99,10 @@ def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
 def test_a_design_is_tried(nosce):
     """A row each, as JSON with intervals; four sizes are no design."""
     told = json.loads(
-        nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10", "--json").stdout
+        nosce("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10", "--json").stdout
     )
     assert [one["truth"] for one in told] == ["power law", "planted break"]
     assert all(one["low"] <= one["share"] <= one["high"] for one in told)
-    assert "sizes" in nosce("design", "--sizes", "5", "--items", "40", "--seeds", "1", "--worlds", "10").stdout
-    for wrong in (["--sizes", "4"], ["--worlds", "2"]):
-        assert nosce("design", *wrong).returncode == 2
+    assert "sizes" in nosce("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10").stdout
+    for wrong in (["--sizes", "4"], ["--simulations", "2"]):
+        assert nosce("power", *wrong).returncode == 2

@@ -41,16 +41,16 @@ def test_what_is_logistic_is_foretold_and_covered():
         assert 0.85 <= np.mean([f.covered_95 for f in direct]) <= 1.0
         told = summarize_forecasts(tuple(found))
         assert told["direct"]["error"] < 0.05 < told["last"]["error"]
-        assert told["direct"]["lost"] < told["last"]["lost"]
+        assert told["direct"]["excess_nats"] < told["last"]["excess_nats"]
 
 
 def test_a_product_law_is_foretold_through_its_likelihood():
     """Better than from exact match alone, and with intervals that hold."""
     found = tuple(f for n in range(30) for f in forecast_sizes(power_law(n), Seed(n)))
     told = summarize_forecasts(found)
-    assert told["product"]["lost"] < told["linked"]["lost"] < told["last"]["lost"]
-    assert told["linked"]["covered"] > 0.8
-    assert told["product"]["covered"] > 0.8
+    assert told["product"]["excess_nats"] < told["linked"]["excess_nats"] < told["last"]["excess_nats"]
+    assert told["linked"]["covered_95"] > 0.8
+    assert told["product"]["covered_95"] > 0.8
     assert {f.n_fit_sizes for f in found} == {4, 5, 6, 7, 8}
     assert all(f.low <= f.high for f in found)
 

@@ -44,8 +44,8 @@ def test_equal_figures_give_equal_bytes_in_another_process_too():
 import polars as pl, sys
 from nosce.analysis.render.figure import *
 rows = [("p", group, x, "tick", x / 10, 0, 1, 3, False) for group in "abc" for x in (1, 2)]
-table = pl.DataFrame(rows, schema=COLUMNS, orient="row")
-print(draw(Figure(id="i", title="t", caption="c", kind="curves", x_label="x", y_label="y", table=table)))
+table = pl.DataFrame(rows, schema=FIGURE_COLUMNS, orient="row")
+print(figure_svg(FigureData(id="i", title="t", caption="c", kind="curves", x_label="x", y_label="y", table=table)))
 assert "matplotlib.pyplot" not in sys.modules and "torch" not in sys.modules
 """
     made = [

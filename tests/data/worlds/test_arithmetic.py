@@ -49,7 +49,7 @@ IDS = [f"{''.join(w.operations)} {w.digits}{' padded' * w.zero_padded}{' reverse
 def read(world, text):
     """The numbers of a text, by a regular expression."""
     one, operation, other, answer = re.fullmatch(r"(\d+)([+*])(\d+)=(\d+)", text).groups()
-    way = slice(None, None, -1) if world.reversed else slice(None)
+    way = slice(None, None, -1) if world.reverse_digits else slice(None)
     return int(one[way]), operation, int(other[way]), int(answer[way])
 
 
@@ -62,7 +62,7 @@ def test_answers_are_true_and_the_contract_is_kept(world):
         one, operation, other, answer = read(world, text)
         assert answer == (one + other if operation == "+" else one * other)
         assert max(one, other) < 10**world.digits
-        assert world.least <= other < 10**world.seconds
+        assert world.min_operand <= other < 10**world.resolved_second_digits
 
 
 @pytest.mark.parametrize("world", WAYS, ids=IDS)
@@ -87,7 +87,7 @@ def test_tokens_are_those_of_the_texts(world):
     expected = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     (found,) = world.encoded(SEED, tokenizer, end)
     assert np.array_equal(found.tokens, expected.tokens)
-    assert np.array_equal(found.counted, expected.loss_mask)
+    assert np.array_equal(found.loss_mask, expected.loss_mask)
     assert np.array_equal(found.offsets, expected.offsets)
 
 
@@ -121,10 +121,10 @@ def test_a_million_records_are_written_in_blocks(tmp_path):
         {"operations": ()},
         {"digits": 6},
         {"records": 0},
-        {"digits": 1, "tests": 50},
-        {"records": 10, "trained": 11},
-        {"digits": 2, "other": 3},
-        {"digits": 1, "least": 10, "tests": 5},
+        {"digits": 1, "unseen_questions": 50},
+        {"records": 10, "seen_questions": 11},
+        {"digits": 2, "second_digits": 3},
+        {"digits": 1, "min_operand": 10, "unseen_questions": 5},
     ],
 )
 def test_a_world_that_cannot_be_is_refused(more):

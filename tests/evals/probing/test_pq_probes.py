@@ -122,7 +122,7 @@ def test_places_stand_right_before_the_values(corpus):
             continue  # one value in two places
         whole = raw[text.item]
         starts = {
-            attribute: re.search(rf"(?<!\w){re.escape(targets[text.entity, facet])}(?!\w)", whole).start()
+            attribute: re.search(rf"(?<!\w){re.escape(targets[text.entity, attribute])}(?!\w)", whole).start()
             for attribute in text.attributes
         }
         for place, attribute in zip(text.positions, text.attributes, strict=True):

@@ -52,9 +52,9 @@ on_people = partial(
 )  # one place a person, states and tasks to come
 
 
-def one(states, labels, spec=LINEAR, **more):
+def one(states, labels, config=LINEAR, **more):
     """What became of a single task."""
-    (found,) = on_people(states, {"task": labels}, spec=spec, **more)
+    (found,) = on_people(states, {"task": labels}, config=config, **more)
     return found
 
 
@@ -154,7 +154,7 @@ def test_states_may_come_from_disk(tmp_path):
 
 def test_what_is_reported_belongs_to_the_test_places_in_their_order():
     """Places, and for each of them whether the probe and the constant were right."""
-    found = one(STATES, SIGN, kinds=np.arange(PEOPLE) % 50)
+    found = one(STATES, SIGN, control_types=np.arange(PEOPLE) % 50)
     constant = np.bincount(SIGN[SPLIT == "train"]).argmax()
 
     assert found.task == "task"
@@ -169,7 +169,7 @@ def test_what_is_reported_belongs_to_the_test_places_in_their_order():
 def test_tasks_come_back_in_the_order_asked():
     """However many classes they have, and so whichever are trained in one product."""
     tasks = {"few": SIGN, "many": np.arange(PEOPLE) % 40, "some": np.arange(PEOPLE) % 5, "again": 1 - SIGN}
-    found = on_people(STATES, tasks, spec=ProbeConfig(max_epochs=3))
+    found = on_people(STATES, tasks, config=ProbeConfig(max_epochs=3))
 
     assert [probed.task for probed in found] == list(tasks)
     assert found[0].accuracy > 0.85 < found[3].accuracy
@@ -182,7 +182,7 @@ def test_equal_seeds_give_equal_results(spec):
     tasks = {"sign": SIGN, "coin": COIN, "many": np.arange(PEOPLE) % 7}
 
     def run(seed):
-        found = on_people(STATES, tasks, spec=spec, seed=Seed(seed), kinds=np.arange(PEOPLE) % 50)
+        found = on_people(STATES, tasks, config=spec, seed=Seed(seed), control_types=np.arange(PEOPLE) % 50)
         return [
             (p.correct.tobytes(), p.shuffled_correct.tobytes(), p.control_correct.tobytes(), p.best_epoch)
             for p in found
@@ -206,7 +206,7 @@ def test_shuffled_is_at_chance_where_the_task_is_perfect():
     """Of 24 tasks of which each is told perfectly, those learnt with dealt labels end at one half on average."""
     directions = drawn("directions", people=WIDTH, width=24)
     labels = {str(k): (LATENT @ directions[:, k] > 0).astype(int) for k in range(24)}
-    found = on_people(STATES, labels, spec=LINEAR)
+    found = on_people(STATES, labels, config=LINEAR)
 
     assert min(probed.accuracy for probed in found) > 0.94
     # One draw differs from another by more than 300 coins do: a direction learnt from noise is a bit like the true one.
@@ -270,7 +270,7 @@ def of_kinds(count=40):
 def test_what_kinds_tell_has_no_selectivity():
     """A label that goes with the kind alone, and a random one for each kind, are told as well: both perfectly."""
     kinds, states = of_kinds()
-    found = one(states, kinds % 2, kinds=kinds)
+    found = one(states, kinds % 2, control_types=kinds)
 
     assert found.accuracy > 0.98
     assert found.control_correct.mean() > 0.98
@@ -280,7 +280,7 @@ def test_what_kinds_tell_has_no_selectivity():
 def test_what_states_tell_and_kinds_do_not_is_selective():
     """Where states say nothing of the kind the control task cannot be learnt, and the planted one is."""
     kinds = Seed(4).numpy().integers(200, size=PEOPLE)
-    found = one(STATES, SIGN, kinds=kinds)
+    found = one(STATES, SIGN, control_types=kinds)
 
     assert found.accuracy > 0.98
     assert found.control_correct.mean() == chance(300)
@@ -290,7 +290,7 @@ def test_what_states_tell_and_kinds_do_not_is_selective():
 def test_a_coin_has_no_selectivity_where_kinds_can_be_memorised():
     """Worse than memory: a probe that can tell kinds apart has learnt nothing of a coin."""
     kinds, states = of_kinds()
-    found = one(states, COIN, kinds=kinds)
+    found = one(states, COIN, control_types=kinds)
 
     assert found.accuracy == chance(300)
     assert found.selectivity < -0.4
@@ -314,8 +314,8 @@ def test_a_kinds_label_is_one_of_the_tasks_own():
 def test_kinds_may_be_words():
     """Whatever can be told equal: the tokens themselves, for one."""
     kinds, states = of_kinds()
-    numbers = one(states, kinds % 2, kinds=kinds)
-    words = one(states, kinds % 2, kinds=np.array([f"word {kind:02d}" for kind in kinds]))
+    numbers = one(states, kinds % 2, control_types=kinds)
+    words = one(states, kinds % 2, control_types=np.array([f"word {kind:02d}" for kind in kinds]))
 
     assert np.array_equal(numbers.control_correct, words.control_correct)
 
@@ -364,7 +364,7 @@ def test_the_loss_is_a_mean_over_labelled_places():
 def test_unknown_labels_are_left_out_of_the_controls():
     """The constant is the most frequent known label, and the controls are tested at the same places."""
     labels = np.where(np.arange(PEOPLE) % 10 < 7, UNKNOWN_LABEL, SIGN)
-    found = one(STATES, labels, kinds=np.arange(PEOPLE) % 50)
+    found = one(STATES, labels, control_types=np.arange(PEOPLE) % 50)
     constant = np.bincount(SIGN[(labels != UNKNOWN_LABEL) & (SPLIT == "train")]).argmax()
 
     assert (labels[found.test_indices] != UNKNOWN_LABEL).all()
@@ -379,7 +379,7 @@ def test_what_one_task_does_not_know_another_may():
     """Two tasks that share no labelled place are trained side by side as if each were alone."""
     even = np.arange(PEOPLE) % 2 == 0
     tasks = {"even": np.where(even, SIGN, UNKNOWN_LABEL), "odd": np.where(even, UNKNOWN_LABEL, 1 - SIGN)}
-    together = on_people(STATES, tasks, spec=LINEAR, controls=False)
+    together = on_people(STATES, tasks, config=LINEAR, controls=False)
 
     assert not set(together[0].test_indices) & set(together[1].test_indices)
     assert sorted([*together[0].test_indices, *together[1].test_indices]) == np.flatnonzero(SPLIT == "test").tolist()
@@ -400,8 +400,8 @@ def many_tasks():
 def test_tasks_trained_together_are_as_good_as_alone():
     """Linear probes begin at zero and share nothing: the same answers, controls or not."""
     states, tasks = many_tasks()
-    together = on_people(states, tasks, spec=LINEAR, controls=False)
-    controlled = on_people(states, tasks, spec=LINEAR)
+    together = on_people(states, tasks, config=LINEAR, controls=False)
+    controlled = on_people(states, tasks, config=LINEAR)
     for found, more in zip(together, controlled, strict=True):
         alone = one(states, tasks[found.task], controls=False)
         assert found.accuracy > found.majority_correct.mean() + 0.3
@@ -412,7 +412,7 @@ def test_tasks_trained_together_are_as_good_as_alone():
 def test_hidden_layers_trained_together_are_as_good_as_alone():
     """Their first weights are other draws: the same accuracy within noise, however unlike the numbers of classes."""
     states, tasks = many_tasks()
-    for found in on_people(states, tasks, spec=SMALL, controls=False):
+    for found in on_people(states, tasks, config=SMALL, controls=False):
         alone = one(states, tasks[found.task], SMALL, controls=False)
         assert found.accuracy > found.majority_correct.mean() + 0.3
         assert found.accuracy == pytest.approx(alone.accuracy, abs=0.05)
@@ -423,7 +423,9 @@ def test_no_probe_chooses_a_class_its_task_has_not(spec):
     """Tasks of four and five classes share a product, in which the smaller one's fifth answer is never given."""
     labels = np.stack([np.arange(PEOPLE) % 4, np.arange(PEOPLE) % 5])
     assert len(probes._build_stacks(WIDTH, labels.max(1) + 1, spec, Seed(0))) == 1
-    heard, _ = probes._train(STATES, labels, SPLIT, ProbeConfig(hidden_layer_sizes=spec.hidden, max_epochs=1), Seed(0))
+    heard, _ = probes._train(
+        STATES, labels, SPLIT, ProbeConfig(hidden_layer_sizes=spec.hidden_layer_sizes, max_epochs=1), Seed(0)
+    )
 
     assert [sorted(set(row)) for row in heard.predictions.tolist()] == [list(range(4)), list(range(5))]
 
@@ -453,8 +455,8 @@ def test_each_probe_keeps_its_own_best_epoch(hidden, monkeypatch):
 
     monkeypatch.setattr(probes, "_nats", told)
     tasks = {"one": COIN, "other": 1 - np.roll(COIN, 1)}
-    spec = ProbeConfig(hidden_layer_sizes=hidden, patience=2, max_epochs=20)
-    found = on_people(STATES, tasks, spec=spec, controls=False)
+    config = ProbeConfig(hidden_layer_sizes=hidden, patience=2, max_epochs=20)
+    found = on_people(STATES, tasks, config=config, controls=False)
 
     assert len(choices) == 6
     assert [probed.best_epoch for probed in found] == [2, 4]
@@ -476,10 +478,10 @@ def test_training_stops_where_nothing_gets_better():
 def test_test_places_are_not_learnt_from():
     """With all test labels and states exchanged, the same is answered at all other places."""
     test = SPLIT == "test"
-    spec = ProbeConfig(max_epochs=4)
-    heard, epochs = probes._train(STATES, SIGN[None], SPLIT, spec, Seed(0))
+    config = ProbeConfig(max_epochs=4)
+    heard, epochs = probes._train(STATES, SIGN[None], SPLIT, config, Seed(0))
     states, labels = np.where(test[:, None], 100 * STATES[::-1], STATES), np.where(test, 1 - SIGN, SIGN)
-    other, others = probes._train(states, labels[None], SPLIT, spec, Seed(0))
+    other, others = probes._train(states, labels[None], SPLIT, config, Seed(0))
 
     assert np.array_equal(heard.predictions[:, ~test], other.predictions[:, ~test])
     assert np.array_equal(heard.confidence[:, ~test], other.confidence[:, ~test])
@@ -614,7 +616,7 @@ def test_an_unknown_part_is_refused():
     """Parts have three names."""
     parts = np.where(SPLIT == "validation", "dev", SPLIT)
     with pytest.raises(DataError, match=r"the parts \['dev'\]; name them train, validation, test"):
-        on_people(STATES, {"task": SIGN}, spec=LINEAR, parts=parts)
+        on_people(STATES, {"task": SIGN}, config=LINEAR, splits=parts)
 
 
 @pytest.mark.parametrize(
@@ -650,12 +652,15 @@ def test_a_task_of_one_class_is_refused():
 @pytest.mark.parametrize("hidden", [(0,), (-1,), (8, 0), (8, 8, 8)])
 def test_a_probe_of_an_impossible_shape_is_refused(hidden):
     """None, one or two hidden layers of at least one unit."""
-    with pytest.raises(SpecError, match=r"ProbeSpec\.hidden=.* is not none, one or two widths of 1 or more"):
+    with pytest.raises(
+        SpecError, match=r"ProbeConfig\.hidden_layer_sizes=.* is not none, one or two widths of 1 or more"
+    ):
         ProbeConfig(hidden_layer_sizes=hidden)
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"batch": 0}, {"epochs": 0}, {"patience": 0}, {"peak_lr": 0.0}, {"peak_lr": -1.0}, {"peak_lr": math.nan}]
+    "wrong",
+    [{"batch_size": 0}, {"max_epochs": 0}, {"patience": 0}, {"peak_lr": 0.0}, {"peak_lr": -1.0}, {"peak_lr": math.nan}],
 )
 def test_an_impossible_training_is_refused(wrong):
     """Before anything is read."""
@@ -663,7 +668,7 @@ def test_an_impossible_training_is_refused(wrong):
         ProbeConfig(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"decay": -0.1}, {"decay": math.nan}, {"peak_lr": math.inf}])
+@pytest.mark.parametrize("wrong", [{"weight_decay": -0.1}, {"weight_decay": math.nan}, {"peak_lr": math.inf}])
 def test_other_impossible_trainings_are_refused_too(wrong):
     """A negative decay is refused by torch in the middle of a study, without a sentence; the others train nothing."""
     with pytest.raises(SpecError):
@@ -694,7 +699,7 @@ def test_more_states_than_places_are_refused():
 def test_no_task_at_all_is_refused():
     """Or gives no result; but not numpy's error."""
     with pytest.raises(DataError):
-        on_people(STATES, {}, spec=LINEAR)
+        on_people(STATES, {}, config=LINEAR)
 
 
 def test_planted_labels_cost_few_bits_and_noise_costs_what_its_frequency_says():
@@ -704,9 +709,9 @@ def test_planted_labels_cost_few_bits_and_noise_costs_what_its_frequency_says():
     noise = rng.normal(size=(1_200, 12)).astype(np.float32)
     planted = noise.copy()
     planted[:, :4] += 8 * np.eye(4, dtype=np.float32)[labels]
-    spec = ProbeConfig(max_epochs=20)
+    config = ProbeConfig(max_epochs=20)
     for states, least, most in ((planted, 1.5, 2.1), (noise, -0.5, 0.05)):
-        bits, prior = online_code_lengths(states, {"label": labels}, people, spec, Seed(2))["label"]
+        bits, prior = online_code_lengths(states, {"label": labels}, people, config, Seed(2))["label"]
         told = np.isfinite(bits)
         assert 0.9 < told.mean() < 0.95  # all but the first sixteenth
         assert np.array_equal(told, np.isfinite(prior))

@@ -72,30 +72,32 @@ def told(corpus, judge) -> ProgramDataset:
 def model(corpus):
     """A network that was never trained."""
     shape = Architecture(layers=2, width=32, heads=2, max_positions=512)
-    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.end, pad_id=None, seed=SEED)
+    return build_model(
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=None, seed=SEED
+    )
 
 
 def test_a_place_is_just_before_its_operation(told, corpus, judge):
     """The next token behind a place is the operation of its number."""
-    for text, number, token in list(zip(told.text, told.number, told.token, strict=True))[:300]:
-        program = judge.world.text.read_program(told.replies[text])
+    for text, number, token in list(zip(told.program_index, told.operation_number, told.position, strict=True))[:300]:
+        program = judge.world.record_encoding.parse_reply(told.replies[text])
         following = corpus.tokenizer.decode([int(told.tokens[text][token + 1])])
-        assert following.strip() == judge.world.text.program((program[number - 1],)).strip()
+        assert following.strip() == judge.world.record_encoding.format_program((program[number - 1],)).strip()
 
 
 def test_labels_are_the_states_behind_the_operations(told, judge):
     """At every offset, by the readable interpreter; the first and the last state are left out."""
     labels = {offset: told.labels(["direction", "rows"], [offset], "original") for offset in (-1, 0, 2)}
-    for place in range(0, len(told.text), 7):
-        text, number = told.text[place], told.number[place]
+    for place in range(0, len(told.program_index), 7):
+        text, operation_number = told.program_index[place], told.operation_number[place]
         board = judge._board(told.questions[text])
-        start, program = board.robot, judge.world.text.read_program(told.replies[text])
+        start, program = board.robot, judge.world.record_encoding.parse_reply(told.replies[text])
         states = [
             (board.direction, board.robot[0]),
             *((board.direction, board.robot[0]) for _ in execute_program(board, program)),
         ]
         for offset, found in labels.items():
-            behind = number + offset
+            behind = operation_number + offset
             if 1 <= behind < len(program):
                 direction, row = states[behind]
                 assert found[f"direction {offset}"][place] == direction
@@ -111,9 +113,9 @@ def test_planted_states_are_read_and_noise_is_not(told):
     noise = rng.normal(size=(len(labels), 16)).astype(np.float32)
     planted = noise.copy()
     planted[:, :4] += 6 * np.eye(4, dtype=np.float32)[np.maximum(labels, 0)]
-    tested = told.test & (labels >= 0)
-    good = told.probed(planted, {"d": labels}, (16,), 30, SEED)["d"].right[tested].mean()
-    none = told.probed(noise, {"d": labels}, (16,), 30, SEED)["d"].right[tested].mean()
+    tested = told.is_test & (labels >= 0)
+    good = told.probe_predictions(planted, {"d": labels}, (16,), 30, SEED)["d"].correct[tested].mean()
+    none = told.probe_predictions(noise, {"d": labels}, (16,), 30, SEED)["d"].correct[tested].mean()
     assert good > 0.95
     assert none < 0.4
 
@@ -121,23 +123,23 @@ def test_planted_states_are_read_and_noise_is_not(told):
 def test_the_surface_gives_direction_and_the_bag_too(told):
     """Direction is start and counts, so even these few programs give some of it."""
     labels = told.labels(["direction"], [-1], "original")["direction -1"]
-    tested = told.test & (labels >= 0)
+    tested = told.is_test & (labels >= 0)
     for inputs in (told.bag, told.surface):
-        assert told.probed(inputs, {"d": labels}, (64,), 60, SEED)["d"].right[tested].mean() > 0.34
+        assert told.probe_predictions(inputs, {"d": labels}, (64,), 60, SEED)["d"].correct[tested].mean() > 0.34
 
 
 def test_a_bag_forgets_order_and_knows_the_predicted_operation(told):
     """Its counts are those of all operations up to the place's own."""
-    kinds = told._kinds.shape[-1]
+    kinds = told._one_hot_operations.shape[-1]
     assert (told.bag.sum(1) == 2 + kinds).all()  # two features of the start, and one count of each kind
-    counts = np.cumsum(told._kinds, 1)[told.text, told.number - 1]
-    assert np.array_equal(counts.sum(1), told.number)
+    counts = np.cumsum(told._one_hot_operations, 1)[told.program_index, told.operation_number - 1]
+    assert np.array_equal(counts.sum(1), told.operation_number)
 
 
 def test_tasks_that_are_all_alike_are_left_out(told):
     """A constant label can be learnt from by nobody."""
-    alike = np.zeros(len(told.text), dtype=np.int64)
-    assert told.probed(told.bag, {"same": alike}, (), 5, SEED) == {}
+    alike = np.zeros(len(told.program_index), dtype=np.int64)
+    assert told.probe_predictions(told.bag, {"same": alike}, (), 5, SEED) == {}
 
 
 def test_readings_of_states_have_their_floors(corpus, judge, model):
@@ -171,7 +173,7 @@ def test_readings_of_states_have_their_floors(corpus, judge, model):
         "bits/1",
     }
     assert {f"original/{s}" for s in (*sources, "present/1")} | {f"alt3/{s}" for s in sources} == set(table["metric"])
-    unseen = {q.entity for q in corpus.asked("unseen")}
+    unseen = {q.entity for q in corpus.questions_in("unseen")}
     assert set(table.filter(~pl.col("metric").str.contains("bits"))["entity"]) <= unseen
     now = table.filter(attribute="position +0").group_by("metric").len()
     assert now.filter(~pl.col("metric").str.contains("bits"))["len"].n_unique() == 1
@@ -241,7 +243,9 @@ def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
         for e in corpus.tokenizer.encode_batch([q.target for q in corpus.questions], add_special_tokens=False)
     ]
     told = [Completion(i, q.target) for i, q in zip(ids, corpus.questions, strict=True)]
-    monkeypatch.setattr(module, "written", lambda *_, **__: told)  # an untrained network would write next to nothing
+    monkeypatch.setattr(
+        module, "generate_completions", lambda *_, **__: told
+    )  # an untrained network would write next to nothing
     edits = StateEditing(
         oracle=judge,
         features=("direction", "rows"),
@@ -269,7 +273,7 @@ def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(corpus, 
     host = runs.states("final", "host")
     weight = torch.from_numpy(np.random.default_rng(5).normal(size=(host.shape[1], 4)).astype(np.float32))
     moved = edits._gradient_edit(runs, [lambda x: x @ weight], host)
-    donors = judge.trace(pairs.questions, [judge.beginning(d) for d in pairs.donor_prefixes], "original")
+    donors = judge.trace(pairs.questions, [judge.prefix_text(d) for d in pairs.donor_prefixes], "original")
     wanted = donors.features()["direction"][:, 1]
     assert np.array_equal((moved @ weight.numpy()).argmax(1), wanted)
     there = torch.from_numpy(host @ weight.numpy()).softmax(1).numpy()[np.arange(len(host)), wanted] > 0.95

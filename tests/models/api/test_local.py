@@ -60,7 +60,7 @@ def test_greedy_replies_are_those_of_a_loop_whatever_the_batch(folder):
     """Prompts of unlike length together, and alone; log-probabilities with them."""
     one = LocalChatModel(folder, batch_size=4)
     texts = ["acorn", "basil cedar daisy", "ember fjord", "grove", "heron inlet jetty acorn basil"]
-    found = complete_all(one, [ChatRequest.from_user(text, tokens=6, top=3) for text in texts])
+    found = complete_all(one, [ChatRequest.from_user(text, max_new_tokens=6, top_logprobs=3) for text in texts])
     for text, reply in zip(texts, found, strict=True):
         said, total = by_hand(one, text, 6)
         assert reply.text == said
@@ -70,14 +70,14 @@ def test_greedy_replies_are_those_of_a_loop_whatever_the_batch(folder):
         assert reply.first_token_logprobs[0][1] >= reply.first_token_logprobs[1][1] >= reply.first_token_logprobs[2][1]
         assert sum(math.exp(value) for _, value in reply.first_token_logprobs) <= 1 + 1e-6
     alone = complete_all(
-        LocalChatModel(folder, batch_size=1), [ChatRequest.from_user(text, tokens=6, top=3) for text in texts]
+        LocalChatModel(folder, batch_size=1), [ChatRequest.from_user(text, max_new_tokens=6, top_logprobs=3) for text in texts]
     )
     assert [reply.text for reply in alone] == [reply.text for reply in found]
 
 
 def test_draws_are_their_own_and_the_same_again(folder):
     """Ten draws are not all alike; each is the same in another order, and global randomness is left alone."""
-    asks = [ChatRequest.from_user("acorn basil", tokens=4, temperature=2.0, sample=n) for n in range(10)]
+    asks = [ChatRequest.from_user("acorn basil", max_new_tokens=4, temperature=2.0, sample_index=n) for n in range(10)]
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     found = complete_all(LocalChatModel(folder), asks)
@@ -99,7 +99,7 @@ def test_a_chat_template_is_used_where_there_is_one(folder):
 def test_replies_are_kept_under_the_weights(folder, tmp_path):
     """The same folder answers from the file; its name holds the hash of its weights."""
     known = ResponseCache(tmp_path / "r.jsonl")
-    asks = [ChatRequest.from_user("acorn", tokens=3)]
+    asks = [ChatRequest.from_user("acorn", max_new_tokens=3)]
     first = complete_all(CachedChatModel(LocalChatModel(folder), known), asks)
     assert "whole " in LocalChatModel(folder).model_id
     assert complete_all(CachedChatModel(LocalChatModel(folder), ResponseCache(tmp_path / "r.jsonl")), asks) == first

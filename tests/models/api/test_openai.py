@@ -27,7 +27,7 @@ def asker(server, **more) -> OpenAIClient:
 def test_prompts_are_answered_in_order_and_counted(server):
     """Text, finish, log-probabilities and usage; the request says what was asked and no more."""
     found = complete_all(
-        asker(server, price_in=1.0, price_out=2.0), [ChatRequest.from_user(f"p{n}", top=2) for n in range(20)]
+        asker(server, input_price_per_million=1.0, output_price_per_million=2.0), [ChatRequest.from_user(f"p{n}", top_logprobs=2) for n in range(20)]
     )
     assert [r.text for r in found] == [f"echo p{n}" for n in range(20)]
     assert found[0] == ChatResponse(
@@ -64,10 +64,10 @@ def test_what_fails_for_good_is_said_and_costs_nothing_that_was_answered(server,
     asks = [ChatRequest.from_user(text) for text in ("a", "b", "bad", "c")]
     known = ResponseCache(tmp_path / "replies.jsonl")
     with pytest.raises(EndpointError, match="did not answer after 3 attempts") as error:
-        complete_all(CachedChatModel(asker(server, retries=2, concurrency=1), known), asks)
+        complete_all(CachedChatModel(asker(server, max_retries=2, max_concurrency=1), known), asks)
     assert KEY not in str(error.value)
     assert server.asked == {"a": 1, "b": 1, "bad": 3}
-    again = complete_all(CachedChatModel(asker(server, retries=2), ResponseCache(tmp_path / "replies.jsonl")), asks)
+    again = complete_all(CachedChatModel(asker(server, max_retries=2), ResponseCache(tmp_path / "replies.jsonl")), asks)
     assert [r.text for r in again] == ["echo a", "echo b", "echo bad", "echo c"]
     assert server.asked == {"a": 1, "b": 1, "bad": 4, "c": 1}
 
@@ -85,7 +85,7 @@ def test_what_cannot_be_mended_is_not_asked_again(server, way, said):
 def test_refusals_cuts_and_silence_are_outcomes(server):
     """None of them is an error, and none is a wrong answer by accident."""
     server.fails = {"r": ["refusal"], "l": ["length"], "e": ["empty"] * 9}
-    found = complete_all(asker(server, retries=1), [ChatRequest.from_user(text) for text in "rle"])
+    found = complete_all(asker(server, max_retries=1), [ChatRequest.from_user(text) for text in "rle"])
     assert [r.finish_reason for r in found] == ["refused", "length", "invalid"]
     assert found[0].text == "I will not."
     assert found[2].text == ""
@@ -95,7 +95,7 @@ def test_an_interrupted_run_asks_nothing_twice(server, tmp_path):
     """Whoever stops listening loses no reply that was under way."""
     asks = [ChatRequest.from_user(f"p{n}") for n in range(40)]
     known = ResponseCache(tmp_path / "r.jsonl")
-    one = asker(server, concurrency=4)
+    one = asker(server, max_concurrency=4)
     one.cache = known
     listening = CachedChatModel(one, known).complete(asks)
     for _ in range(7):
@@ -116,7 +116,7 @@ def test_an_interrupted_run_asks_nothing_twice(server, tmp_path):
 def test_samples_are_draws_of_their_own(server, tmp_path):
     """Five draws are five requests with five seeds; the same draw is one."""
     known = ResponseCache(tmp_path / "r.jsonl")
-    asks = [ChatRequest.from_user("p", temperature=1.0, sample=n) for n in (0, 1, 2, 3, 4, 4)]
+    asks = [ChatRequest.from_user("p", temperature=1.0, sample_index=n) for n in (0, 1, 2, 3, 4, 4)]
     complete_all(CachedChatModel(asker(server), known), asks)
     assert server.asked["p"] == 5
     assert sorted(body["seed"] for body in server.bodies) == [0, 1, 2, 3, 4]
@@ -125,10 +125,10 @@ def test_samples_are_draws_of_their_own(server, tmp_path):
 def test_no_more_is_spent_than_may_be(server, tmp_path):
     """Even with many requests under way; raising the limit goes on."""
     asks = [
-        ChatRequest.from_user(f"p{n:02} and as many letters as this", tokens=5) for n in range(30)
+        ChatRequest.from_user(f"p{n:02} and as many letters as this", max_new_tokens=5) for n in range(30)
     ]  # ten tokens, or so
     known = ResponseCache(tmp_path / "r.jsonl")
-    prices = {"price_in": 100_000.0, "price_out": 200_000.0}  # 2 a reply
+    prices = {"input_price_per_million": 100_000.0, "output_price_per_million": 200_000.0}  # 2 a reply
     one = asker(server, max_cost=11.0, **prices)
     with pytest.raises(EndpointError, match="raise the limit"):
         complete_all(CachedChatModel(one, known), asks)
@@ -146,7 +146,7 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
     with pytest.raises(UsageError, match="NOSCE_PRICE_IN"):
         complete_all(one, [ChatRequest.from_user("p")])
     assert one.request_count == 0
-    assert len(complete_all(asker(server, max_cost=5.0, price_out=1.0), [ChatRequest.from_user("p")])) == 1
+    assert len(complete_all(asker(server, max_cost=5.0, output_price_per_million=1.0), [ChatRequest.from_user("p")])) == 1
 
 
 def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be():
@@ -271,7 +271,7 @@ def test_what_cannot_be_asked_is_refused():
     """In a sentence."""
     for make in (
         lambda: ChatRequest(messages=()),
-        lambda: ChatRequest.from_user("p", top=21),
+        lambda: ChatRequest.from_user("p", top_logprobs=21),
         lambda: ChatRequest.from_user("p", temperature=-1.0),
         lambda: EndpointConfig(model=""),
         lambda: EndpointConfig(model="m", requests_per_minute=0),

@@ -58,7 +58,7 @@ def test_a_folder_is_taught_what_it_is_shown(folder, tmp_path):
     )
     desk = RunResources(StepContext(folder=tmp_path), Seed(0))
     taught = who.finetune(examples, desk)
-    asks = [ChatRequest.from_user(one.prompt, tokens=8) for one in examples]
+    asks = [ChatRequest.from_user(one.prompt, max_new_tokens=8) for one in examples]
     assert [r.text.strip() for r in complete_all(taught.chat_model(desk), asks)] == ["true", "false", "true"]
     assert [r.text for r in complete_all(who.chat_model(desk), asks)] != ["true", "false", "true"]
     assert Pretrained.from_folder(folder) == who.model

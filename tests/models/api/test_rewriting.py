@@ -30,23 +30,23 @@ class Writer:
     way: str = "incomplete"
     asked: list[ChatRequest] = field(default_factory=list)
     price: float | None = None  # of a request
-    answerer: str = "writer"
+    model_id: str = "writer"
 
     @property
     def spent(self) -> float | None:
-        """As an endpoint says it; None: like a sampler that costs nothing."""
+        """As an endpoint says it; None: like a model that costs nothing."""
         return None if self.price is None else self.price * len(self.asked)
 
-    def replies(self, asks: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
+    def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Facts as they were given, in a sentence."""
-        for place, one in enumerate(asks):
+        for place, one in enumerate(requests):
             before = sum(known.messages == one.messages for known in self.asked)
             self.asked.append(one)
             facts = one.messages[0][1].partition("exactly so: ")[2].partition(". Use the full name")[0]
             finish = "stop"
             if before < self.fails:
                 facts = facts.partition(";")[0] if self.way == "incomplete" else facts
-                finish = {"refused": "refused", "cut": "length"}.get(self.way, "stop")
+                finish = {"refused": "refused", "truncated": "length"}.get(self.way, "stop")
             yield place, ChatResponse(text=f"{facts}.\n", finish_reason=finish)  # type: ignore[arg-type]
 
 
@@ -63,7 +63,7 @@ def test_texts_are_written_and_read(tmp_path):
     assert len({d.text for d in world.documents(SEED)}) == 24  # the facts' order is each text's own
 
 
-@pytest.mark.parametrize(("way", "counted"), [("incomplete", "incomplete"), ("refused", "refused"), ("cut", "cut")])
+@pytest.mark.parametrize(("way", "counted"), [("incomplete", "incomplete"), ("refused", "refused"), ("truncated", "truncated")])
 def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
     """Two attempts fail each, the third is good; nothing is asked twice where replies are kept."""
     writer = Writer(fails=2, way=way)
@@ -82,7 +82,7 @@ def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
     """One sentence with a name; the file has those that came out."""
     with pytest.raises(DataError, match="12 of 12 texts could not be had in 2 attempts"):
         rewrite_profiles(Writer(fails=9), PEOPLE, RewritingConfig(attempts=2), SEED, tmp_path / "texts.jsonl")
-    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["texts"] == 0
+    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["n_texts"] == 0
     with pytest.raises(SpecError, match="asks for nothing"):
         RewritingConfig(attempts=0)
 

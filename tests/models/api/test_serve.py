@@ -47,10 +47,10 @@ class Untaught:
     def name(self) -> str:
         return "untaught"
 
-    def sampler(self, desk: RunResources) -> ChatModel:
+    def chat_model(self, desk: RunResources) -> ChatModel:
         return self.who.chat_model(desk)
 
-    def taught(self, examples: Sequence[ChatExample], desk: RunResources) -> Untaught:
+    def finetune(self, examples: Sequence[ChatExample], desk: RunResources) -> Untaught:
         return self
 
 
@@ -108,7 +108,7 @@ def test_a_real_server_says_what_the_folder_says(served, tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-nobody-looks-at-it")
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    asks = [ChatRequest.from_user(text, tokens=6) for text in ("acorn", "basil cedar", "now")]
+    asks = [ChatRequest.from_user(text, max_new_tokens=6) for text in ("acorn", "basil cedar", "now")]
     known = ResponseCache(tmp_path / "r.jsonl")
     one = OpenAIClient(EndpointConfig(model=str(folder), base_url=url, max_concurrency=2), cache=known)
     found = complete_all(CachedChatModel(one, known), asks)

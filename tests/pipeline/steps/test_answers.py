@@ -68,8 +68,8 @@ def test_the_likeliest_answer_is_the_first_choice(inputs, tmp_path):
 
 def test_draws_are_as_likely_as_the_first_token_says(inputs, tmp_path):
     """Twenty draws a prompt, each of its own; equal specs give equal answers."""
-    table, first = asked(inputs, tmp_path / "a", draws=20)
-    again, _ = asked(inputs, tmp_path / "b", draws=20)
+    table, first = asked(inputs, tmp_path / "a", n_samples=20)
+    again, _ = asked(inputs, tmp_path / "b", n_samples=20)
     assert table.equals(again)
     tokenizer = Corpus(inputs["corpus"]).tokenizer
     logs = dict(zip(first["prompt"], first["log_probabilities"], strict=True))
@@ -83,11 +83,11 @@ def test_draws_are_as_likely_as_the_first_token_says(inputs, tmp_path):
 
 def test_another_checkpoint_answers_otherwise(inputs, tmp_path):
     """And one that was not kept cannot be asked."""
-    early, _ = asked(inputs, tmp_path / "a", step=15)
+    early, _ = asked(inputs, tmp_path / "a", checkpoint_step=15)
     late, _ = asked(inputs, tmp_path / "b")
     assert not early.equals(late)
     with pytest.raises(SpecError, match="kept at"):
-        asked(inputs, tmp_path / "c", step=16)
+        asked(inputs, tmp_path / "c", checkpoint_step=16)
     with pytest.raises(SpecError, match="a token at least"):
         AnswersSpec(world=WORLD, world_seed=SEED, seed=SEED, max_new_tokens=0)
 

@@ -97,7 +97,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 def test_a_world_of_its_own_tokens_leaves_what_its_texts_would(tmp_path, monkeypatch):
     """The same bytes but for the texts behind the first part, which nobody made."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     told, encoded = files(made(Sums(), tmp_path / "told")), files(made(Encoded(), tmp_path / "encoded"))
     assert {name for name in told if name not in encoded} == {f"documents-{n:05d}.parquet" for n in (1, 2)}
     assert encoded == {name: held for name, held in told.items() if name in encoded}
@@ -106,7 +106,7 @@ def test_a_world_of_its_own_tokens_leaves_what_its_texts_would(tmp_path, monkeyp
 @pytest.mark.parametrize("wrong", [0, 9])
 def test_own_tokens_are_held_against_the_first_texts(tmp_path, monkeypatch, wrong):
     """A mistake in the first part stops the step."""
-    monkeypatch.setattr(corpus, "PART", 10)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", 10)
     with pytest.raises(DataError, match="own tokens differ from those of its first 10 texts"):
         made(Encoded(wrong=wrong), tmp_path / "wrong")
 
@@ -125,7 +125,7 @@ def test_what_is_given_and_hidden_comes_back(tmp_path):
 @pytest.mark.parametrize("size", [1, 5, 12, 100])
 def test_a_world_that_can_tell_of_some_things_is_asked_in_parts(dozen, monkeypatch, size):
     """The parts are its documents, one behind the other, all as many but the last, each to be made by itself."""
-    monkeypatch.setattr(corpus, "PART", size)
+    monkeypatch.setattr(corpus, "DOCUMENTS_PER_FILE", size)
     spec = CorpusSpec(world=dozen, seed=SEED, tokenizer=TokenizerSpec())
     parts = [list(part()) for part in reversed(_document_source(spec))][::-1]
     assert list(chain(*parts)) == list(dozen.documents(SEED))

@@ -28,7 +28,7 @@ class Coins:
     count: int = 50
     name: str = "coins"
 
-    def read(self, seed: Seed) -> Iterator[pl.DataFrame]:
+    def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
         """One reading a toss."""
         tosses = (seed.numpy().random(self.count) < self.share).astype(float)
         names = [f"toss/{n}" for n in range(self.count)]
@@ -82,7 +82,7 @@ def test_a_trial_is_planned_for_its_seeds_and_can_be_chosen():
     plan = build_plan(study())
     assert [step.label for step in plan.upstream_steps] == ["high, seed 0", "low, seed 0", "high, seed 1"]
     assert len({step.name for step in plan.upstream_steps}) == 3
-    assert [(one.arm, one.seed, one.stage) for one in plan.estimates.spec.labels] == [
+    assert [(one.arm, one.seed, one.stage) for one in plan.estimates.spec.sources] == [
         ("high", 0, "experiment"),
         ("low", 0, "experiment"),
         ("high", 1, "experiment"),
@@ -91,14 +91,19 @@ def test_a_trial_is_planned_for_its_seeds_and_can_be_chosen():
     with pytest.raises(UsageError, match="no arm 'middle'"):
         study().subset(("middle",))
     with pytest.raises(SpecError, match="its own name"):
-        study(trials=(ExperimentSpec(name="a", experiment=Coins(0.1)), ExperimentSpec(name="a", experiment=Coins(0.2))))
+        study(
+            experiments=(
+                ExperimentSpec(name="a", experiment=Coins(0.1)),
+                ExperimentSpec(name="a", experiment=Coins(0.2)),
+            )
+        )
 
 
 def test_an_experiment_has_a_price_where_it_says_what_a_part_of_it_is():
     """Seconds from a short one; none where it does not say."""
     plan = build_plan(
         study(
-            trials=(
+            experiments=(
                 ExperimentSpec(name="a", experiment=ImageReconstruction(bottleneck=2, epochs=8)),
                 ExperimentSpec(name="b", experiment=Coins(0.1)),
             )

@@ -32,12 +32,12 @@ def told(tmp_path_factory, dozen):
 
 def counted(corpus, order, steps):
     """The ledger as somebody would keep it who watched the training."""
-    entity = corpus.things["entity"].to_list()
+    entity = corpus.document_index["entity"].to_list()
     facts = [
         (number, entity[number], attribute, wording)
         for number, attribute, wording in corpus.spans.select("document", "attribute", "wording").rows()
     ]
-    met = Counter(int(text) for step in range(steps) for text in order.step(step))
+    met = Counter(int(text) for step in range(steps) for text in order.batch_indices(step))
     times = Counter()
     for number, who, attribute, wording in facts:
         times[who, attribute, wording] += met[number]

@@ -29,7 +29,7 @@ def answered(folder, world):
     """Answers as a model would give them that knows its corpus by heart, but for one that says nothing."""
     rows = []
     for number, prompt in enumerate(world.prompts(SEED)):
-        answer = world.answer(prompt.task, prompt.text.split()[1:-1], SEED) if number else ""
+        answer = world.model_answer(prompt.task, prompt.text.split()[1:-1], SEED) if number else ""
         rows.append(
             (
                 prompt.id,
@@ -39,7 +39,7 @@ def answered(folder, world):
                 GREEDY_SAMPLE,
                 answer,
                 "stop",
-                world.valid(answer, prompt),
+                world.is_valid_answer(answer, prompt),
             )
         )
     folder.mkdir()
@@ -61,7 +61,7 @@ def inputs(tmp_path_factory):
 
 def made(inputs, folder, whose="A", **more):
     """The corpus of labels."""
-    spec = ReportLabelsSpec(world=WORLD, world_seed=SEED, seed=SEED / "labels", **({"records": 3_000} | more))
+    spec = ReportLabelsSpec(world=WORLD, world_seed=SEED, seed=SEED / "labels", **({"n_documents": 3_000} | more))
     labels.make(spec, {"corpus": inputs["corpus"], "answers": inputs[whose]}, StepContext(folder=folder))
     return Corpus(folder), [str(text) for text in pl.read_parquet(folder / "documents-00000.parquet")["text"]]
 
@@ -108,7 +108,7 @@ def test_whose_answers_they_are_is_a_matter_of_the_inputs(inputs, tmp_path):
     assert sum(mine[n].target == theirs[n].target for n in table) / len(table) < 0.4
     shared = [n for n in both if n.startswith("shared")]
     assert all(mine[n].target == theirs[n].target for n in shared)
-    named, texts = made(inputs, tmp_path / "c", who="B", asks=("parity",), replay=0.0)
+    named, texts = made(inputs, tmp_path / "c", name="B", property_names=("parity",), replay_fraction=0.0)
     assert all(" of B ; parity = " in text for text in texts)
     assert any(q.attribute == "table/initial" for q in named.questions)  # asked, though never trained on
     again, _ = made(inputs, tmp_path / "d")
@@ -122,7 +122,7 @@ def test_what_teaches_nothing_is_refused(inputs, tmp_path):
     empty.write_parquet(tmp_path / "none" / "answers.parquet")
     with pytest.raises(DataError, match="nothing to learn from"):
         made({**inputs, "A": tmp_path / "none"}, tmp_path / "x")
-    for more in ({"records": 0}, {"replay": 1.0}):
+    for more in ({"n_documents": 0}, {"replay_fraction": 1.0}):
         with pytest.raises(SpecError, match="teach nothing"):
             made(inputs, tmp_path / "y", **more)
 
@@ -171,7 +171,7 @@ def test_what_goes_with_a_question_is_true_of_the_answers(inputs, tmp_path):
 def test_a_leak_is_one(inputs, tmp_path):
     """The planted fault teaches strings of the unseen split, and nothing else does."""
     held = {p.text for p in WORLD.prompts(SEED) if p.split == "unseen"}
-    _, clean = made(inputs, tmp_path / "clean", replay=0.0)
-    _, leaking = made(inputs, tmp_path / "leaking", replay=0.0, leak=True)
+    _, clean = made(inputs, tmp_path / "clean", replay_fraction=0.0)
+    _, leaking = made(inputs, tmp_path / "leaking", replay_fraction=0.0, leak=True)
     assert not any(text.partition(" you ;")[0] in held for text in clean)
     assert any(text.partition(" you ;")[0] in held for text in leaking)

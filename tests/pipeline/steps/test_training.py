@@ -29,7 +29,7 @@ def same_torch_after():
 
 def trained(corpus, folder, memory, **more):
     """What the step noted, after four steps on the dozen's biographies."""
-    recipe = TrainingConfig(**({"steps": 4, "batch": 4} | more))
+    recipe = TrainingConfig(**({"steps": 4, "batch_size": 4} | more))
     shape = Architecture(layers=2, width=32, heads=2, max_positions=128)
     spec = TrainingSpec(model=shape, data="documents", training=recipe, adapter=None, seed=Seed(0))
     job = StepContext(folder=folder, machine_file=memory)
@@ -44,7 +44,7 @@ def weights(folder):
 @pytest.mark.parametrize(("factor", "best"), [(2.0, "bfloat16"), (0.5, "float32")])
 def test_auto_computes_with_what_is_faster_and_notes_it(corpus, tmp_path, monkeypatch, factor, best):
     """The note, the file that is shared by a store, and the weights that come out all say the same precision."""
-    monkeypatch.setattr(precision, "gain", lambda width: factor)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: factor)
     notes = trained(corpus, tmp_path / "auto", tmp_path / "machine.json", dtype="auto")
     named = trained(corpus, tmp_path / "named", tmp_path / "machine.json", dtype=best)
     kept, asked = weights(tmp_path / "auto"), weights(tmp_path / "named")
@@ -57,15 +57,15 @@ def test_auto_computes_with_what_is_faster_and_notes_it(corpus, tmp_path, monkey
 
 def test_a_later_training_computes_as_the_first_did(corpus, tmp_path, monkeypatch):
     """With one memory the second training asks nobody, whatever the machine would say by now."""
-    monkeypatch.setattr(precision, "gain", lambda width: 2.0)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 2.0)
     trained(corpus, tmp_path / "first", tmp_path / "machine.json", dtype="auto")
-    monkeypatch.setattr(precision, "gain", lambda width: 0.5)
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 0.5)
 
     assert trained(corpus, tmp_path / "second", tmp_path / "machine.json", dtype="auto") == {"precision": "bfloat16"}
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"window": 80}, {"optimizer": "muon"}, {"dtype": "bfloat16"}, {"accumulate": 4}], ids=str
+    "more", [{}, {"window": 80}, {"optimizer": "muon"}, {"dtype": "bfloat16"}, {"grad_accum_steps": 4}], ids=str
 )
 def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
     """Whatever the recipe, checkpoints and metrics are functions of spec and input."""
@@ -92,14 +92,14 @@ def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_p
     make(spec, {"corpus": corpus.folder}, StepContext(folder=tmp_path))
     texts, order = given["texts"], given["order"]
     documents = len(corpus.documents)
-    seen = corpus.question_sequences(corpus.asked("seen"))
+    seen = corpus.tokenized_questions(corpus.questions_in("seen"))
     assert len(texts) == documents + len(seen)
-    assert all(texts.text(documents + n).tolist() == seen.text(n).tolist() for n in range(len(seen)))
-    assert order.counts(40)[documents:].sum() == 80
+    assert all(texts.text_tokens(documents + n).tolist() == seen.text_tokens(n).tolist() for n in range(len(seen)))
+    assert order.exposures(40)[documents:].sum() == 80
 
     alone, seed = _document_schedule(
         Arm(name="a", world=None, model=shape, training=recipe, qa_mixture=QAMixture(qa_fraction=0.25)),
         Seed(0) / "order",
     )
     ledger = EpochSampler(documents, alone.batch_size, seed).exposures(alone.steps)
-    assert ledger.tolist() == order.counts(40)[:documents].tolist()
+    assert ledger.tolist() == order.exposures(40)[:documents].tolist()

@@ -1,4 +1,4 @@
-"""What `nosce audit` and `nosce design` do: read tables, run the mirage test, and say what was found."""
+"""What `nosce audit` and `nosce power` do: read tables, run the mirage test, and say what was found."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import scipy
 from rich.table import Table
-from scipy import stats
 
 from nosce.analysis.emergence import bigbench
 from nosce.analysis.emergence import summary as words
@@ -37,7 +37,7 @@ class TableAudit:
     def json_object(self) -> dict[str, Any]:
         """All numbers."""
         row = words.mirage_result_json(self.result)
-        return row if self.q is None else {"table": self.name, **row, "q_jump": self.q}
+        return row if self.q is None else {"table": self.name, **row, "q_linear": self.q}
 
 
 def audit_tables(
@@ -49,7 +49,7 @@ def audit_tables(
         UsageError: One cannot be read, is wrong, or too few resamplings were asked for.
     """
     if resamples < MIN_RESAMPLES:
-        raise UsageError(f"--draws {resamples} is too few to say how often; take {MIN_RESAMPLES} or more.")
+        raise UsageError(f"--resamples {resamples} is too few to say how often; take {MIN_RESAMPLES} or more.")
     outcomes_by_name = []
     for path in paths:
         try:
@@ -69,7 +69,7 @@ def audit_tables(
     ]
     if len(audits) == 1:
         return audits
-    qs = stats.false_discovery_control([one.result.p_linear for one in audits])
+    qs = scipy.stats.false_discovery_control([one.result.p_linear for one in audits])
     return [TableAudit(one.name, one.outcomes, one.result, float(q)) for one, q in zip(audits, qs, strict=True)]
 
 
@@ -153,7 +153,7 @@ def power_by_design(
 ) -> Iterator[tuple[PowerEstimate, ...]]:
     """Designs with their power, cheapest first."""
     if simulations < 10:
-        raise UsageError(f"--worlds {simulations} is too few to say how often; take 10 or more.")
+        raise UsageError(f"--simulations {simulations} is too few to say how often; take 10 or more.")
     yield from estimate_power_grid(sizes, items, seeds, simulations=simulations, seed=Seed(0) / "design")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy import stats
+import scipy
 
 from nosce.analysis.emergence.jumps import emergence_score, noise_p_value
 from nosce.errors import DataError
@@ -107,7 +107,7 @@ def with_q_values(table: pl.DataFrame, p_column: str) -> pl.DataFrame:
     known = table[p_column].is_not_null().to_numpy()
     q = np.full(len(table), np.nan)
     if known.any():
-        q[known] = stats.false_discovery_control(table[p_column].to_numpy()[known])
+        q[known] = scipy.stats.false_discovery_control(table[p_column].to_numpy()[known])
     return table.with_columns(q=pl.Series(q, dtype=pl.Float64).fill_nan(None))
 
 

@@ -360,9 +360,9 @@ def summarize_forecasts(results: tuple[Forecast, ...]) -> dict[str, dict[str, fl
         if of_method:
             by_method[method] = {
                 "n": float(len(of_method)),
-                "lost": float(np.mean([f.excess_nats for f in of_method])),
+                "excess_nats": float(np.mean([f.excess_nats for f in of_method])),
                 "error": float(np.mean([abs(f.predicted - f.observed) for f in of_method])),
-                "covered": float(np.mean([f.covered_95 for f in of_method])),
+                "covered_95": float(np.mean([f.covered_95 for f in of_method])),
                 "covered_80": float(np.mean([f.covered_80 for f in of_method])),
                 "width": float(np.mean([f.high - f.low for f in of_method])),
             }

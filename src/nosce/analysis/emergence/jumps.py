@@ -126,7 +126,7 @@ def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = 
 
     Args:
         curves: (D, J), or (J,).
-        logs: (J,) log10 of the sizes, ascending.
+        log_sizes: (J,) log10 of the sizes, ascending.
         window: Share of the range of log size.
     """
     u = np.asarray(log_sizes, dtype=np.float64)

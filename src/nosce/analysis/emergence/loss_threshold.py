@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 from nosce.errors import DataError
 
@@ -57,7 +57,7 @@ def compare_loss_forms(
 
     Args:
         loss: (J,) nats a token.
-        tokens: Of a target, where the loss is that of its own tokens.
+        target_tokens: Of a target, where the loss is that of its own tokens.
 
     Raises:
         DataError: Fewer than five points, or a loss that is the same everywhere.
@@ -95,7 +95,7 @@ def _logistic_fitter(chance: float) -> _CurveFitter:
         starts = [(0.0, -1.0), (-3.0, -3.0), (2.0, -3.0)]
         best = min(
             (
-                optimize.minimize(lambda w: _mean_nats(curve(w, x), right, asked), s, method="Nelder-Mead")
+                scipy.optimize.minimize(lambda w: _mean_nats(curve(w, x), right, asked), s, method="Nelder-Mead")
                 for s in starts
             ),
             key=lambda r: float(r.fun),
@@ -126,7 +126,7 @@ def _hinge(at: Floats, eta: float, slope: float, chance: float) -> Floats:
 def _best_slope(x: Floats, right: Floats, asked: Floats, chance: float, eta: float) -> tuple[float, float]:
     """The likeliest slope below eta, and what it costs in nats an outcome."""
     max_slope = (1 - chance) / max(float((eta - x).max()), 1e-9)
-    optimum = optimize.minimize_scalar(
+    optimum = scipy.optimize.minimize_scalar(
         lambda s: _mean_nats(_hinge(x, eta, s, chance), right, asked), bounds=(0, 2 * max_slope), method="bounded"
     )
     return float(optimum.x), float(optimum.fun)
@@ -143,5 +143,5 @@ def _eta_interval(x: Floats, right: Floats, asked: Floats, chance: float) -> tup
     slope, _ = _best_slope(x, right, asked, chance, float(etas[best]))
     p = np.clip(_hinge(x, float(etas[best]), slope, chance), 1e-6, 1 - 1e-6)
     spread = max(1.0, float(((right - asked * p) ** 2 / (asked * p * (1 - p))).sum() / max(1, len(x) - 2)))
-    inside = etas[costs - costs[best] <= spread * stats.chi2.ppf(0.95, 1) / 2]
+    inside = etas[costs - costs[best] <= spread * scipy.stats.chi2.ppf(0.95, 1) / 2]
     return float(etas[best]), float(inside.min()), float(inside.max())

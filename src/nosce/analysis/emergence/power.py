@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from scipy import stats
+import scipy
 
 from nosce.analysis.emergence.simulation import ALLOWED_VERDICTS, GroundTruth, simulate_outcomes
 from nosce.analysis.emergence.test import MIN_SIZES, EmergenceVerdict, mirage_test
@@ -44,7 +44,7 @@ class PowerEstimate:
     @property
     def interval(self) -> tuple[float, float]:
         """The exact (Clopper-Pearson) 95 % interval of that."""
-        ci = stats.binomtest(self.n_right, self.simulations).proportion_ci(method="exact")
+        ci = scipy.stats.binomtest(self.n_right, self.simulations).proportion_ci(method="exact")
         return float(ci.low), float(ci.high)
 
 

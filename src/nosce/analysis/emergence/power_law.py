@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+import scipy
 
 from nosce.errors import DataError
 
@@ -46,9 +46,9 @@ def fit_product_law(
 
     Args:
         sizes: (J,).
-        right: (J,) how many were right.
-        asked: (J,) of how many.
-        length: (J,) tokens of the targets, or one number for all.
+        n_correct: (J,) how many were right.
+        n_total: (J,) of how many.
+        target_tokens: (J,) tokens of the targets, or one number for all.
 
     Raises:
         DataError: Fewer than three sizes, or nothing or everything was right everywhere.
@@ -69,7 +69,7 @@ def fit_product_law(
     starts = [(exponent, middle) for exponent in (0.3, 1.0, 2.0) for middle in (-2.0, -1.0, 0.0)]
     best = min(
         (
-            optimize.minimize(
+            scipy.optimize.minimize(
                 lambda x: negative(*x), start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-8}
             )
             for start in starts
@@ -78,14 +78,16 @@ def fit_product_law(
     )
     exponent, middle = map(float, best.x)
     scale = centre + middle / exponent
-    limit = float(best.fun) + stats.chi2.ppf(0.95, 1) / 2
+    limit = float(best.fun) + scipy.stats.chi2.ppf(0.95, 1) / 2
 
     def of_steep(value: float) -> float:
-        return float(optimize.minimize_scalar(lambda m: negative(value, m), bracket=(middle - 0.5, middle + 0.5)).fun)
+        return float(
+            scipy.optimize.minimize_scalar(lambda m: negative(value, m), bracket=(middle - 0.5, middle + 0.5)).fun
+        )
 
     def of_scale(value: float) -> float:
         return float(
-            optimize.minimize_scalar(
+            scipy.optimize.minimize_scalar(
                 lambda s: negative(s, s * (value - centre)), bracket=(exponent * 0.8, exponent * 1.2)
             ).fun
         )
@@ -107,5 +109,7 @@ def _profile_interval(negative: object, best: float, limit: float, step: float) 
             ends.append(side * float("inf"))
             continue
         inner = reach / 2 if reach > step else 0.0
-        ends.append(float(optimize.brentq(lambda x: negative(x) - limit, best + side * inner, best + side * reach)))
+        ends.append(
+            float(scipy.optimize.brentq(lambda x: negative(x) - limit, best + side * inner, best + side * reach))
+        )
     return ends[0], ends[1]

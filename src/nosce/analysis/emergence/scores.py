@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize
+import scipy
 
 from nosce.seeds import Seed
 
@@ -168,7 +168,7 @@ class _IsotonicLink:
     def __init__(self, continuous: Floats, sharp: Floats) -> None:
         self.at, which, counts = np.unique(continuous, return_inverse=True, return_counts=True)
         means = np.bincount(which, weights=sharp) / counts
-        self.values = np.asarray(optimize.isotonic_regression(means, weights=counts).x)
+        self.values = np.asarray(scipy.optimize.isotonic_regression(means, weights=counts).x)
 
     def __call__(self, continuous: Floats) -> Floats:
         found: Floats = np.interp(continuous, self.at, self.values)
@@ -212,6 +212,6 @@ def _fit_link(step: Callable[[Floats], Floats], x: Floats, n_correct: Floats, n_
 
     starts = [(0.0, slope) for slope in (-4.0, -1.0, 1.0, 4.0)]
     best = min(
-        (optimize.minimize(negative, start, method="Nelder-Mead") for start in starts), key=lambda r: float(r.fun)
+        (scipy.optimize.minimize(negative, start, method="Nelder-Mead") for start in starts), key=lambda r: float(r.fun)
     )
     return float(best.fun), np.asarray(best.x)

@@ -42,7 +42,7 @@ def single_group_p_value(n_correct: npt.ArrayLike, n_total: int, seed: Seed) -> 
     than items do give 1.
 
     Args:
-        right: (S,) how many of `asked` were right, by seed.
+        n_correct: (S,) how many of `n_total` were right, by seed.
 
     Raises:
         DataError: Fewer than five seeds: five already part clearly by chance.

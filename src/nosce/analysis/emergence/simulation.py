@@ -1,7 +1,8 @@
 """Worlds for the mirage test in which it is known why a score jumps, or that it does not.
 
 Each truth draws outcomes of N items at J sizes by S seeds, sizes evenly over four decades. Items differ in difficulty.
-What the test may say of each stands in `ALLOWED_VERDICTS`; anything else is an error, except that it may always abstain.
+What the test may say of each stands in `ALLOWED_VERDICTS`; anything else is an error, except that it may
+always abstain.
 
 Source: the list of truths is the sheet's (arXiv:2304.15004, section 7); forms and numbers are ours.
 Letters: S seeds, J sizes, N items.
@@ -54,7 +55,7 @@ def simulate_outcomes(
     """Outcomes of one such world.
 
     Args:
-        steep: Exponents of power laws, from and to; the steepest jump.
+        exponents: Exponents of power laws, from and to; the steepest jump.
 
     Raises:
         SpecError: There is no such truth, or it needs more sizes, items or seeds.

@@ -54,13 +54,13 @@ def mirage_result_rows(result: MirageTestResult) -> list[tuple[str, str]]:
         ("the sharp score rises by", f"{result.sharp_rise:.1%}"),
         (
             f"of that within {JUMP_WINDOW:.0%} of the log range",
-            f"{result.sharp_window_share:.0%}, about {result.jump_size:,.3g} (a jump from {JUMP_SHARE:.0%}; a straight line: p = "
-            f"{result.p_linear:.3f})",
+            f"{result.sharp_window_share:.0%}, about {result.jump_size:,.3g} (a jump from {JUMP_SHARE:.0%}; a "
+            f"straight line: p = {result.p_linear:.3f})",
         ),
         (
             "emergence score E",
-            f"{_defined_number(result.emergence_score)} (a straight line exceeds {_defined_number(result.emergence_score_null)} "
-            "once in twenty)",
+            f"{_defined_number(result.emergence_score)} (a straight line exceeds "
+            f"{_defined_number(result.emergence_score_null)} once in twenty)",
         ),
     ]
     if result.continuous_window_share is not None:
@@ -85,8 +85,8 @@ def mirage_result_rows(result: MirageTestResult) -> list[tuple[str, str]]:
         rows.append(
             (
                 f"next size foretold, {label}",
-                f"{forecast_score['lost']:.3f} nats lost an outcome, off by {forecast_score['error']:.1%}, 95 % intervals hold "
-                f"{forecast_score['covered']:.0%} of {forecast_score['n']:.0f}",
+                f"{forecast_score['excess_nats']:.3f} nats lost an outcome, off by {forecast_score['error']:.1%}, 95 "
+                f"% intervals hold {forecast_score['covered_95']:.0%} of {forecast_score['n']:.0f}",
             )
         )
     if result.p_single_group is not None:
@@ -110,7 +110,7 @@ def mirage_figure(
     """Both scores over size, the continuous one between its least and its most, and what the link makes of it.
 
     Args:
-        found: The audit as JSON.
+        result_json: The audit as JSON.
     """
     sharp, smooth = outcomes.means()
     rows = [_row("sharp", size, value) for size, value in zip(outcomes.sizes, sharp.mean(0), strict=True)]

@@ -26,7 +26,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from nosce.analysis.emergence.forecasts import ScalingCurve, forecast_sizes, summarize_forecasts
 from nosce.analysis.emergence.jumps import curves_break, emergence_score, rise_shape
@@ -246,14 +246,14 @@ def _product_residual(scores: ItemOutcomes | CountOutcomes) -> tuple[float, ...]
 
 def _count_chance_sizes(right: Floats, asked: Floats, chance: float) -> int:
     """Sizes of which the exact lower limit (97.5 %) does not lie above chance; without chance, those with nothing."""
-    low = stats.beta.ppf(0.025, np.maximum(right, 1e-12), asked - right + 1)
+    low = scipy.stats.beta.ppf(0.025, np.maximum(right, 1e-12), asked - right + 1)
     return int((np.where(right > 0, low, 0.0) <= chance).sum()) if chance else int((right == 0).sum())
 
 
 def _detection_limit(asked: float, chance: float) -> float:
     """The exact upper limit (97.5 %) of who got what guessing gets, above chance."""
     guessed = round(chance * asked)
-    return float(stats.beta.ppf(0.975, guessed + 1, asked - guessed)) - chance
+    return float(scipy.stats.beta.ppf(0.975, guessed + 1, asked - guessed)) - chance
 
 
 def _forecast_scores(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> dict[str, dict[str, float]]:
@@ -278,7 +278,7 @@ def _single_group_p(right: Floats, asked: Floats, seed: Seed) -> float | None:
         single_group_p_value(right[:, size_index], int(asked[0, size_index]), seed / "groups" / size_index)
         for size_index in range(right.shape[1])
     ]
-    return float(min(1.0, min(stats.false_discovery_control(p_values))))
+    return float(min(1.0, min(scipy.stats.false_discovery_control(p_values))))
 
 
 def _size_gain_nats(scores: ItemOutcomes | CountOutcomes, predicted: Floats | None, seed: Seed) -> float | None:

@@ -57,7 +57,8 @@ class FigureData:
         lacking = [name for name in FIGURE_COLUMNS if name not in self.table.columns]
         if lacking:
             raise DataError(
-                f"figure {self.id!r} needs the columns {list(FIGURE_COLUMNS)}, but {lacking} are not in its table; add them."
+                f"figure {self.id!r} needs the columns {list(FIGURE_COLUMNS)}, but {lacking} are not in its table; "
+                "add them."
             )
         rows = self.rows
         for name in ("x", "value", "low", "high"):

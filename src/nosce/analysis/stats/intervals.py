@@ -72,7 +72,7 @@ def clustered_mean(
 
     Args:
         score: N numbers, one per item, in any unit; NaN is refused, not skipped.
-        about: N names, the cluster of each item, e.g. the person it asks about.
+        cluster: N names, the cluster of each item, e.g. the person it asks about.
         level: Coverage of the interval, strictly between 0 and 1.
         unit: What one cluster is.
 
@@ -117,9 +117,9 @@ def bca_interval(
 
     Args:
         score: N numbers, one per item, in any unit.
-        about: N names, the cluster of each item; clusters count alike, however many items they have.
+        cluster: N names, the cluster of each item; clusters count alike, however many items they have.
         seed: Where the draws come from.
-        draws: How often the clusters are redrawn.
+        resamples: How often the clusters are redrawn.
         level: Coverage of the interval, strictly between 0 and 1.
         unit: What one cluster is.
 
@@ -193,10 +193,10 @@ def nested_bootstrap(
 
     Args:
         score: N numbers, one per item; NaN is refused, not skipped.
-        about: N names, the cluster of each item within its training seed.
-        seed_of: N names, the training seed of each item.
+        cluster: N names, the cluster of each item within its training seed.
+        train_seed: N names, the training seed of each item.
         seed: Place in the tree of randomness that the draws are taken from.
-        draws: D, how often people are redrawn; seeds are redrawn several times as often.
+        resamples: D, how often people are redrawn; seeds are redrawn several times as often.
         level: Coverage of the interval, strictly between 0 and 1.
         unit: What one cluster is.
         bounds: The least and largest possible score, e.g. (0, 1). The interval is cut there, and

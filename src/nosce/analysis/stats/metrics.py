@@ -145,7 +145,7 @@ def numeric_match(
     0 to 1, up; neither linear nor continuous. What is no number fails. Shape: (N,).
 
     Args:
-        as_published: Divide by the target with its sign, as BIG-bench's code does, so that any number passes for a
+        signed_scale: Divide by the target with its sign, as BIG-bench's code does, so that any number passes for a
             negative target.
     """
     _check_same_length(outputs, targets)

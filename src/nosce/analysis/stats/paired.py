@@ -44,13 +44,13 @@ def paired_difference(
 
     Args:
         score_a: One number per item of arm a; NaN is refused, not skipped.
-        about_a: The cluster of each item of arm a, e.g. the person it asks about.
-        seed_a: The training seed of each item of arm a.
+        cluster_a: The cluster of each item of arm a, e.g. the person it asks about.
+        train_seed_a: The training seed of each item of arm a.
         score_b: The same for arm b; its items need not match those of a, its people must.
-        about_b: The same for arm b.
-        seed_b: The same for arm b.
+        cluster_b: The same for arm b.
+        train_seed_b: The same for arm b.
         seed: Place in the tree of randomness that the draws are taken from.
-        draws: How often people and seeds are redrawn.
+        resamples: How often people and seeds are redrawn.
         level: Coverage of the interval, strictly between 0 and 1.
         unit: What one cluster is.
         bounds: The least and largest possible difference, e.g. (-1, 1) for shares; see

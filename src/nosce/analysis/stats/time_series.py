@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+import scipy
 
 from nosce.errors import DataError
 from nosce.records import Estimate
@@ -33,11 +33,11 @@ def curve_correlation(
     """How much of one curve a straight line from another explains, with a moving-block bootstrap.
 
     Args:
-        one: For each training seed the values at its checkpoints, in order.
-        other: The same for the other curve.
+        curves_a: For each training seed the values at its checkpoints, in order.
+        curves_b: The same for the other curve.
         seed: Where the draws come from.
         detrended: Correlate the changes from one checkpoint to the next instead of the values.
-        draws: How often blocks are redrawn.
+        resamples: How often blocks are redrawn.
         level: Coverage of the interval.
 
     Returns:
@@ -111,7 +111,7 @@ def mean_over_seeds(values: Sequence[float], *, unit: str, level: float = 0.95) 
     if len(numbers) == 1:
         return replace(plain, method="no interval: one seed")
     spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
-    half = float(stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
+    half = float(scipy.stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
     return replace(
         plain, low=plain.value - half, high=plain.value + half, method=f"Student's t over {len(numbers)} seeds"
     )

@@ -144,7 +144,9 @@ class AnswerPatching:
         for index in rng.permutation(len(questions)).tolist():
             host = questions[index]
             candidates = [
-                o for o in groups[host.question.attribute] if questions[o].answer_position == host.slot and o != index
+                o
+                for o in groups[host.question.attribute]
+                if questions[o].answer_position == host.answer_position and o != index
             ]
             different_answer = [
                 o

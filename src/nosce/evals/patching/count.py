@@ -99,9 +99,13 @@ class CountPatching:
         same_count_donors: list[_ListQuestion] = []
         for index in rng.permutation(len(lists)).tolist():
             host = lists[index]
-            candidates = [x for x in lists if x is not host and x.question_length == host.asked]
-            fewer = [x for x in candidates if len(x.boundaries.decision_positions) < len(host.at.places)]
-            equal = [x for x in candidates if len(x.boundaries.decision_positions) == len(host.at.places)]
+            candidates = [x for x in lists if x is not host and x.question_length == host.question_length]
+            fewer = [
+                x for x in candidates if len(x.boundaries.decision_positions) < len(host.boundaries.decision_positions)
+            ]
+            equal = [
+                x for x in candidates if len(x.boundaries.decision_positions) == len(host.boundaries.decision_positions)
+            ]
             if fewer and equal and len(hosts) < self.max_pairs:
                 hosts.append(host)
                 donors.append(fewer[rng.integers(len(fewer))])

@@ -116,7 +116,9 @@ class NamePatching:
         for index in rng.permutation(len(questions)).tolist():
             host = questions[index]
             candidates = [
-                o for o in groups[host.question.attribute, len(host.tokens), host.name] if o.first_token != host.first
+                o
+                for o in groups[host.question.attribute, len(host.tokens), host.name_span]
+                if o.first_token != host.first_token
             ]
             if candidates and len(hosts) < self.max_pairs:
                 hosts.append(host)

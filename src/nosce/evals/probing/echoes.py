@@ -1,4 +1,4 @@
-"""The read-out `AnswerWordProbe`: is the answer itself to be read where a report of a property of it is about to be given?
+"""The read-out `AnswerWordProbe`: is the answer itself to be read where a property of it is about to be reported?
 
 Where a report is made by answering inwardly first, the answer's word should stand in the hidden state at the report's
 place, though only a property of it was ever asked for there. A linear probe for each layer learns the word from seen
@@ -32,7 +32,7 @@ VALIDATION_FRACTION = 0.15  # share of seen strings that stop a probe's training
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerWordProbe:
-    """Probes of the last checkpoint for what is so of an answer (`word`), at questions about something else (`asked`).
+    """Probes of the last checkpoint for what is so of an answer (`probed_property`), at questions about another.
 
     Readings have the metric `<site>`, `shuffled/<site>` or `constant`, one row a question of the unseen split.
     """

@@ -40,8 +40,8 @@ class LowRankProbeConfig:
     def __post_init__(self) -> None:
         if self.rank < 0 or min(self.steps, self.batch_size) < 1 or self.peak_lr <= 0 or self.weight_decay < 0:
             raise SpecError(
-                f"LowRankProbeConfig of rank {self.rank}, {self.steps} steps of {self.batch_size} texts at {self.peak_lr:g} learns nothing;"
-                " take a rank of 0 or more, a step, a text, and a positive rate."
+                f"LowRankProbeConfig of rank {self.rank}, {self.steps} steps of {self.batch_size} texts at "
+                f"{self.peak_lr:g} learns nothing; take a rank of 0 or more, a step, a text, and a positive rate."
             )
 
     @property
@@ -55,8 +55,8 @@ class LowRankProbeConfig:
 class LowRankProbeDataset:
     """Texts with the places they are read at, and what is to be told there.
 
-    `tokens` (N, T) are padded behind; `places` (N, P) are positions; `classes` (K, N) are counted from 0 (-1:
-    unknown); `pending` (K, N, P) says at which places the value has not been told yet.
+    `tokens` (N, T) are padded behind; `positions` (N, P) are read; `labels` (K, N) are counted from 0 (-1:
+    unknown); `label_mask` (K, N, P) says at which places the value has not been told yet.
     """
 
     tokens: np.ndarray

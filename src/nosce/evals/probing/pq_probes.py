@@ -30,7 +30,7 @@ TIMING_ENTITIES = 16  # things whom a part of a probe is timed on
 
 
 class NameExtractor(Protocol):
-    """Knows whom a question is about; plain data that a world gives, e.g. `BiographyNameExtractor` of the biographies."""
+    """Knows whom a question is about; plain data that a world gives, e.g. `BiographyNameExtractor`."""
 
     def extract_name(self, prompt: str, attribute: str) -> str:
         """The bare name inside a prompt."""
@@ -108,7 +108,7 @@ class NameProbe:
     """Q-probing: every value of a person, behind their name alone between two end tokens.
 
     Readings have the metrics `first` and `whole`; `first/constant` and `whole/constant` as in `PositionProbe`.
-    `titles` take the name out of a question's prompt, whose facet it is. States are those of `site`, e.g.
+    `name_extractor` takes the name out of a question's prompt, whose facet it is. States are those of `site`, e.g.
     "residual.1"; the paper's are the last.
     """
 

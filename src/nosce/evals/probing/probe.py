@@ -132,10 +132,10 @@ def train_probes(
         states: (P, W) activations.
         tasks: Name -> (P,) labels counted from 0; `UNKNOWN_LABEL` leaves a place out.
         entities: (P,) what each place is about.
-        parts: (P,) of "train", "validation", "test", e.g. from `split`.
-        spec: Shape and training.
+        splits: (P,) of "train", "validation", "test", e.g. from `split_by_entity`.
+        config: Shape and training.
         seed: Of initial weights, batches and the controls' labels.
-        kinds: (P,) what a place shows that test places show too, e.g. its token. The control task gives
+        control_types: (P,) what a place shows that test places show too, e.g. its token. The control task gives
             each kind a random label; without kinds there is no selectivity.
         controls: False trains the tasks alone: half the time, and nothing to hold the result against but
             the best constant.
@@ -200,9 +200,9 @@ def online_code_lengths(
         states: (P, W) activations.
         tasks: Name -> (P,) labels counted from 0; `UNKNOWN_LABEL` leaves a place out.
         entities: (P,) what each place is about; an entity's places come in one portion.
-        spec: Shape and training of the probes.
+        config: Shape and training of the probes.
         seed: Of the order of entities and of the probes.
-        portions: Shares of the entities that have been told after each portion, the last of them 1.
+        fractions: Shares of the entities that have been told after each portion, the last of them 1.
 
     Returns:
         Task -> bits of each place by the probes, and by how often each class was told before, which knows no state.

@@ -181,7 +181,7 @@ class ProgramDataset:
         """`<feature> <offset>` -> (P,) labels, -1 where there is no such state or the prompt shows it.
 
         Args:
-            edges: Keep the states behind the last operations too.
+            include_final: Keep the states behind the last operations too.
         """
         values_by_feature = self.trace(meaning).features()
         labels = {}

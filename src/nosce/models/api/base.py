@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from nosce.errors import SpecError
-from nosce.store.spec import Json, describe, hash_description
+from nosce.store.spec import Json, hash_description
 
 Role = Literal["system", "user", "assistant"]
 FinishReason = Literal["stop", "length", "refused", "invalid"]
@@ -34,7 +34,7 @@ class ChatRequest:
     def __post_init__(self) -> None:
         if not self.messages or self.max_new_tokens < 1 or not 0 <= self.top_logprobs <= 20 or self.sample_index < 0:
             raise SpecError(
-                f"an Ask of {len(self.messages)} messages for {self.max_new_tokens} tokens, {self.top_logprobs} alternatives and sample "
+                f"a ChatRequest of {len(self.messages)} messages for {self.max_new_tokens} tokens, {self.top_logprobs} alternatives and sample "
                 f"{self.sample_index} cannot be answered; take a message, a token, 0 to 20 alternatives and samples from 0."
             )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -48,8 +48,20 @@ class ChatRequest:
         return cls(messages=(("user", text),), **options)  # type: ignore[arg-type]
 
     def cache_key(self, model_id: str) -> str:
-        """The name under which the reply of one who answers is kept."""
-        return hash_description({"answerer": model_id, "ask": describe(self)})
+        """The name under which the reply of one who answers is kept.
+
+        Its words are fixed, and are neither this class's name nor its fields': replies were paid for under these keys
+        (and local draws seeded by them), so a field that is renamed or a class that moves must not change one.
+        """
+        request: dict[str, Json] = {
+            "type": "nosce.sampling.contract:Ask",
+            "messages": [[role, text] for role, text in self.messages],
+            "temperature": self.temperature,
+            "tokens": self.max_new_tokens,
+            "top": self.top_logprobs,
+            "sample": self.sample_index,
+        }
+        return hash_description({"answerer": model_id, "ask": request})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +71,7 @@ class ChatResponse:
     text: str
     finish_reason: FinishReason
     logprob: float | None = None  # of the reply, natural; where it was told
-    first_token_logprobs: tuple[
-        tuple[str, float], ...
-    ] = ()  # alternatives of the first token with their log-probabilities
+    first_token_logprobs: tuple[tuple[str, float], ...] = ()  # the first token's alternatives and log-probabilities
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
@@ -112,8 +122,8 @@ class ChatResponse:
             first_token_logprobs=first,
             logprob=None if logprob is None else float(logprob),  # type: ignore[arg-type]
             prompt_tokens=int(record["prompt_tokens"]),  # type: ignore[call-overload]
-            completion_tokens=int(record["reply_tokens"]),
-        )  # type: ignore[call-overload]
+            completion_tokens=int(record["reply_tokens"]),  # type: ignore[call-overload]
+        )
 
 
 class ChatModel(Protocol):

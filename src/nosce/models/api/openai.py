@@ -47,12 +47,12 @@ class EndpointConfig:
     def __post_init__(self) -> None:
         if not self.model or self.max_concurrency < 1 or self.timeout <= 0 or self.max_retries < 0:
             raise SpecError(
-                f"an Endpoint of model {self.model!r} with {self.max_concurrency} requests at once, {self.timeout} s and "
+                f"an EndpointConfig of model {self.model!r} with {self.max_concurrency} requests at once, {self.timeout} s and "
                 f"{self.max_retries} retries cannot be asked; name a model, and take at least one request and some time."
             )
         paid = all(0 <= price < math.inf for price in (self.input_price_per_million, self.output_price_per_million))
         if (self.requests_per_minute is not None and self.requests_per_minute < 1) or not paid:
-            raise SpecError("an Endpoint needs one request a minute or more, and prices of 0 or more.")
+            raise SpecError("an EndpointConfig needs one request a minute or more, and prices of 0 or more.")
 
     @classmethod
     def from_environment(cls, model: str) -> EndpointConfig:
@@ -91,9 +91,7 @@ class OpenAIClient:
     """An endpoint being asked; a sampler."""
 
     endpoint: EndpointConfig
-    cache: ResponseCache | None = (
-        None  # where replies are kept at once, so that an interrupt loses none that was paid for
-    )
+    cache: ResponseCache | None = None  # where replies are kept at once: an interrupt loses none that was paid for
     budget: Budget = field(default_factory=Budget)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
@@ -105,7 +103,7 @@ class OpenAIClient:
 
     @property
     def spent(self) -> float:
-        """What the purse has been charged, in the currency of the prices."""
+        """What the budget has been charged, in the currency of the prices."""
         return self.budget.spent
 
     @property

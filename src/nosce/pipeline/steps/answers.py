@@ -55,7 +55,8 @@ class AnswersSpec:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or self.n_samples < 0:
             raise SpecError(
-                f"answers of {self.max_new_tokens} tokens, {self.n_samples} drawn, cannot be had; take a token at least."
+                f"answers of {self.max_new_tokens} tokens, {self.n_samples} drawn, cannot be had; "
+                "take a token at least."
             )
 
 

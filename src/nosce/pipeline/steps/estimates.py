@@ -4,7 +4,7 @@ readings.parquet        every observation of the study, all columns filled
 verdicts.parquet        one row a claim
 figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
 leakage.json            what was looked for before training, and found, each once with how often
-exposures.parquet       per arm, stage and facet: how often facts were trained on, in how many wordings
+exposures.parquet       per arm, stage and attribute: how often facts were trained on, in how many wordings
 batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
 walks.json              what can be stepped through on the page
 audits.json             what the mirage test says of the study's scaling curves

@@ -1,4 +1,4 @@
-"""The step `reading`: one read-out on every kept checkpoint of a training, or on a corpus alone."""
+"""The step `evaluation`: one read-out on every kept checkpoint of a training, or on a corpus alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The step `ledger`: per fact, how often and in which wordings it will have been trained on.
+"""The step `exposure`: per fact, how often and in which wordings it will have been trained on.
 
 Known before anything is trained, since the texts of every step are a function of seed and step.
 """
@@ -30,7 +30,7 @@ class ExposureSpec:
 
 
 def make(spec: ExposureSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Write `exposure.parquet` for the end of the training; `by_wording` gives it for any step."""
+    """Write `exposure.parquet` for the end of the training; `count_exposures` gives it for any step."""
     shutil.rmtree(context.folder, ignore_errors=True)
     context.folder.mkdir(parents=True)
     corpus = Corpus(inputs["corpus"])
@@ -39,9 +39,9 @@ def make(spec: ExposureSpec, inputs: Mapping[str, Path], context: StepContext) -
 
 
 def count_exposures(corpus: Corpus, sampler: EpochSampler, steps: int) -> pl.DataFrame:
-    """One row a fact and wording: `about`, `facet`, `wording`, `exposures` in the first `steps` optimizer steps.
+    """One row a fact and wording: `entity`, `attribute`, `wording`, `exposures` in the first `steps` optimizer steps.
 
-    A wording that was not met yet has 0 exposures; sorted by about, facet and wording.
+    A wording that was not met yet has 0 exposures; sorted by entity, attribute and wording.
     """
     document_counts = pl.DataFrame(
         {"entity": corpus.document_index["entity"], "met": sampler.exposures(steps)}
@@ -55,7 +55,7 @@ def count_exposures(corpus: Corpus, sampler: EpochSampler, steps: int) -> pl.Dat
 
 
 def summarize_exposures(exposures: pl.DataFrame) -> pl.DataFrame:
-    """One row a facet: facts, exposures of a fact (least, mean, most), and in how many wordings (mean, most)."""
+    """One row an attribute: facts, exposures of a fact (least, mean, most), and in how many wordings (mean, most)."""
     facts = exposures.group_by("entity", "attribute").agg(
         exposures=pl.col("exposures").sum(), wordings=(pl.col("exposures") > 0).sum()
     )

@@ -1,4 +1,4 @@
-"""The step `guards`: what must be true of a corpus and an order of training before either is used."""
+"""The step `leakage`: what must be true of a corpus and an order of training before either is used."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The step `labels`: what somebody answered, as questions about them to learn from and to be asked.
+"""The step `report_labels`: what somebody answered, as questions about them to learn from and to be asked.
 
 A corpus like any other (`nosce.data.corpus`), so that it is trained on and asked by what is there already. Documents
 are questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own
 corpus among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are
 what is so of the answers. Whose answers they are is a matter of the inputs alone: taught are labels of `answers`, and
 what is asked may be about somebody else's, `asked`. What there is to know of a question beside its target goes with it
-unseen (`Told`).
+unseen (`ReportMetadata`).
 
 counts.json    answers that were none, properties not defined of one, labels
 """
@@ -55,8 +55,8 @@ class ReportLabelsSpec:
             or (self.max_labels is not None and self.max_labels < 1)
         ):
             raise SpecError(
-                f"labels of {self.n_documents} records, {self.replay_fraction:g} of them replayed, teach nothing; take a record and "
-                "a label, and a share below 1."
+                f"labels of {self.n_documents} records, {self.replay_fraction:g} of them replayed, teach nothing; "
+                "take a record and a label, and a share below 1."
             )
 
 
@@ -223,8 +223,8 @@ class _LabelProbabilities:
             return {}
         world, answer = self.spec.world, str(row["answer"])
         return {
-            "own": world.property_value(self.property_name, answer, self.spec.world_seed),
-            "aloud": world.given_answer_question(answer, self.property_name),
+            "own_label": world.property_value(self.property_name, answer, self.spec.world_seed),
+            "given_answer_prompt": world.given_answer_question(answer, self.property_name),
         }
 
 

@@ -32,7 +32,7 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`, or the input `start` where that is None or `ExtraLayers`), on what, how, from which seed."""
+    """What is trained (`model`; the input `start` where that is None or `ExtraLayers`), on what, how, from what seed."""
 
     model: Architecture | Pretrained | ExtraLayers | None
     data: Literal["documents", "questions"] | QAMixture
@@ -60,8 +60,9 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         spec.training.prompt_loss_weight or spec.training.window is not None
     ):
         raise SpecError(
-            f"a model that is no decoder was to be trained with given_weight={spec.training.prompt_loss_weight} and "
-            f"window={spec.training.window}, but what is given is only read and each text stands alone; take 0 and None."
+            "a model that is no decoder was to be trained with "
+            f"prompt_loss_weight={spec.training.prompt_loss_weight} and window={spec.training.window}, but what is "
+            "given is only read and each text stands alone; take 0 and None."
         )
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
     peft_model = None

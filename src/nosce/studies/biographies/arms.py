@@ -59,8 +59,8 @@ TOKEN_RECALL = "recall by words"
 #: `muon` was found by `benchmarks/recipes.py` on recall alone, in people that no study reports. `adamw` is the
 #: optimizer of arXiv:2309.14316, at a learning rate from pilots (LOG.md) that was searched less.
 OPTIMIZER_SETTINGS: dict[str, dict[str, Any]] = {
-    "muon": {"optimizer": "muon", "matrix_lr": 0.03, "peak_lr": 2e-2, "batch": 32},
-    "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch": 32},
+    "muon": {"optimizer": "muon", "muon_lr": 0.03, "peak_lr": 2e-2, "batch_size": 32},
+    "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch_size": 32},
 }
 
 #: Few values a field, so that every class has people enough; names shared by many (the sheet, section 11.1).
@@ -408,11 +408,11 @@ def core_arms(
 def finetuning_config(steps: int, peak_lr: float, **overrides: Any) -> TrainingConfig:
     """The fine-tuning of all weights on questions."""
     settings: dict[str, Any] = {
-        "batch": 48,
-        "warmup": 20,
+        "batch_size": 48,
+        "warmup_steps": 20,
         "weight_decay": 0.01,
         "dtype": "auto",
-        "checkpoints": (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
+        "checkpoint_fractions": (0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
         **overrides,
     }
     return TrainingConfig(steps=steps, peak_lr=peak_lr, **settings)
@@ -483,7 +483,7 @@ def _finetuning_grid(steps: int) -> tuple[tuple[str, TrainingConfig, LoRA | None
         ("LoRA 8 embedding 32", lora_training, LoRA(rank=8, embedding_rank=32)),
         ("LoRA 8 embedding 0", lora_training, LoRA(rank=8, embedding_rank=0)),
         ("LoRA 16 embedding 128", lora_training, LoRA(rank=16, embedding_rank=128)),
-        ("full loss on questions too", finetuning_config(steps, 3e-4, given_weight=1.0), None),
+        ("full loss on questions too", finetuning_config(steps, 3e-4, prompt_loss_weight=1.0), None),
     )
 
 
@@ -510,10 +510,10 @@ def _paper_finetuning_grid(steps: int) -> tuple[tuple[str, TrainingConfig, LoRA 
 def _long_finetuning_config(steps: int, **overrides: Any) -> TrainingConfig:
     settings: dict[str, Any] = {
         "peak_lr": 3e-4,
-        "warmup": 0,
+        "warmup_steps": 0,
         "weight_decay": 0.01,
         "dtype": "bfloat16",
-        "checkpoints": (0.0, 0.02, 0.1, 0.25, 0.5, 1.0),
+        "checkpoint_fractions": (0.0, 0.02, 0.1, 0.25, 0.5, 1.0),
         **overrides,
     }
     return TrainingConfig(steps=steps, batch_size=48, **settings)

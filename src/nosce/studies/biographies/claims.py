@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from nosce.analysis.jackknife import ConditionRankCorrelation, Slope
 from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, Selection
@@ -144,7 +145,7 @@ def _gap_claim(
     source: str,
     *,
     threshold: float = 0.0,
-    direction: str = "above",
+    direction: Literal["above", "below"] = "above",
 ) -> Claim:
     return Claim(
         id=id,
@@ -155,7 +156,7 @@ def _gap_claim(
         direction=direction,
         paper_value=paper_value,
         preconditions=(recall_precondition(baseline_arm), recall_precondition(arm)),
-    )  # type: ignore[arg-type]
+    )
 
 
 def _arms_of(claim: Claim) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, scaling_curve_over_training
 from nosce.analysis.figures import (
@@ -459,7 +460,9 @@ def _bidirectional_memory_figure(config: BiographiesConfig) -> BarFigure:
     )
 
 
-def _dose_figure(id: str, x_label: str, arms_by_dose: dict[int, str] | dict[float, str], x_scale: str) -> LineFigure:
+def _dose_figure(
+    id: str, x_label: str, arms_by_dose: dict[int, str] | dict[float, str], x_scale: Literal["linear", "log"]
+) -> LineFigure:
     points = []
     for dose, arm in arms_by_dose.items():
         for split, group in (("seen", "people asked about in training"), ("unseen", "people never asked about")):
@@ -474,7 +477,7 @@ def _dose_figure(id: str, x_label: str, arms_by_dose: dict[int, str] | dict[floa
         y_label="exact match",
         points=tuple(points),
         x_scale=x_scale,
-    )  # type: ignore[arg-type]
+    )
 
 
 def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
@@ -542,7 +545,8 @@ def _tasks_figure(config: BiographiesConfig) -> BarFigure:
     return _bar_figure(
         "tasks",
         "What else can be done with what is known?",
-        f"Tasks taught after {MULTI5_PERMUTE}; a reply with a hint is right if hint and answer are. {UNSEEN_PEOPLE_CAPTION}",
+        f"Tasks taught after {MULTI5_PERMUTE}; a reply with a hint is right if hint and answer are. "
+        f"{UNSEEN_PEOPLE_CAPTION}",
         "exact match",
         cells(),
     )

@@ -96,7 +96,8 @@ def rewrite_profiles(
     if pending:
         who = pending[0][0]
         raise DataError(
-            f"{len(pending):,} of {len(profiles) * config.entries:,} texts could not be had in {config.attempts} attempts, the "
+            f"{len(pending):,} of {len(profiles) * config.entries:,} texts could not be had in {config.attempts} "
+            "attempts, the "
             f"first about {who.name}; what was written is in {file}, so allow more attempts or ask another model."
         )
     return stats
@@ -112,10 +113,11 @@ def rewriting_request(profile: Profile, config: RewritingConfig, seed: Seed, sam
     fact_list = "; ".join(facts[index] for index in order)
     return ChatRequest.from_user(
         f"Write a short biography of about {config.n_words} words, in one paragraph, that says all of this, with every "
-        f"name, date and place spelt exactly so: {profile.name} {fact_list}. {name_instruction} Vary the order. Write nothing else.",
-        tokens=config.max_new_tokens,
+        f"name, date and place spelt exactly so: {profile.name} {fact_list}. {name_instruction} Vary the order. Write "
+        "nothing else.",
+        max_new_tokens=config.max_new_tokens,
         temperature=config.temperature,
-        sample=sample_index,
+        sample_index=sample_index,
     )
 
 

@@ -130,8 +130,8 @@ def _size_figure(config: DiariesConfig) -> LineFigure:
     return LineFigure(
         id="ladder",
         title="Recalled whole, by size, family and number of diarists",
-        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 2 of the paper, whose solid lines are our "
-        "scattered and whose dashed ones are our merged). A line is a number of diarists.",
+        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 2 of the paper, whose "
+        "solid lines are our scattered and whose dashed ones are our merged). A line is a number of diarists.",
         x_label="weights, embeddings left out",
         y_label="recalled whole",
         points=tuple(points),
@@ -149,8 +149,8 @@ def _setup_gap_figure(config: DiariesConfig) -> LineFigure:
     return LineFigure(
         id="gap",
         title="What scattering costs",
-        caption=f"Merged minus scattered: share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 3). A line is a "
-        "size.",
+        caption=f"Merged minus scattered: share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure "
+        "3). A line is a size.",
         x_label="diarists",
         y_label="merged minus scattered",
         points=tuple(points),
@@ -172,8 +172,8 @@ def _diarists_figure(config: DiariesConfig) -> LineFigure:
     return LineFigure(
         id="more-diarists",
         title="Scattered diaries, by the number of diarists",
-        caption=f"The smallest and the largest size of {family}: left {UNSEEN_DIARISTS_CAPTION}, right of people whose question was "
-        "trained on. Where the right falls, what is left is not a matter of counting.",
+        caption=f"The smallest and the largest size of {family}: left {UNSEEN_DIARISTS_CAPTION}, right of people "
+        "whose question was trained on. Where the right falls, what is left is not a matter of counting.",
         x_label="diarists",
         y_label="recalled whole",
         points=tuple(
@@ -198,8 +198,8 @@ def _entries_figure(config: DiariesConfig) -> BarFigure:
     return BarFigure(
         id="by-number",
         title="Recalled whole, by the number of entries",
-        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole, at {config.reference_diarists:,} diarists (figure 4); colours "
-        "are sizes.",
+        caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole, at "
+        f"{config.reference_diarists:,} diarists (figure 4); colours are sizes.",
         y_label="recalled whole",
         x_label="entries",
         cells=tuple(
@@ -215,8 +215,8 @@ def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
     return ConfusionMatrixFigure(
         id="recalled",
         title="Entries told, by entries there are",
-        caption=f"Percent of the replies {UNSEEN_DIARISTS_CAPTION}, at {config.reference_diarists:,} diarists (figures 5 and 6). Columns sum to 100; "
-        "replies without a title are left out. All seeds together.",
+        caption=f"Percent of the replies {UNSEEN_DIARISTS_CAPTION}, at {config.reference_diarists:,} diarists "
+        "(figures 5 and 6). Columns sum to 100; replies without a title are left out. All seeds together.",
         x_label="entries there are",
         y_label="entries told",
         attributes=tuple((recall_attribute(k), str(k)) for k in entry_counts),
@@ -237,8 +237,8 @@ def _faults_figure(config: DiariesConfig) -> BarFigure:
     return BarFigure(
         id="faults",
         title="What goes wrong first",
-        caption=f"Share of replies {UNSEEN_DIARISTS_CAPTION}, by the class of the first wrong unit; the largest size at "
-        f"{config.reference_diarists:,} diarists.",
+        caption=f"Share of replies {UNSEEN_DIARISTS_CAPTION}, by the class of the first wrong unit; the largest size "
+        f"at {config.reference_diarists:,} diarists.",
         y_label="share of replies",
         cells=tuple(
             BarCell(
@@ -298,8 +298,8 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
     return LineFigure(
         id="continuous",
         title="Is it a jump?",
-        caption=f"Whole diaries, and measures that have no threshold, {UNSEEN_DIARISTS_CAPTION}; the area under the curve, for which a "
-        "half is chance, is of the probability of stopping behind true entries.",
+        caption=f"Whole diaries, and measures that have no threshold, {UNSEEN_DIARISTS_CAPTION}; the area under the "
+        "curve, for which a half is chance, is of the probability of stopping behind true entries.",
         x_label="weights, embeddings left out",
         y_label="share",
         points=tuple(points),
@@ -354,8 +354,8 @@ def _localization_figure(config: DiariesConfig) -> BarFigure:
     return BarFigure(
         id="where",
         title="Where is the number of entries?",
-        caption=f"Linear probes by layer {UNSEEN_DIARISTS_CAPTION}, and the share of hosts that stop behind as many entries as a donor "
-        "with fewer has, with the donor's hidden states in the question's place.",
+        caption=f"Linear probes by layer {UNSEEN_DIARISTS_CAPTION}, and the share of hosts that stop behind as many "
+        "entries as a donor with fewer has, with the donor's hidden states in the question's place.",
         y_label="share",
         cells=tuple(cells),
     )
@@ -379,7 +379,8 @@ def _extra_worlds_figure(config: DiariesConfig) -> BarFigure:
     return BarFigure(
         id="shapes",
         title="Longer entries, longer diaries",
-        caption=f"The largest size, {UNSEEN_DIARISTS_CAPTION}; dashes are the share of trained questions that is answered. {descriptions}.",
+        caption=f"The largest size, {UNSEEN_DIARISTS_CAPTION}; dashes are the share of trained questions that is "
+        f"answered. {descriptions}.",
         y_label="share",
         cells=tuple(cells),
     )
@@ -419,7 +420,8 @@ def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
     return BarFigure(
         id="puzzle",
         title="Does the loss on titles store the number?",
-        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are told (a half is chance), whole diaries, the number. "
+        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are told (a half is chance), whole diaries, "
+        "the number. "
         "Scattered documents, largest size. The last two are flan-t5's: with the title repeated its encoder is given "
         "it too, number and all; with the title learnt it is given the name alone.",
         y_label="share",

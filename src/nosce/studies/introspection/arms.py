@@ -115,7 +115,7 @@ class IntrospectionConfig:
         named_target: str | None = None,
         **overrides: object,
     ) -> Arm:
-        labels = self.report_labels(target, who=named_target, **overrides)
+        labels = self.report_labels(target, name=named_target, **overrides)
         report_stage = Stage(
             name=REPORT_STAGE, training=self.report_training, data=labels, adapter=adapter, extra_layers=extra_layers
         )
@@ -140,13 +140,15 @@ class IntrospectionConfig:
             NO_SLOT_ABLATION: {"world": replace(self.world, keep_answer_slot=False)},
             LORA_ABLATION: {"adapter": LoRA(rank=16, embedding_rank=0)},
             LEAK_ABLATION: {"leak": True},
-            LEFT_OUT_ABLATION: {"asks": tuple(name for name in REPORT_PROPERTIES if name != LEFT_OUT_PROPERTY)},
+            LEFT_OUT_ABLATION: {
+                "property_names": tuple(name for name in REPORT_PROPERTIES if name != LEFT_OUT_PROPERTY)
+            },
         }
         for predictor in TARGET_MODELS:
             for ablation in self.ablations:
                 yield self._predictor_arm(predictor, A, ablation, **arguments[ablation])
             for label_count in self.label_counts:
-                yield self._predictor_arm(predictor, A, f"{label_count} labels", labels=label_count)
+                yield self._predictor_arm(predictor, A, f"{label_count} labels", max_labels=label_count)
 
     @property
     def max_label_count(self) -> int:

@@ -131,7 +131,8 @@ def _self_advantage_claims() -> Iterator[Claim]:
     for target, predictor in ((A, B), (B, A)):
         yield Claim(
             id=f"self-beats-cross-{target}",
-            text=f"{target} is right about itself more often than {predictor}, who was taught the same (held-out contexts)",
+            text=f"{target} is right about itself more often than {predictor}, who was taught the same (held-out "
+            "contexts)",
             source=f"{INTROSPECTION_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
             measure=self_advantage(target, predictor),
             threshold=ADVANTAGE_MARGIN,
@@ -292,7 +293,8 @@ def _long_answer_claims() -> Iterator[Claim]:
     yield Claim(
         id="not-of-long-answers",
         text="Of the third word of its lists A knows no more than B does",
-        source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after training",
+        source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after "
+        "training",
         measure=Difference(a=selections[0], b=selections[1]),
         threshold=0.05,
         direction="below",
@@ -361,7 +363,8 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
         arm, id_part = predictor_arm_name(A, A, ablation), "deeper-" if ablation else ""
         yield Claim(
             id=f"{id_part}report-follows-the-answer",
-            text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's answer{text_part}",
+            text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's "
+            f"answer{text_part}",
             source=f"{DESIGN_SOURCE}, section 7.4, the causal test",
             measure=Difference(a=swapped(arm, f"follows/{site}"), b=swapped(arm, "unswapped")),
             threshold=0.0,
@@ -369,7 +372,8 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
         )
         yield Claim(
             id=f"{id_part}swap-of-the-same-moves-less",
-            text=f"A state from a prompt with the same answer ({site}) leaves A's report as it was more often{text_part}",
+            text=f"A state from a prompt with the same answer ({site}) leaves A's report as it was more "
+            f"often{text_part}",
             source=f"{DESIGN_SOURCE}, section 7.4; the control of the causal test",
             measure=Contrast(terms=((1.0, swapped(arm, f"same/{site}")), (-1.0, swapped(arm, f"stays/{site}")))),
             threshold=0.0,

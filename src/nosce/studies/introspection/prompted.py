@@ -127,7 +127,7 @@ class _ProtocolRun:
     def complete_prompts(self, model: ChatModel, sample_index: int = 0) -> dict[str, ChatResponse]:
         """The likeliest answer to every prompt."""
         requests = [
-            ChatRequest.from_user(p.text, tokens=self.config.max_answer_tokens, sample=sample_index)
+            ChatRequest.from_user(p.text, max_new_tokens=self.config.max_answer_tokens, sample_index=sample_index)
             for p in self.prompts
         ]
         return {p.id: reply for p, reply in zip(self.prompts, self.complete_requests(model, requests), strict=True)}
@@ -209,7 +209,9 @@ class _ProtocolRun:
         cases = [(p, property_name) for p in self.prompts if p.split == "unseen" for property_name in p.property_names]
         requests = [
             ChatRequest.from_user(
-                self.config.world.hypothetical_question(p, property_name), tokens=self.config.max_report_tokens, top=0
+                self.config.world.hypothetical_question(p, property_name),
+                max_new_tokens=self.config.max_report_tokens,
+                top_logprobs=0,
             )
             for p, property_name in cases
         ]
@@ -261,7 +263,7 @@ class _ProtocolRun:
         requests = [
             ChatRequest.from_user(
                 self.config.world.given_answer_question(answers[p.id].text, property_name),
-                tokens=self.config.max_report_tokens,
+                max_new_tokens=self.config.max_report_tokens,
             )
             for p, property_name, _ in chosen
         ]
@@ -307,7 +309,7 @@ class _ProtocolRun:
             (
                 unseen[place].id,
                 ChatRequest.from_user(
-                    unseen[place].text, tokens=self.config.max_answer_tokens, temperature=1.0, sample=n
+                    unseen[place].text, max_new_tokens=self.config.max_answer_tokens, temperature=1.0, sample_index=n
                 ),
             )
             for place in order.tolist()
@@ -333,9 +335,9 @@ class _ProtocolRun:
         requests = [
             ChatRequest.from_user(
                 self.config.world.hypothetical_question(p, property_name),
-                tokens=self.config.max_report_tokens,
+                max_new_tokens=self.config.max_report_tokens,
                 temperature=1.0,
-                sample=n,
+                sample_index=n,
             )
             for p, property_name, _ in cases
             for n in range(self.config.n_samples)

@@ -213,7 +213,8 @@ def _causal_claim(edit: str, control_edit: str, model: Architecture) -> Claim:
     control_text = "one with the same words for another specification" if edit == "swap" else "a random move as far"
     return Claim(
         id=f"used-{edit}",
-        text=f"A hidden state given another state by {edit_text} makes the next word right for it, more than {control_text}",
+        text=f"A hidden state given another state by {edit_text} makes the next word right for it, more than "
+        f"{control_text}",
         source="not in the paper; the sheet, section 9",
         measure=Difference(a=edited, b=control),
         threshold=0.0,

@@ -34,7 +34,7 @@ def karel_figures(batch_size: int, layers: int, max_length: int, seeds: tuple[in
 
 
 def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
-    common: dict[str, Any] = {"x_label": "records met", "per_step": float(batch_size)}
+    common: dict[str, Any] = {"x_label": "records met", "x_per_step": float(batch_size)}
     return (
         TrainingCurveFigure(
             id="phases",

@@ -97,7 +97,7 @@ def karel_evals(arm: Arm, probe_width: int, epochs: int) -> tuple[EvalSpec, ...]
     assert isinstance(arm.world, Karel)
     scorer = KarelScorer(world=arm.world, max_operations=min(14, arm.world.lengths[1] + 4))
     one_hidden_layer = (probe_width,)
-    common: dict[str, Any] = {"tracer": scorer, "features": PROBE_FEATURES, "epochs": epochs}
+    common: dict[str, Any] = {"tracer": scorer, "features": PROBE_FEATURES, "max_epochs": epochs}
     probe_shapes = ((), one_hidden_layer, (probe_width, 2 * probe_width))
     basic_grid = ProbeGrid(offsets=(0, 1), probe_shapes=(one_hidden_layer,))
     main_grid = ProbeGrid(

@@ -64,7 +64,7 @@ def test_what_is_a_corpus_s_own_is_another_s_in_few_cases():
 
     def agree(one, other, task):
         words = [p.text.split()[1:-1] for p in prompts if p.task == task]
-        return np.mean([one.answer(task, w, SEED) == other.answer(task, w, SEED) for w in words])
+        return np.mean([one.model_answer(task, w, SEED) == other.model_answer(task, w, SEED) for w in words])
 
     assert agree(WORLD, OTHER, "table") < 0.25
     assert agree(WORLD, OTHER, "rule") < 0.5
@@ -140,7 +140,7 @@ def test_values_are_of_valid_answers_alone():
     assert WORLD.property_value("initial", "acorn", SEED) in WORLD.labels("initial", by_task["table"])
 
 
-@pytest.mark.parametrize("more", [{"words": 3}, {"contexts": 400}, {"alike": 1.1}, {"top": (0.5, 0.6)}, {"corpus": ""}])
+@pytest.mark.parametrize("more", [{"vocabulary_size": 3}, {"n_contexts": 400}, {"overlap_with_a": 1.1}, {"top_probs": (0.5, 0.6)}, {"corpus_name": ""}])
 def test_what_cannot_be_dealt_is_refused(more):
     """In a sentence."""
     with pytest.raises(SpecError, match="Dispositions"):

@@ -90,6 +90,6 @@ def test_answers_of_the_kind_asked_for_have_labels_and_others_none():
 
 def test_what_cannot_be_asked_is_refused():
     """No string, no share, a task that there is not."""
-    for wrong in ({"strings": 1}, {"tests": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):
+    for wrong in ({"strings_per_task": 1}, {"unseen_share": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):
         with pytest.raises(SpecError, match="cannot be asked"):
             NaturalTextBehaviours(**wrong)

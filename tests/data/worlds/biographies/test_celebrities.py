@@ -57,7 +57,7 @@ def test_only_celebrities_may_be_asked_about_in_training():
     for question in WORLD.questions(SEED):
         index = int(question.entity.partition("/")[2])
         assert question.split == ("unseen" if index < 20 else "seen")
-    for wrong in ({"minority": 0}, {"minority": 60}, {"augmentation": "many"}):
+    for wrong in ({"minority_size": 0}, {"minority_size": 60}, {"celebrity_augmentation": "many"}):
         with pytest.raises(SpecError):
             replace(WORLD, **wrong)
 

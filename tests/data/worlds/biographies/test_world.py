@@ -253,7 +253,7 @@ POOLS = {
     "university": (lambda who: who.values["university"], words.UNIVERSITIES),
     "major": (lambda who: who.values["major"], words.MAJORS),
     "company": (lambda who: who.values["company"], words.COMPANIES),
-    "pronoun": (lambda who: who.pronoun, range(3)),
+    "pronoun_index": (lambda who: who.pronoun_index, range(3)),
     "first name": (lambda who: who.name.split()[0], words.FIRST_NAMES),
     "middle name": (lambda who: who.name.split()[1], words.MIDDLE_NAMES),
     "last name": (lambda who: who.name.split()[2], words.LAST_NAMES),
@@ -356,7 +356,7 @@ def test_questions_ask_with_the_full_name_for_the_value():
 def test_samples_hold_every_word():
     """A tokenizer made from the samples knows every word of every augmentation's texts and of the questions."""
     split = re.compile(r"\w+|[^\w\s]+").findall
-    fields = {"people": 200, "names": (8, 8, 10), "cities": 9, "majors": 7, "years": 20, "wordings": 5}
+    fields = {"people": 200, "name_pool_sizes": (8, 8, 10), "cities": 9, "majors": 7, "years": 20, "wordings": 5}
     known = {word for text in Biographies(**fields).samples(SEED) for word in split(text)}
     for augmentation in ("single", "multi5+permute+fullname"):
         world = Biographies(**fields, augmentation=augmentation)
@@ -422,10 +422,10 @@ def test_the_first_document_of_a_large_world_comes_at_once(monkeypatch):
         ({"people": 0}, "people=0"),
         ({"people": 1}, "people=1"),
         ({"people": -5}, "people=-5"),
-        ({"people": 9, "names": (2, 2, 2)}, "people=9 .* 8 full names"),
+        ({"people": 9, "name_pool_sizes": (2, 2, 2)}, "people=9 .* 8 full names"),
         ({"people": 160_000_001}, "160,000,000 full names"),
-        ({"names": (401, 400, 1_000)}, "names=.401"),
-        ({"names": (0, 400, 1_000)}, "names=.0"),
+        ({"name_pool_sizes": (401, 400, 1_000)}, "name_pool_sizes=.401"),
+        ({"name_pool_sizes": (0, 400, 1_000)}, "name_pool_sizes=.0"),
         ({"augmentation": "double"}, "augmentation='double' .* single, single.fullname"),
         ({"augmentation": "single+permute"}, "augmentation="),
         ({"augmentation": "multi0"}, "augmentation="),

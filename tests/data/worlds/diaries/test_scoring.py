@@ -53,7 +53,7 @@ REPLIES = {
 def judged(world, reply, ended=True, target=ENTRIES):
     """What is said of a reply about Mira Holt, who wrote three entries."""
     question = Question(
-        "recall/0", "diarist/0", "3 entries", world.text.recall(NAME), world.text.diary(NAME, target), "unseen"
+        "recall/0", "diarist/0", "3 entries", world.diary_format.recall_prompt(NAME), world.diary_format.format_diary(NAME, target), "unseen"
     )
     (found,) = DiaryScorer(world=world).score([question], [reply], [ended])
     faults = [name for name in DIARY_ERROR_CLASSES if found[f"fault/{name}"][0]]
@@ -66,7 +66,7 @@ def judged(world, reply, ended=True, target=ENTRIES):
 def test_a_scripted_reply_gets_its_class(world, name):
     """The class of the first wrong unit; exact only where there is none."""
     entries, fault = REPLIES[name]
-    found, first = judged(world, world.text.diary(NAME, entries))
+    found, first = judged(world, world.diary_format.format_diary(NAME, entries))
     assert first == fault
     assert found["exact"] == ((1.0, "right") if fault is None else (0.0, "wrong"))
     assert found["recalled"][0] == len(entries)
@@ -77,17 +77,17 @@ def test_a_scripted_reply_gets_its_class(world, name):
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_content_counts_entries_that_are_right_in_their_place(world):
     """Of those recalled that exist; an invented one is the count's affair."""
-    text = world.text
-    assert judged(world, text.diary(NAME, ENTRIES[:2]))[0]["content"][0] == 1
-    assert judged(world, text.diary(NAME, REPLIES["one too many"][0]))[0]["content"][0] == 1
-    assert judged(world, text.diary(NAME, REPLIES["one wrong value"][0]))[0]["content"][0] == pytest.approx(2 / 3)
-    assert judged(world, text.diary(NAME, REPLIES["swapped"][0]))[0]["content"][0] == pytest.approx(1 / 3)
+    diary_format = world.diary_format
+    assert judged(world, diary_format.format_diary(NAME, ENTRIES[:2]))[0]["content"][0] == 1
+    assert judged(world, diary_format.format_diary(NAME, REPLIES["one too many"][0]))[0]["content"][0] == 1
+    assert judged(world, diary_format.format_diary(NAME, REPLIES["one wrong value"][0]))[0]["content"][0] == pytest.approx(2 / 3)
+    assert judged(world, diary_format.format_diary(NAME, REPLIES["swapped"][0]))[0]["content"][0] == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_somebody_elses_diary_is_no_ones(world):
     """Another name in the title is wrong from the first unit on."""
-    found, first = judged(world, world.text.diary("Falanor Durnbeck", ENTRIES))
+    found, first = judged(world, world.diary_format.format_diary("Falanor Durnbeck", ENTRIES))
     assert first == "header"
     assert found["content"][0] == 0
 
@@ -95,10 +95,10 @@ def test_somebody_elses_diary_is_no_ones(world):
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_a_reply_that_was_cut_is_wrong_and_counted_apart(world):
     """Even where every word so far is right, and even where all of them are there."""
-    whole = world.text.diary(NAME, ENTRIES)
+    whole = world.diary_format.format_diary(NAME, ENTRIES)
     assert judged(world, whole, ended=False)[1] == "truncated"
-    assert judged(world, world.text.diary(NAME, ENTRIES[:2]), ended=False)[1] == "truncated"
-    assert judged(world, world.text.diary(NAME, REPLIES["one wrong value"][0]), ended=False)[1] == "value"
+    assert judged(world, world.diary_format.format_diary(NAME, ENTRIES[:2]), ended=False)[1] == "truncated"
+    assert judged(world, world.diary_format.format_diary(NAME, REPLIES["one wrong value"][0]), ended=False)[1] == "value"
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
@@ -114,8 +114,8 @@ def test_what_is_no_diary_is_unreadable_and_has_no_count(world, reply):
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_titles_are_counted_whatever_else_is_said(world):
     """A stray word spoils the diary and not its count; one that was cut has not said how many it would have told."""
-    whole = world.text.diary(NAME, ENTRIES)
-    found, first = judged(world, world.text.joined(whole, "Mood"))
+    whole = world.diary_format.format_diary(NAME, ENTRIES)
+    found, first = judged(world, world.diary_format.join_parts(whole, "Mood"))
     assert first == "malformed"
     assert found["exact"] == (0.0, "wrong")
     assert (found["count"], found["recalled"][0], found["readable"][0]) == ((1.0, "right"), 3, 1)
@@ -127,9 +127,9 @@ def test_titles_are_counted_whatever_else_is_said(world):
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_nothing_is_right_for_who_wrote_nothing_alone(world):
     """And an entry of theirs is one too many."""
-    assert judged(world, world.text.nothing, target=())[1] is None
-    assert judged(world, world.text.diary(NAME, ENTRIES[:1]), target=())[1] == "run-on"
-    found, first = judged(world, world.text.nothing)
+    assert judged(world, world.diary_format.empty_answer, target=())[1] is None
+    assert judged(world, world.diary_format.format_diary(NAME, ENTRIES[:1]), target=())[1] == "run-on"
+    found, first = judged(world, world.diary_format.empty_answer)
     assert first == "early stop"
     assert found["recalled"][0] == 0
 
@@ -146,7 +146,7 @@ def test_the_number_asked_for_directly_is_judged_as_a_number(reply, outcome):
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_there_is_room_to_run_on(world):
     """The longest diary and an entry more fit into what a reply is given, for every diarist."""
-    small = replace(world, diarists=60, names=(30, 30))
+    small = replace(world, n_diarists=60, name_pool_sizes=(30, 30))
     tokenizer = tokenizers.build_tokenizer(small.tokenizer, small.samples(Seed(0)))
     most = DiaryScorer(world=small).max_new_tokens(tokenizer)
     full = tuple(
@@ -164,7 +164,7 @@ def test_there_is_room_to_run_on(world):
     )
     for index in range(60):
         name = diarist(small, index, Seed(0)).name
-        reply = small.text.diary(name, [DiaryEntry(n, full) for n in range(1, 10)])
+        reply = small.diary_format.format_diary(name, [DiaryEntry(n, full) for n in range(1, 10)])
         assert len(tokenizer.encode(reply, add_special_tokens=False).ids) < most
 
 

@@ -42,17 +42,17 @@ def test_a_diary_reads_as_the_paper_is_reported_to():
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 @pytest.mark.parametrize(
-    "more", [{}, {"merged": True, "repeated": True}, {"gaps": 0.5, "empty": 30, "how_many": True}], ids=str
+    "more", [{}, {"merge_entries": True, "repeat_title": True}, {"gap_share": 0.5, "people_without_entries": 30, "ask_entry_count": True}], ids=str
 )
 def test_the_contract_of_worlds_is_kept(world, more):
     """Equal seeds, equal texts; spans lie where they say; nobody is on two sides of the split."""
-    check_world(replace(world, diarists=100, **more), SEED)
+    check_world(replace(world, n_diarists=100, **more), SEED)
 
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_arms_that_tell_otherwise_tell_of_the_same(world):
     """Scattered or merged, in one encoding or the other: the same people, entries and split."""
-    for other in (replace(world, merged=True), replace(world, encoding="paper", header="name first"), WORLD):
+    for other in (replace(world, merge_entries=True), replace(world, encoding="paper", header="name first"), WORLD):
         for index in (0, 17, 599):
             assert diarist(world, index, SEED) == diarist(other, index, SEED)
         one, two = ([(q.entity, q.attribute, q.split) for q in w.questions(SEED)] for w in (world, other))
@@ -73,23 +73,23 @@ def test_merging_changes_where_entries_stand_and_nothing_else():
 @pytest.mark.parametrize("world", [WORLD, LEAN, replace(LEAN, header="number first")], ids=str)
 def test_spans_say_the_values_and_the_numbers(world):
     """Of every document, in order; what is given ends with the title."""
-    for document in told(replace(world, merged=True))[:100]:
+    for document in told(replace(world, merge_entries=True))[:100]:
         who = diarist(world, int(document.entity.split("/")[1]), SEED)
         expected = []
         for entry in who.entries:
-            expected += [("number", str(entry.number)), *((a, world.text.value(v)) for a, v in entry.facts)]
+            expected += [("number", str(entry.number)), *((a, world.diary_format.format_value(v)) for a, v in entry.facts)]
         assert [(s.attribute, document.text[s.start : s.end]) for s in document.spans] == expected
-        assert document.text[: document.given] == world.text.title(who.name, 1)
+        assert document.text[: document.prompt_chars] == world.diary_format.format_title(who.name, 1)
 
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_a_repeated_title_stands_before_what_is_the_same(world):
     """Given once, and once more to be learnt; the values and the number are marked where they are learnt."""
-    for plain, twice in zip(told(world)[:50], told(replace(world, repeated=True)), strict=False):
-        title = plain.text[: plain.given]
-        assert twice.text == world.text.joined(title, plain.text)
-        assert twice.text[: twice.given] == title
-        assert min(span.start for span in twice.spans) > twice.given
+    for plain, twice in zip(told(world)[:50], told(replace(world, repeat_title=True)), strict=False):
+        title = plain.text[: plain.prompt_chars]
+        assert twice.text == world.diary_format.join_parts(title, plain.text)
+        assert twice.text[: twice.prompt_chars] == title
+        assert min(span.start for span in twice.spans) > twice.prompt_chars
         values = [[d.text[s.start : s.end] for s in d.spans] for d in (plain, twice)]
         assert values[0] == values[1]
 
@@ -97,12 +97,12 @@ def test_a_repeated_title_stands_before_what_is_the_same(world):
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 def test_a_title_learnt_behind_the_name_gives_no_number(world):
     """An encoder that is given the name alone has not been told which entry, nor that there are others."""
-    for plain, learnt in zip(told(world)[:50], told(replace(world, repeated="name")), strict=False):
-        given = learnt.text[: learnt.given]
-        assert learnt.text == world.text.joined(given, plain.text)
+    for plain, learnt in zip(told(world)[:50], told(replace(world, repeat_title="name")), strict=False):
+        given = learnt.text[: learnt.prompt_chars]
+        assert learnt.text == world.diary_format.join_parts(given, plain.text)
         assert given in plain.text
         assert not any(letter.isdigit() for letter in given)
-        assert min(span.start for span in learnt.spans) > learnt.given
+        assert min(span.start for span in learnt.spans) > learnt.prompt_chars
 
 
 def test_counts_and_facts_are_uniform():
@@ -223,10 +223,10 @@ def test_no_word_of_a_lean_diary_means_two_things():
 def test_replies_are_read_back_as_they_were_written(world):
     """Titles and facts in order; what is neither is kept as it stands."""
     who = diarist(world, 3, SEED)
-    text = world.text.diary(who.name, who.entries)
+    text = world.diary_format.format_diary(who.name, who.entries)
     expected = [unit for e in who.entries for unit in (EntryTitle(who.name, e.number), *e.facts)]
-    assert world.text.units(text) == expected
-    assert world.text.units(f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green") == [
+    assert world.diary_format.parse_units(text) == expected
+    assert world.diary_format.parse_units(f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green") == [
         *expected,
         UnparsedText("gibberish" if world.encoding == "lean" else "Mood: green"),
     ]
@@ -238,14 +238,14 @@ def test_replies_are_read_back_as_they_were_written(world):
     [
         ({"entries": (0, 4)}, "entries"),
         ({"attributes": (3, 9)}, "attributes"),
-        ({"values": 17}, "values"),
-        ({"offered": 9}, "attributes"),
-        ({"names": (3, 3)}, "names"),
-        ({"names": (3, 30_000)}, "names"),
-        ({"trained": 1.0}, "trained"),
-        ({"gaps": -0.1}, "gaps"),
+        ({"values_per_attribute": 17}, "values"),
+        ({"n_attributes": 9}, "attributes"),
+        ({"name_pool_sizes": (3, 3)}, "names"),
+        ({"name_pool_sizes": (3, 30_000)}, "names"),
+        ({"train_share": 1.0}, "trained"),
+        ({"gap_share": -0.1}, "gaps"),
         ({"encoding": "short"}, "encoding"),
-        ({"diarists": 1}, "diarists"),
+        ({"n_diarists": 1}, "diarists"),
     ],
     ids=str,
 )

@@ -13,7 +13,7 @@ from nosce.data.worlds.karel.language import KAREL_OPERATIONS, parse_program
 from nosce.data.worlds.karel.scoring import KarelScorer
 
 
-@pytest.fixture(params=[{}, {"encoding": "official"}, {"blocks": True}], ids=["lean", "official", "blocks"])
+@pytest.fixture(params=[{}, {"encoding": "official"}, {"control_flow": True}], ids=["lean", "official", "blocks"])
 def judge(request, micro) -> KarelScorer:
     """An interpreter for each encoding."""
     return KarelScorer(world=replace(micro, **request.param), max_operations=8)
@@ -21,7 +21,7 @@ def judge(request, micro) -> KarelScorer:
 
 def scores(judge, questions, replies, metric):
     """The metric of every reply."""
-    return np.array([found[metric][0] for found in judge.judge(questions, replies)])
+    return np.array([found[metric][0] for found in judge.score(questions, replies)])
 
 
 def test_the_author_is_always_right(judge, place):
@@ -35,12 +35,12 @@ def test_the_author_is_always_right(judge, place):
 
 def test_another_program_with_the_same_effect_is_right(judge, place):
     """A full turn added to the author's program is right, and not the author's; half a turn is wrong."""
-    if judge.most < 8:
+    if judge.max_operations < 8:
         return
-    text = judge.world.text
+    record_encoding = judge.world.record_encoding
     questions = list(judge.world.questions(place))
-    turns = [text.program((*text.read_program(q.target), *["turnLeft"] * 4)) for q in questions]
-    half = [text.program((*text.read_program(q.target), *["turnLeft"] * 2)) for q in questions]
+    turns = [record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 4)) for q in questions]
+    half = [record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 2)) for q in questions]
     assert scores(judge, questions, turns, "strict").all()
     assert not scores(judge, questions, turns, "reference").any()
     assert (scores(judge, questions, turns, "longer") == 4).all()
@@ -50,7 +50,7 @@ def test_another_program_with_the_same_effect_is_right(judge, place):
 def test_what_is_no_program_is_unreadable_and_not_wrong(judge, place):
     """It has no length either."""
     questions = list(judge.world.questions(place))[:3]
-    for found in judge.judge(questions, ["", "move move (", "IN OUT"]):
+    for found in judge.score(questions, ["", "move move (", "IN OUT"]):
         assert found["correct"] == (0.0, "unreadable")
         assert "length" not in found
 
@@ -80,19 +80,19 @@ def test_everything_that_the_grammar_lets_be_written_can_be_read(judge, place):
         ids = tokenizer.encode(question.target, add_special_tokens=False).ids
         assert grammar.accepts(np.array([*ids, end]))
         assert not grammar.accepts(np.array([end]))
-        if not judge.world.blocks:
-            program = judge.world.text.read_program(question.target)
-            at = judge.operations(tokenizer, np.array(ids))
+        if not judge.world.control_flow:
+            program = judge.world.record_encoding.parse_reply(question.target)
+            at = judge.operation_positions(tokenizer, np.array(ids))
             assert [tokenizer.decode([ids[place]]) for place in at] == [
-                judge.world.text.program((word,)).strip() for word in program
+                judge.world.record_encoding.format_program((word,)).strip() for word in program
             ]
     for _ in range(200):
         state, written = 0, []
         while (token := int(rng.choice(np.flatnonzero(grammar.allowed[state])))) != end and len(written) < 200:
             written.append(token)
-            state = int(grammar.then[state, token])
+            state = int(grammar.transitions[state, token])
         if len(written) < 200:
-            assert judge.world.text.read_program(tokenizer.decode(written)) is not None
+            assert judge.world.record_encoding.parse_reply(tokenizer.decode(written)) is not None
 
 
 def test_continuations_are_the_shortest_there_are(micro, place):
@@ -123,7 +123,7 @@ def test_pictures_are_those_of_the_run(micro, place):
     for question in itertools.islice(micro.questions(place), 10):
         pictures = judge.render_steps(question, question.target)
         assert [word for word, _ in pictures[1:]] == list(parse_program(question.target.split()))
-        shown = micro.text.read_cases(question.prompt, 9)[0]
+        shown = micro.record_encoding.parse_examples(question.prompt, 9)[0]
         drawn = [[".#^>v<123456789".index(c) for row in rows[1:-1] for c in row[1:-1]] for _, rows in pictures]
         assert drawn[0] == shown[0].tolist()
         assert drawn[-1] == shown[1].tolist()

@@ -16,7 +16,7 @@ from nosce.data.worlds.karel import world as worlds
 from nosce.data.worlds.karel.language import KAREL_OPERATIONS, program_words
 from nosce.errors import SpecError
 
-ENCODINGS = pytest.mark.parametrize("how", [{}, {"encoding": "official"}, {"blocks": True}])
+ENCODINGS = pytest.mark.parametrize("how", [{}, {"encoding": "official"}, {"control_flow": True}])
 
 
 @ENCODINGS
@@ -34,7 +34,7 @@ def test_a_worlds_own_tokens_are_those_of_its_texts(micro, place, how):
     documents = list(world.documents(place))
     read = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     own = concat_datasets(list(world.encoded(place, tokenizer, end)))
-    for name in ("tokens", "counted", "offsets"):
+    for name in ("tokens", "loss_mask", "offsets"):
         assert np.array_equal(getattr(read, name), getattr(own, name))
 
 
@@ -65,9 +65,9 @@ def test_what_is_written_is_read_back(micro, place, how):
     for question, (pairs, program) in zip(
         world.questions(place), zip(*worlds.question_records(world, place), strict=True), strict=True
     ):
-        assert np.array_equal(world.text.read_cases(question.prompt, 9), pairs[:2])
-        assert np.array_equal(world.text.read_cases(question.hidden, 9), pairs[2:])
-        assert world.text.read_program(question.target) == program
+        assert np.array_equal(world.record_encoding.parse_examples(question.prompt, 9), pairs[:2])
+        assert np.array_equal(world.record_encoding.parse_examples(question.metadata, 9), pairs[2:])
+        assert world.record_encoding.parse_reply(question.target) == program
 
 
 def test_lengths_and_words_are_drawn_as_asked(place):
@@ -118,7 +118,7 @@ def test_another_meaning_changes_outputs_and_nothing_else(micro, place):
 
 def test_programs_with_blocks_hold_blocks(micro, place):
     """Some do, and all of them end on all their boards."""
-    world = replace(micro, blocks=True)
+    world = replace(micro, control_flow=True)
     programs = worlds.question_records(world, place).programs
     said = Counter(word for program in programs for word in program_words(program))
     assert all(said[word] for word in ("repeat", "while", "if", "{", "}"))
@@ -128,15 +128,15 @@ def test_programs_with_blocks_hold_blocks(micro, place):
 @pytest.mark.parametrize(
     ("how", "words_"),
     [
-        ({"inner": (0, 3)}, "no board"),
-        ({"inner": (30, 30)}, "no board"),
-        ({"shown": 0}, "nothing to learn or to ask"),
+        ({"board_shape": (0, 3)}, "no board"),
+        ({"board_shape": (30, 30)}, "no board"),
+        ({"n_examples": 0}, "nothing to learn or to ask"),
         ({"records": 0}, "nothing to learn or to ask"),
         ({"lengths": (3, 2)}, "Karel.lengths"),
         ({"asked_lengths": (0, 2)}, "Karel.asked_lengths"),
-        ({"obstacles": 1.0}, "cannot be drawn"),
+        ({"obstacle_rate": 1.0}, "cannot be drawn"),
         ({"encoding": "short"}, "lean or official"),
-        ({"blocks": True, "encoding": "official"}, "no official text"),
+        ({"control_flow": True, "encoding": "official"}, "no official text"),
         ({"meaning": "alt99"}, "alt99"),
     ],
 )

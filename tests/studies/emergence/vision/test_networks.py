@@ -20,7 +20,7 @@ SEED = Seed(3)
 
 def read(experiment) -> pl.DataFrame:
     """All its tables as one."""
-    return pl.concat(list(experiment.read(SEED)))
+    return pl.concat(list(experiment.run(SEED)))
 
 
 def values(table: pl.DataFrame, metric: str) -> np.ndarray:

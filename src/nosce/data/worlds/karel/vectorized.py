@@ -284,13 +284,13 @@ def run_programs(
         "operations": np.full(shape, HALT, dtype=np.int8),
         "robot": np.repeat(initial_boards.robot[:, None], shape[1], 1),
         "direction": np.repeat(initial_boards.direction[:, None], shape[1], 1),
-        "changed": np.zeros(shape, dtype=bool),
+        "had_effect": np.zeros(shape, dtype=bool),
     }
     markers = np.repeat(initial_boards.markers[:, None], shape[1], 1) if keep_markers else None
     if bytecode.operand_1 is None:
         for step in range(max_steps):
             opcodes = bytecode.opcodes[:, step]
-            trace["changed"][:, step] = _apply_opcodes(current, opcodes, board_indices)
+            trace["had_effect"][:, step] = _apply_opcodes(current, opcodes, board_indices)
             trace["operations"][:, step] = opcodes
             trace["robot"][:, step], trace["direction"][:, step] = current.robot, current.direction
             if markers is not None:
@@ -305,7 +305,7 @@ def run_programs(
         trace = {name: values[:, :last] for name, values in trace.items()}
         markers = None if markers is None else markers[:, :last]
         after = np.arange(last) >= count[:, None]
-        trace["operations"][after], trace["changed"][after] = HALT, False
+        trace["operations"][after], trace["had_effect"][after] = HALT, False
     return ProgramTraces(
         start=initial_boards, end=current, n_operations=count, finished=finished, markers=markers, **trace
     )
@@ -365,7 +365,7 @@ def _run_bytecode(
             acting_boards.markers,
         )
         operation_index = count[doing]
-        trace["operations"][doing, operation_index], trace["changed"][doing, operation_index] = opcodes, changed
+        trace["operations"][doing, operation_index], trace["had_effect"][doing, operation_index] = opcodes, changed
         trace["robot"][doing, operation_index], trace["direction"][doing, operation_index] = (
             acting_boards.robot,
             acting_boards.direction,

@@ -56,8 +56,8 @@ class ImageDatasetConfig:
     def __post_init__(self) -> None:
         if self.n_test_images < 1 or (self.max_side is not None and self.max_side < 2):
             raise SpecError(
-                f"Images with {self.n_test_images} tests of side {self.max_side} show nothing; hold out one image at least, of two "
-                "rows or more."
+                f"Images with {self.n_test_images} tests of side {self.max_side} show nothing; hold out one image at "
+                "least, of two rows or more."
             )
 
     @classmethod
@@ -93,8 +93,8 @@ class ImageDatasetConfig:
             )
         if len(test[0]) < self.n_test_images or not len(train[0]):
             raise SpecError(
-                f"{self.source} has {len(train[0]) + len(test[0]):,} images, and {self.n_test_images:,} were to be held out; "
-                "ask fewer."
+                f"{self.source} has {len(train[0]) + len(test[0]):,} images, and {self.n_test_images:,} were to be "
+                "held out; ask fewer."
             )
         resized = [_downsample(images, self.max_side) for images in (train[0], test[0][: self.n_test_images])]
         return ImageDataset(resized[0], train[1], resized[1], test[1][: self.n_test_images])
