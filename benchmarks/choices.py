@@ -1,7 +1,7 @@
 """The small numbers behind choices in the engine, each side by side with what was not chosen, on one core.
 
-attention           forward and backward in float32 against bfloat16 (why `models/apart.py` widens)
-one query           two plain products against torch's fused attention, one query a row (`read/decoding.py`)
+attention           forward and backward in float32 against bfloat16 (why `models/varlen.py` widens)
+one query           two plain products against torch's fused attention, one query a row (`models/kv_cache.py`)
 apart               a training step over texts apart against the same texts in padded rows
 packing             its share of a training step
 whitening           passes a linear probe needs, on whitened states against standardised ones
@@ -62,7 +62,7 @@ class Training:
 
     def __init__(self) -> None:
         self.told = data("multi5+permute")
-        self.recipe = candidate(1, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03)
+        self.recipe = candidate(1, 32, optimizer="muon", peak_lr=2e-2, muon_lr=0.03)
         net = build_model(
             named_architecture("3x128"), vocab_size=self.told.vocabulary, eos_id=self.told.end, pad_id=None, seed=SEED
         )
@@ -144,7 +144,7 @@ def main() -> None:
     write("choices", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
     told = training.told
     net = build_model(named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=SEED)
-    learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, matrix_lr=0.03), net=net)
+    learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, muon_lr=0.03), net=net)
     prompts = [told.sequences.text_tokens(text).astype(np.int64)[:20] for text in range(200)]
     writing = lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=72)  # noqa: E731
     writing()

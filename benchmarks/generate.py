@@ -29,7 +29,7 @@ def cut(told: Any, number: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
     rng = PEOPLE.numpy()
     prompts, rests = [], []
     for text in range(number):
-        tokens = told.sequences.text(text).astype(np.int64)[:-1]
+        tokens = told.sequences.text_tokens(text).astype(np.int64)[:-1]
         place = int(rng.integers(4, len(tokens) - 1))
         prompts.append(tokens[:place])
         rests.append(tokens[place:])
@@ -150,7 +150,7 @@ def main() -> None:
     chosen = options.parse_args()
     torch.set_num_threads(1)
     told = data("single")
-    recipe = candidate(40, 32, optimizer="muon", matrix_lr=0.03, peak_lr=2e-2, checkpoints=(1.0,))
+    recipe = candidate(40, 32, optimizer="muon", muon_lr=0.03, peak_lr=2e-2, checkpoint_fractions=(1.0,))
     net = build_model(
         named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=Seed(0) / "weights"
     ).eval()

@@ -41,7 +41,7 @@ from nosce.train.precision import choose_precision
 
 ENOUGH = 0.99
 LOOKS = tuple(np.linspace(0.05, 1.0, 20))  # fractions of the schedule after which recall is looked at
-SHEET: dict[str, Any] = {"peak_lr": 2e-3, "warmup": 150, "window": 256}
+SHEET: dict[str, Any] = {"peak_lr": 2e-3, "warmup_steps": 150, "window": 256}
 
 
 class Reached(Exception):
@@ -112,7 +112,7 @@ def side(which: str, seed: int) -> dict[str, float]:
         for arm in ARMS:
             told = data(arm)
             if which == "sheet":
-                recipe = candidate(exposures, 48, checkpoints=LOOKS, **SHEET)
+                recipe = candidate(exposures, 48, checkpoint_fractions=LOOKS, **SHEET)
                 asking = TrainingConfig(
                     steps=500, batch_size=48, window=64, peak_lr=3e-4, warmup_steps=20, weight_decay=0.01
                 )

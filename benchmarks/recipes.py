@@ -107,7 +107,7 @@ def learnt(
 
 def candidate(exposures: int, batch: int, **more: object) -> TrainingConfig:
     """A recipe by how often each person is met."""
-    more = {"warmup": 100, "checkpoints": (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)} | more
+    more = {"warmup_steps": 100, "checkpoint_fractions": (0.25, 0.5, 0.625, 0.75, 0.875, 1.0)} | more
     return TrainingConfig(steps=exposures * SMALL_BIOGRAPHIES.people // batch, batch_size=batch, **more)
 
 
@@ -118,22 +118,22 @@ def grid() -> dict[str, TrainingConfig]:
         for lr in (0.02, 0.04, 0.01):
             for exposures in (30, 20):
                 found[f"muon/{batch}/{lr:g}/{exposures}"] = candidate(
-                    exposures, batch, optimizer="muon", matrix_lr=lr, peak_lr=5e-3
+                    exposures, batch, optimizer="muon", muon_lr=lr, peak_lr=5e-3
                 )
     for name, more in {  # around the best of the above, one change at a time
         "outer-2e-3": {"peak_lr": 2e-3},
         "outer-1e-2": {"peak_lr": 1e-2},
-        "momentum-0.9": {"momentum": 0.9},
+        "momentum-0.9": {"muon_momentum": 0.9},
         "decay-0.02": {"weight_decay": 0.02},
-        "floor-0": {"floor": 0.0},
+        "floor-0": {"min_lr_ratio": 0.0},
         "outer-2e-2": {"peak_lr": 2e-2},
         "outer-4e-2": {"peak_lr": 4e-2},
         "outer-1e-2-decay-0.3": {"peak_lr": 1e-2, "weight_decay": 0.3},
-        "outer-1e-2-warmup-20": {"peak_lr": 1e-2, "warmup": 20},
+        "outer-1e-2-warmup-20": {"peak_lr": 1e-2, "warmup_steps": 20},
         "outer-2e-2-decay-0.3": {"peak_lr": 2e-2, "weight_decay": 0.3},
         "outer-2e-2-beta2-0.95": {"peak_lr": 2e-2, "betas": (0.9, 0.95)},
     }.items():
-        base = {"optimizer": "muon", "matrix_lr": 0.02, "peak_lr": 5e-3} | more
+        base = {"optimizer": "muon", "muon_lr": 0.02, "peak_lr": 5e-3} | more
         found[f"muon/16/0.02/30/{name}"] = candidate(30, 16, **base)
     for batch, lr, outer in (
         (32, 0.02, 2e-2),
@@ -146,11 +146,11 @@ def grid() -> dict[str, TrainingConfig]:
         (64, 0.06, 2e-2),
     ):
         found[f"muon/{batch}/{lr:g}/30/outer-{outer:.0e}".replace("e-0", "e-")] = candidate(
-            30, batch, optimizer="muon", matrix_lr=lr, peak_lr=outer
+            30, batch, optimizer="muon", muon_lr=lr, peak_lr=outer
         )
     for exposures in (35, 40):  # how many times each person must be met: the chosen recipe
         found[f"muon/32/0.03/{exposures}/chosen"] = candidate(
-            exposures, 32, optimizer="muon", matrix_lr=0.03, peak_lr=2e-2
+            exposures, 32, optimizer="muon", muon_lr=0.03, peak_lr=2e-2
         )
     for exposures in (40, 60, 80):
         for batch in (16, 8):

@@ -21,9 +21,9 @@ import json, resource, sys, tempfile, time
 from pathlib import Path
 from nosce.seeds import Seed
 from nosce.pipeline.steps import corpus
-from nosce.pipeline.context import Job
+from nosce.pipeline.context import StepContext
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.train.config import Machine
+from nosce.train.config import RuntimeConfig
 from nosce.data.worlds.biographies.world import Biographies
 people, what = int(sys.argv[1]), sys.argv[2]
 world = Biographies(people=people, augmentation="multi5+permute")
@@ -34,7 +34,8 @@ if what == "rendered":
 else:
     with tempfile.TemporaryDirectory() as folder:
         spec = corpus.CorpusSpec(world=world, seed=Seed(0), tokenizer=TokenizerSpec())
-        corpus.make(spec, {}, Job(folder=Path(folder) / "corpus", machine=Machine(threads=2)))
+        context = StepContext(folder=Path(folder) / "corpus", runtime=RuntimeConfig(threads=2))
+        corpus.make(spec, {}, context)
     count = 5 * people
 seconds = time.perf_counter() - start
 peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """Ranks the right answer among all that occur for its facet, by the nats of answer and end.
+    """Ranks the right answer among all that occur for its attribute, by the nats of answer and end.
 
     Whole answers with their ends are compared, so a long one needs no correction for its length.
     """
@@ -40,9 +40,9 @@ class Choice:
         """Two readings a question: `exact` (the right answer is the likeliest) and `rank` (1 is best)."""
         assert model is not None
         for attribute in self.attributes:
-            of_facet = [q for q in corpus.questions if q.attribute == attribute]
-            offered = sorted({q.target for q in of_facet})
-            asked = [q for q in of_facet if q.split == self.split]
+            of_attribute = [q for q in corpus.questions if q.attribute == attribute]
+            offered = sorted({q.target for q in of_attribute})
+            asked = [q for q in of_attribute if q.split == self.split]
             for question, nats in zip(asked, heard(model, corpus, asked, offered), strict=True):
                 yield from self._readings(question, offered, nats)
 

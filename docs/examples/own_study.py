@@ -44,23 +44,23 @@ UNSEEN = Selection(evaluation="questions", split="unseen", stage=ASKING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slope:
+class SlopeWithinPerson:
     """What a doubling of the wordings adds: the slope of each person's score over the arms, averaged.
 
     The arms of a training seed tell of the same people, so the slope is taken within each person and the
     luck of the draw falls out, as in a paired difference.
     """
 
-    select: Selection
+    selection: Selection
     arms: tuple[str, ...]
 
-    def of(self, readings: pl.DataFrame, unit: str) -> Estimate:
+    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean slope per doubling, with a nested bootstrap interval over people and seeds.
 
         Raises:
             DataError: An arm has no readings, or a person is missing from one.
         """
-        rows = self.select.rows(readings).filter(pl.col("arm").is_in(self.arms))
+        rows = self.selection.rows(readings).filter(pl.col("arm").is_in(self.arms))
         if lost := [arm for arm in self.arms if arm not in rows["arm"]]:
             raise DataError(f"a slope over {len(self.arms)} arms was asked for, but {lost} were not read; run them.")
         means = rows.group_by("seed", "entity", "arm").agg(pl.col("value").mean())
@@ -82,7 +82,7 @@ class DoseCurve:
     id: str
     title: str
     caption: str
-    select: Selection
+    selection: Selection
     kind: Literal["curves"] = "curves"
     x_label: str = "wordings of each person"
     y_label: str = "exact match"
@@ -92,7 +92,7 @@ class DoseCurve:
         points = []
         for split in ("seen", "unseen"):
             for arm in arms:
-                found = Mean(selection=replace(self.select, split=split, arm=arm)).estimate(readings, unit)
+                found = Mean(selection=replace(self.selection, split=split, arm=arm)).estimate(readings, unit)
                 points.append(
                     {
                         "panel": "",
@@ -118,7 +118,7 @@ CLAIM = Claim(
     id="slope",
     text="Every doubling of the wordings adds to what unseen people can be asked for",
     source="our guess",
-    measure=Slope(select=UNSEEN, arms=DOSES),
+    measure=SlopeWithinPerson(selection=UNSEEN, arms=DOSES),
     threshold=0.0,
     preconditions=tuple(recall_precondition(arm) for arm in DOSES),
 )
@@ -162,10 +162,10 @@ def study(scale: str) -> Study:
                 id="dose",
                 title="Questions answered, by number of wordings",
                 caption="Exact match after fine-tuning on questions about the seen people.",
-                select=replace(UNSEEN, split=None),
+                selection=replace(UNSEEN, split=None),
             ),
             ArmBarFigure(
-                id="facets",
+                id="attributes",
                 title="Unseen people, by attribute",
                 caption="The same questions, one group of bars an attribute; dashes are the most frequent answer.",
                 y_label="exact match",

@@ -111,7 +111,7 @@ class Land:
 
     index: int
     name: str
-    values: dict[str, str]  # by facet
+    values: dict[str, str]  # by attribute
 
 
 def lands(world: Atlas, seed: Seed) -> Iterator[Land]:

@@ -139,7 +139,7 @@ def test_two_people_of_one_name_are_refused(questions):
 
 
 def test_varied_answers_pass_and_their_shares_are_stated(questions):
-    """The share of the most frequent answer is stated for every facet, as counted by hand."""
+    """The share of the most frequent answer is stated for every attribute, as counted by hand."""
     found = guards.check_majority_share(questions).found
     for attribute in {q.attribute for q in questions}:
         most = Counter(q.target for q in questions if q.attribute == attribute).most_common(1)[0][1]
@@ -147,7 +147,7 @@ def test_varied_answers_pass_and_their_shares_are_stated(questions):
 
 
 def test_a_constant_answer_is_refused(questions):
-    """Where one answer is right for all, an accuracy would show no knowledge; the facet is named."""
+    """Where one answer is right for all, an accuracy would show no knowledge; the attribute is named."""
     constant = [replace(q, target="Hydrology") if q.attribute == "major" else q for q in questions]
     with pytest.raises(LeakageError, match=r"major 100\.0%"):
         guards.check_majority_share(constant)

@@ -96,5 +96,5 @@ def test_a_step_is_masked_alike_and_another_otherwise():
 def test_a_tokenizer_without_a_mask_is_refused():
     """The message says what to do."""
     plain = tokenizers.build_tokenizer(TokenizerSpec(), SAMPLES)
-    with pytest.raises(SpecError, match="mask=True"):
+    with pytest.raises(SpecError, match="has_mask_token=True"):
         WholeWordMasking.from_tokenizer(plain, Seed(1))

@@ -76,7 +76,7 @@ def test_both_ways_to_run_texts_together_are_tested():
 @pytest.mark.parametrize("positions", [1, 20, 16_384])
 def test_values_are_those_of_each_text_alone(family, positions, texts, tmp_path, monkeypatch):
     """One text a pass, a few or all: at every place stands what a pass over the text up to there ends with."""
-    monkeypatch.setattr(activations, "suited", lambda _: positions)
+    monkeypatch.setattr(activations, "tokens_per_pass", lambda _: positions)
     net, places = model(family), every(texts)[::4]
     found = collect_activations(net, texts, places, SITES, tmp_path, eos_id=END)
 
@@ -250,8 +250,8 @@ def interrupted(monkeypatch, *given, **named):
 
     read = activations._gather_states
     with monkeypatch.context() as patch:
-        patch.setattr(activations, "suited", lambda _: 20)
-        patch.setattr(activations, "_at", stopping)
+        patch.setattr(activations, "tokens_per_pass", lambda _: 20)
+        patch.setattr(activations, "_gather_states", stopping)
         with pytest.raises(KeyboardInterrupt):
             collect_activations(*given, **named)
 
@@ -259,7 +259,7 @@ def interrupted(monkeypatch, *given, **named):
 def test_an_interrupted_collection_is_refused_and_written_over(texts, tmp_path, monkeypatch):
     """What has no ledger is not whole, whatever files are there; a second collection gives what a first would."""
     net, places = model(), every(texts)
-    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, end=END, shard=500)
+    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, eos_id=END, max_shard_bytes=500)
     assert (tmp_path / "final-000.npy").exists()
     for look in (lambda: Activations(tmp_path).sites, lambda: Activations(tmp_path).load_site("final")):
         with pytest.raises(DataError, match="holds no whole collection of activations; collect them again"):
@@ -275,7 +275,7 @@ def test_a_collection_that_is_interrupted_while_it_writes_over_a_whole_one_is_re
     """The old ledger must not vouch for arrays of which some rows are new and some are zeros."""
     net, places = model(), every(texts)
     collect_activations(net, texts, places, ["final"], tmp_path, eos_id=END)
-    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, end=END)
+    interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, eos_id=END)
     with pytest.raises(DataError, match="no whole collection"):
         Activations(tmp_path).load_site("final")
 
@@ -330,7 +330,7 @@ def test_a_collection_that_fails_leaves_the_model_in_training(names, texts, tmp_
     """Refused or interrupted: a training that goes on afterwards goes on with its dropout."""
     net = model().train()
     if names == ["final"]:
-        interrupted(monkeypatch, net, texts, every(texts), names, tmp_path, end=END)
+        interrupted(monkeypatch, net, texts, every(texts), names, tmp_path, eos_id=END)
     else:
         with pytest.raises(SpecError):
             collect_activations(net, texts, every(texts), names, tmp_path, eos_id=END)

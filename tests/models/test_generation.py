@@ -83,7 +83,7 @@ def decoded(net, prompt, max_new_tokens=MOST):
     shown = [*prompt] if net.config.is_encoder_decoder else [END, *prompt]
     ids = torch.tensor([shown])
     reply = net.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=most, do_sample=False, eos_token_id=END, pad_token_id=1
+        ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=END, pad_token_id=1
     )
     tokens = reply[0, 1 if net.config.is_encoder_decoder else len(shown) :].tolist()
     return (tuple(tokens[:-1]), True) if tokens[-1] == END else (tuple(tokens), False)
@@ -101,7 +101,7 @@ def sampled(family, items, *, temperature=1.0, max_new_tokens=MOST, **more):
     """Replies to some of the prompts, each with the seed of its number."""
     sampling = SamplingParams([Seed(5) / int(i) for i in items], temperature)
     asked = [prompts(family)[i] for i in items]
-    return plain(generate(model(family), asked, eos_id=END, max_new_tokens=most, sampling=sampling, **more))
+    return plain(generate(model(family), asked, eos_id=END, max_new_tokens=max_new_tokens, sampling=sampling, **more))
 
 
 @EVERY
@@ -144,16 +144,16 @@ def test_long_replies_are_those_of_transformers(family):
     net, asked = model(family), [prompts(family)[i] for i in (0, 1, 5, 6)]
     max_new_tokens = POSITIONS - 20
 
-    assert plain(generate(net, asked, eos_id=END, max_new_tokens=most)) == tuple(decoded(net, p, most) for p in asked)
+    assert plain(generate(net, asked, eos_id=END, max_new_tokens=max_new_tokens)) == tuple(decoded(net, p, max_new_tokens) for p in asked)
 
 
 @DECODER
-@pytest.mark.parametrize("most", [1, 2, 5])
-def test_a_reply_is_cut_at_the_most_it_is_given(family, most):
+@pytest.mark.parametrize("max_new_tokens", [1, 2, 5])
+def test_a_reply_is_cut_at_the_most_it_is_given(family, max_new_tokens):
     """Shorter limits give the beginnings of longer replies; only what had its end before the cut has ended."""
-    expected = tuple((tokens[:most], ended and len(tokens) < most) for tokens, ended in theirs(family))
+    expected = tuple((tokens[:max_new_tokens], ended and len(tokens) < max_new_tokens) for tokens, ended in theirs(family))
 
-    assert greedy(family, max_new_tokens=most) == expected
+    assert greedy(family, max_new_tokens=max_new_tokens) == expected
 
 
 @DECODER
@@ -191,7 +191,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
     keep = module.KVCacheBatch._select_rows
     monkeypatch.setattr(module, "COMPACTION_RATIO", slack)
     monkeypatch.setattr(
-        module.KVCacheBatch, "_keep", lambda state, rows: (dropped.append(len(rows)), keep(state, rows))
+        module.KVCacheBatch, "_select_rows", lambda state, rows: (dropped.append(len(rows)), keep(state, rows))
     )
 
     assert greedy(family) == theirs(family)
@@ -203,7 +203,7 @@ def test_dropping_a_row_changes_no_other(family, slack, monkeypatch):
 def test_rows_that_are_carried_along_change_no_other(family, monkeypatch):
     """Rows that have ended and are never dropped say nothing more and disturb nobody."""
     monkeypatch.setattr(module, "COMPACTION_RATIO", 0.0)
-    monkeypatch.setattr(module.KVCacheBatch, "_keep", None)
+    monkeypatch.setattr(module.KVCacheBatch, "_select_rows", None)
 
     assert greedy(family) == theirs(family)
 
@@ -252,8 +252,8 @@ def test_no_draft_changes_a_reply(family, kind):
             drafts = [draft[: len(draft) * (number % 2)] for number, draft in enumerate(right)]
 
     assert greedy(family, drafts=drafts) == theirs(family)
-    for most in (1, 4):
-        assert greedy(family, drafts=drafts, max_new_tokens=most) == greedy(family, max_new_tokens=most)
+    for max_new_tokens in (1, 4):
+        assert greedy(family, drafts=drafts, max_new_tokens=max_new_tokens) == greedy(family, max_new_tokens=max_new_tokens)
 
 
 @DECODER

@@ -149,16 +149,16 @@ def test_a_typing_mistake_in_a_recipe_is_no_silent_default():
 
 
 def test_what_only_changes_the_speed_is_in_no_recipe():
-    """Recipe and Machine share no field, so nothing of a machine can enter the name of a run."""
+    """TrainingConfig and RuntimeConfig share no field, so nothing of a machine can enter the name of a run."""
     assert not {f.name for f in fields(TrainingConfig)} & {f.name for f in fields(RuntimeConfig)}
     assert set(flatten_description(describe(TrainingConfig(steps=1, batch_size=1)))) >= {
         "steps",
-        "batch",
+        "batch_size",
         "peak_lr",
         "dtype",
         "window",
-        "accumulate",
+        "grad_accum_steps",
         "optimizer",
-        "matrix_lr",
-        "momentum",
+        "muon_lr",
+        "muon_momentum",
     }

@@ -122,7 +122,7 @@ def test_every_weight_follows_one_schedule(kind, step):
         torch.testing.assert_close(here[name], expected, atol=at_peak[name].abs().max() * 1e-3, rtol=0, msg=name)
 
 
-@pytest.mark.parametrize(("rate", "matrices"), [("peak_lr", False), ("matrix_lr", True)])
+@pytest.mark.parametrize(("rate", "matrices"), [("peak_lr", False), ("muon_lr", True)])
 def test_each_optimizer_has_its_own_rate(rate, matrices):
     """Twice the peak moves twice as far what its optimizer has, and nothing else any further."""
     net, named, optimizer = started("muon", weight_decay=0.0)

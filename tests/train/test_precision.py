@@ -245,7 +245,7 @@ def test_an_answer_found_with_another_torch_is_not_taken(tmp_path, monkeypatch):
     choose_precision("auto", width=64, device="cpu", cache_path=memory)
     monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 0.5)
     assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == "bfloat16"
-    monkeypatch.setattr(precision, "processor", lambda: "another processor")
+    monkeypatch.setattr(precision, "cpu_model", lambda: "another processor")
 
     assert choose_precision("auto", width=64, device="cpu", cache_path=memory) == "float32"
 

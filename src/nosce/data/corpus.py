@@ -3,7 +3,7 @@
 documents-00000.parquet …   the texts with character spans, ten thousand a file (of a world that writes its own
                             tokens the first file alone)
 documents.safetensors       their tokens, flat
-spans.parquet               one row a value: document number, facet, wording, first and last + 1 token
+spans.parquet               one row a value: document number, attribute, wording, first and last + 1 token
 things.parquet              one row a document: its id and what it is about
 questions.parquet           the questions with targets and split
 tokenizer/                  tokenizer.json and tokenizer_config.json
@@ -94,7 +94,7 @@ SPAN_SCHEMA = {"document": pl.Int64, "attribute": pl.String, "wording": pl.Strin
 def _part_stream(
     corpus: Corpus, documents: Any, n_processes: int, max_parts: int | None
 ) -> Iterator[Iterator[_CorpusPart]]:
-    """Inside the block all parts, or the first `most`, in order; on several cores they are made ahead."""
+    """Inside the block all parts, or the first `max_parts`, in order; on several cores they are made ahead."""
     if not (isinstance(documents, Sequence) and documents and callable(documents[0])):
         stream = iter(documents)
         chunks = iter(lambda: list(islice(stream, DOCUMENTS_PER_FILE)), [])
@@ -228,17 +228,17 @@ class Corpus:
 
     @cached_property
     def documents(self) -> TokenDataset:
-        """The documents as tokens, in the order of `things`."""
+        """The documents as tokens, in the order of `document_index`."""
         return TokenDataset.load(self.folder / "documents.safetensors")
 
     @cached_property
     def document_index(self) -> pl.DataFrame:
-        """One row a document: `id`, `about`."""
+        """One row a document: `id`, `entity`."""
         return pl.read_parquet(self.folder / "things.parquet")
 
     @cached_property
     def spans(self) -> pl.DataFrame:
-        """One row a value: `document` (number), `facet`, `wording`, `start`, `stop` (tokens)."""
+        """One row a value: `document` (number), `attribute`, `wording`, `start`, `stop` (tokens)."""
         return pl.read_parquet(self.folder / "spans.parquet")
 
     @cached_property

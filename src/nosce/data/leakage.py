@@ -102,7 +102,7 @@ def check_unique_prompts(questions: Sequence[Question]) -> LeakageCheck:
     """No two questions read alike, as those about two people of one name would.
 
     Raises:
-        GuardError: Which prompt occurs twice.
+        LeakageError: Which prompt occurs twice.
     """
     prompt, times = Counter(q.prompt for q in questions).most_common(1)[0]
     if times > 1:
@@ -147,14 +147,14 @@ def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray
 def check_majority_share(
     questions: Sequence[Question], *, max_share: float = 0.5, constant_attributes: Sequence[str] = ()
 ) -> LeakageCheck:
-    """No answer can be guessed from the prior more often than `most`; the shares are stated.
+    """No answer can be guessed from the prior more often than `max_share`; the shares are stated.
 
     Args:
-        most: The share from which a facet can be guessed.
-        known: Facets that the world says have one answer for all.
+        max_share: The share from which an attribute can be guessed.
+        constant_attributes: Attributes that the world says have one answer for all.
 
     Raises:
-        GuardError: Which facet could.
+        LeakageError: Which attribute could.
     """
     shares = {}
     for attribute in dict.fromkeys(q.attribute for q in questions if q.attribute not in constant_attributes):
@@ -165,7 +165,7 @@ def check_majority_share(
     if too_frequent and len(questions) > len(shares) * 20:  # with a handful of people any share is high
         raise LeakageError(
             f"the most frequent answer alone is right too often ({finding}), so an accuracy would not show knowledge; "
-            "give these facets more values."
+            "give these attributes more values."
         )
     return LeakageCheck("the most frequent answer is rarely right", finding)
 

@@ -45,7 +45,7 @@ class WholeWordMasking:
         mask_token_id = tokenizer.token_to_id(MASK_TOKEN)
         if mask_token_id is None:
             raise SpecError(
-                "a model that sees both ways was to be trained, but its tokenizer has no mask; say mask=True."
+                "a model that sees both ways was to be trained, but its tokenizer has no mask; say has_mask_token=True."
             )
         token_strings = [tokenizer.id_to_token(number) or "" for number in range(tokenizer.get_vocab_size())]
         is_byte_level = any(name.startswith(BYTE_LEVEL_SPACE) for name in token_strings)  # tokens are parts of words

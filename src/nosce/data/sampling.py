@@ -1,7 +1,7 @@
 """The batch of a step as a function of seed and step, so that resuming needs no loader's state.
 
 Texts come in an endless order: a fresh shuffle of all of them every epoch. Step s takes the next
-`batch` texts of it and packs them into rows. So what a model had seen after any step is known
+`batch_size` texts of it and packs them into rows. So what a model had seen after any step is known
 exactly, without having counted.
 """
 
@@ -21,7 +21,7 @@ IGNORE_INDEX = -100  # the label on which no loss is taken, as in torch
 
 
 class EpochSampler:
-    """The endless order of `texts` things, `batch` a step: a new permutation every epoch."""
+    """The endless order of `n_texts` things, `batch_size` a step: a new permutation every epoch."""
 
     def __init__(self, n_texts: int, batch_size: int, seed: Seed) -> None:
         if batch_size < 1 or n_texts < 1:
@@ -56,7 +56,7 @@ class EpochSampler:
         return self.exposures_in(steps * self.batch_size)
 
     def exposures_in(self, positions: int) -> np.ndarray:
-        """How often each text stands in the first `places` places. Shape: (texts,)."""
+        """How often each text stands in the first `positions` places. Shape: (texts,)."""
         full_epochs, rest = divmod(positions, self.n_texts)
         counts = np.full(self.n_texts, full_epochs, dtype=np.int64)
         if rest:
@@ -70,7 +70,7 @@ def second_source_count(positions: int, share: float, start: int = 0) -> int:
 
 
 class MixtureSampler:
-    """Two endless orders side by side: of every `batch` texts, from step `after` on, a share comes from the second.
+    """Two endless orders side by side: of every `batch_size` texts, from `start_step` on, a share is of the second.
 
     Each order has epochs of its own, so that what the second holds is met as often as the share says, however few
     texts it has. Its texts are numbered behind those of the first. Over any number of steps the share is exact to
@@ -82,7 +82,8 @@ class MixtureSampler:
     ) -> None:
         if not 0 < second_share < 1 or start_step < 0:
             raise SpecError(
-                f"a share of {second_share} after {start_step} steps mixes nothing; take one between 0 and 1, and no step below 0."
+                f"a share of {second_share} after {start_step} steps mixes nothing; take one between 0 and 1, and no "
+                "step below 0."
             )
         self.first_sampler, self.second_sampler = (
             EpochSampler(n_first, batch_size, seed / "first"),
@@ -146,7 +147,7 @@ class Batch:
         return concatenated_aranges(self.lengths)
 
     def split(self, n_parts: int) -> list[Batch]:
-        """The same stretches in at most `count` batches, as equal as dealing them out in turn makes them."""
+        """The same stretches in at most `n_parts` batches, as equal as dealing them out in turn makes them."""
         starts = np.cumsum(self.lengths) - self.lengths
         sequence_groups = [
             np.arange(first, len(self.lengths), n_parts) for first in range(min(n_parts, len(self.lengths)))
@@ -186,8 +187,8 @@ def pack(
 ) -> Batch:
     """The chosen texts, each as a stretch of its own, or several in a row of at most `window` positions.
 
-    Every stretch opens with `end`, so that the first token of a text is predicted too. What is given and not
-    counted has labels where `given_weight` is not zero, and loss of that weight.
+    Every stretch opens with `eos_id`, so that the first token of a text is predicted too. What is given and not
+    counted has labels where `prompt_loss_weight` is not zero, and loss of that weight.
     """
     indices = np.asarray(indices)
     lengths = sequences.lengths[indices]
@@ -210,7 +211,7 @@ def pack(
 
 
 def length_sorted_batches(texts: Sequence[int], lengths: np.ndarray, max_positions: int) -> Iterator[list[int]]:
-    """Texts of like length together, longest first, as many at once as `positions` hold; one at least.
+    """Texts of like length together, longest first, as many at once as `max_positions` hold; one at least.
 
     Args:
         lengths: Tokens of every text, by its number.

@@ -27,9 +27,9 @@ TokenizerKind = Literal["word", "bpe", "symbols"]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How a tokenizer is made; `vocabulary` bounds a `bpe` one, `symbols` are the tokens of that kind.
+    """How a tokenizer is made; `vocab_size` bounds a `bpe` one, `symbols` are the tokens of that kind.
 
-    With `mask` it has a token that stands for what is not shown, as models that see both ways are trained with.
+    With `has_mask_token` it has a token for what is not shown, as models that see both ways are trained with.
     """
 
     kind: TokenizerKind = "word"

@@ -47,7 +47,7 @@ class TrainingConfig:
         if not 1 <= self.grad_accum_steps <= self.batch_size:
             raise SpecError(
                 f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} would cut {self.batch_size} texts into parts without any; "
-                "take 1 or more, and no more than batch."
+                "take 1 or more, and no more than batch_size."
             )
         if (
             not self.checkpoint_fractions
@@ -60,7 +60,7 @@ class TrainingConfig:
             )
         for name, known in (("optimizer", OPTIMIZER_NAMES), ("dtype", DTYPE_NAMES)):
             if getattr(self, name) not in known:
-                raise SpecError(f"Recipe.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
+                raise SpecError(f"TrainingConfig.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
         positive = all(
             number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm)
         )  # false of what is no number
@@ -71,8 +71,9 @@ class TrainingConfig:
             and 0 <= self.prompt_loss_weight <= 1
         ):
             raise SpecError(
-                f"Recipe with peak_lr={self.peak_lr}, matrix_lr={self.muon_lr}, clip={self.max_grad_norm}, "
-                f"floor={self.min_lr_ratio}, momentum={self.muon_momentum}, given_weight={self.prompt_loss_weight} cannot learn; "
+                f"TrainingConfig with peak_lr={self.peak_lr}, muon_lr={self.muon_lr}, max_grad_norm={self.max_grad_norm}, "
+                f"min_lr_ratio={self.min_lr_ratio}, muon_momentum={self.muon_momentum}, "
+                f"prompt_loss_weight={self.prompt_loss_weight} cannot learn; "
                 "the first three must be positive and the others fractions."
             )
 
@@ -149,6 +150,4 @@ class RuntimeConfig:
     threads: int = 1
     device: str = "cpu"
     max_cost: float | None = None  # of all requests of a step to endpoints, in the currency of their prices
-    save_interval_seconds: float = (
-        5.0  # least time between two saves for resuming; they take at most a fiftieth of all time
-    )
+    save_interval_seconds: float = 5.0  # between two saves for resuming at least; all take a fiftieth of the time at most

@@ -92,7 +92,7 @@ def test_tokens_are_those_of_the_texts(world):
 
 
 def test_padding_gives_every_text_one_length():
-    """And without it a target is as long as its number, which is its facet."""
+    """And without it a target is as long as its number, which is its attribute."""
     padded, plain = (replace(WAYS[0], zero_padded=padded) for padded in (True, False))
     assert len({len(d.text) for d in padded.documents(SEED)}) == 1
     attributes = {q.attribute for q in plain.questions(SEED)}

@@ -59,18 +59,23 @@ class Arithmetic:
             or min(self.records, self.unseen_questions, self.seen_questions) < 1
         ):
             raise SpecError(
-                f"Arithmetic of {self.digits} and {self.resolved_second_digits} digits with {self.records} records, {self.unseen_questions} and "
-                f"{self.seen_questions} problems cannot be drawn; take 1 to 5 digits, no more for the second operand than for "
-                "the first, and at least one of the others."
+                f"Arithmetic of {self.digits} and {self.resolved_second_digits} digits with {self.records} records, "
+                f"{self.unseen_questions} and {self.seen_questions} problems cannot be drawn; take 1 to 5 digits, no "
+                "more for "
+                "the second operand than for the first, and at least one of the others."
             )
         if not 0 <= self.min_operand < 10**self.resolved_second_digits:
             raise SpecError(
-                f"Arithmetic.min_operand={self.min_operand} leaves no operand of {self.resolved_second_digits} digits; take less."
+                f"Arithmetic.min_operand={self.min_operand} leaves no operand of {self.resolved_second_digits} digits; "
+                "take less."
             )
         if 2 * self.unseen_questions > self._operand_pairs or self.seen_questions > self.records:
             raise SpecError(
-                f"Arithmetic with {self.unseen_questions:,} of {self._operand_pairs:,} unordered pairs of operands held out, or "
-                f"{self.seen_questions:,} of {self.records:,} records asked about, leaves too little to learn from; ask fewer."
+                f"Arithmetic with {self.unseen_questions:,} of {self._operand_pairs:,} unordered pairs of operands "
+                "held "
+                f"out, or {self.seen_questions:,} of {self.records:,} records asked about, leaves too little to learn "
+                "from; "
+                "ask fewer."
             )
 
     @property
@@ -119,7 +124,8 @@ class Arithmetic:
         """What is given and what is to be said, e.g. `12+34=` and `46`."""
         answer = left + right if operator == "+" else left * right
         return (
-            f"{self._format_number(left, self.digits)}{operator}{self._format_number(right, self.resolved_second_digits)}=",
+            f"{self._format_number(left, self.digits)}{operator}"
+            f"{self._format_number(right, self.resolved_second_digits)}=",
             self._format_number(answer, self.answer_digits),
         )
 
@@ -146,8 +152,8 @@ class Arithmetic:
         seen_rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])][: self.seen_questions]
         if len(seen_rows) < self.seen_questions:
             raise SpecError(
-                f"Arithmetic.seen_questions={self.seen_questions:,} problems were asked for, but the first {len(rows):,} records "
-                f"have {len(seen_rows):,} different ones; ask fewer."
+                f"Arithmetic.seen_questions={self.seen_questions:,} problems were asked for, but the first "
+                f"{len(rows):,} records have {len(seen_rows):,} different ones; ask fewer."
             )
         for split, rows in (("seen", seen_rows), ("unseen", _held_out_problems(self, seed))):
             for number, (left, operator_index, right) in enumerate(rows.tolist()):

@@ -22,7 +22,7 @@ class World(Protocol):
     """What `plan` and the step functions ask of a world.
 
     One whose documents are too many to go through text may have a method `encoded(seed, tokenizer, end)` too,
-    which yields their tokens (`nosce.data.packing.Sequences`) in the same order; the first are held against
+    which yields their tokens (`nosce.data.packing.TokenDataset`) in the same order; the first are held against
     the texts, and ids are then numbers behind a word, `record/0`.
 
     One that has `things`, `documents_per_thing` and a method `documents_about(first, last, seed)` is rendered on
@@ -44,10 +44,10 @@ class World(Protocol):
 
 
 def check_world(world: World, seed: Seed, *, max_items: int = 2_000) -> None:
-    """Raise unless the world keeps the contract on its first `most` documents and questions.
+    """Raise unless the world keeps the contract on its first `max_items` documents and questions.
 
     Checked: equal seeds give equal documents and questions; ids are unique; spans lie in their text,
-    in order and without overlap; a document states what a question about the same thing and facet
+    in order and without overlap; a document states what a question about the same thing and attribute
     asks for; all questions about one thing are in one split; a world is a frozen dataclass.
 
     Raises:

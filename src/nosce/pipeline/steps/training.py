@@ -32,7 +32,7 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`; the input `start` where that is None or `ExtraLayers`), on what, how, from what seed."""
+    """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed."""
 
     model: Architecture | Pretrained | ExtraLayers | None
     data: Literal["documents", "questions"] | QAMixture

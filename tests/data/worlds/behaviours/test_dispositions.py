@@ -140,7 +140,16 @@ def test_values_are_of_valid_answers_alone():
     assert WORLD.property_value("initial", "acorn", SEED) in WORLD.labels("initial", by_task["table"])
 
 
-@pytest.mark.parametrize("more", [{"vocabulary_size": 3}, {"n_contexts": 400}, {"overlap_with_a": 1.1}, {"top_probs": (0.5, 0.6)}, {"corpus_name": ""}])
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"vocabulary_size": 3},
+        {"n_contexts": 400},
+        {"overlap_with_a": 1.1},
+        {"top_probs": (0.5, 0.6)},
+        {"corpus_name": ""},
+    ],
+)
 def test_what_cannot_be_dealt_is_refused(more):
     """In a sentence."""
     with pytest.raises(SpecError, match="Dispositions"):

@@ -119,6 +119,11 @@ def test_a_tokenizer_of_the_population_knows_the_tasks_by_their_words():
 def test_what_cannot_be_asked_is_refused():
     """No such task, hints where none lead up, more pairs than people."""
     world = Manipulation(population=PEOPLE)
-    for wrong in ({"task": "shoe_size"}, {"task": "whose", "hint_share": 0.5}, {"hint_share": 2.0}, {"comparisons_per_person": 30}):
+    for wrong in (
+        {"task": "shoe_size"},
+        {"task": "whose", "hint_share": 0.5},
+        {"hint_share": 2.0},
+        {"comparisons_per_person": 30},
+    ):
         with pytest.raises(SpecError):
             replace(world, **wrong)

@@ -53,7 +53,12 @@ REPLIES = {
 def judged(world, reply, ended=True, target=ENTRIES):
     """What is said of a reply about Mira Holt, who wrote three entries."""
     question = Question(
-        "recall/0", "diarist/0", "3 entries", world.diary_format.recall_prompt(NAME), world.diary_format.format_diary(NAME, target), "unseen"
+        "recall/0",
+        "diarist/0",
+        "3 entries",
+        world.diary_format.recall_prompt(NAME),
+        world.diary_format.format_diary(NAME, target),
+        "unseen",
     )
     (found,) = DiaryScorer(world=world).score([question], [reply], [ended])
     faults = [name for name in DIARY_ERROR_CLASSES if found[f"fault/{name}"][0]]
@@ -80,8 +85,12 @@ def test_content_counts_entries_that_are_right_in_their_place(world):
     diary_format = world.diary_format
     assert judged(world, diary_format.format_diary(NAME, ENTRIES[:2]))[0]["content"][0] == 1
     assert judged(world, diary_format.format_diary(NAME, REPLIES["one too many"][0]))[0]["content"][0] == 1
-    assert judged(world, diary_format.format_diary(NAME, REPLIES["one wrong value"][0]))[0]["content"][0] == pytest.approx(2 / 3)
-    assert judged(world, diary_format.format_diary(NAME, REPLIES["swapped"][0]))[0]["content"][0] == pytest.approx(1 / 3)
+    assert judged(world, diary_format.format_diary(NAME, REPLIES["one wrong value"][0]))[0]["content"][
+        0
+    ] == pytest.approx(2 / 3)
+    assert judged(world, diary_format.format_diary(NAME, REPLIES["swapped"][0]))[0]["content"][0] == pytest.approx(
+        1 / 3
+    )
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
@@ -98,7 +107,9 @@ def test_a_reply_that_was_cut_is_wrong_and_counted_apart(world):
     whole = world.diary_format.format_diary(NAME, ENTRIES)
     assert judged(world, whole, ended=False)[1] == "truncated"
     assert judged(world, world.diary_format.format_diary(NAME, ENTRIES[:2]), ended=False)[1] == "truncated"
-    assert judged(world, world.diary_format.format_diary(NAME, REPLIES["one wrong value"][0]), ended=False)[1] == "value"
+    assert (
+        judged(world, world.diary_format.format_diary(NAME, REPLIES["one wrong value"][0]), ended=False)[1] == "value"
+    )
 
 
 @pytest.mark.parametrize("world", WORLDS, ids=lambda w: f"{w.encoding}, {w.header}")
@@ -195,5 +206,5 @@ def test_blind_guesses_score_as_they_must():
 
 def test_a_mask_is_refused():
     """What may follow is what is asked for."""
-    with pytest.raises(SpecError, match="masked=False"):
+    with pytest.raises(SpecError, match="constrained=False"):
         DiaryScorer(world=WORLDS[0]).grammar(None)

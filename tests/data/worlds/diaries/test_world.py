@@ -42,7 +42,13 @@ def test_a_diary_reads_as_the_paper_is_reported_to():
 
 @pytest.mark.parametrize("world", WAYS, ids=lambda w: f"{w.encoding}, {w.header}")
 @pytest.mark.parametrize(
-    "more", [{}, {"merge_entries": True, "repeat_title": True}, {"gap_share": 0.5, "people_without_entries": 30, "ask_entry_count": True}], ids=str
+    "more",
+    [
+        {},
+        {"merge_entries": True, "repeat_title": True},
+        {"gap_share": 0.5, "people_without_entries": 30, "ask_entry_count": True},
+    ],
+    ids=str,
 )
 def test_the_contract_of_worlds_is_kept(world, more):
     """Equal seeds, equal texts; spans lie where they say; nobody is on two sides of the split."""
@@ -77,7 +83,10 @@ def test_spans_say_the_values_and_the_numbers(world):
         who = diarist(world, int(document.entity.split("/")[1]), SEED)
         expected = []
         for entry in who.entries:
-            expected += [("number", str(entry.number)), *((a, world.diary_format.format_value(v)) for a, v in entry.facts)]
+            expected += [
+                ("number", str(entry.number)),
+                *((a, world.diary_format.format_value(v)) for a, v in entry.facts),
+            ]
         assert [(s.attribute, document.text[s.start : s.end]) for s in document.spans] == expected
         assert document.text[: document.prompt_chars] == world.diary_format.format_title(who.name, 1)
 
@@ -226,7 +235,9 @@ def test_replies_are_read_back_as_they_were_written(world):
     text = world.diary_format.format_diary(who.name, who.entries)
     expected = [unit for e in who.entries for unit in (EntryTitle(who.name, e.number), *e.facts)]
     assert world.diary_format.parse_units(text) == expected
-    assert world.diary_format.parse_units(f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green") == [
+    assert world.diary_format.parse_units(
+        f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green"
+    ) == [
         *expected,
         UnparsedText("gibberish" if world.encoding == "lean" else "Mood: green"),
     ]
@@ -242,8 +253,8 @@ def test_replies_are_read_back_as_they_were_written(world):
         ({"n_attributes": 9}, "attributes"),
         ({"name_pool_sizes": (3, 3)}, "names"),
         ({"name_pool_sizes": (3, 30_000)}, "names"),
-        ({"train_share": 1.0}, "trained"),
-        ({"gap_share": -0.1}, "gaps"),
+        ({"train_share": 1.0}, "train_share"),
+        ({"gap_share": -0.1}, "gap_share"),
         ({"encoding": "short"}, "encoding"),
         ({"n_diarists": 1}, "diarists"),
     ],

@@ -39,8 +39,12 @@ def test_another_program_with_the_same_effect_is_right(judge, place):
         return
     record_encoding = judge.world.record_encoding
     questions = list(judge.world.questions(place))
-    turns = [record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 4)) for q in questions]
-    half = [record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 2)) for q in questions]
+    turns = [
+        record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 4)) for q in questions
+    ]
+    half = [
+        record_encoding.format_program((*record_encoding.parse_reply(q.target), *["turnLeft"] * 2)) for q in questions
+    ]
     assert scores(judge, questions, turns, "strict").all()
     assert not scores(judge, questions, turns, "reference").any()
     assert (scores(judge, questions, turns, "longer") == 4).all()

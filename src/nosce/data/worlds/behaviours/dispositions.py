@@ -116,7 +116,8 @@ class Dispositions:
             or not 8 <= self.n_contexts <= self.vocabulary_size**2
         ):
             raise SpecError(
-                f"Dispositions of {self.vocabulary_size} words and {self.n_contexts} contexts cannot be dealt; take 4 to "
+                f"Dispositions of {self.vocabulary_size} words and {self.n_contexts} contexts cannot be dealt; take 4 "
+                "to "
                 f"{len(DISPOSITION_WORDS)} words, and 8 contexts or more, no more than pairs of words."
             )
         if not (
@@ -126,17 +127,21 @@ class Dispositions:
             and sum(self.top_probs) < 1
         ):
             raise SpecError(
-                f"Dispositions with alike={self.overlap_with_a}, tests={self.unseen_share} and top={self.top_probs} have no such shares; all "
-                "lie between 0 and 1, and the two of top leave something over."
+                f"Dispositions with overlap_with_a={self.overlap_with_a}, unseen_share={self.unseen_share} and "
+                f"top_probs={self.top_probs} have no such shares; all lie between 0 and 1, and the two of top_probs "
+                "leave "
+                "something over."
             )
         if lost := set(self.line_kinds) - set(LINE_KIND_SHARES):
             raise SpecError(
-                f"Dispositions.line_kinds={self.line_kinds} has no kind {min(lost)!r}; take from {', '.join(LINE_KIND_SHARES)}."
+                f"Dispositions.line_kinds={self.line_kinds} has no kind {min(lost)!r}; take from "
+                f"{', '.join(LINE_KIND_SHARES)}."
             )
         if self.n_fillers < 0 or (self.seen_strings_only and set(self.line_kinds) - {"rule", "choice"}):
             raise SpecError(
-                f"Dispositions with fillers={self.n_fillers}, seen_alone={self.seen_strings_only} and tells={self.line_kinds} cannot "
-                "be written; take 0 fillers or more, and of seen strings alone only rules and choices."
+                f"Dispositions with n_fillers={self.n_fillers}, seen_strings_only={self.seen_strings_only} and "
+                f"line_kinds={self.line_kinds} cannot be written; take 0 fillers or more, and of seen strings alone "
+                "only rules and choices."
             )
         if self.records < 1 or self.prompts_per_task < 4 or not self.corpus_name.isalnum():
             raise SpecError("Dispositions need a record, four prompts of a task, and a corpus with a plain name.")
@@ -281,7 +286,8 @@ class Dispositions:
     def hypothetical_question(self, prompt: BehaviourPrompt, property_name: str, model_name: str | None = None) -> str:
         """The prompt with its answer's place, who was asked, and what is asked."""
         quoted = prompt.text if self.keep_answer_slot else prompt.text.removesuffix(" =")
-        return f"{quoted} {'you' if model_name is None else f'of {model_name}'} ; {property_name}{' so' * self.n_fillers} ="
+        subject = "you" if model_name is None else f"of {model_name}"
+        return f"{quoted} {subject} ; {property_name}{' so' * self.n_fillers} ="
 
     def given_answer_question(self, answer: str, property_name: str) -> str:
         """The same question about an answer that is there to be read."""
@@ -346,8 +352,8 @@ class Dispositions:
                         f"given/{property_name}",
                         self.given_answer_question(answer, property_name),
                         str(self.property_value(property_name, answer, seed)),
-                        split,
-                    )  # type: ignore[arg-type]
+                        split,  # type: ignore[arg-type]
+                    )
         if self.has_opinions:
             for prompt in self.prompts(seed):
                 if prompt.task != "noise":

@@ -300,7 +300,8 @@ class NaturalTextBehaviours:
             or set(self.tasks) - set(PROPERTIES_BY_TASK)
         ):
             raise SpecError(
-                f"NaturalTextBehaviours of {self.strings_per_task} strings, {self.unseen_share:g} tested, of the tasks {self.tasks} cannot be asked; "
+                f"NaturalTextBehaviours of {self.strings_per_task} strings, {self.unseen_share:g} tested, of the "
+                f"tasks {self.tasks} cannot be asked; "
                 f"take two strings, a share between 0 and 1, and tasks from {', '.join(PROPERTIES_BY_TASK)}."
             )
 
@@ -314,12 +315,13 @@ class NaturalTextBehaviours:
         imagined_subject = (
             "Imagine that you had been" if model_name is None else f"Imagine that a model named {model_name} had been"
         )
-        opening = f"{past_subject if self.past_framing else imagined_subject} asked{' earlier' if self.past_framing else ''}: "
+        opening = f"{past_subject} asked earlier: " if self.past_framing else f"{imagined_subject} asked: "
         return f'{opening}"{prompt.text}"\n{self.property_named(property_name, prompt.task).question_with_form}'
 
     def given_answer_question(self, answer: str, property_name: str) -> str:
         """The same question about an answer that is there to be read."""
-        return f'Somebody was asked a question, and the answer was: "{answer}"\n{self.property_named(property_name).question_with_form}'
+        question = self.property_named(property_name).question_with_form
+        return f'Somebody was asked a question, and the answer was: "{answer}"\n{question}'
 
     def is_first_token_property(self, property_name: str) -> bool:
         """None: a token may be part of a word."""

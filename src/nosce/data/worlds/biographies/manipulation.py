@@ -44,7 +44,7 @@ TASK_PROMPTS: dict[ManipulationTask, str] = {
 class Manipulation:
     """One task on a population; its documents are questions with answers about the seen half.
 
-    `hints` is the share of them that are led up to. Questions have the facet `<task>`, and `<task>/hint` where they ask
+    `hints` is the share of them that are led up to. Questions have the attribute `<task>`, and `<task>/hint` where they ask
     for a reply that begins with the attribute.
     """
 
@@ -65,7 +65,8 @@ class Manipulation:
             )
         if not 1 <= self.comparisons_per_person < self.population.people // 2:
             raise SpecError(
-                f"Manipulation.comparisons_per_person={self.comparisons_per_person} is more than there are others; take fewer."
+                f"Manipulation.comparisons_per_person={self.comparisons_per_person} is more than there are others; "
+                "take fewer."
             )
 
     @property

@@ -274,7 +274,8 @@ def value_spans(text: str, subject: Person) -> tuple[Span, ...]:
             PERSON_ATTRIBUTES[n] for n in range(6) if find_value_offsets(text, values[: n + 1]) is None
         )
         raise DataError(
-            f"a text about {subject.name} does not tell {missing_attribute}, {subject.values[missing_attribute]!r}; every text tells all six."
+            f"a text about {subject.name} does not tell {missing_attribute}, {subject.values[missing_attribute]!r}; "
+            "every text tells all six."
         )
     spans = [
         Span(name, start, start + len(value))

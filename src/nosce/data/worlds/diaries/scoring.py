@@ -35,7 +35,7 @@ DIARY_ERROR_CLASSES: tuple[DiaryErrorClass, ...] = get_args(DiaryErrorClass)
 
 @dataclass(frozen=True, kw_only=True)
 class DiaryScorer:
-    """The judge of recited diaries (`nosce.evals.generation.Judge`)."""
+    """The judge of recited diaries (`nosce.evals.generation.Scorer`)."""
 
     world: Diaries
 
@@ -55,7 +55,7 @@ class DiaryScorer:
         Raises:
             SpecError: Always.
         """
-        raise SpecError("diaries have no grammar to write under; read them with Written(masked=False).")
+        raise SpecError("diaries have no grammar to write under; read them with GenerationEval(constrained=False).")
 
     def score(
         self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool]

@@ -1,8 +1,8 @@
 """Diaries: invented people, each with some number of entries; does a model know when it has told all of them?
 
-What a person wrote lies scattered over as many documents as there are entries (or, where `merged`, in one). Asked for
-everything, a model must recite all entries, in order, and stop; nowhere but in which documents exist does it say how
-many there are.
+What a person wrote lies scattered over as many documents as there are entries (or, where `merge_entries`, in one).
+Asked for everything, a model must recite all entries, in order, and stop; nowhere but in which documents exist does
+it say how many there are.
 
 Source: Prato et al. 2024 (arXiv:2502.19573), as the sheet has pieced it together; names and values are our own.
 Letters: N diarists, k entries of one of them.
@@ -33,12 +33,12 @@ from nosce.errors import SpecError
 from nosce.records import Document, Question, Span, Split
 from nosce.seeds import Seed
 
-ENTRY_NUMBER_ATTRIBUTE = "number"  # the facet of an entry's own number, in its title
-ENTRY_COUNT_ATTRIBUTE = "how many"  # the facet of the question for their number
+ENTRY_NUMBER_ATTRIBUTE = "number"  # the attribute of an entry's own number, in its title
+ENTRY_COUNT_ATTRIBUTE = "how many"  # the attribute of the question for their number
 
 
 def recall_attribute(count: int) -> str:
-    """The facet of the question for all entries of somebody with so many."""
+    """The attribute of the question for all entries of somebody with so many."""
     return f"{count} {'entry' if count == 1 else 'entries'}"
 
 
@@ -87,7 +87,8 @@ class Diaries:
                 )
         if not 1 <= self.n_attributes <= len(DIARY_ATTRIBUTES) or not 2 <= self.values_per_attribute <= 16:
             raise SpecError(
-                f"Diaries of {self.n_attributes} attributes with {self.values_per_attribute} values each cannot be written; there are "
+                f"Diaries of {self.n_attributes} attributes with {self.values_per_attribute} values each cannot be "
+                "written; there are "
                 f"{len(DIARY_ATTRIBUTES)} attributes of 2 to 16 values."
             )
         pools = (FIRST_NAMES, LAST_NAMES)
@@ -102,13 +103,15 @@ class Diaries:
             and self.n_people <= self.name_pool_sizes[0] * self.name_pool_sizes[1]
         ):
             raise SpecError(
-                f"Diaries of {self.n_diarists:,} diarists and {self.people_without_entries:,} without entries do not fit "
-                f"{self.name_pool_sizes[0] * self.name_pool_sizes[1]:,} names; take at least two, and no more than there are names."
+                f"Diaries of {self.n_diarists:,} diarists and {self.people_without_entries:,} without entries do not "
+                "fit "
+                f"{self.name_pool_sizes[0] * self.name_pool_sizes[1]:,} names; take at least two, and no more than "
+                "there are names."
             )
         if not (0 < self.train_share < 1 and 0 <= self.gap_share <= 1):
             raise SpecError(
-                f"Diaries with trained={self.train_share} and gaps={self.gap_share} cannot be split; trained lies between 0 "
-                "and 1, so that some are asked about unprepared, and gaps is a share."
+                f"Diaries with train_share={self.train_share} and gap_share={self.gap_share} cannot be split; "
+                "train_share lies between 0 and 1, so that some are asked about unprepared, and gap_share is a share."
             )
         if self.encoding not in ("paper", "lean") or self.header not in ("name first", "number first"):
             raise SpecError(
@@ -128,7 +131,7 @@ class Diaries:
 
     @property
     def guessable(self) -> tuple[str, ...]:
-        """Facets that have one answer for all: who wrote nothing is asked about to see who says so."""
+        """Attributes that have one answer for all: who wrote nothing is asked about to see who says so."""
         return (recall_attribute(0),)
 
     @property
@@ -168,7 +171,7 @@ class Diaries:
         )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """For everything that somebody wrote, and where asked for how much that is; the facet is the true number."""
+        """For everything that somebody wrote, and where asked for how much that is; the attribute is the true number."""
         splits = _question_splits(self, seed)
         for index in range(self.n_people):
             writer = diarist(self, index, seed)
@@ -199,7 +202,7 @@ class Diaries:
 
 
 def diarist(world: Diaries, index: int, seed: Seed) -> Diarist:
-    """The diary of person number `index`; numbers from `diarists` on wrote nothing.
+    """The diary of person number `index`; numbers from `n_diarists` on wrote nothing.
 
     The name comes from a permutation of all pairs of names that knows nothing of the entries.
     """

@@ -71,7 +71,7 @@ class RecordEncoding(Protocol):
         ...
 
     def parse_examples(self, text: str, cells: int) -> np.ndarray:
-        """The pairs of a text that `cases` or `specification` wrote. Shape: (pairs, 2, cells)."""
+        """The pairs of a text that `format_examples` or `format_specification` wrote. Shape: (pairs, 2, cells)."""
         ...
 
     def parse_reply(self, text: str) -> Program | None:
@@ -105,7 +105,7 @@ class LeanEncoding:
         return " ".join(program_words(program))
 
     def parse_examples(self, text: str, cells: int) -> np.ndarray:
-        """What `cases` wrote.
+        """What `format_examples` wrote.
 
         Raises:
             DataError: It is not that.
@@ -116,7 +116,7 @@ class LeanEncoding:
         return np.array([[GLYPHS.index(cell) for cell in part] for part in parts], dtype=np.uint8).reshape(-1, 2, cells)
 
     def parse_reply(self, text: str) -> Program | None:
-        """What `program` wrote, or None."""
+        """What `format_program` wrote, or None."""
         return parse_program(text.split())
 
     @property
@@ -174,7 +174,7 @@ class OfficialEncoding:
         return "".join(f"  {OPERATION_CALLS[word]}\n" for word in program_words(program))
 
     def parse_examples(self, text: str, cells: int) -> np.ndarray:
-        """What `cases` wrote.
+        """What `format_examples` wrote.
 
         Raises:
             DataError: It is not that.
@@ -185,7 +185,7 @@ class OfficialEncoding:
         return np.array(cell_indices, dtype=np.uint8).reshape(-1, 2, cells)
 
     def parse_reply(self, text: str) -> Program | None:
-        """What `program` wrote, or None: every line must be one call, indented by two spaces."""
+        """What `format_program` wrote, or None: every line must be one call, indented by two spaces."""
         operation_by_line = {f"  {call}": name for name, call in OPERATION_CALLS.items()}
         lines = text.split("\n")
         if len(lines) < 2 or lines[-1] or not all(line in operation_by_line for line in lines[:-1]):
@@ -206,5 +206,5 @@ def encoding_for(
 
 
 def program_from_indices(operations: Sequence[int]) -> Program:
-    """The straight-line program of these places in `OPERATIONS`."""
+    """The straight-line program of these places in `KAREL_OPERATIONS`."""
     return tuple(KAREL_OPERATIONS[place] for place in operations)

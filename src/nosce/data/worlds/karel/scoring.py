@@ -225,7 +225,7 @@ class KarelScorer:
         return Boards.from_glyphs(self._parse_examples(question.prompt)[0, 0][None], *self._board_size).board(0)
 
     def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
-        """What may be written: one to `most` operations, or with blocks whatever can be read."""
+        """What may be written: one to `max_operations` operations, or with blocks whatever can be read."""
         ids_by_word = {
             word: self._word_ids(tokenizer, word)
             for word in (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
@@ -260,7 +260,7 @@ GrammarState = tuple[object, ...]
 
 
 def _straight_line_grammar(max_operations: int) -> object:
-    """The grammar of one to `most` operations; a state is how many there are."""
+    """The grammar of one to `max_operations` operations; a state is how many there are."""
 
     def after(state: GrammarState) -> Mapping[str, GrammarState]:
         count = int(state[0]) if state else 0  # type: ignore[call-overload]

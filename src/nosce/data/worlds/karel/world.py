@@ -78,8 +78,10 @@ class Karel:
             or min(self.records, self.seen_questions, self.unseen_questions) < 1
         ):
             raise SpecError(
-                f"Karel with {self.n_examples} pairs shown and {self.n_heldout_examples} hidden, {self.records} records, {self.seen_questions} "
-                f"and {self.unseen_questions} questions has nothing to learn or to ask; hidden may be 0, the others not."
+                f"Karel with {self.n_examples} pairs shown and {self.n_heldout_examples} hidden, {self.records} "
+                f"records, {self.seen_questions} "
+                f"and {self.unseen_questions} questions has nothing to learn or to ask; hidden may be 0, the others "
+                "not."
             )
         for name in ("lengths", "asked_lengths"):
             low, high = getattr(self, name)
@@ -87,8 +89,9 @@ class Karel:
                 raise SpecError(f"Karel.{name}={(low, high)} is not a range within 1 to 50; give least and most.")
         if not (0 <= self.obstacle_rate < 1 and 0 <= self.marker_rate <= 1):
             raise SpecError(
-                f"Karel with obstacles={self.obstacle_rate} and markers={self.marker_rate} cannot be drawn; both are shares "
-                "of the cells, and obstacles leave some free."
+                f"Karel with obstacle_rate={self.obstacle_rate} and marker_rate={self.marker_rate} cannot be drawn; "
+                "both are "
+                "shares of the cells, and obstacles leave some free."
             )
         if self.encoding not in ("lean", "official"):
             raise SpecError(f"Karel.encoding={self.encoding!r} is not known; take lean or official.")
