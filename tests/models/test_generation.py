@@ -83,7 +83,12 @@ def decoded(net, prompt, max_new_tokens=MOST):
     shown = [*prompt] if net.config.is_encoder_decoder else [END, *prompt]
     ids = torch.tensor([shown])
     reply = net.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=END, pad_token_id=1
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        eos_token_id=END,
+        pad_token_id=1,
     )
     tokens = reply[0, 1 if net.config.is_encoder_decoder else len(shown) :].tolist()
     return (tuple(tokens[:-1]), True) if tokens[-1] == END else (tuple(tokens), False)
@@ -144,14 +149,18 @@ def test_long_replies_are_those_of_transformers(family):
     net, asked = model(family), [prompts(family)[i] for i in (0, 1, 5, 6)]
     max_new_tokens = POSITIONS - 20
 
-    assert plain(generate(net, asked, eos_id=END, max_new_tokens=max_new_tokens)) == tuple(decoded(net, p, max_new_tokens) for p in asked)
+    assert plain(generate(net, asked, eos_id=END, max_new_tokens=max_new_tokens)) == tuple(
+        decoded(net, p, max_new_tokens) for p in asked
+    )
 
 
 @DECODER
 @pytest.mark.parametrize("max_new_tokens", [1, 2, 5])
 def test_a_reply_is_cut_at_the_most_it_is_given(family, max_new_tokens):
     """Shorter limits give the beginnings of longer replies; only what had its end before the cut has ended."""
-    expected = tuple((tokens[:max_new_tokens], ended and len(tokens) < max_new_tokens) for tokens, ended in theirs(family))
+    expected = tuple(
+        (tokens[:max_new_tokens], ended and len(tokens) < max_new_tokens) for tokens, ended in theirs(family)
+    )
 
     assert greedy(family, max_new_tokens=max_new_tokens) == expected
 
@@ -253,7 +262,9 @@ def test_no_draft_changes_a_reply(family, kind):
 
     assert greedy(family, drafts=drafts) == theirs(family)
     for max_new_tokens in (1, 4):
-        assert greedy(family, drafts=drafts, max_new_tokens=max_new_tokens) == greedy(family, max_new_tokens=max_new_tokens)
+        assert greedy(family, drafts=drafts, max_new_tokens=max_new_tokens) == greedy(
+            family, max_new_tokens=max_new_tokens
+        )
 
 
 @DECODER
@@ -469,7 +480,11 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
     ("family", "given", "words"),
     [
         ("gpt2", {"max_new_tokens": 0}, r"at most 0 tokens .* 1 or more\.$"),
-        ("gpt2", {"max_new_tokens": 45}, r"of 20 tokens and a reply of 45 need 65 positions, but the model reads 64; .*\.$"),
+        (
+            "gpt2",
+            {"max_new_tokens": 45},
+            r"of 20 tokens and a reply of 45 need 65 positions, but the model reads 64; .*\.$",
+        ),
         ("gpt2", {"drafts": [np.zeros(0, dtype=int)] * 3}, r"16 prompts came with 3 drafts; give one for each\.$"),
         ("gpt2", {"sampling": SamplingParams([Seed(0)] * 17)}, r"16 prompts came with 17 sampling seeds; .*\.$"),
         ("gpt2", {"drafts": PROMPTS, "sampling": SamplingParams([Seed(0)] * 16)}, r"drafts .* leave them out .*\.$"),

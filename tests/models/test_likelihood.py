@@ -20,7 +20,9 @@ from nosce.train.config import TrainingConfig
 
 def untrained(corpus, family):
     shape = Architecture(family=family, layers=2, width=64, heads=2, max_positions=128)
-    return build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=1, seed=Seed(0))
+    return build_model(
+        shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=1, seed=Seed(0)
+    )
 
 
 def taught(corpus, family, sequences, folder, steps):
@@ -66,7 +68,10 @@ def decoded(net, sequences, text, end):
 def same(one, other):
     """Are two readings of the same spans equal, but for the last digits of their nats?"""
     pairs = list(zip(one, other, strict=True))
-    tokens = all(np.array_equal(a.predicted_tokens, b.predicted_tokens) and np.array_equal(a.target_tokens, b.target_tokens) for a, b in pairs)
+    tokens = all(
+        np.array_equal(a.predicted_tokens, b.predicted_tokens) and np.array_equal(a.target_tokens, b.target_tokens)
+        for a, b in pairs
+    )
     return tokens and [a.nats for a, _ in pairs] == pytest.approx([b.nats for _, b in pairs], rel=1e-4, abs=1e-5)
 
 
@@ -250,12 +255,16 @@ def test_a_reply_that_never_ends_is_wrong(corpus, tmp_path):
     questions = corpus.tokenized_questions(corpus.questions_in("seen"))
     endless = dataset_from_arrays(
         (np.where(sequence == corpus.eos_id, 7, sequence), counted)
-        for sequence, counted in ((questions.text_tokens(i).copy(), questions.text_loss_mask(i)) for i in range(len(questions)))
+        for sequence, counted in (
+            (questions.text_tokens(i).copy(), questions.text_loss_mask(i)) for i in range(len(questions))
+        )
     )
     net = taught(corpus, "gpt-neox", endless, tmp_path, steps=220)
     spans = loss_mask_spans(questions)
     heard = score_spans(net, questions, spans, eos_id=corpus.eos_id)
-    without_end = score_spans(net, questions, [(text, start, stop - 1) for text, start, stop in spans], eos_id=corpus.eos_id)
+    without_end = score_spans(
+        net, questions, [(text, start, stop - 1) for text, start, stop in spans], eos_id=corpus.eos_id
+    )
 
     assert np.mean([what.exact_match for what in without_end]) > 0.9
     assert not any(what.exact_match for what in heard)

@@ -17,7 +17,7 @@ from nosce.train.loss import summed_cross_entropy
 
 VOCABULARY = 40
 
-# peft's own advice on tied embeddings, which adapters.py follows, and its use of a name that transformers gave up.
+# peft's own advice on tied embeddings, which lora.py follows, and its use of a name that transformers gave up.
 HUSH = (
     "`is_gradient_checkpointing` is deprecated",
     "Model with `tie_word_embeddings=True`",

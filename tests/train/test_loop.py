@@ -377,7 +377,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, harm):
         recipe = TrainingConfig(steps=12, batch_size=3, window=40)
         with torch.no_grad():
             net.get_input_embeddings().weight[5] = float("nan")
-    with pytest.raises(TrainingError, match=r"lower peak_lr \(it is .*or lengthen warmup\.$") as told:
+    with pytest.raises(TrainingError, match=r"lower peak_lr \(it is .*or raise warmup_steps\.$") as told:
         train(tmp_path, recipe, net=net)
 
     assert "\n" not in str(told.value)

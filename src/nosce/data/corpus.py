@@ -49,7 +49,7 @@ def write_corpus(
     Args:
         documents: One after the other, or functions that can be sent to a process and give a part of them each,
             all as many but the last; these are made on several cores.
-        encoded: The tokens of all documents, from a world that writes them itself, many times faster than
+        encoded_documents: The tokens of all documents, from a world that writes them itself, many times faster than
             through text. They are held against the texts of the first part, which alone are kept.
 
     Raises:

@@ -48,7 +48,7 @@ def check_window_sharing(
     A model that sees two entries of a person in one row can copy instead of remembering.
 
     Raises:
-        GuardError: They share rows more often than a shuffle would (one-sided binomial test).
+        LeakageError: They share rows more often than a shuffle would (one-sided binomial test).
     """
     if window is None:
         return LeakageCheck(WINDOW_SHARING_CHECK, "every text sees only itself")
@@ -83,7 +83,7 @@ def check_disjoint_splits(questions: Sequence[Question]) -> LeakageCheck:
     """Nobody is on both sides of the split, and both sides hold somebody.
 
     Raises:
-        GuardError: Somebody is, or a side is empty.
+        LeakageError: Somebody is, or a side is empty.
     """
     splits_by_entity: dict[str, set[str]] = {}
     for question in questions:
@@ -120,7 +120,7 @@ def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -
         prompts: The prompts of the unseen split, as tokens.
 
     Raises:
-        GuardError: How many are.
+        LeakageError: How many are.
     """
     n_contaminated = 0
     for length in np.unique(prompts.lengths):
@@ -174,10 +174,10 @@ def check_deterministic_rendering(render_documents: Callable[[Seed], Any], seed:
     """Two processes with different hash seeds render the same first texts.
 
     Args:
-        texts: A module-level function or a bound method of a world that yields documents.
+        render_documents: A module-level function or a bound method of a world that yields documents.
 
     Raises:
-        GuardError: They do not.
+        LeakageError: They do not.
     """
     digests = [_digest_in_subprocess(render_documents, seed, hash_seed) for hash_seed in ("1", "2")]
     if len(set(digests)) > 1:

@@ -43,11 +43,11 @@ def collect_activations(
     eos_id: int,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Activations:
-    """Run every text once and write what stands at the places, in the order of `places`.
+    """Run every text once and write what stands at the places, in the order of `positions`.
 
     Args:
-        sequences: The texts; each is read alone, behind an end token.
-        places: One row a place: `text` (number) and `token` (place within the text, counted from 0; -1 is
+        dataset: The texts; each is read alone, behind an end token.
+        positions: One row a place: `text` (number) and `token` (place within the text, counted from 0; -1 is
             the opening end token). What else is there is kept: who it is about, labels.
         sites: Names of `nosce.models.hooks`.
         folder: Is made; what lay there of an interrupted collection is written over.
@@ -140,7 +140,7 @@ class _ShardWriter:
 
 @dataclass(frozen=True)
 class Activations:
-    """What `collect` left in a folder."""
+    """What `collect_activations` left in a folder."""
 
     folder: Path
 

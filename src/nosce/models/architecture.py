@@ -118,7 +118,7 @@ class ExtraLayers:
 
 
 def named_architecture(name: str, family: Family = "gpt-neox") -> Architecture:
-    """The architecture of a rung of the ladder, e.g. `size("4x128")`.
+    """The architecture of a rung of the ladder, e.g. `named_architecture("4x128")`.
 
     Raises:
         SpecError: There is no such rung.

@@ -73,14 +73,14 @@ def generate(
     """One reply a prompt, in the order given; greedy unless `sampling` is there.
 
     Args:
-        prompts: Token ids. To a decoder-only model each is shown behind `end`, as texts are trained; an
+        prompts: Token ids. To a decoder-only model each is shown behind `eos_id`, as texts are trained; an
             encoder-decoder gets it as its encoder's input.
-        end: The token that ends a reply.
-        most: Tokens of a reply, its end included; one that is longer is cut, and says so.
+        eos_id: The token that ends a reply.
+        max_new_tokens: Tokens of a reply, its end included; one that is longer is cut, and says so.
         drafts: What each reply is expected to be, without its end. A greedy reply is the same with and
             without; where the model says what is expected it comes many times faster. Decoder-only.
         grammar: What may be written; the choice is then among that.
-        rows: Replies that are written side by side.
+        batch_size: Replies that are written side by side.
 
     Raises:
         SpecError: A prompt and its reply are longer than the model can read, or the arguments do not fit.

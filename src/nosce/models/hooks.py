@@ -137,9 +137,9 @@ def patch(
     """Inside the block every forward pass has these activations at a site, in place of its own.
 
     Args:
-        name: The site; None leaves the model as it is.
-        where: Rows and positions, each (N,).
-        states: (N, W).
+        site: The site; None leaves the model as it is.
+        indices: Rows and positions, each (N,).
+        activations: (N, W).
 
     Raises:
         SpecError: The model has no such site.

@@ -138,7 +138,7 @@ class KVCacheBatch:
         """What is added to attention over a whole block: nothing where a token is, minus infinity elsewhere.
 
         Args:
-            there: Where tokens are, up to the one that is read now; what it does not reach is all there.
+            token_mask: Where tokens are, up to the one that is read now; what it does not reach is all there.
         """
         used = self.self_attention_cache.get_seq_length() + 1
         block = torch.zeros(
@@ -173,7 +173,7 @@ class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer in blocks with room to spare: what is there is copied once in `CACHE_BLOCK_SIZE` steps.
 
     Args:
-        whole: Give out the whole blocks, as `_step` wants them, or views of what is filled, as others do.
+        return_blocks: Give out the whole blocks, as `_stepwise_attention` wants them, or views of what is filled, as others do.
     """
 
     def __init__(self, return_blocks: bool) -> None:
@@ -208,7 +208,7 @@ class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
 
 @contextmanager
 def stepwise_attention(model: PreTrainedModel) -> Iterator[bool]:
-    """Inside the block a family that we know attends by `_step`; is it one?"""
+    """Inside the block a family that we know attends by `_stepwise_attention`; is it one?"""
     if model.config.model_type not in STEPWISE_MODEL_TYPES:
         yield False
         return

@@ -111,7 +111,7 @@ def iter_span_batches(
     is shown the text with masks in place of the span, one span at a time.
 
     Args:
-        positions: Tokens of one pass at most, or where None what suits the device; a longer text has its own pass.
+        max_tokens: Tokens of one pass at most, or where None what suits the device; a longer text has its own pass.
     """
     if is_bidirectional(model):
         yield from _iter_masked_span_batches(model, dataset, spans, eos_id, max_tokens or tokens_per_pass(model))
@@ -174,7 +174,7 @@ def score_spans(
     eos_id: int,
     max_tokens: int | None = None,
 ) -> list[SpanScore]:
-    """The model's choices at spans (text, first token, last token + 1), in the order given; see `passes`."""
+    """The model's choices at spans (text, first token, last token + 1), in the order given; see `iter_span_batches`."""
     scores: dict[int, SpanScore] = {}
     for span_batch in iter_span_batches(model, dataset, spans, eos_id=eos_id, max_tokens=max_tokens):
         predicted_tokens = span_batch.logits.argmax(-1).cpu().numpy()

@@ -1,6 +1,6 @@
 """Many texts through an encoder-decoder: what is given to the encoder, what is to be learnt to the decoder.
 
-A text comes as decoders read it, an opening end token and then all but its last token; its first `given` tokens are
+A text comes as decoders read it, an opening end token and then all but its last token; its first `prompt_len` tokens are
 what a prompt or a title is elsewhere. The hidden states come back at the places of the tokens they predict, so that
 losses and read-outs need not know which kind of model spoke. Letters: N tokens, S texts.
 """
@@ -26,7 +26,7 @@ def encoder_decoder_states(
     Args:
         tokens: Every text behind an end token and without its last token.
         lengths: Of the texts, (S,).
-        given: How many tokens of each are the encoder's, (S,).
+        prompt_len: How many tokens of each are the encoder's, (S,).
 
     Raises:
         DataError: A text gives the encoder nothing, or is all given.

@@ -43,7 +43,7 @@ What is given (S,) matters to an encoder-decoder alone.
 
 @dataclass(frozen=True, slots=True)
 class LengthBucket:
-    """Stretches of like length that are attended to together: tokens `first` to `last` of the long row."""
+    """Stretches of like length that are attended to together: tokens `start` to `stop` of the long row."""
 
     start: int
     stop: int
@@ -58,7 +58,7 @@ def bucket_by_length(
     """Stretches, longest first, cut into blocks that waste little on padding.
 
     Args:
-        alike: Cut where lengths change too, once a block is large enough: what is equally long need not be spread.
+        split_on_length_change: Cut where lengths change too, once a block is large enough: what is equally long need not be spread.
             For reading, where many texts are; the batch of a training step would fall into crumbs.
     """
     cuts, start = [], 0
@@ -128,13 +128,13 @@ def _varlen_attention(
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
     dropout: float = 0.0,
-    stretches: tuple[LengthBucket, ...] = (),
+    buckets: tuple[LengthBucket, ...] = (),
     **_: object,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each stretch, in transformers' calling convention. (1, H, N, E) -> (1, N, H, E)."""
     widen = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     parts = []
-    for block in stretches:
+    for block in buckets:
         q, k, v = (
             _to_padded(x[0].transpose(0, 1)[block.start : block.stop], block, widen) for x in (query, key, value)
         )
@@ -202,7 +202,7 @@ def _varlen_causal_forward(
         input_ids=_to_device(tokens, model)[None],
         position_ids=_to_device(positions, model)[None],
         use_cache=False,
-        stretches=bucket_by_length(lengths, model.device, split_on_length_change=not torch.is_grad_enabled()),
+        buckets=bucket_by_length(lengths, model.device, split_on_length_change=not torch.is_grad_enabled()),
     )
     return outputs.last_hidden_state[0]  # type: ignore[no-any-return]
 

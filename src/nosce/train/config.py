@@ -60,7 +60,9 @@ class TrainingConfig:
             )
         for name, known in (("optimizer", OPTIMIZER_NAMES), ("dtype", DTYPE_NAMES)):
             if getattr(self, name) not in known:
-                raise SpecError(f"TrainingConfig.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}.")
+                raise SpecError(
+                    f"TrainingConfig.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}."
+                )
         positive = all(
             number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm)
         )  # false of what is no number
@@ -150,4 +152,6 @@ class RuntimeConfig:
     threads: int = 1
     device: str = "cpu"
     max_cost: float | None = None  # of all requests of a step to endpoints, in the currency of their prices
-    save_interval_seconds: float = 5.0  # between two saves for resuming at least; all take a fiftieth of the time at most
+    save_interval_seconds: float = (
+        5.0  # between two saves for resuming at least; all take a fiftieth of the time at most
+    )

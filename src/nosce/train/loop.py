@@ -54,14 +54,14 @@ def train(
 
     Args:
         model: Any transformers model; only weights that require a gradient are trained.
-        sequences: The texts, with the tokens that carry loss.
-        order: Which texts each step takes.
-        end: The token that opens every row or text.
+        dataset: The texts, with the tokens that carry loss.
+        sampler: Which texts each step takes.
+        eos_id: The token that opens every row or text.
         folder: Gets `metrics.jsonl` (step, loss in nats per weighted token, learning rate, gradient norm,
             counted tokens of that step) and `scratch/`, from which an interrupted run goes on.
-        keep: Called after each kept step with the number of steps taken.
-        progress: Called at every log with what a person wants to see.
-        machine: What only changes the speed.
+        on_checkpoint: Called after each kept step with the number of steps taken.
+        on_progress: Called at every log with what a person wants to see.
+        runtime: What only changes the speed.
         precision: What is computed with; the weights are float32 either way.
         masking: Of a model that sees both ways: which words are hidden and to be told, in place of the next token.
 
@@ -170,7 +170,7 @@ def _raise_if_not_finite(loss: float, grad_norm: float, step: int, config: Train
     if not (abs(loss) < float("inf") and abs(grad_norm) < float("inf")):
         raise TrainingError(
             f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient's norm {grad_norm}, so nothing "
-            f"learnt from here on would mean anything; lower peak_lr (it is {config.peak_lr:g}) or lengthen warmup."
+            f"learnt from here on would mean anything; lower peak_lr (it is {config.peak_lr:g}) or raise warmup_steps."
         )
 
 

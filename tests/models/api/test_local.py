@@ -70,7 +70,8 @@ def test_greedy_replies_are_those_of_a_loop_whatever_the_batch(folder):
         assert reply.first_token_logprobs[0][1] >= reply.first_token_logprobs[1][1] >= reply.first_token_logprobs[2][1]
         assert sum(math.exp(value) for _, value in reply.first_token_logprobs) <= 1 + 1e-6
     alone = complete_all(
-        LocalChatModel(folder, batch_size=1), [ChatRequest.from_user(text, max_new_tokens=6, top_logprobs=3) for text in texts]
+        LocalChatModel(folder, batch_size=1),
+        [ChatRequest.from_user(text, max_new_tokens=6, top_logprobs=3) for text in texts],
     )
     assert [reply.text for reply in alone] == [reply.text for reply in found]
 

@@ -27,7 +27,8 @@ def asker(server, **more) -> OpenAIClient:
 def test_prompts_are_answered_in_order_and_counted(server):
     """Text, finish, log-probabilities and usage; the request says what was asked and no more."""
     found = complete_all(
-        asker(server, input_price_per_million=1.0, output_price_per_million=2.0), [ChatRequest.from_user(f"p{n}", top_logprobs=2) for n in range(20)]
+        asker(server, input_price_per_million=1.0, output_price_per_million=2.0),
+        [ChatRequest.from_user(f"p{n}", top_logprobs=2) for n in range(20)],
     )
     assert [r.text for r in found] == [f"echo p{n}" for n in range(20)]
     assert found[0] == ChatResponse(
@@ -146,7 +147,9 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
     with pytest.raises(UsageError, match="NOSCE_PRICE_IN"):
         complete_all(one, [ChatRequest.from_user("p")])
     assert one.request_count == 0
-    assert len(complete_all(asker(server, max_cost=5.0, output_price_per_million=1.0), [ChatRequest.from_user("p")])) == 1
+    assert (
+        len(complete_all(asker(server, max_cost=5.0, output_price_per_million=1.0), [ChatRequest.from_user("p")])) == 1
+    )
 
 
 def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be():

@@ -63,7 +63,9 @@ def test_texts_are_written_and_read(tmp_path):
     assert len({d.text for d in world.documents(SEED)}) == 24  # the facts' order is each text's own
 
 
-@pytest.mark.parametrize(("way", "counted"), [("incomplete", "incomplete"), ("refused", "refused"), ("truncated", "truncated")])
+@pytest.mark.parametrize(
+    ("way", "counted"), [("incomplete", "incomplete"), ("refused", "refused"), ("truncated", "truncated")]
+)
 def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
     """Two attempts fail each, the third is good; nothing is asked twice where replies are kept."""
     writer = Writer(fails=2, way=way)

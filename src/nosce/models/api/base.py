@@ -135,7 +135,7 @@ class ChatModel(Protocol):
         ...
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """The place of each ask with its reply, in any order, each as soon as it is there."""
+        """The place of each request with its reply, in any order, each as soon as it is there."""
         ...
 
 

@@ -79,7 +79,7 @@ class CachedChatModel:
         return getattr(self.model, "spent", None)
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """Known replies first; equal asks are asked once."""
+        """Known replies first; equal requests are asked once."""
         keys = [ask.cache_key(self.model_id) for ask in requests]
         indices_by_key: dict[str, list[int]] = {}
         for index, key in enumerate(keys):

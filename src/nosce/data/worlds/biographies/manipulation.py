@@ -44,7 +44,7 @@ TASK_PROMPTS: dict[ManipulationTask, str] = {
 class Manipulation:
     """One task on a population; its documents are questions with answers about the seen half.
 
-    `hints` is the share of them that are led up to. Questions have the attribute `<task>`, and `<task>/hint` where they ask
+    `hint_share` of them are led up to. Questions have the attribute `<task>`, and `<task>/hint` where they ask
     for a reply that begins with the attribute.
     """
 
@@ -88,7 +88,7 @@ class Manipulation:
                 yield Question(f"{attribute}/{number}", f"person/{subject.index}", attribute, prompt, target, split)
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """Questions about the seen half with their answers, each led up to with the probability `hints`."""
+        """Questions about the seen half with their answers, each led up to with the probability `hint_share`."""
         for number, (subject, others) in enumerate(_subjects_with_comparisons(self, seed)):
             if _is_seen(self.population, subject.index, seed):
                 with_hint = bool((seed / "hint" / number).numpy().random() < self.hint_share)

@@ -471,8 +471,8 @@ def headquarters_city(company: int, n_companies: int, n_cities: int) -> int:
 
     Args:
         company: Index of the company, from 0 to companies - 1.
-        companies: How many companies the world has, at least 1.
-        cities: How many cities the world has, at least 2.
+        n_companies: How many companies the world has, at least 1.
+        n_cities: How many cities the world has, at least 2.
 
     Raises:
         ValueError: The company does not exist, or there are fewer than two cities.

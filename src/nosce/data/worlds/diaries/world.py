@@ -171,7 +171,7 @@ class Diaries:
         )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """For everything that somebody wrote, and where asked for how much that is; the attribute is the true number."""
+        """For everything that somebody wrote, and where asked how much that is; the attribute is the true number."""
         splits = _question_splits(self, seed)
         for index in range(self.n_people):
             writer = diarist(self, index, seed)
