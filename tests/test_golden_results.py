@@ -85,7 +85,7 @@ def digests_of_arm(arm: Any) -> dict[str, str]:
         batches = hashlib.sha256()
         order = EpochSampler(len(corpus.documents), 8, Seed(0) / "order")
         for step in range(2):
-            batch_size = pack(corpus.documents, order.batch_indices(step), window=None, eos_id=corpus.eos_id)
+            batch = pack(corpus.documents, order.batch_indices(step), window=None, eos_id=corpus.eos_id)
             for rows in (batch.inputs, batch.labels, batch.lengths):
                 batches.update(repr(rows.shape).encode() + rows.astype("<i8").tobytes())
     return {
