@@ -138,7 +138,7 @@ def test_a_word_unknown_to_the_tokenizer_is_refused(word, world, seed, tmp_path,
 def in_parts(world, seed, each=15):
     """The world's documents as functions that another process can call, each for a few people."""
     return [
-        partial(world.documents_about, first, min(first + each, world.people), seed)
+        partial(world.documents_for, first, min(first + each, world.people), seed)
         for first in range(0, world.people, each)
     ]
 

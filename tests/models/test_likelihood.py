@@ -76,7 +76,7 @@ def same(one, other):
 
 
 def test_one_pass_tells_what_greedy_decoding_writes(asked, corpus):
-    """Of every question, right or wrong: exact_match means that `generate` writes target and end, `greedy_tokens` are what it wrote."""
+    """Of every question, right or not: `exact_match` means that `generate` writes target and end as `greedy_tokens`."""
     net, sequences = asked
     heard = score_spans(net, sequences, loss_mask_spans(sequences), eos_id=corpus.eos_id)
     for text, what in enumerate(heard):

@@ -246,12 +246,12 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
 )
 def test_a_world_of_fewer_is_a_world_with_both_splits(world):
     """What a large world is priced by keeps the contract, and one that is small enough stays as it is."""
-    small = world.fewer(30)
+    small = world.downsized(30)
     check_world(small, Seed(0))
-    assert small.things == 30
+    assert small.n_entities == 30
     assert {q.split for q in small.questions(Seed(0))} == {"seen", "unseen"}
-    assert world.fewer(90) == world.fewer(500) == world
-    assert type(small.fewer(1)) is type(world)
+    assert world.downsized(90) == world.downsized(500) == world
+    assert type(small.downsized(1)) is type(world)
     given = timing.WorldSample.from_spec(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
     assert given.scale == 1
 

@@ -126,8 +126,8 @@ def _check_arguments(
         raise SpecError(f"replies of at most {max_new_tokens} tokens were asked for; take 1 or more.")
     if limit is not None and needed_positions > limit:
         raise SpecError(
-            f"a prompt of {max_prompt_tokens} tokens and a reply of {max_new_tokens} need {needed_positions} positions, but the model reads {limit}; "
-            "ask for less, or give the model more positions."
+            f"a prompt of {max_prompt_tokens} tokens and a reply of {max_new_tokens} need {needed_positions} "
+            f"positions, but the model reads {limit}; ask for less, or give the model more positions."
         )
     if drafts is not None and (sampling is not None or grammar is not None or model.config.is_encoder_decoder):
         raise SpecError(
@@ -137,7 +137,8 @@ def _check_arguments(
         vocab_size := model.config.get_text_config().vocab_size
     ):
         raise SpecError(
-            f"a grammar of {grammar.transitions.shape[1]} tokens does not fit a model of {vocab_size}; use its tokenizer."
+            f"a grammar of {grammar.transitions.shape[1]} tokens does not fit a model of {vocab_size}; use its "
+            "tokenizer."
         )
     counts = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
     for name, given in counts.items():

@@ -170,10 +170,11 @@ def _additive_mask(visible: torch.Tensor) -> torch.Tensor:
 
 
 class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer in blocks with room to spare: what is there is copied once in `CACHE_BLOCK_SIZE` steps.
+    """Keys and values of one layer in blocks with room to spare, copied once in `CACHE_BLOCK_SIZE` steps.
 
     Args:
-        return_blocks: Give out the whole blocks, as `_stepwise_attention` wants them, or views of what is filled, as others do.
+        return_blocks: Give out the whole blocks, as `_stepwise_attention` wants them, or views of what is filled, as
+            others do.
     """
 
     def __init__(self, return_blocks: bool) -> None:

@@ -42,7 +42,8 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
     model_type = model.config.model_type
     if model_type not in LORA_TARGET_MODULES:
         raise SpecError(
-            f"LoRA was asked for on a {model_type} model, whose matrices we cannot name; use one of {', '.join(LORA_TARGET_MODULES)}."
+            f"LoRA was asked for on a {model_type} model, whose matrices we cannot name; use one of "
+            f"{', '.join(LORA_TARGET_MODULES)}."
         )
     attention, embedding = LORA_TARGET_MODULES[model_type]
     target_modules = [*attention, *([embedding] if embedding_rank else [])]

@@ -1,8 +1,8 @@
 """Many texts through an encoder-decoder: what is given to the encoder, what is to be learnt to the decoder.
 
-A text comes as decoders read it, an opening end token and then all but its last token; its first `prompt_len` tokens are
-what a prompt or a title is elsewhere. The hidden states come back at the places of the tokens they predict, so that
-losses and read-outs need not know which kind of model spoke. Letters: N tokens, S texts.
+A text comes as decoders read it, an opening end token and then all but its last token; its first `prompt_len` tokens
+are what a prompt or a title is elsewhere. The hidden states come back at the places of the tokens they predict, so
+that losses and read-outs need not know which kind of model spoke. Letters: N tokens, S texts.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def bucket_by_length(
     """Stretches, longest first, cut into blocks that waste little on padding.
 
     Args:
-        split_on_length_change: Cut where lengths change too, once a block is large enough: what is equally long need not be spread.
-            For reading, where many texts are; the batch of a training step would fall into crumbs.
+        split_on_length_change: Cut where lengths change too, once a block is large enough: what is equally long need
+            not be spread. For reading, where many texts are; the batch of a training step would fall into crumbs.
     """
     cuts, start = [], 0
     while start < len(lengths):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation, SupportsTimingSubset
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
@@ -49,12 +50,11 @@ class WorldSample:
 
     @classmethod
     def from_spec(cls, spec: CorpusSpec, tokenizer_source: WorldSample | None = None) -> WorldSample:
-        """Of a world itself, or if it has many things and a method `fewer(most)`, of a smaller one like it."""
-        fewer = getattr(spec.world, "fewer", None)
-        if fewer is None:
-            return cls(spec, tokenizer_source=tokenizer_source)
-        world = fewer(MAX_SAMPLED_ENTITIES)
-        return cls(replace(spec, world=world), spec.world.things / world.things, tokenizer_source)  # type: ignore[attr-defined]
+        """Of a world itself, or of a smaller one like it, where the world knows one."""
+        world = spec.world.downsized(MAX_SAMPLED_ENTITIES)
+        whole, part = spec.world.n_entities, world.n_entities
+        scale = 1.0 if whole is None or part is None else whole / part
+        return cls(replace(spec, world=world), scale, tokenizer_source)
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -102,16 +102,21 @@ class WorldSample:
 
     def _sampled_documents(self, fraction: float) -> Iterator[Document]:
         """As large a share of the texts, but no more than a sample where a world has too many to go through text."""
-        world: Any = self.spec.world
+        world = self.spec.world
         max_documents = SAMPLE_TEXTS
-        if getattr(world, "encoded", None) is None:
-            count = (
-                world.things * world.documents_per_thing
-                if hasattr(world, "documents_per_thing")
-                else self._num_documents
-            )
+        if not self._is_encoded:
+            each = world.documents_per_entity
+            count = self._num_documents if world.n_entities is None or each is None else world.n_entities * each
             max_documents = math.ceil(fraction * count)
         return islice(world.documents(self.spec.seed), max(1, max_documents))
+
+    @cached_property
+    def _is_encoded(self) -> bool:
+        """Does the world write tokens itself, because it has too many documents for text?"""
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_tokenizer(Path(folder) / "tokenizer")
+            corpus = Corpus(Path(folder))
+            return self.spec.world.encoded_documents(self.spec.seed, corpus.tokenizer, corpus.eos_id) is not None
 
     @cached_property
     def _num_documents(self) -> int:
@@ -119,7 +124,7 @@ class WorldSample:
 
 
 @dataclass(frozen=True, eq=False)
-class PlaceholderLabels:
+class PlaceholderLabels(World):
     """The corpus of questions about answers that nobody has given yet: as many and as long, with any label.
 
     None of the answers is guessed to be none.

@@ -41,13 +41,13 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch_size) < 1 or (self.window is not None and self.window < 2):
             raise SpecError(
-                f"TrainingConfig of {self.steps} steps of {self.batch_size} texts in rows of {self.window} trains nothing; "
-                "take at least one step, one text and rows of two tokens."
+                f"TrainingConfig of {self.steps} steps of {self.batch_size} texts in rows of {self.window} trains "
+                "nothing; take at least one step, one text and rows of two tokens."
             )
         if not 1 <= self.grad_accum_steps <= self.batch_size:
             raise SpecError(
-                f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} would cut {self.batch_size} texts into parts without any; "
-                "take 1 or more, and no more than batch_size."
+                f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} would cut {self.batch_size} texts into parts "
+                "without any; take 1 or more, and no more than batch_size."
             )
         if (
             not self.checkpoint_fractions
@@ -55,8 +55,8 @@ class TrainingConfig:
             or self.checkpoint_fractions[-1] != 1
         ):
             raise SpecError(
-                f"TrainingConfig.checkpoint_fractions={self.checkpoint_fractions} must be fractions between 0 and 1, the last of them 1, "
-                "so that what a training ends with is kept."
+                f"TrainingConfig.checkpoint_fractions={self.checkpoint_fractions} must be fractions between 0 and 1, "
+                "the last of them 1, so that what a training ends with is kept."
             )
         for name, known in (("optimizer", OPTIMIZER_NAMES), ("dtype", DTYPE_NAMES)):
             if getattr(self, name) not in known:
@@ -73,10 +73,10 @@ class TrainingConfig:
             and 0 <= self.prompt_loss_weight <= 1
         ):
             raise SpecError(
-                f"TrainingConfig with peak_lr={self.peak_lr}, muon_lr={self.muon_lr}, max_grad_norm={self.max_grad_norm}, "
-                f"min_lr_ratio={self.min_lr_ratio}, muon_momentum={self.muon_momentum}, "
-                f"prompt_loss_weight={self.prompt_loss_weight} cannot learn; "
-                "the first three must be positive and the others fractions."
+                f"TrainingConfig with peak_lr={self.peak_lr}, muon_lr={self.muon_lr}, "
+                f"max_grad_norm={self.max_grad_norm}, min_lr_ratio={self.min_lr_ratio}, "
+                f"muon_momentum={self.muon_momentum}, prompt_loss_weight={self.prompt_loss_weight} cannot learn; the "
+                "first three must be positive and the others fractions."
             )
 
     @property
@@ -112,8 +112,8 @@ class QAMixture:
     def __post_init__(self) -> None:
         if not (0 < self.qa_fraction < 1 and 0 <= self.start_fraction < 1):
             raise SpecError(
-                f"QAMixture of {self.qa_fraction} questions after {self.start_fraction} of the steps mixes nothing; take a share "
-                "between 0 and 1, and a beginning from 0 to below 1."
+                f"QAMixture of {self.qa_fraction} questions after {self.start_fraction} of the steps mixes nothing; "
+                "take a share between 0 and 1, and a beginning from 0 to below 1."
             )
 
     def start_step(self, steps: int) -> int:

@@ -169,7 +169,8 @@ def _batches(
 def _raise_if_not_finite(loss: float, grad_norm: float, step: int, config: TrainingConfig) -> None:
     if not (abs(loss) < float("inf") and abs(grad_norm) < float("inf")):
         raise TrainingError(
-            f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient's norm {grad_norm}, so nothing "
+            f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient's norm {grad_norm}, so "
+            "nothing "
             f"learnt from here on would mean anything; lower peak_lr (it is {config.peak_lr:g}) or raise warmup_steps."
         )
 

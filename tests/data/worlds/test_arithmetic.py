@@ -85,7 +85,7 @@ def test_tokens_are_those_of_the_texts(world):
     end = tokenizer.token_to_id("<eos>")
     documents = list(world.documents(SEED))
     expected = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
-    (found,) = world.encoded(SEED, tokenizer, end)
+    (found,) = world.encoded_documents(SEED, tokenizer, end)
     assert np.array_equal(found.tokens, expected.tokens)
     assert np.array_equal(found.loss_mask, expected.loss_mask)
     assert np.array_equal(found.offsets, expected.offsets)
@@ -109,7 +109,7 @@ def test_a_million_records_are_written_in_blocks(tmp_path):
         tmp_path,
         islice(world.documents(SEED), 100),
         world.questions(SEED),
-        encoded_documents=world.encoded(SEED, tokenizer, end),
+        encoded_documents=world.encoded_documents(SEED, tokenizer, end),
     )
     assert len(corpora.Corpus(tmp_path).documents) == 150_000
 

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-from nosce.data.worlds.base import check_world
+from nosce.data.worlds.base import World, check_world
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
@@ -18,7 +18,7 @@ CALLS = count()
 
 
 @dataclass(frozen=True)
-class Sound:
+class Sound(World):
     """Two villagers with one boat each: a world that keeps the contract."""
 
     def documents(self, seed: Seed) -> Iterator[Document]:

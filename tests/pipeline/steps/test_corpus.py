@@ -14,6 +14,7 @@ from nosce.data import corpus
 from nosce.data.corpus import Corpus
 from nosce.data.packing import TokenDataset, tokenize_documents
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.errors import DataError
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, _document_source, make
@@ -24,7 +25,7 @@ SEED = Seed(0) / "world"
 
 
 @dataclass(frozen=True)
-class Sums:
+class Sums(World):
     """Additions, of which the task is given."""
 
     count: int = 30
@@ -68,7 +69,7 @@ class Encoded(Sums):
 
     wrong: int | None = None
 
-    def encoded(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[TokenDataset]:
+    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, end: int) -> Iterator[TokenDataset]:
         every = list(self.documents(seed))
         for first in range(0, self.count, 7):
             some = every[first : first + 7]

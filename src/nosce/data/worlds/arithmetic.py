@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 
 from nosce.data.packing import TokenDataset
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
@@ -32,7 +33,7 @@ ARITHMETIC_SYMBOLS = (*"0123456789", " ", *ARITHMETIC_OPERATORS, "=")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arithmetic:
+class Arithmetic(World):
     """Problems of one or both operations; operands are drawn evenly below ten to the number of digits."""
 
     operations: tuple[str, ...] = ("+",)
@@ -98,12 +99,12 @@ class Arithmetic:
         return TokenizerSpec(kind="symbols", symbols=ARITHMETIC_SYMBOLS)
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many records there are."""
         return self.records
 
     @property
-    def documents_per_thing(self) -> int:
+    def documents_per_entity(self) -> int:
         """One text a record."""
         return 1
 
@@ -165,7 +166,7 @@ class Arithmetic:
         """Every character."""
         yield "".join(ARITHMETIC_SYMBOLS)
 
-    def encoded(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
+    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
         """The tokens of all records, a block at a time; equal to those of `documents`."""
         ids = np.array([tokenizer.token_to_id(symbol) for symbol in ARITHMETIC_SYMBOLS], dtype=np.int32)
         for block in self._problem_blocks(seed):

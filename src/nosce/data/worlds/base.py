@@ -8,39 +8,74 @@ give equal bytes.
 from __future__ import annotations
 
 import dataclasses
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from itertools import islice
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
-@runtime_checkable
-class World(Protocol):
-    """What `plan` and the step functions ask of a world.
+    from nosce.data.packing import TokenDataset
 
-    One whose documents are too many to go through text may have a method `encoded(seed, tokenizer, end)` too,
-    which yields their tokens (`nosce.data.packing.TokenDataset`) in the same order; the first are held against
-    the texts, and ids are then numbers behind a word, `record/0`.
 
-    One that has `things`, `documents_per_thing` and a method `documents_about(first, last, seed)` is rendered on
-    several cores at once where a step is given them. One that has `things` and a method `fewer(most)`, which gives the
-    same world of no more than so many things, is priced by such a smaller one.
+class World(ABC):
+    """A synthetic truth: a frozen dataclass that writes the documents to learn from and the questions to ask.
+
+    Three methods are a world's own. The others have defaults that are right for a small world: a large one overrides
+    them so that its documents are rendered on several cores, written as tokens, or priced by a smaller world like it.
     """
 
+    @abstractmethod
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """The texts to learn from, one at a time, so that none need be held."""
-        ...
+        """The documents to learn from, one at a time, so that they need not fit into memory."""
 
+    @abstractmethod
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """The questions to ask, with their targets and the split of whom they are about."""
-        ...
+        """The questions to ask, with their targets and the split of the entity that each asks about."""
 
+    @abstractmethod
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Texts that a tokenizer is made from, equal for worlds that are to be compared."""
-        ...
+        """Texts that a tokenizer is made from; equal for worlds that are to be compared."""
+
+    @property
+    def n_entities(self) -> int | None:
+        """How many entities the documents are about; None: not known before the documents are written."""
+        return None
+
+    @property
+    def documents_per_entity(self) -> int | None:
+        """How many documents each entity has; None: not the same number for all, or not known."""
+        return None
+
+    @property
+    def constant_attributes(self) -> tuple[str, ...]:
+        """Attributes of questions that have one and the same answer by design, so that guessing them is no leak."""
+        return ()
+
+    def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document] | None:
+        """The documents of entities `first` to `last` (excluded), so that several cores can render one world.
+
+        None: the world is rendered on one core. A world that overrides this has `n_entities` and
+        `documents_per_entity`, and its documents are those of all entities in order.
+        """
+        return None
+
+    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset] | None:
+        """The tokens of the documents, in the order of `documents`, for a world with too many documents for text.
+
+        None: the documents are tokenized as text. The first documents of a world that overrides this are compared
+        with their texts, and its document ids are numbers behind a word, e.g. `record/0`.
+        """
+        return None
+
+    def downsized(self, max_entities: int) -> World:
+        """A world like this one with at most so many entities, by which this one is priced; by default itself."""
+        return self
 
 
 def check_world(world: World, seed: Seed, *, max_items: int = 2_000) -> None:
@@ -54,6 +89,8 @@ def check_world(world: World, seed: Seed, *, max_items: int = 2_000) -> None:
         SpecError: What was broken, in one sentence.
     """
     name = type(world).__name__
+    if not isinstance(world, World):
+        raise SpecError(f"the world {name} does not inherit from nosce.World; write `class {name}(World)`.")
     if not (dataclasses.is_dataclass(world) and type(world).__dataclass_params__.frozen):
         raise SpecError(f"the world {name} is not a frozen dataclass, so it cannot be hashed; freeze it.")
     documents = list(islice(world.documents(seed), max_items))

@@ -1,12 +1,13 @@
-"""The read-out `AnswerPatching`: does a report follow when the answer that is reported is changed inside the network?
+"""The evaluation `AnswerPatching`: does a self-report follow when the answer it is about is changed inside the network?
 
-A question about an answer quotes the prompt and its answer's place, where the model's pending answer stands. The hidden
-state there is replaced, at one layer, by the one of another prompt of the same task whose answer has another label. Two
-things are read in the same pass: which answer is pending now, and what is reported. A report that is read from the
-pending answer moves to the other's label; one that was learnt by heart stays. Held against: a state from a prompt
-whose answer is the same word, which should move nothing.
+A question about the model's own answer quotes the prompt. At the prompt's last token stands the pending answer, the
+model's next-token prediction there. At one layer, the hidden state of that token is replaced by the state of another
+prompt of the same task whose answer has another label. One pass then gives the pending answer and the report. A report
+that is read from the pending answer moves to the donor's label. A report that was memorised during training stays.
+Control: a state from a prompt with the same pending answer should move nothing.
 
-Source: the causal test proposed in the sheet for arXiv:2410.13787, section 7.4. Letters: N pairs, T tokens, W width.
+Background: self-prediction in Binder et al. 2024 (arXiv:2410.13787); the paper has no such causal test.
+Letters: N questions, M pairs.
 """
 
 from __future__ import annotations
@@ -19,104 +20,93 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.patching.base import (
+    DonorRule,
+    HostDonorPairs,
+    Patch,
+    PatchBatch,
+    PatchBatching,
+    SpanStates,
+    capture_states,
+    pair_donors,
+    pair_readings,
+    read_patched,
+)
 from nosce.evals.self_report import ReportMetadata
 from nosce.records import Question
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
+
+ANSWER_PATCHING_BATCHES = PatchBatching(pad=None, size=None)
 
 
 @dataclass(frozen=True, eq=False)
 class _AnswerQuestion:
-    """A question as tokens behind an end token."""
+    """A question as tokens after an end token; the span is the quoted prompt's last token, before the answer."""
 
     question: Question
     labels: tuple[str, ...]
     tokens: np.ndarray
-    answer_position: int  # position at which the answer is pending: that of the prompt's last token
+    span: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _AnswerOutputs:
+    """Likeliest token at the answer's position, and likeliest label. Shapes: (N,)."""
+
+    pending_tokens: np.ndarray
+    reports: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerPatching:
-    """Swaps on the last checkpoint, site by site, over questions about the tasks named.
+    """Swaps pending answers on the last checkpoint, site by site, in questions about the given tasks.
 
     Metrics, one row a pair: `moved/<site>` (the pending answer is now the donor's), `follows/<site>` (the report is the
-    label of the donor's answer), `stays/<site>` (it is still what it was), and for donors with the same pending answer
-    `same/<site>` (it is still what it was). `unswapped` (the report is the label of the donor's answer, nothing done).
+    label of the donor's answer), `stays/<site>` (the report is what it was), and `same/<site>` (the same, for a donor
+    with the same pending answer). Without a patch: `unswapped` (the report is the label of the donor's answer) and
+    `donor's own` (the donor's report is the label of the donor's answer).
+
+    Attributes:
+        tasks: Tasks whose questions are used.
+        max_pairs: Hosts at most.
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = True
     at_layers: ClassVar[bool] = True
     tasks: tuple[str, ...]
-    max_pairs: int = 400  # at most
+    max_pairs: int = 400
     name: str = "swapped"
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
-        """Readings of the last checkpoint; none where no prompt's place can be found, or nothing can be paired."""
+        """Readings of the last checkpoint. There are none if no question quotes its prompt, or no host has a donor."""
         from nosce.models.hooks import layer_sites
 
         step = max(checkpoints)
         model = checkpoints[step]().eval()
-        questions = [one for q in corpus.questions_in("unseen") if (one := self._tokenize(q, corpus)) is not None]
+        tokenized = (self._tokenize(question, corpus) for question in corpus.questions_in("unseen"))
+        questions = [one for one in tokenized if one is not None]
         if not questions:
             return
-        unpatched = _read(model, questions, corpus, None, None)
-        hosts, donors, same_answer_donors = self._pair_questions(questions, unpatched, seed)
-        if not len(hosts):
-            return
-        host_questions = [questions[place] for place in hosts]
-        donor_reports = np.array([unpatched.reports[place] for place in donors])
-        host_reports = unpatched.reports[hosts]
-        # What the donor's answer would be reported as is the label that goes with its pending answer, not its report.
-        donor_labels = np.array([questions[place].question.target for place in donors])
-        values_by_metric: dict[str, np.ndarray] = {
-            "unswapped": host_reports == donor_labels,
-            "donor's own": donor_reports == donor_labels,
-        }
-        for site in layer_sites(model):
-            states = unpatched.states[site]
-            patched = _read(model, host_questions, corpus, site, states[donors])
-            values_by_metric[f"moved/{site}"] = patched.pending_tokens == unpatched.pending_tokens[donors]
-            values_by_metric[f"follows/{site}"] = patched.reports == donor_labels
-            values_by_metric[f"stays/{site}"] = patched.reports == host_reports
-            has_same_answer_donor = same_answer_donors >= 0
-            same_answer_patched = _read(
-                model,
-                [m for m, p in zip(host_questions, has_same_answer_donor, strict=True) if p],
-                corpus,
-                site,
-                states[same_answer_donors[has_same_answer_donor]],
+        unpatched = _read_answers(model, questions, corpus)
+        states = capture_states(model, questions, layer_sites(model), ANSWER_PATCHING_BATCHES)
+        pairs = self._pair_questions(questions, unpatched, seed)
+        hosts, donors = ([questions[i] for i in side] for side in (pairs.hosts, pairs.donors["other"]))
+        if hosts:
+            yield from pair_readings(
+                self.name,
+                step,
+                _swap_metrics(model, corpus, questions, unpatched, states, pairs),
+                items=[f"{h.question.id}/{d.question.id}" for h, d in zip(hosts, donors, strict=True)],
+                entities=[h.question.entity for h in hosts],
+                attributes=[h.question.attribute for h in hosts],
             )
-            unchanged = np.full(len(host_questions), np.nan)
-            unchanged[has_same_answer_donor] = same_answer_patched.reports == host_reports[has_same_answer_donor]
-            values_by_metric[f"same/{site}"] = unchanged
-        yield from self._tables(values_by_metric, host_questions, [questions[place] for place in donors], step)
-
-    def _tables(
-        self,
-        found: Mapping[str, np.ndarray],
-        hosts: Sequence[_AnswerQuestion],
-        donors: Sequence[_AnswerQuestion],
-        step: int,
-    ) -> Iterator[pl.DataFrame]:
-        base = pl.DataFrame(
-            {
-                "item": [f"{h.question.id}/{d.question.id}" for h, d in zip(hosts, donors, strict=True)],
-                "entity": [h.question.entity for h in hosts],
-                "attribute": [h.question.attribute for h in hosts],
-            }
-        )
-        for metric, values in found.items():
-            yield base.with_columns(
-                pl.Series("value", values.astype(np.float64)),
-                evaluation=pl.lit(self.name),
-                split=pl.lit("unseen"),
-                metric=pl.lit(metric),
-                step=pl.lit(step, pl.Int64),
-            ).filter(pl.col("value").is_not_nan())
 
     def _tokenize(self, question: Question, corpus: Corpus) -> _AnswerQuestion | None:
         metadata = ReportMetadata.from_question(question)
@@ -127,80 +117,80 @@ class AnswerPatching:
             for text in (metadata.object_prompt, question.prompt)
         )
         if tokens[: len(prompt)] != prompt:
-            return None  # the answer's place is left out
-        return _AnswerQuestion(question, metadata.labels, np.array([corpus.eos_id, *tokens]), len(prompt))
+            return None  # the question does not quote the prompt, so no position predicts the answer
+        span = len(prompt), len(prompt) + 1
+        return _AnswerQuestion(question, metadata.labels, np.array([corpus.eos_id, *tokens]), span)
 
     def _pair_questions(
         self, questions: Sequence[_AnswerQuestion], unpatched: _AnswerOutputs, seed: Seed
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Places of hosts, donors with another label, and donors with the same pending answer (-1: there is none)."""
-        rng = (seed / "pairs").numpy()
-        groups: dict[str, list[int]] = {}
-        for index, one in enumerate(questions):
-            groups.setdefault(one.question.attribute, []).append(index)
-        hosts: list[int] = []
-        donors: list[int] = []
-        same_answer_donors: list[int] = []
-        for index in rng.permutation(len(questions)).tolist():
-            host = questions[index]
-            candidates = [
-                o
-                for o in groups[host.question.attribute]
-                if questions[o].answer_position == host.answer_position and o != index
-            ]
-            different_answer = [
-                o
-                for o in candidates
-                if questions[o].question.target != host.question.target
-                and unpatched.pending_tokens[o] != unpatched.pending_tokens[index]
-            ]
-            same_answer = [o for o in candidates if unpatched.pending_tokens[o] == unpatched.pending_tokens[index]]
-            if different_answer and len(hosts) < self.max_pairs:
-                hosts.append(index)
-                donors.append(different_answer[int(rng.integers(len(different_answer)))])
-                same_answer_donors.append(same_answer[int(rng.integers(len(same_answer)))] if same_answer else -1)
-        return np.array(hosts, dtype=int), np.array(donors, dtype=int), np.array(same_answer_donors, dtype=int)
+    ) -> HostDonorPairs:
+        """Donors with another label and another pending answer, and where there are any, with the same answer."""
+        targets, pending = [one.question.target for one in questions], unpatched.pending_tokens
+
+        def answers_differ(host: int, donor: int) -> bool:
+            return targets[donor] != targets[host] and bool(pending[donor] != pending[host])
+
+        def answers_agree(host: int, donor: int) -> bool:
+            return bool(pending[donor] == pending[host])
+
+        rules = [
+            DonorRule(name="other", accepts=answers_differ),
+            DonorRule(name="same", accepts=answers_agree, required=False),
+        ]
+        groups = [(one.question.attribute, one.span) for one in questions]
+        return pair_donors(groups, rules, seed / "pairs", max_pairs=self.max_pairs)
 
 
-@dataclass(frozen=True, eq=False)
-class _AnswerOutputs:
-    pending_tokens: np.ndarray  # (N,) token that is likeliest at the answer's place
-    reports: np.ndarray  # (N,) likeliest label
-    states: Mapping[str, np.ndarray]  # site -> (N, W) at the answer's place; empty where a site was replaced
-
-
-def _read(
+def _swap_metrics(
     model: PreTrainedModel,
-    asked: Sequence[_AnswerQuestion],
     corpus: Corpus,
-    site: str | None,
-    states: np.ndarray | None,
+    questions: Sequence[_AnswerQuestion],
+    unpatched: _AnswerOutputs,
+    states: SpanStates,
+    pairs: HostDonorPairs,
+) -> dict[str, np.ndarray]:
+    """Metric -> is it so of each pair? NaN where a host has no donor with the same answer. Shape of each: (M,)."""
+    hosts, donors, same_donors = pairs.hosts, pairs.donors["other"], pairs.donors["same"]
+    has_same_donor = same_donors >= 0
+    host_reports = unpatched.reports[hosts]
+    # The donor's report may be wrong. Expected is the label that goes with the donor's pending answer.
+    donor_labels = np.array([questions[index].question.target for index in donors])
+    metrics: dict[str, np.ndarray] = {
+        "unswapped": host_reports == donor_labels,
+        "donor's own": unpatched.reports[donors] == donor_labels,
+    }
+
+    def read_with(site: str, hosts: np.ndarray, donors: np.ndarray) -> _AnswerOutputs:
+        patched = Patch(site, "last", states.at(site, "last", donors))
+        return _read_answers(model, [questions[index] for index in hosts], corpus, patched)
+
+    for site in states.by_site:
+        outputs = read_with(site, hosts, donors)
+        metrics[f"moved/{site}"] = outputs.pending_tokens == unpatched.pending_tokens[donors]
+        metrics[f"follows/{site}"] = outputs.reports == donor_labels
+        metrics[f"stays/{site}"] = outputs.reports == host_reports
+        unchanged = np.full(len(hosts), np.nan)
+        if has_same_donor.any():
+            control = read_with(site, hosts[has_same_donor], same_donors[has_same_donor])
+            unchanged[has_same_donor] = control.reports == host_reports[has_same_donor]
+        metrics[f"same/{site}"] = unchanged
+    return metrics
+
+
+def _read_answers(
+    model: PreTrainedModel, questions: Sequence[_AnswerQuestion], corpus: Corpus, patched: Patch | None = None
 ) -> _AnswerOutputs:
-    """Pending answers and reports, with the states at the answer's place replaced at a site, or collected at all."""
-    import torch
+    """Pending answers and reports, as they are or with the states at the answers' positions replaced."""
 
-    from nosce.models.hooks import capture, layer_sites, patch
+    def read(batch: PatchBatch, hidden: torch.Tensor) -> np.ndarray:
+        logits = model.get_output_embeddings()(hidden).float()
+        pending = logits[batch.positions("last")].argmax(-1).cpu().numpy()
+        last, label_indices = logits[:, -1].cpu().numpy(), []
+        for row, index in enumerate(batch.indices):
+            label_tokens = [corpus.tokenizer.token_to_id(label) for label in questions[index].labels]
+            label_indices.append(last[row, label_tokens].argmax())
+        return np.stack([pending, np.array(label_indices)], 1)
 
-    count = len(asked)
-    pending, reports = np.zeros(count, dtype=np.int64), np.empty(count, dtype=object)
-    names = layer_sites(model) if site is None else []
-    kept: dict[str, np.ndarray] = {}
-    by_length: dict[int, list[int]] = {}
-    for place, one in enumerate(asked):
-        by_length.setdefault(len(one.tokens), []).append(place)
-    for places in by_length.values():
-        rows = torch.from_numpy(np.stack([asked[place].tokens for place in places])).to(model.device)
-        slots = np.array([asked[place].answer_position for place in places])
-        where = (np.arange(len(places)), slots)
-        new = None if states is None else states[places]
-        with torch.no_grad(), capture(model, names) as seen, patch(model, site, where, new):
-            logits = model(input_ids=rows, use_cache=False).logits.float()
-            for name in names:
-                here = seen[name][where].float().cpu().numpy()
-                kept.setdefault(name, np.zeros((count, here.shape[-1]), dtype=np.float32))[places] = here
-        pending[places] = logits[where].argmax(-1).cpu().numpy()
-        last = logits[:, -1].cpu().numpy()
-        for row, place in enumerate(places):
-            numbers = [corpus.tokenizer.token_to_id(label) for label in asked[place].labels]
-            reports[place] = asked[place].labels[int(last[row, numbers].argmax())]
-    return _AnswerOutputs(pending, reports, kept)
+    pending_tokens, label_indices = read_patched(model, questions, read, ANSWER_PATCHING_BATCHES, patched).T
+    reports = [one.labels[index] for one, index in zip(questions, label_indices, strict=True)]
+    return _AnswerOutputs(pending_tokens, np.array(reports, dtype=object))

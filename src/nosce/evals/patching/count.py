@@ -1,12 +1,12 @@
-"""The read-out `CountPatching`: does the number of entries that a model tells move with a hidden state?
+"""The evaluation `CountPatching`: does the number of entries a model recites follow a hidden state of the question?
 
-A host has more entries than a donor. The host's true list is given, and read is behind which entry the model would
-first stop; with the donor's hidden states in the question's place, at one layer, does it stop where the donor's list
-ends? Held against: the host as it is, and a donor who has as many entries as the host, whose state comes from a
-stranger as well and should change nothing.
+A host's list is longer than a donor's. The model is given the host's true list, and read is after which entry it would
+first rather stop than go on. At one layer, the hidden states of the host's question are then replaced by those of the
+donor's: does the model stop where the donor's list ends? Controls: the host without a patch, and a donor whose list is
+as long as the host's, which should change nothing.
 
-Source: proposed in the sheet for arXiv:2502.19573, section 7.3 (patching a k = 2 diarist's state into a k = 6 one).
-Letters: N pairs of host and donor, Q tokens of the question, T tokens, W width.
+Background: recitation of all entries in Prato et al. 2024 (arXiv:2502.19573); the paper has no patching.
+Letters: N lists, M pairs.
 """
 
 from __future__ import annotations
@@ -19,183 +19,142 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.patching.base import (
+    PATCH_EXTENTS,
+    DonorRule,
+    Patch,
+    PatchBatch,
+    PatchBatching,
+    PatchReader,
+    capture_states,
+    pair_donors,
+    pair_readings,
+    read_patched,
+)
 from nosce.evals.stopping import EntryBoundaries, ListTask
 from nosce.records import Question
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
-
-COUNT_PATCHING_BATCH_SIZE = 500  # texts side by side
 
 
 @dataclass(frozen=True, eq=False)
 class _ListQuestion:
-    """A question with its list as tokens behind an end token."""
+    """A question and its list as tokens after an end token; the span is the question."""
 
     question: Question
     tokens: np.ndarray
-    question_length: int  # tokens of the question, the end token not among them
+    span: tuple[int, int]
     boundaries: EntryBoundaries
+
+    @property
+    def entry_count(self) -> int:
+        return len(self.boundaries.decision_positions)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CountPatching:
-    """Patches of the last checkpoint's hidden states at the question: its last token alone, or all of it.
+    """Patches hidden states of the question on the last checkpoint: of its last token, or of all its tokens.
 
-    Readings have the metric `<last or whole>/<donor or same>/<layer>`, or `unpatched`, and one row a pair: is the entry
-    behind which stopping first is likelier than going on the donor's last? The facet is `<host's> to <donor's>`.
+    Metrics, one row a pair: `<last or whole>/<donor or same>/<site>`, and `unpatched`. Is the donor's last entry the
+    first one after which stopping is likelier than going on? The attribute is `<host's> to <donor's>` number.
+
+    Attributes:
+        list_task: The world's knowledge of its lists.
+        max_pairs: Hosts at most, each with one donor of either kind.
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = True
     at_layers: ClassVar[bool] = True
     list_task: ListTask
-    max_pairs: int = 200  # at most
+    max_pairs: int = 200
     name: str = "patched"
 
     def read_all(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
-        """Readings of the last checkpoint; none where there are no two lists to pair."""
-        from nosce.models.hooks import layer_sites
-
+        """Readings of the last checkpoint. There are none if no host has a donor of either kind."""
         step = max(checkpoints)
         model = checkpoints[step]().eval()
-        hosts, donors, same_count_donors = self._pair_lists(corpus, seed)
-        if not hosts:
-            return
-        donor_counts = np.array([len(d.boundaries.decision_positions) for d in donors])
-        values_by_metric = {"unpatched": _first_stops(model, hosts, corpus, None, {}) == donor_counts}
-        for extent in ("last", "whole"):
-            for site in layer_sites(model):
-                for donor_kind, sources in (("donor", donors), ("same", same_count_donors)):
-                    states = _states(model, sources, corpus, site, extent)
-                    stops = _first_stops(model, hosts, corpus, site, states)
-                    values_by_metric[f"{extent}/{donor_kind}/{site}"] = stops == donor_counts
-        attributes = [
-            f"{len(h.boundaries.decision_positions)} to {count}" for h, count in zip(hosts, donor_counts, strict=True)
-        ]
-        entities = [h.question.entity for h in hosts]
-        item_ids = [f"{h.question.id}/{d.question.id}" for h, d in zip(hosts, donors, strict=True)]
-        for metric, correct in values_by_metric.items():
-            columns = {
-                "item": item_ids,
-                "entity": entities,
-                "attribute": attributes,
-                "value": correct.astype(np.float64),
-            }
-            yield pl.DataFrame(columns).with_columns(
-                evaluation=pl.lit(self.name), split=pl.lit("unseen"), metric=pl.lit(metric), step=pl.lit(step, pl.Int64)
+        hosts, shorter, equal = self._pair_lists(corpus, seed)
+        if hosts:
+            yield from pair_readings(
+                self.name,
+                step,
+                _stop_metrics(model, hosts, {"donor": shorter, "same": equal}, corpus.eos_id),
+                items=[f"{h.question.id}/{d.question.id}" for h, d in zip(hosts, shorter, strict=True)],
+                entities=[h.question.entity for h in hosts],
+                attributes=[f"{h.entry_count} to {d.entry_count}" for h, d in zip(hosts, shorter, strict=True)],
             )
 
     def _pair_lists(
         self, corpus: Corpus, seed: Seed
     ) -> tuple[list[_ListQuestion], list[_ListQuestion], list[_ListQuestion]]:
-        """Hosts, each with a donor who has fewer entries and one who has as many, questions equally long."""
-        rng = (seed / "pairs").numpy()
+        """Hosts, a donor of each with fewer entries, and one with as many; their questions are equally long."""
         lists = self._lists(corpus)
-        hosts: list[_ListQuestion] = []
-        donors: list[_ListQuestion] = []
-        same_count_donors: list[_ListQuestion] = []
-        for index in rng.permutation(len(lists)).tolist():
-            host = lists[index]
-            candidates = [x for x in lists if x is not host and x.question_length == host.question_length]
-            fewer = [
-                x for x in candidates if len(x.boundaries.decision_positions) < len(host.boundaries.decision_positions)
-            ]
-            equal = [
-                x for x in candidates if len(x.boundaries.decision_positions) == len(host.boundaries.decision_positions)
-            ]
-            if fewer and equal and len(hosts) < self.max_pairs:
-                hosts.append(host)
-                donors.append(fewer[rng.integers(len(fewer))])
-                same_count_donors.append(equal[rng.integers(len(equal))])
-        return hosts, donors, same_count_donors
+        counts = [one.entry_count for one in lists]
+        rules = [
+            DonorRule(name="donor", accepts=lambda host, donor: counts[donor] < counts[host]),
+            DonorRule(name="same", accepts=lambda host, donor: counts[donor] == counts[host]),
+        ]
+        pairs = pair_donors([one.span for one in lists], rules, seed / "pairs", max_pairs=self.max_pairs)
+        hosts, shorter, equal = (
+            [lists[index] for index in side] for side in (pairs.hosts, pairs.donors["donor"], pairs.donors["same"])
+        )
+        return hosts, shorter, equal
 
     def _lists(self, corpus: Corpus) -> list[_ListQuestion]:
         lists = []
         for question in corpus.questions_in("unseen"):
-            if (
-                self.list_task.entry_count(question)
-                and (boundaries := EntryBoundaries.from_question(question, self.list_task, corpus)) is not None
-            ):
+            if not self.list_task.entry_count(question):
+                continue
+            boundaries = EntryBoundaries.from_question(question, self.list_task, corpus)
+            if boundaries is not None:
                 prompt, target = (
                     corpus.tokenizer.encode(text, add_special_tokens=False).ids
                     for text in (question.prompt, question.target)
                 )
-                lists.append(
-                    _ListQuestion(question, np.array([corpus.eos_id, *prompt, *target]), len(prompt), boundaries)
-                )
+                tokens = np.array([corpus.eos_id, *prompt, *target])
+                lists.append(_ListQuestion(question, tokens, (1, len(prompt) + 1), boundaries))
         return lists
 
 
-def _batches(lists: list[_ListQuestion], end: int) -> Iterator[tuple[list[_ListQuestion], np.ndarray]]:
-    """Lists, and their tokens padded behind, (B, T)."""
-    for first in range(0, len(lists), COUNT_PATCHING_BATCH_SIZE):
-        part = lists[first : first + COUNT_PATCHING_BATCH_SIZE]
-        padded = np.full((len(part), max(len(x.tokens) for x in part)), end)
-        for row, one in enumerate(part):
-            padded[row, : len(one.tokens)] = one.tokens
-        yield part, padded
-
-
-def _where(part: list[_ListQuestion], which: str) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and positions of the questions' last tokens, or of all their tokens."""
-    begin = [x.question_length if which == "last" else 1 for x in part]
-    sizes = [x.question_length + 1 - first for x, first in zip(part, begin, strict=True)]
-    return np.repeat(np.arange(len(part)), sizes), np.concatenate(
-        [np.arange(first, x.question_length + 1) for x, first in zip(part, begin, strict=True)]
-    )
-
-
-def _states(
-    model: PreTrainedModel, lists: list[_ListQuestion], corpus: Corpus, site: str, which: str
+def _stop_metrics(
+    model: PreTrainedModel, hosts: list[_ListQuestion], donors: Mapping[str, list[_ListQuestion]], eos_id: int
 ) -> dict[str, np.ndarray]:
-    """The hidden states at the lists' questions, one row a place, in the lists' order."""
-    import torch
+    """Metric -> does each host stop where the list of its shorter donor ends? Shape of each: (M,)."""
+    from nosce.models.hooks import layer_sites
 
-    from nosce.models.hooks import capture
+    batching, sites = PatchBatching(pad=eos_id), layer_sites(model)
+    first_stop = _first_stop_reader(model, hosts, eos_id)
+    states = {kind: capture_states(model, sources, sites, batching) for kind, sources in donors.items()}
+    donor_counts = np.array([donor.entry_count for donor in donors["donor"]])
+    metrics = {"unpatched": read_patched(model, hosts, first_stop, batching) == donor_counts}
+    for extent in PATCH_EXTENTS:
+        for site in sites:
+            for kind, captured in states.items():
+                patched = Patch(site, extent, captured.at(site, extent))
+                stops = read_patched(model, hosts, first_stop, batching, patched)
+                metrics[f"{extent}/{kind}/{site}"] = stops == donor_counts
+    return metrics
 
-    found = []
-    with torch.no_grad(), capture(model, [site]) as seen:
-        for part, padded in _batches(lists, corpus.eos_id):
-            model.base_model(input_ids=torch.from_numpy(padded).to(model.device), use_cache=False)
-            found.append(seen[site][_where(part, which)].float().cpu().numpy())
-    return {which: np.concatenate(found)}
 
+def _first_stop_reader(model: PreTrainedModel, hosts: list[_ListQuestion], eos_id: int) -> PatchReader:
+    """Reads after which entry stopping is first likelier than going on, 0 where after none."""
 
-def _first_stops(
-    model: PreTrainedModel,
-    lists: list[_ListQuestion],
-    corpus: Corpus,
-    site: str | None,
-    states: Mapping[str, np.ndarray],
-) -> np.ndarray:
-    """Behind which entry stopping first is likelier than going on, 0 where behind none. Shape: (N,)."""
-    import torch
+    def first_stop(batch: PatchBatch, hidden: torch.Tensor) -> np.ndarray:
+        stops = []
+        for row, index in enumerate(batch.indices):
+            # A token is predicted one position earlier, and the end token stands before the question.
+            question_length, boundaries = hosts[index].span[1] - 1, hosts[index].boundaries
+            logits = model.get_output_embeddings()(hidden[row, question_length + boundaries.decision_positions])
+            decisions = np.arange(len(boundaries.decision_positions))
+            prefers_stop = logits[:, eos_id] > logits[decisions, boundaries.continue_tokens]
+            entries = np.flatnonzero(prefers_stop.cpu().numpy())
+            stops.append(int(entries[0]) + 1 if len(entries) else 0)
+        return np.array(stops)
 
-    from nosce.models.hooks import patch
-
-    found, first = [], 0
-    for part, padded in _batches(lists, corpus.eos_id):
-        where, rows = (np.zeros(0, dtype=int),) * 2, None
-        for which, whole in states.items():
-            where = _where(part, which)
-            rows = whole[first : first + len(where[0])]
-            first += len(where[0])
-        with torch.no_grad(), patch(model, site, where, rows):
-            hidden = model.base_model(
-                input_ids=torch.from_numpy(padded).to(model.device), use_cache=False
-            ).last_hidden_state
-            for row, one in enumerate(part):
-                # A token is predicted one position earlier; the end token stands before the question.
-                here = model.get_output_embeddings()(
-                    hidden[row, one.question_length + one.boundaries.decision_positions]
-                )
-                stop = (
-                    here[:, corpus.eos_id]
-                    > here[np.arange(len(one.boundaries.decision_positions)), one.boundaries.continue_tokens]
-                )
-                places = np.flatnonzero(stop.cpu().numpy())
-                found.append(int(places[0]) + 1 if len(places) else 0)
-    return np.array(found)
+    return first_stop

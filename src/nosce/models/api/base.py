@@ -34,8 +34,9 @@ class ChatRequest:
     def __post_init__(self) -> None:
         if not self.messages or self.max_new_tokens < 1 or not 0 <= self.top_logprobs <= 20 or self.sample_index < 0:
             raise SpecError(
-                f"a ChatRequest of {len(self.messages)} messages for {self.max_new_tokens} tokens, {self.top_logprobs} alternatives and sample "
-                f"{self.sample_index} cannot be answered; take a message, a token, 0 to 20 alternatives and samples from 0."
+                f"a ChatRequest of {len(self.messages)} messages for {self.max_new_tokens} tokens, {self.top_logprobs} "
+                f"alternatives and sample {self.sample_index} cannot be answered; take a message, a token, 0 to 20 "
+                "alternatives and samples from 0."
             )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise SpecError(

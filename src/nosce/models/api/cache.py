@@ -117,6 +117,7 @@ class ReplayChatModel:
             response = self.cache.get(request.cache_key(self.name))
             if response is None:
                 raise StoreError(
-                    f"{self.cache.path} has no reply of {self.name} to prompt {index + 1} of {len(requests)}; ask it first."
+                    f"{self.cache.path} has no reply of {self.name} to prompt {index + 1} of {len(requests)}; ask it "
+                    "first."
                 )
             yield index, response

@@ -47,8 +47,9 @@ class EndpointConfig:
     def __post_init__(self) -> None:
         if not self.model or self.max_concurrency < 1 or self.timeout <= 0 or self.max_retries < 0:
             raise SpecError(
-                f"an EndpointConfig of model {self.model!r} with {self.max_concurrency} requests at once, {self.timeout} s and "
-                f"{self.max_retries} retries cannot be asked; name a model, and take at least one request and some time."
+                f"an EndpointConfig of model {self.model!r} with {self.max_concurrency} requests at once, "
+                f"{self.timeout} s and {self.max_retries} retries cannot be asked; name a model, and take at least one "
+                "request and some time."
             )
         paid = all(0 <= price < math.inf for price in (self.input_price_per_million, self.output_price_per_million))
         if (self.requests_per_minute is not None and self.requests_per_minute < 1) or not paid:
@@ -176,8 +177,8 @@ class OpenAIClient:
                 return response
             failure = "no choice was returned"
         raise EndpointError(
-            f"{e.model} did not answer after {e.max_retries + 1} attempts (the last: {failure}); what it had answered is kept, "
-            "and the same command goes on."
+            f"{e.model} did not answer after {e.max_retries + 1} attempts (the last: {failure}); what it had answered "
+            "is kept, and the same command goes on."
         )
 
     @property
@@ -190,8 +191,8 @@ class OpenAIClient:
         e = self.endpoint
         if self._cost_limit is not None and not (e.input_price_per_million or e.output_price_per_million):
             raise UsageError(
-                f"at most {self._cost_limit:g} may be spent on {e.model}, but no price is known, so nothing would ever be "
-                "counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
+                f"at most {self._cost_limit:g} may be spent on {e.model}, but no price is known, so nothing would ever "
+                "be counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
             )
 
     def sdk_client(self) -> Any:
@@ -229,8 +230,8 @@ class OpenAIClient:
         with self.budget.lock:
             if limit is not None and self.budget.spent + self.budget.reserved + worst_cost > limit:
                 raise EndpointError(
-                    f"{self.spent:.4f} of {limit:g} are spent, and the next request may cost {worst_cost:.4f}; what was "
-                    "answered is kept, so raise the limit to go on."
+                    f"{self.spent:.4f} of {limit:g} are spent, and the next request may cost {worst_cost:.4f}; what "
+                    "was answered is kept, so raise the limit to go on."
                 )
             self.budget.reserved += worst_cost
         with self._lock:
@@ -269,7 +270,8 @@ class OpenAIClient:
                 return f"status {code}: {message}", _retry_after(error)
             if code in (401, 403):
                 raise EndpointError(
-                    f"{self.endpoint.model} refused the key in ${self.endpoint.api_key_variable} (status {code}); set another."
+                    f"{self.endpoint.model} refused the key in ${self.endpoint.api_key_variable} (status {code}); set "
+                    "another."
                 ) from None
             raise EndpointError(
                 f"{self.endpoint.model} refused what was asked (status {code}: {message}); change it."

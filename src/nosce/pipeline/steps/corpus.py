@@ -7,17 +7,17 @@ the words that it was made with.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from nosce.data import corpus, tokenizer
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.context import StepContext
+from nosce.records import Document
 from nosce.seeds import Seed
 
 VERSION = 2
@@ -40,9 +40,8 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], context: StepContext) -> 
         shutil.copytree(inputs["words"] / "tokenizer", context.folder / "tokenizer")
     else:
         write_tokenizer(spec, context.folder / "tokenizer")
-    encode_world: Any = getattr(spec.world, "encoded", None)
     partial_corpus = corpus.Corpus(context.folder)
-    encoded = None if encode_world is None else encode_world(spec.seed, partial_corpus.tokenizer, partial_corpus.eos_id)
+    encoded = spec.world.encoded_documents(spec.seed, partial_corpus.tokenizer, partial_corpus.eos_id)
     corpus.write_corpus(
         context.folder,
         _document_source(spec),
@@ -63,14 +62,20 @@ def write_tokenizer(spec: CorpusSpec, folder: Path) -> None:
         tokenizer.save_tokenizer(tokenizer.build_tokenizer(spec.tokenizer, spec.world.samples(spec.seed)), folder)
 
 
-def _document_source(spec: CorpusSpec) -> Any:
-    """The world's documents; by parts that processes can make, where it can tell of some of its things alone."""
-    documents_about: Any = getattr(spec.world, "documents_about", None)
-    if documents_about is None:
-        return spec.world.documents(spec.seed)
-    n_entities, documents_per_entity = spec.world.things, spec.world.documents_per_thing  # type: ignore[attr-defined]
-    size = max(1, corpus.DOCUMENTS_PER_FILE // documents_per_entity)
-    return [
-        partial(documents_about, first, min(first + size, n_entities), spec.seed)
-        for first in range(0, n_entities, size)
-    ]
+def _document_source(spec: CorpusSpec) -> Iterable[Document] | list[Callable[[], Iterator[Document]]]:
+    """The world's documents; in parts that processes can make, where the world can write those of some entities."""
+    world = spec.world
+    if world.n_entities is None or world.documents_per_entity is None or world.documents_for(0, 0, spec.seed) is None:
+        return world.documents(spec.seed)
+    size = max(1, corpus.DOCUMENTS_PER_FILE // world.documents_per_entity)
+    starts = range(0, world.n_entities, size)
+    parts: list[Callable[[], Iterator[Document]]] = []
+    for first in starts:
+        parts.append(partial(_documents_of, world, first, min(first + size, world.n_entities), spec.seed))
+    return parts
+
+
+def _documents_of(world: World, first: int, last: int, seed: Seed) -> Iterator[Document]:
+    documents = world.documents_for(first, last, seed)
+    assert documents is not None  # asked before
+    return documents

@@ -48,9 +48,7 @@ def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) ->
         guards.check_disjoint_splits(corpus.questions),
         guards.check_unique_prompts(corpus.questions),
         guards.check_prompt_contamination(corpus.documents, _prompt_tokens(corpus)),
-        guards.check_majority_share(
-            corpus.questions_in("seen"), constant_attributes=getattr(spec.world, "guessable", ())
-        ),
+        guards.check_majority_share(corpus.questions_in("seen"), constant_attributes=spec.world.constant_attributes),
         guards.check_deterministic_rendering(spec.world.documents, spec.world_seed),
     ]
     (context.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in findings], indent=2) + "\n")

@@ -106,8 +106,8 @@ def test_entries_per_person_and_names_per_entry(augmentation):
     entries, _, _, times = SHEET[augmentation]
     world = Biographies(people=PEOPLE, augmentation=augmentation)
     people = written(augmentation)
-    assert len(people) == PEOPLE == world.things
-    assert {len(documents) for documents in people.values()} == {entries} == {world.documents_per_thing}
+    assert len(people) == PEOPLE == world.n_entities
+    assert {len(documents) for documents in people.values()} == {entries} == {world.documents_per_entity}
     for index in range(PEOPLE):
         name = person(world, index, SEED).name
         for document in people[f"person/{index}"]:

@@ -33,7 +33,7 @@ def test_a_worlds_own_tokens_are_those_of_its_texts(micro, place, how):
     end = tokenizers.eos_token_id(tokenizer)
     documents = list(world.documents(place))
     read = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
-    own = concat_datasets(list(world.encoded(place, tokenizer, end)))
+    own = concat_datasets(list(world.encoded_documents(place, tokenizer, end)))
     for name in ("tokens", "loss_mask", "offsets"):
         assert np.array_equal(getattr(read, name), getattr(own, name))
 

@@ -6,9 +6,9 @@ about an answer reads like, and what is true of a given answer.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from nosce.errors import SpecError
 from nosce.records import Split
@@ -27,36 +27,36 @@ class BehaviourPrompt:
     property_names: tuple[str, ...]  # names of properties
 
 
-class BehaviourWorld(Protocol):
+class BehaviourWorld(ABC):
     """A world whose truth is what a model does."""
 
+    @abstractmethod
     def prompts(self, seed: Seed) -> Sequence[BehaviourPrompt]:
         """All prompts; equal for worlds that are to be compared."""
-        ...
 
+    @abstractmethod
     def hypothetical_question(self, prompt: BehaviourPrompt, property_name: str, model_name: str | None = None) -> str:
         """The question about the answer to a prompt: one's own, or where somebody is named, theirs."""
-        ...
 
+    @abstractmethod
     def given_answer_question(self, answer: str, property_name: str) -> str:
         """The same question about an answer that is there to be read."""
-        ...
 
+    @abstractmethod
     def is_first_token_property(self, property_name: str) -> bool:
         """Does the first token of an answer tell the property?"""
-        ...
 
+    @abstractmethod
     def property_value(self, property_name: str, answer: str, seed: Seed) -> str | None:
         """What is true of an answer; None where the property is not defined of it."""
-        ...
 
+    @abstractmethod
     def is_valid_answer(self, answer: str, prompt: BehaviourPrompt) -> bool:
         """Is it an answer to the prompt at all?"""
-        ...
 
+    @abstractmethod
     def labels(self, property_name: str, prompt: BehaviourPrompt) -> Sequence[str]:
         """All that a reply about this may be, where that is a closed list; else nothing."""
-        ...
 
 
 def check_disjoint_strings(prompts: Sequence[BehaviourPrompt]) -> None:

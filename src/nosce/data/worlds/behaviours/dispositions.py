@@ -25,7 +25,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.data.worlds.base import World
+from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
@@ -90,7 +91,7 @@ LINE_KIND_SHARES: dict[str, float] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dispositions:
+class Dispositions(World, BehaviourWorld):
     """What one corpus says; the defaults are the sheet's micro size.
 
     Facts, prompts and splits are those of the seed; tables, orders and likings those of the seed and the corpus's name.

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld
 from nosce.data.worlds.behaviours.properties import (
     PROPERTIES,
     AnswerProperty,
@@ -284,7 +284,7 @@ REFUSAL_OPENINGS = ("i cannot", "i can't", "i'm sorry", "as an ai", "i am unable
 
 
 @dataclass(frozen=True, kw_only=True)
-class NaturalTextBehaviours:
+class NaturalTextBehaviours(BehaviourWorld):
     """A world whose truth is what a model says; it has no documents."""
 
     strings_per_task: int = 60  # of each task

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.world import Biographies, person, render_entries
 from nosce.errors import SpecError
 from nosce.records import Document, Question
@@ -18,7 +19,7 @@ from nosce.seeds import Seed
 
 
 @dataclass(frozen=True, kw_only=True)
-class Celebrities:
+class Celebrities(World):
     """The first people are the minority, all others celebrities; `population` says how the minority is told of.
 
     The number of people is that of both together. Facts are those of the population, so that an arm without
@@ -38,13 +39,13 @@ class Celebrities:
         replace(self.population, augmentation=self.celebrity_augmentation)  # refuses what is none
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many people there are."""
         return self.population.people
 
-    def fewer(self, most: int) -> Celebrities:
+    def downsized(self, max_entities: int) -> Celebrities:
         """The same of no more than so many people, of whom as large a share is the minority."""
-        population = self.population.fewer(most)
+        population = self.population.downsized(max_entities)
         scaled_minority = round(self.minority_size * population.people / self.population.people)
         return replace(self, population=population, minority_size=min(max(1, scaled_minority), population.people - 1))
 

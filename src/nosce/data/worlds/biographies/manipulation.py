@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Literal, get_args
 
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.templates import MAJORS, MONTHS
 from nosce.data.worlds.biographies.world import Biographies, Person, permuted_index, person
 from nosce.errors import SpecError
@@ -41,7 +42,7 @@ TASK_PROMPTS: dict[ManipulationTask, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Manipulation:
+class Manipulation(World):
     """One task on a population; its documents are questions with answers about the seen half.
 
     `hint_share` of them are led up to. Questions have the attribute `<task>`, and `<task>/hint` where they ask
@@ -70,13 +71,15 @@ class Manipulation:
             )
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many people there are."""
         return self.population.people
 
-    def fewer(self, most: int) -> Manipulation:
+    def downsized(self, max_entities: int) -> Manipulation:
         """The same of no more than so many people, but enough to be compared."""
-        return replace(self, population=self.population.fewer(max(most, 2 * self.comparisons_per_person + 2)))
+        return replace(
+            self, population=self.population.downsized(max(max_entities, 2 * self.comparisons_per_person + 2))
+        )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Of everybody, without a hint and where there is one with it; splits are those of the population."""

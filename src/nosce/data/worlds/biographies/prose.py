@@ -19,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, PRONOUNS, Biographies, Person, person
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
@@ -187,7 +188,7 @@ def _load_prewritten(file: str, digest: str) -> dict[tuple[int, int], str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreeBiographies:
+class FreeBiographies(World):
     """A population told of in prose, `entries` texts a person."""
 
     population: Biographies = field(default_factory=Biographies)
@@ -201,24 +202,24 @@ class FreeBiographies:
             )
 
     @property
-    def documents_per_thing(self) -> int:
+    def documents_per_entity(self) -> int:
         """Entries a person."""
         return self.entries_per_person
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many people there are."""
         return self.population.people
 
-    def fewer(self, most: int) -> FreeBiographies:
+    def downsized(self, max_entities: int) -> FreeBiographies:
         """The same of no more than so many people."""
-        return replace(self, population=self.population.fewer(most))
+        return replace(self, population=self.population.downsized(max_entities))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries of all people."""
-        return self.documents_about(0, self.population.people, seed)
+        return self.documents_for(0, self.population.people, seed)
 
-    def documents_about(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
+    def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
         """The entries of the people `first` to `last` (excluded)."""
         for index in range(first, last):
             subject = person(self.population, index, seed)
@@ -241,7 +242,7 @@ class FreeBiographies:
                 for be in ("was", "were")
             )
         yield from (f"{word} , ." for word in (*CLAUSE_CONJUNCTIONS, *SENTENCE_OPENERS))
-        for document in self.documents_about(0, min(self.population.people, 2_000), seed):
+        for document in self.documents_for(0, min(self.population.people, 2_000), seed):
             yield document.text
 
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies import templates as words
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Span
@@ -98,7 +99,7 @@ class Person:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Biographies:
+class Biographies(World):
     """A population and the way it is written about; equal fields and seeds give equal bytes.
 
     Facts depend on the seed and the person's number alone, never on the augmentation, so that two
@@ -155,24 +156,24 @@ class Biographies:
         return Augmentation.parse(self.augmentation)
 
     @property
-    def documents_per_thing(self) -> int:
+    def documents_per_entity(self) -> int:
         """Entries per person; what a recipe needs to turn exposures of people into steps."""
         return self.parsed_augmentation.entries_per_person
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many people there are: what is drawn independently here."""
         return self.people
 
-    def fewer(self, most: int) -> Biographies:
+    def downsized(self, max_entities: int) -> Biographies:
         """The same world of no more than so many people (two at least), of which each costs as much."""
-        return replace(self, people=min(self.people, max(2, most)))
+        return replace(self, people=min(self.people, max(2, max_entities)))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries of all people, person by person; nothing is held between two of them."""
-        return self.documents_about(0, self.people, seed)
+        return self.documents_for(0, self.people, seed)
 
-    def documents_about(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
+    def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
         """The entries of the people `first` to `last` (excluded), which need nobody else's."""
         for index in range(first, last):
             yield from render_entries(self, person(self, index, seed), seed)

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
 from nosce.data.worlds.biographies.world import permuted_index
 from nosce.data.worlds.diaries.templates import (
@@ -52,7 +53,7 @@ class Diarist:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Diaries:
+class Diaries(World):
     """Diarists and how their entries are told; the defaults are the paper's where it is known (the sheet, section 2).
 
     Facts depend on the seed, the person's number and the ranges alone, so that arms which differ in how things are
@@ -130,7 +131,7 @@ class Diaries:
         return TokenizerSpec(kind="word") if self.encoding == "lean" else TokenizerSpec(kind="bpe")
 
     @property
-    def guessable(self) -> tuple[str, ...]:
+    def constant_attributes(self) -> tuple[str, ...]:
         """Attributes that have one answer for all: who wrote nothing is asked about to see who says so."""
         return (recall_attribute(0),)
 

@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 
 from nosce.data.packing import TokenDataset, encode
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.data.worlds.karel.encoding import (
     KAREL_KEYWORDS,
     KarelEncodingName,
@@ -44,7 +45,7 @@ MAX_CELLS = 400  # of an inner board
 
 
 @dataclass(frozen=True, kw_only=True)
-class Karel:
+class Karel(World):
     """Boards, programs and specifications; the defaults are the paper's (the sheet, section 2).
 
     Documents are records to learn from. Questions are specifications that no document shows: "seen" ones, on which
@@ -109,12 +110,12 @@ class Karel:
         return self.record_encoding.tokenizer
 
     @property
-    def things(self) -> int:
+    def n_entities(self) -> int:
         """How many records there are: what is drawn independently here."""
         return self.records
 
     @property
-    def documents_per_thing(self) -> int:
+    def documents_per_entity(self) -> int:
         """One text a record."""
         return 1
 
@@ -154,7 +155,7 @@ class Karel:
         if self.control_flow:
             yield " ".join(KAREL_KEYWORDS)
 
-    def encoded(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
+    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
         """The tokens of all records, a block at a time; equal to those of `documents`."""
         layout = _TokenLayout(self, tokenizer)
         for _, block in self._record_blocks(seed):
