@@ -23,7 +23,7 @@ from torch.nn import functional
 from nosce.data.sampling import EpochSampler, pack
 from nosce.evals.probing import probe as probes
 from nosce.models import varlen as texts_apart
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.models.generation import generate
 from nosce.seeds import Seed
 from nosce.train.loss import summed_cross_entropy
@@ -64,7 +64,7 @@ class Training:
         self.told = data("multi5+permute")
         self.recipe = candidate(1, 32, optimizer="muon", peak_lr=2e-2, muon_lr=0.03)
         net = build_model(
-            named_architecture("3x128"), vocab_size=self.told.vocabulary, eos_id=self.told.end, pad_id=None, seed=SEED
+            Architecture.named("3x128"), vocab_size=self.told.vocabulary, eos_id=self.told.end, pad_id=None, seed=SEED
         )
         self.twin = MasterWeights(net, "bfloat16")
         self.optimizer = Optimizer(self.twin.trainable_parameters, self.recipe, block_matrix_names(net))
@@ -143,7 +143,7 @@ def main() -> None:
     write("choices", "36 linear probes, whitened against standardised states", [ours_s], [theirs_s], note)
     write("choices", "profile of training", [training.steps(5) / 5], None, shares(lambda: training.steps(5)))
     told = training.told
-    net = build_model(named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=SEED)
+    net = build_model(Architecture.named("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=SEED)
     learnt(told, candidate(10, 32, optimizer="muon", peak_lr=2e-2, muon_lr=0.03), net=net)
     prompts = [told.sequences.text_tokens(text).astype(np.int64)[:20] for text in range(200)]
     writing = lambda: generate(net, prompts, eos_id=told.end, max_new_tokens=72)  # noqa: E731

@@ -16,7 +16,7 @@ import torch
 from measure import cpu_seconds, in_turns, shares, write
 from recipes import PEOPLE, candidate, data, learnt
 
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.models.generation import TokenCompletion, generate
 from nosce.seeds import Seed
 
@@ -152,7 +152,7 @@ def main() -> None:
     told = data("single")
     recipe = candidate(40, 32, optimizer="muon", muon_lr=0.03, peak_lr=2e-2, checkpoint_fractions=(1.0,))
     net = build_model(
-        named_architecture("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=Seed(0) / "weights"
+        Architecture.named("3x128"), vocab_size=told.vocabulary, eos_id=told.end, pad_id=None, seed=Seed(0) / "weights"
     ).eval()
     compare("decoder-only, knows nothing", net, told, chosen.repeats, number=400, drafted=True)
     learnt(told, recipe, net=net)

@@ -31,7 +31,7 @@ from recipes import ARMS, PEOPLE, candidate, data
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, tokenize_questions
 from nosce.data.sampling import EpochSampler
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.models.likelihood import score_spans
 from nosce.seeds import Seed
 from nosce.studies.biographies import study as biographies
@@ -51,7 +51,7 @@ class Reached(Exception):
 def memorised(told: Any, recipe: TrainingConfig, seed: int, *, stop: bool) -> tuple[float, float, Any]:
     """Core-seconds of training, recall at the end, and the model."""
     net = build_model(
-        named_architecture("3x128"),
+        Architecture.named("3x128"),
         vocab_size=told.vocabulary,
         eos_id=told.end,
         pad_id=None,

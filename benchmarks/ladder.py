@@ -138,7 +138,7 @@ def trained(world: Arithmetic, corpus: Corpus, chosen: argparse.Namespace, width
         precision="float32" if chosen.dtype == "float32" else "bfloat16",
     )
     spent = time.process_time() - began
-    (rows,) = ItemScores().read_all({recipe.steps: lambda: net}, corpus, Seed(0))
+    (rows,) = ItemScores().evaluate_checkpoints({recipe.steps: lambda: net}, corpus, Seed(0))
     mean = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     line = (
         "".join(world.operations),

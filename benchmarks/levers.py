@@ -31,7 +31,7 @@ from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.evals.generation import generate_completions
 from nosce.evals.stopping import EntryBoundaries, score_stop_decisions
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.models.likelihood import score_spans
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
@@ -171,7 +171,7 @@ def search(world: Diaries, recipe: TrainingConfig, chosen: argparse.Namespace, c
     """Train, and write a line at every kept step."""
     judge = DiaryScorer(world=world)
     net = build_model(
-        named_architecture(chosen.model, chosen.family),
+        Architecture.named(chosen.model, family=chosen.family),
         vocab_size=corpus.tokenizer.get_vocab_size(),
         eos_id=corpus.eos_id,
         pad_id=1,

@@ -18,7 +18,7 @@ from nosce.errors import UsageError
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
 from nosce.evals.qa import QAEval, RecallEval
-from nosce.models.architecture import named_architecture
+from nosce.models.architecture import Architecture
 from nosce.studies.biographies.arms import (
     FINETUNE_STAGE,
     MULTI5_PERMUTE,
@@ -101,7 +101,7 @@ def _arm(people: int) -> Arm:
     pretrain = TrainingConfig(steps=1, dtype="auto", checkpoint_fractions=(1.0,), **OPTIMIZER_SETTINGS["muon"])
     population = BiographiesBaseConfig(
         world=replace(SMALL_BIOGRAPHIES, people=people, name_pool_sizes=names),
-        architecture=named_architecture("3x128"),
+        architecture=Architecture.named("3x128"),
         pretraining=pretrain,
         exposures=OFTEN,
         finetuning=finetuning_config(steps, 3e-4),

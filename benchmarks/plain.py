@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerFast, Trainer, TrainerCallback, TrainingArguments
 
 from nosce.data import tokenizer as tokenizers
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 from nosce.studies.biographies.study import CHECKPOINT_FRACTIONS, SMALL_BIOGRAPHIES
 
@@ -145,7 +145,7 @@ def main() -> None:
         code = lambda text, tokenizer=tokenizer: tokenizer(text, add_special_tokens=False)["input_ids"]  # noqa: E731
         documents = list(world.documents(root / "world"))
         net = build_model(
-            named_architecture("3x128"), vocab_size=len(tokenizer), eos_id=end, pad_id=None, seed=root / "weights"
+            Architecture.named("3x128"), vocab_size=len(tokenizer), eos_id=end, pad_id=None, seed=root / "weights"
         )
         rows = [([end, *code(d.text), end], 1) for d in documents]
         rng = np.random.default_rng(0)

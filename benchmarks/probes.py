@@ -28,7 +28,7 @@ from nosce.data.packing import encode, tokenize_documents
 from nosce.data.sampling import EpochSampler
 from nosce.evals.probing.probe import ProbeConfig, split_by_entity, train_probes
 from nosce.models.activations import collect_activations
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
 from nosce.train import loop
@@ -45,7 +45,7 @@ def states(people: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
     documents = list(world.documents(SEED))
     texts = tokenize_documents(documents, list(encode(tokenizer, (d.text for d in documents))), end)
     net = build_model(
-        named_architecture("3x128"), vocab_size=tokenizer.get_vocab_size(), eos_id=end, pad_id=None, seed=SEED
+        Architecture.named("3x128"), vocab_size=tokenizer.get_vocab_size(), eos_id=end, pad_id=None, seed=SEED
     )
     recipe = TrainingConfig(steps=300, batch_size=16, optimizer="muon", peak_lr=5e-3)
     rows = []

@@ -24,7 +24,7 @@ import torch
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, encode, token_span, tokenize_documents
 from nosce.data.sampling import EpochSampler
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.models.likelihood import score_spans
 from nosce.seeds import Seed
 from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
@@ -74,7 +74,7 @@ def learnt(
     """
     if net is None:
         net = build_model(
-            named_architecture(model),
+            Architecture.named(model),
             vocab_size=told.vocabulary,
             eos_id=told.end,
             pad_id=None,

@@ -31,7 +31,7 @@ from measure import ceiling, in_turns, write
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, best_fit_pack, dataset_from_arrays, encode, tokenize_documents
 from nosce.data.sampling import IGNORE_INDEX, EpochSampler
-from nosce.models.architecture import build_model, named_architecture
+from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
 from nosce.train import loop
@@ -75,7 +75,7 @@ def ours(data: str, model: str, steps: int, seed: int) -> dict[str, float]:
     """One run of our loop; seconds without the first step, and the mean loss of the last tenth."""
     torch.set_num_threads(1)
     texts, vocabulary = DATA[data]()
-    net = build_model(named_architecture(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
+    net = build_model(Architecture.named(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
     how = recipe(steps)
     precision = choose_precision(how.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
     began: list[float] = []
@@ -165,7 +165,7 @@ def theirs(data: str, model: str, steps: int, seed: int, *, best: bool) -> dict[
             bf16=best,
             disable_tqdm=True,
         )
-        net = build_model(named_architecture(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
+        net = build_model(Architecture.named(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
         trainer = InOrder(net, arguments, train_dataset=Texts(), data_collator=collated, callbacks=[Clock()])
         _wait()
         trainer.train()
@@ -264,7 +264,7 @@ def compare(data: str, model: str, steps: int, repeats: int) -> None:
 def share(model: str, steps: int, repeats: int) -> None:
     """What share of the bare matrix product one run reaches, counting 6 operations a weight and token."""
     _, vocabulary = DATA["biographies"]()
-    weights = named_architecture(model).parameter_count(vocabulary)
+    weights = Architecture.named(model).parameter_count(vocabulary)
     seconds, shares, bf16 = [], [], 0.0
     core = {min(os.sched_getaffinity(0))}
     for _ in range(repeats):

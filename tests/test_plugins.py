@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nosce import (Arm, Claim, Document, EvalSpec, Mean, Question, Reading, RecallEval, Selection, Span, Stage, Study,
-                   TrainingConfig, named_architecture)
+                   Architecture, TrainingConfig, World)
+from nosce.evals.base import PerCheckpointEvaluation
 
 PLACES = ("Arles", "Saint Malo", "Cadiz")
 
 @dataclass(frozen=True, kw_only=True)
-class Postcards:
+class Postcards(World):
     """So many writers, each with a postcard from one place."""
     writers: int = 10
 
@@ -42,12 +43,12 @@ class Postcards:
         yield from (f"{question.prompt} {question.target}" for question in self.questions(seed))
 
 @dataclass(frozen=True, kw_only=True)
-class Length:
+class Length(PerCheckpointEvaluation):
     """How many tokens each question has: a read-out that needs no more than a corpus, and measures no share."""
     needs_model: ClassVar[bool] = False
     name: str = "length"
 
-    def read(self, model, corpus, seed) -> Iterator[Reading]:
+    def evaluate(self, model, corpus, seed) -> Iterator[Reading]:
         sequences = corpus.tokenized_questions(corpus.questions)
         for question, length in zip(corpus.questions, sequences.lengths, strict=True):
             yield Reading(study="", scale="", arm="", seed=0, stage="", step=0, evaluation=self.name,
@@ -56,12 +57,12 @@ class Length:
                           metric="tokens", value=float(length), outcome=None, answer=None, target=None)
 
 @dataclass(frozen=True, kw_only=True)
-class Certainty:
+class Certainty(PerCheckpointEvaluation):
     """How many nats the end of a text costs: a read-out of one's own that asks the model."""
     needs_model: ClassVar[bool] = True
     name: str = "certainty"
 
-    def read(self, model, corpus, seed) -> Iterator[Reading]:
+    def evaluate(self, model, corpus, seed) -> Iterator[Reading]:
         from nosce.models.likelihood import score_spans
         lengths = corpus.documents.lengths
         ends = [(text, int(length) - 1, int(length)) for text, length in enumerate(lengths)]
@@ -77,7 +78,7 @@ def study(scale):
     training = TrainingConfig(steps=40, batch_size=10, window=24, peak_lr=5e-3, warmup_steps=4)
     return Study(
         name="postcards", title="Postcards", question="Where were they?", paper="none", scale=scale, unit="writer",
-        arms=(Arm(name="cards", world=Postcards(), model=named_architecture("2x64"), training=training,
+        arms=(Arm(name="cards", world=Postcards(), model=Architecture.named("2x64"), training=training,
                   stages=(Stage(name="asked", training=TrainingConfig(steps=4, batch_size=5, window=24)),)),),
         seeds=(0,), evals=(EvalSpec(Length()), EvalSpec(Certainty()), EvalSpec(RecallEval(), stage="asked")),
         claims=(Claim(id="short", text="Questions are short", source="ours", measure=length, threshold=12.0,

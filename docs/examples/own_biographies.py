@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nosce import (
+    Architecture,
     Arm,
     ArmBarFigure,
     Claim,
@@ -28,7 +29,7 @@ from nosce import (
     Stage,
     Study,
     TrainingConfig,
-    named_architecture,
+    World,
 )
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, Biographies, Person, person
 from nosce.errors import UsageError
@@ -53,7 +54,7 @@ ASKING = "asking"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hobbyists:
+class Hobbyists(World):
     """A population with a seventh attribute; `backwards` adds a text a person in which it stands before the name."""
 
     population: Biographies = field(default_factory=Biographies)
@@ -112,12 +113,12 @@ def hobby_of(index: int, seed: Seed) -> str:
 def study(scale: str) -> Study:
     """Two arms that differ in the augmentation alone."""
     if scale == "smoke":
-        people, names, model, exposures, asking = 40, (8, 8, 16), named_architecture("2x64"), 10, 10
+        people, names, model, exposures, asking = 40, (8, 8, 16), Architecture.named("2x64"), 10, 10
     elif scale == "laptop":
         people, names, model, exposures, asking = (
             SMALL_BIOGRAPHIES.people,
             SMALL_BIOGRAPHIES.name_pool_sizes,
-            named_architecture("3x128"),
+            Architecture.named("3x128"),
             100,
             480,
         )

@@ -17,7 +17,7 @@ import numpy as np
 
 from nosce import ArmBarFigure, Claim, Difference, EvalSpec, Question, Reading, Seed, Selection, Study
 from nosce.data.corpus import Corpus
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.studies.biographies import study as biographies
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(PerCheckpointEvaluation):
     """Ranks the right answer among all that occur for its attribute, by the nats of answer and end.
 
     Whole answers with their ends are compared, so a long one needs no correction for its length.
@@ -36,7 +36,7 @@ class Choice:
     split: Literal["seen", "unseen"] = "unseen"
     name: str = "choice"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Two readings a question: `exact` (the right answer is the likeliest) and `rank` (1 is best)."""
         assert model is not None
         for attribute in self.attributes:

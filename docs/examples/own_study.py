@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from nosce import (
+    Architecture,
     Arm,
     ArmBarFigure,
     Claim,
@@ -30,7 +31,6 @@ from nosce import (
     Stage,
     Study,
     TrainingConfig,
-    named_architecture,
 )
 from nosce.analysis.render.figure import FIGURE_COLUMNS
 from nosce.analysis.stats.intervals import nested_bootstrap
@@ -129,13 +129,13 @@ def study(scale: str) -> Study:
     if scale == "smoke":
         world, model, exposures, batch, asking = (
             replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16)),
-            named_architecture("2x64"),
+            Architecture.named("2x64"),
             20,
             16,
             20,
         )
     elif scale == "laptop":  # the sizes of the built-in study
-        world, model, exposures, batch, asking = SMALL_BIOGRAPHIES, named_architecture("3x128"), 260, 32, 600
+        world, model, exposures, batch, asking = SMALL_BIOGRAPHIES, Architecture.named("3x128"), 260, 32, 600
     else:
         raise UsageError(f"doses has no scale {scale!r}; take smoke or laptop.")
     recipe = TrainingConfig(steps=exposures * world.people // batch, batch_size=batch, window=80, peak_lr=5e-3)

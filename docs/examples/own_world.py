@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from nosce import (
+    Architecture,
     Arm,
     ArmBarFigure,
     Claim,
@@ -30,7 +31,7 @@ from nosce import (
     Stage,
     Study,
     TrainingConfig,
-    named_architecture,
+    World,
 )
 from nosce.errors import SpecError, UsageError
 
@@ -65,7 +66,7 @@ PROMPTS = {"capital": "Which town is the capital of {name}?", "export": "Which g
 
 
 @dataclass(frozen=True, kw_only=True)
-class Atlas:
+class Atlas(World):
     """Countries and how often each is written about; equal fields and seeds give equal bytes."""
 
     countries: int = 60
@@ -154,7 +155,7 @@ def study(scale: str) -> Study:
         unit="country",
         arms=tuple(
             Arm(
-                name=name, world=Atlas(texts=texts), model=named_architecture("2x64"), training=recipe, stages=(asking,)
+                name=name, world=Atlas(texts=texts), model=Architecture.named("2x64"), training=recipe, stages=(asking,)
             )
             for name, texts in (("one", 1), ("five", 5))
         ),

@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from nosce.errors import NosceError as NosceError
     from nosce.evals.base import Evaluation as Evaluation
     from nosce.evals.base import Experiment as Experiment
+    from nosce.evals.base import MultiCheckpointEvaluation as MultiCheckpointEvaluation
+    from nosce.evals.base import PerCheckpointEvaluation as PerCheckpointEvaluation
     from nosce.evals.capacity import KnowledgeCapacity as KnowledgeCapacity
     from nosce.evals.generation import ConstantBaseline as ConstantBaseline
     from nosce.evals.generation import GenerationEval as GenerationEval
@@ -68,6 +70,9 @@ if TYPE_CHECKING:
     from nosce.evals.patching.count import CountPatching as CountPatching
     from nosce.evals.patching.name import NamePatching as NamePatching
     from nosce.evals.patching.program_state import StateEditing as StateEditing
+    from nosce.evals.probing.label_probes import AnswerPropertyLabels as AnswerPropertyLabels
+    from nosce.evals.probing.label_probes import EntryCountLabels as EntryCountLabels
+    from nosce.evals.probing.label_probes import LabelProbe as LabelProbe
     from nosce.evals.probing.low_rank import LowRankProbeConfig as LowRankProbeConfig
     from nosce.evals.probing.pq_probes import NameProbe as NameProbe
     from nosce.evals.probing.pq_probes import PositionProbe as PositionProbe
@@ -83,7 +88,6 @@ if TYPE_CHECKING:
     from nosce.models.architecture import Architecture as Architecture
     from nosce.models.architecture import ExtraLayers as ExtraLayers
     from nosce.models.architecture import Pretrained as Pretrained
-    from nosce.models.architecture import named_architecture as named_architecture
     from nosce.records import Document as Document
     from nosce.records import Estimate as Estimate
     from nosce.records import Question as Question
@@ -131,7 +135,7 @@ _EXPORTS = {
     "nosce.data.worlds.diaries.world": "Diaries",
     "nosce.data.worlds.karel.world": "Karel",
     "nosce.errors": "NosceError",
-    "nosce.evals.base": "Evaluation Experiment",
+    "nosce.evals.base": "Evaluation Experiment MultiCheckpointEvaluation PerCheckpointEvaluation",
     "nosce.evals.capacity": "KnowledgeCapacity",
     "nosce.evals.generation": "ConstantBaseline GenerationEval",
     "nosce.evals.item_scores": "ItemScores",
@@ -139,6 +143,7 @@ _EXPORTS = {
     "nosce.evals.patching.count": "CountPatching",
     "nosce.evals.patching.name": "NamePatching",
     "nosce.evals.patching.program_state": "StateEditing",
+    "nosce.evals.probing.label_probes": "AnswerPropertyLabels EntryCountLabels LabelProbe",
     "nosce.evals.probing.low_rank": "LowRankProbeConfig",
     "nosce.evals.probing.pq_probes": "NameProbe PositionProbe",
     "nosce.evals.probing.program_states": "ProgramStateProbe",
@@ -146,7 +151,7 @@ _EXPORTS = {
     "nosce.evals.self_report": "InvalidRate SelfReportEval",
     "nosce.evals.stopping": "StopDecision",
     "nosce.evals.text_baselines": "TextBaselines",
-    "nosce.models.architecture": "Architecture ExtraLayers Pretrained named_architecture",
+    "nosce.models.architecture": "Architecture ExtraLayers Pretrained",
     "nosce.records": "Document Estimate Question Reading Span Verdict",
     "nosce.seeds": "Seed",
     "nosce.store.store": "Store",

@@ -1,7 +1,7 @@
-"""The records that pass between layers, and their way to Parquet and back.
+"""The records that pass between packages, and their conversion to Parquet and back.
 
-A record is a frozen dataclass; a table is a polars frame with one row a record and one column
-a field, so that whoever has no nosce reads the same data with pandas, DuckDB or R.
+A record is a frozen dataclass. A table is a polars frame with one row per record and one column per field, so pandas,
+DuckDB and R read the same data without nosce.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ Decision = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a document says a fact: characters `start` to `end` (excluded) state `attribute`."""
+    """The characters of a document that state a fact.
+
+    Args:
+        attribute: The attribute whose value the characters state.
+        start: Position of the first character, counted from 0.
+        end: Position behind the last character.
+    """
 
     attribute: str
     start: int
@@ -34,47 +40,84 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text to learn from, with the spans of its values as they were rendered."""
+    """A training text, with the spans of its values as they were rendered.
+
+    Args:
+        id: Name of the document, unique within its corpus.
+        entity: The independently drawn unit that the text describes, e.g. a person. Intervals resample entities.
+        text: The text as the tokenizer gets it.
+        spans: The stated facts, in the order of the text.
+        wordings: The wording of each span, in the order of `spans`. Empty where a world has only one.
+        prompt_chars: Characters at the beginning that are a prompt, e.g. the specification of a program. They have
+            `TrainingConfig.prompt_loss_weight` in the loss. 0: the whole text is learnt.
+    """
 
     id: str
-    entity: str  # what was drawn independently and is described here, e.g. a person
+    entity: str
     text: str
     spans: tuple[Span, ...]
-    wordings: tuple[str, ...] = ()  # which wording each span was said in, in the order of `spans`
-    prompt_chars: int = 0  # characters at its beginning that are a specification, to be read more than to be learnt
+    wordings: tuple[str, ...] = ()
+    prompt_chars: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A prompt and the reply that the world's facts demand, made from facts and never from text."""
+    """A prompt and its correct answer, both made from the world's facts and never from a text.
+
+    Args:
+        id: Name of the question, unique within its world.
+        entity: The independently drawn unit that the question is about.
+        attribute: The attribute that the question asks for.
+        prompt: The text shown to the model.
+        target: The correct answer.
+        split: "seen" questions may be trained on, "validation" questions choose a checkpoint or a setting,
+            "unseen" questions only evaluate.
+        metadata: What a scorer needs and the model does not see, e.g. further test cases for a program.
+    """
 
     id: str
     entity: str
-    attribute: str  # what is asked, e.g. an attribute
+    attribute: str
     prompt: str
     target: str
-    split: Split  # may be trained on ("seen"), is for choosing ("validation"), or only to be asked ("unseen")
-    metadata: str = ""  # what a judge needs and the model is not shown, e.g. further cases to test a program on
+    split: Split
+    metadata: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One observation: this model, after this step, on this item, measured this way.
+    """One observation: a metric of one model, after one step, on one item.
 
-    `value` is the metric's number, null where none was taken; `outcome` says what became of the
-    reply, so that an unreadable or refused one is never counted as a wrong one by accident.
+    Args:
+        study: Name of the study.
+        scale: Name of the study's scale, e.g. "demo".
+        arm: Name of the arm.
+        seed: Training seed of the arm.
+        stage: "pretrain", or the name of a later stage.
+        step: Optimizer steps taken within the stage.
+        evaluation: Name of the evaluation.
+        split: Split of the item.
+        item: Name of the item, e.g. a question's id.
+        entity: The independently drawn unit that the item belongs to: the cluster of the intervals.
+        attribute: The attribute that the item asks for.
+        metric: Name of the metric.
+        value: The metric's number; null where the metric is not defined.
+        outcome: What became of the reply. An unreadable or refused reply is an outcome of its own, so it never counts
+            as a wrong one by accident.
+        answer: The model's answer.
+        target: The correct answer.
     """
 
     study: str
     scale: str
     arm: str
     seed: int
-    stage: str  # "pretrain" or the name of a later stage
-    step: int  # optimizer steps taken within the stage
+    stage: str
+    step: int
     evaluation: str
     split: str
     item: str
-    entity: str  # the cluster: what was drawn independently
+    entity: str
     attribute: str
     metric: str
     value: float | None
@@ -85,11 +128,18 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its uncertainty: the interval `low` to `high` at `level`.
+    """A number with its confidence interval.
 
-    `n` counts observations, `clusters` what was drawn independently (`unit`), `seeds` the
-    training seeds outside them. `method` names how the interval was made. Where no interval
-    exists, `low` and `high` are null, never equal to the value.
+    Args:
+        value: The point estimate.
+        low: Lower end of the interval; null where no interval exists, and never equal to `value` for want of one.
+        high: Upper end of the interval; null likewise.
+        n: Number of observations.
+        clusters: Number of independently drawn units.
+        seeds: Number of training seeds, the level outside the clusters.
+        unit: Name of the independently drawn unit, e.g. "person".
+        method: How the interval was computed.
+        level: Coverage of the interval; 0.95 is the field's convention.
     """
 
     value: float
@@ -105,27 +155,47 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class ProbedFeature:
-    """One thing that is so, and what was read of it from a model: its most likely value, and how likely."""
+    """A feature of a program's state, and a probe's prediction of it from a model's hidden states.
+
+    Args:
+        what: Name of the feature.
+        true: The feature's value.
+        read: The value that the probe finds most likely.
+        sure: The probe's probability of `read`, from 0 to 1.
+    """
 
     what: str
     true: str
     read: str
-    sure: float  # 0 to 1
+    sure: float
 
 
 @dataclass(frozen=True, slots=True)
 class WalkthroughStep:
-    """One step of something written: the word, how the world looks behind it, and as it is believed to look."""
+    """One generated token, with the state of the world behind it and the state that a probe predicts.
+
+    Args:
+        word: The token.
+        picture: The true state behind the token, as rows of characters.
+        believed: The state as the probe predicts it, as rows of characters; null where no probe was read.
+        beliefs: The probed features.
+    """
 
     word: str
-    picture: tuple[str, ...]  # rows of characters
-    believed: tuple[str, ...] | None  # the same, where there is a belief
+    picture: tuple[str, ...]
+    believed: tuple[str, ...] | None
     beliefs: tuple[ProbedFeature, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Walkthrough:
-    """Something that a model wrote, to be stepped through beside what is read from its hidden states."""
+    """A text that a model generated, step by step beside what probes predict from its hidden states.
+
+    Args:
+        title: Heading of the page's section.
+        caption: Text below the heading.
+        frames: The steps, in the order of generation.
+    """
 
     title: str
     caption: str
@@ -134,7 +204,22 @@ class Walkthrough:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a claim: what the paper says, what was measured, and the decision."""
+    """The decision about a claim, with the paper's number and the measured one.
+
+    Args:
+        id: Name of the claim.
+        text: The claim in one sentence.
+        source: The paper and the section that make the claim.
+        criterion: The rule that decides, in words.
+        paper_value: The paper's number; null where the paper gives none.
+        estimate: The measured number; null where it could not be computed.
+        low: Lower end of its confidence interval; null where no interval exists.
+        high: Upper end of its confidence interval; null likewise.
+        n: Number of observations.
+        unit: Name of the independently drawn unit.
+        verdict: "holds", "fails" or "undecided".
+        why: The reason of the decision, in one sentence.
+    """
 
     id: str
     text: str
@@ -160,6 +245,7 @@ _SCALAR_DTYPES: dict[type, pl.DataType] = {
 }
 
 
+# Annotations, and values of JSON and Parquet, are `Any` here, as `typing.get_type_hints`, `json` and polars type them.
 def _column_type(annotation: Any) -> pl.DataType:
     origin = typing.get_origin(annotation)
     arguments = typing.get_args(annotation)
@@ -171,19 +257,19 @@ def _column_type(annotation: Any) -> pl.DataType:
         return _column_type(next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         return pl.List(_column_type(arguments[0]))
-    if dataclasses.is_dataclass(annotation):
-        return pl.Struct(schema(annotation))  # type: ignore[arg-type]
+    if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
+        return pl.Struct(schema(annotation))
     raise TypeError(f"no column type for {annotation!r}")
 
 
 def schema(record_type: type) -> dict[str, pl.DataType]:
-    """The polars column types of a record's table, from the annotations of its fields."""
+    """The polars column types of a record's table, derived from the annotations of its fields."""
     hints = typing.get_type_hints(record_type)
     return {f.name: _column_type(hints[f.name]) for f in dataclasses.fields(record_type)}
 
 
-def to_table(records: Iterable[Any], record_type: type) -> pl.DataFrame:
-    """A frame with one row a record; typed by `record_type`, so that no record still gives the columns."""
+def to_table(records: Iterable[object], record_type: type) -> pl.DataFrame:
+    """A frame with one row per record; `record_type` types the columns, so an empty table has them too."""
     record_list, types, hints = list(records), schema(record_type), typing.get_type_hints(record_type)
     columns = {}
     for name, column in types.items():
@@ -196,7 +282,7 @@ def to_table(records: Iterable[Any], record_type: type) -> pl.DataFrame:
 
 
 def fill_columns(table: pl.DataFrame, record_type: type, **columns: object) -> pl.DataFrame:
-    """A table with some of a record's columns as one with all: those given, and null where nothing is known."""
+    """Complete a table to all columns of a record: the given `columns`, and null for the others."""
     given_columns = {name: pl.lit(value) for name, value in columns.items()}
     table = table.with_columns(**given_columns)
     null_columns = {name: pl.lit(None) for name in schema(record_type) if name not in table.columns}
@@ -205,21 +291,21 @@ def fill_columns(table: pl.DataFrame, record_type: type, **columns: object) -> p
     )
 
 
-def _list_series(values: list[tuple[Any, ...]], element_type: Any, column: pl.List) -> pl.Series:
-    """A tuple in every row, made from one flat table of all that is in them: many times faster than one by one."""
-    elements = [one for row_numbers in values for one in row_numbers]
-    if dataclasses.is_dataclass(element_type):
-        flat = to_table(elements, element_type).select(one=pl.struct(pl.all()))  # type: ignore[arg-type]
+def _list_series(values: list[tuple[object, ...]], element_type: object, column: pl.List) -> pl.Series:
+    """One tuple per row, built from one flat table of all elements: many times faster than row by row."""
+    elements = [element for row in values for element in row]
+    if isinstance(element_type, type) and dataclasses.is_dataclass(element_type):
+        flat = to_table(elements, element_type).select(one=pl.struct(pl.all()))
     else:
         flat = pl.DataFrame({"one": pl.Series(elements, dtype=column.inner)})
-    row_numbers = pl.Series("row", [number for number, many in enumerate(values) for _ in many], dtype=pl.Int64)
+    row_numbers = pl.Series("row", [number for number, row in enumerate(values) for _ in row], dtype=pl.Int64)
     lists = flat.with_columns(row_numbers).group_by("row", maintain_order=True).agg("one")
     all_rows = pl.DataFrame({"row": pl.Series(range(len(values)), dtype=pl.Int64)})
     return all_rows.join(lists, on="row", how="left", maintain_order="left")["one"].fill_null([])
 
 
 def from_table(table: pl.DataFrame, record_type: type[RecordT]) -> list[RecordT]:
-    """The records of a frame that `to_table` made, equal to those that went in.
+    """The records of a frame that `to_table` made; they equal the original records.
 
     Raises:
         DataError: The frame lacks a field of the record.
@@ -227,8 +313,8 @@ def from_table(table: pl.DataFrame, record_type: type[RecordT]) -> list[RecordT]
     missing_columns = [n for n in schema(record_type) if n not in table.columns]
     if missing_columns:
         raise DataError(
-            f"a table of {record_type.__name__} was asked for, but the columns {missing_columns} are not in it; "
-            "it was written by something else, so make it again."
+            f"a table of {record_type.__name__} lacks the columns {missing_columns}; another program wrote it, so make "
+            "it again."
         )
     hints = typing.get_type_hints(record_type)
     return [record_type(**{n: _record_value(row[n], hints[n]) for n in hints}) for row in table.iter_rows(named=True)]
@@ -249,12 +335,12 @@ def _record_value(value: Any, annotation: Any) -> Any:
 
 
 def from_json(values: Iterable[Any], record_type: type[RecordT]) -> tuple[RecordT, ...]:
-    """The records of what `dataclasses.asdict` made of them and JSON kept."""
+    """The records that `dataclasses.asdict` and JSON wrote."""
     return tuple(_record_value(value, record_type) for value in values)
 
 
-def write_parquet(records: Sequence[Any], record_type: type, path: Path) -> None:
-    """The records as a Parquet file with one row each."""
+def write_parquet(records: Sequence[object], record_type: type, path: Path) -> None:
+    """Write the records as a Parquet file with one row each."""
     to_table(records, record_type).write_parquet(path)
 
 

@@ -24,7 +24,7 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError, UsageError
-from nosce.evals.base import Evaluation, Experiment
+from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
@@ -88,6 +88,9 @@ class Arm:
     qa_mixture: QAMixture | None = None  # questions of the seen split among the documents of the first training
     replica: str = ""  # a name of its own weights and order: another training on the same corpus
 
+    def __post_init__(self) -> None:
+        _check_base(self.world, World, f"the world of the arm {self.name!r}")
+
 
 @dataclass(frozen=True)
 class EvalSpec:
@@ -98,6 +101,10 @@ class EvalSpec:
     arms: tuple[str, ...] = ()
     question_source: ReportLabels | World | None = None  # what is asked instead of the arm's own questions
 
+    def __post_init__(self) -> None:
+        bases = (PerCheckpointEvaluation, MultiCheckpointEvaluation)
+        _check_base(self.evaluation, bases, f"the evaluation after the stage {self.stage!r}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentSpec:
@@ -106,6 +113,9 @@ class ExperimentSpec:
     name: str
     experiment: Experiment
     n_seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
+
+    def __post_init__(self) -> None:
+        _check_base(self.experiment, Experiment, f"the experiment of {self.name!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +189,16 @@ class Study:
             experiments=selected_experiments,
             auxiliary_arms=auxiliary_arms,
             seeds=self.seeds if n_seeds is None else _first_seeds(self.seeds, n_seeds),
+        )
+
+
+def _check_base(part: object, bases: type | tuple[type, ...], what: str) -> None:
+    """Raise unless a part of a study, which may be a user's own, inherits the defaults that the pipeline relies on."""
+    if not isinstance(part, bases):
+        names = [base.__name__ for base in (bases if isinstance(bases, tuple) else (bases,))]
+        kind = type(part).__name__
+        raise SpecError(
+            f"{what} is a {kind}, which inherits from no {' or '.join(names)}; write `class {kind}({names[0]})`."
         )
 
 

@@ -44,7 +44,7 @@ def test_bits_are_those_of_the_formula(corpus):
     evaluation = KnowledgeCapacity(
         name_extractor=BiographyNameExtractor(), n_possible_names=NAMES, n_possible_values=VALUES
     )
-    (rows,) = evaluation.read_all({5: lambda: net}, corpus, SEED)
+    (rows,) = evaluation.evaluate_checkpoints({5: lambda: net}, corpus, SEED)
     value = {m: dict(part.select("entity", "value").iter_rows()) for (m,), part in rows.group_by("metric")}
     people = evaluation._entity_spans(corpus)
     names = {q.entity: BiographyNameExtractor().extract_name(q.prompt, q.attribute) for q in corpus.questions}
@@ -81,7 +81,7 @@ def test_who_knows_everything_holds_all_bits_and_who_guesses_evenly_none(corpus,
     for guess in (False, True):
         each = [math.log(NAMES), *([math.log(VALUES) / 5] * 5)] if guess else [0.0] * 6
         monkeypatch.setattr(likelihood, "score_spans", lambda *a, each=each, **k: [Heard(n) for n in each * 24])
-        (rows,) = evaluation.read_all({5: lambda: torch.nn.Linear(10, 10)}, corpus, SEED)
+        (rows,) = evaluation.evaluate_checkpoints({5: lambda: torch.nn.Linear(10, 10)}, corpus, SEED)
         bits = rows.filter(pl.col("metric") == "bits")["value"]
         assert bits.to_list() == pytest.approx([0.0 if guess else math.log2(NAMES) + math.log2(VALUES)] * 24, abs=1e-6)
     with pytest.raises(SpecError, match="has none"):

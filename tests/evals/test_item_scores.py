@@ -48,7 +48,7 @@ def learnt(tmp_path_factory):
 def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
     """Replies as `generate` writes them without drafts, nats as `score_spans` has them; stored answers score alike."""
     corpus, net = learnt
-    (rows,) = ItemScores(split="seen", per_position=True).read_all({120: lambda: net}, corpus, SEED)
+    (rows,) = ItemScores(split="seen", per_position=True).evaluate_checkpoints({120: lambda: net}, corpus, SEED)
     assert rows["step"].unique().to_list() == [120]
     table = {metric: rows.filter(metric=metric) for metric in ("exact", "edit", "tokens", "log_likelihood")}
     questions = corpus.questions_in("seen")
@@ -72,7 +72,7 @@ def test_outcomes_are_those_of_decoding_and_of_one_pass(learnt):
 def test_places_are_those_of_the_stored_replies(learnt):
     """The reply is kept, so every place can be told from it; all up to a place are no more often right than it is."""
     corpus, net = learnt
-    (rows,) = ItemScores(split="unseen", per_position=True).read_all({120: lambda: net}, corpus, SEED)
+    (rows,) = ItemScores(split="unseen", per_position=True).evaluate_checkpoints({120: lambda: net}, corpus, SEED)
     replies = rows.filter(metric="exact")
     for place in (1, 2):
         expected = [
@@ -81,14 +81,14 @@ def test_places_are_those_of_the_stored_replies(learnt):
         assert rows.filter(metric=f"place {place}")["value"].to_list() == [float(e) for e in expected]
     first, both = (rows.filter(metric=f"first {n}")["value"].to_numpy() for n in (1, 2))
     assert (both <= first).all()
-    (plain,) = ItemScores(split="unseen").read_all({120: lambda: net}, corpus, SEED)
+    (plain,) = ItemScores(split="unseen").evaluate_checkpoints({120: lambda: net}, corpus, SEED)
     assert set(plain["metric"].unique()) == {"exact", "edit", "tokens", "log_likelihood"}
 
 
 def test_nats_of_the_places_are_those_of_one_pass_and_make_up_the_log_likelihood(learnt):
     """Token by token with the end, summed to the whole; a shorter target has no such place, and no zero there."""
     corpus, net = learnt
-    (rows,) = ItemScores(split="unseen", per_position=True).read_all({120: lambda: net}, corpus, SEED)
+    (rows,) = ItemScores(split="unseen", per_position=True).evaluate_checkpoints({120: lambda: net}, corpus, SEED)
     each = rows.filter(pl.col("metric").str.starts_with("nats "))
     whole = rows.filter(metric="log_likelihood").select("item", whole=-pl.col("value"))
     sums = each.group_by("item").agg(pl.col("value").sum(), pl.len()).join(whole, on="item")

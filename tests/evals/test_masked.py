@@ -112,11 +112,13 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
     assert is_bidirectional(net)
     assert net.config.mask_token_id == corpus.tokenizer.token_to_id("<mask>")
     recall = RecallEval(per_token=True)
-    words = [r for r in recall.read(net, corpus, SEED) if r.metric == "exact"]
+    words = [r for r in recall.evaluate(net, corpus, SEED) if r.metric == "exact"]
     before = [
-        r.value for r in recall.read(network(corpus.tokenizer.get_vocab_size()), corpus, SEED) if r.metric == "exact"
+        r.value
+        for r in recall.evaluate(network(corpus.tokenizer.get_vocab_size()), corpus, SEED)
+        if r.metric == "exact"
     ]
-    values = [r for r in RecallEval().read(net, corpus, SEED) if r.metric == "exact"]
+    values = [r for r in RecallEval().evaluate(net, corpus, SEED) if r.metric == "exact"]
     assert len(words) > len(values) == 6 * 12
     assert len({r.item for r in words}) == len(words)
     assert np.mean([r.value for r in words]) > np.mean(before) + 0.5
@@ -131,7 +133,7 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
     make(spec, {"corpus": corpus.folder, "start": folder}, StepContext(folder=later))
     asked = [
         r
-        for r in QAEval(split="seen").read(load_pretrained(list_checkpoints(later)[300]), corpus, SEED)
+        for r in QAEval(split="seen").evaluate(load_pretrained(list_checkpoints(later)[300]), corpus, SEED)
         if r.metric == "exact"
     ]
     assert np.mean([r.value for r in asked]) > 0.6

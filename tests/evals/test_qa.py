@@ -67,7 +67,7 @@ def mean(rows, **columns):
 
 def test_recall_finds_what_was_memorised_and_only_that(corpus, read_half):
     """Values of people whose text was learnt by heart are recalled, those of the others hardly ever."""
-    rows = table(RecallEval().read(read_half, corpus, Seed(0)))
+    rows = table(RecallEval().evaluate(read_half, corpus, Seed(0)))
     learnt = pl.col("entity").is_in([f"person/{i}" for i in range(6)])
 
     for metric in ("exact", "first"):
@@ -78,7 +78,7 @@ def test_recall_finds_what_was_memorised_and_only_that(corpus, read_half):
 
 def test_an_untrained_model_recalls_nothing(corpus):
     """Without training no value is recalled whole, and a token costs what a uniform guess costs."""
-    rows = table(RecallEval().read(untrained(corpus), corpus, Seed(0)))
+    rows = table(RecallEval().evaluate(untrained(corpus), corpus, Seed(0)))
     tokens = corpus.spans.select((pl.col("stop") - pl.col("start")).sum()).item()
     uniform = np.log(corpus.tokenizer.get_vocab_size())
 
@@ -88,7 +88,7 @@ def test_an_untrained_model_recalls_nothing(corpus):
 
 def test_recall_asks_for_every_value_once(corpus):
     """One reading a value and metric, with the value as its target and the person as its cluster."""
-    rows = table(RecallEval().read(untrained(corpus), corpus, Seed(0))).filter(metric="exact")
+    rows = table(RecallEval().evaluate(untrained(corpus), corpus, Seed(0))).filter(metric="exact")
     truth = {(q.entity, q.attribute): corpus.tokenizer.encode(q.target).ids for q in corpus.questions}
 
     assert len(rows) == 72
@@ -102,7 +102,7 @@ def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
     net = untrained(told_often)
 
     def drawn(documents, seed):
-        rows = table(RecallEval(documents_per_entity=documents).read(net, told_often, Seed(seed)))
+        rows = table(RecallEval(documents_per_entity=documents).evaluate(net, told_often, Seed(seed)))
         return set(rows["item"].to_list())
 
     for documents, each in ((1, 1), (2, 2), (9, 5), (0, 5)):
@@ -114,7 +114,7 @@ def test_recall_draws_as_many_texts_of_each_person_as_it_says(told_often):
 
 def test_majority_is_the_most_frequent_answer_among_the_seen(corpus):
     """As counted by hand: the guess of each facet, ties to the alphabet, and whether it is right."""
-    rows = table(MajorityBaseline().read(None, corpus, Seed(0)))
+    rows = table(MajorityBaseline().evaluate(None, corpus, Seed(0)))
     guesses = {}
     for attribute in {q.attribute for q in corpus.questions}:
         answers = sorted(q.target for q in corpus.questions_in("seen") if q.attribute == attribute)
@@ -134,12 +134,12 @@ def test_a_facet_that_nobody_seen_was_asked_about_has_no_majority_and_says_so():
     corpus = SimpleNamespace(questions=asked, questions_in=lambda split: [q for q in asked if q.split == split])
 
     with pytest.raises(DataError, match="city"):
-        list(MajorityBaseline().read(None, corpus, Seed(0)))
+        list(MajorityBaseline().evaluate(None, corpus, Seed(0)))
 
 
 def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
     """Exact, first and nats, also by the token, of every question; an exact answer is the target, any other is not."""
-    rows = table(QAEval().read(untrained(corpus), corpus, Seed(0)))
+    rows = table(QAEval().evaluate(untrained(corpus), corpus, Seed(0)))
     exact = rows.filter(metric="exact")
 
     assert rows.group_by("item").len()["len"].unique().to_list() == [4]
@@ -157,7 +157,7 @@ def test_questions_are_read_once_a_metric_and_say_what_was_answered(corpus):
 def test_questions_of_one_split_are_those_of_all_that_are_in_it(corpus):
     """Asked alone they get the same readings, and the others none."""
     net = untrained(corpus)
-    rows, few = (table(QAEval(split=split).read(net, corpus, Seed(0))) for split in (None, "unseen"))
+    rows, few = (table(QAEval(split=split).evaluate(net, corpus, Seed(0))) for split in (None, "unseen"))
     assert set(few["split"]) == {"unseen"}
     whole = rows.filter(split="unseen")
     assert few["item"].to_list() == whole["item"].to_list()
@@ -167,7 +167,7 @@ def test_questions_of_one_split_are_those_of_all_that_are_in_it(corpus):
 @pytest.mark.parametrize("evaluation", [RecallEval(), MajorityBaseline(), QAEval()], ids=lambda r: r.name)
 def test_study_columns_are_left_blank(corpus, evaluation):
     """A read-out knows neither study nor arm: those columns are filled where readings are gathered."""
-    rows = list(evaluation.read(untrained(corpus) if evaluation.needs_model else None, corpus, Seed(0)))
+    rows = list(evaluation.evaluate(untrained(corpus) if evaluation.needs_model else None, corpus, Seed(0)))
 
     assert rows
     assert {(r.study, r.scale, r.arm, r.seed, r.stage, r.step) for r in rows} == {("", "", "", 0, "", 0)}

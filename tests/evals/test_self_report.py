@@ -70,7 +70,7 @@ def test_reports_are_scored_against_both_answers_and_their_probabilities(place):
     """One row a question and metric; asked about itself, own answer and target agree; proper scores add up."""
     root, net = place
     found = Corpus(root / "labels")
-    rows = told(SelfReportEval().read(net, found, SEED))
+    rows = told(SelfReportEval().evaluate(net, found, SEED))
     asked = [q for q in found.questions if not ReportMetadata.from_question(q).is_training]
     right = rows.filter((pl.col("metric") == "right") & (pl.col("split") != "taught"))
     assert len(right) == len(asked)
@@ -96,7 +96,7 @@ def test_written_reports_that_are_no_label_are_invalid_and_wrong(place):
     found = Corpus(root / "labels")
     shape = Architecture(layers=1, width=16, heads=2, max_positions=40)
     fresh = build_model(shape, vocab_size=found.tokenizer.get_vocab_size(), eos_id=found.eos_id, pad_id=None, seed=SEED)
-    rows = told(SelfReportEval().read(fresh, found, SEED))
+    rows = told(SelfReportEval().evaluate(fresh, found, SEED))
     free = rows.filter(metric="free")
     assert set(free["outcome"]) >= {"invalid"}
     assert free.filter(outcome="invalid")["value"].max() == 0
@@ -107,7 +107,7 @@ def test_written_reports_that_are_no_label_are_invalid_and_wrong(place):
 def test_aloud_asks_about_the_answer_that_was_given(place):
     """The prompt of a spoken report is the question about the model's own answer, and no taught question is asked."""
     root, net = place
-    rows = told(SelfReportEval(given_answer=True, name="aloud").read(net, Corpus(root / "labels"), SEED))
+    rows = told(SelfReportEval(given_answer=True, name="aloud").evaluate(net, Corpus(root / "labels"), SEED))
     assert set(rows["split"]) == {"seen", "unseen"}
     aloud = [
         ReportMetadata.from_question(q).given_answer_prompt
@@ -143,14 +143,14 @@ def test_observers_find_a_planted_rule_and_nothing_in_labels_dealt_anew(place, t
     )
     parity = pl.col("attribute").str.ends_with("/parity") & (pl.col("split") == "unseen")
     parity &= pl.col("attribute").str.starts_with("table")
-    rows = told(TextBaselines().read(None, ruled, SEED)).filter(parity)
+    rows = told(TextBaselines().evaluate(None, ruled, SEED)).filter(parity)
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     assert share["logistic"] > 0.95
     assert share["constant"] <= share["oracle"] < 0.95
     rng = SEED.numpy()
     dealt = {q.id.removeprefix("taught/"): str(rng.choice(["even", "odd"])) for q in ruled.questions}
     anew = with_labels(place, tmp_path / "anew", lambda q: dealt[q.id.removeprefix("taught/")])
-    rows = told(TextBaselines().read(None, anew, SEED)).filter(pl.col("split") == "unseen")
+    rows = told(TextBaselines().evaluate(None, anew, SEED)).filter(pl.col("split") == "unseen")
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     assert abs(share["logistic"] - 0.5) < 0.1
     assert abs(share["nearest"] - 0.5) < 0.1
@@ -159,7 +159,7 @@ def test_observers_find_a_planted_rule_and_nothing_in_labels_dealt_anew(place, t
 def test_swapping_a_state_by_one_of_the_same_prompt_changes_nothing(place):
     """Embeddings are the same at every answer's place, so no report moves; behind the last block none does either."""
     root, net = place
-    (*tables,) = AnswerPatching(tasks=("table",), max_pairs=60).read_all(
+    (*tables,) = AnswerPatching(tasks=("table",), max_pairs=60).evaluate_checkpoints(
         {250: lambda: net}, Corpus(root / "labels"), SEED
     )
     rows = pl.concat(tables)
@@ -176,4 +176,4 @@ def test_a_question_of_another_kind_is_refused(place):
     """Reports are read of labels alone."""
     root, net = place
     with pytest.raises(DataError, match="not about somebody's answer"):
-        list(SelfReportEval().read(net, Corpus(root / "corpus"), SEED))
+        list(SelfReportEval().evaluate(net, Corpus(root / "corpus"), SEED))

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from nosce.evals.probing.counted import CountProbe
 
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
@@ -19,7 +20,6 @@ from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.evals.patching import count as patched
 from nosce.evals.patching.count import CountPatching
-from nosce.evals.probing.counted import CountProbe
 from nosce.evals.qa import FrequencyBaseline, RecallEval
 from nosce.evals.stopping import EntryBoundaries, StopDecision, score_stop_decisions
 from nosce.models.architecture import Architecture, build_model
@@ -114,7 +114,7 @@ def test_decisions_are_those_of_the_whole_forward_pass(case):
 
 def test_readings_of_stops(case):
     """One a decision and three a list; content and stops are the list's nats; retold lists keep their titles."""
-    rows = pl.DataFrame(list(StopDecision(list_task=case.reader).read(case.net, case.corpus, SEED)))
+    rows = pl.DataFrame(list(StopDecision(list_task=case.reader).evaluate(case.net, case.corpus, SEED)))
     questions = case.corpus.questions_in("unseen")
     assert Counter(rows["metric"].to_list())["stop/last"] == len(questions)
     counts = [case.reader.entry_count(q) for q in questions]
@@ -131,7 +131,7 @@ def test_readings_of_stops(case):
     (judged,) = case.reader.score([one], [told], [True])
     assert judged["count"] == (1.0, "right")
     again = list(
-        StopDecision(list_task=case.reader, swapped_entries=True, name="retold").read(case.net, case.corpus, SEED)
+        StopDecision(list_task=case.reader, swapped_entries=True, name="retold").evaluate(case.net, case.corpus, SEED)
     )
     assert sum(r.metric == "stop/last" for r in again) == len(questions)
 
@@ -150,7 +150,7 @@ def test_a_number_that_stands_in_the_text_is_counted_and_a_name_says_nothing(cas
             return {"shown": shown, "title": told["title"]}
 
     evaluation = CountProbe(list_task=Planted(world=case.world))
-    rows = pl.concat(list(evaluation.read_all({0: lambda: case.net}, case.corpus, SEED)))
+    rows = pl.concat(list(evaluation.evaluate_checkpoints({0: lambda: case.net}, case.corpus, SEED)))
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
     assert share["shown/final"] > 0.9
     assert share["title/final"] < 0.5
@@ -193,7 +193,11 @@ def test_readings_of_patches(case):
     if case.net.config.is_encoder_decoder:
         return
     rows = pl.concat(
-        list(CountPatching(list_task=case.reader, max_pairs=20).read_all({3: lambda: case.net}, case.corpus, SEED))
+        list(
+            CountPatching(list_task=case.reader, max_pairs=20).evaluate_checkpoints(
+                {3: lambda: case.net}, case.corpus, SEED
+            )
+        )
     )
     sites = layer_sites(case.net)
     expected = {f"{w}/{k}/{s}" for w in ("last", "whole") for k in ("donor", "same") for s in sites} | {"unpatched"}
@@ -204,14 +208,14 @@ def test_readings_of_patches(case):
 
 def test_the_number_in_a_title_costs_what_its_frequencies_say(case):
     """Without the name as often as it is; with the name, evenly among the entries there are."""
-    rows = pl.DataFrame(list(FrequencyBaseline(attributes=(ENTRY_NUMBER_ATTRIBUTE,)).read(None, case.corpus, SEED)))
+    rows = pl.DataFrame(list(FrequencyBaseline(attributes=(ENTRY_NUMBER_ATTRIBUTE,)).evaluate(None, case.corpus, SEED)))
     own = rows.filter(metric="nats/own")
     counts = {q.entity: case.reader.entry_count(q) for q in case.corpus.questions}
     for entity, value in own.select("entity", "value").iter_rows():
         assert value == pytest.approx(math.log(counts[entity]))
     assert rows.filter(metric="nats")["value"].mean() > own["value"].mean()
     if not case.net.config.is_encoder_decoder:
-        heard = RecallEval(documents_per_entity=0, attributes=(ENTRY_NUMBER_ATTRIBUTE,)).read(
+        heard = RecallEval(documents_per_entity=0, attributes=(ENTRY_NUMBER_ATTRIBUTE,)).evaluate(
             case.net, case.corpus, SEED
         )
         assert {r.item for r in heard} == set(rows["item"].to_list())

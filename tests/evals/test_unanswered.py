@@ -35,7 +35,7 @@ def labels(tmp_path):
 def test_every_prompt_is_one_reading(labels):
     """Answered prompts are 0 and the others 1; what was taught is no prompt that was asked."""
     (labels.folder / "counts.json").write_text(json.dumps({"invalid": 2}))
-    rows = list(InvalidRate().read(None, labels, Seed(0)))
+    rows = list(InvalidRate().evaluate(None, labels, Seed(0)))
     assert sorted(r.value for r in rows) == [0, 0, 0, 1, 1]
     assert len({r.entity for r in rows}) == 5
 
@@ -43,4 +43,4 @@ def test_every_prompt_is_one_reading(labels):
 def test_a_corpus_that_is_none_of_labels_is_refused(labels):
     """There is nothing to count."""
     with pytest.raises(DataError, match="none of labels"):
-        list(InvalidRate().read(None, labels, Seed(0)))
+        list(InvalidRate().evaluate(None, labels, Seed(0)))

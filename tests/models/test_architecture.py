@@ -12,7 +12,6 @@ from nosce.models.architecture import (
     Pretrained,
     add_layers,
     build_model,
-    named_architecture,
 )
 from nosce.models.hooks import output_projection_parameters, transformer_blocks
 from nosce.seeds import Seed
@@ -130,11 +129,11 @@ def test_codegen_turns_an_even_quarter_of_a_head(width, rotary):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: named_architecture("9x9"), "take one of 2x24, 2x32, 2x48"),
+        (lambda: Architecture.named("9x9"), "take one of 2x24, 2x32, 2x48"),
         (lambda: Architecture(family="rnn", layers=1, width=8, heads=1), "take one of gpt-neox"),
         (lambda: Architecture(layers=1, width=9, heads=2), "heads must divide"),
         (lambda: Architecture(layers=0, width=8, heads=2), "must be positive"),
-        (lambda: named_architecture("6x384", "codegen"), r"codegen with 6 heads .* multiple of 4\.$"),
+        (lambda: Architecture.named("6x384", family="codegen"), r"codegen with 6 heads .* multiple of 4\.$"),
     ],
     ids=["size", "family", "heads", "layers", "groups of heads"],
 )
@@ -147,7 +146,7 @@ def test_a_shape_that_cannot_be_is_refused_when_it_is_made(make, words):
 @pytest.mark.parametrize("name", NAMED_SHAPES)
 def test_every_rung_is_a_shape(name):
     """Heads divide the width on all rungs, which are named by layers and width."""
-    shape = named_architecture(name)
+    shape = Architecture.named(name)
 
     assert name == f"{shape.layers}x{shape.width}"
     assert shape.width % shape.heads == 0

@@ -10,12 +10,13 @@ from nosce.data.worlds.biographies.celebrities import Celebrities
 from nosce.data.worlds.biographies.manipulation import Manipulation, task_vocabulary
 from nosce.data.worlds.biographies.prose import FreeBiographies
 from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
+from nosce.evals.base import MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.patching.name import NamePatching
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.evals.self_report import InvalidRate
-from nosce.models.architecture import named_architecture
+from nosce.models.architecture import Architecture
 from nosce.pipeline import cost, timing
 from nosce.pipeline.plan import Step, build_plan
 from nosce.pipeline.steps.corpus import CorpusSpec
@@ -27,7 +28,7 @@ RECIPE = TrainingConfig(steps=10, batch_size=4)
 ARM = Arm(
     name="one",
     world=Biographies(people=12, name_pool_sizes=(4, 4, 8)),
-    model=named_architecture("2x64"),
+    model=Architecture.named("2x64"),
     training=RECIPE,
 )
 
@@ -125,7 +126,7 @@ def test_readings_are_priced_once_a_kind(monkeypatch):
     assert [one.seconds for one in found] == [7.0, 7.0]
 
 
-class Slow:
+class Slow(PerCheckpointEvaluation):
     """A read-out whose seconds are known: so many a question, and some at every checkpoint."""
 
     needs_model = True
@@ -134,18 +135,21 @@ class Slow:
     def __init__(self, clock):
         self.clock, self.parts = clock, []
 
-    def read(self, model, corpus, seed):
+    def evaluate(self, model, corpus, seed):
         self.parts.append(len(corpus.questions))
         self.clock.now += 0.5 + 0.01 * len(corpus.questions)
         return iter(())
 
 
-class SlowAll(Slow):
+class SlowAll(MultiCheckpointEvaluation):
     """The same where all checkpoints are read together: the last costs ten times what the others do."""
 
-    read = None
+    name = "slow"
 
-    def read_all(self, checkpoints, corpus, seed):
+    def __init__(self, clock):
+        self.clock, self.parts = clock, []
+
+    def evaluate_checkpoints(self, checkpoints, corpus, seed):
         self.parts.append(len(corpus.questions))
         self.clock.now += 0.01 * len(corpus.questions) * (len(checkpoints) - 1 + 10)
         return iter(())
@@ -276,7 +280,7 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
 def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
     """Timed with two layers of six: seven sites for three, each of as many times the work as weights."""
     monkeypatch.setattr(timing, "LARGE_MODEL_PARAMETERS", 1)
-    shape = named_architecture("6x128")
+    shape = Architecture.named("6x128")
     _, times = timing.truncate_layers(shape, 100)
     assert times > 1
     assert cost._depth_factor(shape, 100, NamePatching(name_extractor=BiographyNameExtractor())) == pytest.approx(
@@ -317,10 +321,10 @@ def test_exchanges_are_priced_by_a_few_of_their_pairs():
     given = sample(400)
     texts = timing.TimingTexts.from_sample(given)
     _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
-    smaller, times, things = NamePatching(name_extractor=BiographyNameExtractor()).part()
+    smaller, times, things = NamePatching(name_extractor=BiographyNameExtractor()).timing_subset()
     assert (smaller.max_pairs, times) == (20, 15)
     with given.corpus(things / given.n_entities) as corpus:
-        found = pl.concat(smaller.read_all({0: lambda: model}, corpus, Seed(0)))
+        found = pl.concat(smaller.evaluate_checkpoints({0: lambda: model}, corpus, Seed(0)))
     assert len(found.filter(metric="right")) == 20
     assert (
         0 < timing.time_evaluation(NamePatching(name_extractor=BiographyNameExtractor()), given, model, 1, Seed(0)) < 60

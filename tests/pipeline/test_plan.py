@@ -8,21 +8,22 @@ import pytest
 
 from nosce.analysis.measures import Claim, Mean, Selection
 from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
-from nosce.models.architecture import named_architecture
+from nosce.models.architecture import Architecture
 from nosce.pipeline.plan import build_plan
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import flatten_description
-from nosce.study import Arm, EvalSpec, Stage, Study, load_study
+from nosce.study import Arm, EvalSpec, ExperimentSpec, Stage, Study, load_study
 from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
 RECIPE = TrainingConfig(steps=10, batch_size=4, window=80)
 ASKING = Stage(name="finetune", training=TrainingConfig(steps=5, batch_size=4, window=64))
-ARM = Arm(name="one", world=WORLD, model=named_architecture("2x64"), training=RECIPE, stages=(ASKING,))
+ARM = Arm(name="one", world=WORLD, model=Architecture.named("2x64"), training=RECIPE, stages=(ASKING,))
 
 
 def study(*arms, **changed):
@@ -95,8 +96,8 @@ ALL = {"corpus", "leakage", "exposure", "training", "evaluation", "estimates"}
         ({"training": replace(RECIPE, window=None)}, ALL - {"corpus"}),
         ({"training": replace(RECIPE, grad_accum_steps=2)}, ALL - {"corpus"}),
         ({"training": replace(RECIPE, optimizer="muon")}, ALL - {"corpus"}),
-        ({"model": named_architecture("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
-        ({"model": named_architecture("2x64", "gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"model": Architecture.named("3x64")}, ALL - {"corpus", "leakage", "exposure"}),
+        ({"model": Architecture.named("2x64", family="gpt2")}, ALL - {"corpus", "leakage", "exposure"}),
         ({"stages": (replace(ASKING, training=replace(ASKING.training, steps=6)),)}, READ),
         ({"stages": (replace(ASKING, adapter=LoRA()),)}, READ),
         ({"tokenizer": TokenizerSpec(kind="bpe")}, ALL),
@@ -169,7 +170,7 @@ def test_nothing_that_only_changes_the_speed_is_in_any_key():
 
 def test_more_seeds_and_fewer_arms_leave_the_others_their_names():
     """What was run for one seed or arm is found again when more are asked for."""
-    both = study(ARM, replace(ARM, name="two", model=named_architecture("3x64")))
+    both = study(ARM, replace(ARM, name="two", model=Architecture.named("3x64")))
     few, many = build_plan(both.subset(("two",), 1)), build_plan(both.subset((), 3))
 
     assert {s.name for s in few.upstream_steps} < {s.name for s in many.upstream_steps}
@@ -220,7 +221,7 @@ def test_the_paper_scale_is_planned_in_a_moment_and_without_torch():
 
 
 @dataclass(frozen=True)
-class Odd:
+class Odd(World):
     """A world that holds something which has no fixed bytes."""
 
     draw: object = len
@@ -238,8 +239,14 @@ class Odd:
         (lambda: study(seeds=()), "at least one"),
         (lambda: study(evals=(EvalSpec(RecallEval(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
         (lambda: build_plan(study(replace(ARM, world=Odd()))), "no fixed bytes to hash"),
+        (
+            lambda: replace(ARM, world=object()),
+            r"the world of the arm '.*' is a object, .*write `class object\(World\)`",
+        ),
+        (lambda: EvalSpec(object()), r"the evaluation after the stage 'pretrain' is a object"),
+        (lambda: ExperimentSpec(name="x", experiment=object()), "the experiment of 'x' is a object"),
     ],
-    ids=["arms", "seeds", "stage", "world"],
+    ids=["arms", "seeds", "stage", "world", "no world", "no evaluation", "no experiment"],
 )
 def test_a_study_that_cannot_be_run_is_refused_when_it_is_planned(wrong, words):
     """The mistake is told before anything is made."""

@@ -10,7 +10,7 @@ from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import SpecError
 from nosce.evals.self_report import SelfReportEval
 from nosce.evals.text_baselines import TextBaselines
-from nosce.models.architecture import named_architecture
+from nosce.models.architecture import Architecture
 from nosce.pipeline.plan import build_plan
 from nosce.study import AnswerSource, Arm, EvalSpec, ReportLabels, Stage, Study
 from nosce.train.config import TrainingConfig
@@ -22,7 +22,7 @@ RECIPE = TrainingConfig(steps=4, batch_size=8)
 def arm(name, **more):
     """A model of a corpus."""
     return Arm(
-        name=name, world=WORLD, model=named_architecture("2x64"), training=RECIPE, tokenizer=WORLD.tokenizer, **more
+        name=name, world=WORLD, model=Architecture.named("2x64"), training=RECIPE, tokenizer=WORLD.tokenizer, **more
     )
 
 

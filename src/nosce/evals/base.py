@@ -6,8 +6,10 @@ study nor the arm; those columns are filled when readings are gathered.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import polars as pl
 
@@ -18,70 +20,101 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+    from nosce.models.likelihood import BatchChange
 
-class Evaluation(Protocol):
-    """What a study says of a read-out.
 
-    It has a method `read` (`PerCheckpointEvaluation`) or `read_all` (`MultiCheckpointEvaluation`).
-    One that reads likelihoods has a method `batch_change(model, corpus, seed)` too, which says how much the
-    batch an item is read in moves its likelihood (`nosce.models.likelihood.BatchChange`). One that goes through the
-    network once a layer, and so takes four times as long where there are twice as many, has `at_layers = True`.
+class TimingSubset(NamedTuple):
+    """A small part of an evaluation, by which all of it is priced."""
+
+    evaluation: Evaluation
+    time_ratio: float
+    """How many times as long the whole evaluation takes as the part."""
+    n_entities: int
+    """How many entities the part asks about."""
+
+
+class Evaluation(ABC):
+    """What is asked of a checkpoint: plain data, a frozen dataclass with its parameters as fields.
+
+    An evaluation inherits from `PerCheckpointEvaluation`, or from `MultiCheckpointEvaluation` if it compares
+    checkpoints. Its readings carry `name` in the column `evaluation`.
     """
 
-    needs_model: ClassVar[bool]
+    needs_model: ClassVar[bool] = True
+    """False for a baseline that reads the corpus alone."""
+    runs_once_per_layer: ClassVar[bool] = False
+    """True where the network runs once for each of its layers, so that twice the depth takes four times as long."""
+    name: str
 
-    @property
-    def name(self) -> str:
-        """How the read-out is called in the readings."""
-        ...
+    def timing_subset(self) -> TimingSubset | None:
+        """A part whose time foretells that of the whole, for an evaluation whose time does not grow with its questions.
 
-
-@runtime_checkable
-class SupportsTimingSubset(Protocol):
-    """A read-out that takes as long whatever is asked, e.g. one that trains probes; `--dry-run` asks it for less."""
-
-    def part(self) -> tuple[Evaluation, float, int]:
-        """A smaller read-out, how many times as long all of it takes, and how many things that is to be asked of."""
-        ...
+        None: the evaluation is timed on a few of its questions.
+        """
+        return None
 
 
-@runtime_checkable
-class PerCheckpointEvaluation(Protocol):
-    """A read-out of one checkpoint at a time, or of none."""
+class PerCheckpointEvaluation(Evaluation):
+    """An evaluation of one checkpoint at a time, or of a corpus alone."""
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """The readings of one checkpoint, with study, arm, seed, stage and step left blank."""
-        ...
-
-
-@runtime_checkable
-class MultiCheckpointEvaluation(Protocol):
-    """A read-out that wants the checkpoints together, e.g. to hold the last against the first."""
-
-    def read_all(
-        self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
-    ) -> Iterator[pl.DataFrame | Walkthrough]:
-        """Tables with those columns of a reading that it knows, `step` among them; and what can be walked.
+    @abstractmethod
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+        """The readings of one checkpoint, with study, arm, seed, stage and step left blank.
 
         Args:
-            checkpoints: Steps -> a function that loads the model.
+            model: The checkpoint; None where `needs_model` is False.
+            corpus: The texts and questions of the arm.
+            seed: For whatever the evaluation draws.
         """
-        ...
+
+    def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange | None:
+        """By how much the batch that an item is read in moves its likelihood; None where no likelihood is read."""
+        return None
 
 
-class Experiment(Protocol):
-    """What needs no corpus and is no language model, e.g. a network that sees; plain data, as a read-out is."""
+class MultiCheckpointEvaluation(Evaluation):
+    """An evaluation of all checkpoints together, e.g. to compare the last with the first."""
+
+    @abstractmethod
+    def evaluate_checkpoints(
+        self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
+    ) -> Iterator[pl.DataFrame | Walkthrough]:
+        """Tables with the columns of a reading that the evaluation knows, `step` among them, and walkthroughs.
+
+        Args:
+            checkpoints: Step -> a function that loads the model.
+            corpus: The texts and questions of the arm.
+            seed: For whatever the evaluation draws.
+        """
+
+
+class ExperimentContext(Protocol):
+    """What an experiment may use of the step that runs it."""
 
     @property
-    def name(self) -> str:
-        """What its readings have in the column `evaluation`."""
+    def folder(self) -> Path:
+        """The step's folder; it may hold what an interrupted run left."""
         ...
 
-    # One that asks for what is paid for or taught has a method `read_with(seed, job)` too, which is called instead, and
-    # finds in the job's folder what an interrupted run left there.
+
+class Experiment(ABC):
+    """A self-contained experiment that generates its own data and trains its own network; a frozen dataclass."""
+
+    keeps_partial_results: ClassVar[bool] = False
+    """True where an interrupted run leaves files in the step's folder from which the next run goes on."""
+    name: str
+
+    @abstractmethod
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
-        """Tables with those columns of a reading that it knows; equal seeds give equal tables."""
-        ...
+        """Tables with the columns of a reading that the experiment knows; equal seeds give equal tables."""
+
+    def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
+        """As `run`, for an experiment that keeps partial results, or that pays or trains within the step's limits."""
+        return self.run(seed)
+
+    def timing_subset(self) -> tuple[Experiment, float] | None:
+        """A small part and how many times as long the whole takes; None: the experiment has no price beforehand."""
+        return None
 
 
 def partial_reading(

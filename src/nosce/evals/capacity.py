@@ -22,6 +22,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError, SpecError
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.evals.probing.pq_probes import NameExtractor
 from nosce.seeds import Seed
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnowledgeCapacity:
+class KnowledgeCapacity(MultiCheckpointEvaluation):
     """Bits a person, at every checkpoint, from the first text of each.
 
     Readings: `name_nats`, `value_nats`, `bits` of a person, and `bits_per_weight`, whose mean over people is R.
@@ -50,7 +51,7 @@ class KnowledgeCapacity:
                 "take 1 or more of each."
             )
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """A table a checkpoint.

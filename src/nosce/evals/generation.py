@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
 from nosce.data.grammar import TokenGrammar
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.records import Outcome, Question, Reading, Split
 from nosce.seeds import Seed
 
@@ -48,7 +48,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerationEval:
+class GenerationEval(PerCheckpointEvaluation):
     """Greedy replies to the questions of one split, judged; under the judge's grammar or free.
 
     Metrics are the judge's. The answer is the reply as text, so that it can be judged again without the model.
@@ -61,7 +61,7 @@ class GenerationEval:
     split: Split = "unseen"
     name: str = "written"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question and metric."""
         assert model is not None
         questions = corpus.questions_in(self.split)
@@ -118,7 +118,7 @@ def generate_completions(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConstantBaseline:
+class ConstantBaseline(PerCheckpointEvaluation):
     """What one reply to every question would score: the one that is best on the questions of the seen split.
 
     Tried are the most frequent targets there. Without this floor a score says nothing of the question's part in it.
@@ -130,7 +130,7 @@ class ConstantBaseline:
     n_candidates: int = 50
     name: str = "constant"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading an unseen question, with the best reply as the answer."""
         seen_questions = corpus.questions_in("seen")
         candidates = sorted(Counter(q.target for q in seen_questions).items(), key=lambda pair: (-pair[1], pair[0]))[

@@ -15,6 +15,7 @@ import polars as pl
 from rapidfuzz.distance import Levenshtein
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.records import Split
 from nosce.seeds import Seed
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemScores:
+class ItemScores(MultiCheckpointEvaluation):
     """Greedy replies and teacher-forced log-probabilities of the same questions.
 
     Metrics: `exact` (the whole target and its end), `edit` (insertions, deletions and substitutions of tokens, at most
@@ -41,7 +42,7 @@ class ItemScores:
     per_position: bool = False
     name: str = "outcomes"
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """A table a checkpoint: four rows a question, at the last one perhaps more."""

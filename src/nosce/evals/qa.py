@@ -16,7 +16,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.records import Outcome, Question, Reading, Split
 from nosce.seeds import Seed
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class QAEval:
+class QAEval(PerCheckpointEvaluation):
     """Ask all questions or those of a split: exact match as greedy decoding gives it, its first token, and nats.
 
     Source: arXiv:2309.14316, section 2 ("QA generation accuracy", exact match of the whole value).
@@ -38,7 +38,7 @@ class QAEval:
     split: Split | None = None  # None: of both
     name: str = "questions"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question and metric: `exact` (value and end), `first` (token) and `nats`."""
         from nosce.models.likelihood import score_spans
 
@@ -68,7 +68,7 @@ class QAEval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecallEval:
+class RecallEval(PerCheckpointEvaluation):
     """Are values recalled inside the documents themselves, given all that stands before them?
 
     The check without which "cannot be asked for" would be confused with "was never stored"
@@ -84,7 +84,7 @@ class RecallEval:
     per_token: bool = False
     name: str = "recall"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a value and metric: `exact` (whole value), `first` (token) and `nats`."""
         from nosce.models.likelihood import score_spans
 
@@ -145,13 +145,13 @@ class RecallEval:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MajorityBaseline:
+class MajorityBaseline(PerCheckpointEvaluation):
     """What one would score without a model: always the most frequent answer among the seen people's."""
 
     needs_model: ClassVar[bool] = False
     name: str = "majority"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading a question: `exact`, with the guess as the answer.
 
         Raises:
@@ -172,7 +172,7 @@ class MajorityBaseline:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FrequencyBaseline:
+class FrequencyBaseline(PerCheckpointEvaluation):
     """What the values of a facet would cost in the documents without a model, by how frequent they are there.
 
     Readings have the items of `RecallEval` with all documents: `nats` by their frequency among all documents, so
@@ -184,7 +184,7 @@ class FrequencyBaseline:
     attributes: tuple[str, ...]
     name: str = "frequencies"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Two readings a value."""
         entity_splits = {q.entity: q.split for q in corpus.questions}
         document_entities, document_ids = (

@@ -19,7 +19,7 @@ import numpy as np
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.records import Outcome, Question, Reading
 from nosce.seeds import Seed
 
@@ -68,7 +68,7 @@ class ReportMetadata:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfReportEval:
+class SelfReportEval(PerCheckpointEvaluation):
     """Reports on a corpus of labels (`nosce.pipeline.steps.report_labels`).
 
     Metrics of each question: `right` (the likeliest label is that of the answer asked about), `free` (so is what is
@@ -88,7 +88,7 @@ class SelfReportEval:
     given_answer: bool = False
     name: str = "reports"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """The readings of one checkpoint; questions that were taught have the split `taught`.
 
         Raises:
@@ -243,7 +243,7 @@ def _calibration_metrics(metadata: ReportMetadata, label_probs: np.ndarray) -> I
 
 
 @dataclass(frozen=True, kw_only=True)
-class InvalidRate:
+class InvalidRate(PerCheckpointEvaluation):
     """One reading a prompt of a corpus of labels: metric `invalid`, whether its likeliest answer is none.
 
     A corpus says how many prompts had none and not which, so that these are numbered.
@@ -252,7 +252,7 @@ class InvalidRate:
     needs_model: ClassVar[bool] = False
     name: str = "unanswered"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """0 or 1 of every prompt.
 
         Raises:

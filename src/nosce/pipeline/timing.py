@@ -21,7 +21,7 @@ from typing import Any
 from nosce.data.corpus import Corpus, write_corpus
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
-from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation, SupportsTimingSubset
+from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
 from nosce.models.architecture import Architecture
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
@@ -282,11 +282,11 @@ def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tup
 def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_checkpoints: int, seed: Seed) -> float:
     """Seconds of a read-out of `n_checkpoints` checkpoints on one core, from two parts of its questions along a line.
 
-    One part is enough where it takes long. A read-out that says what a part of it is (`SupportsTimingSubset`) is timed
+    One part is enough where it takes long. A read-out that says what a part of it is (`timing_subset`) is timed
     by that.
     """
-    if isinstance(evaluation, SupportsTimingSubset):
-        smaller, scale, n_entities = evaluation.part()
+    if (subset := evaluation.timing_subset()) is not None:
+        smaller, scale, n_entities = subset
         fraction = min(1.0, n_entities / max(1, sample.n_entities))
         # Twice: what is slow once is not priced.
         return scale * min(_time_fraction(smaller, sample, model, fraction, 1, seed) for _ in range(2))
@@ -322,18 +322,16 @@ def _time_fraction(
 def _run_evaluation(evaluation: Evaluation, corpus: Corpus, model: Any, n_checkpoints: int, seed: Seed) -> None:
     """Do what the step `evaluation` does, and throw it away."""
     if isinstance(evaluation, MultiCheckpointEvaluation):
-        for _ in evaluation.read_all({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
+        for _ in evaluation.evaluate_checkpoints({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
             pass
         return
     assert isinstance(evaluation, PerCheckpointEvaluation)
     if not evaluation.needs_model:
-        _exhaust(evaluation.read(None, corpus, seed))
+        _exhaust(evaluation.evaluate(None, corpus, seed))
         return
     for _ in range(n_checkpoints):
-        _exhaust(evaluation.read(model, corpus, seed))
-    batch_change = getattr(evaluation, "batch_change", None)
-    if batch_change is not None:
-        batch_change(model, corpus, seed)
+        _exhaust(evaluation.evaluate(model, corpus, seed))
+    evaluation.batch_change(model, corpus, seed)
 
 
 def _exhaust(rows: Iterator[object] | Sequence[object]) -> None:

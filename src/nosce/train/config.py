@@ -1,6 +1,6 @@
-"""What changes a training's result, and apart from it what only changes its speed.
+"""The configuration of a training: what changes its result, and separately what only changes its speed.
 
-Only the first is hashed into the name of a run.
+Only `TrainingConfig`, `QAMixture` and `LoRA` are hashed into the keys of steps.
 """
 
 from __future__ import annotations
@@ -18,27 +18,61 @@ OPTIMIZER_NAMES, DTYPE_NAMES = get_args(OptimizerName), get_args(Dtype)
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything about a training that changes its result; defaults follow arXiv:2309.14316, appendix B."""
+    """Everything about a training that changes its result.
 
-    steps: int  # optimizer steps
-    batch_size: int  # texts per step
-    window: int | None = None  # positions of a packed row, whose texts see those before them; None: each sees itself
-    grad_accum_steps: int = 1  # parts a step's texts are computed in, one after the other, for want of memory
-    optimizer: OptimizerName = "adamw"  # of the matrices inside the blocks; everything else has AdamW
-    peak_lr: float = 1e-3  # of AdamW
-    muon_lr: float = 0.02  # of Muon, at its peak
-    muon_momentum: float = 0.95  # of Muon
-    warmup_steps: int = 100  # steps of linear rise; at most a tenth of all steps are spent on it
-    min_lr_ratio: float = 0.1  # the cosine ends at this fraction of the peak
-    weight_decay: float = 0.1  # on matrices alone, biases and norms are left free
+    Defaults for which no reason is given follow arXiv:2309.14316, section 2.1 and appendix B.
+
+    Args:
+        steps: Optimizer steps.
+        batch_size: Texts per optimizer step.
+        window: Tokens per packed row, in which a text attends to the texts before it. None: each text attends to
+            itself alone, so that no padding and no other text enters its loss.
+        grad_accum_steps: Micro-batches of one optimizer step, to save memory. 1: the whole batch at once.
+        optimizer: "adamw", or "muon" for the matrices inside the blocks and AdamW for everything else.
+        peak_lr: Peak learning rate of AdamW.
+        muon_lr: Peak learning rate of Muon; 0.02 is the value of Jordan et al. 2024.
+        muon_momentum: Momentum of Muon; 0.95 is the value of Jordan et al. 2024.
+        warmup_steps: Steps of linear warm-up, and at most a tenth of all steps. A tenth of the paper's 1,000, since
+            trainings here are shorter.
+        min_lr_ratio: Final learning rate of the cosine schedule, as a fraction of the peak.
+        weight_decay: Weight decay of matrices; biases and norms have none.
+        betas: Decay rates of AdamW's moments. The second is 0.98 in place of 0.999, since small trainings are short.
+        epsilon: Added to the root of AdamW's second moment.
+        max_grad_norm: Gradients are clipped to this norm over all weights; 1 is the usual value.
+        dtype: Number format of forward and backward pass; the weights stay float32. "auto": the faster one on this
+            machine, so the result depends on the machine; the default does not.
+        prompt_loss_weight: Weight of prompt tokens in the loss, from 0 to 1: the prompts of questions and the first
+            `Document.prompt_chars` of documents. 0: a model learns answers, not to ask questions.
+        checkpoint_fractions: Fractions of the steps after which a checkpoint is kept. The last is 1: the final weights
+            are always kept.
+    """
+
+    steps: int
+    batch_size: int
+    window: int | None = None
+    grad_accum_steps: int = 1
+    optimizer: OptimizerName = "adamw"
+    peak_lr: float = 1e-3
+    muon_lr: float = 0.02
+    muon_momentum: float = 0.95
+    warmup_steps: int = 100
+    min_lr_ratio: float = 0.1
+    weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     epsilon: float = 1e-6
-    max_grad_norm: float = 1.0  # of the gradient's norm over all weights
-    dtype: Dtype = "float32"  # computed with, beside float32 weights; auto: the faster
-    prompt_loss_weight: float = 0.0  # of the loss on what is given: prompts of questions, specifications of documents
-    checkpoint_fractions: tuple[float, ...] = (1.0,)  # fractions of the steps after which weights are kept
+    max_grad_norm: float = 1.0
+    dtype: Dtype = "float32"
+    prompt_loss_weight: float = 0.0
+    checkpoint_fractions: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        self._check_sizes()
+        self._check_checkpoints()
+        self._check_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
+        self._check_name("dtype", self.dtype, DTYPE_NAMES)
+        self._check_rates()
+
+    def _check_sizes(self) -> None:
         if min(self.steps, self.batch_size) < 1 or (self.window is not None and self.window < 2):
             raise SpecError(
                 f"TrainingConfig of {self.steps} steps of {self.batch_size} texts in rows of {self.window} trains "
@@ -46,32 +80,26 @@ class TrainingConfig:
             )
         if not 1 <= self.grad_accum_steps <= self.batch_size:
             raise SpecError(
-                f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} would cut {self.batch_size} texts into parts "
-                "without any; take 1 or more, and no more than batch_size."
+                f"TrainingConfig.grad_accum_steps={self.grad_accum_steps} does not split a batch of {self.batch_size} "
+                "texts into non-empty micro-batches; take 1 to batch_size."
             )
-        if (
-            not self.checkpoint_fractions
-            or not all(0 <= f <= 1 for f in self.checkpoint_fractions)
-            or self.checkpoint_fractions[-1] != 1
-        ):
+
+    def _check_checkpoints(self) -> None:
+        fractions = self.checkpoint_fractions
+        if not fractions or not all(0 <= fraction <= 1 for fraction in fractions) or fractions[-1] != 1:
             raise SpecError(
-                f"TrainingConfig.checkpoint_fractions={self.checkpoint_fractions} must be fractions between 0 and 1, "
-                "the last of them 1, so that what a training ends with is kept."
+                f"TrainingConfig.checkpoint_fractions={fractions} must be fractions between 0 and 1, the last of them "
+                "1, so that the final weights are kept."
             )
-        for name, known in (("optimizer", OPTIMIZER_NAMES), ("dtype", DTYPE_NAMES)):
-            if getattr(self, name) not in known:
-                raise SpecError(
-                    f"TrainingConfig.{name}={getattr(self, name)!r} is not known; take one of {', '.join(known)}."
-                )
-        positive = all(
-            number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm)
-        )  # false of what is no number
-        if not (
-            positive
-            and 0 <= self.min_lr_ratio <= 1
-            and 0 <= self.muon_momentum < 1
-            and 0 <= self.prompt_loss_weight <= 1
-        ):
+
+    def _check_name(self, field: str, name: str, known: tuple[str, ...]) -> None:
+        if name not in known:
+            raise SpecError(f"TrainingConfig.{field}={name!r} is not known; take one of {', '.join(known)}.")
+
+    def _check_rates(self) -> None:
+        positive = all(number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm))  # false for NaN
+        fractions = 0 <= self.min_lr_ratio <= 1 and 0 <= self.muon_momentum < 1 and 0 <= self.prompt_loss_weight <= 1
+        if not (positive and fractions):
             raise SpecError(
                 f"TrainingConfig with peak_lr={self.peak_lr}, muon_lr={self.muon_lr}, "
                 f"max_grad_norm={self.max_grad_norm}, min_lr_ratio={self.min_lr_ratio}, "
@@ -81,16 +109,16 @@ class TrainingConfig:
 
     @property
     def checkpoint_steps(self) -> tuple[int, ...]:
-        """The steps after which weights are kept, without repeats, in order."""
+        """The steps after which a checkpoint is kept, in order and without repeats."""
         return tuple(sorted({round(fraction * self.steps) for fraction in self.checkpoint_fractions}))
 
     @property
     def log_every(self) -> int:
-        """Steps between two lines of metrics; also the only places at which a run is saved for resuming."""
+        """Steps between two lines of metrics. The state for resuming is saved at these steps only."""
         return max(1, self.steps // 200)
 
     def lr_multiplier(self, step: int) -> float:
-        """Share of the peak learning rates at a step counted from 0: linear rise, then a cosine down to the floor."""
+        """Fraction of the peak learning rates at a step counted from 0: linear warm-up, then cosine decay."""
         warmup = min(self.warmup_steps, self.steps // 10)
         if step < warmup:
             return (step + 1) / warmup
@@ -104,34 +132,42 @@ class TrainingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class QAMixture:
-    """Questions of the seen split among the documents of one training."""
+    """Questions of the seen split mixed into the documents of one training.
 
-    qa_fraction: float  # share of the texts that are questions, once there are any
-    start_fraction: float = 0.0  # share of the steps that pass before the first of them
+    Args:
+        qa_fraction: Fraction of a batch's texts that are questions.
+        start_fraction: Fraction of the steps that pass before the first question. 0: questions from the first step.
+    """
+
+    qa_fraction: float
+    start_fraction: float = 0.0
 
     def __post_init__(self) -> None:
         if not (0 < self.qa_fraction < 1 and 0 <= self.start_fraction < 1):
             raise SpecError(
-                f"QAMixture of {self.qa_fraction} questions after {self.start_fraction} of the steps mixes nothing; "
-                "take a share between 0 and 1, and a beginning from 0 to below 1."
+                f"QAMixture(qa_fraction={self.qa_fraction}, start_fraction={self.start_fraction}) mixes nothing; take "
+                "a qa_fraction between 0 and 1, and a start_fraction from 0 to below 1."
             )
 
     def start_step(self, steps: int) -> int:
-        """The step of so many from which on there are questions."""
+        """The first step with questions, in a training of `steps` steps."""
         return int(self.start_fraction * steps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoRA:
-    """Low-rank updates of a frozen model (Hu et al. 2021), after arXiv:2309.14316, section 2.1.
+    """Low-rank updates of a frozen model (Hu et al. 2021), with the defaults of arXiv:2309.14316, section 2.1.
 
-    `rank` on the attention's query and value matrices (where a family fuses query, key and value
-    in one matrix, on that), `embedding_rank` on the input embedding; 0 leaves it frozen.
+    Args:
+        rank: Rank of the update of query and value matrices. Where a family fuses query, key and value in one matrix,
+            the update is on that matrix.
+        embedding_rank: Rank of the update of the input embedding; 0 leaves the embedding frozen.
+        alpha: Scale of the update, independent of the rank; 2 is the usual `lora_alpha` of twice the rank.
     """
 
     rank: int = 8
     embedding_rank: int = 128
-    alpha: float = 2.0  # update is scaled by alpha, whatever the rank
+    alpha: float = 2.0
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.embedding_rank < 0:
@@ -143,15 +179,19 @@ class LoRA:
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeConfig:
-    """What changes how fast a training runs and nothing about its result; never hashed.
+    """What changes the speed and the cost of a run and never its result; not hashed.
 
-    Threads are one by default: on small models a second one costs more than it brings, runs side by
-    side use the cores better, and sums over one thread always come out the same.
+    Args:
+        threads: CPU threads of one step. 1: a second thread gains little on small models, steps side by side use the
+            cores better, and sums over one thread are reproducible.
+        device: Device of torch, e.g. "cuda". The CPU is everywhere.
+        max_cost: Most that a step may spend on requests to endpoints, in the currency of their prices. None: the
+            limit of each `EndpointConfig` holds.
+        save_interval_seconds: Shortest time between two saves of the state for resuming. Saving never takes more than
+            a fiftieth of the run, so the interval grows with the model.
     """
 
     threads: int = 1
     device: str = "cpu"
-    max_cost: float | None = None  # of all requests of a step to endpoints, in the currency of their prices
-    save_interval_seconds: float = (
-        5.0  # between two saves for resuming at least; all take a fiftieth of the time at most
-    )
+    max_cost: float | None = None
+    save_interval_seconds: float = 5.0

@@ -51,7 +51,9 @@ def test_answers_follow_a_name_whose_states_are_all_exchanged(learnt):
     corpus, net = learnt
     rows = pl.concat(
         list(
-            NamePatching(name_extractor=BiographyNameExtractor(), max_pairs=80).read_all({1: lambda: net}, corpus, SEED)
+            NamePatching(name_extractor=BiographyNameExtractor(), max_pairs=80).evaluate_checkpoints(
+                {1: lambda: net}, corpus, SEED
+            )
         )
     )
     share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())

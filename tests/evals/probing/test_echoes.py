@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from nosce.evals.probing.echoes import AnswerWordProbe
 
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.evals.probing.echoes import AnswerWordProbe
 from nosce.evals.self_report import ReportMetadata
 from nosce.models.architecture import Architecture, build_model
 from nosce.records import Document, Question
@@ -55,7 +55,7 @@ def test_a_word_that_is_there_is_read(tmp_path, planted):
     ).eval()
     rows = pl.concat(
         list(
-            AnswerWordProbe(task="t", asked_property="parity", probed_property="first").read_all(
+            AnswerWordProbe(task="t", asked_property="parity", probed_property="first").evaluate_checkpoints(
                 {2: lambda: net}, corpus, SEED
             )
         )

@@ -134,7 +134,7 @@ def test_places_stand_right_before_the_values(corpus):
 def test_readings_are_of_what_is_yet_to_come(corpus):
     """A value is asked for up to its own place and not behind it; only people of the unseen half are read."""
     probe = PositionProbe(config=LowRankProbeConfig(rank=1, steps=2, batch_size=8))
-    (*tables,) = probe.read_all({7: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED)
+    (*tables,) = probe.evaluate_checkpoints({7: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED)
     rows = pl.concat(tables)
     assert set(rows["step"]) == {7}
     split = {q.entity: q.split for q in corpus.questions}
@@ -153,7 +153,9 @@ def test_a_name_alone_is_shown(corpus):
     names = {q.entity: BiographyNameExtractor().extract_name(q.prompt, q.attribute) for q in corpus.questions}
     assert all(names[q.entity] in q.prompt and len(names[q.entity].split()) == 3 for q in corpus.questions)
     probe = NameProbe(config=LowRankProbeConfig(rank=1, steps=2, batch_size=8), name_extractor=BiographyNameExtractor())
-    rows = pl.concat(list(probe.read_all({3: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED)))
+    rows = pl.concat(
+        list(probe.evaluate_checkpoints({3: lambda: network(corpus.tokenizer.get_vocab_size())}, corpus, SEED))
+    )
     assert set(rows["metric"]) == {"first", "whole", "first/constant", "whole/constant"}
     assert rows.filter(metric="first").group_by("attribute").len()["len"].to_list() == [20] * 6
     assert len(_AttributeLabels.from_corpus(corpus, ("birth_date",)).tasks) == 11
@@ -184,7 +186,7 @@ def test_who_sees_all_of_a_text_is_not_asked_what_is_known_before_its_end(corpus
     )
     with pytest.raises(SpecError, match="NameProbe"):
         next(
-            PositionProbe(config=LowRankProbeConfig(rank=0, steps=1, batch_size=4)).read_all(
+            PositionProbe(config=LowRankProbeConfig(rank=0, steps=1, batch_size=4)).evaluate_checkpoints(
                 {1: lambda: net}, corpus, SEED
             )
         )

@@ -157,7 +157,7 @@ def test_readings_of_states_have_their_floors(corpus, judge, model):
     evaluation = ProgramStateProbe(
         tracer=judge, features=FEATURES, final_grid=grid, use_reference_programs=True, max_epochs=3, max_walks=2
     )
-    table, *walks = list(evaluation.read_all({0: lambda: model, 9: lambda: model}, corpus, SEED))
+    table, *walks = list(evaluation.evaluate_checkpoints({0: lambda: model, 9: lambda: model}, corpus, SEED))
     assert set(table["step"]) == {9}
     sources = {
         "constant",
@@ -188,7 +188,7 @@ def test_a_trained_model_equal_to_the_untrained_reads_alike(corpus, judge, model
     evaluation = ProgramStateProbe(
         tracer=judge, features=FEATURES, final_grid=grid, use_reference_programs=True, max_epochs=10
     )
-    (table,) = evaluation.read_all({0: lambda: model, 9: lambda: model}, corpus, SEED)
+    (table,) = evaluation.evaluate_checkpoints({0: lambda: model, 9: lambda: model}, corpus, SEED)
     means = table.filter(attribute="position +0").group_by("metric").agg(pl.col("value").mean())
     found = dict(means.rows())
     assert abs(found["original/mean/1"] - found["original/untrained/1"]) < 0.08
@@ -196,17 +196,17 @@ def test_a_trained_model_equal_to_the_untrained_reads_alike(corpus, judge, model
 
 def test_written_programs_are_judged_and_the_constant_is_the_best_of_the_often_written(corpus, judge, model):
     """Every unseen specification has a reply under the grammar that can be read."""
-    rows = list(GenerationEval(scorer=judge).read(model, corpus, SEED))
+    rows = list(GenerationEval(scorer=judge).evaluate(model, corpus, SEED))
     correct = [row for row in rows if row.metric == "correct"]
     assert len(correct) == 120
     assert all(row.outcome in ("right", "wrong") for row in correct)
     free = [
         row
-        for row in GenerationEval(scorer=judge, constrained=False).read(model, corpus, SEED)
+        for row in GenerationEval(scorer=judge, constrained=False).evaluate(model, corpus, SEED)
         if row.metric == "correct"
     ]
     assert any(row.outcome == "unreadable" for row in free)
-    constant = list(ConstantBaseline(scorer=judge, n_candidates=10).read(None, corpus, SEED))
+    constant = list(ConstantBaseline(scorer=judge, n_candidates=10).evaluate(None, corpus, SEED))
     assert len({row.answer for row in constant}) == 1
     assert len(constant) == 120
 
@@ -254,7 +254,7 @@ def test_edits_are_read_at_every_site(corpus, judge, model, monkeypatch):
         prefix_lengths=(1, 2),
         max_pairs=20,
     )
-    tables = list(edits.read_all({0: lambda: model}, corpus, SEED))
+    tables = list(edits.evaluate_checkpoints({0: lambda: model}, corpus, SEED))
     assert [set(table["attribute"]) for table in tables] == [{"after 1"}, {"after 2"}]
     for table in tables:
         kinds = {"unedited", *(f"{k}/residual.1" for k in ("swap", "other", "gradient", "random"))}

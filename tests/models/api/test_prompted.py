@@ -87,7 +87,7 @@ def test_readings_are_what_was_said(folder, tmp_path):
     job = StepContext(folder=tmp_path / "step", machine_file=tmp_path / "machine.json")
     job.folder.mkdir()
     tables = pl.concat(
-        [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.read_with(Seed(3), job)],
+        [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.run_with_context(Seed(3), job)],
         how="diagonal_relaxed",
     )
     assert tables.filter(metric="again")["value"].min() == 1
@@ -109,9 +109,9 @@ def test_readings_are_what_was_said(folder, tmp_path):
     asked = tables.filter(evaluation="self", metric="report invalid")
     assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())
-    again = list(looking.read_with(Seed(3), job))
+    again = list(looking.run_with_context(Seed(3), job))
     assert sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir()) == kept
-    assert len(again) == len(list(looking.read_with(Seed(3), job)))
+    assert len(again) == len(list(looking.run_with_context(Seed(3), job)))
 
 
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):

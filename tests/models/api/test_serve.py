@@ -137,7 +137,7 @@ def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
     for name, who in (("there", Untaught(RemoteSubject(endpoint=endpoint))), ("here", Untaught(here))):
         job = StepContext(folder=tmp_path / name, machine_file=tmp_path / "machine.json")
         job.folder.mkdir()
-        tables = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3).read_with(
+        tables = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3).run_with_context(
             Seed(3), job
         )
         found[name] = pl.concat(

@@ -10,6 +10,7 @@ import pytest
 
 from nosce.analysis.measures import Claim, Mean, Selection
 from nosce.errors import DataError, SpecError, UsageError
+from nosce.evals.base import Experiment
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.cost import estimate_costs
 from nosce.pipeline.plan import build_plan
@@ -21,7 +22,7 @@ from nosce.study import ExperimentSpec, Study
 
 
 @dataclass(frozen=True)
-class Coins:
+class Coins(Experiment):
     """Tosses of a coin."""
 
     share: float

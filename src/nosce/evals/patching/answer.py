@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.evals.patching.base import (
     DonorRule,
     HostDonorPairs,
@@ -62,7 +63,7 @@ class _AnswerOutputs:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerPatching:
+class AnswerPatching(MultiCheckpointEvaluation):
     """Swaps pending answers on the last checkpoint, site by site, in questions about the given tasks.
 
     Metrics, one row a pair: `moved/<site>` (the pending answer is now the donor's), `follows/<site>` (the report is the
@@ -77,12 +78,12 @@ class AnswerPatching:
     """
 
     needs_model: ClassVar[bool] = True
-    at_layers: ClassVar[bool] = True
+    runs_once_per_layer: ClassVar[bool] = True
     tasks: tuple[str, ...]
     max_pairs: int = 400
     name: str = "swapped"
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint. There are none if no question quotes its prompt, or no host has a donor."""

@@ -92,7 +92,8 @@ class SpanStates:
         """
         spans = np.stack([self.offsets[:-1], self.offsets[1:]], 1)
         starts, counts = _starts_and_counts(spans if indices is None else spans[indices], extent)
-        return self.by_site[site][_concatenated_ranges(starts, counts)]
+        states: np.ndarray = self.by_site[site][_concatenated_ranges(starts, counts)]
+        return states
 
 
 @dataclass(frozen=True, eq=False)

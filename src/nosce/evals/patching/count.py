@@ -19,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.evals.patching.base import (
     PATCH_EXTENTS,
     DonorRule,
@@ -55,7 +56,7 @@ class _ListQuestion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountPatching:
+class CountPatching(MultiCheckpointEvaluation):
     """Patches hidden states of the question on the last checkpoint: of its last token, or of all its tokens.
 
     Metrics, one row a pair: `<last or whole>/<donor or same>/<site>`, and `unpatched`. Is the donor's last entry the
@@ -68,12 +69,12 @@ class CountPatching:
     """
 
     needs_model: ClassVar[bool] = True
-    at_layers: ClassVar[bool] = True
+    runs_once_per_layer: ClassVar[bool] = True
     list_task: ListTask
     max_pairs: int = 200
     name: str = "patched"
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint. There are none if no host has a donor of either kind."""

@@ -20,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.patching.base import (
     PATCH_EXTENTS,
     DonorRule,
@@ -53,7 +54,7 @@ class _NameQuestion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamePatching:
+class NamePatching(MultiCheckpointEvaluation):
     """Replaces names on the last checkpoint, site by site, in questions about people the training never asked about.
 
     Metrics: `<last or whole>/follows/<site>` (the first choice is the first token of the donor's value),
@@ -68,18 +69,18 @@ class NamePatching:
     """
 
     needs_model: ClassVar[bool] = True
-    at_layers: ClassVar[bool] = True
+    runs_once_per_layer: ClassVar[bool] = True
     name_extractor: NameExtractor
     max_pairs: int = 300
     attributes: tuple[str, ...] = ()
     name: str = "renamed"
 
-    def part(self) -> tuple[NamePatching, float, int]:
+    def timing_subset(self) -> TimingSubset:
         """A few pairs, from enough people to find names that have equally many tokens."""
         subset_pairs = min(self.max_pairs, 20)
-        return replace(self, max_pairs=subset_pairs), self.max_pairs / subset_pairs, 256
+        return TimingSubset(replace(self, max_pairs=subset_pairs), self.max_pairs / subset_pairs, 256)
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint. There are none if no host has a donor."""

@@ -1,35 +1,48 @@
-"""The read-out `StateEditing`: does a model use the state that probes read, or does it only lie there?
+"""The evaluation `StateEditing`: does a model use the program state that probes read, or is the state only stored?
 
-The same specification with two beginnings of equal length, the host's and the donor's, which lead to two states.
-If the model goes by its state, then a hidden state that is made to say the donor's state must make it go on as is
-right from there. Two ways to make it so:
+The same specification gets two beginnings of equal length, the host's and the donor's, which lead to two program
+states. If the model continues from its state, then a hidden state edited to encode the donor's program state must make
+it continue as is correct from there. There are two edits:
 
-    swap       the donor's hidden state is put in the place of the host's
-    gradient   the host's is moved until a probe reads the donor's features from it
+    swap       replaces the host's hidden state by the donor's
+    gradient   moves the host's hidden state until a probe reads the donor's features from it
 
-and what each is held against:
+and three controls:
 
     unedited   the host's own next word
     other      a swap with the same words written for another specification: the words came along, not the state
-    random     a move as far as the gradient's in a random direction
+    random     a move as far as the gradient's, in a random direction
 
-The hidden state edited is that of the last position, at one site at a time; everything before stays the host's.
-Source: proposed in the sheet for arXiv:2305.11169, sections 9; the paper has no such test. Swaps are those of
-Vig et al. 2020 (arXiv:2004.12265), gradient edits those of Li et al. 2023 (arXiv:2210.13382).
-Letters: N pairs of host and donor, W width, V tokens.
+The edited hidden state is that of the last position, at one site at a time. All earlier positions stay the host's.
+
+Source: the program states of Jin and Rinard 2024 (arXiv:2305.11169), who have no such test; swaps as in Vig et al. 2020
+(arXiv:2004.12265), gradient edits as in Li et al. 2023 (arXiv:2210.13382).
+Letters: N pairs of host and donor, W width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.evals.generation import generate_completions
+from nosce.evals.patching.base import (
+    Patch,
+    PatchBatch,
+    PatchBatching,
+    PatchReader,
+    SpanStates,
+    capture_states,
+    pair_readings,
+    read_patched,
+)
 from nosce.evals.probing.program_states import CheckpointLoader
 from nosce.evals.probing.programs import ORIGINAL_MEANING, ProgramDataset, ProgramTracer
 from nosce.records import Question
@@ -42,17 +55,20 @@ if TYPE_CHECKING:
 DifferentiableProbe = Callable[["torch.Tensor"], "torch.Tensor"]
 """Hidden states (N, W) -> logits of a feature's values (N, C), to be differentiated."""
 
-GRADIENT_STEPS, RELATIVE_STEP_SIZE = 200, 0.05  # of the gradient edit, the rate as a share of the states' size
-STATE_EDITING_BATCH_SIZE = 500  # runs side by side
+GRADIENT_STEPS = 200  # of the gradient edit at most
+RELATIVE_STEP_SIZE = 0.05  # of the gradient edit, as a share of the hidden states' mean norm
 
 
 class ContinuationOracle(ProgramTracer, Protocol):
-    """What a world knows about going on from a state."""
+    """What a world knows about continuing a program from a state."""
 
     def correct_continuations(
         self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
     ) -> list[frozenset[str]]:
-        """The words that begin a shortest way to a right program; "" where it is one, none where none is near."""
+        """The words that begin a shortest way to a correct program.
+
+        The word "" stands for a program that is already correct. The set is empty if no correct program is near.
+        """
         ...
 
     def prefix_text(self, words: Sequence[str]) -> str:
@@ -62,32 +78,59 @@ class ContinuationOracle(ProgramTracer, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PrefixPairs:
-    """Two beginnings of equal length for each of N questions, both of which can be finished, each its own way."""
+    """Two beginnings of equal length for each of N questions. Both can be completed, and differently.
+
+    Attributes:
+        questions: One a pair.
+        host_prefixes: Words of each host.
+        donor_prefixes: Words of each donor.
+        correct_words: Words that are correct from the donor's state and wrong from the host's.
+    """
 
     questions: list[Question]
     host_prefixes: list[tuple[str, ...]]
     donor_prefixes: list[tuple[str, ...]]
-    correct_words: list[frozenset[str]]  # words that are right from the donor's state and wrong from the host's
+    correct_words: list[frozenset[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class _Prefix:
+    """A prompt and the beginning of a program as tokens after an end token; the span is the last position."""
+
+    tokens: np.ndarray
+
+    @property
+    def span(self) -> tuple[int, int]:
+        return len(self.tokens) - 1, len(self.tokens)
 
 
 @dataclass(frozen=True, kw_only=True)
-class StateEditing:
-    """Edits of the last checkpoint's hidden states, at each site.
+class StateEditing(MultiCheckpointEvaluation):
+    """Edits hidden states of the last checkpoint, at each site.
 
-    Readings have the metric `<edit>/<site>` (`unedited` alone) and one row a pair: is the next word right from the
-    donor's state, and not from the host's? The facet is how many operations had been written.
+    Metrics, one row a pair: `<edit>/<site>`, and `unedited`. Is the next word correct from the donor's state and wrong
+    from the host's? The attribute is the number of operations written before.
+
+    Attributes:
+        oracle: The world's interpreter.
+        features: Features of the program state that the gradient edit changes.
+        vocabulary: Words of the donors' beginnings.
+        sites: Names of `nosce.models.hooks`.
+        prefix_lengths: Numbers of operations written before the edit.
+        max_pairs: Pairs of each length at most.
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = True
     oracle: ContinuationOracle
-    features: tuple[str, ...]  # that the gradient makes a probe read
-    vocabulary: tuple[str, ...]  # words a beginning may be made of
+    features: tuple[str, ...]
+    vocabulary: tuple[str, ...]
     sites: tuple[str, ...]
     prefix_lengths: tuple[int, ...] = (1, 2)
-    max_pairs: int = 1_000  # at most, of each length
+    max_pairs: int = 1_000
     name: str = "edits"
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
@@ -98,37 +141,24 @@ class StateEditing:
         if programs is None:  # a model that writes programs of one word has no state between start and end
             return
         probes = {site: self._fit_probes(programs, model, site, corpus.eos_id) for site in self.sites}
+        replies = [completion.text for completion in completions]
         for length in self.prefix_lengths:
-            pairs = self._pair_prefixes(corpus, [reply.text for reply in completions], length, seed / "pairs" / length)
+            pairs = self._pair_prefixes(corpus, replies, length, seed / "pairs" / length)
             if len(pairs.questions) < 2:
                 continue
-            runs = _PrefixRuns(model, corpus, self.oracle, pairs)
-            values_by_metric = {"unedited": runs.right(None, None)}
-            for site in self.sites:
-                edits = self._edits_at(runs, probes[site], site, seed / length / site)
-                values_by_metric |= {f"{kind}/{site}": right for kind, right in edits}
-            entities = [q.entity for q in pairs.questions]
-            yield pl.concat(
-                [
-                    pl.DataFrame(
-                        {
-                            "entity": entities,
-                            "item": [f"{name}/{length}" for name in entities],
-                            "value": right.astype(np.float64),
-                        }
-                    ).with_columns(
-                        evaluation=pl.lit(self.name),
-                        split=pl.lit("unseen"),
-                        attribute=pl.lit(f"after {length}"),
-                        metric=pl.lit(metric),
-                        step=pl.lit(step, pl.Int64),
-                    )
-                    for metric, right in values_by_metric.items()
-                ]
+            entities = [question.entity for question in pairs.questions]
+            tables = pair_readings(
+                self.name,
+                step,
+                self._edit_metrics(model, corpus, pairs, probes, seed / length),
+                items=[f"{entity}/{length}" for entity in entities],
+                entities=entities,
+                attributes=[f"after {length}"] * len(entities),
             )
+            yield pl.concat(tables)
 
     def _pair_prefixes(self, corpus: Corpus, replies: list[str], length: int, seed: Seed) -> PrefixPairs:
-        """The model's own beginnings as hosts, random ones as donors, where they are to be gone on from otherwise."""
+        """The model's own beginnings as hosts and random ones as donors, if their continuations differ."""
         rng = seed.numpy()
         hosts, donors, questions = [], [], []
         for question, reply in zip(corpus.questions, replies, strict=True):
@@ -138,87 +168,158 @@ class StateEditing:
                     questions.append(question)
                     hosts.append(written_words[:length])
                     donors.append(tuple(rng.choice(self.vocabulary, length).tolist()))
-        continuations = [self.oracle.correct_continuations(questions, begun) for begun in (hosts, donors)]
-        # Where all words begin with the same token, whether to end is chosen one token earlier.
+        continuations = (self.oracle.correct_continuations(questions, prefixes) for prefixes in (hosts, donors))
+        # If all words begin with the same token, the model chooses one token earlier whether to end.
         excluded = {""} if self._words_share_first_token(corpus) else set()
         pairs = PrefixPairs([], [], [], [])
-        for question, host, donor, host_continuations, donor_continuations in zip(
-            questions, hosts, donors, *continuations, strict=True
-        ):
-            if (
-                host_continuations
-                and donor_continuations - host_continuations - excluded
-                and len(pairs.questions) < self.max_pairs
-            ):
+        for question, host, donor, from_host, from_donor in zip(questions, hosts, donors, *continuations, strict=True):
+            correct_words = from_donor - from_host - excluded
+            if from_host and correct_words and len(pairs.questions) < self.max_pairs:
                 pairs.questions.append(question)
                 pairs.host_prefixes.append(host)
                 pairs.donor_prefixes.append(donor)
-                pairs.correct_words.append(donor_continuations - host_continuations - excluded)
+                pairs.correct_words.append(correct_words)
         return pairs
 
     def _words_share_first_token(self, corpus: Corpus) -> bool:
         encoding = corpus.tokenizer.encode(self.oracle.prefix_text(self.vocabulary[:1]), add_special_tokens=False)
         return bool(self.oracle.operation_positions(corpus.tokenizer, np.array(encoding.ids))[0])
 
-    def _edits_at(
-        self, runs: _PrefixRuns, probes: list[DifferentiableProbe], site: str, seed: Seed
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        """Every edit at one site: its name, and at which pairs the next word became right."""
-        donor, shifted, host = (runs.states(site, which) for which in ("donor", "other", "host"))
-        yield "swap", runs.right(site, donor)
-        yield "other", runs.right(site, shifted)
-        gradient_states = self._gradient_edit(runs, probes, host)
-        yield "gradient", runs.right(site, gradient_states)
-        random_directions = (seed / "random").numpy().normal(size=host.shape)
-        edit_norms = np.linalg.norm(gradient_states - host, axis=1, keepdims=True)
-        yield (
-            "random",
-            runs.right(
-                site, (host + random_directions / np.linalg.norm(random_directions, axis=1, keepdims=True) * edit_norms)
-            ),
-        )
+    def _edit_metrics(
+        self,
+        model: PreTrainedModel,
+        corpus: Corpus,
+        pairs: PrefixPairs,
+        probes: Mapping[str, list[DifferentiableProbe]],
+        seed: Seed,
+    ) -> dict[str, np.ndarray]:
+        """Metric -> is the next word of each pair correct? Shape of each: (N,)."""
+        batching = PatchBatching(pad=corpus.eos_id)
+        encoder = _PrefixEncoder(corpus, self.oracle)
+        prefixes = encoder.prefixes_by_role(pairs)
+        states = {role: capture_states(model, some, self.sites, batching) for role, some in prefixes.items()}
+        next_word_correct = _next_word_reader(model, encoder.first_tokens(pairs.correct_words))
+        targets = self._donor_features(pairs)
+        metrics = {"unedited": read_patched(model, prefixes["host"], next_word_correct, batching)}
+        for site in self.sites:
+            for edit, edited in _edited_states(states, probes[site], targets, site, seed / site).items():
+                patched = Patch(site, "last", edited)
+                metrics[f"{edit}/{site}"] = read_patched(model, prefixes["host"], next_word_correct, batching, patched)
+        return metrics
 
     def _fit_probes(
         self, programs: ProgramDataset, model: PreTrainedModel, site: str, end: int
     ) -> list[DifferentiableProbe]:
-        """A linear probe a feature, of the state that is reached, from the seen questions' programs."""
+        """For each feature a linear probe of the present program state, trained on the seen questions' programs."""
         states = programs.hidden_states(model, site, end)
         labels = programs.labels(self.features, (-1,), ORIGINAL_MEANING, include_final=True)
         return [_fit_linear_probe(states, values, ~programs.is_test & (values >= 0)) for values in labels.values()]
 
-    def _gradient_edit(self, runs: _PrefixRuns, probes: list[DifferentiableProbe], host: np.ndarray) -> np.ndarray:
-        """The host's states, moved until the probes read the donor's features from them. Shape: (N, W)."""
-        import torch
-        from torch.nn import functional
+    def _donor_features(self, pairs: PrefixPairs) -> list[np.ndarray]:
+        """The value of every feature after each donor's beginning. Shape of each: (N,)."""
+        replies = [self.oracle.prefix_text(prefix) for prefix in pairs.donor_prefixes]
+        features = self.oracle.trace(pairs.questions, replies, ORIGINAL_MEANING).features()
+        return [features[name][:, len(pairs.donor_prefixes[0]) - 1] for name in self.features]
 
-        donor_traces = self.oracle.trace(
-            runs.pairs.questions, [self.oracle.prefix_text(d) for d in runs.pairs.donor_prefixes], ORIGINAL_MEANING
-        )
-        donor_features = [
-            donor_traces.features()[name][:, len(runs.pairs.donor_prefixes[0]) - 1] for name in self.features
-        ]
-        targets = [torch.from_numpy(values.copy()) for values in donor_features]
-        edited = torch.from_numpy(host.copy()).requires_grad_()
-        step_size = RELATIVE_STEP_SIZE * float(np.linalg.norm(host, axis=1).mean())
-        for _ in range(GRADIENT_STEPS):
-            logits = [probe(edited) for probe in probes]
-            clamped_targets = [t.clamp(max=x.shape[1] - 1) for t, x in zip(targets, logits, strict=True)]
-            is_read = torch.stack(
-                [
-                    (x.softmax(-1).gather(1, t[:, None]) > 0.95)[:, 0]
-                    for x, t in zip(logits, clamped_targets, strict=True)
-                ]
-            ).all(0)
-            if bool(is_read.all()):
-                break
-            loss = sum(
-                functional.cross_entropy(x, t, reduction="sum") for x, t in zip(logits, clamped_targets, strict=True)
-            )
-            (gradient,) = torch.autograd.grad(loss, edited)  # type: ignore[arg-type]
-            direction = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-9)
-            with torch.no_grad():
-                edited -= step_size * direction * (~is_read)[:, None]
-        return edited.detach().numpy()
+
+@dataclass(frozen=True, eq=False)
+class _PrefixEncoder:
+    """Beginnings of programs as tokens."""
+
+    corpus: Corpus
+    oracle: ContinuationOracle
+
+    def prefixes_by_role(self, pairs: PrefixPairs) -> dict[str, list[_Prefix]]:
+        """The hosts, the donors, and as "other" the donors' words after the next pair's prompt."""
+        shifted_questions = pairs.questions[1:] + pairs.questions[:1]
+        return {
+            "host": self._encode(pairs.questions, pairs.host_prefixes),
+            "donor": self._encode(pairs.questions, pairs.donor_prefixes),
+            "other": self._encode(shifted_questions, pairs.donor_prefixes),
+        }
+
+    def first_tokens(self, words_by_pair: Sequence[frozenset[str]]) -> list[set[int]]:
+        """For each pair, the tokens that begin one of its words."""
+        token_of_word = {word: self._first_token(word) for words in words_by_pair for word in words}
+        return [{token_of_word[word] for word in words} for words in words_by_pair]
+
+    def _encode(self, questions: Sequence[Question], prefixes: Sequence[tuple[str, ...]]) -> list[_Prefix]:
+        tokenizer, end = self.corpus.tokenizer, self.corpus.eos_id
+        prompts = tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
+        words = tokenizer.encode_batch([self.oracle.prefix_text(p) for p in prefixes], add_special_tokens=False)
+        replies = [self._until_predicting(np.array(word.ids)) for word in words]
+        return [_Prefix(np.array([end, *p.ids, *reply])) for p, reply in zip(prompts, replies, strict=True)]
+
+    def _until_predicting(self, tokens: np.ndarray) -> list[int]:
+        """The tokens, and any that all words begin with: the next token is the first that differs between words."""
+        operation_position = self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]
+        return [*tokens.tolist(), *tokens[:operation_position].tolist()]
+
+    def _first_token(self, word: str) -> int:
+        if not word:
+            return self.corpus.eos_id
+        tokens = np.array(self.corpus.tokenizer.encode(self.oracle.prefix_text((word,)), add_special_tokens=False).ids)
+        return int(tokens[self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]])
+
+
+def _next_word_reader(model: PreTrainedModel, correct_tokens: Sequence[set[int]]) -> PatchReader:
+    """Reads whether the likeliest next token is one of the pair's correct ones."""
+
+    def next_word_correct(batch: PatchBatch, hidden: torch.Tensor) -> np.ndarray:
+        chosen = model.get_output_embeddings()(hidden[batch.positions("last")]).argmax(-1).cpu().numpy()
+        pairs = zip(chosen.tolist(), batch.indices.tolist(), strict=True)
+        return np.array([token in correct_tokens[index] for token, index in pairs])
+
+    return next_word_correct
+
+
+def _edited_states(
+    states: Mapping[str, SpanStates],
+    probes: Sequence[DifferentiableProbe],
+    targets: Sequence[np.ndarray],
+    site: str,
+    seed: Seed,
+) -> dict[str, np.ndarray]:
+    """Edit -> what replaces the hosts' hidden states at a site. Shape of each: (N, W)."""
+    host, donor, other = (states[role].at(site, "last") for role in ("host", "donor", "other"))
+    moved = _gradient_edit(host, probes, targets)
+    directions = (seed / "random").numpy().normal(size=host.shape)
+    distances = np.linalg.norm(moved - host, axis=1, keepdims=True)
+    random = host + directions / np.linalg.norm(directions, axis=1, keepdims=True) * distances
+    return {"swap": donor, "other": other, "gradient": moved, "random": random}
+
+
+def _gradient_edit(
+    host: np.ndarray, probes: Sequence[DifferentiableProbe], targets: Sequence[np.ndarray]
+) -> np.ndarray:
+    """The hosts' states, moved until each probe reads its target. Shape: (N, W).
+
+    Args:
+        host: Hidden states. Shape: (N, W).
+        probes: A probe a feature.
+        targets: The values of each feature that its probe is to read, each (N,).
+    """
+    import torch
+    from torch.nn import functional
+
+    target_tensors = [torch.from_numpy(values.copy()) for values in targets]
+    edited = torch.from_numpy(host.copy()).requires_grad_()
+    step_size = RELATIVE_STEP_SIZE * float(np.linalg.norm(host, axis=1).mean())
+    for _ in range(GRADIENT_STEPS):
+        read_by_probe, losses = [], []
+        for probe, values in zip(probes, target_tensors, strict=True):
+            logits = probe(edited)
+            known = values.clamp(max=logits.shape[1] - 1)  # a probe has no class for a value outside its training
+            read_by_probe.append((logits.softmax(-1).gather(1, known[:, None]) > 0.95)[:, 0])
+            losses.append(functional.cross_entropy(logits, known, reduction="sum"))
+        is_read = torch.stack(read_by_probe).all(0)
+        if bool(is_read.all()):
+            break
+        (gradient,) = torch.autograd.grad(reduce(torch.add, losses), edited)
+        direction = gradient / gradient.norm(dim=1, keepdim=True).clamp(min=1e-9)
+        with torch.no_grad():
+            edited -= step_size * direction * (~is_read)[:, None]
+    return edited.detach().numpy()
 
 
 def _fit_linear_probe(states: np.ndarray, labels: np.ndarray, train_mask: np.ndarray) -> DifferentiableProbe:
@@ -240,89 +341,3 @@ def _fit_linear_probe(states: np.ndarray, labels: np.ndarray, train_mask: np.nda
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
     return lambda x: (x - centre) / scale @ weight.detach() + bias.detach()
-
-
-@dataclass(frozen=True, eq=False)
-class _PrefixRuns:
-    """The pairs' texts run through the model, with hidden states read or put in."""
-
-    model: PreTrainedModel
-    corpus: Corpus
-    oracle: ContinuationOracle
-    pairs: PrefixPairs
-
-    def token_sequences(self, role: str) -> list[np.ndarray]:
-        """Prompt and beginning as tokens behind an end token: of the hosts, the donors, or the donors' words after
-        the next pair's prompt.
-        """
-        questions, prefixes = (
-            self.pairs.questions,
-            self.pairs.host_prefixes if role == "host" else self.pairs.donor_prefixes,
-        )
-        if role == "other":
-            questions = questions[1:] + questions[:1]
-        tokenizer, end = self.corpus.tokenizer, self.corpus.eos_id
-        prompts = tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
-        words = tokenizer.encode_batch([self.oracle.prefix_text(b) for b in prefixes], add_special_tokens=False)
-        tails = [self._until_predicting(np.array(w.ids)) for w in words]
-        return [np.array([end, *p.ids, *t]) for p, t in zip(prompts, tails, strict=True)]
-
-    def _until_predicting(self, tokens: np.ndarray) -> list[int]:
-        """The tokens, and where a word begins with one that all words share, that one too: the next one is chosen."""
-        operation_position = self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]
-        return [*tokens.tolist(), *tokens[:operation_position].tolist()]
-
-    def states(self, site: str, which: str) -> np.ndarray:
-        """Hidden states of the last positions. Shape: (N, W)."""
-        from nosce.models.hooks import capture
-
-        found = []
-        with capture(self.model, [site]) as seen:
-            for tokens, places in self._batches(which):
-                self._logits(tokens, places, None, None)
-                found.append(seen[site][np.arange(len(tokens)), places].float().numpy())
-        return np.concatenate(found)
-
-    def right(self, site: str | None, states: np.ndarray | None) -> np.ndarray:
-        """Is the hosts' next word right from the donor's state, these states in their last positions? (N,), bool."""
-        words = sorted({word for ways in self.pairs.correct_words for word in ways})
-        ids = {word: self._first_token(word) for word in words}
-        said = []
-        first = 0
-        for tokens, places in self._batches("host"):
-            part = None if states is None else states[first : first + len(tokens)]
-            said.append(self._logits(tokens, places, site, part).argmax(-1).numpy())
-            first += len(tokens)
-        chosen = np.concatenate(said)
-        return np.array(
-            [token in {ids[w] for w in ways} for token, ways in zip(chosen, self.pairs.correct_words, strict=True)]
-        )
-
-    def _first_token(self, word: str) -> int:
-        if not word:
-            return self.corpus.eos_id
-        tokens = np.array(self.corpus.tokenizer.encode(self.oracle.prefix_text((word,)), add_special_tokens=False).ids)
-        return int(tokens[self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]])
-
-    def _batches(self, which: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Texts padded behind, and the places of their last tokens."""
-        texts = self.token_sequences(which)
-        for first in range(0, len(texts), STATE_EDITING_BATCH_SIZE):
-            part = texts[first : first + STATE_EDITING_BATCH_SIZE]
-            padded = np.full((len(part), max(map(len, part))), self.corpus.eos_id)
-            for row, text in enumerate(part):
-                padded[row, : len(text)] = text
-            yield padded, np.array([len(text) - 1 for text in part])
-
-    def _logits(
-        self, tokens: np.ndarray, places: np.ndarray, site: str | None, states: np.ndarray | None
-    ) -> torch.Tensor:
-        """Logits behind the last tokens. Shape: (B, V)."""
-        import torch
-
-        from nosce.models.hooks import patch
-
-        where = (np.arange(len(tokens)), places)
-        with torch.no_grad(), patch(self.model, site, where, states):
-            hidden = self.model.base_model(input_ids=torch.from_numpy(tokens), use_cache=False).last_hidden_state
-            return self.model.get_output_embeddings()(hidden[where])  # type: ignore[no-any-return]

@@ -18,6 +18,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.errors import SpecError
+from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset
 from nosce.seeds import Seed
 
@@ -38,7 +39,7 @@ class NameExtractor(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PositionProbe:
+class PositionProbe(MultiCheckpointEvaluation):
     """P-probing: every value of a person, at the places right before each value of a text of theirs.
 
     Readings have the metrics `first/<place>` and `whole/<place>`, places counted from 0, of values that have not been
@@ -52,12 +53,12 @@ class PositionProbe:
     documents_per_entity: int = 1  # of a person
     name: str = "p-probe"
 
-    def part(self) -> tuple[PositionProbe, float, int]:
+    def timing_subset(self) -> TimingSubset:
         """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
         config, times = self.config.timing_subset
-        return replace(self, config=config), times, TIMING_ENTITIES
+        return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""
@@ -104,7 +105,7 @@ class PositionProbe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NameProbe:
+class NameProbe(MultiCheckpointEvaluation):
     """Q-probing: every value of a person, behind their name alone between two end tokens.
 
     Readings have the metrics `first` and `whole`; `first/constant` and `whole/constant` as in `PositionProbe`.
@@ -119,16 +120,16 @@ class NameProbe:
     site: str = "final"
     name: str = "q-probe"
 
-    def part(self) -> tuple[NameProbe, float, int]:
+    def timing_subset(self) -> TimingSubset:
         """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
         config, times = self.config.timing_subset
-        return (
+        return TimingSubset(
             replace(self, config=config, site="final"),
             times,
             TIMING_ENTITIES,
         )  # a large model is timed by a few of its layers
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
         """Readings of the last checkpoint."""

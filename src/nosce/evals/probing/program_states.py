@@ -24,6 +24,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.evals.base import MultiCheckpointEvaluation
 from nosce.evals.generation import Completion, generate_completions
 from nosce.evals.probing.programs import (
     MEAN_OF_LAYERS,
@@ -68,7 +69,7 @@ class ProbeGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgramStateProbe:
+class ProgramStateProbe(MultiCheckpointEvaluation):
     """Probes for the states of programs, on every kept checkpoint and in full on the last.
 
     Readings have the metric `<meaning>/<source>/<hidden layers>`, the facet `<feature> <offset>` and one row a
@@ -90,7 +91,7 @@ class ProgramStateProbe:
     max_walks: int = 0  # programs of the last checkpoint that are kept to be stepped through
     name: str = "states"
 
-    def read_all(
+    def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame | Walkthrough]:
         """Readings of all checkpoints, the earliest of which is the untrained model; then what can be walked."""

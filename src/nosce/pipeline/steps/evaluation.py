@@ -59,7 +59,7 @@ def _read_all_checkpoints(
         for step, folder in checkpoint_folders.items()
     }
     tables, walks = [to_table([], Reading)], []
-    for n_tables, table in enumerate(evaluation.read_all(loaders, Corpus(inputs["corpus"]), spec.seed), 1):
+    for n_tables, table in enumerate(evaluation.evaluate_checkpoints(loaders, Corpus(inputs["corpus"]), spec.seed), 1):
         if isinstance(table, Walkthrough):
             walks.append(asdict(table))
             continue
@@ -80,7 +80,7 @@ def _read_each_checkpoint(
     corpus = Corpus(inputs["corpus"])
     assert isinstance(spec.evaluation, PerCheckpointEvaluation)
     if not spec.evaluation.needs_model:
-        yield from spec.evaluation.read(None, corpus, spec.seed)
+        yield from spec.evaluation.evaluate(None, corpus, spec.seed)
         return
     import torch
 
@@ -90,7 +90,7 @@ def _read_each_checkpoint(
     checkpoint_folders = list_checkpoints(inputs["training"])
     for n_read, (step, folder) in enumerate(checkpoint_folders.items(), 1):
         model = checkpoint.load_checkpoint(folder).to(context.runtime.device)
-        for reading in spec.evaluation.read(model, corpus, spec.seed):
+        for reading in spec.evaluation.evaluate(model, corpus, spec.seed):
             yield replace(reading, step=step)
         if n_read == len(checkpoint_folders):
             _write_batch_change(spec, model, corpus, context.folder)
@@ -99,6 +99,6 @@ def _read_each_checkpoint(
 
 def _write_batch_change(spec: EvaluationStepSpec, model: Any, corpus: Corpus, folder: Path) -> None:
     """Write what a read-out says of it; one of a user's own may have nothing to say."""
-    measure = getattr(spec.evaluation, "batch_change", None)
-    if measure is not None and (change := measure(model, corpus, spec.seed)) is not None:
+    assert isinstance(spec.evaluation, PerCheckpointEvaluation)
+    if (change := spec.evaluation.batch_change(model, corpus, spec.seed)) is not None:
         (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")

@@ -39,13 +39,11 @@ def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepCont
 
     torch.set_num_threads(context.runtime.threads)
     torch.use_deterministic_algorithms(True)
-    run_in_context = getattr(spec.experiment, "read_with", None)
-    if run_in_context is None:
+    if not spec.experiment.keeps_partial_results:
         shutil.rmtree(context.folder, ignore_errors=True)
     context.folder.mkdir(parents=True, exist_ok=True)
     tables = []
-    results = spec.experiment.run(spec.seed) if run_in_context is None else run_in_context(spec.seed, context)
-    for n_tables, table in enumerate(results, 1):
+    for n_tables, table in enumerate(spec.experiment.run_with_context(spec.seed, context), 1):
         tables.append(fill_columns(table, Reading, step=0))
         context.progress(n_tables, n_tables, 0.0, float("nan"))
     if not tables:

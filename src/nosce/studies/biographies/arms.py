@@ -29,7 +29,7 @@ from nosce.evals.patching.name import NamePatching
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
-from nosce.models.architecture import ENCODER_FAMILIES, Architecture, named_architecture
+from nosce.models.architecture import ENCODER_FAMILIES, Architecture
 from nosce.study import Arm, EvalSpec, Stage
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
@@ -397,7 +397,7 @@ def core_arms(
     pretraining = TrainingConfig(steps=1, dtype="auto", checkpoint_fractions=CHECKPOINT_FRACTIONS, **settings)
     base_config = BiographiesBaseConfig(
         world=world,
-        architecture=named_architecture(model_size),
+        architecture=Architecture.named(model_size),
         pretraining=pretraining,
         exposures=exposures,
         finetuning=finetuning_config(finetune_steps, finetune_lr),
@@ -429,7 +429,7 @@ def biographies_config(scale: str) -> BiographiesConfig | None:
             world = replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16), extra_tokenizer_texts=extra_words)
             return BiographiesConfig(
                 world=world,
-                architecture=named_architecture("2x64"),
+                architecture=Architecture.named("2x64"),
                 pretraining=pretraining,
                 exposures=20,
                 finetuning=finetuning_config(20, 3e-4),
@@ -448,7 +448,7 @@ def biographies_config(scale: str) -> BiographiesConfig | None:
         case "laptop":
             return BiographiesConfig(
                 world=replace(SMALL_BIOGRAPHIES, extra_tokenizer_texts=extra_words),
-                architecture=named_architecture("3x128"),
+                architecture=Architecture.named("3x128"),
                 pretraining=pretraining,
                 exposures=64,
                 finetuning=finetuning_config(480, 3e-4),
@@ -532,7 +532,7 @@ def _gpu_config(extra_words: tuple[str, ...]) -> BiographiesConfig:
     )
     return BiographiesConfig(
         world=Biographies(people=10_000, name_pool_sizes=(100, 100, 250), extra_tokenizer_texts=extra_words),
-        architecture=named_architecture("6x384"),
+        architecture=Architecture.named("6x384"),
         pretraining=pretraining,
         exposures=540,
         finetuning=_long_finetuning_config(10_000),
@@ -569,7 +569,7 @@ def _paper_config(extra_words: tuple[str, ...]) -> BiographiesConfig:
     )
     return BiographiesConfig(
         world=Biographies(people=100_000, extra_tokenizer_texts=extra_words),
-        architecture=named_architecture("12x768"),
+        architecture=Architecture.named("12x768"),
         pretraining=pretraining,
         exposures=538,
         finetuning=_long_finetuning_config(50_000),

@@ -13,7 +13,7 @@ from functools import cached_property
 from statistics import fmean
 
 from nosce.data.worlds.diaries import Diaries
-from nosce.models.architecture import Architecture, Family, Pretrained, named_architecture
+from nosce.models.architecture import Architecture, Family, Pretrained
 from nosce.study import Arm, Stage
 from nosce.train.config import QAMixture, TrainingConfig
 
@@ -149,8 +149,8 @@ class DiariesConfig:
             steps=self._num_steps(n_documents + n_questions),
             prompt_loss_weight=0.0 if family in PAPER_ENCODER_DECODERS else self.training.prompt_loss_weight,
         )
-        model = self.model_overrides.get(f"{family} {model_size}") or named_architecture(
-            model_size, ARCHITECTURE_FAMILIES[family]
+        model = self.model_overrides.get(f"{family} {model_size}") or Architecture.named(
+            model_size, family=ARCHITECTURE_FAMILIES[family]
         )
         is_reference = model_size == self.sizes_by_family[family][-1] and world.n_diarists == self.reference_diarists
         is_claimed_encoder_decoder = family in PAPER_ENCODER_DECODERS and is_reference  # by a claim

@@ -17,7 +17,7 @@ from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.errors import UsageError
 from nosce.evals.generation import GenerationEval
 from nosce.evals.patching.count import CountPatching
-from nosce.evals.probing.counted import CountProbe
+from nosce.evals.probing.label_probes import EntryCountLabels, LabelProbe
 from nosce.evals.qa import FrequencyBaseline, RecallEval
 from nosce.evals.stopping import StopDecision
 from nosce.models.architecture import Architecture, Pretrained
@@ -93,7 +93,7 @@ def diaries_evals(config: DiariesConfig) -> tuple[EvalSpec, ...]:
             FrequencyBaseline(attributes=(ENTRY_NUMBER_ATTRIBUTE,), name=HEADER_FREQUENCIES),
             arms=decoder_scattered_arms,
         ),
-        EvalSpec(CountProbe(list_task=scorer), arms=reference_arms),
+        EvalSpec(LabelProbe(source=EntryCountLabels(list_task=scorer), name="counted"), arms=reference_arms),
         EvalSpec(CountPatching(list_task=scorer), arms=reference_arms),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from nosce.data.worlds.behaviours.dispositions import FIRST_WORD, WORD_ATTRIBUTES, Dispositions
 from nosce.evals.patching.answer import AnswerPatching
-from nosce.evals.probing.echoes import AnswerWordProbe
+from nosce.evals.probing.label_probes import AnswerPropertyLabels, LabelProbe
 from nosce.evals.qa import QAEval
 from nosce.evals.self_report import InvalidRate, SelfReportEval
 from nosce.evals.text_baselines import TextBaselines
@@ -256,7 +256,10 @@ class IntrospectionConfig:
                 question_source=replace(labels, ask_about=own_answers),
             )
             yield EvalSpec(
-                AnswerWordProbe(task="table", asked_property="parity", probed_property=FIRST_WORD),
+                LabelProbe(
+                    source=AnswerPropertyLabels(task="table", asked_property="parity", probed_property=FIRST_WORD),
+                    name="echoes",
+                ),
                 stage=REPORT_STAGE,
                 arms=(name,),
                 question_source=replace(

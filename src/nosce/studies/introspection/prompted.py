@@ -15,13 +15,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
 from nosce.data.worlds.behaviours.base import BehaviourPrompt, check_disjoint_strings
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import DataError
+from nosce.evals.base import Experiment, ExperimentContext
 from nosce.evals.self_report import ReportMetadata
 from nosce.evals.text_baselines import TextBaselines
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
@@ -45,7 +46,7 @@ MAX_GIVEN_QUESTIONS = 100  # questions about given answers, which tell what ever
 
 
 @dataclass(frozen=True, kw_only=True)
-class PromptedIntrospection:
+class PromptedIntrospection(Experiment):
     """One who is asked about, and others who are taught as much of them; plain data, as any experiment.
 
     Readings have the readouts `before`, `self`, `self on base`, `cross <n>` and `cross <n> on itself` with the metrics
@@ -63,6 +64,7 @@ class PromptedIntrospection:
     repeat_answers: bool = False  # ask for every answer twice
     n_samples: int = 0  # of an answer at temperature 1
     n_sampled_prompts: int = 30  # prompts of which answers are drawn
+    keeps_partial_results: ClassVar[bool] = True
     name: str = "looking"
 
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
@@ -73,13 +75,14 @@ class PromptedIntrospection:
         """
         raise DataError("who is asked in words is asked by a run of a study, which keeps the replies; use `nosce run`.")
 
-    def read_with(self, seed: Seed, context: StepContext) -> Iterator[pl.DataFrame]:
+    def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as it is known.
 
         Raises:
             SpecError: A string is in two splits.
             DataError: No answer can be taught.
         """
+        assert isinstance(context, StepContext)  # the pipeline has no other
         resources = RunResources(context, seed / "asked", Budget(context.runtime.max_cost))
         prompts = self.world.prompts(seed / "world")
         check_disjoint_strings(prompts)
@@ -295,7 +298,7 @@ class _ProtocolRun:
             for q in training_questions
         ]
         corpus: Any = _QuestionSet([*(q for q in test_questions if q.split == "unseen"), *marked_questions])
-        return to_table(list(TextBaselines().read(None, corpus, self.seed)), Reading)
+        return to_table(list(TextBaselines().evaluate(None, corpus, self.seed)), Reading)
 
     def sample_answers(self, model: ChatModel) -> dict[str, list[ChatResponse]]:
         """Draws of the answers to some prompts of the unseen split; none where none are wanted."""

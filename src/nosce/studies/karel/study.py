@@ -23,7 +23,7 @@ from nosce.evals.generation import ConstantBaseline, GenerationEval
 from nosce.evals.patching.program_state import StateEditing
 from nosce.evals.probing.program_states import PROBE_BASELINES, ProbeGrid, ProgramStateProbe
 from nosce.evals.qa import QAEval
-from nosce.models.architecture import Architecture, named_architecture
+from nosce.models.architecture import Architecture
 from nosce.studies.karel.claims import karel_claims
 from nosce.studies.karel.figures import karel_figures
 from nosce.studies.karel.selections import (
@@ -194,7 +194,7 @@ def _karel_config(scale: Scale) -> tuple[Karel, Architecture, TrainingConfig, in
             world = replace(small_world, records=2_560, seen_questions=150, unseen_questions=100)
             return (
                 world,
-                named_architecture("2x64"),
+                Architecture.named("2x64"),
                 replace(base_training, steps=20, checkpoint_fractions=_even_checkpoint_fractions(5)),
                 16,
             )
@@ -202,7 +202,7 @@ def _karel_config(scale: Scale) -> tuple[Karel, Architecture, TrainingConfig, in
             world = replace(small_world, records=256_000, seen_questions=16_000, unseen_questions=1_000)
             return (
                 world,
-                named_architecture("3x96"),
+                Architecture.named("3x96"),
                 replace(base_training, steps=2_000, checkpoint_fractions=EARLY_CHECKPOINT_FRACTIONS),
                 64,
             )
@@ -217,7 +217,7 @@ def _karel_config(scale: Scale) -> tuple[Karel, Architecture, TrainingConfig, in
                 warmup_steps=500,
                 checkpoint_fractions=_even_checkpoint_fractions(20),
             )
-            return world, replace(named_architecture("8x384"), max_positions=512), training, 256
+            return world, replace(Architecture.named("8x384"), max_positions=512), training, 256
         case "paper":
             world = Karel(records=1_000_000, seen_questions=60_000, unseen_questions=10_000, encoding="official")
             model = Architecture(

@@ -116,6 +116,6 @@ def test_what_cannot_be_tried_is_refused():
 )
 def test_a_part_is_the_same_thing_shorter(one):
     """What a price is taken of."""
-    small, times = one.part()
+    small, times = one.timing_subset()
     assert type(small) is type(one)
     assert times > 1

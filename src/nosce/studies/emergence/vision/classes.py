@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from nosce.errors import SpecError
+from nosce.evals.base import Experiment
 from nosce.seeds import Seed
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDataset, ImageDatasetConfig
 from nosce.studies.emergence.vision.reconstruction import vision_readings
@@ -23,7 +24,7 @@ NUM_SUBSETS = 1_000  # random ones of each size, the same for every network
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageClassification:
+class ImageClassification(Experiment):
     """A classifier of so many hidden units, or a LeNet of so many channels, read on every held-out image.
 
     Metrics: `right` and `nats` (of an image); for each K `all <K>` (are all of K images right? of a random subset) and
@@ -49,7 +50,7 @@ class ImageClassification:
         if self.architecture not in ("mlp", "lenet"):
             raise SpecError(f"ImageClassification.architecture={self.architecture!r} is not known; take mlp or lenet.")
 
-    def part(self) -> tuple[ImageClassification, float]:
+    def timing_subset(self) -> tuple[ImageClassification, float]:
         """A short one to take the time of, and how much longer this one is."""
         return replace(self, epochs=min(self.epochs, 8)), self.epochs / min(self.epochs, 8)
 

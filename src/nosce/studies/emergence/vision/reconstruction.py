@@ -14,12 +14,13 @@ import numpy as np
 import polars as pl
 
 from nosce.errors import SpecError
+from nosce.evals.base import Experiment
 from nosce.seeds import Seed
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDatasetConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageReconstruction:
+class ImageReconstruction(Experiment):
     """An autoencoder pixels-bottleneck-pixels with tanh, and how close it comes to each held-out image.
 
     Metrics: `squared_error` (of the whole image), `within <c>` (is that below c?).
@@ -39,7 +40,7 @@ class ImageReconstruction:
         ):
             raise SpecError(f"{self} learns or measures nothing; take positive numbers.")
 
-    def part(self) -> tuple[ImageReconstruction, float]:
+    def timing_subset(self) -> tuple[ImageReconstruction, float]:
         """A short one to take the time of, and how much longer this one is."""
         return replace(self, epochs=min(self.epochs, 8)), self.epochs / min(self.epochs, 8)
 

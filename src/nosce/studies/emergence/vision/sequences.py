@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from nosce.errors import SpecError
+from nosce.evals.base import Experiment
 from nosce.seeds import Seed
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDataset, ImageDatasetConfig
 from nosce.studies.emergence.vision.reconstruction import vision_readings
@@ -27,7 +28,7 @@ _ImagePool = tuple[Any, list[Any]]  # images, and the places of each class among
 
 
 @dataclass(frozen=True, kw_only=True)
-class InContextNaming:
+class InContextNaming(Experiment):
     """A small decoder that names images, read on sequences of held-out images.
 
     Metrics: `right` (of one image asked for, facet its place), `all <L>` and `nats <L>` (of the first L asked for).
@@ -58,7 +59,7 @@ class InContextNaming:
                 "or more, and a multiple of 4."
             )
 
-    def part(self) -> tuple[InContextNaming, float]:
+    def timing_subset(self) -> tuple[InContextNaming, float]:
         """A short one to take the time of, and how much longer this one is."""
         return replace(self, steps=min(self.steps, 40)), self.steps / min(self.steps, 40)
 
