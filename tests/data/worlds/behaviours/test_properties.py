@@ -62,7 +62,7 @@ def words_of(text: str) -> list[str]:
 
 
 def slow(name: str, text: str) -> str | None:
-    """What the sheet says, section 2.2, without slices, splits and sets."""
+    """The definitions of the official code (`evals/response_property.py`), without slices, splits and sets."""
     letters = list(text)
     place = {"first": 0, "second": 1, "third": 2}.get(name.split(" ")[0])
     if name == "first and second character":

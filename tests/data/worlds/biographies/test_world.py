@@ -33,7 +33,7 @@ SEED = Seed(0) / "world"
 PEOPLE = 60
 
 #: The table of appendix A.1: entries per person, wordings drawn anew, order drawn anew, times the name is said.
-SHEET = {
+PAPER_AUGMENTATIONS = {
     "single": (1, False, False, 1),
     "single+fullname": (1, False, False, 6),
     "single+permute1": (1, False, True, 1),
@@ -51,7 +51,7 @@ SHEET = {
     "multi2+permute+fullname": (2, True, True, 6),
     "multi5+permute+fullname": (5, True, True, 6),
 }
-every_augmentation = pytest.mark.parametrize("augmentation", SHEET)
+every_augmentation = pytest.mark.parametrize("augmentation", PAPER_AUGMENTATIONS)
 
 
 @lru_cache
@@ -80,16 +80,16 @@ def order(document: Document) -> tuple[str, ...]:
     return tuple(span.attribute for span in document.spans)
 
 
-def test_the_augmentations_are_those_of_the_sheet():
+def test_the_augmentations_are_those_of_the_paper():
     """There are exactly sixteen names, `single` and its fifteen augmentations, each once."""
     assert len(AUGMENTATIONS) == 16
-    assert set(AUGMENTATIONS) == set(SHEET)
+    assert set(AUGMENTATIONS) == set(PAPER_AUGMENTATIONS)
 
 
 @every_augmentation
-def test_a_name_means_what_the_sheet_says(augmentation):
-    """Each name is read as the number of entries, and what is drawn anew, of its row in the sheet."""
-    entries, rewording, permute, times = SHEET[augmentation]
+def test_a_name_means_what_the_paper_says(augmentation):
+    """Each name is read as the number of entries, and what is drawn anew, of its row in appendix A.1."""
+    entries, rewording, permute, times = PAPER_AUGMENTATIONS[augmentation]
     assert Augmentation.parse(augmentation) == Augmentation(entries, rewording, permute, repeat_full_name=times == 6)
 
 
@@ -102,8 +102,8 @@ def test_the_contract_is_kept(augmentation):
 
 @every_augmentation
 def test_entries_per_person_and_names_per_entry(augmentation):
-    """Everybody has as many entries as the sheet says, and each says the full name once or six times."""
-    entries, _, _, times = SHEET[augmentation]
+    """Everybody has as many entries as appendix A.1 says, and each says the full name once or six times."""
+    entries, _, _, times = PAPER_AUGMENTATIONS[augmentation]
     world = Biographies(people=PEOPLE, augmentation=augmentation)
     people = written(augmentation)
     assert len(people) == PEOPLE == world.n_entities
@@ -133,7 +133,7 @@ def test_an_entry_says_each_fact_once(augmentation):
 VALUE = re.compile(r"(?<!^)(?<!\. )\b[A-Z][a-z]+(?: [A-Z][a-z]+)*(?: \d{1,2}, \d{4}|, [A-Z]{2}\b)?")
 
 
-@pytest.mark.parametrize("augmentation", [*SHEET, *PAIRED_AUGMENTATIONS, "multi5+permute40%"])
+@pytest.mark.parametrize("augmentation", [*PAPER_AUGMENTATIONS, *PAIRED_AUGMENTATIONS, "multi5+permute40%"])
 def test_spans_are_where_a_regular_expression_finds_values(augmentation):
     """Read back from the text alone, with the name blotted out."""
     for entity, documents in written(augmentation).items():
@@ -153,7 +153,7 @@ def test_an_entry_is_its_wordings_filled_in(augmentation):
             rest = document.text
             for place, wording in enumerate(document.wordings):
                 attribute, _, number = wording.partition("#")
-                named = place == 0 or SHEET[augmentation][3] == 6
+                named = place == 0 or PAPER_AUGMENTATIONS[augmentation][3] == 6
                 subject, whose, was = (
                     (who.name, f"{who.name}'s", "was")
                     if named
@@ -170,12 +170,12 @@ def test_an_entry_is_its_wordings_filled_in(augmentation):
 
 def test_permuted_entries_repeat_the_sentences_of_single():
     """All `single` augmentations say the same six sentences of a person, the fifth time as the first."""
-    for augmentation in (name for name in SHEET if name.startswith("single")):
+    for augmentation in (name for name in PAPER_AUGMENTATIONS if name.startswith("single")):
         for entity, documents in written(augmentation).items():
             assert {frozenset(said(d)) for d in documents} == {frozenset(said(written("single")[entity][0]))}
 
 
-@pytest.mark.parametrize("augmentation", [name for name in SHEET if name.startswith("multi")])
+@pytest.mark.parametrize("augmentation", [name for name in PAPER_AUGMENTATIONS if name.startswith("multi")])
 def test_reworded_entries_differ(augmentation):
     """A `multi` augmentation words every entry of a person anew, so no two say the same six sentences."""
     for documents in written(augmentation).values():
@@ -194,14 +194,14 @@ def test_wordings_do_not_depend_on_what_else_is_augmented():
 
 @every_augmentation
 def test_the_order_of_sentences(augmentation):
-    """The order is the sheet's unless it is permuted; then it differs from person to person and entry to entry."""
+    """The order is that of appendix A.1 unless it is permuted; then it differs from person to person and entry to entry."""
     orders = [[order(d) for d in documents] for documents in written(augmentation).values()]
     flat = [one for of_person in orders for one in of_person]
-    if not SHEET[augmentation][2]:
+    if not PAPER_AUGMENTATIONS[augmentation][2]:
         assert set(flat) == {("birth_date", "birth_city", "university", "major", "company", "company_city")}
         return
     assert len(set(flat)) > 0.8 * min(len(flat), 60)
-    if SHEET[augmentation][0] > 1:
+    if PAPER_AUGMENTATIONS[augmentation][0] > 1:
         assert sum(len(set(of_person)) > 1 for of_person in orders) >= PEOPLE - 2
 
 

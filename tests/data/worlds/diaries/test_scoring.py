@@ -180,7 +180,7 @@ def test_there_is_room_to_run_on(world):
 
 
 def test_blind_guesses_score_as_they_must():
-    """Perfect content with a count drawn at random is right one time in eight and off by 2.625 (the sheet, 6.1)."""
+    """Perfect content with a count drawn at random is right one time in eight and off by 2.625, the mean of |i - j|."""
     world = Diaries(n_diarists=1_500)
     rng = np.random.default_rng(0)
     people = [diarist(world, index, Seed(1)) for index in range(1_500)]

@@ -90,7 +90,7 @@ def test_re_assigned_features_are_the_golden_ones(golden, meaning):
         assert features(traces, 0) == record["alt_features"][meaning]
 
 
-def test_tables_that_the_sheet_calls_equal_are_equal():
+def test_equal_tables_of_the_released_code_are_equal():
     """Flip is index 0 and 7; 5, 6 and 10 are one; every table re-assigns only what is there."""
     assert MEANINGS["flip"] == MEANINGS["alt0"] == MEANINGS["alt7"]
     assert MEANINGS["alt5"] == MEANINGS["alt6"] == MEANINGS["alt10"]
@@ -146,7 +146,7 @@ def test_what_a_board_shows_is_what_is_read_back():
 
 
 def test_boards_are_drawn_as_the_paper_draws_them():
-    """Means of the sheet: 3.50 inner obstacles and 3.15 markers a board, the robot's cell free."""
+    """Means under the released sampler: 3.50 inner obstacles and 3.15 markers a board, the robot's cell free."""
     boards = draw_boards(Karel(), np.random.default_rng(7), 20_000)
     border = 8 * 8 - 6 * 6
     assert abs(boards.obstacles.sum(1).mean() - border - 3.50) < 0.05

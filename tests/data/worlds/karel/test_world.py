@@ -38,7 +38,7 @@ def test_a_worlds_own_tokens_are_those_of_its_texts(micro, place, how):
         assert np.array_equal(getattr(read, name), getattr(own, name))
 
 
-def test_token_counts_are_those_of_the_sheet(place):
+def test_token_counts_are_those_of_the_released_encoding(place):
     """812 + 3n tokens of the official text, the brace being the end; 380 of the lean one at n = 8."""
     for encoding, expected in (("official", lambda n: 812 + 3 * n), ("lean", lambda n: 372 + n)):
         world = Karel(records=50, seen_questions=2, unseen_questions=2, encoding=encoding)
