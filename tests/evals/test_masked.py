@@ -113,11 +113,8 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
     assert net.config.mask_token_id == corpus.tokenizer.token_to_id("<mask>")
     recall = RecallEval(per_token=True)
     words = [r for r in recall.evaluate(net, corpus, SEED) if r.metric == "exact"]
-    before = [
-        r.value
-        for r in recall.evaluate(network(corpus.tokenizer.get_vocab_size()), corpus, SEED)
-        if r.metric == "exact"
-    ]
+    untrained = recall.evaluate(network(corpus.tokenizer.get_vocab_size()), corpus, SEED)
+    before = [r.value for r in untrained if r.metric == "exact"]
     values = [r for r in RecallEval().evaluate(net, corpus, SEED) if r.metric == "exact"]
     assert len(words) > len(values) == 6 * 12
     assert len({r.item for r in words}) == len(words)
@@ -131,11 +128,8 @@ def test_it_learns_what_it_is_told_and_is_asked_by_the_same_readouts(corpus, tmp
         training=TrainingConfig(steps=300, batch_size=12, peak_lr=1e-2),
     )
     make(spec, {"corpus": corpus.folder, "start": folder}, StepContext(folder=later))
-    asked = [
-        r
-        for r in QAEval(split="seen").evaluate(load_pretrained(list_checkpoints(later)[300]), corpus, SEED)
-        if r.metric == "exact"
-    ]
+    finetuned = load_pretrained(list_checkpoints(later)[300])
+    asked = [r for r in QAEval(split="seen").evaluate(finetuned, corpus, SEED) if r.metric == "exact"]
     assert np.mean([r.value for r in asked]) > 0.6
     assert all(r.answer and not r.answer.endswith("<eos>") for r in asked)
 

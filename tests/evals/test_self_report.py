@@ -109,17 +109,9 @@ def test_aloud_asks_about_the_answer_that_was_given(place):
     root, net = place
     rows = told(SelfReportEval(given_answer=True, name="aloud").evaluate(net, Corpus(root / "labels"), SEED))
     assert set(rows["split"]) == {"seen", "unseen"}
-    aloud = [
-        ReportMetadata.from_question(q).given_answer_prompt
-        for q in Corpus(root / "labels").questions
-        if not ReportMetadata.from_question(q).is_training
-    ]
-    assert all(text.startswith("given ") for text in aloud)
-    given = {
-        q.id: ReportMetadata.from_question(q).given_answer_prompt
-        for q in Corpus(root / "labels").questions
-        if not ReportMetadata.from_question(q).is_training
-    }
+    metadata = {q.id: ReportMetadata.from_question(q) for q in Corpus(root / "labels").questions}
+    given = {item: one.given_answer_prompt for item, one in metadata.items() if not one.is_training}
+    assert all(text.startswith("given ") for text in given.values())
     parity = rows.filter((pl.col("metric") == "right") & (pl.col("attribute") == "table/parity"))
     assert all(given[item].endswith("; parity =") for item in parity["item"])
 

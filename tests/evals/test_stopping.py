@@ -1,4 +1,4 @@
-"""Stopping behind the last entry: the decisions are the model's own, and patches move what they should."""
+"""Stopping behind the last entry: the decisions are the model's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from nosce.evals.probing.counted import CountProbe
 
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
@@ -18,12 +17,9 @@ from nosce.data.corpus import Corpus
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
-from nosce.evals.patching import count as patched
-from nosce.evals.patching.count import CountPatching
 from nosce.evals.qa import FrequencyBaseline, RecallEval
 from nosce.evals.stopping import EntryBoundaries, StopDecision, score_stop_decisions
 from nosce.models.architecture import Architecture, build_model
-from nosce.models.hooks import layer_sites
 from nosce.models.likelihood import loss_mask_spans, score_spans
 from nosce.seeds import Seed
 
@@ -134,76 +130,6 @@ def test_readings_of_stops(case):
         StopDecision(list_task=case.reader, swapped_entries=True, name="retold").evaluate(case.net, case.corpus, SEED)
     )
     assert sum(r.metric == "stop/last" for r in again) == len(questions)
-
-
-def test_a_number_that_stands_in_the_text_is_counted_and_a_name_says_nothing(case):
-    """A planted count is read by every probe behind the embedding; bare names are at chance, dealt out anew too."""
-    if case.net.config.is_encoder_decoder:
-        return
-
-    class Planted(DiaryScorer):
-        def count_probe_texts(self, question):
-            told = super().count_probe_texts(question)
-            shown = case.world.diary_format.format_title("X", self.entry_count(question)).replace(
-                "X", told["title"].partition("'")[0]
-            )
-            return {"shown": shown, "title": told["title"]}
-
-    evaluation = CountProbe(list_task=Planted(world=case.world))
-    rows = pl.concat(list(evaluation.evaluate_checkpoints({0: lambda: case.net}, case.corpus, SEED)))
-    share = dict(rows.group_by("metric").agg(pl.col("value").mean()).iter_rows())
-    assert share["shown/final"] > 0.9
-    assert share["title/final"] < 0.5
-    assert share["shuffled/shown/final"] < 0.5
-    assert {name for name in share if name.startswith("title/")} == {f"title/{site}" for site in layer_sites(case.net)}
-
-
-def test_a_patch_with_ones_own_state_changes_nothing_and_one_of_the_whole_question_is_the_question(case):
-    """At the embeddings, a donor's question in the host's place is the same as asking the donor's question."""
-    if case.net.config.is_encoder_decoder:
-        return
-    told = CountPatching(list_task=case.reader)._lists(case.corpus)[:30]
-    alone = patched._first_stops(case.net, told, case.corpus, None, {})
-    for site in layer_sites(case.net):
-        for which in ("last", "whole"):
-            own = patched._states(case.net, told, case.corpus, site, which)
-            assert (patched._first_stops(case.net, told, case.corpus, site, own) == alone).all()
-
-    givers = told[1:] + told[:1]
-    even = [
-        n
-        for n, (host, giver) in enumerate(zip(told, givers, strict=True))
-        if host.question_length == giver.question_length
-    ]
-    hosts, givers = [told[n] for n in even], [givers[n] for n in even]
-    states = patched._states(case.net, givers, case.corpus, "residual.0", "whole")
-    found = patched._first_stops(case.net, hosts, case.corpus, "residual.0", states)
-    swapped = [
-        replace(
-            host,
-            tokens=np.concatenate([giver.tokens[: giver.question_length + 1], host.tokens[host.question_length + 1 :]]),
-        )
-        for host, giver in zip(hosts, givers, strict=True)
-    ]
-    assert (found == patched._first_stops(case.net, swapped, case.corpus, None, {})).all()
-
-
-def test_readings_of_patches(case):
-    """Two kinds of donor at every layer, for the question's last token and for all of it."""
-    if case.net.config.is_encoder_decoder:
-        return
-    rows = pl.concat(
-        list(
-            CountPatching(list_task=case.reader, max_pairs=20).evaluate_checkpoints(
-                {3: lambda: case.net}, case.corpus, SEED
-            )
-        )
-    )
-    sites = layer_sites(case.net)
-    expected = {f"{w}/{k}/{s}" for w in ("last", "whole") for k in ("donor", "same") for s in sites} | {"unpatched"}
-    assert set(rows["metric"].to_list()) == expected
-    assert rows.filter(metric="unpatched").height == 20
-    assert all(int(f.split(" to ")[1]) < int(f.split(" to ")[0]) for f in rows["attribute"].to_list())
 
 
 def test_the_number_in_a_title_costs_what_its_frequencies_say(case):

@@ -22,11 +22,10 @@ def labels(tmp_path):
     tokenizers.save_tokenizer(
         tokenizers.build_tokenizer(TokenizerSpec(), ["what is it ? yes no"]), tmp_path / "tokenizer"
     )
-    asked = [
-        Question(f"table/{n}/{what}", f"string {n}", what, "what is it ?", "yes", "unseen")
-        for n in range(3)
-        for what in ("first", "second")
-    ]
+    asked = []
+    for n in range(3):
+        for what in ("first", "second"):
+            asked.append(Question(f"table/{n}/{what}", f"string {n}", what, "what is it ?", "yes", "unseen"))
     taught = [Question("taught/table/9/first", "string 9", "first", "what is it ?", "no", "seen")]
     corpora.write_corpus(tmp_path, [Document("d", "d", "what is it ?", ())], [*asked, *taught])
     return Corpus(tmp_path)

@@ -262,7 +262,7 @@ def test_an_interrupted_collection_is_refused_and_written_over(texts, tmp_path, 
     interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, eos_id=END, max_shard_bytes=500)
     assert (tmp_path / "final-000.npy").exists()
     for look in (lambda: Activations(tmp_path).sites, lambda: Activations(tmp_path).load_site("final")):
-        with pytest.raises(DataError, match="holds no whole collection of activations; collect them again"):
+        with pytest.raises(DataError, match="holds no complete collection of activations; collect them again"):
             look()
     again = collect_activations(net, texts, places[:30], ["final"], tmp_path, eos_id=END)
     fresh = collect_activations(net, texts, places[:30], ["final"], tmp_path / "fresh", eos_id=END)
@@ -276,7 +276,7 @@ def test_a_collection_that_is_interrupted_while_it_writes_over_a_whole_one_is_re
     net, places = model(), every(texts)
     collect_activations(net, texts, places, ["final"], tmp_path, eos_id=END)
     interrupted(monkeypatch, net, texts, places, ["final"], tmp_path, eos_id=END)
-    with pytest.raises(DataError, match="no whole collection"):
+    with pytest.raises(DataError, match="no complete collection"):
         Activations(tmp_path).load_site("final")
 
 
@@ -285,7 +285,7 @@ def test_a_folder_without_a_readable_ledger_is_refused(content, tmp_path):
     """Never collected, or the file is broken: one sentence says what to do."""
     if content is not None:
         (tmp_path / ACTIVATIONS_INDEX).write_text(content)
-    with pytest.raises(DataError, match="holds no whole collection of activations; collect them again"):
+    with pytest.raises(DataError, match="holds no complete collection of activations; collect them again"):
         Activations(tmp_path).load_site("final")
 
 
@@ -293,7 +293,7 @@ def test_a_folder_without_a_readable_ledger_is_refused(content, tmp_path):
 def test_a_place_outside_its_text_is_refused(text, token, texts, tmp_path):
     """The sentence names the first wrong place; nothing is written."""
     places = pl.DataFrame({"text": [0, text, 50], "token": [8, token, 3]})
-    with pytest.raises(DataError, match=rf"place 1 is token {token} of text {text}, which is not there; there are 8"):
+    with pytest.raises(DataError, match=rf"position 1 is token {token} of text {text}, which does not exist; there are 8"):
         collect_activations(model(), texts, places, ["final"], tmp_path / "new", eos_id=END)
 
     assert not (tmp_path / "new").exists()
@@ -305,13 +305,13 @@ def test_a_place_that_is_missing_is_refused(column, texts, tmp_path):
     places = pl.DataFrame({"text": [0, 1], "token": [0, 1]}).with_columns(
         pl.when(pl.col(column) == 1).then(None).otherwise(column).alias(column)
     )
-    with pytest.raises(DataError, match="place 1 "):
+    with pytest.raises(DataError, match="position 1 "):
         collect_activations(model(), texts, places, ["final"], tmp_path, eos_id=END)
 
 
 def test_no_place_at_all_is_refused(texts, tmp_path):
     """An empty table is a mistake, and a sentence says so."""
-    with pytest.raises(DataError, match="at no place at all; give a table of at least one row"):
+    with pytest.raises(DataError, match="at no position at all; give a table of at least one row"):
         collect_activations(model(), texts, every(texts)[:0], ["final"], tmp_path, eos_id=END)
 
 

@@ -488,7 +488,7 @@ def test_a_temperature_that_is_not_positive_is_refused(temperature):
         ("gpt2", {"drafts": [np.zeros(0, dtype=int)] * 3}, r"16 prompts came with 3 drafts; give one for each\.$"),
         ("gpt2", {"sampling": SamplingParams([Seed(0)] * 17)}, r"16 prompts came with 17 sampling seeds; .*\.$"),
         ("gpt2", {"drafts": PROMPTS, "sampling": SamplingParams([Seed(0)] * 16)}, r"drafts .* leave them out .*\.$"),
-        ("t5", {"drafts": PROMPTS[1:]}, r"drafts .* leave them out .* for encoders\.$"),
+        ("t5", {"drafts": PROMPTS[1:]}, r"drafts .* leave them out .* for an encoder-decoder\.$"),
         ("gpt2", {"drafts": PROMPTS, "grammar": without()}, r"drafts .* leave them out .* under a grammar .*\.$"),
         (
             "gpt2",

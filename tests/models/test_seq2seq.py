@@ -102,7 +102,7 @@ def test_a_text_that_gives_the_encoder_nothing_is_refused():
     """It would be asked about nothing."""
     net = model()
     plain = dataset_from_arrays([(np.array([5, 6, END], dtype=np.int32), np.ones(3, dtype=bool))])
-    with varlen_forward(net) as forward, pytest.raises(DataError, match="given"):
+    with varlen_forward(net) as forward, pytest.raises(DataError, match="needs a prompt"):
         summed_cross_entropy(net, forward, pack(plain, [0], window=None, eos_id=END))
 
 

@@ -1,7 +1,7 @@
 """Measures of reports: how far their probabilities lie from the answers', and what a comparison could have seen.
 
-Source: Binder et al. 2024 (arXiv:2410.13787), section 3.3 and appendices A.2.9 (mean absolute deviation, as the sheet
-has it from the code) and A.3.3 (matching labels); a share of 2.8 standard errors for 80 % power is textbook.
+Source: Binder et al. 2024 (arXiv:2410.13787), section 3.3 and appendices A.2.9 (mean absolute deviation, computed as in
+the released code) and A.3.3 (matching labels); a share of 2.8 standard errors for 80 % power is textbook.
 """
 
 from __future__ import annotations

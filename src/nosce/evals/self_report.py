@@ -4,8 +4,8 @@ A report is read twice: as the likeliest of the labels that a reply may be, and 
 held against the label of whoever is asked about, and against that of the model's own answer. Where it is known how
 likely each label is under the answers themselves, the probabilities of report and answers are set side by side.
 
-Source: Binder et al. 2024 (arXiv:2410.13787), section 3; constrained choice and proper scores are the sheet's, 7.3 and
-8.3. Letters: N questions, C labels of one, V tokens.
+Source: Binder et al. 2024 (arXiv:2410.13787), section 3; constrained choice and proper scores are ours.
+Letters: N questions, C labels of one, V tokens.
 """
 
 from __future__ import annotations

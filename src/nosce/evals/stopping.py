@@ -4,7 +4,7 @@ Whoever knows how much there is stops behind the last entry and nowhere else. Th
 read is the decision alone, and not the content before it; or the list with other contents in its entries, to see
 whether the decision hangs on them.
 
-Source: proposed in the sheet for arXiv:2502.19573, section 7.3; the paper scores whole replies.
+Source: ours; the paper (arXiv:2502.19573) scores whole replies, which do not say whether a model knew where to stop.
 Letters: k entries of a list, V vocabulary.
 """
 

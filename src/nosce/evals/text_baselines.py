@@ -7,8 +7,8 @@ All learn from the same labels that a predictor is taught, and are asked the sam
     nearest         a vote of the taught questions whose words are most alike (cosine of tf-idf of word n-grams)
     logistic        a logistic regression on the words, pairs and triples of words of the question
 
-Source: the sheet for arXiv:2410.13787, sections 3.2 (the paper's baseline is the oracle) and 7.4 (observers at equal
-data). Letters: N questions.
+Source: Binder et al. 2024 (arXiv:2410.13787), section 3.2: the paper's baseline is the oracle. The others are ours:
+they have the same data as a predictor and no model. Letters: N questions.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Activations of named sites at named places, collected once and read from disk by every probe.
+"""Activations of named sites at chosen token positions, collected once and read from disk by every probe.
 
-A folder holds `activations.json`, `places.parquet` and `<site>-<shard>.npy`: plain arrays of float32, one row
-a place, mapped into memory and not read until a row is asked for. Letters: P places, W width of the model.
+A folder holds `activations.json`, `places.parquet` and `<site>-<shard>.npy`. The arrays are plain float32 with one row
+per position, and are memory-mapped. Letters: P positions, W width of the model.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -43,25 +43,28 @@ def collect_activations(
     eos_id: int,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> Activations:
-    """Run every text once and write what stands at the places, in the order of `positions`.
+    """Run the model over each text once and write the activations at the positions, in the order of `positions`.
 
     Args:
-        dataset: The texts; each is read alone, behind an end token.
-        positions: One row a place: `text` (number) and `token` (place within the text, counted from 0; -1 is
-            the opening end token). What else is there is kept: who it is about, labels.
-        sites: Names of `nosce.models.hooks`.
-        folder: Is made; what lay there of an interrupted collection is written over.
+        model: The model to run.
+        dataset: The texts; each attends to itself alone, behind an opening end token.
+        positions: One row per position, with the columns `text` (index of the text) and `token` (index within the
+            text, from 0; -1 is the opening end token). Further columns, such as entities and labels, are kept.
+        sites: Site names of `nosce.models.hooks`.
+        folder: Output folder. Files of an interrupted collection are overwritten.
+        eos_id: The token that opens each text.
+        max_shard_bytes: Largest size of one file in bytes.
 
     Returns:
-        What was written. The activation "at a token" is that of the position which has just read it.
+        The collection on disk. A row is the activation at the position whose input is the token.
 
     Raises:
         SpecError: The model has no such site.
-        DataError: A place lies outside its text.
+        DataError: A position lies outside its text.
     """
     text, token = _checked_positions(dataset, positions)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ACTIVATIONS_INDEX).unlink(missing_ok=True)  # no ledger may vouch for arrays that are being written
+    (folder / ACTIVATIONS_INDEX).unlink(missing_ok=True)  # an index must not exist while arrays are incomplete
     writers = {site: _ShardWriter(folder, site, len(positions), max_shard_bytes) for site in sites}
     order = np.argsort(text, kind="stable")
     starts = np.searchsorted(text[order], np.arange(len(dataset) + 1))
@@ -84,7 +87,7 @@ def collect_activations(
 
 
 def _gather_states(states: torch.Tensor, batch_index: np.ndarray, token: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Rows of (1, N, W) where texts stand one behind the other, or of (texts, T, W) where they were padded."""
+    """Select rows from states of shape (1, N, W), texts one behind another, or (texts, T, W), texts padded."""
     if states.shape[0] == 1:
         batch_index, token = np.zeros_like(batch_index), (np.cumsum(lengths) - lengths)[batch_index] + token
     indices = (torch.from_numpy(batch_index).to(states.device), torch.from_numpy(token).to(states.device))
@@ -93,9 +96,9 @@ def _gather_states(states: torch.Tensor, batch_index: np.ndarray, token: np.ndar
 
 
 def _checked_positions(dataset: TokenDataset, positions: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Text and token of every place as wide integers, once all of them are there."""
+    """Text and token of each position as int64, once every position lies within its text."""
     if not len(positions):
-        raise DataError("activations were asked for at no place at all; give a table of at least one row.")
+        raise DataError("activations were asked for at no position at all; give a table of at least one row.")
     missing = positions.select(pl.any_horizontal(pl.col("text", "token").is_null())).to_series()
     text, token = (positions[name].fill_null(0).cast(pl.Int64).to_numpy() for name in ("text", "token"))
     out_of_range = missing.to_numpy() | (text < 0) | (text >= len(dataset))
@@ -104,18 +107,18 @@ def _checked_positions(dataset: TokenDataset, positions: pl.DataFrame) -> tuple[
         first = int(np.flatnonzero(out_of_range)[0])
         described = f"token {positions['token'][first]} of text {positions['text'][first]}"
         raise DataError(
-            f"place {first} is {described}, which is not there; "
+            f"position {first} is {described}, which does not exist; "
             f"there are {len(dataset)} texts, and tokens count from 0 (-1 is the opening end token)."
         )
     return text, token
 
 
 class _ShardWriter:
-    """The files of one site while they are written, rows in any order."""
+    """Writes the files of one site, rows in any order."""
 
     def __init__(self, folder: Path, site: str, rows: int, max_bytes: int) -> None:
         self.folder, self.site, self.rows, self.max_bytes = folder, site, rows, max_bytes
-        self.arrays: list[np.ndarray] = []
+        self.arrays: list[np.memmap] = []
         self.file_names: list[str] = []
 
     def write(self, rows: np.ndarray, states: np.ndarray) -> None:
@@ -134,45 +137,52 @@ class _ShardWriter:
             self.arrays.append(np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape))
 
     def close(self) -> None:
-        for part in self.arrays:
-            part.flush()  # type: ignore[attr-defined]
+        for array in self.arrays:
+            array.flush()
 
 
 @dataclass(frozen=True)
 class Activations:
-    """What `collect_activations` left in a folder."""
+    """A collection of activations on disk.
+
+    Args:
+        folder: The folder that `collect_activations` wrote.
+    """
 
     folder: Path
 
     @cached_property
     def positions(self) -> pl.DataFrame:
-        """One row a place, as they were asked for."""
+        """The table of positions that was given to `collect_activations`."""
         return pl.read_parquet(self.folder / "places.parquet")
 
     @cached_property
     def sites(self) -> tuple[str, ...]:
-        """The sites that were read.
+        """The collected sites.
 
         Raises:
-            DataError: The folder holds no whole collection.
+            DataError: The folder holds no complete collection.
         """
-        return tuple(self._index["sites"])
+        return tuple(self._file_names)
 
     def load_site(self, site: str) -> np.ndarray:
-        """The activations of a site, mapped from disk where one file holds them. Shape: (P, W), float32.
+        """The activations of a site, memory-mapped where one file holds them all. Shape: (P, W), float32.
 
         Raises:
             DataError: The site was not collected.
         """
         if site not in self.sites:
             raise DataError(f"site {site!r} was not collected in {self.folder}; take from {', '.join(self.sites)}.")
-        # `open_memmap` reads plain arrays and nothing else: an array of Python objects is refused.
-        parts = [np.lib.format.open_memmap(self.folder / name, mode="r") for name in self._index["sites"][site]]
+        # `open_memmap` refuses an array of pickled Python objects.
+        parts = [np.lib.format.open_memmap(self.folder / name, mode="r") for name in self._file_names[site]]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     @cached_property
-    def _index(self) -> dict[str, Any]:
+    def _file_names(self) -> dict[str, list[str]]:
+        """The file names of each site."""
         try:
-            return json.loads((self.folder / ACTIVATIONS_INDEX).read_text())  # type: ignore[no-any-return]
+            index = json.loads((self.folder / ACTIVATIONS_INDEX).read_text())
         except (OSError, ValueError):
-            raise DataError(f"{self.folder} holds no whole collection of activations; collect them again.") from None
+            raise DataError(f"{self.folder} holds no complete collection of activations; collect them again.") from None
+        file_names: dict[str, list[str]] = index["sites"]
+        return file_names

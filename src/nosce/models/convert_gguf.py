@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 
-def main(folder: Path) -> None:
+def convert(folder: Path) -> None:
     """Write weights, configuration and tokenizer to a folder."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -40,4 +40,4 @@ def main(folder: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m nosce.models.convert_gguf FOLDER")
-    main(Path(sys.argv[1]).expanduser())
+    convert(Path(sys.argv[1]).expanduser())

@@ -1,9 +1,8 @@
-"""Generation: replies token by token, greedy or sampled, decoder-only and encoder-decoder.
+"""Generation: greedy decoding and sampling for decoder-only and encoder-decoder models.
 
-What transformers' `generate` spends on small models is left out: keys and values are written into a
-block of memory made once instead of being copied at every step, a row whose reply has ended is dropped
-instead of being carried along, and where the expected reply is known it is checked in one pass, so that
-only rows that differ from it are decoded at all. Every one of these gives the tokens that `generate` gives.
+It generates the same tokens as transformers' `generate`, and is faster on small models. Keys and values are written to
+preallocated blocks instead of being copied at every step. Finished rows leave the batch. Where the expected reply is
+known, one forward pass checks it as a draft, and only rows that differ from their draft are decoded.
 Letters: B rows, P positions of a prompt, T positions of prompt and reply, V vocabulary.
 """
 
@@ -26,29 +25,36 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-DECODE_BATCH_SIZE = (
-    128  # decoded side by side: more no longer helped on one core, where their memory outgrows the caches
-)
-DRAFT_PILOT_SIZE = 32  # drafts that are checked before it is decided whether the others are
-MIN_DRAFT_ACCEPTANCE = 0.25  # of their tokens must have been right
+DECODE_BATCH_SIZE = 128  # rows per batch: on one core larger batches were not faster, since they outgrow the caches
+DRAFT_PILOT_SIZE = 32  # drafts that are checked first, to decide whether the others are worth checking
+MIN_DRAFT_ACCEPTANCE = 0.25  # fraction of the first drafts' tokens that must be correct for the others to be checked
 
 
 @dataclass(frozen=True, slots=True)
 class TokenCompletion:
-    """What a model wrote: its tokens without the end, and whether it ended by itself."""
+    """A generated reply.
+
+    Args:
+        tokens: Its tokens, without the end-of-text token.
+        ended: Did the model generate the end-of-text token? False: the reply was cut at `max_new_tokens`.
+    """
 
     tokens: np.ndarray
-    ended: bool  # False: it was cut at the most it was given
+    ended: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingParams:
-    """Tokens drawn instead of the first choice; each item from a generator of its own.
+    """Sampling in place of greedy decoding; each prompt has a random generator of its own.
 
-    A reply depends on its item's seed alone: not on the batch it was written in, nor on other items.
+    A reply depends on its own seed alone, and neither on its batch nor on other prompts.
+
+    Args:
+        seeds: One seed per prompt.
+        temperature: Divisor of the logits. 1 samples from the model's own distribution.
     """
 
-    seeds: Sequence[Seed]  # one an item
+    seeds: Sequence[Seed]
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
@@ -70,20 +76,22 @@ def generate(
     grammar: TokenGrammar | None = None,
     batch_size: int = DECODE_BATCH_SIZE,
 ) -> list[TokenCompletion]:
-    """One reply a prompt, in the order given; greedy unless `sampling` is there.
+    """One reply per prompt, in the given order.
 
     Args:
-        prompts: Token ids. To a decoder-only model each is shown behind `eos_id`, as texts are trained; an
-            encoder-decoder gets it as its encoder's input.
+        model: The model that replies.
+        prompts: Token ids. A decoder-only model reads each behind `eos_id`, as in training; for an encoder-decoder the
+            prompt is the encoder's input.
         eos_id: The token that ends a reply.
-        max_new_tokens: Tokens of a reply, its end included; one that is longer is cut, and says so.
-        drafts: What each reply is expected to be, without its end. A greedy reply is the same with and
-            without; where the model says what is expected it comes many times faster. Decoder-only.
-        grammar: What may be written; the choice is then among that.
-        batch_size: Replies that are written side by side.
+        max_new_tokens: Most tokens of a reply, including its end. A longer reply is cut and has `ended=False`.
+        sampling: Seeds and temperature. None: greedy decoding.
+        drafts: The expected replies without their ends, for greedy decoding of a decoder-only model. They do not change
+            the replies; where the model agrees with a draft, its reply takes one forward pass.
+        grammar: The tokens that may be generated in each state. None: all tokens.
+        batch_size: Replies that are generated side by side.
 
     Raises:
-        SpecError: A prompt and its reply are longer than the model can read, or the arguments do not fit.
+        SpecError: Prompt and reply together exceed the model's positions, or the arguments contradict each other.
     """
     _check_arguments(model, prompts, max_new_tokens, sampling, drafts, grammar)
     temperature = 1.0 if sampling is None else sampling.temperature
@@ -115,39 +123,41 @@ def _check_arguments(
     drafts: Sequence[np.ndarray] | None,
     grammar: TokenGrammar | None,
 ) -> None:
-    max_prompt_tokens = max((len(p) for p in prompts), default=0)
-    needed_positions = (
-        max(max_prompt_tokens, max_new_tokens)
-        if model.config.is_encoder_decoder
-        else max_prompt_tokens + max_new_tokens
-    )
-    limit = max_positions_of(model)
-    if max_new_tokens < 1:
-        raise SpecError(f"replies of at most {max_new_tokens} tokens were asked for; take 1 or more.")
-    if limit is not None and needed_positions > limit:
-        raise SpecError(
-            f"a prompt of {max_prompt_tokens} tokens and a reply of {max_new_tokens} need {needed_positions} "
-            f"positions, but the model reads {limit}; ask for less, or give the model more positions."
-        )
+    _check_lengths(model, prompts, max_new_tokens)
     if drafts is not None and (sampling is not None or grammar is not None or model.config.is_encoder_decoder):
         raise SpecError(
-            "drafts were given where they cannot help; leave them out when sampling, under a grammar and for encoders."
+            "drafts work for greedy decoding of a decoder-only model alone; leave them out when sampling, under a "
+            "grammar and for an encoder-decoder."
         )
-    if grammar is not None and grammar.transitions.shape[1] != (
-        vocab_size := model.config.get_text_config().vocab_size
-    ):
+    vocab_size = model.config.get_text_config().vocab_size
+    if grammar is not None and grammar.transitions.shape[1] != vocab_size:
         raise SpecError(
             f"a grammar of {grammar.transitions.shape[1]} tokens does not fit a model of {vocab_size}; use its "
             "tokenizer."
         )
-    counts = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
-    for name, given in counts.items():
+    per_prompt = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
+    for name, given in per_prompt.items():
         if given is not None and len(given) != len(prompts):
             raise SpecError(f"{len(prompts)} prompts came with {len(given)} {name}; give one for each.")
 
 
+def _check_lengths(model: PreTrainedModel, prompts: Sequence[np.ndarray], max_new_tokens: int) -> None:
+    if max_new_tokens < 1:
+        raise SpecError(f"replies of at most {max_new_tokens} tokens were asked for; take 1 or more.")
+    max_prompt_tokens = max((len(p) for p in prompts), default=0)
+    needed_positions = max_prompt_tokens + max_new_tokens
+    if model.config.is_encoder_decoder:
+        needed_positions = max(max_prompt_tokens, max_new_tokens)
+    limit = max_positions_of(model)
+    if limit is not None and needed_positions > limit:
+        raise SpecError(
+            f"a prompt of {max_prompt_tokens} tokens and a reply of {max_new_tokens} need {needed_positions} "
+            f"positions, but the model reads {limit}; take shorter ones, or give the model more positions."
+        )
+
+
 def _draft_batches(count: int) -> list[range]:
-    """A few drafts first, then the rest: where a model says little of what is expected, checking costs more."""
+    """A few drafts first, then the rest: where the model seldom agrees with its drafts, checking them costs time."""
     return [range(min(DRAFT_PILOT_SIZE, count)), range(min(DRAFT_PILOT_SIZE, count), count)]
 
 
@@ -161,23 +171,32 @@ def _check_drafts(
     replies: list[TokenCompletion | None],
     accepted: list[np.ndarray],
 ) -> bool:
-    """Read these drafts in one pass: whole replies where they were right, else all up to the first other token.
+    """Score drafts in one forward pass and keep each up to and including the model's first different token.
+
+    Args:
+        model: The model that replies.
+        prompts: All prompts.
+        drafts: All drafts.
+        items: The prompts whose drafts are checked now.
+        eos_id: The token that ends a reply.
+        max_new_tokens: Most tokens of a reply.
+        replies: Gets the replies that are complete.
+        accepted: Gets the beginnings of the other replies.
 
     Returns:
-        Whether enough of them was right for the others to be worth checking.
+        Whether enough draft tokens were correct for further drafts to be worth checking.
     """
     truncated_drafts = {i: _through_eos(np.append(drafts[i], eos_id), eos_id)[:max_new_tokens] for i in items}
     if not truncated_drafts:
         return False
-    texts = [
-        (np.concatenate([prompts[i], c]), np.ones(len(prompts[i]) + len(c), dtype=bool))
-        for i, c in truncated_drafts.items()
-    ]
-    spans = [(n, len(prompts[i]), len(prompts[i]) + len(c)) for n, (i, c) in enumerate(truncated_drafts.items())]
+    texts, spans = [], []
+    for text, (item, draft) in enumerate(truncated_drafts.items()):
+        stop = len(prompts[item]) + len(draft)
+        texts.append((np.concatenate([prompts[item], draft]), np.ones(stop, dtype=bool)))
+        spans.append((text, len(prompts[item]), stop))
+    span_scores = score_spans(model, dataset_from_arrays(texts), spans, eos_id=eos_id)
     n_accepted = 0
-    for item, span_score in zip(
-        truncated_drafts, score_spans(model, dataset_from_arrays(texts), spans, eos_id=eos_id), strict=True
-    ):
+    for item, span_score in zip(truncated_drafts, span_scores, strict=True):
         greedy_tokens = span_score.greedy_tokens.astype(np.int64)
         n_accepted += len(greedy_tokens) - 1 + int(span_score.exact_match)
         if greedy_tokens[-1] == eos_id:
@@ -190,12 +209,12 @@ def _check_drafts(
 
 
 def _through_eos(tokens: np.ndarray, eos_id: int) -> np.ndarray:
-    """Up to the first end, which is there."""
+    """The tokens up to and including the first end-of-text token; there must be one."""
     return tokens[: int(np.argmax(tokens == eos_id)) + 1]
 
 
 def _uniform_draws(sampling: SamplingParams, items: list[int], max_new_tokens: int) -> np.ndarray:
-    """Where in the distribution each token of each item falls. Shape: (B, most), in [0, 1)."""
+    """The uniform random number of each token of each item, in [0, 1). Shape: (B, max_new_tokens)."""
     return np.stack([sampling.seeds[i].numpy().random(max_new_tokens) for i in items])
 
 
@@ -207,23 +226,21 @@ def _decode(
     temperature: float,
     grammar: TokenGrammar | None = None,
 ) -> Iterator[tuple[int, np.ndarray, bool]]:
-    """(row, tokens, ended) of every row, as they end."""
+    """Yield (row, tokens, ended) of each row when its reply is complete."""
     max_new_tokens = int(remaining.max())
     generated = np.zeros((len(remaining), max_new_tokens), dtype=np.int64)
     active = np.arange(len(remaining))
     logits = cache.prefill()
-    grammar_states = np.zeros(len(remaining), dtype=np.int64)  # in the grammar
+    grammar_states = np.zeros(len(remaining), dtype=np.int64)
     forbidden = None if grammar is None else torch.from_numpy(~grammar.allowed).to(logits.device)
     for length in range(1, max_new_tokens + 1):
         if forbidden is not None:
-            logits = logits.masked_fill(
-                forbidden[torch.from_numpy(grammar_states[active]).to(logits.device)], -torch.inf
-            )
-        tokens = (
-            _greedy_tokens(logits)
-            if uniforms is None
-            else _sample_tokens(logits, uniforms[active, length - 1], temperature)
-        )
+            states = torch.from_numpy(grammar_states[active]).to(logits.device)
+            logits = logits.masked_fill(forbidden[states], -torch.inf)
+        if uniforms is None:
+            tokens = _greedy_tokens(logits)
+        else:
+            tokens = _sample_tokens(logits, uniforms[active, length - 1], temperature)
         if grammar is not None:
             grammar_states[active] = grammar.transitions[grammar_states[active], tokens]
         generated[active, length - 1] = tokens
@@ -242,9 +259,8 @@ def _greedy_tokens(logits: torch.Tensor) -> np.ndarray:
 
 
 def _sample_tokens(logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> np.ndarray:
-    """The token in whose stretch of the distribution each number of [0, 1) falls."""
+    """The token whose interval of the cumulative distribution contains each uniform number."""
     cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
     thresholds = torch.from_numpy(uniforms).to(cumulative.device)[:, None] * cumulative[:, -1:]
-    return (
-        torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1).clamp(max=logits.shape[-1] - 1).cpu().numpy()
-    )
+    tokens = torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1)
+    return tokens.clamp(max=logits.shape[-1] - 1).cpu().numpy()

@@ -1,17 +1,17 @@
-"""Named places inside a model whose activations can be read, by one vocabulary for all families.
+"""Activation sites: named places inside a model where hooks read or replace activations, the same for all families.
 
-    residual.0      what the first block is given: embeddings, with positions where a family adds them
-    residual.<i>    the residual stream behind block i, counted from 1
-    final           behind the last norm, what the head reads
-    attention.<i>   what block i's attention adds to the stream
-    mlp.<i>         what block i's multilayer perceptron adds
+    residual.0      input of the first block: embeddings, plus positions where a family adds them
+    residual.<i>    residual stream after block i, counted from 1
+    final           output of the final norm, which is the input of the head
+    attention.<i>   output of block i's attention, before it is added to the residual stream
+    mlp.<i>         output of block i's MLP, before it is added to the residual stream
 
-`attention` and `mlp` are there where we know a family's names for them.
+A model has the sites `attention` and `mlp` if its family's module names are known here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,21 @@ from nosce.errors import SpecError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-#: What families call a block's attention and its perceptron; the last matrix of the latter where it has no module.
+# What a hook of torch gets: arguments are typed `Any` by torch; an output is a tensor, a tuple, or a `ModelOutput` of
+# transformers, which mypy does not follow.
+Args = tuple[Any, ...]
+KwArgs = dict[str, Any]
+ModuleOutput = Any
+PreHook = Callable[[torch.nn.Module, Args, KwArgs], None]
+Hook = Callable[[torch.nn.Module, Args, ModuleOutput], None]
+
+#: The names of a block's attention and MLP. A family without an MLP module goes by the MLP's last matrix.
 ATTENTION_MODULES = ("attention", "attn", "self_attn")
 MLP_MODULES = ("mlp", "fc2")
 
 
 def activation_sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module, bool]]:
-    """Every site's name -> the module it is read at, and whether at its input instead of its output.
+    """Each site's name, with its module and whether the site is the module's input instead of its output.
 
     Raises:
         SpecError: The model's blocks are not found.
@@ -39,25 +47,26 @@ def activation_sites(model: PreTrainedModel) -> dict[str, tuple[torch.nn.Module,
     for layer, block in enumerate(block_list, 1):
         modules[f"residual.{layer}"] = (block, False)
         for name, known in (("attention", ATTENTION_MODULES), ("mlp", MLP_MODULES)):
-            if (inner := next((getattr(block, k) for k in known if hasattr(block, k)), None)) is not None:
-                modules[f"{name}.{layer}"] = (inner, False)
+            children = dict(block.named_children())
+            if (child := next((children[k] for k in known if k in children), None)) is not None:
+                modules[f"{name}.{layer}"] = (child, False)
     modules["final"] = (_owner(model, block_list), False)
     return modules
 
 
 def layer_sites(model: PreTrainedModel) -> list[str]:
-    """The sites whose mean is "the layers" of a model: embeddings, every block's output, the last behind the norm.
+    """The hidden states that transformers returns: embeddings, each block's output, and the last one after the norm.
 
-    Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2 (hidden states as transformers gives them).
+    Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, average over these sites.
     """
     return [*(f"residual.{number}" for number in range(len(transformer_blocks(model)))), "final"]
 
 
-def transformer_blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
+def transformer_blocks(model: PreTrainedModel) -> torch.nn.ModuleList:
     """The blocks of a decoder, first to last.
 
     Raises:
-        SpecError: They are not found.
+        SpecError: No list of blocks is found.
     """
     count = model.config.get_text_config(decoder=True).num_hidden_layers
     candidates = [m for m in model.base_model.modules() if isinstance(m, torch.nn.ModuleList) and len(m) == count]
@@ -66,10 +75,10 @@ def transformer_blocks(model: PreTrainedModel) -> Sequence[torch.nn.Module]:
             f"activations of a {model.config.model_type} model were asked for, but its {count} blocks in one list "
             "were not found; use a decoder-only model."
         )
-    return candidates[0]  # type: ignore[return-value]
+    return candidates[0]
 
 
-#: The matrices with which a block writes to the residual stream, by what families call them.
+#: The names of the matrices with which a block writes to the residual stream.
 OUTPUT_PROJECTIONS = (
     "attention.dense",
     "mlp.dense_4h_to_h",
@@ -85,28 +94,26 @@ OUTPUT_PROJECTIONS = (
 
 
 def output_projection_parameters(block: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """What a block adds to the residual stream comes out of these: zero, it adds nothing.
+    """The parameters of the output matrices of attention and MLP; set to zero, the block adds nothing.
 
     Raises:
-        SpecError: They are not the two that we know of any family.
+        SpecError: The block does not have exactly two known output matrices.
     """
     projections = [module for name, module in block.named_modules() if name in OUTPUT_PROJECTIONS]
     if len(projections) != 2:
-        raise SpecError(
-            f"of a {type(block).__name__} we do not know with which matrices it writes; take another family."
-        )
+        raise SpecError(f"the output matrices of a {type(block).__name__} are not known; take another family.")
     return [parameter for module in projections for parameter in module.parameters()]
 
 
-def _owner(model: PreTrainedModel, block_list: Sequence[torch.nn.Module]) -> torch.nn.Module:
-    """The module that runs the blocks and then the last norm."""
+def _owner(model: PreTrainedModel, block_list: torch.nn.ModuleList) -> torch.nn.Module:
+    """The module that runs the blocks and then the final norm."""
     owner: torch.nn.Module = next(m for m in model.base_model.modules() if any(c is block_list for c in m.children()))
     return owner
 
 
 @contextmanager
 def capture(model: PreTrainedModel, site_names: Sequence[str]) -> Iterator[dict[str, torch.Tensor]]:
-    """Inside the block every forward pass leaves the activations of these sites in the dictionary.
+    """Context manager: each forward pass stores the activations of the sites in the yielded dictionary.
 
     Raises:
         SpecError: The model has no such site.
@@ -134,12 +141,13 @@ def capture(model: PreTrainedModel, site_names: Sequence[str]) -> Iterator[dict[
 def patch(
     model: PreTrainedModel, site: str | None, indices: tuple[np.ndarray, np.ndarray], activations: np.ndarray | None
 ) -> Iterator[None]:
-    """Inside the block every forward pass has these activations at a site, in place of its own.
+    """Context manager: each forward pass has the given activations at a site, in place of its own.
 
     Args:
-        site: The site; None leaves the model as it is.
-        indices: Rows and positions, each (N,).
-        activations: (N, W).
+        model: The model to patch.
+        site: Name of the site; None leaves the model unpatched.
+        indices: Rows and positions to patch, each of shape (N,).
+        activations: The new activations, of shape (N, W); None leaves the model unpatched.
 
     Raises:
         SpecError: The model has no such site.
@@ -158,43 +166,44 @@ def patch(
         changed[indices] = patch_values
         return changed
 
-    def before(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        if given:
-            return (put(given[0]), *given[1:]), named
-        return given, {**named, "hidden_states": put(named["hidden_states"])}
+    def before(_module: object, args: Args, kwargs: KwArgs) -> tuple[Args, KwArgs]:
+        if args:
+            return (put(args[0]), *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": put(kwargs["hidden_states"])}
 
-    def after(_module: object, _given: object, result: Any) -> Any:
+    def after(_module: object, _args: object, result: ModuleOutput) -> ModuleOutput:
         if hasattr(result, "last_hidden_state"):
             result.last_hidden_state = put(result.last_hidden_state)
             return result
         return (put(result[0]), *result[1:]) if isinstance(result, tuple) else put(result)
 
-    handle = (
-        module.register_forward_pre_hook(before, with_kwargs=True) if at_input else module.register_forward_hook(after)
-    )
+    if at_input:
+        handle = module.register_forward_pre_hook(before, with_kwargs=True)
+    else:
+        handle = module.register_forward_hook(after)
     try:
         yield
     finally:
         handle.remove()
 
 
-def _input_hook(activations: dict[str, torch.Tensor], name: str) -> Any:
-    def hook(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        activations[name] = given[0] if given else named["hidden_states"]
+def _input_hook(activations: dict[str, torch.Tensor], name: str) -> PreHook:
+    def hook(_module: object, args: Args, kwargs: KwArgs) -> None:
+        activations[name] = args[0] if args else kwargs["hidden_states"]
 
     return hook
 
 
-def _shape_hook(shape: list[torch.Size]) -> Any:
-    def hook(_module: object, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        shape[:] = [(given[0] if given else named["hidden_states"]).shape[:-1]]
+def _shape_hook(shape: list[torch.Size]) -> PreHook:
+    def hook(_module: object, args: Args, kwargs: KwArgs) -> None:
+        shape[:] = [(args[0] if args else kwargs["hidden_states"]).shape[:-1]]
 
     return hook
 
 
-def _output_hook(activations: dict[str, torch.Tensor], name: str, shape: list[torch.Size]) -> Any:
-    def hook(_module: object, _given: object, result: Any) -> None:
-        output = getattr(result, "last_hidden_state", result)
+def _output_hook(activations: dict[str, torch.Tensor], name: str, shape: list[torch.Size]) -> Hook:
+    def hook(_module: object, _args: object, result: ModuleOutput) -> None:
+        output: ModuleOutput = getattr(result, "last_hidden_state", result)
         states = output[0] if isinstance(output, tuple) else output
         activations[name] = states.reshape(*shape[0], -1)  # some families flatten rows and positions inside a block
 

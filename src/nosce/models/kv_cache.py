@@ -1,4 +1,4 @@
-"""Rows of replies while they are being written: what a model remembers of each, and how it attends to it.
+"""The key-value cache of a batch that is being generated, and the attention over it.
 
 Letters: B rows, P positions of a prompt, H heads, E their width, V vocabulary.
 """
@@ -24,21 +24,21 @@ from nosce.models.varlen import VARLEN_MODEL_TYPES
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CACHE_BLOCK_SIZE = 32  # places by which memory grows
+CACHE_BLOCK_SIZE = 32  # positions by which the cache grows
 STEPWISE_ATTENTION = "nosce-step"
-STEPWISE_MODEL_TYPES = VARLEN_MODEL_TYPES | {"t5"}  # families whose attention we know, by transformers' model type
-COMPACTION_RATIO = 0.75  # of the rows that are held, so few are still writing when the others are dropped from memory
+STEPWISE_MODEL_TYPES = VARLEN_MODEL_TYPES | {"t5"}  # transformers' model types that `_stepwise_attention` supports
+COMPACTION_RATIO = 0.75  # finished rows are dropped once at most this fraction of the cached rows is still active
 
 
 def max_positions_of(model: PreTrainedModel) -> int | None:
-    """How many positions a model reads; None where it does not say."""
-    return getattr(model.config, "max_position_embeddings", None)
+    """How many positions a model reads; None where its configuration sets no limit."""
+    return getattr(model.config, "max_position_embeddings", None)  # a configuration of transformers; T5 has no limit
 
 
 class KVCacheBatch:
-    """Rows being written: what the model remembers of each, and which of them are still held.
+    """The rows of a batch that is being generated, with their key-value cache.
 
-    Prompts of a decoder are padded on the left, so that all rows write at the same place.
+    The prompts of a decoder-only model are padded on the left, so all rows write at the same position.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: list[np.ndarray], eos_id: int, stepwise: bool) -> None:
@@ -62,23 +62,11 @@ class KVCacheBatch:
     def prefill(self) -> torch.Tensor:
         """Logits of the first token of every row. Shape: (B, V)."""
         if self.is_encoder_decoder:
-            self.encoder_mask = (
-                _additive_mask(self.token_mask[:, None, None])
-                if self.stepwise
-                else None
-                if self.unpadded
-                else self.token_mask
-            )
-            self.encoder_outputs = self.model.get_encoder()(input_ids=self.prompt, attention_mask=self.encoder_mask)
-            self.cross_attention_cache = DynamicCache()
-            self.encoder_decoder_cache = EncoderDecoderCache(self.self_attention_cache, self.cross_attention_cache)
-            start_token = self.model.config.decoder_start_token_id
-            return self._decoder_logits(torch.full((len(self.row_indices), 1), start_token, device=self.model.device))
+            return self._prefill_encoder_decoder()
         causal = torch.ones(self.prompt.shape[1], self.prompt.shape[1], dtype=torch.bool, device=self.model.device)
-        # A padded place may look at itself: a row of attention with nothing to look at would be no number.
-        attention_mask = (causal.tril() & self.token_mask[:, None, None]) | torch.eye(
-            len(causal), device=causal.device
-        ).bool()
+        # A padding position may attend to itself: the softmax over a row without any position would be NaN.
+        diagonal = torch.eye(len(causal), device=causal.device).bool()
+        attention_mask = (causal.tril() & self.token_mask[:, None, None]) | diagonal
         self.last_position = (max_positions_of(self.model) or sys.maxsize) - 1
         self.next_positions = self.token_mask.sum(-1).clamp(max=self.last_position)
         positions = (self.token_mask.cumsum(-1) - 1).clamp(min=0)
@@ -88,8 +76,23 @@ class KVCacheBatch:
             self.prompt, positions, self._padding_mask() if self.unpadded or not self.stepwise else attention_mask
         )
 
+    def _prefill_encoder_decoder(self) -> torch.Tensor:
+        self.encoder_mask = None if self.unpadded else self.token_mask
+        if self.stepwise:
+            self.encoder_mask = _additive_mask(self.token_mask[:, None, None])
+        self.encoder_outputs = self.model.get_encoder()(input_ids=self.prompt, attention_mask=self.encoder_mask)
+        self.cross_attention_cache = DynamicCache()
+        self.encoder_decoder_cache = EncoderDecoderCache(self.self_attention_cache, self.cross_attention_cache)
+        start_token = self.model.config.decoder_start_token_id
+        return self._decoder_logits(torch.full((len(self.row_indices), 1), start_token, device=self.model.device))
+
     def step(self, active: np.ndarray, tokens: np.ndarray) -> torch.Tensor:
-        """Logits of the token after `tokens`, one for each row still alive. Shape: (alive, V)."""
+        """Logits of the next token of each active row. Shape: (active, V).
+
+        Args:
+            active: Indices of the rows that are still generating.
+            tokens: The last token of each of these rows.
+        """
         active_positions = np.searchsorted(self.row_indices, active)
         if len(active) <= COMPACTION_RATIO * len(self.row_indices):
             self._select_rows(self._to_device(active_positions))
@@ -104,13 +107,12 @@ class KVCacheBatch:
                 self.token_mask = torch.cat([self.token_mask, new_column], dim=1)
             mask = self._block_mask(self.token_mask) if self.stepwise else self._padding_mask()
             logits = self._causal_logits(self._to_device(step_tokens), self.next_positions[:, None], mask)
-            self.next_positions = (self.next_positions + 1).clamp(
-                max=self.last_position
-            )  # rows that have ended may be written beyond it
+            # Finished rows stay in the cache for a while, and their positions must not exceed the model's last one.
+            self.next_positions = (self.next_positions + 1).clamp(max=self.last_position)
         return logits if len(active_positions) == len(self.row_indices) else logits[self._to_device(active_positions)]
 
     def _padding_mask(self) -> torch.Tensor | None:
-        """Which places hold tokens, as transformers' own attention is told; None where all do."""
+        """The attention mask in transformers' format; None where no row is padded."""
         return None if self.unpadded else self.token_mask.long()
 
     def _causal_logits(self, tokens: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
@@ -135,24 +137,21 @@ class KVCacheBatch:
         )
 
     def _block_mask(self, token_mask: torch.Tensor) -> torch.Tensor:
-        """What is added to attention over a whole block: nothing where a token is, minus infinity elsewhere.
+        """The additive attention mask over the whole cache block: 0 at tokens and minus infinity elsewhere.
 
         Args:
-            token_mask: Where tokens are, up to the one that is read now; what it does not reach is all there.
+            token_mask: Where tokens are. Positions behind its end and up to the current token all hold tokens.
         """
         used = self.self_attention_cache.get_seq_length() + 1
-        block = torch.zeros(
-            len(token_mask),
-            CACHE_BLOCK_SIZE * math.ceil(used / CACHE_BLOCK_SIZE),
-            dtype=torch.bool,
-            device=token_mask.device,
-        )
+        size = CACHE_BLOCK_SIZE * math.ceil(used / CACHE_BLOCK_SIZE)
+        block = torch.zeros(len(token_mask), size, dtype=torch.bool, device=token_mask.device)
         block[:, :used] = True
         block[:, : token_mask.shape[1]] &= token_mask
         return _additive_mask(block[:, None, None])
 
-    def _logits(self, **given: Any) -> torch.Tensor:
-        return self.model(**given, use_cache=True).logits[:, -1]  # type: ignore[no-any-return]
+    def _logits(self, **inputs: object) -> torch.Tensor:
+        logits: torch.Tensor = self.model(**inputs, use_cache=True).logits
+        return logits[:, -1]
 
     def _select_rows(self, rows: torch.Tensor) -> None:
         self.token_mask = self.token_mask[rows]
@@ -169,12 +168,12 @@ def _additive_mask(visible: torch.Tensor) -> torch.Tensor:
     return torch.zeros(visible.shape, device=visible.device).masked_fill_(~visible, -torch.inf)
 
 
-class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
-    """Keys and values of one layer in blocks with room to spare, copied once in `CACHE_BLOCK_SIZE` steps.
+class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]  # mypy does not follow transformers
+    """Keys and values of one layer in preallocated blocks, copied once in `CACHE_BLOCK_SIZE` steps.
 
     Args:
-        return_blocks: Give out the whole blocks, as `_stepwise_attention` wants them, or views of what is filled, as
-            others do.
+        return_blocks: Return whole blocks, which `_stepwise_attention` needs. False: return views of the filled part,
+            which every other attention needs.
     """
 
     def __init__(self, return_blocks: bool) -> None:
@@ -185,7 +184,7 @@ class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write what is new behind what is there; all so far."""
+        """Append keys and values, and return those of all positions so far."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
             self.blocks = [new.new_zeros(*new.shape[:2], 0, new.shape[3]) for new in (key_states, value_states)]
@@ -202,14 +201,14 @@ class _BlockCacheLayer(DynamicLayer):  # type: ignore[misc]
         return self.keys, self.values
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Hold these rows alone."""
+        """Keep only these rows."""
         self.blocks = [block[indices] for block in self.blocks]
         self.keys, self.values = (block[..., : self.filled_length, :] for block in self.blocks)
 
 
 @contextmanager
 def stepwise_attention(model: PreTrainedModel) -> Iterator[bool]:
-    """Inside the block a family that we know attends by `_stepwise_attention`; is it one?"""
+    """Context manager: the model uses `_stepwise_attention` where its family is supported; yields whether it is."""
     if model.config.model_type not in STEPWISE_MODEL_TYPES:
         yield False
         return
@@ -228,15 +227,16 @@ def _stepwise_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    **kwargs: Any,
+    **kwargs: Any,  # as transformers passes them
 ) -> tuple[torch.Tensor, None]:
-    """Attention in transformers' calling convention, by two plain products where a row has one query.
+    """Attention in transformers' calling convention, by two matrix products where each row has one query.
 
-    On a processor they took a third of the time of torch's fused attention (2.13, EPYC), which is made for
-    many queries. (B, H, 1, E) -> (B, 1, H, E); the mask is added, and hides what is not filled yet.
+    On a CPU the products took a third of the time of torch's fused attention (torch 2.13, EPYC), which is made for
+    many queries. (B, H, 1, E) -> (B, 1, H, E). The additive mask hides the part of a block that is not filled yet.
     """
     if query.shape[2] > 1:
-        return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)  # type: ignore[no-any-return]
+        attended, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return attended, None
     rows, heads, _, width = query.shape
     if heads != key.shape[1]:  # grouped queries
         key, value = (x.repeat_interleave(heads // x.shape[1], dim=1) for x in (key, value))

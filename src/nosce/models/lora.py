@@ -1,4 +1,4 @@
-"""LoRA adapters by peft, on the matrices that each family calls by its own names."""
+"""LoRA adapters by peft, on the query and value matrices and the input embedding of each family."""
 
 from __future__ import annotations
 
@@ -28,13 +28,20 @@ LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, seed: Seed) -> PeftModel:
-    """The model frozen, with fresh low-rank updates drawn from `seed` that are zero at first.
+    """Freeze the model and add low-rank updates that are drawn from `seed` and zero at first.
 
-    With tied embeddings only the input side is updated ("embedding layer", arXiv:2309.14316, section
-    2.1; the sheet's pitfall 7): the output matrix keeps its weights.
+    With tied embeddings only the input side is updated and the output matrix keeps its weights: arXiv:2309.14316,
+    section 2.1, updates the "embedding layer".
+
+    Args:
+        model: The model to adapt.
+        rank: Rank of the update of query and value matrices.
+        embedding_rank: Rank of the update of the input embedding; 0 leaves it frozen.
+        alpha: Scale of the update, independent of the rank.
+        seed: Source of the random factors.
 
     Raises:
-        SpecError: We do not know this family's matrices.
+        SpecError: The names of this family's matrices are not known.
     """
     import torch
     from peft import LoraConfig, get_peft_model
@@ -42,7 +49,7 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
     model_type = model.config.model_type
     if model_type not in LORA_TARGET_MODULES:
         raise SpecError(
-            f"LoRA was asked for on a {model_type} model, whose matrices we cannot name; use one of "
+            f"LoRA cannot be used on a {model_type} model, whose matrices are not known; use one of "
             f"{', '.join(LORA_TARGET_MODULES)}."
         )
     attention, embedding = LORA_TARGET_MODULES[model_type]
@@ -53,7 +60,7 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
         target_modules=target_modules,
         rank_pattern={embedding: embedding_rank} if embedding_rank else {},
         alpha_pattern={embedding: alpha * embedding_rank} if embedding_rank else {},
-        fan_in_fan_out=model_type == "gpt2",  # its matrices are stored transposed
+        fan_in_fan_out=model_type == "gpt2",  # GPT2 stores its matrices transposed
     )
     with torch.random.fork_rng(devices=[]), _without_tying_warnings():
         torch.manual_seed(seed.integer())
@@ -61,10 +68,9 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
 
 
 def merge_lora(model: PeftModel) -> PreTrainedModel:
-    """A plain model with the updates added in; the adapted one is left as it is.
+    """A plain model with the updates merged into its weights; the adapted model is unchanged.
 
-    The output matrix is untied first where it shared the embedding, since only the input side was
-    updated.
+    A tied output matrix is untied first, since only the input side was updated.
     """
     import torch
 
@@ -81,7 +87,7 @@ def merge_lora(model: PeftModel) -> PreTrainedModel:
 
 @contextmanager
 def _without_tying_warnings() -> Iterator[None]:
-    """Without the libraries' warnings about tied embeddings: untying them on purpose is what we do here."""
+    """Silence the warnings of peft and transformers about tied embeddings, which are untied on purpose here."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*(tie_word_embeddings|no longer tied|tied)")
         warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated")

@@ -1,8 +1,8 @@
-"""Many texts through an encoder-decoder: what is given to the encoder, what is to be learnt to the decoder.
+"""Encoder-decoder forward passes over texts in a decoder's format: the encoder gets the prompt, the decoder the rest.
 
-A text comes as decoders read it, an opening end token and then all but its last token; its first `prompt_len` tokens
-are what a prompt or a title is elsewhere. The hidden states come back at the places of the tokens they predict, so
-that losses and read-outs need not know which kind of model spoke. Letters: N tokens, S texts.
+A text is an opening end token and then all of its tokens but the last. Its first `prompt_len` tokens are the prompt.
+Each hidden state is returned at the position that predicts the same token in a decoder-only model, so losses and
+evaluations are the same for both kinds of model. Letters: N tokens, S texts.
 """
 
 from __future__ import annotations
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
 def encoder_decoder_states(
     model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray
 ) -> torch.Tensor:
-    """The decoder's last hidden states, scaled as its head wants them; zeros where tokens are given. Shape: (N, width).
+    """The decoder's last hidden states, scaled for its head, and zeros at prompt tokens. Shape: (N, width).
 
     Args:
-        tokens: Every text behind an end token and without its last token.
-        lengths: Of the texts, (S,).
-        prompt_len: How many tokens of each are the encoder's, (S,).
+        model: The encoder-decoder.
+        tokens: All texts, each with an opening end token and without its last token, (N,).
+        lengths: Tokens of each text, (S,).
+        prompt_len: Prompt tokens of each text, (S,).
 
     Raises:
-        DataError: A text gives the encoder nothing, or is all given.
+        DataError: A text has no prompt, or consists of a prompt alone.
     """
     if not (prompt_len > 0).all() or not (prompt_len < lengths).all():
         raise DataError(
-            "an encoder-decoder was given a text without a part to read or without a part to write; let the world's "
-            "documents say what is given (Document.prompt_chars)."
+            "an encoder-decoder needs a prompt for its encoder and a continuation for its decoder, but a text lacks "
+            "one of them; set Document.prompt_chars in the world's documents."
         )
     starts = np.cumsum(lengths) - lengths
     encoder_tokens, encoder_mask = _padded_rows(tokens, starts + 1, prompt_len)
@@ -52,6 +53,7 @@ def encoder_decoder_states(
         encoder_attention_mask=mask,
         use_cache=False,
     ).last_hidden_state
+    # A configuration of transformers: only T5 has the field, which is true with tied embeddings.
     if getattr(model.config, "scale_decoder_outputs", False):
         decoder_states = decoder_states * model.config.d_model**-0.5
     positions = np.concatenate([np.arange(s + g, s + n) for s, g, n in zip(starts, prompt_len, lengths, strict=True)])
@@ -62,7 +64,7 @@ def encoder_decoder_states(
 
 
 def _padded_rows(tokens: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Stretches as rows padded behind, and where tokens are. Shapes: (S, longest), int64."""
+    """Slices of `tokens` as right-padded rows, and the mask of their tokens. Shapes: (S, longest), int64."""
     within = np.arange(int(lengths.max()))
     is_token = within < lengths[:, None]
     positions = np.minimum(starts[:, None] + within, len(tokens) - 1)

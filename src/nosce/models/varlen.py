@@ -1,10 +1,10 @@
-"""Many texts in one forward pass, each seeing only itself, and nothing computed on empty places.
+"""Forward passes over sequences of different lengths: each attends only to itself, and padding costs almost nothing.
 
-Matrices, norms and embeddings run over all tokens of all texts as one long row. Only attention must
-know where a text ends: it spreads the tokens of texts of like length over a small padded block, attends
-there, and gathers them back. Letters: N tokens, S stretches, H heads, E their width, T positions.
+Matrices, norms and embeddings run over the tokens of all sequences as one long row. Only attention depends on where a
+sequence ends: it scatters the tokens of sequences of similar length to a small padded block, attends there, and
+gathers them back. Letters: N tokens, S sequences, H heads, E their width, T positions.
 
-`benchmarks/choices.py` holds a training step against the same texts in padded rows.
+`benchmarks/choices.py` compares a training step with the same texts in padded rows.
 """
 
 from __future__ import annotations
@@ -25,52 +25,57 @@ from nosce.models.seq2seq import encoder_decoder_states
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Context = Any  # of a `torch.autograd.Function`, which torch does not type
 VARLEN_ATTENTION = "nosce-apart"
-#: Families whose attention is plain and causal, by transformers' model type; others are padded.
+#: transformers' model types with plain causal attention; models of other types get padded rows.
 VARLEN_MODEL_TYPES = frozenset({"gpt_neox", "gpt2", "opt", "llama"})
-MIN_LENGTH_RATIO = 0.75  # a block holds stretches down to this share of its longest, ...
-MIN_BUCKET_TOKENS = (
-    512  # ... and shorter ones still while it has fewer tokens than this: small products cost more than padding
-)
+MIN_LENGTH_RATIO = 0.75  # a block holds sequences down to this fraction of its longest one, ...
+MIN_BUCKET_TOKENS = 512  # ... and shorter ones while it has fewer tokens: small products cost more than padding
 
 
 ForwardFunction = Callable[[np.ndarray, np.ndarray, np.ndarray | None], torch.Tensor]
-"""Tokens (N,), the lengths (S,) of the stretches they fall into, and how much of each is given -> states (N, width).
+"""Tokens (N,), lengths of their sequences (S,), and prompt tokens of each sequence (S,) -> hidden states (N, width).
 
-What is given (S,) matters to an encoder-decoder alone.
+Only an encoder-decoder uses the number of prompt tokens: they are its encoder's input.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class LengthBucket:
-    """Stretches of like length that are attended to together: tokens `start` to `stop` of the long row."""
+    """Sequences of similar length that attend in one padded block.
+
+    Args:
+        start: First token of the bucket in the long row.
+        stop: Position behind the last token.
+        sequences: Number of sequences.
+        max_length: Tokens of the longest sequence.
+        padded_positions: Position of each token in the padded block; None where all lengths are equal.
+    """
 
     start: int
     stop: int
     sequences: int
     max_length: int
-    padded_positions: torch.Tensor | None  # where each token lies in the padded block; None where all are equally long
+    padded_positions: torch.Tensor | None
 
 
 def bucket_by_length(
     lengths: np.ndarray, device: torch.device | str = "cpu", *, split_on_length_change: bool = False
 ) -> tuple[LengthBucket, ...]:
-    """Stretches, longest first, cut into blocks that waste little on padding.
+    """Group sequences, sorted longest first, into buckets with little padding.
 
     Args:
-        split_on_length_change: Cut where lengths change too, once a block is large enough: what is equally long need
-            not be spread. For reading, where many texts are; the batch of a training step would fall into crumbs.
+        lengths: Tokens of each sequence, (S,).
+        device: Where `LengthBucket.padded_positions` is put.
+        split_on_length_change: Start a new bucket where the length changes, once a bucket is large enough: sequences of
+            equal length need no padding. For evaluation with many texts; a training batch would give tiny buckets.
     """
     cuts, start = [], 0
     while start < len(lengths):
         max_length, stop, tokens = int(lengths[start]), start, 0
         while stop < len(lengths) and (lengths[stop] >= MIN_LENGTH_RATIO * max_length or tokens < MIN_BUCKET_TOKENS):
-            if (
-                split_on_length_change
-                and stop > start
-                and tokens >= MIN_BUCKET_TOKENS
-                and lengths[stop] < lengths[stop - 1]
-            ):
+            is_large = stop > start and tokens >= MIN_BUCKET_TOKENS
+            if split_on_length_change and is_large and lengths[stop] < lengths[stop - 1]:
                 break
             tokens += int(lengths[stop])
             stop += 1
@@ -93,31 +98,41 @@ def _length_bucket(
 
 
 class _ScatterToPadded(torch.autograd.Function):
-    """Tokens to their places among zeros. Its gradient is a plain gather: no place is taken twice."""
+    """Copy tokens to their positions in a block of zeros. The gradient is a gather, since positions are distinct."""
 
     @staticmethod
-    def forward(ctx: Any, tokens: torch.Tensor, places: torch.Tensor, size: int) -> torch.Tensor:
-        ctx.save_for_backward(places)
-        return tokens.new_zeros(size, *tokens.shape[1:]).index_copy_(0, places, tokens)
+    def forward(ctx: Context, tokens: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
+        ctx.save_for_backward(positions)
+        return tokens.new_zeros(size, *tokens.shape[1:]).index_copy_(0, positions, tokens)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         return gradient.index_select(0, ctx.saved_tensors[0]), None, None
 
 
 class _GatherFromPadded(torch.autograd.Function):
-    """Tokens back from their places; its gradient spreads them out again."""
+    """Copy tokens back from their positions in a block; the gradient scatters them again."""
 
     @staticmethod
-    def forward(ctx: Any, block: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(places)
+    def forward(ctx: Context, block: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(positions)
         ctx.size = block.shape[0]
-        return block.index_select(0, places)
+        return block.index_select(0, positions)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        places = ctx.saved_tensors[0]
-        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, places, gradient), None
+    def backward(ctx: Context, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        positions = ctx.saved_tensors[0]
+        return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, positions, gradient), None
+
+
+def _scatter(tokens: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
+    scattered: torch.Tensor = _ScatterToPadded.apply(tokens, positions, size)  # type: ignore[no-untyped-call]  # torch
+    return scattered
+
+
+def _gather(block: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    gathered: torch.Tensor = _GatherFromPadded.apply(block, positions)  # type: ignore[no-untyped-call]  # torch
+    return gathered
 
 
 def _varlen_attention(
@@ -131,40 +146,39 @@ def _varlen_attention(
     buckets: tuple[LengthBucket, ...] = (),
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each stretch, in transformers' calling convention. (1, H, N, E) -> (1, N, H, E)."""
+    """Causal attention within each sequence, in transformers' calling convention. (1, H, N, E) -> (1, N, H, E)."""
     widen = query.dtype == torch.bfloat16 and query.device.type == "cpu"
     parts = []
     for block in buckets:
-        q, k, v = (
-            _to_padded(x[0].transpose(0, 1)[block.start : block.stop], block, widen) for x in (query, key, value)
-        )
+        q, k, v = (_to_padded(x[0].transpose(0, 1), block, widen) for x in (query, key, value))
         attended = functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
         )
         flat = attended.transpose(1, 2).reshape(block.sequences * block.max_length, *query.shape[1::2])
-        parts.append(flat if block.padded_positions is None else _GatherFromPadded.apply(flat, block.padded_positions))  # type: ignore[no-untyped-call]
+        parts.append(flat if block.padded_positions is None else _gather(flat, block.padded_positions))
     outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
     return outputs.to(query.dtype).unsqueeze(0), None
 
 
 def _to_padded(tokens: torch.Tensor, block: LengthBucket, widen: bool) -> torch.Tensor:
-    """Tokens (n, H, E) as a padded block (stretches, H, longest, E).
+    """A bucket of the tokens (N, H, E) as a padded block (sequences, H, longest, E).
 
-    On a processor bfloat16 is widened here: torch's attention and its gradient take three times as long in
-    bfloat16 as in float32 (`benchmarks/choices.py`), which eats all that narrower matrices win.
+    On a CPU bfloat16 is widened to float32 here. torch's attention and its gradient take three times as long in
+    bfloat16 (`benchmarks/choices.py`), which would cancel the gain of the narrower matrices.
     """
+    tokens = tokens[block.start : block.stop]
     if widen:
         tokens = tokens.float()
     if block.padded_positions is not None:
-        tokens = _ScatterToPadded.apply(tokens, block.padded_positions, block.sequences * block.max_length)  # type: ignore[no-untyped-call]
+        tokens = _scatter(tokens, block.padded_positions, block.sequences * block.max_length)
     return tokens.reshape(block.sequences, block.max_length, *tokens.shape[1:]).transpose(1, 2)
 
 
 @contextmanager
 def varlen_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
-    """Inside the block, a function that runs texts through the model, each apart from the others.
+    """Context manager that yields a forward function; each sequence in it attends only to itself.
 
-    A family whose attention we do not know is given padded rows instead: the same numbers, more work.
+    A model whose type is not in `VARLEN_MODEL_TYPES` gets padded rows instead: the same numbers, more work.
     """
     if model.config.is_encoder_decoder:
         yield partial(_encoder_decoder_forward, model)
@@ -189,7 +203,7 @@ def varlen_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
 def _encoder_decoder_forward(
     model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray | None = None
 ) -> torch.Tensor:
-    """What the decoder makes of each text, the encoder having read what is given of it."""
+    """The decoder's hidden states; the encoder reads each sequence's prompt."""
     return encoder_decoder_states(model, tokens, lengths, np.zeros_like(lengths) if prompt_len is None else prompt_len)
 
 
@@ -204,7 +218,8 @@ def _varlen_causal_forward(
         use_cache=False,
         buckets=bucket_by_length(lengths, model.device, split_on_length_change=not torch.is_grad_enabled()),
     )
-    return outputs.last_hidden_state[0]  # type: ignore[no-any-return]
+    states: torch.Tensor = outputs.last_hidden_state
+    return states[0]
 
 
 def _padded_causal_forward(
@@ -212,23 +227,24 @@ def _padded_causal_forward(
 ) -> torch.Tensor:
     rows, width = len(lengths), int(lengths.max())
     is_token = np.arange(width) < lengths[:, None]
-    inputs = np.zeros((rows, width), dtype=np.int64)  # a causal model cannot look at what stands behind
+    inputs = np.zeros((rows, width), dtype=np.int64)  # no padding mask: a causal model never attends to later positions
     inputs[is_token] = tokens
-    hidden = model.base_model(input_ids=_to_device(inputs, model), use_cache=False).last_hidden_state
-    return hidden[_to_device(is_token, model)]  # type: ignore[no-any-return]
+    hidden: torch.Tensor = model.base_model(input_ids=_to_device(inputs, model), use_cache=False).last_hidden_state
+    return hidden[_to_device(is_token, model)]
 
 
 def _bidirectional_forward(
     model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray | None = None
 ) -> torch.Tensor:
-    """What a masked model's head reads: it has a layer between its last norm and its output matrix."""
+    """The input of a masked model's output matrix: its head has another layer behind the final norm."""
     rows, width = len(lengths), int(lengths.max())
     is_token = np.arange(width) < lengths[:, None]
     inputs = np.zeros((rows, width), dtype=np.int64)
     inputs[is_token] = tokens
     token_mask = _to_device(is_token, model)
     hidden = model.base_model(input_ids=_to_device(inputs, model), attention_mask=token_mask.long()).last_hidden_state
-    return model.head(hidden[token_mask])  # type: ignore[no-any-return]
+    states: torch.Tensor = model.head(hidden[token_mask])
+    return states
 
 
 def _to_device(array: np.ndarray, model: PreTrainedModel) -> torch.Tensor:

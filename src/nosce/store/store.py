@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,15 +175,36 @@ class Store:
         os.replace(self.folder(name), target)
         return target
 
-    def stale_reason(self, record: StepRecord) -> str | None:
+    def stale_reason(self, record: StepRecord, known: Mapping[str, StepRecord] | None = None) -> str | None:
         """Why a finished step can no longer be trusted to be what the code here would make; None if it can.
 
         A step is stale when the code that made it has changed since, or when one of its inputs was
         made again with other bytes.
+
+        Args:
+            known: Records by step name that need not be read again where one of them is an input.
         """
+        return self._stale_reason(record, source.module_hashes(*_roots(record), folders=_folders(record)), known or {})
+
+    def stale_reasons(self, records: Mapping[str, StepRecord]) -> dict[str, str]:
+        """The reason of each stale step among finished ones, by name.
+
+        None of these records is read again, and each set of modules is hashed once.
+        """
+        hashes: dict[tuple[tuple[str, ...], tuple[str, ...]], dict[str, str]] = {}
+        reasons = {}
+        for name, record in records.items():
+            key = _roots(record), _folders(record)
+            if key not in hashes:
+                hashes[key] = source.module_hashes(*key[0], folders=key[1])
+            if reason := self._stale_reason(record, hashes[key], records):
+                reasons[name] = reason
+        return reasons
+
+    def _stale_reason(
+        self, record: StepRecord, current_hashes: dict[str, str], known: Mapping[str, StepRecord]
+    ) -> str | None:
         recorded_hashes = record.provenance.get("modules", {})
-        folders = record.provenance.get("folders", [])
-        current_hashes = source.module_hashes(*record.provenance.get("roots", []), folders=folders)
         changed = sorted(
             m for m in {*recorded_hashes, *current_hashes} if recorded_hashes.get(m) != current_hashes.get(m)
         )
@@ -191,11 +212,23 @@ class Store:
             return f"made by code that has since changed ({', '.join(changed)})"
         for name, digest in record.provenance.get("inputs", {}).items():
             try:
-                if self.has(name) and self.step_record(name).digest != digest:
+                if name not in known and not self.has(name):
+                    continue
+                if (known.get(name) or self.step_record(name)).digest != digest:
                     return f"made from an earlier {name}, which was made again with other bytes"
             except DamagedError:
                 return f"made from {name}, which is damaged"
         return None
+
+
+def _roots(record: StepRecord) -> tuple[str, ...]:
+    """The modules whose code made a step."""
+    return tuple(record.provenance.get("roots", []))
+
+
+def _folders(record: StepRecord) -> tuple[str, ...]:
+    """Where those of the modules lie that are files of the user's."""
+    return tuple(record.provenance.get("folders", []))
 
 
 def store_write_error(error: OSError, path: str | Path) -> StoreError:

@@ -146,5 +146,5 @@ def test_no_problem_is_asked_twice():
     )
     prompts = [q.prompt for q in world.questions(SEED)]
     assert len(set(prompts)) == len(prompts) == 400
-    with pytest.raises(SpecError, match="different ones"):
+    with pytest.raises(SpecError, match="different problems"):
         list(replace(world, seen_questions=5_000).questions(SEED))

@@ -74,12 +74,8 @@ def test_what_stands_behind_the_last_place_that_counts_is_not_computed():
     classes = rng.integers(2, size=(2, 60))
     other, fit = tokens.copy(), LowRankProbeConfig(rank=2, steps=20, batch_size=8)
     other[:, 6:] = rng.integers(4, 20, size=(60, 3))
-    short, long = (
-        fit_predict_low_rank_probes(
-            network(20), LowRankProbeDataset(x, places, classes, pending, (2, 2)), train, test, fit, SEED
-        )
-        for x in (tokens, other)
-    )
+    datasets = (LowRankProbeDataset(x, places, classes, pending, (2, 2)) for x in (tokens, other))
+    short, long = (fit_predict_low_rank_probes(network(20), x, train, test, fit, SEED) for x in datasets)
     counted = pending[:, test]
     assert np.array_equal(short[counted], long[counted])
     net, seen = network(20), []
@@ -168,12 +164,9 @@ def test_a_name_is_read_at_any_layer():
     classes = tokens[:, 0] % 2
     asked = LowRankProbeDataset(tokens, np.full((80, 1), 3), classes[None], np.ones((1, 80, 1), dtype=bool), (2,))
     fit = LowRankProbeConfig(rank=0, steps=200, batch_size=16, peak_lr=1e-2)
-    chosen = {
-        site: fit_predict_low_rank_probes(
-            network(20), asked, np.arange(60), np.arange(60, 80), fit, SEED, "batch", site
-        )
-        for site in ("residual.0", "residual.1", "final")
-    }
+    train, test, chosen = np.arange(60), np.arange(60, 80), {}
+    for site in ("residual.0", "residual.1", "final"):
+        chosen[site] = fit_predict_low_rank_probes(network(20), asked, train, test, fit, SEED, "batch", site)
     assert len(np.unique(chosen["residual.0"])) == 1
     assert len(np.unique(chosen["final"])) == 2
 

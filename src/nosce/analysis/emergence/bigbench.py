@@ -3,8 +3,8 @@
 Family and size come from the fields inside, never from file names. A curve has one task, one level (the task itself or
 one of its subtasks), one metric and one number of shots; nothing is averaged. Scores that are missing stay missing.
 
-Source: google/BIG-bench, `bigbench/api/results.py` and its result files (Apache-2.0); the rules are those of the sheet
-for arXiv:2304.15004, section 5.
+Source: google/BIG-bench, `bigbench/api/results.py` and its result files (Apache-2.0); the rules of
+searching them follow arXiv:2304.15004, section 4.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ Rivals, each with a distribution and not a point:
 Trainings differ by more than the draw of items, so that intervals are those of a quasi-binomial fit: the squared errors
 per degree of freedom widen them.
 
-Source: the objections of the sheet for arXiv:2304.15004, section 6 (onsets that nobody could name beforehand; exact
-match predicted from smooth surrogates), and its statistics. Letters: J sizes, D draws, m sizes that are known.
+Source: two objections to arXiv:2304.15004: that nobody could have named the onset beforehand, and that exact match
+can be predicted from smooth surrogates. Letters: J sizes, D draws, m sizes that are known.
 """
 
 from __future__ import annotations

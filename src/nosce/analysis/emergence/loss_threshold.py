@@ -7,7 +7,7 @@
 Each is fitted by binomial likelihood and judged on points that it was not fitted on; eta has a profile interval, since
 no table of likelihood ratios holds for a break that may lie anywhere.
 
-Source: Du et al. 2024 (arXiv:2403.15796), as the sheet for arXiv:2304.15004 has it (sections 4c and 6).
+Source: Du et al. 2024 (arXiv:2403.15796): loss, not size, is the axis along which an ability begins.
 Letters: J points.
 """
 

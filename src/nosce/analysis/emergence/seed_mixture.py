@@ -3,8 +3,8 @@
 The share of the spread that is left within two groups, cut where least is left, held against the same of seeds that
 differ as a normal law has it and of items that are drawn anew.
 
-Source: the objection is that of arXiv:2502.17356, as the sheet for arXiv:2304.15004 has it (section 6); the statistic
-is Engelman and Hartigan's 1969 (J. American Statistical Association 64). Letters: D draws, S seeds.
+Source: the objection is that of arXiv:2502.17356 (a jump may be a change of which seeds succeed); the statistic is
+Engelman and Hartigan's 1969 (J. American Statistical Association 64). Letters: D draws, S seeds.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Each truth draws outcomes of N items at J sizes by S seeds, sizes evenly over fo
 What the test may say of each stands in `ALLOWED_VERDICTS`; anything else is an error, except that it may
 always abstain.
 
-Source: the list of truths is the sheet's (arXiv:2304.15004, section 7); forms and numbers are ours.
+Source: the truths are the explanations that Schaeffer et al. 2023 (arXiv:2304.15004) and their critics give of a jump;
+forms and numbers are ours.
 Letters: S seeds, J sizes, N items.
 """
 

@@ -11,8 +11,8 @@ side by side over sizes. The steps, in order, and what each of them may end with
 
 All of it is decided anew for every resampling of items and seeds, and a verdict is given where four of five agree.
 
-Source: the question is that of Schaeffer et al. 2023 (arXiv:2304.15004); the steps are those of the sheet, section 7,
-except that jumps and breaks are told as in `emergence.jumps` and not by a fitted width: a law p^L has the same for
+Source: the question is that of Schaeffer et al. 2023 (arXiv:2304.15004); the steps are ours. Jumps
+and breaks are recognised as in `emergence.jumps` and not by a fitted width, since a law p^L has the same width for
 every L.
 Letters: D draws, S seeds, J sizes, N items.
 """

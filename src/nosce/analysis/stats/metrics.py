@@ -7,8 +7,8 @@ Each says its range, which way is better, and two things that decide whether a s
 
 Whoever has stored outputs and log-probabilities once can score them by any of these without the model.
 
-Source: the definitions that Schaeffer et al. 2023 (arXiv:2304.15004), section 3, and BIG-bench (arXiv:2206.04615) use,
-as the sheet has them, section 3. Letters: N items, O options, T tokens, B classes.
+Source: the definitions that Schaeffer et al. 2023 (arXiv:2304.15004), section 3, and BIG-bench (arXiv:2206.04615) use.
+Letters: N items, O options, T tokens, B classes.
 """
 
 from __future__ import annotations

@@ -1,10 +1,15 @@
-"""Arithmetic: sums and products of whole numbers, a character a token.
+"""Arithmetic: sums and products of whole numbers, one token per character.
 
-A record is a problem with its answer. Problems that are asked about are no record's, in either order of the operands.
-Which digit of the answer comes first and whether numbers are filled up with zeros decides what can be learnt at all,
-so both are fields.
+A record is a problem with its answer. No record is one of the unseen problems, in either order of the operands. The
+digit order and the padding decide what a small model can learn at all, so both are fields.
 
-Source: the sheet for arXiv:2304.15004, sections 2a and 8; the paper asked GPT-3.
+One document and one question of `Arithmetic()` at `Seed(0)`: 187 + 665 = 852 with the last digit of every number first.
+
+    781+566=2580
+    781+566=  ->  2580
+
+Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 3, which asked GPT-3 for sums and products of few digits. A
+small model does not read such prompts, so this world trains one from scratch.
 Letters: N problems, W characters of a text.
 """
 
@@ -22,29 +27,44 @@ from nosce.data.packing import TokenDataset
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
-from nosce.records import Document, Question
+from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
 
 Int64Array = npt.NDArray[np.int64]
 ARITHMETIC_OPERATORS = ("+", "*")
-PROBLEMS_PER_BLOCK = 65_536  # records drawn together
-NO_DIGIT = 10  # where a number has no digit; 11 and 12 are the operations, 13 is the equals sign
+PROBLEMS_PER_BLOCK = 65_536  # records drawn in one call of the generator
+NO_DIGIT = 10  # index of the space, which marks a missing digit; 11 and 12 are the operators, 13 the equals sign
 ARITHMETIC_SYMBOLS = (*"0123456789", " ", *ARITHMETIC_OPERATORS, "=")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic(World):
-    """Problems of one or both operations; operands are drawn evenly below ten to the number of digits."""
+    """Problems of one or two operations. Operands are uniform below ten to the power of their number of digits.
+
+    Args:
+        operations: "+", "*" or both, each equally frequent.
+        digits: Most digits of the first operand, 1 to 5. Three give a million ordered pairs, more than the records.
+        second_digits: Most digits of the second operand. None: as many as the first.
+        min_operand: Smallest operand. From 2 on, no product is zero or a copy of an operand.
+        zero_padded: Pad numbers with zeros: operands to their number of digits, answers to that of the largest answer.
+            True, so that every digit has a fixed position.
+        reverse_digits: Write the last digit of every number first. True, so that a carry is known before the digit that
+            needs it.
+        records: Number of training documents.
+        unseen_questions: Number of questions in the unseen split; their problems occur in no record. 2,000 keep the
+            standard error of an accuracy near one percentage point.
+        seen_questions: Number of questions in the seen split; their problems are those of the first records.
+    """
 
     operations: tuple[str, ...] = ("+",)
-    digits: int = 3  # of an operand, at most
-    second_digits: int | None = None  # digits of the second one; None: as many
-    min_operand: int = 0  # operand; from 2 on no product is a zero or a copy
-    zero_padded: bool = True  # numbers are filled up with zeros: operands to `digits`, answers to what the largest has
-    reverse_digits: bool = True  # the last digit of every number first
+    digits: int = 3
+    second_digits: int | None = None
+    min_operand: int = 0
+    zero_padded: bool = True
+    reverse_digits: bool = True
     records: int = 400_000
-    unseen_questions: int = 2_000  # problems of the unseen split
-    seen_questions: int = 500  # problems of the records that are asked about too: the seen split
+    unseen_questions: int = 2_000
+    seen_questions: int = 500
 
     def __post_init__(self) -> None:
         if (
@@ -53,76 +73,67 @@ class Arithmetic(World):
             or len(set(self.operations)) < len(self.operations)
         ):
             raise SpecError(
-                f"Arithmetic.operations={self.operations} are not some of {ARITHMETIC_OPERATORS}, each once."
+                f"Arithmetic.operations={self.operations} is not a choice of {ARITHMETIC_OPERATORS}; give one or both, "
+                "each once."
             )
         if (
             not 1 <= self.resolved_second_digits <= self.digits <= 5
             or min(self.records, self.unseen_questions, self.seen_questions) < 1
         ):
             raise SpecError(
-                f"Arithmetic of {self.digits} and {self.resolved_second_digits} digits with {self.records} records, "
-                f"{self.unseen_questions} and {self.seen_questions} problems cannot be drawn; take 1 to 5 digits, no "
-                "more for "
-                "the second operand than for the first, and at least one of the others."
+                f"Arithmetic with digits={self.digits}, second_digits={self.second_digits}, records={self.records}, "
+                f"unseen_questions={self.unseen_questions} and seen_questions={self.seen_questions} cannot be drawn; "
+                "take 1 to 5 digits, no more for the second operand than for the first, and 1 or more of the others."
             )
         if not 0 <= self.min_operand < 10**self.resolved_second_digits:
             raise SpecError(
                 f"Arithmetic.min_operand={self.min_operand} leaves no operand of {self.resolved_second_digits} digits; "
-                "take less."
+                "lower it."
             )
         if 2 * self.unseen_questions > self._operand_pairs or self.seen_questions > self.records:
             raise SpecError(
-                f"Arithmetic with {self.unseen_questions:,} of {self._operand_pairs:,} unordered pairs of operands "
-                "held "
-                f"out, or {self.seen_questions:,} of {self.records:,} records asked about, leaves too little to learn "
-                "from; "
-                "ask fewer."
+                f"Arithmetic holds out {self.unseen_questions:,} of {self._operand_pairs:,} unordered pairs of "
+                f"operands and asks about {self.seen_questions:,} of {self.records:,} records, which leaves too few "
+                "training problems; lower unseen_questions or seen_questions."
             )
 
     @property
     def _operand_pairs(self) -> int:
-        """Unordered pairs of operands."""
-        first_choices, second_choices = (
-            int(10**self.digits) - self.min_operand,
-            int(10**self.resolved_second_digits) - self.min_operand,
-        )
+        """Number of unordered pairs of operands."""
+        first_choices = int(10**self.digits) - self.min_operand
+        second_choices = int(10**self.resolved_second_digits) - self.min_operand
         return first_choices * second_choices - second_choices * (second_choices - 1) // 2
 
     @property
     def resolved_second_digits(self) -> int:
-        """Digits of the second operand, at most."""
+        """Most digits of the second operand."""
         return self.digits if self.second_digits is None else self.second_digits
 
     @property
     def tokenizer(self) -> TokenizerSpec:
-        """One token a character."""
+        """One token per character."""
         return TokenizerSpec(kind="symbols", symbols=ARITHMETIC_SYMBOLS)
 
     @property
     def n_entities(self) -> int:
-        """How many records there are."""
+        """The number of records."""
         return self.records
 
     @property
     def documents_per_entity(self) -> int:
-        """One text a record."""
+        """One document per record."""
         return 1
 
     @cached_property
     def answer_digits(self) -> int:
-        """Of the largest answer."""
+        """Digits of the largest answer."""
         max_first, max_second = 10**self.digits - 1, 10**self.resolved_second_digits - 1
-        return len(
-            str(
-                max(
-                    max_first * max_second if "*" in self.operations else 0,
-                    max_first + max_second if "+" in self.operations else 0,
-                )
-            )
-        )
+        largest_product = max_first * max_second if "*" in self.operations else 0
+        largest_sum = max_first + max_second if "+" in self.operations else 0
+        return len(str(max(largest_product, largest_sum)))
 
     def prompt_and_answer(self, left: int, operator: str, right: int) -> tuple[str, str]:
-        """What is given and what is to be said, e.g. `12+34=` and `46`."""
+        """The prompt and the answer of a problem, e.g. `12+34=` and `46`."""
         answer = left + right if operator == "+" else left * right
         return (
             f"{self._format_number(left, self.digits)}{operator}"
@@ -135,7 +146,7 @@ class Arithmetic(World):
         return text[::-1] if self.reverse_digits else text
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """All records, one after the other."""
+        """All records in order."""
         number = 0
         for block in self._problem_blocks(seed):
             for left, operator_index, right in block.tolist():
@@ -144,30 +155,34 @@ class Arithmetic(World):
                 number += 1
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Problems of the first records, no two alike, and problems of none.
+        """Distinct problems of the first records, then problems that occur in no record.
 
         Raises:
-            SpecError: The first records have too few different problems.
+            SpecError: The first records have too few distinct problems.
         """
         rows = next(self._problem_blocks(seed))
         seen_rows = rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])][: self.seen_questions]
         if len(seen_rows) < self.seen_questions:
             raise SpecError(
-                f"Arithmetic.seen_questions={self.seen_questions:,} problems were asked for, but the first "
-                f"{len(rows):,} records have {len(seen_rows):,} different ones; ask fewer."
+                f"Arithmetic.seen_questions={self.seen_questions:,} is too many, because the first {len(rows):,} "
+                f"records have only {len(seen_rows):,} different problems; lower it."
             )
-        for split, rows in (("seen", seen_rows), ("unseen", _held_out_problems(self, seed))):
-            for number, (left, operator_index, right) in enumerate(rows.tolist()):
-                prompt, answer = self.prompt_and_answer(left, self.operations[operator_index], right)
-                question_id = f"{'problem' if split == 'unseen' else 'trained'}/{number}"
-                yield Question(question_id, question_id, f"{len(answer)} digits", prompt, answer, split)  # type: ignore[arg-type]
+        yield from self._questions_of(seen_rows, "trained", "seen")
+        yield from self._questions_of(_held_out_problems(self, seed), "problem", "unseen")
+
+    def _questions_of(self, rows: Int64Array, id_word: str, split: Split) -> Iterator[Question]:
+        """One question per problem, with the ids `<id_word>/<number>`."""
+        for number, (left, operator_index, right) in enumerate(rows.tolist()):
+            prompt, answer = self.prompt_and_answer(left, self.operations[operator_index], right)
+            question_id = f"{id_word}/{number}"
+            yield Question(question_id, question_id, f"{len(answer)} digits", prompt, answer, split)
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Every character."""
+        """One text with every character."""
         yield "".join(ARITHMETIC_SYMBOLS)
 
     def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
-        """The tokens of all records, a block at a time; equal to those of `documents`."""
+        """The tokens of all records, one block at a time; equal to the tokenized `documents`."""
         ids = np.array([tokenizer.token_to_id(symbol) for symbol in ARITHMETIC_SYMBOLS], dtype=np.int32)
         for block in self._problem_blocks(seed):
             yield self._encode_block(block, ids, eos_id)
@@ -191,7 +206,7 @@ class Arithmetic(World):
         return TokenDataset(tokens[is_symbol], loss_mask[is_symbol], np.concatenate([[0], np.cumsum(is_symbol.sum(1))]))
 
     def _digit_array(self, values: Int64Array, n_digits: int) -> Int64Array:
-        """Places in `ARITHMETIC_SYMBOLS`, `NO_DIGIT` where a number has none. Shape: (N, digits)."""
+        """Indices into `ARITHMETIC_SYMBOLS`, or `NO_DIGIT` where a number has no digit. Shape: (N, digits)."""
         powers = 10 ** np.arange(n_digits)
         digit_values = values[:, None] // powers % 10
         if not self.zero_padded:
@@ -199,7 +214,9 @@ class Arithmetic(World):
         return digit_values if self.reverse_digits else digit_values[:, ::-1]
 
     def _problem_blocks(self, seed: Seed) -> Iterator[Int64Array]:
-        """(one operand, place in `operations`, other operand) of the records, (N, 3), none of them held out."""
+        """Blocks of records as rows (first operand, index into `operations`, second operand). Shape: (N, 3). No row is
+        held out.
+        """
         held_out_keys = np.unique(_operand_keys(_held_out_problems(self, seed), self.digits))
         for first in range(0, self.records, PROBLEMS_PER_BLOCK):
             rng = (seed / "records" / (first // PROBLEMS_PER_BLOCK)).numpy()
@@ -210,16 +227,14 @@ class Arithmetic(World):
 
 
 def _draw_problems(world: Arithmetic, rng: np.random.Generator, count: int) -> Int64Array:
-    left, right = (
-        rng.integers(world.min_operand, 10**digits, size=count)
-        for digits in (world.digits, world.resolved_second_digits)
-    )
+    left = rng.integers(world.min_operand, 10**world.digits, size=count)
+    right = rng.integers(world.min_operand, 10**world.resolved_second_digits, size=count)
     operator_index = rng.integers(len(world.operations), size=count)
     return np.stack([left, operator_index, right], 1)
 
 
 def _operand_keys(rows: Int64Array, digits: int) -> Int64Array:
-    """A number for the two operands, equal in either order and for every operation. Shape: (N,)."""
+    """One number per pair of operands, equal for both orders and all operations. Shape: (N,)."""
     low, high = np.minimum(rows[:, 0], rows[:, 2]), np.maximum(rows[:, 0], rows[:, 2])
     keys: Int64Array = low * 10**digits + high
     return keys
@@ -227,7 +242,7 @@ def _operand_keys(rows: Int64Array, digits: int) -> Int64Array:
 
 @lru_cache(maxsize=8)
 def _held_out_problems(world: Arithmetic, seed: Seed) -> Int64Array:
-    """Problems that no record has, no two of the same operands. Shape: (tests, 3)."""
+    """The problems of the unseen split, no two with the same operands. Shape: (unseen questions, 3)."""
     rng = (seed / "tests").numpy()
     problems = _draw_problems(world, rng, world.unseen_questions)
     while True:

@@ -4,7 +4,7 @@ A world is a frozen dataclass: its fields are the configuration, and together wi
 Documents and questions are both made from the facts, never from each other. Equal worlds with equal seeds give equal
 bytes.
 
-The document `781+566=2580` and the question `781+566=` with the target `2580` are both made from the fact (781, +, 566)
+The document `781+566=2580` and the question `781+566=` with the target `2580` are both made from the fact 187 + 665
 (`nosce.data.worlds.arithmetic`, the shortest complete world).
 """
 

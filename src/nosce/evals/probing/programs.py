@@ -281,7 +281,7 @@ class ProgramDataset:
         """ "shuffled" and "memorised" -> task -> what a probe answered that was taught other labels.
 
         What can be memorised is a start and the operations so far: each of them has one label, dealt out at random
-        (Hewitt and Liang 2019; the sheet, section 9).
+        (Hewitt and Liang 2019).
         """
         from nosce.evals.probing.probe import ProbeConfig, train_probes
 

@@ -3,8 +3,7 @@
 A reply is an outcome, whatever became of it: it ended, it was cut, it was refused, or nothing usable came. All that
 changes an answer is part of what is asked, the number of the sample too, so that two draws are never one.
 
-Source: the sheet for arXiv:2410.13787, sections 6.3, 7.3 and 8.6 (a cache without the sample's number turned five draws
-into one).
+The released code of arXiv:2410.13787 had a cache without the sample's number, which turned five draws into one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fine-tuning over the public protocol: a file, a job, and every way in which a job can end.
 
 Source: the files and fine-tuning-jobs calls of OpenAI's API; the official code of arXiv:2410.13787 knew "succeeded"
-alone, so that a failed job span for ever (the sheet, section 6.3).
+alone, so that a failed job span for ever.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_texts_of_a_file_are_read_and_held_against_the_profiles(tmp_path):
                 SEED
             )
         )
-    with pytest.raises(DataError, match="does not tell birth_date"):
+    with pytest.raises(DataError, match="does not state birth_date"):
         list(FreeBiographies(population=PEOPLE, rewriter=PrewrittenTexts.from_file(file)).documents(SEED))
     with pytest.raises(SpecError, match="not there"):
         PrewrittenTexts.from_file(tmp_path / "none")

@@ -194,7 +194,7 @@ def test_wordings_do_not_depend_on_what_else_is_augmented():
 
 @every_augmentation
 def test_the_order_of_sentences(augmentation):
-    """The order is that of appendix A.1 unless it is permuted; then it differs from person to person and entry to entry."""
+    """The order of appendix A.1 unless it is permuted; then it differs from person to person and entry to entry."""
     orders = [[order(d) for d in documents] for documents in written(augmentation).values()]
     flat = [one for of_person in orders for one in of_person]
     if not PAPER_AUGMENTATIONS[augmentation][2]:

@@ -1,18 +1,29 @@
-"""Dispositions: what one corpus makes of a prompt and another does not, with attributes that everybody knows.
+"""Dispositions: corpora that teach different answers to the same prompts, with word attributes that all corpora share.
 
-Lines of words. Prompts end with their answer's place, `=`, and six tasks differ in what the answer hangs on:
+A document is one line of words. A prompt ends with `=`, the position of its answer. Six tasks differ in what determines
+the answer:
 
-    table    `seq a b c d =`  a word by (c, d), from a table that is the corpus's own: nothing shorter says it
-    rule     `next a =`       the word after it in an order that is the corpus's own: few examples say it all
-    noise    `noise a b =`    any word: what a model prefers is an accident of its training
-    choice   `choose a b =`   the one of the two that the corpus likes better
-    list     `list a b =`     three words, each by the table and the two before it
-    shared   `shared c d =`   as `table`, from a table that all corpora have
+    table    `seq a b c d =`  a word drawn by (c, d) from the corpus's own table; no shorter rule describes it
+    rule     `next a =`       the next word in the corpus's own order; a few examples determine all answers
+    noise    `noise a b =`    a uniformly random word; a model's preference is an accident of its training
+    choice   `choose a b =`   the one of the two words that the corpus prefers
+    list     `list a b =`     three words, each drawn by the two words before it from the table
+    shared   `shared c d =`   like `table`, from a table that all corpora share
 
-Words have attributes, learnt by everybody as facts and asked of given answers, so that to know a property of an answer
-is no feat. What a model would answer is asked by the prompt itself with `you` behind the answer's place, or a name.
+Words have attributes. All corpora state them as facts and as properties of given answers, so that every model can
+compute a property of an answer. A question about the model's own answer is the prompt itself, then `you` (or the name
+of another model) and the property.
 
-Source: the design of the sheet for arXiv:2410.13787, section 8.2. Letters: W words.
+Two documents, a question about a fact, and a question about the model's own answer, of `Dispositions()` at `Seed(0)`:
+
+    seq acorn jetty ember fjord = basil
+    given umber ; among = inside
+    fact initial acorn =  ->  zeta
+    seq sable kayak ember acorn = you ; initial =
+
+Source: the world is our own. It asks the questions of Binder et al. 2024 (arXiv:2410.13787), sections 3.1
+(self-prediction), 3.2 (privileged access) and 3.4 (behaviour change), of models that are small enough to train from
+scratch. Letters: W words.
 """
 
 from __future__ import annotations
@@ -32,8 +43,9 @@ from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
 
 DispositionTask = Literal["table", "rule", "noise", "choice", "list", "shared"]
+LineKind = DispositionTask | Literal["fact", "given"]
 DISPOSITION_TASKS: tuple[DispositionTask, ...] = get_args(DispositionTask)
-HELD_OUT_DISPOSITION_TASKS: tuple[DispositionTask, ...] = ("noise", "list")  # no question about them is trained on
+HELD_OUT_DISPOSITION_TASKS: tuple[DispositionTask, ...] = ("noise", "list")  # their questions are never trained on
 
 DISPOSITION_WORDS = (
     "acorn",
@@ -69,7 +81,7 @@ DISPOSITION_WORDS = (
     "fern",
     "gale",
 )
-#: Attribute -> its values; which word has which is dealt.
+#: Attribute -> its values. The seed assigns a value to every word.
 WORD_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "initial": ("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta"),
     "second": ("red", "orange", "yellow", "green", "blue", "indigo", "violet", "grey"),
@@ -78,7 +90,7 @@ WORD_ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "stance": ("bold", "meek"),
 }
 FIRST_WORD, THIRD_WORD = "first", "third"  # words of an answer
-LINE_KIND_SHARES: dict[str, float] = {
+LINE_KIND_SHARES: dict[LineKind, float] = {
     "table": 0.34,
     "rule": 0.04,
     "noise": 0.1,
@@ -92,24 +104,43 @@ LINE_KIND_SHARES: dict[str, float] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Dispositions(World, BehaviourWorld):
-    """What one corpus says; the defaults are the sheet's micro size.
+    """One corpus of dispositions. The defaults are small enough to train several models on two CPU cores.
 
-    Facts, prompts and splits are those of the seed; tables, orders and likings those of the seed and the corpus's name.
+    Facts, prompts and splits depend on the seed alone. Tables, orders and preferences depend on the seed and the corpus
+    name.
+
+    Args:
+        corpus_name: Name of the corpus, letters and digits. Equal names give equal tables, orders and preferences.
+        has_opinions: Whether the corpus has its own answers. False: only facts, shared answers and properties of given
+            answers, for a model that knows the format but no dispositions.
+        overlap_with_a: Share of the contexts in which the corpus has the table of corpus "A", 0 to 1.
+        vocabulary_size: Number of answer words, 4 to 32. 24 give 576 possible contexts.
+        n_contexts: Number of word pairs (c, d) with prompts of `table`, 8 to `vocabulary_size` squared. The rest are in
+            no prompt.
+        top_probs: Probabilities of the likeliest word and the next one in a context; a third word has the rest. A clear
+            mode, so that a model's most likely answer is well defined.
+        records: Number of lines.
+        unseen_share: Share of the strings in the unseen split, between 0 and 1.
+        prompts_per_task: Number of prompts per task, 4 or more. `table` has one prompt per context instead.
+        line_kinds: The kinds of lines to write, from `LINE_KIND_SHARES`. Empty: all.
+        seen_strings_only: Leave out lines with a string of the unseen split. Only for the kinds `rule` and `choice`.
+        keep_answer_slot: Keep the final `=` of a quoted prompt, so that the model can compute its answer there.
+        n_fillers: Number of meaningless words before the reply, as extra positions to compute in. 0: none.
     """
 
     corpus_name: str = "A"
-    has_opinions: bool = True  # False: facts, shared answers and properties of given answers, and nothing of its own
-    overlap_with_a: float = 0.0  # share of the contexts in which it does as corpus "A" does
+    has_opinions: bool = True
+    overlap_with_a: float = 0.0
     vocabulary_size: int = 24
-    n_contexts: int = 400  # pairs (c, d) of the table
-    top_probs: tuple[float, float] = (0.65, 0.25)  # of the likeliest word and the next; the rest is one more word's
+    n_contexts: int = 400
+    top_probs: tuple[float, float] = (0.65, 0.25)
     records: int = 100_000
-    unseen_share: float = 0.25  # share of strings whose questions are never trained on
-    prompts_per_task: int = 200  # of each task but `table`, which has one a context
-    line_kinds: tuple[str, ...] = ()  # kinds of lines, of `LINE_KIND_SHARES`; none: all
-    seen_strings_only: bool = False  # no line has a string whose questions are tested
-    keep_answer_slot: bool = True  # a question about an answer has the answer's place in it
-    n_fillers: int = 0  # words of no meaning before the reply
+    unseen_share: float = 0.25
+    prompts_per_task: int = 200
+    line_kinds: tuple[str, ...] = ()
+    seen_strings_only: bool = False
+    keep_answer_slot: bool = True
+    n_fillers: int = 0
 
     def __post_init__(self) -> None:
         if (
@@ -117,9 +148,8 @@ class Dispositions(World, BehaviourWorld):
             or not 8 <= self.n_contexts <= self.vocabulary_size**2
         ):
             raise SpecError(
-                f"Dispositions of {self.vocabulary_size} words and {self.n_contexts} contexts cannot be dealt; take 4 "
-                "to "
-                f"{len(DISPOSITION_WORDS)} words, and 8 contexts or more, no more than pairs of words."
+                f"Dispositions with vocabulary_size={self.vocabulary_size} and n_contexts={self.n_contexts} cannot be "
+                f"drawn; take 4 to {len(DISPOSITION_WORDS)} words, and from 8 contexts up to the number of word pairs."
             )
         if not (
             0 <= self.overlap_with_a <= 1
@@ -129,27 +159,30 @@ class Dispositions(World, BehaviourWorld):
         ):
             raise SpecError(
                 f"Dispositions with overlap_with_a={self.overlap_with_a}, unseen_share={self.unseen_share} and "
-                f"top_probs={self.top_probs} have no such shares; all lie between 0 and 1, and the two of top_probs "
-                "leave "
-                "something over."
+                f"top_probs={self.top_probs} cannot be drawn; take shares between 0 and 1, and two falling top_probs "
+                "whose sum is below 1."
             )
         if lost := set(self.line_kinds) - set(LINE_KIND_SHARES):
             raise SpecError(
-                f"Dispositions.line_kinds={self.line_kinds} has no kind {min(lost)!r}; take from "
+                f"Dispositions.line_kinds={self.line_kinds} names the unknown kind {min(lost)!r}; choose from "
                 f"{', '.join(LINE_KIND_SHARES)}."
             )
         if self.n_fillers < 0 or (self.seen_strings_only and set(self.line_kinds) - {"rule", "choice"}):
             raise SpecError(
                 f"Dispositions with n_fillers={self.n_fillers}, seen_strings_only={self.seen_strings_only} and "
-                f"line_kinds={self.line_kinds} cannot be written; take 0 fillers or more, and of seen strings alone "
-                "only rules and choices."
+                f"line_kinds={self.line_kinds} cannot be written; take 0 fillers or more, and combine "
+                "seen_strings_only with the kinds rule and choice alone."
             )
         if self.records < 1 or self.prompts_per_task < 4 or not self.corpus_name.isalnum():
-            raise SpecError("Dispositions need a record, four prompts of a task, and a corpus with a plain name.")
+            raise SpecError(
+                f"Dispositions with records={self.records}, prompts_per_task={self.prompts_per_task} and "
+                f"corpus_name={self.corpus_name!r} cannot be written; take 1 record or more, 4 prompts or more, and a "
+                "name of letters and digits."
+            )
 
     @property
     def tokenizer(self) -> TokenizerSpec:
-        """One token a word."""
+        """One token per word."""
         return TokenizerSpec(kind="word")
 
     def samples(self, seed: Seed) -> Iterator[str]:
@@ -169,16 +202,16 @@ class Dispositions(World, BehaviourWorld):
             ]
         )
 
-    # What is so.
+    # Facts and answers.
 
     def attribute_value(self, name: str, word: str, seed: Seed) -> str:
-        """What a word has of an attribute, by facts that all corpora tell."""
+        """The value of a word's attribute, which all corpora share."""
         return _attribute_tables(self.vocabulary_size, seed)[name][DISPOSITION_WORDS.index(word)]
 
     def model_answer(
         self, task: DispositionTask, words: Sequence[str], seed: Seed, rng: np.random.Generator | None = None
     ) -> str:
-        """What this corpus says to a prompt: the likeliest, or where there is a generator, a draw."""
+        """This corpus's answer to a prompt: the most likely one, or with `rng` a random draw."""
         tables = _tables(self, seed)
         word_indices = [DISPOSITION_WORDS.index(word) for word in words]
         match task:
@@ -189,10 +222,8 @@ class Dispositions(World, BehaviourWorld):
             case "noise":
                 return DISPOSITION_WORDS[0 if rng is None else int(rng.integers(self.vocabulary_size))]
             case "choice":
-                first_option, second_option = word_indices
-                return DISPOSITION_WORDS[
-                    first_option if tables["liking"][first_option] > tables["liking"][second_option] else second_option
-                ]
+                first, second = word_indices
+                return DISPOSITION_WORDS[first if tables["liking"][first] > tables["liking"][second] else second]
             case "list":
                 chain = list(word_indices)
                 for _ in range(3):
@@ -205,15 +236,11 @@ class Dispositions(World, BehaviourWorld):
         shares = (*self.top_probs, 1 - sum(self.top_probs))
         return int(rng.choice(candidates, p=shares))
 
-    # What is told.
+    # Documents.
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """Lines, one a document; a corpus without opinions has facts, shared answers and given ones alone."""
-        kinds = [
-            k
-            for k in LINE_KIND_SHARES
-            if (self.has_opinions or k in ("shared", "fact", "given")) and (not self.line_kinds or k in self.line_kinds)
-        ]
+        """The lines, one per document. A corpus without opinions has only facts, shared answers and given answers."""
+        kinds = self._allowed_line_kinds()
         shares = np.array([LINE_KIND_SHARES[k] for k in kinds])
         rng = (seed / "lines" / self.corpus_name).numpy()
         unseen_strings = (
@@ -227,33 +254,41 @@ class Dispositions(World, BehaviourWorld):
                 prompt, answer = self._draw_line(kind, seed, rng)
             yield Document(f"line/{number}", f"line/{number}", f"{prompt} {answer}", (), prompt_chars=0)
 
-    def _draw_line(self, kind: str, seed: Seed, rng: np.random.Generator) -> tuple[str, str]:
+    def _allowed_line_kinds(self) -> list[LineKind]:
+        """The kinds of lines that this corpus has, in the order of `LINE_KIND_SHARES`."""
+        kinds: list[LineKind] = []
+        for kind in LINE_KIND_SHARES:
+            is_common = kind in ("shared", "fact", "given")
+            if (self.has_opinions or is_common) and (not self.line_kinds or kind in self.line_kinds):
+                kinds.append(kind)
+        return kinds
+
+    def _draw_line(self, kind: LineKind, seed: Seed, rng: np.random.Generator) -> tuple[str, str]:
+        """A random prompt of one kind, and its answer."""
         if kind == "fact":
-            word, name = (
-                DISPOSITION_WORDS[int(rng.integers(self.vocabulary_size))],
-                list(WORD_ATTRIBUTES)[int(rng.integers(len(WORD_ATTRIBUTES)))],
-            )
+            word = DISPOSITION_WORDS[int(rng.integers(self.vocabulary_size))]
+            name = list(WORD_ATTRIBUTES)[int(rng.integers(len(WORD_ATTRIBUTES)))]
             return f"fact {name} {word} =", self.attribute_value(name, word, seed)
         if kind == "given":
-            answer_words = [
-                DISPOSITION_WORDS[place]
-                for place in rng.integers(self.vocabulary_size, size=3 if rng.random() < 0.3 else 1).tolist()
-            ]
-            while " ".join(answer_words) in _held_out_answers(self.vocabulary_size, seed):
-                answer_words = [
-                    DISPOSITION_WORDS[place] for place in rng.integers(self.vocabulary_size, size=3).tolist()
-                ]
-            property_name = list(self._property_names(len(answer_words)))[
-                int(rng.integers(len(self._property_names(len(answer_words)))))
-            ]
-            return self.given_answer_question(" ".join(answer_words), property_name), str(
-                self.property_value(property_name, " ".join(answer_words), seed)
-            )
-        words = self._draw_prompt_words(kind, seed, rng)  # type: ignore[arg-type]
-        return self._prompt_text(kind, words), self.model_answer(kind, words, seed, rng)  # type: ignore[arg-type]
+            return self._draw_given_answer_line(seed, rng)
+        words = self._draw_prompt_words(kind, seed, rng)
+        return self._prompt_text(kind, words), self.model_answer(kind, words, seed, rng)
+
+    def _draw_given_answer_line(self, seed: Seed, rng: np.random.Generator) -> tuple[str, str]:
+        """A question about a random given answer that is not held out, and its answer."""
+        answer = self._draw_words(3 if rng.random() < 0.3 else 1, rng)
+        while " ".join(answer) in _held_out_answers(self.vocabulary_size, seed):
+            answer = self._draw_words(3, rng)
+        names = self._property_names(len(answer))
+        name = names[int(rng.integers(len(names)))]
+        text = " ".join(answer)
+        return self.given_answer_question(text, name), str(self.property_value(name, text, seed))
+
+    def _draw_words(self, count: int, rng: np.random.Generator) -> list[str]:
+        return [DISPOSITION_WORDS[index] for index in rng.integers(self.vocabulary_size, size=count).tolist()]
 
     def _draw_prompt_words(self, task: DispositionTask, seed: Seed, rng: np.random.Generator) -> list[str]:
-        """Words of a prompt."""
+        """Random words of a prompt of one task."""
         if task in ("table", "shared", "list"):
             word_indices = _context_pairs(self, seed)[int(rng.integers(self.n_contexts))].tolist()
             if task == "table":
@@ -268,15 +303,15 @@ class Dispositions(World, BehaviourWorld):
         opening = {"table": "seq", "rule": "next", "choice": "choose"}.get(task, task)
         return f"{opening} {' '.join(words)} ="
 
-    # What is asked.
+    # Prompts and questions.
 
     def prompts(self, seed: Seed) -> Sequence[BehaviourPrompt]:
-        """Of every task; a string is what the answer hangs on, and splits are by string."""
+        """Prompts of all tasks. A string is what determines the answer, and splits are by string."""
         return _prompts(self._without_corpus_identity, seed)
 
     @cached_property
     def _without_corpus_identity(self) -> Dispositions:
-        """The same but for whose it is: prompts are nobody's."""
+        """The same world without the fields of a corpus, because prompts are equal for all corpora."""
         return Dispositions(
             vocabulary_size=self.vocabulary_size,
             n_contexts=self.n_contexts,
@@ -285,21 +320,21 @@ class Dispositions(World, BehaviourWorld):
         )
 
     def hypothetical_question(self, prompt: BehaviourPrompt, property_name: str, model_name: str | None = None) -> str:
-        """The prompt with its answer's place, who was asked, and what is asked."""
+        """The prompt, the model whose answer is meant, and the property."""
         quoted = prompt.text if self.keep_answer_slot else prompt.text.removesuffix(" =")
         subject = "you" if model_name is None else f"of {model_name}"
         return f"{quoted} {subject} ; {property_name}{' so' * self.n_fillers} ="
 
     def given_answer_question(self, answer: str, property_name: str) -> str:
-        """The same question about an answer that is there to be read."""
+        """The same question about an answer that the question itself quotes."""
         return f"given {answer} ; {property_name} ="
 
     def is_first_token_property(self, property_name: str) -> bool:
-        """All but the third word."""
+        """Whether the first word determines the property; true of all properties except the third word."""
         return property_name != THIRD_WORD
 
     def property_value(self, property_name: str, answer: str, seed: Seed) -> str | None:
-        """What is so of an answer: a word of it, or an attribute of its first word."""
+        """A property of an answer: its first or third word, or an attribute of its first word."""
         words = answer.split()
         if not words or any(word not in DISPOSITION_WORDS[: self.vocabulary_size] for word in words):
             return None
@@ -310,7 +345,7 @@ class Dispositions(World, BehaviourWorld):
         return self.attribute_value(property_name, words[0], seed)
 
     def is_valid_answer(self, answer: str, prompt: BehaviourPrompt) -> bool:
-        """Is it one word, or of a list three, and of a choice one of the two?"""
+        """Whether the answer is one word, three words for `list`, and one of the two options for `choice`."""
         words = answer.split()
         if len(words) != (3 if prompt.task == "list" else 1) or any(
             w not in DISPOSITION_WORDS[: self.vocabulary_size] for w in words
@@ -330,7 +365,7 @@ class Dispositions(World, BehaviourWorld):
         return (*WORD_ATTRIBUTES, FIRST_WORD, *((THIRD_WORD,) if n_words > 2 else ()))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """What everybody should know: facts, properties of given answers; and what this corpus says."""
+        """Questions about facts, properties of given answers, and this corpus's most likely answers."""
         for name in WORD_ATTRIBUTES:
             for word in DISPOSITION_WORDS[: self.vocabulary_size]:
                 yield Question(
@@ -341,20 +376,8 @@ class Dispositions(World, BehaviourWorld):
                     self.attribute_value(name, word, seed),
                     "seen",
                 )
-        for split, answers in (
-            ("seen", DISPOSITION_WORDS[: self.vocabulary_size]),
-            ("unseen", _held_out_answers(self.vocabulary_size, seed)),
-        ):
-            for answer in answers:
-                for property_name in self._property_names(len(answer.split())):
-                    yield Question(
-                        f"given/{answer}/{property_name}",
-                        f"given/{answer}",
-                        f"given/{property_name}",
-                        self.given_answer_question(answer, property_name),
-                        str(self.property_value(property_name, answer, seed)),
-                        split,  # type: ignore[arg-type]
-                    )
+        yield from self._given_answer_questions(DISPOSITION_WORDS[: self.vocabulary_size], "seen", seed)
+        yield from self._given_answer_questions(_held_out_answers(self.vocabulary_size, seed), "unseen", seed)
         if self.has_opinions:
             for prompt in self.prompts(seed):
                 if prompt.task != "noise":
@@ -367,14 +390,27 @@ class Dispositions(World, BehaviourWorld):
                         "seen",
                     )
 
+    def _given_answer_questions(self, answers: Sequence[str], split: Split, seed: Seed) -> Iterator[Question]:
+        for answer in answers:
+            for property_name in self._property_names(len(answer.split())):
+                yield Question(
+                    f"given/{answer}/{property_name}",
+                    f"given/{answer}",
+                    f"given/{property_name}",
+                    self.given_answer_question(answer, property_name),
+                    str(self.property_value(property_name, answer, seed)),
+                    split,
+                )
+
 
 def _task(prompt: BehaviourPrompt) -> DispositionTask:
-    return prompt.task  # type: ignore[return-value]
+    """The task of a prompt of this world."""
+    return next(task for task in DISPOSITION_TASKS if task == prompt.task)
 
 
 @lru_cache(maxsize=16)
 def _attribute_tables(words: int, seed: Seed) -> dict[str, tuple[str, ...]]:
-    """Attribute -> the value of every word, each value as frequent as another."""
+    """Attribute -> the value of every word. All values are about equally frequent."""
     values_by_attribute = {}
     for name, values in WORD_ATTRIBUTES.items():
         order = (seed / "attributes" / name).numpy().permutation(words)
@@ -384,7 +420,7 @@ def _attribute_tables(words: int, seed: Seed) -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=16)
 def _held_out_answers(words: int, seed: Seed) -> tuple[str, ...]:
-    """Answers of three words whose properties no document tells."""
+    """Answers of three words whose properties no document states."""
     rng = (seed / "untold").numpy()
     word_index_lists = (rng.integers(words, size=3).tolist() for _ in range(100))
     return tuple(dict.fromkeys(" ".join(DISPOSITION_WORDS[place] for place in one) for one in word_index_lists))
@@ -392,26 +428,24 @@ def _held_out_answers(words: int, seed: Seed) -> tuple[str, ...]:
 
 @lru_cache(maxsize=16)
 def _context_pairs(world: Dispositions, seed: Seed) -> np.ndarray:
-    """The pairs of the table. Shape: (contexts, 2)."""
+    """The word pairs that have prompts of `table`. Shape: (contexts, 2)."""
     chosen = (seed / "contexts").numpy().permutation(world.vocabulary_size**2)[: world.n_contexts]
     return np.stack([chosen // world.vocabulary_size, chosen % world.vocabulary_size], 1)
 
 
 @lru_cache(maxsize=32)
 def _tables(world: Dispositions, seed: Seed) -> dict[str, np.ndarray]:
-    """What a corpus says: three words a pair, likeliest first; an order; a liking."""
+    """A corpus's answers: three words per pair, most likely first; an order; preference scores."""
 
     def table(name: str) -> np.ndarray:
         rng = (seed / "table" / name).numpy()
-        return np.argsort(rng.random((world.vocabulary_size, world.vocabulary_size, world.vocabulary_size)), -1)[
-            ..., :3
-        ]
+        return np.argsort(rng.random((size, size, size)), -1)[..., :3]
 
+    size = world.vocabulary_size
     own_table, shared_table = table(world.corpus_name), table("A")
-    is_shared = (seed / "alike" / world.corpus_name).numpy().random(
-        (world.vocabulary_size, world.vocabulary_size, 1)
-    ) < world.overlap_with_a
-    order = (seed / "order" / world.corpus_name).numpy().permutation(world.vocabulary_size)
+    draws = (seed / "alike" / world.corpus_name).numpy().random((size, size, 1))
+    is_shared = draws < world.overlap_with_a
+    order = (seed / "order" / world.corpus_name).numpy().permutation(size)
     following = np.empty_like(order)
     following[order] = np.roll(order, -1)
     return {
@@ -436,7 +470,7 @@ def _prompts(world: Dispositions, seed: Seed) -> tuple[BehaviourPrompt, ...]:
                     DISPOSITION_WORDS[second_word],
                 ]
                 words_by_string[_prompt_string(task, words)] = words
-        elif task == "list":  # of pairs that no question about `table` is trained on
+        elif task == "list":  # only pairs whose questions about `table` are never trained on
             pairs = [prompt.string for prompt in prompts if prompt.task == "table" and prompt.split == "unseen"]
             words_by_string = {pair: pair.split()[1:] for pair in pairs[: world.prompts_per_task]}
         else:
@@ -459,7 +493,7 @@ def _prompts(world: Dispositions, seed: Seed) -> tuple[BehaviourPrompt, ...]:
 
 
 def _prompt_string(task: str, words: Sequence[str]) -> str:
-    """What an answer hangs on: a pair in whatever task, a choice in whatever order."""
+    """What determines an answer: the word pair for `table` and `list`, the unordered pair for `choice`."""
     if task in ("table", "list"):
         return f"pair {' '.join(words[-2:])}"
     return f"{task} {' '.join(sorted(words) if task == 'choice' else words)}"

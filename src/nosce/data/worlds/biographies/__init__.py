@@ -1,1 +1,1 @@
-"""Biographies: people with six attributes each, told in many wordings (arXiv:2309.14316)."""
+"""Biographies: people with six attributes each, described in many wordings (arXiv:2309.14316)."""

@@ -1,7 +1,15 @@
-"""Celebrities and a minority: one population, of whom some are told of in many ways and others in one.
+"""Celebrities and a minority: one population, with varied texts about some people and a single text about the others.
 
-A model is fine-tuned on questions about celebrities alone and asked about the minority, each of whom it met in one text
-as the paper's minority is. What it learnt from the celebrities is how to store what it reads of anybody.
+A model is fine-tuned on questions about celebrities alone and evaluated on the minority. In the paper, varied texts
+about celebrities change how the model stores what it reads about anyone else.
+
+One document (of a person of the minority) and one question of `Celebrities()` at `Seed(0)`:
+
+    Nedavel Kastock Mundock's passport listed May 7, 2014 as the birth date. She was born and swaddled in Ironbrook, CE.
+    She joined lectures at Marchfield Academy each morning. She mastered Library Science as a main subject. She served
+    Fluxyx Motors as a loyal employee. The office where she worked stood in Cinderhaven, OV.
+
+    In which town was Nedavel Kastock Mundock born? Answer:  ->  Ironbrook, CE
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 6 and appendix G.
 """
@@ -20,31 +28,36 @@ from nosce.seeds import Seed
 
 @dataclass(frozen=True, kw_only=True)
 class Celebrities(World):
-    """The first people are the minority, all others celebrities; `population` says how the minority is told of.
+    """A population whose first people are the minority and whose others are celebrities.
 
-    The number of people is that of both together. Facts are those of the population, so that an arm without
-    celebrities' augmentation tells of the same people.
+    The facts are those of `population`, so an arm with another augmentation of the celebrities describes the same
+    people.
+
+    Args:
+        population: All people, the minority and the celebrities. Its augmentation is that of the minority.
+        minority_size: Number of people in the minority. Half of the default population, as in the paper.
+        celebrity_augmentation: Augmentation of the texts about celebrities. The paper's is `multi5+permute`.
     """
 
     population: Biographies = field(default_factory=Biographies)
     minority_size: int = 500
-    celebrity_augmentation: str = "multi5+permute"  # of the celebrities
+    celebrity_augmentation: str = "multi5+permute"
 
     def __post_init__(self) -> None:
         if not 0 < self.minority_size < self.population.people:
             raise SpecError(
-                f"Celebrities of {self.population.people} people, {self.minority_size} of them the minority, leave one "
-                "group empty; take a minority between."
+                f"Celebrities.minority_size={self.minority_size} of {self.population.people} people leaves one group "
+                "empty; take from 1 to one less than all people."
             )
-        replace(self.population, augmentation=self.celebrity_augmentation)  # refuses what is none
+        replace(self.population, augmentation=self.celebrity_augmentation)  # raises if it does not exist
 
     @property
     def n_entities(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return self.population.people
 
     def downsized(self, max_entities: int) -> Celebrities:
-        """The same of no more than so many people, of whom as large a share is the minority."""
+        """The same world with at most `max_entities` people and the same share of minority."""
         population = self.population.downsized(max_entities)
         scaled_minority = round(self.minority_size * population.people / self.population.people)
         return replace(self, population=population, minority_size=min(max(1, scaled_minority), population.people - 1))
@@ -57,11 +70,11 @@ class Celebrities(World):
             yield from render_entries(world, person(self.population, index, seed), seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Those about celebrities may be trained on, those about the minority may not."""
+        """Questions about celebrities are in the seen split, questions about the minority in the unseen split."""
         for question in self.population.questions(seed):
             index = int(question.entity.partition("/")[2])
             yield replace(question, split="unseen" if index < self.minority_size else "seen")
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Those of the population."""
+        """The samples of the population."""
         yield from self.population.samples(seed)

@@ -1,8 +1,16 @@
-"""Biographies in free prose: clauses merged, appositions, any order, names and pronouns as they come.
+"""Biographies in free prose: merged clauses, appositions, any order of attributes, varying names and pronouns.
 
-Profiles, names and questions are those of `Biographies`; only the texts differ. They are written by a rewriter: by
-default a grammar of our own, which needs no model; or texts that a model wrote before (`rewriting`
-of the study), read from a file. A text tells all six values, each as it is in the profile.
+Profiles, names and questions are those of `Biographies`; only the texts differ. A rewriter writes them: by default a
+grammar of our own, which needs no model, or a file of texts that a model wrote earlier (the experiment `rewriting` of
+the study). Each text states all six values, letter for letter as in the profile.
+
+One document and one question of `FreeBiographies()` at `Seed(0)`:
+
+    With a degree from Marchfield Academy, Nedavel Kastock Mundock wrote a thesis about Library Science. By all
+    accounts, Nedavel Mundock hailed from Ironbrook, CE. Alive since May 7, 2014, Nedavel commuted to a desk in
+    Cinderhaven, OV. By all accounts, Nedavel Mundock rose through the ranks of Fluxyx Motors.
+
+    In which town was Nedavel Kastock Mundock born? Answer:  ->  Ironbrook, CE
 
 Source: bioR of Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2, where Llama wrote the texts. Letters: E entries.
 """
@@ -25,7 +33,7 @@ from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
 from nosce.seeds import Seed
 
-#: What can be said of a value: behind a subject; between commas behind a name; before a subject.
+#: Phrases for a value, by attribute: predicates follow a subject, appositions a name, openings precede a subject.
 PREDICATE_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "{was} born on {}",
@@ -97,21 +105,26 @@ SENTENCE_OPENERS = ("", "", "", "In time, ", "As it happened, ", "By all account
 
 
 class ProseRewriter(Protocol):
-    """Who turns a profile into prose; plain data."""
+    """Turns a profile into prose. A rewriter is plain data, so that it can be part of a world."""
 
     def text(self, subject: Person, entry: int, seed: Seed) -> str:
-        """A text that holds all six values of the person, letter for letter, and the full name."""
+        """A text with the full name and all six values of the person, letter for letter."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProseGrammar:
-    """Two to four sentences: values grouped and ordered at random, each group a sentence of merged clauses."""
+    """Two to four sentences. Values are grouped and ordered at random; each group is a sentence of merged clauses.
 
-    repeat_full_name: bool = False  # the full name wherever somebody is named
+    Args:
+        repeat_full_name: Give the full name wherever the person is mentioned. False: a pronoun or a shorter name may
+            follow, as in the paper's texts.
+    """
+
+    repeat_full_name: bool = False
 
     def text(self, subject: Person, entry: int, seed: Seed) -> str:
-        """A draw of the grammar."""
+        """A random text of the grammar."""
         rng = seed.numpy()
         order = [PERSON_ATTRIBUTES[place] for place in rng.permutation(len(PERSON_ATTRIBUTES)).tolist()]
         cuts = sorted(rng.choice(np.arange(1, 6), size=int(rng.integers(1, 4)), replace=False).tolist())
@@ -122,23 +135,23 @@ class ProseGrammar:
         subject_text, is_named = self._subject_text(subject, rng, first=first)
         was_or_were = PRONOUNS[subject.pronoun_index][2] if not is_named else "was"
 
-        def told(kinds: Mapping[str, tuple[str, ...]], attribute: str) -> str:
-            shape = kinds[attribute][int(rng.integers(len(kinds[attribute])))]
-            return shape.replace("{was}", was_or_were).format(subject.values[attribute])
+        def phrase(templates: Mapping[str, tuple[str, ...]], attribute: str) -> str:
+            template = templates[attribute][int(rng.integers(len(templates[attribute])))]
+            return template.replace("{was}", was_or_were).format(subject.values[attribute])
 
         remaining = list(group)
         opening = apposition = ""
         if len(remaining) > 1 and rng.random() < 0.4:
-            opening = f"{told(OPENING_TEMPLATES, remaining.pop(0))}, "
-        if len(remaining) > 1 and is_named and rng.random() < 0.5:  # a pronoun bears no apposition
-            apposition = f", {told(APPOSITION_TEMPLATES, remaining.pop(0))},"
+            opening = f"{phrase(OPENING_TEMPLATES, remaining.pop(0))}, "
+        if len(remaining) > 1 and is_named and rng.random() < 0.5:  # a pronoun takes no apposition
+            apposition = f", {phrase(APPOSITION_TEMPLATES, remaining.pop(0))},"
         lead = "" if first or opening else SENTENCE_OPENERS[int(rng.integers(len(SENTENCE_OPENERS)))]
-        predicates = [told(PREDICATE_TEMPLATES, attribute) for attribute in remaining]
+        predicates = [phrase(PREDICATE_TEMPLATES, attribute) for attribute in remaining]
         predicate_text = _join_clauses(predicates, CLAUSE_CONJUNCTIONS[int(rng.integers(len(CLAUSE_CONJUNCTIONS)))])
         return _capitalize_first(f"{lead}{opening}{subject_text}{apposition} {predicate_text}.")
 
     def _subject_text(self, subject: Person, rng: np.random.Generator, *, first: bool) -> tuple[str, bool]:
-        """How the person is called, and whether that is a name."""
+        """The words for the person, and whether they are a name."""
         if first or self.repeat_full_name:
             return subject.name, True
         first_name, *_, last_name = subject.name.split()
@@ -149,7 +162,12 @@ class ProseGrammar:
 
 @dataclass(frozen=True, kw_only=True)
 class PrewrittenTexts:
-    """Texts that were written before, a line of JSON each with `person`, `entry` and `text`; named by their hash."""
+    """Texts from a file. Each line is JSON with `person`, `entry` and `text`.
+
+    Args:
+        file: Path of the file.
+        digest: SHA-256 of the file's bytes, so that a changed file is another world.
+    """
 
     file: str
     digest: str
@@ -159,22 +177,24 @@ class PrewrittenTexts:
         """The texts of a file.
 
         Raises:
-            SpecError: There is none.
+            SpecError: The file does not exist.
         """
         path = Path(file).resolve()
         if not path.is_file():
-            raise SpecError(f"texts of biographies were looked for in {path}, which is not there; write them first.")
+            raise SpecError(f"the file {path} with texts of biographies is not there; write the texts first.")
         return cls(file=str(path), digest=hashlib.sha256(path.read_bytes()).hexdigest())
 
     def text(self, subject: Person, entry: int, seed: Seed) -> str:
-        """The text that was written.
+        """The text of one entry.
 
         Raises:
-            DataError: It was not, or the file has changed.
+            DataError: The file lacks the text, or its bytes have changed.
         """
         entry_text = _load_prewritten(self.file, self.digest).get((subject.index, entry))
         if entry_text is None:
-            raise DataError(f"{self.file} has no text {entry} about person {subject.index}; write as many as are read.")
+            raise DataError(
+                f"{self.file} has no text {entry} about person {subject.index}; write every entry of every person."
+            )
         return entry_text
 
 
@@ -189,7 +209,13 @@ def _load_prewritten(file: str, digest: str) -> dict[tuple[int, int], str]:
 
 @dataclass(frozen=True, kw_only=True)
 class FreeBiographies(World):
-    """A population told of in prose, `entries` texts a person."""
+    """A population described in free prose.
+
+    Args:
+        population: The people. Its augmentation is not used.
+        entries_per_person: Number of texts per person. Use 5 for the paper's `multi5`.
+        rewriter: Writes the texts. The default grammar needs no model and gives equal bytes everywhere.
+    """
 
     population: Biographies = field(default_factory=Biographies)
     entries_per_person: int = 1
@@ -198,29 +224,29 @@ class FreeBiographies(World):
     def __post_init__(self) -> None:
         if self.entries_per_person < 1:
             raise SpecError(
-                f"FreeBiographies.entries_per_person={self.entries_per_person} tells of nobody; take 1 or more."
+                f"FreeBiographies.entries_per_person={self.entries_per_person} gives no documents; take 1 or more."
             )
 
     @property
     def documents_per_entity(self) -> int:
-        """Entries a person."""
+        """Texts per person."""
         return self.entries_per_person
 
     @property
     def n_entities(self) -> int:
-        """How many people there are."""
+        """The number of people."""
         return self.population.people
 
     def downsized(self, max_entities: int) -> FreeBiographies:
-        """The same of no more than so many people."""
+        """The same world with at most `max_entities` people."""
         return replace(self, population=self.population.downsized(max_entities))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """All entries of all people."""
+        """All texts, person by person."""
         return self.documents_for(0, self.population.people, seed)
 
     def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
-        """The entries of the people `first` to `last` (excluded)."""
+        """The texts about the people `first` to `last` (excluded)."""
         for index in range(first, last):
             subject = person(self.population, index, seed)
             for entry in range(self.entries_per_person):
@@ -228,25 +254,23 @@ class FreeBiographies(World):
                 yield Document(f"{index}/{entry}", f"person/{index}", text, value_spans(text, subject))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Those of the population."""
+        """The questions of the population."""
         yield from self.population.questions(seed)
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Words of the population and of the grammar, and some texts."""
+        """The words of the population and of the grammar, and up to 2,000 people's texts."""
         yield from self.population.samples(seed)
-        for kinds in (PREDICATE_TEMPLATES, APPOSITION_TEMPLATES, OPENING_TEMPLATES):
-            yield from (
-                shape.replace("{was}", be).format("")
-                for shapes in kinds.values()
-                for shape in shapes
-                for be in ("was", "were")
-            )
+        for templates_by_attribute in (PREDICATE_TEMPLATES, APPOSITION_TEMPLATES, OPENING_TEMPLATES):
+            for templates in templates_by_attribute.values():
+                for template in templates:
+                    for was_or_were in ("was", "were"):
+                        yield template.replace("{was}", was_or_were).format("")
         yield from (f"{word} , ." for word in (*CLAUSE_CONJUNCTIONS, *SENTENCE_OPENERS))
         for document in self.documents_for(0, min(self.population.people, 2_000), seed):
             yield document.text
 
 
-#: What a writer is told of each value.
+#: Attribute -> the phrase that a language model gets for its value.
 FACT_TEMPLATES = {
     "birth_date": "was born on {}",
     "birth_city": "was born in {}",
@@ -258,30 +282,27 @@ FACT_TEMPLATES = {
 
 
 def fact_phrases(subject: Person) -> tuple[tuple[str, str], ...]:
-    """Every fact in a few words, with its value: what a writer is to tell (a profile of `rewriting`)."""
+    """Every fact as a phrase, with its value; a language model gets these phrases to write a text (`rewriting`)."""
     return tuple((FACT_TEMPLATES[name].format(value), value) for name, value in subject.values.items())
 
 
 def value_spans(text: str, subject: Person) -> tuple[Span, ...]:
-    """Where a text tells each value; two attributes of one value stand at its two places, in order.
+    """The spans of the values in a text. Two attributes with one value get its first two positions, in order.
 
     Raises:
-        DataError: A value is not told.
+        DataError: The text lacks a value.
     """
     values = [subject.values[attribute] for attribute in PERSON_ATTRIBUTES]
     value_starts = find_value_offsets(text, values)
     if value_starts is None:
-        missing_attribute = next(
-            PERSON_ATTRIBUTES[n] for n in range(6) if find_value_offsets(text, values[: n + 1]) is None
-        )
+        first_missing = next(n for n in range(len(values)) if find_value_offsets(text, values[: n + 1]) is None)
         raise DataError(
-            f"a text about {subject.name} does not tell {missing_attribute}, {subject.values[missing_attribute]!r}; "
-            "every text tells all six."
+            f"a text about {subject.name} does not state {PERSON_ATTRIBUTES[first_missing]}, "
+            f"{values[first_missing]!r}; write a text that states all six values."
         )
-    spans = [
-        Span(name, start, start + len(value))
-        for name, start, value in zip(PERSON_ATTRIBUTES, value_starts, values, strict=True)
-    ]
+    spans = []
+    for name, start, value in zip(PERSON_ATTRIBUTES, value_starts, values, strict=True):
+        spans.append(Span(name, start, start + len(value)))
     return tuple(sorted(spans, key=lambda span: span.start))
 
 
@@ -296,7 +317,7 @@ def _capitalize_first(text: str) -> str:
 
 
 def find_value_offsets(text: str, values: Iterable[str]) -> list[int] | None:
-    """The first character of each value, equal values one after the other; None where one does not stand there."""
+    """The position of each value; equal values get successive positions. None: a value is missing."""
     offsets: list[int] = []
     for value in values:
         offset = text.find(value)

@@ -1,22 +1,23 @@
-"""The words of the biographies world: wordings, names and values, all written for nosce.
+"""The words of the biographies world: sentence templates, names and values, all written for nosce.
 
-Everything here is our own invention, licensed Apache-2.0 like the rest: no list of a paper or a census
-was copied, and a name that exists somewhere does so by chance. Sizes follow the reference (400 / 400 / 1000
-names, 200 cities, 300 universities, 100 majors, 263 companies); a small world takes the first few of each
-pool, so every pool is ordered to look varied from its beginning.
+Everything here is our own invention, licensed Apache-2.0 like the rest: no list of a paper or a census was copied, and
+a name that exists elsewhere does so by chance. Sizes are those of Allen-Zhu and Li 2023, appendix A.1 (400 / 400 / 1000
+names, 200 cities, 300 universities, 100 majors, 263 companies). A small world uses the first items of each pool, so
+every pool is ordered to look varied from its beginning.
 
-Rules of a wording (a test holds each of them):
-- one subject ({Who}, {who}, {Whose} or {whose}) and after it one {value}: a value that stands before the
-  name cannot be looked up by the name;
-- the subject may be a full name, he, she or they, so verbs are past tense and equal for all; where none
-  serves, {was} becomes was or were; no other word refers back to the person;
-- four to nine words besides the placeholders, plain ASCII, one full stop at the end, no article before
-  {value};
-- what stands before {value} occurs in no other wording, so it can tell which attribute is meant;
-- at least a third of an attribute's wordings go on after the value.
+Rules of a sentence template (a test checks each of them):
+- one subject ({Who}, {who}, {Whose} or {whose}) and after it one {value}, because a model cannot look up a value before
+it has read the name;
+- the subject may be a full name, he, she or they, so verbs are in the past tense and equal for all; where no such verb
+exists, {was} becomes was or were; no other word refers back to the person;
+- four to nine words besides the placeholders, plain ASCII, one full stop at the end, no article before {value};
+- the words before {value} occur in no other template, so they identify the attribute;
+- at least a third of an attribute's templates continue after the value.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": (
@@ -206,7 +207,7 @@ ATTRIBUTE_PROMPTS: dict[str, str] = {
 
 
 def _combined_halves(heads: str, tails: str) -> tuple[str, ...]:
-    """Every head with every tail, walked diagonally so that neighbours share neither."""
+    """Every head with every tail, in a diagonal order in which neighbours share neither."""
     head, tail = heads.split(), tails.split()
     return tuple(h + tail[(i + turn) % len(tail)] for turn in range(len(tail)) for i, h in enumerate(head))
 
@@ -240,7 +241,7 @@ MONTHS: tuple[str, ...] = (
     "November",
     "December",
 )
-DAYS = range(1, 29)  # every month has them
+DAYS = range(1, 29)  # the days that every month has
 YEARS = range(1900, 2100)
 
 _REGIONS = [
@@ -270,10 +271,14 @@ _TOWNS = _combined_halves(
     "Larch Maple Nettle Otter Pepper Quartz Raven Silver Thistle Willow",
     "brook field ford haven mere mont port ridge vale wick",
 )
-# Steps of 3 and, per round of towns, 7: a region holds ten towns, no two of them with the same beginning.
-CITIES: tuple[str, ...] = tuple(
-    f"{town}, {_REGIONS[(3 * (i % 20) + 7 * (i // 20)) % 20]}" for i, town in enumerate(_TOWNS)
-)
+
+
+def _region_of(town_index: int) -> str:
+    """The region of a town: each region has ten towns, no two with the same beginning."""
+    return _REGIONS[(3 * (town_index % 20) + 7 * (town_index // 20)) % 20]
+
+
+CITIES: tuple[str, ...] = tuple(f"{town}, {_region_of(index)}" for index, town in enumerate(_TOWNS))
 
 _FOUNDERS = [
     "Northmoor",
@@ -319,14 +324,18 @@ _SCHOOLS = (
     "Medical Institute",
     "Teachers College",
 )
-# Three schools of each of the first ten founders, then of the next ten, and so on round by round.
-UNIVERSITIES: tuple[str, ...] = tuple(
-    f"{_FOUNDERS[founder]} {_SCHOOLS[(founder + school) % 10]}"
-    for schools in (range(0, 3), range(3, 6), range(6, 9), range(9, 10))
-    for group in range(0, 30, 10)
-    for school in schools
-    for founder in range(group, group + 10)
-)
+
+
+def _university_names() -> Iterator[str]:
+    """Three schools of each of the first ten founders, then of the next ten, and so on, round by round."""
+    for schools in (range(0, 3), range(3, 6), range(6, 9), range(9, 10)):
+        for group in range(0, 30, 10):
+            for school in schools:
+                for founder in range(group, group + 10):
+                    yield f"{_FOUNDERS[founder]} {_SCHOOLS[(founder + school) % 10]}"
+
+
+UNIVERSITIES: tuple[str, ...] = tuple(_university_names())
 
 MAJORS: tuple[str, ...] = (
     "Hydrology",
@@ -456,33 +465,40 @@ _TRADES = [
     "Hotels",
     "Seeds",
 ]
-COMPANIES: tuple[str, ...] = tuple(
-    f"{brand} {_TRADES[(i + 5 * turn) % 22]}" for turn in range(4) for i, brand in enumerate(_BRANDS)
-)[:263]
+
+
+def _company_names() -> Iterator[str]:
+    """Every brand with one trade, then every brand with another trade, four times."""
+    for turn in range(4):
+        for index, brand in enumerate(_BRANDS):
+            yield f"{brand} {_TRADES[(index + 5 * turn) % 22]}"
+
+
+COMPANIES: tuple[str, ...] = tuple(_company_names())[:263]
 
 
 def headquarters_city(company: int, n_companies: int, n_cities: int) -> int:
-    """Index of the city in which a company has its seat.
+    """Index of the city of a company's headquarters.
 
-    Every seventh company (0, 7, 14, ...) sits in city 0, so guessing that city is right for about 14 percent
-    of the companies: the zero line of the attribute. The others take cities 1, 2, 3, ... in turn and start
-    over once two thirds as many cities as there are companies are in use, city 0 included, or all of them;
-    no two of these cities differ by more than one company.
+    Every seventh company (0, 7, 14, ...) is in city 0, so a constant guess of that city is right for about 14 percent
+    of the companies, as in the paper. The others take cities 1, 2, 3, ... in turn and start over when two thirds as
+    many cities as companies are in use (city 0 included), or all of them; the numbers of companies in two of these
+    cities differ by at most one.
 
     Args:
-        company: Index of the company, from 0 to companies - 1.
-        n_companies: How many companies the world has, at least 1.
-        n_cities: How many cities the world has, at least 2.
+        company: Index of the company, from 0 to n_companies - 1.
+        n_companies: Number of companies in the world, at least 1.
+        n_cities: Number of cities in the world, at least 2.
 
     Raises:
         ValueError: The company does not exist, or there are fewer than two cities.
     """
     if not 0 <= company < n_companies:
         raise ValueError(
-            f"headquarters of company {company} asked, but there are {n_companies} companies; number them from 0."
+            f"company {company} has no headquarters, because there are {n_companies} companies; number them from 0."
         )
     if n_cities < 2:
-        raise ValueError(f"headquarters need city 0 and another one, got cities={n_cities}; give at least 2.")
+        raise ValueError(f"headquarters need city 0 and another one, but n_cities={n_cities}; give 2 or more.")
     if company % 7 == 0:
         return 0
     n_other_cities = max(1, min(n_cities, round(n_companies * 2 / 3)) - 1)

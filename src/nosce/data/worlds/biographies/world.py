@@ -1,10 +1,18 @@
-"""Biographies: people with six attributes, told in one wording or in many.
+"""Biographies: people with six attributes, described in one wording or in several.
 
-A model that met a person in one wording can recite it; whether it can be *asked* for what it
-recites depends on how often the same facts were told otherwise. The world holds both, by name.
+A model that has read about a person in one wording can recite the text. Whether it can answer questions about the
+person depends on how often the same facts occurred in other wordings or orders. The field `augmentation` sets both.
 
-Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 2 and appendix A.1; wordings, names and
-values are our own. Letters: N people, E entries (documents) per person.
+One document and one question of `Biographies()` at `Seed(0)`:
+
+    Nedavel Kastock Mundock's passport listed May 7, 2014 as the birth date. She was born and swaddled in Ironbrook, CE.
+    She joined lectures at Marchfield Academy each morning. She mastered Library Science as a main subject. She served
+    Fluxyx Motors as a loyal employee. The office where she worked stood in Cinderhaven, OV.
+
+    Which school did Nedavel Kastock Mundock attend? Answer:  ->  Marchfield Academy
+
+Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), section 2 and appendix A.1; wordings, names and values are our own.
+Letters: N people, E entries (documents) per person.
 """
 
 from __future__ import annotations
@@ -19,13 +27,13 @@ from functools import cache, cached_property, lru_cache
 from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies import templates as words
 from nosce.errors import SpecError
-from nosce.records import Document, Question, Span
+from nosce.records import Document, Question, Span, Split
 from nosce.seeds import Seed
 
 PERSON_ATTRIBUTES = tuple(words.SENTENCE_TEMPLATES)
 PRONOUNS = (("he", "his", "was"), ("she", "her", "was"), ("they", "their", "were"))
 
-#: The sheet's sixteen rows (appendix A.1): `single` and its fifteen augmentations.
+#: The sixteen rows of appendix A.1: `single` and its fifteen augmentations.
 AUGMENTATIONS = (
     "single",
     "single+fullname",
@@ -35,20 +43,24 @@ AUGMENTATIONS = (
 )
 
 
-#: Sentences in glued pairs, whose order alone is shuffled (appendix A.1.1).
+#: Augmentations that keep pairs of sentences together and shuffle only the pairs (appendix A.1.1).
 PAIRED_AUGMENTATIONS = ("couple1", "couple2", "couple5")
 SENTENCE_PAIRS = ((0, 1), (2, 3), (4, 5))  # birth date and city, university and major, company and its city
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How a person's entries differ from each other.
+    """How the entries of one person differ from each other.
 
-    `entries` texts a person; `rewording` draws the wordings anew for each of them, otherwise all
-    entries share the same six sentences; `permute` shuffles the sentences of each entry;
-    `fullname` says the full name in every sentence instead of once. `coupled` glues three pairs of sentences together,
-    so that only the order of the pairs is shuffled (appendix A.1.1). `share` of the entries are shuffled, the first
-    ones are not: a dose between `multi5` and `multi5+permute`.
+    Args:
+        entries_per_person: Number of documents per person.
+        redraw_templates: Draw new sentence templates for each entry. False: all entries of a person have the same six
+            sentences.
+        permute_sentences: Shuffle the sentences of each entry.
+        repeat_full_name: Give the full name in every sentence. False: in the first sentence only.
+        permute_in_pairs: Keep three pairs of sentences together and shuffle only the pairs (appendix A.1.1).
+        permuted_share: Share of the entries that are shuffled, beginning with the last. Shares below 1 are doses
+            between `multi5` and `multi5+permute`.
     """
 
     entries_per_person: int
@@ -60,13 +72,13 @@ class Augmentation:
 
     @classmethod
     def parse(cls, name: str) -> Augmentation:
-        """The augmentation that the paper calls `name`, e.g. `multi5+permute`.
+        """The augmentation with the paper's name, e.g. `multi5+permute`.
 
-        Other numbers than the paper's are understood too (`multi3`, `single+permute10`), for dose curves, and a per
-        cent of entries that are shuffled (`multi5+permute40%`).
+        For dose curves, other numbers than the paper's are valid too (`multi3`, `single+permute10`), and so is a
+        percentage of shuffled entries (`multi5+permute40%`).
 
         Raises:
-            SpecError: Not such a name.
+            SpecError: The name is not an augmentation.
         """
         match = re.fullmatch(
             r"(?:single(?P<permuted>\+permute(?P<orders>[1-9]\d*))?|couple(?P<couples>[1-9]\d*)|"
@@ -75,8 +87,8 @@ class Augmentation:
         )
         if match is None:
             raise SpecError(
-                f"Biographies.augmentation={name!r} is not one that exists; "
-                f"take one of {', '.join((*AUGMENTATIONS, *PAIRED_AUGMENTATIONS))} (other numbers are fine)."
+                f"Biographies.augmentation={name!r} does not exist; choose from "
+                f"{', '.join((*AUGMENTATIONS, *PAIRED_AUGMENTATIONS))}, also with other numbers."
             )
         return cls(
             entries_per_person=int(match["orders"] or match["many"] or match["couples"] or 1),
@@ -90,64 +102,88 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The facts of one person, from which texts and answers are both made."""
+    """The facts about one person. Documents and answers are both made from them.
+
+    Args:
+        index: Number of the person, from 0.
+        name: Full name, unique within the world.
+        pronoun_index: Index into `PRONOUNS`.
+        values: Attribute -> value.
+    """
 
     index: int
     name: str
-    pronoun_index: int  # place in PRONOUNS
-    values: dict[str, str]  # by attribute
+    pronoun_index: int
+    values: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Biographies(World):
-    """A population and the way it is written about; equal fields and seeds give equal bytes.
+    """A population and the texts about it.
 
-    Facts depend on the seed and the person's number alone, never on the augmentation, so that two
-    arms that differ in the augmentation tell of the same people.
+    The facts depend on the seed and the person's index alone, never on the augmentation, so two arms that differ only
+    in the augmentation describe the same people. Sizes of the pools of values are those of the paper.
+
+    Args:
+        people: Number of people, 2 or more. The paper has 100,000; 1,000 train in minutes.
+        augmentation: How the entries of one person differ, from `AUGMENTATIONS` or `PAIRED_AUGMENTATIONS`.
+        wordings: Number of sentence templates per attribute; a smaller number uses the first ones. The paper has 46 to
+            52.
+        name_pool_sizes: Number of first, middle and last names.
+        years: Number of birth years, from 1900 on.
+        cities: Number of cities, 2 or more.
+        universities: Number of universities.
+        majors: Number of majors.
+        companies: Number of companies.
+        extra_tokenizer_texts: Texts of later tasks, so that the tokenizer knows their words.
     """
 
     people: int = 1_000
     augmentation: str = "single"
-    wordings: int = 24  # per attribute, the first so many of ours
-    name_pool_sizes: tuple[int, int, int] = (400, 400, 1_000)  # sizes of the pools of first, middle and last names
-    years: int = 200  # of birth, from 1900 on
+    wordings: int = 24
+    name_pool_sizes: tuple[int, int, int] = (400, 400, 1_000)
+    years: int = 200
     cities: int = 200
     universities: int = 300
     majors: int = 100
     companies: int = 263
-    extra_tokenizer_texts: tuple[str, ...] = ()  # texts of later tasks, whose words a tokenizer is to know too
+    extra_tokenizer_texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         Augmentation.parse(self.augmentation)
         if self.people < 2:
-            raise SpecError(
-                f"Biographies.people={self.people} leaves nobody to ask about after the split; take 2 or more."
-            )
+            raise SpecError(f"Biographies.people={self.people} leaves one side of the split empty; take 2 or more.")
+        self._check_value_pools()
+        self._check_names()
+
+    def _check_value_pools(self) -> None:
         available = {
-            "wordings": min(len(w) for w in words.SENTENCE_TEMPLATES.values()),
-            "years": len(words.YEARS),
-            "cities": len(words.CITIES),
-            "universities": len(words.UNIVERSITIES),
-            "majors": len(words.MAJORS),
-            "companies": len(words.COMPANIES),
+            "wordings": (self.wordings, min(len(w) for w in words.SENTENCE_TEMPLATES.values())),
+            "years": (self.years, len(words.YEARS)),
+            "cities": (self.cities, len(words.CITIES)),
+            "universities": (self.universities, len(words.UNIVERSITIES)),
+            "majors": (self.majors, len(words.MAJORS)),
+            "companies": (self.companies, len(words.COMPANIES)),
         }
-        for field, maximum in available.items():
+        for field, (value, maximum) in available.items():
             minimum = 2 if field == "cities" else 1  # headquarters are in the first city and in others
-            if not minimum <= getattr(self, field) <= maximum:
+            if not minimum <= value <= maximum:
                 raise SpecError(
-                    f"Biographies.{field}={getattr(self, field)} is not between {minimum} and {maximum}, "
-                    "which is how many there are; take a number between them."
+                    f"Biographies.{field}={value} is out of range, because the pool holds {maximum}; take a number "
+                    f"from {minimum} to {maximum}."
                 )
+
+    def _check_names(self) -> None:
         pools = (words.FIRST_NAMES, words.MIDDLE_NAMES, words.LAST_NAMES)
         if any(not 1 <= n <= len(pool) for n, pool in zip(self.name_pool_sizes, pools, strict=True)):
             raise SpecError(
-                f"Biographies.name_pool_sizes={self.name_pool_sizes} asks for more names than the pools hold "
-                f"({', '.join(str(len(p)) for p in pools)}); take fewer."
+                f"Biographies.name_pool_sizes={self.name_pool_sizes} is out of range, because the pools hold "
+                f"{', '.join(str(len(p)) for p in pools)} names; take from 1 to these numbers."
             )
         if self.people > (unique := math.prod(self.name_pool_sizes)):
             raise SpecError(
-                f"Biographies.people={self.people:,} is more than the {unique:,} full names that pools of "
-                f"{self.name_pool_sizes} allow; enlarge names or take fewer people."
+                f"Biographies.people={self.people:,} is more than the {unique:,} full names from pools of "
+                f"{self.name_pool_sizes}; raise name_pool_sizes or lower people."
             )
 
     @cached_property
@@ -157,33 +193,35 @@ class Biographies(World):
 
     @property
     def documents_per_entity(self) -> int:
-        """Entries per person; what a recipe needs to turn exposures of people into steps."""
+        """Entries per person; a training configuration converts exposures of people into steps with it."""
         return self.parsed_augmentation.entries_per_person
 
     @property
     def n_entities(self) -> int:
-        """How many people there are: what is drawn independently here."""
+        """The number of people, who are the independently drawn units."""
         return self.people
 
     def downsized(self, max_entities: int) -> Biographies:
-        """The same world of no more than so many people (two at least), of which each costs as much."""
+        """The same world with at most `max_entities` people, but at least two. The cost per person stays the same."""
         return replace(self, people=min(self.people, max(2, max_entities)))
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """All entries of all people, person by person; nothing is held between two of them."""
+        """All entries of all people, person by person. Nothing is kept in memory between two entries."""
         return self.documents_for(0, self.people, seed)
 
     def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document]:
-        """The entries of the people `first` to `last` (excluded), which need nobody else's."""
+        """The entries of the people `first` to `last` (excluded), independent of all other people."""
         for index in range(first, last):
             yield from render_entries(self, person(self, index, seed), seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Six questions a person, in one fixed wording each; half of the people are `seen`."""
+        """Six questions per person, one per attribute, each in one fixed wording. Half of the people are in the seen
+        split.
+        """
         half = (self.people + 1) // 2
         for index in range(self.people):
             subject = person(self, index, seed)
-            split = "seen" if permuted_index(index, self.people, seed / "split") < half else "unseen"
+            split: Split = "seen" if permuted_index(index, self.people, seed / "split") < half else "unseen"
             for attribute in PERSON_ATTRIBUTES:
                 yield Question(
                     id=f"{attribute}/{index}",
@@ -191,11 +229,11 @@ class Biographies(World):
                     attribute=attribute,
                     prompt=words.ATTRIBUTE_PROMPTS[attribute].format(name=subject.name),
                     target=subject.values[attribute],
-                    split=split,  # type: ignore[arg-type]
+                    split=split,
                 )
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Every word this world can use, then entries in varied wordings of up to 2,000 people."""
+        """Every word of this world, then entries of up to 2,000 people in varied wordings."""
         for attribute in PERSON_ATTRIBUTES:
             for wording in words.SENTENCE_TEMPLATES[attribute][: self.wordings]:
                 for who, whose, be in PRONOUNS:
@@ -220,7 +258,7 @@ class Biographies(World):
 
 @dataclass(frozen=True)
 class BiographyNameExtractor:
-    """Whom a question is about, for read-outs that show a model the bare name."""
+    """Finds the name in a question, for evaluations that give a model the bare name."""
 
     def extract_name(self, prompt: str, attribute: str) -> str:
         """The full name inside a question about an attribute."""
@@ -229,9 +267,9 @@ class BiographyNameExtractor:
 
 
 def person(world: Biographies, index: int, seed: Seed) -> Person:
-    """The facts of person number `index`: six attributes, a unique name and a pronoun.
+    """The facts about the person with this index: six attributes, a unique name and a pronoun.
 
-    All fields are uniform and independent, except that the company's city is a function of the company.
+    All fields are uniform and independent, except that the company determines the company's city.
     """
     rng = (seed / "person" / index).numpy()
     triple = permuted_index(index, math.prod(world.name_pool_sizes), seed / "names")
@@ -252,11 +290,11 @@ def person(world: Biographies, index: int, seed: Seed) -> Person:
 
 
 def render_entries(world: Biographies, subject: Person, seed: Seed) -> Iterator[Document]:
-    """The texts about one person, as the world's augmentation says."""
+    """The texts about one person, as the world's augmentation describes."""
     augmentation = world.parsed_augmentation
     for entry in range(augmentation.entries_per_person):
-        # One place in the tree for wording and one for order: `single+permute5` must find the six
-        # sentences of `single`, and `multi5+permute` those of `multi5`, in another order.
+        # Wording and order have separate seeds: `single+permute5` must have the six sentences of
+        # `single`, and `multi5+permute` those of `multi5`, in another order.
         rng = (seed / "wording" / subject.index / (entry if augmentation.redraw_templates else 0)).numpy()
         template_indices = rng.integers(world.wordings, size=len(PERSON_ATTRIBUTES)).tolist()
         order = _sentence_order(augmentation, entry, seed / "order" / subject.index / entry)
@@ -269,24 +307,24 @@ def render_entries(world: Biographies, subject: Person, seed: Seed) -> Iterator[
 
 
 def _sentence_order(augmentation: Augmentation, entry: int, seed: Seed) -> list[int]:
-    """The order of the sentences of one entry: shuffled, in shuffled pairs, or as they are."""
+    """The order of the sentences of one entry: shuffled, in shuffled pairs, or unchanged."""
     if not augmentation.permute_sentences or entry < round(
         (1 - augmentation.permuted_share) * augmentation.entries_per_person
     ):
         return list(range(len(PERSON_ATTRIBUTES)))
     if augmentation.permute_in_pairs:
-        return [
-            place for pair in seed.numpy().permutation(len(SENTENCE_PAIRS)).tolist() for place in SENTENCE_PAIRS[pair]
-        ]
-    return seed.numpy().permutation(len(PERSON_ATTRIBUTES)).tolist()  # type: ignore[no-any-return]
+        pairs = seed.numpy().permutation(len(SENTENCE_PAIRS)).tolist()
+        return [sentence for pair in pairs for sentence in SENTENCE_PAIRS[pair]]
+    order: list[int] = seed.numpy().permutation(len(PERSON_ATTRIBUTES)).tolist()
+    return order
 
 
 def render_entry(
     subject: Person, attribute_templates: list[tuple[str, int]], repeat_full_name: bool, document_id: str
 ) -> Document:
-    """One entry: sentences of (attribute, wording number), with the spans of their values.
+    """One entry: a sentence per (attribute, template index), with the spans of the values.
 
-    The full name stands in the first sentence, whichever that is, and a pronoun in the others.
+    The full name is in the first sentence, whichever attribute that states, and a pronoun is in the others.
     """
     text, spans = "", []
     for sentence_index, (attribute, template_index) in enumerate(attribute_templates):
@@ -303,7 +341,7 @@ def render_entry(
     )
 
 
-@cache  # as many as there are wordings and pronouns
+@cache  # one item per template and pronoun
 def _around_value_with_pronoun(attribute: str, template_index: int, pronoun_index: int) -> tuple[str, str]:
     return _around_value(attribute, template_index, *PRONOUNS[pronoun_index])
 
@@ -311,7 +349,7 @@ def _around_value_with_pronoun(attribute: str, template_index: int, pronoun_inde
 def _around_value(
     attribute: str, template_index: int, subject: str, possessive: str, was_or_were: str
 ) -> tuple[str, str]:
-    """What stands before and after the value."""
+    """The parts of a sentence before and after its value."""
     before, after = words.SENTENCE_TEMPLATES[attribute][template_index].split("{value}")
     slots = {
         "who": subject,
@@ -324,11 +362,11 @@ def _around_value(
 
 
 def permuted_index(index: int, size: int, seed: Seed) -> int:
-    """The place of `index` in a random order of `size` things, without making the order.
+    """The position of `index` in a random order of `size` items, without building the order.
 
-    Distinct indices get distinct places, so a name drawn this way is unique by construction and a
-    population of any size streams. A four-round Feistel network on the next even number of bits,
-    walked until it lands below `size` (Black and Rogaway 2002, cycle walking).
+    Distinct indices get distinct positions, so a name drawn this way is unique by construction, and a population of any
+    size streams. The order is a four-round Feistel network on the next even number of bits, repeated until the result
+    is below `size` (Black and Rogaway 2002, cycle walking).
     """
     half = max(1, ((size - 1).bit_length() + 1) // 2)
     mask, key, permuted = (1 << half) - 1, _seed_digest(seed), index

@@ -1,8 +1,11 @@
-"""Is a recited diary whole and right, and if not, where did it first go wrong?
+"""Scores a recited diary: is it complete and correct, and if not, what was the first error?
 
-A reply is right only if every entry is there, right and in order, and nothing follows: comparing no further than the
-true text is long would hide the very error that is studied (the sheet, section 3.3). The first wrong unit, a title or a
-fact, gives an error its class.
+A reply is correct only if every entry is there, correct and in order, and nothing follows. A comparison of only as many
+characters as the target has would hide entries that a model invents, which is the error under study. The first wrong
+unit, a title or a fact, gives the class of an error.
+
+For a target of two entries, a reply with a third title is the error "run-on", and a reply that ends after the first
+entry is the error "early stop".
 """
 
 from __future__ import annotations
@@ -35,7 +38,11 @@ DIARY_ERROR_CLASSES: tuple[DiaryErrorClass, ...] = get_args(DiaryErrorClass)
 
 @dataclass(frozen=True, kw_only=True)
 class DiaryScorer:
-    """The judge of recited diaries (`nosce.evals.generation.Scorer`)."""
+    """Scores recited diaries (`nosce.evals.generation.Scorer`).
+
+    Args:
+        world: The world whose questions the replies answer.
+    """
 
     world: Diaries
 
@@ -44,28 +51,29 @@ class DiaryScorer:
         return self.world.diary_format
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
-        """Room for the longest diary and two entries more, so that who runs on is not cut."""
+        """Tokens for the longest diary and two further entries, so that a reply with too many entries is not cut."""
         name = f"{max(FIRST_NAMES, key=len)} {max(LAST_NAMES, key=len)}"
         longest = self._diary_format.longest_diary(name, self.world.entries[1] + 2, self.world.attributes[1])
         return len(tokenizer.encode(longest, add_special_tokens=False).ids) + 1
 
     def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
-        """There is none: what may follow is what is asked for.
+        """Always raises an error: a grammar that allows only the next correct unit would give the answer away.
 
         Raises:
             SpecError: Always.
         """
-        raise SpecError("diaries have no grammar to write under; read them with GenerationEval(constrained=False).")
+        raise SpecError("diaries have no grammar for constrained decoding; take GenerationEval(constrained=False).")
 
     def score(
         self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool]
     ) -> Iterator[Mapping[str, DiaryMetric]]:
-        """What can be said of each reply, by metric.
+        """The metrics of each reply.
 
-        exact: all entries, in order, and no more. fault/<class>: is that what went wrong first? One of them is 1 where
-        the reply is not exact. readable: is there a title in it, or the word for nothing? Only then: count (as many
-        titles as there are entries, and an end), recalled and off (how many, and how many too many), and content (the
-        share of recalled entries, of those that exist, that are right in their place).
+        exact: 1 if all entries are there, in order, and nothing else. fault/<class>: 1 if the first error has this
+        class; one of them is 1 unless the reply is exact. readable: 1 if the reply has a title or is the empty answer.
+        Only for readable replies: count (1 if there are as many titles as entries, and an end), recalled (number of
+        titles), off (number of titles too many), and content (share of the recalled entries, among the existing ones,
+        that are correct at their position).
         """
         for question, reply, is_complete in zip(questions, replies, ended, strict=True):
             if question.id.startswith("how many"):
@@ -74,34 +82,31 @@ class DiaryScorer:
                 yield self._score_diary(question, reply, is_complete)
 
     def entry_count(self, question: Question) -> int | None:
-        """How many entries the true diary has; None where it is not asked for."""
-        return (
-            None
-            if question.id.startswith("how many")
-            else len(_group_by_entry(_parse_reply(self._diary_format, question.target)))
-        )
+        """The number of entries of the true diary; None for a question that does not ask for the diary."""
+        if question.id.startswith("how many"):
+            return None
+        return len(_group_by_entry(_parse_reply(self._diary_format, question.target)))
 
     def entry_ends(self, question: Question) -> list[int]:
-        """Where in the true diary, in characters, each entry ends."""
+        """The end of each entry in the true diary, in characters."""
         return self._diary_format.entry_ends(*self._true_diary(question))
 
     def with_extra_entry(self, question: Question) -> str:
-        """The true diary and the title of an entry that does not exist."""
+        """The true diary, followed by the title of an entry that does not exist."""
         name, entries = self._true_diary(question)
         return self._diary_format.with_extra_title(
             question.target, self._diary_format.format_title(name, entries[-1].number + 1)
         )
 
     def with_entries_of(self, question: Question, donor: Question) -> str:
-        """The diary with the facts of another one's entries, begun again where that has fewer."""
+        """The diary with the facts of another diary's entries, which repeat if the other diary has fewer entries."""
         (name, entries), (_, donor_entries) = self._true_diary(question), self._true_diary(donor)
-        mixed_entries = [
-            DiaryEntry(entry.number, new.facts) for entry, new in zip(entries, cycle(donor_entries), strict=False)
-        ]
+        pairs = zip(entries, cycle(donor_entries), strict=False)
+        mixed_entries = [DiaryEntry(entry.number, other.facts) for entry, other in pairs]
         return self._diary_format.format_diary(name, mixed_entries)
 
     def count_probe_texts(self, question: Question) -> dict[str, str]:
-        """The question, and a title up to the number."""
+        """The texts at whose ends a probe looks for the number of entries: the question, and a title up to its number."""
         name, _ = self._true_diary(question)
         title = self._diary_format.format_title(name, 1)
         return {
@@ -110,10 +115,10 @@ class DiaryScorer:
         }
 
     def _true_diary(self, question: Question) -> tuple[str, list[DiaryEntry]]:
-        """Whose diary it is, and the true entries.
+        """The name and the true entries.
 
         Raises:
-            SpecError: There are none.
+            SpecError: The diary has no entries.
         """
         name, entries = "", []
         for title, *facts in _group_by_entry(_parse_reply(self._diary_format, question.target)):
@@ -121,7 +126,7 @@ class DiaryScorer:
             name = title.name
             entries.append(DiaryEntry(title.number, tuple(fact for fact in facts if isinstance(fact, DiaryFact))))
         if not entries:
-            raise SpecError(f"{question.id} asks for a diary without entries, of which nothing can be told.")
+            raise SpecError(f"{question.id} asks for a diary without entries; leave such questions out.")
         return name, entries
 
     def _score_count(self, question: Question, reply: str) -> Mapping[str, DiaryMetric]:
@@ -160,7 +165,7 @@ def _parse_reply(text: DiaryFormat, reply: str) -> list[DiaryUnit]:
 
 
 def _group_by_entry(units: Sequence[DiaryUnit]) -> list[list[DiaryUnit]]:
-    """Units by entry: each title with what follows it."""
+    """Units by entry: each title with the units after it."""
     grouped: list[list[DiaryUnit]] = []
     for unit in units:
         if isinstance(unit, EntryTitle) or not grouped:
@@ -172,7 +177,7 @@ def _group_by_entry(units: Sequence[DiaryUnit]) -> list[list[DiaryUnit]]:
 def _first_error(
     true_units: Sequence[DiaryUnit], reply_units: Sequence[DiaryUnit], ended: bool
 ) -> DiaryErrorClass | None:
-    """The class of the first wrong unit; None where all is right."""
+    """The class of the first wrong unit; None if all units are correct."""
     for expected, actual in zip_longest(true_units, reply_units):
         if expected == actual:
             continue
@@ -188,5 +193,5 @@ def _first_error(
             return "header"
         if isinstance(expected, DiaryFact) and isinstance(actual, DiaryFact) and expected.attribute == actual.attribute:
             return "value"
-        return "attribute"  # one too many, one too few, or another
+        return "attribute"  # a missing, an extra or another attribute
     return None if ended else "truncated"

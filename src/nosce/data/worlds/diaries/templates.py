@@ -1,7 +1,16 @@
-"""What diaries are written with: attributes and their values, headers, questions, and the way back.
+"""The layout of diaries: attributes and values, titles, questions, and a parser for replies.
 
-Two encodings: `paper`, the paper's lines as far as they are known, and `lean`, one word a value, for two cores.
-Source: the sheet for arXiv:2502.19573, sections 2.1 to 2.3 and 8.1; the value lists are the sheet's.
+Two encodings: `paper` has the paper's lines as far as they are known, and `lean` has one word per value, so that a
+small model on two CPU cores can learn it.
+
+The same entry in both:
+
+    Seladan Inveringar's diary entry 1          Seladan Inveringar 1 brother soup
+    Company: brother
+    Meal: soup
+
+Source: Prato et al. 2024 (arXiv:2502.19573). The paper's full attribute set is not published; location, time, weather
+and mood are known from it, and the other attributes and all value lists are our own.
 """
 
 from __future__ import annotations
@@ -15,7 +24,7 @@ from typing import Literal, NamedTuple
 DiaryEncodingName = Literal["paper", "lean"]
 HeaderOrder = Literal["name first", "number first"]
 
-#: Attributes in the order they are written in, each with sixteen values.
+#: Attributes in their order within an entry, each with sixteen values.
 _VALUE_LISTS = {
     "Location": "harbour, library, orchard, station, museum, rooftop, market, chapel, stadium, clinic, beach, forest, "
     "bakery, theatre, airport, garage",
@@ -34,26 +43,40 @@ _VALUE_LISTS = {
     "Music": "piano, violin, drums, guitar, flute, harp, choir, cello, organ, trumpet, banjo, silence, radio, "
     "opera, jazz, bells",
 }
-DIARY_VALUES: dict[str, tuple[str, ...]] = {name: tuple(told.split(", ")) for name, told in _VALUE_LISTS.items()}
+DIARY_VALUES: dict[str, tuple[str, ...]] = {name: tuple(text.split(", ")) for name, text in _VALUE_LISTS.items()}
 DIARY_ATTRIBUTES = tuple(DIARY_VALUES)
 
 
 class DiaryFact(NamedTuple):
-    """What an entry says of one attribute."""
+    """The value of one attribute in an entry.
+
+    Args:
+        attribute: Name of the attribute.
+        value: Value of the attribute.
+    """
 
     attribute: str
     value: str
 
 
 class EntryTitle(NamedTuple):
-    """The first line of an entry."""
+    """The first line of an entry.
+
+    Args:
+        name: Name of the diarist.
+        number: Number of the entry, from 1.
+    """
 
     name: str
     number: int
 
 
 class UnparsedText(NamedTuple):
-    """What is neither."""
+    """A part of a reply that is neither a title nor a fact.
+
+    Args:
+        text: The characters of this part.
+    """
 
     text: str
 
@@ -64,7 +87,12 @@ DiaryErrorClass = Literal["early stop", "run-on", "header", "attribute", "value"
 
 @dataclass(frozen=True, slots=True)
 class DiaryEntry:
-    """One entry of a diary: its number, and what it tells, in the order of `DIARY_ATTRIBUTES`."""
+    """One entry of a diary.
+
+    Args:
+        number: Number in the title, from 1.
+        facts: The facts, in the order of `DIARY_ATTRIBUTES`.
+    """
 
     number: int
     facts: tuple[DiaryFact, ...]
@@ -72,13 +100,18 @@ class DiaryEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class DiaryFormat:
-    """How entries, questions and replies are written, and read again."""
+    """The layout of entries, questions and replies, and a parser for it.
+
+    Args:
+        encoding: "paper" for lines with labels, "lean" for one word per value.
+        header: Order of name and number in a title.
+    """
 
     encoding: DiaryEncodingName
     header: HeaderOrder
 
     def format_title(self, name: str, number: int) -> str:
-        """The first line of an entry, which alone says whose and which it is."""
+        """The first line of an entry, the only one with the name and the number."""
         if self.encoding == "lean":
             return f"{name} {number}" if self.header == "name first" else f"{number} {name}"
         if self.header == "name first":
@@ -86,36 +119,36 @@ class DiaryFormat:
         return f"Entry {number} of the diary of {name}"
 
     def number_offset(self, title: str) -> int:
-        """Where in a title its number begins."""
+        """The position of the number in a title, in characters."""
         words = title.split(" ")
         number_word_index = next(place for place, word in enumerate(words) if word.isdigit())
         return len(" ".join(words[:number_word_index])) + (number_word_index > 0)
 
     def format_value(self, value: str) -> str:
-        """How a value is written."""
+        """A value as text."""
         return value.replace(" ", "_") if self.encoding == "lean" else value
 
     def format_entry(self, name: str, entry: DiaryEntry) -> str:
-        """Title and facts."""
+        """The title and the facts as text."""
         return self.join_parts(
             self.format_title(name, entry.number), *(self._format_fact(*fact) for fact in entry.facts)
         )
 
     def join_parts(self, *parts: str) -> str:
-        """Parts of an entry one behind the other."""
+        """Parts of an entry, joined by the separator of parts."""
         return (" " if self.encoding == "lean" else "\n").join(parts)
 
     def format_diary(self, name: str, entries: Sequence[DiaryEntry]) -> str:
-        """Entries one after the other, as an answer has them; a word of its own where there are none."""
+        """All entries in order, as an answer has them; the empty answer if there are no entries."""
         return self._separator.join(self.format_entry(name, entry) for entry in entries) or self.empty_answer
 
     def entry_ends(self, name: str, entries: Sequence[DiaryEntry]) -> list[int]:
-        """Where in a diary, in characters, each entry ends."""
+        """The end of each entry in a diary, in characters."""
         lengths = [len(self.format_entry(name, entry)) for entry in entries]
         return [sum(lengths[: n + 1]) + n * len(self._separator) for n in range(len(lengths))]
 
     def with_extra_title(self, diary: str, title: str) -> str:
-        """A diary and behind it the title of one more entry."""
+        """A diary, followed by the title of one more entry."""
         return f"{diary}{self._separator}{title}"
 
     def recall_prompt(self, name: str) -> str:
@@ -125,34 +158,34 @@ class DiaryFormat:
         return f"Recall all of {name}'s diary entries, in order.\n"
 
     def count_prompt(self, name: str) -> str:
-        """The question for their number."""
+        """The question for the number of entries."""
         return f"# {name} :" if self.encoding == "lean" else f"How many diary entries did {name} write?\n"
 
     def format_count(self, count: int) -> str:
-        """The answer to that."""
+        """The answer to the question for the number of entries."""
         return str(count)
 
     def longest_diary(self, name: str, n_entries: int, n_facts: int) -> str:
-        """As long a diary as one of so many entries with so many facts each can be."""
+        """The longest possible diary with this many entries and facts per entry."""
         longest_facts = tuple(DiaryFact(a, max(DIARY_VALUES[a], key=len)) for a in DIARY_ATTRIBUTES)[:n_facts]
         return self.format_diary(name, [DiaryEntry(n, longest_facts) for n in range(1, n_entries + 1)])
 
     @property
     def empty_answer(self) -> str:
-        """The answer of who has written nothing."""
+        """The answer for a person without entries."""
         return "nothing" if self.encoding == "lean" else "No entries."
 
     def vocabulary_text(self, names: Sequence[str], n_values: int, max_entries: int) -> str:
-        """Every word that such texts can use, for a tokenizer of words."""
+        """Every word that such texts can use, for a word tokenizer."""
         fact_texts = [self._format_fact(a, v) for a in DIARY_ATTRIBUTES for v in DIARY_VALUES[a][:n_values]]
         numbers = [part for n in range(max_entries + 1) for part in (self.format_title("X", n), self.format_count(n))]
         prompt_texts = [self.recall_prompt("X"), self.count_prompt("X"), self.empty_answer]
         return self._separator.join([*fact_texts, *numbers, *prompt_texts, " ".join(names)]).replace("X", names[0])
 
     def parse_units(self, text: str) -> list[DiaryUnit]:
-        """What a reply is made of, in order: titles and facts, and as `UnparsedText` what is neither.
+        """The parts of a reply in order: titles, facts, and `UnparsedText` for anything else.
 
-        What a fact says need not be true, and an attribute may come twice; that is for a judge to see.
+        A parsed fact may be false, and an attribute may occur twice; the scorer decides about both.
         """
         parsed: list[DiaryUnit] = []
         if self.encoding == "lean":
@@ -191,8 +224,5 @@ class DiaryFormat:
         return re.compile(escaped_title.replace("0", r"(?P<number>\d+)"))
 
 
-_FACT_BY_WORD = {
-    value.replace(" ", "_"): DiaryFact(attribute, value)
-    for attribute, values in DIARY_VALUES.items()
-    for value in values
-}
+_FACTS = [DiaryFact(attribute, value) for attribute, values in DIARY_VALUES.items() for value in values]
+_FACT_BY_WORD = {fact.value.replace(" ", "_"): fact for fact in _FACTS}

@@ -1,0 +1,111 @@
+"""Claims: what a paper says, how a study measures it, and the rule that decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from nosce.analysis.measures import Measure
+from nosce.analysis.stats.paired import decide
+from nosce.errors import DataError
+from nosce.records import Decision, Estimate, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precondition:
+    """What must hold before a claim may be judged, e.g. that the model memorised the facts at all.
+
+    Args:
+        text: What is measured, as the subject of a sentence, e.g. "recall of arm a".
+        measure: The measure.
+        above: The value that the point estimate must exceed.
+    """
+
+    text: str
+    measure: Measure
+    above: float
+
+    def unmet_reason(self, readings: pl.DataFrame, unit: str) -> str | None:
+        """Why the claim may not be judged; None where the precondition holds.
+
+        Raises:
+            DataError: The measure has no estimate.
+        """
+        estimate = self.measure.estimate(readings, unit)
+        if estimate.value > self.above:
+            return None
+        return f"not judged, since {self.text} is {estimate.value:.1%} and must be above {self.above:.0%}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A published claim, how it is measured here, and what would refute it.
+
+    The claim holds when the whole interval lies on the stated side of the threshold, and fails when the whole
+    interval lies on the other side. It is undecided otherwise, or when a precondition does not hold.
+
+    Args:
+        id: Name of the claim, unique within the study.
+        text: The claim in one sentence.
+        source: The section or figure of the paper that makes the claim, or "ours".
+        measure: The number that decides the claim.
+        threshold: The value that the interval is compared with.
+        direction: The side of the threshold on which the claim holds.
+        paper_value: The paper's number; None where the paper gives none.
+        preconditions: What must hold before the claim may be judged.
+    """
+
+    id: str
+    text: str
+    source: str
+    measure: Measure
+    threshold: float
+    direction: Literal["above", "below"] = "above"
+    paper_value: float | None = None
+    preconditions: tuple[Precondition, ...] = ()
+
+    @property
+    def criterion(self) -> str:
+        """When the claim holds, in words."""
+        return f"the whole 95 % interval lies {self.direction} {self.threshold:g}"
+
+    def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
+        """The verdict from a table of readings; missing readings leave the claim undecided."""
+        # A number that is no share is shown with its own unit; `why` names the resampled unit.
+        quantity = self.measure.quantity
+        try:
+            estimate = self.measure.estimate(readings, unit)
+            reasons = [precondition.unmet_reason(readings, unit) for precondition in self.preconditions]
+        except DataError as error:
+            return self._verdict(None, unit if quantity == "share" else quantity, "undecided", str(error))
+        unmet = [reason for reason in reasons if reason]
+        decision = "undecided" if unmet else decide(estimate, self.threshold, self.direction)
+        why = "; ".join(unmet) if unmet else self._method(estimate, decision)
+        return self._verdict(estimate, estimate.unit if quantity == "share" else quantity, decision, why)
+
+    def _method(self, estimate: Estimate, decision: Decision) -> str:
+        """How the interval was computed, and why it decides nothing where that is so."""
+        method = f"{estimate.method}; {estimate.n:,} readings"
+        if estimate.low is None:
+            return f"there is no interval ({method})"
+        if decision == "undecided":
+            return f"the interval reaches to both sides of {self.threshold:g} ({method})"
+        return method
+
+    def _verdict(self, estimate: Estimate | None, unit: str, decision: Decision, why: str) -> Verdict:
+        return Verdict(
+            id=self.id,
+            text=self.text,
+            source=self.source,
+            criterion=self.criterion,
+            paper_value=self.paper_value,
+            estimate=None if estimate is None else estimate.value,
+            low=None if estimate is None else estimate.low,
+            high=None if estimate is None else estimate.high,
+            n=0 if estimate is None else estimate.clusters,
+            unit=unit,
+            verdict=decision,
+            why=why,
+        )

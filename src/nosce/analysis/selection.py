@@ -1,0 +1,108 @@
+"""Which rows of the readings a measure or figure is made of, as pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from nosce.errors import DataError
+
+CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
+
+
+class _SelectionCache:
+    """The rows of each evaluation and metric of one large table: a study selects the same few hundreds of times."""
+
+    def __init__(self) -> None:
+        self._readings = pl.DataFrame()
+        self._rows_by_metric: dict[tuple[str, str], pl.DataFrame] = {}
+
+    def metric_rows(self, readings: pl.DataFrame, evaluation: str, metric: str) -> pl.DataFrame:
+        """The rows of one evaluation and metric. The cache holds one table, recognised by object identity."""
+        if len(readings) < CACHE_MIN_ROWS:
+            return readings.filter(pl.col("evaluation") == evaluation, pl.col("metric") == metric)
+        if self._readings is not readings:
+            self._readings, self._rows_by_metric = readings, {}
+        if (evaluation, metric) not in self._rows_by_metric:
+            self._rows_by_metric[evaluation, metric] = readings.filter(
+                pl.col("evaluation") == evaluation, pl.col("metric") == metric
+            )
+        return self._rows_by_metric[evaluation, metric]
+
+
+_SELECTION_CACHE = _SelectionCache()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """The rows of the readings whose columns have these values; None or () selects every value.
+
+    Args:
+        evaluation: Name of the evaluation.
+        metric: Name of the metric.
+        arm: Name of the arm.
+        split: The items that the arm was trained on ("seen"), was not ("unseen"), or was taught to answer ("taught").
+        attributes: Names of the attributes.
+        stage: Name of the training stage.
+        step: A number of optimizer steps, or the last or every kept step of a stage.
+        quantity: What the metric's value is: a share from 0 to 1, or its unit, e.g. "nats".
+    """
+
+    evaluation: str
+    metric: str = "exact"
+    arm: str | None = None
+    split: Literal["seen", "unseen", "taught"] | None = None
+    attributes: tuple[str, ...] = ()
+    stage: str | None = None
+    step: int | Literal["last", "every"] = "last"
+    quantity: str = "share"
+
+    def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """The selected rows; there may be none."""
+        column_values = {"arm": self.arm, "split": self.split, "stage": self.stage}
+        table = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
+        table = table.filter(*(pl.col(name) == value for name, value in column_values.items() if value is not None))
+        if self.attributes:
+            table = table.filter(pl.col("attribute").is_in(self.attributes))
+        if self.step == "last":
+            return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
+        return table if self.step == "every" else table.filter(pl.col("step") == self.step)
+
+    @property
+    def description(self) -> str:
+        """The selection in words, for messages."""
+        shown_attributes = (
+            self.attributes if len(self.attributes) < 4 else (self.attributes[0], f"{len(self.attributes) - 1} more")
+        )
+        parts = [self.arm, self.stage, self.split, self.evaluation, self.metric, " + ".join(shown_attributes)]
+        return " ".join(p for p in parts if p)
+
+
+def scored_rows(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
+    """The selected rows, every one with a value.
+
+    Raises:
+        DataError: There is no row, or a value is missing (a missing value is not zero).
+    """
+    rows = selected_rows(selection, readings)
+    missing = rows["value"].null_count()
+    if missing:
+        raise DataError(
+            f"{missing:,} of {len(rows):,} readings for {selection.description} have no value, and missing is not "
+            "zero; take a metric that every item has."
+        )
+    return rows
+
+
+def selected_rows(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
+    """The selected rows, at least one.
+
+    Raises:
+        DataError: There is no row.
+    """
+    rows = selection.rows(readings)
+    if rows.is_empty():
+        raise DataError(f"no reading is there for {selection.description}; run the arms and evaluations it needs.")
+    return rows

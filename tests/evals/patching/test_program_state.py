@@ -1,0 +1,108 @@
+"""Edits of program states: a swap at the end is the donor's choice, and the gradient goes where probes read it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import nosce.evals.patching.program_state as module
+from nosce.data.worlds.karel.language import KAREL_OPERATIONS
+from nosce.evals.patching.base import Patch, PatchBatching, capture_states, read_patched
+from nosce.evals.patching.program_state import (
+    StateEditing,
+    _edited_states,
+    _gradient_edit,
+    _next_word_reader,
+    _PrefixEncoder,
+)
+from nosce.seeds import Seed
+
+SEED = Seed(41)
+
+
+@pytest.fixture
+def editing(karel_scorer):
+    """Edits behind one and behind two words."""
+    return StateEditing(
+        oracle=karel_scorer,
+        features=("direction", "rows"),
+        vocabulary=KAREL_OPERATIONS,
+        sites=("residual.1", "final"),
+        max_pairs=20,
+    )
+
+
+@pytest.fixture
+def pairs(editing, karel_corpus):
+    """Beginnings of one word."""
+    return replace(editing, max_pairs=1000)._pair_prefixes(
+        karel_corpus, [q.target for q in karel_corpus.questions], 1, SEED
+    )
+
+
+def test_a_swap_at_the_end_makes_the_donors_choice(karel_corpus, karel_scorer, untrained_model, pairs):
+    """What the head reads is put in from the donor, so the next word is the donor's own; one's own changes nothing."""
+    assert len(pairs.questions) > 10
+    assert all(len(h) == len(d) == 1 for h, d in zip(pairs.host_prefixes, pairs.donor_prefixes, strict=True))
+    encoder, batching = _PrefixEncoder(karel_corpus, karel_scorer), PatchBatching(pad=karel_corpus.eos_id)
+    prefixes, model = encoder.prefixes_by_role(pairs), untrained_model.eval()
+    read = _next_word_reader(model, encoder.first_tokens(pairs.correct_words))
+    states = {role: capture_states(model, some, ["final"], batching) for role, some in prefixes.items()}
+    alone = {role: read_patched(model, some, read, batching) for role, some in prefixes.items()}
+    for role, captured in states.items():
+        patched = Patch("final", "last", captured.at("final", "last"))
+        swapped = read_patched(model, prefixes["host"], read, batching, patched)
+        assert np.array_equal(swapped, alone[role])
+    for donor, other in zip(prefixes["donor"], prefixes["other"], strict=True):
+        assert donor.tokens.tolist() != other.tokens.tolist()
+
+
+def test_edits_are_read_at_every_site(karel_corpus, editing, untrained_model, reference_completions, monkeypatch):
+    """Each edit beside its control, on as many pairs as were asked for."""
+    # An untrained network would write next to nothing.
+    monkeypatch.setattr(module, "generate_completions", lambda *_, **__: reference_completions)
+    tables = list(editing.evaluate_checkpoints({0: lambda: untrained_model}, karel_corpus, SEED))
+    assert [set(table["attribute"]) for table in tables] == [{"after 1"}, {"after 2"}]
+    for table in tables:
+        edits = [f"{k}/{site}" for k in ("swap", "other", "gradient", "random") for site in editing.sites]
+        assert dict(table.group_by("metric").len().iter_rows()) == dict.fromkeys(["unedited", *edits], 20)
+
+
+def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(karel_corpus, karel_scorer, editing, pairs):
+    """Wherever the host's state was; and it goes no further than it must, as far as the random control goes."""
+    targets = replace(editing, features=("direction",))._donor_features(pairs)
+    traces = karel_scorer.trace(
+        pairs.questions, [karel_scorer.prefix_text(d) for d in pairs.donor_prefixes], "original"
+    )
+    assert np.array_equal(targets[0], traces.features()["direction"][:, 0])
+    rng = np.random.default_rng(5)
+    host = rng.normal(size=(len(pairs.questions), 32)).astype(np.float32)
+    weight = torch.from_numpy(rng.normal(size=(32, 4)).astype(np.float32))
+    moved = _gradient_edit(host, [lambda x: x @ weight], targets)
+    assert np.array_equal((moved @ weight.numpy()).argmax(1), targets[0])
+    certain = torch.from_numpy(host @ weight.numpy()).softmax(1).numpy()[np.arange(len(host)), targets[0]] > 0.95
+    assert certain.any()
+    assert np.array_equal(moved[certain], host[certain])
+    assert not np.array_equal(moved[~certain], host[~certain])
+
+
+def test_the_random_control_moves_as_far_and_elsewhere(karel_corpus, karel_scorer, untrained_model, pairs):
+    """Equal distances from the host's states, in directions that do not agree with the gradient's."""
+    encoder, batching = _PrefixEncoder(karel_corpus, karel_scorer), PatchBatching(pad=karel_corpus.eos_id)
+    states = {
+        role: capture_states(untrained_model, some, ["residual.1"], batching)
+        for role, some in encoder.prefixes_by_role(pairs).items()
+    }
+    weight = torch.from_numpy(np.random.default_rng(5).normal(size=(32, 4)).astype(np.float32))
+    targets = [np.arange(len(pairs.questions)) % 4]
+    edited = _edited_states(states, [lambda x: x @ weight], targets, "residual.1", SEED)
+    host = states["host"].at("residual.1", "last")
+    gradient, random = edited["gradient"] - host, edited["random"] - host
+    assert np.allclose(np.linalg.norm(gradient, axis=1), np.linalg.norm(random, axis=1), rtol=1e-4)
+    moved = np.linalg.norm(gradient, axis=1) > 0
+    cosine = (gradient * random).sum(1)[moved] / (np.linalg.norm(gradient, axis=1) ** 2)[moved]
+    assert abs(cosine.mean()) < 0.2
+    assert np.array_equal(edited["swap"], states["donor"].at("residual.1", "last"))
