@@ -21,12 +21,17 @@ from nosce.evals.qa import QAEval, RecallEval
 from nosce.models.architecture import Architecture
 from nosce.studies.biographies.arms import (
     FINETUNE_STAGE,
+    augmentation_arm,
+)
+from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     OPTIMIZER_SETTINGS,
-    P_PROBE_DOCUMENTS,
     SMALL_BIOGRAPHIES,
     BiographiesBaseConfig,
-    finetuning_config,
+    short_finetuning,
+)
+from nosce.studies.biographies.evals import (
+    P_PROBE_DOCUMENTS,
 )
 from nosce.studies.biographies.selections import (
     extraction_accuracy,
@@ -104,6 +109,6 @@ def _arm(people: int) -> Arm:
         architecture=Architecture.named("3x128"),
         pretraining=pretrain,
         exposures=OFTEN,
-        finetuning=finetuning_config(steps, 3e-4),
+        finetuning=short_finetuning(steps),
     )
-    return replace(population.augmentation_arm(MULTI5_PERMUTE), name=f"{people} people")
+    return replace(augmentation_arm(population, MULTI5_PERMUTE), name=f"{people} people")

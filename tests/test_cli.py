@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from html import escape
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,7 @@ def flip(path):
         (("export", "biographies_adamw", "single", "new", "--scale", "smoke", "--seed", "7"), ("no seed 7",)),
         (("export", "biographies_adamw", "single", "new", "--scale", "demo"), ("is not trained", "nosce run")),
         (("export", "biographies_adamw", "single", ".", "--scale", "smoke"), ("not an empty folder",)),
+        (("export", "emergence", "reconstruction 1", "new", "--scale", "smoke"), ("is an experiment",)),
     ],
     ids=[
         "study",
@@ -95,6 +97,7 @@ def flip(path):
         "seed to export",
         "not trained",
         "not empty",
+        "no model",
     ],
 )
 def test_what_is_not_there_is_the_users_mistake(nosce, smoke_store, tmp_path, words, told):
@@ -127,7 +130,7 @@ def test_a_file_without_the_function_is_the_users_mistake(nosce, little, tmp_pat
     ("function", "told"),
     [
         ("nobody", ("Biographies.people=0", "take 2 or more")),
-        ("crowd", ("Biographies.people=129", "128 full names", "take fewer people")),
+        ("crowd", ("Biographies.people=129", "128 full names", "lower people")),
     ],
 )
 def test_a_world_that_cannot_be_is_refused_before_anything_is_made(nosce, little, tmp_path, function, told):
@@ -510,6 +513,78 @@ def test_list_names_the_studies_and_what_the_store_holds(nosce, smoke_store, tmp
     assert biographies["question"].endswith("?")
     assert [row["held"] for row in elsewhere] == [[]] * len(elsewhere)
     assert "biographies_adamw" in nosce("list", "--store", smoke_store).stdout
+
+
+def test_list_fits_eighty_columns_and_cuts_nothing(nosce, smoke_store):
+    """Each study has its whole name and question and every scale; a scale says whether the store has its results."""
+    ended = nosce("list", "--store", smoke_store, COLUMNS="80")
+    rows = json.loads(nosce("list", "--json", "--store", smoke_store).stdout)
+    *table, _ = ended.stdout.splitlines()
+    words = " ".join(ended.stdout.split())
+
+    assert max(map(len, table)) <= 80
+    assert "…" not in ended.stdout
+    assert [line.split()[0] for line in table if line[1:2].isalpha()] == ["study", *(row["study"] for row in rows)]
+    assert "smoke (finished)" in words
+    assert str(smoke_store) in words
+    for row in rows:
+        assert set(row["question"].split()) <= set(words.split())
+        assert row["paper"] not in words
+        assert row["paper"] in nosce("list", "--store", smoke_store, COLUMNS="120").stdout
+
+
+def test_the_version_is_printed_and_nothing_is_made(nosce, tmp_path):
+    """`nosce --version` needs no store."""
+    ended = nosce("--version", cwd=tmp_path)
+
+    assert (ended.returncode, ended.stdout) == (0, f"nosce {version('nosce')}\n")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shell_completes_commands_options_and_studies(nosce, tmp_path):
+    """What bash asks for when somebody presses Tab."""
+
+    def completed(words):
+        count = str(len(words.split()) - 1)
+        ended = nosce(_NOSCE_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=count, cwd=tmp_path)
+        assert ended.stderr == ""
+        return ended.stdout.split()
+
+    assert completed("nosce sho") == ["show"]
+    assert completed("nosce show --sc") == ["--scale"]
+    assert completed("nosce show biographies_") == ["biographies_adamw", "biographies_packed"]
+    assert "complete_bash" in nosce(_NOSCE_COMPLETE="source_bash", cwd=tmp_path).stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "unused"),
+    [
+        (("--help",), {"numpy", "polars", "scipy", "matplotlib"}),
+        (("run", "--help"), {"numpy", "polars", "scipy", "matplotlib"}),
+        (("list",), {"polars", "scipy", "matplotlib", "torch"}),
+    ],
+    ids=lambda words: " ".join(words) if isinstance(words, tuple) else "",
+)
+def test_what_a_person_waits_for_imports_only_what_it_needs(nosce, tmp_path, words, unused):
+    """Help comes at once: no library is imported before a command uses it."""
+    code = (
+        "import sys\n"
+        "from nosce.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print('modules:', *sys.modules, file=sys.stderr)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=nosce.surroundings(),
+        timeout=100,
+    )
+
+    assert "modules:" in ended.stderr
+    assert not unused & set(ended.stderr.split())
 
 
 def test_the_store_is_taken_from_the_environment_or_the_folder(nosce, smoke_store, tmp_path):

@@ -8,7 +8,7 @@ and both the slope and the figure of the dose are made in this file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,8 +22,11 @@ from nosce import (
     Claim,
     Estimate,
     EvalSpec,
+    Figure,
+    FigureRow,
     MajorityBaseline,
     Mean,
+    Measure,
     QAEval,
     RecallEval,
     Seed,
@@ -32,7 +35,6 @@ from nosce import (
     Study,
     TrainingConfig,
 )
-from nosce.analysis.render.figure import FIGURE_COLUMNS
 from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
@@ -44,7 +46,7 @@ UNSEEN = Selection(evaluation="questions", split="unseen", stage=ASKING)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlopeWithinPerson:
+class SlopeWithinPerson(Measure):
     """What a doubling of the wordings adds: the slope of each person's score over the arms, averaged.
 
     The arms of a training seed tell of the same people, so the slope is taken within each person and the
@@ -76,37 +78,25 @@ class SlopeWithinPerson:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoseCurve:
-    """A figure with the number of wordings along the axis, and one line a split."""
+class DoseCurve(Figure):
+    """A figure with the number of wordings along the axis, and one line a split.
 
-    id: str
-    title: str
-    caption: str
+    Args:
+        selection: The readings, without an arm or a split.
+    """
+
     selection: Selection
     kind: Literal["curves"] = "curves"
     x_label: str = "wordings of each person"
     y_label: str = "exact match"
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a split and arm."""
-        points = []
-        for split in ("seen", "unseen"):
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a split and arm."""
+        splits: tuple[Literal["seen", "unseen"], ...] = ("seen", "unseen")
+        for split in splits:
             for arm in arms:
-                found = Mean(selection=replace(self.selection, split=split, arm=arm)).estimate(readings, unit)
-                points.append(
-                    {
-                        "panel": "",
-                        "group": f"{split} people",
-                        "x": float(dose(arm)),
-                        "tick": "",
-                        "value": found.value,
-                        "low": found.low,
-                        "high": found.high,
-                        "n": found.n,
-                        "baseline": False,
-                    }
-                )
-        return pl.DataFrame(points, schema=FIGURE_COLUMNS)
+                estimate = Mean(selection=replace(self.selection, split=split, arm=arm)).estimate(readings, unit)
+                yield FigureRow(group=f"{split} people", x=float(dose(arm))).with_estimate(estimate)
 
 
 def dose(arm: str) -> int:

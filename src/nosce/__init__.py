@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nosce.analysis.calibration import CalibrationMAD as CalibrationMAD
     from nosce.analysis.calibration import LabelMatchedDifference as LabelMatchedDifference
     from nosce.analysis.calibration import MinimumDetectableEffect as MinimumDetectableEffect
+    from nosce.analysis.claims import Claim as Claim
+    from nosce.analysis.claims import Precondition as Precondition
     from nosce.analysis.emergence.measures import ForecastFigure as ForecastFigure
     from nosce.analysis.emergence.measures import ForecastSkill as ForecastSkill
     from nosce.analysis.emergence.measures import LinkDrift as LinkDrift
@@ -34,17 +36,14 @@ if TYPE_CHECKING:
     from nosce.analysis.jackknife import JointExcess as JointExcess
     from nosce.analysis.jackknife import Slope as Slope
     from nosce.analysis.jackknife import SpearmanCorrelation as SpearmanCorrelation
-    from nosce.analysis.measures import Claim as Claim
     from nosce.analysis.measures import Contrast as Contrast
     from nosce.analysis.measures import Difference as Difference
     from nosce.analysis.measures import Mean as Mean
     from nosce.analysis.measures import Measure as Measure
     from nosce.analysis.measures import MinOf as MinOf
     from nosce.analysis.measures import NormalizedGain as NormalizedGain
-    from nosce.analysis.measures import OutcomeRate as OutcomeRate
-    from nosce.analysis.measures import Precondition as Precondition
-    from nosce.analysis.measures import Selection as Selection
-    from nosce.analysis.measures import SingleSeedMean as SingleSeedMean
+    from nosce.analysis.render.figure import FigureRow as FigureRow
+    from nosce.analysis.selection import Selection as Selection
     from nosce.analysis.training_curves import CurveCorrelation as CurveCorrelation
     from nosce.analysis.training_curves import Peak as Peak
     from nosce.analysis.training_curves import PhaseDuration as PhaseDuration
@@ -116,6 +115,7 @@ except PackageNotFoundError:  # the source without an installation
 #: The public names, by the module that defines them.
 _EXPORTS = {
     "nosce.analysis.calibration": "CalibrationFigure CalibrationMAD LabelMatchedDifference MinimumDetectableEffect",
+    "nosce.analysis.claims": "Claim Precondition",
     "nosce.analysis.emergence.measures": "ForecastFigure ForecastSkill LinkDrift Steepness",
     "nosce.analysis.emergence.scaling_curve": "ScalingCurveSpec",
     "nosce.analysis.figures": (
@@ -123,9 +123,9 @@ _EXPORTS = {
         "ConfusionMatrixFigure Figure LineFigure LinePoint TrainingCurveFigure"
     ),
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
-    "nosce.analysis.measures": (
-        "Claim Contrast Difference Mean Measure MinOf NormalizedGain OutcomeRate Precondition Selection SingleSeedMean"
-    ),
+    "nosce.analysis.measures": "Contrast Difference Mean Measure MinOf NormalizedGain",
+    "nosce.analysis.render.figure": "FigureRow",
+    "nosce.analysis.selection": "Selection",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",
     "nosce.data.tokenizer": "TokenizerSpec",
     "nosce.data.worlds.arithmetic": "Arithmetic",

@@ -11,29 +11,47 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.console import Console
+from rich import box
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+import nosce
 from nosce.errors import NosceError, SpecError, UsageError
-from nosce.pipeline.results import StudyRequest
-from nosce.store.store import Store
+
+if TYPE_CHECKING:
+    from nosce.analysis.emergence.audit import TableAudit
+    from nosce.pipeline.plan import StudyRequest
+    from nosce.store.store import Store
 
 EXIT_INTERRUPTED = 130
+PAPER_COLUMNS = 100  # width of a terminal from which `nosce list` has a column for papers
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     help="What does a language model know, and does it know that it does?",
 )
 
+
+def _complete_study(incomplete: str) -> list[str]:
+    from nosce.studies import BUILT_IN
+
+    return [name for name in sorted(BUILT_IN) if name.startswith(incomplete)]
+
+
 StudyArgument = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A built-in study, or FILE.py:FUNCTION of your own.")
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A built-in name, FILE.py:FUNCTION or package.module:FUNCTION.",
+        autocompletion=_complete_study,
+    ),
 ]
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
@@ -46,53 +64,113 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout a
 
 
 def open_store(folder: Path | None) -> Store:
-    """The store that the user means."""
+    """The store in a folder, in $NOSCE_STORE or in .nosce/: the first that is given."""
+    from nosce.store.store import Store
+
     return Store.open(folder or os.environ.get("NOSCE_STORE") or ".nosce")
 
 
 def print_line(text: str) -> None:
-    """Print a line for people, to be wrapped by their terminal and coloured by nobody."""
+    """Print a line for people, without colour; the terminal wraps it."""
     Console().print(escape(text), soft_wrap=True, highlight=False)
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """Print machine-readable output."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
-@app.command("list")
-def list_(store: StoreOption = None, json_: JsonOption = False) -> None:
-    """Studies, their question, scales, and what the store holds.  Example: nosce list"""
-    from nosce.pipeline.results import load_plan_records
-    from nosce.study import SCALES, builtin_studies, load_study
+def _print_version(requested: bool) -> None:
+    if requested:
+        print_line(f"nosce {nosce.__version__}")
+        raise typer.Exit()
 
-    opened_store = open_store(store)
-    plan_records = load_plan_records(opened_store)
-    rows = []
-    for name in builtin_studies():
-        scales, study = [], None
-        for scale in SCALES:
-            try:
-                study = load_study(name, scale)
-            except UsageError:
-                continue
-            scales.append(scale)
-        assert study is not None
-        stored_scales = [
-            f"{p['scale']}{'' if opened_store.has(p['estimates']) else ' (unfinished)'}"
-            for p in plan_records
-            if p["study"] == name
-        ]
-        rows.append(
-            {"study": name, "question": study.question, "paper": study.paper, "scales": scales, "held": stored_scales}
-        )
-    if json_:
-        print_json(rows)
+
+@app.callback()
+def _common_options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StudyRow:
+    """What `nosce list` prints of a built-in study; `held` are the scales of which the store has a plan."""
+
+    study: str
+    question: str
+    paper: str
+    scales: list[str]
+    held: list[str]
+
+    def scale_with_state(self, scale: str) -> str:
+        """A scale, with a word on its results in the store."""
+        if scale in self.held:
+            return f"{scale} (finished)"
+        unfinished = f"{scale} (unfinished)"
+        return unfinished if unfinished in self.held else scale
+
+
+@app.command("list")
+def list_(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="A built-in study: list its configuration by scale instead.")
+    ] = None,
+    store: StoreOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Studies, their question, scales, and what the store holds.  Example: nosce list"""
+    if study is not None:
+        _print_config(study, json_=json_)
         return
-    table = Table("study", "question", "paper", "scales", f"in {opened_store.root}")
+    opened_store = open_store(store)
+    rows = _study_rows(opened_store)
+    if json_:
+        print_json([asdict(row) for row in rows])
+        return
+    console = Console()
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("study", no_wrap=True, overflow="fold")
+    table.add_column("question", overflow="fold")
+    table.add_column("scales", overflow="fold")
+    with_papers = console.width >= PAPER_COLUMNS
+    if with_papers:
+        table.add_column("paper", no_wrap=True, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(", ".join(v) if isinstance(v, list) else str(v)) or "-" for v in row.values()))
-    Console().print(table)
+        cells = [row.study, row.question, ", ".join(map(row.scale_with_state, row.scales))]
+        table.add_row(*map(escape, [*cells, row.paper] if with_papers else cells))
+    console.print(table)
+    if any(row.held for row in rows):
+        print_line(f"Finished and unfinished scales are those of {opened_store.root}.")
+
+
+def _study_rows(opened_store: Store) -> list[_StudyRow]:
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.studies.catalog import CATALOG
+
+    held: dict[str, list[str]] = {name: [] for name in CATALOG}
+    for plan in PlanRecord.load_all(opened_store):
+        state = "" if opened_store.has(plan.estimates) else " (unfinished)"
+        held.setdefault(plan.study, []).append(f"{plan.scale}{state}")
+    return [
+        _StudyRow(study=name, question=entry.question, paper=entry.paper, scales=[*entry.scales], held=held[name])
+        for name, entry in CATALOG.items()
+    ]
+
+
+def _print_config(study: str, *, json_: bool) -> None:
+    """What each scale of a built-in study trains and asks, side by side."""
+    from nosce.studies.configs import config_rows, config_scales, config_table
+
+    if json_:
+        scales = config_scales(study)
+        rows = [(row, dict(zip(scales, row.values, strict=True))) for row in config_rows(study)]
+        print_json([{"field": row.field, "phrase": row.phrase, "values": values} for row, values in rows])
+        return
+    console = Console()
+    console.print(config_table(study, console.width))
 
 
 @app.command()
@@ -155,7 +233,9 @@ def plan(
     print_plan(_study_request(study, scale, seeds, arms), open_store(store), workers, json_=json_)
 
 
-def _study_request(study: str, scale: str, seeds: int | None, arms: str) -> StudyRequest:
+def _study_request(study: str, scale: str, seeds: int | None = None, arms: str = "") -> StudyRequest:
+    from nosce.pipeline.plan import StudyRequest
+
     return StudyRequest(
         study=study, scale=scale, n_seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
     )
@@ -169,15 +249,17 @@ def show(
     json_: JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
-    from nosce.pipeline.results import find_finished_plan, results_json
-    from nosce.pipeline.run import print_claims
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.results import RunResults
 
     opened_store = open_store(store)
-    plan_record = find_finished_plan(opened_store, study, scale)
+    results = RunResults.load(opened_store, PlanRecord.find_finished(opened_store, study, scale))
     if json_:
-        print_json(results_json(opened_store, plan_record))
-    else:
-        print_claims(opened_store, plan_record, Console())
+        print_json(results.to_json())
+        return
+    from nosce.pipeline.run import print_claims
+
+    print_claims(results, Console())
 
 
 @app.command()
@@ -202,12 +284,10 @@ def explain(
     json_: JsonOption = False,
 ) -> None:
     """What a step's key is made of, and how its nearest neighbour differs.  Example: nosce explain training-3fa9"""
-    from dataclasses import asdict
-
-    from nosce.pipeline.results import explain_step as explained
+    from nosce.pipeline.explain import explain_step
     from nosce.store.spec import flatten_description
 
-    explanation = explained(open_store(store), step)
+    explanation = explain_step(open_store(store), step)
     if json_:
         print_json(asdict(explanation))
         return
@@ -237,9 +317,9 @@ def export(
     store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
-    from nosce.pipeline.results import export_checkpoint as exported
+    from nosce.pipeline.export import export_checkpoint
 
-    step_record = exported(open_store(store), StudyRequest(study=study, scale=scale), arm, seed, folder)
+    step_record = export_checkpoint(open_store(store), _study_request(study, scale), arm, seed, folder)
     print_line(
         f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
         "AutoTokenizer.from_pretrained."
@@ -259,18 +339,6 @@ def doctor(store: StoreOption = None, json_: JsonOption = False) -> None:
     for row in checks:
         table.add_row(*(escape(str(row[key])) for key in ("what", "found", "so")))
     Console().print(table)
-
-
-def _raise_interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def main() -> None:
-    """The entry point: one sentence for our errors, a traceback for everything else."""
-    signal.signal(signal.SIGTERM, _raise_interrupt)
-    code = _exit_code_of(lambda: app(standalone_mode=False))
-    sys.stdout.flush()
-    sys.exit(code)
 
 
 @app.command("audit")
@@ -309,20 +377,18 @@ def audit_command(
         tables, lower_is_better=lower_is_better, log_likelihood=log_likelihood, resamples=resamples
     )
     if figure is not None:
-        from nosce.analysis.emergence import summary as words
-        from nosce.analysis.render.figure import figure_svg
-        from nosce.store.files import write_atomically
-
-        first_table = audited_tables[0]
-        write_atomically(
-            figure, figure_svg(words.mirage_figure(first_table.outcomes, first_table.json_object, first_table.name))
-        )
-    contents = (
-        audited_tables[0].json_object
-        if len(audited_tables) == 1
-        else [first_table.json_object for first_table in audited_tables]
-    )
+        _write_audit_figure(audited_tables[0], figure)
+    entries = [audit.json_object for audit in audited_tables]
+    contents = entries[0] if len(entries) == 1 else entries
     _print_parts(auditing.render_audits(audited_tables), contents if json_ else None)
+
+
+def _write_audit_figure(audit: TableAudit, path: Path) -> None:
+    from nosce.analysis.emergence.summary import mirage_figure
+    from nosce.analysis.render.figure import figure_svg
+    from nosce.store.files import write_atomically
+
+    write_atomically(path, figure_svg(mirage_figure(audit.outcomes, audit.json_object, audit.name)))
 
 
 @app.command("power")
@@ -341,7 +407,7 @@ def power_command(
     _print_parts([auditing.power_table(designs)], auditing.power_rows(estimates) if json_ else None)
 
 
-def _print_parts(parts: Iterable[Any], json_value: Any) -> None:
+def _print_parts(parts: Iterable[RenderableType], json_value: object) -> None:
     """Print JSON where there is some, else what people read."""
     if json_value is not None:
         print_json(json_value)
@@ -351,22 +417,33 @@ def _print_parts(parts: Iterable[Any], json_value: Any) -> None:
 
 
 def _print_audits(opened_store: Store, study: str, scale: str | None, *, json_: bool) -> None:
-    """What the mirage test said of a study's curves."""
-    from nosce.pipeline.results import find_finished_plan, load_audits
+    """Print the mirage test of each scaling curve of a study."""
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.results import RunResults
 
-    audit_entries = load_audits(opened_store, find_finished_plan(opened_store, study, scale))
+    audits = RunResults.load(opened_store, PlanRecord.find_finished(opened_store, study, scale)).audits
     if json_:
-        print_json(audit_entries)
+        print_json([audit.numbers for audit in audits])
         return
-    for entry in audit_entries or [
-        {"title": study, "verdict": None, "why": "the study names no curve that could be audited"}
-    ]:
-        print_line(
-            f"{entry['title']} {entry['verdict'] or 'not audited'}: {entry['why']}. {entry.get('meaning', '')}".strip()
-        )
+    for audit in audits:
+        print_line(f"{audit.title} {audit.verdict or 'not audited'}: {audit.why}. {audit.meaning}".strip())
+    if not audits:
+        print_line(f"{study} not audited: the study names no curve that could be audited.")
 
 
-def _exit_code_of(call: Callable[[], Any]) -> int:
+def _raise_interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """The entry point: one sentence for our errors, a traceback for everything else."""
+    signal.signal(signal.SIGTERM, _raise_interrupt)
+    code = _exit_code_of(lambda: app(standalone_mode=False))
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _exit_code_of(call: Callable[[], object]) -> int:
     started = time.monotonic()
     try:
         code = call()
@@ -383,7 +460,7 @@ def _exit_code_of(call: Callable[[], Any]) -> int:
         return exit_.exit_code
     except Exception as error:
         if _is_usage_error(error):
-            error.show()  # type: ignore[attr-defined]
+            error.show()  # type: ignore[attr-defined]  # of click
             return 2
         raise
 
@@ -393,7 +470,7 @@ def _resume_message(started: float) -> str:
 
 
 def _is_usage_error(error: Exception) -> bool:
-    """Is it the command line library's own complaint about options?"""
+    """Is the error click's own complaint about options?  Typer brings a copy of click whose classes are private."""
     return hasattr(error, "show") and hasattr(error, "exit_code")
 
 

@@ -1,56 +1,56 @@
-"""What can go wrong, as one tree; every message is one sentence: asked, found, what to do.
+"""The exceptions of nosce. Each message is one sentence: the request, the problem, and what to do.
 
-NosceError            anything of ours; the command line prints its sentence and no traceback
-├── SpecError         a study, world, model or recipe asks for what cannot be      exit 2
-├── UsageError        a name or path on the command line is not there              exit 2
-├── DataError         the data cannot carry what was asked of them                 exit 1
-├── GuardError        a guard of this field found a leak before training           exit 1
-├── TrainingError     training cannot go on, e.g. the loss is not finite           exit 1
-└── StoreError        the disk refused, or a folder is not what its name says      exit 1
-    ├── DamagedError  a file differs from the checksum kept beside it
-    └── LeasedError   another process is making this very step
+NosceError            base class; the command line prints its sentence without a traceback
+├── SpecError         a study, world, model or training is impossible as specified     exit 2
+├── UsageError        a name or path on the command line does not exist                exit 2
+├── DataError         the data do not allow the analysis                               exit 1
+├── LeakageError      a leakage check failed before training                           exit 1
+├── TrainingError     training cannot continue, e.g. the loss is not finite            exit 1
+└── StoreError        the disk refused, or a folder of the store is not valid          exit 1
+    ├── DamagedError  a file differs from its checksum
+    └── LeasedError   another process makes the same step
 """
 
 from __future__ import annotations
 
 
 class NosceError(Exception):
-    """Anything that nosce raises on purpose; `exit_code` is what the command line returns."""
+    """Base class of all exceptions that nosce raises; `exit_code` is the command line's exit status."""
 
     exit_code = 1
 
 
 class SpecError(NosceError):
-    """A study, world, model or recipe asks for something that cannot be."""
+    """A study, world, model or training is impossible as specified."""
 
     exit_code = 2
 
 
 class UsageError(NosceError):
-    """A name, option or path given on the command line is not there."""
+    """A name, option or path on the command line does not exist."""
 
     exit_code = 2
 
 
 class DataError(NosceError):
-    """The data cannot carry what was asked of them (too few, not paired, not finite)."""
+    """The data do not allow the analysis: they are too few, not paired or not finite."""
 
 
 class LeakageError(NosceError):
-    """A guard of this field found a leak; nothing was trained on the data."""
+    """A leakage check failed; no model was trained on the data."""
 
 
 class TrainingError(NosceError):
-    """Training cannot go on in a way that would mean anything."""
+    """Training cannot continue with a meaningful result."""
 
 
 class StoreError(NosceError):
-    """The disk refused, or a folder of the store is not what its name says."""
+    """The disk refused, or a folder of the store is not valid."""
 
 
 class DamagedError(StoreError):
-    """A file differs from the checksum that was written with it."""
+    """A file differs from its checksum."""
 
 
 class LeasedError(StoreError):
-    """Another process holds the lease of this step."""
+    """Another process makes the same step."""

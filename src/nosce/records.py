@@ -286,9 +286,8 @@ def fill_columns(table: pl.DataFrame, record_type: type, **columns: object) -> p
     given_columns = {name: pl.lit(value) for name, value in columns.items()}
     table = table.with_columns(**given_columns)
     null_columns = {name: pl.lit(None) for name in schema(record_type) if name not in table.columns}
-    return table.with_columns(**null_columns).select(
-        pl.col(name).cast(column) for name, column in schema(record_type).items()
-    )
+    casts = [pl.col(name).cast(column) for name, column in schema(record_type).items()]
+    return table.with_columns(**null_columns).select(casts)
 
 
 def _list_series(values: list[tuple[object, ...]], element_type: object, column: pl.List) -> pl.Series:

@@ -1,7 +1,7 @@
-"""Randomness has names: a seed is a place in a tree, and every draw says where it stands.
+"""Named randomness: a seed is a place in a tree of names, and each random draw uses a place of its own.
 
-Adding a consumer of randomness moves nobody else's numbers, because names are hashed and
-never added: with root + index, roots 42 and 43 would share all but one item.
+The names are hashed and never added, so a new consumer of randomness changes no other random numbers. With root + index
+as seeds, the roots 42 and 43 would share all items but one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """A place in the tree of randomness: a root number and the names that lead here.
+    """A place in the tree of randomness.
+
+    Args:
+        root: The number of the tree, e.g. the training seed.
+        path: The names from the root to the place.
 
     >>> (Seed(0) / "person" / 17).numpy().integers(10) == (Seed(0) / "person" / 17).numpy().integers(10)
     True
@@ -24,20 +28,20 @@ class Seed:
     path: tuple[str, ...] = ()
 
     def __truediv__(self, name: str | int) -> Seed:
-        """The place below this one that `name` leads to."""
+        """The place with this name below this one."""
         return Seed(self.root, (*self.path, str(name)))
 
     def __str__(self) -> str:
         return "/".join((str(self.root), *self.path))
 
     def digest(self) -> bytes:
-        """32 bytes that depend on nothing but the root and the names."""
+        """32 bytes that depend on the root and the names alone."""
         return hashlib.sha256(repr((self.root, self.path)).encode()).digest()
 
     def numpy(self) -> np.random.Generator:
-        """A fresh generator of this place; two calls give two equal generators."""
+        """A fresh random generator of this place; two calls return equal generators."""
         return np.random.default_rng(int.from_bytes(self.digest()[:16], "big"))
 
     def integer(self) -> int:
-        """A number below 2**63 of this place, for generators that are not numpy's."""
+        """An integer below 2**63 of this place, to seed generators other than numpy's."""
         return int.from_bytes(self.digest()[16:24], "big") >> 1

@@ -17,9 +17,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal, get_args
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import Figure
-from nosce.analysis.measures import Claim
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld

@@ -17,7 +17,8 @@ from nosce.analysis.calibration import (
     calibration_bins,
     calibration_mad,
 )
-from nosce.analysis.measures import Difference, Mean, Selection
+from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.records import Reading, fill_columns
 

@@ -15,9 +15,11 @@ from nosce.analysis.figures import (
     LinePoint,
     TrainingCurveFigure,
 )
-from nosce.analysis.measures import Mean, Selection
+from nosce.analysis.measures import Mean
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData, figure_svg
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
+from nosce.errors import SpecError
 from nosce.records import Reading, schema, to_table
 from nosce.seeds import Seed
 
@@ -126,19 +128,21 @@ def test_curves_have_a_point_where_something_was_read_and_none_where_not():
 @pytest.mark.parametrize("rows", [TABLE, TABLE.filter(arm="old"), EMPTY], ids=["all", "one arm", "none"])
 def test_every_table_can_be_drawn(figure, rows):
     """What is computed here the report takes as it is, with all readings, with some, and with none."""
-    words = {name: getattr(figure, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "unit")}
+    drawn = FigureData(**figure.header(), table=figure.table(rows, ARMS, "person"))
 
-    assert figure_svg(FigureData(**words, table=figure.table(rows, ARMS, "person"))).rstrip().endswith("</svg>")
+    assert figure_svg(drawn).rstrip().endswith("</svg>")
 
 
 def test_what_is_no_share_is_drawn_in_its_own_unit():
     """Nats are not cut at one, and the figure says that it shows numbers."""
-    nats = replace(BARS, selection=replace(ASKED, metric="nats", quantity="nats"))
+    nats = replace(BARS, selection=replace(ASKED, metric="nats", quantity="nats"), unit="number")
     table = nats.table(TABLE.with_columns(metric=pl.lit("nats"), value=pl.col("value") + 3), ARMS, "person")
 
-    assert nats.unit == "number"
-    assert BARS.unit == CURVES.unit == "share"
     assert table.filter(pl.col("value") > 3)["high"].min() > 3
+    with pytest.raises(SpecError, match="unit='number'"):
+        replace(nats, unit="share")
+    with pytest.raises(SpecError, match="unit='number'"):
+        replace(CURVES, panels=(("", nats.selection),))
 
 
 def test_one_person_in_a_figure_does_not_end_the_study():
@@ -238,8 +242,7 @@ def test_rungs_lie_where_the_arms_do():
     assert table["x"].to_list() == [1e3, 1e4, 1e5]
     assert table["value"].to_list()[2] is None
     assert table["value"][0] == pytest.approx(TABLE.filter(arm="old", step=20)["value"].mean())
-    words = {name: getattr(rungs, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label", "x_scale")}
-    assert figure_svg(FigureData(**words, table=table)).startswith("<?xml")
+    assert figure_svg(FigureData(**rungs.header(), table=table)).startswith("<?xml")
 
 
 def test_a_matrix_has_shares_that_sum_to_one_in_every_column():
@@ -261,8 +264,7 @@ def test_a_matrix_has_shares_that_sum_to_one_in_every_column():
     assert read["group"].unique(maintain_order=True).to_list() == ["0", "more than 0"]
     assert read.group_by("tick").agg(pl.col("value").sum())["value"].to_list() == [1.0, 1.0]
     assert table.filter(panel="not read")["value"].null_count() == 4
-    words = {name: getattr(matrix, name) for name in ("id", "title", "caption", "kind", "x_label", "y_label")}
-    assert "</svg>" in figure_svg(FigureData(**words, table=table))
+    assert "</svg>" in figure_svg(FigureData(**matrix.header(), table=table))
 
 
 def test_a_figure_of_some_arms_has_these_alone():

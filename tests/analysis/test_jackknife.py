@@ -16,7 +16,7 @@ from nosce.analysis.jackknife import (
     SpearmanCorrelation,
     _mean_over_seeds,
 )
-from nosce.analysis.measures import Selection
+from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.seeds import Seed
 

@@ -7,17 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from nosce.analysis import measures
-from nosce.analysis.measures import (
-    Claim,
-    Difference,
-    Mean,
-    NormalizedGain,
-    OutcomeRate,
-    Precondition,
-    Selection,
-    SingleSeedMean,
-)
+from nosce.analysis import selection
+from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.measures import Difference, Mean, Measure, NormalizedGain
+from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
 from nosce.seeds import Seed
@@ -232,7 +225,7 @@ def test_one_person_alone_decides_nothing():
 
 
 @dataclass(frozen=True)
-class Half:
+class Half(Measure):
     """A measure of somebody's own, which says no more than a measure must."""
 
     def estimate(self, readings, unit):
@@ -319,11 +312,11 @@ def test_a_floor_without_room_is_refused():
 def test_one_seed_is_that_seeds_own():
     """The mean of one model, which others of the table do not move."""
     table = scores({"one": 0.3})
-    found = SingleSeedMean(selection=Selection(evaluation="r", metric="one"), seed=1).estimate(table, "person")
+    found = Mean(selection=Selection(evaluation="r", metric="one"), seed=1).estimate(table, "person")
     assert found.value == pytest.approx(table.filter(seed=1)["value"].mean())
     assert (found.clusters, found.seeds) == (200, 1)
     with pytest.raises(DataError):
-        SingleSeedMean(selection=Selection(evaluation="r", metric="one"), seed=9).estimate(table, "person")
+        Mean(selection=Selection(evaluation="r", metric="one"), seed=9).estimate(table, "person")
 
 
 def test_the_share_of_an_outcome_is_counted_by_itself():
@@ -349,18 +342,16 @@ def test_the_share_of_an_outcome_is_counted_by_itself():
         )
         for n in range(40)
     ]
-    found = OutcomeRate(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
+    found = Mean(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
         to_table(rows, Reading), "item"
     )
     assert found.value == pytest.approx(0.25)
     assert found.low < 0.25 < found.high
     with pytest.raises(DataError, match="no reading"):
-        OutcomeRate(selection=Selection(evaluation="nobody"), outcome="invalid").estimate(
-            to_table(rows, Reading), "item"
-        )
+        Mean(selection=Selection(evaluation="nobody"), outcome="invalid").estimate(to_table(rows, Reading), "item")
     lost = [*rows, replace(rows[0], item="x", entity="x", outcome=None)]
     with pytest.raises(DataError, match="1 of 41 readings"):
-        OutcomeRate(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
+        Mean(selection=Selection(evaluation="r", metric="free"), outcome="invalid").estimate(
             to_table(lost, Reading), "item"
         )
 
@@ -389,7 +380,7 @@ def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):
             ]
         )
 
-    monkeypatch.setattr(measures, "CACHE_MIN_ROWS", 10)
+    monkeypatch.setattr(selection, "CACHE_MIN_ROWS", 10)
     first, second = table([1.0] * 50), table([0.0] * 50)
     for readings, expected in ((first, 1.0), (second, 0.0), (first, 1.0)):
         for name in ("one", "other", "one"):

@@ -7,7 +7,8 @@ import math
 import polars as pl
 import pytest
 
-from nosce.analysis.measures import Contrast, Difference, Mean, MinOf, Selection
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
 from nosce.errors import DataError
 

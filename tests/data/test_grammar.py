@@ -53,5 +53,5 @@ def test_a_state_that_lets_nothing_be_written_is_refused():
     """A model that came there could choose among nothing; the sentence names the state."""
     then = brackets().transitions.copy()
     then[2] = FORBIDDEN
-    with pytest.raises(SpecError, match=r"^state 2 of a grammar lets no token be written; .*\.$"):
+    with pytest.raises(SpecError, match=r"^state 2 of a grammar allows no token; .*\.$"):
         TokenGrammar(then)

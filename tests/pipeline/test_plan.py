@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from nosce.analysis.measures import Claim, Mean, Selection
+from nosce.analysis.claims import Claim
+from nosce.analysis.measures import Mean
+from nosce.analysis.selection import Selection
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.world import Biographies

@@ -31,7 +31,7 @@ def step(store, what):
     """The name of the planned step that does this, e.g. `recall after pretrain`."""
     for plan in (store / "plans").glob("*.json"):
         for name, planned in json.loads(plan.read_text())["steps"].items():
-            if planned["what"].endswith(what):
+            if planned["label"].endswith(what):
                 return name
     return "not planned yet"
 

@@ -1,4 +1,4 @@
-"""The study biographies: which arms there are at which scale, and that all of them meet everybody as often."""
+"""The study biographies: which arms there are at which scale, and that all arms see each person as often."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATI
 from nosce.seeds import Seed
 from nosce.studies.biographies.arms import (
     ARMS_BY_WORDINGS,
-    CONTROL_P_PROBE,
-    MINORITY_P_PROBE,
+    bidirectional_arm_name,
+    finetuning_arm_name,
+    mixed_arm_name,
+)
+from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
     SINGLE,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
-    bidirectional_arm_name,
     biographies_config,
-    finetuning_arm_name,
-    mixed_arm_name,
+)
+from nosce.studies.biographies.evals import (
+    CONTROL_P_PROBE,
+    MINORITY_P_PROBE,
     q_probe_name,
 )
 from nosce.study import load_study
@@ -43,49 +47,49 @@ def test_the_larger_scales_have_all_sixteen_rows_and_the_couples(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_everybody_is_met_equally_often(scale):
-    """Rows take as many texts; questions come on top; a text of the minority is met as often as one of a row."""
-    bench, found = biographies_config(scale), arms(scale)
+def test_every_person_is_seen_equally_often(scale):
+    """Rows take as many texts; questions come on top; a text of the minority is seen as often as one of a row."""
+    config, found = biographies_config(scale), arms(scale)
     rows = {
         name: arm
         for name, arm in found.items()
-        if name in (*bench.augmentations, *ARMS_BY_WORDINGS.values(), *bench.coupled_augmentations)
+        if name in (*config.augmentations, *ARMS_BY_WORDINGS.values(), *config.coupled_augmentations)
     }
     assert {arm.training.steps * arm.training.batch_size for arm in rows.values()} == {
         rows[MULTI5_PERMUTE].training.steps * rows[MULTI5_PERMUTE].training.batch_size
     }
-    both = found[mixed_arm_name(bench.mixed_augmentations[0])]
+    both = found[mixed_arm_name(config.mixed_augmentations[0])]
     texts = both.training.steps * both.training.batch_size
     documents = texts - second_source_count(texts, both.qa_mixture.qa_fraction, 0)
-    wanted = bench.mixed_exposures or bench.exposures
-    assert documents / bench.world.people == pytest.approx(wanted, rel=0.05)
+    wanted = config.mixed_exposures or config.exposures
+    assert documents / config.world.people == pytest.approx(wanted, rel=0.05)
     famous = found[WITH_CELEBRITIES]
-    entries = bench.n_minority + 5 * bench.n_celebrities
-    assert famous.training.steps * famous.training.batch_size / entries == pytest.approx(bench.exposures, rel=0.05)
+    entries = config.n_minority + 5 * config.n_celebrities
+    assert famous.training.steps * famous.training.batch_size / entries == pytest.approx(config.exposures, rel=0.05)
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_doses_of_questions_have_as_many_meetings_or_as_many_steps(scale):
+def test_doses_of_questions_have_as_many_exposures_or_as_many_steps(scale):
     """Two doses of one share differ in how long they are trained, and in nothing else."""
-    bench, found = biographies_config(scale), arms(scale)
+    config, found = biographies_config(scale), arms(scale)
     whole = found[mixed_arm_name(SINGLE)].training
-    assert bench.question_doses
-    for dose in bench.question_doses:
+    assert config.question_doses
+    for dose in config.question_doses:
         arm = found[mixed_arm_name(SINGLE, dose)]
-        assert arm.qa_mixture.qa_fraction == dose.qa_fraction < bench.qa_fraction
+        assert arm.qa_mixture.qa_fraction == dose.qa_fraction < config.qa_fraction
         assert arm.world == found[mixed_arm_name(SINGLE)].world
         if dose.same_steps:
             assert arm.training.steps == whole.steps
         else:
-            met = arm.training.steps * (1 - dose.qa_fraction)
-            assert met == pytest.approx(whole.steps * (1 - bench.qa_fraction), rel=0.02)
-    assert len({mixed_arm_name(SINGLE, dose) for dose in bench.question_doses}) == len(bench.question_doses)
+            seen = arm.training.steps * (1 - dose.qa_fraction)
+            assert seen == pytest.approx(whole.steps * (1 - config.qa_fraction), rel=0.02)
+    assert len({mixed_arm_name(SINGLE, dose) for dose in config.question_doses}) == len(config.question_doses)
     (figure,) = (chart for chart in load_study("biographies", scale).figures if chart.id == "questions-mixed")
-    for same in {dose.same_steps for dose in bench.question_doses}:
+    for same in {dose.same_steps for dose in config.question_doses}:
         wanted = sorted(
-            [*(dose.qa_fraction for dose in bench.question_doses if dose.same_steps == same), bench.qa_fraction]
+            [*(dose.qa_fraction for dose in config.question_doses if dose.same_steps == same), config.qa_fraction]
         )
-        panel = "as many steps" if same else "every person met as often"
+        panel = "as many steps" if same else "every person seen as often"
         for group in {point.group for point in figure.points}:
             assert sorted(p.x for p in figure.points if (p.panel, p.group) == (panel, group)) == wanted
 
@@ -109,36 +113,44 @@ def test_a_model_that_sees_both_ways_has_a_mask_and_no_rows_of_many_texts(scale)
 
 def test_probes_of_the_papers_size_are_the_papers():
     """Ranks, steps, batches, rate and decay of appendices E and F."""
-    bench = biographies_config("paper")
-    assert (bench.p_probe_config.rank, bench.p_probe_config.steps, bench.p_probe_config.batch_size) == (2, 30_000, 50)
-    assert (bench.q_probe_config.rank, bench.q_probe_config.steps, bench.q_probe_config.batch_size) == (16, 30_000, 200)
-    assert {(fit.peak_lr, fit.weight_decay, fit.epsilon) for fit in (bench.p_probe_config, bench.q_probe_config)} == {
+    config = biographies_config("paper")
+    assert (config.p_probe_config.rank, config.p_probe_config.steps, config.p_probe_config.batch_size) == (
+        2,
+        30_000,
+        50,
+    )
+    assert (config.q_probe_config.rank, config.q_probe_config.steps, config.q_probe_config.batch_size) == (
+        16,
+        30_000,
+        200,
+    )
+    assert {(fit.peak_lr, fit.weight_decay, fit.epsilon) for fit in (config.p_probe_config, config.q_probe_config)} == {
         (1e-3, 0.3, 1e-6)
     }
-    lora = {how for how, _, adapter in bench.finetuning_grid if adapter is not None}
+    lora = {variant.name for variant in config.finetuning_grid if variant.adapter is not None}
     assert len(lora) == 24  # 5 x 5 ranks, one of which is that of the rows
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_what_is_tried_otherwise_differs_in_its_fine_tuning_alone(scale):
-    """The grid of two rows, and of whoever is examined besides; worlds and first trainings are the same."""
-    bench, found = biographies_config(scale), arms(scale)
-    for row, recipes in bench.finetuning_grids:
+    """The grid of two rows, and of the further arms; worlds and first trainings are the same."""
+    config, found = biographies_config(scale), arms(scale)
+    for row, recipes in config.finetuning_grids:
         assert recipes
-        for how, recipe, adapter in recipes:
-            arm = found[finetuning_arm_name(row, how)]
+        for variant in recipes:
+            arm = found[finetuning_arm_name(row, variant.name)]
             assert (arm.world, arm.training) == (found[row].world, found[row].training)
-            assert (arm.stages[0].training, arm.stages[0].adapter) == (recipe, adapter)
-    assert {row for row, _ in bench.finetuning_grids} == {*TWO_AUGMENTATIONS, *bench.extra_finetuned_arms}
+            assert (arm.stages[0].training, arm.stages[0].adapter) == (variant.training, variant.adapter)
+    assert {row for row, _ in config.finetuning_grids} == {*TWO_AUGMENTATIONS, *config.extra_finetuned_arms}
 
 
 @pytest.mark.parametrize("scale", ["smoke", "laptop"])
 def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
     """P-probing of the minority reads their one text as it stands in the row and among celebrities."""
-    bench, found, seed = biographies_config(scale), arms(scale), Seed(5)
+    config, found, seed = biographies_config(scale), arms(scale), Seed(5)
     (read,) = (read for read in load_study("biographies", scale).evals if read.evaluation.name == MINORITY_P_PROBE)
     alone = {d.text for d in read.question_source.documents(seed)}
-    assert len(alone) == bench.n_minority
+    assert len(alone) == config.n_minority
     for arm in read.arms:
         assert alone <= {d.text for d in found[arm].world.documents(seed)}
 
@@ -147,7 +159,7 @@ def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
 @pytest.mark.parametrize("claim", ["celebrities-probe", "celebrities-place"])
 def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, claim):
     """The same probe, from as many people and texts, of a row all of whose values can be asked for: it is read."""
-    bench, study = biographies_config(scale), load_study("biographies", scale)
+    config, study = biographies_config(scale), load_study("biographies", scale)
     (claim,) = (one for one in study.claims if one.id == claim)
     control, judged = claim.preconditions[-1].measure.a, claim.measure.a
     assert replace(control, evaluation=judged.evaluation, arm=judged.arm) == judged
@@ -156,7 +168,7 @@ def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, cla
     )
     (minority,) = (read for read in study.evals if read.evaluation.name == judged.evaluation)
     assert replace(read.evaluation, name=judged.evaluation) == minority.evaluation
-    assert (read.question_source or bench.world).people == minority.question_source.people == bench.n_minority
+    assert (read.question_source or config.world).people == minority.question_source.people == config.n_minority
 
 
 def test_the_control_of_the_minority_reads_texts_that_its_model_learnt():
@@ -169,9 +181,9 @@ def test_the_control_of_the_minority_reads_texts_that_its_model_learnt():
 
 def test_fewer_people_are_the_first_of_all():
     """Probes that learn from fewer read people of the same names and values."""
-    bench, found = biographies_config("laptop"), arms("laptop")
+    config, found = biographies_config("laptop"), arms("laptop")
     known = {(q.prompt, q.target) for q in found[MULTI5_PERMUTE].world.questions(Seed(5))}
-    for few in bench.q_probe_train_sizes:
+    for few in config.q_probe_train_sizes:
         (read,) = (
             read for read in load_study("biographies", "laptop").evals if read.evaluation.name == q_probe_name(few)
         )
@@ -181,8 +193,8 @@ def test_fewer_people_are_the_first_of_all():
 
 def test_tasks_are_spelt_by_the_words_of_the_rows():
     """What is taught later stands in the samples of what is read first, and rows still tell of the same people."""
-    bench = biographies_config("laptop")
-    assert "even" in " ".join(bench.world.extra_tokenizer_texts)
+    config = biographies_config("laptop")
+    assert "even" in " ".join(config.world.extra_tokenizer_texts)
     rows = arms("laptop")
     assert rows["month_even"].training == rows[MULTI5_PERMUTE].training
     assert rows["month_even"].world == rows[MULTI5_PERMUTE].world

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
-from nosce.analysis.measures import Selection
+from nosce.analysis.selection import Selection
 from nosce.errors import UsageError
 from nosce.pipeline.plan import build_plan
 from nosce.study import SCALES, Study, builtin_studies, load_study

@@ -1,78 +1,93 @@
-"""Measures of reports: how far their probabilities lie from the answers', and what a comparison could have seen.
+"""Measures of reports: how far their probabilities lie from the answers', and which effect a comparison can detect.
 
-Source: Binder et al. 2024 (arXiv:2410.13787), section 3.3 and appendices A.2.9 (mean absolute deviation, computed as in
-the released code) and A.3.3 (matching labels); a share of 2.8 standard errors for 80 % power is textbook.
+Source: Binder et al. 2024 (arXiv:2410.13787), section 3.3 and appendix A.2.9 (mean absolute deviation; the binning
+follows the authors' code) and appendix A.3.3 (matching labels). That 2.8 standard errors give 80 % power is textbook.
+Letters: P pairs, B bins, N readings, K strata.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
+from nosce.analysis.figures import Figure
 from nosce.analysis.jackknife import ValueColumns, jackknife_selections, jackknife_values
-from nosce.analysis.measures import Measure, Selection, scored_rows
+from nosce.analysis.measures import Measure
+from nosce.analysis.render.figure import FigureRow
+from nosce.analysis.selection import Selection, scored_rows
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 from nosce.records import Estimate
 
 CALIBRATION_BINS = 10
 Z_TWO_SIDED_95, Z_POWER_80 = 1.959964, 0.841621  # quantiles of a two-sided test at 5 %, and of 80 % power
 
+AnswerProbability = Literal["answer", "drawn"]
+
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationMAD:
-    """Mean absolute deviation of reports' probabilities from the answers', over bins; of `other`, if any, subtracted.
+class CalibrationMAD(Measure):
+    """Mean absolute deviation of reported probabilities from the answers' probabilities, over bins; smaller is better.
 
-    Pairs of the ranks are pooled and cut into ten bins of equally many by the answers' probability, equal edges
-    dropped; each bin counts once, by how far its two means lie apart. Selections' metrics are put in here.
+    Pairs of all ranks are pooled and cut into ten bins of equal frequency by the answers' probability; equal edges
+    merge. Each bin counts once, by the distance of its two means.
+
+    Args:
+        a: The reports. The measure replaces the metric by `report <rank>`, `answer <rank>` and `drawn <rank>`.
+        b: Reports whose deviation is subtracted; None subtracts nothing.
+        ranks: The answers to compare, 1 for the most probable one.
+        answer_source: The answers' probabilities: exact ("answer"), or frequencies of sampled answers ("drawn").
     """
 
     a: Selection
     b: Selection | None = None
     ranks: tuple[int, ...] = (1, 2, 3)
-    answer_source: Literal["answer", "drawn"] = "answer"  # exact probabilities, or shares of draws
-    quantity: str = "share"
+    answer_source: AnswerProbability = "answer"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The deviation, 0 to 1, or the difference of two.
+        """The deviation, 0 to 1, or the difference of two deviations.
 
         Raises:
             DataError: A selection is empty.
         """
-        selections = [self.a] if self.b is None else [self.a, self.b]
-        metric_selections = [
-            replace(side, metric=f"{source} {rank}")
-            for side in selections
-            for rank in self.ranks
-            for source in (self.answer_source, "report")
-        ]
+        selections = list(_rank_selections(self.a, self.ranks, self.answer_source))
+        if self.b is not None:
+            selections += _rank_selections(self.b, self.ranks, self.answer_source)
         columns_per_side = 2 * len(self.ranks)
 
         def deviation(columns: ValueColumns) -> float:
-            deviations = [
-                calibration_mad(*_pooled(columns[first : first + columns_per_side]))
-                for first in range(0, len(columns), columns_per_side)
-            ]
-            return deviations[0] if len(deviations) == 1 else deviations[0] - deviations[1]
+            mad = calibration_mad(*_pooled(columns[:columns_per_side]))
+            return mad if self.b is None else mad - calibration_mad(*_pooled(columns[columns_per_side:]))
 
-        return jackknife_selections(metric_selections, deviation, readings, unit)
+        return jackknife_selections(selections, deviation, readings, unit)
 
 
-def _pooled(columns: ValueColumns) -> tuple[np.ndarray, np.ndarray]:
+def _rank_selections(
+    selection: Selection, ranks: Sequence[int], answer_source: AnswerProbability
+) -> Iterator[Selection]:
+    """The answers' and the reports' probabilities of each rank in turn."""
+    for rank in ranks:
+        yield replace(selection, metric=f"{answer_source} {rank}")
+        yield replace(selection, metric=f"report {rank}")
+
+
+def _pooled(columns: ValueColumns) -> tuple[FloatArray, FloatArray]:
+    """The probabilities of all ranks in one column: the answers', and the reports'."""
     return np.concatenate(columns[0::2]), np.concatenate(columns[1::2])
 
 
-def calibration_mad(answers: np.ndarray, reports: np.ndarray) -> float:
-    """The mean over equal-frequency bins of how far the means of two probabilities lie apart. Shapes: (P,)."""
+def calibration_mad(answers: FloatArray, reports: FloatArray) -> float:
+    """The mean over equal-frequency bins of the distance between the means of two probabilities. Shapes: (P,)."""
     curve = calibration_bins(answers, reports)
     return float(np.abs(curve[:, 0] - curve[:, 1]).mean())
 
 
-def calibration_bins(answers: np.ndarray, reports: np.ndarray) -> np.ndarray:
-    """Means of answers and reports, and how many, of each bin. Shape: (at most 10, 3)."""
+def calibration_bins(answers: FloatArray, reports: FloatArray) -> FloatArray:
+    """Each bin's mean answer, mean report and number of pairs. Shape: (B, 3), B at most 10."""
     edges = np.unique(np.quantile(answers, np.linspace(0, 1, CALIBRATION_BINS + 1)))
     if len(edges) < 2:
         return np.array([[answers.mean(), reports.mean(), len(answers)]])
@@ -84,11 +99,15 @@ def calibration_bins(answers: np.ndarray, reports: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelMatchedDifference:
-    """A difference of means between two conditions whose answers differ, with equal histograms of labels in both.
+class LabelMatchedDifference(Measure):
+    """The difference of two conditions' means, weighted so that both have the same histogram of labels.
 
-    Of each facet and label as many count on either side as the rarer side has: a difference that remains is not that
-    one side's labels are easier to guess. Rows are weighted instead of drawn.
+    For each attribute and label, both conditions get the weight of the rarer one. A remaining difference is then not
+    due to one condition's labels being easier to guess. Weighting replaces subsampling.
+
+    Args:
+        a: The readings whose mean is taken.
+        b: The readings whose mean is subtracted.
     """
 
     a: Selection
@@ -96,16 +115,16 @@ class LabelMatchedDifference:
 
     @property
     def quantity(self) -> str:
-        """What the estimate is a number of."""
+        """The quantity of the first selection."""
         return self.a.quantity
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference.
 
         Raises:
-            DataError: A side is empty, or no label is on both.
+            DataError: A selection is empty, or no label occurs in both.
         """
-        tables = [scored_rows(select, readings).sort("seed", "entity", "item") for select in (self.a, self.b)]
+        tables = [scored_rows(selection, readings).sort("seed", "entity", "item") for selection in (self.a, self.b)]
         strata = pl.concat([table.select("attribute", "target") for table in tables]).unique(maintain_order=True)
         strata = strata.with_row_index("kind")
         tables = [table.join(strata, on=["attribute", "target"], maintain_order="left") for table in tables]
@@ -119,10 +138,9 @@ class LabelMatchedDifference:
             seed_tables = [table.filter(pl.col("seed") == seed) for table in tables]
             values[seed] = [part.select("value", "kind").to_numpy().astype(float) for part in seed_tables]
             entities[seed] = [part["entity"].to_numpy() for part in seed_tables]
-        n_strata = len(strata)
 
         def difference(columns: ValueColumns) -> float:
-            return _matched_difference(columns, n_strata)
+            return _matched_difference(columns, len(strata))
 
         if any(np.isnan(difference(columns)) for columns in values.values()):
             raise DataError(
@@ -132,6 +150,7 @@ class LabelMatchedDifference:
 
 
 def _matched_difference(columns: ValueColumns, n_strata: int) -> float:
+    """The weighted difference of two tables (N, 2) of a value and its stratum; NaN where no stratum is in both."""
     counts = [np.bincount(side[:, 1].astype(int), minlength=n_strata) for side in columns]
     shared_counts = np.minimum(*counts)
     if not shared_counts.sum():
@@ -144,28 +163,31 @@ def _matched_difference(columns: ValueColumns, n_strata: int) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MinimumDetectableEffect:
-    """The smallest true difference that a measure's interval would exclude zero for in 80 % of repetitions.
+class MinimumDetectableEffect(Measure):
+    """The smallest true effect whose interval would exclude zero in 80 % of repetitions, from an interval's width.
 
-    From the interval's own width; where there is none, neither is this.
+    Args:
+        measure: The measure whose interval tells the standard error.
     """
 
     measure: Measure
 
     @property
     def quantity(self) -> str:
-        """What the estimate is a number of."""
-        return str(getattr(self.measure, "quantity", "share"))
+        """The quantity of the measure."""
+        return self.measure.quantity
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The difference, without an interval of its own.
+        """The effect, without an interval of its own.
 
         Raises:
-            DataError: What the measure refuses, or it has no interval.
+            DataError: The measure has no estimate or no interval.
         """
         measured = self.measure.estimate(readings, unit)
         if measured.low is None or measured.high is None:
-            raise DataError("what could have been seen was asked for, but there is no interval to tell it from.")
+            raise DataError(
+                "the detectable effect follows from the width of an interval, but the measure has none; add units."
+            )
         error = (measured.high - measured.low) / (2 * Z_TWO_SIDED_95)
         return replace(
             measured,
@@ -177,50 +199,35 @@ class MinimumDetectableEffect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CalibrationFigure:
-    """A figure of reports' probabilities against those of the answers, in bins; the diagonal is what is perfect."""
+class CalibrationFigure(Figure):
+    """A figure of reported probabilities against the answers' probabilities, in bins; the diagonal is perfect.
 
-    id: str
-    title: str
-    caption: str
+    Args:
+        curves: The name of each curve, and its reports.
+        ranks: The answers to compare, 1 for the most probable one.
+        answer_source: The answers' probabilities: exact ("answer"), or frequencies of sampled answers ("drawn").
+    """
+
     curves: tuple[tuple[str, Selection], ...]
     ranks: tuple[int, ...] = (1, 2, 3)
-    answer_source: Literal["answer", "drawn"] = "answer"
+    answer_source: AnswerProbability = "answer"
     x_label: str = "probability among the answers"
     y_label: str = "probability in the report"
-    unit: Literal["share", "number"] = "share"
-    x_scale: Literal["linear", "log"] = "linear"
     kind: Literal["curves"] = "curves"
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a curve and bin, all seeds together; no interval."""
-        rows: list[dict[str, object]] = []
-        for name, select in self.curves:
-            pairs = []
-            for rank in self.ranks:
-                answer_rows, report_rows = (
-                    replace(select, metric=f"{source} {rank}").rows(readings).sort("seed", "entity", "item")
-                    for source in (self.answer_source, "report")
-                )
-                pairs.append((answer_rows["value"].to_numpy(), report_rows["value"].to_numpy()))
-            answers, reports = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a curve and bin, pooled over seeds and without interval, then the ends of the diagonal."""
+        has_rows = False
+        for name, selection in self.curves:
+            columns = []
+            for rank_selection in _rank_selections(selection, self.ranks, self.answer_source):
+                columns.append(rank_selection.rows(readings).sort("seed", "entity", "item")["value"].to_numpy())
+            answers, reports = _pooled(columns)
             if not len(answers):
                 continue
-            rows += [
-                {"group": name, "x": x, "value": y, "n": int(n), "baseline": False}
-                for x, y, n in calibration_bins(answers, reports)
-            ]
-        rows += [{"group": "perfect", "x": x, "value": x, "n": 0, "baseline": True} for x in (0.0, 1.0) if rows]
-        columns = {
-            "panel": pl.String,
-            "group": pl.String,
-            "x": pl.Float64,
-            "tick": pl.String,
-            "value": pl.Float64,
-            "low": pl.Float64,
-            "high": pl.Float64,
-            "n": pl.Int64,
-            "baseline": pl.Boolean,
-        }
-        full_rows = [{"panel": "", "tick": "", "low": None, "high": None} | row for row in rows]
-        return pl.DataFrame(full_rows, schema=columns)
+            has_rows = True
+            for x, y, n in calibration_bins(answers, reports).tolist():
+                yield FigureRow(group=name, x=x, value=y, n=int(n))
+        if has_rows:
+            yield FigureRow(group="perfect", x=0.0, value=0.0, baseline=True)
+            yield FigureRow(group="perfect", x=1.0, value=1.0, baseline=True)

@@ -1,172 +1,188 @@
-"""Figures as pure data: which readings stand where; the numbers are estimated here and drawn by the report."""
+"""Figures as pure data: which readings are shown where. The rows are estimated here; `analysis.render` draws them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Literal
 
 import polars as pl
 
-from nosce.analysis.measures import RESAMPLING_SEED, Measure, Selection
+from nosce.analysis.measures import RESAMPLING_SEED, Measure
+from nosce.analysis.render.figure import FigureHeader, FigureRow, figure_table
+from nosce.analysis.selection import Selection
 from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.analysis.training_curves import TrainingCurve
-from nosce.errors import DataError
+from nosce.errors import DataError, SpecError
+from nosce.records import Estimate
+
+FIGURE_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmBarFigure:
-    """A figure of bars: one group of them a facet and the mean, one bar an arm, baseline across."""
+class Figure(FigureHeader, ABC):
+    """What a study shows: a header and the series. A figure of your own inherits this class and writes `rows`."""
 
-    id: str
-    title: str
-    caption: str
-    y_label: str
+    @abstractmethod
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterable[FigureRow]:
+        """The bars, points or cells, in the order in which they are drawn.
+
+        Args:
+            readings: The readings of the study.
+            arms: Names of the study's arms.
+            unit: Name of the study's independently drawn unit, e.g. "person".
+        """
+
+    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
+        """The rows as a table with the columns of `FIGURE_COLUMNS`; the arguments are those of `rows`."""
+        return figure_table(self.rows(readings, arms, unit))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmBarFigure(Figure):
+    """A figure of bars: one group of bars for each attribute and one for their mean, one bar for each arm.
+
+    Args:
+        selection: The readings of the bars, without an arm.
+        baseline: The readings of the reference that is drawn across each group; None draws none.
+        arms: The arms to show; () shows all of the study.
+
+    Raises:
+        SpecError: The unit is a share, but the selection's quantity is not.
+    """
+
     selection: Selection
     baseline: Selection | None = None
-    arms: tuple[str, ...] = ()  # none: all of the study
+    arms: tuple[str, ...] = ()
     kind: Literal["bars"] = "bars"
-    x_label: str = ""
 
-    @property
-    def unit(self) -> Literal["share", "number"]:
-        """Whether the values are shares, to be shown as percent."""
-        return "share" if self.selection.quantity == "share" else "number"
+    def __post_init__(self) -> None:
+        _check_unit(self, self.selection)
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one an arm and facet, and one for the mean of all facets."""
-        rows = self.selection.rows(readings)
-        attributes = rows["attribute"].unique(maintain_order=True).to_list()
-        points = []
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row an arm and attribute, and one an arm for the mean of all attributes."""
+        selected = self.selection.rows(readings)
+        attributes = selected["attribute"].unique(maintain_order=True).to_list()
+        is_share = self.unit == "share"
         for x, attribute in enumerate([*attributes, "mean"]):
-            position: _PointPosition = {"x": x, "tick": attribute.replace("_", " "), "share": self.unit == "share"}
+            tick = attribute.replace("_", " ")
             for arm in self.arms or arms:
-                points.append(_mean_point(_arm_rows(rows, arm, attribute), unit, group=arm, **position))
+                row = FigureRow(group=arm, x=float(x), tick=tick)
+                yield _with_mean(row, _arm_rows(selected, arm, attribute), unit, is_share=is_share)
             if self.baseline is not None:
-                # The guess is the same for all arms of a seed, so one arm's readings are all there is to know.
+                # The guess is the same for all arms of a seed, so the readings of one arm are enough.
                 baseline_rows = _arm_rows(self.baseline.rows(readings), (self.arms or arms)[0], attribute)
-                points.append(_mean_point(baseline_rows, unit, group="majority guess", baseline=True, **position))
-        return _figure_table(points)
+                row = FigureRow(group="majority guess", x=float(x), tick=tick, baseline=True)
+                yield _with_mean(row, baseline_rows, unit, is_share=is_share)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArmCurveFigure:
-    """A figure of curves: one panel a selection, one line an arm, along the optimizer's steps.
+class ArmCurveFigure(Figure):
+    """A figure of curves along the optimizer's steps: one panel for each selection, one line for each arm.
 
-    `per_step` turns steps into the unit of `x_label`, e.g. exposures of each person.
+    Args:
+        panels: The title of each panel, and its readings, without an arm and with `step="every"`.
+        x_per_step: What turns steps into the unit of `x_label`, e.g. exposures of each person.
+        arms: The arms to show; () shows all of the study.
+
+    Raises:
+        SpecError: The unit is a share, but the quantity of a selection is not.
     """
 
-    id: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
     panels: tuple[tuple[str, Selection], ...]
     x_per_step: float = 1.0
-    arms: tuple[str, ...] = ()  # none: all of the study
+    arms: tuple[str, ...] = ()
     kind: Literal["curves"] = "curves"
 
-    @property
-    def unit(self) -> Literal["share", "number"]:
-        """Whether the values are shares, to be shown as percent."""
-        return "share" if self.panels[0][1].quantity == "share" else "number"
+    def __post_init__(self) -> None:
+        for _, selection in self.panels:
+            _check_unit(self, selection)
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one an arm, panel and kept step."""
-        points = []
-        for panel, select in self.panels:
-            rows = select.rows(readings)
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row an arm, panel and kept step."""
+        for panel, selection in self.panels:
+            selected = selection.rows(readings)
             for arm in self.arms or arms:
-                arm_rows = rows.filter(pl.col("arm") == arm)
+                arm_rows = selected.filter(pl.col("arm") == arm)
                 for step in sorted(arm_rows["step"].unique().to_list()):
-                    points.append(
-                        _mean_point(
-                            arm_rows.filter(pl.col("step") == step),
-                            unit,
-                            panel=panel,
-                            group=arm,
-                            x=step * self.x_per_step,
-                            share=self.unit == "share",
-                        )
-                    )
-        return _figure_table(points)
+                    row = FigureRow(panel=panel, group=arm, x=float(step * self.x_per_step))
+                    step_rows = arm_rows.filter(pl.col("step") == step)
+                    yield _with_mean(row, step_rows, unit, is_share=self.unit == "share")
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingCurveFigure:
-    """A figure of curves that are named one by one: panel -> name -> curve, along the optimizer's steps.
+class TrainingCurveFigure(Figure):
+    """A figure of named curves along the optimizer's steps.
 
-    Means of selections carry intervals; counts of answers and perplexities, made of all readings at once, do not.
+    Means carry intervals over units and seeds. Other statistics, e.g. perplexity, are computed from all readings of a
+    seed at once; they carry the range over seeds.
+
+    Args:
+        panels: The title of each panel, and the name of each of its curves with the curve.
+        x_per_step: What turns steps into the unit of `x_label`, e.g. exposures of each person.
+        arm: The arm of curves whose selection has none; None takes the first arm of the study.
     """
 
-    id: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
     panels: tuple[tuple[str, tuple[tuple[str, TrainingCurve], ...]], ...]
     x_per_step: float = 1.0
-    unit: Literal["share", "number"] = "share"
-    arm: str | None = None  # of curves that name none themselves; None: the study's first
-    x_scale: Literal["linear", "log"] = "linear"
-    y_scales: Literal["shared", "own"] = "shared"
+    arm: str | None = None
     kind: Literal["curves"] = "curves"
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a panel, curve and kept step, over all seeds."""
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a panel, curve and kept step, over all seeds."""
         arm_readings = readings.filter(pl.col("arm") == (self.arm or arms[0]))
-        points: list[dict[str, object]] = []
         for panel, curves in self.panels:
             for group, curve in curves:
-                points += self._curve_points(
-                    curve, readings if curve.selection.arm else arm_readings, unit, panel, group
+                curve_readings = readings if curve.selection.arm else arm_readings
+                is_mean = curve.statistic == "mean" and curve.subtract is None
+                points = (
+                    self._mean_rows(curve, curve_readings, unit) if is_mean else self._range_rows(curve, curve_readings)
                 )
-        return _figure_table(points)
+                for row in points:
+                    yield replace(row, panel=panel, group=group)
 
-    def _curve_points(
-        self, curve: TrainingCurve, readings: pl.DataFrame, unit: str, panel: str, group: str
-    ) -> list[dict[str, object]]:
-        position: dict[str, Any] = {"panel": panel, "group": group}
-        if curve.statistic == "mean" and curve.subtract is None:
-            rows = curve.selection.rows(readings)
-            steps = sorted(rows["step"].unique().to_list())
-            return [
-                _mean_point(
-                    rows.filter(pl.col("step") == step),
-                    unit,
-                    x=step * self.x_per_step,
-                    share=self.unit == "share",
-                    **position,
-                )
-                for step in steps
-            ]
+    def _mean_rows(self, curve: TrainingCurve, readings: pl.DataFrame, unit: str) -> Iterator[FigureRow]:
+        """The mean of each step, with its interval over units and seeds."""
+        selected = curve.selection.rows(readings)
+        for step in sorted(selected["step"].unique().to_list()):
+            row = FigureRow(group="", x=float(step * self.x_per_step))
+            step_rows = selected.filter(pl.col("step") == step)
+            yield _with_mean(row, step_rows, unit, is_share=self.unit == "share")
+
+    def _range_rows(self, curve: TrainingCurve, readings: pl.DataFrame) -> Iterator[FigureRow]:
+        """The mean of the seeds at each step, with their range."""
         try:
             points = curve.points(readings)
-        except DataError:  # nothing was read: an empty panel says so
-            return []
+        except DataError:  # without readings the curve stays empty
+            return
         by_step: dict[int, list[float]] = {}
         for steps, values in points.values():
             for step, value in zip(steps, values, strict=True):
                 by_step.setdefault(step, []).append(value)
-        return [
-            {
-                **position,
-                "x": step * self.x_per_step,
-                "tick": "",
-                "value": fmean(values),
-                "low": min(values),
-                "high": max(values),
-                "n": len(values),
-                "baseline": False,
-            }
-            for step, values in sorted(by_step.items())
-        ]
+        for step, values in sorted(by_step.items()):
+            yield FigureRow(
+                group="",
+                x=float(step * self.x_per_step),
+                value=fmean(values),
+                low=min(values),
+                high=max(values),
+                n=len(values),
+            )
 
 
 @dataclass(frozen=True)
 class BarCell:
-    """One bar, or where `baseline` one dash: where it stands and what it measures."""
+    """One bar, one dash of a baseline, or one cell of a matrix.
+
+    Args:
+        tick: The words under the bar, or under the cell's column.
+        group: What the colour distinguishes; in a matrix, the row.
+        measure: The height.
+        panel: The title of the panel; "" where there is only one.
+        baseline: Whether a dash is drawn instead of a bar.
+    """
 
     tick: str
     group: str
@@ -176,37 +192,41 @@ class BarCell:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BarFigure:
-    """A figure of bars that are named one by one; or of cells, a row a group and a column a tick."""
+class BarFigure(Figure):
+    """A figure of named bars; with `kind="matrix"`, of cells: a row for each group and a column for each tick.
 
-    id: str
-    title: str
-    caption: str
-    y_label: str
+    Args:
+        cells: The bars or cells, in the order in which ticks and groups are drawn.
+    """
+
     cells: tuple[BarCell, ...]
-    unit: Literal["share", "number"] = "share"
     kind: Literal["bars", "matrix"] = "bars"
-    x_label: str = ""
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a cell; without a value where nothing was read."""
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a cell; a cell without readings has no value."""
         ticks = list(dict.fromkeys(cell.tick for cell in self.cells))
-        points: list[dict[str, object]] = []
         for cell in self.cells:
-            position = {
-                "panel": cell.panel,
-                "group": cell.group,
-                "x": float(ticks.index(cell.tick)),
-                "tick": cell.tick,
-                "baseline": cell.baseline,
-            }
-            points.append(position | _estimate_columns(cell.measure, readings, unit))
-        return _figure_table(points)
+            row = FigureRow(
+                panel=cell.panel,
+                group=cell.group,
+                x=float(ticks.index(cell.tick)),
+                tick=cell.tick,
+                baseline=cell.baseline,
+            )
+            yield _measured(row, cell.measure, readings, unit)
 
 
 @dataclass(frozen=True)
 class LinePoint:
-    """One point of a curve: where it lies, as a number or as what that measures, and what it measures."""
+    """One point of a curve.
+
+    Args:
+        x: The position along the axis: a number, or a measure of it.
+        group: The name of the curve.
+        measure: The height.
+        panel: The title of the panel; "" where there is only one.
+        baseline: Whether the point belongs to a reference, which is drawn dashed.
+    """
 
     x: float | Measure
     group: str
@@ -216,166 +236,110 @@ class LinePoint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LineFigure:
-    """A figure of curves along a number that arms differ in, e.g. the model's size, point by point."""
+class LineFigure(Figure):
+    """A figure of curves along a number in which arms differ, e.g. the model's size, point by point.
 
-    id: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
+    Args:
+        points: The points of all curves.
+    """
+
     points: tuple[LinePoint, ...]
-    unit: Literal["share", "number"] = "share"
     x_scale: Literal["linear", "log"] = "log"
-    y_scales: Literal["shared", "own"] = "shared"  # own: panels show different things
     kind: Literal["curves"] = "curves"
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a point; without a value where nothing was read."""
-        return _figure_table(
-            [
-                {"panel": point.panel, "group": point.group, "x": x, "tick": "", "baseline": point.baseline}
-                | _estimate_columns(point.measure, readings, unit)
-                for point in self.points
-                if (x := _resolved_x(point.x, readings, unit)) is not None
-            ]
-        )
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a point; a point without readings has no value, and one without a position is left out."""
+        for point in self.points:
+            x = point.x
+            if isinstance(x, Measure):
+                if (position := _estimate_or_none(x, readings, unit)) is None:
+                    continue
+                x = position.value
+            row = FigureRow(panel=point.panel, group=point.group, x=float(x), baseline=point.baseline)
+            yield _measured(row, point.measure, readings, unit)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfusionMatrixFigure:
-    """A figure of how often each number was told for each true one: a column a facet, a row a number, shares a column.
+class ConfusionMatrixFigure(Figure):
+    """A figure of how often each number was reported for each true number; shares are of a column.
 
-    What is selected has whole numbers as values; those above `most` are one row.
+    Args:
+        panels: The title of each panel, and its readings, whose values are whole numbers.
+        attributes: The attribute of each column, i.e. the true number, and the words under the column.
+        max_count: The largest number with a row of its own; larger ones share one row.
     """
 
-    id: str
-    title: str
-    caption: str
-    x_label: str
-    y_label: str
-    attributes: tuple[tuple[str, str], ...]  # (facet, the words under its column)
-    max_count: int
     panels: tuple[tuple[str, Selection], ...]
+    attributes: tuple[tuple[str, str], ...]
+    max_count: int
     kind: Literal["matrix"] = "matrix"
-    unit: Literal["share", "number"] = "share"
 
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows: one a panel, facet and number, all seeds together; no interval."""
-        points: list[dict[str, object]] = []
-        for panel, select in self.panels:
-            rows = select.rows(readings).with_columns(pl.col("value").clip(upper_bound=self.max_count + 1))
+    def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterator[FigureRow]:
+        """One row a panel, attribute and number, pooled over seeds and without interval."""
+        for panel, selection in self.panels:
+            selected = selection.rows(readings).with_columns(pl.col("value").clip(upper_bound=self.max_count + 1))
             for x, (attribute, tick) in enumerate(self.attributes):
-                values = rows.filter(pl.col("attribute") == attribute)["value"]
+                values = selected.filter(pl.col("attribute") == attribute)["value"]
                 for count in range(self.max_count + 2):
-                    group = f"{count}" if count <= self.max_count else f"more than {self.max_count}"
-                    share = float((values == count).mean()) if len(values) else None  # type: ignore[arg-type]
-                    points.append(
-                        {
-                            "panel": panel,
-                            "group": group,
-                            "x": float(x),
-                            "tick": tick,
-                            "value": share,
-                            "low": None,
-                            "high": None,
-                            "n": len(values),
-                            "baseline": False,
-                        }
+                    yield FigureRow(
+                        panel=panel,
+                        group=f"{count}" if count <= self.max_count else f"more than {self.max_count}",
+                        x=float(x),
+                        tick=tick,
+                        value=_share_equal_to(values, count),
+                        n=len(values),
                     )
-        return _figure_table(points)
 
 
-class Figure(Protocol):
-    """What a study asks of a figure; one of a user's own may say `unit`, `x_scale` and `y_scales` too."""
-
-    @property
-    def id(self) -> str: ...  # noqa: D102
-    @property
-    def title(self) -> str: ...  # noqa: D102
-    @property
-    def caption(self) -> str: ...  # noqa: D102
-    @property
-    def kind(self) -> str: ...  # noqa: D102
-    @property
-    def x_label(self) -> str: ...  # noqa: D102
-    @property
-    def y_label(self) -> str: ...  # noqa: D102
-
-    def table(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> pl.DataFrame:
-        """The figure's rows; arms are those of the study, and what `unit` is drawn independently."""
-        ...
+def _share_equal_to(values: pl.Series, count: int) -> float | None:
+    """The share of the values that are a number; None where there are no values."""
+    shares = (values == count).cast(pl.Float64).drop_nulls().to_list()
+    return fmean(shares) if shares else None
 
 
-class _PointPosition(TypedDict):
-    x: float
-    tick: str
-    share: bool
+def _check_unit(figure: Figure, selection: Selection) -> None:
+    if figure.unit == "share" and selection.quantity != "share":
+        raise SpecError(
+            f"figure {figure.id!r} shows shares, but {selection.description} is in {selection.quantity}; "
+            "say unit='number'."
+        )
 
 
-def _resolved_x(x: float | Measure, readings: pl.DataFrame, unit: str) -> float | None:
-    """Where a point lies, None where that was not read."""
-    value = x if isinstance(x, int | float) else _estimate_columns(x, readings, unit)["value"]
-    return None if value is None else float(value)  # type: ignore[arg-type]
-
-
-def _estimate_columns(measure: Measure, readings: pl.DataFrame, unit: str) -> dict[str, object]:
-    """Value, interval and n; nulls where nothing was read."""
+def _estimate_or_none(measure: Measure, readings: pl.DataFrame, unit: str) -> Estimate | None:
     try:
-        estimate = measure.estimate(readings, unit)
+        return measure.estimate(readings, unit)
     except DataError:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
+        return None
+
+
+def _measured(row: FigureRow, measure: Measure, readings: pl.DataFrame, unit: str) -> FigureRow:
+    """The row with the measure's estimate, or as it is where the measure has none."""
+    estimate = _estimate_or_none(measure, readings, unit)
+    return row if estimate is None else row.with_estimate(estimate)
 
 
 def _arm_rows(rows: pl.DataFrame, arm: str, attribute: str) -> pl.DataFrame:
-    """One arm's readings of one facet, or of all where the mean is meant."""
-    part = rows.filter(pl.col("arm") == arm)
-    return part if attribute == "mean" else part.filter(pl.col("attribute") == attribute)
+    """One arm's readings of one attribute, or of all attributes for "mean"."""
+    arm_rows = rows.filter(pl.col("arm") == arm)
+    return arm_rows if attribute == "mean" else arm_rows.filter(pl.col("attribute") == attribute)
 
 
-def _mean_point(
-    rows: pl.DataFrame,
-    unit: str,
-    *,
-    group: str,
-    x: float,
-    tick: str = "",
-    panel: str = "",
-    baseline: bool = False,
-    share: bool = True,
-) -> dict[str, object]:
-    """One bar or point; where there is nothing to estimate from, its value is null and never zero."""
-    point: dict[str, object] = {"panel": panel, "group": group, "x": float(x), "tick": tick, "baseline": baseline}
-    rows = rows.filter(pl.col("value").is_not_null())
-    if rows.is_empty():
-        return {**point, "value": None, "low": None, "high": None, "n": 0}
-    value, clusters, train_seeds = rows["value"].to_numpy(), rows["entity"].to_list(), rows["seed"].to_list()
+def _with_mean(row: FigureRow, readings: pl.DataFrame, unit: str, *, is_share: bool) -> FigureRow:
+    """The row with the mean of the readings; without readings its value stays None and never becomes zero."""
+    scored = readings.filter(pl.col("value").is_not_null())
+    if scored.is_empty():
+        return row
+    values = scored["value"].to_numpy()
     try:
         estimate = nested_bootstrap(
-            value,
-            clusters,
-            train_seeds,
+            values,
+            scored["entity"].to_list(),
+            scored["seed"].to_list(),
             seed=RESAMPLING_SEED,
             unit=unit,
-            resamples=1_000,
-            bounds=(0.0, 1.0) if share else None,
+            resamples=FIGURE_RESAMPLES,
+            bounds=(0.0, 1.0) if is_share else None,
         )
-    except DataError:  # e.g. a single person: a value there is, and no interval
-        return {**point, "value": float(value.mean()), "low": None, "high": None, "n": len(value)}
-    return {**point, "value": estimate.value, "low": estimate.low, "high": estimate.high, "n": estimate.n}
-
-
-def _figure_table(points: list[dict[str, object]]) -> pl.DataFrame:
-    columns = {
-        "panel": pl.String,
-        "group": pl.String,
-        "x": pl.Float64,
-        "tick": pl.String,
-        "value": pl.Float64,
-        "low": pl.Float64,
-        "high": pl.Float64,
-        "n": pl.Int64,
-        "baseline": pl.Boolean,
-    }
-    return pl.DataFrame(points, schema=columns)
+    except DataError:  # e.g. a single person: there is a value and no interval
+        return replace(row, value=float(values.mean()), n=len(values))
+    return row.with_estimate(estimate)

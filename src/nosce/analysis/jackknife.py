@@ -1,38 +1,43 @@
-"""Measures that are made of many units at once: trends, rank correlations, areas under curves.
+"""Measures that are computed from many units at once: slopes, rank correlations, areas under curves.
 
-Such a number is no mean over units, so that units cannot simply be drawn anew. Each unit's share in it is taken from
-the jackknife, by how far the number moves where the unit is left out; with these shares it is resampled as a mean is.
-Units of the same name in several selections, e.g. a diarist who was asked of two models, are left out together.
+Such a number is no mean over units, so resampling the units' values would not do. The jackknife gives each unit a
+pseudo-value, by how far the number moves when the unit is left out, and the mean of the pseudo-values is resampled.
+Units of the same name in several selections, e.g. a diarist whom two models were asked about, are left out together.
 
 Source: Efron and Stein 1981 (Annals of Statistics 9), pseudo-values; the interval is `nested_bootstrap`'s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 import scipy
 
-from nosce.analysis.measures import RESAMPLING_SEED, Selection, scored_rows
+from nosce.analysis.measures import RESAMPLING_SEED, Measure
+from nosce.analysis.selection import Selection, scored_rows
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import nested_bootstrap
 from nosce.errors import DataError
 from nosce.records import Estimate
 
 CONDITION_RESAMPLES = 1_000
-ValueColumns = Sequence[np.ndarray]  # one table of values a selection
+ValueColumns = Sequence[FloatArray]  # the values of each selection
 JackknifeStatistic = Callable[[ValueColumns], float]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Slope:
-    """The slope of selections' means along a number, by least squares: per unit of that number.
+class Slope(Measure):
+    """The least-squares slope of selections' means along a number, per unit of that number.
 
-    E.g. accuracy along log2 of the model's size: points gained by each doubling. A seed needs all selections. Where
-    there is a `minus`, one for each point, the slope is that of the differences; of two points at 0 and 1 it is the
-    difference of two selections that need not be about the same units.
+    E.g. accuracy along log2 of the model's size: what each doubling adds. Only training seeds that have all selections
+    count. With two points at 0 and 1 the slope is the difference of two selections, which need not share units.
+
+    Args:
+        points: The number of each selection, and the selection.
+        subtract: One selection for each point whose mean is subtracted, e.g. a floor; () subtracts nothing.
     """
 
     points: tuple[tuple[float, Selection], ...]
@@ -40,14 +45,14 @@ class Slope:
 
     @property
     def quantity(self) -> str:
-        """What the estimate is a number of."""
+        """The quantity of the first selection."""
         return self.points[0][1].quantity
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The slope, each selection counted once however many readings it has.
+        """The slope; each selection counts once, however many readings it has.
 
         Raises:
-            DataError: A selection is empty, all stand at one number, or not every point has one to be subtracted.
+            DataError: A selection is empty, all points have the same number, or `subtract` has another length.
         """
         x = np.array([at for at, _ in self.points])
         if np.ptp(x) == 0:
@@ -66,12 +71,16 @@ class Slope:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Auc:
-    """The area under the ROC curve: how often a reading of `high` lies above one of `low`, ties counted half."""
+class Auc(Measure):
+    """The area under the ROC curve: how often a positive reading exceeds a negative one, with ties counted half.
+
+    Args:
+        positives: The readings that should have the larger values.
+        negatives: The readings that should have the smaller values.
+    """
 
     positives: Selection
     negatives: Selection
-    quantity: str = "share"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The area; 0.5 is chance.
@@ -83,12 +92,16 @@ class Auc:
 
 
 @dataclass(frozen=True, kw_only=True)
-class JointExcess:
-    """How much more often all parts are right than if each came right alone: the whole minus the parts' product."""
+class JointExcess(Measure):
+    """How much more often all parts are right together than if they were independent: P(all) minus the product.
+
+    Args:
+        joint: The readings that are right where all parts are.
+        marginals: The readings of each part.
+    """
 
     joint: Selection
     marginals: tuple[Selection, ...]
-    quantity: str = "share"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference of shares.
@@ -96,18 +109,17 @@ class JointExcess:
         Raises:
             DataError: A selection is empty.
         """
-
-        def beyond(columns: ValueColumns) -> float:
-            return float(columns[0].mean() - np.prod([column.mean() for column in columns[1:]]))
-
-        return jackknife_selections([self.joint, *self.marginals], beyond, readings, unit)
+        return jackknife_selections([self.joint, *self.marginals], _joint_excess, readings, unit)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SpearmanCorrelation:
-    """Spearman's rank correlation of two selections that have one reading a unit each, e.g. count told and count true.
+class SpearmanCorrelation(Measure):
+    """Spearman's rank correlation of two selections that have one reading a unit each, e.g. reported and true counts.
 
-    `other` may be None: then it is the first number in the facet, e.g. 3 of "3 entries".
+    Args:
+        a: The first selection.
+        b: The second selection; None takes the first number in the attribute's name, e.g. 3 of "3 entries".
+        quantity: The name that the number is shown with.
     """
 
     a: Selection
@@ -115,38 +127,41 @@ class SpearmanCorrelation:
     quantity: str = "correlation"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The correlation; units that only one of the two has are left out.
+        """The correlation over the units that both selections have.
 
         Raises:
-            DataError: A selection is empty, or does not vary at all.
+            DataError: A selection is empty, or does not vary within a training seed.
         """
+        values: dict[int, list[FloatArray]] = {}
+        entities: dict[int, list[np.ndarray]] = {}
+        for (seed,), seed_pairs in self._pairs(readings).group_by("seed", maintain_order=True):
+            if seed_pairs["value"].n_unique() < 2 or seed_pairs["other"].n_unique() < 2:
+                raise DataError(f"{self.a.description} of seed {seed} does not vary, so nothing can rise with it.")
+            values[seed] = [seed_pairs["value"].to_numpy(), seed_pairs["other"].to_numpy()]
+            entities[seed] = [seed_pairs["entity"].to_numpy()] * 2
+        return jackknife_values(values, entities, _spearman, unit)
+
+    def _pairs(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """One row a seed and unit, with the columns `value` and `other`."""
         rows = scored_rows(self.a, readings)
         if self.b is None:
             pairs = rows.with_columns(other=pl.col("attribute").str.extract(r"(\d+)").cast(pl.Float64))
         else:
             other_values = scored_rows(self.b, readings).select("seed", "entity", other="value")
             pairs = rows.join(other_values, on=["seed", "entity"], how="inner")
-        pairs = pairs.filter(pl.col("other").is_not_null()).sort("seed", "entity")
-        for (seed,), seed_pairs in pairs.group_by("seed"):
-            if seed_pairs["value"].n_unique() < 2 or seed_pairs["other"].n_unique() < 2:
-                raise DataError(f"{self.a.description} of seed {seed} does not vary, so nothing can rise with it.")
-        values_by_seed = {
-            seed: [seed_pairs["value"].to_numpy(), seed_pairs["other"].to_numpy()]
-            for (seed,), seed_pairs in pairs.group_by("seed", maintain_order=True)
-        }
-        entities_by_seed = {
-            seed: [seed_pairs["entity"].to_numpy()] * 2
-            for (seed,), seed_pairs in pairs.group_by("seed", maintain_order=True)
-        }
-        return jackknife_values(values_by_seed, entities_by_seed, _spearman, unit)
+        return pairs.filter(pl.col("other").is_not_null()).sort("seed", "entity")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConditionRankCorrelation:
-    """Spearman's rank correlation over conditions: does one score order them as another does?
+class ConditionRankCorrelation(Measure):
+    """Spearman's rank correlation over conditions: does one score rank the conditions as another score does?
 
-    E.g. what a probe reads of each row of a table against what can be asked of it. Each pair of selections is one
-    condition; its two scores are means over the units that all conditions have.
+    E.g. probe accuracy of each row of a table against the accuracy of answers. A condition's two scores are means over
+    the units that all conditions have.
+
+    Args:
+        pairs: The two selections of each condition, at least four conditions.
+        quantity: The name that the number is shown with.
     """
 
     pairs: tuple[tuple[Selection, Selection], ...]
@@ -160,49 +175,47 @@ class ConditionRankCorrelation:
         """
         if len(self.pairs) < 4:
             raise DataError(f"an order of {len(self.pairs)} conditions was asked for; give four or more.")
-        tables = [
-            scored_rows(select, readings).group_by("seed", "entity").agg(pl.col("value").mean().alias(f"{n}"))
-            for n, select in enumerate(select for pair in self.pairs for select in pair)
-        ]
-        paired = tables[0]
-        for table in tables[1:]:
-            paired = paired.join(table, on=["seed", "entity"], how="inner")
-        if paired.is_empty():
-            raise DataError("no unit of any seed was read in all conditions; run them on the same seeds.")
-        columns = [f"{n}" for n in range(len(tables))]
-        means_by_seed = {
-            seed: seed_means.select(columns).to_numpy()
-            for (seed,), seed_means in paired.sort("seed", "entity").group_by("seed", maintain_order=True)
-        }
+        means_by_seed = self._condition_means(readings)
         rng = (RESAMPLING_SEED / "rows").numpy()
-        resampled = np.array(
-            [
-                [
-                    _condition_spearman(seed_means[rng.integers(len(seed_means), size=len(seed_means))])
-                    for _ in range(CONDITION_RESAMPLES)
-                ]
-                for seed_means in means_by_seed.values()
-            ]
-        )
-        values = np.array([_condition_spearman(seed_means) for seed_means in means_by_seed.values()])
-        low, high, method = _mean_over_seeds(values, resampled)
+        resampled = []
+        for seed_means in means_by_seed:
+            draws = [rng.integers(len(seed_means), size=len(seed_means)) for _ in range(CONDITION_RESAMPLES)]
+            resampled.append([_condition_spearman(seed_means[draw]) for draw in draws])
+        values = np.array([_condition_spearman(seed_means) for seed_means in means_by_seed])
+        low, high, method = _mean_over_seeds(values, np.array(resampled))
+        n_units = sum(len(seed_means) for seed_means in means_by_seed)
         return Estimate(
             value=float(values.mean()),
             low=low,
             high=high,
-            n=len(paired) * len(columns),
-            clusters=len(paired),
+            n=n_units * 2 * len(self.pairs),
+            clusters=n_units,
             unit=unit,
             seeds=len(means_by_seed),
             method=f"rank correlation over {len(self.pairs)} conditions; {method}",
         )
 
+    def _condition_means(self, readings: pl.DataFrame) -> list[FloatArray]:
+        """Each seed's means, one row a unit, the two columns of a condition side by side. Shapes: (U, 2 C)."""
+        selections = [selection for pair in self.pairs for selection in pair]
+        columns = [f"{n}" for n in range(len(selections))]
+        paired: pl.DataFrame | None = None
+        for column, selection in zip(columns, selections, strict=True):
+            rows = scored_rows(selection, readings)
+            means = rows.group_by("seed", "entity").agg(pl.col("value").mean().alias(column))
+            paired = means if paired is None else paired.join(means, on=["seed", "entity"], how="inner")
+        if paired is None or paired.is_empty():
+            raise DataError("no unit of any seed was read in all conditions; run them on the same seeds.")
+        by_seed = paired.sort("seed", "entity").partition_by("seed", maintain_order=True)
+        return [seed_means.select(columns).to_numpy() for seed_means in by_seed]
 
-def _mean_over_seeds(values: np.ndarray, resampled: np.ndarray) -> tuple[float, float, str]:
-    """An interval for the mean of the seeds' numbers (S,), of which (S, D) were drawn with other units.
 
-    What seeds differ by is so uncertain that their percentiles cover too little (`nested_bootstrap`), and numbers of
-    few values may be equal by chance; so it is Student's t with the seeds' error, or the units' where that is larger.
+def _mean_over_seeds(values: FloatArray, resampled: FloatArray) -> tuple[float, float, str]:
+    """An interval for the mean of the seeds' numbers (S,), each resampled over units (S, D).
+
+    With few seeds, percentiles over resampled seeds cover too little (`nested_bootstrap`), and rank correlations take
+    few values, so seeds may agree by chance. The interval is Student's t with the standard error over seeds, or with
+    that over units where it is larger.
     """
     if len(values) == 1:
         low, high = np.quantile(resampled[0], [0.025, 0.975]).tolist()
@@ -217,15 +230,21 @@ def _mean_over_seeds(values: np.ndarray, resampled: np.ndarray) -> tuple[float, 
     return max(-1.0, float(values.mean()) - half_width), min(1.0, float(values.mean()) + half_width), method
 
 
-def _condition_spearman(table: np.ndarray) -> float:
-    means = table.mean(0)
+def _condition_spearman(unit_means: FloatArray) -> float:
+    means = unit_means.mean(0)
     return _spearman([means[0::2], means[1::2]])
 
 
 def jackknife_selections(
     selections: Sequence[Selection], statistic: JackknifeStatistic, readings: pl.DataFrame, unit: str
 ) -> Estimate:
-    """A number made of several selections, for each seed, and how it would move with other units and seeds.
+    """The mean over seeds of a statistic of several selections, with an interval over units and seeds.
+
+    Args:
+        selections: The selections, in the order in which the statistic takes their values.
+        statistic: The number of one training seed.
+        readings: The readings of the study.
+        unit: Name of the independently drawn unit.
 
     Raises:
         DataError: A selection is empty, or no seed has them all.
@@ -234,25 +253,38 @@ def jackknife_selections(
     seeds = sorted(set.intersection(*(set(table["seed"].to_list()) for table in tables)))
     if not seeds:
         raise DataError(f"no seed has all of what starts with {selections[0].description}; run them on the same seeds.")
-    tables_by_seed = {seed: [t.filter(pl.col("seed") == seed) for t in tables] for seed in seeds}
-    values = {seed: [p["value"].to_numpy() for p in seed_tables] for seed, seed_tables in tables_by_seed.items()}
-    entities = {seed: [p["entity"].to_numpy() for p in seed_tables] for seed, seed_tables in tables_by_seed.items()}
+    values, entities = {}, {}
+    for seed in seeds:
+        seed_tables = [table.filter(pl.col("seed") == seed) for table in tables]
+        values[seed] = [table["value"].to_numpy() for table in seed_tables]
+        entities[seed] = [table["entity"].to_numpy() for table in seed_tables]
     return jackknife_values(values, entities, statistic, unit)
 
 
 def jackknife_values(
-    values: dict[int, list[np.ndarray]], entities: dict[int, list[np.ndarray]], statistic: JackknifeStatistic, unit: str
+    values: Mapping[int, Sequence[FloatArray]],
+    entities: Mapping[int, Sequence[np.ndarray]],
+    statistic: JackknifeStatistic,
+    unit: str,
 ) -> Estimate:
-    """The same of tables that are there already: of each seed columns of values, and what each row is about."""
+    """The same as `jackknife_selections` of values that were selected before.
+
+    Args:
+        values: Training seed -> the values of each selection.
+        entities: Training seed -> the entity of each value of each selection.
+        statistic: The number of one training seed.
+        unit: Name of the independently drawn unit.
+    """
     pseudo_values: list[float] = []
     unit_names: list[str] = []
     seeds: list[int] = []
     for seed, columns in values.items():
         full_value = statistic(columns)
         units = np.unique(np.concatenate(entities[seed]))
-        leave_one_out = [
-            statistic([c[n != unit_name] for c, n in zip(columns, entities[seed], strict=True)]) for unit_name in units
-        ]
+        leave_one_out = []
+        for unit_name in units:
+            kept = [column[names != unit_name] for column, names in zip(columns, entities[seed], strict=True)]
+            leave_one_out.append(statistic(kept))
         unit_pseudo_values = len(units) * full_value - (len(units) - 1) * np.array(leave_one_out)
         pseudo_values += (unit_pseudo_values - unit_pseudo_values.mean() + full_value).tolist()
         unit_names += units.tolist()
@@ -260,6 +292,10 @@ def jackknife_values(
     n = sum(len(column) for columns in values.values() for column in columns)
     interval = nested_bootstrap(pseudo_values, unit_names, seeds, seed=RESAMPLING_SEED, unit=unit)
     return replace(interval, n=n, method=f"jackknifed; {interval.method}")
+
+
+def _joint_excess(columns: ValueColumns) -> float:
+    return float(columns[0].mean() - np.prod([column.mean() for column in columns[1:]]))
 
 
 def _roc_auc(columns: ValueColumns) -> float:

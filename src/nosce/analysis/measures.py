@@ -24,7 +24,7 @@ RESAMPLING_SEED = Seed(0) / "resampling"
 
 
 class Measure(ABC):
-    """A number that is estimated from readings. A measure of your own is a frozen dataclass that inherits this class."""
+    """A number that is estimated from readings. Your own measure is a frozen dataclass that inherits this class."""
 
     @property
     def quantity(self) -> str:
@@ -32,7 +32,7 @@ class Measure(ABC):
         return "share"
 
     @property
-    def reference(self) -> str:
+    def reference_description(self) -> str:
         """What is subtracted, in words for messages; "" where nothing is."""
         return ""
 
@@ -120,7 +120,7 @@ class Difference(Measure):
         return self.a.quantity
 
     @property
-    def reference(self) -> str:
+    def reference_description(self) -> str:
         """The second selection, in words."""
         return self.b.description
 
@@ -275,5 +275,5 @@ class MinOf(Measure):
         """
         estimates = [(measure, measure.estimate(readings, unit)) for measure in self.measures]
         measure, lowest = min(estimates, key=lambda pair: -float("inf") if pair[1].low is None else pair[1].low)
-        reference = f", against {measure.reference}" if measure.reference else ""
+        reference = f", against {measure.reference_description}" if measure.reference_description else ""
         return replace(lowest, method=f"the least of {len(estimates)}{reference}; {lowest.method}")

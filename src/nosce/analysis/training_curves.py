@@ -1,7 +1,7 @@
-"""Measures over training: curves that rise together, phases, and what was ever as low as nothing.
+"""Measures over training: correlations of curves, peaks and phases.
 
-A curve is one number a kept checkpoint and seed, made from the readings. Where a phase begins follows from the
-curves by a rule that is written here, and from nobody's eye.
+A curve has one number for each kept checkpoint and seed, computed from the readings. A fixed rule decides where a phase
+begins, so no phase boundary is read off a figure by eye.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from nosce.analysis.measures import RESAMPLING_SEED, Selection
+from nosce.analysis.measures import RESAMPLING_SEED, Measure
+from nosce.analysis.selection import Selection
 from nosce.analysis.stats import time_series as curves
 from nosce.errors import DataError
 from nosce.records import Estimate
@@ -22,11 +23,13 @@ CurveStatistic = Literal["mean", "distinct", "commonest", "perplexity"]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingCurve:
-    """One number a checkpoint of what is selected, whose `step` is "every".
+    """One number for each checkpoint and seed.
 
-    mean: of the values. distinct: different answers. commonest: the share that the most frequent answer has.
-    perplexity: the exponential of the mean, of nats a token.
-    `minus` is subtracted point by point where it is there, e.g. a floor.
+    Args:
+        selection: The readings, with `step="every"`.
+        statistic: The mean of the values ("mean"), the number of different answers ("distinct"), the share of the most
+            frequent answer ("commonest"), or the exponential of the mean, of nats a token ("perplexity").
+        subtract: Readings whose statistic is subtracted point by point, e.g. a floor; None subtracts nothing.
     """
 
     selection: Selection
@@ -34,10 +37,10 @@ class TrainingCurve:
     subtract: Selection | None = None
 
     def points(self, readings: pl.DataFrame) -> dict[int, tuple[list[int], list[float]]]:
-        """Seed -> (steps, values), in order.
+        """Seed -> (steps, values), by ascending step.
 
         Raises:
-            DataError: There is no reading.
+            DataError: There are no readings.
         """
         values = self._values(self.selection, readings)
         if self.subtract is not None:
@@ -45,12 +48,12 @@ class TrainingCurve:
             values = values.join(floor, on=["seed", "step"]).with_columns(number=pl.col("number") - pl.col("floor"))
         if values.is_empty():
             raise DataError(
-                f"no reading is there for a curve of {self.selection.description}; run the read-outs it needs."
+                f"no reading is there for a curve of {self.selection.description}; run the evaluations it needs."
             )
-        return {
-            seed: (seed_values["step"].to_list(), seed_values["number"].to_list())
-            for (seed,), seed_values in values.sort("seed", "step").group_by("seed", maintain_order=True)
-        }
+        points = {}
+        for (seed,), seed_values in values.sort("seed", "step").group_by("seed", maintain_order=True):
+            points[seed] = seed_values["step"].to_list(), seed_values["number"].to_list()
+        return points
 
     def _values(self, selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
         statistic = {
@@ -63,8 +66,15 @@ class TrainingCurve:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveCorrelation:
-    """R² of one curve on another over the checkpoints both have, or where detrended the correlation of changes."""
+class CurveCorrelation(Measure):
+    """R² of one curve on another over their common checkpoints, or the correlation of their changes.
+
+    Args:
+        a: The first curve.
+        b: The second curve.
+        detrended: Whether to correlate changes between neighbouring checkpoints, which removes a common trend.
+        quantity: The name that the number is shown with; for changes, e.g. "r".
+    """
 
     a: TrainingCurve
     b: TrainingCurve
@@ -72,7 +82,7 @@ class CurveCorrelation:
     quantity: str = "R²"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean over seeds, with an interval from blocks of checkpoints; see `analysis.stats.time_series.together`.
+        """The mean over seeds, with an interval from blocks of checkpoints; see `time_series.curve_correlation`.
 
         Raises:
             DataError: A curve is missing, too short or flat.
@@ -89,14 +99,19 @@ class CurveCorrelation:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Peak:
-    """The most that a curve ever was after its first checkpoint, in the seed where that is least."""
+class Peak(Measure):
+    """The largest value of a curve after its first checkpoint, in the seed where this is smallest.
+
+    Args:
+        curve: The curve.
+        quantity: What the curve's values are.
+    """
 
     curve: TrainingCurve
     quantity: str = "share"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """A number that was counted: nothing is drawn, so its interval is itself.
+        """The value, which is exact: nothing is sampled, so the interval has no width.
 
         Raises:
             DataError: The curve is missing.
@@ -109,18 +124,22 @@ class Peak:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhaseDuration:
-    """How much of a training lies between two beginnings: that of `first` and that of `second`.
+class PhaseDuration(Measure):
+    """The share of a training that lies between the onsets of two curves.
 
-    A curve begins at the first checkpoint behind which it stays more than `share` of the way from its first value
-    to its highest. Babbling ends where distinct programs begin, semantics begins where accuracy does; between the
-    two is syntax (arXiv:2305.11169, the three phases; the rule is ours). Steps are shares of the whole training.
+    The onset of a curve is the first checkpoint after which it stays above a fraction of the way from its first value
+    to its highest. E.g. in arXiv:2305.11169, babbling ends at the onset of distinct programs, semantics begins at the
+    onset of accuracy, and the phase between them is syntax. The phases are the paper's, the rule is ours.
+
+    Args:
+        start: The curve whose onset begins the phase.
+        end: The curve whose onset ends the phase.
+        rise_fraction: The fraction of the rise that counts as the onset.
     """
 
     start: TrainingCurve
     end: TrainingCurve
     rise_fraction: float = 0.2
-    quantity: str = "share"
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean over seeds, with Student's t over them.
@@ -129,19 +148,19 @@ class PhaseDuration:
             DataError: A curve is missing.
         """
         spans = self.phase_bounds(readings)
-        return curves.mean_over_seeds([second - first for first, second in spans.values()], unit="seed")
+        return curves.mean_over_seeds([end - start for start, end in spans.values()], unit="seed")
 
     def phase_bounds(self, readings: pl.DataFrame) -> dict[int, tuple[float, float]]:
-        """Seed -> where the first and where the second curve begin, as shares of the training."""
-        first, second = self.start.points(readings), self.end.points(readings)
-        return {
-            seed: (_onset(*first[seed], self.rise_fraction), _onset(*second[seed], self.rise_fraction))
-            for seed in sorted(first.keys() & second.keys())
-        }
+        """Seed -> the onsets of both curves, as shares of the training."""
+        start, end = self.start.points(readings), self.end.points(readings)
+        bounds = {}
+        for seed in sorted(start.keys() & end.keys()):
+            bounds[seed] = _onset(*start[seed], self.rise_fraction), _onset(*end[seed], self.rise_fraction)
+        return bounds
 
 
 def _onset(steps: list[int], values: list[float], rise_fraction: float) -> float:
-    """Half-way between the last checkpoint before and the first behind, as nothing is known between them."""
+    """Half-way between the last checkpoint before the onset and the first after it, as a share of the training."""
     index = curves.onset_index(values, rise_fraction)
     if index >= len(steps):
         return 1.0

@@ -1,1 +1,1 @@
-"""Worlds whose truth is known, and the way from their facts to batches of tokens."""
+"""Synthetic worlds with known facts, and the path from facts to batches of tokens."""

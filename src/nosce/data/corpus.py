@@ -1,10 +1,10 @@
-"""A corpus on disk: documents, their tokens, where the values stand in them, and the questions.
+"""A corpus on disk: documents, their tokens, the positions of the values in them, and the questions.
 
-documents-00000.parquet …   the texts with character spans, ten thousand a file (of a world that writes its own
-                            tokens the first file alone)
+documents-00000.parquet …   the texts with character spans, ten thousand per file (only the first file if the world
+                            writes its own tokens)
 documents.safetensors       their tokens, flat
-spans.parquet               one row a value: document number, attribute, wording, first and last + 1 token
-things.parquet              one row a document: its id and what it is about
+spans.parquet               one row per value: document number, attribute, wording, first and last + 1 token
+things.parquet              one row per document: its id and its entity
 questions.parquet           the questions with targets and split
 tokenizer/                  tokenizer.json and tokenizer_config.json
 """
@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard, cast
 
 import numpy as np
 import polars as pl
@@ -32,32 +32,37 @@ from nosce.data.packing import TokenDataset, concat_datasets, encode, token_span
 from nosce.errors import DataError
 from nosce.records import Document, Question, read_parquet, to_table, write_parquet
 
-DOCUMENTS_PER_FILE = 10_000  # documents a Parquet file, which is also how many are held at once
+DOCUMENTS_PER_FILE = 10_000  # documents per Parquet file, and most documents in memory at once
+
+DocumentParts = Sequence[Callable[[], Iterable[Document]]]
 
 
 def write_corpus(
     folder: Path,
-    documents: Iterable[Document] | Sequence[Callable[[], Iterable[Document]]],
+    documents: Iterable[Document] | DocumentParts,
     questions: Iterable[Question],
     encoded_documents: Iterable[TokenDataset] | None = None,
     n_processes: int = 1,
 ) -> None:
-    """Write a corpus, holding the tokens of all documents but the texts of only one part.
+    """Write a corpus. Memory holds the tokens of all documents, but the texts of only one part.
 
-    The tokenizer's own files are the caller's to write, and lie there already.
+    The caller must have written the tokenizer's files to the folder before.
 
     Args:
-        documents: One after the other, or functions that can be sent to a process and give a part of them each,
-            all as many but the last; these are made on several cores.
-        encoded_documents: The tokens of all documents, from a world that writes them itself, many times faster than
-            through text. They are held against the texts of the first part, which alone are kept.
+        folder: Folder of the corpus.
+        documents: All documents in order, or functions that give one part each and can be sent to a process. All parts
+            but the last have equal sizes. Several cores make the parts.
+        questions: All questions.
+        encoded_documents: The tokens of all documents, from a world that writes tokens itself, many times faster than
+            through text. They are compared with the texts of the first part, and only these texts are written.
+        n_processes: Number of processes that make parts.
 
     Raises:
-        DataError: The tokenizer does not know a word of a text, or a world's own tokens are not those of its texts.
+        DataError: The tokenizer does not know a word of a text, or a world's own tokens differ from those of its texts.
     """
     corpus = Corpus(folder)
     with _part_stream(corpus, documents, n_processes, 1 if encoded_documents is not None else None) as part_stream:
-        _write_questions(corpus, questions)  # while others make the documents
+        _write_questions(corpus, questions)  # while other processes make the documents
         parts = _with_global_document_numbers(part_stream)
     dataset = concat_datasets([part.tokens for part in parts])
     document_index = pl.concat([part.document_index for part in parts])
@@ -71,7 +76,7 @@ def write_corpus(
 
 
 def _write_questions(corpus: Corpus, questions: Iterable[Question]) -> None:
-    """The questions as a table, read by the tokenizer to see that it knows every word."""
+    """Write the questions as a table, after a check that the tokenizer knows every word."""
     stream, tables = iter(questions), [to_table([], Question)]
     while chunk := list(islice(stream, DOCUMENTS_PER_FILE)):
         for text in (q.prompt for q in chunk), (q.target for q in chunk):
@@ -82,25 +87,31 @@ def _write_questions(corpus: Corpus, questions: Iterable[Question]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _CorpusPart:
+    """A part of the corpus without its texts. The span table numbers the documents from the part's first."""
+
     tokens: TokenDataset
-    spans: pl.DataFrame  # documents counted from the part's first
+    spans: pl.DataFrame
     document_index: pl.DataFrame
 
 
 SPAN_SCHEMA = {"document": pl.Int64, "attribute": pl.String, "wording": pl.String, "start": pl.Int64, "stop": pl.Int64}
 
 
+def _are_parts(documents: Iterable[Document] | DocumentParts) -> TypeGuard[DocumentParts]:
+    return isinstance(documents, Sequence) and bool(documents) and callable(documents[0])
+
+
 @contextmanager
 def _part_stream(
-    corpus: Corpus, documents: Any, n_processes: int, max_parts: int | None
+    corpus: Corpus, documents: Iterable[Document] | DocumentParts, n_processes: int, max_parts: int | None
 ) -> Iterator[Iterator[_CorpusPart]]:
-    """Inside the block all parts, or the first `max_parts`, in order; on several cores they are made ahead."""
-    if not (isinstance(documents, Sequence) and documents and callable(documents[0])):
-        stream = iter(documents)
+    """Gives all parts, or the first `max_parts`, in order. With several processes, later parts are made ahead."""
+    if not _are_parts(documents):
+        stream = iter(cast("Iterable[Document]", documents))
         chunks = iter(lambda: list(islice(stream, DOCUMENTS_PER_FILE)), [])
         yield (_write_part(corpus, number, part) for number, part in enumerate(islice(chunks, max_parts)))
     elif n_processes < 2 or len(documents) < 2:
-        yield (_write_part_from(corpus.folder, number, give) for number, give in enumerate(documents[:max_parts]))
+        yield (_write_part_from(corpus.folder, number, part) for number, part in enumerate(documents[:max_parts]))
     else:
         spawn_context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(
@@ -110,7 +121,7 @@ def _part_stream(
 
 
 def _exit_with_parent() -> None:
-    """End this process with the one that started it: where that was killed, nobody would send another part."""
+    """End this process when its parent ends. After a killed parent, no process would send another part."""
 
     def wait() -> None:
         if (parent := multiprocessing.parent_process()) is not None:
@@ -121,7 +132,7 @@ def _exit_with_parent() -> None:
 
 
 def _with_global_document_numbers(parts: Iterator[_CorpusPart]) -> list[_CorpusPart]:
-    """The parts, with spans that count documents from the first of all."""
+    """The parts, with span tables that number the documents of the whole corpus."""
     renumbered: list[_CorpusPart] = []
     n_before = 0
     for part in parts:
@@ -135,14 +146,14 @@ def _write_part_from(folder: Path, number: int, make_documents: Callable[[], Ite
 
 
 def _write_part(corpus: Corpus, number: int, documents: list[Document]) -> _CorpusPart:
-    """Write the texts of a part; what is kept of it in memory is small."""
+    """Write the texts of a part. The result is small enough to keep in memory."""
     write_parquet(documents, Document, corpus.folder / f"documents-{number:05d}.parquet")
     encodings = list(encode(corpus.tokenizer, (d.text for d in documents)))
-    rows = [
-        (index, span.attribute, wording, *token_span(encoding, span, document))
-        for index, (document, encoding) in enumerate(zip(documents, encodings, strict=True))
-        for span, wording in zip(document.spans, document.wordings or [""] * len(document.spans), strict=True)
-    ]
+    rows = []
+    for index, (document, encoding) in enumerate(zip(documents, encodings, strict=True)):
+        wordings = document.wordings or [""] * len(document.spans)
+        for span, wording in zip(document.spans, wordings, strict=True):
+            rows.append((index, span.attribute, wording, *token_span(encoding, span, document)))
     return _CorpusPart(
         tokens=tokenize_documents(documents, encodings, corpus.eos_id),
         spans=pl.DataFrame(rows, schema=SPAN_SCHEMA, orient="row"),
@@ -151,7 +162,7 @@ def _write_part(corpus: Corpus, number: int, documents: list[Document]) -> _Corp
 
 
 def _checked_world_tokens(tokenized: TokenDataset, world_tokens: TokenDataset) -> TokenDataset:
-    """A world's own tokens, once they are those that the tokenizer reads in its first texts."""
+    """A world's own tokens, after a check that its first texts have the same tokens."""
     size, count = len(tokenized.tokens), len(tokenized)
     same = (
         np.array_equal(tokenized.tokens, world_tokens.tokens[:size])
@@ -160,26 +171,26 @@ def _checked_world_tokens(tokenized: TokenDataset, world_tokens: TokenDataset) -
     )
     if not same:
         raise DataError(
-            f"the world's own tokens differ from those of its first {count:,} texts; let `encoded` give what the "
-            "tokenizer reads in `documents`, ends and what is given included."
+            f"the world's own tokens differ from those of its first {count:,} texts; make `encoded_documents` give "
+            "the tokens of `documents`, with end tokens and prompts."
         )
     return world_tokens
 
 
 def _full_document_index(document_index: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Ids of documents that were never made as texts: as those before them, `<word>/<number>`."""
+    """Ids of all documents, `<word>/<number>`, although only the first ones were written as texts."""
     number = pl.Series(range(count), dtype=pl.Int64).cast(pl.String)
     rows = pl.DataFrame({name: document_index[name][0].rpartition("/")[0] + "/" + number for name in ("id", "entity")})
     if not rows.head(len(document_index)).equals(document_index):
         raise DataError(
-            f"documents of a world that writes its own tokens are called <word>/<number>, but the first is "
-            f"{document_index['id'][0]!r} about {document_index['entity'][0]!r}; number them from 0."
+            f"documents of a world that writes its own tokens are called <word>/<number>, but the first one's id is "
+            f"{document_index['id'][0]!r} and its entity {document_index['entity'][0]!r}; number them from 0."
         )
     return rows
 
 
 def _check_known_words(tokenizer: Tokenizer, texts: list[str]) -> None:
-    """A word that the tokenizer does not know would be learnt as any other such word."""
+    """Raise an error for an unknown word, because a model would learn all unknown words as one token."""
     unknown = tokenizer.token_to_id(tokenizers.UNK_TOKEN)
     if unknown is None:
         return
@@ -201,29 +212,33 @@ def _check_known_tokens(sequences: TokenDataset, tokenizer: Tokenizer) -> None:
 def _unknown_words_error(count: int, first: str) -> DataError:
     return DataError(
         f"{count:,} words of the texts are unknown to the tokenizer, the first in {first!r}; "
-        "let the world's samples() hold them."
+        "add them to the world's samples()."
     )
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """The corpus in a folder; each part is read when it is first asked for."""
+    """The corpus in a folder. Each part is read on its first use.
+
+    Args:
+        folder: Folder of the corpus, from `write_corpus`.
+    """
 
     folder: Path
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer the texts were encoded with."""
+        """The tokenizer of the texts."""
         return tokenizers.load_tokenizer(self.tokenizer_folder)
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where the tokenizer's files lie."""
+        """The folder of the tokenizer's files."""
         return self.folder / "tokenizer"
 
     @cached_property
     def eos_id(self) -> int:
-        """The id of the token that ends a text."""
+        """The id of the end-of-text token."""
         return tokenizers.eos_token_id(self.tokenizer, self.tokenizer_folder)
 
     @cached_property
@@ -233,17 +248,17 @@ class Corpus:
 
     @cached_property
     def document_index(self) -> pl.DataFrame:
-        """One row a document: `id`, `entity`."""
+        """One row per document: `id`, `entity`."""
         return pl.read_parquet(self.folder / "things.parquet")
 
     @cached_property
     def spans(self) -> pl.DataFrame:
-        """One row a value: `document` (number), `attribute`, `wording`, `start`, `stop` (tokens)."""
+        """One row per value: `document` (number), `attribute`, `wording`, `start`, `stop` (tokens)."""
         return pl.read_parquet(self.folder / "spans.parquet")
 
     @cached_property
     def questions(self) -> list[Question]:
-        """All questions of both splits."""
+        """All questions of all splits."""
         return read_parquet(self.folder / "questions.parquet", Question)
 
     def questions_in(self, split: str) -> list[Question]:
@@ -251,5 +266,5 @@ class Corpus:
         return [q for q in self.questions if q.split == split]
 
     def tokenized_questions(self, questions: list[Question]) -> TokenDataset:
-        """Questions as tokens; counted are target and end."""
+        """Questions as tokens. Only target and end token are targets of training."""
         return tokenize_questions(self.tokenizer, questions, self.eos_id)

@@ -1,8 +1,8 @@
-"""Guards: the ways in which studies of this kind have fooled their authors, checked before training.
+"""Checks before training against the leakage and the artefacts that have misled studies of this kind.
 
-Each guard returns what it found in words, and raises when what it found would make a result mean
-something else. Sources: the pitfalls collected for arXiv:2309.14316 (a reproduction reached 7 % instead
-of 97 % because entries of one person shared a window).
+Each check returns its finding in words, and raises an error if the finding would change the meaning of a result. One
+reason for the first check: a reproduction of Allen-Zhu and Li 2023 (arXiv:2309.14316) reached 7 % instead of 97 %,
+because entries of one person shared a window.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import itertools
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from multiprocessing.connection import Connection
 
 import numpy as np
 import scipy
@@ -23,18 +23,23 @@ import scipy
 from nosce.data.packing import TokenDataset, best_fit_pack
 from nosce.data.sampling import EpochSampler
 from nosce.errors import LeakageError
-from nosce.records import Question
+from nosce.records import Document, Question
 from nosce.seeds import Seed
 
-CHECKED_STEPS = 400  # of training looked at by the window guard: enough to see a leak, seconds at most
-CHECKED_TEXTS = 200  # rendered twice by the hash-seed guard
+CHECKED_STEPS = 400  # training steps in the window check: enough to detect leakage, within seconds
+CHECKED_TEXTS = 200  # texts that the hash-seed check renders twice
 WINDOW_SHARING_CHECK = "two texts about one person share a window no more than chance"
-FALSE_ALARM_RATE = 1e-6  # a guard may raise a false alarm once in a million runs
+FALSE_ALARM_RATE = 1e-6  # a check may raise a false alarm once in a million runs
 
 
 @dataclass(frozen=True, slots=True)
 class LeakageCheck:
-    """What a guard looked for and what it found; it passed, or it would have raised."""
+    """A passed check; a failed check raises an error.
+
+    Args:
+        guard: The property that was checked.
+        found: The finding in words.
+    """
 
     guard: str
     found: str
@@ -43,12 +48,12 @@ class LeakageCheck:
 def check_window_sharing(
     sequences: TokenDataset, entities: Sequence[str], sampler: EpochSampler, steps: int, window: int | None
 ) -> LeakageCheck:
-    """Texts about one thing share a row no more often than chance brings them together.
+    """Texts about one entity share a row no more often than by chance.
 
-    A model that sees two entries of a person in one row can copy instead of remembering.
+    A model that sees two entries of a person in one row can copy a value instead of recalling it.
 
     Raises:
-        LeakageError: They share rows more often than a shuffle would (one-sided binomial test).
+        LeakageError: They share rows more often than under a shuffle (one-sided binomial test).
     """
     if window is None:
         return LeakageCheck(WINDOW_SHARING_CHECK, "every text sees only itself")
@@ -57,7 +62,7 @@ def check_window_sharing(
     for step in range(min(steps, CHECKED_STEPS)):
         batch = sampler.batch_indices(step)
         for row in best_fit_pack(sequences.lengths[batch].tolist(), window):
-            # A step that ends one epoch and begins the next may hold a text twice: that is no second text.
+            # A step that ends one epoch and begins the next may have a text twice, which is no second text.
             row_entities = entity_codes[np.unique(batch[row])]
             pairs += len(row_entities) * (len(row_entities) - 1) // 2
             same_entity_pairs += sum(n * (n - 1) // 2 for n in np.unique(row_entities, return_counts=True)[1])
@@ -75,15 +80,15 @@ def check_window_sharing(
         and scipy.stats.binomtest(int(same_entity_pairs), pairs, chance_rate, alternative="greater").pvalue
         < FALSE_ALARM_RATE
     ):
-        raise LeakageError(f"{finding}: a model could copy instead of remembering; shuffle all texts before packing.")
+        raise LeakageError(f"{finding}: a model could copy instead of recalling; shuffle all texts before packing.")
     return LeakageCheck(WINDOW_SHARING_CHECK, finding)
 
 
 def check_disjoint_splits(questions: Sequence[Question]) -> LeakageCheck:
-    """Nobody is on both sides of the split, and both sides hold somebody.
+    """No entity is in both splits, and no split is empty.
 
     Raises:
-        LeakageError: Somebody is, or a side is empty.
+        LeakageError: An entity is in both splits, or a split is empty.
     """
     splits_by_entity: dict[str, set[str]] = {}
     for question in questions:
@@ -93,34 +98,34 @@ def check_disjoint_splits(questions: Sequence[Question]) -> LeakageCheck:
     finding = f"{count['seen']:,} are seen and {count['unseen']:,} unseen; {len(in_both_splits)} are on both sides"
     if in_both_splits or not count["seen"] or not count["unseen"]:
         raise LeakageError(
-            f"of those asked about, {finding}; split by whom a question is about, into two that hold somebody."
+            f"of the entities with questions, {finding}; choose the split by entity, with entities on both sides."
         )
     return LeakageCheck("nobody is on both sides of the split", finding)
 
 
 def check_unique_prompts(questions: Sequence[Question]) -> LeakageCheck:
-    """No two questions read alike, as those about two people of one name would.
+    """No two questions have the same prompt, as two people with one name would cause.
 
     Raises:
-        LeakageError: Which prompt occurs twice.
+        LeakageError: Two questions have the same prompt.
     """
     prompt, times = Counter(q.prompt for q in questions).most_common(1)[0]
     if times > 1:
         raise LeakageError(
-            f"{times} questions read {prompt!r}, so no answer to it can be right for all; make names unique."
+            f"{times} questions have the prompt {prompt!r}, so no answer can be correct for all; make names unique."
         )
     return LeakageCheck("no two people share a name", f"{len(questions):,} questions, all different")
 
 
 def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -> LeakageCheck:
-    """No unseen question's prompt is how a text begins that is trained on, so that its answer was never shown.
+    """No training text begins with the prompt of an unseen question, because its answer would follow.
 
     Args:
-        documents: The texts that are trained on.
+        documents: The training texts.
         prompts: The prompts of the unseen split, as tokens.
 
     Raises:
-        LeakageError: How many are.
+        LeakageError: A training text begins with such a prompt.
     """
     n_contaminated = 0
     for length in np.unique(prompts.lengths):
@@ -131,12 +136,14 @@ def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -
         n_contaminated += int(np.isin(_prefix_hashes(prompts.tokens, prompt_starts, positions), document_hashes).sum())
     finding = f"{n_contaminated:,} of {len(prompts):,} prompts open one of {len(documents):,} texts"
     if n_contaminated:
-        raise LeakageError(f"{finding}: their answers can be recited; leave what is asked out of what is trained on.")
+        raise LeakageError(
+            f"{finding}: their answers can be recited; leave the unseen questions out of the training texts."
+        )
     return LeakageCheck("no unseen question opens a text that is trained on", finding)
 
 
 def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """A number for the tokens behind each start, equal where they are. Shape: (starts,), uint64."""
+    """One number for the tokens after each start, equal for equal tokens. Shape: (starts,), uint64."""
     keys = np.zeros(len(starts), dtype=np.uint64)
     for step in positions:
         keys = (keys + tokens[starts + step].astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
@@ -147,14 +154,15 @@ def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray
 def check_majority_share(
     questions: Sequence[Question], *, max_share: float = 0.5, constant_attributes: Sequence[str] = ()
 ) -> LeakageCheck:
-    """No answer can be guessed from the prior more often than `max_share`; the shares are stated.
+    """No attribute has one answer for more than `max_share` of its questions. The finding lists the shares.
 
     Args:
-        max_share: The share from which an attribute can be guessed.
-        constant_attributes: Attributes that the world says have one answer for all.
+        questions: All questions.
+        max_share: Largest share of the most frequent answer, 0 to 1.
+        constant_attributes: Attributes that have one answer by design, which are not checked.
 
     Raises:
-        LeakageError: Which attribute could.
+        LeakageError: An attribute has a larger share.
     """
     shares = {}
     for attribute in dict.fromkeys(q.attribute for q in questions if q.attribute not in constant_attributes):
@@ -162,22 +170,23 @@ def check_majority_share(
         shares[attribute] = targets.most_common(1)[0][1] / targets.total()
     finding = ", ".join(f"{attribute} {share:.1%}" for attribute, share in shares.items())
     too_frequent = [attribute for attribute, share in shares.items() if share > max_share]
-    if too_frequent and len(questions) > len(shares) * 20:  # with a handful of people any share is high
+    if too_frequent and len(questions) > len(shares) * 20:  # with few people any share is high
         raise LeakageError(
-            f"the most frequent answer alone is right too often ({finding}), so an accuracy would not show knowledge; "
+            f"the most frequent answer is correct too often ({finding}), so an accuracy would not show knowledge; "
             "give these attributes more values."
         )
     return LeakageCheck("the most frequent answer is rarely right", finding)
 
 
-def check_deterministic_rendering(render_documents: Callable[[Seed], Any], seed: Seed) -> LeakageCheck:
+def check_deterministic_rendering(render_documents: Callable[[Seed], Iterable[Document]], seed: Seed) -> LeakageCheck:
     """Two processes with different hash seeds render the same first texts.
 
     Args:
         render_documents: A module-level function or a bound method of a world that yields documents.
+        seed: Seed of the world.
 
     Raises:
-        LeakageError: They do not.
+        LeakageError: The texts differ, or a process could not render them.
     """
     digests = [_digest_in_subprocess(render_documents, seed, hash_seed) for hash_seed in ("1", "2")]
     if len(set(digests)) > 1:
@@ -190,15 +199,15 @@ def check_deterministic_rendering(render_documents: Callable[[Seed], Any], seed:
     )
 
 
-def _digest_in_subprocess(render_documents: Callable[[Seed], Any], seed: Seed, hash_seed: str) -> str:
+def _digest_in_subprocess(render_documents: Callable[[Seed], Iterable[Document]], seed: Seed, hash_seed: str) -> str:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     previous_hash_seed = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = hash_seed  # read by the child when it starts
+    os.environ["PYTHONHASHSEED"] = hash_seed  # the child reads it when it starts
     try:
         child = context.Process(target=_send_digest, args=(render_documents, seed, sender))
         child.start()
-    except Exception as error:  # whatever the sending of an object can raise
+    except Exception as error:  # pickling an object can raise any exception
         raise LeakageError(
             f"the world cannot be sent to a second process ({error}), so its bytes could not be compared; define its "
             "class at the top of an importable module."
@@ -212,16 +221,16 @@ def _digest_in_subprocess(render_documents: Callable[[Seed], Any], seed: Seed, h
         return str(receiver.recv())
     except EOFError:
         raise LeakageError(
-            "a second process could not render the world's texts (its message stands above), so its bytes could not "
-            "be compared; a world must be importable by its module's name."
+            "a second process could not render the world's texts (its message is above), so its bytes could not be "
+            "compared; make the world importable by its module's name."
         ) from None
     finally:
         child.join()
 
 
-def _send_digest(render_documents: Callable[[Seed], Any], seed: Seed, sender: Any) -> None:
+def _send_digest(render_documents: Callable[[Seed], Iterable[Document]], seed: Seed, sender: Connection) -> None:
     digest = hashlib.sha256()
     for document in itertools.islice(render_documents(seed), CHECKED_TEXTS):
         digest.update(repr(document).encode())
-    with suppress(BrokenPipeError):  # the run that asked was stopped
+    with suppress(BrokenPipeError):  # the run that waits for the digest was stopped
         sender.send(digest.hexdigest())

@@ -1,8 +1,7 @@
-"""Texts as token sequences, and several of them packed into one row.
+"""Texts as token sequences, and several sequences packed into one row.
 
-A text is encoded as its tokens and an end token. A row starts with an end token and holds whole
-texts one after the other: none is cut, so that no value is ever asked of a model which cannot see
-the name. Letters: B rows, T positions, D texts.
+A text is encoded as its tokens and an end token. A row begins with an end token and holds whole texts: no text is cut,
+because a model must see the name before it can predict a value. Letters: B rows, T positions, D texts.
 """
 
 from __future__ import annotations
@@ -22,20 +21,23 @@ from tokenizers import Encoding, Tokenizer
 from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question, Span
 
-ENCODE_BATCH_SIZE = 4_096  # texts encoded at once: bounds memory, and the library works on batches
+ENCODE_BATCH_SIZE = 4_096  # texts encoded at once, which bounds memory; the library works on batches
 
 
 @dataclass(frozen=True)
 class TokenDataset:
     """Many token sequences in one flat array: text i is `tokens[offsets[i]:offsets[i + 1]]`.
 
-    `counted` marks the tokens that are to be learnt, position by position as `tokens`. The others are given: a
-    question's prompt, a program's specification; `TrainingConfig.prompt_loss_weight` says how much their loss counts.
+    Args:
+        tokens: The tokens of all texts. Type: int32.
+        loss_mask: Whether a token is a target. The others are prompts, e.g. a question or a program's specification,
+            whose loss has the weight `TrainingConfig.prompt_loss_weight`. Type: bool, one per token.
+        offsets: Position of each text's first token, and the total. Type: int64, one more than there are texts.
     """
 
-    tokens: np.ndarray  # int32
-    loss_mask: np.ndarray  # bool
-    offsets: np.ndarray  # int64, one more than there are texts
+    tokens: np.ndarray
+    loss_mask: np.ndarray
+    offsets: np.ndarray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -47,17 +49,18 @@ class TokenDataset:
 
     @cached_property
     def prompt_len(self) -> np.ndarray:
-        """How many tokens stand before the first that counts, in each text. Shape: (texts,)."""
+        """The number of tokens before the first target, in each text. Shape: (texts,)."""
         loss_positions = np.append(np.flatnonzero(self.loss_mask), len(self.tokens))
         first_loss_position = loss_positions[np.searchsorted(loss_positions, self.offsets[:-1])]
-        return np.minimum(first_loss_position - self.offsets[:-1], self.lengths)  # type: ignore[no-any-return]
+        prompt_lens: np.ndarray = np.minimum(first_loss_position - self.offsets[:-1], self.lengths)
+        return prompt_lens
 
     def text_tokens(self, index: int) -> np.ndarray:
         """The tokens of one text."""
         return self.tokens[self.offsets[index] : self.offsets[index + 1]]
 
     def text_loss_mask(self, index: int) -> np.ndarray:
-        """Which tokens of one text are counted."""
+        """Which tokens of one text are targets."""
         return self.loss_mask[self.offsets[index] : self.offsets[index + 1]]
 
     def save(self, path: Path) -> None:
@@ -66,26 +69,26 @@ class TokenDataset:
 
     @classmethod
     def load(cls, path: Path) -> TokenDataset:
-        """Read what `save` wrote."""
+        """Read a file from `save`."""
         return cls(**load_file(path))
 
 
 def dataset_from_arrays(token_mask_pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> TokenDataset:
-    """Sequences from pairs of (tokens, counted)."""
+    """A dataset from pairs of (tokens, loss mask)."""
     tokens, loss_masks, offsets = [], [], [0]
     for ids, mask in token_mask_pairs:
         tokens.append(ids)
         loss_masks.append(mask)
         offsets.append(offsets[-1] + len(ids))
     if not tokens:
-        raise DataError("token sequences were asked for, but there is not one text; make the world larger.")
+        raise DataError("a token dataset is empty: there is not one text; make the world larger.")
     return TokenDataset(np.concatenate(tokens), np.concatenate(loss_masks), np.array(offsets, dtype=np.int64))
 
 
 def concat_datasets(datasets: Sequence[TokenDataset]) -> TokenDataset:
-    """Sequences one behind the other."""
+    """The texts of several datasets, one dataset after the other."""
     if not any(len(part) for part in datasets):
-        raise DataError("token sequences were asked for, but there is not one text; make the world larger.")
+        raise DataError("a token dataset is empty: there is not one text; make the world larger.")
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in datasets]))])
     return TokenDataset(
         np.concatenate([part.tokens for part in datasets]),
@@ -95,17 +98,17 @@ def concat_datasets(datasets: Sequence[TokenDataset]) -> TokenDataset:
 
 
 def encode(tokenizer: Tokenizer, texts: Iterable[str]) -> Iterator[Encoding]:
-    """Encodings of the texts in order, without special tokens, a chunk at a time."""
+    """Encodings of the texts in order, without special tokens, one chunk at a time."""
     stream = iter(texts)
     while chunk := list(islice(stream, ENCODE_BATCH_SIZE)):
         yield from tokenizer.encode_batch(chunk, add_special_tokens=False)
 
 
 def tokenize_documents(documents: Sequence[Document], encodings: Sequence[Encoding], eos_id: int) -> TokenDataset:
-    """Tokens of documents, each with its end; counted are all but those of what a document is given.
+    """Tokens of documents, each with its end token. All tokens except those of a document's prompt are targets.
 
     Raises:
-        DataError: A token reaches over the end of what is given.
+        DataError: A token spans the end of a prompt.
     """
     ids_by_document = [encoding.ids for encoding in encodings]
     lengths = np.array([len(ids) + 1 for ids in ids_by_document], dtype=np.int64)
@@ -124,24 +127,24 @@ def tokenize_documents(documents: Sequence[Document], encodings: Sequence[Encodi
 
 
 def _prompt_token_count(document: Document, encoding: Encoding) -> int:
-    """How many tokens spell the first `document.given` characters."""
+    """The number of tokens in the first `document.prompt_chars` characters."""
     starts = [first for first, _ in encoding.offsets]
     ends = [last for _, last in encoding.offsets]
     count = bisect_left(starts, document.prompt_chars)
     if count and ends[count - 1] > document.prompt_chars:
         if document.text[starts[count - 1] : document.prompt_chars].isspace():
-            return count - 1  # a space between the two belongs to the token behind it
+            return count - 1  # a space at the boundary belongs to the token after it
         raise DataError(
-            f"in document {document.id!r} a token reaches over the end of what is given, "
-            f"{document.text[: document.prompt_chars][-20:]!r}; put a space or a mark there."
+            f"in document {document.id!r} a token reaches over the end of the prompt "
+            f"{document.text[: document.prompt_chars][-20:]!r}; put a space or a punctuation mark there."
         )
     return count
 
 
 def tokenize_questions(tokenizer: Tokenizer, questions: Sequence[Question], eos_id: int) -> TokenDataset:
-    """Prompt, target and end of each question; counted are the target and the end alone.
+    """Prompt, target and end token of each question. Only the target and the end token are targets.
 
-    Prompt and target are encoded apart, so that what is trained is what a model is asked with.
+    Prompt and target are encoded separately, so that training and evaluation have the same prompt tokens.
     """
     prompts = encode(tokenizer, (q.prompt for q in questions))
     targets = encode(tokenizer, (q.target for q in questions))
@@ -156,38 +159,41 @@ def _question_arrays(prompt: list[int], target: list[int], eos_id: int) -> tuple
 
 
 def token_span(encoding: Encoding, span: Span, document: Document) -> tuple[int, int]:
-    """The tokens (first, last + 1) that spell the characters of a span.
+    """The tokens (first, last + 1) of the characters of a span.
 
     Raises:
-        DataError: A token reaches over the span's edge, so that the value has no tokens of its own.
+        DataError: A token spans the edge of the span, so the value has no tokens of its own.
     """
     first, last = encoding.char_to_token(span.start), encoding.char_to_token(span.end - 1)
     if first is None or last is None:
         raise DataError(f"no token covers {span} of document {document.id!r}; check the spans of its world.")
-    # `offsets` would make them all, many times as slow.
-    (start, _), (_, end) = encoding.token_to_chars(first), encoding.token_to_chars(last)  # type: ignore[misc]
+    # `encoding.offsets` would build the spans of all tokens, which is many times slower.
+    first_chars, last_chars = encoding.token_to_chars(first), encoding.token_to_chars(last)
+    assert first_chars is not None
+    assert last_chars is not None
+    start, end = first_chars[0], last_chars[1]
     token_text = document.text[start:end]
     if token_text.strip() != document.text[span.start : span.end]:
         raise DataError(
             f"in document {document.id!r} the value {document.text[span.start : span.end]!r} shares a token with "
-            f"its surroundings ({token_text!r}); put a space or a mark between them."
+            f"its surroundings ({token_text!r}); put a space or a punctuation mark between them."
         )
     return first, last + 1
 
 
 def best_fit_pack(lengths: Sequence[int], window: int) -> list[list[int]]:
-    """Which texts share a row: best fit, longest first, each row at most `window` long.
+    """The texts of each row: best-fit decreasing, with rows of at most `window` positions.
 
     Args:
-        lengths: Tokens of each text, its end included.
-        window: T, of which one position goes to the end token that opens the row.
+        lengths: Tokens of each text, its end token included.
+        window: Positions of a row, one of which is the opening end token.
 
     Raises:
         SpecError: A text is longer than a row.
 
     Source:
-        Best-fit decreasing; at a window of 256 it left 8 % of the positions empty for 48 biographies at
-        once, 4.4 % for 200 and 3.7 % for 1,000.
+        Best-fit decreasing; at a window of 256 it left 8 % of the positions empty for batches of 48 biographies, 4.4 %
+        for 200 and 3.7 % for 1,000.
     """
     capacity = window - 1
     if (longest := max(lengths, default=0)) > capacity:

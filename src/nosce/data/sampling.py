@@ -1,8 +1,7 @@
-"""The batch of a step as a function of seed and step, so that resuming needs no loader's state.
+"""The batch of a step as a function of seed and step, so a resumed run needs no loader state.
 
-Texts come in an endless order: a fresh shuffle of all of them every epoch. Step s takes the next
-`batch_size` texts of it and packs them into rows. So what a model had seen after any step is known
-exactly, without having counted.
+The texts have an endless order: a new shuffle of all texts every epoch. Step s takes the next `batch_size` texts and
+packs them into rows. The texts that a model has seen at any step are therefore known exactly.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ IGNORE_INDEX = -100  # the label on which no loss is taken, as in torch
 
 
 class EpochSampler:
-    """The endless order of `n_texts` things, `batch_size` a step: a new permutation every epoch."""
+    """The endless order of `n_texts` texts, `batch_size` per step, with a new permutation every epoch."""
 
     def __init__(self, n_texts: int, batch_size: int, seed: Seed) -> None:
         if batch_size < 1 or n_texts < 1:
-            raise SpecError(f"a batch of {batch_size} out of {n_texts} texts holds nothing; take at least one of each.")
+            raise SpecError(f"a batch of {batch_size} out of {n_texts} texts is empty; take at least one of each.")
         self.n_texts, self.batch_size, self.seed = n_texts, batch_size, seed
         self._permutations: dict[int, np.ndarray] = {}
 
     def epoch_permutation(self, epoch_index: int) -> np.ndarray:
-        """The permutation of one epoch; the last two are remembered, as a step may straddle them."""
+        """The permutation of one epoch. The last two are cached, because a step may lie in two epochs."""
         if epoch_index not in self._permutations:
             if len(self._permutations) >= 2:
                 self._permutations.pop(min(self._permutations))
@@ -42,7 +41,7 @@ class EpochSampler:
         return self.indices_between(step * self.batch_size, (step + 1) * self.batch_size)
 
     def indices_between(self, first: int, last: int) -> np.ndarray:
-        """Places `first` to `last` (excluded) of the endless order."""
+        """The texts at positions `first` to `last` (excluded) of the endless order."""
         parts = [np.zeros(0, dtype=np.int64)]
         while first < last:
             epoch, within = divmod(first, self.n_texts)
@@ -52,11 +51,11 @@ class EpochSampler:
         return np.concatenate(parts)
 
     def exposures(self, steps: int) -> np.ndarray:
-        """How often each text was met in the first `steps` steps. Shape: (texts,)."""
+        """How often each text occurs in the first `steps` steps. Shape: (texts,)."""
         return self.exposures_in(steps * self.batch_size)
 
     def exposures_in(self, positions: int) -> np.ndarray:
-        """How often each text stands in the first `positions` places. Shape: (texts,)."""
+        """How often each text occurs in the first `positions` positions. Shape: (texts,)."""
         full_epochs, rest = divmod(positions, self.n_texts)
         counts = np.full(self.n_texts, full_epochs, dtype=np.int64)
         if rest:
@@ -65,16 +64,16 @@ class EpochSampler:
 
 
 def second_source_count(positions: int, share: float, start: int = 0) -> int:
-    """How many of so many texts come from the second of two mixed orders, which joins in after so many texts."""
+    """The number of texts from the second source among the first `positions` texts, if it joins after `start` texts."""
     return int(max(0, positions - start) * Fraction(share).limit_denominator(10_000))
 
 
 class MixtureSampler:
-    """Two endless orders side by side: of every `batch_size` texts, from `start_step` on, a share is of the second.
+    """Two endless orders in one: from `start_step` on, a share of the texts of each step is of the second order.
 
-    Each order has epochs of its own, so that what the second holds is met as often as the share says, however few
-    texts it has. Its texts are numbered behind those of the first. Over any number of steps the share is exact to
-    within one text.
+    Each order has its own epochs, so the share alone determines how often the texts of the second order occur, however
+    few they are. The texts of the second order are numbered after those of the first. The share over any number of
+    steps is exact to within one text.
     """
 
     def __init__(
@@ -82,17 +81,15 @@ class MixtureSampler:
     ) -> None:
         if not 0 < second_share < 1 or start_step < 0:
             raise SpecError(
-                f"a share of {second_share} after {start_step} steps mixes nothing; take one between 0 and 1, and no "
-                "step below 0."
+                f"a second share of {second_share} from step {start_step} on mixes nothing; take a share between 0 "
+                "and 1, and a step of 0 or more."
             )
-        self.first_sampler, self.second_sampler = (
-            EpochSampler(n_first, batch_size, seed / "first"),
-            EpochSampler(n_second, batch_size, seed / "second"),
-        )
+        self.first_sampler = EpochSampler(n_first, batch_size, seed / "first")
+        self.second_sampler = EpochSampler(n_second, batch_size, seed / "second")
         self.batch_size, self.second_share, self.start_step = batch_size, second_share, start_step
 
     def batch_indices(self, step: int) -> np.ndarray:
-        """The texts of one step: those of the first order, then those of the second."""
+        """The texts of one step: first those of the first order, then those of the second."""
         before, after = self.second_count(step), self.second_count(step + 1)
         texts = self.first_sampler.indices_between(
             step * self.batch_size - before, (step + 1) * self.batch_size - after
@@ -100,11 +97,11 @@ class MixtureSampler:
         return np.concatenate([texts, self.first_sampler.n_texts + self.second_sampler.indices_between(before, after)])
 
     def second_count(self, steps: int) -> int:
-        """How many texts of the second order there are in so many steps."""
+        """The number of texts of the second order in the first `steps` steps."""
         return second_source_count(steps * self.batch_size, self.second_share, self.start_step * self.batch_size)
 
     def exposures(self, steps: int) -> np.ndarray:
-        """How often each text was met in the first `steps` steps. Shape: (texts of both,)."""
+        """How often each text occurs in the first `steps` steps. Shape: (texts of both orders,)."""
         n_second = self.second_count(steps)
         return np.concatenate(
             [
@@ -116,62 +113,65 @@ class MixtureSampler:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Stretches of text one behind the other, none of which sees another: N positions, S stretches.
+    """Sequences one after the other, which do not attend to each other: N positions, S sequences, longest first.
 
-    Nothing is padded: what has no token is not computed. `labels` stand one position before the token
-    they name, or where words were masked (`nosce.data.masking`) at its own; tokens that carry no loss are
-    `IGNORE_INDEX`. Stretches come longest first.
+    There is no padding. A label is one position before its token, or for masked words (`nosce.data.masking`) at its
+    position.
+
+    Args:
+        inputs: Token ids. Shape: (N,), int64.
+        labels: Token ids to predict, or `IGNORE_INDEX` for no loss. Shape: (N,), int64.
+        lengths: Positions of each sequence; their sum is N. Shape: (S,), int64.
+        weights: Weight of each label's loss. Shape: (N,), float32. None: all weights are 1.
+        prompt_len: Leading prompt tokens of each sequence. Shape: (S,). None: the sequences are rows of several texts.
     """
 
-    inputs: np.ndarray  # (N,) int64
-    labels: np.ndarray  # (N,) int64
-    lengths: np.ndarray  # (S,) int64, positions of each stretch; they sum to N
-    weights: np.ndarray | None = None  # (N,) float32, of each label's loss; None: all alike
-    prompt_len: np.ndarray | None = (
-        None  # (S,) leading tokens of each stretch that are given; None: of rows of many texts
-    )
+    inputs: np.ndarray
+    labels: np.ndarray
+    lengths: np.ndarray
+    weights: np.ndarray | None = None
+    prompt_len: np.ndarray | None = None
 
     @property
     def n_loss_tokens(self) -> int:
-        """How many labels carry loss."""
+        """The number of labels with loss."""
         return int((self.labels != IGNORE_INDEX).sum())
 
     @property
     def total_weight(self) -> float:
-        """The sum of the labels' weights, by which a summed loss becomes a mean."""
+        """The sum of the labels' weights, which turns a summed loss into a mean."""
         return self.n_loss_tokens if self.weights is None else float(self.weights.sum(dtype=np.float64))
 
     @property
     def positions(self) -> np.ndarray:
-        """The place of each token within its stretch. Shape: (N,)."""
+        """The position of each token within its sequence. Shape: (N,)."""
         return concatenated_aranges(self.lengths)
 
     def split(self, n_parts: int) -> list[Batch]:
-        """The same stretches in at most `n_parts` batches, as equal as dealing them out in turn makes them."""
-        starts = np.cumsum(self.lengths) - self.lengths
-        sequence_groups = [
-            np.arange(first, len(self.lengths), n_parts) for first in range(min(n_parts, len(self.lengths)))
-        ]
-        if len(sequence_groups) == 1:
+        """The same sequences in at most `n_parts` batches. The sequences are dealt out in turn, so the batches have
+        similar sizes.
+        """
+        n_batches = min(n_parts, len(self.lengths))
+        if n_batches == 1:
             return [self]
-        token_indices = [
-            concatenated_aranges(self.lengths[mine]) + np.repeat(starts[mine], self.lengths[mine])
-            for mine in sequence_groups
-        ]
-        return [
-            Batch(
-                self.inputs[w],
-                self.labels[w],
-                self.lengths[mine],
-                None if self.weights is None else self.weights[w],
-                None if self.prompt_len is None else self.prompt_len[mine],
-            )
-            for w, mine in zip(token_indices, sequence_groups, strict=True)
-        ]
+        return [self._subset(np.arange(first, len(self.lengths), n_parts)) for first in range(n_batches)]
+
+    def _subset(self, sequences: np.ndarray) -> Batch:
+        """The batch of the sequences with these indices."""
+        starts = np.cumsum(self.lengths) - self.lengths
+        lengths = self.lengths[sequences]
+        token_indices = concatenated_aranges(lengths) + np.repeat(starts[sequences], lengths)
+        return Batch(
+            self.inputs[token_indices],
+            self.labels[token_indices],
+            lengths,
+            None if self.weights is None else self.weights[token_indices],
+            None if self.prompt_len is None else self.prompt_len[sequences],
+        )
 
 
 def concatenated_aranges(lengths: np.ndarray) -> np.ndarray:
-    """0 … n-1 for each length n, one behind the other."""
+    """0 … n-1 for each length n, concatenated."""
     ends = np.cumsum(lengths)
     positions: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return positions
@@ -185,10 +185,10 @@ def pack(
     eos_id: int,
     prompt_loss_weight: float = 0.0,
 ) -> Batch:
-    """The chosen texts, each as a stretch of its own, or several in a row of at most `window` positions.
+    """The chosen texts, each as its own sequence, or several in a row of at most `window` positions.
 
-    Every stretch opens with `eos_id`, so that the first token of a text is predicted too. What is given and not
-    counted has labels where `prompt_loss_weight` is not zero, and loss of that weight.
+    Every sequence begins with `eos_id`, so that the first token of a text is predicted too. Prompt tokens have labels,
+    and a loss of this weight, only if `prompt_loss_weight` is not zero.
     """
     indices = np.asarray(indices)
     lengths = sequences.lengths[indices]
@@ -204,17 +204,18 @@ def pack(
     loss_mask = sequences.loss_mask[token_indices]
     prompt_len = sequences.prompt_len[texts] if window is None else None
     if prompt_loss_weight and not loss_mask.all():
-        return Batch(
-            inputs, tokens, row_lengths, np.where(loss_mask, 1.0, prompt_loss_weight).astype(np.float32), prompt_len
-        )
+        weights = np.where(loss_mask, 1.0, prompt_loss_weight).astype(np.float32)
+        return Batch(inputs, tokens, row_lengths, weights, prompt_len)
     return Batch(inputs, np.where(loss_mask, tokens, IGNORE_INDEX), row_lengths, prompt_len=prompt_len)
 
 
 def length_sorted_batches(texts: Sequence[int], lengths: np.ndarray, max_positions: int) -> Iterator[list[int]]:
-    """Texts of like length together, longest first, as many at once as `max_positions` hold; one at least.
+    """Batches of texts of similar length, longest first, of at most `max_positions` tokens but at least one text.
 
     Args:
-        lengths: Tokens of every text, by its number.
+        texts: Indices of the texts.
+        lengths: Number of tokens of every text, by index.
+        max_positions: Most tokens of a batch.
     """
     batch: list[int] = []
     n_positions = 0

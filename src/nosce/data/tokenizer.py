@@ -1,8 +1,8 @@
-"""Tokenizers on the `tokenizers` library, saved so that transformers loads them with no nosce around.
+"""Tokenizers on the `tokenizers` library. transformers loads the saved files without nosce.
 
-`word`: one token a word or punctuation mark, the vocabulary being every word of the samples.
-`bpe`: byte-level byte-pair encoding trained on the samples, which can spell anything.
-`symbols`: one token for each of a list of strings, spaces and line ends among them.
+`word`: one token per word or punctuation mark; the vocabulary is every word of the samples.
+`bpe`: byte-level byte-pair encoding trained on the samples, which can encode any text.
+`symbols`: one token per string of a list; spaces and line ends may be among them.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ TokenizerKind = Literal["word", "bpe", "symbols"]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerSpec:
-    """How a tokenizer is made; `vocab_size` bounds a `bpe` one, `symbols` are the tokens of that kind.
+    """How to build a tokenizer.
 
-    With `has_mask_token` it has a token for what is not shown, as models that see both ways are trained with.
+    Args:
+        kind: "word", "bpe" or "symbols".
+        vocab_size: Most tokens of a `bpe` tokenizer, 300 or more. 2,048 suit the small models of the built-in studies.
+        symbols: The tokens of a `symbols` tokenizer; empty for the other kinds.
+        has_mask_token: Add a mask token, which the training of a bidirectional model needs.
     """
 
     kind: TokenizerKind = "word"
@@ -39,17 +43,16 @@ class TokenizerSpec:
 
     def __post_init__(self) -> None:
         if self.kind not in (kinds := get_args(TokenizerKind)):
-            raise SpecError(f"TokenizerSpec.kind={self.kind!r} is not a kind we make; take one of {', '.join(kinds)}.")
+            raise SpecError(f"TokenizerSpec.kind={self.kind!r} does not exist; choose from {', '.join(kinds)}.")
         if (self.kind == "symbols") != bool(self.symbols):
             raise SpecError(
                 f"TokenizerSpec.kind={self.kind!r} was given {len(self.symbols)} symbols; "
-                "give them to the kind symbols, and to no other."
+                "give symbols to the kind symbols, and to no other kind."
             )
         counts = Counter([*self.symbols, "", EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, MASK_TOKEN])
-        if wrong := [symbol for symbol in self.symbols if counts[symbol] > 1]:  # it would have two numbers, or none
+        if wrong := [symbol for symbol in self.symbols if counts[symbol] > 1]:  # such a symbol has no single id
             raise SpecError(
-                f"TokenizerSpec.symbols holds {wrong[0]!r}, which is empty, there twice or a token of every tokenizer; "
-                "leave it out."
+                f"TokenizerSpec.symbols holds {wrong[0]!r}, which is empty, repeated or a special token; leave it out."
             )
         if self.kind == "bpe" and self.vocab_size < 300:
             raise SpecError(
@@ -59,35 +62,45 @@ class TokenizerSpec:
 
 
 def build_tokenizer(spec: TokenizerSpec, samples: Iterable[str]) -> Tokenizer:
-    """A tokenizer of the samples; equal samples give equal bytes on disk."""
+    """A tokenizer built from the samples. Equal samples give equal bytes on disk."""
     special_tokens = [EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, *([MASK_TOKEN] if spec.has_mask_token else [])]
     if spec.kind == "word":
-        tokenizer = Tokenizer(models.WordLevel(unk_token=UNK_TOKEN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        words = {word for text in samples for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)}
-        # Sorted: a set's order changes with the hash seed of the process.
-        vocabulary = {
-            word: number for number, word in enumerate([*special_tokens, *sorted(words - set(special_tokens))])
-        }
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK_TOKEN))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.add_special_tokens(special_tokens)
-        return tokenizer
+        return _word_tokenizer(special_tokens, samples)
     if spec.kind == "symbols":
-        vocabulary = {symbol: number for number, symbol in enumerate([*special_tokens, *spec.symbols])}
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK_TOKEN))
-        # The longest symbol first, and what is none of them a character at a time, to be unknown.
-        symbol_pattern = "|".join(re.escape(symbol) for symbol in sorted(spec.symbols, key=len, reverse=True))
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{symbol_pattern}|[\s\S]"), behavior="isolated")
-        tokenizer.decoder = decoders.Fuse()
-        tokenizer.add_special_tokens(special_tokens)
-        return tokenizer
+        return _symbol_tokenizer(special_tokens, spec.symbols)
+    return _bpe_tokenizer(special_tokens, samples, spec.vocab_size)
+
+
+def _word_tokenizer(special_tokens: list[str], samples: Iterable[str]) -> Tokenizer:
+    splitter = pre_tokenizers.Whitespace()
+    words = {word for text in samples for word, _ in splitter.pre_tokenize_str(text)}
+    # Sorted, because the order of a set depends on the hash seed of the process.
+    ordered = [*special_tokens, *sorted(words - set(special_tokens))]
+    vocabulary = {word: number for number, word in enumerate(ordered)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK_TOKEN))
+    tokenizer.pre_tokenizer = splitter
+    tokenizer.add_special_tokens(special_tokens)
+    return tokenizer
+
+
+def _symbol_tokenizer(special_tokens: list[str], symbols: tuple[str, ...]) -> Tokenizer:
+    vocabulary = {symbol: number for number, symbol in enumerate([*special_tokens, *symbols])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK_TOKEN))
+    # The longest symbol first; any other character is a token of its own, which is unknown.
+    symbol_pattern = "|".join(re.escape(symbol) for symbol in sorted(symbols, key=len, reverse=True))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(rf"{symbol_pattern}|[\s\S]"), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.add_special_tokens(special_tokens)
+    return tokenizer
+
+
+def _bpe_tokenizer(special_tokens: list[str], samples: Iterable[str], vocab_size: int) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(unk_token=None))
-    # The space in front makes a name one spelling, whether it opens a text or follows a word.
+    # With the space in front, a name has one spelling, whether it begins a text or follows a word.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=spec.vocab_size,
+        vocab_size=vocab_size,
         special_tokens=special_tokens,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -114,25 +127,25 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer of a checkpoint folder, ours or any with a `tokenizer.json`.
+    """The tokenizer of a checkpoint folder, from nosce or any other source with a `tokenizer.json`.
 
     Raises:
-        DataError: There is no such file, or it is not a tokenizer's.
+        DataError: The file does not exist, or it is no tokenizer's file.
     """
     path = folder / TOKENIZER_FILE
     if not path.is_file():
-        raise DataError(f"a tokenizer was asked for at {path}, but no such file is there; save one with the model.")
+        raise DataError(f"the tokenizer {path} cannot be loaded: no such file; save the tokenizer with the model.")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises bare Exception
+    except Exception as error:  # tokenizers raises bare Exception
         raise DataError(f"{path} is not a tokenizer's file ({error}); save the tokenizer again.") from error
 
 
 def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
-    """The id that ends a text; for foreign tokenizers as their `tokenizer_config.json` names it.
+    """The id of the end-of-text token; for other sources' tokenizers, the one that `tokenizer_config.json` names.
 
     Raises:
-        DataError: The tokenizer names no end of text.
+        DataError: The tokenizer has no end-of-text token.
     """
     names = [EOS_TOKEN]
     if folder is not None and (settings := folder / TOKENIZER_CONFIG_FILE).is_file():
@@ -142,6 +155,6 @@ def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
         if name and (token_id := tokenizer.token_to_id(name)) is not None:
             return int(token_id)
     raise DataError(
-        f"the tokenizer in {folder} names no end-of-text token, so a reply could never end; "
+        f"the tokenizer in {folder} has no end-of-text token, so a reply could never end; "
         "add eos_token to its tokenizer_config.json."
     )

@@ -19,7 +19,17 @@ from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description, spec_classes
-from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study
+from nosce.study import (
+    PRETRAIN,
+    AnswerSource,
+    Arm,
+    EvalSpec,
+    ExperimentSpec,
+    ReportLabels,
+    Stage,
+    Study,
+    load_study,
+)
 from nosce.train.config import TrainingConfig
 
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
@@ -28,12 +38,19 @@ StepFunction = Callable[[Any, Mapping[str, Path], StepContext], None]
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Step:
-    """One piece of work: its kind (a module of `nosce.pipeline.steps`), its spec, and the steps it reads from."""
+    """One piece of work.
+
+    Args:
+        kind: Name of the module of `nosce.pipeline.steps` that does the work.
+        spec: The settings of the work, a frozen dataclass of that module.
+        inputs: The steps whose results the work reads, by their role.
+        label: The step's purpose for people; no part of the key.
+    """
 
     kind: str
     spec: Any
     inputs: Mapping[str, Step] = field(default_factory=dict)
-    label: str = ""  # for people; no part of the key
+    label: str = ""
 
     @property
     def module(self) -> str:
@@ -68,7 +85,14 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingsStep:
-    """Where in the study a step of readings belongs: the columns that its table leaves blank."""
+    """A step of readings with the columns that its table leaves blank.
+
+    Args:
+        arm: Name of the arm or experiment.
+        seed: Training seed.
+        stage: Name of the stage.
+        step: The step.
+    """
 
     arm: str
     seed: int
@@ -78,16 +102,53 @@ class ReadingsStep:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All steps of a study, each after its inputs, and what to gather at the end."""
+    """All steps of a study.
+
+    Args:
+        study: The study.
+        upstream_steps: Every step but the last, each after its inputs.
+        estimates: The last step, which gathers the readings and judges the claims.
+        training_steps: The training steps by arm, seed and stage.
+    """
 
     study: Study
-    upstream_steps: tuple[Step, ...]  # everything but the last
-    estimates: Step  # the estimates
+    upstream_steps: tuple[Step, ...]
+    estimates: Step
+    training_steps: Mapping[tuple[str, int, str], Step] = field(default_factory=dict)
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
         """Every step, in an order in which they can be made."""
         return (*self.upstream_steps, self.estimates)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyRequest:
+    """What was requested on the command line: enough to build the same plan again.
+
+    Args:
+        study: The study's built-in name, FILE.py:FUNCTION or package.module:FUNCTION.
+        scale: Name of the scale.
+        n_seeds: Number of training seeds; None: as many as the study has.
+        arms: Names of the arms; empty: all.
+    """
+
+    study: str
+    scale: str
+    n_seeds: int | None = None
+    arms: tuple[str, ...] = ()
+
+    def plan(self) -> Plan:
+        """The plan of the study, narrowed to the requested arms and seeds."""
+        return build_plan(load_study(self.study, self.scale).subset(self.arms, self.n_seeds))
+
+    @property
+    def command(self) -> str:
+        """The command that runs the plan."""
+        words = ["nosce", "run", self.study, "--scale", self.scale]
+        words += ["--seeds", str(self.n_seeds)] if self.n_seeds else []
+        words += ["--arms", ",".join(self.arms)] if self.arms else []
+        return " ".join(words)
 
 
 def build_plan(study: Study) -> Plan:
@@ -129,15 +190,20 @@ def build_plan(study: Study) -> Plan:
         scaling_curves=study.scaling_curves,
     )
     estimates = Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
-    return Plan(study=study, upstream_steps=tuple(builder.steps_by_name.values()), estimates=estimates)
+    return Plan(
+        study=study,
+        upstream_steps=tuple(builder.steps_by_name.values()),
+        estimates=estimates,
+        training_steps=builder.training_steps,
+    )
 
 
 @dataclass(eq=False)
 class _PlanBuilder:
-    """The steps of a study as they are found to be needed; equal ones are one.
+    """Collects the steps of a study; steps with the same name are one.
 
-    Facts, weights and orders have names of their own under the seed, so that arms of one seed tell of the same people
-    and start from the same weights, unless they are twins.
+    Facts, initial weights and the order of the data each have their own name under the seed. Arms of one seed therefore
+    share entities and initial weights, except for an arm with a `replica`.
     """
 
     study: Study
@@ -145,7 +211,7 @@ class _PlanBuilder:
     readings_steps: list[ReadingsStep] = field(default_factory=list)
     exposure_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
     leakage_steps: list[Step] = field(default_factory=list)
-    _training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
+    training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are looked for
 
@@ -221,13 +287,13 @@ class _PlanBuilder:
         key = arm.name, seed, stage
         if key in self._in_progress:
             raise SpecError(f"{stage!r} of arm {arm.name!r} learns from answers that are given only after it.")
-        if key not in self._training_steps:
+        if key not in self.training_steps:
             self._in_progress.append(key)
-            self._training_steps[key] = (
+            self.training_steps[key] = (
                 self._pretraining_step(arm, seed) if stage == PRETRAIN else self._later_stage_step(arm, seed, stage)
             )
             self._in_progress.pop()
-        return self._training_steps[key]
+        return self.training_steps[key]
 
     def _pretraining_step(self, arm: Arm, seed: int) -> Step:
         from nosce.pipeline.steps.leakage import LeakageSpec
@@ -301,14 +367,9 @@ class _PlanBuilder:
             name=report_labels.name,
             leak=report_labels.leak,
         )
+        sources = {"answers": report_labels.train_on, "asked": report_labels.ask_about, "own": report_labels.own}
         answer_steps = {
-            role: self.answers_step(arm, seed, whose, stage)
-            for role, whose in (
-                ("answers", report_labels.train_on),
-                ("asked", report_labels.ask_about),
-                ("own", report_labels.own),
-            )
-            if whose is not None
+            role: self.answers_step(arm, seed, source, stage) for role, source in sources.items() if source is not None
         }
         subject = report_labels.ask_about or report_labels.train_on
         return self.add_step(

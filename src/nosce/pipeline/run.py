@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
 from rich.markup import escape
@@ -15,22 +15,39 @@ from rich.table import Table
 from nosce.analysis.render.tables import claims_table
 from nosce.errors import UsageError
 from nosce.pipeline.local_pool import LocalPool, available_cores
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.progress import ConsoleProgress
-from nosce.pipeline.results import (
-    StudyRequest,
-    find_finished_plan,
-    load_verdicts,
-    results_json,
-    save_plan_record,
-    stale_steps,
-)
+from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
+from nosce.store.spec import Json
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
 
 if TYPE_CHECKING:
     from nosce.pipeline.cost import StepCost
+
+
+class PlanTotal(TypedDict):
+    """The cost of the steps of a plan that are to do.
+
+    Attributes:
+        steps: Number of steps of the plan.
+        to_do: Number of steps that are not finished.
+        tokens: Tokens to train on.
+        flops: Floating-point operations of training.
+        disk_bytes: Size of the checkpoints that are kept.
+        minutes: Expected duration.
+        workers: Number of steps that are made at once.
+    """
+
+    steps: int
+    to_do: int
+    tokens: float
+    flops: float
+    disk_bytes: float
+    minutes: float
+    workers: int
 
 
 def run_study(
@@ -49,7 +66,8 @@ def run_study(
     started = time.monotonic()
     console = Console(stderr=json_, soft_wrap=True)
     plan = request.plan()
-    save_plan_record(store, request, plan)
+    plan_record = PlanRecord.of(request, plan)
+    plan_record.save(store)
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
     pool = _make_pool(
         store, workers, ray, RuntimeConfig(device=device or _default_device(), threads=threads, max_cost=max_cost)
@@ -65,18 +83,20 @@ def run_study(
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)
         return 1
+    seconds = time.monotonic() - started
     if not run_summary.completed:
-        console.print(f"Nothing to do: all {len(plan.all_steps)} steps are there ({time.monotonic() - started:.1f} s).")
+        console.print(f"Nothing to do: all {len(plan.all_steps)} steps are there ({seconds:.1f} s).")
     else:
-        console.print(f"{len(run_summary.completed)} steps made in {_format_duration(time.monotonic() - started)}.")
-    plan_record = find_finished_plan(store, plan.study.name, plan.study.scale)
-    if json_:
-        sys.stdout.write(
-            json.dumps(results_json(store, plan_record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        )
-    else:
-        print_claims(store, plan_record, console)
+        console.print(f"{len(run_summary.completed)} steps made in {_format_duration(seconds)}.")
+    _print_results(RunResults.load(store, plan_record), console, json_=json_)
     return 0
+
+
+def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
+    if json_:
+        sys.stdout.write(json.dumps(results.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    else:
+        print_claims(results, console)
 
 
 def _make_pool(store: Store, workers: int | None, ray: str | None, runtime: RuntimeConfig) -> WorkerPool:
@@ -105,25 +125,21 @@ def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -
     console.print(escape(f"What was finished is kept; `{request.command}` goes on from here."), highlight=False)
 
 
-def print_claims(store: Store, plan_record: dict[str, Any], console: Console) -> None:
-    """The claims table of a remembered plan, with a word on what is stale."""
-    console.print(
-        escape(
-            f"{plan_record['title']}: {plan_record['question']}  ({plan_record['paper']}, scale "
-            f"{plan_record['scale']}, {len(plan_record['seeds'])} seed{'s' if len(plan_record['seeds']) > 1 else ''})"
-        )
-    )
-    claim_verdicts = load_verdicts(store, plan_record)
-    console.print(claims_table(claim_verdicts))
-    for verdict in claim_verdicts:
+def print_claims(results: RunResults, console: Console) -> None:
+    """Print the claims table of a finished plan, with the reasons of undecided claims and a sentence on stale steps."""
+    plan = results.plan
+    seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
+    console.print(escape(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
+    console.print(claims_table(results.verdicts))
+    for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(escape(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
-    if stale_reasons := stale_steps(store, plan_record):
-        name, reason = next(iter(stale_reasons.items()))
+    if results.stale_steps:
+        name, reason = next(iter(results.stale_steps.items()))
         console.print(
             escape(
-                f"{len(stale_reasons)} of {len(plan_record['steps'])} steps are stale, e.g. {name}: "
-                f"{reason}; `--rerun-stale` makes them again."
+                f"{len(results.stale_steps)} of {len(plan.steps)} steps are stale, e.g. {name}: {reason}; "
+                "`--rerun-stale` makes them again."
             )
         )
 
@@ -137,13 +153,13 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     from nosce.pipeline import cost
 
     plan = request.plan()
-    save_plan_record(store, request, plan, latest=False)
+    PlanRecord.of(request, plan).save(store, latest=False)
     pending = pending_steps(plan, store)
     with Console(stderr=True).status("Timing one of each kind of training and reading …"):
         costs = cost.estimate_costs(plan, pending)
     by_name = {c.step.name: c for c in costs}
     n_workers = workers or len(available_cores())
-    total = {
+    total: PlanTotal = {
         "steps": len(plan.all_steps),
         "to_do": len(pending),
         "tokens": sum(c.tokens for c in costs),
@@ -160,9 +176,7 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
         _print_costs(plan, pending_names, by_name, total)
 
 
-def _print_costs(
-    plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: Mapping[str, Any]
-) -> None:
+def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:
     table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "minutes")
     for step in plan.all_steps:
         step_cost = by_name.get(step.name)
@@ -185,8 +199,8 @@ def _print_costs(
     )
 
 
-def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[str, Json]:
+    row: dict[str, Json] = {
         "name": step.name,
         "kind": step.kind,
         "what": step.label,

@@ -138,13 +138,10 @@ def run_plan(
     finally:
         pool.close()
     if not rerun_stale:
-        run_summary.stale = [
-            f"{s.name} is stale: {why}"
-            for s in plan.all_steps
-            if store.has(s.name)
-            and s.name not in run_summary.completed
-            and (why := store.stale_reason(store.step_record(s.name)))
-        ]
+        completed = set(run_summary.completed)
+        found = [step.name for step in plan.all_steps if step.name not in completed and store.has(step.name)]
+        reasons = store.stale_reasons({name: store.step_record(name) for name in found})
+        run_summary.stale = [f"{name} is stale: {reason}" for name, reason in reasons.items()]
     return run_summary
 
 

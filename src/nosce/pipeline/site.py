@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import polars as pl
 
-from nosce.analysis.render.figure import FigureData, figure_svg
+from nosce.analysis.render.figure import figure_svg
 from nosce.analysis.render.html import StudyPage, render_index, render_study_page
 from nosce.errors import DataError, UsageError
-from nosce.pipeline.results import finished_plans, load_verdicts, results_json, stale_steps
-from nosce.records import Walkthrough, from_json
+from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
+from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 
 
@@ -28,14 +30,13 @@ def write_site(store: Store, folder: Path) -> Path:
         UsageError: The store holds no finished study.
         StoreError: The disk refused.
     """
-    plan_records = finished_plans(store)
-    if not plan_records:
+    plans = PlanRecord.load_finished(store)
+    if not plans:
         raise UsageError(f"a report was asked for, but no study is finished in {store.root}; run one first.")
     try:
-        for plan_record in plan_records:
-            page = study_page(store, plan_record)
-            study_folder = Path(plan_record["study"]) / plan_record["scale"]
-            _write_study(folder / study_folder, page, results_json(store, plan_record))
+        for plan in plans:
+            results = RunResults.load(store, plan)
+            _write_study(folder / plan.study / plan.scale, study_page(results), results.to_json())
         (folder / "index.html").write_text(
             render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))])
         )
@@ -70,133 +71,77 @@ def _index_entry(file: Path) -> dict[str, str]:
     }
 
 
-def study_page(store: Store, plan_record: dict[str, Any]) -> StudyPage:
-    """The page of a finished study, from verified bytes."""
-    folder = store.verified(plan_record["estimates"])
-    stale_reasons = stale_steps(store, plan_record)
-    estimates_provenance = store.step_record(plan_record["estimates"]).provenance
+def study_page(results: RunResults) -> StudyPage:
+    """The page of a finished plan."""
+    plan = results.plan
     return StudyPage(
-        study=plan_record["study"],
-        title=plan_record["title"],
-        question=plan_record["question"],
-        paper=plan_record["paper"],
-        scale=plan_record["scale"],
-        seeds=tuple(plan_record["seeds"]),
-        verdicts=tuple(load_verdicts(store, plan_record)),
-        figures=load_figures(folder),
-        guards=tuple(json.loads((folder / "leakage.json").read_text())),
-        tables=tuple(
-            entry
-            for entry in (
-                (
-                    "Exposure ledger",
-                    "How often each fact was trained on before any question, and in how many wordings, "
-                    "by arm and attribute (the first seed).",
-                    _exposure_table(folder),
-                ),
-                ("Readings", "How many observations the estimates are made from.", _readings_table(folder)),
-                (
-                    "Rounding",
-                    "The largest change (nats) of a span's log-likelihood when its text is read alone instead of "
-                    "among others, and how many first choices changed with it. Nothing smaller is a finding.",
-                    _batch_change_table(folder),
-                ),
-            )
-            if len(entry[-1])
+        study=plan.study,
+        title=plan.title,
+        question=plan.question,
+        paper=plan.paper,
+        scale=plan.scale,
+        seeds=plan.seeds,
+        verdicts=results.verdicts,
+        figures=results.figures,
+        guards=tuple(asdict(check) for check in results.leakage_checks),
+        tables=tuple(table for table in _tables(results) if len(table[-1])),
+        walks=results.walks,
+        steps=tuple(map(_step_row, results.steps)),
+        provenance=_provenance_row(results.provenance),
+        command=f"{plan.command} && nosce report",
+    )
+
+
+def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
+    """Title, caption and rows of the page's tables."""
+    return (
+        (
+            "Exposure ledger",
+            "How often each fact was trained on before any question, and in how many wordings, "
+            "by arm and attribute (the first seed).",
+            results.exposure_table(),
         ),
-        walks=_load_walks(folder),
-        steps=tuple(_step_row(store, name, step, stale_reasons) for name, step in plan_record["steps"].items()),
-        provenance=_provenance_row(estimates_provenance, plan_record, store),
-        command=f"{plan_record['command']} && nosce report",
+        ("Readings", "How many observations the estimates are made from.", results.readings_summary()),
+        (
+            "Rounding",
+            "The largest change (nats) of a span's log-likelihood when its text is read alone instead of "
+            "among others, and how many first choices changed with it. Nothing smaller is a finding.",
+            results.batch_change_table(),
+        ),
     )
 
 
-def _load_walks(folder: Path) -> tuple[Walkthrough, ...]:
-    """What can be stepped through; estimates of older nosces have none."""
-    file = folder / "walks.json"
-    return from_json(json.loads(file.read_text()), Walkthrough) if file.exists() else ()
-
-
-def load_figures(folder: Path) -> tuple[FigureData, ...]:
-    """The figures of an estimates folder: words from figures.json, numbers from its tables."""
-    return tuple(
-        FigureData(**words, table=pl.read_parquet(folder / "figures" / f"{words['id']}.parquet"))
-        for words in json.loads((folder / "figures.json").read_text())
-    )
-
-
-def _write_study(folder: Path, page: StudyPage, results: dict[str, Any]) -> None:
+def _write_study(folder: Path, page: StudyPage, contents: Mapping[str, Json]) -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(render_study_page(page))
-    (folder / "show.json").write_text(json.dumps(results, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    (folder / "show.json").write_text(json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     for figure in page.figures:
         (folder / "figures" / f"{figure.id}.svg").write_text(figure_svg(figure))
         figure.rows.write_csv(folder / "figures" / f"{figure.id}.csv", float_precision=6)
 
 
-def _exposure_table(folder: Path) -> pl.DataFrame:
-    table = pl.read_parquet(folder / "exposures.parquet")
-    return table.filter(pl.col("seed") == table["seed"][0]).drop("seed") if len(table) else table.drop("seed")
-
-
-def _readings_table(folder: Path) -> pl.DataFrame:
-    table = pl.read_parquet(folder / "readings.parquet")
-    is_last_step = pl.col("step") == pl.col("step").max().over("arm", "seed", "stage")
-    return (
-        table.filter(is_last_step)
-        .group_by("arm", "stage", "evaluation", "split", "metric", maintain_order=True)
-        .agg(
-            seeds=pl.col("seed").n_unique(),
-            entity=pl.col("entity").n_unique(),
-            readings=pl.len(),
-            missing=pl.col("value").null_count(),
-            mean=pl.col("value").mean(),
-        )
-    )
-
-
-def _batch_change_table(folder: Path) -> pl.DataFrame:
-    return (
-        pl.read_parquet(folder / "batch_change.parquet")
-        .group_by("stage", maintain_order=True)
-        .agg(
-            readings=pl.len(),
-            spans=pl.col("spans").sum(),
-            largest_change=pl.col("nats").max(),
-            choices_changed=pl.col("choices").sum(),
-        )
-    )
-
-
-def _step_row(store: Store, name: str, step_entry: dict[str, Any], stale_reasons: dict[str, str]) -> dict[str, str]:
-    row = {
-        "step": name,
-        "kind": name.rpartition("-")[0],
-        "what": step_entry["what"],
-        "state": "missing",
-        "seconds": "",
-        "made": "",
+def _step_row(step: StepStatus) -> dict[str, str]:
+    provenance = None if step.record is None else step.record.provenance
+    return {
+        "step": step.name,
+        "kind": step.kind,
+        "what": step.label,
+        "state": step.state,
+        "seconds": "" if provenance is None else f"{provenance['seconds']:.1f}",
+        "made": "" if provenance is None else provenance["made"],
     }
-    if store.has(name):
-        step_provenance = store.step_record(name).provenance
-        row |= {
-            "state": "stale" if name in stale_reasons else "done",
-            "seconds": f"{step_provenance['seconds']:.1f}",
-            "made": step_provenance["made"],
-        }
-    return row
 
 
-def _provenance_row(estimates_provenance: dict[str, Any], plan_record: dict[str, Any], store: Store) -> dict[str, str]:
-    provenances = [store.step_record(name).provenance for name in plan_record["steps"] if store.has(name)]
-    commit = estimates_provenance["commit"] or "no checkout"
-    if estimates_provenance["dirty"]:
+def _provenance_row(provenance: RunProvenance) -> dict[str, str]:
+    commit = provenance.commit or "no checkout"
+    if provenance.dirty:
         commit += " (with uncommitted changes)"
+    versions = (provenance.versions or {}).items()
     return {
         "commit": commit,
-        "machine": f"{estimates_provenance['processor']}, {estimates_provenance['device']}",
-        "made": estimates_provenance["made"],
-        "core-minutes": f"{sum(p['cpu_seconds'] for p in provenances) / 60:.1f} over {len(provenances)} steps",
-        "peak memory": f"{max((p['peak_memory_mib'] or 0) for p in provenances):,.0f} MiB in one process",
-        "versions": ", ".join(f"{name} {number}" for name, number in estimates_provenance["versions"].items()),
+        "machine": f"{provenance.processor}, {provenance.device}",
+        "made": provenance.finished_at or "",
+        "core-minutes": f"{provenance.core_minutes:.1f} over {provenance.n_finished} steps",
+        "peak memory": f"{provenance.peak_memory_mib or 0:,.0f} MiB in one process",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions),
     }

@@ -1,4 +1,4 @@
-"""Files that are whole: written in one rename, and checked against a manifest before they are believed."""
+"""Files that are written atomically, and checked against a manifest before they are used."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 
 from nosce.errors import DamagedError
 
-SCRATCH = "scratch"  # below a step's work folder: its notes for going on later, dropped once it is whole
+SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped when the step is finished
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old or the new one, never half."""
+    """Write a small file so that readers see the old or the new content, never a part."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
     temporary.write_text(text)
     os.replace(temporary, path)
 
 
 def checksum_tree(folder: Path) -> dict[str, str]:
-    """The SHA-256 of each file below a folder but its manifest, by relative path, sorted."""
+    """The SHA-256 of each file below a folder, without its manifest, sorted by relative path."""
     checksums = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path != folder / "manifest.json":
@@ -30,7 +30,7 @@ def checksum_tree(folder: Path) -> dict[str, str]:
 
 
 def verify_manifest(folder: Path) -> None:
-    """Raise unless the files below a folder are those of its `manifest.json`, to the byte.
+    """Check that the files below a folder match its `manifest.json`.
 
     Raises:
         DamagedError: The manifest cannot be read, or a file is missing, changed or new.
@@ -50,7 +50,7 @@ def verify_manifest(folder: Path) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Have the system write a file or folder to the disk now."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,8 +1,8 @@
-"""Which code made a step: a hash of its module and of the project's modules that it imports.
+"""Which code made a step: a hash of each module that the step's code imports from its project.
 
-The hash is recorded beside a result and is no part of its key: code that changed without changing
-results should not cost a night of training, but it must show. Comments, layout and changed words of a
-docstring do not count; a docstring where there was none does.
+The hashes are recorded beside a result and are not part of its key. Code that changed without changing results should
+not cost a night of training, but the change must be visible. Comments, layout and the words of a docstring do not
+count; a docstring that is added or removed does.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ from pathlib import Path
 
 
 def module_hashes(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
-    """The hash of each module named and of all it imports from the same projects, by module name.
+    """The hash of each named module and of all modules that it imports from the same projects, by module name.
 
-    A project is a top-level package, or a single file of the user's, which is also looked for in
-    `folders`. A module that cannot be found is left out, so that it counts as changed when compared.
+    A module that cannot be found is left out, so a comparison counts it as changed.
+
+    Args:
+        names: The modules. Their projects are top-level packages, or single files of the user.
+        folders: Folders in which single files are looked for too.
     """
     projects = {name.partition(".")[0] for name in names}
     hashes: dict[str, str] = {}
@@ -36,20 +39,18 @@ def module_hashes(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
 
 
 def combine_hashes(hashes: dict[str, str]) -> str:
-    """One hash of many."""
+    """One hash of all modules' hashes."""
     return hashlib.sha256(repr(sorted(hashes.items())).encode()).hexdigest()
 
 
 def user_module_folders(*names: str) -> list[str]:
-    """Where the modules lie that are files of the user's and no part of a package."""
-    module_folders = {
-        str(path.parent) for name in names if "." not in name and (path := _module_path(name)) is not None
-    }
-    return sorted(module_folders)
+    """The folders of those modules that are single files outside any package."""
+    paths = (_module_path(name) for name in names if "." not in name)
+    return sorted({str(path.parent) for path in paths if path is not None})
 
 
 def _module_path(name: str, folders: Sequence[str] = ()) -> Path | None:
-    """The file of a module, found without importing it or its parents (which could cost seconds)."""
+    """The file of a module, found without importing the module or its parents, which could take seconds."""
     project, *rest = name.split(".")
     try:
         root = importlib.util.find_spec(project)
@@ -67,7 +68,7 @@ def _module_path(name: str, folders: Sequence[str] = ()) -> Path | None:
 
 @lru_cache(maxsize=512)
 def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
-    """The hash of a module's code and the names it may import; remembered until the file changes."""
+    """The hash of a module's code and the names it may import; cached until the file changes."""
     tree = ast.parse(path.read_text())
     imported: list[str] = []
     for node in ast.walk(tree):

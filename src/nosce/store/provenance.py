@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import socket
@@ -13,26 +14,45 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
 
+class GitState(TypedDict):
+    """The code's commit, and whether the code was changed since; both None where neither git nor a wheel says."""
+
+    commit: str | None
+    dirty: bool | None
+
+
 @lru_cache(maxsize=1)
-def git_state() -> dict[str, Any]:
-    """The commit of the checkout this code runs from and whether it was changed since; null outside one."""
-    here = Path(__file__).parents[1]  # the whole package
+def git_state() -> GitState:
+    """The commit of the checkout that this code runs from; without a checkout, the commit of the wheel."""
+    package = Path(__file__).parents[1]
+    # A wheel installed below somebody's repository is no part of the repository: git does not track its files.
+    if _git(package, "ls-files", "--error-unmatch", "--", __file__) is None:
+        return _wheel_state(package / "store" / "_commit.json")
+    changed = _git(package, "status", "--porcelain", "--untracked-files=no", "--", str(package))
+    return {"commit": _git(package, "rev-parse", "HEAD"), "dirty": None if changed is None else bool(changed)}
 
-    def git(*words: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True, timeout=10)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
 
-    head = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", str(here))
-    return {"commit": head, "dirty": None if changed is None else bool(changed)}
+def _git(folder: Path, *words: str) -> str | None:
+    """What a git command prints in a folder; None where it fails."""
+    try:
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _wheel_state(file: Path) -> GitState:
+    """What the build hook (`hatch_build.py`) wrote into the wheel."""
+    try:
+        written = json.loads(file.read_text())
+    except OSError:
+        return {"commit": None, "dirty": None}
+    return {"commit": written["commit"], "dirty": written["dirty"]}
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
-"""What a spec is made of, as plain JSON: the same words for hashing, for storing and for explaining.
+"""The description of a spec as plain JSON, for hashing, storing and explaining.
 
-A spec is a frozen dataclass of plain values and other specs. Its description names the class and
-every field, defaults included, so that a raised default is a new key and never a silent reuse.
-The name of a class does not say in which module it lives, so that moving a class renames no step.
+A spec is a frozen dataclass of plain values and other specs. Its description names the class and all fields with their
+defaults, so changing a default gives a new key and never reuses an old result. The description does not contain the
+class's module, so moving a class to another module changes no key.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 
@@ -24,11 +27,11 @@ Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 LATER: Mapping[str, bool] = {"later": True}
 
 
-def describe(obj: Any) -> Json:
+def describe(obj: object) -> Json:
     """The resolved description of a spec, in JSON.
 
     Raises:
-        SpecError: It holds something with no fixed bytes, such as a function, a set or a NaN.
+        SpecError: The spec holds something without a fixed JSON form, such as a function, a set or a NaN.
     """
     if isinstance(obj, Seed):
         if any("/" in name for name in obj.path):
@@ -52,9 +55,9 @@ def describe(obj: Any) -> Json:
 def spec_name(kind: type) -> str:
     """The name of a class in descriptions, and so in the keys of steps.
 
-    A class of nosce goes by its qualified name alone, which is unique within the package (a test says so), or by
-    the `spec_name` that it declares, e.g. its old name after a renaming. A class of anybody else's goes by module and
-    qualified name, since two users may each have a class `Village`.
+    A class of nosce has its qualified name, which is unique within the package (a test checks it), or the `spec_name`
+    that it declares, e.g. its old name after a renaming. Any other class has its module and qualified name, since two
+    users may each have a class `Village`.
     """
     declared = vars(kind).get("spec_name")
     if isinstance(declared, str):
@@ -63,9 +66,9 @@ def spec_name(kind: type) -> str:
     return kind.__qualname__ if ours else f"{kind.__module__}:{kind.__qualname__}"
 
 
-def spec_classes(obj: Any) -> Iterator[type]:
-    """The classes of a spec and of all specs inside it; one may come more than once."""
-    if isinstance(obj, Seed):  # described as text, and drawn from by whoever holds it
+def spec_classes(obj: object) -> Iterator[type]:
+    """The classes of a spec and of all specs inside it, possibly with repeats."""
+    if isinstance(obj, Seed):  # a seed is described as text, without its class
         return
     if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
         yield type(obj)
@@ -80,19 +83,20 @@ def spec_classes(obj: Any) -> Iterator[type]:
             yield from spec_classes(value)
 
 
-def _described_fields(obj: Any) -> list[dataclasses.Field[Any]]:
-    """The fields that count: those that are compared, but not the later ones that have their default."""
+# `Field[Any]` is what `dataclasses.fields` returns.
+def _described_fields(obj: DataclassInstance) -> list[dataclasses.Field[Any]]:
+    """The hashed fields: all that are compared, without `LATER` fields that have their default."""
     return [f for f in dataclasses.fields(obj) if f.compare and not (f.metadata.get("later") and _is_default(obj, f))]
 
 
-def _is_default(obj: Any, field: dataclasses.Field[Any]) -> bool:
+def _is_default(obj: DataclassInstance, field: dataclasses.Field[Any]) -> bool:
     if field.default_factory is not dataclasses.MISSING:
         return bool(getattr(obj, field.name) == field.default_factory())
     return bool(getattr(obj, field.name) == field.default)
 
 
 def canonical_json(description: Json) -> str:
-    """The one way to write a description down."""
+    """The canonical JSON text of a description."""
     return json.dumps(description, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -102,7 +106,7 @@ def hash_description(description: Json) -> str:
 
 
 def flatten_description(description: Json, path: str = "") -> dict[str, Json]:
-    """Every plain value of a description by its path, e.g. `world.people`."""
+    """All plain values of a description by their paths, e.g. `world.people`."""
     if isinstance(description, dict) and description:
         pairs = [(f"{path}.{name}" if path else name, value) for name, value in description.items()]
     elif isinstance(description, list) and description:
@@ -113,7 +117,7 @@ def flatten_description(description: Json, path: str = "") -> dict[str, Json]:
 
 
 def diff_descriptions(left: Json, right: Json) -> list[tuple[str, Json, Json]]:
-    """The paths at which two descriptions differ, with both values; None stands for a path that one lacks too.
+    """The paths at which two descriptions differ, with both values; None also stands for a missing path.
 
     Values are compared as they are hashed: 1, 1.0 and True are three.
     """

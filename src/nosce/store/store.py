@@ -1,13 +1,13 @@
-"""The store: content-addressed folders that are whole or not there.
+"""The store: content-addressed folders that are either complete or absent.
 
     steps/<kind>-<key>/   a finished step: its data, spec.json, provenance.json, manifest.json
-    work/<kind>-<key>/    an unfinished one; whoever makes it next goes on from what lies here
-    leases/               who is making what; the kernel lets go of a lease when its holder dies
+    work/<kind>-<key>/    an unfinished step; the next process that makes the step resumes from it
+    leases/               which process makes which step; the kernel frees a lease when its process dies
     plans/                the last plan of each study and scale, for `show`, `report` and `explain`
-    replaced/, damaged/   what was made again, and what did not match its checksums; never deleted by us
+    replaced/, damaged/   steps that were made again, and steps that failed their checksums; nosce never deletes them
 
-A step's name is the hash of all that changes its result (see `spec.py`), so a folder that is there
-under its name is the result, wherever it was made.
+A step's key is the hash of everything that changes its result (see `spec.py`). A folder under this key therefore holds
+the step's result, on whatever machine it was made.
 """
 
 from __future__ import annotations
@@ -36,32 +36,43 @@ STORE_FILES = {"spec.json", "provenance.json", "manifest.json"}  # written by th
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A finished step of the store, as its own files describe it."""
+    """A finished step of the store, as its own files describe it.
+
+    Args:
+        name: The step's kind and key.
+        folder: The step's folder.
+        spec: The description that is hashed to the key, from spec.json.
+        provenance: The code, versions and machine that made the step, from provenance.json.
+    """
 
     name: str
     folder: Path
-    spec: dict[str, Any]
+    spec: dict[str, Any]  # values as `json` types them
     provenance: dict[str, Any]
 
     @property
     def digest(self) -> str:
-        """Hash of the step's data, whatever made them and when."""
+        """Hash of the step's data, independent of code, machine and time."""
         return str(self.provenance["digest"])
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A folder of finished steps, shared by any number of processes."""
+    """A folder of finished steps, shared by any number of processes.
+
+    Args:
+        root: The folder.
+    """
 
     root: Path
 
     @classmethod
     def open(cls, root: str | Path) -> Store:
-        """The store in a folder, which is made if it is not there.
+        """The store in a folder, which is created if it does not exist.
 
         Raises:
             UsageError: The path is a file.
-            StoreError: The disk does not let us write there.
+            StoreError: The folder is not writable.
         """
         path = Path(root).expanduser().absolute()
         try:
@@ -74,19 +85,19 @@ class Store:
         return cls(path)
 
     def folder(self, name: str) -> Path:
-        """Where the finished step of this name lies, or would."""
+        """The folder of the finished step of this name, whether it exists or not."""
         return self.root / "steps" / name
 
     def work_folder(self, name: str) -> Path:
-        """Where the step of this name is being made."""
+        """The folder in which the step of this name is made."""
         return self.root / "work" / name
 
     def has(self, name: str) -> bool:
-        """Is the step finished?  Its checksums are verified when it is used, not here."""
+        """Is the step finished? Its checksums are verified when the step is used, not here."""
         return (self.folder(name) / "manifest.json").is_file()
 
     def step_record(self, name: str) -> StepRecord:
-        """The finished step of this name, without verifying its data."""
+        """The finished step of this name; its data are not verified."""
         folder = self.folder(name)
         try:
             spec = json.loads((folder / "spec.json").read_text())
@@ -100,7 +111,7 @@ class Store:
         return StepRecord(name, folder, spec, provenance)
 
     def step_records(self) -> list[StepRecord]:
-        """Every finished step, by name; unreadable folders are left out."""
+        """All finished steps, sorted by name; unreadable folders are left out."""
         records = []
         for folder in sorted((self.root / "steps").iterdir()):
             if self.has(folder.name):
@@ -111,24 +122,24 @@ class Store:
         return records
 
     def verified(self, name: str) -> Path:
-        """The folder of a finished step, once every file matches its checksum.
+        """The folder of a finished step whose files all match their checksums.
 
         Raises:
-            DamagedError: Which file does not.
+            DamagedError: A file does not match; the sentence names it.
         """
         folder = self.folder(name)
         try:
             verify_manifest(folder)
-        except (AttributeError, TypeError) as error:  # JSON, but no manifest's
+        except (AttributeError, TypeError) as error:  # JSON, but not a manifest
             raise DamagedError(f"{folder} has no manifest in manifest.json; `nosce run` makes it again.") from error
         return folder
 
     @contextmanager
     def lease(self, name: str) -> Iterator[None]:
-        """Hold the right to make a step; the system takes it back when this process dies.
+        """Hold the exclusive right to make a step; the kernel frees it when this process dies.
 
         Raises:
-            LeasedError: Another process holds it; the sentence says which.
+            LeasedError: Another process holds the lease; the sentence names it.
         """
         path = self.root / "leases" / f"{name}.lock"
         holder = path.with_suffix(".json")
@@ -147,11 +158,11 @@ class Store:
             lock.release()
 
     def finish(self, name: str, spec: Json, provenance: dict[str, Any]) -> Path:
-        """Turn the work folder of a step into the finished step, in one rename."""
+        """Turn the work folder of a step into the finished step, atomically by one rename."""
         work, folder = self.work_folder(name), self.folder(name)
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
-        checksums = {path: digest for path, digest in checksum_tree(work).items() if path not in STORE_FILES}
-        provenance = {**provenance, "digest": hashlib.sha256(canonical_json(checksums).encode()).hexdigest()}  # type: ignore[arg-type]
+        checksums: Json = {path: digest for path, digest in checksum_tree(work).items() if path not in STORE_FILES}
+        provenance = {**provenance, "digest": hashlib.sha256(canonical_json(checksums).encode()).hexdigest()}
         (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
         (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
         (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
@@ -165,7 +176,7 @@ class Store:
         return folder
 
     def set_aside(self, name: str, category: str) -> Path:
-        """Move a finished step out of the way, to `replaced/` or `damaged/`; it is never deleted."""
+        """Move a finished step to `replaced/` or `damaged/`; it is never deleted."""
         destination = self.root / category
         destination.mkdir(exist_ok=True)
         for suffix in itertools.count(1):
@@ -176,13 +187,14 @@ class Store:
         return target
 
     def stale_reason(self, record: StepRecord, known: Mapping[str, StepRecord] | None = None) -> str | None:
-        """Why a finished step can no longer be trusted to be what the code here would make; None if it can.
+        """Why a finished step is stale; None if it is not.
 
-        A step is stale when the code that made it has changed since, or when one of its inputs was
-        made again with other bytes.
+        A step is stale if the code that made it has changed since, or if one of its inputs was made again with other
+        bytes.
 
         Args:
-            known: Records by step name that need not be read again where one of them is an input.
+            record: The finished step.
+            known: Records by step name, which are not read again as inputs.
         """
         return self._stale_reason(record, source.module_hashes(*_roots(record), folders=_folders(record)), known or {})
 
@@ -205,9 +217,8 @@ class Store:
         self, record: StepRecord, current_hashes: dict[str, str], known: Mapping[str, StepRecord]
     ) -> str | None:
         recorded_hashes = record.provenance.get("modules", {})
-        changed = sorted(
-            m for m in {*recorded_hashes, *current_hashes} if recorded_hashes.get(m) != current_hashes.get(m)
-        )
+        modules = sorted({*recorded_hashes, *current_hashes})
+        changed = [m for m in modules if recorded_hashes.get(m) != current_hashes.get(m)]
         if changed:
             return f"made by code that has since changed ({', '.join(changed)})"
         for name, digest in record.provenance.get("inputs", {}).items():
@@ -222,17 +233,17 @@ class Store:
 
 
 def _roots(record: StepRecord) -> tuple[str, ...]:
-    """The modules whose code made a step."""
+    """The modules from which the code of a step is reached."""
     return tuple(record.provenance.get("roots", []))
 
 
 def _folders(record: StepRecord) -> tuple[str, ...]:
-    """Where those of the modules lie that are files of the user's."""
+    """The folders of the user's own modules."""
     return tuple(record.provenance.get("folders", []))
 
 
 def store_write_error(error: OSError, path: str | Path) -> StoreError:
-    """The disk's refusal as one sentence of ours."""
+    """A failure to write, as one sentence."""
     location = error.filename or path
     return StoreError(
         f"the disk refused to write {location} ({error.strerror or error}); free some space or name another folder "

@@ -10,3 +10,14 @@ BUILT_IN = {
     "introspection": "nosce.studies.introspection.study:study",
     "karel": "nosce.studies.karel.study:study",
 }
+
+#: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.
+CONFIGS = {
+    "biographies": "nosce.studies.biographies.config:BIOGRAPHIES_CONFIGS",
+    "biographies_adamw": "nosce.studies.biographies.config:CORE_CONFIGS",
+    "biographies_packed": "nosce.studies.biographies.config:CORE_CONFIGS",
+    "diaries": "nosce.studies.diaries.config:DIARIES_CONFIGS",
+    "emergence": "nosce.studies.emergence.config:EMERGENCE_CONFIGS",
+    "introspection": "nosce.studies.introspection.config:INTROSPECTION_CONFIGS",
+    "karel": "nosce.studies.karel.config:KAREL_CONFIGS",
+}

@@ -1,7 +1,7 @@
-"""Checkpoints: weights in the Hugging Face layout with a manifest, and the state to go on from.
+"""Checkpoints: weights in the Hugging Face layout with a manifest, and the state for resuming.
 
-A kept checkpoint is a folder that the `from_pretrained` of transformers loads with no nosce around.
-The state for resuming is one safetensors file with weights and optimizer moments. Nothing is pickled.
+A checkpoint is a folder that `from_pretrained` of transformers loads without nosce. The state for resuming is one
+safetensors file with weights and optimizer moments. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import transformers
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from nosce.models import architecture as families
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from nosce.train.optimizer import Optimizer
 
 TRAINING_STATE_FILE = "state.safetensors"
-transformers.utils.logging.disable_progress_bar()  # it would draw over our own
+transformers.utils.logging.disable_progress_bar()  # it would overwrite the progress display of nosce
 
 
 def save_checkpoint(model: PreTrainedModel, tokenizer_folder: Path, folder: Path) -> None:
-    """Write a checkpoint folder with the tokenizer's files and a manifest, in one rename."""
+    """Write a checkpoint folder with the tokenizer's files and a manifest, atomically by one rename."""
     staging = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -43,10 +43,10 @@ def save_checkpoint(model: PreTrainedModel, tokenizer_folder: Path, folder: Path
 
 
 def load_checkpoint(folder: Path) -> PreTrainedModel:
-    """The model of a checkpoint folder, once its manifest has been verified.
+    """The model of a checkpoint folder whose manifest has been verified.
 
     Raises:
-        DamagedError: A file is not what was written.
+        DamagedError: A file differs from its checksum.
     """
     verify_manifest(folder)
     return families.load_pretrained(folder)
@@ -55,7 +55,7 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
 def save_training_state(
     folder: Path, step: int, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer
 ) -> None:
-    """Write what is needed to go on after `step` steps, in one rename."""
+    """Write the state for resuming after `step` steps, atomically by one rename."""
     tensors = {}
     for name, parameter in named_parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
@@ -68,16 +68,16 @@ def save_training_state(
 
 
 def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
-    """Put weights and moments back as they were and return how many steps had been taken; 0 without a state.
+    """Restore weights and moments, and return the number of steps taken; 0 without a saved state.
 
-    A state that cannot be read (a power cut before it reached the disk) counts as none: the run starts
-    over, which costs time and never correctness.
+    A state that cannot be read, e.g. after a power cut, counts as none. The run then starts over, which costs time and
+    does not change the result.
     """
     try:
         with safe_open(folder / TRAINING_STATE_FILE, framework="pt") as file:
             step = int(file.metadata()["step"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, ValueError, KeyError, TypeError, _UNREADABLE):
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return 0
     if {n.partition("/")[2] for n in tensors} != set(named_parameters):
         return 0
@@ -92,12 +92,3 @@ def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Pa
     for name, parameter_moments in moments.items():
         optimizer.load_moments(named_parameters[name], parameter_moments)
     return step
-
-
-def _unreadable() -> type[Exception]:
-    from safetensors import SafetensorError
-
-    return SafetensorError
-
-
-_UNREADABLE = _unreadable()

@@ -1,7 +1,7 @@
-"""The training loop: one function, the same for every study, model and stage.
+"""The training loop: one function for every study, model and stage.
 
-The batch of a step is a function of seed and step, so a run that was killed goes on from its last
-save and ends with the same bytes. The loop knows no task: the loss is that of the counted tokens.
+The batch of a step is a function of seed and step. A killed run therefore resumes from its last save and ends with the
+same bytes. The loop knows no task: the dataset says which tokens carry loss.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from nosce.train.precision import MasterWeights, Precision
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PREFETCH_STEPS = 4  # steps whose batches are prepared while an accelerator computes
+PREFETCH_STEPS = 4  # steps whose batches are prepared in advance while an accelerator computes
 CheckpointCallback = Callable[[int], None]
 ProgressCallback = Callable[[int, int, float, float], None]  # steps done, steps in all, tokens per second, loss
 
@@ -50,20 +50,21 @@ def train(
     precision: Precision = "float32",
     masking: WholeWordMasking | None = None,
 ) -> None:
-    """Train in place on packed batches; what was kept and logged lies below `folder` afterwards.
+    """Train a model in place on packed batches, with metrics and the state for resuming in `folder`.
 
     Args:
         model: Any transformers model; only weights that require a gradient are trained.
         dataset: The texts, with the tokens that carry loss.
-        sampler: Which texts each step takes.
-        eos_id: The token that opens every row or text.
-        folder: Gets `metrics.jsonl` (step, loss in nats per weighted token, learning rate, gradient norm,
-            counted tokens of that step) and `scratch/`, from which an interrupted run goes on.
-        on_checkpoint: Called after each kept step with the number of steps taken.
-        on_progress: Called at every log with what a person wants to see.
-        runtime: What only changes the speed.
-        precision: What is computed with; the weights are float32 either way.
-        masking: Of a model that sees both ways: which words are hidden and to be told, in place of the next token.
+        sampler: Chooses the texts of each step.
+        config: The training's configuration.
+        eos_id: The token that opens each row or text.
+        folder: Gets `metrics.jsonl` (step, loss in nats per weighted token, learning rate, gradient norm, tokens with
+            loss in that step) and `scratch/`, from which an interrupted run resumes.
+        on_checkpoint: Called after each step of `config.checkpoint_steps` with the number of steps taken.
+        on_progress: Called at each line of metrics with steps taken, all steps, tokens per second, and loss.
+        runtime: What changes only the speed.
+        precision: Number format of forward and backward pass; the weights are float32 either way.
+        masking: Chooses the masked words of a masked language model. None: next-token prediction.
 
     Raises:
         TrainingError: The loss or its gradient is not a finite number.
@@ -74,56 +75,74 @@ def train(
     optimizer = Optimizer(parameters, config, block_matrix_names(model))
     start_step = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
-    log = _MetricsLog(folder / "metrics.jsonl", start_step)
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
     master_weights.compute_model.train()
-    pending_losses: list[torch.Tensor] = []
-    last_log_time = time.monotonic()
-    next_save_time, tokens_since_log = last_log_time + runtime.save_interval_seconds, 0
+    progress = _Progress(_MetricsLog(folder / "metrics.jsonl", start_step), config, on_progress)
+    next_save_time = time.monotonic() + runtime.save_interval_seconds
+    batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
     with varlen_forward(master_weights.compute_model) as forward:
-        for step, parts in enumerate(
-            _batches(dataset, sampler, config, start_step, eos_id, runtime, masking), start_step
-        ):
+        for step, parts in enumerate(batches, start_step):
             nats, loss_tokens = _accumulate_gradients(master_weights, forward, parts)
             norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             optimizer.step(step)
             master_weights.update_compute_weights()
-            pending_losses.append(nats)  # not .item(): reading here would make the host wait
-            tokens_since_log += loss_tokens
-            steps_done = step + 1
-            if steps_done % config.log_every == 0 or steps_done == config.steps:
-                loss = torch.stack(pending_losses).mean().item()
-                _raise_if_not_finite(loss, norm.item(), steps_done, config)
-                log.add(step=steps_done, nats=loss, lr=config.lr(step), gradient_norm=norm.item(), counted=loss_tokens)
-                now = time.monotonic()
-                on_progress(steps_done, config.steps, tokens_since_log / max(now - last_log_time, 1e-9), loss)
-                pending_losses, tokens_since_log, last_log_time = [], 0, now
-            if steps_done in config.checkpoint_steps:
-                on_checkpoint(steps_done)
-            if steps_done % config.log_every == 0 and (now := time.monotonic()) >= next_save_time:
-                log.flush()
-                checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer)
-                save_duration = time.monotonic() - now
-                next_save_time = now + save_duration + max(runtime.save_interval_seconds, 50 * save_duration)
-    log.flush()
+            progress.add(step + 1, nats, norm, loss_tokens)
+            if step + 1 in config.checkpoint_steps:
+                on_checkpoint(step + 1)
+            if (step + 1) % config.log_every == 0 and (now := time.monotonic()) >= next_save_time:
+                progress.log.flush()
+                checkpoint.save_training_state(folder / SCRATCH, step + 1, parameters, optimizer)
+                next_save_time = _next_save_time(now, runtime)
+    progress.log.flush()
+
+
+def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:
+    """When the next save is due after one that ends now, so that saving takes a fiftieth of the time at most."""
+    save_end = time.monotonic()
+    return save_end + max(runtime.save_interval_seconds, 50 * (save_end - save_start))
+
+
+class _Progress:
+    """Collects the losses of steps, and reports their mean at every line of metrics."""
+
+    def __init__(self, log: _MetricsLog, config: TrainingConfig, on_progress: ProgressCallback) -> None:
+        self.log, self.config, self.on_progress = log, config, on_progress
+        self.losses: list[torch.Tensor] = []
+        self.tokens, self.last_time = 0, time.monotonic()
+
+    def add(self, steps_done: int, nats: torch.Tensor, grad_norm: torch.Tensor, loss_tokens: int) -> None:
+        """Add a step, and report if a line of metrics is due.
+
+        Raises:
+            TrainingError: The mean loss or the gradient's norm is not finite.
+        """
+        self.losses.append(nats)  # not .item(), for which the host would wait at every step
+        self.tokens += loss_tokens
+        if steps_done % self.config.log_every and steps_done != self.config.steps:
+            return
+        loss, norm = torch.stack(self.losses).mean().item(), grad_norm.item()
+        _raise_if_not_finite(loss, norm, steps_done, self.config)
+        lr = self.config.lr(steps_done - 1)
+        self.log.add(step=steps_done, nats=loss, lr=lr, gradient_norm=norm, counted=loss_tokens)
+        now = time.monotonic()
+        self.on_progress(steps_done, self.config.steps, self.tokens / max(now - self.last_time, 1e-9), loss)
+        self.losses, self.tokens, self.last_time = [], 0, now
 
 
 def _accumulate_gradients(
     master_weights: MasterWeights, forward: ForwardFunction, micro_batches: list[Batch]
 ) -> tuple[torch.Tensor, int]:
-    """Leave the gradient of the mean loss over all parts with the weights; the loss, and over how many tokens.
+    """Accumulate the gradient of the mean loss over all micro-batches; return the loss and its number of tokens.
 
-    Every part is divided by the weight of all, so that it does not matter how many parts there are.
+    Each micro-batch is divided by the total weight, so the result does not depend on the number of micro-batches.
     """
-    loss_tokens, weight = (
-        sum(part.n_loss_tokens for part in micro_batches),
-        sum(part.total_weight for part in micro_batches),
-    )
+    loss_tokens = sum(part.n_loss_tokens for part in micro_batches)
+    weight = sum(part.total_weight for part in micro_batches)
     nats = torch.zeros((), device=master_weights.compute_model.device)
     for part in micro_batches:
         share = summed_cross_entropy(master_weights.compute_model, forward, part) / weight
-        share.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(share)
         master_weights.accumulate_gradients()
         nats += share.detach()
     return nats, loss_tokens
@@ -138,10 +157,7 @@ def _batches(
     runtime: RuntimeConfig,
     masking: WholeWordMasking | None,
 ) -> Iterator[list[Batch]]:
-    """The parts of each step, prepared ahead by a thread where an accelerator would otherwise wait for them.
-
-    On a processor there is nobody to overlap with.
-    """
+    """The micro-batches of each step. For an accelerator a thread prepares them in advance; a CPU has no idle time."""
 
     def parts(step: int) -> list[Batch]:
         whole = pack(
@@ -169,14 +185,13 @@ def _batches(
 def _raise_if_not_finite(loss: float, grad_norm: float, step: int, config: TrainingConfig) -> None:
     if not (abs(loss) < float("inf") and abs(grad_norm) < float("inf")):
         raise TrainingError(
-            f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient's norm {grad_norm}, so "
-            "nothing "
-            f"learnt from here on would mean anything; lower peak_lr (it is {config.peak_lr:g}) or raise warmup_steps."
+            f"after step {step:,} of {config.steps:,} the loss is {loss} and the gradient norm {grad_norm}, so further "
+            f"training is meaningless; lower peak_lr (it is {config.peak_lr:g}) or raise warmup_steps."
         )
 
 
 class _MetricsLog:
-    """The lines of metrics.jsonl, cut back to the step from which a run goes on."""
+    """The lines of metrics.jsonl; lines behind the step from which a run resumes are dropped."""
 
     def __init__(self, path: Path, start_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,5 +210,5 @@ class _MetricsLog:
 def _step_of(line: str) -> float:
     try:
         return float(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):  # the half line of a killed process
+    except (ValueError, KeyError, TypeError):  # a killed process left half a line
         return float("inf")

@@ -1,4 +1,4 @@
-"""The loss of a batch, with logits taken only where a label carries loss."""
+"""The loss of a batch, with logits computed only at positions that carry loss."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
 
 
 def loss_position_logits(model: PreTrainedModel, forward: ForwardFunction, batch: Batch) -> torch.Tensor:
-    """Logits at the counted positions alone, in float32. Shape: (counted, V).
+    """Logits at the positions that carry loss, in float32. Shape: (positions with loss, V).
 
-    In question fine-tuning nine positions of ten carry no loss, and the head is the widest matrix.
+    The head is the widest matrix, and in fine-tuning on questions nine of ten positions carry no loss.
     """
     hidden = forward(batch.inputs, batch.lengths, batch.prompt_len)
     has_loss = torch.from_numpy(batch.labels != IGNORE_INDEX).to(hidden.device, non_blocking=True)
     head = model.get_output_embeddings()
-    return head(hidden if bool((batch.labels != IGNORE_INDEX).all()) else hidden[has_loss]).float()  # type: ignore[no-any-return]
+    logits: torch.Tensor = head(hidden if bool((batch.labels != IGNORE_INDEX).all()) else hidden[has_loss])
+    return logits.float()
 
 
 def summed_cross_entropy(model: PreTrainedModel, forward: ForwardFunction, batch: Batch) -> torch.Tensor:
-    """Negative log-likelihood in nats, summed over the counted tokens by their weights."""
+    """Negative log-likelihood in nats: the weighted sum over the tokens that carry loss."""
     logits = loss_position_logits(model, forward, batch)
     has_loss = batch.labels != IGNORE_INDEX
     labels = torch.from_numpy(batch.labels[has_loss]).to(logits.device, non_blocking=True)

@@ -1,12 +1,12 @@
-"""The optimizer of a recipe: AdamW for all weights, or Muon for the inner matrices and AdamW for the rest.
+"""The optimizer of a training: AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
 
-Muon (Jordan et al. 2024, as shipped with torch) takes a step of the same size in every direction of a
-matrix. Embeddings, head, norms and biases are no such matrices and stay with AdamW.
+Muon (Jordan et al. 2024, in torch's implementation) takes a step of the same size in every direction of a matrix.
+AdamW keeps the embeddings, the head, the norms and the biases.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,7 +19,7 @@ NamedParameters = dict[str, torch.nn.Parameter]
 
 
 class Optimizer:
-    """One or two of torch's optimizers that follow one schedule."""
+    """One or two optimizers of torch that follow one learning-rate schedule."""
 
     def __init__(
         self, named_parameters: NamedParameters, config: TrainingConfig, muon_names: frozenset[str] = frozenset()
@@ -37,7 +37,7 @@ class Optimizer:
             self._optimizers.append((_adamw(rest, config), config.peak_lr))
 
     def step(self, step: int) -> None:
-        """Take step number `step`, counted from 0, from the gradients that lie there, and drop them."""
+        """Take step number `step`, counted from 0, with the accumulated gradients, and clear them."""
         for optimizer, peak in self._optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * self.config.lr_multiplier(step)
@@ -45,11 +45,11 @@ class Optimizer:
             optimizer.zero_grad(set_to_none=True)
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
-        """What is remembered of a weight between steps; empty before the first."""
+        """The optimizer's state of a weight; empty before the first step."""
         return dict(self._optimizer_of(parameter).state.get(parameter, {}))
 
     def load_moments(self, parameter: torch.nn.Parameter, moments: dict[str, torch.Tensor]) -> None:
-        """Put back what `moments` gave."""
+        """Restore the state that `moments` returned."""
         self._optimizer_of(parameter).state[parameter] = moments
 
     def _optimizer_of(self, parameter: torch.nn.Parameter) -> torch.optim.Optimizer:
@@ -60,19 +60,19 @@ class Optimizer:
 
 
 def block_matrix_names(model: PreTrainedModel) -> frozenset[str]:
-    """The names of the matrices inside the blocks: of two dimensions, and neither embedding nor head."""
+    """The names of the matrices inside the blocks: weights with two dimensions, without embeddings and head."""
     outer: set[int] = set()
     for module in model.modules():
         if isinstance(module, torch.nn.Embedding):
             outer.update(id(p) for p in module.parameters())
-    head: Any = model.get_output_embeddings()
+    head: torch.nn.Module | None = model.get_output_embeddings()
     outer.update(id(p) for p in (head.parameters() if head is not None else ()))
     inner = ((n, p) for n, p in model.named_parameters() if p.ndim == 2 and id(p) not in outer)
-    return frozenset(n for n, _ in inner if "lora_embedding" not in n)  # peft's updates of the embedding
+    return frozenset(n for n, _ in inner if "lora_embedding" not in n)  # peft's update of the embedding
 
 
 def _adamw(weights: list[torch.nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW that decays matrices alone."""
+    """AdamW with weight decay on matrices only."""
     groups = [
         {"params": [p for p in weights if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in weights if p.ndim < 2], "weight_decay": 0.0},

@@ -1,8 +1,8 @@
-"""Which numbers a training computes with: float32, or bfloat16 beside weights that stay float32.
+"""Number formats of a training: float32, or bfloat16 with float32 master weights.
 
-In bfloat16 the model has a twin whose weights are rounded copies. The twin computes; its gradients are
-added up in float32, the float32 weights take the step, and the twin is rounded anew. Nothing small is
-ever added to something large in bfloat16.
+In bfloat16 a copy of the model has rounded weights and computes forward and backward pass. Its gradients are added up
+in float32, the float32 weights take the step, and the copy is rounded again. No small update is ever added to a large
+weight in bfloat16.
 """
 
 from __future__ import annotations
@@ -25,24 +25,23 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Precision = Literal["float32", "bfloat16"]
+PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 MIN_BFLOAT16_SPEEDUP = 1.1  # bfloat16 is chosen where it is faster by this factor
 
 
 class MasterWeights:
-    """A model to compute with and the float32 weights that learn; in float32 they are one."""
+    """The float32 weights that are trained, and the model that computes; in float32 they are the same."""
 
     def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
         self.trainable_parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
         self.compute_model = model if precision == "float32" else _bfloat16_copy(model)
         compute_parameters = dict(self.compute_model.named_parameters())
-        self._pairs = (
-            [(p, compute_parameters[n]) for n, p in self.trainable_parameters.items()]
-            if self.compute_model is not model
-            else []
-        )
+        self._pairs: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []
+        if self.compute_model is not model:
+            self._pairs = [(p, compute_parameters[n]) for n, p in self.trainable_parameters.items()]
 
     def accumulate_gradients(self) -> None:
-        """Add the twin's gradients to those of the float32 weights."""
+        """Add the compute model's gradients to those of the float32 weights."""
         for whole, rounded in self._pairs:
             if rounded.grad is not None:
                 gradient = rounded.grad.float()
@@ -50,7 +49,7 @@ class MasterWeights:
                 rounded.grad = None
 
     def update_compute_weights(self) -> None:
-        """Round the float32 weights into the twin."""
+        """Copy the float32 weights to the compute model, rounded."""
         if self._pairs:
             with torch.no_grad():
                 torch._foreach_copy_([r for _, r in self._pairs], [w for w, _ in self._pairs])
@@ -58,7 +57,7 @@ class MasterWeights:
 
 def _bfloat16_copy(model: PreTrainedModel) -> PreTrainedModel:
     rounded = copy.deepcopy(model)
-    for parameter in rounded.parameters():  # weights alone: the angles of rotary positions need their digits
+    for parameter in rounded.parameters():  # not the buffers: rotary angles need float32
         parameter.data = parameter.data.bfloat16()
     return rounded
 
@@ -66,12 +65,13 @@ def _bfloat16_copy(model: PreTrainedModel) -> PreTrainedModel:
 def choose_precision(
     requested: Precision | Literal["auto"], *, width: int, device: str, cache_path: Path | None
 ) -> Precision:
-    """The precision that was asked for, or for "auto" the one that is faster here at this width.
+    """The requested precision, or for "auto" the one that is faster on this machine at this width.
 
     Args:
-        width: Of the model; narrow ones gain nothing from bfloat16.
-        device: On an accelerator "auto" is bfloat16 wherever torch says the device has it.
-        memory: A file that keeps the answer, so that all runs of a store on this machine compute alike.
+        requested: A precision, or "auto".
+        width: Width of the model; narrow models gain nothing from bfloat16.
+        device: On an accelerator "auto" is bfloat16 where torch supports it.
+        cache_path: A file that keeps the measurement, so that all runs of a store on this machine compute alike.
     """
     if requested != "auto":
         return requested
@@ -91,10 +91,10 @@ def choose_precision(
 
 @lru_cache(maxsize=8)
 def bfloat16_speedup(width: int) -> float:
-    """How many times faster a small model of this width trains in bfloat16 than in float32, on this thread.
+    """The speedup of training a small model of this width in bfloat16 over float32, on one thread.
 
-    Both take turns at the same steps, so that a machine that slows down slows both; the median of the
-    ratios counts. Takes about a second.
+    The two take turns, so that a slower machine slows both, and the result is the median of the ratios. It takes about
+    a second.
     """
     import numpy as np
 
@@ -107,17 +107,17 @@ def bfloat16_speedup(width: int) -> float:
     architecture = Architecture(layers=2, width=width, heads=1 if width % 32 else width // 32, max_positions=64)
     tokens = Seed(0).numpy().integers(500, size=16 * 64)
     batch = Batch(tokens, np.roll(tokens, -1), np.full(16, 64))
-    variants = [
-        MasterWeights(build_model(architecture, vocab_size=500, eos_id=0, pad_id=None, seed=Seed(0)), p)
-        for p in ("float32", "bfloat16")
-    ]
+    variants = []
+    for precision in PRECISIONS:
+        model = build_model(architecture, vocab_size=500, eos_id=0, pad_id=None, seed=Seed(0))
+        variants.append(MasterWeights(model, precision))
     ratios = []
     for repetition in range(9):
         seconds = []
         for variant in variants:
             with varlen_forward(variant.compute_model) as forward:
                 start = time.perf_counter()
-                (summed_cross_entropy(variant.compute_model, forward, batch) / len(tokens)).backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(summed_cross_entropy(variant.compute_model, forward, batch) / len(tokens))
                 variant.accumulate_gradients()
                 variant.update_compute_weights()
                 seconds.append(time.perf_counter() - start)

@@ -11,7 +11,7 @@ import pytest
 from nosce.analysis.emergence.measures import ForecastFigure, ForecastSkill, LinkDrift, Steepness
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.emergence.simulation import simulate_outcomes
-from nosce.analysis.measures import Selection
+from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.seeds import Seed
 

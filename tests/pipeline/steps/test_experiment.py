@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 import pytest
 
-from nosce.analysis.measures import Claim, Mean, Selection
+from nosce.analysis.claims import Claim
+from nosce.analysis.measures import Mean
+from nosce.analysis.selection import Selection
 from nosce.errors import DataError, SpecError, UsageError
 from nosce.evals.base import Experiment
 from nosce.pipeline.context import StepContext

@@ -1,4 +1,4 @@
-"""What `nosce audit` and `nosce power` do: read tables, run the mirage test, and say what was found."""
+"""The commands `nosce audit` and `nosce power`: they read tables, run the mirage test and render the results."""
 
 from __future__ import annotations
 
@@ -26,12 +26,19 @@ EMERGENCE_THRESHOLD = 10.0  # the emergence score that `shares` counts from; the
 
 @dataclass(frozen=True, eq=False)
 class TableAudit:
-    """A table that was audited, and where several were, its p with all of them taken into account."""
+    """An audited table.
+
+    Args:
+        name: Name of the file.
+        outcomes: The outcomes of the table.
+        result: The result of the mirage test.
+        q: `p_linear` adjusted for the number of tables (Benjamini and Hochberg 1995); None for a single table.
+    """
 
     name: str
     outcomes: ItemOutcomes | CountOutcomes
     result: MirageTestResult
-    q: float | None = None  # that a straight line would rise as steeply (Benjamini and Hochberg 1995)
+    q: float | None = None
 
     @property
     def json_object(self) -> dict[str, Any]:
@@ -52,21 +59,15 @@ def audit_tables(
         raise UsageError(f"--resamples {resamples} is too few to say how often; take {MIN_RESAMPLES} or more.")
     outcomes_by_name = []
     for path in paths:
+        table = read_outcome_table(path)
         try:
-            outcomes_by_name.append(
-                (
-                    path.name,
-                    parse_outcomes(
-                        read_outcome_table(path), lower_is_better=lower_is_better, log_likelihood=log_likelihood
-                    ),
-                )
-            )
+            outcomes = parse_outcomes(table, lower_is_better=lower_is_better, log_likelihood=log_likelihood)
+            outcomes_by_name.append((path.name, outcomes))
         except DataError as error:  # the table is the user's
             raise UsageError(str(error) if len(paths) == 1 else f"{path}: {error}") from None
-    audits = [
-        TableAudit(name, one, mirage_test(one, Seed(0) / "audit", resamples=resamples))
-        for name, one in outcomes_by_name
-    ]
+    audits = []
+    for name, outcomes in outcomes_by_name:
+        audits.append(TableAudit(name, outcomes, mirage_test(outcomes, Seed(0) / "audit", resamples=resamples)))
     if len(audits) == 1:
         return audits
     qs = scipy.stats.false_discovery_control([one.result.p_linear for one in audits])
@@ -106,22 +107,18 @@ def bigbench_results(path: Path) -> dict[str, Any]:
 def render_bigbench_results(results: dict[str, Any]) -> Iterator[str | Table]:
     """What a terminal prints of BIG-bench's results."""
     curves = results["curves"]
-    varying_keys = [key for key in ("family", "metric", "shots", "sizes") if len({c[key] for c in curves}) > 1]
-    shared_values = [
-        f"{curves[0][key]} {key}" if isinstance(curves[0][key], int) else curves[0][key]
-        for key in ("family", "metric", "shots", "sizes")
-        if key not in varying_keys
-    ]
-    rows = [
-        (
-            " ".join(filter(None, (c["task"], c["subtask"]))),
-            *(c[key] for key in varying_keys),
-            None if c["emergence"] is None else f"{c['emergence']:.2f}",
-            c["noise"],
-            c["q"],
-        )
-        for c in curves
-    ]
+    varying_keys, shared_values = [], []
+    for key in ("family", "metric", "shots", "sizes"):
+        value = curves[0][key]
+        if len({curve[key] for curve in curves}) > 1:
+            varying_keys.append(key)
+        else:
+            shared_values.append(f"{value} {key}" if isinstance(value, int) else value)
+    rows = []
+    for curve in curves:
+        task = " ".join(filter(None, (curve["task"], curve["subtask"])))
+        score = None if curve["emergence"] is None else f"{curve['emergence']:.2f}"
+        rows.append((task, *(curve[key] for key in varying_keys), score, curve["noise"], curve["q"]))
     yield rows_table(
         ", ".join(["Emergence scores", *shared_values]), ("task", *varying_keys, "E", "noise: p", "q"), rows
     )

@@ -144,7 +144,7 @@ def _files(path: Path) -> Iterator[tuple[str, Any]]:
             yield path.name, _parsed(data, path.name)
 
 
-def _parsed(data: bytes, source: str) -> Any:
+def _parsed(data: bytes, source: str) -> Any:  # what json gives
     try:
         return json.loads(data)
     except ValueError:
@@ -182,11 +182,11 @@ def _rows(source: str, result: Any) -> Iterator[dict[str, object]]:
         ) from None
 
 
-def _score(source: str, metric: str, value: object) -> float | None:
-    """The number, or None where it is missing; percent that should be a share is refused, not guessed at."""
+def _score(source: str, metric: str, value: float | str | None) -> float | None:
+    """The number, or None where it is missing; a number outside the metric's range, e.g. a percentage, is refused."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return None
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     low, high = METRIC_RANGES.get(metric, (-math.inf, math.inf))
     if not low - 1e-9 <= number <= high + 1e-9:
         raise DataError(

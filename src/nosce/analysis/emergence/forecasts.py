@@ -1,6 +1,6 @@
-"""Could it have been foreseen? The sharp score of larger sizes, forecast from smaller ones and held against what came.
+"""Forecasts of the sharp score at larger sizes from smaller sizes, compared with the observed score.
 
-Rivals, each with a distribution and not a point:
+Each method forecasts a distribution:
 
     direct   a logistic curve in log size, fitted to the sharp score alone
     linked   the continuous score is extended as a power law in size, and turned into the sharp one by a link of two
@@ -9,8 +9,8 @@ Rivals, each with a distribution and not a point:
              to the sharp score at all
     last     the sharp score stays where it is
 
-Trainings differ by more than the draw of items, so that intervals are those of a quasi-binomial fit: the squared errors
-per degree of freedom widen them.
+Trainings differ by more than the draw of items. Intervals are therefore those of a quasi-binomial fit, widened by the
+squared errors per degree of freedom.
 
 Source: two objections to arXiv:2304.15004: that nobody could have named the onset beforehand, and that exact match
 can be predicted from smooth surrogates. Letters: J sizes, D draws, m sizes that are known.
@@ -22,12 +22,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
-Floats = npt.NDArray[np.float64]
 ForecastMethod = Literal["direct", "linked", "product", "last"]
 FORECAST_METHODS: tuple[ForecastMethod, ...] = get_args(ForecastMethod)
 FORECAST_METHOD_LABELS: dict[ForecastMethod, str] = {
@@ -44,44 +43,78 @@ RIDGE = 1e-2  # pull on a slope in standardised log size, without which all-wron
 
 @dataclass(frozen=True)
 class Forecast:
-    """What was foretold of one size from the `known` smaller ones, and what came."""
+    """The forecast of the sharp score at one size from smaller sizes, and the observed score.
+
+    Args:
+        method: The forecasting method.
+        n_fit_sizes: Number of smaller sizes that the forecast was fitted on.
+        size: The forecast size.
+        predicted: The mean of the predictive distribution.
+        low: Lower end of the 95 % predictive interval.
+        high: Upper end of the 95 % predictive interval.
+        observed: The observed score.
+        excess_nats: Logarithmic score, in nats an outcome above that of a forecast that knows the observed share.
+        covered_95: Whether the 95 % interval contains the observed score.
+        covered_80: Whether the 80 % interval contains the observed score.
+    """
 
     method: ForecastMethod
     n_fit_sizes: int
     size: float
-    predicted: float  # foretold, the mean
-    low: float  # of the 95 % interval of what would be observed
+    predicted: float
+    low: float
     high: float
     observed: float
-    excess_nats: float  # nats an outcome more than whoever knows the observed share pays (the logarithmic score)
-    covered_95: bool  # by the 95 % interval
+    excess_nats: float
+    covered_95: bool
     covered_80: bool
 
 
 @dataclass(frozen=True)
 class Onset:
-    """At which size a level was foretold to be reached, from sizes that had not reached it, and where it was."""
+    """The forecast of the size at which a score reaches a level, from sizes below it, and the observed size.
+
+    Args:
+        method: The forecasting method.
+        n_fit_sizes: Number of smaller sizes that the forecast was fitted on.
+        predicted: Median of the predictive distribution, in log10 of size; infinite where most draws never reach it.
+        low: Lower end of the 95 % interval, in log10 of size.
+        high: Upper end of the 95 % interval, in log10 of size.
+        observed: The observed log10 of size, interpolated linearly between sizes.
+        crps: Continuous ranked probability score in decades; for a point forecast, its absolute error (Gneiting and
+            Raftery 2007).
+        covered: Whether the 95 % interval contains the observed size.
+    """
 
     method: ForecastMethod
     n_fit_sizes: int
-    predicted: float  # log10 of size, the median; infinite where most draws never reach it
-    low: float  # of the 95 % interval, in log10 of size
+    predicted: float
+    low: float
     high: float
-    observed: float  # by a straight line between sizes
-    crps: float  # decades; what a point forecast's error would be (Gneiting and Raftery 2007)
+    observed: float
+    crps: float
     covered: bool
 
 
 @dataclass(frozen=True)
 class ScalingCurve:
-    """A score over sizes: how many were right of how many, and where known a continuous score (larger is better)."""
+    """A score over sizes: counts of right items, and possibly a continuous score.
 
-    sizes: Floats  # (J,) ascending
-    n_correct: Floats  # (J,)
-    n_total: Floats  # (J,)
-    continuous: Floats | None = None  # (J,)
-    chance: float = 0.0  # what guessing gets
-    log_likelihood: bool = False  # the continuous score is the mean natural log of the targets' probabilities
+    Args:
+        sizes: (J,) The sizes, ascending.
+        n_correct: (J,) Number of right items.
+        n_total: (J,) Number of items.
+        continuous: (J,) The mean continuous score, larger is better; None where there is none.
+        chance: The share that guessing gets right.
+        log_likelihood: Whether the continuous score is the mean natural log of the targets' probabilities.
+    """
+
+    sizes: FloatArray
+    n_correct: FloatArray
+    n_total: FloatArray
+    continuous: FloatArray | None = None
+    chance: float = 0.0
+    log_likelihood: bool = False
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 2 or not (np.diff(self.sizes) > 0).all() or self.sizes[0] <= 0:
@@ -90,17 +123,17 @@ class ScalingCurve:
             raise DataError(f"a chance level of {self.chance:g} leaves nothing to foresee; give a share below 1.")
 
     @property
-    def log_sizes(self) -> Floats:
+    def log_sizes(self) -> FloatArray:
         """log10 of the sizes."""
         return np.log10(self.sizes)
 
     @property
-    def shares(self) -> Floats:
-        """Of right ones."""
+    def shares(self) -> FloatArray:
+        """(J,) The share of right items."""
         return self.n_correct / self.n_total
 
     def first_sizes(self, n_sizes: int) -> ScalingCurve:
-        """The smallest so many sizes alone."""
+        """The curve of the smallest sizes alone."""
         continuous = None if self.continuous is None else self.continuous[:n_sizes]
         return replace(
             self,
@@ -112,7 +145,7 @@ class ScalingCurve:
 
 
 def forecast_sizes(curve: ScalingCurve, seed: Seed, *, ahead: int = 1) -> tuple[Forecast, ...]:
-    """Every size foretold from all that are at least `ahead` smaller, four of them at least, by each rival."""
+    """Each method's forecast of every size with enough smaller sizes to fit."""
     results = []
     for n_fit_sizes in range(MIN_FIT_SIZES, len(curve.sizes) - ahead + 1):
         target = n_fit_sizes + ahead - 1
@@ -171,7 +204,7 @@ def _methods(curve: ScalingCurve) -> tuple[ForecastMethod, ...]:
 
 
 def _scored_forecast(
-    curve: ScalingCurve, method: ForecastMethod, n_fit_sizes: int, target: int, draws: Floats
+    curve: ScalingCurve, method: ForecastMethod, n_fit_sizes: int, target: int, draws: FloatArray
 ) -> Forecast:
     observed = float(curve.shares[target])
     predicted = float(np.clip(draws.mean(), 1e-6, 1 - 1e-6))
@@ -192,8 +225,8 @@ def _scored_forecast(
 
 
 def _predictive_draws(
-    curve: ScalingCurve, method: ForecastMethod, log_sizes: Floats, seed: Seed, n_total: float
-) -> Floats:
+    curve: ScalingCurve, method: ForecastMethod, log_sizes: FloatArray, seed: Seed, n_total: float
+) -> FloatArray:
     """Shares that would be observed, with the draw of items and of the training. Shape: (D, len(at))."""
     shares, dispersion = _share_draws(curve, method, log_sizes, seed)
     rng = (seed / "observed").numpy()
@@ -201,7 +234,9 @@ def _predictive_draws(
     return np.clip(shares + spread * rng.normal(size=shares.shape), 0, 1)
 
 
-def _share_draws(curve: ScalingCurve, method: ForecastMethod, log_sizes: Floats, seed: Seed) -> tuple[Floats, float]:
+def _share_draws(
+    curve: ScalingCurve, method: ForecastMethod, log_sizes: FloatArray, seed: Seed
+) -> tuple[FloatArray, float]:
     """What the score is at log sizes, by draws of all that was fitted, (D, len(at)); and how much trainings differ."""
     rng = seed.numpy()
     if method == "last":
@@ -219,7 +254,7 @@ def _share_draws(curve: ScalingCurve, method: ForecastMethod, log_sizes: Floats,
     return fit.sample_shares(_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng), rng), fit.dispersion
 
 
-def _log_loss_scale(continuous: Floats) -> Floats:
+def _log_loss_scale(continuous: FloatArray) -> FloatArray:
     """Errors and log-likelihoods by their logarithm, so that a power law is a straight line; others as they are."""
     if (continuous < 0).all():
         return -np.log(-continuous)
@@ -227,8 +262,8 @@ def _log_loss_scale(continuous: Floats) -> Floats:
 
 
 def _extrapolated_draws(
-    log_sizes: Floats, smooth: Floats, target_log_sizes: Floats, rng: np.random.Generator
-) -> Floats:
+    log_sizes: FloatArray, smooth: FloatArray, target_log_sizes: FloatArray, rng: np.random.Generator
+) -> FloatArray:
     """A straight line through what is known, drawn with the uncertainty of its course. Shape: (D, len(at))."""
     inputs = np.stack([np.ones_like(log_sizes), log_sizes - log_sizes.mean()], 1)
     inverse = np.linalg.inv(inputs.T @ inputs)
@@ -246,16 +281,16 @@ class _Logistic:
     """A rising step that is steepest at a half."""
 
     @staticmethod
-    def share(z: Floats) -> Floats:
+    def share(z: FloatArray) -> FloatArray:
         return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
 
     @staticmethod
-    def slope(z: Floats) -> Floats:
+    def slope(z: FloatArray) -> FloatArray:
         s = _Logistic.share(z)
         return s * (1 - s)
 
     @staticmethod
-    def score(share: Floats) -> Floats:
+    def score(share: FloatArray) -> FloatArray:
         return np.asarray(np.log(share / (1 - share)))
 
 
@@ -263,15 +298,15 @@ class _LogLog:
     """exp(-exp(-z)): what the product law makes of a loss that falls as a power."""
 
     @staticmethod
-    def share(z: Floats) -> Floats:
+    def share(z: FloatArray) -> FloatArray:
         return np.asarray(np.exp(-np.exp(-np.clip(z, -6, 30))))
 
     @staticmethod
-    def slope(z: Floats) -> Floats:
+    def slope(z: FloatArray) -> FloatArray:
         return np.exp(-np.clip(z, -6, 30)) * _LogLog.share(z)
 
     @staticmethod
-    def score(share: Floats) -> Floats:
+    def score(share: FloatArray) -> FloatArray:
         return np.asarray(-np.log(-np.log(share)))
 
 
@@ -283,8 +318,8 @@ class _LinkFit:
     """A rising step in x, and how sure it is."""
 
     link: _Link
-    weights: Floats  # (2,)
-    covariance: Floats  # (2, 2), widened by the dispersion
+    weights: FloatArray  # (2,)
+    covariance: FloatArray  # (2, 2), widened by the dispersion
     dispersion: float
     nats: float  # of the known outcomes
     middle: float
@@ -292,12 +327,12 @@ class _LinkFit:
     chance: float
 
     @classmethod
-    def best(cls, curve: ScalingCurve, x: Floats) -> _LinkFit:
+    def best(cls, curve: ScalingCurve, x: FloatArray) -> _LinkFit:
         """The likelier of both steps."""
         return min((cls.fit(curve, x, step) for step in (_LogLog, _Logistic)), key=lambda fit: fit.nats)
 
     @classmethod
-    def fit(cls, curve: ScalingCurve, x: Floats, link: _Link = _Logistic) -> _LinkFit:
+    def fit(cls, curve: ScalingCurve, x: FloatArray, link: _Link = _Logistic) -> _LinkFit:
         """One step fitted by quasi-binomial likelihood."""
         middle, spread = float(x.mean()), float(x.std()) or 1.0
         inputs = np.stack([np.ones_like(x), (x - middle) / spread], 1)
@@ -313,20 +348,20 @@ class _LinkFit:
             link, weights, np.asarray(covariance, dtype=np.float64), dispersion, nats, middle, spread, curve.chance
         )
 
-    def sample_shares(self, x: Floats, rng: np.random.Generator) -> Floats:
+    def sample_shares(self, x: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Shares at places, one row a draw. Shape: (D, len(at))."""
         weights = rng.multivariate_normal(self.weights, self.covariance, size=FORECAST_DRAWS)
         scores = weights[:, :1] + weights[:, 1:] * (x - self.middle) / self.spread
         return self.chance + (1 - self.chance) * self.link.share(scores)
 
 
-def _shares_at(step: _Link, scores: Floats, chance: float) -> tuple[Floats, Floats]:
+def _shares_at(step: _Link, scores: FloatArray, chance: float) -> tuple[FloatArray, FloatArray]:
     """Shares above chance, and how fast they rise."""
     p = np.clip(chance + (1 - chance) * step.share(scores), 1e-9, 1 - 1e-9)
     return p, (1 - chance) * step.slope(scores)
 
 
-def _fisher_scoring(link: _Link, inputs: Floats, curve: ScalingCurve) -> Floats:
+def _fisher_scoring(link: _Link, inputs: FloatArray, curve: ScalingCurve) -> FloatArray:
     """Fisher scoring of chance + (1 - chance) step(inputs @ weights), with a faint ridge on the slope."""
     right, asked, chance = curve.n_correct, curve.n_total, curve.chance
     shares = np.clip((right / asked - chance) / (1 - chance), 0.5 / asked.max(), 1 - 0.5 / asked.max())
@@ -344,7 +379,7 @@ def _fisher_scoring(link: _Link, inputs: Floats, curve: ScalingCurve) -> Floats:
     return weights
 
 
-def _crps(draws: Floats, observed: float) -> float:
+def _crps(draws: FloatArray, observed: float) -> float:
     """The continuous ranked probability score of draws: E|X - x| - E|X - X'| / 2."""
     ordered = np.sort(draws)
     count = len(ordered)

@@ -19,10 +19,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from nosce.analysis.stats.arrays import BoolArray, FloatArray
 from nosce.seeds import Seed
-
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 JUMP_WINDOW, JUMP_SHARE = 0.25, 0.5  # of the range of log size, and of its rise that a curve makes there where it jumps
 BREAK_WINDOW, MAX_SMOOTH_EXPONENT, MIN_LINE_RATIO = (
@@ -55,12 +53,12 @@ def emergence_score(values: npt.ArrayLike) -> float:
 
 
 @lru_cache(maxsize=64)
-def noise_emergence_scores(points: int) -> Floats:
+def noise_emergence_scores(points: int) -> FloatArray:
     """|E| of pure noise of so many points, sorted: what no trend at all gives. Shape: (20,000,)."""
     rng = (Seed(0) / "noise scores" / points).numpy()
     noise = rng.normal(size=(NOISE_CURVES, points))
     steps = np.sqrt(np.median(np.diff(noise, axis=1) ** 2, axis=1))
-    found: Floats = np.sort(np.ptp(noise, axis=1) / steps)
+    found: FloatArray = np.sort(np.ptp(noise, axis=1) / steps)
     return found
 
 
@@ -72,7 +70,7 @@ def noise_p_value(score: float, points: int) -> float:
     return float((1 + len(scores) - np.searchsorted(scores, abs(score))) / (1 + len(scores)))
 
 
-def isotonic_fit(values: npt.ArrayLike) -> Floats:
+def isotonic_fit(values: npt.ArrayLike) -> FloatArray:
     """The rising curves closest to these in squares, all sizes weighing alike. Shapes: (D, J) -> (D, J).
 
     By the min-max formula (Robertson, Wright and Dykstra 1988, section 1.4), which works on many curves at once.
@@ -90,22 +88,30 @@ def isotonic_fit(values: npt.ArrayLike) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class RiseShape:
-    """What rising curves do: each (D,)."""
+    """The shape of D rising curves; each field has the shape (D,).
 
-    rise: Floats  # from the first size to the last
-    window_share: Floats  # of it, within the steepest window
-    speedup: Floats  # there than before it, infinite where nothing happened before
-    window_log_size: Floats  # log10 of size in the window's middle
-    width_decades: Floats  # decades between a tenth and nine tenths of the rise
+    Args:
+        rise: Rise from the first size to the last.
+        window_share: Share of the rise within the steepest window.
+        speedup: Slope within that window over the slope before it; infinite where the curve was flat before.
+        window_log_size: log10 of the size in the window's middle.
+        width_decades: Decades of size between a tenth and nine tenths of the rise.
+    """
+
+    rise: FloatArray
+    window_share: FloatArray
+    speedup: FloatArray
+    window_log_size: FloatArray
+    width_decades: FloatArray
 
     @property
-    def is_jump(self) -> Bools:
+    def is_jump(self) -> BoolArray:
         """Does half of the rise happen within the window, and faster than before?"""
-        found: Bools = (self.window_share >= JUMP_SHARE) & (self.speedup >= MIN_SPEEDUP)
+        found: BoolArray = (self.window_share >= JUMP_SHARE) & (self.speedup >= MIN_SPEEDUP)
         return found
 
 
-def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: float = 1.0) -> Bools:
+def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: float = 1.0) -> BoolArray:
     """Do curves rise as no smooth law does, or by a part of what that takes? Shape: (D,).
 
     Within an eighth of the range, or one size's distance where that is more.
@@ -115,7 +121,7 @@ def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: floa
     window = max(BREAK_WINDOW, float(np.median(np.diff(x))) / span)
     shape = rise_shape(curves, log_sizes, window=window)
     smooth = 2 / (1 + np.exp(-MAX_SMOOTH_EXPONENT * np.log(10) * window * span / 2)) - 1
-    sharper: Bools = (shape.window_share >= fraction * max(smooth, MIN_LINE_RATIO * window)) & (
+    sharper: BoolArray = (shape.window_share >= fraction * max(smooth, MIN_LINE_RATIO * window)) & (
         shape.speedup >= MIN_SPEEDUP
     )
     return sharper
@@ -156,19 +162,19 @@ def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = 
     )
 
 
-def _interpolated(curves: Floats, u: Floats, at: Floats) -> Floats:
+def _interpolated(curves: FloatArray, u: FloatArray, at: FloatArray) -> FloatArray:
     """Straight lines between neighbouring sizes. Shape: (D, places)."""
     right = np.clip(np.searchsorted(u, at, side="left"), 1, len(u) - 1)
     part = np.clip((at - u[right - 1]) / (u[right] - u[right - 1]), 0.0, 1.0)
-    found: Floats = curves[:, right - 1] * (1 - part) + curves[:, right] * part
+    found: FloatArray = curves[:, right - 1] * (1 - part) + curves[:, right] * part
     return found
 
 
-def _level_crossing(curves: Floats, u: Floats, level: float) -> Floats:
+def _level_crossing(curves: FloatArray, u: FloatArray, level: float) -> FloatArray:
     """Where rising curves from 0 to 1 first reach a level. Shape: (D,)."""
     right = np.clip((curves < level).sum(1), 1, len(u) - 1)
     rows = np.arange(len(curves))
     low, high = curves[rows, right - 1], curves[rows, right]
     part = np.clip((level - low) / np.where(high > low, high - low, 1.0), 0.0, 1.0)
-    found: Floats = u[right - 1] + part * (u[right] - u[right - 1])
+    found: FloatArray = u[right - 1] + part * (u[right] - u[right - 1])
     return found

@@ -20,16 +20,25 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 
-Floats = npt.NDArray[np.float64]
-MIN_POINTS = 5  # points
-_CurveFitter = Callable[[Floats, Floats, Floats], Callable[[Floats], Floats]]
+MIN_POINTS = 5
+_CurveFitter = Callable[[FloatArray, FloatArray, FloatArray], Callable[[FloatArray], FloatArray]]
 
 
 @dataclass(frozen=True)
 class LossFormComparison:
-    """Nats an outcome by each form on points left out, and the threshold where it fits best."""
+    """The nats an outcome of each form on left-out points, and the threshold that fits best.
+
+    Args:
+        smooth: Nats of the smooth form.
+        threshold: Nats of the form with a threshold.
+        product: Nats of the product form; None without the targets' length.
+        eta: The loss below which the score rises.
+        eta_low: Lower end of its 95 % profile interval.
+        eta_high: Upper end of its 95 % profile interval.
+    """
 
     smooth: float
     threshold: float
@@ -40,7 +49,7 @@ class LossFormComparison:
 
     @property
     def best(self) -> str:
-        """The form that costs least."""
+        """The form with the fewest nats."""
         nats = {"smooth": self.smooth, "threshold": self.threshold}
         return min(nats, key=lambda name: nats[name])
 
@@ -53,7 +62,7 @@ def compare_loss_forms(
     chance: float = 0.0,
     target_tokens: float | None = None,
 ) -> LossFormComparison:
-    """Hold the forms against each other, each point left out once.
+    """Compare the forms by leave-one-out cross-validation over points.
 
     Args:
         loss: (J,) nats a token.
@@ -78,35 +87,33 @@ def compare_loss_forms(
     return LossFormComparison(scores["smooth"], scores["threshold"], product, eta, low, high)
 
 
-def _mean_nats(p: Floats, n_correct: Floats, n_total: Floats) -> float:
+def _mean_nats(p: FloatArray, n_correct: FloatArray, n_total: FloatArray) -> float:
     """An outcome, on average over points."""
     p = np.clip(p, 1e-6, 1 - 1e-6)
     return float(np.mean(-(n_correct * np.log(p) + (n_total - n_correct) * np.log1p(-p)) / n_total))
 
 
 def _logistic_fitter(chance: float) -> _CurveFitter:
-    def fit(x: Floats, right: Floats, asked: Floats) -> Callable[[Floats], Floats]:
+    def fit(x: FloatArray, right: FloatArray, asked: FloatArray) -> Callable[[FloatArray], FloatArray]:
         middle, spread = float(x.mean()), float(x.std()) or 1.0
 
-        def curve(weights: Floats, at: Floats) -> Floats:
+        def curve(weights: FloatArray, at: FloatArray) -> FloatArray:
             z = np.clip(weights[0] + weights[1] * (at - middle) / spread, -30, 30)
             return np.asarray(chance + (1 - chance) / (1 + np.exp(-z)))
 
         starts = [(0.0, -1.0), (-3.0, -3.0), (2.0, -3.0)]
-        best = min(
-            (
-                scipy.optimize.minimize(lambda w: _mean_nats(curve(w, x), right, asked), s, method="Nelder-Mead")
-                for s in starts
-            ),
-            key=lambda r: float(r.fun),
-        )
+
+        def fitted(start: tuple[float, float]) -> scipy.optimize.OptimizeResult:
+            return scipy.optimize.minimize(lambda w: _mean_nats(curve(w, x), right, asked), start, method="Nelder-Mead")
+
+        best = min((fitted(start) for start in starts), key=lambda result: float(result.fun))
         return lambda at: curve(best.x, at)
 
     return fit
 
 
 def _hinge_fitter(chance: float) -> _CurveFitter:
-    def fit(x: Floats, right: Floats, asked: Floats) -> Callable[[Floats], Floats]:
+    def fit(x: FloatArray, right: FloatArray, asked: FloatArray) -> Callable[[FloatArray], FloatArray]:
         etas = _eta_grid(x)
         eta = float(min(etas, key=lambda e: _best_slope(x, right, asked, chance, e)[1]))
         slope, _ = _best_slope(x, right, asked, chance, eta)
@@ -115,15 +122,15 @@ def _hinge_fitter(chance: float) -> _CurveFitter:
     return fit
 
 
-def _eta_grid(x: Floats) -> Floats:
+def _eta_grid(x: FloatArray) -> FloatArray:
     return np.linspace(x.min() + 1e-6, x.max() + 0.25 * np.ptp(x), 120)
 
 
-def _hinge(at: Floats, eta: float, slope: float, chance: float) -> Floats:
+def _hinge(at: FloatArray, eta: float, slope: float, chance: float) -> FloatArray:
     return np.clip(chance + slope * np.maximum(eta - at, 0), 0, 1)
 
 
-def _best_slope(x: Floats, right: Floats, asked: Floats, chance: float, eta: float) -> tuple[float, float]:
+def _best_slope(x: FloatArray, right: FloatArray, asked: FloatArray, chance: float, eta: float) -> tuple[float, float]:
     """The likeliest slope below eta, and what it costs in nats an outcome."""
     max_slope = (1 - chance) / max(float((eta - x).max()), 1e-9)
     optimum = scipy.optimize.minimize_scalar(
@@ -132,7 +139,7 @@ def _best_slope(x: Floats, right: Floats, asked: Floats, chance: float, eta: flo
     return float(optimum.x), float(optimum.fun)
 
 
-def _eta_interval(x: Floats, right: Floats, asked: Floats, chance: float) -> tuple[float, float, float]:
+def _eta_interval(x: FloatArray, right: FloatArray, asked: FloatArray, chance: float) -> tuple[float, float, float]:
     """The likeliest threshold and the range in which the likelihood stays within 1.92 of its top.
 
     Points differ by more than their items do: what the best fit leaves widens the range, as in a quasi-binomial one.

@@ -1,4 +1,4 @@
-"""How many sizes, items and seeds does it take until the mirage test decides? Told by trying, on planted truths.
+"""How many sizes, items and seeds the mirage test needs for a verdict, by simulation of worlds with known truths.
 
 Two truths stand for the two answers: power laws steep enough to jump, of which the test should say "metric", and
 planted breaks. An abstention is no error, but decides nothing. What is found holds for sizes over four decades and
@@ -26,7 +26,17 @@ POWER_RESAMPLES = 500
 
 @dataclass(frozen=True)
 class PowerEstimate:
-    """How often a design decides rightly, and how often wrongly, of so many worlds of a truth."""
+    """How often a design gives a right and a wrong verdict on simulated worlds with a known truth.
+
+    Args:
+        truth: Why the sharp score of the simulated worlds jumps.
+        sizes: Number of sizes of the design.
+        items: Number of items.
+        seeds: Number of training seeds.
+        simulations: Number of simulated worlds.
+        n_right: Number of worlds with the expected verdict.
+        n_wrong: Number of worlds with a wrong verdict; the remaining verdicts are "under-resolved".
+    """
 
     truth: GroundTruth
     sizes: int
@@ -38,12 +48,12 @@ class PowerEstimate:
 
     @property
     def power(self) -> float:
-        """Decided rightly."""
+        """The share of worlds with the expected verdict."""
         return self.n_right / self.simulations
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The exact (Clopper-Pearson) 95 % interval of that."""
+        """The exact (Clopper-Pearson) 95 % interval of the power."""
         ci = scipy.stats.binomtest(self.n_right, self.simulations).proportion_ci(method="exact")
         return float(ci.low), float(ci.high)
 
@@ -51,7 +61,7 @@ class PowerEstimate:
 def estimate_power(
     truth: GroundTruth, *, sizes: int, items: int, seeds: int, simulations: int, seed: Seed
 ) -> PowerEstimate:
-    """Audit so many worlds of a truth.
+    """Audit simulated worlds of a truth.
 
     Raises:
         UsageError: The design is too small to be tried, or the truth is none that a design is for.
@@ -78,7 +88,5 @@ def estimate_power_grid(
 ) -> Iterator[tuple[PowerEstimate, ...]]:
     """Every combination, cheapest first, with its power on both truths."""
     for j, n, s in sorted(product(sizes, items, seeds), key=lambda design: (design[0] * design[1] * design[2], design)):
-        yield tuple(
-            estimate_power(truth, sizes=j, items=n, seeds=s, simulations=simulations, seed=seed / truth)
-            for truth in EXPECTED_VERDICT
-        )
+        design = {"sizes": j, "items": n, "seeds": s, "simulations": simulations}
+        yield tuple(estimate_power(truth, **design, seed=seed / truth) for truth in EXPECTED_VERDICT)

@@ -17,23 +17,31 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ProductLaw:
-    """The two parameters, each with a 95 % interval by profile likelihood."""
+    """The two parameters, each with a 95 % interval by profile likelihood.
 
-    exponent: float  # a
+    Args:
+        exponent: The exponent a.
+        exponent_low: Lower end of its interval.
+        exponent_high: Upper end of its interval.
+        log10_scale: log10 of c, the size at which a token costs one nat.
+        log10_scale_low: Lower end of its interval.
+        log10_scale_high: Upper end of its interval.
+    """
+
+    exponent: float
     exponent_low: float
     exponent_high: float
-    log10_scale: float  # log10 of c, the size at which a token costs one nat
+    log10_scale: float
     log10_scale_low: float
     log10_scale_high: float
 
-    def accuracy(self, sizes: npt.ArrayLike, target_tokens: npt.ArrayLike) -> Floats:
+    def accuracy(self, sizes: npt.ArrayLike, target_tokens: npt.ArrayLike) -> FloatArray:
         """What the law says of targets of so many tokens."""
         u = np.log10(np.asarray(sizes, dtype=np.float64)) - self.log10_scale
         return np.exp(-np.asarray(target_tokens, dtype=np.float64) * 10 ** (-self.exponent * u))
@@ -67,15 +75,12 @@ def fit_product_law(
         return float(-(k * -np.minimum(loss, 690.0) + (n - k) * np.log1p(-p)).sum())
 
     starts = [(exponent, middle) for exponent in (0.3, 1.0, 2.0) for middle in (-2.0, -1.0, 0.0)]
-    best = min(
-        (
-            scipy.optimize.minimize(
-                lambda x: negative(*x), start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-8}
-            )
-            for start in starts
-        ),
-        key=lambda found: float(found.fun),
-    )
+
+    def fitted(start: tuple[float, float]) -> scipy.optimize.OptimizeResult:
+        options = {"xatol": 1e-8, "fatol": 1e-8}
+        return scipy.optimize.minimize(lambda x: negative(*x), start, method="Nelder-Mead", options=options)
+
+    best = min((fitted(start) for start in starts), key=lambda result: float(result.fun))
     exponent, middle = map(float, best.x)
     scale = centre + middle / exponent
     limit = float(best.fun) + scipy.stats.chi2.ppf(0.95, 1) / 2

@@ -1,12 +1,13 @@
-"""A study's scaling curve as a table of outcomes, for the mirage test: which arms are of which size, and what is held
-against what. Sizes are arms, or the steps of one training; beside the test's own, measures that a claim can rest on.
+"""A study's scaling curve as a table of outcomes for the mirage test: the size of each arm, and the two scores.
+
+A size is an arm, or a step of one training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,8 @@ from nosce.analysis.emergence.forecasts import ScalingCurve, forecast_onsets
 from nosce.analysis.emergence.loss_threshold import compare_loss_forms
 from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.emergence.test import mirage_test
-from nosce.analysis.measures import RESAMPLING_SEED, Selection, scored_rows
+from nosce.analysis.measures import RESAMPLING_SEED
+from nosce.analysis.selection import Selection, scored_rows
 from nosce.errors import DataError
 
 PAIRING_COLUMNS = ("seed", "entity")
@@ -23,29 +25,41 @@ PAIRING_COLUMNS = ("seed", "entity")
 
 @dataclass(frozen=True, kw_only=True)
 class ScalingCurveSpec:
-    """One curve: arms by size, a sharp reading of each item, and a continuous one.
+    """One scaling curve: arms by size, a sharp score of each item, and possibly a continuous one.
 
-    Each item has one sharp reading; continuous ones are summed over its selections. Selections name no arm.
+    Args:
+        id: Name of the curve, unique within the study.
+        title: The title of the curve's figure.
+        x_label: What the size is, in words.
+        points: The size and the arm of each point.
+        steps: The optimizer step of each point, where sizes are steps of a training; () takes the last steps.
+        sharp: The sharp readings, e.g. exact match, without an arm.
+        continuous: The continuous readings, without an arm; an item's score is their sum.
+        lower_is_better: Whether smaller continuous readings are better, e.g. nats.
+        log_likelihood: Whether the continuous readings are the nats of the whole target.
+        target_tokens: Tokens of a target; given these, forms of the score in the loss of a token are compared too.
     """
 
     id: str
     title: str
     x_label: str
-    points: tuple[tuple[float, str], ...]  # size, arm
-    steps: tuple[int, ...] = ()  # of each point, where they are those of a training; none: the last ones
+    points: tuple[tuple[float, str], ...]
+    steps: tuple[int, ...] = ()
     sharp: Selection
     continuous: tuple[Selection, ...] = ()
-    lower_is_better: bool = True  # of the continuous readings, e.g. nats
-    log_likelihood: bool = True  # they are the nats of the whole target
-    target_tokens: float | None = None  # of a target, where loss is to be an axis too
+    lower_is_better: bool = True
+    log_likelihood: bool = True
+    target_tokens: float | None = None
 
     def outcomes(self, readings: pl.DataFrame) -> ItemOutcomes:
-        """The table that the mirage test takes: items that are there at every size, of seeds that all arms have.
+        """The outcomes of the items that every size has, for the seeds that all arms have.
 
         Raises:
-            DataError: Something was not read, or nothing is left that all arms have.
+            DataError: Readings are missing, or the arms have no items in common.
         """
-        point_steps: Sequence[int | str] = self.steps or ("last",) * len(self.points)
+        point_steps: list[int | Literal["last"]] = [*self.steps]
+        if not point_steps:
+            point_steps = ["last" for _ in self.points]
         points = sorted(zip(self.points, point_steps, strict=True), key=lambda point: point[0])
         scores_by_size = [self._arm_scores(readings, arm, step) for (_, arm), step in points]
         common = scores_by_size[0].select(*PAIRING_COLUMNS)
@@ -72,20 +86,13 @@ class ScalingCurveSpec:
         sizes = np.array([size for (size, _), _ in points])
         return ItemOutcomes(sizes=sizes, sharp=sharp, continuous=continuous, log_likelihood=self.log_likelihood)
 
-    def _arm_scores(self, readings: pl.DataFrame, arm: str, step: int | str) -> pl.DataFrame:
-        """One row a seed and thing: `sharp` and `continuous`."""
-        fields: dict[str, Any] = {"arm": arm, "step": step}
-        scores = (
-            scored_rows(replace(self.sharp, **fields), readings)
-            .group_by(*PAIRING_COLUMNS)
-            .agg(sharp=pl.col("value").mean())
-        )
+    def _arm_scores(self, readings: pl.DataFrame, arm: str, step: int | Literal["last"]) -> pl.DataFrame:
+        """One row a seed and entity: `sharp` and `continuous`."""
+        rows = scored_rows(replace(self.sharp, arm=arm, step=step), readings)
+        scores = rows.group_by(*PAIRING_COLUMNS).agg(sharp=pl.col("value").mean())
         for index, selection in enumerate(self.continuous):
-            continuous_scores = (
-                scored_rows(replace(selection, **fields), readings)
-                .group_by(*PAIRING_COLUMNS)
-                .agg(pl.col("value").mean().alias(f"c{index}"))
-            )
+            rows = scored_rows(replace(selection, arm=arm, step=step), readings)
+            continuous_scores = rows.group_by(*PAIRING_COLUMNS).agg(pl.col("value").mean().alias(f"c{index}"))
             scores = scores.join(continuous_scores, on=list(PAIRING_COLUMNS), how="inner")
         if not self.continuous:
             return scores
@@ -101,10 +108,16 @@ def scaling_curve_over_training(
     *scores: Selection,
     x_label: str,
 ) -> ScalingCurveSpec:
-    """The curve of one arm over its kept steps, the beginning left out, which has no logarithm.
+    """The scaling curve of one arm over its kept steps without step 0, which has no logarithm.
 
     Args:
-        scores: The sharp one first, then those that are nats.
+        id: Name of the curve.
+        title: The title of the curve's figure.
+        arm: Name of the arm.
+        steps: The kept optimizer steps.
+        x_per_step: What turns steps into the unit of `x_label`.
+        scores: The sharp readings, then the continuous ones, in nats.
+        x_label: What the size is, in words.
     """
     kept_steps = tuple(step for step in steps if step)
     return ScalingCurveSpec(
@@ -122,7 +135,7 @@ def scaling_curve_over_training(
 def audit_scaling_curve(
     scaling: ScalingCurveSpec, readings: pl.DataFrame
 ) -> tuple[Mapping[str, object], ItemOutcomes | None]:
-    """What the mirage test says of it, as JSON, with onsets and thresholds; or why it could not be asked."""
+    """The mirage test's result as JSON, with onsets and thresholds, and the outcomes; without outcomes, the reason."""
     from nosce.analysis.emergence.summary import mirage_result_json
 
     try:
@@ -130,18 +143,16 @@ def audit_scaling_curve(
         result = mirage_test(outcomes, RESAMPLING_SEED / "audit")
     except DataError as error:
         return {"id": scaling.id, "title": scaling.title, "verdict": None, "why": str(error)}, None
+    onsets = forecast_onsets(pooled_scaling_curve(outcomes), RESAMPLING_SEED / "onsets")
     extra = {
-        "onsets": [
-            _finite_or_none(asdict(onset))
-            for onset in forecast_onsets(pooled_scaling_curve(outcomes), RESAMPLING_SEED / "onsets")
-        ],
+        "onsets": [_finite_or_none(asdict(onset)) for onset in onsets],
         "thresholds": _loss_forms(scaling, outcomes),
     }
     return {"id": scaling.id, "title": scaling.title, **mirage_result_json(result), **extra}, outcomes
 
 
 def pooled_scaling_curve(outcomes: ItemOutcomes) -> ScalingCurve:
-    """The curve that forecasts are made of, seeds taken together."""
+    """The curve for forecasts, pooled over seeds."""
     n_correct, n_total = outcomes.counts
     smooth = outcomes.means()[1]
     return ScalingCurve(
@@ -154,11 +165,11 @@ def pooled_scaling_curve(outcomes: ItemOutcomes) -> ScalingCurve:
     )
 
 
-def _finite_or_none(row: dict[str, Any]) -> dict[str, Any]:
+def _finite_or_none(row: dict[str, object]) -> dict[str, object]:
     return {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in row.items()}
 
 
-def _loss_forms(scaling: ScalingCurveSpec, outcomes: ItemOutcomes) -> dict[str, Any] | None:
+def _loss_forms(scaling: ScalingCurveSpec, outcomes: ItemOutcomes) -> dict[str, object] | None:
     """Forms of the sharp score in the loss of a token, over all sizes and seeds."""
     if scaling.target_tokens is None or outcomes.continuous is None:
         return None

@@ -16,9 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
+from nosce.analysis.stats.arrays import BoolArray, FloatArray, IntArray
 from nosce.seeds import Seed
-
-Floats = npt.NDArray[np.float64]
 
 MAX_WEIGHTS = 4_000_000  # weights held at once
 MIN_LINK_OUTCOMES = 200  # outcomes of one length, below which all lengths share a link
@@ -26,14 +25,23 @@ MIN_LINK_OUTCOMES = 200  # outcomes of one length, below which all lengths share
 
 @dataclass(frozen=True, eq=False)
 class ItemOutcomes:
-    """Outcomes of the same items at every size and seed."""
+    """Outcomes of the same items at every size and seed.
 
-    sizes: Floats  # (J,) ascending, e.g. parameters
-    sharp: Floats  # (S, J, N) from 0 to 1
-    continuous: Floats | None  # (S, J, N), larger is better
-    target_tokens: npt.NDArray[np.int64] | None = None  # (N,) of the targets, e.g. in tokens
-    log_likelihood: bool = False  # the continuous score is the natural log of the whole target's probability
-    chance: float = 0.0  # the sharp score of guessing, on average over items
+    Args:
+        sizes: (J,) The sizes, ascending, e.g. numbers of parameters.
+        sharp: (S, J, N) The sharp scores, from 0 to 1.
+        continuous: (S, J, N) The continuous scores, larger is better; None where there are none.
+        target_tokens: (N,) The lengths of the targets in tokens; None where they are unknown.
+        log_likelihood: Whether the continuous score is the natural log of the whole target's probability.
+        chance: The mean sharp score of guessing.
+    """
+
+    sizes: FloatArray
+    sharp: FloatArray
+    continuous: FloatArray | None
+    target_tokens: IntArray | None = None
+    log_likelihood: bool = False
+    chance: float = 0.0
 
     def single_seed(self, seed: int) -> ItemOutcomes:
         """One seed's outcomes alone."""
@@ -41,16 +49,16 @@ class ItemOutcomes:
         return replace(self, sharp=self.sharp[[seed]], continuous=smooth)
 
     @property
-    def counts(self) -> tuple[Floats, Floats]:
-        """How many are right, and of how many, each (S, J)."""
+    def counts(self) -> tuple[FloatArray, FloatArray]:
+        """The numbers of right items and of all items, each (S, J)."""
         return self.sharp.sum(2), np.full(self.sharp.shape[:2], float(self.sharp.shape[2]))
 
-    def means(self) -> tuple[Floats, Floats | None]:
+    def means(self) -> tuple[FloatArray, FloatArray | None]:
         """Both scores, each (S, J)."""
         return self.sharp.mean(2), None if self.continuous is None else self.continuous.mean(2)
 
-    def link_predictions(self, seed: Seed) -> Floats | None:
-        """What a link learned on other items makes of each continuous score. Shape: (S, J, N)."""
+    def link_predictions(self, seed: Seed) -> FloatArray | None:
+        """The sharp scores that a link fitted on other items predicts from the continuous ones. Shape: (S, J, N)."""
         if self.continuous is None:
             return None
         first_half = (seed / "halves").numpy().permutation(self.sharp.shape[2]) % 2 == 0
@@ -64,7 +72,7 @@ class ItemOutcomes:
                 predictions[:, :, predicted_items] = link(self.continuous[:, :, predicted_items])
         return predictions
 
-    def _link_groups(self) -> list[npt.NDArray[np.bool_]]:
+    def _link_groups(self) -> list[BoolArray]:
         """Items that share a link: those of a length, where there are enough and lengths differ."""
         everything = np.ones(self.sharp.shape[2], dtype=bool)
         if self.target_tokens is None or self.log_likelihood:
@@ -74,8 +82,8 @@ class ItemOutcomes:
         return by_length if enough and all(g.sum() >= 2 for g in by_length) else [everything]
 
     def resampled_curves(
-        self, predicted: Floats | None, seed: Seed, resamples: int
-    ) -> Iterator[tuple[Floats, Floats, Floats]]:
+        self, predicted: FloatArray | None, seed: Seed, resamples: int
+    ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
         """Curves of resampled seeds and items: both scores, and what the link is off by, each (D, S, J), in parts."""
         seeds, sizes, items = self.sharp.shape
         rng = (seed / "items").numpy()
@@ -101,44 +109,54 @@ class ItemOutcomes:
 
 @dataclass(frozen=True, eq=False)
 class CountOutcomes:
-    """Outcomes of which only sums are known; what are seeds for items are series here, e.g. models over training."""
+    """Outcomes of which only counts are known. In place of seeds there are series, e.g. models over their training.
 
-    sizes: Floats  # (J,) ascending
-    n_correct: Floats  # (S, J)
-    n_total: Floats  # (S, J)
-    continuous: Floats | None  # (S, J), larger is better; taken as known without error
+    Args:
+        sizes: (J,) The sizes, ascending.
+        n_correct: (S, J) Number of right items.
+        n_total: (S, J) Number of items.
+        continuous: (S, J) The mean continuous score, larger is better, taken as exact; None where there is none.
+        log_likelihood: Whether the continuous score is the natural log of the whole target's probability.
+        chance: The share that guessing gets right.
+    """
+
+    sizes: FloatArray
+    n_correct: FloatArray
+    n_total: FloatArray
+    continuous: FloatArray | None
     log_likelihood: bool = False
-    chance: float = 0.0  # the share that guessing gets
+    chance: float = 0.0
 
     @property
-    def counts(self) -> tuple[Floats, Floats]:
-        """How many are right, and of how many."""
+    def counts(self) -> tuple[FloatArray, FloatArray]:
+        """The numbers of right items and of all items, each (S, J)."""
         return self.n_correct, self.n_total
 
-    def means(self) -> tuple[Floats, Floats | None]:
+    def means(self) -> tuple[FloatArray, FloatArray | None]:
         """Both scores."""
         return self.n_correct / self.n_total, self.continuous
 
-    def link_predictions(self, seed: Seed) -> Floats | None:
-        """What a link makes of each continuous score: one learned on the other series, or from the other sizes.
+    def link_predictions(self, seed: Seed) -> FloatArray | None:
+        """The sharp scores that a link predicts from the continuous ones. Shape: (S, J).
 
-        With one or two series a free link would explain any curve, so that it is given a form of two numbers.
+        The link is fitted on the other series. With one or two series it is fitted on the other sizes and has two
+        parameters, since a free link would explain any curve.
         """
         if self.continuous is None:
             return None
         shares = self.n_correct / self.n_total
         if len(shares) > 2:
-            links = [
-                _IsotonicLink(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
-                for s in range(len(shares))
-            ]
-            return np.stack([link(own) for link, own in zip(links, self.continuous, strict=True)])
+            predictions = []
+            for s, own in enumerate(self.continuous):
+                link = _IsotonicLink(np.delete(self.continuous, s, 0).ravel(), np.delete(shares, s, 0).ravel())
+                predictions.append(link(own))
+            return np.stack(predictions)
         per_series = zip(self.continuous, self.n_correct, self.n_total, strict=True)
         return np.stack([_leave_one_out_predictions(c, r, a) for c, r, a in per_series])
 
     def resampled_curves(
-        self, predicted: Floats | None, seed: Seed, resamples: int
-    ) -> Iterator[tuple[Floats, Floats, Floats]]:
+        self, predicted: FloatArray | None, seed: Seed, resamples: int
+    ) -> Iterator[tuple[FloatArray, FloatArray, FloatArray]]:
         """Curves of resampled series and binomial counts."""
         rng = (seed / "counts").numpy()
         shares = self.n_correct / self.n_total
@@ -156,26 +174,31 @@ class CountOutcomes:
 
 @dataclass(frozen=True, eq=False)
 class ContinuousOutcomes:
-    """A continuous score alone, of which no resampling of items is known: does it break?"""
+    """A continuous score alone, whose items cannot be resampled.
 
-    sizes: Floats  # (J,) ascending
-    continuous: Floats  # (S, J), larger is better
+    Args:
+        sizes: (J,) The sizes, ascending.
+        continuous: (S, J) The mean score, larger is better.
+    """
+
+    sizes: FloatArray
+    continuous: FloatArray
 
 
 class _IsotonicLink:
     """A rising step function from continuous to sharp scores, by isotonic regression."""
 
-    def __init__(self, continuous: Floats, sharp: Floats) -> None:
+    def __init__(self, continuous: FloatArray, sharp: FloatArray) -> None:
         self.at, which, counts = np.unique(continuous, return_inverse=True, return_counts=True)
         means = np.bincount(which, weights=sharp) / counts
         self.values = np.asarray(scipy.optimize.isotonic_regression(means, weights=counts).x)
 
-    def __call__(self, continuous: Floats) -> Floats:
-        found: Floats = np.interp(continuous, self.at, self.values)
+    def __call__(self, continuous: FloatArray) -> FloatArray:
+        found: FloatArray = np.interp(continuous, self.at, self.values)
         return found
 
 
-def _leave_one_out_predictions(continuous: Floats, n_correct: Floats, n_total: Floats) -> Floats:
+def _leave_one_out_predictions(continuous: FloatArray, n_correct: FloatArray, n_total: FloatArray) -> FloatArray:
     """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,).
 
     The sharp score is a step softened in the continuous one, or in the logarithm of its negative where it is an error
@@ -195,18 +218,20 @@ def _leave_one_out_predictions(continuous: Floats, n_correct: Floats, n_total: F
     return predictions
 
 
-def _logistic_step(z: npt.ArrayLike) -> Floats:
+def _logistic_step(z: npt.ArrayLike) -> FloatArray:
     return np.asarray(1 / (1 + np.exp(-np.clip(z, -30, 30))))
 
 
-def _log_log_step(z: npt.ArrayLike) -> Floats:
+def _log_log_step(z: npt.ArrayLike) -> FloatArray:
     return np.asarray(np.exp(-np.exp(np.clip(z, -30, 30))))
 
 
-def _fit_link(step: Callable[[Floats], Floats], x: Floats, n_correct: Floats, n_total: Floats) -> tuple[float, Floats]:
+def _fit_link(
+    step: Callable[[FloatArray], FloatArray], x: FloatArray, n_correct: FloatArray, n_total: FloatArray
+) -> tuple[float, FloatArray]:
     """Least nats, and the two numbers that have them, by binomial likelihood."""
 
-    def negative(weights: Floats) -> float:
+    def negative(weights: FloatArray) -> float:
         p = np.clip(step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
         return float(-(n_correct * np.log(p) + (n_total - n_correct) * np.log1p(-p)).sum())
 

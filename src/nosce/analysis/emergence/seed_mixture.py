@@ -12,16 +12,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 from nosce.seeds import Seed
-
-Floats = npt.NDArray[np.float64]
 
 MIN_SEEDS = 5
 MIXTURE_NULL_DRAWS = 2_000
 
 
-def within_group_share(values: npt.ArrayLike) -> Floats:
+def within_group_share(values: npt.ArrayLike) -> FloatArray:
     """The least share of the sum of squares that two groups leave within them. Shapes: (D, S) -> (D,)."""
     y = np.sort(np.atleast_2d(np.asarray(values, dtype=np.float64)), axis=1)
     count = y.shape[1]
@@ -31,7 +30,7 @@ def within_group_share(values: npt.ArrayLike) -> Floats:
     low = squares[:, :-1] - sums[:, :-1] ** 2 / cuts
     high = (squares[:, -1:] - squares[:, :-1]) - (sums[:, -1:] - sums[:, :-1]) ** 2 / (count - cuts)
     least_within = np.maximum((low + high).min(1), 0.0)
-    shares: Floats = np.where(total > 0, least_within / np.where(total > 0, total, 1.0), 1.0)
+    shares: FloatArray = np.where(total > 0, least_within / np.where(total > 0, total, 1.0), 1.0)
     return shares
 
 

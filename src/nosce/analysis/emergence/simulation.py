@@ -14,14 +14,13 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.emergence.test import EmergenceVerdict
+from nosce.analysis.stats.arrays import BoolArray, FloatArray
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
-Floats = npt.NDArray[np.float64]
 GroundTruth = Literal[
     "power law", "planted break", "pure noise", "seed mixture", "item mixture", "mass shift", "dependent steps"
 ]
@@ -41,7 +40,7 @@ POWER_LAW_EXPONENTS = (0.7, 1.4)
 MIN_LOG_SIZE, MAX_LOG_SIZE = 5.0, 9.0  # log10 of the sizes
 TARGET_TOKENS = 8  # of a target
 LOG_SIZE_JITTER = 0.08  # decades by which a training is better or worse than its size
-UNINFORMED_NATS = 2.3  # nats a token of whoever knows nothing
+UNINFORMED_NATS = 2.3  # nats a token of a model that has learned nothing
 
 
 def simulate_outcomes(
@@ -68,11 +67,39 @@ def simulate_outcomes(
         )
     rng = (seed / truth).numpy()
     log_sizes = np.linspace(MIN_LOG_SIZE, MAX_LOG_SIZE, sizes)
-    effective_log_sizes = log_sizes + rng.normal(
-        0.0, LOG_SIZE_JITTER, (seeds, sizes)
-    )  # no two trainings of a size are equally good
+    # No two trainings of a size are equally good.
+    effective_log_sizes = log_sizes + rng.normal(0.0, LOG_SIZE_JITTER, (seeds, sizes))
     difficulty = rng.normal(0.0, 0.4, items)
     uniform = rng.random((seeds, sizes, items))
+    smooth, sharp = _draw_scores(truth, rng, effective_log_sizes, difficulty, uniform, exponents)
+    return ItemOutcomes(
+        sizes=10**log_sizes,
+        sharp=sharp.astype(np.float64),
+        continuous=np.broadcast_to(smooth, (seeds, sizes, items)).astype(np.float64),
+        log_likelihood=truth not in ("item mixture", "pure noise"),
+    )
+
+
+def _draw_scores(
+    truth: GroundTruth,
+    rng: np.random.Generator,
+    effective_log_sizes: FloatArray,
+    difficulty: FloatArray,
+    uniform: FloatArray,
+    exponents: tuple[float, float],
+) -> tuple[FloatArray, BoolArray]:
+    """The continuous score, which broadcasts to (S, J, N), and the sharp one.
+
+    Args:
+        truth: Why the sharp score jumps.
+        rng: The source of the world's own numbers.
+        effective_log_sizes: (S, J) log10 of the size that a training is worth.
+        difficulty: (N,) of the items.
+        uniform: (S, J, N) the draws that turn probabilities into outcomes.
+        exponents: Exponents of power laws, from and to.
+    """
+    seeds = len(effective_log_sizes)
+    items = len(difficulty)
     match truth:
         case "power law":
             smooth = -TARGET_TOKENS * _power_law_loss(
@@ -103,34 +130,30 @@ def simulate_outcomes(
             )
             # Most steps hang on the same thing: the chain is likelier than its steps one by one.
             sharp = uniform < np.exp(smooth / 4)
-    smooth = np.broadcast_to(smooth, (seeds, sizes, items)).astype(np.float64)
-    return ItemOutcomes(
-        sizes=10**log_sizes,
-        sharp=sharp.astype(np.float64),
-        continuous=smooth,
-        log_likelihood=truth not in ("item mixture", "pure noise"),
-    )
+    return smooth, sharp
 
 
-def _power_law_loss(logs: Floats, exponent: float, difficulty: Floats, bounded: bool) -> Floats:
+def _power_law_loss(logs: FloatArray, exponent: float, difficulty: FloatArray, bounded: bool) -> FloatArray:
     """Nats a token by a power law that ends at a hundredth of a nat, or so; bounded by knowing nothing. (S, J, N)."""
-    law: Floats = (0.01 * 10 ** (exponent * (MAX_LOG_SIZE - logs)))[..., None] * np.exp(difficulty)
+    law: FloatArray = (0.01 * 10 ** (exponent * (MAX_LOG_SIZE - logs)))[..., None] * np.exp(difficulty)
     return law / (1 + law / UNINFORMED_NATS) if bounded else law
 
 
-def _break_loss(logs: Floats, break_log_size: Floats, width: float, drop: float, difficulty: Floats) -> Floats:
+def _break_loss(
+    logs: FloatArray, break_log_size: FloatArray, width: float, drop: float, difficulty: FloatArray
+) -> FloatArray:
     """Nats a token that fall slowly, and at one size by a large part within some hundredths of a decade. (S, J, N)."""
     slow = 1.6 - 0.1 * (logs - MIN_LOG_SIZE)
     fallen = drop / (1 + np.exp(np.clip(-(logs - break_log_size) / width, -60, 60)))
-    law: Floats = (slow * (1 - fallen))[..., None] * np.exp(0.3 * difficulty)
+    law: FloatArray = (slow * (1 - fallen))[..., None] * np.exp(0.3 * difficulty)
     return law
 
 
-def _item_mixture(logs: Floats, difficulty: Floats) -> Floats:
+def _item_mixture(logs: FloatArray, difficulty: FloatArray) -> FloatArray:
     """Probabilities of being right: easy items rise and sag, hard ones sag, and then all rise. (S, J, N)."""
     way = (logs - MIN_LOG_SIZE) / (MAX_LOG_SIZE - MIN_LOG_SIZE)
     easy = np.interp(way, [0, 0.35, 0.6, 0.75, 1], [-0.5, 0.8, 0.3, 2.5, 3.0])
     difficult = np.interp(way, [0, 0.35, 0.6, 0.75, 1], [-0.5, -2.0, -1.2, 2.0, 3.0])
     score = np.where(np.arange(len(difficulty)) % 2 == 0, easy[..., None], difficult[..., None]) - difficulty
-    found: Floats = 1 / (1 + np.exp(-score))
+    found: FloatArray = 1 / (1 + np.exp(-score))
     return found

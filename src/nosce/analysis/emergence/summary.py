@@ -1,20 +1,20 @@
-"""What the mirage test found, in words, as JSON and as one figure."""
+"""The result of the mirage test in words, as JSON and as one figure."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from nosce.analysis.emergence.forecasts import FORECAST_METHOD_LABELS
 from nosce.analysis.emergence.jumps import JUMP_SHARE, JUMP_WINDOW
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
 from nosce.analysis.emergence.test import EmergenceVerdict, MirageTestResult
-from nosce.analysis.render.figure import FigureData
+from nosce.analysis.render.figure import FigureData, FigureRow, figure_table
+from nosce.analysis.stats.arrays import FloatArray
 
 VERDICT_MEANINGS: dict[EmergenceVerdict, str] = {
     "no jump": "The sharp score does not jump: it rises over the whole range of sizes, or does not rise.",
@@ -28,7 +28,7 @@ VERDICT_MEANINGS: dict[EmergenceVerdict, str] = {
 
 
 def mirage_result_json(result: MirageTestResult) -> dict[str, object]:
-    """All numbers; what is not defined is null."""
+    """All numbers of the result; undefined numbers are null."""
     return {name: _plain(value) for name, value in asdict(result).items()} | {
         "meaning": VERDICT_MEANINGS[result.verdict]
     }
@@ -43,7 +43,7 @@ def _plain(value: object) -> object:
 
 
 def mirage_result_rows(result: MirageTestResult) -> list[tuple[str, str]]:
-    """What was found, number by number, as (what, value)."""
+    """The result as rows of a table: what a number is, and the number."""
     rows = [
         ("verdict", f"{result.verdict}: {result.why}"),
         ("sizes, seeds, items", f"{result.sizes}, {result.seeds}, {result.items:,.0f}"),
@@ -63,37 +63,39 @@ def mirage_result_rows(result: MirageTestResult) -> list[tuple[str, str]]:
             f"{_defined_number(result.emergence_score_null)} once in twenty)",
         ),
     ]
-    if result.continuous_window_share is not None:
-        rows.append(("the continuous score, within so much", f"{result.continuous_window_share:.0%} of its rise"))
-    if result.residual is not None and result.residual_low is not None and result.residual_high is not None:
-        worst = max(range(len(result.residual)), key=lambda place: abs(result.residual[place]))  # type: ignore[index]
-        rows.append(
-            (
-                "most that one link is off by",
-                f"{result.residual[worst]:+.1%} [{result.residual_low[worst]:+.1%}, "
-                f"{result.residual_high[worst]:+.1%}]",
-            )
-        )
-    if result.product_residual is not None:
-        worst_product = max(result.product_residual, key=abs)
-        rows.append(("most that p^L is off by", f"{worst_product:+.1%}"))
-    if result.size_gain_nats is not None:
-        rows.append(("telling the size too gains", f"{result.size_gain_nats:+.4f} nats an outcome"))
-    for method, label in FORECAST_METHOD_LABELS.items():
-        if (forecast_score := result.forecast_scores.get(method)) is None:
-            continue
-        rows.append(
-            (
-                f"next size foretold, {label}",
-                f"{forecast_score['excess_nats']:.3f} nats lost an outcome, off by {forecast_score['error']:.1%}, 95 "
-                f"% intervals hold {forecast_score['covered_95']:.0%} of {forecast_score['n']:.0f}",
-            )
-        )
+    rows += _link_rows(result)
+    rows += _forecast_rows(result)
     if result.p_single_group is not None:
         rows.append(("seeds of one group", f"p = {result.p_single_group:.3f}"))
     frequencies = ", ".join(f"{name} {share:.0%}" for name, share in result.frequencies.items() if share)
     rows.append((f"of {result.resamples:,} resamplings", frequencies))
     return rows
+
+
+def _link_rows(result: MirageTestResult) -> Iterator[tuple[str, str]]:
+    """The continuous score, and what it explains of the sharp one."""
+    if result.continuous_window_share is not None:
+        yield "the continuous score, within so much", f"{result.continuous_window_share:.0%} of its rise"
+    if result.residual is not None and result.residual_low is not None and result.residual_high is not None:
+        ranges = zip(result.residual, result.residual_low, result.residual_high, strict=True)
+        worst, low, high = max(ranges, key=lambda size_range: abs(size_range[0]))
+        yield "most that one link is off by", f"{worst:+.1%} [{low:+.1%}, {high:+.1%}]"
+    if result.product_residual is not None:
+        yield "most that p^L is off by", f"{max(result.product_residual, key=abs):+.1%}"
+    if result.size_gain_nats is not None:
+        yield "telling the size too gains", f"{result.size_gain_nats:+.4f} nats an outcome"
+
+
+def _forecast_rows(result: MirageTestResult) -> Iterator[tuple[str, str]]:
+    """How well each method forecasts the next size."""
+    for method, label in FORECAST_METHOD_LABELS.items():
+        if (score := result.forecast_scores.get(method)) is None:
+            continue
+        yield (
+            f"next size foretold, {label}",
+            f"{score['excess_nats']:.3f} nats lost an outcome, off by {score['error']:.1%}, 95 % intervals hold "
+            f"{score['covered_95']:.0%} of {score['n']:.0f}",
+        )
 
 
 def _defined_number(value: float) -> str:
@@ -107,23 +109,20 @@ def mirage_figure(
     x_label: str = "size",
     id: str = "audit",
 ) -> FigureData:
-    """Both scores over size, the continuous one between its least and its most, and what the link makes of it.
+    """Both scores over size, and the link's prediction; the continuous score is scaled to its range.
 
     Args:
         result_json: The audit as JSON.
     """
     sharp, smooth = outcomes.means()
-    rows = [_row("sharp", size, value) for size, value in zip(outcomes.sizes, sharp.mean(0), strict=True)]
+    rows = list(_curve_rows("sharp", outcomes.sizes, sharp.mean(0)))
     if smooth is not None:
         mean = smooth.mean(0)
         spread = float(mean.max() - mean.min()) or 1.0
-        scaled = (mean - mean.min()) / spread
-        rows += [
-            _row("continuous, 0 to 1 between its ends", size, v) for size, v in zip(outcomes.sizes, scaled, strict=True)
-        ]
+        rows += _curve_rows("continuous, 0 to 1 between its ends", outcomes.sizes, (mean - mean.min()) / spread)
     if result_json["residual"] is not None:
         linked = sharp.mean(0) - np.array(result_json["residual"])
-        rows += [_row("sharp, as the link has it", size, v) for size, v in zip(outcomes.sizes, linked, strict=True)]
+        rows += _curve_rows("sharp, as the link has it", outcomes.sizes, linked)
     return FigureData(
         id=id,
         title=title,
@@ -132,19 +131,10 @@ def mirage_figure(
         x_label=x_label,
         y_label="score",
         x_scale="log",
-        table=pl.DataFrame(rows),
+        table=figure_table(rows),
     )
 
 
-def _row(group: str, size: float, value: float) -> dict[str, object]:
-    return {
-        "panel": "",
-        "group": group,
-        "x": float(size),
-        "tick": "",
-        "value": float(value),
-        "low": None,
-        "high": None,
-        "n": 0,
-        "baseline": False,
-    }
+def _curve_rows(group: str, sizes: FloatArray, values: FloatArray) -> Iterator[FigureRow]:
+    for size, value in zip(sizes, values, strict=True):
+        yield FigureRow(group=group, x=float(size), value=float(value))

@@ -8,8 +8,8 @@ What is wrong with a table is said in one sentence, with the first row that show
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,24 +23,27 @@ MAX_ROWS = 50_000_000
 
 
 def read_outcome_table(path: str | Path) -> pl.DataFrame:
-    """A table from .csv, .parquet or .jsonl, as it is.
+    """The unchanged table of a .csv, .parquet or .jsonl file.
 
     Raises:
         UsageError: The file is not there, has another ending, or cannot be read.
     """
     file = Path(path)
-    readers: dict[str, Any] = {".csv": pl.read_csv, ".parquet": pl.read_parquet, ".jsonl": pl.read_ndjson}
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        ".csv": pl.read_csv,
+        ".parquet": pl.read_parquet,
+        ".jsonl": pl.read_ndjson,
+    }
     kind = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
     if kind not in readers or (file.suffix == ".gz" and kind != ".csv"):
         raise UsageError(f"a table was asked for at {file}, whose ending is not known; take .csv, .parquet or .jsonl.")
     if not file.is_file():
         raise UsageError(f"a table was asked for at {file}, which is no file; name one that is there.")
     try:
-        table: pl.DataFrame = readers[kind](file)
+        return readers[kind](file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).split("\n", 1)[0][:200]
         raise UsageError(f"the table {file} cannot be read as {kind[1:]} ({reason}); look at the file.") from None
-    return table
 
 
 def parse_outcomes(

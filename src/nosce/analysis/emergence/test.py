@@ -9,7 +9,7 @@ side by side over sizes. The steps, in order, and what each of them may end with
     explained    one link from continuous to sharp, learned on other items, holds
                  at every size                                                       then: metric, else: unexplained
 
-All of it is decided anew for every resampling of items and seeds, and a verdict is given where four of five agree.
+Every resampling of items and seeds takes all steps anew, and the verdict is that of at least four in five resamplings.
 
 Source: the question is that of Schaeffer et al. 2023 (arXiv:2304.15004); the steps are ours. Jumps
 and breaks are recognised as in `emergence.jumps` and not by a fitted width, since a law p^L has the same width for
@@ -25,13 +25,13 @@ from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
 from nosce.analysis.emergence.forecasts import ScalingCurve, forecast_sizes, summarize_forecasts
 from nosce.analysis.emergence.jumps import curves_break, emergence_score, rise_shape
-from nosce.analysis.emergence.scores import ContinuousOutcomes, CountOutcomes, Floats, ItemOutcomes
+from nosce.analysis.emergence.scores import ContinuousOutcomes, CountOutcomes, ItemOutcomes
 from nosce.analysis.emergence.seed_mixture import MIN_SEEDS, single_group_p_value
+from nosce.analysis.stats.arrays import BoolArray, FloatArray, IntArray
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -42,52 +42,70 @@ MIN_SIZES = 5
 MIN_AGREEMENT = 0.8  # of the resamplings must come to a verdict
 MIN_SHARP_RISE = 0.1  # of the sharp score between the first size and the last; less is no jump
 MAX_LINK_DRIFT = 0.25  # of the rise that a link may be off by, from one size to another, and still explain it
-NEAR_BREAK_FRACTION = (
-    0.75  # of what a break takes: a continuous score that rises so steeply is called neither smooth nor broken
-)
+#: Of what a break takes: a continuous score that rises so steeply is called neither smooth nor broken.
+NEAR_BREAK_FRACTION = 0.75
 MIN_RISE_Z = 4.0  # standard errors by which the continuous score must rise to be looked at
 DEFAULT_RESAMPLES = 2_000  # resamplings
 
 
 @dataclass(frozen=True)
 class MirageTestResult:
-    """What the mirage test found."""
+    """What the mirage test found.
+
+    Args:
+        verdict: The verdict.
+        why: The reason of the verdict, in words.
+        frequencies: Verdict -> share of the resamplings with this verdict.
+        sizes: Number of sizes.
+        seeds: Number of training seeds, or of series.
+        items: Median number of items at a size.
+        n_chance_sizes: Number of sizes whose sharp score guessing could explain.
+        detection_limit: Largest excess over chance that would go unnoticed (97.5 % upper limit).
+        sharp_rise: Rise of the sharp score from the first size to the last.
+        sharp_window_share: Share of that rise within the steepest window.
+        jump_size: Size in the middle of that window.
+        p_linear: Probability that a straight line with the same ends and items rises as steeply.
+        emergence_score: E of the sharp score; NaN where E is not defined.
+        emergence_score_null: E that such a line exceeds once in twenty.
+        continuous_window_share: Share of the continuous score's rise within its steepest window.
+        residual: Sharp score minus the link's prediction, at each size; None without a continuous score.
+        residual_low: Lower ends of the residuals' 95 % ranges.
+        residual_high: Upper ends of the residuals' 95 % ranges.
+        product_residual: Residuals of the law p^L, where the continuous score is a log-likelihood.
+        size_gain_nats: Nats an outcome that the size adds to the link's prediction, on held-out items.
+        forecast_scores: Forecasting method -> its nats lost, error and coverage.
+        p_single_group: Least p over sizes, corrected for their number, that the seeds form one group; None below
+            five seeds.
+        resamples: Number of resamplings.
+    """
 
     verdict: EmergenceVerdict
     why: str
-    frequencies: dict[str, float]  # of the resamplings, by what they came to
+    frequencies: dict[str, float]
     sizes: int
     seeds: int
-    items: float  # the median number asked at a size
-    n_chance_sizes: int  # sizes at which no more was right than guessing may get
-    detection_limit: float  # by how much the sharp score may lie above chance and look like it (97.5 % upper limit)
+    items: float
+    n_chance_sizes: int
+    detection_limit: float
     sharp_rise: float
-    sharp_window_share: float  # of that rise within the window
-    jump_size: float  # size in the window's middle
-    p_linear: float  # how often a straight line of the same ends and items would rise as steeply
-    emergence_score: float  # E, NaN where it is not defined
-    emergence_score_null: float  # what E of such a line exceeds once in twenty
+    sharp_window_share: float
+    jump_size: float
+    p_linear: float
+    emergence_score: float
+    emergence_score_null: float
     continuous_window_share: float | None
-    residual: tuple[float, ...] | None  # at each size, what the link leaves unexplained
+    residual: tuple[float, ...] | None
     residual_low: tuple[float, ...] | None
     residual_high: tuple[float, ...] | None
-    product_residual: (
-        tuple[float, ...] | None
-    )  # what the law p^L leaves, where the continuous score is a log-likelihood
-    size_gain_nats: (
-        float | None
-    )  # nats an outcome gained by telling the size beside the continuous score, on other items
-    forecast_scores: dict[
-        str, dict[str, float]
-    ]  # by how a size is foretold from smaller ones: nats lost, error, coverage
-    p_single_group: (
-        float | None
-    )  # least p, over sizes and corrected for them, that seeds are of one group; five or more
+    product_residual: tuple[float, ...] | None
+    size_gain_nats: float | None
+    forecast_scores: dict[str, dict[str, float]]
+    p_single_group: float | None
     resamples: int
 
 
 def mirage_test_series(scores: ContinuousOutcomes) -> tuple[EmergenceVerdict, str, dict[str, float]]:
-    """Does a continuous score break? Decided anew without each one and each two of the sizes.
+    """Whether a continuous score breaks, by votes that each leave out no, one or two sizes.
 
     Returns:
         "break" or "no jump" where four of five agree, else "under-resolved"; why; and how often each was found.
@@ -113,29 +131,26 @@ def mirage_test(
 ) -> MirageTestResult:
     """Run the test.
 
+    Args:
+        scores: The outcomes of items, or their counts.
+        seed: The source of all random draws.
+        resamples: Number of resamplings of items and seeds.
+
     Raises:
         DataError: Fewer than two sizes, or sizes that do not ascend.
     """
     logs = _log_sizes(scores.sizes)
     sharp, smooth = scores.means()
     predicted = scores.link_predictions(seed)
-    parts = list(scores.resampled_curves(predicted, seed, resamples))
-    resampled_curves = [np.concatenate([part[curve_index] for part in parts]) for curve_index in range(3)]
-    votes = _votes(
-        resampled_curves[0], resampled_curves[1], resampled_curves[2], logs, has_continuous=smooth is not None
-    )
-    frequencies: dict[str, float] = {
-        name: float((votes == index).mean()) for index, name in enumerate(EMERGENCE_VERDICTS)
-    }
+    parts = zip(*scores.resampled_curves(predicted, seed, resamples), strict=True)
+    drawn_sharp, drawn_smooth, drawn_residual = (np.concatenate(part) for part in parts)
+    votes = _votes(drawn_sharp, drawn_smooth, drawn_residual, logs, has_continuous=smooth is not None)
+    frequencies = _frequencies(votes)
     verdict, why = _verdict(frequencies, len(logs), smooth is not None)
     shape = rise_shape(sharp.mean(0), logs)
     n_correct, n_total = scores.counts
-    residual = low = high = None
-    if predicted is not None:
-        observed = sharp - (predicted.mean(2) if isinstance(scores, ItemOutcomes) else predicted)
-        residual = tuple(observed.mean(0).tolist())
-        low, high = (tuple(np.quantile(resampled_curves[2].mean(1), q, axis=0).tolist()) for q in (0.025, 0.975))
-    p_jump, null = _linear_null(n_correct.sum(0), n_total.sum(0), logs, float(shape.window_share[0]), seed)
+    residual, low, high = _residuals(scores, predicted, drawn_residual)
+    p_linear, null = _linear_null(n_correct.sum(0), n_total.sum(0), logs, float(shape.window_share[0]), seed)
     return MirageTestResult(
         verdict=verdict,
         why=why,
@@ -148,7 +163,7 @@ def mirage_test(
         sharp_rise=float(shape.rise[0]),
         sharp_window_share=float(shape.window_share[0]),
         jump_size=float(10 ** shape.window_log_size[0]),
-        p_linear=p_jump,
+        p_linear=p_linear,
         emergence_score=emergence_score(sharp.mean(0)),
         emergence_score_null=null,
         continuous_window_share=None if smooth is None else float(rise_shape(smooth.mean(0), logs).window_share[0]),
@@ -163,7 +178,26 @@ def mirage_test(
     )
 
 
-def _log_sizes(sizes: Floats) -> Floats:
+def _frequencies(votes: IntArray) -> dict[str, float]:
+    """Verdict -> share of the resamplings with this verdict."""
+    frequencies: dict[str, float] = {}
+    for index, name in enumerate(EMERGENCE_VERDICTS):
+        frequencies[name] = float((votes == index).mean())
+    return frequencies
+
+
+def _residuals(
+    scores: ItemOutcomes | CountOutcomes, predicted: FloatArray | None, resampled: FloatArray
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None, tuple[float, ...] | None]:
+    """What the link leaves of the sharp score at each size, and the ends of its 95 % range; None without a link."""
+    if predicted is None:
+        return None, None, None
+    residual = scores.means()[0] - (predicted.mean(2) if isinstance(scores, ItemOutcomes) else predicted)
+    low, high = (tuple(np.quantile(resampled.mean(1), q, axis=0).tolist()) for q in (0.025, 0.975))
+    return tuple(residual.mean(0).tolist()), low, high
+
+
+def _log_sizes(sizes: FloatArray) -> FloatArray:
     if len(sizes) < 2 or not (np.diff(sizes) > 0).all() or sizes[0] <= 0:
         raise DataError(
             f"an audit needs at least two sizes above zero, each larger than the one before; found {len(sizes)}."
@@ -171,8 +205,10 @@ def _log_sizes(sizes: Floats) -> Floats:
     return np.log10(sizes)
 
 
-def _votes(sharp: Floats, smooth: Floats, off: Floats, logs: Floats, *, has_continuous: bool) -> npt.NDArray[np.int64]:
-    """For each draw the place in `EMERGENCE_VERDICTS` of what it comes to. Shape: (D,)."""
+def _votes(
+    sharp: FloatArray, smooth: FloatArray, off: FloatArray, logs: FloatArray, *, has_continuous: bool
+) -> IntArray:
+    """The index in `EMERGENCE_VERDICTS` of each draw's verdict. Shape: (D,)."""
     verdict_index = {name: index for index, name in enumerate(EMERGENCE_VERDICTS)}
     seeds_jump = _majority_of_seeds(sharp, logs, curves_jump)
     rise = isotonic_rise(sharp.mean(1), logs)
@@ -191,22 +227,22 @@ def _votes(sharp: Floats, smooth: Floats, off: Floats, logs: Floats, *, has_cont
     return votes
 
 
-def curves_jump(curves: Floats, logs: Floats) -> npt.NDArray[np.bool_]:
-    """Do curves jump, to the eye? Shape: (D,)."""
+def curves_jump(curves: FloatArray, logs: FloatArray) -> BoolArray:
+    """Whether each curve jumps, by its shape alone. Shape: (D,)."""
     return rise_shape(curves, logs).is_jump
 
 
 def _majority_of_seeds(
-    curves: Floats, logs: Floats, predicate: Callable[[Floats, Floats], npt.NDArray[np.bool_]]
-) -> npt.NDArray[np.bool_]:
-    """Do at least half of a draw's seeds do so? Seeds that jump at different sizes hide in their mean. Shape: (D,)."""
+    curves: FloatArray, logs: FloatArray, predicate: Callable[[FloatArray, FloatArray], BoolArray]
+) -> BoolArray:
+    """Whether half of a draw's seeds fulfil the predicate; a mean can hide jumps at different sizes. Shape: (D,)."""
     draws, seeds, sizes = curves.shape
-    majority: npt.NDArray[np.bool_] = predicate(curves.reshape(-1, sizes), logs).reshape(draws, seeds).mean(1) >= 0.5
+    majority: BoolArray = predicate(curves.reshape(-1, sizes), logs).reshape(draws, seeds).mean(1) >= 0.5
     return majority
 
 
-def isotonic_rise(curves: Floats, logs: Floats) -> Floats:
-    """From the first size to the last of the closest rising curves. Shape: (D,)."""
+def isotonic_rise(curves: FloatArray, logs: FloatArray) -> FloatArray:
+    """The rise of each curve from the first size to the last, after isotonic regression. Shape: (D,)."""
     return rise_shape(curves, logs).rise
 
 
@@ -222,7 +258,9 @@ def _verdict(frequencies: dict[str, float], sizes: int, has_continuous: bool) ->
     return best, f"in {share}"
 
 
-def _linear_null(n_correct: Floats, n_total: Floats, logs: Floats, share: float, seed: Seed) -> tuple[float, float]:
+def _linear_null(
+    n_correct: FloatArray, n_total: FloatArray, logs: FloatArray, share: float, seed: Seed
+) -> tuple[float, float]:
     """How often a straight line in log size has a window as steep, and the E that it exceeds once in twenty."""
     shares = n_correct / n_total
     line = shares[0] + (shares[-1] - shares[0]) * (logs - logs[0]) / (logs[-1] - logs[0])
@@ -244,7 +282,7 @@ def _product_residual(scores: ItemOutcomes | CountOutcomes) -> tuple[float, ...]
     return tuple((scores.sharp - expected).mean((0, 2)).tolist())
 
 
-def _count_chance_sizes(right: Floats, asked: Floats, chance: float) -> int:
+def _count_chance_sizes(right: FloatArray, asked: FloatArray, chance: float) -> int:
     """Sizes of which the exact lower limit (97.5 %) does not lie above chance; without chance, those with nothing."""
     low = scipy.stats.beta.ppf(0.025, np.maximum(right, 1e-12), asked - right + 1)
     return int((np.where(right > 0, low, 0.0) <= chance).sum()) if chance else int((right == 0).sum())
@@ -257,7 +295,7 @@ def _detection_limit(asked: float, chance: float) -> float:
 
 
 def _forecast_scores(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> dict[str, dict[str, float]]:
-    """How well each size is foretold from all smaller ones, seeds taken together."""
+    """How well each method forecasts a size from all smaller sizes, pooled over seeds."""
     right, asked = scores.counts
     _, smooth = scores.means()
     curve = ScalingCurve(
@@ -271,18 +309,18 @@ def _forecast_scores(scores: ItemOutcomes | CountOutcomes, seed: Seed) -> dict[s
     return summarize_forecasts(forecast_sizes(curve, seed / "foreseen"))
 
 
-def _single_group_p(right: Floats, asked: Floats, seed: Seed) -> float | None:
+def _single_group_p(right: FloatArray, asked: FloatArray, seed: Seed) -> float | None:
     if len(right) < MIN_SEEDS:
         return None
-    p_values = [
-        single_group_p_value(right[:, size_index], int(asked[0, size_index]), seed / "groups" / size_index)
-        for size_index in range(right.shape[1])
-    ]
+    p_values = []
+    for size_index in range(right.shape[1]):
+        size_seed = seed / "groups" / size_index
+        p_values.append(single_group_p_value(right[:, size_index], int(asked[0, size_index]), size_seed))
     return float(min(1.0, min(scipy.stats.false_discovery_control(p_values))))
 
 
-def _size_gain_nats(scores: ItemOutcomes | CountOutcomes, predicted: Floats | None, seed: Seed) -> float | None:
-    """By how many nats an outcome is better told with the size beside the link's prediction, on items not fitted on."""
+def _size_gain_nats(scores: ItemOutcomes | CountOutcomes, predicted: FloatArray | None, seed: Seed) -> float | None:
+    """The nats an outcome that the size adds to the link's prediction, on held-out items."""
     if not isinstance(scores, ItemOutcomes) or predicted is None:
         return None
     train_items = (seed / "screening").numpy().permutation(scores.sharp.shape[2]) % 2 == 0
@@ -305,7 +343,7 @@ def _size_gain_nats(scores: ItemOutcomes | CountOutcomes, predicted: Floats | No
     return fits[1] - fits[0]
 
 
-def _fit_logistic(inputs: Floats, right: Floats) -> Floats:
+def _fit_logistic(inputs: FloatArray, right: FloatArray) -> FloatArray:
     """Weights by Newton's method with a faint ridge. Shapes: (R, C), (R,) -> (C,)."""
     weights = np.zeros(inputs.shape[1])
     for _ in range(25):
@@ -319,6 +357,6 @@ def _fit_logistic(inputs: Floats, right: Floats) -> Floats:
     return weights
 
 
-def _log_score(logits: Floats, right: Floats) -> float:
+def _log_score(logits: FloatArray, right: FloatArray) -> float:
     """Mean log-likelihood of outcomes."""
     return float(-(np.logaddexp(0, -logits) * right + np.logaddexp(0, logits) * (1 - right)).mean())

@@ -8,13 +8,22 @@ from typing import Any
 from unicodedata import east_asian_width
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from nosce.analysis.render.figure import FigureData
 
-FigureRow = dict[str, Any]
+DrawnRow = dict[str, Any]  # a row of `FigureData.rows`, as polars gives it
 
 CHAR_WIDTH = 5.3  # mean width in points of a letter of a tick label
+
+
+def rows_by_panel(rows: list[DrawnRow]) -> dict[str, list[DrawnRow]]:
+    """The rows of each panel, in the order in which panels first appear; a figure without rows has one empty panel."""
+    panels: dict[str, list[DrawnRow]] = {}
+    for row in rows:
+        panels.setdefault(row["panel"], []).append(row)
+    return panels or {"": []}
 
 
 def printable_text(text: str) -> str:
@@ -64,7 +73,13 @@ def set_tick_labels(axes: Axes, names: list[str], tilted: bool, *, hidden: bool)
             label.set(rotation=35, ha="right", rotation_mode="anchor")
 
 
-def format_x_axis(axes: Axes, rows: list[FigureRow], scale: str) -> None:
+def label_canvas(canvas: Canvas, figure: FigureData) -> None:
+    """Write the words along both axes, once for all panels."""
+    canvas.supxlabel(printable_text(figure.x_label), fontsize=9)
+    canvas.supylabel(printable_text(figure.y_label), fontsize=9)
+
+
+def format_x_axis(axes: Axes, rows: list[DrawnRow], scale: str) -> None:
     """The x axis of curves; a logarithmic one with few places names exactly those."""
     ticks = sorted({row["x"] for row in rows if row["x"] is not None})
     if scale == "log":
@@ -76,7 +91,7 @@ def format_x_axis(axes: Axes, rows: list[FigureRow], scale: str) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short_number(value)))
 
 
-def format_y_axis(axes: Axes, rows: list[FigureRow], figure: FigureData, *, few_ticks: bool) -> None:
+def format_y_axis(axes: Axes, rows: list[DrawnRow], figure: FigureData, *, few_ticks: bool) -> None:
     """The shared y axis: of shares and bars it starts at zero and ends at a round number."""
     axes.yaxis.set_major_locator(MaxNLocator(nbins=3 if few_ticks else 5, steps=[1, 2, 2.5, 5, 10]))
     share = figure.unit == "share"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
-from nosce.analysis.render.axes import FigureRow, printable_text, wrapped
+from nosce.analysis.render.axes import DrawnRow, label_canvas, rows_by_panel, wrapped
 from nosce.analysis.render.figure import FigureData
 
 MATRIX_WIDTH, CELL_HEIGHT = 576.0, 21.0  # points: of the figure, and a cell's height
@@ -15,12 +16,9 @@ FULL_CELL_COLOR = (0.0, 0x72 / 255, 0xB2 / 255)  # the first of the curves' colo
 CELL_TEXT_COLOR = "#222222"
 
 
-def draw_matrices(figure: FigureData, rows: list[FigureRow]) -> Canvas:
+def draw_matrices(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
     """One matrix a panel; the first group stands at the bottom. Cells without a value are left out."""
-    panels: dict[str, list[FigureRow]] = {}
-    for row in rows:
-        panels.setdefault(row["panel"], []).append(row)
-    panels = panels or {"": []}
+    panels = rows_by_panel(rows)
     groups = list(dict.fromkeys(row["group"] for row in rows))
     n_columns = min(3, len(panels))
     n_rows = math.ceil(len(panels) / n_columns)
@@ -37,26 +35,22 @@ def draw_matrices(figure: FigureData, rows: list[FigureRow]) -> Canvas:
         for row in panel_rows:
             if row["value"] is not None:
                 position = column_of_tick[row["x"], row["tick"]], groups.index(row["group"])
-                share = min(max(row["value"], 0.0), 1.0) if figure.unit == "share" else 0.0
-                colour = tuple(1 - share * (1 - part) for part in FULL_CELL_COLOR)
-                axes.add_patch(
-                    Rectangle((position[0] - 0.5, position[1] - 0.5), 1, 1, facecolor=colour, edgecolor="white")
-                )
-                text = f"{100 * row['value']:.0f}" if figure.unit == "share" else f"{row['value']:.2g}"
-                if row["value"]:
-                    axes.text(
-                        *position,
-                        text,
-                        ha="center",
-                        va="center",
-                        fontsize=7.5,
-                        color="white" if share > 0.55 else CELL_TEXT_COLOR,
-                    )
+                _draw_cell(axes, *position, row["value"], is_share=figure.unit == "share")
         axes.set_xlim(-0.5, max(len(ticks), 1) - 0.5)
         axes.set_ylim(-0.5, max(len(groups), 1) - 0.5)
         axes.set_xticks(range(len(ticks)), [tick for _, tick in ticks])
         axes.set_yticks(range(len(groups)), groups)
         axes.tick_params(length=0)
-    canvas.supxlabel(printable_text(figure.x_label), fontsize=9)
-    canvas.supylabel(printable_text(figure.y_label), fontsize=9)
+    label_canvas(canvas, figure)
     return canvas
+
+
+def _draw_cell(axes: Axes, x: int, y: int, value: float, *, is_share: bool) -> None:
+    """A square as dark as its share, with the percent in it; the square of another number is white."""
+    share = min(max(value, 0.0), 1.0) if is_share else 0.0
+    colour = tuple(1 - share * (1 - part) for part in FULL_CELL_COLOR)
+    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white"))
+    if value:
+        text = f"{100 * value:.0f}" if is_share else f"{value:.2g}"
+        text_colour = "white" if share > 0.55 else CELL_TEXT_COLOR
+        axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=text_colour)

@@ -21,12 +21,14 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
 from nosce.analysis.render.axes import (
-    FigureRow,
+    DrawnRow,
     display_width,
     fitted_tick_labels,
     format_x_axis,
     format_y_axis,
+    label_canvas,
     printable_text,
+    rows_by_panel,
     set_tick_labels,
     tick_label_height,
     wrapped,
@@ -40,7 +42,16 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, FAINT, GRID = "#222222", "#767676", "#e2e2e2"
 FIGURE_WIDTH, Y_AXIS_WIDTH = 576.0, 60.0  # of the figure, and what of it the y axis takes
 MAX_BAR_WIDTH = 40.0  # no bar is wider, however few there are
+# Keyword arguments of matplotlib take values of many types.
 BASELINE_STYLE: dict[str, Any] = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
+LEGEND_STYLE: dict[str, Any] = {
+    "loc": "outside upper left",
+    "frameon": False,
+    "fontsize": 9,
+    "handlelength": 1.4,
+    "columnspacing": 1.6,
+    "borderpad": 0.2,
+}
 RC_PARAMS: dict[str, Any] = {
     "font.family": ["DejaVu Sans", "sans-serif"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 9,
@@ -71,7 +82,7 @@ RC_PARAMS: dict[str, Any] = {
 
 
 def render_svg(figure: FigureData) -> str:
-    """The figure as SVG text; see `nosce.analysis.render.figure.draw`."""
+    """The figure as SVG text; see `nosce.analysis.render.figure.figure_svg`."""
     text = ("panel", "group", "tick")
     rows = [{**row, **{name: printable_text(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
     words = printable_text(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)
@@ -90,11 +101,8 @@ def render_svg(figure: FigureData) -> str:
     return re.sub(r"<!DOCTYPE[^>]*>\n", "", buffer.getvalue().decode())  # it names a file on the network
 
 
-def _draw_panels(figure: FigureData, rows: list[FigureRow]) -> Canvas:
-    panels: dict[str, list[FigureRow]] = {}
-    for row in rows:
-        panels.setdefault(row["panel"], []).append(row)
-    panels = panels or {"": []}
+def _draw_panels(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
+    panels = rows_by_panel(rows)
     groups = list(dict.fromkeys(row["group"] for row in rows if not row["baseline"]))
     bars = figure.kind == "bars"
     max_columns = _max_panel_columns(list(panels.values())) if bars else min(4, len(panels))
@@ -110,9 +118,7 @@ def _draw_panels(figure: FigureData, rows: list[FigureRow]) -> Canvas:
     titles = [wrapped(panel, int(panel_width / 6)) for panel in panels]
     title_height = 6.0 + 13 * max(title.count("\n") + bool(title) for title in titles)
     legend, legend_columns = _legend(figure, rows, groups)
-    legend_height = (
-        15 * math.ceil(len(legend) / legend_columns) * max((_line_count(entry) for entry in legend), default=1)
-    )
+    legend_height = 15 * math.ceil(len(legend) / legend_columns) * max(map(_line_count, legend), default=1)
     height = n_rows * (axes_height + title_height) + (1 if shared else n_rows) * tick_height + legend_height + 34
 
     canvas = Canvas(figsize=(FIGURE_WIDTH / 72, height / 72), layout="constrained")
@@ -131,39 +137,29 @@ def _draw_panels(figure: FigureData, rows: list[FigureRow]) -> Canvas:
             format_y_axis(axes, inside, figure, few_ticks=axes_height < 100)
     if figure.y_scales == "shared":
         format_y_axis(grid[0, 0], rows, figure, few_ticks=axes_height < 100)
-    canvas.supxlabel(printable_text(figure.x_label), fontsize=9)
-    canvas.supylabel(printable_text(figure.y_label), fontsize=9)
+    label_canvas(canvas, figure)
     for number, bar in enumerate(bar for axes in canvas.axes for box in axes.containers for bar in box):
         bar.set_gid(f"bar-{number}")
     if legend:
-        canvas.legend(
-            handles=legend,
-            loc="outside upper left",
-            ncols=legend_columns,
-            frameon=False,
-            fontsize=9,
-            handlelength=1.4,
-            columnspacing=1.6,
-            borderpad=0.2,
-        )
+        canvas.legend(handles=legend, ncols=legend_columns, **LEGEND_STYLE)
     return canvas
 
 
-def _ticks(rows: list[FigureRow]) -> list[tuple[float, str]]:
+def _ticks(rows: list[DrawnRow]) -> list[tuple[float, str]]:
     return sorted({(row["x"], row["tick"]) for row in rows if row["x"] is not None})
 
 
-def _max_panel_columns(panels: list[list[FigureRow]]) -> int:
+def _max_panel_columns(panels: list[list[DrawnRow]]) -> int:
     """How many panels of bars fit side by side before the bars get too thin to see."""
     bars = max(sum(not row["baseline"] for row in rows) for rows in panels)
     ticks = max(len(_ticks(rows)) for rows in panels)
     return max(1, min(4, len(panels), int((FIGURE_WIDTH - Y_AXIS_WIDTH) / max(120, 8 * bars + 8 * ticks))))
 
 
-def _draw_bars(axes: Axes, rows: list[FigureRow], groups: list[str], *, slot: float) -> None:
+def _draw_bars(axes: Axes, rows: list[DrawnRow], groups: list[str], *, slot: float) -> None:
     """Bars beside each other at each tick; a row without a value keeps its place and stays empty."""
     order = {group: number for number, group in enumerate(groups)}
-    at: dict[tuple[float, str], list[FigureRow]] = {tick: [] for tick in _ticks(rows)}
+    at: dict[tuple[float, str], list[DrawnRow]] = {tick: [] for tick in _ticks(rows)}
     for row in rows:
         at[row["x"], row["tick"]].append(row)
     max_bars = max((sum(not row["baseline"] for row in tick_rows) for tick_rows in at.values()), default=0) or 1
@@ -189,7 +185,7 @@ def _draw_bars(axes: Axes, rows: list[FigureRow], groups: list[str], *, slot: fl
     axes.set_xlim(-0.55, max(len(at), 1) - 0.45)
 
 
-def _draw_curves(axes: Axes, rows: list[FigureRow], groups: list[str]) -> None:
+def _draw_curves(axes: Axes, rows: list[DrawnRow], groups: list[str]) -> None:
     """A line with its band for each group; where a value is null the line is broken."""
     for number, group in enumerate(groups):
         points = [row for row in rows if row["group"] == group and not row["baseline"]]
@@ -221,7 +217,7 @@ def _draw_curves(axes: Axes, rows: list[FigureRow], groups: list[str]) -> None:
                 axes.axhline(row["value"], zorder=1.5, **BASELINE_STYLE)
 
 
-def _draw_interval(axes: Axes, x: float, row: FigureRow, colour: str) -> None:
+def _draw_interval(axes: Axes, x: float, row: DrawnRow, colour: str) -> None:
     if row["low"] is not None and row["high"] is not None:
         ends = [row["low"], row["high"]]
         axes.plot([x, x], ends, color=colour, linewidth=1, marker="_", markersize=4, zorder=3, clip_on=False)
@@ -246,7 +242,7 @@ def _line_count(entry: Patch | Line2D) -> int:
     return 1 + str(entry.get_label()).count("\n")
 
 
-def _legend(figure: FigureData, rows: list[FigureRow], groups: list[str]) -> tuple[list[Patch | Line2D], int]:
+def _legend(figure: FigureData, rows: list[DrawnRow], groups: list[str]) -> tuple[list[Patch | Line2D], int]:
     """What the colours mean, one entry for all baselines, and in how many columns it fits."""
     curves = figure.kind == "curves"
     labels = [(number, wrapped(group, 80)) for number, group in enumerate(groups) if group]

@@ -69,7 +69,7 @@ def _table(title: str) -> Table:
 
 
 def is_share(verdict: Verdict) -> bool:
-    """Whether the values of a claim are shares, shown as percent; told by their unit and size."""
+    """Whether the values of a claim are shares, shown as percent; the unit and the size of the values decide."""
     values = (verdict.paper_value, verdict.estimate, verdict.low, verdict.high)
     return verdict.unit not in NON_SHARE_UNITS and all(abs(v) <= 1 for v in values if v is not None)
 

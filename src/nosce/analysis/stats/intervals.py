@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
 from nosce.seeds import Seed
-
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 _CHUNK = 2_000_000  # resampled clusters held at once; bounds the memory, changes no number
 _SEED_DRAWS_PER_RESAMPLE = (
@@ -247,8 +245,8 @@ def nested_bootstrap(
 class _Clusters:
     """The clusters of one world: the sum of their scores and their number of items."""
 
-    total: Floats
-    size: Floats
+    total: FloatArray
+    size: FloatArray
 
     @property
     def mean(self) -> float:
@@ -262,7 +260,7 @@ class _Clusters:
         residual = self.total - self.mean * self.size
         return float(count / (count - 1) * (residual**2).sum() / self.size.sum() ** 2)
 
-    def resampled_deviations(self, rng: np.random.Generator, resamples: int) -> Floats:
+    def resampled_deviations(self, rng: np.random.Generator, resamples: int) -> FloatArray:
         """How far the mean of each of D resamples lies from the mean, with unbiased variance."""
         count, means = len(self.total), []
         rows, equal_sizes = max(1, _CHUNK // count), bool((self.size == self.size[0]).all())
@@ -272,16 +270,16 @@ class _Clusters:
             items = self.size.sum() if equal_sizes else self.size[drawn].sum(axis=1)
             means.append(self.total[drawn].sum(axis=1) / items)
         # A resample varies by (C-1)/C of what a new sample would: its centre is its own sample's.
-        deviation: Floats = (np.concatenate(means) - self.mean) * np.sqrt(count / (count - 1))
+        deviation: FloatArray = (np.concatenate(means) - self.mean) * np.sqrt(count / (count - 1))
         return deviation
 
 
-def _clusters_by_seed(scores: Floats, keys: Sequence[tuple[Hashable, Hashable]]) -> dict[Hashable, _Clusters]:
+def _clusters_by_seed(scores: FloatArray, keys: Sequence[tuple[Hashable, Hashable]]) -> dict[Hashable, _Clusters]:
     """The clusters of every training seed; sorted, so that the order of the rows does not matter."""
     order = {key: code for code, key in enumerate(sorted(set(keys), key=repr))}
     codes = np.array([order[key] for key in keys])
-    total: Floats = np.bincount(codes, weights=scores).astype(np.float64)
-    size: Floats = np.bincount(codes).astype(np.float64)
+    total: FloatArray = np.bincount(codes, weights=scores).astype(np.float64)
+    size: FloatArray = np.bincount(codes).astype(np.float64)
     members: dict[Hashable, list[int]] = {}
     for (train_seed, _), code in order.items():
         members.setdefault(train_seed, []).append(code)
@@ -296,18 +294,18 @@ def _clusters_by_seed(scores: Floats, keys: Sequence[tuple[Hashable, Hashable]])
 
 
 def _cluster_level(
-    clusters_by_seed: Mapping[Hashable, _Clusters], within: Floats, seed: Seed, resamples: int
-) -> tuple[Floats, Floats]:
+    clusters_by_seed: Mapping[Hashable, _Clusters], within: FloatArray, seed: Seed, resamples: int
+) -> tuple[FloatArray, FloatArray]:
     """For each draw, a variance of the grand mean due to people, and the deviation of resampled people.
 
     Each resample serves several draws. Both numbers carry the same uncertain scale, so that few
     people widen the interval like Student's t.
     """
     dof = np.array([len(clusters.total) - 1 for clusters in clusters_by_seed.values()])
-    deviations = [
-        clusters.resampled_deviations((seed / "people" / str(train_seed)).numpy(), resamples)
-        for train_seed, clusters in clusters_by_seed.items()
-    ]
+    deviations = []
+    for train_seed, clusters in clusters_by_seed.items():
+        rng = (seed / "people" / str(train_seed)).numpy()
+        deviations.append(clusters.resampled_deviations(rng, resamples))
     deviation = np.tile(np.mean(deviations, axis=0), _SEED_DRAWS_PER_RESAMPLE)
     if not within.any():
         return np.zeros_like(deviation), deviation
@@ -316,14 +314,14 @@ def _cluster_level(
     return within.sum() / len(clusters_by_seed) ** 2 * scale, deviation * np.sqrt(scale)
 
 
-def _seed_level(means: Floats, spread: Floats, seed: Seed) -> Floats:
+def _seed_level(means: FloatArray, spread: FloatArray, seed: Seed) -> FloatArray:
     """For each draw, how far other training seeds would lie, beyond the `spread` due to people."""
     count = len(means)
     if count == 1:
         return np.zeros(len(spread))
     rng = (seed / "seeds").numpy()
     between = means.var(ddof=1) / count * (count - 1) / rng.chisquare(count - 1, size=len(spread))
-    deviation: Floats = rng.standard_normal(len(spread)) * np.sqrt(np.maximum(between - spread, 0.0))
+    deviation: FloatArray = rng.standard_normal(len(spread)) * np.sqrt(np.maximum(between - spread, 0.0))
     return deviation
 
 
@@ -356,7 +354,7 @@ def plural(unit: str) -> str:
     return f"{unit[:-1]}ies" if unit.endswith("y") and unit[-2:-1] not in "aeiou" else f"{unit}s"
 
 
-def _checked_scores(score: npt.ArrayLike, *names: Sequence[Hashable]) -> Floats:
+def _checked_scores(score: npt.ArrayLike, *names: Sequence[Hashable]) -> FloatArray:
     """The scores as numbers, refused where they are not one finite number for each name."""
     scores = np.asarray(score, dtype=np.float64)
     lengths = [len(n) for n in names]
@@ -374,7 +372,7 @@ def _checked_scores(score: npt.ArrayLike, *names: Sequence[Hashable]) -> Floats:
     return scores
 
 
-def _check_bounds(scores: Floats, bounds: tuple[float, float] | None) -> None:
+def _check_bounds(scores: FloatArray, bounds: tuple[float, float] | None) -> None:
     """Refuse scores that lie outside their bounds."""
     if bounds is None:
         return

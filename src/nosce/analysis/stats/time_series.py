@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import scipy
 
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 from nosce.records import Estimate
 from nosce.seeds import Seed
 
-Floats = npt.NDArray[np.float64]
 MIN_CHECKPOINTS = 5  # points of a curve
 
 
@@ -68,20 +67,20 @@ def curve_correlation(
     return Estimate(value, float(low), float(high), points, points, len(pairs), "checkpoint", method, level)
 
 
-def _paired_points(curve_a: Sequence[float], curve_b: Sequence[float], detrended: bool) -> Floats:
+def _paired_points(curve_a: Sequence[float], curve_b: Sequence[float], detrended: bool) -> FloatArray:
     both = np.array([curve_a, curve_b], dtype=np.float64).T if len(curve_a) == len(curve_b) else np.zeros((0, 2))
     if len(both) < MIN_CHECKPOINTS or not np.isfinite(both).all():
         raise DataError(
             f"curves of {len(curve_a)} and {len(curve_b)} points were to be held together; give two of equal length, "
             f"at least {MIN_CHECKPOINTS} points, all of them numbers."
         )
-    points: Floats = np.diff(both, axis=0) if detrended else both
+    points: FloatArray = np.diff(both, axis=0) if detrended else both
     if (np.ptp(points, axis=0) == 0).any():
         raise DataError("one of two curves does not change at all, so nothing can rise with it; look at its readings.")
     return points
 
 
-def _correlation(points: Floats, signed: bool) -> float:
+def _correlation(points: FloatArray, signed: bool) -> float:
     """Pearson's r, or its square; 0 where a resample does not vary."""
     centred = points - points.mean(0)
     size = float(np.sqrt((centred**2).sum(0).prod()))
@@ -89,13 +88,14 @@ def _correlation(points: Floats, signed: bool) -> float:
     return r if signed else r * r
 
 
-def _block_resample(points: Floats, rng: np.random.Generator) -> Floats:
+def _block_resample(points: FloatArray, rng: np.random.Generator) -> FloatArray:
     """As many points, from blocks of neighbours that may overlap."""
     count = len(points)
     size = max(2, round(count ** (1 / 3)) + 1)
     starts = rng.integers(count - size + 1, size=-(-count // size))
     indices = (starts[:, None] + np.arange(size)).ravel()[:count]
-    return points[indices]  # type: ignore[no-any-return]
+    resampled: FloatArray = points[indices]
+    return resampled
 
 
 def mean_over_seeds(values: Sequence[float], *, unit: str, level: float = 0.95) -> Estimate:

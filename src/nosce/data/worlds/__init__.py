@@ -1,1 +1,1 @@
-"""Worlds: synthetic truths, the documents that tell them and the questions that ask for them."""
+"""Synthetic worlds: facts, the documents that state them and the questions that ask for them."""

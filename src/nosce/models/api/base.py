@@ -1,9 +1,8 @@
-"""What is asked, what is answered, and who answers.
+"""Requests to chat models, their responses, and the protocol of a chat model.
 
-A reply is an outcome, whatever became of it: it ended, it was cut, it was refused, or nothing usable came. All that
-changes an answer is part of what is asked, the number of the sample too, so that two draws are never one.
-
-The released code of arXiv:2410.13787 had a cache without the sample's number, which turned five draws into one.
+A response has a finish reason: the reply ended, was cut, was refused, or nothing usable came. Everything that changes a
+reply is part of its request, the sample's index too. The released code of arXiv:2410.13787 had a cache without the
+sample's index, which turned five samples into one.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from nosce.errors import SpecError
 from nosce.store.spec import Json, hash_description
@@ -22,13 +21,22 @@ FinishReason = Literal["stop", "length", "refused", "invalid"]
 
 @dataclass(frozen=True, kw_only=True)
 class ChatRequest:
-    """One prompt, and how it is to be answered."""
+    """A prompt, with everything that changes its reply.
+
+    Args:
+        messages: The conversation, as pairs of role and text.
+        temperature: Sampling temperature. 0: the most likely reply, so that results can be reproduced.
+        max_new_tokens: Most tokens of the reply; 32 is enough for the short answers of the studies.
+        top_logprobs: Number of alternatives of the first token whose log-probabilities are returned, 0 to 20, the
+            limit of OpenAI's protocol.
+        sample_index: Index of the sample among equal requests, from 0. It keeps samples apart in the cache.
+    """
 
     messages: tuple[tuple[Role, str], ...]
     temperature: float = 0.0
-    max_new_tokens: int = 32  # of the reply, at most
-    top_logprobs: int = 0  # alternatives of the first token wanted with their log-probabilities
-    sample_index: int = 0  # which draw of the same
+    max_new_tokens: int = 32
+    top_logprobs: int = 0
+    sample_index: int = 0
 
     def __post_init__(self) -> None:
         if not self.messages or self.max_new_tokens < 1 or not 0 <= self.top_logprobs <= 20 or self.sample_index < 0:
@@ -39,19 +47,34 @@ class ChatRequest:
             )
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise SpecError(
-                f"ChatRequest.temperature={self.temperature} is none; take 0 for the likeliest reply, or more."
+                f"ChatRequest.temperature={self.temperature} is negative or not finite; take 0 for the most likely "
+                "reply, or more."
             )
 
     @classmethod
-    def from_user(cls, text: str, **options: float | int) -> ChatRequest:
-        """A single turn of the user's."""
-        return cls(messages=(("user", text),), **options)  # type: ignore[arg-type]
+    def from_user(
+        cls,
+        text: str,
+        *,
+        temperature: float = 0.0,
+        max_new_tokens: int = 32,
+        top_logprobs: int = 0,
+        sample_index: int = 0,
+    ) -> ChatRequest:
+        """A request with one message of the user."""
+        return cls(
+            messages=(("user", text),),
+            temperature=temperature,
+            max_new_tokens=max_new_tokens,
+            top_logprobs=top_logprobs,
+            sample_index=sample_index,
+        )
 
     def cache_key(self, model_id: str) -> str:
-        """The name under which the reply of one who answers is kept.
+        """The key of a model's reply in the cache.
 
-        Its words are fixed, and are neither this class's name nor its fields': replies were paid for under these keys
-        (and local draws seeded by them), so a field that is renamed or a class that moves must not change one.
+        The words that are hashed are fixed, and independent of the names of this class and its fields. Replies were
+        paid for under these keys, and local samples were seeded by them, so renaming a field must not change a key.
         """
         request: dict[str, Json] = {
             "type": "nosce.sampling.contract:Ask",
@@ -66,20 +89,30 @@ class ChatRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatResponse:
-    """What came back."""
+    """A model's reply to a request.
+
+    Args:
+        text: The reply.
+        finish_reason: "stop": the reply ended. "length": it was cut at `max_new_tokens`. "refused": the model or the
+            endpoint refused. "invalid": nothing usable came.
+        logprob: Natural log-probability of the reply; None where the endpoint does not return it.
+        first_token_logprobs: Alternatives of the first token with their natural log-probabilities.
+        prompt_tokens: Tokens of the prompt, as the model counts them.
+        completion_tokens: Tokens of the reply.
+    """
 
     text: str
     finish_reason: FinishReason
-    logprob: float | None = None  # of the reply, natural; where it was told
-    first_token_logprobs: tuple[tuple[str, float], ...] = ()  # the first token's alternatives and log-probabilities
+    logprob: float | None = None
+    first_token_logprobs: tuple[tuple[str, float], ...] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
     def label_probabilities(self, labels: Sequence[str]) -> tuple[dict[str, float], float]:
-        """The probability of each label by its first token, and what is known of none.
+        """The probability of each label, judged by its first token, and the probability that belongs to no label.
 
-        All spellings of a token count (with a space before it, large or small); one that begins several labels counts
-        for none of them, so that the second number is a bound on what each may lack.
+        All spellings of a token count, with a leading space and in upper or lower case. A token that begins several
+        labels counts for none of them. No label lacks more probability than the second number.
         """
         probabilities = dict.fromkeys(labels, 0.0)
         known_mass = 0.0
@@ -93,7 +126,7 @@ class ChatResponse:
         return probabilities, max(0.0, 1.0 - known_mass)
 
     def as_json(self) -> dict[str, Json]:
-        """The reply for a line of a file."""
+        """The reply as a JSON object for one line of a file."""
         first: list[Json] = [[token, log_probability] for token, log_probability in self.first_token_logprobs]
         return {
             "text": self.text,
@@ -105,13 +138,13 @@ class ChatResponse:
         }
 
     @classmethod
-    def from_json(cls, record: Mapping[str, object]) -> ChatResponse:
-        """The reply of such a line.
+    def from_json(cls, record: Mapping[str, Any]) -> ChatResponse:  # values as `json` types them
+        """The reply that `as_json` wrote.
 
         Raises:
-            KeyError, TypeError, ValueError: It is none.
+            KeyError, TypeError, ValueError: The object is not such a reply.
         """
-        first = tuple((str(token), float(value)) for token, value in record["first"])  # type: ignore[attr-defined]
+        first = tuple((str(token), float(value)) for token, value in record["first"])
         logprob = record["log_probability"]
         finish = record["finish"]
         if finish not in ("stop", "length", "refused", "invalid"):
@@ -120,26 +153,26 @@ class ChatResponse:
             text=str(record["text"]),
             finish_reason=finish,
             first_token_logprobs=first,
-            logprob=None if logprob is None else float(logprob),  # type: ignore[arg-type]
-            prompt_tokens=int(record["prompt_tokens"]),  # type: ignore[call-overload]
-            completion_tokens=int(record["reply_tokens"]),  # type: ignore[call-overload]
+            logprob=None if logprob is None else float(logprob),
+            prompt_tokens=int(record["prompt_tokens"]),
+            completion_tokens=int(record["reply_tokens"]),
         )
 
 
 class ChatModel(Protocol):
-    """Whoever answers."""
+    """A model that replies to requests."""
 
     @property
     def model_id(self) -> str:
-        """A name that changes where answers may change: a model's id, or the hash of its weights."""
+        """A name that differs between models whose replies may differ: an id, or the hash of the weights."""
         ...
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """The place of each request with its reply, in any order, each as soon as it is there."""
+        """Yield the index of each request with its reply, in any order, as soon as the reply is there."""
         ...
 
 
 def complete_all(model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
-    """Every reply, in order."""
+    """All replies, in the order of the requests."""
     responses: dict[int, ChatResponse] = dict(model.complete(requests))
-    return [responses[place] for place in range(len(requests))]
+    return [responses[index] for index in range(len(requests))]

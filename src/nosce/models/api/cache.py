@@ -1,6 +1,7 @@
-"""Replies that were paid for are kept: a line each in a file that is only ever added to.
+"""A cache of replies: one line per reply in a file that is only appended to.
 
-A line that was being written when the process died is not whole, and is asked again; all others are never asked twice.
+If a process dies while it writes a line, that line is incomplete and its request is sent again. No other request is
+sent twice.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from nosce.errors import StoreError
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
@@ -17,7 +19,11 @@ from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 
 @dataclass(eq=False)
 class ResponseCache:
-    """A file of replies by their keys."""
+    """Replies in a file, by the keys of their requests.
+
+    Args:
+        path: The file; it is created with its folder.
+    """
 
     path: Path
     _responses: dict[str, ChatResponse] = field(default_factory=dict, init=False)
@@ -33,23 +39,23 @@ class ResponseCache:
                 entry = json.loads(line)
                 self._responses[entry["key"]] = ChatResponse.from_json(entry["reply"])
             except (ValueError, KeyError, TypeError):
-                continue  # cut short when the process died
+                continue  # the process died while it wrote the line
         if whole and not whole.endswith(b"\n"):
             with self.path.open("ab") as file:
-                file.write(b"\n")  # so that the next line is not added to half of one
+                file.write(b"\n")  # so that the next reply starts a line of its own
 
     def __len__(self) -> int:
         return len(self._responses)
 
     def get(self, key: str) -> ChatResponse | None:
-        """The reply under a key, None where there is none."""
+        """The reply under a key; None where the cache has none."""
         return self._responses.get(key)
 
     def add(self, key: str, response: ChatResponse) -> None:
-        """Keep a reply, on disk before this returns.
+        """Append a reply to the file before returning.
 
         Raises:
-            StoreError: The disk refused.
+            StoreError: The file cannot be written.
         """
         line = json.dumps({"key": key, "reply": response.as_json()}, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
@@ -57,29 +63,46 @@ class ResponseCache:
                 with self.path.open("a", encoding="utf-8") as file:
                     file.write(line)
             except OSError as error:
-                raise StoreError(f"a reply could not be kept in {self.path} ({error.strerror}); make room.") from error
+                raise StoreError(
+                    f"a reply cannot be written to {self.path} ({error.strerror}); free some space."
+                ) from error
             self._responses[key] = response
+
+
+@runtime_checkable
+class PaidModel(Protocol):
+    """A chat model whose requests cost money."""
+
+    @property
+    def spent(self) -> float | None:
+        """The cost of all requests, in the currency of the model's prices."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
 class CachedChatModel:
-    """Whoever answers, asked only what is not known."""
+    """A chat model that replies from a cache, and sends only requests without a cached reply.
+
+    Args:
+        model: The model for the other requests.
+        cache: The cache, to which new replies are added.
+    """
 
     model: ChatModel
     cache: ResponseCache
 
     @property
     def model_id(self) -> str:
-        """The name of who answers."""
+        """The model's name."""
         return self.model.model_id
 
     @property
     def spent(self) -> float | None:
-        """What asking has cost, in the currency of its prices; None where who answers does not say."""
-        return getattr(self.model, "spent", None)
+        """The cost of all requests in the currency of the model's prices; None for a model without prices."""
+        return self.model.spent if isinstance(self.model, PaidModel) else None
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """Known replies first; equal requests are asked once."""
+        """Yield cached replies first. Equal requests are sent once."""
         keys = [ask.cache_key(self.model_id) for ask in requests]
         indices_by_key: dict[str, list[int]] = {}
         for index, key in enumerate(keys):
@@ -89,7 +112,7 @@ class CachedChatModel:
                 indices_by_key.setdefault(key, []).append(index)
         uncached = list(indices_by_key.values())
         for position, response in self.model.complete([requests[mine[0]] for mine in uncached]):
-            if self.cache.get(keys[uncached[position][0]]) is None:  # else whoever answers keeps them itself
+            if self.cache.get(keys[uncached[position][0]]) is None:  # else the model itself has added the reply
                 self.cache.add(keys[uncached[position][0]], response)
             for index in uncached[position]:
                 yield index, response
@@ -97,27 +120,32 @@ class CachedChatModel:
 
 @dataclass(frozen=True, eq=False)
 class ReplayChatModel:
-    """Nobody answers but the file: to make tables again without a model."""
+    """A chat model that replies from a cache alone, to make tables again without the model.
+
+    Args:
+        name: The `model_id` of the model whose replies are cached.
+        cache: The cache.
+    """
 
     name: str
     cache: ResponseCache
 
     @property
     def model_id(self) -> str:
-        """The name of who answered then."""
+        """The name of the model whose replies are cached."""
         return self.name
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """What was answered then.
+        """Yield the cached replies.
 
         Raises:
-            StoreError: Something was never answered.
+            StoreError: The cache lacks a reply.
         """
         for index, request in enumerate(requests):
             response = self.cache.get(request.cache_key(self.name))
             if response is None:
                 raise StoreError(
-                    f"{self.cache.path} has no reply of {self.name} to prompt {index + 1} of {len(requests)}; ask it "
-                    "first."
+                    f"{self.cache.path} has no reply of {self.name} to prompt {index + 1} of {len(requests)}; ask the "
+                    "model first."
                 )
             yield index, response

@@ -1,7 +1,8 @@
-"""A model in a local folder of the hub's layout as one who answers; transformers writes the replies.
+"""A chat model in a local folder of the Hugging Face layout; transformers generates its replies.
 
-Greedy replies are written in batches of like length, drawn ones each from a seed of its own, so that a reply depends on
-what was asked alone (log-probabilities to rounding). Nothing is fetched, and no code of the folder's is run.
+Greedy replies are generated in batches of similar length. Each sampled reply is generated alone with a seed of its own.
+A reply therefore depends on its request alone, and log-probabilities differ by rounding at most. Nothing is downloaded,
+and no code from the folder runs.
 """
 
 from __future__ import annotations
@@ -10,23 +11,35 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from nosce.errors import UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.architecture import Pretrained, load_pretrained
 from nosce.seeds import Seed
 
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 
 @dataclass(eq=False)
 class LocalChatModel:
-    """A folder with weights and a tokenizer; messages go through its chat template, where it has one."""
+    """A local folder with weights and a tokenizer; messages go through its chat template, where it has one.
+
+    Args:
+        folder: The folder.
+        device: Device of torch; the CPU is everywhere.
+        batch_size: Greedy replies that are generated side by side; 16 fits in the memory of small machines.
+        seed: Source of the seeds of sampled replies.
+        dtype: Number format of the weights. float32 rounds least; bfloat16 halves the memory.
+    """
 
     folder: Path
     device: str = "cpu"
     batch_size: int = 16
     seed: Seed = field(default_factory=lambda: Seed(0))
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     @cached_property
     def model_id(self) -> str:
@@ -35,13 +48,14 @@ class LocalChatModel:
         return f"{Path(self.folder).name} {Pretrained.from_folder(self.folder).digest[:16]}{rounded}"
 
     @cached_property
-    def _model(self) -> Any:
+    def _model(self) -> PreTrainedModel:
         import torch
 
-        return load_pretrained(self.folder).to(self.device, getattr(torch, self.dtype)).eval()
+        dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
+        return load_pretrained(self.folder).to(self.device, dtype).eval()
 
     @cached_property
-    def _tokenizer(self) -> Any:
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
         try:
@@ -54,16 +68,15 @@ class LocalChatModel:
         return tokenizer
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """Greedy ones first, in batches."""
+        """Yield the greedy replies first, in batches."""
         texts = [self._prompt_text(ask) for ask in requests]
         greedy = sorted(
             (n for n, ask in enumerate(requests) if not ask.temperature),
             key=lambda n: (requests[n].max_new_tokens, len(texts[n]), n),
         )
         while greedy:
-            batch = [
-                n for n in greedy[: self.batch_size] if requests[n].max_new_tokens == requests[greedy[0]].max_new_tokens
-            ]
+            max_new_tokens = requests[greedy[0]].max_new_tokens
+            batch = [n for n in greedy[: self.batch_size] if requests[n].max_new_tokens == max_new_tokens]
             yield from zip(batch, self._generate([requests[n] for n in batch], [texts[n] for n in batch]), strict=True)
             greedy = greedy[len(batch) :]
         for index, ask in enumerate(requests):
@@ -84,7 +97,7 @@ class LocalChatModel:
         ).to(self.device)
         inputs.pop("token_type_ids", None)
         temperature = requests[0].temperature
-        options: dict[str, Any] = {
+        options: dict[str, object] = {
             "do_sample": bool(temperature),
             "max_new_tokens": requests[0].max_new_tokens,
             "output_logits": True,
@@ -99,14 +112,16 @@ class LocalChatModel:
         encoder_decoder = bool(self._model.config.is_encoder_decoder)
         start = 1 if encoder_decoder else inputs["input_ids"].shape[1]
         logprobs = torch.stack(generated.logits, 1).float().log_softmax(-1)  # (B, T, V)
-        return [
-            self._to_response(
-                ask, generated.sequences[row, start:], logprobs[row], int(inputs["attention_mask"][row].sum())
-            )
-            for row, ask in enumerate(requests)
-        ]
+        prompt_tokens = inputs["attention_mask"].sum(-1).tolist()
+        responses = []
+        for row, request in enumerate(requests):
+            tokens = generated.sequences[row, start:]
+            responses.append(self._to_response(request, tokens, logprobs[row], prompt_tokens[row]))
+        return responses
 
-    def _to_response(self, request: ChatRequest, tokens: Any, logprobs: Any, prompt_tokens: int) -> ChatResponse:
+    def _to_response(
+        self, request: ChatRequest, tokens: torch.Tensor, logprobs: torch.Tensor, prompt_tokens: int
+    ) -> ChatResponse:
         end_tokens = self._model.generation_config.eos_token_id
         end_tokens = {end_tokens} if isinstance(end_tokens, int) else set(end_tokens or ())
         token_ids = tokens.tolist()

@@ -1,7 +1,7 @@
-"""Any endpoint that speaks OpenAI's protocol, asked with care for its limits and for the bill.
+"""A client of any endpoint with OpenAI's protocol, which respects rate limits and a budget.
 
-The key is read from the environment when it is needed, and is in no field, file, log or message. What was answered is
-kept by `nosce.models.api.cache`, so that a run that was interrupted asks nothing twice.
+The key is read from the environment when it is needed, and is in no field, file, log or message. Replies are kept by
+`nosce.models.api.cache`, so an interrupted run sends no request twice.
 """
 
 from __future__ import annotations
@@ -13,34 +13,51 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse, FinishReason
 from nosce.models.api.cache import ResponseCache
 from nosce.seeds import Seed
 
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletion
+
 RETRIED_STATUS_CODES = (408, 409, 425, 429)  # and everything from 500 on
 MAX_WAIT_SECONDS = 60.0  # seconds between two attempts
-CHARACTERS_PER_TOKEN = 3.0  # of a token, as is guessed before the endpoint has counted
+CHARACTERS_PER_TOKEN = 3.0  # a low estimate, for the cost of a request before the endpoint has counted its tokens
 
 
 class EndpointError(NosceError):
-    """An endpoint did not answer, or must not be asked any more; what it had answered is kept."""
+    """An endpoint did not reply, or the budget allows no further request; all replies so far are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EndpointConfig:
-    """Where, whom, how fast and how much: plain data, without the key."""
+    """A model at an endpoint, with its limits and prices; the key is not part of it.
+
+    Args:
+        model: The endpoint's name of the model.
+        base_url: Address of the endpoint. None: OpenAI's.
+        api_key_variable: The environment variable that holds the key; the default is that of OpenAI's client.
+        max_concurrency: Requests that are sent at the same time; 8 stays below the usual rate limits.
+        requests_per_minute: Most requests per minute. None: no limit.
+        timeout: Seconds until a request counts as failed; a minute is enough for short replies.
+        max_retries: Further attempts of a failed request. 6 attempts with doubling pauses take about a minute.
+        input_price_per_million: Price of a million prompt tokens. 0: free, e.g. an endpoint of one's own.
+        output_price_per_million: Price of a million reply tokens, in the same currency.
+        max_cost: Most that all requests may cost, in the currency of the prices. None: no limit.
+    """
 
     model: str
-    base_url: str | None = None  # None: OpenAI's own
-    api_key_variable: str = "OPENAI_API_KEY"  # the environment's variable that holds it
+    base_url: str | None = None
+    api_key_variable: str = "OPENAI_API_KEY"
     max_concurrency: int = 8
-    requests_per_minute: int | None = None  # requests
-    timeout: float = 60.0  # seconds of one request
+    requests_per_minute: int | None = None
+    timeout: float = 60.0
     max_retries: int = 6
-    input_price_per_million: float = 0.0  # of a million tokens, in the currency of `max_cost`
+    input_price_per_million: float = 0.0
     output_price_per_million: float = 0.0
     max_cost: float | None = None
 
@@ -57,10 +74,10 @@ class EndpointConfig:
 
     @classmethod
     def from_environment(cls, model: str) -> EndpointConfig:
-        """A model where `NOSCE_URL` says, at the prices of `NOSCE_PRICE_IN` and `NOSCE_PRICE_OUT`; unsaid, they are 0.
+        """A model at the address `NOSCE_URL`, at the prices `NOSCE_PRICE_IN` and `NOSCE_PRICE_OUT` (default: 0).
 
         Raises:
-            UsageError: A price is no number.
+            UsageError: A price is not a number.
         """
         raw_prices = [os.environ.get(f"NOSCE_PRICE_{way}", "0") for way in ("IN", "OUT")]
         try:
@@ -79,45 +96,60 @@ class EndpointConfig:
 
 @dataclass(eq=False)
 class Budget:
-    """What all requests of a run are paid from, to one endpoint or several."""
+    """The money that all requests of a run share, to one endpoint or several.
 
-    max_cost: float | None = None  # None: as each endpoint's `max_cost` says
+    Args:
+        max_cost: Most that may be spent. None: the limit of each `EndpointConfig`.
+        spent: Cost of the finished requests.
+        reserved: Highest possible cost of the requests that are under way.
+        lock: Guards the two sums.
+    """
+
+    max_cost: float | None = None
     spent: float = 0.0
-    reserved: float = 0.0  # what requests under way may cost
+    reserved: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @dataclass(eq=False)
 class OpenAIClient:
-    """An endpoint being asked; a sampler."""
+    """A chat model at an endpoint.
+
+    Args:
+        endpoint: The endpoint and its model.
+        cache: Where replies are kept as soon as they come, so that an interrupt loses none that was paid for.
+        budget: The money that requests may spend.
+        sleep: Waits so many seconds; tests replace it.
+        clock: The current time in seconds; tests replace it.
+    """
 
     endpoint: EndpointConfig
-    cache: ResponseCache | None = None  # where replies are kept at once: an interrupt loses none that was paid for
+    cache: ResponseCache | None = None
     budget: Budget = field(default_factory=Budget)
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    request_count: int = field(default=0, init=False)  # that were sent, failed ones too
+    request_count: int = field(default=0, init=False)  # requests that were sent, failed ones too
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _next_send_time: float = field(default=0.0, init=False)  # before which nothing may be sent
-    _client: Any = field(default=None, init=False)
+    _next_send_time: float = field(default=0.0, init=False)  # no request is sent before this time
+    _client: openai.OpenAI | None = field(default=None, init=False)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     @property
     def spent(self) -> float:
-        """What the budget has been charged, in the currency of the prices."""
+        """The cost of all requests on the budget, in the currency of the prices."""
         return self.budget.spent
 
     @property
     def model_id(self) -> str:
-        """Model and address: the same name elsewhere may be another model."""
+        """Address and model: the same name at another address may be another model."""
         return f"{self.endpoint.base_url or 'openai'} {self.endpoint.model}"
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
-        """Replies as they come; at the first that cannot be had, what is under way is waited for and given first.
+        """Yield replies as they come. When a request fails for good, the requests under way are finished first.
 
         Raises:
-            EndpointError: An ask failed for good, or the bill would be exceeded.
-            UsageError: The environment has no key, the library is not installed, or a limit is set without a price.
+            EndpointError: A request failed for good, or the budget would be exceeded.
+            UsageError: The environment has no key, the client library is missing, or a limit is set without a price.
         """
         self._check_prices()
         self.sdk_client()
@@ -148,10 +180,10 @@ class OpenAIClient:
             raise failed
 
     def complete_one(self, request: ChatRequest) -> ChatResponse:
-        """One reply, however many attempts it takes.
+        """One reply, with further attempts after failures.
 
         Raises:
-            EndpointError: It cannot be had.
+            EndpointError: The request failed for good.
         """
         e = self.endpoint
         failure = ""
@@ -183,11 +215,11 @@ class OpenAIClient:
 
     @property
     def _cost_limit(self) -> float | None:
-        """What may be spent at most."""
+        """The most that may be spent."""
         return self.endpoint.max_cost if self.budget.max_cost is None else self.budget.max_cost
 
     def _check_prices(self) -> None:
-        """A limit on what nothing is charged for would limit nothing."""
+        """Refuse a limit without prices: no cost would ever be counted."""
         e = self.endpoint
         if self._cost_limit is not None and not (e.input_price_per_million or e.output_price_per_million):
             raise UsageError(
@@ -195,8 +227,8 @@ class OpenAIClient:
                 "be counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
             )
 
-    def sdk_client(self) -> Any:
-        """The library's client, made once.
+    def sdk_client(self) -> openai.OpenAI:
+        """The client of the library openai, made once.
 
         Raises:
             UsageError: The environment has no key, or the library is not installed.
@@ -216,10 +248,10 @@ class OpenAIClient:
             return self._client
 
     def _reserve(self, request: ChatRequest) -> float:
-        """Wait until a request may be sent, and count it; what it may cost at most is set aside.
+        """Wait until a request may be sent, count it, and reserve its highest possible cost.
 
         Raises:
-            EndpointError: It might cost more than may be spent.
+            EndpointError: The request could exceed the budget.
         """
         e, limit = self.endpoint, self._cost_limit
         characters = sum(len(text) for _, text in request.messages)
@@ -245,10 +277,10 @@ class OpenAIClient:
         return worst_cost
 
     def _back_off(self, request: ChatRequest, attempt: int) -> None:
-        """Longer from attempt to attempt, and not all at once.
+        """Wait, twice as long after each attempt and with jitter.
 
         Raises:
-            EndpointError: Another ask has failed for good meanwhile.
+            EndpointError: Another request has failed for good meanwhile.
         """
         if self._stopped.is_set():
             raise EndpointError("stopped, since another request failed.")
@@ -256,10 +288,10 @@ class OpenAIClient:
         self.sleep(min(MAX_WAIT_SECONDS, 2.0 ** (attempt - 1)) * (0.5 + jitter / 2))
 
     def _classify_failure(self, error: Exception) -> tuple[str, float | None]:
-        """Why, in words without the key, and how long the endpoint wants to be left alone.
+        """The reason of a failure without the key, and how many seconds the endpoint asks to wait.
 
         Raises:
-            EndpointError: There is no use in asking again.
+            EndpointError: A further attempt would fail too.
         """
         import openai
 
@@ -284,8 +316,8 @@ class OpenAIClient:
             return f"no JSON of the protocol ({type(error).__name__})", None
         raise error
 
-    def _settle(self, raw: Any, reserved: float) -> None:
-        """What was set aside is given back, and what was counted is spent; all of it where nothing was counted."""
+    def _settle(self, raw: ChatCompletion | None, reserved: float) -> None:
+        """Replace the reserved cost by the counted one, or by itself where the endpoint counts no tokens."""
         prompt_tokens, completion_tokens = _token_usage(raw)
         cost = (
             prompt_tokens * self.endpoint.input_price_per_million
@@ -301,10 +333,10 @@ class OpenAIClient:
 
 
 def read_api_key(variable: str) -> str:
-    """The key that the environment holds.
+    """The key in an environment variable.
 
     Raises:
-        UsageError: It holds none.
+        UsageError: The variable is not set.
     """
     api_key = os.environ.get(variable, "")
     if not api_key:
@@ -314,9 +346,9 @@ def read_api_key(variable: str) -> str:
     return api_key
 
 
-def _request_body(endpoint: EndpointConfig, request: ChatRequest) -> dict[str, Any]:
+def _request_body(endpoint: EndpointConfig, request: ChatRequest) -> dict[str, Any]:  # arguments of openai
     logprob_options = {"logprobs": True, "top_logprobs": request.top_logprobs} if request.top_logprobs else {}
-    # A draw's number is its seed, where the endpoint has such a thing.
+    # The sample's index is its seed; an endpoint without seeds ignores it.
     seed_option = {"seed": request.sample_index} if request.temperature else {}
     return {
         "model": endpoint.model,
@@ -328,8 +360,9 @@ def _request_body(endpoint: EndpointConfig, request: ChatRequest) -> dict[str, A
     }
 
 
-def _parse_response(raw: Any, request: ChatRequest) -> ChatResponse:
-    """What the protocol's answer says; without a choice or a text it is invalid."""
+# Endpoints other than OpenAI's may leave fields out, so the parsing looks each field up.
+def _parse_response(raw: ChatCompletion, request: ChatRequest) -> ChatResponse:
+    """The reply in the endpoint's answer; an answer without choices is invalid."""
     choices = getattr(raw, "choices", None) or []
     prompt_tokens, completion_tokens = _token_usage(raw)
     if not choices:
@@ -355,19 +388,19 @@ def _parse_response(raw: Any, request: ChatRequest) -> ChatResponse:
     )
 
 
-def _token_usage(raw: Any) -> tuple[int, int]:
-    """Tokens read and written, as the endpoint counted them; 0 where it did not."""
+def _token_usage(raw: ChatCompletion | None) -> tuple[int, int]:
+    """Prompt and reply tokens as the endpoint counts them; 0 where it does not."""
     usage = getattr(raw, "usage", None)
     return getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0
 
 
-def _error_message(error: Any) -> str:
-    """The first line of what the endpoint said."""
+def _error_message(error: openai.APIStatusError) -> str:
+    """The first line of the endpoint's error message."""
     return str(getattr(error, "message", "") or error).split("\n", 1)[0][:200]
 
 
-def _retry_after(error: Any) -> float | None:
-    """Seconds that the endpoint asks to be left alone."""
+def _retry_after(error: openai.APIStatusError) -> float | None:
+    """Seconds that the endpoint asks to wait; None where it does not say."""
     try:
         return max(0.0, float(error.response.headers["retry-after"]))
     except (AttributeError, KeyError, ValueError):

@@ -1,13 +1,13 @@
 """The step `estimates`: all readings in one table, the verdict on each claim, the numbers of each figure.
 
-readings.parquet        every observation of the study, all columns filled
+readings.parquet        every reading of the study, with all columns
 verdicts.parquet        one row a claim
-figures/<id>.parquet    one row a bar or point, with interval; figures.json has the words
-leakage.json            what was looked for before training, and found, each once with how often
+figures/<id>.parquet    one row a bar or point, with interval; figures.json has the headers
+leakage.json            each check before training once, with its finding and the number of corpora that passed
 exposures.parquet       per arm, stage and attribute: how often facts were trained on, in how many wordings
-batch_change.parquet    per arm, seed and stage: how much the batch a text is read in moves its likelihood
-walks.json              what can be stepped through on the page
-audits.json             what the mirage test says of the study's scaling curves
+batch_change.parquet    per arm, seed and stage: how much a text's likelihood depends on the rest of its batch
+walks.json              the step-by-step examples of the page
+audits.json             the mirage test of each scaling curve
 """
 
 from __future__ import annotations
@@ -17,24 +17,29 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.figures import Figure
-from nosce.analysis.measures import Claim
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, schema, to_table
 
 VERSION = 1
-FIGURE_FIELDS = ("id", "title", "caption", "kind", "x_label", "y_label")  # what figures.json says of a figure
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReadingSource:
-    """The columns that a step of readings leaves blank."""
+    """One step with readings, and the columns that the step leaves blank.
+
+    Args:
+        input: Name of the input folder.
+        arm: Name of the arm.
+        seed: The training seed.
+        stage: Name of the training stage.
+    """
 
     input: str
     arm: str
@@ -44,7 +49,18 @@ class ReadingSource:
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatesSpec:
-    """What was run, what is claimed of it, and what is drawn."""
+    """The readings of a study, its claims, its figures and its scaling curves.
+
+    Args:
+        study: Name of the study.
+        scale: Name of the scale.
+        unit: Name of the independently drawn unit, e.g. "person".
+        arms: Names of the arms.
+        sources: The steps with readings.
+        claims: The claims to judge.
+        figures: The figures to estimate.
+        scaling_curves: The curves for the mirage test.
+    """
 
     study: str
     scale: str
@@ -57,7 +73,7 @@ class EstimatesSpec:
 
 
 def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Write the study's tables; see the module for what lies in the folder."""
+    """Write the study's tables; the module's docstring lists the files."""
     shutil.rmtree(context.folder, ignore_errors=True)
     (context.folder / "figures").mkdir(parents=True)
     readings = gather_readings(spec, inputs)
@@ -67,16 +83,7 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
     figure_entries = []
     for index, figure in enumerate(spec.figures):
         figure.table(readings, spec.arms, spec.unit).write_parquet(context.folder / "figures" / f"{figure.id}.parquet")
-        figure_fields = {name: getattr(figure, name) for name in FIGURE_FIELDS}
-        # A user's own figure need not say these.
-        figure_entries.append(
-            figure_fields
-            | {
-                "unit": getattr(figure, "unit", "share"),
-                "x_scale": getattr(figure, "x_scale", "linear"),
-                "y_scales": getattr(figure, "y_scales", "shared"),
-            }
-        )
+        figure_entries.append(figure.header())
         context.progress(index + 1, len(spec.figures), 0.0, float("nan"))
     audits, audit_figures = _run_audits(spec, readings, context.folder / "figures")
     figure_entries += audit_figures
@@ -92,59 +99,58 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
 
 def gather_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
     """All readings with all their columns."""
-    tables = [
-        pl.read_parquet(inputs[label.input] / "readings.parquet").with_columns(
-            study=pl.lit(spec.study),
-            scale=pl.lit(spec.scale),
-            arm=pl.lit(label.arm),
-            seed=pl.lit(label.seed, dtype=pl.Int64),
-            stage=pl.lit(label.stage),
-        )
-        for label in spec.sources
-    ]
+    tables = []
+    for source in spec.sources:
+        columns = {
+            "study": pl.lit(spec.study),
+            "scale": pl.lit(spec.scale),
+            "arm": pl.lit(source.arm),
+            "seed": pl.lit(source.seed, dtype=pl.Int64),
+            "stage": pl.lit(source.stage),
+        }
+        tables.append(pl.read_parquet(inputs[source.input] / "readings.parquet").with_columns(**columns))
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
 
 
 def _run_audits(
     spec: EstimatesSpec, readings: pl.DataFrame, folder: Path
-) -> tuple[list[Mapping[str, object]], list[dict[str, object]]]:
-    """What the mirage test says of each scaling curve, and a figure of each; its numbers go to the folder."""
+) -> tuple[list[Mapping[str, object]], list[dict[str, str]]]:
+    """The mirage test of each scaling curve, and the header of its figure; the figure's table goes to the folder."""
     from nosce.analysis.emergence.summary import mirage_figure
 
-    audits, figure_entries = [], []
+    audits: list[Mapping[str, object]] = []
+    figure_entries: list[dict[str, str]] = []
     for scaling in spec.scaling_curves:
         audit, items = audit_scaling_curve(scaling, readings)
         audits.append(audit)
         if items is not None:
             audit_figure = mirage_figure(items, audit, scaling.title, scaling.x_label, f"audit-{scaling.id}")
             audit_figure.table.write_parquet(folder / f"{audit_figure.id}.parquet")
-            figure_entries.append({name: getattr(audit_figure, name) for name in (*FIGURE_FIELDS, "unit", "x_scale")})
+            figure_entries.append(audit_figure.header())
     return audits, figure_entries
 
 
 def _leakage_checks(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
-    """Each guard once, with what it found in the first corpus and how many corpora passed it."""
+    """Each check once, with its finding in the first corpus and the number of corpora that passed."""
     findings: dict[str, list[str]] = {}
     for role, folder in inputs.items():
         if role.startswith("leakage/"):
             for check in json.loads((folder / "leakage.json").read_text()):
                 findings.setdefault(check["guard"], []).append(check["found"])
-    return [
-        {"guard": name, "found": all_[0], "verdict": f"passed {len(all_)} of {len(all_)}"}
-        for name, all_ in findings.items()
-    ]
+    checks = []
+    for name, found in findings.items():
+        checks.append({"guard": name, "found": found[0], "verdict": f"passed {len(found)} of {len(found)}"})
+    return checks
 
 
-def _gather_walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[str, Any]]:
-    """What can be stepped through, of the first seed."""
-    walks = []
+def _gather_walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[str, object]]:
+    """The step-by-step examples of the first seed."""
+    walks: list[dict[str, object]] = []
     for source in spec.sources:
         file = inputs[source.input] / "walks.json"
         if file.exists() and source.seed == spec.sources[0].seed:
-            walks += [
-                {**walk, "title": f"{source.arm}, seed {source.seed}, {walk['title']}"}
-                for walk in json.loads(file.read_text())
-            ]
+            for walk in json.loads(file.read_text()):
+                walks.append({**walk, "title": f"{source.arm}, seed {source.seed}, {walk['title']}"})
     return walks
 
 

@@ -1,13 +1,22 @@
-"""What the paper says, with the values of its figures (GPT2-small, 100,000 people) beside each claim."""
+"""What the study biographies claims, with the paper's values (GPT2-small, 100,000 people) beside each claim."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.jackknife import ConditionRankCorrelation, Slope
-from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, Selection
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
+from nosce.analysis.selection import Selection
 from nosce.studies.biographies.arms import (
+    bidirectional_arm_name,
+    finetuning_arm_name,
+    mixed_arm_name,
+    task_arm_name,
+)
+from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
     SINGLE,
@@ -15,10 +24,6 @@ from nosce.studies.biographies.arms import (
     SIX_AUGMENTATIONS,
     WITH_CELEBRITIES,
     BiographiesConfig,
-    bidirectional_arm_name,
-    finetuning_arm_name,
-    mixed_arm_name,
-    task_arm_name,
 )
 from nosce.studies.biographies.selections import (
     CORE_ATTRIBUTES,
@@ -43,7 +48,7 @@ from nosce.study import PRETRAIN
 
 
 def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
-    """Claims 2 and 3 of the sheet: what the wording of the text decides, in rows that are there."""
+    """What the wording of the texts decides (arXiv:2309.14316, section 4), in the rows that are trained."""
     main_gap = extraction_gap(MULTI5_PERMUTE, SINGLE)
     candidates = (
         Claim(
@@ -57,7 +62,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
         ),
         Claim(
             id="single-near-chance",
-            text="After one wording, unseen people are answered at most a little better than by guessing",
+            text="After one wording, answers about unseen people are at most a little better than a guess",
             source="Figure 3: 9.7 against a majority guess of 2.7",
             measure=Difference(a=extraction_accuracy(SINGLE), b=majority_accuracy(SINGLE)),
             threshold=0.10,
@@ -77,7 +82,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
         ),
         _gap_claim(
             "rewording-alone-helps",
-            "Five wordings in one order lie above one wording",
+            "Five wordings in one order make more extractable than one wording",
             "multi5",
             SINGLE,
             0.313,
@@ -85,7 +90,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
         ),
         _gap_claim(
             "shuffling-on-top-helps",
-            "Shuffled order on top of five wordings lies above five wordings alone",
+            "Shuffled order on top of five wordings makes more extractable than five wordings alone",
             MULTI5_PERMUTE,
             "multi5",
             0.556,
@@ -93,7 +98,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
         ),
         _gap_claim(
             "fullname-helps",
-            "Saying the full name in every sentence helps, in one wording",
+            "The full name in every sentence makes more extractable, in one wording",
             "single+fullname",
             SINGLE,
             0.392,
@@ -124,7 +129,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
 
 
 def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
-    """All of the sheet's section 1, and what is asked beyond the paper."""
+    """The paper's claims, and what the study asks beyond the paper."""
     return (
         *augmentation_claims(config.augmentations),
         *_mixed_claims(),
@@ -166,16 +171,16 @@ def _arms_of(claim: Claim) -> set[str]:
 
 
 def _mixed_claims() -> Iterator[Claim]:
-    """Claim 1: questions among the biographies from the first step."""
+    """Questions among the biographies from the first step."""
     arm = mixed_arm_name(SINGLE)
-    common = {"stage": PRETRAIN, "arm": arm, "metric": "first", "step": "every"}
+    first_tokens = Selection(evaluation="questions", stage=PRETRAIN, arm=arm, metric="first", step="every")
     seen_selections, unseen_selections = (
-        {name: Selection(evaluation=name, split=split, **common) for name in ("questions", "recall")}  # type: ignore[arg-type]
+        {name: replace(first_tokens, evaluation=name, split=split) for name in ("questions", "recall")}
         for split in ("seen", "unseen")
     )
     yield Claim(
         id="mixed-extracts",
-        text="Questions among the biographies make one wording extractable that fine-tuning leaves shut",
+        text="Questions among the biographies make one wording extractable where fine-tuning does not",
         source="Figure 3, single: 86.6 mixed - 9.7 fine-tuned",
         measure=Difference(a=mixed_extraction_accuracy(arm), b=extraction_accuracy(SINGLE)),
         threshold=0.15,
@@ -184,7 +189,7 @@ def _mixed_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="order-questions-first",
-        text="In mixed training, questions of the one half are learnt before their biographies",
+        text="In mixed training, questions about the trained half are learnt before their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
         measure=Difference(a=seen_selections["questions"], b=seen_selections["recall"]),
         threshold=0.0,
@@ -193,14 +198,14 @@ def _mixed_claims() -> Iterator[Claim]:
     yield Claim(
         id="order-biographies",
         text="Biographies of people who are asked about are learnt before those of the others",
-        source="Figure 1b-c; mean first-token accuracy over training, of unlike people",
+        source="Figure 1b-c; mean first-token accuracy over training, of different people",
         measure=Slope(points=((0.0, unseen_selections["recall"]), (1.0, seen_selections["recall"]))),
         threshold=0.0,
         preconditions=(recall_precondition(arm),),
     )
     yield Claim(
         id="order-extraction-last",
-        text="Questions of the other half come last, after their biographies",
+        text="Questions about the other half are learnt last, after their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
         measure=Difference(a=unseen_selections["recall"], b=unseen_selections["questions"]),
         threshold=0.0,
@@ -209,7 +214,7 @@ def _mixed_claims() -> Iterator[Claim]:
 
 
 def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
-    arms = (SINGLE, *(finetuning_arm_name(SINGLE, how) for how, _, _ in config.finetuning_grid))
+    arms = (SINGLE, *(finetuning_arm_name(SINGLE, variant.name) for variant in config.finetuning_grid))
     return Claim(
         id="no-recipe-helps",
         text=f"None of {len(arms)} fine-tunings lifts one wording more than 15 points above guessing",
@@ -222,10 +227,10 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
 
 
 def _probe_claims() -> Iterator[Claim]:
-    """Claims 4 and 5: where the values can be read, and whether that tells what can be asked."""
+    """Where probes can read the values, and whether that predicts what can be extracted."""
     yield Claim(
         id="p-probe-single",
-        text="After one wording, the first place of a text says at most a little of the five later values",
+        text="After one wording, the first place of a text holds at most a little of the five later values",
         source="Figure 5, single, first place: 13.1 against a majority of 12.0",
         measure=Difference(a=p_probe_accuracy(SINGLE), b=p_probe_majority_accuracy(SINGLE)),
         threshold=0.10,
@@ -253,7 +258,7 @@ def _probe_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="q-probe-order",
-        text="What can be read from the name orders the rows as what can be asked does",
+        text="What probes read from the name ranks the rows as extraction does",
         source="Figures 3 and 7: the six rows here stand in one order there",
         measure=ConditionRankCorrelation(
             pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in SIX_AUGMENTATIONS)
@@ -265,12 +270,12 @@ def _probe_claims() -> Iterator[Claim]:
 
 
 def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
-    """Claim 6: what others are told of in many ways helps those who are not."""
+    """Many wordings of celebrities help people who have one wording."""
     yield Claim(
         id="celebrities-help",
-        text="Celebrities told of in many ways make others extractable who are told of in one",
+        text="Celebrities with many wordings make people with one wording extractable",
         source="Figure 17, single+permute1: 86.8 with celebrities - 4.4 alone",
-        # A minority has other people whose questions are held back than a row has.
+        # The people whose questions are held out differ between a minority and a row.
         measure=Slope(
             points=((0.0, extraction_accuracy(SINGLE_PERMUTE1)), (1.0, extraction_accuracy(WITH_CELEBRITIES)))
         ),
@@ -307,14 +312,14 @@ def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
 
 
 def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
-    """Claim 7: a model that sees both ways ties a value to itself and not to the name."""
+    """A bidirectional model ties the words of a value to each other and not to the name."""
     arm, multi_word_attributes = (
         bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME),
         ("birth_city", "university", "company", "company_city"),
     )
     yield Claim(
         id="masked-falls-short",
-        text="A model that sees both ways falls far behind on values of several words, with full names, which help it",
+        text="A bidirectional model falls far behind on values of several words, even with full names in each sentence",
         source="Figures 3 and 9, city, university, company and its city: 16.5 - 96.0 (the best causal row)",
         measure=Contrast(
             terms=(
@@ -329,7 +334,7 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
     )
     yield Claim(
         id="masked-tells-dates",
-        text="It tells birth dates, three independent words, better than companies",
+        text="A bidirectional model answers birth dates, three independent words, better than companies",
         source="Figure 9: 87.0 - 5.5",
         measure=Difference(a=extraction_accuracy(arm, ("birth_date",)), b=extraction_accuracy(arm, ("company",))),
         threshold=0.20,
@@ -339,7 +344,7 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
     if MULTI5_PERMUTE in config.bidirectional_augmentations:
         yield Claim(
             id="masked-wants-names",
-            text="Full names are what helps it, shuffled wordings without them do not",
+            text="Full names help a bidirectional model; shuffled wordings without full names do not",
             source="Figure 9: 34.8 - 3.9",
             measure=extraction_gap(arm, bidirectional_arm_name(MULTI5_PERMUTE)),
             threshold=0.10,
@@ -355,8 +360,8 @@ def _extension_claims() -> Iterator[Claim]:
     donor_answers = Selection(evaluation="renamed", metric="whole/follows/residual.1", arm=MULTI5_PERMUTE)
     yield Claim(
         id="name-carries-answer",
-        text="Another person's name put in behind the first layer makes the answer theirs, more often than not",
-        source="no paper: the sheet's proposal, 10.3",
+        text="With another person's name patched in behind the first layer, the answer is mostly that person's",
+        source="design of this study: patching shows whether an answer uses what the name's states hold",
         measure=Mean(selection=donor_answers),
         threshold=0.5,
         preconditions=(recall_precondition(MULTI5_PERMUTE),),
@@ -364,7 +369,7 @@ def _extension_claims() -> Iterator[Claim]:
     hinted, plain = task_arm_name("month_even", hints=True), task_arm_name("month_even")
     yield Claim(
         id="hints-are-needed",
-        text="Whether the birth month is even is told better where the month is written first",
+        text="Whether the birth month is even is answered better where the month is written first",
         source="Part 3.2: 94.2 of answers with hints, 75.9 without; here hint and answer must both be right",
         measure=Contrast(
             terms=((1.0, task_accuracy(hinted, "month_even/hint")), (-1.0, task_accuracy(plain, "month_even")))
@@ -374,7 +379,7 @@ def _extension_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="no-way-back",
-        text="Who was born on a date in a city cannot be told",
+        text="The model cannot name the person who was born on a date in a city",
         source="Part 3.2, inverse search: about 0",
         measure=Mean(selection=task_accuracy(task_arm_name("whose"), "whose")),
         threshold=0.05,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.studies.biographies.study import core_study
-from nosce.study import Scale, Study
+from nosce.study import Arm, Scale, Study
 
 
 def adamw(scale: Scale) -> Study:
@@ -19,8 +19,9 @@ def adamw(scale: Scale) -> Study:
 def packed(scale: Scale) -> Study:
     """As `adamw`, with the questions of fine-tuning packed into rows of 64 tokens, where each sees those before it."""
     whole = core_study(scale, optimizer="adamw", name="biographies_packed")
-    arms = tuple(
-        replace(arm, stages=tuple(replace(s, training=replace(s.training, window=64)) for s in arm.stages))
-        for arm in whole.arms
-    )
-    return replace(whole, arms=arms)
+    return replace(whole, arms=tuple(map(_with_packed_questions, whole.arms)))
+
+
+def _with_packed_questions(arm: Arm) -> Arm:
+    stages = (replace(stage, training=replace(stage.training, window=64)) for stage in arm.stages)
+    return replace(arm, stages=tuple(stages))

@@ -17,28 +17,35 @@ from nosce.analysis.figures import (
     LinePoint,
     TrainingCurveFigure,
 )
-from nosce.analysis.measures import Mean, Measure, Selection
+from nosce.analysis.measures import Mean, Measure
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES
 from nosce.studies.biographies.arms import (
     ARMS_BY_SHUFFLED_SHARE,
     ARMS_BY_WORDINGS,
     FINETUNE_STAGE,
+    augmentation_arm,
+    bidirectional_arm_name,
+    biographies_arms,
+    finetuning_arm_name,
+    mixed_arm_name,
+    prose_arm_name,
+    task_arm_name,
+)
+from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
     SINGLE,
     SINGLE_PERMUTE1,
-    TOKEN_RECALL,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
     BiographiesConfig,
-    bidirectional_arm_name,
-    finetuning_arm_name,
-    mixed_arm_name,
-    prose_arm_name,
+)
+from nosce.studies.biographies.evals import (
+    TOKEN_RECALL,
     q_probe_name,
     rank0_probe_name,
-    task_arm_name,
 )
 from nosce.studies.biographies.selections import (
     control_p_probe_accuracy,
@@ -54,6 +61,8 @@ from nosce.studies.biographies.selections import (
 )
 from nosce.study import PRETRAIN
 
+Split = Literal["seen", "unseen"]
+PEOPLE_BY_SPLIT: dict[Split, str] = {"seen": "people asked about in training", "unseen": "people never asked about"}
 UNSEEN_QA = Selection(evaluation="questions", split="unseen", stage=FINETUNE_STAGE)
 Q_PROBE_PANEL, P_PROBE_PANEL = "read from the name, first token", "read before the first value, first token"
 INTERVAL_CAPTION = "Intervals over people and training seeds."
@@ -67,7 +76,7 @@ def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: flo
             id="accuracy",
             title="Questions about unseen people, by attribute",
             caption="Exact match of the whole answer after fine-tuning on questions about the other half of the "
-            "people; bars are 95 % intervals over people and seeds, dashes the most frequent answer.",
+            "people; bars are 95 % intervals over people and seeds, dashes are the most frequent answer.",
             y_label="exact match",
             selection=UNSEEN_QA,
             baseline=Selection(evaluation="majority", split="unseen", stage=PRETRAIN),
@@ -76,8 +85,8 @@ def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: flo
         ArmCurveFigure(
             id="recall",
             title="Memorising: recall inside the biographies, over pretraining",
-            caption="Share of attribute values that are recalled whole, given all that stands before them.",
-            x_label="times each person was met",
+            caption="Share of attribute values that are recalled whole, given the text before them.",
+            x_label="exposures of each person",
             y_label="values recalled",
             panels=(("", Selection(evaluation="recall", stage=PRETRAIN, step="every")),),
             x_per_step=exposures_per_step,
@@ -99,7 +108,7 @@ def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: flo
 
 
 def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
-    """All of them."""
+    """All figures of the study."""
     augmentation_charts = augmentation_figures(config.augmentations, config.exposures_per_step)
     probes: tuple[Figure, ...] = (
         _p_probe_figure(),
@@ -132,7 +141,7 @@ def biographies_scaling_curves(config: BiographiesConfig) -> tuple[ScalingCurveS
     """Recall over training of each row, and extraction along the number of texts."""
     return (
         *recall_scaling_curves(
-            config.augmentations, config.augmentation_arm(SINGLE).training.checkpoint_steps, config.exposures_per_step
+            config.augmentations, augmentation_arm(config, SINGLE).training.checkpoint_steps, config.exposures_per_step
         ),
         ScalingCurveSpec(
             id="extraction-by-wordings",
@@ -172,12 +181,16 @@ def _bar_figure(
     caption: str,
     y_label: str,
     cells: Iterator[tuple[str, str, Measure, str, bool]],
-    **overrides: str,
+    *,
+    kind: Literal["bars", "matrix"] = "bars",
+    x_label: str = "",
 ) -> BarFigure:
     figure_cells = tuple(
         BarCell(tick, group, measure, panel=panel, baseline=base) for tick, group, measure, panel, base in cells
     )
-    return BarFigure(id=id, title=title, caption=caption, y_label=y_label, cells=figure_cells, **overrides)  # type: ignore[arg-type]
+    return BarFigure(
+        id=id, title=title, caption=caption, y_label=y_label, cells=figure_cells, kind=kind, x_label=x_label
+    )
 
 
 def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
@@ -207,8 +220,8 @@ def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
     return _bar_figure(
         "rows",
         "Memorised, and extractable?",
-        "Rows of the paper's table, doses, couples, and texts in free prose. Recall is of everybody, "
-        f"questions of people never asked about. {INTERVAL_CAPTION}",
+        "Rows of the paper's table, doses, couples, and texts in free prose. Recall is of all people, "
+        f"questions are about people never asked about. {INTERVAL_CAPTION}",
         "exact match",
         cells(),
     )
@@ -216,19 +229,20 @@ def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
 
 def _mixed_training_figure(config: BiographiesConfig) -> TrainingCurveFigure:
     arm = mixed_arm_name(SINGLE)
-    common = {"stage": PRETRAIN, "arm": arm, "metric": "first", "step": "every"}
+    mixed_groups: dict[str, Split] = {"people asked about": "seen", "the others": "unseen"}
+    first_tokens = Selection(evaluation="questions", stage=PRETRAIN, arm=arm, metric="first", step="every")
     lines = tuple(
-        (f"{text_kind} of {group}", TrainingCurve(selection=Selection(evaluation=evaluation, split=split, **common)))  # type: ignore[arg-type]
+        (f"{text_kind} of {group}", TrainingCurve(selection=replace(first_tokens, evaluation=evaluation, split=split)))
         for text_kind, evaluation in (("questions", "questions"), ("biographies", "recall"))
-        for group, split in (("people asked about", "seen"), ("the others", "unseen"))
+        for group, split in mixed_groups.items()
     )
-    training = next(a.training for a in config.arms if a.name == arm)
+    training = next(a.training for a in biographies_arms(config) if a.name == arm)
     return TrainingCurveFigure(
         id="mixed",
-        title="Questions among the biographies from the first step: what is learnt when?",
+        title="Questions among the biographies from the first step: what does the model learn when?",
         caption="First-token accuracy inside biographies and in questions, for people whose questions are "
         "trained on and for the others. One wording a person.",
-        x_label="times each person was met",
+        x_label="exposures of each person",
         y_label="first token right",
         panels=(("", lines),),
         x_per_step=(config.mixed_exposures or config.exposures) / training.steps,
@@ -254,12 +268,12 @@ def _p_probe_figure() -> BarFigure:
         "p-probe",
         "Where in a biography can which value be read?",
         "First-token accuracy (%) of probes with a rank-2 update of the input embedding, at the place right "
-        "before each value in reading order; values already told are left out. Tested on people whom no probe "
+        "before each value in reading order; values already stated are left out. Tested on people whom no probe "
         "was trained on.",
         "",
         cells(),
         kind="matrix",
-        x_label="values told before",
+        x_label="values stated before",
     )
 
 
@@ -287,7 +301,7 @@ def _probe_vs_extraction_figure(config: BiographiesConfig) -> LineFigure:
     )
     return LineFigure(
         id="probe-against-questions",
-        title="Does the probe tell what can be asked?",
+        title="Does the probe predict what can be extracted?",
         caption="What Q-probing reads from the name (first tokens) against exact answers after fine-tuning, "
         f"row by row. {UNSEEN_PEOPLE_CAPTION}",
         x_label="read from the name",
@@ -316,7 +330,7 @@ def _probe_train_size_figures(config: BiographiesConfig) -> Iterator[LineFigure]
                 )
     yield LineFigure(
         id="probe-people",
-        title="Do probes see less because they learn from few?",
+        title="Do probes read less because they learn from few people?",
         caption=f"Q-probing of {MULTI5_PERMUTE} by how many people it learns from, all else equal; "
         f"as many others are read. {INTERVAL_CAPTION}",
         x_label="people a probe learns from",
@@ -343,7 +357,7 @@ def _layers_figure(config: BiographiesConfig) -> LineFigure:
                 points.append(LinePoint(float(x), group, Mean(selection=donor_answers), panel=arm))
     return LineFigure(
         id="layers",
-        title="Read, and used?",
+        title="What can be read, and what does the model use?",
         caption="By layer: first tokens read from the name's end by probes that update nothing (rank "
         "0), and how often the answer becomes a donor's where the states of the name are exchanged for "
         f"theirs. {UNSEEN_PEOPLE_CAPTION}",
@@ -390,10 +404,10 @@ def _celebrities_figure(config: BiographiesConfig) -> BarFigure:
 
     return _bar_figure(
         "celebrities",
-        "Do others' biographies help those who have but one?",
-        "People told of in one text: alone (questions about half of them trained), and among celebrities told "
-        "of in five shuffled wordings (questions about celebrities alone trained). Controls are probes that "
-        f"learn from as many people and texts of a row that can be asked about. {UNSEEN_PEOPLE_CAPTION}",
+        "Do celebrities' biographies help people who have one?",
+        "People with one text: alone (questions about half of them trained), and among celebrities with five "
+        "shuffled wordings (only questions about celebrities trained). Controls are probes that learn from as "
+        f"many people and texts of a row whose knowledge is extractable. {UNSEEN_PEOPLE_CAPTION}",
         "accuracy",
         cells(),
     )
@@ -430,9 +444,9 @@ def _bidirectional_figure(config: BiographiesConfig) -> BarFigure:
 
     return _bar_figure(
         "both-ways",
-        "A model that sees both ways",
-        "Words masked and to be told, fine-tuned on answers masked whole, or mixed; the length of an answer "
-        f"is given away. {UNSEEN_PEOPLE_CAPTION}",
+        "A bidirectional model",
+        "Trained on masked words, then fine-tuned on answers that are masked whole, or mixed; the mask "
+        f"shows how long an answer is. {UNSEEN_PEOPLE_CAPTION}",
         "exact match",
         cells(),
     )
@@ -452,9 +466,9 @@ def _bidirectional_memory_figure(config: BiographiesConfig) -> BarFigure:
 
     return _bar_figure(
         "both-ways-knows",
-        "What a model that sees both ways has by heart",
-        "Each word of a value hidden by itself, which is what it was trained on; all words of a value "
-        f"hidden at once; and questions. {INTERVAL_CAPTION}",
+        "What a bidirectional model has memorised",
+        "Each word of a value masked by itself, as in training; all words of a value masked at once; "
+        f"and questions. {INTERVAL_CAPTION}",
         "exact match",
         cells(),
     )
@@ -465,8 +479,8 @@ def _dose_figure(
 ) -> LineFigure:
     points = []
     for dose, arm in arms_by_dose.items():
-        for split, group in (("seen", "people asked about in training"), ("unseen", "people never asked about")):
-            select = replace(UNSEEN_QA, split=split, arm=arm)  # type: ignore[arg-type]
+        for split, group in PEOPLE_BY_SPLIT.items():
+            select = replace(extraction_accuracy(arm), split=split)
             points.append(LinePoint(float(dose), group, Mean(selection=select)))
         points.append(LinePoint(float(dose), "recalled in the texts", Mean(selection=recall_accuracy(arm))))
     return LineFigure(
@@ -482,7 +496,7 @@ def _dose_figure(
 
 def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
     points = []
-    for same_steps, panel in ((False, "every person met as often"), (True, "as many steps")):
+    for same_steps, panel in ((False, "every person seen as often"), (True, "as many steps")):
         arms = [
             (dose.qa_fraction, mixed_arm_name(SINGLE, dose))
             for dose in config.question_doses
@@ -499,7 +513,7 @@ def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
         title="Dose: share of questions among the biographies of one wording",
         caption="Exact match at the end of mixed training, one training seed but for the largest share. More "
         "questions mean more texts where every "
-        f"person is met as often, and fewer meetings where there are as many steps. {INTERVAL_CAPTION}",
+        f"person is seen as often, and fewer exposures where there are as many steps. {INTERVAL_CAPTION}",
         x_label="share of texts that are questions",
         y_label="exact match",
         points=tuple(points),
@@ -510,7 +524,7 @@ def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
 def _finetuning_figure(config: BiographiesConfig) -> BarFigure:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
         for row, finetunings in config.finetuning_grids:
-            for finetuning in ("as the rows", *(finetuning for finetuning, _, _ in finetunings)):
+            for finetuning in ("as the rows", *(variant.name for variant in finetunings)):
                 arm = row if finetuning == "as the rows" else finetuning_arm_name(row, finetuning)
                 yield (
                     finetuning,
@@ -524,7 +538,7 @@ def _finetuning_figure(config: BiographiesConfig) -> BarFigure:
 
     return _bar_figure(
         "recipes",
-        "Other recipes of fine-tuning",
+        "Other fine-tunings",
         f"Rates and decay of all weights, or ranks of updates of query, value and embedding. {INTERVAL_CAPTION}",
         "exact match",
         cells(),
@@ -544,7 +558,7 @@ def _tasks_figure(config: BiographiesConfig) -> BarFigure:
 
     return _bar_figure(
         "tasks",
-        "What else can be done with what is known?",
+        "What else can the model do with what it knows?",
         f"Tasks taught after {MULTI5_PERMUTE}; a reply with a hint is right if hint and answer are. "
         f"{UNSEEN_PEOPLE_CAPTION}",
         "exact match",
@@ -556,11 +570,12 @@ def _capacity_figure(config: BiographiesConfig) -> ArmCurveFigure:
     return ArmCurveFigure(
         id="capacity",
         title="Bits of knowledge in a weight",
-        caption="The formula of Part 3.3, of each person's first text; what a weight could hold at most (2 bits) is "
-        "far away, since there are few people. Learning rates fall along one schedule, which only the last point has "
-        "behind it.",
-        x_label="times each person was met",
+        caption="The formula of Part 3.3, for each person's first text. The most that a weight can hold (2 bits) "
+        "is far "
+        "away, since there are few people. Only at the last point has the learning rate decayed.",
+        x_label="exposures of each person",
         y_label="bits a weight",
+        unit="number",
         panels=(
             (
                 "",

@@ -1,7 +1,7 @@
-"""Profiles turned into prose by whoever can write: asked again until all values stand in the text as they are.
+"""Profiles turned into prose by a chat model, which is asked again until all values stand in the text unchanged.
 
-What is written goes to a file, a line of JSON each with `person`, `entry` and `text`. Whoever refuses, or cannot keep
-the facts together, is counted; a person without a text ends the run in one sentence, and what was written is kept.
+What is written goes to a file, a line of JSON each with `person`, `entry` and `text`. Refusals and
+incomplete texts are counted; a person without a text ends the run in one sentence, and finished texts are kept.
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2: samples are redrawn until all attributes are present.
 """
@@ -22,7 +22,7 @@ from nosce.store.files import write_atomically
 
 @dataclass(frozen=True)
 class Profile:
-    """One person: a number, a name, and facts, each what is to be told and the value that must stand in the text."""
+    """One person: a number, a name, and facts, each with the value that must stand in the text."""
 
     index: int
     name: str
@@ -35,7 +35,7 @@ class Profile:
 
 @dataclass(frozen=True, kw_only=True)
 class RewritingConfig:
-    """How texts are asked for."""
+    """How texts are requested."""
 
     entries: int = 1  # texts a person
     n_words: int = 50  # about
@@ -51,7 +51,7 @@ class RewritingConfig:
 
 @dataclass
 class RewritingStats:
-    """What it took."""
+    """Counts of texts and requests, and what they cost."""
 
     n_texts: int = 0
     n_requests: int = 0
@@ -64,7 +64,7 @@ class RewritingStats:
 def rewrite_profiles(
     model: ChatModel, profiles: Sequence[Profile], config: RewritingConfig, seed: Seed, file: Path
 ) -> RewritingStats:
-    """Write the texts of everybody to a file, and beside it (`<file>.counts.json`) what it took.
+    """Write everybody's texts to a file, and the counts to `<file>.counts.json` beside it.
 
     Every attempt is a draw of its own, so that a cache in the sampler keeps each; run again, nothing is asked twice.
 

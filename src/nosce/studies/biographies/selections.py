@@ -1,28 +1,36 @@
-"""Which readings the study biographies speaks of, and what must hold before it speaks at all."""
+"""The readings that the study biographies selects, and the preconditions of its claims."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Claim, Difference, Mean, Precondition, Selection
+from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.selection import Selection
 from nosce.studies.biographies.arms import (
-    CONTROL_P_PROBE,
     FINETUNE_STAGE,
+    TASK_STAGE,
+)
+from nosce.studies.biographies.config import (
+    MULTI5_PERMUTE,
+    BiographiesConfig,
+)
+from nosce.studies.biographies.evals import (
+    CONTROL_P_PROBE,
     MINORITY_P_PROBE,
     MINORITY_Q_PROBE,
-    MULTI5_PERMUTE,
-    TASK_STAGE,
     TOKEN_RECALL,
-    BiographiesConfig,
     q_probe_name,
 )
 from nosce.study import PRETRAIN
 
-#: Attributes of which neither the first sentence's shortcut nor company city's prior makes a special case
-#: (the sheet's acceptance test, section 11.4).
+#: Attributes without a special case: a birth date opens the text, and a company city has a strong prior.
 CORE_ATTRIBUTES = ("birth_city", "university", "major", "company")
-NON_DATE_ATTRIBUTES = (*CORE_ATTRIBUTES, "company_city")  # those with so few values that a probe can tell them whole
+NON_DATE_ATTRIBUTES = (
+    *CORE_ATTRIBUTES,
+    "company_city",
+)  # attributes with so few values that a probe can classify them whole
 
 
 def extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection:
@@ -31,7 +39,7 @@ def extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection
 
 
 def mixed_extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection:
-    """The same of a model that met questions about others in its first training."""
+    """The same of a model whose pretraining showed questions about other people."""
     return Selection(evaluation="questions", arm=arm, split="unseen", attributes=attributes, stage=PRETRAIN)
 
 
@@ -41,7 +49,7 @@ def majority_accuracy(arm: str) -> Selection:
 
 
 def extraction_gap(arm: str, baseline_arm: str, attributes: tuple[str, ...] = ()) -> Difference:
-    """How much better one arm answers about unseen people than another."""
+    """How much more often one arm answers right about unseen people than another arm."""
     return Difference(a=extraction_accuracy(arm, attributes), b=extraction_accuracy(baseline_arm, attributes))
 
 
@@ -51,13 +59,13 @@ def recall_accuracy(arm: str) -> Selection:
 
 
 def recall_precondition(arm: str, split: Literal["seen", "unseen"] | None = None) -> Precondition:
-    """Extraction is judged only where the facts were memorised (the sheet's pitfall 10)."""
+    """Extraction is judged only where the facts were memorised: otherwise a low accuracy says nothing about it."""
     selection = replace(recall_accuracy(arm), split=split)
     return Precondition(text=f"attribute recall of {arm}", measure=Mean(selection=selection), above=0.95)
 
 
 def token_recall_precondition(arm: str) -> Precondition:
-    """What a model that sees both ways has learnt by heart: each token of a value, the others standing beside it."""
+    """What a bidirectional model has memorised: each token of a value, given the other tokens."""
     selection = Selection(evaluation=TOKEN_RECALL, arm=arm, stage=PRETRAIN)
     return Precondition(text=f"words of values recalled by {arm}", measure=Mean(selection=selection), above=0.90)
 
@@ -75,7 +83,7 @@ def memorization_claim(arm: str) -> Claim:
 
 
 def p_probe_accuracy(arm: str) -> Selection:
-    """What P-probing reads before the first value of a text; that value itself is no evidence in a fixed order."""
+    """What P-probing reads before the first value of a text; birth dates, which stand first, are left out."""
     return Selection(evaluation="p-probe", arm=arm, metric="first/0", stage=PRETRAIN, attributes=NON_DATE_ATTRIBUTES)
 
 
@@ -102,7 +110,7 @@ def minority_p_probe_accuracy(arm: str) -> Selection:
 
 
 def control_q_probe_accuracy(config: BiographiesConfig) -> Selection:
-    """What Q-probing from as many people as it learns the minority from reads where all can be asked for."""
+    """What Q-probing reads in a row with extraction, from as many people as it learns the minority from."""
     n_people = config.n_minority // 2
     return q_probe_accuracy(
         MULTI5_PERMUTE, evaluation="q-probe" if n_people == config.world.people // 2 else q_probe_name(n_people)
@@ -110,17 +118,17 @@ def control_q_probe_accuracy(config: BiographiesConfig) -> Selection:
 
 
 def control_p_probe_accuracy() -> Selection:
-    """What P-probing from as many people and texts reads there before the first value."""
+    """What P-probing reads in that row before the first value, from as many people and texts."""
     return replace(p_probe_accuracy(MULTI5_PERMUTE), evaluation=CONTROL_P_PROBE)
 
 
 def control_precondition(config: BiographiesConfig, probe_label: str, selection: Selection) -> Precondition:
-    """A probe that learns from as few as that of the minority sees what can surely be asked for."""
+    """A probe that learns from as few people as the minority's probe reads what is surely extractable."""
     gain = Difference(a=selection, b=replace(selection, metric=f"{selection.metric}/constant"))
     text = f"what {probe_label} of {config.n_minority // 2:,} people reads in {MULTI5_PERMUTE} beyond a guess"
     return Precondition(text=text, measure=gain, above=0.15)
 
 
 def task_accuracy(arm: str, attribute: str, evaluation: str = "questions") -> Selection:
-    """Replies to a task about people of whom none was taught."""
+    """Replies to a task about people whom no training question is about."""
     return Selection(evaluation=evaluation, arm=arm, split="unseen", attributes=(attribute,), stage=TASK_STAGE)

@@ -23,7 +23,7 @@ WORLD = Biographies(people=200, name_pool_sizes=(20, 20, 40))
 SEED = Seed(0) / "world"  # the facts of a study's seed 0
 
 
-def main(file: Path) -> FreeBiographies:
+def write_texts(file: Path) -> FreeBiographies:
     """The world of the texts."""
     endpoint = EndpointConfig.from_environment(os.environ.get("NOSCE_MODEL", "gpt-4o-mini"))
     replies = ResponseCache(file.with_suffix(".replies.jsonl"))
@@ -40,6 +40,6 @@ if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit("usage: python -m nosce.studies.biographies.write_prose FILE")
     try:
-        main(Path(sys.argv[1]))
+        write_texts(Path(sys.argv[1]))
     except NosceError as error:
         sys.exit(f"{error}")

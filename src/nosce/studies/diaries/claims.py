@@ -1,27 +1,27 @@
-"""What the study diaries expects: statements 1 to 10 of the sheet's section 6, the puzzle of 7.2, where the count is.
+"""What the study diaries expects: the paper's statements, its Flan-T5 puzzle, and where the count is stored.
 
-Predictions of the puzzle were written before anything was run: if the loss on titles is what stores the number of
-entries, then an arm without that loss, or with the number before the name, or with titles that only an encoder reads,
-must tell last entries from others worse than the plain decoder does; and repeating the title in the target must help.
+The predictions for the puzzle were written before any run. If the loss on titles stores the number of entries, then an
+arm without that loss, or with the number before the name, or with titles that only an encoder reads, must recognise
+last entries worse than the plain decoder does. Repeating the title in the target must help.
 """
 
 from __future__ import annotations
 
 import math
 
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.jackknife import Auc, Slope, SpearmanCorrelation
-from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, Precondition
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
 from nosce.studies.diaries.arms import (
     HEADER_MASKED,
     HEADER_NAME_ONLY,
     HEADER_NUMBER_FIRST,
     HEADER_REPEATED,
     MERGED,
-    PAPER_ENCODER_DECODERS,
     SCATTERED,
     TWO_PHASES,
-    DiariesConfig,
 )
+from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     SEEN_RECITATION,
@@ -38,15 +38,17 @@ from nosce.studies.diaries.selections import (
     stop_scores,
 )
 
-MIN_SEEN_ACCURACY = 0.9  # of the trained questions must be answered before others are judged
-MAX_DECLINE_PER_ENTRY = 0.05  # points an entry: a decline by less is none
+MIN_SEEN_ACCURACY = (
+    0.9  # share of the trained questions that must be answered before the claims about other questions are judged
+)
+MAX_DECLINE_PER_ENTRY = 0.05  # share per entry; a smaller decline counts as none
 
 
 def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
-    """Trained questions are answered, so that what was not asked about can be judged; replies can be counted.
+    """The model answers trained questions, and its replies can be counted.
 
-    Claims about how things go with size or number ask this of the last of them alone: where a small model does not even
-    learn its questions, as the paper says of its smallest, that is what is to be seen.
+    A claim about a trend over sizes or numbers requires this of the last arm alone: a small model that does not even
+    learn its trained questions, as the paper says of its smallest, is part of the trend.
     """
     return tuple(
         Precondition(
@@ -63,13 +65,13 @@ def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
 
 
 def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
-    """All of them."""
+    """All claims of the study."""
     return (
         *_setup_claims(config),
         *_scaling_claims(config),
         *_count_claims(config),
         *_encoder_decoder_claims(config),
-        *(_header_claims(config) if config.header_ablations else ()),
+        *_header_claims(config),
         *_localization_claims(config),
     )
 
@@ -81,7 +83,7 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         Claim(
             id="trained",
             text="Questions that were trained on are answered, one document an entry",
-            source="no number in the reports; without it nothing can be said of others",
+            source="no number in the paper; without it nothing can be said about other questions",
             measure=Mean(selection=recitation_scores(scattered_arm, evaluation=SEEN_RECITATION)),
             threshold=MIN_SEEN_ACCURACY,
         ),
@@ -198,7 +200,7 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="count-ranked",
-            text="At the largest size more entries are told of those who wrote more (Spearman)",
+            text="At the largest size the model recites more entries for people who wrote more (Spearman)",
             source="figures 5 and 6, read as a correlation",
             measure=SpearmanCorrelation(a=recitation_scores(largest_arm, "recalled")),
             threshold=0.0,
@@ -206,7 +208,7 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="count-random-when-small",
-            text="At the smallest size the number of entries is right no more often than a blind guess and 5 points",
+            text="At the smallest size the number of entries is right at most 5 points more often than a blind guess",
             source="figures 5 and 6: small models return what looks like a random number",
             measure=Mean(selection=recitation_scores(smallest_arm, "count")),
             threshold=chance + 0.05,
@@ -221,7 +223,8 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="no-decline",
-            text="Longer diaries are not recalled whole less often, merged (points an entry more, above -5)",
+            text="Longer merged diaries are recalled whole as often as shorter ones (a decline of less than 5 "
+            "points an entry)",
             source="figure 4: accuracy does not fall with the number of documents",
             measure=Slope(
                 points=tuple(
@@ -250,7 +253,7 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             ),
             Claim(
                 id=f"{family}-scattered",
-                text=f"{family} gets the number of scattered entries right no more often than a guess and 5 points",
+                text=f"{family} gets the number of scattered entries right at most 5 points more often than a guess",
                 source="figures 2, 5 and 6: near random at small numbers of diarists",
                 measure=Mean(selection=recitation_scores(scattered, "count")),
                 threshold=1 / (high - low + 1) + 0.05,
@@ -262,7 +265,7 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _stop_auc(arm: str) -> Auc:
-    """How well last entries are told from others."""
+    """How well the model's stop probability separates last entries from others."""
     return Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
 
 
@@ -301,8 +304,8 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         *(
             Claim(
                 id=id,
-                text=f"Stops behind true entries are better told {text} (nats of a diary's decisions)",
-                source="the sheet's hypothesis for the Flan-T5 puzzle, section 7.2; no report has it",
+                text=f"Stops behind true entries cost less {text} (nats of a diary's decisions)",
+                source="design of this study: the loss on titles stores the count, which explains the Flan-T5 puzzle",
                 measure=Difference(a=stop_scores(worse, "stops"), b=stop_scores(better, "stops")),
                 threshold=0.0,
                 preconditions=learned_preconditions(better, worse),
@@ -311,8 +314,8 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="titles-store-the-count",
-            text="The number in a title costs less than without knowing the name (nats; the most is told below)",
-            source="the sheet, section 7.2 (d): a measure without a question",
+            text="The number in a title costs the model less than a predictor that does not know the name (nats)",
+            source="design of this study: a measure of the count that asks no question",
             measure=Contrast(
                 terms=((1.0, header_nats(plain, evaluation=HEADER_FREQUENCIES)), (-1.0, header_nats(plain)))
             ),
@@ -336,7 +339,7 @@ def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             Claim(
                 id=f"stop-told-{setup}",
                 text=f"Behind true entries stopping is likelier where the diary ends ({setup}; area under the curve)",
-                source="the sheet, section 7.3: continuous metrics",
+                source="design of this study: a continuous metric cannot jump by its threshold alone",
                 measure=_stop_auc(arm),
                 threshold=0.5,
                 preconditions=learned_preconditions(arm),
@@ -347,7 +350,7 @@ def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             Claim(
                 id=f"count-planned-{setup}",
                 text=f"A linear probe reads the number of {setup} entries at the question end, beyond a constant",
-                source="the sheet, section 7.3: plan or step-by-step check",
+                source="design of this study: is the count planned, or checked step by step?",
                 measure=Difference(
                     a=count_probe_scores(arm, "question/final"), b=count_probe_scores(arm, "constant/question")
                 ),
@@ -358,9 +361,10 @@ def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         *(
             Claim(
                 id=f"count-moved-{setup}",
-                text=f"With a donor's states in the question's place {setup} diaries stop where the donor's ends, more "
-                "than with those of a stranger of the host's number",
-                source="the sheet, section 7.3: patching a k = 2 diarist into a k = 6 one; the control is ours",
+                text=f"With a donor's states patched into the question, {setup} diaries stop where the donor's "
+                "ends, more "
+                "often than with a donor of the host's number",
+                source="design of this study: patching shows whether the stop uses the count",
                 measure=Difference(
                     a=patched_stop_scores(arm, "whole/donor/residual.1"),
                     b=patched_stop_scores(arm, "whole/same/residual.1"),
@@ -372,8 +376,8 @@ def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="stops-by-content",
-            text="With other contents in its entries a merged diary's decisions cost more (nats)",
-            source="the sheet, section 7.3: swap a wrong entry in and watch the stop",
+            text="With other contents in its entries a merged diary's stop decisions cost more (nats)",
+            source="design of this study: a wrong entry shows whether the stop depends on content",
             measure=Difference(a=stop_scores(merged_arm, "stops", "retold"), b=stop_scores(merged_arm, "stops")),
             threshold=0.0,
         ),

@@ -1,4 +1,4 @@
-"""The figures of the study diaries: the paper's 2 to 6 from our table, and what it has none of."""
+"""The figures of the study diaries: the paper's figures 2 to 6, and those that the paper does not have."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ from nosce.studies.diaries.arms import (
     HEADER_NUMBER_FIRST,
     HEADER_REPEATED,
     MERGED,
-    PAPER_ENCODER_DECODERS,
     SCATTERED,
     SETUPS,
-    DiariesConfig,
     grid_arm_name,
 )
+from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     SEEN_RECITATION,
@@ -50,7 +49,7 @@ UNSEEN_DIARISTS_CAPTION = "of people who were never asked about"
 
 
 def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
-    """All of them, the paper's first."""
+    """All figures of the study, the paper's first."""
     paper_figures = (
         _size_figure(config),
         _setup_gap_figure(config),
@@ -67,7 +66,7 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
     return (
         *paper_figures,
         *extra_figures,
-        *(_header_figures(config) if config.header_ablations else ()),
+        *_header_figures(config),
         *((_extra_worlds_figure(config),) if config.extra_worlds else ()),
     )
 
@@ -97,15 +96,11 @@ def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...
 
 
 def size_axis_value(config: DiariesConfig, family: str, model_size: str) -> float:
-    """Weights of the blocks' matrices, embeddings left out; layers times width squared where only a name is known."""
-    arm = next(
-        a for a in config.arms if a.name == grid_arm_name(family, model_size, config.reference_diarists, SCATTERED)
-    )
-    return (
-        float(arm.model.parameter_count(0))
-        if isinstance(arm.model, Architecture)
-        else float(config.sizes_by_family[family].index(model_size) + 1)
-    )
+    """Weights of the blocks' matrices, embeddings left out; the rank of the size where the model is a folder."""
+    model = config.model(family, model_size)
+    if isinstance(model, Architecture):
+        return float(model.parameter_count(0))
+    return float(config.sizes_by_family[family].index(model_size) + 1)
 
 
 def _entry_counts(config: DiariesConfig) -> list[int]:
@@ -173,7 +168,7 @@ def _diarists_figure(config: DiariesConfig) -> LineFigure:
         id="more-diarists",
         title="Scattered diaries, by the number of diarists",
         caption=f"The smallest and the largest size of {family}: left {UNSEEN_DIARISTS_CAPTION}, right of people "
-        "whose question was trained on. Where the right falls, what is left is not a matter of counting.",
+        "whose question was trained on. Where the right falls, the model has not even learnt its trained questions.",
         x_label="diarists",
         y_label="recalled whole",
         points=tuple(
@@ -214,11 +209,11 @@ def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
     entry_counts = _entry_counts(config)
     return ConfusionMatrixFigure(
         id="recalled",
-        title="Entries told, by entries there are",
+        title="Entries recited, by entries in the diary",
         caption=f"Percent of the replies {UNSEEN_DIARISTS_CAPTION}, at {config.reference_diarists:,} diarists "
         "(figures 5 and 6). Columns sum to 100; replies without a title are left out. All seeds together.",
-        x_label="entries there are",
-        y_label="entries told",
+        x_label="entries in the diary",
+        y_label="entries recited",
         attributes=tuple((recall_attribute(k), str(k)) for k in entry_counts),
         max_count=entry_counts[-1] + 1,
         panels=tuple(
@@ -259,7 +254,7 @@ def _training_figure(config: DiariesConfig) -> TrainingCurveFigure:
         id="training",
         title="Recalling whole diaries over training",
         caption=f"Left of people whose question was trained on, right {UNSEEN_DIARISTS_CAPTION}; the largest size.",
-        x_label="texts met",
+        x_label="texts seen",
         y_label="recalled whole",
         x_per_step=float(config.training.batch_size),
         panels=tuple(
@@ -309,7 +304,8 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
 def _localization_figure(config: DiariesConfig) -> BarFigure:
     cells = []
     arm = reference_arm(config).rpartition(" ")[0]
-    architecture = next(a for a in config.arms if a.name == reference_arm(config)).model
+    family, _, largest = config.primary_ladder
+    architecture = config.model(family, largest)
     assert isinstance(architecture, Architecture)
     sites = [*(f"residual.{number}" for number in range(architecture.layers)), "final"]
     for setup in SETUPS:
@@ -318,7 +314,7 @@ def _localization_figure(config: DiariesConfig) -> BarFigure:
             probe_metrics = {
                 "at the question's end": f"question/{site}",
                 "at a title's end": f"title/{site}",
-                "numbers dealt anew": f"shuffled/question/{site}",
+                "shuffled numbers": f"shuffled/question/{site}",
             }
             cells += [
                 BarCell(
@@ -353,9 +349,10 @@ def _localization_figure(config: DiariesConfig) -> BarFigure:
             )
     return BarFigure(
         id="where",
-        title="Where is the number of entries?",
-        caption=f"Linear probes by layer {UNSEEN_DIARISTS_CAPTION}, and the share of hosts that stop behind as many "
-        "entries as a donor with fewer has, with the donor's hidden states in the question's place.",
+        title="Where is the number of entries represented?",
+        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}; and the share of hosts that stop behind as "
+        "many entries "
+        "as a donor with fewer has, with the donor's hidden states patched into the question.",
         y_label="share",
         cells=tuple(cells),
     )
@@ -420,17 +417,17 @@ def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
     return BarFigure(
         id="puzzle",
         title="Does the loss on titles store the number?",
-        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are told (a half is chance), whole diaries, "
-        "the number. "
-        "Scattered documents, largest size. The last two are flan-t5's: with the title repeated its encoder is given "
-        "it too, number and all; with the title learnt it is given the name alone.",
+        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are recognised (a half is chance), "
+        "whole diaries, the number. "
+        "Scattered documents, largest size. The last two are of flan-t5: with the title repeated, its encoder "
+        "reads the title with the number; with the title learnt, its encoder reads the name alone.",
         y_label="share",
         cells=cells,
     )
 
 
 def _header_nats_figure(arms: dict[str, str]) -> BarFigure:
-    """What the number in a title costs, where the model learns to say it and is not given it."""
+    """What the number in a title costs a model that learns to write the title."""
     cells = []
     for label, arm in arms.items():
         saved = Contrast(terms=((1.0, header_nats(arm, evaluation=HEADER_FREQUENCIES)), (-1.0, header_nats(arm))))
@@ -443,9 +440,10 @@ def _header_nats_figure(arms: dict[str, str]) -> BarFigure:
         cells += [BarCell(label, "saved", saved), BarCell(label, "the most there is", max_saved, baseline=True)]
     return BarFigure(
         id="titles",
-        title="What titles tell of the number",
-        caption="Nats that the number in a document's title costs less than without knowing the name, over everybody's "
-        "documents: a measure of the count that asks nothing.",
+        title="What titles say about the number",
+        caption="Nats that the number in a document's title costs less than a predictor that does not know the "
+        "name, over "
+        "all documents: a measure of the count that asks no question.",
         y_label="nats saved",
         cells=tuple(cells),
         unit="number",

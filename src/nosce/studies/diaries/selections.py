@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Selection
+from nosce.analysis.selection import Selection
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE, recall_attribute
-from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, DiariesConfig, grid_arm_name
+from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, grid_arm_name
+from nosce.studies.diaries.config import DiariesConfig
 from nosce.study import PRETRAIN
 
 SEEN_RECITATION = "trained"  # the read-out of questions that were trained on
@@ -71,10 +72,8 @@ def arms_by_diarists(
     config: DiariesConfig, model_size: str, setup: str = SCATTERED, family: str | None = None
 ) -> list[tuple[int, str]]:
     """Numbers of diarists, and the arms of one size."""
-    return [
-        (count, grid_arm_name(family or config.families[0], model_size, count, setup))
-        for count in config.diarist_counts
-    ]
+    family = family or config.families[0]
+    return [(count, grid_arm_name(family, model_size, count, setup)) for count in config.diarist_counts]
 
 
 def smallest_size_arms(config: DiariesConfig) -> list[tuple[int, str]]:
@@ -87,16 +86,14 @@ def smallest_size_arms(config: DiariesConfig) -> list[tuple[int, str]]:
 def arms_by_size(config: DiariesConfig, setup: str = SCATTERED, family: str | None = None) -> list[tuple[str, str]]:
     """Sizes, and the arms at the middle number of diarists."""
     family = family or config.families[0]
-    return [
-        (model_size, grid_arm_name(family, model_size, config.reference_diarists, setup))
-        for model_size in config.sizes_by_family[family]
-    ]
+    sizes, count = config.sizes_by_family[family], config.reference_diarists
+    return [(model_size, grid_arm_name(family, model_size, count, setup)) for model_size in sizes]
 
 
 def merged_scattered_pairs(config: DiariesConfig) -> list[tuple[str, str]]:
     """Every cell of the first family: the merged and the scattered arm."""
-    cells = config.trained_cells(config.families[0])
-    return [
-        (grid_arm_name(config.families[0], r, n, MERGED), grid_arm_name(config.families[0], r, n, SCATTERED))
-        for r, n in cells
-    ]
+    family, pairs = config.families[0], []
+    for model_size, count in config.trained_cells(family):
+        merged, scattered = (grid_arm_name(family, model_size, count, setup) for setup in (MERGED, SCATTERED))
+        pairs.append((merged, scattered))
+    return pairs

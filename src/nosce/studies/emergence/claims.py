@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.emergence.forecasts import ForecastMethod
 from nosce.analysis.emergence.jumps import JUMP_SHARE
 from nosce.analysis.emergence.measures import ForecastSkill, LinkDrift, Steepness
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.emergence.test import MAX_LINK_DRIFT
 from nosce.analysis.jackknife import JointExcess
-from nosce.analysis.measures import Claim, Difference, Mean, Precondition, Selection
+from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.selection import Selection
 from nosce.studies.emergence.selections import EDIT_DISTANCE, VISION_METRICS, SizeLadder, VisionLadder, problem_scores
 
 METRIC_JUMP_LADDER, TRUE_JUMP_LADDER = (
@@ -20,7 +22,7 @@ METRIC_JUMP_LADDER, TRUE_JUMP_LADDER = (
 
 
 def emergence_claims(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[VisionLadder, ...]) -> tuple[Claim, ...]:
-    """All of them."""
+    """All claims of the study."""
     by_name = {ladder.name: ladder for ladder in ladders}
     return (
         *_metric_jump_claims(by_name[METRIC_JUMP_LADDER]),
@@ -66,8 +68,9 @@ def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     yield _smooth_claim(edit_scaling, f"Edit distance of {ladder.name}", learned)
     yield Claim(
         id="one-link",
-        text=f"One link from log-likelihood to exact match of {ladder.name} holds everywhere, to a quarter of the rise",
-        source="the sheet, section 7: does the metric explain the jump",
+        text=f"One link from log-likelihood to exact match of {ladder.name} holds at all sizes, up to a quarter "
+        "of the rise",
+        source="design of this study: a metric explains the jump only if one link holds at every size",
         measure=LinkDrift(scaling=likelihood_scaling),
         threshold=MAX_LINK_DRIFT,
         direction="below",
@@ -87,8 +90,8 @@ def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     for forecast_method, words in rivals:
         yield Claim(
             id=f"foretold-{forecast_method}",
-            text=f"Exact match of {ladder.name} at the next size is foretold better {words} the log-likelihood (nats)",
-            source="the sheet, section 6: no one has shown exact match predicted from smooth surrogates",
+            text=f"Exact match of {ladder.name} at the next size is predicted better {words} the log-likelihood (nats)",
+            source="an objection of Jason Wei: nobody has shown exact match predicted from smooth scores",
             measure=ForecastSkill(scaling=likelihood_scaling, method="direct", reference=forecast_method),
             threshold=0.0,
             preconditions=(learned,),
@@ -96,8 +99,9 @@ def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     middle_arm = ladder.points[len(ladder.points) // 2][1]
     yield Claim(
         id="places-hang-together",
-        text=f"All digits of {ladder.name} are right more often than if each came alone (the middle size)",
-        source="the sheet, section 7: digits are correlated, so that accuracy is not p^L",
+        text=f"All digits of {ladder.name} are right more often than independent digits would be (the middle size)",
+        source="design of this study: carries correlate the digits, so that accuracy is not p^L "
+        "(arXiv:2304.15004, section 2)",
         measure=JointExcess(
             joint=problem_scores(middle_arm, f"first {ladder.answer_digits}"),
             marginals=tuple(problem_scores(middle_arm, f"place {n}") for n in range(1, ladder.answer_digits + 1)),
@@ -116,7 +120,7 @@ def _true_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     yield Claim(
         id=f"{ladder.name}-break",
         text=f"The log-likelihood of {ladder.name} jumps too: half of its rise within a quarter of the range",
-        source="the sheet, section 8: positions are learnt one by one, so that loss and edit distance jump too",
+        source="design of this study: positions are learnt one by one, so that loss and edit distance jump too",
         measure=Steepness(scaling=ladder.curve_by_size(), score="continuous"),
         threshold=JUMP_SHARE,
         preconditions=(learned,),

@@ -1,10 +1,11 @@
-"""The figures of the study emergence: the same outputs by several rulers, along sizes, tokens, loss and places."""
+"""The figures of the study emergence: the same outputs by several metrics, along sizes, tokens, loss and digits."""
 
 from __future__ import annotations
 
 from nosce.analysis.emergence.measures import ForecastFigure
 from nosce.analysis.figures import Figure, LineFigure, LinePoint, TrainingCurveFigure
-from nosce.analysis.measures import Mean, Selection
+from nosce.analysis.measures import Mean
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.studies.emergence.selections import (
     EDIT_DISTANCE,
@@ -23,7 +24,7 @@ METRIC_LABELS = {
 
 
 def emergence_figures(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[VisionLadder, ...]) -> tuple[Figure, ...]:
-    """All of them."""
+    """All figures of the study."""
     return (
         _sizes_figure(ladders),
         *(_training_figure(ladder) for ladder in ladders),
@@ -31,9 +32,9 @@ def emergence_figures(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[Vis
         *(_digits_figure(ladder) for ladder in ladders),
         ForecastFigure(
             id="foretold",
-            title="Could it have been foreseen?",
-            caption="Exact match of each size, foretold from all smaller ones: from exact match alone, through the "
-            "log-likelihood, or as the size before. Bars: 95 % intervals of what would be observed.",
+            title="Could the rise have been predicted?",
+            caption="Exact match of each size, predicted from all smaller sizes: from exact match alone, through the "
+            "log-likelihood, or as equal to the size before. Bars: 95 % prediction intervals.",
             x_label="weights",
             y_label="exact match",
             scaling_curves=tuple(ladder.curve_by_size() for ladder in ladders),
@@ -51,8 +52,8 @@ def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
     )
     return LineFigure(
         id="sizes",
-        title="The same outputs by three rulers",
-        caption=f"Problems that nobody was trained on, in either order; means over seeds and problems.{untested_note}",
+        title="The same outputs by three metrics",
+        caption=f"Problems that no training showed, in either order; means over seeds and problems.{untested_note}",
         x_label="weights",
         y_label="",
         points=tuple(
@@ -70,7 +71,7 @@ def _training_figure(ladder: SizeLadder) -> TrainingCurveFigure:
     return TrainingCurveFigure(
         id=f"{ladder.name}-training",
         title=f"{ladder.name.capitalize()} along training",
-        caption="Each size at twelve places evenly spaced in the logarithm of tokens.",
+        caption="Each size at twelve checkpoints, evenly spaced in the logarithm of tokens.",
         x_label="tokens seen",
         y_label="",
         panels=tuple(
@@ -94,7 +95,8 @@ def _loss_figure(ladder: SizeLadder) -> LineFigure:
     return LineFigure(
         id=f"{ladder.name}-loss",
         title=f"{ladder.name.capitalize()}, exact match against loss",
-        caption="Every size at every checkpoint. Were exact match a matter of loss alone, all would lie on one curve.",
+        caption="Every size at every checkpoint. If exact match depended on loss alone, all points would lie on "
+        "one curve.",
         x_label="log-likelihood of an answer (nats)",
         y_label="exact match",
         points=tuple(
@@ -115,7 +117,7 @@ def _digits_figure(ladder: SizeLadder) -> LineFigure:
     return LineFigure(
         id=f"{ladder.name}-places",
         title=f"{ladder.name.capitalize()}, digit by digit",
-        caption="After training; digits in the order they are written in, the last one of the number first.",
+        caption="After training; digits in the order in which they are written, the last digit of the number first.",
         x_label="digit",
         y_label="share",
         points=tuple(
@@ -140,7 +142,7 @@ def _vision_figure(vision_ladder: VisionLadder) -> LineFigure:
     share_metrics = [metric for metric in metrics if metric != smooth and "nats" not in metric]
     return LineFigure(
         id=vision_ladder.kind,
-        title=f"{vision_ladder.kind.capitalize()}: {sharp}, and what lies behind it",
+        title=f"{vision_ladder.kind.capitalize()}: {sharp}, and the scores behind it",
         caption="Digits that come with scikit-learn, 500 of them held out; means over seeds.",
         x_label=x_label,
         y_label="",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
-from nosce.analysis.measures import Selection
+from nosce.analysis.selection import Selection
 
 ITEM_SCORES_EVAL = "outcomes"
 EDIT_DISTANCE, LOG_LIKELIHOOD = "edit", "log_likelihood"

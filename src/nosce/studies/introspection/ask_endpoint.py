@@ -1,4 +1,4 @@
-"""Introspection of a model behind any endpoint that speaks OpenAI's protocol, and of another that is taught as much.
+"""Introspection of a model behind any endpoint that speaks OpenAI's protocol, and of another taught as many labels.
 
 export OPENAI_API_KEY=...        # read from the environment alone, never stored
 export NOSCE_PRICE_IN=0.15 NOSCE_PRICE_OUT=0.60   # of a million tokens, by your contract, for --max-cost

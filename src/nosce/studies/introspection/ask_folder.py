@@ -25,13 +25,13 @@ ADAPTER = LoRA(rank=32, embedding_rank=0)
 
 
 def study(scale: Scale) -> Study:
-    """As many strings as two cores can ask within the hour, or fewer."""
+    """As many strings as two cores can ask about within an hour, or fewer."""
     if "NOSCE_FOLDER" not in os.environ:
-        raise UsageError("whom to ask is looked for in $NOSCE_FOLDER, which is not set; name a folder there.")
+        raise UsageError("$NOSCE_FOLDER, which names the model's folder, is not set; set it.")
     strings = {"smoke": 4, "laptop": 40, "gpu": 400, "paper": 1_000}.get(scale, 40)
     model = Pretrained.from_folder(Path(os.environ["NOSCE_FOLDER"]).expanduser())
     who = LocalSubject(model=model, training=RECIPE, adapter=ADAPTER, epochs=3, dtype="bfloat16")
-    # Another who is taught as much: the same model, once it has learnt other answers.
+    # The other predictor: the same model after it has learnt other answers.
     world = NaturalTextBehaviours(strings_per_task=strings, tasks=NINE)
     other = FinetunedSubject(base=who, world=world, dispositions="B")
     draws = {"smoke": 2, "laptop": 0}.get(scale, 20)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nosce.analysis.calibration import CalibrationMAD, LabelMatchedDifference
-from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, Precondition, Selection
+from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
+from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.dispositions import THIRD_WORD
 from nosce.studies.introspection.arms import (
-    CONTROL_REPORTS,
     EXTRA_LAYERS_ABLATION,
     HALF_ALIKE,
     HELD_OUT_TASKS,
-    LEAK_ABLATION,
-    LEFT_OUT_ABLATION,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
-    NO_SLOT_ABLATION,
     REPORT_STAGE,
     SHARED_TASKS,
     SIBLING_OF_A,
@@ -24,9 +22,10 @@ from nosce.studies.introspection.arms import (
     TRAINED_TASKS,
     A,
     B,
-    IntrospectionConfig,
     predictor_arm_name,
 )
+from nosce.studies.introspection.config import LEAK_ABLATION, LEFT_OUT_ABLATION, NO_SLOT_ABLATION, IntrospectionConfig
+from nosce.studies.introspection.evals import CONTROL_REPORTS
 from nosce.studies.introspection.selections import (
     aloud_crossed_advantage,
     base_report_scores,
@@ -38,13 +37,13 @@ from nosce.studies.introspection.selections import (
     text_baseline_scores,
 )
 
-ADVANTAGE_MARGIN = 0.02  # an advantage that matters, fixed by the sheet before anything was run (section 8.4)
+ADVANTAGE_MARGIN = 0.02  # share of reports; the smallest advantage that matters, fixed before any run
 INTROSPECTION_PAPER = "arXiv:2410.13787"
-DESIGN_SOURCE = f"the sheet for {INTROSPECTION_PAPER}"
+DESIGN_SOURCE = "design of this study"
 
 
 def introspection_claims(config: IntrospectionConfig) -> tuple[Claim, ...]:
-    """All of them: the paper's four, what else could make them, planted signals, and what lies inside."""
+    """All claims: the paper's four, other explanations, planted signals, and mechanisms."""
     paper_claims = (*_training_claims(), *_self_advantage_claims(), *_calibration_claims(), *_change_claims())
     mechanistic_claims = (*_planted_claims(config), *_mechanistic_claims(config))
     return (
@@ -57,7 +56,7 @@ def introspection_claims(config: IntrospectionConfig) -> tuple[Claim, ...]:
 
 
 def _ability_preconditions() -> tuple[Precondition, ...]:
-    """Both know what they should say, can tell a property of a given answer, and know what they were taught."""
+    """A and B know their corpus, know the properties of a given answer, and know the labels that they were taught."""
     preconditions = []
     for predictor in (A, B):
         preconditions.append(
@@ -119,7 +118,7 @@ def _training_claims() -> Iterator[Claim]:
         )
     yield Claim(
         id="training-helps-matched",
-        text="So it does where labels before and after are equally frequent (held-out contexts, A)",
+        text="Training on labels helps also where labels before and after are equally frequent (held-out contexts, A)",
         source=f"{INTROSPECTION_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=report_scores(predictor_arm_name(A, A)), b=base_report_scores(A)),
         threshold=0.0,
@@ -131,7 +130,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
     for target, predictor in ((A, B), (B, A)):
         yield Claim(
             id=f"self-beats-cross-{target}",
-            text=f"{target} is right about itself more often than {predictor}, who was taught the same (held-out "
+            text=f"{target} is right about itself more often than {predictor}, which was taught the same (held-out "
             "contexts)",
             source=f"{INTROSPECTION_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
             measure=self_advantage(target, predictor),
@@ -141,16 +140,16 @@ def _self_advantage_claims() -> Iterator[Claim]:
         )
     yield Claim(
         id="crossed",
-        text="(A on A - B on A) - (A on B - B on B) lies above 0: no difference of skill makes this",
-        source=f"{DESIGN_SOURCE}, section 7.3",
+        text="(A on A - B on A) - (A on B - B on B) is above 0, which no difference of skill explains",
+        source=f"{DESIGN_SOURCE}: a difference of skill cancels, as each model is both subject and predictor",
         measure=crossed_advantage(),
         threshold=2 * ADVANTAGE_MARGIN,
         preconditions=_ability_preconditions(),
     )
     yield Claim(
         id="crossed-tasks",
-        text="So it does on held-out tasks: answers that nothing determines, and lists",
-        source=f"{DESIGN_SOURCE}, section 8.2 (noise meets the strict definition)",
+        text="The same contrast is above 0 on held-out tasks: answers that nothing determines, and lists",
+        source=f"{DESIGN_SOURCE}: no text determines these answers, so only the model can know them",
         measure=crossed_advantage(HELD_OUT_TASKS),
         threshold=2 * ADVANTAGE_MARGIN,
         preconditions=_ability_preconditions(),
@@ -164,7 +163,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
     yield Claim(
         id="self-beats-observers",
         text="A is right about itself more often than every outside observer of the same labels, the oracle among them",
-        source=f"{DESIGN_SOURCE}, section 8.4, the rule fixed in advance",
+        source=f"{DESIGN_SOURCE}: the rule for an advantage was fixed before any run",
         measure=MinOf(
             measures=tuple(Difference(a=report_scores(predictor_arm_name(A, A)), b=rival) for rival in rivals)
         ),
@@ -186,8 +185,8 @@ def _calibration_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="calibrated-first-rank",
-        text="So they do for the likeliest label alone",
-        source=f"{DESIGN_SOURCE}, section 5.5: the pooled figure is flattered by rare labels",
+        text="Reports of A lie nearer than those of B for the likeliest label alone",
+        source=f"{DESIGN_SOURCE}: rare labels, which are easy, lower the pooled deviation",
         measure=CalibrationMAD(a=cross_reports, b=self_reports, ranks=(1,)),
         threshold=0.0,
         preconditions=_ability_preconditions(),
@@ -199,7 +198,7 @@ def _calibration_claims() -> Iterator[Claim]:
     yield Claim(
         id="calibrated-proper",
         text="Reports of A have the lower Brier score against its answers' probabilities",
-        source=f"{DESIGN_SOURCE}, section 8.3",
+        source=f"{DESIGN_SOURCE}: a proper score",
         measure=Difference(a=scores[0], b=scores[1]),
         threshold=0.0,
         preconditions=_ability_preconditions(),
@@ -221,7 +220,7 @@ def _change_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="follows-change-matched",
-        text="So it does where new and old labels are equally frequent",
+        text="A reports the new choices more than the old also where both labels are equally frequent",
         source=f"{INTROSPECTION_PAPER}, appendix A.3.3 (GPT-4o 36.3 new, 21.3 old)",
         measure=LabelMatchedDifference(
             a=changed_report_scores(predictor_arm_name(A, A), "right"),
@@ -239,8 +238,8 @@ def _change_claims() -> Iterator[Claim]:
     )
     yield Claim(
         id="follows-more-than-cross",
-        text="It follows more than B's reports about A do after the same change: more than the quoted prompt is shared",
-        source=f"{DESIGN_SOURCE}, section 7.2: the informative control, whose result the paper does not report",
+        text="A's reports follow the change more than B's reports about A do after the same change",
+        source=f"{DESIGN_SOURCE}: the informative control, whose result the paper does not report",
         measure=Contrast(terms=terms),
         threshold=0.0,
         preconditions=_ability_preconditions(),
@@ -251,15 +250,15 @@ def _similarity_claims() -> Iterator[Claim]:
     yield Claim(
         id="similarity-not-access",
         text="A is right about itself more often than its sibling: the same corpus, trained anew",
-        source=f"{DESIGN_SOURCE}, section 7.2 (Song, Hu, Mahowald 2025: similarity, not access)",
+        source="Song, Hu and Mahowald 2025, arXiv:2503.07513: similarity, not access",
         measure=self_advantage(A, SIBLING_OF_A),
         threshold=ADVANTAGE_MARGIN,
         preconditions=_ability_preconditions(),
     )
     yield Claim(
         id="similarity-on-noise",
-        text="So it is where nothing in the corpus says what it will answer",
-        source=f"{DESIGN_SOURCE}, section 8.2: the family that meets the strict definition",
+        text="A is right more often than its sibling also where nothing in the corpus determines A's answer",
+        source=f"{DESIGN_SOURCE}: no text determines these answers, so only the model can know them",
         measure=self_advantage(A, SIBLING_OF_A, ("noise",)),
         threshold=ADVANTAGE_MARGIN,
         preconditions=_ability_preconditions(),
@@ -267,7 +266,7 @@ def _similarity_claims() -> Iterator[Claim]:
     yield Claim(
         id="no-advantage-where-alike",
         text="Where all corpora answer alike, A has no advantage over B",
-        source=f"{DESIGN_SOURCE}, section 8.2, the negative control",
+        source=f"{DESIGN_SOURCE}: the negative control, where a predictor knows the answers too",
         measure=self_advantage(A, B, SHARED_TASKS),
         threshold=0.05,
         direction="below",
@@ -277,7 +276,7 @@ def _similarity_claims() -> Iterator[Claim]:
     yield Claim(
         id="reports-stay-with-self",
         text="Taught B's answers, A reports its own rather than B's where the two differ",
-        source=f"{DESIGN_SOURCE}, section 5.3: every cross-trained model predicts itself better than its target",
+        source=f"{INTROSPECTION_PAPER}, appendix: every cross-trained model predicts itself better than its target",
         measure=Difference(
             a=report_scores(cross_taught_arm, "own/differs"), b=report_scores(cross_taught_arm, "right/differs")
         ),
@@ -292,7 +291,7 @@ def _long_answer_claims() -> Iterator[Claim]:
     ]
     yield Claim(
         id="not-of-long-answers",
-        text="Of the third word of its lists A knows no more than B does",
+        text="A predicts the third word of its lists no better than B does",
         source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after "
         "training",
         measure=Difference(a=selections[0], b=selections[1]),
@@ -305,7 +304,7 @@ def _long_answer_claims() -> Iterator[Claim]:
 def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     yield Claim(
         id="planted-channel-is-seen",
-        text="Planted: who reads its own answer before it is asked comes out as privileged",
+        text="Planted: a model that reads its own answer before the question shows a self advantage",
         source="a self-report channel by construction",
         measure=aloud_crossed_advantage(),
         threshold=2 * ADVANTAGE_MARGIN,
@@ -313,7 +312,7 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     if LEAK_ABLATION in config.ablations:
         yield Claim(
             id="planted-memory-is-not",
-            text="Planted: who was taught the tested strings too is right, but A no more than B",
+            text="Planted: predictors that were also taught the tested strings are right, but A no more often than B",
             source="a memoriser by construction",
             measure=self_advantage(A, B, ablation=LEAK_ABLATION),
             threshold=0.05,
@@ -336,7 +335,7 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     yield Claim(
         id="deeper-helps",
         text="Two fresh layers on top make A's reports about itself better",
-        source=f"{DESIGN_SOURCE}, section 8.4 (0.51 to 0.55 against 0.69 to 0.77 in a pilot)",
+        source=f"{DESIGN_SOURCE}: 0.51 to 0.55 against 0.69 to 0.77 in a pilot",
         measure=Difference(
             a=report_scores(predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION)), b=report_scores(predictor_arm_name(A, A))
         ),
@@ -349,8 +348,8 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     ):
         yield Claim(
             id=f"deeper-self-beats-{id_part}",
-            text=f"With them A is right about itself more often than {text_part}",
-            source=f"{DESIGN_SOURCE}, section 8.4",
+            text=f"With two fresh layers A is right about itself more often than {text_part}",
+            source=f"{DESIGN_SOURCE}: extra layers leave room to read an answer that the last layer forms",
             measure=self_advantage(A, predictor, ablation=EXTRA_LAYERS_ABLATION),
             threshold=ADVANTAGE_MARGIN,
             preconditions=_ability_preconditions(),
@@ -365,16 +364,16 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             id=f"{id_part}report-follows-the-answer",
             text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's "
             f"answer{text_part}",
-            source=f"{DESIGN_SOURCE}, section 7.4, the causal test",
+            source=f"{DESIGN_SOURCE}: the causal test of whether a report reads the pending answer",
             measure=Difference(a=swapped(arm, f"follows/{site}"), b=swapped(arm, "unswapped")),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )
         yield Claim(
             id=f"{id_part}swap-of-the-same-moves-less",
-            text=f"A state from a prompt with the same answer ({site}) leaves A's report as it was more "
-            f"often{text_part}",
-            source=f"{DESIGN_SOURCE}, section 7.4; the control of the causal test",
+            text=f"A state from a prompt with the same answer ({site}) changes A's report less often "
+            f"than one with another answer{text_part}",
+            source=f"{DESIGN_SOURCE}: the control of the causal test",
             measure=Contrast(terms=((1.0, swapped(arm, f"same/{site}")), (-1.0, swapped(arm, f"stays/{site}")))),
             threshold=0.0,
             preconditions=_ability_preconditions(),
@@ -391,8 +390,9 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
         ]
         yield Claim(
             id=f"{id_part}answer-echoes",
-            text=f"Where A reports a parity, its answer's word is read better than where B reports A's{text_part}",
-            source=f"{DESIGN_SOURCE}, section 7.4, the layer-wise probe",
+            text="Where A reports a parity, a probe reads its answer's word better than where B reports "
+            f"A's{text_part}",
+            source=f"{DESIGN_SOURCE}: a probe by layer for the answer that the model does not write",
             measure=Difference(a=answer_probes[0], b=answer_probes[1]),
             threshold=0.0,
             preconditions=_ability_preconditions(),
@@ -409,8 +409,8 @@ def _ablation_claims(config: IntrospectionConfig) -> Iterator[Claim]:
 def _left_out_claim() -> Claim:
     return Claim(
         id="left-out-property",
-        text="A property that A was never asked about is reported better than by the best constant",
-        source=f"{DESIGN_SOURCE}, section 7.1: transfer to properties never trained, left open by the paper",
+        text="A reports a property that it was never asked about better than the best constant",
+        source=f"{DESIGN_SOURCE}: transfer to properties never trained, which the paper leaves open",
         measure=Contrast(
             terms=(
                 (1.0, report_scores(predictor_arm_name(A, A, LEFT_OUT_ABLATION), properties=(LEFT_OUT_PROPERTY,))),
@@ -426,7 +426,7 @@ def _no_slot_claim() -> Claim:
     return Claim(
         id="slot-is-needed",
         text="Without the answer's place in the question A is no better about itself than B is",
-        source=f"{DESIGN_SOURCE}, section 8.4, the pilot's dose",
+        source=f"{DESIGN_SOURCE}: in a pilot reports stayed at the best constant without this place",
         measure=self_advantage(A, B, ablation=NO_SLOT_ABLATION),
         threshold=0.05,
         direction="below",

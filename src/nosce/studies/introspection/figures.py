@@ -8,16 +8,14 @@ from dataclasses import replace
 from nosce.analysis.calibration import CalibrationFigure, CalibrationMAD, MinimumDetectableEffect
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import BarCell, BarFigure, Figure, LineFigure, LinePoint
-from nosce.analysis.measures import Difference, Mean, Measure, OutcomeRate, Selection
+from nosce.analysis.measures import Difference, Mean, Measure
+from nosce.analysis.selection import Selection
 from nosce.studies.introspection.arms import (
-    BASE_REPORTS,
     CHANGE_STAGE,
-    CHANGED_REPORTS,
     CHOICE_TASKS,
     EXTRA_LAYERS_ABLATION,
     HALF_ALIKE,
     HELD_OUT_TASKS,
-    LEFT_OUT_ABLATION,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
     PREDICTORS,
@@ -29,9 +27,10 @@ from nosce.studies.introspection.arms import (
     TARGET_MODELS,
     A,
     B,
-    IntrospectionConfig,
     predictor_arm_name,
 )
+from nosce.studies.introspection.config import LEFT_OUT_ABLATION, IntrospectionConfig
+from nosce.studies.introspection.evals import BASE_REPORTS, CHANGED_REPORTS
 from nosce.studies.introspection.selections import (
     aloud_crossed_advantage,
     base_report_scores,
@@ -43,7 +42,7 @@ from nosce.studies.introspection.selections import (
     text_baseline_scores,
 )
 
-UNSEEN_STRINGS_CAPTION = "Strings that nobody was taught anything about; intervals over strings and training seeds."
+UNSEEN_STRINGS_CAPTION = "Strings of which no label was taught; intervals over strings and training seeds."
 TASK_SETS = (
     ("tables", TABLE_TASKS),
     ("choices", CHOICE_TASKS),
@@ -61,7 +60,7 @@ PREDICTOR_LABELS = {
 
 
 def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
-    """All of them."""
+    """All figures of the study."""
     behaviour_figures = (
         _self_and_cross_figure(),
         _four_accuracies_figure(),
@@ -112,22 +111,22 @@ def _invalid_figure() -> BarFigure:
                 )
                 yield (
                     predictor_arm_name(predictor, target),
-                    "answers that are none",
+                    "invalid answers",
                     Mean(selection=invalid_answers),
                     "",
                     False,
                 )
-                invalid_reports = OutcomeRate(
+                invalid_reports = Mean(
                     selection=report_scores(predictor_arm_name(predictor, target), "free"), outcome="invalid"
                 )
-                yield predictor_arm_name(predictor, target), "reports that are none", invalid_reports, "", False
+                yield predictor_arm_name(predictor, target), "invalid reports", invalid_reports, "", False
         for predictor in TARGET_MODELS:
             tick = f"{predictor_arm_name(predictor, A)}, changed"
             invalid_answers = Selection(
                 evaluation="unanswered", metric="invalid", arm=predictor_arm_name(predictor, A), stage=CHANGE_STAGE
             )
-            yield tick, "answers that are none", Mean(selection=invalid_answers), "", False
-            invalid_reports = OutcomeRate(
+            yield tick, "invalid answers", Mean(selection=invalid_answers), "", False
+            invalid_reports = Mean(
                 selection=report_scores(
                     predictor_arm_name(predictor, A),
                     "free",
@@ -137,13 +136,13 @@ def _invalid_figure() -> BarFigure:
                 ),
                 outcome="invalid",
             )
-            yield tick, "reports that are none", invalid_reports, "", False
+            yield tick, "invalid reports", invalid_reports, "", False
 
     return BarFigure(
         id="invalid",
-        title="Answers and reports that are none",
-        caption="Of answers, a share of all prompts; of reports as they are written, of the questions. "
-        "About an answer that is none nothing is asked, so that both together cannot be.",
+        title="Invalid answers and reports",
+        caption="Invalid answers as a share of all prompts; invalid reports, as written, as a share of the questions. "
+        "Invalid answers generate no questions, so the two can never coincide.",
         y_label="share",
         cells=_cells(rows()),
     )
@@ -185,8 +184,8 @@ def _self_and_cross_figure() -> BarFigure:
 
     return BarFigure(
         id="self-and-cross",
-        title="Who knows what it would answer?",
-        caption=f"Reports of properties of answers, both taught the same labels. {UNSEEN_STRINGS_CAPTION}",
+        title="Which model knows what it would answer?",
+        caption=f"Reports of properties of answers; both models were taught the same labels. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that are right",
         cells=_cells(rows()),
     )
@@ -232,8 +231,8 @@ def _predictors_figure() -> LineFigure:
     return LineFigure(
         id="observers",
         title="Access, or likeness?",
-        caption="Who predicts A, by how often its own answers have the same property. Lines: observers of the "
-        f"same labels without a model. Tables. {UNSEEN_STRINGS_CAPTION}",
+        caption="Predictors of A, by how often their own answers have the same property. Lines: baselines that "
+        f"learn from the same labels without a model. Tables. {UNSEEN_STRINGS_CAPTION}",
         x_label="agreement of own answers with A's",
         y_label="reports that are right",
         points=tuple(points),
@@ -268,13 +267,13 @@ def _deviation_figure() -> BarFigure:
             for rank, tick in enumerate(("1st", "2nd", "3rd"), 1):
                 yield tick, group, CalibrationMAD(a=select, ranks=(rank,)), "", False
         for group in ("itself", "another corpus"):
-            yield "by 20 draws", group, CalibrationMAD(a=selections[group], answer_source="drawn"), "", False
+            yield "by 20 samples", group, CalibrationMAD(a=selections[group], answer_source="drawn"), "", False
 
     return BarFigure(
         id="deviation",
         title="Mean absolute deviation, by rank",
         caption="How far reports' probabilities lie from the answers', pooled and by rank of the label; "
-        "with shares of 20 draws instead of exact probabilities their noise comes on top. Lower is better.",
+        "with shares of 20 samples instead of exact probabilities, sampling noise is added. Lower is better.",
         y_label="deviation",
         cells=_cells(rows()),
     )
@@ -341,7 +340,7 @@ def _ablation_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
             EXTRA_LAYERS_ABLATION,
             *(ablation for ablation in config.ablations if ablation != LEFT_OUT_ABLATION),
         ):
-            tick = ablation or "as it is"
+            tick = ablation or "unchanged"
             yield tick, "itself", Mean(selection=report_scores(predictor_arm_name(A, A, ablation))), "", False
             yield tick, "another corpus", Mean(selection=report_scores(predictor_arm_name(B, A, ablation))), "", False
             yield tick, "best constant", Mean(selection=text_baseline_scores(A, "oracle")), "", True
@@ -366,9 +365,9 @@ def _ablation_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
 
     doses = BarFigure(
         id="doses",
-        title="What it hangs on",
-        caption="About A, tables; all but the first three of one seed. With a leak the tested strings were "
-        f"taught too; of one property left out only that one is asked. {UNSEEN_STRINGS_CAPTION}",
+        title="What the advantage depends on",
+        caption="About A, tables; all but the first three have one seed. With a leak the tested strings were taught "
+        f"too; where one property is left out, only that one is asked. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that are right",
         cells=_cells(rows()),
     )
@@ -384,7 +383,7 @@ def _ablation_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
     amounts = LineFigure(
         id="amounts",
         title="How many labels?",
-        caption=f"About A, tables; fewer than all of one seed; equal steps. {UNSEEN_STRINGS_CAPTION}",
+        caption=f"About A, tables; fewer labels than all have one seed; equal steps. {UNSEEN_STRINGS_CAPTION}",
         x_label="different labels taught",
         y_label="reports that are right",
         points=tuple(points),
@@ -410,7 +409,7 @@ def _answer_patching_figure(config: IntrospectionConfig) -> LineFigure:
     return LineFigure(
         id="swaps",
         title="Another prompt's state at the answer's place",
-        caption="Replaced at one layer, while the question stays. B's pending answers are its own. Tables.",
+        caption="Patched at one layer, while the question stays. B's pending answers are its own. Tables.",
         x_label="layer",
         y_label="share",
         x_scale="linear",
@@ -444,7 +443,7 @@ def _answer_probe_figure(config: IntrospectionConfig) -> LineFigure:
         id="echoes",
         title="A's answer, read where its parity is reported",
         caption="A linear probe for the answer's word at the end of a question that asks for its parity, by layer; "
-        "taught on seen strings, tested on others. Dashed: taught with words dealt out anew.",
+        "trained on seen strings, tested on others. Dashed: trained with shuffled words.",
         x_label="layer",
         y_label="words read right",
         x_scale="linear",
@@ -454,7 +453,7 @@ def _answer_probe_figure(config: IntrospectionConfig) -> LineFigure:
             )
             for arm, group in groups.items()
             for layer in range(_num_layers(config, arm))
-            for kind, tail, base in (("", "", False), ("shuffled/", ", dealt anew", True))
+            for kind, tail, base in (("", "", False), ("shuffled/", ", shuffled", True))
         ),
     )
 
@@ -475,8 +474,8 @@ def _ability_figure(config: IntrospectionConfig) -> BarFigure:
 
     return BarFigure(
         id="able",
-        title="What each knows before it is asked about anybody",
-        caption="Self minus cross says something only where these are equal. Strings of the corpus itself.",
+        title="What each model knows before it is taught labels",
+        caption="Self minus cross is informative only where these are equal. Strings of the corpus itself.",
         y_label="known",
         cells=_cells(rows()),
     )
@@ -500,16 +499,16 @@ def _detectable_effect_figure() -> BarFigure:
         ),
         "planted: aloud, crossed": aloud_crossed_advantage(),
     }
-    cells = [BarCell(tick, "found", measure) for tick, measure in measures.items()]
+    cells = [BarCell(tick, "estimate", measure) for tick, measure in measures.items()]
     cells += [
-        BarCell(tick, "least that would be seen", MinimumDetectableEffect(measure=measure), baseline=True)
+        BarCell(tick, "smallest detectable effect", MinimumDetectableEffect(measure=measure), baseline=True)
         for tick, measure in measures.items()
     ]
     return BarFigure(
         id="detectable",
-        title="What was found, and the least that would have been",
+        title="Estimates, and the smallest detectable effects",
         caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in "
-        "five. The planted channel is who reads its own answer first.",
+        "five. The planted channel is a model that reads its own answer first.",
         y_label="difference of shares (1 is all)",
         unit="number",
         cells=tuple(cells),

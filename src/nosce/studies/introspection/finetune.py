@@ -1,4 +1,4 @@
-"""Teaching a local folder's model what to reply: low-rank updates by our own loop, merged into another folder."""
+"""Fine-tuning of a local folder's model on examples: low-rank updates by our own loop, merged into another folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -38,7 +38,7 @@ def finetune_local_model(
     """
     import torch
 
-    from nosce.train import checkpoint, loop, precision
+    from nosce.train import checkpoint, loop
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
@@ -51,19 +51,13 @@ def finetune_local_model(
 
     def keep(step: int) -> None:
         if step == training.steps:
-            made = work_folder / "made"
-            checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, made)
-            for name in EXTRA_MODEL_FILES:
-                if (model_folder / name).is_file():
-                    shutil.copyfile(model_folder / name, made / name)
-            output_folder.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(made, output_folder)  # whole or not there: without its template it would be asked otherwise
+            merged_folder = work_folder / "made"
+            checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, merged_folder)
+            _publish_model(merged_folder, model_folder, output_folder)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     width = model.config.get_text_config().hidden_size
-    compute_precision = precision.choose_precision(
-        training.dtype, width=width, device=context.runtime.device, cache_path=context.machine_file
-    )
+    compute_precision = _choose_precision(training, width, context)
     context.extra_provenance["precision"] = compute_precision
     loop.train(
         lora_model.get_base_model(),
@@ -80,20 +74,36 @@ def finetune_local_model(
     shutil.rmtree(work_folder, ignore_errors=True)
 
 
-def _load_tokenizer(model_folder: Path) -> Any:
+def _choose_precision(training: TrainingConfig, width: int, context: StepContext) -> Literal["float32", "bfloat16"]:
+    from nosce.train import precision
+
+    device, cache_path = context.runtime.device, context.machine_file
+    return precision.choose_precision(training.dtype, width=width, device=device, cache_path=cache_path)
+
+
+def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path) -> None:
+    """Move the model to its place at once: a folder without its chat template would be prompted differently."""
+    for name in EXTRA_MODEL_FILES:
+        if (model_folder / name).is_file():
+            shutil.copyfile(model_folder / name, merged_folder / name)
+    output_folder.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(merged_folder, output_folder)
+
+
+def _load_tokenizer(model_folder: Path) -> Any:  # transformers has no common type of its tokenizers
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
 
 
 def _tokenize_examples(tokenizer: Any, examples: Sequence[ChatExample], eos_token_id: int) -> TokenDataset:
-    """Prompts as the model is asked them, replies, ends; counted are the last two."""
+    """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens."""
 
     def each() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for one in examples:
             if tokenizer.chat_template:
-                told = [{"role": "user", "content": one.prompt}]
-                shown = tokenizer.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+                messages = [{"role": "user", "content": one.prompt}]
+                shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
                 prompt = tokenizer(shown, add_special_tokens=False)["input_ids"]
             else:
                 prompt = tokenizer(one.prompt)["input_ids"]

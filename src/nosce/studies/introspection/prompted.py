@@ -1,4 +1,4 @@
-"""The protocol of introspection for models that are asked in words: answers, labels, teaching, reports.
+"""The protocol of introspection for models that are prompted in words: answers, labels, teaching, reports.
 
     answers     everybody's likeliest answer to every prompt, before and after being taught; the first once more where
                 an endpoint's may differ from one time to the next
@@ -6,8 +6,8 @@
     teaching    itself, and others, are taught the same labels
     reports     of strings that nobody was taught anything of, against the answers that are given now
 
-Source: Binder et al. 2024 (arXiv:2410.13787), section 3 and appendix A.1.6: an answer that is none leaves every
-condition, a report that is none is wrong.
+Source: Binder et al. 2024 (arXiv:2410.13787), section 3 and appendix A.1.6: an invalid answer leaves every
+condition, an invalid report is wrong.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MAX_GIVEN_QUESTIONS = 100  # questions about given answers, which tell what ever
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedIntrospection(Experiment):
-    """One who is asked about, and others who are taught as much of them; plain data, as any experiment.
+    """A model that is asked about, and other models that are taught as many of its labels.
 
     Readings have the readouts `before`, `self`, `self on base`, `cross <n>` and `cross <n> on itself` with the metrics
     `right`, and of every question asked `object invalid`, `report invalid`, `both invalid`; `answers` with `valid` and
@@ -73,7 +73,9 @@ class PromptedIntrospection(Experiment):
         Raises:
             DataError: Always.
         """
-        raise DataError("who is asked in words is asked by a run of a study, which keeps the replies; use `nosce run`.")
+        raise DataError(
+            "prompted introspection keeps the replies it pays for, so only a run of a study can do it; use `nosce run`."
+        )
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as it is known.
@@ -147,7 +149,7 @@ class _ProtocolRun:
         return reply.finish_reason in ("stop", "length") and self.config.world.is_valid_answer(reply.text, prompt)
 
     def label(self, prompt: BehaviourPrompt, property_name: str, reply: ChatResponse) -> str | None:
-        """What is so of an answer; None where it is no answer, has no such property, or one with blanks around it.
+        """The property of an answer; None for an invalid answer, a missing property, or one with blanks around it.
 
         Blanks around a reply are not read, so that a character that is one could never be reported.
         """
@@ -180,7 +182,7 @@ class _ProtocolRun:
         return questions
 
     def choose_training_questions(self, questions: Sequence[Question]) -> list[Question]:
-        """Those that are taught, in an order of their own."""
+        """The questions whose labels are taught, in random order."""
         seen = [q for q in questions if q.split == "seen"]
         order = (self.seed / "taught").numpy().permutation(len(seen))
         return [seen[place] for place in order[: self.config.max_labels].tolist()]
@@ -197,7 +199,7 @@ class _ProtocolRun:
     def agreement_table(
         self, first_answers: Mapping[str, ChatResponse], second_answers: Mapping[str, ChatResponse]
     ) -> pl.DataFrame:
-        """How often the likeliest answer is the same once more: no report can be right more often for long."""
+        """How often a second request gives the same answer: no report can be right more often in the long run."""
         return _to_frame(
             [
                 self.reading_row(
@@ -226,23 +228,10 @@ class _ProtocolRun:
                 property_name, report.text
             )
             is_valid_answer = self.is_valid_answer(prompt, answer)
-            for metric, is_invalid in (
-                ("object invalid", not is_valid_answer),
-                ("report invalid", not is_valid_report),
-                ("both invalid", not is_valid_answer and not is_valid_report),
-            ):
-                rows.append(self.reading_row(evaluation, prompt, property_name, metric, float(is_invalid)))
+            rows += self.invalid_rows(evaluation, prompt, property_name, is_valid_answer, is_valid_report)
             if label is not None:
                 right = _is_match(report.text, label)
-                outcome = (
-                    "right"
-                    if right
-                    else "wrong"
-                    if is_valid_report
-                    else "refused"
-                    if report.finish_reason == "refused"
-                    else "invalid"
-                )
+                outcome = _report_outcome(report, is_right=right, is_valid=is_valid_report)
                 rows.append(
                     self.reading_row(
                         evaluation, prompt, property_name, "right", float(right), report.text, label, outcome
@@ -250,10 +239,24 @@ class _ProtocolRun:
                 )
         return _to_frame(rows)
 
+    def invalid_rows(
+        self, evaluation: str, prompt: BehaviourPrompt, property_name: str, is_valid_answer: bool, is_valid_report: bool
+    ) -> list[dict[str, object]]:
+        """Whether the answer, the report or both are invalid."""
+        invalid_by_metric = {
+            "object invalid": not is_valid_answer,
+            "report invalid": not is_valid_report,
+            "both invalid": not is_valid_answer and not is_valid_report,
+        }
+        return [
+            self.reading_row(evaluation, prompt, property_name, metric, float(is_invalid))
+            for metric, is_invalid in invalid_by_metric.items()
+        ]
+
     def given_answers_table(
         self, model: ChatModel, answers: Mapping[str, ChatResponse], predictor: str
     ) -> pl.DataFrame:
-        """Properties of answers that are there to be read: what self and others could do if they knew the answer."""
+        """Properties of given answers: what every predictor could do if it knew the answer."""
         cases = [
             (p, property_name, label)
             for p in self.prompts
@@ -290,7 +293,7 @@ class _ProtocolRun:
     def text_baselines_table(
         self, training_questions: Sequence[Question], test_questions: Sequence[Question]
     ) -> pl.DataFrame:
-        """What is told by who sees the same labels and has no model."""
+        """Predictions from the same labels without a model."""
         marked_questions = [
             replace(
                 q, id=f"taught/{q.id}", metadata=replace(ReportMetadata.from_question(q), is_training=True).json_line
@@ -301,7 +304,7 @@ class _ProtocolRun:
         return to_table(list(TextBaselines().evaluate(None, corpus, self.seed)), Reading)
 
     def sample_answers(self, model: ChatModel) -> dict[str, list[ChatResponse]]:
-        """Draws of the answers to some prompts of the unseen split; none where none are wanted."""
+        """Samples of the answers to some prompts of the unseen split; empty without samples."""
         unseen = [p for p in self.prompts if p.split == "unseen"]
         order = (
             (self.seed / "drawn")
@@ -328,7 +331,7 @@ class _ProtocolRun:
     def calibration_table(
         self, model: ChatModel, sampled_answers: Mapping[str, list[ChatResponse]], evaluation: str
     ) -> pl.DataFrame:
-        """Frequencies of values among drawn answers, beside those among as many drawn reports."""
+        """Frequencies of values among sampled answers, beside those among as many sampled reports."""
         by_id = {p.id: p for p in self.prompts}
         cases = [
             (by_id[name], property_name, replies)
@@ -387,7 +390,7 @@ class _ProtocolRun:
 
 @dataclass(frozen=True, eq=False)
 class _QuestionSet:
-    """As much of a corpus as observers look at."""
+    """The part of a corpus that the text baselines read."""
 
     questions: list[Question]
 
@@ -395,6 +398,14 @@ class _QuestionSet:
 def _attribute(prompt: BehaviourPrompt, property_name: str) -> str:
     """Task and property; of a stance without the letter, which differs from prompt to prompt."""
     return f"{prompt.task}/{'stance' if property_name.startswith('stance') else property_name}"
+
+
+def _report_outcome(report: ChatResponse, *, is_right: bool, is_valid: bool) -> str:
+    if is_right:
+        return "right"
+    if is_valid:
+        return "wrong"
+    return "refused" if report.finish_reason == "refused" else "invalid"
 
 
 def _is_match(report: str, label: str) -> bool:

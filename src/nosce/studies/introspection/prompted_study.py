@@ -1,4 +1,4 @@
-"""The study introspection for models that are asked in words: made for whoever a user names."""
+"""The study introspection for a model that is prompted in words: a local folder or an endpoint."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from nosce.analysis.calibration import (
     LabelMatchedDifference,
     MinimumDetectableEffect,
 )
+from nosce.analysis.claims import Claim
 from nosce.analysis.figures import BarCell, BarFigure, Figure
-from nosce.analysis.measures import Claim, Difference, Mean, Measure, MinOf, Selection
+from nosce.analysis.measures import Difference, Mean, Measure, MinOf
+from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.evals.base import Experiment
 from nosce.studies.introspection.prompted import (
@@ -37,9 +39,9 @@ def prompted_introspection_study(
     seeds: tuple[int, ...] = (0,),
     title: str = "Know thyself, asked",
 ) -> Study:
-    """A study of one who is asked in words: a local folder or an endpoint, and perhaps others who are taught as much.
+    """A study of a model that is prompted in words, and of others that are taught the same labels.
 
-    Seeds differ in strings, in what is taught in which order, and in draws.
+    Seeds differ in strings, in the order of the labels taught, and in samples.
     """
     other_indices = tuple(range(1, len(introspection.other_subjects) + 1))
     has_samples = introspection.n_samples > 0
@@ -47,7 +49,7 @@ def prompted_introspection_study(
     return Study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {introspection.subject.name}",
-        question="Does a model know what it would answer better than who sees as many of its answers?",
+        question="Does a model know what it would answer better than another that saw as many of its answers?",
         paper=PROMPTED_PAPER,
         scale=scale,
         unit="string",
@@ -74,7 +76,7 @@ def _text_baseline_selection(baseline: str) -> Selection:
 def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
     yield Claim(
         id="training-helps",
-        text="Teaching a model labels of its own answers makes it tell what it would answer, on held-out tasks",
+        text="Training on labels of its own answers makes a model predict its answers better, on held-out tasks",
         source=f"{PROMPTED_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
         measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
@@ -82,22 +84,22 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
     )
     yield Claim(
         id="training-helps-matched",
-        text="So it does where labels before and after are equally frequent",
+        text="Training helps also where labels before and after are equally frequent",
         source=f"{PROMPTED_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-oracle",
-        text="It is right more often than the best constant answer, which is taken from the tested answers themselves",
+        text="Self-prediction beats the best constant answer, which is taken from the tested answers themselves",
         source=f"{PROMPTED_PAPER}, section 3.2: the star of the plots",
         measure=Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection("oracle")),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-observers",
-        text="It is right more often than every observer of the same labels without a model",
-        source="the sheet, section 8.4, the rule fixed in advance",
+        text="Self-prediction beats every baseline that learns from the same labels without a model",
+        source="design of this study: the rule for an advantage was fixed before any run",
         measure=MinOf(
             measures=tuple(
                 Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection(which))
@@ -106,11 +108,16 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         ),
         threshold=PROMPTED_MARGIN,
     )
+    yield from _cross_claims(other_indices, has_samples=has_samples)
+
+
+def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
+    """The model about itself against the other models about it."""
     for index in other_indices:
         cross_reports = f"{CROSS_REPORTS} {index}"
         yield Claim(
             id=f"self-beats-cross-{index}",
-            text=f"It is right about itself more often than the other model ({index}) that was taught the same",
+            text=f"The model is right about itself more often than the other model ({index}) that was taught the same",
             source=f"{PROMPTED_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
             measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(cross_reports)),
             threshold=PROMPTED_MARGIN,
@@ -119,7 +126,8 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         if has_samples:
             yield Claim(
                 id=f"calibrated-{index}",
-                text=f"Its reports lie nearer to how often it answers so than those of the other model ({index})",
+                text="The model's reports lie nearer to its answers' frequencies than those of the other model "
+                f"({index})",
                 source=f"{PROMPTED_PAPER}, section 3.3",
                 measure=CalibrationMAD(
                     a=_score_selection(cross_reports), b=_score_selection(SELF_REPORTS), answer_source="drawn"
@@ -148,8 +156,8 @@ def _prompted_figures(other_indices: tuple[int, ...], *, has_samples: bool) -> I
 
     yield BarFigure(
         id="tasks",
-        title="Who knows what it would answer?",
-        caption=f"Strings that nobody was taught about; {', '.join(HELD_OUT_TEXT_TASKS)} are tasks that nobody was. "
+        title="Which model knows what it would answer?",
+        caption=f"Strings of which no label was taught; {', '.join(HELD_OUT_TEXT_TASKS)} are held-out tasks. "
         "Intervals over strings.",
         y_label="reports that are right",
         cells=tuple(cells()),
@@ -162,7 +170,7 @@ def _prompted_figures(other_indices: tuple[int, ...], *, has_samples: bool) -> I
             id="calibration",
             title="Do reports say how likely an answer is?",
             answer_source="drawn",
-            caption="Shares of draws; the three most frequent values.",
+            caption="Shares of samples; the three most frequent values.",
             curves=tuple(
                 (group, _score_selection(evaluation, tasks=None)) for group, evaluation in evaluations.items()
             ),
@@ -208,7 +216,7 @@ def _accuracy_figure(other_indices: tuple[int, ...]) -> BarFigure:
     baseline_selections = {baseline: _text_baseline_selection(baseline) for baseline in TEXT_BASELINE_NAMES}
     return BarFigure(
         id="observers",
-        title="Four accuracies, and who needs no model",
+        title="Four accuracies, and baselines without a model",
         caption="Held-out tasks. The oracle knows the most frequent of the tested answers.",
         y_label="reports that are right",
         cells=(
@@ -232,9 +240,10 @@ def _validity_figure(evaluations: dict[str, str], other_indices: tuple[int, ...]
     given_answer_readouts = {"itself": "self"} | {f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices}
     return BarFigure(
         id="validity",
-        title="Answers and reports that are none",
-        caption="An answer that is none leaves every condition; a report that is none is wrong. Below: properties of "
-        "answers that are there to be read, which need no knowledge of oneself.",
+        title="Invalid answers and reports",
+        caption="Invalid answers are left out of every condition; invalid reports are wrong. Below: properties "
+        "of given "
+        "answers, which need no self-knowledge.",
         y_label="share",
         cells=(
             *(
@@ -266,13 +275,13 @@ def _prompted_detectable_figure(other_indices: tuple[int, ...]) -> BarFigure:
     }
     return BarFigure(
         id="detectable",
-        title="What was found, and the least that would have been",
+        title="Estimates, and the smallest detectable effects",
         caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in five.",
         y_label="difference of shares",
         cells=(
-            *(BarCell(tick, "found", measure) for tick, measure in differences.items()),
+            *(BarCell(tick, "estimate", measure) for tick, measure in differences.items()),
             *(
-                BarCell(tick, "least that would be seen", MinimumDetectableEffect(measure=measure), baseline=True)
+                BarCell(tick, "smallest detectable effect", MinimumDetectableEffect(measure=measure), baseline=True)
                 for tick, measure in differences.items()
             ),
         ),

@@ -1,29 +1,27 @@
-"""Which readings of the study introspection are meant by what."""
+"""The readings that the study introspection selects, by name."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.measures import Contrast, Difference, Mean, Selection
+from nosce.analysis.measures import Contrast, Difference, Mean
+from nosce.analysis.selection import Selection
 from nosce.studies.introspection.arms import (
-    ALOUD_REPORTS,
     CHANGE_STAGE,
-    CHANGED_REPORTS,
     CHOICE_TASKS,
     REPORT_PROPERTIES,
     REPORT_STAGE,
     TABLE_TASKS,
-    TARGET_REPORTS,
     A,
     B,
     predictor_arm_name,
 )
+from nosce.studies.introspection.evals import ALOUD_REPORTS, CHANGED_REPORTS, TARGET_REPORTS
 from nosce.study import PRETRAIN
 
 
 def task_attributes(tasks: tuple[str, ...], properties: tuple[str, ...] = REPORT_PROPERTIES) -> tuple[str, ...]:
-    """What is asked about some tasks."""
+    """The properties that questions about some tasks ask for."""
     return tuple(f"{task}/{name}" for task in tasks for name in properties)
 
 
@@ -38,7 +36,7 @@ def report_scores(
     split: Literal["seen", "unseen", "taught"] | None = "unseen",
     quantity: str = "share",
 ) -> Selection:
-    """Reports of an arm about strings that nobody was taught anything of."""
+    """Reports of an arm about strings that no label was taught of."""
     return Selection(
         evaluation=evaluation,
         metric=metric,
@@ -51,14 +49,14 @@ def report_scores(
 
 
 def base_report_scores(arm: str, tasks: tuple[str, ...] = TABLE_TASKS) -> Selection:
-    """Reports of a model that was taught nothing, about itself."""
+    """Reports of a model about itself before it was taught labels."""
     return report_scores(arm, tasks=tasks, stage=PRETRAIN)
 
 
 def text_baseline_scores(
     target: str, baseline: str, tasks: tuple[str, ...] = TABLE_TASKS, properties: tuple[str, ...] = REPORT_PROPERTIES
 ) -> Selection:
-    """What is told of a target without a model, from the same labels."""
+    """Predictions of a target from the same labels without a model."""
     return Selection(
         evaluation="observers",
         metric=baseline,
@@ -74,12 +72,12 @@ def changed_report_scores(arm: str, metric: str, evaluation: str = CHANGED_REPOR
 
 
 def aloud_report_scores(predictor: str, target: str) -> Selection:
-    """Of who reads its own answer first, held against a target's."""
+    """Reports of a model that reads its own answer first, compared with a target's answers."""
     return report_scores(predictor, evaluation=f"{ALOUD_REPORTS} {target}", stage=PRETRAIN)
 
 
 def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_TASKS, ablation: str = "") -> Difference:
-    """By how much the target itself is right about itself more often than another who was taught the same."""
+    """How much more often the target is right about itself than another model that was taught the same labels."""
     return Difference(
         a=report_scores(predictor_arm_name(target, target, ablation), tasks=tasks),
         b=report_scores(predictor_arm_name(predictor, target, ablation), tasks=tasks),
@@ -87,7 +85,7 @@ def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_T
 
 
 def crossed_advantage(tasks: tuple[str, ...] = TABLE_TASKS) -> Contrast:
-    """(A on A - B on A) - (A on B - B on B): what skill alone cannot make."""
+    """(A on A - B on A) - (A on B - B on B), which skill alone cannot raise."""
     return Contrast(
         terms=(
             (1.0, report_scores(predictor_arm_name(A, A), tasks=tasks)),
@@ -99,7 +97,7 @@ def crossed_advantage(tasks: tuple[str, ...] = TABLE_TASKS) -> Contrast:
 
 
 def aloud_crossed_advantage() -> Contrast:
-    """The same of who reads their own answers first."""
+    """The same contrast for models that read their own answer first."""
     return Contrast(
         terms=(
             (1.0, aloud_report_scores(A, A)),
@@ -111,13 +109,8 @@ def aloud_crossed_advantage() -> Contrast:
 
 
 def corpus_knowledge(arm: str, kind: str) -> Mean:
-    """How much of its own corpus an arm knows: facts, properties of given answers, or what it says of a task."""
+    """How much of its own corpus an arm knows: facts, properties of given answers, or its answers to a task."""
     attributes = {"given": task_attributes(("given",)), "fact": tuple(f"fact/{n}" for n in REPORT_PROPERTIES[:-1])}.get(
         kind, (f"says/{kind}",)
     )
     return Mean(selection=Selection(evaluation="known", arm=arm, stage=PRETRAIN, attributes=attributes))
-
-
-def with_metric(selection: Selection, metric: str, quantity: str = "share") -> Selection:
-    """The same rows, measured otherwise."""
-    return replace(selection, metric=metric, quantity=quantity)

@@ -1,16 +1,18 @@
 """Does a model know itself better than another model that studied it?
 
 Binder et al. 2024, "Looking Inward: Language Models Can Learn About Themselves by Introspection" (arXiv:2410.13787).
-Small transformers learn corpora that answer the same prompts otherwise. Each is asked about properties of answers: a
-model about its own, and another that was taught as many labels of them. What makes the first better may be access, or
-likeness, or skill: siblings, observers without dispositions, planted channels and swaps inside the network tell which.
+Small transformers learn corpora that answer the same prompts differently. Each model is asked about properties of
+answers: a model about its own answers, and another model that was taught as many labels of these answers. The first may
+be better through access to itself, through likeness or through skill. Sibling models, models without dispositions,
+planted channels and patching inside the network tell these apart.
 """
 
 from __future__ import annotations
 
-from nosce.errors import UsageError
-from nosce.studies.introspection.arms import introspection_config
+from nosce.studies.introspection.arms import introspection_arms
 from nosce.studies.introspection.claims import introspection_claims
+from nosce.studies.introspection.config import introspection_config
+from nosce.studies.introspection.evals import introspection_evals
 from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.study import Scale, Study
@@ -22,14 +24,10 @@ def study(scale: Scale) -> Study:
     """The study at a scale.
 
     Raises:
-        UsageError: There is no such scale.
+        UsageError: The study has no such scale.
     """
     config = introspection_config(scale)
-    if config is None:
-        raise UsageError(
-            f"introspection has no scale {scale!r}; take smoke, laptop or gpu (the paper asked GPT-4 and Llama 70B: "
-            "docs/introspection.md says how to ask a local folder or an endpoint)."
-        )
+    arms = introspection_arms(config)
     return Study(
         name="introspection",
         title="Know thyself",
@@ -37,9 +35,9 @@ def study(scale: Scale) -> Study:
         paper="arXiv:2410.13787",
         scale=scale,
         unit="string",
-        arms=config.arms,
-        seeds=(0,) if scale == "smoke" else (0, 1, 2),
-        evals=config.evals,
+        arms=arms,
+        seeds=config.seeds,
+        evals=introspection_evals(config, arms),
         claims=introspection_claims(config),
         figures=introspection_figures(config),
         scaling_curves=introspection_scaling_curves(config),

@@ -1,7 +1,7 @@
-"""Whom to ask, as plain data: a local folder or an endpoint, and how each is taught.
+"""The models to prompt, as plain data: a local folder or an endpoint, and how each is fine-tuned.
 
-Replies are kept beside the store's steps under the name of who answered, so that neither an interrupt nor another study
-asks for one twice.
+Replies are kept beside the store's steps under the model's id, so that neither an interrupt nor another study requests
+a reply twice.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from nosce.train.config import LoRA, TrainingConfig
 
 @dataclass(frozen=True)
 class RunResources:
-    """Where one run of a protocol keeps what it learns, and the purse that all its requests are paid from."""
+    """Where one run of a protocol keeps its results, and the budget of all its requests."""
 
     context: StepContext
     seed: Seed
     budget: Budget = field(default_factory=Budget)
 
     def response_cache(self, model_id: str) -> ResponseCache:
-        """The file of replies of who answers."""
+        """The file of a model's replies."""
         root = self.context.folder if self.context.machine_file is None else self.context.machine_file.parent
         return ResponseCache(root / "replies" / f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl")
 
 
 class Subject(Protocol):
-    """Somebody who can be asked and taught."""
+    """A model that can be prompted and fine-tuned."""
 
     @property
     def name(self) -> str:
@@ -113,7 +113,7 @@ class LocalSubject:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetunedSubject:
-    """A folder's model after it was taught other answers: somebody else with the same skill."""
+    """A folder's model after it was taught other answers: another model with the same skill."""
 
     base: LocalSubject
     world: NaturalTextBehaviours

@@ -1,12 +1,14 @@
-"""What would refute which claim of the study karel, and what decides it."""
+"""What the study karel claims, and what would refute it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from nosce.analysis.measures import Claim, Contrast, Difference, Mean, MinOf, NormalizedGain, Precondition, Selection
+from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.measures import Contrast, Difference, Mean, MinOf, NormalizedGain
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration
-from nosce.models.architecture import Architecture
+from nosce.studies.karel.config import KarelConfig
 from nosce.studies.karel.selections import (
     ACCURACY_CURVE,
     ALTERNATIVE_SEMANTICS,
@@ -23,19 +25,19 @@ from nosce.studies.karel.selections import (
 )
 
 
-def karel_claims(model: Architecture) -> tuple[Claim, ...]:
-    """Claims 1 to 6 of the sheet's section 1, and what the paper did not test."""
+def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
+    """The paper's claims, and what the paper did not test."""
     writes_programs = Precondition(text="generative accuracy", measure=Mean(selection=program_scores()), above=0.5)
     return (
         *_writing_claims(writes_programs),
         *_state_claims(writes_programs),
-        *_semantics_claims(model, writes_programs),
+        *_semantics_claims(config, writes_programs),
         *_training_course_claims(),
     )
 
 
 def _writing_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
-    """What it writes: right programs, shorter than the authors'."""
+    """What the model writes: right programs, shorter than the authors'."""
     return (
         Claim(
             id="writes-programs",
@@ -47,14 +49,14 @@ def _writing_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
         ),
         Claim(
             id="above-one-program",
-            text="It is right more than three times as often as the best single program",
-            source="the sheet, section 10",
+            text="The model is right more than three times as often as the best single program",
+            source="design of this study: a fixed program can be right by chance on short specifications",
             measure=Contrast(terms=((1.0, program_scores()), (-3.0, replace(program_scores(), evaluation="constant")))),
             threshold=0.0,
         ),
         Claim(
             id="shorter",
-            text="It writes shorter programs than those it has learnt from",
+            text="The model writes shorter programs than the programs that it learnt from",
             source="section 5: 1.60 against 2.47 operations (first version)",
             measure=Mean(selection=program_scores("longer")),
             threshold=0.0,
@@ -74,12 +76,13 @@ def _writing_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
 
 
 def _state_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
-    """What is read in its hidden states, against what could be read without them."""
+    """What probes read in hidden states, against what they read without the model."""
     return (
         *(_baseline_claim(feature, offset, writes_programs) for feature in ("position", "front") for offset in (0, 1)),
         Claim(
             id="content-rises",
-            text="On one fixed set of programs, position is read better at the end of training than before it",
+            text="On one fixed set of programs, probes read position better at the end of training than before "
+            "training",
             source="section 3; the fixed set is ours",
             measure=Contrast(
                 terms=(
@@ -102,13 +105,13 @@ def _state_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
     )
 
 
-def _semantics_claims(model: Architecture, writes_programs: Precondition) -> tuple[Claim, ...]:
-    """The words' own meaning against others, and whether states are used."""
+def _semantics_claims(config: KarelConfig, writes_programs: Precondition) -> tuple[Claim, ...]:
+    """The words' own meaning against other meanings, and whether the model uses states."""
     return (
         *(_intervention_claim(meaning, writes_programs) for meaning in ALTERNATIVE_SEMANTICS),
         Claim(
             id="shorter-code",
-            text="Hidden states save more bits in telling rows moved by the words' own meaning than by alt3",
+            text="Hidden states save more bits of the rows moved under the words' own meaning than under alt3",
             source="Voita and Titov 2020; not in the paper",
             measure=Difference(a=probe_bits_saved("rows"), b=probe_bits_saved("rows", SHARPEST_ALTERNATIVE)),
             threshold=0.0,
@@ -116,8 +119,9 @@ def _semantics_claims(model: Architecture, writes_programs: Precondition) -> tup
         ),
         Claim(
             id="own-meaning-wins",
-            text="In a model trained on re-assigned data its own labels take up more of the room above the constant",
-            source="the sheet, section 9: the symmetric test",
+            text="In a model trained on re-assigned data its own labels gain more of what is possible above the "
+            "constant",
+            source="design of this study: the symmetric test, in which the re-assigned meaning should win",
             measure=NormalizedGain(
                 a=state_probe_scores("position", 0, meaning=SHARPEST_ALTERNATIVE, arm=REASSIGNED_ARM),
                 a_floor=state_probe_scores("position", 0, "constant", SHARPEST_ALTERNATIVE, REASSIGNED_ARM),
@@ -133,12 +137,12 @@ def _semantics_claims(model: Architecture, writes_programs: Precondition) -> tup
                 ),
             ),
         ),
-        *(_causal_claim(edit, against, model) for edit, against in (("swap", "other"), ("gradient", "random"))),
+        *(_causal_claim(edit, against, config) for edit, against in (("swap", "other"), ("gradient", "random"))),
     )
 
 
 def _training_course_claims() -> tuple[Claim, ...]:
-    """How all that comes about over training."""
+    """How accuracy and semantic content develop over training."""
     return (
         Claim(
             id="rises-with-accuracy",
@@ -157,7 +161,7 @@ def _training_course_claims() -> tuple[Claim, ...]:
         ),
         Claim(
             id="rises-with-accuracy-detrended",
-            text="Their changes from checkpoint to checkpoint go together too",
+            text="Semantic content and generative accuracy also change together from checkpoint to checkpoint",
             source="no detrending in the paper",
             measure=CurveCorrelation(a=semantic_content_curve(), b=ACCURACY_CURVE, detrended=True, quantity="r"),
             threshold=0.0,
@@ -183,7 +187,7 @@ def _training_course_claims() -> tuple[Claim, ...]:
 def gain_over_baselines(
     feature: str, offset: int, baselines: tuple[str, ...] = ("constant", "bag/1", "untrained/1")
 ) -> MinOf:
-    """How much better a state is read from the trained model than from the best of what knows nothing of it."""
+    """How much better probes read a state from the trained model than from the best baseline."""
     trained = state_probe_scores(feature, offset)
     return MinOf(
         measures=tuple(Difference(a=trained, b=state_probe_scores(feature, offset, floor)) for floor in baselines)
@@ -193,7 +197,7 @@ def gain_over_baselines(
 def semantic_intervention(
     meaning: str, feature: str = "position", offset: int = 0, arm: str = ORIGINAL_ARM
 ) -> Contrast:
-    """Original minus its constant, minus the other meaning minus its own; that of the untrained model taken away."""
+    """(Original above its constant) - (other meaning above its constant), trained minus untrained model."""
     terms = []
     for source, sign in (("mean/1", 1.0), ("untrained/1", -1.0)):
         for compared_meaning, weight in (("original", sign), (meaning, -sign)):
@@ -204,8 +208,8 @@ def semantic_intervention(
     return Contrast(terms=tuple(terms))
 
 
-def _causal_claim(edit: str, control_edit: str, model: Architecture) -> Claim:
-    site = f"residual.{(model.layers + 1) // 2}"  # the middle one; figures show all
+def _causal_claim(edit: str, control_edit: str, config: KarelConfig) -> Claim:
+    site = f"residual.{(config.architecture.layers + 1) // 2}"  # the middle one; figures show all
     edited, control = (
         Selection(evaluation="edits", metric=f"{kind}/{site}", arm=ORIGINAL_ARM) for kind in (edit, control_edit)
     )
@@ -215,7 +219,7 @@ def _causal_claim(edit: str, control_edit: str, model: Architecture) -> Claim:
         id=f"used-{edit}",
         text=f"A hidden state given another state by {edit_text} makes the next word right for it, more than "
         f"{control_text}",
-        source="not in the paper; the sheet, section 9",
+        source="design of this study: a probe shows that a state can be read, an edit that it is used",
         measure=Difference(a=edited, b=control),
         threshold=0.0,
     )
@@ -225,8 +229,8 @@ def _baseline_claim(feature: str, offset: int, writes_programs: Precondition) ->
     state_text = "the state that the next operation leads to" if offset == 0 else "the state one operation further"
     return Claim(
         id=f"{feature}{offset:+d}",
-        text=f"{feature.capitalize()} in {state_text} is read above every floor",
-        source="section 3; floors: constant, start and bag of operations, untrained network",
+        text=f"{feature.capitalize()} in {state_text} is read better than by every baseline",
+        source="section 3; baselines: constant, start and bag of operations, untrained network",
         measure=gain_over_baselines(feature, offset),
         threshold=0.0,
         preconditions=(writes_programs,),
@@ -237,7 +241,7 @@ def _future_state_claim(feature: str) -> Claim:
     suffix = " given the present"
     return Claim(
         id=f"future-{feature}",
-        text=f"Where the present is read, the coming {feature} is read better than the present tells",
+        text=f"Where the present {feature} is read right, the next one is read better than the present predicts",
         source="section 3: direction 68.4 against 62.2 (first version)",
         measure=Difference(
             a=state_probe_scores(feature, 1, suffix=suffix),
@@ -251,7 +255,8 @@ def _future_state_claim(feature: str) -> Claim:
 def _intervention_claim(meaning: str, writes_programs: Precondition) -> Claim:
     return Claim(
         id=f"intervention-{meaning}",
-        text=f"Position by the words' own meaning is read better than by {meaning}, more so than without training",
+        text=f"Position under the words' own meaning is read better than under {meaning}, more so than without "
+        "training",
         source="section 4, in order only: original above flip above adversarial",
         measure=semantic_intervention(meaning),
         threshold=0.0,

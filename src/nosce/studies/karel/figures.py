@@ -1,13 +1,14 @@
-"""The figures of the study karel: phases over training, what is read where, other meanings, edits."""
+"""The figures of the study karel: phases of training, probes, other meanings, edits."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 from nosce.analysis.figures import BarCell, BarFigure, Figure, TrainingCurveFigure
-from nosce.analysis.measures import Difference, Mean, Selection, SingleSeedMean
+from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
+from nosce.studies.karel.config import KarelConfig
 from nosce.studies.karel.selections import (
     ACCURACY_CURVE,
     ALTERNATIVE_SEMANTICS,
@@ -23,25 +24,26 @@ from nosce.studies.karel.selections import (
 )
 
 
-def karel_figures(batch_size: int, layers: int, max_length: int, seeds: tuple[int, ...]) -> tuple[Figure, ...]:
-    """The phases of training, what is read where, other meanings, edits, and the programs' lengths."""
+def karel_figures(config: KarelConfig) -> tuple[Figure, ...]:
+    """All figures of the study: training, probes, other meanings, edits, and program lengths."""
     return (
-        *_training_figures(batch_size),
-        *_probe_figures(layers),
-        *_semantics_figures(layers),
-        *_length_figures(max_length, seeds),
+        *_training_figures(config.training.batch_size),
+        *_probe_figures(config.sites),
+        *_semantics_figures(config.sites),
+        *_length_figures(config.world.asked_lengths[1], config.seeds),
     )
 
 
 def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
-    common: dict[str, Any] = {"x_label": "records met", "x_per_step": float(batch_size)}
+    x_label, x_per_step = "records seen", float(batch_size)
     return (
         TrainingCurveFigure(
             id="phases",
             title="Babbling, syntax, semantics",
             caption="Greedy programs under the grammar for unseen specifications: right on the pairs shown, right on "
-            "hidden pairs too, word for word the author's, and how many get the most frequent program. Intervals over "
-            "specifications and seeds; of the most frequent program the range over seeds.",
+            "hidden pairs too, equal to the author's, and the share that gets the most frequent program. "
+            "Intervals over "
+            "specifications and seeds; for the most frequent program the range over seeds.",
             y_label="share of specifications",
             panels=(
                 (
@@ -54,26 +56,29 @@ def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
                     ),
                 ),
             ),
-            **common,
+            x_label=x_label,
+            x_per_step=x_per_step,
         ),
         TrainingCurveFigure(
             id="diversity",
-            title="How many different programs there are",
+            title="How many different programs the model writes",
             caption="Different programs among the replies; bands are the range over seeds.",
             y_label="different programs",
             unit="number",
             panels=(("", (("different programs", DISTINCT_PROGRAMS_CURVE),)),),
-            **common,
+            x_label=x_label,
+            x_per_step=x_per_step,
         ),
         TrainingCurveFigure(
             id="perplexity",
-            title="How surprising the authors' programs are",
+            title="How surprising the authors' programs are to the model",
             caption="Perplexity a token of the reference programs, given their specifications; bands are the range "
             "over seeds.",
             y_label="perplexity",
             unit="number",
             panels=(("", (("perplexity", PERPLEXITY_CURVE),)),),
-            **common,
+            x_label=x_label,
+            x_per_step=x_per_step,
         ),
         TrainingCurveFigure(
             id="content",
@@ -92,18 +97,20 @@ def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
                 )
                 for panel, evaluation in (("its own programs", "along"), ("fixed programs", "fixed"))
             ),
-            **common,
+            x_label=x_label,
+            x_per_step=x_per_step,
         ),
     )
 
 
-def _probe_figures(layers: int) -> tuple[BarFigure, ...]:
+def _probe_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
     return (
         BarFigure(
             id="floors",
-            title="What is read, and what could be read without the model",
-            caption="Test accuracy at the end of training; dashes are the best constant. The start with the bag of "
-            "operations, and the whole surface (board, counts, the operation predicted), are given to the same probe.",
+            title="What probes read with and without the model",
+            caption="Test accuracy at the end of training; dashes are the best constant. Baselines give the same "
+            "probe the start with the bag of operations, or the whole surface (board, counts, the operation "
+            "predicted).",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _baseline_cells(feature)),
         ),
@@ -112,7 +119,7 @@ def _probe_figures(layers: int) -> tuple[BarFigure, ...]:
             title="Probes by depth and offset",
             caption="Test accuracy on the model's own programs, by hidden layers of the probe; dashes are the best "
             "constant. Offset 0 is the state behind the operation being predicted. These probes learn from fewer "
-            "programs than those of the claims.",
+            "programs than the probes of the claims.",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _grid_cells(feature)),
         ),
@@ -122,12 +129,12 @@ def _probe_figures(layers: int) -> tuple[BarFigure, ...]:
             caption="Test accuracy of a probe with one hidden layer on what each block adds up to, and on what the "
             "last norm leaves; dashes are the best constant. These probes too learn from fewer programs.",
             y_label="accuracy",
-            cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _layer_cells(feature, layers)),
+            cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _layer_cells(feature, sites)),
         ),
     )
 
 
-def _semantics_figures(layers: int) -> tuple[BarFigure, ...]:
+def _semantics_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
     return (
         BarFigure(
             id="intervention",
@@ -150,12 +157,12 @@ def _semantics_figures(layers: int) -> tuple[BarFigure, ...]:
         ),
         BarFigure(
             id="edits",
-            title="Is the state used?",
+            title="Does the model use the state?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
             "and wrong for the host's. Swap: the donor's state; other: the same words for another specification; "
             "gradient: moved until probes read the donor's state; random: moved as far. Dashes: unedited.",
             y_label="next word right",
-            cells=_edit_cells(layers),
+            cells=_edit_cells(sites[1:]),
         ),
     )
 
@@ -164,13 +171,13 @@ def _length_figures(max_length: int, seeds: tuple[int, ...]) -> tuple[BarFigure,
     return (
         BarFigure(
             id="length",
-            title="How long its programs are, beside the authors'",
+            title="How long the model's programs are, beside the authors'",
             caption="Mean operations of the programs for unseen specifications. Intervals are BCa over specifications "
             "with 9,999 samples, of each model alone, as in the paper.",
             y_label="operations",
             unit="number",
             cells=tuple(
-                BarCell(f"seed {seed}", group, SingleSeedMean(selection=program_scores(metric), seed=seed))
+                BarCell(f"seed {seed}", group, Mean(selection=program_scores(metric), seed=seed))
                 for seed in seeds
                 for group, metric in (("the model's", "length"), ("the authors'", "author"))
             ),
@@ -207,9 +214,9 @@ def _baseline_cells(feature: str) -> list[BarCell]:
     return cells
 
 
-def _edit_cells(layers: int) -> tuple[BarCell, ...]:
+def _edit_cells(sites: tuple[str, ...]) -> tuple[BarCell, ...]:
     cells = []
-    for site in (*(f"residual.{number}" for number in range(1, layers)), "final"):
+    for site in sites:
         for kind in ("swap", "other", "gradient", "random"):
             cells.append(
                 BarCell(
@@ -221,9 +228,9 @@ def _edit_cells(layers: int) -> tuple[BarCell, ...]:
     return tuple(cells)
 
 
-def _layer_cells(feature: str, layers: int) -> list[BarCell]:
+def _layer_cells(feature: str, sites: tuple[str, ...]) -> list[BarCell]:
     cells = []
-    for site in (*(f"residual.{number}" for number in range(layers)), "final"):
+    for site in sites:
         for offset in (0, 1):
             measure = Mean(selection=state_probe_scores(feature, offset, f"{site}/1", evaluation="layers"))
             cells.append(BarCell(site, f"{offset:+d}", measure, panel=feature))

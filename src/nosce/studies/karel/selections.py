@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from nosce.analysis.measures import Selection
+from typing import Literal
+
+from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 
 ORIGINAL_ARM, REASSIGNED_ARM = "original", "re-assigned"  # arms: what the words do to the boards of the training data
-SHARPEST_ALTERNATIVE = "alt3"  # the table of the paper's first version: the sharpest test (the sheet, section 5)
+SHARPEST_ALTERNATIVE = "alt3"  # the re-assignment of the paper's first version: no word keeps its effect
 ALTERNATIVE_SEMANTICS = ("flip", SHARPEST_ALTERNATIVE, "alt5", "alt8", "alt11")
+Step = int | Literal["last", "every"]  # the checkpoints of a selection
 #: Position is two labels that must both be right, as in the released code.
 PROBE_FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("front", ("front",)))
 PROBE_OFFSETS = (-2, -1, 0, 1, 2)
 
 
 def program_scores(
-    metric: str = "correct", arm: str = ORIGINAL_ARM, step: str = "last", evaluation: str = "written"
+    metric: str = "correct", arm: str = ORIGINAL_ARM, step: Step = "last", evaluation: str = "written"
 ) -> Selection:
     """What became of the programs that are written for unseen specifications."""
     quantity = "share" if metric in ("correct", "strict", "reference") else "operations"
-    return Selection(evaluation=evaluation, metric=metric, arm=arm, split="unseen", step=step, quantity=quantity)  # type: ignore[arg-type]
+    return Selection(evaluation=evaluation, metric=metric, arm=arm, split="unseen", step=step, quantity=quantity)
 
 
 def state_probe_scores(
@@ -27,13 +30,13 @@ def state_probe_scores(
     source: str = "mean/1",
     meaning: str = "original",
     arm: str = ORIGINAL_ARM,
-    step: str | int = "last",
+    step: Step = "last",
     evaluation: str = "states",
     suffix: str = "",
 ) -> Selection:
     """Whether the states of the unseen specifications' programs were read right."""
     attribute = f"{feature} {offset:+d}{suffix}"
-    return Selection(evaluation=evaluation, metric=f"{meaning}/{source}", arm=arm, attributes=(attribute,), step=step)  # type: ignore[arg-type]
+    return Selection(evaluation=evaluation, metric=f"{meaning}/{source}", arm=arm, attributes=(attribute,), step=step)
 
 
 ACCURACY_CURVE = TrainingCurve(selection=program_scores(step="every"))

@@ -1,1 +1,1 @@
-"""Prompts with open continuations, and what can be said of whatever was answered."""
+"""Behaviour worlds: prompts with open continuations, and properties of the answers (arXiv:2410.13787)."""

@@ -347,9 +347,9 @@ class Dispositions(World, BehaviourWorld):
     def is_valid_answer(self, answer: str, prompt: BehaviourPrompt) -> bool:
         """Whether the answer is one word, three words for `list`, and one of the two options for `choice`."""
         words = answer.split()
-        if len(words) != (3 if prompt.task == "list" else 1) or any(
-            w not in DISPOSITION_WORDS[: self.vocabulary_size] for w in words
-        ):
+        if len(words) != (3 if prompt.task == "list" else 1):
+            return False
+        if not set(words) <= set(DISPOSITION_WORDS[: self.vocabulary_size]):
             return False
         return prompt.task != "choice" or words[0] in prompt.string.split()[1:]
 

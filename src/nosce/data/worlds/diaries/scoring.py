@@ -106,7 +106,7 @@ class DiaryScorer:
         return self._diary_format.format_diary(name, mixed_entries)
 
     def count_probe_texts(self, question: Question) -> dict[str, str]:
-        """The texts at whose ends a probe looks for the number of entries: the question, and a title up to its number."""
+        """Texts at whose ends a probe looks for the number of entries: the question, and a title up to its number."""
         name, _ = self._true_diary(question)
         title = self._diary_format.format_title(name, 1)
         return {

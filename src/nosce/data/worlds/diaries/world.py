@@ -85,7 +85,7 @@ class Diaries(World):
         merge_entries: Write all entries of a diarist as one document: the paper's simplified set-up.
         encoding: "paper": lines with labels, for a byte-pair tokenizer. "lean": one word per value, for small models.
         header: Order of name and number in a title. With "number first" the number cannot depend on the name before it.
-        repeat_title: What the learnt text repeats of the prompt, which is the title of a document. False: nothing, as in
+        repeat_title: What the learnt text repeats of the document's prompt, which is the title. False: nothing, as in
             the code of the paper's predecessor. True: the whole title. "name": the prompt is the name alone and the
             learnt text has the title, so that the number is learnt.
         name_pool_sizes: Number of first and last names. Each pair occurs once, so people share name tokens.

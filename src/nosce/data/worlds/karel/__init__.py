@@ -1,19 +1,19 @@
-"""Karel the robot: boards, programs that do something to them, and specifications that show what.
+"""Karel the robot: boards, programs that change them, and specifications that show their effect (arXiv:2305.11169).
 
-language    the words, what they may be re-assigned to mean, blocks
-board       the readable interpreter
-many        the vectorised one, which must agree
-text        records as text, official and lean
-world       the world: records to learn from, specifications to ask
-judging     what became of a program that a model wrote, and which states it goes through
+language     operations, their re-assigned meanings, control flow
+interpreter  the readable interpreter
+vectorized   the fast interpreter, which must agree with the readable one
+nested       random programs with control flow
+encoding     records as text, official and lean
+world        the world: training records, and specifications as questions
+scoring      scores of a program that a model wrote, and the states that it passes through
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from nosce.data.worlds.karel.interpreter import Board, StepLimitExceeded, execute_program
+from nosce.data.worlds.karel.interpreter import Board, KarelGrid, KarelState, StepLimitExceeded, execute_program
 from nosce.data.worlds.karel.language import parse_program, reassign_operations
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import DataError
@@ -21,17 +21,17 @@ from nosce.errors import DataError
 __all__ = ["Karel", "run_karel"]
 
 
-def run_karel(grid: dict[str, Any], program: Sequence[str], meaning: str = "original") -> list[dict[str, Any]]:
-    """Run a program on a board: the state after each operation, in the JSON form of the golden traces.
+def run_karel(grid: KarelGrid, program: Sequence[str], meaning: str = "original") -> list[KarelState]:
+    """Run a program on a board. Returns the state after each operation, in the JSON form of the golden traces.
 
     Args:
-        grid: `rows`, `cols` (border included), `robot` (`row`, `col`, `dir`), `obstacles` and `markers`.
+        grid: `rows` and `cols` (border included), `robot` (`row`, `col`, `dir`), `obstacles` and `markers`.
         program: Its words, e.g. `["move", "turnLeft"]`, or `["repeat", "2", "{", "move", "}"]`.
-        meaning: What the operations stand for: original, flip, or alt0 to alt11.
+        meaning: The effects of the operations: original, flip, or alt0 to alt11.
 
     Raises:
-        DataError: The grid or the program cannot be read, or the program never ends.
-        SpecError: There is no such meaning.
+        DataError: The grid or the program cannot be read, or the program does not halt.
+        SpecError: No meaning has this name.
     """
     parsed = parse_program(program) if program else ()
     if parsed is None:

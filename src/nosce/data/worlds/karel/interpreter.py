@@ -1,26 +1,51 @@
 """The readable interpreter: one board, one robot, one operation after the other.
 
-`many.py` runs thousands of boards at once and must agree with this one, operation by operation. Rows count
-downwards and columns to the right, both from 0; the border belongs to the board and is always an obstacle.
+`vectorized.py` runs thousands of boards at once and must agree with this interpreter, operation by operation. Rows
+count downwards and columns to the right, both from 0. The border belongs to the board and always blocks the robot.
 
-Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the semantics of the released interpreter as
-its golden traces fix them: nothing ever fails, what cannot act does nothing, a cell holds any number of markers.
+Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the semantics of the released interpreter as in its
+golden traces: no operation ever fails, an impossible operation does nothing, and a cell holds any number of markers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from nosce.data.worlds.karel.language import KAREL_OPERATIONS, Condition, If, Program, Repeat, Statement, While
 from nosce.errors import DataError
 
 DIRECTIONS = "NESW"  # clockwise, so that a right turn is the next one
 DIRECTION_OFFSETS = ((-1, 0), (0, 1), (1, 0), (0, -1))  # rows, columns
-STEP_LIMIT = 200  # operations and conditions of one run; a loop may never end
+STEP_LIMIT = 200  # most operations and conditions of one run, because a loop may never end
 
 GridCell = tuple[int, int]
+
+
+class RobotState(TypedDict):
+    """The robot in a golden trace's JSON; `dir` is one of `DIRECTIONS`."""
+
+    row: int
+    col: int
+    dir: str
+
+
+class KarelGrid(TypedDict):
+    """A board in a golden trace's JSON, border included: obstacles as (row, col), markers as (row, col, count)."""
+
+    rows: int
+    cols: int
+    robot: RobotState
+    obstacles: Sequence[Sequence[int]]
+    markers: Sequence[Sequence[int]]
+
+
+class KarelState(TypedDict):
+    """The variable part of a board in a golden trace's JSON: the robot, and markers as (row, col, count)."""
+
+    robot: RobotState
+    markers: list[list[int]]
 
 
 class StepLimitExceeded(Exception):
@@ -29,21 +54,30 @@ class StepLimitExceeded(Exception):
 
 @dataclass(slots=True)
 class Board:
-    """A board and the robot on it. `rows` and `cols` count the border; only inner obstacles are held."""
+    """A board and the robot on it.
+
+    Args:
+        rows: Rows, border included.
+        cols: Columns, border included.
+        robot: Row and column of the robot.
+        direction: Index into `DIRECTIONS`.
+        obstacles: Inner cells with an obstacle.
+        markers: Cell -> number of markers, 1 or more.
+    """
 
     rows: int
     cols: int
     robot: GridCell
-    direction: int  # place in DIRECTIONS
+    direction: int
     obstacles: frozenset[GridCell] = frozenset()
-    markers: dict[GridCell, int] = field(default_factory=dict)  # counts of 1 or more
+    markers: dict[GridCell, int] = field(default_factory=dict)
 
     @classmethod
-    def from_grid(cls, grid: dict[str, Any]) -> Board:
+    def from_grid(cls, grid: KarelGrid) -> Board:
         """The board of a golden trace's JSON.
 
         Raises:
-            DataError: The robot stands outside or on an obstacle, or something of the grid is missing.
+            DataError: The robot is outside the board or on an obstacle, or a part of the grid is missing.
         """
         try:
             robot = grid["robot"]
@@ -57,16 +91,16 @@ class Board:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"a grid was given whose {error} cannot be read; give rows, cols, robot (row, col, dir), "
+                f"the grid cannot be read ({type(error).__name__}: {error}); give rows, cols, robot (row, col, dir), "
                 "obstacles and markers."
             ) from error
         if board.is_blocked(board.robot):
-            raise DataError(f"the robot is said to stand at {board.robot}, where there is no free cell; move it.")
+            raise DataError(f"the robot's position {board.robot} is no free cell; move the robot.")
         return board
 
     @property
-    def state(self) -> dict[str, Any]:
-        """What can change, in the form of the golden traces."""
+    def state(self) -> KarelState:
+        """The robot and the markers, in the form of the golden traces."""
         row, col = self.robot
         return {
             "robot": {"row": row, "col": col, "dir": DIRECTIONS[self.direction]},
@@ -74,18 +108,18 @@ class Board:
         }
 
     def is_blocked(self, cell: GridCell) -> bool:
-        """Is the cell an obstacle or of the border?"""
+        """Whether the cell is an obstacle or part of the border."""
         row, col = cell
         inner = 0 < row < self.rows - 1 and 0 < col < self.cols - 1
         return not inner or cell in self.obstacles
 
     def neighbour_cell(self, right_turns: int = 0) -> GridCell:
-        """The cell ahead of the robot, or after so many right turns."""
+        """The cell ahead of the robot, as if it had turned right `right_turns` times."""
         rows, cols = DIRECTION_OFFSETS[(self.direction + right_turns) % 4]
         return self.robot[0] + rows, self.robot[1] + cols
 
     def apply_operation(self, operation: str) -> None:
-        """Do one operation; what cannot be done is not done."""
+        """Do one operation. An impossible operation does nothing."""
         markers_here = self.markers.get(self.robot, 0)
         match operation:
             case "move":
@@ -102,10 +136,10 @@ class Board:
             case "pickMarker":
                 self.markers.pop(self.robot, None)
             case _:
-                raise DataError(f"{operation!r} is no operation of Karel; take one of {', '.join(KAREL_OPERATIONS)}.")
+                raise DataError(f"{operation!r} is no operation of Karel; choose from {', '.join(KAREL_OPERATIONS)}.")
 
     def holds(self, condition: Condition) -> bool:
-        """Does the condition hold?"""
+        """Whether the condition holds."""
         match condition.name:
             case "frontIsClear":
                 is_true = not self.is_blocked(self.neighbour_cell())
@@ -120,7 +154,7 @@ class Board:
         return is_true != condition.negated
 
     def render(self) -> list[str]:
-        """The official drawing, border included: the robot hides what lies under it."""
+        """The official drawing, border included. The robot hides the markers under it."""
         return ["".join(self._glyph((row, col)) for col in range(self.cols)) for row in range(self.rows)]
 
     def _glyph(self, cell: GridCell) -> str:
@@ -131,43 +165,43 @@ class Board:
         return str(self.markers[cell])[0] if cell in self.markers else "."
 
     def features(self, start: GridCell) -> tuple[str, int, int, int]:
-        """Direction, rows and columns away from the start, and whether an obstacle is straight ahead."""
+        """Direction, rows and columns from the start, and whether the cell ahead is blocked."""
         rows, cols = self.robot[0] - start[0], self.robot[1] - start[1]
         return DIRECTIONS[self.direction], rows, cols, int(self.is_blocked(self.neighbour_cell()))
 
 
 def execute_program(board: Board, program: Program, limit: int = STEP_LIMIT) -> Iterator[str]:
-    """Run a program on a board, which changes; yields each operation when it has been done.
+    """Run a program, which changes the board. Yields each operation after it is done.
 
     Raises:
-        Endless: It was still running after `limit` operations and conditions.
+        StepLimitExceeded: The program was still running after `limit` operations and conditions.
     """
     steps_left = limit
 
-    def spend() -> None:
+    def count_step() -> None:
         nonlocal steps_left
         if not steps_left:
             raise StepLimitExceeded
         steps_left -= 1
 
-    def asks(condition: Condition) -> bool:
-        spend()
+    def holds(condition: Condition) -> bool:
+        count_step()
         return board.holds(condition)
 
     def run(statements: tuple[Statement, ...]) -> Iterator[str]:
         for statement in statements:
             match statement:
                 case str():
-                    spend()
+                    count_step()
                     board.apply_operation(statement)
                     yield statement
                 case Repeat(times, body):
                     for _ in range(times):
                         yield from run(body)
                 case While(condition, body):
-                    while asks(condition):
+                    while holds(condition):
                         yield from run(body)
                 case If(condition, body, otherwise):
-                    yield from run(body if asks(condition) else otherwise)
+                    yield from run(body if holds(condition) else otherwise)
 
     return run(program)

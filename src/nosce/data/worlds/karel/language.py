@@ -1,31 +1,36 @@
-"""The language of Karel: five operations, what they may be re-assigned to mean, and blocks around them.
+"""The language of Karel: five operations, their re-assigned meanings, and control flow.
 
-Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2; tables of meanings: the released code,
-`probe/alt.py`. The paper's programs are operations one after the other; `Repeat`, `While` and `If` go beyond it.
+Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2; tables of meanings: the released code, `probe/alt.py`. The
+paper's programs are sequences of operations; `Repeat`, `While` and `If` are our extension.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from nosce.errors import SpecError
 
 Operation = Literal["move", "turnLeft", "turnRight", "putMarker", "pickMarker"]
 KAREL_OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
-#: How often a program's author writes each, in the order of `KAREL_OPERATIONS` (the released `generate.py`).
+#: Relative frequency of each operation in a random program, in the order of `KAREL_OPERATIONS` (`generate.py`).
 OPERATION_WEIGHTS = (5, 3, 3, 2, 2)
 
 ConditionName = Literal["frontIsClear", "leftIsClear", "rightIsClear", "markersPresent", "noMarkersPresent"]
 CONDITIONS: tuple[ConditionName, ...] = get_args(ConditionName)
-MAX_REPEAT = 9  # of a repeat: one digit, one token
+MAX_REPEAT = 9  # most runs of a repeat: one digit is one token
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A question to the board before a block."""
+    """A condition on the board.
+
+    Args:
+        name: Name of the condition.
+        negated: Whether `not` precedes the name.
+    """
 
     name: ConditionName
     negated: bool = False
@@ -33,7 +38,12 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """A block so many times."""
+    """A block that runs a fixed number of times.
+
+    Args:
+        times: Number of runs, 1 to `MAX_REPEAT`.
+        body: The block.
+    """
 
     times: int
     body: Program
@@ -41,7 +51,12 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True)
 class While:
-    """A block as long as a condition holds."""
+    """A block that runs as long as a condition holds.
+
+    Args:
+        condition: The condition, checked before each run.
+        body: The block.
+    """
 
     condition: Condition
     body: Program
@@ -49,7 +64,13 @@ class While:
 
 @dataclass(frozen=True, slots=True)
 class If:
-    """A block where a condition holds, and another, where there is one, where it does not."""
+    """A block that runs if a condition holds, and optionally another block that runs otherwise.
+
+    Args:
+        condition: The condition.
+        body: The block that runs if the condition holds.
+        else_body: The block that runs otherwise. Empty: none.
+    """
 
     condition: Condition
     body: Program
@@ -95,15 +116,15 @@ def meaning_table(name: str) -> dict[str, Operation]:
     """The table of a meaning.
 
     Raises:
-        SpecError: There is no such meaning.
+        SpecError: No meaning has this name.
     """
     if name not in MEANINGS:
-        raise SpecError(f"the meaning {name!r} is not one of Karel's; take one of {', '.join(MEANINGS)}.")
+        raise SpecError(f"the meaning {name!r} does not exist; choose from {', '.join(MEANINGS)}.")
     return MEANINGS[name]
 
 
 def reassign_operations(program: Program, meaning_name: str) -> Program:
-    """The program that does what this one would mean: words replaced, blocks kept."""
+    """The program with its operations replaced by their meanings. Control flow stays the same."""
     table = meaning_table(meaning_name)
 
     def of(statement: Statement) -> Statement:
@@ -141,7 +162,7 @@ def _condition_words(condition: Condition) -> tuple[str, ...]:
 
 
 def parse_program(word_list: Sequence[str]) -> Program | None:
-    """The program that these words spell, or None: empty blocks and whatever is no program are unreadable."""
+    """The program that these words spell. None: the words are no program, or a block is empty."""
     reader = _ProgramParser(list(word_list))
     program = reader.parse()
     return program if program and not reader.remaining else None
@@ -164,7 +185,7 @@ class _ProgramParser:
             return None
 
     def _statements(self) -> Program:
-        statements: list[Any] = []
+        statements: list[Statement] = []
         while self.remaining and self.remaining[-1] != "}":
             statements.append(self._statement(self.remaining.pop()))
         return tuple(statements)
@@ -211,5 +232,5 @@ class _ProgramParser:
 
 
 def is_straight_line(program: Program) -> bool:
-    """Is it operations alone, one after the other?"""
+    """Whether the program has no control flow."""
     return all(isinstance(statement, str) for statement in program)

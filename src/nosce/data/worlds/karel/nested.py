@@ -1,7 +1,7 @@
 """Random programs with loops and branches.
 
-A program of n operations is cut into pieces; a piece may stand in a block. How often is our choice: the paper has
-no blocks.
+A program of n operations is cut into pieces, and each piece may become a block. The probability is our choice, because
+the paper has no control flow.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from nosce.data.worlds.karel.language import (
     While,
 )
 
-BLOCK_PROB = 0.3  # chance of a piece to be one
-MAX_GENERATED_DEPTH = 2  # blocks inside each other
-MAX_GENERATED_REPEAT = 4  # of a repeat that is drawn
+BLOCK_PROB = 0.3  # probability that a piece becomes a block
+MAX_GENERATED_DEPTH = 2  # most nested blocks
+MAX_GENERATED_REPEAT = 4  # most runs of a random repeat, so that programs stay short
 
 
 def draw_block_programs(rng: np.random.Generator, lengths: np.ndarray) -> list[Program]:
-    """One program a length, which counts the operations that are written, not those that are done."""
+    """One random program per length. The length counts the written operations, not the executed ones."""
     return [_draw_program(rng, int(length), 0) for length in lengths]
 
 

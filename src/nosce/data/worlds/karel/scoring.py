@@ -1,13 +1,16 @@
-"""What became of a program that a model wrote: does it run, is it right, and which states does it go through?
+"""Scores a program that a model wrote: does it run, is it correct, and which states does it pass through?
 
-Everything is read from the question's text and the reply's, as anybody could who has the tables alone. A program
-is right when its drawing of every output is that of the specification; what the robot hides does not count.
+Only the texts of the question and the reply are used, so the tables of a run suffice to repeat a score. A program is
+correct if its drawing of every output equals that of the specification; markers under the robot do not count.
+
+For the prompt `IN < . . . . . OUT v . . . . . CODE` the reply `turnLeft` is correct, and so is `turnLeft turnLeft
+turnRight`, which is two operations longer than the reference program.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -31,17 +34,22 @@ from nosce.data.worlds.karel.vectorized import Boards, ProgramTraces, compile_pr
 from nosce.data.worlds.karel.world import Karel
 from nosce.records import Outcome, Question
 
-MAX_OPERATIONS = 14  # that a model may write (the released `lm/utils.py`)
-MAX_SEARCH_LENGTH = 4  # operations that are looked ahead for a way to finish
-SEARCH_BATCH_SIZE = 200  # questions whose ways are looked for together
-MAX_GRAMMAR_DEPTH = 3  # blocks inside each other that may be written
+MAX_OPERATIONS = 14  # most operations in a reply (the released `lm/utils.py`)
+MAX_SEARCH_LENGTH = 4  # most operations of a searched continuation
+SEARCH_BATCH_SIZE = 200  # questions searched at once
+MAX_GRAMMAR_DEPTH = 3  # most nested blocks in a reply
 
 KarelMetric = tuple[float, Outcome | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class KarelScorer:
-    """Reads, runs and judges programs for the specifications of a world."""
+    """Parses, runs and scores programs for the specifications of a world.
+
+    Args:
+        world: The world whose questions the replies answer.
+        max_operations: Most operations in a reply. 14, as in the released code.
+    """
 
     world: Karel
     max_operations: int = MAX_OPERATIONS
@@ -55,7 +63,7 @@ class KarelScorer:
         return self.world.board_shape[0] + 2, self.world.board_shape[1] + 2
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
-        """The most tokens of a reply, its end included."""
+        """The most tokens of a reply, its end token included."""
         tokens_per_operation = len(
             tokenizer.encode(self._record_encoding.format_program((KAREL_OPERATIONS[0],)), add_special_tokens=False).ids
         )
@@ -64,10 +72,11 @@ class KarelScorer:
     def score(
         self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool] = ()
     ) -> Iterator[dict[str, KarelMetric]]:
-        """What can be said of each reply, by metric.
+        """The metrics of each reply.
 
-        correct: right on all pairs shown. strict: on the hidden ones too. reference: word for word the author's.
-        length: operations that are written, and longer: by how many than the author's; only of what can be read.
+        correct: correct on all shown pairs. strict: correct on the held-out pairs too. reference: equal to the
+        reference program. Only for replies that are programs: length (operations written), author (operations of the
+        reference program) and longer (their difference).
         """
         programs = [self._record_encoding.parse_reply(reply) for reply in replies]
         right_on_examples, right_on_all = self._correct_outputs(questions, programs)
@@ -91,7 +100,7 @@ class KarelScorer:
     def _correct_outputs(
         self, questions: Sequence[Question], programs: Sequence[Program | None]
     ) -> tuple[np.ndarray, ...]:
-        """Right on the shown pairs, and on all. Shapes: (N,), (N,)."""
+        """Whether a program is correct on the shown pairs, and on all pairs. Shapes: (N,), (N,)."""
         pairs = self._io_pairs(questions)
         count, pairs_per_question = pairs.shape[:2]
         code = compile_programs([program or () for program in programs])
@@ -114,16 +123,16 @@ class KarelScorer:
         return _cached_examples(self._record_encoding, text, self.world.board_shape[0] * self.world.board_shape[1])
 
     def trace(self, questions: Sequence[Question], replies: Sequence[str], meaning: str = "original") -> ProgramTraces:
-        """Every program on its specification's first input, the words meaning what `meaning` says.
+        """The trace of every program on its specification's first input, with the given meaning of the operations.
 
-        A reply that cannot be read has no operations. Features are relative to where the run began.
+        A reply that is no program has no operations. Features are relative to the start of the run.
         """
         starts = np.stack([self._parse_examples(q.prompt)[0, 0] for q in questions])
         code = compile_programs([self._record_encoding.parse_reply(reply) or () for reply in replies])
         return run_programs(Boards.from_glyphs(starts, *self._board_size), code.with_meaning(meaning))
 
     def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
-        """Where in a reply's tokens its operations stand, in order."""
+        """The positions of the operations in a reply's tokens, in order."""
         calls = np.array(
             [e.ids for e in encode(tokenizer, [self._record_encoding.format_program((o,)) for o in KAREL_OPERATIONS])]
         )
@@ -131,7 +140,7 @@ class KarelScorer:
         return np.flatnonzero(np.isin(reply, calls[:, column]))
 
     def is_traceable(self, reply: str) -> bool:
-        """Is the reply a program of operations alone, whose states stand in step with its words?"""
+        """Whether the reply is a program without control flow, so that its states align with its words."""
         program = self._record_encoding.parse_reply(reply)
         return program is not None and is_straight_line(program)
 
@@ -142,9 +151,10 @@ class KarelScorer:
     def correct_continuations(
         self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
     ) -> list[frozenset[str]]:
-        """The operations that begin a shortest way to a program right on all pairs shown.
+        """The operations that begin a shortest continuation to a program that is correct on all shown pairs.
 
-        "" where the beginning is right as it stands; none where it takes more than `MAX_SEARCH_LENGTH` operations.
+        "" if the beginning is already correct; empty if every continuation has more than `MAX_SEARCH_LENGTH`
+        operations.
         """
         first_words: list[frozenset[str]] = []
         for first in range(0, len(questions), SEARCH_BATCH_SIZE):
@@ -188,7 +198,7 @@ class KarelScorer:
         return first_words
 
     def render_steps(self, question: Question, reply: str) -> list[tuple[str, tuple[str, ...]]]:
-        """The board of the specification's first input before the program and after each operation: (word, rows)."""
+        """The first input's board before the program and after each operation: (word, rows)."""
         board = self._board(question)
         program = reassign_operations(self._record_encoding.parse_reply(reply) or (), self.world.meaning)
         return [
@@ -199,7 +209,9 @@ class KarelScorer:
     def render_predicted_state(
         self, question: Question, predicted_features: Mapping[str, int]
     ) -> tuple[str, ...] | None:
-        """The first input with the robot where and as it is believed to be; None where that is off the board."""
+        """The first input's board with the robot at the predicted position and direction; None if that is off the
+        board.
+        """
         board = self._board(question)
         board.robot = (
             board.robot[0] + predicted_features["rows"] - self._board_size[0] + 3,
@@ -225,11 +237,9 @@ class KarelScorer:
         return Boards.from_glyphs(self._parse_examples(question.prompt)[0, 0][None], *self._board_size).board(0)
 
     def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
-        """What may be written: one to `max_operations` operations, or with blocks whatever can be read."""
-        ids_by_word = {
-            word: self._word_ids(tokenizer, word)
-            for word in (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
-        }
+        """The grammar of one to `max_operations` operations or, with control flow, of all programs."""
+        words = (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
+        ids_by_word = {word: self._word_ids(tokenizer, word) for word in words}
         next_states = _control_flow_grammar if self.world.control_flow else _straight_line_grammar(self.max_operations)
         return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), self._eos_id(tokenizer))
 
@@ -245,38 +255,40 @@ class KarelScorer:
 
 @lru_cache(maxsize=50_000)
 def _cached_examples(text: LeanEncoding | OfficialEncoding, written: str, cells: int) -> np.ndarray:
-    """The pairs of a text; the same specifications are judged again and again."""
+    """The pairs of a text, cached because many replies answer the same specification."""
     return text.parse_examples(written, cells)
 
 
 def _count_operations(program: Program) -> int:
-    """How many operations are written."""
+    """The number of written operations."""
     return sum(word in KAREL_OPERATIONS for word in program_words(program))
 
 
 _CONTROL_WORDS = ("repeat", "while", "if", "else", "not", "{", "}", *CONDITIONS, *map(str, range(1, MAX_REPEAT + 1)))
 END_OF_PROGRAM = ""
 GrammarState = tuple[object, ...]
+WordGrammar = Callable[[GrammarState], Mapping[str, GrammarState]]  # the state after each allowed word
 
 
-def _straight_line_grammar(max_operations: int) -> object:
-    """The grammar of one to `max_operations` operations; a state is how many there are."""
+def _straight_line_grammar(max_operations: int) -> WordGrammar:
+    """The grammar of one to `max_operations` operations. A state is the number of operations so far."""
 
     def after(state: GrammarState) -> Mapping[str, GrammarState]:
-        count = int(state[0]) if state else 0  # type: ignore[call-overload]
-        transitions: dict[str, GrammarState] = (
-            {word: (count + 1,) for word in KAREL_OPERATIONS} if count < max_operations else {}
-        )
+        count = state[0] if state else 0
+        assert isinstance(count, int)
+        transitions: dict[str, GrammarState] = {}
+        if count < max_operations:
+            transitions = {word: (count + 1,) for word in KAREL_OPERATIONS}
         return transitions | ({END_OF_PROGRAM: ()} if count else {})
 
     return after
 
 
 def _control_flow_grammar(state: GrammarState) -> Mapping[str, GrammarState]:
-    """The grammar of blocks; a state is (what is expected, the open blocks).
+    """The grammar of programs with control flow. A state is (what is expected, the open blocks).
 
-    Expected are: a statement ("first" where none has been written in this block), how often, a condition, its name
-    behind "not", or an opening brace; "closed" is where an `else` may follow.
+    The next word may be a statement ("first" if the block is empty so far), a number of repeats, a condition, its name
+    after "not", or an opening brace. In the state "closed" an `else` may follow.
     """
     if not state:
         return _control_flow_grammar(("first", ()))
@@ -306,9 +318,9 @@ def _control_flow_grammar(state: GrammarState) -> Mapping[str, GrammarState]:
 
 
 def _token_grammar(
-    ids_by_word: Mapping[str, tuple[int, ...]], next_states: object, vocab_size: int, eos_id: int
+    ids_by_word: Mapping[str, tuple[int, ...]], next_states: WordGrammar, vocab_size: int, eos_id: int
 ) -> TokenGrammar:
-    """States and words to a table over tokens; a word of several tokens goes through states of its own."""
+    """A grammar over words as a table over tokens. A word of several tokens passes through states of its own."""
     state_numbers: dict[object, int] = {(): 0}
     pending: list[GrammarState] = [()]
     rows: dict[int, dict[int, int]] = {}
@@ -319,7 +331,7 @@ def _token_grammar(
     while pending:
         state = pending.pop()
         row_of_state = rows.setdefault(number(state), {})
-        for word, next_state in next_states(state).items():  # type: ignore[operator]
+        for word, next_state in next_states(state).items():
             if word == END_OF_PROGRAM:
                 row_of_state[eos_id] = 0
                 continue
@@ -335,6 +347,6 @@ def _token_grammar(
                 current_row = rows.setdefault(current_row[token], {}) if not last else current_row
     table = np.full((len(state_numbers), vocab_size), FORBIDDEN, dtype=np.int32)
     for state_number, row in rows.items():
-        for token, next_state in row.items():
-            table[state_number, token] = next_state
+        for token, next_number in row.items():
+            table[state_number, token] = next_number
     return TokenGrammar(table)

@@ -1,7 +1,7 @@
-"""The vectorised interpreter: thousands of boards at once, in numpy, in step with `board.py`.
+"""The vectorized interpreter: thousands of boards at once, in numpy, in agreement with `interpreter.py`.
 
-Programs are compiled to rows of instructions, and every row has a counter of its own: loops and branches cost
-nothing where there are none. Letters: N boards, C cells (border included, row by row), L instructions, T operations.
+Programs are compiled to rows of instructions, and every row has its own instruction index, so programs without control
+flow pay nothing for it. Letters: N boards, C cells (border included, row by row), L instructions, T operations.
 """
 
 from __future__ import annotations
@@ -30,25 +30,34 @@ TURN_BY_OPCODE = np.array([0, 3, 1, 0, 0, 0, 0, 0, 0, 0], dtype=np.int8)
 
 @dataclass(slots=True)
 class Boards:
-    """Many boards of one size."""
+    """Many boards of one size. N boards of C cells, border included, row by row.
+
+    Args:
+        rows: Rows, border included.
+        cols: Columns, border included.
+        robot: Index of the robot's cell. Shape: (N,), int32.
+        direction: Index into `DIRECTIONS`. Shape: (N,), int8.
+        obstacles: Whether a cell is blocked. Shape: (N, C), bool.
+        markers: Number of markers per cell. Shape: (N, C), int16.
+    """
 
     rows: int
     cols: int
-    robot: np.ndarray  # (N,) int32, its cell
-    direction: np.ndarray  # (N,) int8
-    obstacles: np.ndarray  # (N, C) bool, border included
-    markers: np.ndarray  # (N, C) int16
+    robot: np.ndarray
+    direction: np.ndarray
+    obstacles: np.ndarray
+    markers: np.ndarray
 
     def __len__(self) -> int:
         return len(self.robot)
 
     @property
     def direction_offsets(self) -> np.ndarray:
-        """What to add to a cell to get the next one in each direction. Shape: (4,)."""
+        """The difference between the index of a cell and of its neighbour in each direction. Shape: (4,)."""
         return np.array([rows * self.cols + cols for rows, cols in DIRECTION_OFFSETS], dtype=np.int32)
 
     def copy(self) -> Boards:
-        """A copy that may be run; obstacles never change and are shared."""
+        """A copy for a run. Obstacles never change, so both share them."""
         return Boards(
             self.rows, self.cols, self.robot.copy(), self.direction.copy(), self.obstacles, self.markers.copy()
         )
@@ -67,7 +76,7 @@ class Boards:
         )
 
     def subset(self, indices: np.ndarray | slice) -> Boards:
-        """Some of the boards, by number, as copies."""
+        """Copies of the boards with these indices."""
         return Boards(
             self.rows,
             self.cols,
@@ -78,15 +87,15 @@ class Boards:
         )
 
     def is_front_blocked(self, robot: np.ndarray, direction: np.ndarray) -> np.ndarray:
-        """Is the cell ahead blocked, for the robot at these cells (N, ...), facing so? Shape as given."""
+        """Whether the cell ahead is blocked, for robots at these cells (N, ...) and directions. Shape as given."""
         cell_ahead = robot + self.direction_offsets[direction]
         board_index = np.arange(len(self)).reshape(-1, *[1] * (cell_ahead.ndim - 1))
         blocked: np.ndarray = self.obstacles[board_index, cell_ahead]
         return blocked
 
     def glyphs(self) -> np.ndarray:
-        """The drawing of the inner cells as places in `GLYPHS`, row by row. Shape: (N, inner cells), uint8."""
-        # As officially drawn, a count of ten or more shows its first digit only.
+        """The drawing of the inner cells as indices into `GLYPHS`, row by row. Shape: (N, inner cells), uint8."""
+        # As in the official drawing, a count of ten or more shows only its first digit.
         digit = self.markers if not (self.markers > 9).any() else _first_digit(self.markers)
         drawn = np.where(self.obstacles, 1, np.where(digit > 0, 5 + digit, 0)).astype(np.uint8)
         drawn[np.arange(len(self)), self.robot] = 2 + self.direction
@@ -95,7 +104,7 @@ class Boards:
 
     @classmethod
     def from_glyphs(cls, glyphs: np.ndarray, rows: int, cols: int) -> Boards:
-        """The boards that drawings show: what a robot hides is taken for nothing. `rows`, `cols` with border."""
+        """The boards of drawings, with no markers under a robot. `rows` and `cols` include the border."""
         count = len(glyphs)
         whole = np.ones((count, rows, cols), dtype=np.uint8)
         whole[:, 1:-1, 1:-1] = glyphs.reshape(count, rows - 2, cols - 2)
@@ -107,7 +116,7 @@ class Boards:
 
     @classmethod
     def from_boards(cls, boards: Sequence[Board]) -> Boards:
-        """The same boards as the readable interpreter's, which must be of one size."""
+        """The same boards as the readable interpreter's, which must have one size."""
         rows, cols = boards[0].rows, boards[0].cols
         obstacles = np.ones((len(boards), rows, cols), dtype=bool)
         obstacles[:, 1:-1, 1:-1] = False
@@ -122,7 +131,7 @@ class Boards:
         return cls(rows, cols, robot, direction, obstacles.reshape(len(boards), -1), markers.reshape(len(boards), -1))
 
 
-#: What a cell looks like: free, obstacle, robot facing north, east, south, west, then one to nine markers.
+#: The drawing of a cell: free, obstacle, robot facing north, east, south, west, then one to nine markers.
 GLYPHS = ".#^>v<123456789"
 
 
@@ -135,32 +144,39 @@ def _first_digit(counts: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Bytecode:
-    """Programs as instructions. Straight-line programs are their operations, then `HALT`."""
+    """Programs as instructions. A straight-line program is its operations, then `HALT`.
 
-    opcodes: np.ndarray  # (N, L) int8
-    operand_1: np.ndarray | None = None  # (N, L) int16: a condition, or a counter's number
-    operand_2: np.ndarray | None = None  # (N, L) int16: where to go on, or how often
+    Args:
+        opcodes: Instructions. Shape: (N, L), int8.
+        operand_1: A condition, or the index of a loop counter. Shape: (N, L), int16. None: no control flow.
+        operand_2: The instruction to jump to, or the number of repeats. Shape: (N, L), int16. None: no control flow.
+        n_counters: Number of loop counters.
+    """
+
+    opcodes: np.ndarray
+    operand_1: np.ndarray | None = None
+    operand_2: np.ndarray | None = None
     n_counters: int = 0
 
     def __len__(self) -> int:
         return len(self.opcodes)
 
     def with_meaning(self, name: str) -> Bytecode:
-        """The code with its operations re-assigned."""
+        """The code with its operations replaced by their meanings."""
         table = np.arange(LOOP_AGAIN + 1, dtype=np.int8)
         for opcode, word in enumerate(KAREL_OPERATIONS):
             table[opcode] = KAREL_OPERATIONS.index(meaning_table(name)[word])
         return Bytecode(table[self.opcodes], self.operand_1, self.operand_2, self.n_counters)
 
     def subset(self, indices: np.ndarray | slice) -> Bytecode:
-        """Some of the programs."""
+        """The programs with these indices."""
         first = None if self.operand_1 is None else self.operand_1[indices]
         second = None if self.operand_2 is None else self.operand_2[indices]
         return Bytecode(self.opcodes[indices], first, second, self.n_counters)
 
 
 def compile_programs(programs: Iterable[Program]) -> Bytecode:
-    """Programs of any length and nesting as rows of instructions, all as long as the longest."""
+    """Programs of any length and nesting as rows of instructions, padded to the longest."""
     rows = [_compile_program(program) for program in programs]
     width = 1 + max((len(row) for row in rows), default=0)
     table = np.full((len(rows), width, 3), (HALT, 0, 0), dtype=np.int16)
@@ -216,33 +232,46 @@ def _condition_code(name: str, negated: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ProgramTraces:
-    """What every program did: the robot after operation 1, 2, …; behind its last one it stays where it was."""
+    """Traces of programs: the robot after operation 1, 2, …. After the last operation it keeps its last state.
 
-    start: Boards  # as they were before
-    end: Boards  # as the programs left them
-    n_operations: np.ndarray  # (N,) operations done
-    operations: np.ndarray  # (N, T) int8, as they were executed, HALT behind the last
-    robot: np.ndarray  # (N, T) int32
-    direction: np.ndarray  # (N, T) int8
-    had_effect: np.ndarray  # (N, T) bool: did robot or markers change?
-    finished: np.ndarray  # (N,) bool: False where the step limit came first
-    markers: np.ndarray | None  # (N, T, C), where they were asked for
+    Args:
+        start: The boards before the programs.
+        end: The boards after the programs.
+        n_operations: Number of executed operations. Shape: (N,).
+        operations: The executed operations, then `HALT`. Shape: (N, T), int8.
+        robot: Index of the robot's cell after each operation. Shape: (N, T), int32.
+        direction: Index into `DIRECTIONS` after each operation. Shape: (N, T), int8.
+        had_effect: Whether the operation changed the robot or the markers. Shape: (N, T), bool.
+        finished: False if the program reached the step limit. Shape: (N,), bool.
+        markers: Markers after each operation, if they were kept. Shape: (N, T, C).
+    """
+
+    start: Boards
+    end: Boards
+    n_operations: np.ndarray
+    operations: np.ndarray
+    robot: np.ndarray
+    direction: np.ndarray
+    had_effect: np.ndarray
+    finished: np.ndarray
+    markers: np.ndarray | None
 
     def features(self) -> dict[str, np.ndarray]:
-        """What probes look for in a state, each (N, T) as whole numbers from 0, after every operation.
+        """The features of a state that probes predict, as integers from 0, after every operation. Shapes: (N, T).
 
-        direction; rows and cols moved since the start, counted from the largest move back; front: is an obstacle
-        ahead? The released code's extras too: the absolute place, the way to the end, obstacles on all four sides.
+        direction; rows and cols moved since the start, counted from the largest possible move back; front: whether the
+        cell ahead is blocked. Also the extra features of the released code: the absolute position, the distance to the
+        end, and obstacles on all four sides.
         """
         cols = self.start.cols
         rows_at, cols_at = np.divmod(self.robot, cols)
         rows_from, cols_from = np.divmod(self.start.robot, cols)
         rows_to, cols_to = np.divmod(self.end.robot, cols)
-        max_offset = (self.start.rows - 3, cols - 3)  # of inner cells the furthest apart
-        sides = {
-            f"obstacle_{DIRECTIONS[d]}": self.start.is_front_blocked(self.robot, np.full_like(self.direction, d))
-            for d in range(4)
-        }
+        max_offset = (self.start.rows - 3, cols - 3)  # of the two inner cells that are the furthest apart
+        sides = {}
+        for index, letter in enumerate(DIRECTIONS):
+            direction = np.full_like(self.direction, index)
+            sides[f"obstacle_{letter}"] = self.start.is_front_blocked(self.robot, direction)
         feature_values = {
             "direction": self.direction,
             "rows": rows_at - rows_from[:, None] + max_offset[0],
@@ -257,12 +286,12 @@ class ProgramTraces:
         return {name: values.astype(np.int64) for name, values in feature_values.items()}
 
     def initial_features(self) -> dict[str, np.ndarray]:
-        """The features of the start that are not the same for all: where it faces, and whether it is blocked."""
+        """The features of the start that vary: the direction, and whether the cell ahead is blocked."""
         front = self.start.is_front_blocked(self.start.robot, self.start.direction)
         return {"direction": self.start.direction.astype(np.int64), "front": front.astype(np.int64)}
 
     def initial_state_encoding(self) -> np.ndarray:
-        """What is drawn of every start, cell by cell, as zeros and ones. Shape: (N, inner cells x glyphs)."""
+        """The drawing of every start, one-hot, without empty columns. Shape: (N, at most inner cells x glyphs)."""
         drawn = self.start.glyphs()
         hot: np.ndarray = np.eye(len(GLYPHS), dtype=np.float32)[drawn].reshape(len(drawn), -1)
         return hot[:, hot.any(0)]
@@ -274,8 +303,10 @@ def run_programs(
     """Run program i on board i, all at once.
 
     Args:
-        limit: Operations and conditions of one program; one that has not ended then is not finished.
-        keep_markers: Keep the markers after every operation, which takes N × T × C numbers.
+        initial_boards: The boards, which stay unchanged.
+        bytecode: One program per board.
+        limit: Most operations and conditions of one program. A program that reaches it is not finished.
+        keep_markers: Keep the markers after every operation, which takes N x T x C numbers.
     """
     current, board_indices = initial_boards.copy(), np.arange(len(initial_boards))
     max_steps = bytecode.opcodes.shape[1] - 1 if bytecode.operand_1 is None else limit
@@ -300,7 +331,7 @@ def run_programs(
         count, finished = _run_bytecode(current, bytecode, limit, trace, markers)
         last = max(1, int(count.max(initial=0)))
         for values in (*trace.values(), *(() if markers is None else (markers,))):
-            for row in np.flatnonzero(count < last):  # behind its last operation a robot stays where it is
+            for row in np.flatnonzero(count < last):  # after its last operation a robot keeps its state
                 values[row, count[row] : last] = values[row, count[row] - 1] if count[row] else values[row, 0]
         trace = {name: values[:, :last] for name, values in trace.items()}
         markers = None if markers is None else markers[:, :last]
@@ -312,7 +343,7 @@ def run_programs(
 
 
 def _apply_opcodes(boards: Boards, opcodes: np.ndarray, board_indices: np.ndarray) -> np.ndarray:
-    """Do one operation on each board; whether it changed anything. `HALT` and beyond do nothing."""
+    """Do one operation on each board. Returns whether it had an effect. `HALT` and later opcodes do nothing."""
     ahead = boards.robot + boards.direction_offsets[boards.direction]
     moved = (opcodes == MOVE) & ~boards.obstacles[board_indices, ahead]
     boards.robot = np.where(moved, ahead, boards.robot)
@@ -328,7 +359,10 @@ def _apply_opcodes(boards: Boards, opcodes: np.ndarray, board_indices: np.ndarra
 def _run_bytecode(
     boards: Boards, bytecode: Bytecode, limit: int, trace: dict[str, np.ndarray], markers: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run code with jumps until all have halted or spent their limit; operations done, and who finished."""
+    """Run code with jumps until every program has halted or reached its limit.
+
+    Returns the number of executed operations, and whether the program halted.
+    """
     assert bytecode.operand_1 is not None
     assert bytecode.operand_2 is not None
     size = len(boards)
@@ -342,10 +376,8 @@ def _run_bytecode(
         has_stopped = (opcodes == HALT) | (costly & (steps_spent[live] >= limit))
         finished[live[opcodes == HALT]] = True
         live, opcodes, costly = live[~has_stopped], opcodes[~has_stopped], costly[~has_stopped]
-        operand_1, operand_2 = (
-            bytecode.operand_1[live, instruction_index[live]],
-            bytecode.operand_2[live, instruction_index[live]],
-        )
+        operand_1 = bytecode.operand_1[live, instruction_index[live]]
+        operand_2 = bytecode.operand_2[live, instruction_index[live]]
         steps_spent[live] += costly
         is_condition = opcodes == JUMP_UNLESS
         jump = opcodes == JUMP
@@ -355,36 +387,42 @@ def _run_bytecode(
         counters[live[is_loop_end], operand_1[is_loop_end]] -= 1
         jump[is_loop_end] = counters[live[is_loop_end], operand_1[is_loop_end]] > 0
         instruction_index[live] = np.where(jump, operand_2, instruction_index[live] + 1)
-        acting = opcodes < HALT
-        doing, opcodes = live[acting], opcodes[acting]
-        acting_boards = boards.subset(doing)
-        changed = _apply_opcodes(acting_boards, opcodes, np.arange(len(doing)))
-        boards.robot[doing], boards.direction[doing], boards.markers[doing] = (
-            acting_boards.robot,
-            acting_boards.direction,
-            acting_boards.markers,
-        )
-        operation_index = count[doing]
-        trace["operations"][doing, operation_index], trace["had_effect"][doing, operation_index] = opcodes, changed
-        trace["robot"][doing, operation_index], trace["direction"][doing, operation_index] = (
-            acting_boards.robot,
-            acting_boards.direction,
-        )
-        if markers is not None:
-            markers[doing, operation_index] = acting_boards.markers
-        count[doing] += 1
+        is_operation = opcodes < HALT
+        _execute_operations(boards, live[is_operation], opcodes[is_operation], count, trace, markers)
     return count, finished
 
 
+def _execute_operations(
+    boards: Boards,
+    board_indices: np.ndarray,
+    opcodes: np.ndarray,
+    count: np.ndarray,
+    trace: dict[str, np.ndarray],
+    markers: np.ndarray | None,
+) -> None:
+    """Do one operation on each of these boards, append it to the board's trace, and count it."""
+    acting = boards.subset(board_indices)
+    changed = _apply_opcodes(acting, opcodes, np.arange(len(board_indices)))
+    boards.robot[board_indices] = acting.robot
+    boards.direction[board_indices] = acting.direction
+    boards.markers[board_indices] = acting.markers
+    position = count[board_indices]
+    trace["operations"][board_indices, position] = opcodes
+    trace["had_effect"][board_indices, position] = changed
+    trace["robot"][board_indices, position] = acting.robot
+    trace["direction"][board_indices, position] = acting.direction
+    if markers is not None:
+        markers[board_indices, position] = acting.markers
+    count[board_indices] += 1
+
+
 def _conditions_hold(boards: Boards, board_indices: np.ndarray, condition: np.ndarray) -> np.ndarray:
-    """Does the condition hold on each of these boards?"""
+    """Whether the condition holds on each of these boards."""
     robot, direction = boards.robot[board_indices], boards.direction[board_indices]
-    sides = [
-        ~boards.obstacles[board_indices, robot + boards.direction_offsets[(direction + turn) % 4]] for turn in (0, 3, 1)
-    ]
-    here = boards.markers[board_indices, robot] > 0
-    holds = np.stack([*sides, here, ~here])
-    holding: np.ndarray = holds[condition % len(CONDITIONS), np.arange(len(board_indices))] != (
-        condition >= len(CONDITIONS)
-    )
-    return holding
+    cells = [robot + boards.direction_offsets[(direction + turn) % 4] for turn in (0, 3, 1)]
+    sides = [~boards.obstacles[board_indices, cell] for cell in cells]
+    has_markers = boards.markers[board_indices, robot] > 0
+    holds = np.stack([*sides, has_markers, ~has_markers])[condition % len(CONDITIONS), np.arange(len(board_indices))]
+    is_negated = condition >= len(CONDITIONS)
+    result: np.ndarray = holds != is_negated
+    return result

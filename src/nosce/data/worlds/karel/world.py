@@ -1,9 +1,16 @@
-"""Karel's world: random boards, random programs, and what the programs make of the boards.
+"""The Karel world: random boards, random programs, and the boards that the programs leave.
 
-A record is a specification, that is some input boards with the outputs of a program, and the program. Records are
-drawn a block at a time, so that a million of them cost seconds; block and seed say all about them.
+A record is a specification, i.e. some input boards with the outputs of a program, and the program. Records are drawn in
+blocks, so that a million records take seconds. The seed and the block's number determine a block.
 
-Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the released code's numbers.
+One document and one question of `Karel(board_shape=(2, 3), n_examples=1, records=10, seen_questions=2,
+unseen_questions=2)` at `Seed(0)`. The robot is `^`, `>`, `v` or `<`, an obstacle `#`, a free cell `.`:
+
+    IN ^ . . . . # OUT > . . . . # CODE pickMarker putMarker move putMarker move turnRight
+    IN < . . . . . OUT v . . . . . CODE  ->  turnLeft
+
+Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the numbers of the released code (`karel/karel.py`,
+`generate.py`).
 """
 
 from __future__ import annotations
@@ -40,87 +47,99 @@ from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
-RECORDS_PER_BLOCK = 4_096  # records drawn together
-MAX_CELLS = 400  # of an inner board
+RECORDS_PER_BLOCK = 4_096  # records drawn in one call of the generator
+MAX_CELLS = 400  # most cells of an inner board
 
 
 @dataclass(frozen=True, kw_only=True)
 class Karel(World):
-    """Boards, programs and specifications; the defaults are the paper's (the sheet, section 2).
+    """Boards, programs and specifications. The defaults are those of the released code.
 
-    Documents are records to learn from. Questions are specifications that no document shows: "seen" ones, on which
-    probes may be trained, and "unseen" ones, on which programs and probes are judged.
+    Documents are training records. Questions are specifications that no document has: probes may be trained on those of
+    the seen split; those of the unseen split evaluate programs and probes.
+
+    Args:
+        board_shape: Rows and columns inside the border. 6 x 6 is the inner part of the paper's 8 x 8 board.
+        n_examples: Input-output pairs of a specification, as in the released code.
+        n_heldout_examples: Further pairs that evaluate a program and are hidden from the model.
+        records: Number of training documents, as in the ICML version of the paper.
+        lengths: Fewest and most operations of a training program. 6 to 10, so that short programs are outside the
+            training range.
+        asked_lengths: Fewest and most operations of the questions' reference programs; each length is equally frequent.
+        seen_questions: Number of questions in the seen split.
+        unseen_questions: Number of questions in the unseen split.
+        obstacle_rate: Probability that an inner cell is an obstacle, from 0 to below 1.
+        marker_rate: Probability that a free inner cell has a marker, 0 to 1.
+        meaning: The effects of the operations, from `MEANINGS`. It changes the outputs, not the look of the texts.
+        encoding: "lean": one token per cell and operation, the shorter texts. "official": the layout of the released
+            code.
+        control_flow: Also draw loops and branches, which the paper does not have. Only for the lean encoding.
     """
 
-    board_shape: tuple[int, int] = (6, 6)  # rows and columns inside the border
-    n_examples: int = 5  # input-output pairs of a specification
-    n_heldout_examples: int = 5  # further pairs that a program is judged on and the model is not shown
+    board_shape: tuple[int, int] = (6, 6)
+    n_examples: int = 5
+    n_heldout_examples: int = 5
     records: int = 500_000
-    lengths: tuple[int, int] = (6, 10)  # operations of a training program, from and to
-    asked_lengths: tuple[int, int] = (1, 10)  # of the questions' reference programs, as many of each
-    seen_questions: int = 10_000  # questions of the seen split
-    unseen_questions: int = 10_000  # questions of the unseen split
+    lengths: tuple[int, int] = (6, 10)
+    asked_lengths: tuple[int, int] = (1, 10)
+    seen_questions: int = 10_000
+    unseen_questions: int = 10_000
     obstacle_rate: float = 0.1
     marker_rate: float = 0.1
-    meaning: str = "original"  # what the words do to the boards; texts look alike whatever it is
+    meaning: str = "original"
     encoding: KarelEncodingName = "lean"
-    control_flow: bool = False  # loops and branches too, beyond the paper
+    control_flow: bool = False
 
     def __post_init__(self) -> None:
         meaning_table(self.meaning)
         rows, cols = self.board_shape
         if min(self.board_shape) < 1 or rows * cols > MAX_CELLS:
             raise SpecError(
-                f"Karel.board_shape={self.board_shape} is no board of 1 to {MAX_CELLS} cells; take another size."
+                f"Karel.board_shape={self.board_shape} is no board of 1 to {MAX_CELLS} cells; take another shape."
             )
-        if (
-            self.n_examples < 1
-            or self.n_heldout_examples < 0
-            or min(self.records, self.seen_questions, self.unseen_questions) < 1
-        ):
+        counts = (self.n_examples, self.records, self.seen_questions, self.unseen_questions)
+        if min(counts) < 1 or self.n_heldout_examples < 0:
             raise SpecError(
-                f"Karel with {self.n_examples} pairs shown and {self.n_heldout_examples} hidden, {self.records} "
-                f"records, {self.seen_questions} "
-                f"and {self.unseen_questions} questions has nothing to learn or to ask; hidden may be 0, the others "
-                "not."
+                f"Karel with n_examples={self.n_examples}, records={self.records}, "
+                f"seen_questions={self.seen_questions}, unseen_questions={self.unseen_questions} and "
+                f"n_heldout_examples={self.n_heldout_examples} has nothing to learn or to ask; take 1 or more, only of "
+                "held-out examples 0 or more."
             )
-        for name in ("lengths", "asked_lengths"):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high <= 50:
-                raise SpecError(f"Karel.{name}={(low, high)} is not a range within 1 to 50; give least and most.")
+        for name, limits in (("lengths", self.lengths), ("asked_lengths", self.asked_lengths)):
+            if not 1 <= limits[0] <= limits[1] <= 50:
+                raise SpecError(f"Karel.{name}={limits} is not a range within 1 to 50; give the least and the most.")
         if not (0 <= self.obstacle_rate < 1 and 0 <= self.marker_rate <= 1):
             raise SpecError(
                 f"Karel with obstacle_rate={self.obstacle_rate} and marker_rate={self.marker_rate} cannot be drawn; "
-                "both are "
-                "shares of the cells, and obstacles leave some free."
+                "take rates from 0 to 1, and an obstacle_rate below 1."
             )
         if self.encoding not in ("lean", "official"):
-            raise SpecError(f"Karel.encoding={self.encoding!r} is not known; take lean or official.")
+            raise SpecError(f"Karel.encoding={self.encoding!r} does not exist; take lean or official.")
         if self.control_flow and self.encoding == "official":
             raise SpecError("Karel.control_flow has no official text; take encoding='lean'.")
 
     @cached_property
     def record_encoding(self) -> LeanEncoding | OfficialEncoding:
-        """How records are written."""
+        """The encoding of the records."""
         return encoding_for(self.encoding, self.board_shape, self.n_examples)
 
     @property
     def tokenizer(self) -> TokenizerSpec:
-        """The tokenizer that the encoding is meant for."""
+        """The tokenizer for the encoding."""
         return self.record_encoding.tokenizer
 
     @property
     def n_entities(self) -> int:
-        """How many records there are: what is drawn independently here."""
+        """The number of records, which are the independently drawn units."""
         return self.records
 
     @property
     def documents_per_entity(self) -> int:
-        """One text a record."""
+        """One document per record."""
         return 1
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """All records, one after the other."""
+        """All records in order."""
         for first, block in self._record_blocks(seed):
             for number, (pairs, program) in enumerate(zip(block.pairs, block.programs, strict=True), first):
                 specification = self.record_encoding.format_specification(pairs)
@@ -135,7 +154,7 @@ class Karel(World):
                 )
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """Specifications with their reference programs, "seen" ones first; lengths take turns."""
+        """Specifications with their reference programs, first those of the seen split. Lengths take turns."""
         for number, (pairs, program) in enumerate(zip(*question_records(self, seed), strict=True)):
             yield Question(
                 id=f"specification/{number}",
@@ -150,33 +169,31 @@ class Karel(World):
             )
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Every word that records of this board's kind can use."""
+        """Every word that records with this encoding can use."""
         yield self.record_encoding.vocabulary_text
         if self.control_flow:
             yield " ".join(KAREL_KEYWORDS)
 
     def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
-        """The tokens of all records, a block at a time; equal to those of `documents`."""
+        """The tokens of all records, one block at a time; equal to the tokenized `documents`."""
         layout = _TokenLayout(self, tokenizer)
         for _, block in self._record_blocks(seed):
             yield layout.encode_block(block, eos_id)
 
     def _record_blocks(self, seed: Seed) -> Iterator[tuple[int, KarelRecords]]:
-        """(number of the first record, records) of every block."""
+        """The index of the first record and the records of each block."""
         question_hashes = np.unique(_specification_hashes(question_records(self, seed).pairs[:, : self.n_examples]))
         for first in range(0, self.records, RECORDS_PER_BLOCK):
             size = min(RECORDS_PER_BLOCK, self.records - first)
-            yield (
-                first,
-                self._draw_training_block(seed / "records" / (first // RECORDS_PER_BLOCK), question_hashes).head(size),
-            )
+            block_seed = seed / "records" / (first // RECORDS_PER_BLOCK)
+            yield first, self._draw_training_block(block_seed, question_hashes).head(size)
 
     def _draw_training_block(self, seed: Seed, question_hashes: np.ndarray) -> KarelRecords:
-        """A block of training records, none of whose specifications is asked about."""
+        """A block of training records. None of their specifications is a question's."""
         rng = seed.numpy()
         low, high = self.lengths
         records = draw_records(self, rng, rng.integers(low, high + 1, RECORDS_PER_BLOCK), self.n_examples)
-        # On small boards chance draws what is asked about once in a while; those are drawn again.
+        # On small boards a random specification is now and then a question's; such records are drawn again.
         while len(clashes := np.flatnonzero(np.isin(_specification_hashes(records.pairs), question_hashes))):
             records = records.with_replaced(
                 clashes, draw_records(self, rng, rng.integers(low, high + 1, len(clashes)), self.n_examples)
@@ -186,22 +203,29 @@ class Karel(World):
 
 @dataclass(frozen=True, slots=True)
 class KarelRecords:
-    """Specifications and programs. N records of K pairs on C inner cells."""
+    """Specifications and programs: N records of K pairs on C inner cells.
 
-    pairs: np.ndarray  # (N, K, 2, C) uint8, places in `GLYPHS`
+    Args:
+        pairs: Input and output boards as indices into `GLYPHS`. Shape: (N, K, 2, C), uint8.
+        programs: The programs.
+        operations: Programs as indices into `KAREL_OPERATIONS`, then `HALT`. Shape: (N, L), int8. None: the programs
+            have control flow.
+    """
+
+    pairs: np.ndarray
     programs: list[Program]
-    operations: np.ndarray | None  # (N, L) int8, `HALT` behind the last; None where there are blocks
+    operations: np.ndarray | None
 
     def __iter__(self) -> Iterator[object]:
         return iter((self.pairs, self.programs))
 
     def head(self, count: int) -> KarelRecords:
-        """The first so many."""
+        """The first `count` records."""
         operations = None if self.operations is None else self.operations[:count]
         return KarelRecords(self.pairs[:count], self.programs[:count], operations)
 
     def with_replaced(self, indices: np.ndarray, replacements: KarelRecords) -> KarelRecords:
-        """The same with others at some places."""
+        """The same records with replacements at some indices."""
         pairs, programs = self.pairs.copy(), list(self.programs)
         pairs[indices] = replacements.pairs
         for index, program in zip(indices, replacements.programs, strict=True):
@@ -213,7 +237,7 @@ class KarelRecords:
 
 
 def draw_records(world: Karel, rng: np.random.Generator, lengths: np.ndarray, n_pairs: int) -> KarelRecords:
-    """Random records: programs of these lengths, each on as many random boards as there are to be pairs."""
+    """Random records: one program of each length, each on `n_pairs` random boards."""
     if world.control_flow:
         return _draw_control_flow_records(world, rng, lengths, n_pairs)
     max_length = max(world.lengths[1], world.asked_lengths[1])
@@ -230,7 +254,7 @@ def draw_records(world: Karel, rng: np.random.Generator, lengths: np.ndarray, n_
 def _draw_control_flow_records(
     world: Karel, rng: np.random.Generator, lengths: np.ndarray, n_pairs: int
 ) -> KarelRecords:
-    """Records whose programs have loops and branches; those that do not end on all their boards are drawn again."""
+    """Records whose programs have loops and branches. A program that does not halt on all its boards is drawn again."""
     programs: list[Program] = [()] * len(lengths)
     io_pairs = np.zeros((len(lengths), n_pairs, 2, world.board_shape[0] * world.board_shape[1]), dtype=np.uint8)
     unfinished = np.arange(len(lengths))
@@ -250,7 +274,7 @@ def _draw_control_flow_records(
 
 
 def draw_boards(world: Karel, rng: np.random.Generator, count: int) -> Boards:
-    """Random boards: each inner cell an obstacle or, if not, a marker by chance; the robot's cell is cleared."""
+    """Random boards. Each inner cell is an obstacle or else has a marker by chance; the robot's cell is cleared."""
     rows, cols = world.board_shape
     obstacles = rng.random((count, rows, cols)) < world.obstacle_rate
     markers = (rng.random((count, rows, cols)) < world.marker_rate) & ~obstacles
@@ -272,8 +296,8 @@ def _io_pairs(boards: Boards, code: Bytecode, shape: tuple[int, int]) -> np.ndar
 
 @lru_cache(maxsize=8)
 def question_records(world: Karel, seed: Seed) -> KarelRecords:
-    """The records that are asked about, no two of which show the same specification."""
-    # What is trained on must not change what is asked, so that arms can be compared.
+    """The records of the questions, no two with the same specification."""
+    # Fields of the training records must not change the questions, so that arms can be compared.
     question_world = replace(world, records=1, lengths=world.asked_lengths, encoding="lean")
     return _draw_question_records(question_world, seed)
 
@@ -301,7 +325,7 @@ def _question_length(number: int, lengths: tuple[int, int]) -> int:
 
 
 def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
-    """A number for each specification, equal where they are equal. Shape: (N,), uint64."""
+    """One number per specification, equal for equal specifications. Shape: (N,), uint64."""
     flat = pairs.reshape(len(pairs), -1)
     odd = np.random.Generator(np.random.PCG64(0)).integers(2**63, size=flat.shape[1], dtype=np.uint64) * 2 + 1
     keys = np.zeros(len(flat), dtype=np.uint64)
@@ -312,7 +336,7 @@ def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
 
 
 class _TokenLayout:
-    """Where cells stand in the tokens of a specification, which is the same for all of a world."""
+    """The positions of the cells in a tokenized specification, which are the same for all specifications of a world."""
 
     def __init__(self, world: Karel, tokenizer: Tokenizer) -> None:
         self.world, self.tokenizer = world, tokenizer
@@ -322,14 +346,16 @@ class _TokenLayout:
         self.glyph_ids = np.array([row[self.cell_positions[0]] for row in ids], dtype=np.int32)
         self.specification_ids = ids[0].astype(np.int32)
         words = [world.record_encoding.format_program((operation,)) for operation in KAREL_OPERATIONS]
-        self.operation_ids = np.array([e.ids for e in encode(tokenizer, words)], dtype=np.int32)  # (5, tokens of one)
+        self.operation_ids = np.array(
+            [e.ids for e in encode(tokenizer, words)], dtype=np.int32
+        )  # (5, tokens of an operation)
 
     def _encode_specification(self, pairs: np.ndarray) -> np.ndarray:
         text = self.world.record_encoding.format_specification(pairs)
         return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def encode_block(self, block: KarelRecords, eos_id: int) -> TokenDataset:
-        """A block's records as tokens, each with its end."""
+        """A block's records as tokens, each with its end token."""
         count, start = len(block.pairs), len(self.specification_ids)
         specification_tokens = np.repeat(self.specification_ids[None], count, 0)
         specification_tokens[:, self.cell_positions] = self.glyph_ids[block.pairs.reshape(count, -1)]
@@ -344,7 +370,7 @@ class _TokenLayout:
         )
 
     def _encode_programs(self, block: KarelRecords) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of the programs, filled up with anything, and how many are theirs."""
+        """Padded tokens of the programs, and the number of tokens of each program."""
         if block.operations is not None:
             each = self.operation_ids.shape[1]
             operation_indices = np.where(block.operations < HALT, block.operations, 0)
@@ -364,5 +390,5 @@ def _uniform_board_pairs(n_examples: int, cells: int) -> Iterator[np.ndarray]:
 
 
 def all_straight_line(world: Karel, seed: Seed) -> bool:
-    """Are all programs that are asked about operations alone?"""
+    """Whether no reference program of a question has control flow."""
     return all(map(is_straight_line, question_records(world, seed).programs))

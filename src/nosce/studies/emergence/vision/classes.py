@@ -1,7 +1,7 @@
-"""Images told apart: accuracy rises gently, "all of K right" jumps.
+"""Image classification: accuracy rises gently, "all of K right" jumps.
 
 Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 5: LeNets on MNIST, and the constructed metric of subset
-accuracy; sizes here are the sheet's, section 8. Letters: N images, K of a subset.
+accuracy; sizes are this study's own, so that two cores suffice. Letters: N images, K of a subset.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import comb
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,9 @@ from nosce.evals.base import Experiment
 from nosce.seeds import Seed
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDataset, ImageDatasetConfig
 from nosce.studies.emergence.vision.reconstruction import vision_readings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 NUM_SUBSETS = 1_000  # random ones of each size, the same for every network
 
@@ -102,7 +105,7 @@ def n_classifier_parameters(spec: ImageClassification, dataset: ImageDataset) ->
     return sum(weights.numel() for weights in _build_network(spec, dataset).parameters())
 
 
-def _build_network(spec: ImageClassification, dataset: ImageDataset):  # type: ignore[no-untyped-def]
+def _build_network(spec: ImageClassification, dataset: ImageDataset) -> nn.Module:
     """One hidden layer; or two convolutions with pooling and a layer, as LeNet has."""
     import torch
     from torch import nn

@@ -5,7 +5,8 @@
     folder of train.bin and test.bin    CIFAR-100, its binary version (the other one is pickled, and is not read)
     folder of folders of .png           one folder a class, at any depth, e.g. Omniglot
 
-Source: the sheet for arXiv:2304.15004, sections 2c and 8. Letters: N images, H rows, W columns.
+Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 5, for MNIST, CIFAR-100 and Omniglot.
+Letters: N images, H rows, W columns.
 """
 
 from __future__ import annotations

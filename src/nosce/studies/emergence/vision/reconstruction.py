@@ -1,7 +1,7 @@
 """Images squeezed through a bottleneck: squared error falls smoothly, "close enough" jumps.
 
 Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 5: an autoencoder with one hidden layer on CIFAR100, and the
-constructed metric Reconstruction_c; sizes here are the sheet's, section 8.
+constructed metric Reconstruction_c; sizes are this study's own, so that two cores suffice.
 """
 
 from __future__ import annotations

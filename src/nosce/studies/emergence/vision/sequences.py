@@ -1,6 +1,6 @@
 """Images named in context: each of L may be named rightly long before all of them are.
 
-A sequence shows some classes under names dealt anew, each image with its name, and then asks for the names of L more
+A sequence shows some classes under new random names, each image with its name, and then asks for the names of L more
 images. What can be known of the names is in the sequence alone. An image and its name stand at one place.
 
 Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 5: a decoder on Omniglot, correct only if all images of a
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,9 @@ from nosce.evals.base import Experiment
 from nosce.seeds import Seed
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDataset, ImageDatasetConfig
 from nosce.studies.emergence.vision.reconstruction import vision_readings
+
+if TYPE_CHECKING:
+    from torch import nn
 
 CONV_CHANNELS = 8  # of the convolution
 _ImagePool = tuple[Any, list[Any]]  # images, and the places of each class among them
@@ -55,7 +58,7 @@ class InContextNaming(Experiment):
             raise SpecError(f"{self} learns or measures nothing; take positive numbers.")
         if self.ways < 2 or self.width % 4:
             raise SpecError(
-                f"InContextNaming of {self.ways} classes by width {self.width} cannot be told; take two classes "
+                f"InContextNaming of {self.ways} classes by width {self.width} cannot be built; take two classes "
                 "or more, and a multiple of 4."
             )
 
@@ -155,7 +158,7 @@ class InContextNaming(Experiment):
         return images[padded[classes, image_indices]], names
 
 
-def _build_network(spec: InContextNaming, dataset: ImageDataset):  # type: ignore[no-untyped-def]
+def _build_network(spec: InContextNaming, dataset: ImageDataset) -> nn.Module:
     """Images by a convolution, names of those shown by a table, into a GPT-2; scores of names at those asked for."""
     import torch
     from torch import nn

@@ -1,0 +1,152 @@
+"""The record of a plan that the store keeps, so that results can be shown where the study's own file is gone.
+
+The store has a record of the last plan of each study and scale, in `plans/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nosce.errors import UsageError
+from nosce.store.files import write_atomically
+from nosce.store.spec import Json
+from nosce.store.store import Store, store_write_error
+
+if TYPE_CHECKING:
+    from nosce.pipeline.plan import Plan, StudyRequest
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStep:
+    """A step as the record of its plan describes it.
+
+    Args:
+        label: The step's purpose for people, e.g. "single, seed 0, pretrain".
+        description: What the step's key is the hash of.
+    """
+
+    label: str
+    description: dict[str, Json]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanRecord:
+    """A plan as `plans/<study>-<scale>-<key>.json` keeps it.
+
+    Args:
+        study: Name of the study.
+        scale: Name of the scale.
+        title: Title of the study.
+        question: The study's question.
+        paper: The paper whose claims the study tests.
+        unit: Name of the independently drawn unit, e.g. "person".
+        seeds: The training seeds.
+        arms: Names of the arms.
+        requested_as: The study as the command line named it: a built-in name, FILE.py:FUNCTION or
+            package.module:FUNCTION.
+        command: The command that runs the plan.
+        estimates: Name of the plan's last step, which holds the results.
+        steps: Every step by name, in the order of the plan.
+    """
+
+    study: str
+    scale: str
+    title: str
+    question: str
+    paper: str
+    unit: str
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    requested_as: str
+    command: str
+    estimates: str
+    steps: Mapping[str, PlannedStep]
+
+    @classmethod
+    def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
+        """The record of a plan that was made for a request."""
+        study = plan.study
+        return cls(
+            study=study.name,
+            scale=study.scale,
+            title=study.title,
+            question=study.question,
+            paper=study.paper,
+            unit=study.unit,
+            seeds=study.seeds,
+            arms=tuple(arm.name for arm in study.arms),
+            requested_as=request.study,
+            command=request.command,
+            estimates=plan.estimates.name,
+            steps={step.name: PlannedStep(label=step.label, description=step.description) for step in plan.all_steps},
+        )
+
+    def save(self, store: Store, *, latest: bool = True) -> None:
+        """Write the record to the store.
+
+        Args:
+            store: The store.
+            latest: Make the plan the newest of its study. False: leave a record that is there as it is.
+
+        Raises:
+            StoreError: The disk refused.
+        """
+        path = store.root / "plans" / f"{self.study}-{self.scale}-{self.estimates[-20:]}.json"
+        if path.exists() and not latest:
+            return
+        try:
+            write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise store_write_error(error, path) from error
+
+    @classmethod
+    def load_all(cls, store: Store) -> list[PlanRecord]:
+        """The recorded plans, the newest first; a file that is no plan record of this version is left out."""
+        paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+        return [record for path in paths if (record := cls._read(path)) is not None]
+
+    @classmethod
+    def _read(cls, path: Path) -> PlanRecord | None:
+        try:
+            fields = json.loads(path.read_text())
+            sequences = {name: tuple(fields[name]) for name in ("seeds", "arms")}
+            steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
+            return cls(**fields | sequences | {"steps": steps})
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+
+    @classmethod
+    def load_finished(cls, store: Store) -> list[PlanRecord]:
+        """The newest finished plan of each study and scale, sorted by study and scale."""
+        newest: dict[tuple[str, str], PlanRecord] = {}
+        for record in cls.load_all(store):
+            if store.has(record.estimates):
+                newest.setdefault((record.study, record.scale), record)
+        return [newest[key] for key in sorted(newest)]
+
+    @classmethod
+    def find_finished(cls, store: Store, study: str, scale: str | None) -> PlanRecord:
+        """The newest finished plan of a study.
+
+        Args:
+            store: The store.
+            study: The study's name, or the name that the command line gave it.
+            scale: Name of the scale; None: any.
+
+        Raises:
+            UsageError: The store holds no such plan, or no finished one.
+        """
+        named = [record for record in cls.load_all(store) if study in (record.study, record.requested_as)]
+        matching = [record for record in named if scale in (None, record.scale)]
+        finished = [record for record in matching if store.has(record.estimates)]
+        if finished:
+            return finished[0]
+        at_scale = f" at scale {scale}" if scale else ""
+        if matching:
+            raise UsageError(f"{study}{at_scale} is not finished in {store.root}; go on with `{matching[0].command}`.")
+        command = f"nosce run {study}" + (f" --scale {scale}" if scale else "")
+        raise UsageError(f"nothing of {study!r}{at_scale} is in {store.root}; make it with `{command}`.")

@@ -1,0 +1,464 @@
+"""What the study biographies trains and asks at each scale.
+
+Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 2 to 7 and appendices A to H; tasks are those of
+arXiv:2309.14402. The scale `paper` has the paper's sizes. The smaller scales are this study's own design: fewer people,
+values and steps, and as many exposures of each person as make the model recall the biographies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypedDict
+
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.worlds.biographies.manipulation import (
+    HINTABLE_TASKS,
+    MANIPULATION_TASKS,
+    ManipulationTask,
+    task_vocabulary,
+)
+from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, Biographies
+from nosce.evals.probing.low_rank import LowRankProbeConfig
+from nosce.models.architecture import Architecture
+from nosce.studies.configs import config_for_scale
+from nosce.study import Scale
+from nosce.train.config import Dtype, LoRA, OptimizerName, TrainingConfig
+
+#: Rows of the paper's table: how the texts of a person are worded and ordered.
+SINGLE, SINGLE_PERMUTE1, MULTI5_PERMUTE = "single", "single+permute1", "multi5+permute"
+MULTI5_PERMUTE_FULLNAME = "multi5+permute+fullname"  # full names are what helps a bidirectional model (Figure 9)
+TWO_AUGMENTATIONS = (SINGLE, MULTI5_PERMUTE)
+FOUR_AUGMENTATIONS = (SINGLE, SINGLE_PERMUTE1, "multi5", MULTI5_PERMUTE)
+SIX_AUGMENTATIONS = (SINGLE, "single+fullname", SINGLE_PERMUTE1, "single+permute5", "multi5", MULTI5_PERMUTE)
+WITH_CELEBRITIES = "single+permute1 + CEL"  # the paper's name for a minority among celebrities
+#: Fractions of a pretraining at which the curves have their points; mixed training has more.
+CHECKPOINT_FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+DENSE_CHECKPOINT_FRACTIONS = tuple(n / 20 for n in range(21))
+FINETUNING_PEAK_LR = 3e-4  # of the fine-tuning by which rows are compared (appendix B)
+#: Design of this study: few values per attribute, so that a probe has enough people of each class to learn from, and
+#: names that many people share, so that no single name gives a person away.
+SMALL_BIOGRAPHIES = Biographies(
+    people=400,
+    wordings=20,
+    name_pool_sizes=(20, 20, 40),
+    years=100,
+    cities=30,
+    universities=30,
+    majors=20,
+    companies=30,
+)
+SMOKE_BIOGRAPHIES = replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16))
+
+
+class OptimizerSettings(TypedDict, total=False):
+    """The fields of a training that follow from its optimizer."""
+
+    optimizer: OptimizerName
+    muon_lr: float
+    peak_lr: float
+    batch_size: int
+
+
+#: `muon` was found by `benchmarks/recipes.py` on recall alone, in people that no study reports. `adamw` is the
+#: optimizer of arXiv:2309.14316, at a learning rate from pilots (LOG.md) that was searched less.
+OPTIMIZER_SETTINGS: dict[str, OptimizerSettings] = {
+    "muon": {"optimizer": "muon", "muon_lr": 0.03, "peak_lr": 2e-2, "batch_size": 32},
+    "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch_size": 32},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionDose:
+    """A share of questions in mixed training that differs from the scale's own.
+
+    Args:
+        qa_fraction: Share of the texts that are questions; lower than the scale's.
+        same_steps: Train for as many steps as at the scale's share, so that the model sees each person more often.
+            False: the model sees each person as often as at the scale's share.
+    """
+
+    qa_fraction: float
+    same_steps: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.qa_fraction:.0%}" + (" longer" if self.same_steps else "")
+
+
+@dataclass(frozen=True)
+class FinetuningVariant:
+    """Another fine-tuning of a row.
+
+    Args:
+        name: The variant's name, a part of the arm's name.
+        training: The training on questions.
+        adapter: The low-rank update that is trained. None: all weights are trained.
+    """
+
+    name: str
+    training: TrainingConfig
+    adapter: LoRA | None = None
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiographiesBaseConfig:
+    """People, the model that reads about them, and the trainings of a row of the paper's table.
+
+    Args:
+        seeds: Training seeds; each has its own people, weights and order of texts.
+        world: The invented people and their biographies; arms change the wording alone.
+        architecture: The model's family and size: layers x width.
+        tokenizer: How texts are cut into tokens.
+        pretraining: The training on biographies; its steps follow from `exposures`.
+        exposures: How often pretraining shows each person, in any of the person's texts.
+        finetuning: The training on questions about half of the people, by which rows are compared.
+        finetuning_adapter: The low-rank update that fine-tuning trains. None: all weights are trained.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    world: Biographies
+    architecture: Architecture
+    tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
+    pretraining: TrainingConfig
+    exposures: int
+    finetuning: TrainingConfig
+    finetuning_adapter: LoRA | None = None
+
+    @property
+    def exposures_per_step(self) -> float:
+        """Exposures of each person in one step of a row's pretraining."""
+        return self.pretraining.batch_size / self.world.people
+
+    def with_steps(self, training: TrainingConfig, n_texts: float) -> TrainingConfig:
+        """The training with as many steps as show `n_texts` texts `exposures` times each."""
+        return replace(training, steps=max(1, round(self.exposures * n_texts / training.batch_size)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CoreConfig(BiographiesBaseConfig):
+    """The core of the study: rows and questions alone. The demo runs it, and the two controls of our own recipe.
+
+    Args:
+        exposures: How often pretraining with Muon shows each person, in any of the person's texts.
+        adamw_exposures: The same for AdamW, which needs more exposures until the model recalls the biographies.
+        augmentations: Rows of the paper's table, an arm each.
+    """
+
+    adamw_exposures: int
+    augmentations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BiographiesConfig(BiographiesBaseConfig):
+    """What the study trains and asks at a scale.
+
+    Args:
+        augmentations: Rows of the paper's table, an arm each.
+        coupled_augmentations: Rows in which sentences about two attributes are always neighbours, an arm each.
+        mixed_augmentations: Rows that are also trained with questions among the biographies, an arm each.
+        qa_fraction: Share of the texts of mixed training that are questions.
+        mixed_exposures: How often mixed training shows each person's biographies. None: `exposures` times.
+        question_doses: Lower shares of questions in mixed training after one wording, an arm each.
+        n_minority: People of the minority, whose questions are never trained where there are celebrities.
+        n_celebrities: People with five texts each, whose questions are trained.
+        finetuning_grid: Other fine-tunings of the rows `single` and `multi5+permute`, an arm each.
+        extra_finetuned_arms: Further arms that get the first three fine-tunings of the grid.
+        q_probe_train_sizes: Numbers of people that Q-probing learns from, besides half of all people.
+        prose_entries: Texts in free prose that each person has, an arm each.
+        tasks: Tasks of arXiv:2309.14402, and the share of their training questions that come with a hint.
+        bidirectional_augmentations: Rows on which a model without causal mask is trained, an arm each.
+        bidirectional_exposure_factor: Times as many exposures for it, since it predicts 15 % of the words at a time.
+        bidirectional_mixed_exposure_factor: The same factor where questions stand among the biographies.
+        bidirectional_qa_fraction: Share of the texts of its mixed training that are questions.
+        bidirectional_peak_lr: Peak learning rate of its pretraining. None: that of the rows.
+        bidirectional_finetuning: Its fine-tuning on questions.
+        p_probe_config: Training of the probes at positions in a biography (appendix E).
+        q_probe_config: Training of the probes that read the name alone (appendix F).
+        n_secondary_seeds: Seeds of the arms that no main claim rests on. None: all.
+    """
+
+    augmentations: tuple[str, ...] = SIX_AUGMENTATIONS
+    coupled_augmentations: tuple[str, ...] = PAIRED_AUGMENTATIONS
+    mixed_augmentations: tuple[str, ...] = (SINGLE,)
+    qa_fraction: float = 0.9
+    mixed_exposures: int | None = None
+    question_doses: tuple[QuestionDose, ...] = ()
+    n_minority: int
+    n_celebrities: int
+    finetuning_grid: tuple[FinetuningVariant, ...] = ()
+    extra_finetuned_arms: tuple[str, ...] = ()
+    q_probe_train_sizes: tuple[int, ...] = ()
+    prose_entries: tuple[int, ...] = (1, 5)
+    tasks: tuple[tuple[ManipulationTask, float], ...] = tuple(
+        (task, hints) for task in MANIPULATION_TASKS for hints in ((0.0, 0.5) if task in HINTABLE_TASKS else (0.0,))
+    )
+    bidirectional_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
+    bidirectional_exposure_factor: int = 4
+    bidirectional_mixed_exposure_factor: int = 1
+    bidirectional_qa_fraction: float = 0.5
+    bidirectional_peak_lr: float | None = None
+    bidirectional_finetuning: TrainingConfig
+    p_probe_config: LowRankProbeConfig
+    q_probe_config: LowRankProbeConfig
+    n_secondary_seeds: int | None = 1
+
+    @property
+    def finetuning_grids(self) -> Iterator[tuple[str, tuple[FinetuningVariant, ...]]]:
+        """Arms, each with its other fine-tunings."""
+        yield from ((name, self.finetuning_grid) for name in TWO_AUGMENTATIONS)
+        yield from ((name, self.finetuning_grid[:3]) for name in self.extra_finetuned_arms)
+
+
+def biographies_config(scale: str) -> BiographiesConfig:
+    """The configuration of the study at a scale.
+
+    Raises:
+        UsageError: The study has no such scale.
+    """
+    return config_for_scale("biographies", BIOGRAPHIES_CONFIGS, scale, other_scales=("demo",))
+
+
+def core_config(scale: str, name: str) -> CoreConfig:
+    """The configuration of the study's core at a scale.
+
+    Raises:
+        UsageError: The core has no such scale.
+    """
+    return config_for_scale(name, CORE_CONFIGS, scale)
+
+
+def short_pretraining(optimizer: str) -> TrainingConfig:
+    """The pretraining of the small scales."""
+    return TrainingConfig(
+        steps=1, dtype="auto", checkpoint_fractions=CHECKPOINT_FRACTIONS, **OPTIMIZER_SETTINGS[optimizer]
+    )
+
+
+def short_finetuning(
+    steps: int, peak_lr: float = FINETUNING_PEAK_LR, prompt_loss_weight: float = 0.0
+) -> TrainingConfig:
+    """The fine-tuning of the small scales on questions."""
+    return TrainingConfig(
+        steps=steps,
+        batch_size=48,
+        peak_lr=peak_lr,
+        warmup_steps=20,
+        weight_decay=0.01,
+        dtype="auto",
+        checkpoint_fractions=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
+        prompt_loss_weight=prompt_loss_weight,
+    )
+
+
+def _long_pretraining(batch_size: int) -> TrainingConfig:
+    """The pretraining of the large scales: rows of 512 tokens, as in appendix B."""
+    return TrainingConfig(
+        steps=1,
+        batch_size=batch_size,
+        window=512,
+        peak_lr=1e-3,
+        warmup_steps=1_000,
+        dtype="bfloat16",
+        checkpoint_fractions=CHECKPOINT_FRACTIONS,
+    )
+
+
+def _long_finetuning(steps: int, peak_lr: float = FINETUNING_PEAK_LR, weight_decay: float = 0.01) -> TrainingConfig:
+    """The fine-tuning of the large scales on questions (appendix B)."""
+    dtype: Dtype = "bfloat16"
+    return TrainingConfig(
+        steps=steps,
+        batch_size=48,
+        peak_lr=peak_lr,
+        warmup_steps=0,
+        weight_decay=weight_decay,
+        dtype=dtype,
+        checkpoint_fractions=(0.0, 0.02, 0.1, 0.25, 0.5, 1.0),
+    )
+
+
+def _question_doses(*shares: float) -> tuple[QuestionDose, ...]:
+    return tuple(QuestionDose(qa_fraction=share, same_steps=same) for same in (False, True) for share in shares)
+
+
+def _short_finetuning_grid(steps: int) -> tuple[FinetuningVariant, ...]:
+    """The paper's grid in our sizes: rates of all weights, ranks of LoRA, and loss on the question too."""
+    lora_training = short_finetuning(steps, 3e-3)
+    return (
+        FinetuningVariant("full 1e-3", short_finetuning(steps, 1e-3)),
+        FinetuningVariant("full 1e-4", short_finetuning(steps, 1e-4)),
+        FinetuningVariant("LoRA 8 embedding 32", lora_training, LoRA(rank=8, embedding_rank=32)),
+        FinetuningVariant("LoRA 8 embedding 0", lora_training, LoRA(rank=8, embedding_rank=0)),
+        FinetuningVariant("LoRA 16 embedding 128", lora_training, LoRA(rank=16, embedding_rank=128)),
+        FinetuningVariant("full loss on questions too", short_finetuning(steps, prompt_loss_weight=1.0)),
+    )
+
+
+def _long_finetuning_grid(steps: int) -> Iterator[FinetuningVariant]:
+    """The paper's grid (appendices B to D): rates and decays of all weights, ranks of LoRA."""
+    for peak_lr in (1e-3, 3e-4, 1e-4):
+        for decay in (0.01, 0.001):
+            yield FinetuningVariant(f"full {peak_lr:g} decay {decay:g}", _long_finetuning(steps, peak_lr, decay))
+    for rank in (2, 4, 8, 16, 32):
+        for embedding_rank in (0, 16, 32, 64, 128):
+            if (rank, embedding_rank) != (8, 128):
+                adapter = LoRA(rank=rank, embedding_rank=embedding_rank)
+                yield FinetuningVariant(f"LoRA {rank} embedding {embedding_rank}", _long_finetuning(steps), adapter)
+
+
+def _smoke_config() -> BiographiesConfig:
+    """Every arm and evaluation, in minutes and without a result."""
+    return BiographiesConfig(
+        world=replace(SMOKE_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
+        architecture=Architecture.named("2x64"),
+        pretraining=short_pretraining("muon"),
+        exposures=20,
+        finetuning=short_finetuning(20),
+        coupled_augmentations=("couple1",),
+        question_doses=_question_doses(0.5),
+        n_minority=20,
+        n_celebrities=10,
+        finetuning_grid=_short_finetuning_grid(20)[-1:],
+        extra_finetuned_arms=(WITH_CELEBRITIES,),
+        q_probe_train_sizes=(10,),
+        prose_entries=(1,),
+        bidirectional_finetuning=short_finetuning(20, 1e-3),
+        p_probe_config=LowRankProbeConfig(rank=2, steps=4, batch_size=8),
+        q_probe_config=LowRankProbeConfig(rank=16, steps=4, batch_size=16),
+    )
+
+
+def _laptop_config() -> BiographiesConfig:
+    """400 people, 3 layers of width 128: all claims on two cores."""
+    return BiographiesConfig(
+        seeds=(0, 1, 2),
+        world=replace(SMALL_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
+        architecture=Architecture.named("3x128"),
+        pretraining=short_pretraining("muon"),
+        exposures=64,
+        finetuning=short_finetuning(480),
+        coupled_augmentations=("couple5",),
+        question_doses=(QuestionDose(qa_fraction=0.25), *_question_doses(0.5, 0.75)),
+        n_minority=200,
+        n_celebrities=120,
+        finetuning_grid=_short_finetuning_grid(480),
+        extra_finetuned_arms=(WITH_CELEBRITIES, "single+fullname"),
+        q_probe_train_sizes=(50, 100),
+        bidirectional_finetuning=short_finetuning(960, 1e-3),
+        p_probe_config=LowRankProbeConfig(rank=2, steps=150, batch_size=16, peak_lr=1e-2),
+        q_probe_config=LowRankProbeConfig(rank=16, steps=200, batch_size=32, peak_lr=1e-2),
+    )
+
+
+def _gpu_config() -> BiographiesConfig:
+    """10,000 people, 6 layers of width 384: all rows of the paper's table on one GPU."""
+    return BiographiesConfig(
+        seeds=(0, 1, 2),
+        world=Biographies(
+            people=10_000, name_pool_sizes=(100, 100, 250), extra_tokenizer_texts=tuple(task_vocabulary())
+        ),
+        architecture=Architecture.named("6x384"),
+        tokenizer=TokenizerSpec(kind="bpe", vocab_size=4_096),
+        pretraining=_long_pretraining(batch_size=168),
+        exposures=540,
+        finetuning=_long_finetuning(10_000),
+        finetuning_adapter=LoRA(rank=8, embedding_rank=64),
+        augmentations=AUGMENTATIONS,
+        mixed_augmentations=TWO_AUGMENTATIONS,
+        qa_fraction=0.75,
+        mixed_exposures=300,
+        question_doses=_question_doses(0.25, 0.5),
+        n_minority=10_000,
+        n_celebrities=10_000,
+        finetuning_grid=tuple(_long_finetuning_grid(10_000))[:6],
+        bidirectional_augmentations=(SINGLE, MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME),
+        bidirectional_mixed_exposure_factor=2,
+        bidirectional_qa_fraction=0.75,
+        bidirectional_peak_lr=3e-4,
+        bidirectional_finetuning=_long_finetuning(10_000),
+        p_probe_config=LowRankProbeConfig(rank=2, steps=5_000, batch_size=50),
+        q_probe_config=LowRankProbeConfig(rank=16, steps=10_000, batch_size=200),
+    )
+
+
+def _paper_config() -> BiographiesConfig:
+    """100,000 people, GPT2-small with rotary positions, LoRA fine-tuning (arXiv:2309.14316, section 2.1)."""
+    return BiographiesConfig(
+        world=Biographies(people=100_000, extra_tokenizer_texts=tuple(task_vocabulary())),
+        architecture=Architecture.named("12x768"),
+        tokenizer=TokenizerSpec(kind="bpe", vocab_size=8_192),
+        pretraining=_long_pretraining(batch_size=672),
+        exposures=538,
+        finetuning=_long_finetuning(50_000),
+        finetuning_adapter=LoRA(rank=8, embedding_rank=128),
+        augmentations=AUGMENTATIONS,
+        mixed_augmentations=AUGMENTATIONS,
+        # Shares of texts; of tokens they are 80 %, and 20, 40 and 60 % as in the paper's Figure 10.
+        qa_fraction=0.936,
+        mixed_exposures=108,
+        question_doses=tuple(QuestionDose(qa_fraction=share, same_steps=True) for share in (0.478, 0.709, 0.846)),
+        n_minority=100_000,
+        n_celebrities=100_000,
+        finetuning_grid=tuple(_long_finetuning_grid(50_000)),
+        bidirectional_augmentations=AUGMENTATIONS,
+        bidirectional_exposure_factor=2,
+        bidirectional_mixed_exposure_factor=2,
+        bidirectional_qa_fraction=0.936,
+        bidirectional_peak_lr=3e-4,
+        bidirectional_finetuning=_long_finetuning(50_000),
+        p_probe_config=LowRankProbeConfig(rank=2, steps=30_000, batch_size=50),
+        q_probe_config=LowRankProbeConfig(rank=16, steps=30_000, batch_size=200),
+    )
+
+
+def _core_smoke_config() -> CoreConfig:
+    return CoreConfig(
+        world=SMOKE_BIOGRAPHIES,
+        architecture=Architecture.named("2x64"),
+        pretraining=short_pretraining("muon"),
+        exposures=20,
+        adamw_exposures=20,
+        finetuning=short_finetuning(20),
+        augmentations=TWO_AUGMENTATIONS,
+    )
+
+
+def _core_demo_config() -> CoreConfig:
+    return CoreConfig(
+        world=SMALL_BIOGRAPHIES,
+        architecture=Architecture.named("3x128"),
+        pretraining=short_pretraining("muon"),
+        exposures=40,
+        adamw_exposures=100,
+        finetuning=short_finetuning(150, 7e-4),
+        augmentations=TWO_AUGMENTATIONS,
+    )
+
+
+def _core_laptop_config() -> CoreConfig:
+    return CoreConfig(
+        seeds=(0, 1, 2),
+        world=SMALL_BIOGRAPHIES,
+        architecture=Architecture.named("3x128"),
+        pretraining=short_pretraining("muon"),
+        exposures=100,
+        adamw_exposures=260,
+        finetuning=short_finetuning(600),
+        augmentations=FOUR_AUGMENTATIONS,
+    )
+
+
+BIOGRAPHIES_CONFIGS: Mapping[Scale, Callable[[], BiographiesConfig]] = {
+    "smoke": _smoke_config,
+    "laptop": _laptop_config,
+    "gpu": _gpu_config,
+    "paper": _paper_config,
+}
+CORE_CONFIGS: Mapping[Scale, Callable[[], CoreConfig]] = {
+    "smoke": _core_smoke_config,
+    "demo": _core_demo_config,
+    "laptop": _core_laptop_config,
+}

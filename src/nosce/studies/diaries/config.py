@@ -1,0 +1,253 @@
+"""What the study diaries trains and asks at each scale.
+
+Source: Prato et al. 2024 (arXiv:2502.19573). Neither its hyperparameters nor all of its models are known to us; there
+the scale `paper` follows EpiK-Eval (Prato et al. 2023), the earlier study of the same authors. The smaller scales
+are this study's own design: short entries with few values, and as many passes as make the model answer the questions
+that it was trained on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nosce.data.worlds.diaries import Diaries
+from nosce.models.architecture import Architecture, Family, Pretrained
+from nosce.studies.configs import config_for_scale
+from nosce.study import Scale
+from nosce.train.config import TrainingConfig
+
+#: The paper's families by the architectures that they are built from.
+ARCHITECTURE_FAMILIES: dict[str, Family] = {"pythia": "gpt-neox", "opt": "opt", "flan-t5": "t5"}
+PAPER_ENCODER_DECODERS = ("flan-t5",)
+#: The paper's models: for each size the folder's name, layers, width and heads. Of some sizes the
+#: paper names the parameter count alone; their shapes are those of the published models with these counts.
+PAPER_MODELS: dict[str, dict[str, tuple[str, int, int, int]]] = {
+    "opt": {
+        "small": ("opt-125m", 12, 768, 12),
+        "base": ("opt-350m", 24, 1_024, 16),
+        "large": ("opt-1.3b", 24, 2_048, 32),
+        "xl": ("opt-2.7b", 32, 2_560, 32),
+    },
+    "pythia": {
+        "small": ("pythia-160m", 12, 768, 12),
+        "base": ("pythia-410m", 24, 1_024, 16),
+        "large": ("pythia-1.4b", 24, 2_048, 16),
+        "xl": ("pythia-2.8b", 32, 2_560, 32),
+    },
+    "flan-t5": {
+        "small": ("flan-t5-small", 8, 512, 8),
+        "base": ("flan-t5-base", 12, 768, 12),
+        "large": ("flan-t5-large", 24, 1_024, 16),
+        "xl": ("flan-t5-xl", 24, 2_048, 32),
+    },
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiariesConfig:
+    """What the study trains and asks at a scale.
+
+    Args:
+        seeds: Training seeds; each has its own diarists, weights and order of texts.
+        world: The invented diarists; arms change how many there are and how documents are written.
+        training: The training on documents and questions; its steps follow from the passes.
+        document_epochs: Passes over every document.
+        question_epochs: Passes over every question that is trained on.
+        qa_start_fraction: Share of the steps before the first question.
+        families: Model families. The first has all seeds, the others `n_secondary_seeds`.
+        sizes_by_family: Sizes of each family, smallest first; an encoder-decoder has two stacks of this size.
+        diarist_counts: Numbers of diarists, an arm each.
+        reference_diarists: Number of diarists at which every size is trained.
+        extra_diarist_counts: Further numbers of diarists for the first family's smallest size, scattered only.
+        n_secondary_seeds: Seeds of the arms of other families. None: all.
+        full_grid: Train every size at every number of diarists. False: only the cross of the two.
+        extra_worlds: Other shapes of diaries by name, two arms each.
+        model_overrides: Models of sizes that are no `layers x width`, by `<family> <size>`.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    world: Diaries
+    training: TrainingConfig
+    document_epochs: float
+    question_epochs: float
+    qa_start_fraction: float
+    families: tuple[str, ...]
+    sizes_by_family: Mapping[str, tuple[str, ...]]
+    diarist_counts: tuple[int, ...]
+    reference_diarists: int
+    extra_diarist_counts: tuple[int, ...] = ()
+    n_secondary_seeds: int | None = 1
+    full_grid: bool = False
+    extra_worlds: Mapping[str, Diaries] = field(default_factory=dict)
+    model_overrides: Mapping[str, Architecture | Pretrained] = field(default_factory=dict)
+
+    @property
+    def primary_ladder(self) -> tuple[str, str, str]:
+        """The first family, its smallest size and its largest."""
+        sizes = self.sizes_by_family[self.families[0]]
+        return self.families[0], sizes[0], sizes[-1]
+
+    def trained_cells(self, family: str) -> list[tuple[str, int]]:
+        """Sizes and numbers of diarists that are trained of a family."""
+        sizes = self.sizes_by_family[family]
+        if self.full_grid:
+            return [(model_size, count) for model_size in sizes for count in self.diarist_counts]
+        cells = [(model_size, self.reference_diarists) for model_size in sizes]
+        if family != self.families[0]:
+            return list(dict.fromkeys([*cells, (sizes[-1], self.diarist_counts[0])]))
+        for model_size in (sizes[-1], sizes[0]):
+            cells += [(model_size, count) for count in self.diarist_counts]
+        return list(dict.fromkeys(cells))
+
+    def model(self, family: str, model_size: str) -> Architecture | Pretrained:
+        """The model of a family and a size."""
+        override = self.model_overrides.get(f"{family} {model_size}")
+        return override or Architecture.named(model_size, family=ARCHITECTURE_FAMILIES[family])
+
+
+def diaries_config(scale: str) -> DiariesConfig:
+    """The configuration of the study at a scale.
+
+    Raises:
+        UsageError: The study has no such scale.
+    """
+    return config_for_scale("diaries", DIARIES_CONFIGS, scale)
+
+
+SHORT_DIARIES = Diaries(
+    encoding="lean",
+    entries=(1, 4),
+    attributes=(1, 1),
+    n_attributes=4,
+    values_per_attribute=8,
+    name_pool_sizes=(128, 128),
+)
+LONGER_ENTRIES = replace(SHORT_DIARIES, n_diarists=1_024, attributes=(1, 3))
+AS_THE_PAPERS = replace(LONGER_ENTRIES, entries=(1, 8), attributes=(1, 8), n_attributes=8)
+#: Passes, their order and this training were searched for in another world: benchmarks/levers.csv.
+SHORT_TRAINING = TrainingConfig(
+    steps=1,
+    batch_size=256,
+    optimizer="muon",
+    muon_lr=0.02,
+    peak_lr=5e-3,
+    prompt_loss_weight=1.0,
+    dtype="auto",
+    checkpoint_fractions=(0.25, 0.5, 0.6, 0.75, 1.0),
+)
+
+
+def _smoke_config() -> DiariesConfig:
+    """Every arm and evaluation, in minutes and without a result."""
+    return DiariesConfig(
+        world=replace(SHORT_DIARIES, train_share=0.6),
+        training=replace(SHORT_TRAINING, batch_size=32, checkpoint_fractions=(1.0,)),
+        document_epochs=1,
+        question_epochs=1,
+        qa_start_fraction=0.0,
+        families=("pythia", "flan-t5"),
+        sizes_by_family={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
+        diarist_counts=(100, 120),
+        reference_diarists=120,
+    )
+
+
+def _laptop_config() -> DiariesConfig:
+    """The cross of five sizes and three numbers of diarists on two cores."""
+    decoder_sizes = ("2x32", "2x48", "2x64", "3x64", "3x96")
+    return DiariesConfig(
+        seeds=(0, 1, 2),
+        world=SHORT_DIARIES,
+        training=SHORT_TRAINING,
+        document_epochs=140,
+        question_epochs=21,
+        qa_start_fraction=0.5,
+        families=("pythia", "opt", "flan-t5"),
+        sizes_by_family={
+            "pythia": decoder_sizes,
+            "opt": decoder_sizes,
+            "flan-t5": ("2x24", "2x32", "2x48", "2x64"),
+        },
+        diarist_counts=(512, 1_024, 2_048),
+        reference_diarists=2_048,
+        extra_diarist_counts=(4_096,),
+        extra_worlds={"longer entries": LONGER_ENTRIES, "as the paper's": AS_THE_PAPERS},
+    )
+
+
+def _gpu_config() -> DiariesConfig:
+    """The full grid of four sizes and five numbers of diarists on one GPU, with diaries as long as the paper's."""
+    return DiariesConfig(
+        seeds=(0, 1, 2),
+        world=replace(AS_THE_PAPERS, name_pool_sizes=(256, 256)),
+        training=SHORT_TRAINING,
+        document_epochs=150,
+        question_epochs=20,
+        qa_start_fraction=0.5,
+        families=tuple(ARCHITECTURE_FAMILIES),
+        sizes_by_family=dict.fromkeys(ARCHITECTURE_FAMILIES, ("3x128", "4x256", "6x384", "8x384")),
+        diarist_counts=(1_000, 2_000, 4_000, 8_000, 16_000),
+        reference_diarists=8_000,
+        full_grid=True,
+    )
+
+
+def _paper_config() -> DiariesConfig:
+    """The paper's models and numbers of diarists; learning rate, batch and precision are those of EpiK-Eval."""
+    training = TrainingConfig(
+        steps=1,
+        batch_size=50,
+        peak_lr=2e-5,
+        warmup_steps=3_600,
+        min_lr_ratio=1.0,
+        weight_decay=0.0,
+        betas=(0.9, 0.999),
+        epsilon=1e-8,
+        prompt_loss_weight=1.0,
+        dtype="bfloat16",
+        checkpoint_fractions=tuple(n / 20 for n in range(1, 21)),
+    )
+    return DiariesConfig(
+        world=Diaries(),
+        training=training,
+        document_epochs=500,
+        question_epochs=500,
+        qa_start_fraction=0.0,
+        families=tuple(ARCHITECTURE_FAMILIES),
+        sizes_by_family=dict.fromkeys(ARCHITECTURE_FAMILIES, tuple(PAPER_MODELS["opt"])),
+        diarist_counts=tuple(1_000 * 2**n for n in range(7)),
+        reference_diarists=8_000,
+        full_grid=True,
+        model_overrides=_paper_models(),
+    )
+
+
+def _paper_models() -> dict[str, Architecture | Pretrained]:
+    """The paper's models from the folder that $NOSCE_MODELS names; without it the same shapes from scratch.
+
+    Raises:
+        SpecError: A model is not in that folder.
+    """
+    models = {}
+    for family, sizes in PAPER_MODELS.items():
+        for model_size, (folder_name, layers, width, heads) in sizes.items():
+            models[f"{family} {model_size}"] = _paper_model(family, folder_name, layers, width, heads)
+    return models
+
+
+def _paper_model(family: str, folder_name: str, layers: int, width: int, heads: int) -> Architecture | Pretrained:
+    if folder := os.environ.get("NOSCE_MODELS"):
+        return Pretrained.from_folder(Path(folder) / folder_name)
+    architecture_family = ARCHITECTURE_FAMILIES[family]
+    return Architecture(family=architecture_family, layers=layers, width=width, heads=heads, max_positions=2_048)
+
+
+DIARIES_CONFIGS: Mapping[Scale, Callable[[], DiariesConfig]] = {
+    "smoke": _smoke_config,
+    "laptop": _laptop_config,
+    "gpu": _gpu_config,
+    "paper": _paper_config,
+}

@@ -1,0 +1,160 @@
+"""What the study emergence trains and measures at each scale.
+
+Source: Schaeffer, Miranda and Koyejo 2023 (arXiv:2304.15004). The paper asked GPT-3, which cannot be trained again.
+These scales are this study's own design: ladders of small transformers that do arithmetic, and of small networks that
+read images. Problems, widths and rates were searched for in another world: benchmarks/ladder.csv.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from nosce.data.worlds.arithmetic import Arithmetic
+from nosce.studies.configs import config_for_scale
+from nosce.study import Scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeLadderConfig:
+    """A ladder of model sizes on one kind of problem.
+
+    Args:
+        name: The ladder's name, a part of its arms' names.
+        world: The problems.
+        widths: Widths of the models, an arm each.
+        untested_widths: Larger widths of one seed, which have nothing left to learn. Figures show them; no test uses
+            them.
+        steps: Optimizer steps of each model.
+        batch_size: Problems per optimizer step.
+        layers: Transformer blocks of each model.
+        n_checkpoints: Checkpoints of each model, evenly spaced in the logarithm of the steps.
+        first_checkpoint: Step of the first checkpoint.
+    """
+
+    name: str
+    world: Arithmetic
+    widths: tuple[int, ...]
+    untested_widths: tuple[int, ...] = ()
+    steps: int
+    batch_size: int = 256
+    layers: int = 2
+    n_checkpoints: int = 12
+    first_checkpoint: int = 12
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmergenceConfig:
+    """What the study trains and measures at a scale.
+
+    Args:
+        seeds: Training seeds; each has its own problems, weights and order.
+        products: The ladder whose jump should come from the metric.
+        sums: The ladder whose jump should not come from the metric.
+        bottlenecks: Units of the autoencoders' bottlenecks, a network each.
+        hidden_units: Hidden units of the classifiers, a network each.
+        sequence_widths: Widths of the decoders that name images in context, a network each.
+        reconstruction_epochs: Passes of an autoencoder over the training images.
+        classification_epochs: Passes of a classifier over the training images.
+        sequence_steps: Optimizer steps of a decoder.
+        n_test_sequences: Sequences of held-out images that a decoder is tested on.
+    """
+
+    seeds: tuple[int, ...]
+    products: SizeLadderConfig
+    sums: SizeLadderConfig
+    bottlenecks: tuple[int, ...]
+    hidden_units: tuple[int, ...]
+    sequence_widths: tuple[int, ...]
+    reconstruction_epochs: int = 150
+    classification_epochs: int = 60
+    sequence_steps: int = 1_000
+    n_test_sequences: int = 1_000
+
+
+def emergence_config(scale: str) -> EmergenceConfig:
+    """The configuration of the study at a scale.
+
+    Raises:
+        UsageError: The study has no such scale.
+    """
+    note = " (the paper asked GPT-3: hand outcomes of models that you asked to `nosce audit`)"
+    return config_for_scale("emergence", EMERGENCE_CONFIGS, scale, note=note)
+
+
+PRODUCTS = Arithmetic(
+    operations=("*",), digits=3, second_digits=1, min_operand=2, unseen_questions=1_000, records=200_000
+)
+SUMS = Arithmetic(operations=("+",), digits=3, unseen_questions=1_000, records=400_000)
+
+
+def _smoke_config() -> EmergenceConfig:
+    """Every kind of network and measure, in minutes and without a result."""
+    products_world = replace(PRODUCTS, records=3_000, unseen_questions=100, seen_questions=100)
+    sums_world = replace(SUMS, records=3_000, unseen_questions=100, seen_questions=100)
+    products = SizeLadderConfig(
+        name="products", world=products_world, widths=(4, 8, 12, 16, 24), steps=30, n_checkpoints=4
+    )
+    return EmergenceConfig(
+        seeds=(0,),
+        products=products,
+        sums=replace(products, name="sums", world=sums_world),
+        bottlenecks=(1, 4, 8, 16, 32),
+        hidden_units=(1, 2, 4, 8, 16),
+        sequence_widths=(4, 8, 12, 16, 24),
+        reconstruction_epochs=7,
+        classification_epochs=3,
+        sequence_steps=50,
+        n_test_sequences=50,
+    )
+
+
+def _laptop_config() -> EmergenceConfig:
+    """Numbers of three digits: all claims on two cores."""
+    return EmergenceConfig(
+        seeds=(0, 1, 2, 3, 4),
+        products=SizeLadderConfig(
+            name="products",
+            world=PRODUCTS,
+            widths=(4, 6, 8, 12, 16, 20, 24, 32, 48),
+            untested_widths=(96, 208),
+            steps=1_500,
+        ),
+        sums=SizeLadderConfig(
+            name="sums",
+            world=SUMS,
+            widths=(3, 4, 5, 6, 7, 8, 10, 12, 16, 24),
+            untested_widths=(48, 96),
+            steps=1_500,
+        ),
+        bottlenecks=(1, 2, 4, 6, 8, 12, 16, 24, 32),
+        hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 32),
+        sequence_widths=(4, 8, 12, 16, 20, 24, 32, 48),
+    )
+
+
+def _gpu_config() -> EmergenceConfig:
+    """Numbers of five digits and thirteen widths on one GPU."""
+    products_world = replace(PRODUCTS, digits=5, second_digits=2, records=4_000_000, unseen_questions=10_000)
+    sums_world = replace(SUMS, digits=5, records=4_000_000, unseen_questions=10_000)
+    products = SizeLadderConfig(
+        name="products",
+        world=products_world,
+        widths=(4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+        steps=15_000,
+    )
+    return EmergenceConfig(
+        seeds=(0, 1, 2, 3, 4),
+        products=products,
+        sums=replace(products, name="sums", world=sums_world),
+        bottlenecks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),
+        hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64),
+        sequence_widths=(8, 12, 16, 24, 32, 48, 64, 96),
+    )
+
+
+EMERGENCE_CONFIGS: Mapping[Scale, Callable[[], EmergenceConfig]] = {
+    "smoke": _smoke_config,
+    "laptop": _laptop_config,
+    "gpu": _gpu_config,
+}

@@ -1,0 +1,102 @@
+"""Where a result comes from: the commit of a checkout, and of a wheel without one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from nosce.store.provenance import git_state
+
+ROOT = Path(__file__).parents[2]
+COMMIT_FILE = "nosce/store/_commit.json"
+in_a_checkout = pytest.mark.skipif(git_state()["commit"] is None, reason="the tests run outside of a checkout")
+
+
+def run(*words: object, cwd: Path | None = None) -> str:
+    return subprocess.run([*map(str, words)], cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def state_in(folder: Path) -> dict:
+    """What the copy of nosce in a folder says of its commit; the module needs no library."""
+    code = "import json, nosce.store.provenance as p; print(json.dumps({**p.git_state(), 'file': p.__file__}))"
+    state = json.loads(run(sys.executable, "-c", code, cwd=folder))
+    assert Path(state.pop("file")).is_relative_to(folder)
+    return state
+
+
+@pytest.fixture
+def installed(tmp_path):
+    """A copy of the package as an installation has it: without git."""
+    return shutil.copytree(ROOT / "src", tmp_path / "site", ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@in_a_checkout
+def test_a_checkout_is_asked_itself():
+    """The commit is the checkout's, even where a wheel was once built from it."""
+    assert git_state()["commit"] == run("git", "rev-parse", "HEAD", cwd=ROOT)
+
+
+def test_without_git_and_without_a_record_the_commit_is_null(installed):
+    """A commit that nobody knows is not guessed."""
+    assert state_in(installed) == {"commit": None, "dirty": None}
+
+
+def test_an_installation_says_what_its_wheel_recorded(installed):
+    """The recorded commit stands in for the checkout."""
+    (installed / COMMIT_FILE).write_text('{"commit": "abc", "dirty": true}')
+    assert state_in(installed) == {"commit": "abc", "dirty": True}
+
+
+def test_the_commit_of_a_repository_around_an_installation_is_not_taken(installed):
+    """A virtual environment often lies within its owner's repository, whose commit is not nosce's."""
+    run("git", "init", "-q", installed.parent)
+    run(
+        *("git", "-C", installed.parent, "-c", "user.name=a", "-c", "user.email=a@b"),
+        "commit",
+        "--allow-empty",
+        "-qm",
+        "x",
+    )
+    assert state_in(installed) == {"commit": None, "dirty": None}
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    """A Python with pip and hatchling: this one, or a scratch environment."""
+    if importlib.util.find_spec("hatchling") and importlib.util.find_spec("pip"):
+        return sys.executable
+    folder = tmp_path_factory.mktemp("builder")
+    run(sys.executable, "-m", "venv", folder)
+    python = folder / "bin" / "python"
+    try:
+        run(python, "-m", "pip", "install", "-q", "hatchling")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"hatchling cannot be installed here: {error.stderr.splitlines()[-1]}")
+    return python
+
+
+def wheel_of(builder: Path, source: Path, folder: Path) -> Path:
+    run(builder, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", folder, source)
+    (wheel,) = folder.glob("nosce-*.whl")
+    return wheel
+
+
+@in_a_checkout
+@pytest.mark.slow
+def test_a_wheel_knows_its_commit(builder, tmp_path):
+    """Built from the checkout, or from an sdist of it, and unpacked elsewhere, nosce says which commit it is."""
+    code = "import hatchling.build as b, sys; print(b.build_sdist(sys.argv[1]))"
+    sdist = tmp_path / run(builder, "-c", code, tmp_path, cwd=ROOT)
+    for name, source in (("checkout", ROOT), ("sdist", sdist)):
+        with zipfile.ZipFile(wheel_of(builder, source, tmp_path / name)) as wheel:
+            assert wheel.namelist().count(COMMIT_FILE) == 1
+            wheel.extractall(tmp_path / name / "site")
+        assert state_in(tmp_path / name / "site") == git_state()
+    assert not (ROOT / "src" / COMMIT_FILE).exists()
