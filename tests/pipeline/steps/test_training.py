@@ -99,7 +99,7 @@ def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_p
     assert order.exposures(40)[documents:].sum() == 80
 
     alone, seed = _document_schedule(
-        Arm(name="a", world=Biographies(people=12), model=shape, training=recipe, qa_mixture=QAMixture(qa_fraction=0.25)),
+        Arm(name="a", world=Biographies(), model=shape, training=recipe, qa_mixture=QAMixture(qa_fraction=0.25)),
         Seed(0) / "order",
     )
     ledger = EpochSampler(documents, alone.batch_size, seed).exposures(alone.steps)
