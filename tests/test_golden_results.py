@@ -1,7 +1,7 @@
 """What no change of names or walls may move: texts, batches and weights of every world and model family, smoke claims.
 
     python tests/test_golden_results.py worlds      write tests/fixtures/golden_worlds.json anew
-    python tests/test_golden_results.py claims      run every study at smoke scale, write tests/fixtures/smoke_claims.json
+    python tests/test_golden_results.py claims      run every study at smoke scale, write smoke_claims.json beside it
 
 Texts and batches are equal everywhere. Weights and claims are compared to the last digit on the processor that they
 were written on, since other processors add in other orders; elsewhere weights must agree to three digits.

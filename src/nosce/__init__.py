@@ -71,7 +71,9 @@ if TYPE_CHECKING:
     from nosce.evals.patching.program_state import StateEditing as StateEditing
     from nosce.evals.probing.label_probes import AnswerPropertyLabels as AnswerPropertyLabels
     from nosce.evals.probing.label_probes import EntryCountLabels as EntryCountLabels
+    from nosce.evals.probing.label_probes import LabelledTexts as LabelledTexts
     from nosce.evals.probing.label_probes import LabelProbe as LabelProbe
+    from nosce.evals.probing.label_probes import LabelSource as LabelSource
     from nosce.evals.probing.low_rank import LowRankProbeConfig as LowRankProbeConfig
     from nosce.evals.probing.pq_probes import NameProbe as NameProbe
     from nosce.evals.probing.pq_probes import PositionProbe as PositionProbe
@@ -143,7 +145,7 @@ _EXPORTS = {
     "nosce.evals.patching.count": "CountPatching",
     "nosce.evals.patching.name": "NamePatching",
     "nosce.evals.patching.program_state": "StateEditing",
-    "nosce.evals.probing.label_probes": "AnswerPropertyLabels EntryCountLabels LabelProbe",
+    "nosce.evals.probing.label_probes": "AnswerPropertyLabels EntryCountLabels LabelledTexts LabelProbe LabelSource",
     "nosce.evals.probing.low_rank": "LowRankProbeConfig",
     "nosce.evals.probing.pq_probes": "NameProbe PositionProbe",
     "nosce.evals.probing.program_states": "ProgramStateProbe",

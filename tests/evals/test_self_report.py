@@ -167,5 +167,5 @@ def test_swapping_a_state_by_one_of_the_same_prompt_changes_nothing(place):
 def test_a_question_of_another_kind_is_refused(place):
     """Reports are read of labels alone."""
     root, net = place
-    with pytest.raises(DataError, match="not about somebody's answer"):
+    with pytest.raises(DataError, match="not about a model's answer"):
         list(SelfReportEval().evaluate(net, Corpus(root / "corpus"), SEED))

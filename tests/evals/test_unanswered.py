@@ -41,5 +41,5 @@ def test_every_prompt_is_one_reading(labels):
 
 def test_a_corpus_that_is_none_of_labels_is_refused(labels):
     """There is nothing to count."""
-    with pytest.raises(DataError, match="none of labels"):
+    with pytest.raises(DataError, match="needs a corpus of labels"):
         list(InvalidRate().evaluate(None, labels, Seed(0)))

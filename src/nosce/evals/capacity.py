@@ -1,11 +1,11 @@
-"""The read-out `KnowledgeCapacity`: how many bits of knowledge of people a model holds, by the formula of Part 3.3.
+"""The evaluation `KnowledgeCapacity`: how many bits of knowledge about people does a model hold?
 
     R = [ N log2(N0 / e^p1) + N log2(S0 / e^p2) ] / P
 
-with N people, P weights, N0 names and S0 combinations of values that there could have been, p1 and p2 the means over
-people of the summed negative log-likelihood (nats) of the name's tokens and of the values' tokens. Words that are no
-value count for nothing, and neither does a value that another one determines. A person who was never stored costs as
-many nats as guessing does, which leaves no bits; one who costs none leaves log2 of all that could have been.
+with N people, P weights, N0 possible names, S0 possible combinations of values, and p1 and p2 the means over people of
+the summed negative log-likelihood (nats) of the name's tokens and of the values' tokens. Words outside names and values
+do not count, nor does a value that another value determines. For a person who was never stored, the nats are those of
+a uniform guess, which leaves no bits. A person whose tokens cost no nats contributes log2 of all possibilities.
 
 Source: Allen-Zhu and Li 2024 (arXiv:2404.05405), definition 4.3. Pronouns are left out here.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -32,15 +32,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class KnowledgeCapacity(MultiCheckpointEvaluation):
-    """Bits a person, at every checkpoint, from the first text of each.
+    """Bits a person, at every checkpoint, from each person's first text.
 
-    Readings: `name_nats`, `value_nats`, `bits` of a person, and `bits_per_weight`, whose mean over people is R.
+    Metrics, one row a person: `name_nats`, `value_nats`, `bits`, and `bits_per_weight`, whose mean over people is R.
+
+    Attributes:
+        name_extractor: Takes the name out of a question's prompt.
+        n_possible_names: Number of possible names.
+        n_possible_values: Number of possible combinations of values, without derived attributes.
+        derived_attributes: Attributes whose value another one determines.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     name_extractor: NameExtractor
-    n_possible_names: float  # that there could have been
-    n_possible_values: float  # combinations of values that there could have been, determined ones left out
+    n_possible_names: float
+    n_possible_values: float
     derived_attributes: tuple[str, ...] = ("company_city",)
     name: str = "capacity"
 
@@ -57,16 +63,14 @@ class KnowledgeCapacity(MultiCheckpointEvaluation):
         """A table a checkpoint.
 
         Raises:
-            DataError: A name stands in no text of its person.
+            DataError: The first text of a person does not contain the person's name.
         """
         from nosce.models.likelihood import score_spans
 
         spans_by_entity = self._entity_spans(corpus)
-        spans = [
-            (document, *span)
-            for document, name_nats, values in spans_by_entity.values()
-            for span in (name_nats, *values)
-        ]
+        spans = []
+        for document, name_span, values in spans_by_entity.values():
+            spans += [(document, *span) for span in (name_span, *values)]
         entity_splits = {q.entity: q.split for q in corpus.questions}
         for step, load in checkpoints.items():
             model = load()
@@ -76,11 +80,8 @@ class KnowledgeCapacity(MultiCheckpointEvaluation):
             for entity, (_, _, values) in spans_by_entity.items():
                 name_nats = next(span_nats)
                 value_nats = sum(next(span_nats) for _ in values)
-                bits = (
-                    math.log2(self.n_possible_names)
-                    + math.log2(self.n_possible_values)
-                    - (name_nats + value_nats) / math.log(2)
-                )
+                possible = math.log2(self.n_possible_names) + math.log2(self.n_possible_values)
+                bits = possible - (name_nats + value_nats) / math.log(2)
                 metrics = {
                     "name_nats": name_nats,
                     "value_nats": value_nats,
@@ -96,7 +97,7 @@ class KnowledgeCapacity(MultiCheckpointEvaluation):
             )
 
     def _entity_spans(self, corpus: Corpus) -> dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]]:
-        """Each person's first document, with the tokens of the name and of every value that counts."""
+        """Entity -> its first document, and the spans of the name's and of every counted value's tokens."""
         name_by_entity = {q.entity: self.name_extractor.extract_name(q.prompt, q.attribute) for q in corpus.questions}
         spans = {n: entity_values for (n,), entity_values in corpus.spans.group_by("document", maintain_order=True)}
         spans_by_entity: dict[str, tuple[int, tuple[int, int], list[tuple[int, int]]]] = {}
@@ -105,23 +106,20 @@ class KnowledgeCapacity(MultiCheckpointEvaluation):
                 continue
             entity_values = spans[document_number].filter(~pl.col("attribute").is_in(self.derived_attributes))
             values = [(int(a), int(b)) for a, b in entity_values.select("start", "stop").iter_rows()]
-            spans_by_entity[entity] = (
-                document_number,
-                _find_name(corpus, document_number, name_by_entity[entity]),
-                values,
-            )
+            name_span = _find_name(corpus, document_number, name_by_entity[entity])
+            spans_by_entity[entity] = document_number, name_span, values
         return spans_by_entity
 
 
 def _find_name(corpus: Corpus, document_number: int, name: str) -> tuple[int, int]:
     """The tokens of a name's first mention in a document."""
     tokens = corpus.documents.text_tokens(document_number)
-    for text in (name, f" {name}"):  # a byte-level tokenizer spells a word otherwise behind a blank
+    for text in (name, f" {name}"):  # a byte-level tokenizer encodes a word otherwise after a blank
         name_tokens = np.array(corpus.tokenizer.encode(text, add_special_tokens=False).ids)
         windows = np.lib.stride_tricks.sliding_window_view(tokens, len(name_tokens))
         matches = np.flatnonzero((windows == name_tokens).all(1))
         if len(matches):
             return int(matches[0]), int(matches[0]) + len(name_tokens)
     raise DataError(
-        f"the name {name!r} stands in no text of its person; KnowledgeCapacity wants texts that tell names whole."
+        f"the first text of a person does not contain the name {name!r}; KnowledgeCapacity needs texts with full names."
     )

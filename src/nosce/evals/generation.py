@@ -1,7 +1,7 @@
-"""The read-out `GenerationEval`: what a model writes, judged by the world that asked for it.
+"""The evaluation `GenerationEval`: what does a model write, scored by the world that asks for it?
 
-A world's judge reads the reply's text and says what became of it, e.g. by running a program. The read-out knows
-neither the language nor the judge.
+A world's scorer reads the reply's text and returns its outcome, for example by running a program. The evaluation knows
+neither the language nor how it is scored.
 """
 
 from __future__ import annotations
@@ -26,38 +26,45 @@ if TYPE_CHECKING:
 
 
 class Scorer(Protocol):
-    """What a world that asks for something written knows about it."""
+    """A world's knowledge of replies in its language."""
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
         """The most tokens of a reply, its end included."""
         ...
 
     def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
-        """What may be written."""
+        """The grammar of the language."""
         ...
 
     def score(
         self, questions: Sequence[Question], replies: Sequence[str], ended: Sequence[bool]
     ) -> Iterator[Mapping[str, tuple[float, Outcome | None]]]:
-        """For each reply, by metric, its value and what became of it; metrics that do not apply are left out.
+        """For each reply: metric -> value and outcome. Metrics that do not apply to a reply are left out.
 
         Args:
-            ended: Did the reply end by itself? One that did not was cut at the most tokens it was given.
+            questions: One a reply.
+            replies: What was written.
+            ended: Did the reply end by itself? If not, it was cut after `max_new_tokens`.
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationEval(PerCheckpointEvaluation):
-    """Greedy replies to the questions of one split, judged; under the judge's grammar or free.
+    """Greedy replies to the questions of one split, with the scorer's metrics.
 
-    Metrics are the judge's. The answer is the reply as text, so that it can be judged again without the model.
+    The answer is the reply as text, so that it can be scored again without the model.
     Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, "generative accuracy".
+
+    Attributes:
+        scorer: The world's scorer.
+        constrained: Generate under the scorer's grammar.
+        split: The split whose questions are asked.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     scorer: Scorer
-    constrained: bool = True  # under the grammar
+    constrained: bool = True
     split: Split = "unseen"
     name: str = "written"
 
@@ -85,7 +92,7 @@ class GenerationEval(PerCheckpointEvaluation):
 
 
 class Completion(NamedTuple):
-    """A reply, as tokens without its end and as text; one that was cut is as it stands."""
+    """A reply as tokens, without the end token, and as text."""
 
     tokens: np.ndarray
     text: str
@@ -101,7 +108,7 @@ def generate_completions(
 
     tokenizer = corpus.tokenizer
     prompts = [np.array(e.ids) for e in encode(tokenizer, [q.prompt for q in questions])]
-    # What is expected is checked in one pass, and written word by word only from where the model says otherwise.
+    # The target is checked in one pass; the model generates token by token only from where it departs from the target.
     can_draft = not constrained and not model.config.is_encoder_decoder
     drafts = [np.array(e.ids) for e in encode(tokenizer, [q.target for q in questions])] if can_draft else None
     replies = generate(
@@ -119,9 +126,15 @@ def generate_completions(
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantBaseline(PerCheckpointEvaluation):
-    """What one reply to every question would score: the one that is best on the questions of the seen split.
+    """The score of one constant reply to every question: the reply that is best on the questions of the seen split.
 
-    Tried are the most frequent targets there. Without this floor a score says nothing of the question's part in it.
+    A score above this baseline shows that the question was used. Candidates are the most frequent targets.
+
+    Attributes:
+        scorer: The world's scorer.
+        metric: The scorer's metric by which the reply is chosen, and which is reported.
+        n_candidates: Targets that are tried.
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = False
@@ -133,10 +146,9 @@ class ConstantBaseline(PerCheckpointEvaluation):
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """One reading an unseen question, with the best reply as the answer."""
         seen_questions = corpus.questions_in("seen")
-        candidates = sorted(Counter(q.target for q in seen_questions).items(), key=lambda pair: (-pair[1], pair[0]))[
-            : self.n_candidates
-        ]
-        mean_scores = {reply: fmean(self._metric_values(seen_questions, reply)) for reply, _ in candidates}
+        target_counts = Counter(question.target for question in seen_questions)
+        candidates = sorted(target_counts, key=lambda target: (-target_counts[target], target))[: self.n_candidates]
+        mean_scores = {reply: fmean(self._metric_values(seen_questions, reply)) for reply in candidates}
         best_reply = max(mean_scores, key=lambda reply: (mean_scores[reply], reply))
         unseen_questions = corpus.questions_in("unseen")
         for question, value in zip(unseen_questions, self._metric_values(unseen_questions, best_reply), strict=True):
@@ -154,7 +166,7 @@ class ConstantBaseline(PerCheckpointEvaluation):
             )
 
     def _metric_values(self, questions: Sequence[Question], reply: str) -> list[float]:
-        return [found[self.metric][0] for found in self._score_constant(questions, reply)]
+        return [scores[self.metric][0] for scores in self._score_constant(questions, reply)]
 
     def _score_constant(
         self, questions: Sequence[Question], reply: str

@@ -1,7 +1,7 @@
-"""Read-outs: what is asked of a checkpoint, as pure data with one function each.
+"""Evaluations of questions and answers: fine-tuned answers, values recalled inside documents, and their baselines.
 
-A read-out turns a model and a corpus into readings, one row an item and metric. It knows neither the
-study nor the arm; those columns are filled when readings are gathered.
+An evaluation turns a model and a corpus into readings, one row an item and metric. It knows neither the study nor the
+arm, whose columns are filled when readings are gathered.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import polars as pl
 
@@ -29,17 +29,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class QAEval(PerCheckpointEvaluation):
-    """Ask all questions or those of a split: exact match as greedy decoding gives it, its first token, and nats.
+    """Asks questions: exact match under greedy decoding, the first token, and the nats of the answer.
 
     Source: arXiv:2309.14316, section 2 ("QA generation accuracy", exact match of the whole value).
+
+    Attributes:
+        split: The split whose questions are asked. None: all splits.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
-    split: Split | None = None  # None: of both
+    split: Split | None = None
     name: str = "questions"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """One reading a question and metric: `exact` (value and end), `first` (token) and `nats`."""
+        """One reading a question and metric: `exact` (value and end), `first` (token), `nats` and `nats_per_token`."""
         from nosce.models.likelihood import score_spans
 
         assert model is not None
@@ -50,7 +53,7 @@ class QAEval(PerCheckpointEvaluation):
             )
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
-        """On a sample of the questions."""
+        """The change on a sample of the questions."""
         from nosce.models.likelihood import measure_batch_change
 
         return measure_batch_change(
@@ -67,68 +70,74 @@ class QAEval(PerCheckpointEvaluation):
         return corpus.questions if self.split is None else corpus.questions_in(self.split)
 
 
+@dataclass(frozen=True, eq=False)
+class _DocumentSpan:
+    """The tokens of a value in a document; `suffix` tells the tokens of one value apart in the item's name."""
+
+    document: int
+    attribute: str
+    start: int
+    stop: int
+    suffix: str = ""
+
+    @property
+    def indices(self) -> tuple[int, int, int]:
+        return self.document, self.start, self.stop
+
+
 @dataclass(frozen=True, kw_only=True)
 class RecallEval(PerCheckpointEvaluation):
-    """Are values recalled inside the documents themselves, given all that stands before them?
+    """Are values recalled inside the documents, given all the text before them?
 
-    The check without which "cannot be asked for" would be confused with "was never stored"
-    (arXiv:2309.14316, remark C.1). `documents_per_entity` of each person are drawn; 0 takes all. Of all facets, or of
-    some.
-    With `per_token` each token of a value is asked for by itself, the rest of the value beside it: where words are
-    tokens, what a model that sees both ways has learnt.
+    Without this check, a value that a question cannot retrieve would look like a value that was never stored
+    (arXiv:2309.14316, remark C.1).
+
+    Attributes:
+        documents_per_entity: Documents drawn of each entity. 0: all documents.
+        attributes: Attributes whose values are read. Empty: all.
+        per_token: Read each token of a value by itself, given the value's other tokens. Where words are tokens, this
+            is what a bidirectional model is trained to predict.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     documents_per_entity: int = 1
     attributes: tuple[str, ...] = ()
     per_token: bool = False
     name: str = "recall"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """One reading a value and metric: `exact` (whole value), `first` (token) and `nats`."""
+        """One reading a value and metric: `exact` (whole value), `first` (token), `nats` and `nats_per_token`."""
         from nosce.models.likelihood import score_spans
 
         assert model is not None
         entity_splits = {q.entity: q.split for q in corpus.questions}
-        document_entities, document_ids = (
-            corpus.document_index["entity"].to_list(),
-            corpus.document_index["id"].to_list(),
-        )
-        rows = self._value_rows(model, corpus, seed)
-        for row, span_score in zip(
-            rows, score_spans(model, corpus.documents, _value_spans(rows), eos_id=corpus.eos_id), strict=True
-        ):
-            entity = document_entities[row["document"]]
-            item = f"{row['attribute']}/{document_ids[row['document']]}{row.get('word', '')}"
-            yield from _span_readings(
-                self.name, entity_splits.get(entity, ""), item, entity, row["attribute"], span_score, corpus
-            )
+        document_entities, document_ids = (corpus.document_index[name].to_list() for name in ("entity", "id"))
+        spans = self._value_spans(model, corpus, seed)
+        scores = score_spans(model, corpus.documents, [span.indices for span in spans], eos_id=corpus.eos_id)
+        for span, span_score in zip(spans, scores, strict=True):
+            entity = document_entities[span.document]
+            item, split = f"{span.attribute}/{document_ids[span.document]}{span.suffix}", entity_splits.get(entity, "")
+            yield from _span_readings(self.name, split, item, entity, span.attribute, span_score, corpus)
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
-        """On a sample of the values."""
+        """The change on a sample of the values."""
         from nosce.models.likelihood import measure_batch_change
 
-        spans = _value_spans(self._value_rows(model, corpus, seed))
+        spans = [span.indices for span in self._value_spans(model, corpus, seed)]
         return measure_batch_change(model, corpus.documents, spans, eos_id=corpus.eos_id, seed=seed / "batch change")
 
-    def _value_rows(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[dict[str, Any]]:
-        """Values of the drawn documents; what an encoder is given nobody can recall."""
-        document_indices = self._sample_documents(corpus.document_index["entity"].to_list(), seed)
-        rows = [
-            row
-            for row in corpus.spans.iter_rows(named=True)
-            if row["document"] in document_indices and (not self.attributes or row["attribute"] in self.attributes)
-        ]
+    def _value_spans(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> list[_DocumentSpan]:
+        """Values of the drawn documents, without those that an encoder is given and no decoder predicts."""
+        documents = self._sample_documents(corpus.document_index["entity"].to_list(), seed)
+        columns = corpus.spans.select("document", "attribute", "start", "stop")
+        spans = [_DocumentSpan(*row) for row in columns.iter_rows() if row[0] in documents]
+        spans = [span for span in spans if not self.attributes or span.attribute in self.attributes]
         if self.per_token:
-            rows = [
-                {**row, "start": at, "stop": at + 1, "word": f"/{at - row['start']}"}
-                for row in rows
-                for at in range(row["start"], row["stop"])
-            ]
+            spans = [token for span in spans for token in _single_tokens(span)]
         if not model.config.is_encoder_decoder:
-            return rows
+            return spans
         prompt_lengths = corpus.documents.prompt_len
-        return [row for row in rows if row["start"] >= prompt_lengths[row["document"]]]
+        return [span for span in spans if span.start >= prompt_lengths[span.document]]
 
     def _sample_documents(self, document_entities: list[str], seed: Seed) -> set[int]:
         if not self.documents_per_entity:
@@ -136,36 +145,44 @@ class RecallEval(PerCheckpointEvaluation):
         documents_by_entity: dict[str, list[int]] = {}
         for document_number, entity in enumerate(document_entities):
             documents_by_entity.setdefault(entity, []).append(document_number)
-        rng = (seed / "recall").numpy()
-        return {
-            int(document_number)
-            for numbers in documents_by_entity.values()
-            for document_number in rng.choice(numbers, min(self.documents_per_entity, len(numbers)), replace=False)
-        }
+        rng, sampled = (seed / "recall").numpy(), set()
+        for numbers in documents_by_entity.values():
+            count = min(self.documents_per_entity, len(numbers))
+            sampled |= set(rng.choice(numbers, count, replace=False).tolist())
+        return sampled
+
+
+def _single_tokens(span: _DocumentSpan) -> list[_DocumentSpan]:
+    tokens = range(span.start, span.stop)
+    return [_DocumentSpan(span.document, span.attribute, t, t + 1, f"/{t - span.start}") for t in tokens]
 
 
 @dataclass(frozen=True, kw_only=True)
 class MajorityBaseline(PerCheckpointEvaluation):
-    """What one would score without a model: always the most frequent answer among the seen people's."""
+    """The score without a model: the answer is always the most frequent one among the seen entities.
+
+    Attributes:
+        name: Name of the evaluation in the readings.
+    """
 
     needs_model: ClassVar[bool] = False
     name: str = "majority"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """One reading a question: `exact`, with the guess as the answer.
+        """One reading a question: `exact`, with the most frequent answer as the answer.
 
         Raises:
-            DataError: A facet was asked of unseen things alone, so that nothing is known to guess.
+            DataError: No seen entity has a question for one of the attributes.
         """
         most_frequent_answer: dict[str, str] = {}
         for attribute in dict.fromkeys(q.attribute for q in corpus.questions):
             answer_counts = Counter(q.target for q in corpus.questions_in("seen") if q.attribute == attribute)
             if not answer_counts:
                 raise DataError(
-                    f"a majority guess was asked for, but nobody of the seen split is asked about {attribute!r}; "
-                    "ask somebody, or leave the read-out MajorityBaseline out."
+                    f"MajorityBaseline has no answer for {attribute!r}: no question of the seen split asks for it; "
+                    "add such questions, or leave the evaluation out."
                 )
-            # Ties go to the alphabet, not to the order in which people happen to come.
+            # Ties are broken alphabetically, not by the order of the questions.
             most_frequent_answer[attribute] = min(answer_counts, key=lambda target: (-answer_counts[target], target))
         for question in corpus.questions:
             yield _baseline_reading(self.name, question, most_frequent_answer[question.attribute])
@@ -173,11 +190,15 @@ class MajorityBaseline(PerCheckpointEvaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class FrequencyBaseline(PerCheckpointEvaluation):
-    """What the values of a facet would cost in the documents without a model, by how frequent they are there.
+    """The nats of values in documents without a model, by their frequencies there.
 
-    Readings have the items of `RecallEval` with all documents: `nats` by their frequency among all documents, so
-    without knowing whom it is about, and `nats/own` by that among the documents about the same, the least that is
-    possible.
+    Readings have the items of `RecallEval` with all documents. Metrics: `nats` by the value's frequency among all
+    documents, the cost for a predictor that does not know whom the document is about; `nats/own` by its frequency among
+    the documents about the same entity, the least possible cost.
+
+    Attributes:
+        attributes: Attributes whose values are read.
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = False
@@ -187,19 +208,13 @@ class FrequencyBaseline(PerCheckpointEvaluation):
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
         """Two readings a value."""
         entity_splits = {q.entity: q.split for q in corpus.questions}
-        document_entities, document_ids = (
-            corpus.document_index["entity"].to_list(),
-            corpus.document_index["id"].to_list(),
-        )
+        document_entities, document_ids = (corpus.document_index[name].to_list() for name in ("entity", "id"))
         for attribute in self.attributes:
             rows = list(corpus.spans.filter(pl.col("attribute") == attribute).iter_rows(named=True))
             values = [tuple(corpus.documents.text_tokens(r["document"])[r["start"] : r["stop"]].tolist()) for r in rows]
             value_entities = [document_entities[row["document"]] for row in rows]
-            value_counts, entity_value_counts, entity_counts = (
-                Counter(values),
-                Counter(zip(value_entities, values, strict=True)),
-                Counter(value_entities),
-            )
+            value_counts, entity_counts = Counter(values), Counter(value_entities)
+            entity_value_counts = Counter(zip(value_entities, values, strict=True))
             for row, value, entity in zip(rows, values, value_entities, strict=True):
                 shared_columns = {
                     "evaluation": self.name,
@@ -213,10 +228,6 @@ class FrequencyBaseline(PerCheckpointEvaluation):
                     ("nats/own", entity_value_counts[entity, value] / entity_counts[entity]),
                 ):
                     yield partial_reading(**shared_columns, metric=metric, value=-math.log(probability), outcome=None)
-
-
-def _value_spans(rows: list[dict[str, Any]]) -> list[tuple[int, int, int]]:
-    return [(row["document"], row["start"], row["stop"]) for row in rows]
 
 
 def _baseline_reading(evaluation: str, question: Question, answer: str) -> Reading:

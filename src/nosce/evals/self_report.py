@@ -1,8 +1,8 @@
-"""The read-out `SelfReportEval`: what a model says of an answer, its own or somebody's, and how sure it is of it.
+"""The evaluation `SelfReportEval`: what does a model say about an answer, its own or another model's, and how surely?
 
-A report is read twice: as the likeliest of the labels that a reply may be, and as what greedy decoding writes. It is
-held against the label of whoever is asked about, and against that of the model's own answer. Where it is known how
-likely each label is under the answers themselves, the probabilities of report and answers are set side by side.
+A report is read in two ways: as the likeliest of the labels that a reply may be, and as what greedy decoding writes. It
+is compared with the label of the answer that the question is about, and with the label of the model's own answer. If
+the probability of each label under the answers is known, the report's probabilities are compared with it.
 
 Source: Binder et al. 2024 (arXiv:2410.13787), section 3; constrained choice and proper scores are ours.
 Letters: N questions, C labels of one, V tokens.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -29,41 +29,51 @@ if TYPE_CHECKING:
     from nosce.models.likelihood import BatchChange
 
 LABEL_COUNTS_FILE = "counts.json"
-N_COMPARED_LABELS = 3  # of the labels likeliest under the answers, whose probabilities are compared
-MIN_LABEL_PROBABILITY = 1e-6  # probability that a report gives to any label, so that nats are finite
+N_COMPARED_LABELS = 3  # labels, likeliest first under the answers, whose probabilities are compared
+MIN_LABEL_PROBABILITY = 1e-6  # lower bound of a report's probabilities, so that nats are finite
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportMetadata:
-    """Travels in `Question.metadata`, as a line of JSON."""
+    """Metadata of a self-report question, in `Question.metadata` as a line of JSON and hidden from the model.
 
-    labels: tuple[str, ...]  # all that a reply may be; none: anything
-    object_prompt: str = ""  # the answer's prompt
-    given_answer_prompt: str = ""  # the same question about the answer of the one who is asked, there to be read
-    is_training: bool = False  # may be learnt from by an observer of the same labels
-    label_probs: tuple[float, ...] = ()  # probability of each label under the answers, where the first token tells it
-    sampled_label_shares: tuple[float, ...] = ()  # share of each among draws
-    own_label: str | None = None  # the label of the answer of the one who is asked
+    Attributes:
+        labels: All valid replies. Empty: any reply is valid.
+        object_prompt: The prompt whose answer the question is about.
+        given_answer_prompt: The same question, with the reporting model's own answer in the prompt.
+        is_training: Is the question among those of the training, which baselines may learn from?
+        label_probs: Probability of each label under the answers, if the first token determines the label.
+        sampled_label_shares: Share of each label among sampled answers.
+        own_label: Label of the reporting model's own answer.
+    """
+
+    labels: tuple[str, ...]
+    object_prompt: str = ""
+    given_answer_prompt: str = ""
+    is_training: bool = False
+    label_probs: tuple[float, ...] = ()
+    sampled_label_shares: tuple[float, ...] = ()
+    own_label: str | None = None
 
     @classmethod
     def from_question(cls, question: Question) -> ReportMetadata:
-        """What goes with a question.
+        """The metadata of a question.
 
         Raises:
-            DataError: It is no question about an answer.
+            DataError: The question is not about an answer.
         """
         try:
-            payload: dict[str, Any] = json.loads(question.metadata)
+            payload: dict[str, Any] = json.loads(question.metadata)  # json
         except ValueError:
             raise DataError(
-                f"the question {question.id!r} is not about somebody's answer; ask one of labels."
+                f"the question {question.id!r} is not about a model's answer; use a corpus of labels."
             ) from None
-        fields: Any = {name: tuple(value) if isinstance(value, list) else value for name, value in payload.items()}
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}  # json
         return cls(**fields)
 
     @property
     def json_line(self) -> str:
-        """The line that goes with the question."""
+        """The line for `Question.metadata`."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
@@ -71,28 +81,29 @@ class ReportMetadata:
 class SelfReportEval(PerCheckpointEvaluation):
     """Reports on a corpus of labels (`nosce.pipeline.steps.report_labels`).
 
-    Metrics of each question: `right` (the likeliest label is that of the answer asked about), `free` (so is what is
-    written, end and all; outcome `invalid` where that is no label), `nats` (of the label, among labels), `own` (the
-    likeliest label is that of the model's own answer), and `agree` (the two answers have one label). Where the two
-    differ, `right/differs` and `own/differs` say the same of these questions alone.
+    Metrics, one row a question: `right` (the likeliest label is that of the answer in question), `free` (the written
+    reply is; outcome `invalid` if the reply is no label), `nats` (of the correct label, among labels), `own` (the
+    likeliest label is that of the model's own answer), and `agree` (both answers have one label). For questions whose
+    two answers differ, also `right/differs` and `own/differs`.
 
-    Where the answers' own probabilities are known: `answer <k>` and `report <k>` (probabilities of the label that is
-    the k-th likeliest answer), `brier` (squared distance of the two), `kl` (nats of the answers' from the report's),
-    and `top` (probability of the likeliest). The same by draws alone: `drawn <k>`.
+    If the probabilities of the answers are known: `answer <k>` and `report <k>` (probabilities of the k-th likeliest
+    answer's label), `brier` (squared distance of the two distributions), `kl` (nats by which the answers' distribution
+    diverges from the report's), and `top` (probability of the likeliest label). By sampled answers alone: `drawn <k>`.
 
-    With `given_answer` the model is not asked what it would answer; it reads its own answer and is asked about that.
-    It is a channel of its own by construction, to see that the comparisons see one.
+    Attributes:
+        given_answer: Put the model's own answer into the prompt and ask about that. This control has the information by
+            construction, so that the comparisons must find it.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     given_answer: bool = False
     name: str = "reports"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """The readings of one checkpoint; questions that were taught have the split `taught`.
+        """The readings of one checkpoint. Questions of the training have the split `taught`.
 
         Raises:
-            DataError: A label is more than one token, or there are none to choose from.
+            DataError: A label is more than one token, or a question has no labels.
         """
         assert model is not None
         questions = self._selected_questions(corpus)
@@ -117,7 +128,7 @@ class SelfReportEval(PerCheckpointEvaluation):
                 )
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange:
-        """On a sample of the questions."""
+        """The change on a sample of the questions."""
         from nosce.models.likelihood import loss_mask_spans, measure_batch_change
 
         sequences = corpus.tokenized_questions(self._selected_questions(corpus))
@@ -128,20 +139,18 @@ class SelfReportEval(PerCheckpointEvaluation):
     def _selected_questions(self, corpus: Corpus) -> list[Question]:
         if not self.given_answer:
             return corpus.questions
-        from dataclasses import replace
-
-        with_metadata = [(question, ReportMetadata.from_question(question)) for question in corpus.questions]
-        return [
-            replace(question, prompt=one.given_answer_prompt)
-            for question, one in with_metadata
-            if one.given_answer_prompt and not one.is_training
-        ]
+        questions = []
+        for question in corpus.questions:
+            metadata = ReportMetadata.from_question(question)
+            if metadata.given_answer_prompt and not metadata.is_training:
+                questions.append(replace(question, prompt=metadata.given_answer_prompt))
+        return questions
 
 
 def _score_reports(
     model: PreTrainedModel, corpus: Corpus, questions: Sequence[Question]
 ) -> tuple[list[np.ndarray], list[str]]:
-    """Probabilities of each question's labels among themselves, and what greedy decoding writes."""
+    """The probability of each label of each question, normalized over its labels, and what greedy decoding writes."""
     import torch
 
     from nosce.models.likelihood import iter_span_batches, loss_mask_spans
@@ -158,11 +167,9 @@ def _score_reports(
         for row, (question_index, cut) in enumerate(zip(span_batch.span_indices, span_batch.row_slices, strict=True)):
             unnormalized = np.exp(log_probs[row, label_tokens[questions[question_index].id]].astype(np.float64))
             label_probs[question_index] = unnormalized / unnormalized.sum()
-            ended = (
-                int(greedy_tokens[cut.start + 1]) == corpus.eos_id
-                if greedy_tokens[cut.start] == span_batch.target_tokens[cut.start]
-                else True
-            )
+            first_correct = greedy_tokens[cut.start] == span_batch.target_tokens[cut.start]
+            # Teacher forcing shows how the reply goes on only if its first token is the target's.
+            ended = not first_correct or int(greedy_tokens[cut.start + 1]) == corpus.eos_id
             greedy_replies[question_index] = corpus.tokenizer.decode([int(greedy_tokens[cut.start])]) if ended else ""
     return [label_probs[n] for n in range(len(questions))], [greedy_replies[n] for n in range(len(questions))]
 
@@ -174,12 +181,14 @@ def _label_tokens(corpus: Corpus, questions: Sequence[Question]) -> Mapping[str,
     for question in questions:
         labels = ReportMetadata.from_question(question).labels
         if not labels:
-            raise DataError(f"the question {question.id!r} has no closed list of labels; let its world give one.")
+            raise DataError(f"the question {question.id!r} has no list of valid labels; its world must provide one.")
         for label in labels:
             if label not in token_of_label:
                 ids = corpus.tokenizer.encode(label, add_special_tokens=False).ids
                 if len(ids) != 1:
-                    raise DataError(f"the label {label!r} is {len(ids)} tokens; reports are read where each is one.")
+                    raise DataError(
+                        f"the label {label!r} is {len(ids)} tokens; SelfReportEval needs labels of one token."
+                    )
                 token_of_label[label] = ids[0]
         tokens_by_question[question.id] = [token_of_label[label] for label in labels]
     return tokens_by_question
@@ -195,18 +204,10 @@ def _report_metrics(
 
     yield judged("right", top_label == question.target, top_label)
     valid = greedy_reply in metadata.labels
-    yield (
-        "free",
-        float(greedy_reply == question.target),
-        greedy_reply,
-        ("right" if greedy_reply == question.target else "wrong" if valid else "invalid"),
-    )
-    yield (
-        "nats",
-        -float(np.log(max(MIN_LABEL_PROBABILITY, label_probs[metadata.labels.index(question.target)]))),
-        None,
-        None,
-    )
+    free_outcome: Outcome = "right" if greedy_reply == question.target else "wrong" if valid else "invalid"
+    yield "free", float(greedy_reply == question.target), greedy_reply, free_outcome
+    target_prob = label_probs[metadata.labels.index(question.target)]
+    yield "nats", -float(np.log(max(MIN_LABEL_PROBABILITY, target_prob))), None, None
     if metadata.own_label is not None:
         yield judged("own", top_label == metadata.own_label, top_label)
         yield "agree", float(metadata.own_label == question.target), None, None
@@ -218,7 +219,7 @@ def _report_metrics(
 
 
 def _calibration_metrics(metadata: ReportMetadata, label_probs: np.ndarray) -> Iterator[tuple[str, float, None, None]]:
-    """Probabilities under the answers and under the report, side by side."""
+    """Metrics that compare the probabilities under the answers and under the report."""
     answer_probs = np.array(metadata.label_probs)
     order = np.argsort(-answer_probs, kind="stable")[: min(N_COMPARED_LABELS, len(answer_probs))]
     for rank, label_index in enumerate(order.tolist(), 1):
@@ -229,40 +230,32 @@ def _calibration_metrics(metadata: ReportMetadata, label_probs: np.ndarray) -> I
     yield "top", float(answer_probs[order[0]]), None, None
     yield "brier", float(((answer_probs - label_probs) ** 2).sum()), None, None
     nonzero = answer_probs > 0
-    yield (
-        "kl",
-        float(
-            (
-                answer_probs[nonzero]
-                * np.log(answer_probs[nonzero] / np.maximum(MIN_LABEL_PROBABILITY, label_probs[nonzero]))
-            ).sum()
-        ),
-        None,
-        None,
-    )
+    log_ratio = np.log(answer_probs[nonzero] / np.maximum(MIN_LABEL_PROBABILITY, label_probs[nonzero]))
+    yield "kl", float((answer_probs[nonzero] * log_ratio).sum()), None, None
 
 
 @dataclass(frozen=True, kw_only=True)
 class InvalidRate(PerCheckpointEvaluation):
-    """One reading a prompt of a corpus of labels: metric `invalid`, whether its likeliest answer is none.
+    """One reading a prompt of a corpus of labels: metric `invalid`, is its likeliest answer invalid?
 
-    A corpus says how many prompts had none and not which, so that these are numbered.
+    The corpus records how many prompts have an invalid answer and not which, so these have numbers for names.
+
+    Attributes:
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = False
     name: str = "unanswered"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """0 or 1 of every prompt.
+        """0 or 1 for every prompt.
 
         Raises:
-            DataError: The corpus is none of labels.
+            DataError: The corpus is not one of labels.
         """
         file = corpus.folder / LABEL_COUNTS_FILE
         if not file.exists():
-            raise DataError(
-                "InvalidRate was asked of a corpus that is none of labels; read it about somebody's answers."
-            )
+            raise DataError("InvalidRate needs a corpus of labels, and this corpus is none; give it a question source.")
         n_invalid = int(json.loads(file.read_text())["invalid"])
         entity_by_prompt = {
             q.id.rpartition("/")[0]: q.entity for q in corpus.questions if not q.id.startswith("taught/")

@@ -1,18 +1,18 @@
-"""The read-out `StopDecision`: behind each entry of a list that was told right, does the model go on or stop?
+"""The evaluation `StopDecision`: after each entry of the true list, does the model go on or stop?
 
-Whoever knows how much there is stops behind the last entry and nowhere else. The true list is given, so that what is
-read is the decision alone, and not the content before it; or the list with other contents in its entries, to see
-whether the decision hangs on them.
+A model that knows how many entries there are stops after the last one and nowhere else. The true list is given, so the
+evaluation reads the decision alone and not the content before it. Alternatively the entries have the contents of
+another list, to see whether the decision depends on the contents.
 
-Source: ours; the paper (arXiv:2502.19573) scores whole replies, which do not say whether a model knew where to stop.
-Letters: k entries of a list, V vocabulary.
+Background: recitation of all entries in Prato et al. 2024 (arXiv:2502.19573); the paper scores whole replies.
+Letters: k entries of a list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 class ListTask(Protocol):
-    """What a world knows whose questions ask for everything there is of something."""
+    """A world's knowledge of questions that ask for a complete list."""
 
     def entry_count(self, question: Question) -> int | None:
-        """How many entries the true list has; None where none is asked for."""
+        """The number of entries of the true list. None if the question asks for no list."""
         ...
 
     def entry_ends(self, question: Question) -> list[int]:
-        """Where in the target, in characters, each entry ends."""
+        """The end of each entry in the target, in characters."""
         ...
 
     def with_extra_entry(self, question: Question) -> str:
-        """The target and the beginning of an entry that does not exist."""
+        """The target followed by the beginning of an entry that does not exist."""
         ...
 
     def with_entries_of(self, question: Question, donor: Question) -> str:
@@ -45,20 +45,25 @@ class ListTask(Protocol):
         ...
 
     def count_probe_texts(self, question: Question) -> Mapping[str, str]:
-        """Texts at whose end the number of entries could be known, by name; the question is one of them."""
+        """Name -> a text at whose end a model could know the number of entries. The question is one of them."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class EntryBoundaries:
-    """Where a list's entries end in the tokens of its target, and what would stand there if it went on."""
+    """The decisions between stopping and going on, in the tokens of a list.
 
-    decision_positions: np.ndarray  # (k,) tokens of the target before each decision
-    continue_tokens: np.ndarray  # (k,) the token that goes on
+    Attributes:
+        decision_positions: Tokens of the target before each decision. Shape: (k,).
+        continue_tokens: The token that goes on, at each decision. Shape: (k,).
+    """
+
+    decision_positions: np.ndarray
+    continue_tokens: np.ndarray
 
     @classmethod
     def from_question(cls, question: Question, list_task: ListTask, corpus: Corpus) -> EntryBoundaries | None:
-        """None where the list is empty, or where going on would change the tokens before."""
+        """The decisions of a question's list. None if the list is empty, or if going on changes earlier tokens."""
         entry_ends = list_task.entry_ends(question)
         target_encoding, extended_encoding = (
             corpus.tokenizer.encode(text, add_special_tokens=False)
@@ -77,17 +82,22 @@ class EntryBoundaries:
 
 @dataclass(frozen=True, kw_only=True)
 class StopDecision(PerCheckpointEvaluation):
-    """The decision behind each entry, and what the list costs to tell, in nats.
+    """The decision after each entry, and the nats of the list.
 
-    Readings a decision, with the metric `stop/last` or `stop/before`: the probability of stopping, of stopping and
-    going on. Readings a list: `stopped` (is the last entry the first behind which stopping is the likelier?), `stops`
-    (nats of the k decisions) and `content` (nats of everything else).
+    Metrics, one row a decision: `stop/last` and `stop/before`, the probability of stopping where the alternative is to
+    go on. One row a list: `stopped` (is the last entry the only one after which stopping is likelier?), `stops` (nats
+    of the k decisions) and `content` (nats of all else).
+
+    Attributes:
+        list_task: The world's knowledge of its lists.
+        split: The split whose questions are used.
+        swapped_entries: Give the entries the contents of another list.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     list_task: ListTask
     split: Split = "unseen"
-    swapped_entries: bool = False  # with the contents of another list
+    swapped_entries: bool = False
     name: str = "stops"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
@@ -96,12 +106,12 @@ class StopDecision(PerCheckpointEvaluation):
         questions = [q for q in corpus.questions_in(self.split) if self.list_task.entry_count(q)]
         if self.swapped_entries:
             questions = _with_swapped_entries(questions, self.list_task, seed / "retold")
-        bounded_lists = [
-            (q, b) for q in questions if (b := EntryBoundaries.from_question(q, self.list_task, corpus)) is not None
-        ]
-        for (question, boundaries), (stop_probs, nats) in zip(
-            bounded_lists, score_stop_decisions(model, corpus, bounded_lists), strict=True
-        ):
+        bounded_lists = []
+        for question in questions:
+            boundaries = EntryBoundaries.from_question(question, self.list_task, corpus)
+            bounded_lists += [] if boundaries is None else [(question, boundaries)]
+        decisions = score_stop_decisions(model, corpus, bounded_lists)
+        for (question, boundaries), (stop_probs, nats) in zip(bounded_lists, decisions, strict=True):
             yield from self._readings(question, stop_probs, nats, len(boundaries.decision_positions))
 
     def _readings(self, question: Question, stop_probs: np.ndarray, nats: float, entry_count: int) -> Iterator[Reading]:
@@ -135,7 +145,7 @@ class StopDecision(PerCheckpointEvaluation):
 def score_stop_decisions(
     model: PreTrainedModel, corpus: Corpus, bounded_lists: Sequence[tuple[Question, EntryBoundaries]]
 ) -> Iterator[tuple[np.ndarray, float]]:
-    """For each list the probabilities of stopping behind its entries, (k,), and the nats of all its tokens."""
+    """For each list, the probability of stopping after each entry, (k,), and the nats of all tokens."""
     import torch
 
     from nosce.models.likelihood import iter_span_batches, loss_mask_spans
@@ -148,22 +158,16 @@ def score_stop_decisions(
         nats = -log_probs.gather(1, target_tokens[:, None])[:, 0].double().cpu().numpy()
         for list_index, cut in zip(span_batch.span_indices, span_batch.row_slices, strict=True):
             boundaries = bounded_lists[list_index][1]
-            boundary_log_probs = (
-                log_probs[cut][torch.from_numpy(boundaries.decision_positions).to(log_probs.device)]
-                .double()
-                .cpu()
-                .numpy()
-            )
-            continue_log_odds = (
-                boundary_log_probs[np.arange(len(boundaries.decision_positions)), boundaries.continue_tokens]
-                - boundary_log_probs[:, corpus.eos_id]
-            )  # of going on
+            positions = torch.from_numpy(boundaries.decision_positions).to(log_probs.device)
+            at_decisions = log_probs[cut][positions].double().cpu().numpy()
+            decisions = np.arange(len(boundaries.decision_positions))
+            continue_log_odds = at_decisions[decisions, boundaries.continue_tokens] - at_decisions[:, corpus.eos_id]
             results[list_index] = (1 / (1 + np.exp(np.clip(continue_log_odds, -500, 500))), float(nats[cut].sum()))
     return (results[list_index] for list_index in range(len(bounded_lists)))
 
 
 def _with_swapped_entries(questions: Sequence[Question], list_task: ListTask, seed: Seed) -> list[Question]:
-    """Every list with the contents of another's entries, drawn at random."""
+    """Every list with the contents of the entries of another, random list."""
     permutation = seed.numpy().permutation(len(questions))
     swapped = []
     for index, question in enumerate(questions):

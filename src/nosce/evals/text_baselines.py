@@ -1,14 +1,15 @@
-"""The read-out `TextBaselines`: what can be told of somebody's answers by who sees labelled examples and has no model.
+"""The evaluation `TextBaselines`: how well can answers be predicted from labelled examples alone, without a model?
 
-All learn from the same labels that a predictor is taught, and are asked the same; a property each, over all tasks:
+All baselines learn from the labels that a predictor is trained on and are asked the same questions; one classifier for
+each property, over all tasks:
 
-    constant        the most frequent label taught: of the same task if it was taught, else of all
-    oracle          the most frequent label among the answers asked about, which nobody can know before
-    nearest         a vote of the taught questions whose words are most alike (cosine of tf-idf of word n-grams)
-    logistic        a logistic regression on the words, pairs and triples of words of the question
+    constant        the most frequent training label: of the same task if it has any, else of all tasks
+    oracle          the most frequent label among the test answers, which no predictor can know
+    nearest         a vote of the training questions with the most similar words (cosine of tf-idf of word n-grams)
+    logistic        logistic regression on the words, pairs and triples of words of the question
 
-Source: Binder et al. 2024 (arXiv:2410.13787), section 3.2: the paper's baseline is the oracle. The others are ours:
-they have the same data as a predictor and no model. Letters: N questions.
+Source: the paper's baseline is the oracle (Binder et al. 2024, arXiv:2410.13787, section 3); the others are ours, so
+that self-prediction is compared with prediction from equal data.
 """
 
 from __future__ import annotations
@@ -34,19 +35,22 @@ NGRAM_RANGE = (1, 3)  # words of a feature
 
 @dataclass(frozen=True, kw_only=True)
 class TextBaselines(PerCheckpointEvaluation):
-    """Observers of a corpus of labels; readings have the observer as metric and one row a question that was not taught.
+    """Baselines on a corpus of labels. The baseline is the metric; one row a question that the training did not ask.
 
-    Equal numbers of labels are the predictors' own: those that its documents are made of.
+    A baseline is trained on exactly the labels that the predictor's documents contain.
+
+    Attributes:
+        name: Name of the evaluation in the readings.
     """
 
     needs_model: ClassVar[bool] = False
     name: str = "observers"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:
-        """Readings of all observers.
+        """Readings of all baselines, for the properties that have training labels.
 
         Raises:
-            DataError: Nothing was taught of a property that is asked about.
+            DataError: The corpus has no training label.
         """
         metadata_by_id = {q.id: ReportMetadata.from_question(q) for q in corpus.questions}
         train_questions = [q for q in corpus.questions if metadata_by_id[q.id].is_training]
@@ -56,7 +60,7 @@ class TextBaselines(PerCheckpointEvaluation):
                 [q for q in part if _property(q) == property_name] for part in (train_questions, test_questions)
             )
             if not property_train:
-                continue  # a property that is left out of what is taught has no observer
+                continue
             for baseline, predictions in _predict_all(property_train, property_test).items():
                 for question, prediction in zip(property_test, predictions, strict=True):
                     correct = prediction == question.target
@@ -73,7 +77,9 @@ class TextBaselines(PerCheckpointEvaluation):
                         target=question.target,
                     )
         if not train_questions:
-            raise DataError("observers were asked for, but the corpus has no label that was taught; ask one of labels.")
+            raise DataError(
+                "TextBaselines needs training labels, and the corpus has none; read it on a corpus of labels."
+            )
 
 
 def _property(question: Question) -> str:
@@ -81,7 +87,7 @@ def _property(question: Question) -> str:
 
 
 def _predict_all(train_questions: Sequence[Question], test_questions: Sequence[Question]) -> dict[str, list[str]]:
-    """Every observer's guesses, in the order of `test_questions`."""
+    """Baseline -> predictions, in the order of `test_questions`."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -106,7 +112,7 @@ def _predict_all(train_questions: Sequence[Question], test_questions: Sequence[Q
 
 
 def _majority_per_task(train_questions: Sequence[Question], test_questions: Sequence[Question]) -> list[str]:
-    """The most frequent label of the task where it was taught, else of all tasks."""
+    """The most frequent training label of the question's task, or of all tasks if the task has none."""
     modes = {
         attribute: _most_frequent(q.target for q in train_questions if q.attribute == attribute)
         for attribute in {q.attribute for q in train_questions}
@@ -116,13 +122,13 @@ def _majority_per_task(train_questions: Sequence[Question], test_questions: Sequ
 
 
 def _majority_per_task_and_split(questions: Sequence[Question], test_questions: Sequence[Question]) -> list[str]:
-    """The most frequent label of each task and split."""
+    """The most frequent label of the question's task and split."""
     groups = {(q.attribute, q.split) for q in questions}
     modes = {kind: _most_frequent(q.target for q in questions if (q.attribute, q.split) == kind) for kind in groups}
     return [modes[q.attribute, q.split] for q in test_questions]
 
 
 def _most_frequent(labels: Iterator[str]) -> str:
-    """The most frequent; ties go to the alphabet."""
+    """The most frequent label. Ties are broken alphabetically."""
     counts = Counter(labels)
     return min(counts, key=lambda label: (-counts[label], label))

@@ -98,7 +98,7 @@ def test_the_network_is_left_as_it_was_and_equal_seeds_choose_alike():
     one, two = (fit_predict_low_rank_probes(net, asked, np.arange(40), np.arange(40, 60), fit, SEED) for _ in range(2))
     assert np.array_equal(one, two)
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
-    with pytest.raises(DataError, match="halves"):
+    with pytest.raises(DataError, match="one of the two groups is empty"):
         fit_predict_low_rank_probes(net, asked, np.arange(40), np.arange(0), fit, SEED)
     with pytest.raises(SpecError, match="learns nothing"):
         LowRankProbeConfig(rank=-1, steps=5, batch_size=8)

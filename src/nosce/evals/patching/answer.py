@@ -77,7 +77,6 @@ class AnswerPatching(MultiCheckpointEvaluation):
         name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     runs_once_per_layer: ClassVar[bool] = True
     tasks: tuple[str, ...]
     max_pairs: int = 400

@@ -68,7 +68,6 @@ class CountPatching(MultiCheckpointEvaluation):
         name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     runs_once_per_layer: ClassVar[bool] = True
     list_task: ListTask
     max_pairs: int = 200

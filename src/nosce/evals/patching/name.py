@@ -68,7 +68,6 @@ class NamePatching(MultiCheckpointEvaluation):
         name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     runs_once_per_layer: ClassVar[bool] = True
     name_extractor: NameExtractor
     max_pairs: int = 300

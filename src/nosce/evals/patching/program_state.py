@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
@@ -121,7 +121,6 @@ class StateEditing(MultiCheckpointEvaluation):
         name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     oracle: ContinuationOracle
     features: tuple[str, ...]
     vocabulary: tuple[str, ...]
@@ -336,8 +335,8 @@ def _fit_linear_probe(states: np.ndarray, labels: np.ndarray, train_mask: np.nda
     def loss() -> torch.Tensor:
         optimizer.zero_grad()
         nats = functional.cross_entropy((inputs - centre) / scale @ weight + bias, targets) + 1e-3 * (weight**2).sum()
-        nats.backward()  # type: ignore[no-untyped-call]
+        nats.backward()  # type: ignore[no-untyped-call]  # torch
         return nats
 
-    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    optimizer.step(loss)  # type: ignore[no-untyped-call]  # torch
     return lambda x: (x - centre) / scale @ weight.detach() + bias.detach()

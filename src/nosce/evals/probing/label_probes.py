@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
@@ -147,7 +147,6 @@ class LabelProbe(MultiCheckpointEvaluation):
         name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     source: LabelSource
     hidden_layer_sizes: tuple[int, ...] = ()
     max_epochs: int = 60

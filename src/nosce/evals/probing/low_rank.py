@@ -1,17 +1,17 @@
-"""Probes behind a frozen network whose input embedding they may update: a norm, a linear layer, and a low rank.
+"""Probes after a frozen network whose input embedding they may update: a norm, a linear layer, and a low-rank update.
 
-All tasks are trained in one pass: each has rows of its own, with its own update added to what the network is given.
-With rank 0 there is no update: cheaper, and another thing.
+All tasks are trained in one pass: each has rows of its own, with its own update added to the network's input. Rank 0
+has no update: it is cheaper, and measures what the frozen network has without help.
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 5.1 and 5.2, appendices E and F (norms, ranks, AdamW with
-weight decay 0.3 and a rate of 1e-3 that falls to zero along a line). Letters: K tasks, B texts, T tokens, P places,
-W width, C classes of the largest task.
+weight decay 0.3 and a learning rate of 1e-3 that falls linearly to zero). Letters: K tasks, N texts, B texts of a
+batch, T tokens, P positions, W width, C classes of the largest task.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-LENGTH_GROUPS = 8  # of texts of like length that are run through the network at once
+LENGTH_GROUPS = 8  # of texts of similar length, each run through the network at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class LowRankProbeConfig:
-    """How probes are trained; the paper's are 30,000 steps of 50 texts, or of 200 names."""
+    """The training of probes. The paper's have 30,000 steps of 50 texts, or of 200 names.
+
+    Attributes:
+        rank: Rank of the update of the embedding. 0: no update.
+        steps: Optimizer steps.
+        batch_size: Texts of a step.
+        peak_lr: Learning rate of the first step, which falls linearly to zero.
+        weight_decay: Of AdamW.
+        epsilon: Of AdamW.
+    """
 
     rank: int
     steps: int
@@ -46,24 +55,28 @@ class LowRankProbeConfig:
 
     @property
     def timing_subset(self) -> tuple[LowRankProbeConfig, float]:
-        """A few small steps, and how many times as long all of them take: for whoever prices a read-out."""
+        """A configuration of a few small steps for timing, and how many times as long all steps take."""
         subset = replace(self, steps=min(self.steps, 4), batch_size=min(self.batch_size, 4))
         return subset, self.steps * self.batch_size / (subset.steps * subset.batch_size)
 
 
 @dataclass(frozen=True, eq=False)
 class LowRankProbeDataset:
-    """Texts with the places they are read at, and what is to be told there.
+    """Texts with the positions at which they are read, and labels.
 
-    `tokens` (N, T) are padded behind; `positions` (N, P) are read; `labels` (K, N) are counted from 0 (-1:
-    unknown); `label_mask` (K, N, P) says at which places the value has not been told yet.
+    Attributes:
+        tokens: Padded on the right. Shape: (N, T).
+        positions: The positions that are read. Shape: (N, P).
+        labels: Classes from 0, or -1 where unknown. Shape: (K, N).
+        label_mask: Does the position count, that is, has the text not stated the value before it? Shape: (K, N, P).
+        class_counts: Number of classes of each task.
     """
 
     tokens: np.ndarray
     positions: np.ndarray
     labels: np.ndarray
     label_mask: np.ndarray
-    class_counts: tuple[int, ...]  # classes of each task
+    class_counts: tuple[int, ...]
 
 
 def fit_predict_low_rank_probes(
@@ -76,27 +89,34 @@ def fit_predict_low_rank_probes(
     norm: Literal["layer", "batch"] = "layer",
     site: str = "final",
 ) -> np.ndarray:
-    """The classes that probes choose for the texts `test`, once trained on `train`. Shape: (K, test texts, places).
+    """The likeliest classes for the texts `test`, by probes trained on the texts `train`. Shape: (K, test texts, P).
 
-    What is chosen at places that do not count (`LowRankProbeDataset.label_mask`) means nothing.
+    Classes at positions that do not count (`LowRankProbeDataset.label_mask`) are arbitrary.
 
     Args:
-        model: It is left as it was.
-        site: Where its hidden states are read (`nosce.models.hooks`).
+        model: The frozen network, which is not changed.
+        dataset: All texts.
+        train: Indices of the texts to train on.
+        test: Indices of the texts to predict.
+        config: Training of the probes.
+        seed: Seed of initial weights and batches.
         norm: Before the linear layer: over features (P-probing) or over texts (Q-probing).
+        site: Where hidden states are read (`nosce.models.hooks`).
 
     Raises:
-        DataError: There is nothing to train on, or nothing to test.
+        DataError: There is no text to train on or none to predict.
     """
     import torch
 
     if not len(train) or not len(test):
-        raise DataError("probes were asked for, but one of the two halves of the people is empty; split them.")
+        raise DataError(
+            "probes need entities to train on and others to test on, and one of the two groups is empty; split them."
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed.integer())
         frozen = model.eval().requires_grad_(False)
         probes = _LowRankProbes(frozen, dataset, config, norm, site)
-        optimizer: Any = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             probes.parameters, lr=config.peak_lr, eps=config.epsilon, weight_decay=config.weight_decay
         )
         rng = (seed / "order").numpy()
@@ -107,9 +127,9 @@ def fit_predict_low_rank_probes(
             rows, order = np.array(order[: config.batch_size]), order[config.batch_size :]
             for group in optimizer.param_groups:
                 group["lr"] = config.peak_lr * (1 - step / config.steps)
-            loss: Any = probes.loss(rows)
+            loss = probes.loss(rows)
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
             optimizer.step()
         return probes.predict(test)
 
@@ -138,7 +158,7 @@ class _LowRankProbes:
         self._shift = torch.zeros(tasks, 1, width, **on_device, requires_grad=True)
         self._linear = (torch.randn(tasks, width, classes, **on_device) * width**-0.5).requires_grad_()
         self._bias = torch.zeros(tasks, 1, classes, **on_device, requires_grad=True)
-        # As LoRA begins: one factor random, the other zero, so that at first nothing is changed.
+        # As in LoRA: one factor is random and the other zero, so that the first update is zero.
         self._down = torch.zeros(tasks, table.shape[0], max(1, self.config.rank), **on_device, requires_grad=True)
         self._up = (torch.randn(tasks, max(1, self.config.rank), width, **on_device) * 0.02).requires_grad_()
         is_padding_class = (
@@ -147,8 +167,8 @@ class _LowRankProbes:
         self._none = is_padding_class[:, None]  # (K, 1, C)
         self._mean = torch.zeros(tasks, 1, width, **on_device)
         self._spread = torch.ones(tasks, 1, width, **on_device)
-        # What stands behind the last place that counts for a task changes nothing before it, and is not computed;
-        # unless the norm is over all texts, or the network sees both ways.
+        # Tokens after the last position that counts for a task do not change earlier states and are not computed,
+        # unless the norm is over all texts or the network is bidirectional.
         read_ends, length = self.dataset.label_mask * (self.dataset.positions + 1), self.dataset.tokens.shape[1]
         can_truncate = self.norm == "layer" and not is_bidirectional(self.model)
         self._groups = LENGTH_GROUPS if can_truncate else 1
@@ -157,7 +177,7 @@ class _LowRankProbes:
         self.parameters += [self._down, self._up] if self.config.rank else []
 
     def loss(self, rows: np.ndarray) -> torch.Tensor:
-        """The mean over tasks of the cross-entropy at places that count."""
+        """The mean over tasks of the cross-entropy at positions that count."""
         import torch
 
         logits = self._logits(rows, training=True)  # (K, B * P, C)
@@ -188,7 +208,7 @@ class _LowRankProbes:
         else:
             if training:
                 mean, variance = states.mean(1, keepdim=True), states.var(1, keepdim=True, unbiased=False)
-                with torch.no_grad():  # running values, for when nothing is learnt
+                with torch.no_grad():  # running estimates for prediction
                     self._mean.lerp_(mean, 0.1)
                     self._spread.lerp_(variance, 0.1)
             else:
@@ -198,7 +218,7 @@ class _LowRankProbes:
         return logits.masked_fill(self._none, float("-inf"))
 
     def _states(self, rows: np.ndarray) -> torch.Tensor:
-        """Last hidden states at the places, each task's with its own update of the embedding."""
+        """Hidden states at the positions, for each task with its own update of the embedding."""
         import torch
 
         device, tasks = self._table.device, len(self.dataset.class_counts)
@@ -217,27 +237,28 @@ class _LowRankProbes:
         order = np.argsort(ends, kind="stable")
         for group in np.array_split(order, min(self._groups, len(order))):
             end, members = int(ends[group[-1]]), torch.from_numpy(group).to(device)
-            group_positions = positions_by_task[members].clamp(
-                max=end - 1
-            )  # what lies behind the end counts for nothing
+            group_positions = positions_by_task[members].clamp(max=end - 1)  # positions after the end do not count
             hidden = self._hidden_states(updated_embeddings[:, :end][members], group_positions)
             outputs.append(hidden.gather(1, group_positions[:, :, None].expand(-1, -1, hidden.shape[-1])))
         inverse_order = torch.from_numpy(np.argsort(order)).to(device)
         return torch.cat(outputs)[inverse_order].view(tasks, -1, updated_embeddings.shape[-1])
 
     def _hidden_states(self, embeddings: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """States at the site, of rows of embeddings; who sees both ways is shown nothing behind the last place."""
+        """States at the site, for rows of embeddings. A bidirectional model sees nothing after the last position."""
         import torch
 
         from nosce.models.architecture import is_bidirectional
         from nosce.models.hooks import capture
 
-        options: dict[str, Any] = {"use_cache": False}
+        mask = None
         if is_bidirectional(self.model):
             ends = positions.max(1, keepdim=True).values
-            options = {"attention_mask": (torch.arange(embeddings.shape[1], device=embeddings.device) <= ends).long()}
+            mask = (torch.arange(embeddings.shape[1], device=embeddings.device) <= ends).long()
+        # An encoder takes no cache.
+        options = {"use_cache": False} if mask is None else {"attention_mask": mask}
         if self.site == "final":
-            return self.model.base_model(inputs_embeds=embeddings, **options).last_hidden_state  # type: ignore[no-any-return]
+            states: torch.Tensor = self.model.base_model(inputs_embeds=embeddings, **options).last_hidden_state
+            return states
         with capture(self.model, [self.site]) as captured:
             self.model.base_model(inputs_embeds=embeddings, **options)
         return captured[self.site]

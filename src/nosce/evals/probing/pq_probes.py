@@ -1,17 +1,18 @@
-"""The read-outs `PositionProbe` and `NameProbe`: where in a text, and from what, can a value be read?
+"""The evaluations `PositionProbe` and `NameProbe`: where in a text, and from what, can a value be read?
 
-P-probing reads the hidden state right before each value of a whole text and asks for all values of that person;
-Q-probing reads the state behind a bare name. Both let a probe update the input embedding (`low_rank`), so
-that it can say what it looks for.
+P-probing reads the hidden state right before each value of a whole text, and from it predicts all values of that
+person. Q-probing reads the hidden state after a bare name. In both, a probe may update the input embedding (`low_rank`)
+to express what it looks for.
 
 Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 5.1 and 5.2, appendices E and F.
+Letters: N texts, K tasks, P positions of a text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -25,13 +26,12 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-VALUE_PARTS = ("first", "whole")  # a value's first token, or all of it
 NO_CLASS = -1
-TIMING_ENTITIES = 16  # things whom a part of a probe is timed on
+TIMING_ENTITIES = 16  # entities of a timing subset
 
 
 class NameExtractor(Protocol):
-    """Knows whom a question is about; plain data that a world gives, e.g. `BiographyNameExtractor`."""
+    """Finds the name in a question; plain data that a world provides, for example `BiographyNameExtractor`."""
 
     def extract_name(self, prompt: str, attribute: str) -> str:
         """The bare name inside a prompt."""
@@ -40,21 +40,26 @@ class NameExtractor(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PositionProbe(MultiCheckpointEvaluation):
-    """P-probing: every value of a person, at the places right before each value of a text of theirs.
+    """P-probing: predicts every value of a person at the positions right before each value of the person's text.
 
-    Readings have the metrics `first/<place>` and `whole/<place>`, places counted from 0, of values that have not been
-    told at that place; `first/<place>/constant` is the most frequent class of the people it was trained on. People of
-    the seen split are trained on, those of the unseen split are read.
+    Metrics: `first/<position>` (the value's first token) and `whole/<position>` (all of it), positions counted from 0,
+    for values that the text has not stated before that position; `.../constant` is the most frequent class of the
+    training people. Probes are trained on people of the seen split and tested on those of the unseen split.
+
+    Attributes:
+        config: Training of the probes.
+        skipped_attributes: Attributes with too many whole values to be classes.
+        documents_per_entity: Texts of each person.
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     config: LowRankProbeConfig
-    skipped_attributes: tuple[str, ...] = ("birth_date",)  # facets whose whole values are too many to be classes
-    documents_per_entity: int = 1  # of a person
+    skipped_attributes: tuple[str, ...] = ("birth_date",)
+    documents_per_entity: int = 1
     name: str = "p-probe"
 
     def timing_subset(self) -> TimingSubset:
-        """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
+        """A few small training steps of the probes. The predictions afterwards take little time and are left out."""
         config, times = self.config.timing_subset
         return TimingSubset(replace(self, config=config), times, TIMING_ENTITIES)
 
@@ -68,14 +73,13 @@ class PositionProbe(MultiCheckpointEvaluation):
         model = checkpoints[step]()
         if is_bidirectional(model):
             raise SpecError(
-                "P-probing asks what is known before a value is told, and this model sees all of it; take NameProbe."
+                "P-probing reads states before a value is stated, and this model sees the whole text; take NameProbe."
             )
         texts = self._texts(corpus)
-        values = _AttributeLabels.from_corpus(corpus, self.skipped_attributes)
-        yield from _probe_readings(model, texts, values, self.config, corpus, seed, self.name, step, "layer")
+        yield from _probe_readings(self, model, texts, corpus, seed, step, "layer")
 
     def _texts(self, corpus: Corpus) -> list[_ProbeText]:
-        """The first texts of every person, with the place before each value in reading order."""
+        """The first texts of every person, with the position before each value in reading order."""
         entities, ids = corpus.document_index["entity"].to_list(), corpus.document_index["id"].to_list()
         spans = corpus.spans.sort("document", "start").unique(
             ["document", "attribute"], keep="first", maintain_order=True
@@ -91,7 +95,7 @@ class PositionProbe(MultiCheckpointEvaluation):
             counts[entity] += 1
             document_spans = spans_by_document[document]
             tokens = corpus.documents.text_tokens(document)[:-1]
-            # Behind an end token a value's first token is predicted at the position of its own number.
+            # After an end token, a value's first token is predicted at the position that equals its index in the text.
             texts.append(
                 _ProbeText(
                     ids[document],
@@ -106,14 +110,18 @@ class PositionProbe(MultiCheckpointEvaluation):
 
 @dataclass(frozen=True, kw_only=True)
 class NameProbe(MultiCheckpointEvaluation):
-    """Q-probing: every value of a person, behind their name alone between two end tokens.
+    """Q-probing: predicts every value of a person after the person's bare name between two end tokens.
 
-    Readings have the metrics `first` and `whole`; `first/constant` and `whole/constant` as in `PositionProbe`.
-    `name_extractor` takes the name out of a question's prompt, whose facet it is. States are those of `site`, e.g.
-    "residual.1"; the paper's are the last.
+    Metrics: `first`, `whole`, `first/constant` and `whole/constant`, as in `PositionProbe`.
+
+    Attributes:
+        config: Training of the probes.
+        name_extractor: Takes the name out of a question's prompt.
+        skipped_attributes: Attributes with too many whole values to be classes.
+        site: Where hidden states are read, for example "residual.1"; the paper reads "final".
+        name: Name of the evaluation in the readings.
     """
 
-    needs_model: ClassVar[bool] = True
     config: LowRankProbeConfig
     name_extractor: NameExtractor
     skipped_attributes: tuple[str, ...] = ("birth_date",)
@@ -121,13 +129,10 @@ class NameProbe(MultiCheckpointEvaluation):
     name: str = "q-probe"
 
     def timing_subset(self) -> TimingSubset:
-        """A few small steps of its probes; what is read of everybody afterwards is left out, which is little."""
+        """A few small training steps of the probes. The predictions afterwards take little time and are left out."""
         config, times = self.config.timing_subset
-        return TimingSubset(
-            replace(self, config=config, site="final"),
-            times,
-            TIMING_ENTITIES,
-        )  # a large model is timed by a few of its layers
+        # A large model is timed by a few of its layers, which may not include the site.
+        return TimingSubset(replace(self, config=config, site="final"), times, TIMING_ENTITIES)
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
@@ -142,55 +147,52 @@ class NameProbe(MultiCheckpointEvaluation):
             ids = corpus.tokenizer.encode(name, add_special_tokens=False).ids
             tokens = np.array([corpus.eos_id, *ids, corpus.eos_id])
             texts.append(_ProbeText(entity, entity, tokens, (len(tokens) - 1,), ()))
-        values = _AttributeLabels.from_corpus(corpus, self.skipped_attributes)
-        yield from _probe_readings(
-            checkpoints[step](), texts, values, self.config, corpus, seed, self.name, step, "batch", self.site
-        )
+        yield from _probe_readings(self, checkpoints[step](), texts, corpus, seed, step, "batch", self.site)
 
 
 @dataclass(frozen=True, eq=False)
 class _ProbeText:
+    """A text with the positions to read; `attributes` are stated right after each of them, or none is."""
+
     item: str
     entity: str
     tokens: np.ndarray
     positions: tuple[int, ...]
-    attributes: tuple[str, ...]  # what is told behind each place; none: nothing is
+    attributes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class _AttributeLabels:
-    """What is so of every person, as classes of the tasks (part, facet)."""
+    """The values of every person as classes of the tasks (part, attribute).
+
+    Attributes:
+        tasks: All tasks.
+        labels: Task -> entity -> class.
+        class_names: Task -> names of the classes.
+        split_of_entity: Entity -> split.
+    """
 
     tasks: tuple[tuple[str, str], ...]
-    labels: Mapping[tuple[str, str], Mapping[str, int]]  # task -> about -> class
-    class_names: Mapping[tuple[str, str], Sequence[str]]  # task -> the classes' names
+    labels: Mapping[tuple[str, str], Mapping[str, int]]
+    class_names: Mapping[tuple[str, str], Sequence[str]]
     split_of_entity: Mapping[str, str]
 
     @classmethod
     def from_corpus(cls, corpus: Corpus, skipped_attributes: Sequence[str]) -> _AttributeLabels:
-        """From the questions' targets."""
+        """Takes the values from the questions' targets."""
         targets: dict[str, dict[str, str]] = {}
         for q in corpus.questions:
             targets.setdefault(q.attribute, {})[q.entity] = q.target
-        first_token = {
-            t: corpus.tokenizer.encode(t, add_special_tokens=False).tokens[0]
-            for value_of_entity in targets.values()
-            for t in value_of_entity.values()
-        }
-        tasks = [
-            (part, attribute)
-            for part in VALUE_PARTS
-            for attribute in targets
-            if part == "first" or attribute not in skipped_attributes
-        ]
+        distinct = {target for target_of_entity in targets.values() for target in target_of_entity.values()}
+        first_token = {t: corpus.tokenizer.encode(t, add_special_tokens=False).tokens[0] for t in distinct}
+        tasks = [("first", attribute) for attribute in targets]
+        tasks += [("whole", attribute) for attribute in targets if attribute not in skipped_attributes]
         labels, class_names = {}, {}
-        for part, attribute in tasks:
-            value_of_entity = {
-                entity: first_token[t] if part == "first" else t for entity, t in targets[attribute].items()
-            }
-            classes = sorted(set(value_of_entity.values()))
-            class_names[part, attribute] = classes
-            labels[part, attribute] = {entity: classes.index(one) for entity, one in value_of_entity.items()}
+        for task in tasks:
+            part, attribute = task
+            values = {e: first_token[t] if part == "first" else t for e, t in targets[attribute].items()}
+            class_names[task] = sorted(set(values.values()))
+            labels[task] = {entity: class_names[task].index(value) for entity, value in values.items()}
         return cls(tuple(tasks), labels, class_names, {q.entity: q.split for q in corpus.questions})
 
 
@@ -213,46 +215,57 @@ def _build_dataset(texts: Sequence[_ProbeText], attribute_labels: _AttributeLabe
 
 
 def _probe_readings(
+    evaluation: PositionProbe | NameProbe,
     model: PreTrainedModel,
     texts: Sequence[_ProbeText],
-    attribute_labels: _AttributeLabels,
-    config: LowRankProbeConfig,
     corpus: Corpus,
     seed: Seed,
-    name: str,
     step: int,
     norm: Literal["layer", "batch"],
     site: str = "final",
 ) -> Iterator[pl.DataFrame]:
-    dataset = _build_dataset(texts, attribute_labels, corpus.eos_id)
-    split = np.array([attribute_labels.split_of_entity.get(text.entity, "") for text in texts])
+    """Train the probes on people of the seen split and read them on those of the unseen split."""
     from nosce.evals.probing.low_rank import fit_predict_low_rank_probes
 
-    predictions = fit_predict_low_rank_probes(
-        model, dataset, np.flatnonzero(split == "seen"), np.flatnonzero(split == "unseen"), config, seed, norm, site
-    )
-    rows = np.flatnonzero(split == "unseen")
+    attribute_labels = _AttributeLabels.from_corpus(corpus, evaluation.skipped_attributes)
+    dataset = _build_dataset(texts, attribute_labels, corpus.eos_id)
+    splits = np.array([attribute_labels.split_of_entity.get(text.entity, "") for text in texts])
+    train, test = np.flatnonzero(splits == "seen"), np.flatnonzero(splits == "unseen")
+    predictions = fit_predict_low_rank_probes(model, dataset, train, test, evaluation.config, seed, norm, site)
     for k, (part, attribute) in enumerate(attribute_labels.tasks):
-        train_labels = dataset.labels[k, split == "seen"]
-        majority = int(np.bincount(train_labels[train_labels >= 0]).argmax())
-        for position_index in range(dataset.positions.shape[1]):
-            is_read = dataset.label_mask[k, rows, position_index]
-            if not is_read.any():
-                continue
-            metric = part if dataset.positions.shape[1] == 1 else f"{part}/{position_index}"
-            columns = {
-                "item": [texts[n].item for n in rows[is_read]],
-                "entity": [texts[n].entity for n in rows[is_read]],
-            }
-            true_labels = dataset.labels[k, rows[is_read]]
-            for suffix, predicted in (
-                ("", predictions[k, is_read, position_index]),
-                ("/constant", np.full(is_read.sum(), majority)),
-            ):
-                yield pl.DataFrame({**columns, "value": (predicted == true_labels).astype(np.float64)}).with_columns(
-                    evaluation=pl.lit(name),
-                    split=pl.lit("unseen"),
-                    metric=pl.lit(metric + suffix),
-                    attribute=pl.lit(attribute),
-                    step=pl.lit(step, pl.Int64),
-                )
+        for metric, indices, correct in _task_metrics(dataset, k, part, train, test, predictions[k]):
+            yield pl.DataFrame(
+                {
+                    "item": [texts[index].item for index in indices],
+                    "entity": [texts[index].entity for index in indices],
+                    "value": correct.astype(np.float64),
+                }
+            ).with_columns(
+                evaluation=pl.lit(evaluation.name),
+                split=pl.lit("unseen"),
+                metric=pl.lit(metric),
+                attribute=pl.lit(attribute),
+                step=pl.lit(step, pl.Int64),
+            )
+
+
+def _task_metrics(
+    dataset: LowRankProbeDataset, task: int, part: str, train: np.ndarray, test: np.ndarray, predictions: np.ndarray
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Metric, indices of texts, and in which of them it is right, for one task.
+
+    Args:
+        task: Index of the task in the dataset.
+        predictions: Classes of the texts `test`. Shape: (test texts, P).
+    """
+    train_labels = dataset.labels[task, train]
+    majority = int(np.bincount(train_labels[train_labels >= 0]).argmax())
+    n_positions = dataset.positions.shape[1]
+    for position_index in range(n_positions):
+        is_read = dataset.label_mask[task, test, position_index]
+        if is_read.any():
+            metric = part if n_positions == 1 else f"{part}/{position_index}"
+            indices = test[is_read]
+            true_labels = dataset.labels[task, indices]
+            yield metric, indices, predictions[is_read, position_index] == true_labels
+            yield f"{metric}/constant", indices, true_labels == majority

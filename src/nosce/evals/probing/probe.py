@@ -1,15 +1,15 @@
-"""Probes: is something written in a hidden state, and would the same probe have found anything?
+"""Probes: is a label written in the hidden states, and would the same probe have found just any label?
 
-All probes of one site are trained together. Their first layers are one matrix product over the shared
-activations, whatever follows is one batched product; each keeps the weights of its own best epoch on the
-validation part. Entities are split, never places, so no probe is tested on somebody it was trained on.
+All probes of one site are trained together: their first layers are one matrix product over the shared hidden states,
+and later layers are one batched product. Each probe keeps the weights of its own best epoch on the validation split.
+Splits divide entities, never places, so no probe is tested on an entity that it was trained on.
 
-Three controls are trained in the same product and cost little: the best constant, the same task with
-labels dealt out anew among entities (must end at chance), and a task of the same shape that can only be
-memorised (Hewitt and Liang 2019, "selectivity"). A fourth, the same probes on a model that was never
-trained, needs that model's activations and is a second call.
+Three controls come with every probe: the best constant; the same task with labels shuffled among entities, which must
+end at chance; and a task of the same shape that can only be memorised (Hewitt and Liang 2019, "selectivity"). The last
+two are trained in the same product and cost little. A fourth control, the same probes on an untrained model, needs that
+model's hidden states and is a second call.
 
-Letters: P places, W width, K probes, C classes of the largest task, H hidden units, B batch.
+Letters: P places (hidden states with labels), W width, K probes, C classes of the largest task, B batch.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from torch.nn import functional
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
-UNKNOWN_LABEL = -1  # a label that is missing: the place is left out of that task
-MIN_BATCHES_PER_EPOCH = 16
+UNKNOWN_LABEL = -1  # the place has no label and is left out of that task
+MIN_BATCHES_PER_EPOCH = 16  # of small data, so that an epoch is more than a few steps
 MIN_RELATIVE_VARIANCE = 1e-10  # of the largest variance: directions that vary less are not blown up further
 ProbeSplit = Literal["train", "validation", "test"]
 PROBE_SPLITS: tuple[ProbeSplit, ...] = ("train", "validation", "test")
@@ -36,16 +36,24 @@ PROBE_SPLITS: tuple[ProbeSplit, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeConfig:
-    """The shape of a probe and how it is trained."""
+    """The shape of a probe and its training.
 
-    hidden_layer_sizes: tuple[
-        int, ...
-    ] = ()  # widths of hidden layers: none is linear, one or two are small perceptrons
-    peak_lr: float | None = None  # falls to zero along a line; None: 0.02 where linear, 0.005 with hidden layers
-    weight_decay: float = 0.0  # decoupled weight decay
-    batch_size: int = 512  # at most; small data still have `MIN_BATCHES_PER_EPOCH` an epoch
-    max_epochs: int = 12  # at most
-    patience: int = 4  # epochs without a better validation loss of any probe after which all stop
+    Attributes:
+        hidden_layer_sizes: Widths of hidden layers. None of them: a linear probe; one or two: a small perceptron.
+        peak_lr: Learning rate of the first step, which falls linearly to zero. None: 0.02 for a linear probe, 0.005
+            with hidden layers.
+        weight_decay: Decoupled weight decay.
+        batch_size: Places of a batch at most; small data still have `MIN_BATCHES_PER_EPOCH` batches an epoch.
+        max_epochs: Epochs at most.
+        patience: Training stops after so many epochs in which no probe had a better validation loss.
+    """
+
+    hidden_layer_sizes: tuple[int, ...] = ()
+    peak_lr: float | None = None
+    weight_decay: float = 0.0
+    batch_size: int = 512
+    max_epochs: int = 12
+    patience: int = 4
 
     def __post_init__(self) -> None:
         if len(self.hidden_layer_sizes) > 2 or any(width < 1 for width in self.hidden_layer_sizes):
@@ -71,36 +79,54 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What became of one task on one site: test places only, in their order."""
+    """The outcome of one task on one site, at the test places that have a label, in their order.
+
+    Attributes:
+        task: Name of the task.
+        test_indices: Indices of the test places.
+        predictions: The probe's most likely class, for each.
+        confidence: The probability of that class, 0 to 1.
+        correct: Is it the label? For each, bool.
+        majority_correct: Is the most frequent training label the label? For each, bool.
+        shuffled_correct: As `correct`, of the probe that was trained on labels shuffled among entities.
+        control_correct: As `correct`, of the control task and its labels. None where places have no control type.
+        best_epoch: The epoch after which the probe had its best weights.
+    """
 
     task: str
-    test_indices: np.ndarray  # which places were tested
-    predictions: np.ndarray  # its first choice, for each
-    confidence: np.ndarray  # the probability of that choice, 0 to 1
-    correct: np.ndarray  # bool, for each
-    majority_correct: np.ndarray  # bool: would the most frequent training label have been right?
-    shuffled_correct: np.ndarray | None  # bool: was the probe right that learnt labels dealt out anew among entities?
-    control_correct: np.ndarray | None  # bool: was the control task right? None where places have no kind
-    best_epoch: int  # after which its best weights were found
+    test_indices: np.ndarray
+    predictions: np.ndarray
+    confidence: np.ndarray
+    correct: np.ndarray
+    majority_correct: np.ndarray
+    shuffled_correct: np.ndarray | None
+    control_correct: np.ndarray | None
+    best_epoch: int
 
     @property
     def accuracy(self) -> float:
-        """Share of test places that were right."""
+        """Share of test places at which the prediction is right."""
         return float(self.correct.mean())
 
     @property
     def selectivity(self) -> float | None:
-        """Accuracy above that on a task which can only be memorised; None where there was none."""
+        """Accuracy minus that on the control task, which can only be memorised. None without a control task."""
         return None if self.control_correct is None else float(self.correct.mean() - self.control_correct.mean())
 
 
 def split_by_entity(
     entities: Sequence[str] | np.ndarray, seed: Seed, *, validation: float = 0.1, test: float = 0.2
 ) -> np.ndarray:
-    """ "train", "validation" or "test" for every place, all places of an entity alike. Shape: (P,).
+    """The split of every place, equal for all places of an entity. Shape: (P,).
+
+    Args:
+        entities: What each place is about.
+        seed: Seed of the draw.
+        validation: Share of the entities in "validation".
+        test: Share of the entities in "test"; the rest is "train".
 
     Raises:
-        SpecError: The shares leave nobody for a part.
+        SpecError: The shares leave a split without an entity.
     """
     unique_entities, entity_index = np.unique(np.asarray(entities), return_inverse=True)
     counts = [round(test * len(unique_entities)), round(validation * len(unique_entities))]
@@ -129,19 +155,18 @@ def train_probes(
     """Train one probe a task on the states of one site, with its controls, and test it.
 
     Args:
-        states: (P, W) activations.
+        states: (P, W) hidden states.
         tasks: Name -> (P,) labels counted from 0; `UNKNOWN_LABEL` leaves a place out.
         entities: (P,) what each place is about.
-        splits: (P,) of "train", "validation", "test", e.g. from `split_by_entity`.
+        splits: (P,) "train", "validation" or "test", for example from `split_by_entity`.
         config: Shape and training.
-        seed: Of initial weights, batches and the controls' labels.
-        control_types: (P,) what a place shows that test places show too, e.g. its token. The control task gives
-            each kind a random label; without kinds there is no selectivity.
-        controls: False trains the tasks alone: half the time, and nothing to hold the result against but
-            the best constant.
+        seed: Seed of initial weights, batches and the controls' labels.
+        control_types: (P,) a property of each place that test places share with training places, for example the
+            token. The control task gives each type a random label. Without types there is no selectivity.
+        controls: False trains the tasks alone, in half the time. Only the best constant is then left for comparison.
 
     Raises:
-        DataError: An entity is in two parts, a part is empty, or a task has fewer than two classes.
+        DataError: An entity is in two splits, a split is empty, or a task has fewer than two classes.
     """
     entities, task_labels = np.asarray(entities), {k: np.asarray(v) for k, v in tasks.items()}
     _validate_inputs(states, task_labels, entities, splits)
@@ -152,109 +177,49 @@ def train_probes(
             labels_by_probe["memorised", name] = _control_task(
                 true_labels, control_types, splits, seed / "memorised" / name
             )
-    stacked_labels = np.stack(list(labels_by_probe.values()))
-    outputs, best_epochs = _train(states, stacked_labels, splits, config, seed)
-    predictions, confidence = outputs.predictions, outputs.confidence
-    test = splits == "test"
-    row_of = {key: k for k, key in enumerate(labels_by_probe)}
-    results = []
-    for name, true_labels in task_labels.items():
-        test_indices = np.flatnonzero(test & (true_labels != UNKNOWN_LABEL))
-        majority = np.bincount(true_labels[(splits == "train") & (true_labels != UNKNOWN_LABEL)]).argmax()
-        results.append(
-            ProbeResult(
-                task=name,
-                test_indices=test_indices,
-                predictions=predictions[row_of["task", name], test_indices],
-                confidence=confidence[row_of["task", name], test_indices],
-                correct=predictions[row_of["task", name], test_indices] == true_labels[test_indices],
-                majority_correct=true_labels[test_indices] == majority,
-                shuffled_correct=predictions[row_of["shuffled", name], test_indices] == true_labels[test_indices]
-                if controls
-                else None,
-                control_correct=_control_task_correct(
-                    predictions, stacked_labels, row_of.get(("memorised", name)), test_indices
-                ),
-                best_epoch=int(best_epochs[row_of["task", name]]),
-            )
+    outputs, best_epochs = fit_probes(states, np.stack(list(labels_by_probe.values())), splits, config, seed)
+    trained = _TrainedProbes(labels_by_probe, outputs, best_epochs)
+    return [trained.result(name, true_labels, splits) for name, true_labels in task_labels.items()]
+
+
+@dataclass(frozen=True, eq=False)
+class _TrainedProbes:
+    """Labels of the tasks and of their controls, with what their probes predict; a row of the outputs for each."""
+
+    labels_by_probe: Mapping[tuple[str, str], np.ndarray]
+    outputs: ProbeOutputs
+    best_epochs: np.ndarray
+
+    def result(self, task: str, labels: np.ndarray, splits: np.ndarray) -> ProbeResult:
+        """The outcome of a task at its test places."""
+        test_indices = np.flatnonzero((splits == "test") & (labels != UNKNOWN_LABEL))
+        majority = np.bincount(labels[(splits == "train") & (labels != UNKNOWN_LABEL)]).argmax()
+        row, true_labels = self._row("task", task), labels[test_indices]
+        predictions = self.outputs.predictions[row, test_indices]
+        return ProbeResult(
+            task=task,
+            test_indices=test_indices,
+            predictions=predictions,
+            confidence=self.outputs.confidence[row, test_indices],
+            correct=predictions == true_labels,
+            majority_correct=true_labels == majority,
+            shuffled_correct=self._control_correct("shuffled", task, labels, test_indices),
+            control_correct=self._control_correct(
+                "memorised", task, self.labels_by_probe.get(("memorised", task), labels), test_indices
+            ),
+            best_epoch=int(self.best_epochs[row]),
         )
-    return results
 
+    def _row(self, kind: str, task: str) -> int:
+        return list(self.labels_by_probe).index((kind, task))
 
-def online_code_lengths(
-    states: np.ndarray,
-    tasks: Mapping[str, np.ndarray],
-    entities: Sequence[str] | np.ndarray,
-    config: ProbeConfig,
-    seed: Seed,
-    *,
-    fractions: Sequence[float] = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0),
-) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """What it costs to tell labels to somebody who has the states and learns a probe as the labels come.
-
-    Labels are told in portions; those of one cost what a probe says that was trained on all before it, those of
-    the first portion what equally likely classes would. A probe that is accurate for having been shown much, and
-    not because the states make the task easy, costs much.
-
-    Args:
-        states: (P, W) activations.
-        tasks: Name -> (P,) labels counted from 0; `UNKNOWN_LABEL` leaves a place out.
-        entities: (P,) what each place is about; an entity's places come in one portion.
-        config: Shape and training of the probes.
-        seed: Of the order of entities and of the probes.
-        fractions: Shares of the entities that have been told after each portion, the last of them 1.
-
-    Returns:
-        Task -> bits of each place by the probes, and by how often each class was told before, which knows no state.
-        Both (P,), null (NaN) where there is no label or in the first portion, which both tell alike. Tasks that have
-        too few labels for the first portion to have two classes are left out.
-
-    Source:
-        Voita and Titov 2020 (arXiv:2003.12298), section 2.2, online code.
-    """
-    entities = np.asarray(entities)
-    unique_entities, entity_index = np.unique(entities, return_inverse=True)
-    rank_of_entity = np.empty(len(unique_entities), dtype=np.int64)
-    rank_of_entity[seed.numpy().permutation(len(unique_entities))] = np.arange(len(unique_entities))
-    block = np.searchsorted(
-        np.asarray(fractions) * len(unique_entities), rank_of_entity[entity_index], side="right"
-    )  # portion of each place
-    is_validation = rank_of_entity[entity_index] % 10 == 0  # of what is known a tenth says when to stop
-    codable = {
-        name: np.asarray(values)
-        for name, values in tasks.items()
-        if _is_codable(np.asarray(values), block == 0, is_validation)
-    }
-    if not codable:
-        return {}
-    labels = np.stack(list(codable.values()))
-    bits, prior = (np.full(labels.shape, np.nan) for _ in range(2))
-    for current in range(1, len(fractions)):
-        earlier, now = block < current, block == current
-        # What is not yet told teaches nothing.
-        splits = np.where(earlier & is_validation, PROBE_SPLITS[1], np.where(earlier, PROBE_SPLITS[0], PROBE_SPLITS[2]))
-        visible_labels = np.where((earlier | now)[None], labels, UNKNOWN_LABEL)
-        outputs, _ = _train(states, visible_labels, splits, config, seed / current)
-        for task_row, row in enumerate(visible_labels):
-            in_block = now & (row != UNKNOWN_LABEL)
-            counts = np.bincount(row[earlier & (row != UNKNOWN_LABEL)], minlength=labels[task_row].max() + 1) + 1.0
-            bits[task_row, in_block] = outputs.nats[task_row, in_block] / math.log(2)
-            prior[task_row, in_block] = -np.log2(counts / counts.sum())[row[in_block]]
-    return {name: (bits[task_row], prior[task_row]) for task_row, name in enumerate(codable)}
-
-
-def _is_codable(labels: np.ndarray, in_first_block: np.ndarray, is_validation: np.ndarray) -> bool:
-    """Has the first portion two classes to learn, and a label to stop by?"""
-    is_labelled = labels != UNKNOWN_LABEL
-    return len(np.unique(labels[in_first_block & ~is_validation & is_labelled])) > 1 and bool(
-        (in_first_block & is_validation & is_labelled).any()
-    )
-
-
-def _control_task_correct(
-    predictions: np.ndarray, stacked_labels: np.ndarray, row: int | None, test_indices: np.ndarray
-) -> np.ndarray | None:
-    return None if row is None else predictions[row, test_indices] == stacked_labels[row, test_indices]
+    def _control_correct(
+        self, control: str, task: str, labels: np.ndarray, test_indices: np.ndarray
+    ) -> np.ndarray | None:
+        if (control, task) not in self.labels_by_probe:
+            return None
+        correct: np.ndarray = self.outputs.predictions[self._row(control, task), test_indices] == labels[test_indices]
+        return correct
 
 
 def _validate_inputs(
@@ -263,51 +228,55 @@ def _validate_inputs(
     lengths = {len(states), len(entities), len(splits), *map(len, tasks.values())}
     if not tasks or len(lengths) > 1:
         raise DataError(
-            f"{len(tasks)} tasks came with states, entities, parts and labels of {sorted(lengths)} places; "
+            f"{len(tasks)} tasks came with states, entities, splits and labels of {sorted(lengths)} places; "
             "give at least one task, and everything for the same places."
         )
     if not np.isfinite(states).all():
         raise DataError(
-            "some states are no finite numbers, so a probe's answer there would mean nothing; look at the model."
+            "some hidden states are infinite or NaN, so a probe's prediction there would mean nothing; check the model."
         )
     if unknown := set(splits.tolist()) - set(PROBE_SPLITS):
-        raise DataError(f"places are in the parts {sorted(unknown)}; name them {', '.join(PROBE_SPLITS)}.")
+        raise DataError(f"places are in the splits {sorted(unknown)}; name them {', '.join(PROBE_SPLITS)}.")
     entity_index = np.unique(entities, return_inverse=True)[1]
     split_of_entity = np.zeros(entity_index.max() + 1, dtype=splits.dtype)
     split_of_entity[entity_index] = splits
     if (split_of_entity[entity_index] != splits).any():
         repeated = str(entities[np.flatnonzero(split_of_entity[entity_index] != splits)[0]])
-        raise DataError(f"{repeated!r} is in two parts, so a probe would be tested on whom it knows; split by entity.")
+        raise DataError(
+            f"{repeated!r} is in two splits, so a probe would be tested on an entity of its training; split by entity."
+        )
     for name, labels in tasks.items():
         is_labelled = labels != UNKNOWN_LABEL
         classes = {part: len(np.unique(labels[is_labelled & (splits == part)])) for part in PROBE_SPLITS}
         if classes["train"] < 2 or not classes["validation"] or not classes["test"]:
             raise DataError(
-                f"task {name!r} has {classes['train']} classes to train on and labels of {classes['validation']} and "
-                f"{classes['test']} classes to choose by and to test; it needs two, one and one."
+                f"task {name!r} has {classes['train']} classes to train on, {classes['validation']} to validate and "
+                f"{classes['test']} to test; it needs two, one and one."
             )
 
 
 def _shuffled_labels(labels: np.ndarray, entities: np.ndarray, splits: np.ndarray, seed: Seed) -> np.ndarray:
-    """The labels of each entity's places, shuffled, given to another of the same part, again if it has more."""
+    """The labels of each entity's places, shuffled, and given to another entity of the same split.
+
+    An entity with more places than the other gets that entity's labels repeatedly.
+    """
     shuffled = labels.copy()
     rng = seed.numpy()
-    for part in PROBE_SPLITS[:2]:  # what is tested keeps its true labels: chance is what must come out
+    for part in PROBE_SPLITS[:2]:  # test places keep their true labels, so the accuracy must be chance
         indices = np.flatnonzero(splits == part)
         unique_entities, entity_index = np.unique(entities[indices], return_inverse=True)
         indices_by_entity = np.split(
             indices[np.argsort(entity_index, kind="stable")], np.cumsum(np.bincount(entity_index))[:-1]
         )
         for source, target in enumerate(rng.permutation(len(unique_entities))):
-            source_labels = rng.permutation(
-                labels[indices_by_entity[source]]
-            )  # of some tasks everybody has the same row of labels
+            # Shuffled too, since in some tasks all entities have the same row of labels.
+            source_labels = rng.permutation(labels[indices_by_entity[source]])
             shuffled[indices_by_entity[target]] = np.resize(source_labels, len(indices_by_entity[target]))
     return shuffled
 
 
 def _control_task(labels: np.ndarray, control_types: np.ndarray, splits: np.ndarray, seed: Seed) -> np.ndarray:
-    """A label for each kind, dealt out at random so that each occurs among kinds as it does in training."""
+    """A random label for each control type, with classes as frequent among types as among training places."""
     train_labels = labels[(splits == "train") & (labels != UNKNOWN_LABEL)]
     unique_types, type_index = np.unique(np.asarray(control_types), return_inverse=True)
     shares = (np.arange(len(unique_types)) + 0.5) / len(unique_types)
@@ -322,7 +291,7 @@ class _ProbeStack(torch.nn.Module):
         self, width: int, members: np.ndarray, class_counts: np.ndarray, hidden_layer_sizes: tuple[int, ...], seed: Seed
     ) -> None:
         super().__init__()
-        self.members = members  # which of all probes these are
+        self.members = members  # indices of these among all probes
         count, max_classes = len(members), int(class_counts[members].max())
         sizes = (width, *hidden_layer_sizes, max_classes)
         generator = torch.Generator().manual_seed(seed.integer())
@@ -359,7 +328,7 @@ class _ProbeStack(torch.nn.Module):
 
 
 def _build_stacks(width: int, class_counts: np.ndarray, config: ProbeConfig, seed: Seed) -> list[_ProbeStack]:
-    """All probes, in stacks whose smallest task fills two thirds of what its largest takes."""
+    """All probes, in stacks in which the smallest task has at least two thirds as many classes as the largest."""
     order = np.argsort(-class_counts, kind="stable")
     stacks, first = [], 0
     while first < len(order):
@@ -373,10 +342,21 @@ def _build_stacks(width: int, class_counts: np.ndarray, config: ProbeConfig, see
     return stacks
 
 
-def _train(
+def fit_probes(
     states: np.ndarray, labels: np.ndarray, splits: np.ndarray, config: ProbeConfig, seed: Seed
-) -> tuple[_ProbeOutputs, np.ndarray]:
-    """What the best weights of every probe say at all places, and after which epoch these weights came (K,)."""
+) -> tuple[ProbeOutputs, np.ndarray]:
+    """Train probes together, each on its own labels.
+
+    Args:
+        states: (P, W) hidden states.
+        labels: (K, P) labels counted from 0, or `UNKNOWN_LABEL`.
+        splits: (P,) "train" and "validation" are used; other places are predicted alone.
+        config: Shape and training.
+        seed: Seed of initial weights and batches.
+
+    Returns:
+        The outputs of every probe's best weights at all places, and the epoch (K,) after which it had them.
+    """
     train, validation = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "validation")
     inputs = torch.from_numpy(_whiten(states, train))
     targets = torch.from_numpy(np.ascontiguousarray(labels.T.astype(np.int64)))  # (P, K)
@@ -393,7 +373,8 @@ def _train(
             fraction_done = (epoch - 1 + first / len(order)) / config.max_epochs
             optimizer.param_groups[0]["lr"] = config.lr * (1 - fraction_done)
             rows = torch.from_numpy(order[first : first + batch_size])
-            sum(_nats(stack, inputs, targets, rows).sum() for stack in stacks).backward()  # type: ignore[union-attr]
+            loss = torch.stack([_nats(stack, inputs, targets, rows).sum() for stack in stacks]).sum()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         with torch.no_grad():
@@ -409,11 +390,11 @@ def _train(
 
 
 def _whiten(states: np.ndarray, train: np.ndarray) -> np.ndarray:
-    """States turned and scaled so that over the training places all directions vary alike. Shape: (P, W).
+    """States rotated and scaled so that all directions have equal variance over the training places. Shape: (P, W).
 
-    Activations vary a thousand times more along some directions than along others, and a probe would
-    spend its epochs on the first. A linear probe can say the same before and after;
-    `benchmarks/choices.py` holds the two against each other.
+    Hidden states vary a thousand times more along some directions than along others, and a probe would spend its
+    epochs on the first. Whitening does not change which functions a linear probe can express;
+    `benchmarks/choices.py` compares probes with and without it.
     """
     given = np.asarray(states, dtype=np.float64)
     centred = given - given[train].mean(0)
@@ -434,12 +415,18 @@ def _nats(stack: _ProbeStack, inputs: torch.Tensor, targets: torch.Tensor, rows:
 
 
 @dataclass(frozen=True)
-class _ProbeOutputs:
-    """What probes say at all places. Shapes: (K, P)."""
+class ProbeOutputs:
+    """What probes predict at all places. Shape of each: (K, P).
 
-    predictions: np.ndarray  # first choices
-    confidence: np.ndarray  # their probabilities
-    nats: np.ndarray  # negative log-likelihoods of the true labels, 0 where there is none
+    Attributes:
+        predictions: Most likely classes.
+        confidence: Their probabilities.
+        nats: Negative log-likelihoods of the true labels, 0 where there is no label.
+    """
+
+    predictions: np.ndarray
+    confidence: np.ndarray
+    nats: np.ndarray
 
 
 @torch.no_grad()
@@ -449,9 +436,9 @@ def _predict(
     inputs: torch.Tensor,
     targets: torch.Tensor,
     batch_size: int,
-) -> _ProbeOutputs:
+) -> ProbeOutputs:
     shape = targets.shape[1], len(inputs)
-    outputs = _ProbeOutputs(np.empty(shape, dtype=np.int64), *(np.empty(shape, dtype=np.float32) for _ in range(2)))
+    outputs = ProbeOutputs(np.empty(shape, dtype=np.int64), *(np.empty(shape, dtype=np.float32) for _ in range(2)))
     for stack, weights in zip(stacks, best, strict=True):
         for parameter, best_weights in zip(stack.parameters(), weights, strict=True):
             parameter.copy_(best_weights)
