@@ -1,5 +1,7 @@
 """The results of a finished plan as one typed object, loaded from the store once per command.
 
+The table, the JSON, the page and the audit of a run are all made from it:
+
     results = RunResults.load(store, PlanRecord.find_finished(store, "biographies", "smoke"))
 """
 
