@@ -219,6 +219,7 @@ class Verdict:
         unit: Name of the independently drawn unit.
         verdict: "holds", "fails" or "undecided".
         why: The reason of the decision, in one sentence.
+        is_difference: Whether the numbers are differences: shares are then shown in points, levels in percent.
     """
 
     id: str
@@ -233,6 +234,7 @@ class Verdict:
     unit: str
     verdict: Decision
     why: str
+    is_difference: bool = False
 
 
 RecordT = TypeVar("RecordT")

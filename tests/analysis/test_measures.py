@@ -75,7 +75,7 @@ def test_a_claim_holds_where_its_difference_was_planted():
     assert 0.15 < verdict.low < verdict.estimate < verdict.high
     assert (verdict.id, verdict.paper_value, verdict.unit) == ("gap", 0.8, "person")
     assert verdict.n == PEOPLE * len(SEEDS), "n counts what was drawn independently, not the readings"
-    assert verdict.criterion == "the whole 95 % interval lies above 0.15"
+    assert verdict.criterion == "the whole 95 % interval lies above 15 points"
 
 
 def test_a_claim_does_not_hold_where_the_answers_are_shuffled():
@@ -95,7 +95,7 @@ def test_the_verdict_is_decided_by_the_side_on_which_the_whole_interval_lies(thr
     claim = replace(GAP, threshold=threshold, direction=direction)
 
     assert claim.judge(PLANTED, "person").verdict == word
-    assert f"{direction} {threshold:g}" in claim.criterion
+    assert claim.criterion.endswith(f"{direction} {100 * threshold:g} points")
 
 
 def test_an_interval_that_straddles_the_threshold_decides_nothing():

@@ -48,6 +48,11 @@ class CalibrationMAD(Measure):
     ranks: tuple[int, ...] = (1, 2, 3)
     answer_source: AnswerProbability = "answer"
 
+    @property
+    def is_difference(self) -> bool:
+        """A difference if there is something to subtract."""
+        return self.b is not None
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The deviation, 0 to 1, or the difference of two deviations.
 
@@ -118,6 +123,11 @@ class LabelMatchedDifference(Measure):
         """The quantity of the first selection."""
         return self.a.quantity
 
+    @property
+    def is_difference(self) -> bool:
+        """A difference; shares are shown in points."""
+        return True
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference.
 
@@ -176,6 +186,11 @@ class MinimumDetectableEffect(Measure):
     def quantity(self) -> str:
         """The quantity of the measure."""
         return self.measure.quantity
+
+    @property
+    def is_difference(self) -> bool:
+        """An effect is a difference."""
+        return True
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The effect, without an interval of its own.

@@ -69,7 +69,14 @@ class Claim:
     @property
     def criterion(self) -> str:
         """When the claim holds, in words."""
-        return f"the whole 95 % interval lies {self.direction} {self.threshold:g}"
+        return f"the whole 95 % interval lies {self.direction} {self._threshold_text}"
+
+    @property
+    def _threshold_text(self) -> str:
+        """The threshold as the estimate is shown: a share in percent, a difference of shares in points."""
+        if self.measure.quantity != "share":
+            return f"{self.threshold:g}"
+        return f"{100 * self.threshold:g} {'points' if self.measure.is_difference else '%'}"
 
     def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
         """The verdict from a table of readings; missing readings leave the claim undecided."""
@@ -91,7 +98,7 @@ class Claim:
         if estimate.low is None:
             return f"there is no interval ({method})"
         if decision == "undecided":
-            return f"the interval reaches to both sides of {self.threshold:g} ({method})"
+            return f"the interval reaches to both sides of {self._threshold_text} ({method})"
         return method
 
     def _verdict(self, estimate: Estimate | None, unit: str, decision: Decision, why: str) -> Verdict:
@@ -108,4 +115,5 @@ class Claim:
             unit=unit,
             verdict=decision,
             why=why,
+            is_difference=self.measure.is_difference,
         )

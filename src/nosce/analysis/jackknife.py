@@ -48,6 +48,11 @@ class Slope(Measure):
         """The quantity of the first selection."""
         return self.points[0][1].quantity
 
+    @property
+    def is_difference(self) -> bool:
+        """A change for each unit of the points' numbers; shares are shown in points."""
+        return True
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The slope; each selection counts once, however many readings it has.
 
@@ -102,6 +107,11 @@ class JointExcess(Measure):
 
     joint: Selection
     marginals: tuple[Selection, ...]
+
+    @property
+    def is_difference(self) -> bool:
+        """A difference; shares are shown in points."""
+        return True
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference of shares.

@@ -36,6 +36,11 @@ class Measure(ABC):
         """What is subtracted, in words for messages; "" where nothing is."""
         return ""
 
+    @property
+    def is_difference(self) -> bool:
+        """Whether the estimate is a difference, so that a share is shown in points and not in percent."""
+        return False
+
     @abstractmethod
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate from a table of readings.
@@ -124,6 +129,11 @@ class Difference(Measure):
         """The second selection, in words."""
         return self.b.description
 
+    @property
+    def is_difference(self) -> bool:
+        """A difference; shares are shown in points."""
+        return True
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference with a nested bootstrap interval of paired differences.
 
@@ -161,6 +171,11 @@ class Contrast(Measure):
     def quantity(self) -> str:
         """The quantity of the first selection."""
         return self.terms[0][1].quantity
+
+    @property
+    def is_difference(self) -> bool:
+        """A difference if the weights sum to zero."""
+        return abs(sum(weight for weight, _ in self.terms)) < 1e-9
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The sum with a nested bootstrap interval, over the entities that all selections share.
@@ -215,6 +230,11 @@ class NormalizedGain(Measure):
     b: Selection
     b_floor: Selection
 
+    @property
+    def is_difference(self) -> bool:
+        """A difference; shares are shown in points."""
+        return True
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference of shares, with a nested bootstrap of each unit's first-order effect (the delta method).
 
@@ -266,6 +286,11 @@ class MinOf(Measure):
     def quantity(self) -> str:
         """The quantity of the first measure."""
         return self.measures[0].quantity
+
+    @property
+    def is_difference(self) -> bool:
+        """As the first measure."""
+        return self.measures[0].is_difference
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate with the lowest lower end; its method names the reference of a difference.

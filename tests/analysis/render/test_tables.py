@@ -39,6 +39,15 @@ def printed(table: Table, width: int = 100, **how) -> str:
     return out.getvalue()
 
 
+def test_a_difference_of_shares_is_shown_in_points():
+    """A gap of 54.8 points is no level of 54.8 %; a difference of other numbers keeps its unit."""
+    gap = replace(CLAIM, is_difference=True)
+    assert estimate_text(gap) == "64.3 points [60.1, 68.2]"
+    assert paper_value_text(gap) == "96.6 points"
+    assert "points" in printed(claims_table([gap]), width=80)
+    assert estimate_text(replace(gap, unit="nats", estimate=0.3, low=0.2, high=0.4)) == "0.300 nats [0.200, 0.400]"
+
+
 def test_a_share_is_shown_as_percent_with_its_interval():
     """The reader sees percent with one decimal; the record keeps shares."""
     text = printed(claims_table([CLAIM]))

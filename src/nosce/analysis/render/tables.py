@@ -75,16 +75,19 @@ def is_share(verdict: Verdict) -> bool:
 
 
 def paper_value_text(verdict: Verdict) -> str:
-    """What the paper reports, e.g. `96.6 %`."""
-    return _value_text(verdict.paper_value, share=is_share(verdict))
+    """What the paper reports, e.g. `96.6 %`, or `86.9 points` for a difference of shares."""
+    return _value_text(verdict.paper_value, _share_unit(verdict))
 
 
 def estimate_text(verdict: Verdict) -> str:
-    """What was found here, e.g. `64.3 % [60.1, 68.2]`; an interval that is not there is `[-, -]`."""
+    """What was found here, e.g. `64.3 % [60.1, 68.2]` or `54.8 points [51.5, 58.1]`.
+
+    Without an interval the brackets hold dashes: `[-, -]`.
+    """
     if verdict.estimate is None:
         return NO_VALUE
     share = is_share(verdict)
-    value = _value_text(verdict.estimate, share=share)
+    value = _value_text(verdict.estimate, _share_unit(verdict))
     if verdict.unit in NON_SHARE_UNITS:
         value += f" {verdict.unit}"
     if verdict.low is None or verdict.high is None:
@@ -103,8 +106,15 @@ def sample_unit(unit: str) -> str:
     return "" if not unit or unit in NON_SHARE_UNITS or unit == "share" else plural(unit)
 
 
-def _value_text(value: float | None, *, share: bool) -> str:
-    return f"{100 * value:.1f} %" if share and value is not None else format_value(value)
+def _share_unit(verdict: Verdict) -> str:
+    """The word behind a share: % of a level, points of a difference; "" where the value is no share."""
+    if not is_share(verdict):
+        return ""
+    return "points" if verdict.is_difference else "%"
+
+
+def _value_text(value: float | None, share_unit: str) -> str:
+    return f"{100 * value:.1f} {share_unit}" if share_unit and value is not None else format_value(value)
 
 
 def format_value(value: object) -> str:
