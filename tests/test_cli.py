@@ -430,7 +430,7 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
     assert shown["claims"]
     for claim in shown["claims"]:
-        assert list(claim) == [*CLAIM, "why"]
+        assert list(claim) == [*CLAIM, "why", "is_difference"]
         assert claim["verdict"] in ("holds", "fails", "undecided")
         assert claim["n"] == 40 or claim["estimate"] is None or claim["n"] == 20
     assert {"commit", "dirty", "versions", "device", "threads", "command", "stale"} <= set(shown["provenance"])

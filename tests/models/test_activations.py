@@ -293,7 +293,8 @@ def test_a_folder_without_a_readable_ledger_is_refused(content, tmp_path):
 def test_a_place_outside_its_text_is_refused(text, token, texts, tmp_path):
     """The sentence names the first wrong place; nothing is written."""
     places = pl.DataFrame({"text": [0, text, 50], "token": [8, token, 3]})
-    with pytest.raises(DataError, match=rf"position 1 is token {token} of text {text}, which does not exist; there are 8"):
+    sentence = rf"position 1 is token {token} of text {text}, which does not exist; there are 8"
+    with pytest.raises(DataError, match=sentence):
         collect_activations(model(), texts, places, ["final"], tmp_path / "new", eos_id=END)
 
     assert not (tmp_path / "new").exists()

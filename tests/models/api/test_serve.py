@@ -137,9 +137,8 @@ def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
     for name, who in (("there", Untaught(RemoteSubject(endpoint=endpoint))), ("here", Untaught(here))):
         job = StepContext(folder=tmp_path / name, machine_file=tmp_path / "machine.json")
         job.folder.mkdir()
-        tables = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3).run_with_context(
-            Seed(3), job
-        )
+        asked = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3)
+        tables = asked.run_with_context(Seed(3), job)
         found[name] = pl.concat(
             [t.with_columns(pl.col("value").cast(pl.Float64)) for t in tables], how="diagonal_relaxed"
         ).drop_nulls("item")

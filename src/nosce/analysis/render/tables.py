@@ -33,14 +33,14 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
     table = _table((f"claims; n counts {plural(unit)}" if unit else "claims") if verdicts else "no claims")
     table.add_column("claim", overflow="fold")
     table.add_column("paper", justify="right", no_wrap=True)
-    table.add_column(Text("here [low, high]"), justify="right", min_width=9)
+    table.add_column(Text("here\n[low, high]"), justify="right", min_width=9)
     table.add_column("n", justify="right", overflow="fold")
     table.add_column("verdict", no_wrap=True, min_width=11)
     for verdict in verdicts:
         table.add_row(
             Text.assemble((verdict.id, "bold"), "\n" if verdict.id else "", verdict.text),
             Text(paper_value_text(verdict)),
-            Text(estimate_text(verdict)),
+            Text(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
             Text(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
             Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
         )
