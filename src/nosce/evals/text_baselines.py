@@ -52,9 +52,17 @@ class TextBaselines(PerCheckpointEvaluation):
         Raises:
             DataError: The corpus has no training label.
         """
-        metadata_by_id = {q.id: ReportMetadata.from_question(q) for q in corpus.questions}
-        train_questions = [q for q in corpus.questions if metadata_by_id[q.id].is_training]
-        test_questions = [q for q in corpus.questions if not metadata_by_id[q.id].is_training]
+        return self.evaluate_questions(corpus.questions)
+
+    def evaluate_questions(self, questions: Sequence[Question]) -> Iterator[Reading]:
+        """As `evaluate`, from the questions of a corpus alone.
+
+        Raises:
+            DataError: No question is a training label.
+        """
+        metadata_by_id = {q.id: ReportMetadata.from_question(q) for q in questions}
+        train_questions = [q for q in questions if metadata_by_id[q.id].is_training]
+        test_questions = [q for q in questions if not metadata_by_id[q.id].is_training]
         for property_name in dict.fromkeys(map(_property, test_questions)):
             property_train, property_test = (
                 [q for q in part if _property(q) == property_name] for part in (train_questions, test_questions)

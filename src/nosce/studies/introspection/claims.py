@@ -15,7 +15,6 @@ from nosce.studies.introspection.arms import (
     HELD_OUT_TASKS,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
-    REPORT_STAGE,
     SHARED_TASKS,
     SIBLING_OF_A,
     TABLE_TASKS,
@@ -28,10 +27,12 @@ from nosce.studies.introspection.config import LEAK_ABLATION, LEFT_OUT_ABLATION,
 from nosce.studies.introspection.evals import CONTROL_REPORTS
 from nosce.studies.introspection.selections import (
     aloud_crossed_advantage,
+    answer_probe_scores,
     base_report_scores,
     changed_report_scores,
     corpus_knowledge,
     crossed_advantage,
+    patched_report_scores,
     report_scores,
     self_advantage,
     text_baseline_scores,
@@ -83,36 +84,36 @@ def _ability_preconditions() -> tuple[Precondition, ...]:
     return tuple(preconditions)
 
 
+def _training_gain(model: str, tasks: tuple[str, ...]) -> Difference:
+    """How much more often a model is right about itself after it was taught labels than before."""
+    return Difference(
+        a=report_scores(predictor_arm_name(model, model), tasks=tasks), b=base_report_scores(model, tasks)
+    )
+
+
+def _gain_over_constant(model: str, tasks: tuple[str, ...]) -> Difference:
+    """How much more often a model is right about itself than the most frequent label that it was taught."""
+    return Difference(
+        a=report_scores(predictor_arm_name(model, model), tasks=tasks),
+        b=text_baseline_scores(model, "constant", tasks),
+    )
+
+
 def _training_claims() -> Iterator[Claim]:
-    for tasks, label, name in ((TABLE_TASKS, "contexts", "contexts"), (HELD_OUT_TASKS, "tasks", "tasks")):
+    for tasks, name in ((TABLE_TASKS, "contexts"), (HELD_OUT_TASKS, "tasks")):
         yield Claim(
             id=f"training-helps-{name}",
-            text=f"Training on labels makes self-prediction better on held-out {label}, in A and in B",
+            text=f"Training on labels makes self-prediction better on held-out {name}, in A and in B",
             source=f"{INTROSPECTION_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %)",
-            measure=MinOf(
-                measures=tuple(
-                    Difference(
-                        a=report_scores(predictor_arm_name(who, who), tasks=tasks), b=base_report_scores(who, tasks)
-                    )
-                    for who in (A, B)
-                )
-            ),
+            measure=MinOf(measures=(_training_gain(A, tasks), _training_gain(B, tasks))),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )
         yield Claim(
             id=f"self-beats-constant-{name}",
-            text=f"Self-prediction beats the most frequent label on held-out {label}, in A and in B",
+            text=f"Self-prediction beats the most frequent label on held-out {name}, in A and in B",
             source=f"{INTROSPECTION_PAPER}, section 2.2: not beating it counts as failure",
-            measure=MinOf(
-                measures=tuple(
-                    Difference(
-                        a=report_scores(predictor_arm_name(who, who), tasks=tasks),
-                        b=text_baseline_scores(who, "constant", tasks),
-                    )
-                    for who in (A, B)
-                )
-            ),
+            measure=MinOf(measures=(_gain_over_constant(A, tasks), _gain_over_constant(B, tasks))),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )
@@ -191,18 +192,19 @@ def _calibration_claims() -> Iterator[Claim]:
         threshold=0.0,
         preconditions=_ability_preconditions(),
     )
-    scores = [
-        report_scores(arm, "brier", quantity="squared distance")
-        for arm in (predictor_arm_name(B, A), predictor_arm_name(A, A))
-    ]
     yield Claim(
         id="calibrated-proper",
         text="Reports of A have the lower Brier score against its answers' probabilities",
         source=f"{DESIGN_SOURCE}: a proper score",
-        measure=Difference(a=scores[0], b=scores[1]),
+        measure=Difference(a=_brier_scores(B), b=_brier_scores(A)),
         threshold=0.0,
         preconditions=_ability_preconditions(),
     )
+
+
+def _brier_scores(predictor: str) -> Selection:
+    """Brier scores of a predictor's reports about A."""
+    return report_scores(predictor_arm_name(predictor, A), "brier", quantity="squared distance")
 
 
 def _change_claims() -> Iterator[Claim]:
@@ -286,19 +288,22 @@ def _similarity_claims() -> Iterator[Claim]:
 
 
 def _long_answer_claims() -> Iterator[Claim]:
-    selections = [
-        report_scores(predictor_arm_name(who, A), tasks=("list",), properties=(THIRD_WORD,)) for who in (A, B)
-    ]
+    self_reports, cross_reports = _third_word_reports(A), _third_word_reports(B)
     yield Claim(
         id="not-of-long-answers",
         text="A predicts the third word of its lists no better than B does",
         source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after "
         "training",
-        measure=Difference(a=selections[0], b=selections[1]),
+        measure=Difference(a=self_reports, b=cross_reports),
         threshold=0.05,
         direction="below",
         preconditions=_ability_preconditions(),
     )
+
+
+def _third_word_reports(predictor: str) -> Selection:
+    """A predictor's reports of the third word of A's lists."""
+    return report_scores(predictor_arm_name(predictor, A), tasks=("list",), properties=(THIRD_WORD,))
 
 
 def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
@@ -328,9 +333,6 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
 
 
 def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
-    def swapped(arm: str, metric: str) -> Selection:
-        return report_scores(arm, metric, evaluation="swapped")
-
     layers = config.architecture.layers
     yield Claim(
         id="deeper-helps",
@@ -365,7 +367,9 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's "
             f"answer{text_part}",
             source=f"{DESIGN_SOURCE}: the causal test of whether a report reads the pending answer",
-            measure=Difference(a=swapped(arm, f"follows/{site}"), b=swapped(arm, "unswapped")),
+            measure=Difference(
+                a=patched_report_scores(arm, f"follows/{site}"), b=patched_report_scores(arm, "unswapped")
+            ),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )
@@ -374,26 +378,22 @@ def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             text=f"A state from a prompt with the same answer ({site}) changes A's report less often "
             f"than one with another answer{text_part}",
             source=f"{DESIGN_SOURCE}: the control of the causal test",
-            measure=Contrast(terms=((1.0, swapped(arm, f"same/{site}")), (-1.0, swapped(arm, f"stays/{site}")))),
+            measure=Contrast(
+                terms=(
+                    (1.0, patched_report_scores(arm, f"same/{site}")),
+                    (-1.0, patched_report_scores(arm, f"stays/{site}")),
+                )
+            ),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )
-        answer_probes = [
-            Selection(
-                evaluation="echoes",
-                metric="final",
-                arm=predictor_arm_name(who, A, ablation),
-                stage=REPORT_STAGE,
-                split="unseen",
-            )
-            for who in (A, B)
-        ]
+        cross_arm = predictor_arm_name(B, A, ablation)
         yield Claim(
             id=f"{id_part}answer-echoes",
             text="Where A reports a parity, a probe reads its answer's word better than where B reports "
             f"A's{text_part}",
             source=f"{DESIGN_SOURCE}: a probe by layer for the answer that the model does not write",
-            measure=Difference(a=answer_probes[0], b=answer_probes[1]),
+            measure=Difference(a=answer_probe_scores(arm, "final"), b=answer_probe_scores(cross_arm, "final")),
             threshold=0.0,
             preconditions=_ability_preconditions(),
         )

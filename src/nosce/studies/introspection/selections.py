@@ -76,6 +76,16 @@ def aloud_report_scores(predictor: str, target: str) -> Selection:
     return report_scores(predictor, evaluation=f"{ALOUD_REPORTS} {target}", stage=PRETRAIN)
 
 
+def patched_report_scores(arm: str, metric: str) -> Selection:
+    """Reports of an arm with another prompt's hidden state patched in at the answer's place."""
+    return report_scores(arm, metric, evaluation="swapped")
+
+
+def answer_probe_scores(arm: str, metric: str) -> Selection:
+    """How often a probe reads the answer's word in an arm's hidden states, on strings that no label was taught of."""
+    return Selection(evaluation="echoes", metric=metric, arm=arm, stage=REPORT_STAGE, split="unseen")
+
+
 def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_TASKS, ablation: str = "") -> Difference:
     """How much more often the target is right about itself than another model that was taught the same labels."""
     return Difference(
