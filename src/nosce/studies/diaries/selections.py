@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from nosce.analysis.jackknife import Auc
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE, recall_attribute
 from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, grid_arm_name
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.study import PRETRAIN
 
-SEEN_RECITATION = "trained"  # the read-out of questions that were trained on
-HEADER_RECALL, HEADER_FREQUENCIES = (
-    "titles",
-    "frequencies",
-)  # what the number in a title costs the model, and one who knows no names
+SEEN_RECITATION = "trained"  # the evaluation of questions that were trained on
+#: What the number in a document's title costs the model, and a predictor that does not know the name.
+HEADER_RECALL, HEADER_FREQUENCIES = "titles", "frequencies"
 SHARE_METRICS = ("exact", "count", "content", "readable")
 
 
@@ -37,6 +36,11 @@ def stop_scores(arm: str, metric: str, evaluation: str = "stops") -> Selection:
     """The decisions behind true entries, or behind retold ones."""
     quantity = "nats" if metric in ("stops", "content") else "share"
     return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=PRETRAIN, quantity=quantity)
+
+
+def stop_auc(arm: str) -> Auc:
+    """How well an arm's stop probability separates last entries from others; a half is chance."""
+    return Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
 
 
 def header_nats(arm: str, metric: str = "nats", evaluation: str = HEADER_RECALL) -> Selection:
