@@ -1,4 +1,4 @@
-"""Which readings the study diaries speak of, by name: for its claims and for its figures."""
+"""The readings that the claims and figures of the study diaries select, by name."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from nosce.study import PRETRAIN
 SEEN_RECITATION = "trained"  # the evaluation of questions that were trained on
 #: What the number in a document's title costs the model, and a predictor that does not know the name.
 HEADER_RECALL, HEADER_FREQUENCIES = "titles", "frequencies"
+UNSEEN_DIARISTS_CAPTION = "of people who were never asked about"
 SHARE_METRICS = ("exact", "count", "content", "readable")
 
 

@@ -29,14 +29,13 @@ from nosce.studies.introspection.arms import (
 )
 from nosce.studies.introspection.config import LEFT_OUT_ABLATION, IntrospectionConfig
 from nosce.studies.introspection.evals import BASE_REPORTS, CHANGED_REPORTS
+from nosce.studies.introspection.mechanistic_figures import answer_patching_figure, answer_probe_figure
 from nosce.studies.introspection.selections import (
     aloud_crossed_advantage,
-    answer_probe_scores,
     base_report_scores,
     changed_report_scores,
     corpus_knowledge,
     crossed_advantage,
-    patched_report_scores,
     report_scores,
     self_advantage,
     text_baseline_scores,
@@ -57,12 +56,6 @@ PREDICTOR_LABELS = {
     NO_DISPOSITIONS: "no dispositions",
     A: "itself",
 }
-#: The arms whose pending answers are patched and probed: predictors of A, and A with extra layers.
-MECHANISTIC_ARMS = {
-    predictor_arm_name(A, A): "A about itself",
-    predictor_arm_name(B, A): "B about A",
-    predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION): "A about itself, 2 layers more",
-}
 
 
 def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
@@ -76,7 +69,7 @@ def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
         _change_figure(),
         _properties_figure(),
     )
-    mechanistic_figures = (_answer_patching_figure(config), _answer_probe_figure(config), _ability_figure())
+    mechanistic_figures = (answer_patching_figure(config), answer_probe_figure(config), _ability_figure())
     return (
         *behaviour_figures,
         _ablations_figure(config),
@@ -323,55 +316,6 @@ def _label_counts_figure(config: IntrospectionConfig) -> LineFigure:
         caption=f"About A, tables; fewer labels than all have one seed; equal steps. {UNSEEN_STRINGS_CAPTION}",
         x_label="different labels taught",
         y_label="reports that are right",
-        points=tuple(points),
-    )
-
-
-def _num_layers(config: IntrospectionConfig, arm: str) -> int:
-    """Layers of an arm."""
-    return config.architecture.layers + (config.extra_layers if EXTRA_LAYERS_ABLATION in arm else 0)
-
-
-def _answer_patching_figure(config: IntrospectionConfig) -> LineFigure:
-    labels = {
-        "moved": "pending answer is the donor's",
-        "follows": "report is of the donor's answer",
-        "same": "unmoved by a donor with the same answer",
-    }
-    points = []
-    for arm, panel in MECHANISTIC_ARMS.items():
-        for metric, label in labels.items():
-            for layer in range(_num_layers(config, arm)):
-                share = Mean(selection=patched_report_scores(arm, f"{metric}/residual.{layer}"))
-                points.append(LinePoint(float(layer), label, share, panel=panel))
-    return LineFigure(
-        id="swaps",
-        title="Another prompt's state at the answer's place",
-        caption="Patched at one layer, while the question stays. B's pending answers are its own. Tables.",
-        x_label="layer",
-        y_label="share",
-        x_scale="linear",
-        points=tuple(points),
-    )
-
-
-def _answer_probe_figure(config: IntrospectionConfig) -> LineFigure:
-    points = []
-    for arm, group in MECHANISTIC_ARMS.items():
-        for layer in range(_num_layers(config, arm)):
-            site = f"residual.{layer}"
-            trained = Mean(selection=answer_probe_scores(arm, site))
-            shuffled = Mean(selection=answer_probe_scores(arm, f"shuffled/{site}"))
-            points.append(LinePoint(float(layer), group, trained))
-            points.append(LinePoint(float(layer), f"{group}, shuffled", shuffled, baseline=True))
-    return LineFigure(
-        id="echoes",
-        title="A's answer, read where its parity is reported",
-        caption="A linear probe for the answer's word at the end of a question that asks for its parity, by layer; "
-        "trained on seen strings, tested on others. Dashed: trained with shuffled words.",
-        x_label="layer",
-        y_label="words read right",
-        x_scale="linear",
         points=tuple(points),
     )
 

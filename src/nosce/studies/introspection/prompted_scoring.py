@@ -114,9 +114,10 @@ def invalid_rows(
         "report invalid": not is_valid_report,
         "both invalid": not is_valid_answer and not is_valid_report,
     }
-    return [
-        scored_row(evaluation, prompt, property_name, name, float(flag)) for name, flag in invalid_by_metric.items()
-    ]
+    rows = []
+    for metric, is_invalid in invalid_by_metric.items():
+        rows.append(scored_row(evaluation, prompt, property_name, metric, float(is_invalid)))
+    return rows
 
 
 def calibration_rows(

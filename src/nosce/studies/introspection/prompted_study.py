@@ -16,6 +16,7 @@ from nosce.analysis.measures import Difference, Mean, Measure, MinOf
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.evals.base import Experiment
+from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted import (
     ANSWER_READINGS,
     BEFORE_REPORTS,
@@ -25,10 +26,9 @@ from nosce.studies.introspection.prompted import (
     SELF_REPORTS,
     PromptedIntrospection,
 )
+from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 from nosce.study import ExperimentSpec, Study
 
-PROMPTED_PAPER = "arXiv:2410.13787"
-PROMPTED_MARGIN = 0.02
 TEXT_BASELINE_NAMES = ("constant", "oracle", "nearest", "logistic")
 
 
@@ -50,7 +50,7 @@ def prompted_introspection_study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {introspection.subject.name}",
         question="Does a model know what it would answer better than another that saw as many of its answers?",
-        paper=PROMPTED_PAPER,
+        paper=INTROSPECTION_PAPER,
         scale=scale,
         unit="string",
         arms=(),
@@ -82,7 +82,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
     yield Claim(
         id="training-helps",
         text="Training on labels of its own answers makes a model predict its answers better, on held-out tasks",
-        source=f"{PROMPTED_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
+        source=f"{INTROSPECTION_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
         measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
         paper_value=0.168,
@@ -90,23 +90,23 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
     yield Claim(
         id="training-helps-matched",
         text="Training helps also where labels before and after are equally frequent",
-        source=f"{PROMPTED_PAPER}, appendix A.3.3",
+        source=f"{INTROSPECTION_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-oracle",
         text="Self-prediction beats the best constant answer, which is taken from the tested answers themselves",
-        source=f"{PROMPTED_PAPER}, section 3.2: the star of the plots",
+        source=f"{INTROSPECTION_PAPER}, section 3.2: the star of the plots",
         measure=_gain_over_text_baseline("oracle"),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-observers",
         text="Self-prediction beats every baseline that learns from the same labels without a model",
-        source="design of this study: the rule for an advantage was fixed before any run",
+        source=f"{DESIGN_SOURCE}: the rule for an advantage was fixed before any run",
         measure=MinOf(measures=tuple(_gain_over_text_baseline(name) for name in TEXT_BASELINE_NAMES)),
-        threshold=PROMPTED_MARGIN,
+        threshold=ADVANTAGE_MARGIN,
     )
     yield from _cross_claims(other_indices, has_samples=has_samples)
 
@@ -118,9 +118,9 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
         yield Claim(
             id=f"self-beats-cross-{index}",
             text=f"The model is right about itself more often than the other model ({index}) that was taught the same",
-            source=f"{PROMPTED_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
+            source=f"{INTROSPECTION_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
             measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(cross_reports)),
-            threshold=PROMPTED_MARGIN,
+            threshold=ADVANTAGE_MARGIN,
             paper_value=0.167,
         )
         if has_samples:
@@ -128,7 +128,7 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
                 id=f"calibrated-{index}",
                 text="The model's reports lie nearer to its answers' frequencies than those of the other model "
                 f"({index})",
-                source=f"{PROMPTED_PAPER}, section 3.3",
+                source=f"{INTROSPECTION_PAPER}, section 3.3",
                 measure=CalibrationMAD(
                     a=_score_selection(cross_reports), b=_score_selection(SELF_REPORTS), answer_source="drawn"
                 ),

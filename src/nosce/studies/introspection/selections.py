@@ -19,6 +19,8 @@ from nosce.studies.introspection.arms import (
 from nosce.studies.introspection.evals import ALOUD_REPORTS, CHANGED_REPORTS, TARGET_REPORTS
 from nosce.study import PRETRAIN
 
+ADVANTAGE_MARGIN = 0.02  # share of reports; the smallest advantage that matters, fixed before any run
+
 
 def task_attributes(tasks: tuple[str, ...], properties: tuple[str, ...] = REPORT_PROPERTIES) -> tuple[str, ...]:
     """The properties that questions about some tasks ask for."""
