@@ -159,7 +159,7 @@ def _scaling_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _peak_measure(config: DiariesConfig) -> MinOf:
-    """The smallest model at the middle number of diarists, against the fewest and against the most."""
+    """By how much the smallest model is better at the middle number of diarists than at the fewest and the most."""
     (_, fewest_arm), *_, (_, most_arm) = small = smallest_size_arms(config)
     reference = recitation_scores(dict(small)[config.reference_diarists])
     over_fewest = Slope(points=((0.0, recitation_scores(fewest_arm)), (1.0, reference)))
@@ -286,7 +286,7 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _cheaper_stops_claim(claim_id: str, comparison: str, better: str, worse: str) -> Claim:
-    """The expected better arm stops behind true entries at a lower cost than the worse arm."""
+    """Stops behind true entries cost the arm `better` less than the arm `worse`."""
     return Claim(
         id=claim_id,
         text=f"Stops behind true entries cost less {comparison} (nats of a diary's decisions)",
@@ -298,7 +298,7 @@ def _cheaper_stops_claim(claim_id: str, comparison: str, better: str, worse: str
 
 
 def _encoder_header_claims(config: DiariesConfig) -> Iterator[Claim]:
-    """An encoder-decoder that learns to write titles, against the same whose encoder alone reads them."""
+    """Encoder-decoders whose target contains the title, compared with those whose encoder alone reads the title."""
     for family in config.families:
         if family in PAPER_ENCODER_DECODERS:
             arm = reference_arm(config, SCATTERED, family)

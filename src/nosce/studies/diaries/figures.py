@@ -65,7 +65,7 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
 
 
 def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...]:
-    """Whole scattered diaries by the size of the first family, against what they cost to tell."""
+    """Whole scattered diaries by the first family's size, beside the nats of their stop decisions and contents."""
     family = config.families[0]
     points = tuple((size_axis_value(config, family, model_size), arm) for model_size, arm in arms_by_size(config))
     _, arm = points[0]

@@ -22,19 +22,19 @@ SHARE_METRICS = ("exact", "count", "content", "readable")
 def recitation_scores(
     arm: str, metric: str = "exact", evaluation: str = "written", step: Literal["last", "every"] = "last"
 ) -> Selection:
-    """What became of the diaries that were asked for."""
+    """How well an arm recites diaries: whole diaries, their number of entries, their contents, or their faults."""
     quantity = "share" if metric in SHARE_METRICS or metric.startswith("fault") else "entries"
     stage = QUESTIONS_STAGE if arm == TWO_PHASES else PRETRAIN
     return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity)
 
 
 def recitation_by_entries(arm: str, n_entries: int) -> Selection:
-    """Whole diaries of so many entries."""
+    """How often an arm recites a diary of `n_entries` entries whole."""
     return replace(recitation_scores(arm), attributes=(recall_attribute(n_entries),))
 
 
 def stop_scores(arm: str, metric: str, evaluation: str = "stops") -> Selection:
-    """The decisions behind true entries, or behind retold ones."""
+    """The stop decisions behind true entries, or with `evaluation="retold"` behind entries with other contents."""
     quantity = "nats" if metric in ("stops", "content") else "share"
     return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=PRETRAIN, quantity=quantity)
 
@@ -45,7 +45,7 @@ def stop_auc(arm: str) -> Auc:
 
 
 def header_nats(arm: str, metric: str = "nats", evaluation: str = HEADER_RECALL) -> Selection:
-    """What the number in a document's title costs."""
+    """What the number of the entry in a document's title costs an arm, in nats."""
     stage = PRETRAIN if evaluation == HEADER_RECALL else None
     return Selection(
         evaluation=evaluation,

@@ -22,16 +22,19 @@ TUNING = FineTuningJobConfig(epochs=1, batch_size=20, learning_rate_multiplier=2
 
 
 def study(scale: Scale) -> Study:
-    """Strings of each task by scale; answers are asked for twice, since an endpoint's may differ."""
+    """The scale sets the number of strings a task. Answers are requested twice: an endpoint's answers may differ."""
     strings = {"smoke": 4, "laptop": 60, "gpu": 400, "paper": 1_000}.get(scale, 60)
-    one, other = (os.environ.get(name, "") or "gpt-4o-mini" for name in ("NOSCE_MODEL", "NOSCE_OTHER"))
-    looking = PromptedIntrospection(
+    model, other_model = (os.environ.get(name, "") or "gpt-4o-mini" for name in ("NOSCE_MODEL", "NOSCE_OTHER"))
+    subject, other = _remote_subject(model), _remote_subject(other_model)
+    experiment = PromptedIntrospection(
         world=NaturalTextBehaviours(strings_per_task=strings),
-        subject=RemoteSubject(endpoint=EndpointConfig.from_environment(one), tuning=TUNING),
-        other_subjects=(RemoteSubject(endpoint=EndpointConfig.from_environment(other), tuning=TUNING),)
-        if other != one
-        else (),
+        subject=subject,
+        other_subjects=(other,) if other != subject else (),
         repeat_answers=True,
         n_samples=20 if scale == "paper" else 0,
     )
-    return prompted_introspection_study(looking, scale=scale)
+    return prompted_introspection_study(experiment, scale=scale)
+
+
+def _remote_subject(model: str) -> RemoteSubject:
+    return RemoteSubject(endpoint=EndpointConfig.from_environment(model), tuning=TUNING)

@@ -81,7 +81,7 @@ def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
 
 
 def introspection_scaling_curves(config: IntrospectionConfig) -> tuple[ScalingCurveSpec, ...]:
-    """Reports along the number of labels taught: of the model itself, and of another."""
+    """Accuracy about A by the number of labels taught, once for reports by A and once for reports by B."""
     return (
         _label_scaling_curve(config, A, "self", "by itself"),
         _label_scaling_curve(config, B, "cross", "by another corpus"),
@@ -136,7 +136,7 @@ def _invalid_figure() -> BarFigure:
 
 
 def _invalid_cells(tick: str, reports: Selection) -> tuple[BarCell, BarCell]:
-    """The share of invalid reports, behind that of the answers which the same arm gave no valid answer to."""
+    """The share of the arm's invalid answers at the same stage, and the share of its invalid reports."""
     answers = Selection(evaluation="unanswered", metric="invalid", arm=reports.arm, stage=reports.stage)
     return (
         BarCell(tick, "invalid answers", Mean(selection=answers)),

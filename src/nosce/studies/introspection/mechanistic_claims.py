@@ -22,7 +22,8 @@ def mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     """Whether extra layers help, whether a report reads the pending answer, and whether a probe does."""
     yield from _extra_layers_claims()
     layers = config.architecture.layers
-    # Where the pending answer is whole and blocks are left to read it: behind all but one, or all that it was made by.
+    # A state is patched where the answer is complete and a later block can still read it: below the last block, or,
+    # with extra layers, above all blocks that formed the answer.
     yield from _pending_answer_claims("", f"residual.{layers - 1}")
     yield from _pending_answer_claims(EXTRA_LAYERS_ABLATION, f"residual.{layers}")
 

@@ -1,10 +1,10 @@
 """The protocol of introspection for models that are prompted in words: answers, labels, teaching, reports.
 
-    answers     everybody's likeliest answer to every prompt, before and after being taught; the first once more where
-                an endpoint's may differ from one time to the next
-    labels      properties of the answers that the one asked about gave before, to strings of the seen split
-    teaching    itself, and others, are taught the same labels
-    reports     of strings that nobody was taught anything of, against the answers that are given now
+    answers     the likeliest answer of every model to every prompt, before and after fine-tuning; the subject's first
+                answers are requested twice where an endpoint may answer differently the second time
+    labels      properties of the subject's answers before fine-tuning, to strings of the seen split
+    teaching    the subject and the other models are fine-tuned on the same labels
+    reports     about strings of the unseen split, compared with the subject's answers after fine-tuning
 
 Source: Binder et al. 2024 (arXiv:2410.13787), section 3 and appendix A.1.6: an invalid answer leaves every
 condition, an invalid report is wrong.
@@ -51,33 +51,51 @@ BEFORE_REPORTS, SELF_REPORTS, SELF_ON_BASE_REPORTS, CROSS_REPORTS, ANSWER_READIN
     "answers",
     "able",
 )
-MAX_GIVEN_QUESTIONS = 100  # questions about given answers, which tell what everybody could do if they knew the answer
+MAX_GIVEN_QUESTIONS = 100  # questions that quote the answer: how well a model reports an answer that it can read
 
 
 @dataclass(frozen=True, kw_only=True)
 class PromptedIntrospection(Experiment):
-    """A model that is asked about, and other models that are taught as many of its labels.
+    """The subject reports its own answers, and other models that were taught the same labels report them too.
 
-    Readings have the readouts `before`, `self`, `self on base`, `cross <n>` and `cross <n> on itself` with the metrics
-    `right`, and of every question asked `object invalid`, `report invalid`, `both invalid`; `answers` with `valid` and
-    `again` (the same once more); `able <n>` (properties of given answers); `observers`. Where answers are drawn, `drawn
-    <k>` and `report <k>` of the k-th most frequent value, as `nosce.analysis.calibration` wants them.
+    The readings have these evaluations, where n counts the other subjects from 1:
+
+        before, self, cross <n>             reports before fine-tuning, by the subject, and by another model
+        self on base, cross <n> on itself   reports against the subject's first answers, and against the model's own
+        answers                             `valid`, and `again`: whether a second request gives the same answer
+        able self, able cross <n>           properties of answers that the question quotes
+        observers                           baselines that learn from the same labels without a model
+
+    Reports have the metric `right`, and for every question `object invalid`, `report invalid` and `both invalid`. Where
+    answers are sampled, `drawn <k>` and `report <k>` are the shares of the k-th most frequent label among the sampled
+    answers and reports, which `nosce.analysis.calibration` reads.
+
+    Args:
+        world: The prompts and the properties of their answers.
+        subject: The model whose answers are reported.
+        other_subjects: The models that are taught the subject's labels.
+        max_answer_tokens: Most tokens of an answer.
+        max_report_tokens: Most tokens of a report.
+        max_labels: Most labels that are taught; None teaches all.
+        repeat_answers: Request every answer of the subject before fine-tuning twice.
+        n_samples: Samples of an answer, and of a report, at temperature 1; 0 samples nothing.
+        n_sampled_prompts: Prompts of the unseen split whose answers are sampled.
     """
 
     world: NaturalTextBehaviours
     subject: Subject
     other_subjects: tuple[Subject, ...] = ()
-    max_answer_tokens: int = 24  # of an answer at most
-    max_report_tokens: int = 8  # tokens of a report at most
-    max_labels: int | None = None  # to be taught; None: all
-    repeat_answers: bool = False  # ask for every answer twice
-    n_samples: int = 0  # of an answer at temperature 1
-    n_sampled_prompts: int = 30  # prompts of which answers are drawn
+    max_answer_tokens: int = 24
+    max_report_tokens: int = 8
+    max_labels: int | None = None
+    repeat_answers: bool = False
+    n_samples: int = 0
+    n_sampled_prompts: int = 30
     keeps_partial_results: ClassVar[bool] = True
     name: str = "looking"
 
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
-        """Nothing: this wants a job, so that what is paid for is kept.
+        """Refuses: only a step of a run keeps the replies that were paid for.
 
         Raises:
             DataError: Always.
@@ -87,11 +105,11 @@ class PromptedIntrospection(Experiment):
         )
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
-        """Tables of readings, each as soon as it is known.
+        """Tables of readings, each as soon as its replies are complete.
 
         Raises:
             SpecError: A string is in two splits.
-            DataError: No answer can be taught.
+            DataError: No answer to a string of the seen split has a label.
         """
         assert isinstance(context, StepContext)  # the pipeline has no other
         resources = RunResources(context, seed / "asked", Budget(context.runtime.max_cost))
@@ -115,7 +133,7 @@ class _ProtocolRun:
 
     @cached_property
     def unseen_prompts(self) -> list[BehaviourPrompt]:
-        """The prompts whose answers nobody was taught anything about."""
+        """The prompts of the unseen split: no model was taught a label of their answers."""
         return [p for p in self.prompts if p.split == "unseen"]
 
     def tables(self) -> Iterator[pl.DataFrame]:
@@ -173,7 +191,7 @@ class _ProtocolRun:
         return {p.id: reply for p, reply in zip(self.prompts, self.complete_requests(model, requests), strict=True)}
 
     def complete_requests(self, model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
-        """All replies, telling how far they are and what they have cost."""
+        """The replies in the order of the requests, with reports of progress and of the money spent."""
         responses: dict[int, ChatResponse] = {}
         for index, reply in model.complete(requests):
             responses[index] = reply
@@ -181,7 +199,7 @@ class _ProtocolRun:
         return [responses[index] for index in range(len(requests))]
 
     def build_questions(self, answers: Mapping[str, ChatResponse]) -> list[Question]:
-        """Every question that has an answer."""
+        """The questions whose answer has a label."""
         questions = []
         for prompt in self.prompts:
             for property_name in prompt.property_names:
@@ -220,7 +238,7 @@ class _ProtocolRun:
     def agreement_table(
         self, first_answers: Mapping[str, ChatResponse], second_answers: Mapping[str, ChatResponse]
     ) -> pl.DataFrame:
-        """How often a second request gives the same answer: no report can be right more often in the long run."""
+        """Whether a second request gives the same answer; their share bounds how often a report can be right."""
         rows = []
         for prompt in self.prompts:
             is_same = first_answers[prompt.id].text == second_answers[prompt.id].text
@@ -228,7 +246,7 @@ class _ProtocolRun:
         return scored_frame(rows)
 
     def reports_table(self, model: ChatModel, answers: Mapping[str, ChatResponse], evaluation: str) -> pl.DataFrame:
-        """Reports on strings of the unseen split, against these answers."""
+        """A model's reports about strings of the unseen split, compared with the given answers."""
         cases = [(p, property_name) for p in self.unseen_prompts for property_name in p.property_names]
         requests = [self.report_request(p, property_name) for p, property_name in cases]
         rows = []
@@ -251,7 +269,7 @@ class _ProtocolRun:
     def given_answers_table(
         self, model: ChatModel, answers: Mapping[str, ChatResponse], predictor: str
     ) -> pl.DataFrame:
-        """Properties of given answers: what every predictor could do if it knew the answer."""
+        """Reports about answers that the question quotes: how well the predictor reports an answer that it can read."""
         cases = self.choose_given_cases(answers)
         requests = [self.given_answer_request(answers[p.id], property_name) for p, property_name, _ in cases]
         evaluation = f"{GIVEN_ANSWER_REPORTS} {predictor}"
@@ -302,7 +320,7 @@ class _ProtocolRun:
     def calibration_table(
         self, model: ChatModel, sampled_answers: Mapping[str, list[ChatResponse]], evaluation: str
     ) -> pl.DataFrame:
-        """Frequencies of values among sampled answers, beside those among as many sampled reports."""
+        """Frequencies of labels among sampled answers, beside those among as many sampled reports."""
         n_samples = self.config.n_samples
         by_id = {p.id: p for p in self.prompts}
         prompts = [by_id[prompt_id] for prompt_id in sampled_answers]

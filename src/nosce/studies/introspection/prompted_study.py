@@ -39,9 +39,9 @@ def prompted_introspection_study(
     seeds: tuple[int, ...] = (0,),
     title: str = "Know thyself, asked",
 ) -> Study:
-    """A study of a model that is prompted in words, and of others that are taught the same labels.
+    """A study of a model that is prompted in words, and of other models that are taught the same labels.
 
-    Seeds differ in strings, in the order of the labels taught, and in samples.
+    Each seed has its own strings, order of training labels, and samples.
     """
     other_indices = tuple(range(1, len(introspection.other_subjects) + 1))
     has_samples = introspection.n_samples > 0
@@ -112,7 +112,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
 
 
 def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
-    """The model about itself against the other models about it."""
+    """Claims that compare the model's reports about itself with the other models' reports about it."""
     for index in other_indices:
         cross_reports = f"{CROSS_REPORTS} {index}"
         yield Claim(

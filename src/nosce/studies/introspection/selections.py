@@ -38,7 +38,7 @@ def report_scores(
     split: Literal["seen", "unseen", "taught"] | None = "unseen",
     quantity: str = "share",
 ) -> Selection:
-    """Reports of an arm about strings that no label was taught of."""
+    """Reports of an arm about strings that had no training label."""
     return Selection(
         evaluation=evaluation,
         metric=metric,
@@ -84,7 +84,7 @@ def patched_report_scores(arm: str, metric: str) -> Selection:
 
 
 def answer_probe_scores(arm: str, metric: str) -> Selection:
-    """How often a probe reads the answer's word in an arm's hidden states, on strings that no label was taught of."""
+    """How often a probe reads the answer's word in an arm's hidden states, on strings that had no training label."""
     return Selection(evaluation="echoes", metric=metric, arm=arm, stage=REPORT_STAGE, split="unseen")
 
 
