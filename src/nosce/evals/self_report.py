@@ -257,9 +257,8 @@ class InvalidRate(PerCheckpointEvaluation):
         if not file.exists():
             raise DataError("InvalidRate needs a corpus of labels, and this corpus is none; give it a question source.")
         n_invalid = int(json.loads(file.read_text())["invalid"])
-        entity_by_prompt = {
-            q.id.rpartition("/")[0]: q.entity for q in corpus.questions if not q.id.startswith("taught/")
-        }
+        report_questions = [q for q in corpus.questions if not q.id.startswith("taught/")]
+        entity_by_prompt = {q.id.rpartition("/")[0]: q.entity for q in report_questions}
         prompts = [(item, entity, 0.0) for item, entity in entity_by_prompt.items()]
         prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(n_invalid))]
         for item, entity, value in prompts:

@@ -368,9 +368,10 @@ class _PlanBuilder:
             leak=report_labels.leak,
         )
         sources = {"answers": report_labels.train_on, "asked": report_labels.ask_about, "own": report_labels.own}
-        answer_steps = {
-            role: self.answers_step(arm, seed, source, stage) for role, source in sources.items() if source is not None
-        }
+        answer_steps = {}
+        for role, source in sources.items():
+            if source is not None:
+                answer_steps[role] = self.answers_step(arm, seed, source, stage)
         subject = report_labels.ask_about or report_labels.train_on
         return self.add_step(
             "report_labels",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -18,6 +18,9 @@ from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.records import Reading, Walkthrough, fill_columns, to_table
 from nosce.seeds import Seed
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 VERSION = 1
 
@@ -54,10 +57,11 @@ def _read_all_checkpoints(
 
     torch.set_num_threads(context.runtime.threads)
     checkpoint_folders = list_checkpoints(inputs["training"])
-    loaders = {
-        step: partial(_load_on_device, checkpoint.load_checkpoint, folder, context.runtime.device)
-        for step, folder in checkpoint_folders.items()
-    }
+
+    def load_on_device(folder: Path) -> PreTrainedModel:
+        return checkpoint.load_checkpoint(folder).to(context.runtime.device)
+
+    loaders = {step: partial(load_on_device, folder) for step, folder in checkpoint_folders.items()}
     tables, walks = [to_table([], Reading)], []
     for n_tables, table in enumerate(evaluation.evaluate_checkpoints(loaders, Corpus(inputs["corpus"]), spec.seed), 1):
         if isinstance(table, Walkthrough):
@@ -68,10 +72,6 @@ def _read_all_checkpoints(
     if walks:
         (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
     return pl.concat(tables)
-
-
-def _load_on_device(load: Any, folder: Path, device: str) -> Any:
-    return load(folder).to(device)
 
 
 def _read_each_checkpoint(
@@ -97,7 +97,7 @@ def _read_each_checkpoint(
         context.progress(n_read, len(checkpoint_folders), 0.0, float("nan"))
 
 
-def _write_batch_change(spec: EvaluationStepSpec, model: Any, corpus: Corpus, folder: Path) -> None:
+def _write_batch_change(spec: EvaluationStepSpec, model: PreTrainedModel, corpus: Corpus, folder: Path) -> None:
     """Write what a read-out says of it; one of a user's own may have nothing to say."""
     assert isinstance(spec.evaluation, PerCheckpointEvaluation)
     if (change := spec.evaluation.batch_change(model, corpus, spec.seed)) is not None:

@@ -57,6 +57,5 @@ def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) ->
 def _prompt_tokens(corpus: Corpus) -> TokenDataset:
     """What the unseen questions ask, as tokens."""
     encodings = encode(corpus.tokenizer, [question.prompt for question in corpus.questions_in("unseen")])
-    return dataset_from_arrays(
-        (ids, np.zeros(len(ids), dtype=bool)) for ids in (np.array(e.ids, dtype=np.int32) for e in encodings)
-    )
+    prompts = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    return dataset_from_arrays((ids, np.zeros(len(ids), dtype=bool)) for ids in prompts)

@@ -209,11 +209,10 @@ class _LabelProbabilities:
 
     def from_samples(self, answers: AnswerTable) -> tuple[float, ...]:
         """By the draws that were answers at all."""
-        values = [
-            self.spec.world.property_value(self.property_name, one, self.spec.world_seed)
-            for one in answers.samples.get(self.prompt.id, ())
-        ]
-        known = [one for one in values if one is not None]
+        world, world_seed = self.spec.world, self.spec.world_seed
+        sampled_answers = answers.samples.get(self.prompt.id, ())
+        values = [world.property_value(self.property_name, answer, world_seed) for answer in sampled_answers]
+        known = [value for value in values if value is not None]
         return tuple(known.count(label) / len(known) for label in self.labels) if known else ()
 
     def own_label(self, answers: AnswerTable) -> dict[str, Any]:

@@ -35,9 +35,8 @@ class ImageReconstruction(Experiment):
     name: str = "reconstruction"
 
     def __post_init__(self) -> None:
-        if min(self.bottleneck, self.epochs, self.batch_size) < 1 or not all(
-            limit > 0 for limit in self.error_thresholds
-        ):
+        has_positive_thresholds = all(threshold > 0 for threshold in self.error_thresholds)
+        if min(self.bottleneck, self.epochs, self.batch_size) < 1 or not has_positive_thresholds:
             raise SpecError(f"{self} learns or measures nothing; take positive numbers.")
 
     def timing_subset(self) -> tuple[ImageReconstruction, float]:
