@@ -63,12 +63,13 @@ class ReportMetadata:
             DataError: The question is not about an answer.
         """
         try:
-            payload: dict[str, Any] = json.loads(question.metadata)  # json
+            payload = json.loads(question.metadata)
         except ValueError:
             raise DataError(
                 f"the question {question.id!r} is not about a model's answer; use a corpus of labels."
             ) from None
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}  # json
+        # Values as `json` types them.
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}
         return cls(**fields)
 
     @property

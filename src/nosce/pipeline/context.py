@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nosce.train.config import RuntimeConfig
 
@@ -22,4 +21,4 @@ class StepContext:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     progress: Callable[[int, int, float, float], None] = _ignore_progress  # done, of, tokens per second, loss
     machine_file: Path | None = None  # a file of what was found out about this machine, shared by all steps of a store
-    extra_provenance: dict[str, Any] = field(default_factory=dict)  # goes into provenance.json, e.g. the precision
+    extra_provenance: dict[str, object] = field(default_factory=dict)  # goes into provenance.json, e.g. the precision

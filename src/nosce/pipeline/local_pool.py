@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.plan import Step
@@ -37,7 +37,7 @@ class StepEvent:
 
     kind: EventKind
     step_name: str  # of the step
-    detail: Any = None  # progress: (done, of, tokens per second, loss); else a sentence or None
+    detail: tuple[int, int, float, float] | str | None = None  # (done, of, tokens per second, loss), or a sentence
 
 
 def attempt_step(

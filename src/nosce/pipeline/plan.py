@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nosce.data.worlds.base import World
+from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.pipeline.context import StepContext
@@ -32,8 +33,11 @@ from nosce.study import (
 )
 from nosce.train.config import TrainingConfig
 
+if TYPE_CHECKING:
+    from nosce.pipeline.steps.corpus import CorpusSpec
+
 EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
-StepFunction = Callable[[Any, Mapping[str, Path], StepContext], None]
+StepFunction = Callable[[object, Mapping[str, Path], StepContext], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +52,7 @@ class Step:
     """
 
     kind: str
-    spec: Any
+    spec: object
     inputs: Mapping[str, Step] = field(default_factory=dict)
     label: str = ""
 
@@ -60,7 +64,8 @@ class Step:
     @property
     def make(self) -> StepFunction:
         """The function that makes the step."""
-        return importlib.import_module(self.module).make  # type: ignore[no-any-return]
+        make: StepFunction = importlib.import_module(self.module).make
+        return make
 
     @property
     def description(self) -> dict[str, Json]:
@@ -215,7 +220,7 @@ class _PlanBuilder:
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are looked for
 
-    def add_step(self, kind: str, label: str, spec: Any, **inputs: Step) -> Step:
+    def add_step(self, kind: str, label: str, spec: object, **inputs: Step) -> Step:
         """The step of a kind; found again where it is known."""
         step = Step(kind=kind, label=label, spec=spec, inputs=inputs)
         return self.steps_by_name.setdefault(step.name, step)
@@ -355,9 +360,8 @@ class _PlanBuilder:
         """The corpus of questions about somebody's answers."""
         from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 
-        world: Any = report_labels.world or arm.world
         spec = ReportLabelsSpec(
-            world=world,
+            world=report_labels.world or _behaviour_world(arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "labels",
             n_documents=report_labels.n_documents,
@@ -386,9 +390,8 @@ class _PlanBuilder:
         from nosce.pipeline.steps.answers import AnswersSpec
 
         answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
-        world: Any = answering_arm.world
         spec = AnswersSpec(
-            world=world,
+            world=_behaviour_world(answering_arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "answers",
             max_new_tokens=source.max_new_tokens,
@@ -410,7 +413,16 @@ class _PlanBuilder:
         raise SpecError(f"answers of the arm {name!r} were asked for, but the study {self.study.name!r} has none such.")
 
 
-def _corpus_spec(arm: Arm, seed: int, world: World) -> Any:
+def _behaviour_world(arm: Arm) -> BehaviourWorld:
+    if not isinstance(arm.world, BehaviourWorld):
+        raise SpecError(
+            f"answers of the arm {arm.name!r} were asked for, but its world {type(arm.world).__name__} has no prompts; "
+            "take a world that inherits from BehaviourWorld."
+        )
+    return arm.world
+
+
+def _corpus_spec(arm: Arm, seed: int, world: World) -> CorpusSpec:
     from nosce.pipeline.steps.corpus import CorpusSpec
 
     tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer

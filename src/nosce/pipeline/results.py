@@ -293,8 +293,7 @@ class RunResults:
         }
 
     def _read_json(self, name: str) -> list[dict[str, Any]]:  # `json` types what it reads as Any
-        entries: list[dict[str, Any]] = json.loads((self.folder / name).read_text())
-        return entries
+        return list(json.loads((self.folder / name).read_text()))
 
 
 def _step_status(name: str, label: str, record: StepRecord | None, stale_reason: str | None) -> StepStatus:

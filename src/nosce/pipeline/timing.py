@@ -16,19 +16,24 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.packing import TokenDataset
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
+from nosce.pipeline.steps.training import TrainingData
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.train.config import QAMixture
+from nosce.train.config import QAMixture, TrainingConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are taken from
 MIN_TIMED_SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
@@ -131,7 +136,7 @@ class PlaceholderLabels(World):
     """
 
     spec: ReportLabelsSpec
-    base_world: Any  # the world whose lines stand among them
+    base_world: World  # the world whose lines stand among them
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """Those of the world."""
@@ -185,8 +190,8 @@ class TimingTexts:
     """What the trainings of a world are timed on."""
 
     vocab_size: int
-    documents: Any  # Sequences
-    questions: Any
+    documents: TokenDataset
+    questions: TokenDataset
 
     @classmethod
     def from_sample(cls, sample: WorldSample) -> TimingTexts:
@@ -206,26 +211,27 @@ class TimingTexts:
             tokenize_questions(tokenizer, sample.questions[:SAMPLE_TEXTS], end),
         )
 
-    def training_data(self, data: Any) -> tuple[Any, float]:
+    def training_data(self, data: TrainingData) -> tuple[TokenDataset, float]:
         """What a training is timed on, and the mean tokens of its texts."""
         from nosce.data.packing import concat_datasets
 
         if not isinstance(data, QAMixture):
-            told = self.documents if data == "documents" else self.questions
-            return told, float(told.lengths.mean())
-        lengths = [float(told.lengths.mean()) for told in (self.documents, self.questions)]
-        share = data.qa_fraction * (1 - data.start_fraction)
-        return concat_datasets([self.documents, self.questions]), (1 - share) * lengths[0] + share * lengths[1]
+            dataset = self.documents if data == "documents" else self.questions
+            return dataset, float(dataset.lengths.mean())
+        document_length, question_length = float(self.documents.lengths.mean()), float(self.questions.lengths.mean())
+        qa_share = data.qa_fraction * (1 - data.start_fraction)
+        mean_length = (1 - qa_share) * document_length + qa_share * question_length
+        return concat_datasets([self.documents, self.questions]), mean_length
 
 
-def count_parameters(model: Any, vocab_size: int) -> int:
+def count_parameters(model: Architecture | Pretrained, vocab_size: int) -> int:
     """Weights of an architecture, or of a local folder's model."""
     if isinstance(model, Architecture):
         return model.parameter_count(vocab_size)
     return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
 
 
-def truncate_layers(model: Any, vocab_size: int) -> tuple[Any, float]:
+def truncate_layers(model: Architecture | Pretrained, vocab_size: int) -> tuple[Architecture | Pretrained, float]:
     """The model itself, or if it is large one of its width with two layers, and how much more the model is.
 
     A model that would not fit this machine's memory can be priced nonetheless, and a deep one in seconds.
@@ -237,7 +243,9 @@ def truncate_layers(model: Any, vocab_size: int) -> tuple[Any, float]:
     return truncated, n_parameters / count_parameters(truncated, vocab_size)
 
 
-def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tuple[float, Any]:
+def time_training(
+    model: Architecture | Pretrained, dataset: TokenDataset, config: TrainingConfig, vocab_size: int
+) -> tuple[float, PreTrainedModel]:
     """Seconds of one optimizer step of this shape on one core, the median of some; and what they made of the model."""
     import torch
 
@@ -279,7 +287,9 @@ def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tup
     return float(statistics.median(durations[1:]) * config.batch_size / batch_size), net
 
 
-def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_checkpoints: int, seed: Seed) -> float:
+def time_evaluation(
+    evaluation: Evaluation, sample: WorldSample, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
+) -> float:
     """Seconds of a read-out of `n_checkpoints` checkpoints on one core, from two parts of its questions along a line.
 
     One part is enough where it takes long. A read-out that says what a part of it is (`timing_subset`) is timed
@@ -311,7 +321,12 @@ def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_c
 
 
 def _time_fraction(
-    evaluation: Evaluation, sample: WorldSample, model: Any, fraction: float, n_checkpoints: int, seed: Seed
+    evaluation: Evaluation,
+    sample: WorldSample,
+    model: PreTrainedModel | None,
+    fraction: float,
+    n_checkpoints: int,
+    seed: Seed,
 ) -> float:
     with sample.corpus(fraction) as corpus:
         start = time.process_time()
@@ -319,16 +334,18 @@ def _time_fraction(
         return time.process_time() - start
 
 
-def _run_evaluation(evaluation: Evaluation, corpus: Corpus, model: Any, n_checkpoints: int, seed: Seed) -> None:
+def _run_evaluation(
+    evaluation: Evaluation, corpus: Corpus, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
+) -> None:
     """Do what the step `evaluation` does, and throw it away."""
-    if isinstance(evaluation, MultiCheckpointEvaluation):
-        for _ in evaluation.evaluate_checkpoints({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
-            pass
-        return
-    assert isinstance(evaluation, PerCheckpointEvaluation)
-    if not evaluation.needs_model:
+    if isinstance(evaluation, PerCheckpointEvaluation) and not evaluation.needs_model:
         _exhaust(evaluation.evaluate(None, corpus, seed))
         return
+    assert model is not None
+    if isinstance(evaluation, MultiCheckpointEvaluation):
+        _exhaust(evaluation.evaluate_checkpoints(dict.fromkeys(range(n_checkpoints), lambda: model), corpus, seed))
+        return
+    assert isinstance(evaluation, PerCheckpointEvaluation)
     for _ in range(n_checkpoints):
         _exhaust(evaluation.evaluate(model, corpus, seed))
     evaluation.batch_change(model, corpus, seed)

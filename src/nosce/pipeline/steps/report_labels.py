@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -95,11 +95,18 @@ def make(spec: ReportLabelsSpec, inputs: Mapping[str, Path], context: StepContex
     (context.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
 
 
+class GreedyAnswer(NamedTuple):
+    """The likeliest answer to a prompt."""
+
+    text: str
+    is_valid: bool
+
+
 @dataclass(frozen=True, eq=False)
 class AnswerTable:
-    """What somebody answered: the likeliest answer to each prompt, draws, and log-probabilities of first tokens."""
+    """A model's answers by prompt: the likeliest one, the valid samples, and log-probabilities of first tokens."""
 
-    greedy: Mapping[str, Mapping[str, Any]]
+    greedy: Mapping[str, GreedyAnswer]
     samples: Mapping[str, list[str]]
     first_token_log_probs: Mapping[str, list[float]]
 
@@ -107,7 +114,8 @@ class AnswerTable:
     def load(cls, folder: Path) -> AnswerTable:
         """The answers that a step has kept."""
         table = pl.read_parquet(folder / "answers.parquet")
-        greedy = {row["prompt"]: row for row in table.filter(pl.col("sample") == GREEDY_SAMPLE).iter_rows(named=True)}
+        greedy_rows = table.filter(pl.col("sample") == GREEDY_SAMPLE).select("prompt", "answer", "valid").iter_rows()
+        greedy = {prompt: GreedyAnswer(str(answer), valid) for prompt, answer, valid in greedy_rows}
         drawn = table.filter((pl.col("sample") != GREEDY_SAMPLE) & pl.col("valid")).group_by("prompt").agg("answer")
         draws = dict(drawn.iter_rows())
         file = folder / "first.parquet"
@@ -120,13 +128,12 @@ def _labelled_questions(
     """What is so of every valid answer, property by property."""
     counts = counts or _Counts()
     for prompt in prompts:
-        row = answers.greedy[prompt.id]
-        if not row["valid"]:
+        answer = answers.greedy[prompt.id]
+        if not answer.is_valid:
             counts.invalid += 1
             continue
         for property_name in prompt.property_names:
-            answer = str(row["answer"])
-            label = spec.world.property_value(property_name, answer, spec.world_seed)
+            label = spec.world.property_value(property_name, answer.text, spec.world_seed)
             if label is None:
                 counts.undefined += 1
                 continue
@@ -176,8 +183,9 @@ def _eval_questions(
             report_metadata,
             label_probs=label_probabilities.from_first_token(answers, token_labels),
             sampled_label_shares=label_probabilities.from_samples(answers),
-            **({} if own_answers is None else label_probabilities.own_label(own_answers)),
         )
+        if own_answers is not None:
+            report_metadata = label_probabilities.with_own_label(report_metadata, own_answers)
         yield replace(question, metadata=report_metadata.json_line)
     for question in training_questions:
         report_metadata = replace(ReportMetadata.from_question(question), is_training=True)
@@ -215,16 +223,20 @@ class _LabelProbabilities:
         known = [value for value in values if value is not None]
         return tuple(known.count(label) / len(known) for label in self.labels) if known else ()
 
-    def own_label(self, answers: AnswerTable) -> dict[str, Any]:
-        """The label of the likeliest answer, and the question about it; nothing where it is no answer."""
-        row = answers.greedy[self.prompt.id]
-        if not row["valid"]:
-            return {}
-        world, answer = self.spec.world, str(row["answer"])
-        return {
-            "own_label": world.property_value(self.property_name, answer, self.spec.world_seed),
-            "given_answer_prompt": world.given_answer_question(answer, self.property_name),
-        }
+    def with_own_label(self, metadata: ReportMetadata, own_answers: AnswerTable) -> ReportMetadata:
+        """The metadata with the label of the model's own likeliest answer, and the question about that answer.
+
+        Unchanged where the answer is invalid.
+        """
+        answer = own_answers.greedy[self.prompt.id]
+        if not answer.is_valid:
+            return metadata
+        world = self.spec.world
+        return replace(
+            metadata,
+            own_label=world.property_value(self.property_name, answer.text, self.spec.world_seed),
+            given_answer_prompt=world.given_answer_question(answer.text, self.property_name),
+        )
 
 
 @dataclass(frozen=True, eq=False)

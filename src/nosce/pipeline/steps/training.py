@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VERSION = 2
+TrainingData = Literal["documents", "questions"] | QAMixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class TrainingSpec:
     """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed."""
 
     model: Architecture | Pretrained | ExtraLayers | None
-    data: Literal["documents", "questions"] | QAMixture
+    data: TrainingData
     training: TrainingConfig
     adapter: LoRA | None
     seed: Seed

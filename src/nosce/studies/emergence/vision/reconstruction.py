@@ -6,9 +6,8 @@ constructed metric Reconstruction_c; sizes are this study's own, so that two cor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -75,7 +74,12 @@ class ImageReconstruction(Experiment):
 
 
 def vision_readings(
-    evaluation: str, metric: str, values: Any, *, attribute: str = "", item_prefix: str = "image"
+    evaluation: str,
+    metric: str,
+    values: np.ndarray | Sequence[float],
+    *,
+    attribute: str = "",
+    item_prefix: str = "image",
 ) -> pl.DataFrame:
     """Readings of things that are numbered through, with an outcome where they are right or wrong."""
     names = [f"{item_prefix}/{number}" for number in range(len(values))]
