@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The expected cost of one training or reading of the plan; a reading has seconds alone."""
+    """The expected cost of a training, an evaluation or an experiment; the latter two have seconds alone."""
 
     step: Step
     seconds: float  # of one core
@@ -44,7 +44,7 @@ class StepCost:
 
 
 def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
-    """The cost of every training and reading among the steps to do; each shape is timed once, for a few seconds.
+    """The cost of every training, evaluation and experiment to do; each shape is timed once, for a few seconds.
 
     FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
     """
@@ -59,7 +59,7 @@ def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
 
 
 def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
-    """Minutes until the last step ends, each begun by a free worker as soon as what it reads is there, in order."""
+    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished."""
     seconds = {cost.step.name: cost.seconds for cost in costs}
     wanted = {step.name for step in pending}
     waiting, finished, now = list(pending), set[str](), 0.0
@@ -76,7 +76,7 @@ def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers
 
 @dataclass(frozen=True)
 class _CostEstimator:
-    """What has been timed so far, by its shape."""
+    """Estimates costs, and keeps the times measured so far by shape of the work."""
 
     samples: dict[str, WorldSample] = field(default_factory=dict)
     texts: dict[WorldSample, TimingTexts] = field(default_factory=dict)
@@ -102,14 +102,14 @@ class _CostEstimator:
         )
 
     def evaluation_cost(self, step: Step) -> StepCost:
-        """Seconds of a reading."""
+        """Seconds of an evaluation."""
         spec = step.spec
         assert isinstance(spec, EvaluationStepSpec)
         corpus, training_step = step.inputs["corpus"], step.inputs.get("training")
         n_checkpoints = 1 if training_step is None else len(_training_spec(training_step).training.checkpoint_steps)
         sample, texts = self._world_sample(corpus), self._corpus_texts(corpus)
         shape = None
-        if training_step is not None:  # what was trained on decides when replies end
+        if training_step is not None:  # the training data decide when replies end
             shape = [
                 describe(_trained_model(training_step)),
                 texts.vocab_size,
@@ -134,7 +134,7 @@ class _CostEstimator:
         return StepCost(step, seconds * sample.scale * len(sample.questions) / max(1, n_questions))
 
     def experiment_cost(self, step: Step) -> StepCost | None:
-        """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
+        """Seconds of an experiment, by its `timing_subset`; None where it has none."""
         spec = step.spec
         assert isinstance(spec, ExperimentStepSpec)
         subset = spec.experiment.timing_subset()
@@ -161,7 +161,7 @@ class _CostEstimator:
         return self.training_times[shape]
 
     def _training_shape(self, step: Step) -> str:
-        """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
+        """A hash of what decides how long a step of the training takes, with the length of texts rounded."""
         spec, texts = _training_spec(step), self._texts(step)
         config, length = spec.training, _rounded_length(texts.training_data(spec.data)[1])
         config_key: list[Json] = [
@@ -183,7 +183,7 @@ class _CostEstimator:
                 world=PlaceholderLabels(spec, base_spec.world), seed=spec.world_seed, tokenizer=base_spec.tokenizer
             )
         tokenizer_corpus = corpus.inputs.get("words")
-        # Seeds differ in facts, not in what they cost.
+        # Seeds differ in facts and not in cost.
         key = hash_description(
             [
                 describe(spec.world),

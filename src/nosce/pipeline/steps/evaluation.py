@@ -1,4 +1,4 @@
-"""The step `evaluation`: one read-out on every kept checkpoint of a training, or on a corpus alone."""
+"""The step `evaluation`: one evaluation of every kept checkpoint of a training, or of a corpus alone."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationStepSpec:
-    """A read-out and the randomness of what it draws."""
+    """An evaluation and the seed of what it draws."""
 
     evaluation: Evaluation
     seed: Seed
@@ -50,7 +50,7 @@ def make(spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepCont
 def _read_all_checkpoints(
     evaluation: MultiCheckpointEvaluation, spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext
 ) -> pl.DataFrame:
-    """The readings of a read-out that wants all checkpoints at once, and gives tables."""
+    """The readings of an evaluation that compares checkpoints."""
     import torch
 
     from nosce.train import checkpoint
@@ -98,7 +98,7 @@ def _read_each_checkpoint(
 
 
 def _write_batch_change(spec: EvaluationStepSpec, model: PreTrainedModel, corpus: Corpus, folder: Path) -> None:
-    """Write what a read-out says of it; one of a user's own may have nothing to say."""
+    """Write the evaluation's batch change, if it measures one."""
     assert isinstance(spec.evaluation, PerCheckpointEvaluation)
     if (change := spec.evaluation.batch_change(model, corpus, spec.seed)) is not None:
         (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")

@@ -44,7 +44,7 @@ class TrainingSpec:
 
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Train, or go on where an interrupted run had saved; leaves checkpoints and metrics."""
+    """Train, or resume an interrupted training; write checkpoints and metrics."""
     import torch
 
     from nosce.train import checkpoint, loop, precision
@@ -104,7 +104,7 @@ def _check_noncausal_training(config: TrainingConfig) -> None:
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the weights after so many steps lie below a training's folder."""
+    """The folder of the checkpoint after so many steps, in a training's folder."""
     return folder / "checkpoints" / f"{step:07d}"
 
 
@@ -116,7 +116,9 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     """
     folders = {int(path.name): path for path in sorted((folder / "checkpoints").glob("[0-9]" * 7))}
     if not folders:
-        raise DataError(f"{folder} holds no checkpoint; it is no training's folder, or not a whole one.")
+        raise DataError(
+            f"{folder} holds no checkpoint, so it is not the folder of a finished training; run the training again."
+        )
     return folders
 
 

@@ -69,7 +69,7 @@ def rewrite_profiles(
     Every attempt is a draw of its own, so that a cache in the sampler keeps each; run again, nothing is asked twice.
 
     Raises:
-        DataError: After all attempts somebody has no text.
+        DataError: After all attempts a person has no text.
     """
     stats, spent_before = RewritingStats(), getattr(model, "spent", None)
     pending = [(who, entry) for who in profiles for entry in range(config.entries)]

@@ -34,7 +34,8 @@ _ImagePool = tuple[np.ndarray, list[np.ndarray]]  # images (N, H, W), and the in
 class InContextNaming(Experiment):
     """A small decoder that names images, read on sequences of held-out images.
 
-    Metrics: `right` (of one image asked for, facet its place), `all <L>` and `nats <L>` (of the first L asked for).
+    Metrics: `right` (of one image asked for, whose position is the attribute), `all <L>` and `nats <L>` (of the first
+    L asked for).
     """
 
     width: int
