@@ -10,10 +10,11 @@ import pytest
 from nosce.errors import SpecError, UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.cache import CachedChatModel, ReplayChatModel, ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, cancel_fine_tuning_jobs, run_fine_tuning_job
-from nosce.models.api.openai import EndpointConfig, EndpointError, OpenAIClient
+from nosce.models.api.openai import EndpointError, OpenAIClient
 
-pytest.importorskip("openai")
+pytest.importorskip("httpx2")
 KEY = "sk-very-secret-0123456789"
 
 

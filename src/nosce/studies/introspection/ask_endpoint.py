@@ -3,6 +3,8 @@
 export OPENAI_API_KEY=...        # read from the environment alone, never stored
 export NOSCE_PRICE_IN=0.15 NOSCE_PRICE_OUT=0.60   # of a million tokens, by your contract, for --max-cost
 nosce run nosce.studies.introspection.ask_endpoint:study --max-cost 20
+
+NOSCE_TUNING=no asks a server without fine-tuning jobs all that needs none.
 """
 
 from __future__ import annotations
@@ -10,8 +12,8 @@ from __future__ import annotations
 import os
 
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.models.api.endpoint import EndpointConfig, yes_or_no
 from nosce.models.api.finetune import FineTuningJobConfig
-from nosce.models.api.openai import EndpointConfig
 from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.study import prompted_introspection_study
 from nosce.studies.introspection.subjects import RemoteSubject
@@ -25,11 +27,12 @@ def study(scale: Scale) -> Study:
     """Strings of each task by scale; answers are asked for twice, since an endpoint's may differ."""
     strings = {"smoke": 4, "laptop": 60, "gpu": 400, "paper": 1_000}.get(scale, 60)
     one, other = (os.environ.get(name, "") or "gpt-4o-mini" for name in ("NOSCE_MODEL", "NOSCE_OTHER"))
+    tuning = TUNING if yes_or_no("NOSCE_TUNING") else None
     looking = PromptedIntrospection(
         world=NaturalTextBehaviours(strings_per_task=strings),
-        subject=RemoteSubject(endpoint=EndpointConfig.from_environment(one), tuning=TUNING),
-        other_subjects=(RemoteSubject(endpoint=EndpointConfig.from_environment(other), tuning=TUNING),)
-        if other != one
+        subject=RemoteSubject(endpoint=EndpointConfig.from_environment(one), tuning=tuning),
+        other_subjects=(RemoteSubject(endpoint=EndpointConfig.from_environment(other), tuning=tuning),)
+        if other != one and tuning is not None
         else (),
         repeat_answers=True,
         n_samples=20 if scale == "paper" else 0,
