@@ -46,7 +46,8 @@ def outcome(server: RawServer, behaviour: Behaviour, path: Path) -> ChatResponse
     server.reply = behaviour.reply
     server.requests.clear()
     cache = ResponseCache(path)
-    client = OpenAIClient(EndpointConfig(base_url=server.url, timeout=0.4 if behaviour.slow else 5.0, **OPTIONS), cache=cache, sleep=lambda seconds: None)
+    endpoint = EndpointConfig(base_url=server.url, timeout=0.4 if behaviour.slow else 5.0, **OPTIONS)
+    client = OpenAIClient(endpoint, cache=cache, sleep=lambda seconds: None)
     try:
         return complete_all(CachedChatModel(client, cache), [ASK])[0]
     except EndpointError as error:
