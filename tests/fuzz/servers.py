@@ -171,6 +171,8 @@ def _right() -> Iterator[Behaviour]:
     yield Behaviour("an empty string that ended", said(content=""), "")
     yield Behaviour("cut at its length", said(finish_reason="length"), TEXT, "length")
     yield Behaviour("cut before a word", said(content=None, finish_reason="length"), "", "length")
+    thoughts = {"reasoning_content": "hm"}
+    yield Behaviour("cut in its thoughts", said(content="", message=thoughts, finish_reason="length"), "", "length")
     yield Behaviour("a content filter", said(content=None, finish_reason="content_filter"), "", "refused")
     yield Behaviour("a refusal", said(content=None, message={"refusal": "No."}), "No.", "refused")
     yield Behaviour("a byte order mark", http(b"\xef\xbb\xbf" + json.dumps(completion()).encode()), TEXT)
@@ -255,6 +257,9 @@ def _not_answers() -> Iterator[Behaviour]:
     yield Behaviour("tool calls", said(content=None, message={"tool_calls": calls}, finish_reason="tool_calls"))
     yield Behaviour("tool calls that ended", said(content=None, message={"tool_calls": calls}))
     yield Behaviour("reasoning alone", said(content=None, message={"reasoning_content": "hm"}))
+    yield Behaviour("tool calls beside nothing", said(content="", message={"tool_calls": calls}))
+    yield Behaviour("a function call", said(content="", message={"function_call": calls[0]["function"]}))
+    yield Behaviour("reasoning beside nothing", said(content="", message={"reasoning_content": "hm"}))
     yield Behaviour("content that is null", said(content=None))
     for reason in ("error", None, "abort", "function_call", 3, ["stop"], ""):
         yield Behaviour(f"the finish reason {reason!r}", said(finish_reason=reason))

@@ -16,7 +16,8 @@ from servers import KEY, OPTIONS, Behaviour, RawServer, behaviours, cut, mutated
 from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.models.api.endpoint import EndpointConfig
-from nosce.models.api.openai import EndpointError, OpenAIClient
+from nosce.models.api.failures import EndpointError
+from nosce.models.api.openai import OpenAIClient
 from nosce.seeds import Seed
 
 ALL = behaviours()

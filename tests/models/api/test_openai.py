@@ -12,8 +12,9 @@ from nosce.errors import SpecError, StoreError, UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.cache import CachedChatModel, ReplayChatModel, ResponseCache
 from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.api.failures import EndpointError
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, cancel_fine_tuning_jobs, run_fine_tuning_job
-from nosce.models.api.openai import EndpointError, OpenAIClient
+from nosce.models.api.openai import OpenAIClient
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.studies.introspection.subjects import RemoteSubject, RunResources
@@ -203,7 +204,7 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
     [
         ({"prompt_tokens": 3, "completion_tokens": 2}, 5.0),
         ({"prompt_tokens": 30, "completion_tokens": 20}, 50.0),  # more than seemed possible is counted as it is
-        ({"prompt_tokens": 3, "completion_tokens": 0}, 3.0),
+        ({"prompt_tokens": 3, "completion_tokens": 0}, 22.0),
         (None, 22.0),
         ("x", 22.0),
         ({}, 22.0),

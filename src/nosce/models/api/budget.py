@@ -42,8 +42,9 @@ class Budget:
     max_cost: float | None = None
     ledger: Path | None = None
     purpose: str = ""
-    _costs: dict[str, tuple[str, float]] = field(default_factory=dict, init=False)  # by id: purpose, cost
-    _open: dict[str, tuple[str, float]] = field(default_factory=dict, init=False)  # the same of open reservations
+    _open: dict[str, float] = field(default_factory=dict, init=False)  # reservations by their ids
+    _settled: set[str] = field(default_factory=set, init=False)  # ids of finished requests
+    _sums: dict[str, float] = field(default_factory=dict, init=False)  # costs of finished requests, by purpose
     _offset: int = field(default=0, init=False)  # bytes of the ledger that were read
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -55,21 +56,21 @@ class Budget:
         """Cost of the finished requests of this purpose, those of earlier processes included."""
         with self._lock:
             self._read()
-            return math.fsum(cost for purpose, cost in self._costs.values() if purpose == self.purpose)
+            return self._sums.get(self.purpose, 0.0)
 
     @property
     def spent_by_all(self) -> float:
         """Cost of all finished requests of the run."""
         with self._lock:
             self._read()
-            return math.fsum(cost for _, cost in self._costs.values())
+            return math.fsum(self._sums.values())
 
     @property
     def reserved(self) -> float:
         """Highest possible cost of all requests of the run that are under way, or were when their process died."""
         with self._lock:
             self._read()
-            return math.fsum(cost for _, cost in self._open.values())
+            return math.fsum(self._open.values())
 
     def reserve(self, cost: float, limit: float | None) -> Reservation | None:
         """Reserve the highest possible cost of a request; None if the limit does not allow it.
@@ -79,11 +80,10 @@ class Budget:
         """
         with self._lock, self._exclusively(cost):
             self._read()
-            total = math.fsum(amount for _, amount in (*self._costs.values(), *self._open.values()))
-            if limit is not None and total + cost > limit:
+            if limit is not None and math.fsum((*self._sums.values(), *self._open.values(), cost)) > limit:
                 return None
             reservation = Reservation(uuid.uuid4().hex, cost)
-            self._open[reservation.id] = self.purpose, cost
+            self._open[reservation.id] = cost
             self._append(reservation, "reserved", cost)
             return reservation
 
@@ -94,8 +94,7 @@ class Budget:
             StoreError: The ledger cannot be written.
         """
         with self._lock, self._exclusively(reservation.cost):
-            del self._open[reservation.id]
-            self._costs[reservation.id] = self.purpose, cost
+            self._count(reservation.id, self.purpose, cost)
             self._append(reservation, "cost", cost)
 
     def _exclusively(self, cost: float) -> BaseFileLock | nullcontext[None]:
@@ -103,7 +102,7 @@ class Budget:
         if self.ledger is None or not cost:
             return nullcontext()
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.ledger.with_name(f"{self.ledger.name}.lock"))
+        return FileLock(self.ledger.with_name(f"{self.ledger.name}.lock"), poll_interval=0.005)
 
     def _append(self, reservation: Reservation, column: str, cost: float) -> None:
         """A line about a request; a request without a price leaves none."""
@@ -138,12 +137,18 @@ class Budget:
             entry = json.loads(line)
             name, purpose = str(entry["id"]), str(entry["purpose"])
             if "cost" in entry:
-                self._costs[name] = purpose, _known_cost(entry["cost"])
-                self._open.pop(name, None)
-            elif name not in self._costs:
-                self._open[name] = purpose, _known_cost(entry["reserved"])
+                self._count(name, purpose, _known_cost(entry["cost"]))
+            elif name not in self._settled:
+                self._open[name] = _known_cost(entry["reserved"])
         except (ValueError, KeyError, TypeError):
             return  # a process died while it wrote the line; before a request is sent its line is whole
+
+    def _count(self, name: str, purpose: str, cost: float) -> None:
+        """Count a finished request, once: this process reads its own lines too."""
+        self._open.pop(name, None)
+        if name not in self._settled:
+            self._settled.add(name)
+            self._sums[purpose] = self._sums.get(purpose, 0.0) + cost
 
 
 def _known_cost(value: object) -> float:

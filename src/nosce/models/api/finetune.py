@@ -14,7 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nosce.errors import DataError, StoreError
-from nosce.models.api.openai import EndpointError, OpenAIClient, RefusedRouteError
+from nosce.models.api.failures import EndpointError, RefusedRouteError
+from nosce.models.api.openai import OpenAIClient
 from nosce.models.api.protocol import JsonObject, NotAnAnswerError
 from nosce.store.files import write_atomically
 from nosce.store.spec import Json, describe, hash_description

@@ -7,27 +7,24 @@ The key is read from the environment when it is needed, and is in no field, file
 from __future__ import annotations
 
 import json
-import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from nosce.errors import NosceError, UsageError
+from nosce.errors import UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.api.budget import Budget, Reservation
 from nosce.models.api.cache import ResponseCache
 from nosce.models.api.endpoint import EndpointConfig
-from nosce.models.api.exchange import ExchangeError, HttpReply, HttpRequest, exchange
+from nosce.models.api.exchange import ExchangeError, HttpRequest, exchange
+from nosce.models.api.failures import AttemptError, EndpointError, status_failure
 from nosce.models.api.protocol import (
     JsonObject,
     NotAnAnswerError,
-    error_message,
     parse_chat_completion,
     parse_object,
     token_usage,
@@ -36,44 +33,11 @@ from nosce.models.api.redaction import Redactor
 from nosce.seeds import Seed
 from nosce.store.spec import Json
 
-RETRIED_STATUS_CODES = (408, 409, 425, 429)  # and everything from 500 on
-NOT_IMPLEMENTED = 501
 MAX_WAIT_SECONDS = 60.0  # seconds between two attempts
 TOKENS_PER_MESSAGE = 16  # more than the tokens around a message in known chat templates
 SECRET_KEY_LENGTH = 16  # shorter keys, e.g. of a server of one's own, may be words of an answer
 
 T = TypeVar("T")
-
-
-class EndpointError(NosceError):
-    """An endpoint did not reply, or the budget allows no further request; all replies so far are kept."""
-
-
-class RefusedRouteError(EndpointError):
-    """An endpoint has no such route, e.g. because it has no fine-tuning jobs.
-
-    Args:
-        message: The sentence.
-        reason: Status and message of the endpoint, without the key.
-    """
-
-    def __init__(self, message: str, reason: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
-class AttemptError(Exception):
-    """An attempt failed, and another may not.
-
-    Args:
-        reason: What happened, without the key.
-        pause: Seconds that the endpoint asks to wait; None where it does not say.
-        may_be_done: Whether the endpoint may have done, and may bill, what was asked.
-    """
-
-    def __init__(self, reason: str, pause: float | None = None, *, may_be_done: bool = True) -> None:
-        super().__init__(reason)
-        self.reason, self.pause, self.may_be_done = reason, pause, may_be_done
 
 
 @dataclass(eq=False)
@@ -285,31 +249,11 @@ class OpenAIClient:
         except ExchangeError as error:
             raise AttemptError(error.reason, may_be_done=error.may_be_billed) from None
         if not 200 <= reply.status < 300:
-            raise self._failure(reply)
+            raise status_failure(self.endpoint, reply, self.redactor())
         try:
             return parse_object(reply)
         except NotAnAnswerError as error:
             raise AttemptError(self.redactor().message(str(error))) from None
-
-    def _failure(self, reply: HttpReply) -> AttemptError | EndpointError:
-        """What a status other than success means, without the key."""
-        code, name = reply.status, self.endpoint.model
-        said = self.redactor().message(error_message(reply)) or "without a reason"
-        if code in RETRIED_STATUS_CODES or (code >= 500 and code != NOT_IMPLEMENTED):
-            return AttemptError(f"status {code}: {said}", _retry_after(reply), may_be_done=False)
-        if code in (401, 403):
-            return EndpointError(
-                f"{name} refused the key in ${self.endpoint.api_key_variable} (status {code}); set another."
-            )
-        if code < 400:
-            return EndpointError(
-                f"{name} was looked for at an address that sends to another (status {code}), where the key is not "
-                "sent; give the address that it sends to."
-            )
-        sentence = f"{name} refused what was asked (status {code}: {said}); {_remedy(said)}."
-        if code in (404, 405, NOT_IMPLEMENTED):
-            return RefusedRouteError(sentence, f"status {code}: {said}")
-        return EndpointError(sentence)
 
     @property
     def _cost_limit(self) -> float | None:
@@ -381,26 +325,3 @@ class OpenAIClient:
 def most_prompt_tokens(request: ChatRequest) -> int:
     """No tokenizer has more tokens than a text has bytes, and no known chat template adds more to a message."""
     return sum(len(text.encode()) + TOKENS_PER_MESSAGE for _, text in request.messages)
-
-
-def _remedy(said: str) -> str:
-    """What to do about a refusal, e.g. of a field that reasoning models refuse."""
-    if "max_completion_tokens" in said or "max_tokens" in said:
-        return "set NOSCE_TOKEN_LIMIT=max_completion_tokens, or EndpointConfig.token_limit_name"
-    if "temperature" in said:
-        return "set NOSCE_TEMPERATURE=no, or EndpointConfig.sends_temperature=False"
-    return "change it"
-
-
-def _retry_after(reply: HttpReply) -> float | None:
-    """Seconds that the endpoint asks to wait, as a number or as a date; None where it does not say."""
-    text = reply.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            date = parsedate_to_datetime(text)
-        except (ValueError, TypeError, OverflowError):
-            return None
-        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
-    return None if math.isnan(seconds) else max(0.0, seconds)

@@ -27,6 +27,7 @@ FINISH_REASONS: Mapping[str, FinishReason] = {
     "max_tokens": "length",
     "content_filter": "refused",
 }
+THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message beside its content
 THOUGHT_PARTS = ("thinking", "reasoning")  # parts of a content that are not the answer
 MOST_TOKENS = 10**9  # a larger number is no count of tokens
 ROUNDING = 1e-3  # by which a log-probability of a probability near 1 may exceed 0
@@ -88,10 +89,12 @@ def parse_chat_completion(found: JsonObject, request: ChatRequest) -> ChatRespon
         raise NotAnAnswerError(f"the finish reason {finish!r:.60}")
     finish_reason = FINISH_REASONS[finish]
     text, refusal = _text_and_refusal(message)
+    if message.get("tool_calls") or message.get("function_call"):
+        raise NotAnAnswerError("tool calls")
     if refusal:
         finish_reason = "refused"
-    if text is None and finish_reason == "stop":
-        raise NotAnAnswerError("tool calls" if message.get("tool_calls") else "a message without content")
+    if finish_reason == "stop" and (text is None or (not text and any(message.get(name) for name in THOUGHTS))):
+        raise NotAnAnswerError("a message without an answer")
     logprob, first = _logprobs(choice.get("logprobs"), request.top_logprobs)
     prompt_tokens, completion_tokens = token_usage(found)
     return ChatResponse(
@@ -109,11 +112,12 @@ def token_usage(found: JsonObject) -> tuple[int | None, int | None]:
     usage = found.get("usage")
     if not isinstance(usage, dict):
         return None, None
-    return _token_count(usage.get("prompt_tokens"), 1), _token_count(usage.get("completion_tokens"), 0)
+    return _token_count(usage.get("prompt_tokens")), _token_count(usage.get("completion_tokens"))
 
 
-def _token_count(value: object, least: int) -> int | None:
-    is_count = isinstance(value, int) and not isinstance(value, bool) and least <= value <= MOST_TOKENS
+def _token_count(value: object) -> int | None:
+    """A count; 0 is none, since a reply has at least the token that ends it."""
+    is_count = isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MOST_TOKENS
     return int(value) if is_count and isinstance(value, int) else None
 
 
