@@ -188,7 +188,7 @@ def run(
     ] = False,
     threads: Annotated[int, typer.Option(help="Threads of one step; more than one for few large models.", min=1)] = 1,
     max_cost: Annotated[
-        float | None, typer.Option(help="Spend no more on endpoints, a step.", metavar="AMOUNT")
+        float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
     ] = None,
     rerun_stale: Annotated[
         bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")

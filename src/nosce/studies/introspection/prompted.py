@@ -27,7 +27,6 @@ from nosce.evals.self_report import ReportMetadata
 from nosce.evals.text_baselines import TextBaselines
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 from nosce.models.api.finetune import ChatExample
-from nosce.models.api.openai import Budget
 from nosce.pipeline.context import StepContext
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
@@ -68,7 +67,8 @@ class PromptedIntrospection(Experiment):
 
     Reports have the metric `right`, and for every question `object invalid`, `report invalid` and `both invalid`. Where
     answers are sampled, `drawn <k>` and `report <k>` are the shares of the k-th most frequent label among the sampled
-    answers and reports, which `nosce.analysis.calibration` reads.
+    answers and reports, which `nosce.analysis.calibration` reads. A subject that cannot be fine-tuned has only `before`,
+    `answers`, `observers`, and the samples of its answers.
 
     Args:
         world: The prompts and the properties of their answers.
@@ -112,7 +112,7 @@ class PromptedIntrospection(Experiment):
             DataError: No answer to a string of the seen split has a label.
         """
         assert isinstance(context, StepContext)  # the pipeline has no other
-        resources = RunResources(context, seed / "asked", Budget(context.runtime.max_cost))
+        resources = RunResources.of_run(context, seed / "asked")
         prompts = self.world.prompts(seed / "world")
         check_disjoint_strings(prompts)
         protocol_run = _ProtocolRun(self, prompts, seed, resources)
@@ -148,7 +148,11 @@ class _ProtocolRun:
         if not examples:
             raise DataError("no answer to a string of the seen split has a label, so that there is nothing to teach.")
         yield self.reports_table(base_model, base_answers, BEFORE_REPORTS)
-        finetuned_model = self.config.subject.finetune(examples, self.resources).chat_model(self.resources)
+        if (finetuned := self.config.subject.finetune(examples, self.resources)) is None:
+            yield self.text_baselines_table(training_questions, questions)
+            yield self.calibration_table(base_model, self.sample_answers(base_model), BEFORE_REPORTS)
+            return
+        finetuned_model = finetuned.chat_model(self.resources)
         current_answers = self.complete_prompts(finetuned_model)
         yield self.validity_table(current_answers, "after")
         yield self.reports_table(finetuned_model, current_answers, SELF_REPORTS)
@@ -159,7 +163,9 @@ class _ProtocolRun:
         yield self.calibration_table(finetuned_model, sampled_answers, SELF_REPORTS)
         yield self.calibration_table(base_model, sampled_answers, BEFORE_REPORTS)
         for index, other_subject in enumerate(self.config.other_subjects, 1):
-            predictor = other_subject.finetune(examples, self.resources).chat_model(self.resources)
+            if (taught := other_subject.finetune(examples, self.resources)) is None:
+                continue
+            predictor = taught.chat_model(self.resources)
             yield self.reports_table(predictor, current_answers, f"{CROSS_REPORTS} {index}")
             yield self.reports_table(predictor, self.complete_prompts(predictor), f"{CROSS_REPORTS} {index} on itself")
             yield self.given_answers_table(predictor, base_answers, f"{CROSS_REPORTS} {index}")

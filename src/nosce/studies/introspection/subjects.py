@@ -14,10 +14,12 @@ from typing import Literal, Protocol
 
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
 from nosce.models.api.base import ChatModel
+from nosce.models.api.budget import Budget
 from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
 from nosce.models.api.local import LocalChatModel
-from nosce.models.api.openai import Budget, EndpointConfig, OpenAIClient
+from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
@@ -33,10 +35,27 @@ class RunResources:
     seed: Seed
     budget: Budget = field(default_factory=Budget)
 
+    @classmethod
+    def of_run(cls, context: StepContext, seed: Seed) -> RunResources:
+        """With a budget that all steps and restarts of the run share."""
+        name = context.runtime.ledger_name
+        ledger = None if name is None else replies_folder(context) / name
+        return cls(context, seed, Budget(context.runtime.max_cost, ledger, context.folder.name))
+
+    @property
+    def job_folder(self) -> Path:
+        """Where the ids of fine-tuning jobs are kept."""
+        return replies_folder(self.context)
+
     def response_cache(self, model_id: str) -> ResponseCache:
         """The file of a model's replies."""
-        root = self.context.folder if self.context.machine_file is None else self.context.machine_file.parent
-        return ResponseCache(root / "replies" / f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl")
+        name = f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl"
+        return ResponseCache(replies_folder(self.context) / name)
+
+
+def replies_folder(context: StepContext) -> Path:
+    """The folder of everything that was paid for: of the store, or of a step without a store."""
+    return (context.folder if context.machine_file is None else context.machine_file.parent) / "replies"
 
 
 class Subject(Protocol):
@@ -51,8 +70,11 @@ class Subject(Protocol):
         """The model as it is now, ready for requests."""
         ...
 
-    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> Subject:
-        """The model after fine-tuning on examples; an earlier fine-tuning on the same examples is reused."""
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> Subject | None:
+        """The model after fine-tuning on examples; an earlier fine-tuning on the same examples is reused.
+
+        None: the model cannot be fine-tuned.
+        """
         ...
 
 
@@ -157,16 +179,16 @@ class FinetunedSubject:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteSubject:
-    """A model behind an endpoint that has fine-tuning jobs.
+    """A model behind an endpoint.
 
     Args:
         endpoint: The endpoint and the model's id.
-        tuning: The fine-tuning job.
+        tuning: The fine-tuning job; None for a server without such jobs.
         poll_seconds: Seconds between two requests for a job's status.
     """
 
     endpoint: EndpointConfig
-    tuning: FineTuningJobConfig = field(default_factory=FineTuningJobConfig)
+    tuning: FineTuningJobConfig | None = field(default_factory=FineTuningJobConfig)
     poll_seconds: float = 20.0
 
     @property
@@ -177,13 +199,15 @@ class RemoteSubject:
     def chat_model(self, resources: RunResources) -> ChatModel:
         """The endpoint's model; each reply is cached as soon as it arrives."""
         api_client = self._api_client(resources)
-        return CachedChatModel(api_client, api_client.cache or resources.response_cache(api_client.model_id))
+        assert api_client.cache is not None  # an empty cache is false
+        return CachedChatModel(api_client, api_client.cache)
 
-    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> RemoteSubject:
-        """The model that the fine-tuning job made."""
-        folder = resources.response_cache("").path.parent
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> RemoteSubject | None:
+        """The model that the fine-tuning job made; None without `tuning`."""
+        if self.tuning is None:
+            return None
         model = run_fine_tuning_job(
-            self._api_client(resources), examples, self.tuning, folder, poll_seconds=self.poll_seconds
+            self._api_client(resources), examples, self.tuning, resources.job_folder, poll_seconds=self.poll_seconds
         )
         return replace(self, endpoint=replace(self.endpoint, model=model))
 
