@@ -17,6 +17,7 @@ from nosce.errors import UsageError
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
@@ -66,15 +67,18 @@ def run_study(
     started = time.monotonic()
     console = Console(stderr=json_, soft_wrap=True)
     plan = request.plan()
+    pending = pending_steps(plan, store, rerun_stale=rerun_stale)
+    folder_sentences = check_model_folders(pending)
     plan_record = PlanRecord.of(request, plan)
     plan_record.save(store)
-    pending = pending_steps(plan, store, rerun_stale=rerun_stale)
     pool = _make_pool(
         store, workers, ray, RuntimeConfig(device=device or _default_device(), threads=threads, max_cost=max_cost)
     )
     if pending:
         heading = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
+    for sentence in folder_sentences:
+        console.print(escape(sentence), highlight=False)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     if run_summary.stale:
@@ -153,8 +157,9 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     from nosce.pipeline import cost
 
     plan = request.plan()
-    PlanRecord.of(request, plan).save(store, latest=False)
     pending = pending_steps(plan, store)
+    folder_sentences = check_model_folders(pending)
+    PlanRecord.of(request, plan).save(store, latest=False)
     with Console(stderr=True).status("Timing one of each kind of training and reading …"):
         costs = cost.estimate_costs(plan, pending)
     by_name = {c.step.name: c for c in costs}
@@ -174,6 +179,8 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
         sys.stdout.write(json.dumps({"total": total, "steps": rows}, indent=2) + "\n")
     else:
         _print_costs(plan, pending_names, by_name, total)
+        for sentence in folder_sentences:
+            Console(soft_wrap=True).print(escape(sentence), highlight=False)
 
 
 def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:

@@ -20,6 +20,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.models.pretrained import folder_dropout
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
@@ -55,6 +56,8 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     dataset = _training_dataset(spec, corpus)
     sampler = _training_sampler(spec, dataset, corpus)
     model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
+    if isinstance(spec.model, Pretrained):
+        context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
     is_bidirectional = families.is_bidirectional(model)
     if (model.config.is_encoder_decoder or is_bidirectional) and (
         spec.training.prompt_loss_weight or spec.training.window is not None
