@@ -38,6 +38,7 @@ READ_FILES = (
     "processor_config.json",  # a chat template may stand in it
     "adapter_*",
 )
+LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
 MAX_JSON_BYTES = 64 << 20  # of config.json or an index; the largest real ones have a few MB
 
 
@@ -79,6 +80,9 @@ def check_files(folder: Path) -> None:
     n_weights = sum(math.prod(shape) for shape in shapes.values())
     check_memory(folder, 4 * n_weights)
     most = max([len(shapes), *(size for shape in shapes.values() for size in shape)])
+    for name in LAYER_COUNTS:
+        if isinstance(count := config.get(name, 1), int) and count < 1:
+            raise SpecError(f"{folder / CONFIG_FILE} says {name}={count}; a model has at least one layer.")
     for name, count in _module_counts(config):
         if count > most:
             raise SpecError(

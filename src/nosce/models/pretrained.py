@@ -195,7 +195,11 @@ def _config_of(folder: Path) -> PretrainedConfig:
                 "give the folder of the model in float32, float16 or bfloat16."
             )
     with plain_errors(f"{folder / CONFIG_FILE} does not describe a model"):
-        return CONFIG_MAPPING[model_type].from_dict(_without_options(values))
+        config = CONFIG_MAPPING[model_type].from_dict(_without_options(values))
+        vocab_size = config.get_text_config().vocab_size
+    if not isinstance(vocab_size, int) or vocab_size < 1:
+        raise SpecError(f"{folder / CONFIG_FILE} says vocab_size={vocab_size!r}; it counts tokens.")
+    return config
 
 
 def _without_options(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -266,5 +270,5 @@ def _check_finite(folder: Path) -> None:
         with safe_open(file, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 - not a dict
                 tensor = opened.get_tensor(name)
-                if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                if tensor.is_floating_point() and not bool(tensor.float().isfinite().all()):
                     raise SpecError(f"the weight {name!r} in {file} is not finite (NaN or infinite); copy it again.")

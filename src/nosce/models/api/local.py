@@ -65,7 +65,9 @@ class LocalChatModel:
         from transformers import AutoTokenizer
 
         with plain_errors(f"{self.folder} has no tokenizer that can be read"):
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.folder, config=folder_config(Path(self.folder)), local_files_only=True, trust_remote_code=False
+            )
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
@@ -128,7 +130,8 @@ class LocalChatModel:
         }
         if temperature:
             options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        failure = plain_errors(f"the model in {self.folder} cannot generate as its generation_config.json says")
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
             torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
             generated = self._model.generate(**inputs, **options)
         encoder_decoder = bool(self._model.config.is_encoder_decoder)

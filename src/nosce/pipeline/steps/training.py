@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 VERSION = 2
+#: The names of tables that hold one row a position in the families of transformers; rotary positions need none.
+POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
     if isinstance(spec.model, Pretrained):
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
+    _require_positions(model, spec.training.window or int(dataset.lengths.max(initial=0)))
     is_bidirectional = families.is_bidirectional(model)
     if (model.config.is_encoder_decoder or is_bidirectional) and (
         spec.training.prompt_loss_weight or spec.training.window is not None
@@ -96,6 +99,21 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         precision=compute_dtype,
         masking=masking,
     )
+
+
+def _require_positions(model: PreTrainedModel, longest: int) -> None:
+    """Check that a model with a table of positions has one for each token of the longest row.
+
+    Raises:
+        SpecError: It has not.
+    """
+    tables = {name.rpartition(".")[2] for name, _ in (*model.named_modules(), *model.named_buffers())}
+    limit = getattr(model.config, "max_position_embeddings", None)  # of transformers; not every family has it
+    if limit is not None and longest > limit and tables & POSITION_TABLES:
+        raise SpecError(
+            f"the longest text or row has {longest:,} tokens, but the model reads {limit:,} positions; take shorter "
+            "texts, a smaller window or a model with more positions."
+        )
 
 
 def checkpoint_folder(folder: Path, step: int) -> Path:

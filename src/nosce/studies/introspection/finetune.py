@@ -15,7 +15,7 @@ from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
-from nosce.models.pretrained import require_determinism
+from nosce.models.pretrained import folder_config, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, TrainingConfig
@@ -95,7 +95,9 @@ def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path)
 def _load_tokenizer(model_folder: Path) -> Any:  # transformers has no common type of its tokenizers
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(model_folder, local_files_only=True, trust_remote_code=False)
+    return AutoTokenizer.from_pretrained(
+        model_folder, config=folder_config(model_folder), local_files_only=True, trust_remote_code=False
+    )
 
 
 def _tokenize_examples(tokenizer: Any, examples: Sequence[ChatExample], eos_token_id: int) -> TokenDataset:
