@@ -9,7 +9,7 @@ import torch
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.errors import UsageError
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.models.api.local import LocalChatModel
@@ -105,5 +105,5 @@ def test_replies_are_kept_under_the_weights(folder, tmp_path):
     assert "whole " in LocalChatModel(folder).model_id
     assert complete_all(CachedChatModel(LocalChatModel(folder), ResponseCache(tmp_path / "r.jsonl")), asks) == first
     assert len(known) == 1
-    with pytest.raises(UsageError, match="no tokenizer"):
+    with pytest.raises(SpecError, match="no tokenizer"):
         LocalChatModel(tmp_path)._tokenizer  # noqa: B018

@@ -13,9 +13,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nosce.errors import UsageError
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
-from nosce.models.architecture import Pretrained, load_pretrained
+from nosce.models.architecture import Pretrained, check_pretrained, load_pretrained
+from nosce.models.pretrained import folder_config, plain_errors
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -43,14 +44,19 @@ class LocalChatModel:
 
     @cached_property
     def model_id(self) -> str:
-        """The folder's name and the hash of its weights."""
+        """The folder's name and the hash of all that is read of it, and the number format where it is not float32."""
         rounded = "" if self.dtype == "float32" else f" {self.dtype}"
-        return f"{Path(self.folder).name} {Pretrained.from_folder(self.folder).digest[:16]}{rounded}"
+        return f"{Path(self.folder).name} {self._pretrained.digest[:16]}{rounded}"
+
+    @cached_property
+    def _pretrained(self) -> Pretrained:
+        return Pretrained.from_folder(self.folder)
 
     @cached_property
     def _model(self) -> PreTrainedModel:
         import torch
 
+        check_pretrained(self._pretrained)
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
         return load_pretrained(self.folder).to(self.device, dtype).eval()
 
@@ -58,17 +64,34 @@ class LocalChatModel:
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        except (OSError, ValueError):
-            raise UsageError(f"{self.folder} has no tokenizer that transformers can read; put one there.") from None
+        with plain_errors(f"{self.folder} has no tokenizer that can be read"):
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.folder, config=folder_config(Path(self.folder)), local_files_only=True, trust_remote_code=False
+            )
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
+    def check_tokenizer(self) -> None:
+        """Check that the folder's tokenizer can be read, fits its model, and writes a chat by its template.
+
+        Raises:
+            SpecError: It cannot or does not.
+        """
+        with plain_errors(f"the tokenizer in {self.folder} cannot be used"):
+            text = self._prompt_text(ChatRequest.from_user("A question?", max_new_tokens=1))
+            n_tokens = max([len(self._tokenizer), *(token + 1 for token in self._tokenizer(text)["input_ids"])])
+        n_rows = folder_config(Path(self.folder)).get_text_config().vocab_size
+        if n_tokens > n_rows:
+            raise SpecError(
+                f"the model in {self.folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer "
+                "that the model was trained with."
+            )
+
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
+        self.check_tokenizer()
         texts = [self._prompt_text(ask) for ask in requests]
         greedy = sorted(
             (n for n, ask in enumerate(requests) if not ask.temperature),
@@ -86,7 +109,8 @@ class LocalChatModel:
     def _prompt_text(self, request: ChatRequest) -> str:
         if self._tokenizer.chat_template:
             messages = [{"role": role, "content": text} for role, text in request.messages]
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            with plain_errors(f"the chat template in {self.folder} cannot be used"):
+                return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         return "\n".join(text for _, text in request.messages)
 
     def _generate(self, requests: Sequence[ChatRequest], texts: Sequence[str]) -> list[ChatResponse]:
@@ -106,7 +130,8 @@ class LocalChatModel:
         }
         if temperature:
             options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        failure = plain_errors(f"the model in {self.folder} cannot generate as its generation_config.json says")
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
             torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
             generated = self._model.generate(**inputs, **options)
         encoder_decoder = bool(self._model.config.is_encoder_decoder)
