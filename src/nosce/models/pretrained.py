@@ -104,7 +104,7 @@ def load_weights(
         )
     _check_loading(folder, model, info)
     _switch_off_modules(model)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def check_weights(model_class: Any, folder: Path, config: PretrainedConfig) -> None:
