@@ -1,4 +1,4 @@
-"""A folder's model has the weights of its files and nothing random; a stranger's loading options are ignored."""
+"""A folder's model has the weights of its files and nothing random; its wishes about loading are ignored."""
 
 from __future__ import annotations
 

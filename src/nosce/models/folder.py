@@ -31,6 +31,12 @@ READ_FILES = (
     "*merges*",
     "*.model",  # sentencepiece: tokenizer.model, spiece.model, sentencepiece.bpe.model
     "*.bpe*",
+    "*.codes",
+    "*.tokenizer",
+    "byte_maps.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_*.json",
     "*.tiktoken",
     "*.gguf",
     "chat_template*",

@@ -7,6 +7,7 @@ remote code) is not obeyed.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,7 +167,9 @@ def plain_errors(failure: str) -> Iterator[None]:
     logging.set_verbosity(logging.CRITICAL)  # a report of many lines; the sentence says the first of them
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except (NosceError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic of Rust is no Exception

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -105,5 +106,8 @@ def test_replies_are_kept_under_the_weights(folder, tmp_path):
     assert "whole " in LocalChatModel(folder).model_id
     assert complete_all(CachedChatModel(LocalChatModel(folder), ResponseCache(tmp_path / "r.jsonl")), asks) == first
     assert len(known) == 1
-    with pytest.raises(SpecError, match="no tokenizer"):
+    with pytest.raises(SpecError, match=r"lacks config\.json"):
         LocalChatModel(tmp_path)._tokenizer  # noqa: B018
+    shutil.copytree(folder, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(SpecError, match="has no tokenizer that can be read"):
+        LocalChatModel(tmp_path / "mute")._tokenizer  # noqa: B018

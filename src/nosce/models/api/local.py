@@ -68,6 +68,8 @@ class LocalChatModel:
             tokenizer = AutoTokenizer.from_pretrained(
                 self.folder, config=folder_config(Path(self.folder)), local_files_only=True, trust_remote_code=False
             )
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes an empty one up
+            raise SpecError(f"{self.folder} has no tokenizer that can be read; copy the tokenizer's files there.")
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
