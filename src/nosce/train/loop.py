@@ -20,6 +20,8 @@ from nosce.data.masking import WholeWordMasking
 from nosce.data.packing import TokenDataset
 from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
 from nosce.errors import TrainingError
+from nosce.models.logits import logits_path
+from nosce.models.positions import check_positions
 from nosce.models.varlen import ForwardFunction, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
@@ -67,9 +69,13 @@ def train(
         masking: Chooses the masked words of a masked language model. None: next-token prediction.
 
     Raises:
+        SpecError: The model's logits do not belong to a text (`logits_path`), or its rotary positions depend on the
+            batch at this length.
         TrainingError: The loss or its gradient is not a finite number.
     """
     runtime = runtime or RuntimeConfig()
+    logits_path(model)
+    check_positions(model, config.window or int(dataset.lengths.max()))
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
     optimizer = Optimizer(parameters, config, block_matrix_names(model))
