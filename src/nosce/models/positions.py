@@ -2,7 +2,8 @@
 
 Rotary positions of the types "dynamic" (NTK scaling) and "longrope" change every frequency of a forward pass once its
 longest row exceeds the length that the model was trained on. Beyond that length, a token's logits depend on later
-tokens and on the other texts of the batch.
+tokens and on the other texts of the batch. Sparse attention that looks at the best `index_topk` positions breaks ties
+by the width of the batch once there are more positions than that.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ def max_positions_of(model: PreTrainedModel) -> int | None:
 
 
 def max_stable_positions(model: PreTrainedModel) -> int | None:
-    """The longest text whose rotary frequencies do not depend on the longest text of its batch; None: no limit."""
+    """The longest text whose logits do not depend on the longest text of its batch; None: no limit."""
     config = model.config.get_text_config(decoder=True)
-    limits = []
+    sparse = getattr(config, "index_topk", None)  # of DeepSeek V3.2 and its kin
+    limits = [] if sparse is None else [int(sparse)]
     for rotary in _rotary_parameters(config):
         if rotary["rope_type"] == "longrope":
             limits.append(int(rotary.get("original_max_position_embeddings") or config.max_position_embeddings))
@@ -46,8 +48,8 @@ def check_positions(model: PreTrainedModel, longest: int) -> None:
     limit = max_stable_positions(model)
     if limit is not None and longest > limit:
         raise SpecError(
-            f"a text of {longest} tokens was given to a {model.config.model_type} model whose rotary positions change "
-            f"with the longest text of a batch beyond {limit} tokens; shorten the texts to {limit} tokens."
+            f"a text of {longest} tokens was given to a {model.config.model_type} model whose logits depend on the "
+            f"longest text of a batch beyond {limit} tokens; shorten the texts to {limit} tokens."
         )
 
 
