@@ -318,7 +318,7 @@ def greedy_is_argmax(model: Any) -> bool:
 
 
 def lora_verdict(model: Any) -> str:
-    """"right", "refused", or what is wrong."""
+    """ "right", "refused", or what is wrong."""
     try:
         adapted = add_lora(model, 2, 2, 2.0, Seed(1))
     except SpecError:

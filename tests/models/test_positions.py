@@ -1,6 +1,7 @@
 """Rotary positions that depend on the longest text of a batch are refused where they do."""
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, DeepseekV32Config, LlamaConfig, Phi3Config
@@ -87,13 +88,11 @@ def test_beyond_the_stable_length_every_entry_refuses(name, tmp_path):
         nats(net, 9, 20)
     with pytest.raises(SpecError, match="beyond 16 tokens"):
         generate(net, [np.arange(3, 15)], eos_id=0, max_new_tokens=6)
+    sampler = EpochSampler(1, 1, Seed(0))
     with pytest.raises(SpecError, match="beyond 16 tokens"):
-        sampler = EpochSampler(1, 1, Seed(0))
         loop.train(net, texts(20), sampler, config, eos_id=0, folder=tmp_path, on_checkpoint=no_checkpoint)
+    positions = pl.DataFrame({"text": [0], "token": [0]})
     with pytest.raises(SpecError, match="beyond 16 tokens"):
-        import polars as pl
-
-        positions = pl.DataFrame({"text": [0], "token": [0]})
         collect_activations(net, texts(20), positions, ["final"], tmp_path / "activations", eos_id=0)
 
 

@@ -129,7 +129,9 @@ def _own_logits(model: PreTrainedModel, hidden: torch.Tensor) -> torch.Tensor:
 
 def _padded_states(model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, path: LogitsPath) -> torch.Tensor:
     is_token = np.arange(int(lengths.max())) < lengths[:, None]
-    inputs = np.zeros(is_token.shape, dtype=np.int64)  # no padding mask: a causal model never attends to later positions
+    inputs = np.zeros(
+        is_token.shape, dtype=np.int64
+    )  # no padding mask: a causal model never attends to later positions
     inputs[is_token] = tokens
     network = model if path == "whole" else model.base_model
     output = network(input_ids=torch.from_numpy(inputs).to(model.device), use_cache=False)
@@ -150,7 +152,7 @@ def _checked_path(model: PreTrainedModel) -> LogitsPath:
         try:
             states = _padded_states(model, tokens, PROBE_LENGTHS, path)
             logits = _own_logits(model, states) if path == "own" else states
-        except Exception:  # noqa: S112 - whatever a family's code does not expect, it can only be tried
+        except Exception:  # whatever a family's code does not expect: the next path is tried
             continue
         if max_relative_error(logits, reference) <= relative_tolerance(model):
             return path
@@ -220,6 +222,6 @@ def max_relative_error(logits: torch.Tensor, reference: torch.Tensor) -> float:
 
 def _refusal(model: PreTrainedModel, reason: str) -> SpecError:
     return SpecError(
-        f"a {model.config.model_type} model cannot be used, since {reason}; take a family that predicts each token from "
-        "those before it, such as llama, qwen2 or gpt2."
+        f"a {model.config.model_type} model cannot be used, since {reason}; take a family that predicts each token "
+        "from those before it, such as llama, qwen2 or gpt2."
     )

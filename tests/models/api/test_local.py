@@ -8,10 +8,11 @@ import shutil
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BartConfig, BertConfig, Gemma2Config, MambaConfig, RwkvConfig
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.errors import UsageError
+from nosce.errors import SpecError, UsageError
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.models.api.local import LocalChatModel
@@ -145,7 +146,22 @@ STEERING = {
     "remove_invalid_values": {"remove_invalid_values": True, "renormalize_logits": True},
     "output_scores": {"output_scores": True, "output_attentions": True, "return_dict_in_generate": False},
 }
-TEXTS = ["acorn", "basil cedar daisy", "ember fjord", "grove", "heron inlet jetty acorn basil"]
+TEXTS = ["acorn", "ember fjord", "heron inlet jetty acorn basil"]
+GEMMA_SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "sliding_window": 4,
+}
+BART_SIZES = {
+    "d_model": 32,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 64),
+}
 GREEDY = [ChatRequest.from_user(text, max_new_tokens=6) for text in TEXTS]
 DRAWN = [ChatRequest.from_user("acorn basil", max_new_tokens=4, temperature=1.0, sample_index=n) for n in range(6)]
 
@@ -158,13 +174,58 @@ def steered(folder, place, **settings):
     return place
 
 
+def refilled(folder, place, config):
+    """The folder's tokenizer with a model of another family, in float32 with weights that matter."""
+    shutil.copytree(folder, place)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = AutoModelForCausalLM.from_config(config)
+        with torch.no_grad():
+            for name, weights in net.named_parameters():
+                weights.mul_(8 if weights.ndim == 2 and "A_log" not in name else 1)
+    net.save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "gemma2", "bart"])
+def test_a_reply_does_not_depend_on_its_batch_in_any_family(folder, tmp_path, family):
+    """Families whose replies change with padding on the left are read one prompt at a time."""
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1, "vocab_size": 16}
+    config = {
+        "mamba": lambda: MambaConfig(**ends, hidden_size=32, num_hidden_layers=2, state_size=8),
+        "rwkv": lambda: RwkvConfig(**ends, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32),
+        "gemma2": lambda: Gemma2Config(**ends, **GEMMA_SIZES),
+        "bart": lambda: BartConfig(**ends, **BART_SIZES, decoder_start_token_id=0, forced_bos_token_id=5),
+    }[family]()
+    if family == "bart":
+        config.is_encoder_decoder, config.is_decoder = False, True
+    one = LocalChatModel(refilled(folder, tmp_path / "whole", config), batch_size=4)
+    for request, reply in zip(GREEDY, complete_all(one, GREEDY), strict=True):
+        said, total = by_hand(one, request.messages[0][1], 6)
+        assert reply.text == said
+        assert reply.logprob == pytest.approx(total, abs=1e-3)
+
+
+def test_a_model_that_sees_later_tokens_is_refused(folder, tmp_path):
+    """BERT as it comes has no likelihood from left to right."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    one = LocalChatModel(refilled(folder, tmp_path / "whole", BertConfig(vocab_size=16, **sizes)))
+    with pytest.raises(SpecError, match="a bert model cannot be used, since a token's logits depend on later tokens"):
+        complete_all(one, GREEDY)
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    """The replies of the folder as it is."""
+    return complete_all(LocalChatModel(folder), [*GREEDY, *DRAWN])
+
+
 @pytest.mark.parametrize("settings", STEERING.values(), ids=STEERING)
-def test_a_folders_settings_for_generation_steer_nothing(folder, tmp_path, settings):
+def test_a_folders_settings_for_generation_steer_nothing(folder, plain, tmp_path, settings):
     """Replies at temperature 0 are the likeliest tokens, draws at 1 are the model's, and log-probabilities theirs."""
-    plain = complete_all(LocalChatModel(folder), [*GREEDY, *DRAWN])
     steered(folder, tmp_path / "whole", **settings)
     one = LocalChatModel(tmp_path / "whole")
-    one.model_id = LocalChatModel(folder).model_id  # the seeds of draws come from it, and the folder's files may be in it
+    one.model_id = LocalChatModel(folder).model_id  # the seeds of draws come from it
     found = complete_all(one, [*GREEDY, *DRAWN])
 
     assert [reply.text for reply in found] == [reply.text for reply in plain]
@@ -188,10 +249,10 @@ def test_settings_for_generation_in_the_models_configuration_steer_nothing(folde
 def test_any_of_several_end_tokens_ends_a_reply(folder, tmp_path):
     """The end tokens are the one setting for generation that is kept: the reply stops before the first of them."""
     plain = LocalChatModel(folder)
-    first = complete_all(plain, GREEDY)[1]
+    first = complete_all(plain, GREEDY)[2]
     word = first.text.split()[1]
     ends = [plain._model.generation_config.eos_token_id, plain._tokenizer.convert_tokens_to_ids(word)]
-    found = complete_all(LocalChatModel(steered(folder, tmp_path / "whole", eos_token_id=ends)), GREEDY)[1]
+    found = complete_all(LocalChatModel(steered(folder, tmp_path / "whole", eos_token_id=ends)), GREEDY)[2]
 
     assert found.text.split() == first.text.split()[: first.text.split().index(word)]
     assert found.finish_reason == "stop"
