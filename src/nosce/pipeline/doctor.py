@@ -42,7 +42,7 @@ def check_machine(store: Store) -> list[dict[str, str]]:
 def _extras() -> list[str]:
     import importlib.util
 
-    return [name for name in ("ray", "httpx") if importlib.util.find_spec(name)]
+    return [name for name in ("ray", "httpx2") if importlib.util.find_spec(name)]
 
 
 def _gflops(dtype: object) -> float:

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
@@ -108,9 +108,9 @@ def _peak_mib() -> float | None:
 
 
 @contextmanager
-def record_provenance() -> Iterator[dict[str, Any]]:
+def record_provenance() -> Iterator[dict[str, object]]:
     """A dictionary that holds, when the block ends, what the block took and where it ran."""
-    record: dict[str, Any] = {}
+    record: dict[str, object] = {}
     _reset_peak()
     started, cpu = time.perf_counter(), time.process_time()
     yield record
