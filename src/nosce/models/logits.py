@@ -94,16 +94,16 @@ class _FixedStates(torch.nn.Module):
         super().__init__()
         self.__dict__.update(original=base_model, states=states)  # not registered as a part of this module
 
-    def forward(self, *_: object, **__: object) -> Any:
+    def forward(self, *_: object, **__: object) -> object:
         from transformers.modeling_outputs import BaseModelOutputWithPast
 
         return _tolerant(BaseModelOutputWithPast)(last_hidden_state=self.states)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Any:  # as torch types it
         return getattr(self.__dict__["original"], name)
 
 
-def _tolerant(output_class: Any) -> Any:
+def _tolerant(output_class: Any) -> Any:  # a class of transformers, which mypy does not follow
     """The class with None for every part that it lacks, such as the state of a recurrent model."""
 
     class Tolerant(output_class):  # type: ignore[misc]  # mypy does not follow transformers
