@@ -82,6 +82,12 @@ class Architecture:
                 "splits the heads into four groups; take a multiple of 4."
             )
 
+        if self.family == "t5" and not self.tie_embeddings:
+            raise SpecError(
+                "Architecture of the family t5 with tie_embeddings=False cannot be built, since transformers always "
+                "ties T5's embeddings; take True."
+            )
+
     @classmethod
     def named(cls, name: str, *, family: Family = "gpt-neox") -> Architecture:
         """The architecture of a size in `NAMED_SHAPES`, e.g. `Architecture.named("3x128")`: layers x width.

@@ -1,5 +1,7 @@
 """A chat model in a local folder of the Hugging Face layout; transformers generates its replies.
 
+Temperature 0 takes the most likely token, and temperature 1 draws from the model's distribution: what the folder's
+`generation_config.json` says of penalties, beams, filters and forced tokens is not used, only its end tokens are.
 Greedy replies are generated in batches of similar length. Each sampled reply is generated alone with a seed of its own.
 A reply therefore depends on its request alone, and log-probabilities differ by rounding at most. Nothing is downloaded,
 and no code from the folder runs.
@@ -16,6 +18,9 @@ from typing import TYPE_CHECKING, Literal
 from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.architecture import Pretrained, check_pretrained, load_pretrained
+from nosce.models.logits import logits_path
+from nosce.models.neutral import neutral_generation_config, padding_is_harmless
+from nosce.models.positions import check_positions
 from nosce.models.pretrained import folder_config, plain_errors
 from nosce.seeds import Seed
 
@@ -58,7 +63,14 @@ class LocalChatModel:
 
         check_pretrained(self._pretrained)
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
-        return load_pretrained(self.folder).to(self.device, dtype).eval()
+        model = load_pretrained(self.folder).to(self.device, dtype).eval()
+        logits_path(model)
+        model.generation_config = neutral_generation_config(model)
+        return model
+
+    @cached_property
+    def _rows_per_batch(self) -> int:
+        return self.batch_size if padding_is_harmless(self._model) else 1
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -101,7 +113,7 @@ class LocalChatModel:
         )
         while greedy:
             max_new_tokens = requests[greedy[0]].max_new_tokens
-            batch = [n for n in greedy[: self.batch_size] if requests[n].max_new_tokens == max_new_tokens]
+            batch = [n for n in greedy[: self._rows_per_batch] if requests[n].max_new_tokens == max_new_tokens]
             yield from zip(batch, self._generate([requests[n] for n in batch], [texts[n] for n in batch]), strict=True)
             greedy = greedy[len(batch) :]
         for index, ask in enumerate(requests):
@@ -123,19 +135,20 @@ class LocalChatModel:
         ).to(self.device)
         inputs.pop("token_type_ids", None)
         temperature = requests[0].temperature
-        options: dict[str, object] = {
-            "do_sample": bool(temperature),
-            "max_new_tokens": requests[0].max_new_tokens,
-            "output_logits": True,
-            "return_dict_in_generate": True,
-            "pad_token_id": self._tokenizer.pad_token_id,
-        }
-        if temperature:
-            options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-        failure = plain_errors(f"the model in {self.folder} cannot generate as its generation_config.json says")
+        check_positions(self._model, inputs["input_ids"].shape[1] + requests[0].max_new_tokens)
+        options = neutral_generation_config(
+            self._model,
+            do_sample=bool(temperature),
+            temperature=temperature or None,
+            max_new_tokens=requests[0].max_new_tokens,
+            output_logits=True,
+            return_dict_in_generate=True,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        failure = plain_errors(f"the model in {self.folder} cannot generate")
         with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
             torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
-            generated = self._model.generate(**inputs, **options)
+            generated = self._model.generate(**inputs, generation_config=options)
         encoder_decoder = bool(self._model.config.is_encoder_decoder)
         start = 1 if encoder_decoder else inputs["input_ids"].shape[1]
         logprobs = torch.stack(generated.logits, 1).float().log_softmax(-1)  # (B, T, V)
