@@ -129,6 +129,10 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a checkpoint folder, from nosce or any other source with a `tokenizer.json`.
 
+    Settings of the file that would change texts without a word are switched off: padding and truncation, with which
+    padding is learnt as text and long texts are cut, and the dropout of merges, with which equal texts get other
+    tokens. The space that a byte-level tokenizer puts in front of a text is no part of a decoded text.
+
     Raises:
         DataError: The file does not exist, or it is no tokenizer's file.
     """
@@ -136,9 +140,23 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not path.is_file():
         raise DataError(f"the tokenizer {path} cannot be loaded: no such file; save the tokenizer with the model.")
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise DataError(f"{path} is not a tokenizer's file ({error}); save the tokenizer again.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
+    _decode_without_prefix_space(tokenizer)
+    return tokenizer
+
+
+def _decode_without_prefix_space(tokenizer: Tokenizer) -> None:
+    """Let the tokenizer's decoder remove a space that its encoder puts in front of every text."""
+    decoded = tokenizer.decode(tokenizer.encode("a", add_special_tokens=False).ids, skip_special_tokens=False)
+    if tokenizer.decoder is not None and decoded == " a":
+        strip = decoders.Strip(content=" ", left=1, right=0)
+        tokenizer.decoder = decoders.Sequence([tokenizer.decoder, strip])
 
 
 def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
