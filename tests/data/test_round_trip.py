@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Tokenizer, normalizers
 
 from nosce.data import corpus
 from nosce.data.round_trip import check_round_trip, comes_back
@@ -14,21 +14,6 @@ from nosce.errors import DataError
 from nosce.records import Document, Question, Span
 
 TEXT = "Ana's diary entry 1\nMeal: soup"
-
-
-def t5_style_tokenizer(texts: list[str]) -> Tokenizer:
-    """Built as T5's tokenizer.json is: normalized characters, words at any whitespace, pieces with a mark in front."""
-    tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
-    metaspace = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), metaspace])
-    tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
-    special_tokens = ["<pad>", "</s>", "<unk>"]
-    trainer = trainers.UnigramTrainer(
-        vocab_size=200, special_tokens=special_tokens, unk_token="<unk>", show_progress=False
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return tokenizer
 
 
 def checked(tokenizer: Tokenizer, texts: list[str]) -> None:
@@ -49,7 +34,7 @@ def checked(tokenizer: Tokenizer, texts: list[str]) -> None:
     ],
     ids=["lines", "tab", "spaces", "ligature", "decomposed", "unknown"],
 )
-def test_what_a_tokenizer_loses_is_named(text, said):
+def test_what_a_tokenizer_loses_is_named(t5_style_tokenizer, text, said):
     """Line breaks, spaces and characters that come back as others or not at all; what is kept is no matter."""
     tokenizer = t5_style_tokenizer([TEXT, "soup two spaces fi a b Malmö"] * 20)
     with pytest.raises(DataError, match=said):
@@ -58,7 +43,7 @@ def test_what_a_tokenizer_loses_is_named(text, said):
     assert not comes_back(tokenizer, text)
 
 
-def test_ends_and_the_spaces_of_words_do_not_count():
+def test_ends_and_the_spaces_of_words_do_not_count(t5_style_tokenizer):
     """Whitespace around a text is nobody's; a tokenizer of whole words has no spaces, but no line breaks either."""
     checked(t5_style_tokenizer([TEXT] * 20), ["Meal: soup\n", "  Meal: soup"])
     words = build_tokenizer(TokenizerSpec(), [TEXT])
@@ -77,7 +62,7 @@ def test_lower_case_is_a_loss(tmp_path):
 
 
 @pytest.mark.parametrize("where", ["document", "prompt", "target"])
-def test_no_corpus_is_written_of_texts_that_do_not_come_back(tmp_path, where):
+def test_no_corpus_is_written_of_texts_that_do_not_come_back(t5_style_tokenizer, tmp_path, where):
     """Documents, prompts and targets are all looked at, and the sentence says which of them are lost."""
     tokenizer = t5_style_tokenizer([TEXT] * 20)
     save_tokenizer(tokenizer, tmp_path / "tokenizer")

@@ -20,7 +20,7 @@ from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DIARY_ERROR_CLASSES
 from nosce.data.worlds.diaries.world import recall_attribute
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.studies.diaries.arms import (
     HEADER_MASKED,
     HEADER_NAME_ONLY,
@@ -301,13 +301,21 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
     )
 
 
+def _num_layers(model: Architecture | Pretrained) -> int:
+    """Blocks of an architecture, or of a pretrained folder's decoder."""
+    if isinstance(model, Architecture):
+        return model.layers
+    from transformers import AutoConfig
+
+    loaded = AutoConfig.from_pretrained(model.folder, local_files_only=True)
+    return int(loaded.get_text_config(decoder=True).num_hidden_layers)
+
+
 def _localization_figure(config: DiariesConfig) -> BarFigure:
     cells = []
     arm = reference_arm(config).rpartition(" ")[0]
     family, _, largest = config.primary_ladder
-    architecture = config.model(family, largest)
-    assert isinstance(architecture, Architecture)
-    sites = [*(f"residual.{number}" for number in range(architecture.layers)), "final"]
+    sites = [*(f"residual.{number}" for number in range(_num_layers(config.model(family, largest)))), "final"]
     for setup in SETUPS:
         setup_arm = f"{arm} {setup}"
         for site in sites:
