@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from nosce.errors import UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.architecture import Pretrained, load_pretrained
+from nosce.models.end_tokens import end_token_ids
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -64,8 +65,12 @@ class LocalChatModel:
             raise UsageError(f"{self.folder} has no tokenizer that transformers can read; put one there.") from None
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end_token_ids(self._model, tokenizer)[0])
         return tokenizer
+
+    @cached_property
+    def _end_ids(self) -> list[int]:
+        return end_token_ids(self._model, self._tokenizer)
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
@@ -103,6 +108,7 @@ class LocalChatModel:
             "output_logits": True,
             "return_dict_in_generate": True,
             "pad_token_id": self._tokenizer.pad_token_id,
+            "eos_token_id": self._end_ids,
         }
         if temperature:
             options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -122,10 +128,8 @@ class LocalChatModel:
     def _to_response(
         self, request: ChatRequest, tokens: torch.Tensor, logprobs: torch.Tensor, prompt_tokens: int
     ) -> ChatResponse:
-        end_tokens = self._model.generation_config.eos_token_id
-        end_tokens = {end_tokens} if isinstance(end_tokens, int) else set(end_tokens or ())
         token_ids = tokens.tolist()
-        stop = next((place for place, token in enumerate(token_ids) if token in end_tokens), None)
+        stop = next((place for place, token in enumerate(token_ids) if token in self._end_ids), None)
         kept = token_ids if stop is None else token_ids[:stop]
         scored = token_ids[: len(token_ids) if stop is None else stop + 1]
         first: tuple[tuple[str, float], ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
+from nosce.models.end_tokens import end_token_ids
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, TrainingConfig
@@ -34,7 +36,7 @@ def finetune_local_model(
     """Write the folder of the model that has learnt the examples; only replies and their ends are learnt.
 
     Raises:
-        SpecError: We cannot name the family's matrices.
+        SpecError: We cannot name the family's matrices, or the folder names no end token.
     """
     import torch
 
@@ -44,7 +46,8 @@ def finetune_local_model(
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         tokenizer = _load_tokenizer(model_folder)
-        eos_token_id = int(tokenizer.eos_token_id)
+        ends = end_token_ids(model, tokenizer)
+        eos_token_id = ends[0]
         dataset = _tokenize_examples(tokenizer, examples, eos_token_id)
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
@@ -53,7 +56,7 @@ def finetune_local_model(
         if step == training.steps:
             merged_folder = work_folder / "made"
             checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, merged_folder)
-            _publish_model(merged_folder, model_folder, output_folder)
+            _publish_model(merged_folder, model_folder, output_folder, ends)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     width = model.config.get_text_config().hidden_size
@@ -81,11 +84,18 @@ def _choose_precision(training: TrainingConfig, width: int, context: StepContext
     return precision.choose_precision(training.dtype, width=width, device=device, cache_path=cache_path)
 
 
-def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path) -> None:
-    """Move the model to its place at once: a folder without its chat template would be prompted differently."""
+def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path, ends: list[int]) -> None:
+    """Move the model to its place at once: a folder without its chat template would be prompted differently.
+
+    The taught end token is among those of its generation configuration, so that its replies end wherever it is asked.
+    """
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
+    path = merged_folder / "generation_config.json"
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    settings["eos_token_id"] = ends[0] if len(ends) == 1 else ends
+    path.write_text(json.dumps(settings, indent=2) + "\n")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(merged_folder, output_folder)
 
