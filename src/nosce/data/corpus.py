@@ -200,7 +200,7 @@ def _check_known_words(tokenizer: Tokenizer, kind: str, texts: list[str]) -> Non
     """Raise an error for an unknown word, because a model would learn all unknown words as one token."""
     ids = [encoding.ids for encoding in encode(tokenizer, texts)]
     unknown = tokenizer.token_to_id(tokenizers.UNK_TOKEN)
-    counts = [one.count(unknown) for one in ids]
+    counts = [0 if unknown is None else one.count(unknown) for one in ids]
     if any(counts):
         raise _unknown_words_error(sum(counts), next(text for text, count in zip(texts, counts, strict=True) if count))
     check_round_trip(tokenizer, kind, texts, ids)

@@ -249,7 +249,9 @@ def test_replies_are_read_back_as_they_were_written(world):
 
 @pytest.mark.parametrize("encoding", ["paper", "one line"])
 @pytest.mark.parametrize("repeat_title", [False, True, "name"])
-def test_the_true_diary_is_right_when_it_comes_back_from_its_tokens(t5_style_tokenizer, tmp_path, encoding, repeat_title):
+def test_the_true_diary_is_right_when_it_comes_back_from_its_tokens(
+    t5_style_tokenizer, tmp_path, encoding, repeat_title
+):
     """With byte pairs in either encoding; with a tokenizer that drops line breaks on one line, and else not at all."""
     world = replace(WORLD, n_diarists=60, encoding=encoding, repeat_title=repeat_title, people_without_entries=3)
     save_tokenizer(tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED)), tmp_path / "bpe" / "tokenizer")

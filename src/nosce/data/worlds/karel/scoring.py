@@ -63,7 +63,7 @@ class KarelScorer:
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
         """The most tokens of a reply, its end token included."""
-        tokens_per_operation = operation_tokens(tokenizer, self._record_encoding).shape[1]
+        tokens_per_operation: int = operation_tokens(tokenizer, self._record_encoding).shape[1]
         return (self.max_operations * (5 if self.world.control_flow else 1)) * tokens_per_operation + 1
 
     def score(
