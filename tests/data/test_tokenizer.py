@@ -19,6 +19,7 @@ from nosce.data.tokenizer import (
     UNK_TOKEN,
     TokenizerSpec,
     build_tokenizer,
+    copy_tokenizer,
     eos_token_id,
     load_tokenizer,
     save_tokenizer,
@@ -303,6 +304,34 @@ def test_a_foreign_tokenizer_names_its_own_end(word, tmp_path):
         save_tokenizer(word, tmp_path)
         (tmp_path / TOKENIZER_CONFIG_FILE).write_text(json.dumps({"eos_token": named}))
         assert eos_token_id(load_tokenizer(tmp_path), tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("special_tokens_map.json", {"eos_token": {"content": UNK_TOKEN}}),
+        ("generation_config.json", {"eos_token_id": [2, 0]}),
+        ("config.json", {"eos_token_id": 2}),
+    ],
+)
+def test_an_end_that_only_another_file_names_goes_with_the_copy(word, tmp_path, name, settings):
+    """GPT-2's folder names its end in config.json alone; the copy of the tokenizer names it itself."""
+    save_tokenizer(word, tmp_path / "source")
+    (tmp_path / "source" / TOKENIZER_CONFIG_FILE).write_text('{"model_max_length": 8}')
+    (tmp_path / "source" / name).write_text(json.dumps(settings))
+    copy_tokenizer(tmp_path / "source", tmp_path / "copy")
+    assert {file.name for file in (tmp_path / "copy").iterdir()} == {TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
+    assert eos_token_id(load_tokenizer(tmp_path / "copy"), tmp_path / "copy") == 2
+    assert json.loads((tmp_path / "copy" / TOKENIZER_CONFIG_FILE).read_text())["model_max_length"] == 8
+
+
+def test_a_copy_of_a_tokenizer_that_names_its_end_is_a_copy(word, tmp_path):
+    """Byte for byte, whatever the model's files say."""
+    save_tokenizer(word, tmp_path / "source")
+    (tmp_path / "source" / "config.json").write_text('{"eos_token_id": 2}')
+    copy_tokenizer(tmp_path / "source", tmp_path / "copy")
+    for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path):
