@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import (
@@ -307,7 +309,7 @@ def _num_layers(model: Architecture | Pretrained) -> int:
         return model.layers
     from transformers import AutoConfig
 
-    loaded = AutoConfig.from_pretrained(model.folder, local_files_only=True)
+    loaded = AutoConfig.for_model(**json.loads((Path(model.folder) / "config.json").read_text()))
     return int(loaded.get_text_config(decoder=True).num_hidden_layers)
 
 
