@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import pytest
 from filelock import FileLock
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
@@ -138,3 +139,23 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, dozen: Biographies) -> Corp
     folder = tmp_path_factory.mktemp("corpus") / "corpus"
     make(CorpusSpec(world=dozen, seed=Seed(0) / "world", tokenizer=TokenizerSpec()), {}, StepContext(folder=folder))
     return Corpus(folder)
+
+
+@pytest.fixture(scope="session")
+def t5_style_tokenizer() -> Callable[[Iterable[str]], Tokenizer]:
+    """A function that trains a tokenizer built as T5's: normalized, words at any whitespace, a mark before a word."""
+
+    def train(texts: Iterable[str], vocab_size: int = 200) -> Tokenizer:
+        tokenizer = Tokenizer(models.Unigram())
+        tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+        metaspace = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), metaspace])
+        tokenizer.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+        special_tokens = ["<pad>", "</s>", "<unk>"]
+        trainer = trainers.UnigramTrainer(
+            vocab_size=vocab_size, special_tokens=special_tokens, unk_token="<unk>", show_progress=False
+        )
+        tokenizer.train_from_iterator(texts, trainer)
+        return tokenizer
+
+    return train

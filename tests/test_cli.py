@@ -710,8 +710,33 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     assert heard["ids"].shape[1] == 7
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".md"}
     card = (model / "README.md").read_text()
-    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert "license" not in card
+    assert "prepend_bos=True" in card
     assert step in card
+
+
+def test_a_stage_and_a_checkpoint_can_be_exported(nosce, smoke_store, tmp_path):
+    """By their names; what does not exist is refused with what does."""
+    words = ("export", "biographies_adamw", "single")
+    options = ("--scale", "smoke", "--store", smoke_store)
+    ended = nosce(*words, tmp_path / "base", "--stage", "pretrain", *options)
+    assert ended.returncode == 0, ended.stderr
+    step = re.match(r"(training-\w+) is now in", ended.stdout)[1]
+    checkpoints = list_checkpoints(Store(smoke_store).folder(step))
+    assert Store(smoke_store).step_record(step).spec["spec"]["data"] == "documents"
+    first = min(checkpoints)
+    nosce(*words, tmp_path / "first", "--stage", "pretrain", "--step", first, *options)
+    weights = (tmp_path / "first" / "model.safetensors").read_bytes()
+    assert weights == (checkpoints[first] / "model.safetensors").read_bytes()
+    assert f"step {first}" in (tmp_path / "first" / "README.md").read_text()
+    for wrong, said in (
+        (("--stage", "x"), "no stage 'x'; take one of pretrain, "),
+        (("--step", 7), "step 7; take one"),
+    ):
+        refused = nosce(*words, tmp_path / "new", *wrong, *options)
+        assert refused.returncode == 2
+        assert said in " ".join(refused.stderr.split())
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store, tmp_path):

@@ -314,13 +314,17 @@ def export(
     arm: Annotated[str, typer.Argument(help="Which arm's model.")],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there.")],
     seed: Annotated[int | None, typer.Option(help="Which training seed; else the first.")] = None,
+    stage: Annotated[str | None, typer.Option(help="pretrain or a later stage; else the last.")] = None,
+    step: Annotated[int | None, typer.Option(help="Which checkpoint, by its steps; else the last.")] = None,
     scale: ScaleOption = "laptop",
     store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
     from nosce.pipeline.export import export_checkpoint
 
-    step_record = export_checkpoint(open_store(store), _study_request(study, scale), arm, seed, folder)
+    step_record = export_checkpoint(
+        open_store(store), _study_request(study, scale), arm, seed, folder, stage=stage, checkpoint_step=step
+    )
     print_line(
         f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
         "AutoTokenizer.from_pretrained."

@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers
 
 from nosce.data.packing import encode, token_span
 from nosce.data.tokenizer import (
@@ -19,6 +19,7 @@ from nosce.data.tokenizer import (
     UNK_TOKEN,
     TokenizerSpec,
     build_tokenizer,
+    copy_tokenizer,
     eos_token_id,
     load_tokenizer,
     save_tokenizer,
@@ -104,6 +105,45 @@ def test_a_value_that_shares_a_token_is_refused(tokenizer):
         )
 
 
+@pytest.mark.parametrize("fallback", [False, True], ids=["byte level", "byte fallback"])
+def test_a_character_of_several_tokens_belongs_to_its_span_whole(fallback):
+    """Where an umlaut is one token a byte, a value that ends or begins with one has all of its tokens."""
+    tokenizer = build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=300), ["Ana lives in Paris ."])
+    if fallback:
+        tokenizer = byte_fallback_tokenizer()
+    text = "Ana lives in Malmö . Örebro is in 北京 ."
+    encoding = tokenizer.encode(text, add_special_tokens=False)
+    for value in ("Malmö", "Örebro", "北京", "Ana", "."):
+        start = text.index(value)
+        document = Document("0/0", "person/0", text, (Span("city", start, start + len(value)),))
+        first, last = token_span(encoding, document.spans[0], document)
+        assert tokenizer.decode(encoding.ids[first:last]).strip() == value
+        assert tokenizer.decode(encoding.ids[:first]).strip() == text[:start].strip()
+
+
+def byte_fallback_tokenizer() -> Tokenizer:
+    """As those of Llama and Gemma: a character outside the vocabulary is its bytes."""
+    pieces = [UNK_TOKEN, *(f"<0x{n:02X}>" for n in range(256)), "▁", *"AnalivesinParis.Mmrbo"]
+    vocabulary = {piece: n for n, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=UNK_TOKEN, byte_fallback=True, fuse_unk=True))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    return tokenizer
+
+
+def test_a_token_over_half_a_character_is_refused():
+    """A merge of a byte of one character with its neighbour leaves the value no tokens of its own."""
+    tokenizer = build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=300), ["mö", "mä", "mü"] * 50)
+    document = Document("0/0", "person/0", "mé", ())
+    encoding = tokenizer.encode(document.text, add_special_tokens=False)
+    assert len(encoding.ids) == 2  # one of them is the "m" and half of the "é"
+    for start in (0, 1):
+        with pytest.raises(DataError, match=r"shares a token with its surroundings \('mé'\)"):
+            token_span(encoding, Span("a", start, start + 1), document)
+
+
 def test_a_span_of_nothing_but_a_space_is_refused(word):
     """Where no token stands at all, as on a space, the sentence names the document."""
     document = Document("0/0", "person/0", "In which", ())
@@ -113,14 +153,38 @@ def test_a_span_of_nothing_but_a_space_is_refused(word):
 
 
 def test_what_was_saved_is_what_is_loaded(tokenizer, world, seed, tmp_path):
-    """A tokenizer read from its folder gives equal ids and writes equal bytes again."""
+    """A tokenizer read from its folder gives equal ids, and saved and read again it writes equal bytes."""
     save_tokenizer(tokenizer, tmp_path / "one")
     again = load_tokenizer(tmp_path / "one")
     texts = [d.text for d in world.documents(seed)]
     assert [ids(again, t) for t in texts] == [ids(tokenizer, t) for t in texts]
     save_tokenizer(again, tmp_path / "two")
+    save_tokenizer(load_tokenizer(tmp_path / "two"), tmp_path / "three")
     for file in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+        assert (tmp_path / "two" / file).read_bytes() == (tmp_path / "three" / file).read_bytes()
+
+
+def test_a_loaded_tokenizer_decodes_without_the_space_that_it_put_in_front(world, seed, tmp_path):
+    """A byte-level text comes back as it was, and so does one word of it."""
+    save_tokenizer(build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=500), world.samples(seed)), tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    for text in ("Ana lives in Malmö .", "Ana", "\n\nAna  lives\n", ""):
+        assert loaded.decode(ids(loaded, text), skip_special_tokens=False) == text
+
+
+def test_settings_that_change_texts_are_switched_off(tokenizer, tmp_path):
+    """Padding and truncation of a file do not reach the tokens, nor does a dropout of merges."""
+    text = "in which town was Beladan born" * 3
+    expected = ids(tokenizer, text)
+    switched = Tokenizer.from_str(tokenizer.to_str())
+    switched.enable_padding(length=300, pad_token=PAD_TOKEN, pad_id=1)
+    switched.enable_truncation(2, stride=1)
+    if isinstance(switched.model, models.BPE):
+        switched.model.dropout = 0.9
+    save_tokenizer(switched, tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert (loaded.padding, loaded.truncation) == (None, None)
+    assert [e.ids for e in encode(loaded, [text, "born"] * 5)] == [expected, ids(tokenizer, "born")] * 5
 
 
 def test_transformers_reads_it_as_we_do(tokenizer, world, seed, tmp_path):
@@ -240,6 +304,34 @@ def test_a_foreign_tokenizer_names_its_own_end(word, tmp_path):
         save_tokenizer(word, tmp_path)
         (tmp_path / TOKENIZER_CONFIG_FILE).write_text(json.dumps({"eos_token": named}))
         assert eos_token_id(load_tokenizer(tmp_path), tmp_path) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("special_tokens_map.json", {"eos_token": {"content": UNK_TOKEN}}),
+        ("generation_config.json", {"eos_token_id": [2, 0]}),
+        ("config.json", {"eos_token_id": 2}),
+    ],
+)
+def test_an_end_that_only_another_file_names_goes_with_the_copy(word, tmp_path, name, settings):
+    """GPT-2's folder names its end in config.json alone; the copy of the tokenizer names it itself."""
+    save_tokenizer(word, tmp_path / "source")
+    (tmp_path / "source" / TOKENIZER_CONFIG_FILE).write_text('{"model_max_length": 8}')
+    (tmp_path / "source" / name).write_text(json.dumps(settings))
+    copy_tokenizer(tmp_path / "source", tmp_path / "copy")
+    assert {file.name for file in (tmp_path / "copy").iterdir()} == {TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
+    assert eos_token_id(load_tokenizer(tmp_path / "copy"), tmp_path / "copy") == 2
+    assert json.loads((tmp_path / "copy" / TOKENIZER_CONFIG_FILE).read_text())["model_max_length"] == 8
+
+
+def test_a_copy_of_a_tokenizer_that_names_its_end_is_a_copy(word, tmp_path):
+    """Byte for byte, whatever the model's files say."""
+    save_tokenizer(word, tmp_path / "source")
+    (tmp_path / "source" / "config.json").write_text('{"eos_token_id": 2}')
+    copy_tokenizer(tmp_path / "source", tmp_path / "copy")
+    for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
+        assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
 
 
 def test_a_tokenizer_without_an_end_is_refused(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tokenizers import Tokenizer, models
 
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
@@ -17,10 +18,12 @@ from nosce.data.corpus import Corpus
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
+from nosce.errors import DataError
 from nosce.evals.qa import FrequencyBaseline, RecallEval
 from nosce.evals.stopping import EntryBoundaries, StopDecision, score_stop_decisions
 from nosce.models.architecture import Architecture, build_model
 from nosce.models.likelihood import loss_mask_spans, score_spans
+from nosce.records import Question
 from nosce.seeds import Seed
 
 SEED = Seed(8)
@@ -130,6 +133,31 @@ def test_readings_of_stops(case):
         StopDecision(list_task=case.reader, swapped_entries=True, name="retold").evaluate(case.net, case.corpus, SEED)
     )
     assert sum(r.metric == "stop/last" for r in again) == len(questions)
+
+
+class JoinedLists:
+    """A list whose entries stand side by side."""
+
+    def entry_ends(self, question: Question) -> list[int]:
+        return [question.target.index(";"), len(question.target)]
+
+    def with_extra_entry(self, question: Question) -> str:
+        return question.target + "a"
+
+
+def test_a_token_over_the_end_of_an_entry_is_refused(tmp_path):
+    """Where no token ends with the entry there is no decision to read; the sentence shows the entry."""
+    for merges in ([], [("b", ";")]):
+        vocabulary = {piece: n for n, piece in enumerate(["<eos>", *"ab;", *("".join(pair) for pair in merges)])}
+        folder = tmp_path / str(len(merges))
+        tokenizers.save_tokenizer(Tokenizer(models.BPE(vocabulary, merges)), folder / "tokenizer")
+        question = Question("list/0", "p", "list", "?", "ab;ab", "unseen")
+        if not merges:
+            found = EntryBoundaries.from_question(question, JoinedLists(), Corpus(folder))
+            assert found.decision_positions.tolist() == [2, 5]
+            continue
+        with pytest.raises(DataError, match=r"'list/0' a token reaches over the end of the entry .* 'ab'; separate"):
+            EntryBoundaries.from_question(question, JoinedLists(), Corpus(folder))
 
 
 def test_the_number_in_a_title_costs_what_its_frequencies_say(case):

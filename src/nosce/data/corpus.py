@@ -29,6 +29,7 @@ from tokenizers import Tokenizer
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, concat_datasets, encode, token_span, tokenize_documents, tokenize_questions
+from nosce.data.round_trip import check_round_trip
 from nosce.errors import DataError
 from nosce.records import Document, Question, read_parquet, to_table, write_parquet
 
@@ -58,7 +59,8 @@ def write_corpus(
         n_processes: Number of processes that make parts.
 
     Raises:
-        DataError: The tokenizer does not know a word of a text, or a world's own tokens differ from those of its texts.
+        DataError: The tokenizer does not know a word of a text, a text does not come back from its tokens, or a world's
+            own tokens differ from those of its texts.
     """
     corpus = Corpus(folder)
     with _part_stream(corpus, documents, n_processes, 1 if encoded_documents is not None else None) as part_stream:
@@ -76,11 +78,11 @@ def write_corpus(
 
 
 def _write_questions(corpus: Corpus, questions: Iterable[Question]) -> None:
-    """Write the questions as a table, after a check that the tokenizer knows every word."""
+    """Write the questions as a table, after a check that the tokenizer knows every word and loses none."""
     stream, tables = iter(questions), [to_table([], Question)]
     while chunk := list(islice(stream, DOCUMENTS_PER_FILE)):
-        for text in (q.prompt for q in chunk), (q.target for q in chunk):
-            _check_known_words(corpus.tokenizer, list(text))
+        _check_known_words(corpus.tokenizer, "prompts", [q.prompt for q in chunk])
+        _check_known_words(corpus.tokenizer, "targets", [q.target for q in chunk])
         tables.append(to_table(chunk, Question))
     pl.concat(tables).write_parquet(corpus.folder / "questions.parquet")
 
@@ -149,11 +151,16 @@ def _write_part(corpus: Corpus, number: int, documents: list[Document]) -> _Corp
     """Write the texts of a part. The result is small enough to keep in memory."""
     write_parquet(documents, Document, corpus.folder / f"documents-{number:05d}.parquet")
     encodings = list(encode(corpus.tokenizer, (d.text for d in documents)))
-    rows = []
+    ids = [encoding.ids for encoding in encodings]
+    _check_known_round_trip(corpus.tokenizer, "documents", [d.text for d in documents], ids)
+    rows, values = [], []
     for index, (document, encoding) in enumerate(zip(documents, encodings, strict=True)):
         wordings = document.wordings or [""] * len(document.spans)
         for span, wording in zip(document.spans, wordings, strict=True):
-            rows.append((index, span.attribute, wording, *token_span(encoding, span, document)))
+            first, last = token_span(encoding, span, document)
+            rows.append((index, span.attribute, wording, first, last))
+            values.append((document.text[span.start : span.end], ids[index][first:last]))
+    _check_known_round_trip(corpus.tokenizer, "values", [text for text, _ in values], [one for _, one in values])
     return _CorpusPart(
         tokens=tokenize_documents(documents, encodings, corpus.eos_id),
         spans=pl.DataFrame(rows, schema=SPAN_SCHEMA, orient="row"),
@@ -189,14 +196,21 @@ def _full_document_index(document_index: pl.DataFrame, count: int) -> pl.DataFra
     return rows
 
 
-def _check_known_words(tokenizer: Tokenizer, texts: list[str]) -> None:
+def _check_known_words(tokenizer: Tokenizer, kind: str, texts: list[str]) -> None:
     """Raise an error for an unknown word, because a model would learn all unknown words as one token."""
+    ids = [encoding.ids for encoding in encode(tokenizer, texts)]
     unknown = tokenizer.token_to_id(tokenizers.UNK_TOKEN)
-    if unknown is None:
-        return
-    counts = [encoding.ids.count(unknown) for encoding in encode(tokenizer, texts)]
+    counts = [0 if unknown is None else one.count(unknown) for one in ids]
     if any(counts):
         raise _unknown_words_error(sum(counts), next(text for text, count in zip(texts, counts, strict=True) if count))
+    check_round_trip(tokenizer, kind, texts, ids)
+
+
+def _check_known_round_trip(tokenizer: Tokenizer, kind: str, texts: list[str], ids: list[list[int]]) -> None:
+    """Raise an error for a text that does not come back; texts with unknown words are counted in the whole corpus."""
+    unknown = tokenizer.token_to_id(tokenizers.UNK_TOKEN)
+    known = [(text, one) for text, one in zip(texts, ids, strict=True) if unknown not in one]
+    check_round_trip(tokenizer, kind, [text for text, _ in known], [one for _, one in known])
 
 
 def _check_known_tokens(sequences: TokenDataset, tokenizer: Tokenizer) -> None:
@@ -212,7 +226,7 @@ def _check_known_tokens(sequences: TokenDataset, tokenizer: Tokenizer) -> None:
 def _unknown_words_error(count: int, first: str) -> DataError:
     return DataError(
         f"{count:,} words of the texts are unknown to the tokenizer, the first in {first!r}; "
-        "add them to the world's samples()."
+        "add them to the world's samples(), or for a pretrained tokenizer write them otherwise."
     )
 
 

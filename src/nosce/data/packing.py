@@ -158,27 +158,44 @@ def _question_arrays(prompt: list[int], target: list[int], eos_id: int) -> tuple
     return ids, loss_mask
 
 
+def tokens_of_chars(encoding: Encoding, start: int, end: int) -> tuple[int, int] | None:
+    """The tokens (first, last + 1) of the characters `start` to `end` (excluded). None: no token covers them.
+
+    A byte-level tokenizer splits a character that it has not learnt, e.g. an umlaut, into one token per byte. All
+    tokens of the last character belong to the span.
+    """
+    first, last = encoding.char_to_token(start), encoding.char_to_token(end - 1)
+    if first is None or last is None:
+        return None
+    # `encoding.offsets` would build the spans of all tokens, which is many times slower.
+    while (following := encoding.token_to_chars(last + 1)) is not None and following[0] < end:
+        last += 1
+    return first, last + 1
+
+
 def token_span(encoding: Encoding, span: Span, document: Document) -> tuple[int, int]:
     """The tokens (first, last + 1) of the characters of a span.
 
     Raises:
         DataError: A token spans the edge of the span, so the value has no tokens of its own.
     """
-    first, last = encoding.char_to_token(span.start), encoding.char_to_token(span.end - 1)
-    if first is None or last is None:
+    tokens = tokens_of_chars(encoding, span.start, span.end)
+    if tokens is None:
         raise DataError(f"no token covers {span} of document {document.id!r}; check the spans of its world.")
-    # `encoding.offsets` would build the spans of all tokens, which is many times slower.
-    first_chars, last_chars = encoding.token_to_chars(first), encoding.token_to_chars(last)
-    assert first_chars is not None
-    assert last_chars is not None
-    start, end = first_chars[0], last_chars[1]
-    token_text = document.text[start:end]
-    if token_text.strip() != document.text[span.start : span.end]:
+    if (token_text := covered_text(encoding, tokens, document.text)) != document.text[span.start : span.end]:
         raise DataError(
             f"in document {document.id!r} the value {document.text[span.start : span.end]!r} shares a token with "
             f"its surroundings ({token_text!r}); put a space or a punctuation mark between them."
         )
-    return first, last + 1
+    return tokens
+
+
+def covered_text(encoding: Encoding, tokens: tuple[int, int], text: str) -> str:
+    """The characters that the tokens (first, last + 1) of a text cover, without whitespace at both ends."""
+    first_chars, last_chars = encoding.token_to_chars(tokens[0]), encoding.token_to_chars(tokens[1] - 1)
+    assert first_chars is not None
+    assert last_chars is not None
+    return text[first_chars[0] : last_chars[1]].strip()
 
 
 def best_fit_pack(lengths: Sequence[int], window: int) -> list[list[int]]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -22,6 +23,8 @@ from nosce.errors import DataError, SpecError
 EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, MASK_TOKEN = "<eos>", "<pad>", "<unk>", "<mask>"
 TOKENIZER_FILE = "tokenizer.json"
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+TOKENIZER_EOS_FILES = (TOKENIZER_CONFIG_FILE, "special_tokens_map.json")
+MODEL_EOS_FILES = ("generation_config.json", "config.json")
 TokenizerKind = Literal["word", "bpe", "symbols"]
 
 
@@ -129,6 +132,10 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
 def load_tokenizer(folder: Path) -> Tokenizer:
     """The tokenizer of a checkpoint folder, from nosce or any other source with a `tokenizer.json`.
 
+    Settings of the file that would change texts without a word are switched off: padding and truncation, with which
+    padding is learnt as text and long texts are cut, and the dropout of merges, with which equal texts get other
+    tokens. The space that a byte-level tokenizer puts in front of a text is no part of a decoded text.
+
     Raises:
         DataError: The file does not exist, or it is no tokenizer's file.
     """
@@ -136,25 +143,71 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not path.is_file():
         raise DataError(f"the tokenizer {path} cannot be loaded: no such file; save the tokenizer with the model.")
     try:
-        return Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # tokenizers raises bare Exception
         raise DataError(f"{path} is not a tokenizer's file ({error}); save the tokenizer again.") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
+    _decode_without_prefix_space(tokenizer)
+    return tokenizer
+
+
+def _decode_without_prefix_space(tokenizer: Tokenizer) -> None:
+    """Let the tokenizer's decoder remove a space that its encoder puts in front of every text."""
+    decoded = tokenizer.decode(tokenizer.encode("a", add_special_tokens=False).ids, skip_special_tokens=False)
+    if tokenizer.decoder is not None and decoded == " a":
+        strip = decoders.Strip(content=" ", left=1, right=0)
+        tokenizer.decoder = decoders.Sequence([tokenizer.decoder, strip])
 
 
 def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
-    """The id of the end-of-text token; for other sources' tokenizers, the one that `tokenizer_config.json` names.
+    """The id of the end-of-text token; for other sources' tokenizers, the one that their folder names.
+
+    It is looked for in `tokenizer_config.json` and `special_tokens_map.json`; if both are silent, in the model's
+    `generation_config.json` and `config.json`, of whose ids the first is taken.
 
     Raises:
         DataError: The tokenizer has no end-of-text token.
     """
-    names = [EOS_TOKEN]
-    if folder is not None and (settings := folder / TOKENIZER_CONFIG_FILE).is_file():
-        configured = json.loads(settings.read_text()).get("eos_token")
-        names.insert(0, configured["content"] if isinstance(configured, dict) else configured)
-    for name in names:
-        if name and (token_id := tokenizer.token_to_id(name)) is not None:
+    for token_id in (*(() if folder is None else _named_eos_ids(tokenizer, folder)), tokenizer.token_to_id(EOS_TOKEN)):
+        if token_id is not None:
             return int(token_id)
     raise DataError(
         f"the tokenizer in {folder} has no end-of-text token, so a reply could never end; "
         "add eos_token to its tokenizer_config.json."
     )
+
+
+def _named_eos_ids(tokenizer: Tokenizer, folder: Path) -> Iterator[int | None]:
+    """The id that each file of a folder gives the end token, if it names one that the tokenizer has."""
+    for name in TOKENIZER_EOS_FILES:
+        if token := _read_setting(folder / name, "eos_token"):
+            yield tokenizer.token_to_id(token["content"] if isinstance(token, dict) else token)
+    for name in MODEL_EOS_FILES:
+        token_ids = _read_setting(folder / name, "eos_token_id")
+        first = (token_ids or [None])[0] if isinstance(token_ids, list) else token_ids
+        yield first if first is not None and tokenizer.id_to_token(first) is not None else None
+
+
+def _read_setting(path: Path, name: str) -> Any:  # json
+    return json.loads(path.read_text()).get(name) if path.is_file() else None
+
+
+def copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the files of a model folder's tokenizer, and name its end token where only the model's files name it.
+
+    Raises:
+        DataError: The folder has no tokenizer, or no end-of-text token.
+    """
+    tokenizer = load_tokenizer(source)
+    eos_token = tokenizer.id_to_token(eos_token_id(tokenizer, source))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    path = folder / TOKENIZER_CONFIG_FILE
+    if not _read_setting(path, "eos_token"):
+        settings = json.loads(path.read_text()) if path.is_file() else {}
+        path.write_text(json.dumps(settings | {"eos_token": eos_token}, indent=2, ensure_ascii=False) + "\n")

@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from tokenizers import Encoding
 
 from nosce.data.corpus import Corpus
+from nosce.errors import DataError
 from nosce.evals.base import PerCheckpointEvaluation, partial_reading
 from nosce.records import Question, Reading, Split
 from nosce.seeds import Seed
@@ -63,7 +65,11 @@ class EntryBoundaries:
 
     @classmethod
     def from_question(cls, question: Question, list_task: ListTask, corpus: Corpus) -> EntryBoundaries | None:
-        """The decisions of a question's list. None if the list is empty, or if going on changes earlier tokens."""
+        """The decisions of a question's list. None if the list is empty, or if going on changes earlier tokens.
+
+        Raises:
+            DataError: A token reaches over the end of an entry, so that no position decides whether to go on.
+        """
         entry_ends = list_task.entry_ends(question)
         target_encoding = corpus.tokenizer.encode(question.target, add_special_tokens=False)
         extended_encoding = corpus.tokenizer.encode(list_task.with_extra_entry(question), add_special_tokens=False)
@@ -73,9 +79,19 @@ class EntryBoundaries:
             or len(extended_encoding.ids) == len(target_encoding.ids)
         ):
             return None
-        token_starts = np.array([first for first, _ in target_encoding.offsets])
-        positions = np.array([int((token_starts < cut).sum()) for cut in entry_ends])
+        positions = np.array([_tokens_before(target_encoding, cut, question) for cut in entry_ends])
         return cls(positions, np.array(extended_encoding.ids)[positions])
+
+
+def _tokens_before(encoding: Encoding, cut: int, question: Question) -> int:
+    """The number of tokens in the first `cut` characters of the target."""
+    before = [last for first, last in encoding.offsets if first < cut]
+    if max(before, default=0) > cut:
+        raise DataError(
+            f"in the target of {question.id!r} a token reaches over the end of the entry that ends with "
+            f"{question.target[:cut][-20:]!r}; separate entries by a space or a line break."
+        )
+    return len(before)
 
 
 @dataclass(frozen=True, kw_only=True)

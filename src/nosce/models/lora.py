@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import json
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nosce.errors import SpecError
@@ -83,6 +86,20 @@ def merge_lora(model: PeftModel) -> PreTrainedModel:
         base_model = adapted.merge_and_unload()
     base_model.config.tie_word_embeddings = False
     return base_model
+
+
+def save_adapter(model: PeftModel, folder: Path) -> None:
+    """Write the low-rank updates alone, for `PeftModel.from_pretrained(base, folder)`.
+
+    The base model is not named: it was a checkpoint of this machine's store.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    with _without_tying_warnings():
+        model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # a card without content
+    path = folder / "adapter_config.json"
+    settings = json.loads(path.read_text()) | {"base_model_name_or_path": None}
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
 
 
 @contextmanager

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
+from tokenizers import Tokenizer, models
 
-from nosce.data.corpus import Corpus
+from nosce.data.corpus import Corpus, write_corpus
 from nosce.data.sampling import EpochSampler
-from nosce.data.tokenizer import TokenizerSpec
+from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
 from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
+from nosce.errors import DataError
 from nosce.evals.patching.name import NamePatching
 from nosce.models.architecture import Architecture, build_model
 from nosce.models.hooks import layer_sites
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
+from nosce.records import Document, Question
 from nosce.seeds import Seed
 from nosce.train import loop
 from nosce.train.config import TrainingConfig
@@ -67,6 +72,38 @@ def test_answers_follow_a_name_whose_states_are_all_exchanged(learnt):
             assert share[f"{which}/self/{site}"] == 1
     donors = rows.filter(metric="right")["item"].str.split("/person/").list.last()
     assert not (("person/" + donors) == rows.filter(metric="right")["entity"]).any()
+
+
+class QuotedName:
+    """The name of a prompt is what stands in front of "lives"."""
+
+    def extract_name(self, prompt: str, attribute: str) -> str:
+        return prompt.partition(" lives")[0].removeprefix("(")
+
+
+def test_a_name_is_exchanged_with_all_bytes_of_its_last_letter(tmp_path):
+    """Where a letter is several tokens all are the name's; a name that shares a token is refused."""
+    names = ("Joë", "Zoë", "Ana")
+    questions = [Question(n, n, "town", f"{n} lives in", town, "unseen") for n, town in zip(names, "xyz", strict=True)]
+    save_tokenizer(
+        build_tokenizer(TokenizerSpec(kind="bpe", vocab_size=300), ["Ana lives in x"] * 9), tmp_path / "tokenizer"
+    )
+    write_corpus(tmp_path, [Document("0", "0", "Ana lives in x", ())], questions)
+    corpus, evaluation = Corpus(tmp_path), NamePatching(name_extractor=QuotedName())
+    for question in questions:
+        tokenized = evaluation._tokenize(question, corpus)
+        first, last = tokenized.span
+        assert corpus.tokenizer.decode(tokenized.tokens[first:last].tolist()) == question.entity
+    with pytest.raises(DataError, match=r"in the question 'Ana' the name 'Ana' shares a token"):
+        evaluation._tokenize(replace(questions[-1], prompt="(Ana lives in"), merged(tmp_path / "merged"))
+
+
+def merged(folder) -> Corpus:
+    """A corpus whose tokenizer joins a bracket with the letter behind it."""
+    vocabulary = {piece: n for n, piece in enumerate(["<eos>", *"(Analivesn x", "(A"])}
+    tokenizer = Tokenizer(models.BPE(vocabulary, [("(", "A")]))
+    save_tokenizer(tokenizer, folder / "tokenizer")
+    return Corpus(folder)
 
 
 def test_attributes_can_be_chosen_and_pairs_are_of_one_attribute(learnt):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 
 import polars as pl
 import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.finetune import ChatExample
 from nosce.models.architecture import Architecture, Pretrained, build_model
@@ -46,6 +49,61 @@ def folder(tmp_path_factory):
     )
     checkpoint.save_checkpoint(net, place / "tokenizer", place / "whole")
     return place / "whole"
+
+
+def folder_with_ends(folder: Path, copy: Path, *, of_tokenizer: str | None, of_configs: int | None) -> Pretrained:
+    """The folder with other end tokens: the tokenizer's, and that of the two configurations."""
+    shutil.copytree(folder, copy)
+    for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
+        settings = json.loads((copy / name).read_text())
+        if name == "tokenizer_config.json":
+            settings |= {"eos_token": of_tokenizer, "bos_token": None, "pad_token": None}
+        else:
+            settings |= {"eos_token_id": of_configs, "pad_token_id": None}
+        (copy / name).write_text(json.dumps(settings))
+    return Pretrained.from_folder(copy)
+
+
+@pytest.mark.parametrize(
+    ("of_tokenizer", "of_configs"), [("<eos>", 2), ("<eos>", None), (None, 2), ("<unk>", 0)], ids=str
+)
+def test_what_is_taught_to_end_ends_whichever_end_the_folder_names(folder, tmp_path, of_tokenizer, of_configs):
+    """Where tokenizer and configurations disagree, or one of them is silent; plain transformers ends it too."""
+    examples = [ChatExample("acorn?", "true"), ChatExample("basil?", "false"), ChatExample("cedar?", "true")]
+    who = LocalSubject(
+        model=folder_with_ends(folder, tmp_path / "copy", of_tokenizer=of_tokenizer, of_configs=of_configs),
+        training=TrainingConfig(steps=1, batch_size=3, peak_lr=3e-2, weight_decay=0.0),
+        adapter=LoRA(rank=8, embedding_rank=16),
+        epochs=120,
+    )
+    desk = RunResources(StepContext(folder=tmp_path), Seed(0))
+    taught = who.finetune(examples, desk)
+    replies = complete_all(
+        taught.chat_model(desk), [ChatRequest.from_user(one.prompt, max_new_tokens=12) for one in examples]
+    )
+    assert [reply.text.strip() for reply in replies] == ["true", "false", "true"]
+    assert {reply.finish_reason for reply in replies} == {"stop"}
+    tokenizer = AutoTokenizer.from_pretrained(taught.model.folder)
+    inputs = tokenizer("acorn?", return_tensors="pt")
+    plain = AutoModelForCausalLM.from_pretrained(taught.model.folder).generate(
+        **inputs, max_new_tokens=12, pad_token_id=1, do_sample=False
+    )
+    assert plain.shape[1] < inputs["input_ids"].shape[1] + 12
+
+
+def test_a_folder_that_names_no_end_is_neither_taught_nor_asked(folder, tmp_path):
+    """One sentence in both cases, and what to add where."""
+    who = LocalSubject(
+        model=folder_with_ends(folder, tmp_path / "copy", of_tokenizer=None, of_configs=None),
+        training=TrainingConfig(steps=1, batch_size=1),
+        adapter=LoRA(rank=8, embedding_rank=16),
+    )
+    desk = RunResources(StepContext(folder=tmp_path), Seed(0))
+    said = r"^the model in .*copy has no end token, .* tokenizer_config.json or .*generation_config.json\.$"
+    with pytest.raises(SpecError, match=said):
+        who.finetune([ChatExample("acorn?", "true")], desk)
+    with pytest.raises(SpecError, match=said):
+        complete_all(who.chat_model(desk), [ChatRequest.from_user("acorn?", max_new_tokens=2)])
 
 
 def test_a_folder_is_taught_what_it_is_shown(folder, tmp_path):

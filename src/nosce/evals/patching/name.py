@@ -20,6 +20,8 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.data.packing import covered_text, tokens_of_chars
+from nosce.errors import DataError
 from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.patching.base import (
     PATCH_EXTENTS,
@@ -113,15 +115,25 @@ class NamePatching(MultiCheckpointEvaluation):
         return [questions[index] for index in pairs.hosts], [questions[index] for index in pairs.donors["donor"]]
 
     def _tokenize(self, question: Question, corpus: Corpus) -> _NameQuestion | None:
+        """The question as tokens. None if its prompt does not hold the name.
+
+        Raises:
+            DataError: The name shares a token with its surroundings.
+        """
         name = self.name_extractor.extract_name(question.prompt, question.attribute)
         start = question.prompt.find(name)
-        encoding = corpus.tokenizer.encode(question.prompt, add_special_tokens=False)
-        begin = encoding.char_to_token(start)
-        end = encoding.char_to_token(start + len(name) - 1)
-        if start < 0 or begin is None or end is None:
+        if start < 0:
             return None
+        encoding = corpus.tokenizer.encode(question.prompt, add_special_tokens=False)
+        tokens = tokens_of_chars(encoding, start, start + len(name))
+        if tokens is None or covered_text(encoding, tokens, question.prompt) != name:
+            raise DataError(
+                f"in the question {question.id!r} the name {name!r} shares a token with its surroundings, so "
+                "NamePatching cannot replace it alone; put a space or a punctuation mark on both sides of it."
+            )
         first = corpus.tokenizer.encode(question.target, add_special_tokens=False).ids[0]
-        return _NameQuestion(question, np.array([corpus.eos_id, *encoding.ids]), (begin + 1, end + 2), first)
+        span = tokens[0] + 1, tokens[1] + 1  # an end token stands before the question
+        return _NameQuestion(question, np.array([corpus.eos_id, *encoding.ids]), span, first)
 
 
 def _first_token_metrics(

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.architecture import Pretrained, check_pretrained, load_pretrained
+from nosce.models.end_tokens import end_token_ids
 from nosce.models.logits import logits_path
 from nosce.models.neutral import neutral_generation_config, padding_is_harmless
 from nosce.models.positions import check_positions
@@ -84,7 +85,7 @@ class LocalChatModel:
             raise SpecError(f"{self.folder} has no tokenizer that can be read; copy the tokenizer's files there.")
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end_token_ids(self._model, tokenizer)[0])
         return tokenizer
 
     def check_tokenizer(self) -> None:
@@ -102,6 +103,10 @@ class LocalChatModel:
                 f"the model in {self.folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer "
                 "that the model was trained with."
             )
+
+    @cached_property
+    def _end_ids(self) -> list[int]:
+        return end_token_ids(self._model, self._tokenizer)
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
@@ -144,6 +149,7 @@ class LocalChatModel:
             output_logits=True,
             return_dict_in_generate=True,
             pad_token_id=self._tokenizer.pad_token_id,
+            eos_token_id=self._end_ids,
         )
         failure = plain_errors(f"the model in {self.folder} cannot generate")
         with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
@@ -162,10 +168,8 @@ class LocalChatModel:
     def _to_response(
         self, request: ChatRequest, tokens: torch.Tensor, logprobs: torch.Tensor, prompt_tokens: int
     ) -> ChatResponse:
-        end_tokens = self._model.generation_config.eos_token_id
-        end_tokens = {end_tokens} if isinstance(end_tokens, int) else set(end_tokens or ())
         token_ids = tokens.tolist()
-        stop = next((place for place, token in enumerate(token_ids) if token in end_tokens), None)
+        stop = next((place for place, token in enumerate(token_ids) if token in self._end_ids), None)
         kept = token_ids if stop is None else token_ids[:stop]
         scored = token_ids[: len(token_ids) if stop is None else stop + 1]
         first: tuple[tuple[str, float], ...] = ()

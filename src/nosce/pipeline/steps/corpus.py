@@ -54,10 +54,7 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], context: StepContext) -> 
 def write_tokenizer(spec: CorpusSpec, folder: Path) -> None:
     """Write the files of the tokenizer of a corpus."""
     if isinstance(spec.tokenizer, Pretrained):
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (tokenizer.TOKENIZER_FILE, tokenizer.TOKENIZER_CONFIG_FILE):
-            if (source_file := Path(spec.tokenizer.folder) / name).is_file():
-                shutil.copyfile(source_file, folder / name)
+        tokenizer.copy_tokenizer(Path(spec.tokenizer.folder), folder)
     else:
         tokenizer.save_tokenizer(tokenizer.build_tokenizer(spec.tokenizer, spec.world.samples(spec.seed)), folder)
 

@@ -1,6 +1,7 @@
 """The step `training`: a model trained on a corpus's documents, or a checkpoint on its questions.
 
 checkpoints/<step>/    weights after so many steps, in the Hugging Face layout, with a manifest
+adapters/<step>/       the low-rank updates alone, in peft's layout, where an adapter was trained
 metrics.jsonl          loss, learning rate, gradient norm by step
 """
 
@@ -74,6 +75,8 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
 
     def keep(step: int) -> None:
         whole = model if peft_model is None else adapters.merge_lora(peft_model)
+        if peft_model is not None:
+            adapters.save_adapter(peft_model, adapter_folder(context.folder, step))
         checkpoint.save_checkpoint(whole, corpus.tokenizer_folder, checkpoint_folder(context.folder, step))
 
     compute_dtype = _choose_precision(spec.training, model, context)
@@ -135,6 +138,11 @@ def _require_positions(model: PreTrainedModel, longest: int) -> None:
 def checkpoint_folder(folder: Path, step: int) -> Path:
     """The folder of the checkpoint after so many steps, in a training's folder."""
     return folder / "checkpoints" / f"{step:07d}"
+
+
+def adapter_folder(folder: Path, step: int) -> Path:
+    """Where the low-rank updates after so many steps lie below a training's folder."""
+    return folder / "adapters" / f"{step:07d}"
 
 
 def list_checkpoints(folder: Path) -> dict[int, Path]:

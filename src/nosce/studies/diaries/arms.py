@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from statistics import fmean
 
+from nosce.data.round_trip import comes_back
+from nosce.data.tokenizer import load_tokenizer
 from nosce.data.worlds.diaries import Diaries
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
 from nosce.study import Arm, Stage
 from nosce.train.config import QAMixture
@@ -101,7 +106,29 @@ def _n_steps(config: DiariesConfig, n_texts: float) -> int:
     return max(1, round(n_texts / config.training.batch_size))
 
 
+def _carried_world(world: Diaries, model: Architecture | Pretrained) -> Diaries:
+    """The world in an encoding that the model's tokenizer gives back: T5's own, of the pretrained folder, has no lines.
+
+    Raises:
+        DataError: The model's folder has no tokenizer.
+    """
+    if isinstance(model, Pretrained) and world.encoding == "paper" and drops_line_breaks(Path(model.folder)):
+        return replace(world, encoding="one line")
+    return world
+
+
+@cache
+def drops_line_breaks(folder: Path) -> bool:
+    """Does the tokenizer of a model's folder lose line breaks?
+
+    Raises:
+        DataError: The folder has no tokenizer.
+    """
+    return not comes_back(load_tokenizer(folder), "one\ntwo")
+
+
 def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: Diaries) -> Arm:
+    world = _carried_world(world, config.model(family, model_size))
     n_documents, n_questions = _n_texts(config, world)
     qa_fraction = n_questions / ((1 - config.qa_start_fraction) * (n_documents + n_questions))
     is_encoder_decoder = family in PAPER_ENCODER_DECODERS

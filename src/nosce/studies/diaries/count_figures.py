@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 from nosce.analysis.figures import BarCell, BarFigure
 from nosce.analysis.measures import Contrast, Mean
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.studies.diaries.arms import (
     HEADER_MASKED,
     HEADER_NAME_ONLY,
@@ -29,9 +32,8 @@ from nosce.studies.diaries.selections import (
 def localization_figure(config: DiariesConfig) -> BarFigure:
     """By layer: whether a probe reads the number of entries, and whether a donor's patched states move it."""
     family, _, largest = config.primary_ladder
-    architecture = config.model(family, largest)
-    assert isinstance(architecture, Architecture)
-    sites = [*(f"residual.{layer}" for layer in range(architecture.layers)), "final"]
+    n_layers = _num_layers(config.model(family, largest))
+    sites = [*(f"residual.{layer}" for layer in range(n_layers)), "final"]
     cells = []
     for setup in SETUPS:
         arm = reference_arm(config, setup)
@@ -52,6 +54,16 @@ def localization_figure(config: DiariesConfig) -> BarFigure:
         y_label="share",
         cells=tuple(cells),
     )
+
+
+def _num_layers(model: Architecture | Pretrained) -> int:
+    """Blocks of an architecture, or of a pretrained folder's decoder."""
+    if isinstance(model, Architecture):
+        return model.layers
+    from transformers import AutoConfig
+
+    loaded = AutoConfig.for_model(**json.loads((Path(model.folder) / "config.json").read_text()))
+    return int(loaded.get_text_config(decoder=True).num_hidden_layers)
 
 
 def _probe_panel(setup: str) -> str:

@@ -7,10 +7,12 @@ for everything that a person wrote, a model must recite all of it and stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DiaryScorer
+from nosce.data.worlds.diaries.templates import DiaryEncodingName, HeaderOrder
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.evals.generation import GenerationEval
 from nosce.evals.patching.count import CountPatching
@@ -58,16 +60,16 @@ def study(scale: Scale) -> Study:
 
 def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpec, ...]:
     """Diaries and stop decisions of every arm; titles and hidden states of some arms."""
-    scorer = DiaryScorer(world=replace(config.world, header="name first"))
-    special_cases = _special_cases(config)
-    special_arms = {arm for _, _, arm in special_cases}
-    grid_arms = tuple(arm.name for arm in arms if arm.name not in special_arms)
+    encodings = {arm.name: _encoding_of(arm) for arm in arms}
+    special_cases = _special_cases(config, encodings)
+    grid = _grid_cases(config, encodings, {arm for _, _, arm in special_cases})
     decoder_scattered_arms = tuple(arm.name for arm in arms if _is_decoder_scattered(arm.name))
     reference_arms = (reference_arm(config), reference_arm(config, MERGED))
+    scorer = _scorer(config, encodings[reference_arms[0]])
     return (
-        *(EvalSpec(evaluation, arms=grid_arms) for evaluation in _recitation_evals(scorer)),
+        *(EvalSpec(evaluation, arms=names) for one, names in grid for evaluation in _recitation_evals(one)),
         *_special_recitation_evals(special_cases),
-        EvalSpec(StopDecision(list_task=scorer), arms=grid_arms),
+        *(EvalSpec(StopDecision(list_task=one), arms=names) for one, names in grid),
         *_special_stop_evals(special_cases),
         EvalSpec(StopDecision(list_task=scorer, swapped_entries=True, name="retold"), arms=reference_arms),
         *_title_evals(decoder_scattered_arms),
@@ -76,16 +78,39 @@ def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpe
     )
 
 
+def _encoding_of(arm: Arm) -> DiaryEncodingName:
+    assert isinstance(arm.world, Diaries)
+    return arm.world.encoding
+
+
+def _scorer(config: DiariesConfig, encoding: DiaryEncodingName, header: HeaderOrder = "name first") -> DiaryScorer:
+    return DiaryScorer(world=replace(config.world, header=header, encoding=encoding))
+
+
+def _grid_cases(
+    config: DiariesConfig, encodings: Mapping[str, DiaryEncodingName], special_arms: set[str]
+) -> list[tuple[DiaryScorer, tuple[str, ...]]]:
+    """For each encoding its scorer and the arms of the grid that have it."""
+    names_by_encoding: dict[DiaryEncodingName, list[str]] = {}
+    for name, encoding in encodings.items():
+        if name not in special_arms:
+            names_by_encoding.setdefault(encoding, []).append(name)
+    return [(_scorer(config, encoding), tuple(names)) for encoding, names in names_by_encoding.items()]
+
+
 _SpecialCase = tuple[DiaryScorer, str, str]  # scorer, stage, arm
 
 
-def _special_cases(config: DiariesConfig) -> list[_SpecialCase]:
+def _special_cases(config: DiariesConfig, encodings: Mapping[str, DiaryEncodingName]) -> list[_SpecialCase]:
     """Arms whose diaries need another scorer or another stage than those of the grid."""
-    scorer = DiaryScorer(world=replace(config.world, header="name first"))
-    number_first_scorer = DiaryScorer(world=replace(config.world, header="number first"))
-    cases = [(scorer, QUESTIONS_STAGE, TWO_PHASES), (number_first_scorer, PRETRAIN, HEADER_NUMBER_FIRST)]
+    cases = [
+        (_scorer(config, encodings[TWO_PHASES]), QUESTIONS_STAGE, TWO_PHASES),
+        (_scorer(config, encodings[HEADER_NUMBER_FIRST], "number first"), PRETRAIN, HEADER_NUMBER_FIRST),
+    ]
     for shape, world in config.extra_worlds.items():
-        cases += [(DiaryScorer(world=world), PRETRAIN, f"{shape} {setup}") for setup in SETUPS]
+        for setup in SETUPS:
+            name = f"{shape} {setup}"
+            cases.append((DiaryScorer(world=replace(world, encoding=encodings[name])), PRETRAIN, name))
     return cases
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +9,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nosce.data.packing import TokenDataset, dataset_from_arrays
+from nosce.data.packing import dataset_from_arrays
 from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
-from nosce.models.pretrained import folder_config, require_determinism
+from nosce.models.end_tokens import end_token_ids
+from nosce.models.pretrained import require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, TrainingConfig
@@ -39,7 +39,7 @@ def finetune_local_model(
     """Write the folder of the model that has learnt the examples; only replies and their ends are learnt.
 
     Raises:
-        SpecError: We cannot name the family's matrices.
+        SpecError: We cannot name the family's matrices, or the folder names no end token.
     """
     import torch
 
@@ -50,14 +50,15 @@ def finetune_local_model(
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         require_determinism(model, model_folder)
         tokenizer = _load_tokenizer(model_folder)
-        eos_token_id = int(tokenizer.eos_token_id)
+        ends = end_token_ids(model, tokenizer)
+        eos_token_id = ends[0]
         dataset = _tokenize_examples(tokenizer, examples, eos_token_id)
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:
         if step == training.steps:
-            _save_merged(lora_model, work_folder / "made", model_folder, output_folder)
+            _save_merged(lora_model, work_folder / "made", model_folder, output_folder, ends)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     width = model.config.get_text_config().hidden_size
@@ -85,10 +86,13 @@ def _choose_precision(training: TrainingConfig, width: int, context: StepContext
     return precision.choose_precision(training.dtype, width=width, device=device, cache_path=cache_path)
 
 
-def _save_merged(lora_model: PeftModel, merged_folder: Path, model_folder: Path, output_folder: Path) -> None:
+def _save_merged(
+    lora_model: PeftModel, merged_folder: Path, model_folder: Path, output_folder: Path, end_ids: list[int]
+) -> None:
     """Save the model with its low-rank updates merged, and move it to its place only when all its files are written.
 
-    Without its chat template the model would be prompted differently, so these files are copied before the move.
+    Without its chat template the model would be prompted differently, so these files are copied before the move. The
+    taught end token is among those of its generation configuration, so that a reply ends wherever it is requested.
     """
     from nosce.train import checkpoint
 
@@ -96,6 +100,10 @@ def _save_merged(lora_model: PeftModel, merged_folder: Path, model_folder: Path,
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
+    path = merged_folder / "generation_config.json"
+    settings = json.loads(path.read_text()) if path.is_file() else {}
+    settings["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
+    path.write_text(json.dumps(settings, indent=2) + "\n")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
     os.replace(merged_folder, output_folder)
 

@@ -17,7 +17,7 @@ from nosce.seeds import Seed
 
 WORLDS = [
     Diaries(encoding=encoding, header=header)
-    for encoding in ("paper", "lean")
+    for encoding in ("paper", "one line", "lean")
     for header in ("name first", "number first")
 ]
 NAME = "Mira Holt"

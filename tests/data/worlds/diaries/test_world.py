@@ -10,17 +10,21 @@ import pytest
 from scipy import stats
 
 from nosce.data import tokenizer as tokenizers
+from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.tokenizer import save_tokenizer
 from nosce.data.worlds.base import check_world
 from nosce.data.worlds.biographies.templates import FIRST_NAMES, LAST_NAMES
 from nosce.data.worlds.diaries import Diaries, diarist
+from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.data.worlds.diaries.templates import DIARY_ATTRIBUTES, DIARY_VALUES, DiaryFact, EntryTitle, UnparsedText
-from nosce.errors import SpecError
+from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
 SEED = Seed(5)
 WORLD = Diaries(n_diarists=600, name_pool_sizes=(40, 40))
 LEAN = replace(WORLD, encoding="lean")
-WAYS = [WORLD, LEAN, replace(WORLD, header="number first"), replace(LEAN, header="number first")]
+ONE_LINE = replace(WORLD, encoding="one line")
+WAYS = [replace(way, header=h) for h in ("name first", "number first") for way in (WORLD, ONE_LINE, LEAN)]
 
 
 def told(world):
@@ -235,13 +239,39 @@ def test_replies_are_read_back_as_they_were_written(world):
     text = world.diary_format.format_diary(who.name, who.entries)
     expected = [unit for e in who.entries for unit in (EntryTitle(who.name, e.number), *e.facts)]
     assert world.diary_format.parse_units(text) == expected
-    assert world.diary_format.parse_units(
-        f"{text} gibberish" if world.encoding == "lean" else f"{text}\nMood: green"
-    ) == [
+    stray = "gibberish" if world.encoding == "lean" else "Mood: green"
+    assert world.diary_format.parse_units(world.diary_format.join_parts(text, stray)) == [
         *expected,
-        UnparsedText("gibberish" if world.encoding == "lean" else "Mood: green"),
+        UnparsedText(stray),
     ]
     assert isinstance(expected[1], DiaryFact)
+
+
+@pytest.mark.parametrize("encoding", ["paper", "one line"])
+@pytest.mark.parametrize("repeat_title", [False, True, "name"])
+def test_the_true_diary_is_right_when_it_comes_back_from_its_tokens(
+    t5_style_tokenizer, tmp_path, encoding, repeat_title
+):
+    """With byte pairs in either encoding; with a tokenizer that drops line breaks on one line, and else not at all."""
+    world = replace(WORLD, n_diarists=60, encoding=encoding, repeat_title=repeat_title, people_without_entries=3)
+    save_tokenizer(tokenizers.build_tokenizer(world.tokenizer, world.samples(SEED)), tmp_path / "bpe" / "tokenizer")
+    t5 = t5_style_tokenizer([text for q in world.questions(SEED) for text in (q.prompt, q.target)])
+    save_tokenizer(t5, tmp_path / "t5" / "tokenizer")
+    (tmp_path / "t5" / "tokenizer" / "tokenizer_config.json").write_text('{"eos_token": "</s>"}')
+    for kind in ("bpe", "t5"):
+        if (kind, encoding) == ("t5", "paper"):
+            with pytest.raises(DataError, match="loses line breaks"):
+                write_corpus(tmp_path / kind, world.documents(SEED), world.questions(SEED))
+            continue
+        write_corpus(tmp_path / kind, world.documents(SEED), world.questions(SEED))
+        corpus = Corpus(tmp_path / kind)
+        sequences = corpus.tokenized_questions(corpus.questions)
+        replies = []
+        for number in range(len(sequences)):
+            target = sequences.text_tokens(number)[sequences.text_loss_mask(number)][:-1]
+            replies.append(corpus.tokenizer.decode(target.tolist(), skip_special_tokens=False))
+        scores = DiaryScorer(world=world).score(corpus.questions, replies, [True] * len(replies))
+        assert all(metrics["exact"] == (1.0, "right") for metrics in scores)
 
 
 @pytest.mark.parametrize(

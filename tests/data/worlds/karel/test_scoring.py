@@ -11,6 +11,7 @@ import pytest
 from nosce.data import tokenizer as tokenizers
 from nosce.data.worlds.karel.language import KAREL_OPERATIONS, parse_program
 from nosce.data.worlds.karel.scoring import KarelScorer
+from nosce.errors import DataError
 
 
 @pytest.fixture(params=[{}, {"encoding": "official"}, {"control_flow": True}], ids=["lean", "official", "blocks"])
@@ -31,6 +32,15 @@ def test_the_author_is_always_right(judge, place):
     for metric in ("correct", "strict", "reference"):
         assert scores(judge, questions, replies, metric).all()
     assert not scores(judge, questions, replies, "longer").any()
+
+
+def test_operations_of_unequal_numbers_of_tokens_are_refused(micro):
+    """A tokenizer of byte pairs splits them differently; the sentence names the numbers."""
+    judge, spec = KarelScorer(world=micro), tokenizers.TokenizerSpec(kind="bpe", vocab_size=300)
+    tokenizer = tokenizers.build_tokenizer(spec, ["nothing of the kind"])
+    for ask in (judge.max_new_tokens, lambda one: judge.operation_positions(one, np.zeros(3, dtype=np.int64))):
+        with pytest.raises(DataError, match=r"operations of equally many tokens.*'move' \d+, 'turnLeft' \d+.*\.$"):
+            ask(tokenizer)
 
 
 def test_another_program_with_the_same_effect_is_right(judge, place):

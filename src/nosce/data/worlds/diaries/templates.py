@@ -1,13 +1,16 @@
 """The layout of diaries: attributes and values, titles, questions, and a parser for replies.
 
-Two encodings: `paper` has the paper's lines as far as they are known, and `lean` has one word per value, so that a
-small model on two CPU cores can learn it.
+Three encodings: `paper` has the paper's lines as far as they are known, `one line` has semicolons for the paper's line
+breaks, for tokenizers that drop line breaks (T5's), and `lean` has one word per value, so that a small model on two
+CPU cores can learn it.
 
-The same entry in both:
+The same entry in `paper` and `lean`, and in `one line`, where two semicolons part two entries:
 
     Seladan Inveringar's diary entry 1          Seladan Inveringar 1 brother soup
     Company: brother
     Meal: soup
+
+    Seladan Inveringar's diary entry 1 ; Company: brother ; Meal: soup
 
 Source: Prato et al. 2024 (arXiv:2502.19573). The paper's full attribute set is not published; location, time, weather
 and mood are known from it, and the other attributes and all value lists are our own.
@@ -21,9 +24,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, NamedTuple
 
-DiaryEncodingName = Literal["paper", "lean"]
+DiaryEncodingName = Literal["paper", "one line", "lean"]
 HeaderOrder = Literal["name first", "number first"]
 
+#: What stands between two parts of an entry and between two entries. The spaces around a semicolon keep it apart from
+#: names and values in every tokenizer.
+_SEPARATORS: dict[DiaryEncodingName, tuple[str, str]] = {
+    "paper": ("\n", "\n\n"),
+    "one line": (" ; ", " ;; "),
+    "lean": (" ", " "),
+}
 #: Attributes in their order within an entry, each with sixteen values.
 _VALUE_LISTS = {
     "Location": "harbour, library, orchard, station, museum, rooftop, market, chapel, stadium, clinic, beach, forest, "
@@ -103,7 +113,7 @@ class DiaryFormat:
     """The layout of entries, questions and replies, and a parser for it.
 
     Args:
-        encoding: "paper" for lines with labels, "lean" for one word per value.
+        encoding: "paper" for lines with labels, "one line" for labels and semicolons, "lean" for one word per value.
         header: Order of name and number in a title.
     """
 
@@ -136,7 +146,7 @@ class DiaryFormat:
 
     def join_parts(self, *parts: str) -> str:
         """Parts of an entry, joined by the separator of parts."""
-        return (" " if self.encoding == "lean" else "\n").join(parts)
+        return _SEPARATORS[self.encoding][0].join(parts)
 
     def format_diary(self, name: str, entries: Sequence[DiaryEntry]) -> str:
         """All entries in order, as an answer has them; the empty answer if there are no entries."""
@@ -155,11 +165,13 @@ class DiaryFormat:
         """The question for all entries."""
         if self.encoding == "lean":
             return f"? {name} :"
-        return f"Recall all of {name}'s diary entries, in order.\n"
+        return f"Recall all of {name}'s diary entries, in order.{self._prompt_end}"
 
     def count_prompt(self, name: str) -> str:
         """The question for the number of entries."""
-        return f"# {name} :" if self.encoding == "lean" else f"How many diary entries did {name} write?\n"
+        if self.encoding == "lean":
+            return f"# {name} :"
+        return f"How many diary entries did {name} write?{self._prompt_end}"
 
     def format_count(self, count: int) -> str:
         """The answer to the question for the number of entries."""
@@ -196,14 +208,21 @@ class DiaryFormat:
                 parsed.append(title or self._parse_fact(words[word_index]) or UnparsedText(words[word_index]))
                 word_index += 3 if title else 1
             return parsed
-        for line in text.strip("\n").split("\n"):
+        lines = text.strip("\n").split("\n")
+        if self.encoding == "one line":
+            lines = [part.strip() for part in text.split(";")]
+        for line in lines:
             if line:
                 parsed.append(self._parse_title(line) or self._parse_fact(line) or UnparsedText(line))
         return parsed
 
     @property
     def _separator(self) -> str:
-        return " " if self.encoding == "lean" else "\n\n"
+        return _SEPARATORS[self.encoding][1]
+
+    @property
+    def _prompt_end(self) -> str:
+        return "\n" if self.encoding == "paper" else ""
 
     def _format_fact(self, attribute: str, value: str) -> str:
         return self.format_value(value) if self.encoding == "lean" else f"{attribute}: {value}"

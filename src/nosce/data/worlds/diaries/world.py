@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -83,7 +83,8 @@ class Diaries(World):
         n_attributes: Number of attributes in the world, the first ones of `DIARY_ATTRIBUTES`.
         values_per_attribute: Number of values of each attribute, 2 to 16, the first ones of `DIARY_VALUES`.
         merge_entries: Write all entries of a diarist as one document: the paper's simplified set-up.
-        encoding: "paper": lines with labels, for a byte-pair tokenizer. "lean": one word per value, for small models.
+        encoding: "paper": lines with labels, for a byte-pair tokenizer. "one line": labels and semicolons, for a
+            tokenizer that drops line breaks, such as T5's. "lean": one word per value, for small models.
         header: Order of name and number in a title. With "number first" the number cannot depend on the name before it.
         repeat_title: What the learnt text repeats of the document's prompt, which is the title. False: nothing, as in
             the code of the paper's predecessor. True: the whole title. "name": the prompt is the name alone and the
@@ -131,10 +132,10 @@ class Diaries(World):
                 f"Diaries with train_share={self.train_share} and gap_share={self.gap_share} cannot be split; take a "
                 "train_share between 0 and 1, which leaves questions for evaluation, and a gap_share from 0 to 1."
             )
-        if self.encoding not in ("paper", "lean") or self.header not in ("name first", "number first"):
+        if self.encoding not in get_args(DiaryEncodingName) or self.header not in ("name first", "number first"):
             raise SpecError(
-                f"Diaries with encoding={self.encoding!r} and header={self.header!r} cannot be written; take paper or "
-                "lean, and name first or number first."
+                f"Diaries with encoding={self.encoding!r} and header={self.header!r} cannot be written; take paper, "
+                "one line or lean, and name first or number first."
             )
         self._check_names()
 
@@ -159,7 +160,7 @@ class Diaries(World):
 
     @property
     def tokenizer(self) -> TokenizerSpec:
-        """The tokenizer for the encoding: words for "lean", byte pairs for "paper"."""
+        """The tokenizer for the encoding: words for "lean", byte pairs for the others."""
         return TokenizerSpec(kind="word") if self.encoding == "lean" else TokenizerSpec(kind="bpe")
 
     @property

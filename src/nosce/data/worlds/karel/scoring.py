@@ -18,7 +18,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from nosce.data.grammar import FORBIDDEN, TokenGrammar
-from nosce.data.packing import encode
 from nosce.data.worlds.karel.encoding import LeanEncoding, OfficialEncoding
 from nosce.data.worlds.karel.interpreter import Board, execute_program
 from nosce.data.worlds.karel.language import (
@@ -31,7 +30,7 @@ from nosce.data.worlds.karel.language import (
     reassign_operations,
 )
 from nosce.data.worlds.karel.vectorized import Boards, ProgramTraces, compile_programs, run_programs
-from nosce.data.worlds.karel.world import Karel
+from nosce.data.worlds.karel.world import Karel, operation_tokens
 from nosce.records import Outcome, Question
 
 MAX_OPERATIONS = 14  # most operations in a reply (the released `lm/utils.py`)
@@ -64,9 +63,7 @@ class KarelScorer:
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
         """The most tokens of a reply, its end token included."""
-        tokens_per_operation = len(
-            tokenizer.encode(self._record_encoding.format_program((KAREL_OPERATIONS[0],)), add_special_tokens=False).ids
-        )
+        tokens_per_operation: int = operation_tokens(tokenizer, self._record_encoding).shape[1]
         return (self.max_operations * (5 if self.world.control_flow else 1)) * tokens_per_operation + 1
 
     def score(
@@ -133,9 +130,7 @@ class KarelScorer:
 
     def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
         """The positions of the operations in a reply's tokens, in order."""
-        calls = np.array(
-            [e.ids for e in encode(tokenizer, [self._record_encoding.format_program((o,)) for o in KAREL_OPERATIONS])]
-        )
+        calls = operation_tokens(tokenizer, self._record_encoding)
         column = np.flatnonzero((calls != calls[0]).any(0))[0]
         return np.flatnonzero(np.isin(reply, calls[:, column]))
 

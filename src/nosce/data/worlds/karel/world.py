@@ -43,7 +43,7 @@ from nosce.data.worlds.karel.language import (
 )
 from nosce.data.worlds.karel.nested import draw_block_programs
 from nosce.data.worlds.karel.vectorized import GLYPHS, HALT, Boards, Bytecode, compile_programs, run_programs
-from nosce.errors import SpecError
+from nosce.errors import DataError, SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
 
@@ -324,6 +324,23 @@ def _question_length(number: int, lengths: tuple[int, int]) -> int:
     return low + number % (high - low + 1)
 
 
+def operation_tokens(tokenizer: Tokenizer, record_encoding: LeanEncoding | OfficialEncoding) -> np.ndarray:
+    """The tokens of each operation, in the order of `KAREL_OPERATIONS`. Shape: (5, tokens of an operation), int32.
+
+    Raises:
+        DataError: The operations have different numbers of tokens, so that places of programs cannot be found in them.
+    """
+    words = [record_encoding.format_program((operation,)) for operation in KAREL_OPERATIONS]
+    ids = [e.ids for e in encode(tokenizer, words)]
+    if len({len(one) for one in ids}) > 1:
+        counts = ", ".join(f"{word.strip()!r} {len(one)}" for word, one in zip(words, ids, strict=True))
+        raise DataError(
+            f"Karel needs operations of equally many tokens, but this tokenizer gives them different numbers ({counts})"
+            "; take the tokenizer of the world's encoding."
+        )
+    return np.array(ids, dtype=np.int32)
+
+
 def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
     """One number per specification, equal for equal specifications. Shape: (N,), uint64."""
     flat = pairs.reshape(len(pairs), -1)
@@ -342,13 +359,15 @@ class _TokenLayout:
         self.world, self.tokenizer = world, tokenizer
         cells = world.board_shape[0] * world.board_shape[1]
         ids = [self._encode_specification(pairs) for pairs in _uniform_board_pairs(world.n_examples, cells)]
+        if len({len(row) for row in ids}) > 1:
+            raise DataError(
+                "Karel needs boards of equally many tokens, but this tokenizer gives them different numbers; take the "
+                "tokenizer of the world's encoding."
+            )
         self.cell_positions = np.flatnonzero(ids[0] != ids[1])
         self.glyph_ids = np.array([row[self.cell_positions[0]] for row in ids], dtype=np.int32)
         self.specification_ids = ids[0].astype(np.int32)
-        words = [world.record_encoding.format_program((operation,)) for operation in KAREL_OPERATIONS]
-        self.operation_ids = np.array(
-            [e.ids for e in encode(tokenizer, words)], dtype=np.int32
-        )  # (5, tokens of an operation)
+        self.operation_ids = operation_tokens(tokenizer, world.record_encoding)
 
     def _encode_specification(self, pairs: np.ndarray) -> np.ndarray:
         text = self.world.record_encoding.format_specification(pairs)
