@@ -23,6 +23,7 @@ from nosce.errors import DataError
 from nosce.models.hooks import capture
 from nosce.models.likelihood import eval_mode, tokens_per_pass
 from nosce.models.varlen import varlen_forward
+from nosce.records import read_table
 from nosce.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ class Activations:
     @cached_property
     def positions(self) -> pl.DataFrame:
         """The table of positions that was given to `collect_activations`."""
-        return pl.read_parquet(self.folder / "places.parquet")
+        return read_table(self.folder / "places.parquet")
 
     @cached_property
     def sites(self) -> tuple[str, ...]:

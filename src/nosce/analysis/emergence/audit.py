@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from nosce.analysis.emergence import bigbench
 from nosce.analysis.emergence import summary as words
 from nosce.analysis.emergence.power import TARGET_POWER, PowerEstimate, estimate_power_grid
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
-from nosce.analysis.emergence.table import parse_outcomes, read_outcome_table
+from nosce.analysis.emergence.table import parse_outcomes
+from nosce.analysis.emergence.table_file import read_outcome_table
 from nosce.analysis.emergence.test import MirageTestResult, mirage_test
 from nosce.analysis.render.tables import rows_table
 from nosce.errors import DataError, UsageError
@@ -141,7 +143,7 @@ def is_bigbench_results(path: Path) -> bool:
         return False
     try:
         return bigbench.is_bigbench_file(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error):
         return False
 
 
