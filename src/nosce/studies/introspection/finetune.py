@@ -18,6 +18,7 @@ from nosce.models.api.finetune import ChatExample
 from nosce.models.pretrained import folder_config, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
+from nosce.store.files import fsync_path
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -97,7 +98,10 @@ def _save_merged(lora_model: PeftModel, merged_folder: Path, model_folder: Path,
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
     output_folder.parent.mkdir(parents=True, exist_ok=True)
+    for path in (*merged_folder.iterdir(), merged_folder):
+        fsync_path(path)
     os.replace(merged_folder, output_folder)
+    fsync_path(output_folder.parent)
 
 
 def _load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
