@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import polars as pl
 
 from nosce.analysis.render.figure import FigureData
+from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
 from nosce.store.store import StepRecord, Store
+from nosce.store.text import name_fault
 
 if TYPE_CHECKING:
     from nosce.analysis.emergence.test import EmergenceVerdict
@@ -201,11 +203,18 @@ class RunResults:
     @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
-        figures = []
-        for words in self._read_json("figures.json"):
-            table = read_table(self.folder / "figures" / f"{words['id']}.parquet")
-            figures.append(FigureData(**words, table=table))
-        return tuple(figures)
+        return tuple(self._figure(words) for words in self._read_json("figures.json"))
+
+    def _figure(self, words: Mapping[str, Any]) -> FigureData:
+        if fault := name_fault(words.get("id")):  # it becomes the name of a file, here and on the site
+            raise DamagedError(f"the name of a figure in {self.folder} {fault}; run the study again.")
+        try:
+            return FigureData(**words, table=read_table(self.folder / "figures" / f"{words['id']}.parquet"))
+        except (TypeError, OSError, pl.exceptions.PolarsError) as error:
+            raise DamagedError(
+                f"the figure {words['id']!r} in {self.folder} is none of this version ({error}); "
+                "`nosce run --rerun-stale` makes it again."
+            ) from error
 
     @cached_property
     def audits(self) -> tuple[ScalingAudit, ...]:

@@ -6,6 +6,7 @@ labels, so that a few more signs may stand in these.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 
@@ -51,3 +52,13 @@ def printable(text: str) -> str:
 def literal(text: str) -> str:
     """A text as rich prints it literally: no markup in it, and no control characters."""
     return escape(printable(text))
+
+
+def json_text(value: object) -> str:
+    """A value as indented JSON whose control characters are escaped, those that JSON itself would allow too.
+
+    Raises:
+        ValueError: A number is not finite.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str)
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -6,7 +6,10 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
+
+from nosce.errors import SpecError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -48,15 +51,21 @@ def _is_sequence_of(value: object, origin: Any, arguments: tuple[Any, ...]) -> b
     return all(has_type(entry, arguments[0]) for entry in value)
 
 
+@lru_cache(maxsize=512)
+def _hints_of(kind: type) -> dict[str, Any]:
+    """The resolved annotations of a class; none where one names what only the type checker imports."""
+    try:
+        return typing.get_type_hints(kind)
+    except Exception:
+        return {}
+
+
 def mistyped_fields(obj: DataclassInstance, path: str = "") -> Iterator[tuple[str, object, str]]:
     """The fields of a dataclass, and of all dataclasses in it, that do not have the type of their annotation.
 
     Yields the path of the field, its value, and the annotation as it is written.
     """
-    try:
-        hints = typing.get_type_hints(type(obj))
-    except Exception:  # a name that only the type checker imports, in a class of the user's
-        hints = {}
+    hints = _hints_of(type(obj))
     for field in dataclasses.fields(obj):
         value = getattr(obj, field.name)
         where = f"{path}.{field.name}" if path else field.name
@@ -68,3 +77,15 @@ def mistyped_fields(obj: DataclassInstance, path: str = "") -> Iterator[tuple[st
         for entry in entries:
             if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
                 yield from mistyped_fields(entry, where)
+
+
+def require_types(obj: DataclassInstance) -> None:
+    """Check every field of a spec against its annotation, before anything computes with it.
+
+    Raises:
+        SpecError: A field has another type; the sentence names it.
+    """
+    for path, value, annotation in mistyped_fields(obj):
+        raise SpecError(
+            f"{type(obj).__name__}.{path}={value!r:.60} is of type {type(value).__name__}; give {annotation}."
+        )
