@@ -290,7 +290,9 @@ def _users_code(name: str) -> Iterator[None]:
         yield
     except NosceError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         what = type(error).__name__
         reason = " ".join(str(error).split())[:300]
         said = f"{what}: {reason}" if reason else what
