@@ -59,6 +59,9 @@ ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; som
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")]
+ThreadsOption = Annotated[
+    int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
+]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
 ]
@@ -188,9 +191,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
     ] = False,
-    threads: Annotated[
-        int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
-    ] = 1,
+    threads: ThreadsOption = 1,
     max_cost: Annotated[
         float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
     ] = None,

@@ -70,9 +70,9 @@ class Architecture:
     tie_embeddings: bool = True
 
     def __post_init__(self) -> None:
-        require_types(self)
         if self.family not in (known := get_args(Family)):
             raise SpecError(f"Architecture.family={self.family!r} is not known; take one of {', '.join(known)}.")
+        require_types(self)
         if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads:
             raise SpecError(
                 f"Architecture of {self.layers} layers, width {self.width} and {self.heads} heads cannot be built; "

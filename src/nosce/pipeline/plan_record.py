@@ -131,7 +131,7 @@ class PlanRecord:
             return None
 
     @classmethod
-    def _parse(cls, fields: Mapping[str, Any]) -> PlanRecord:
+    def _parse(cls, fields: Mapping[str, Any]) -> PlanRecord:  # values as `json` types them
         steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
         sequences = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         record = cls(**{**fields, **sequences, "steps": steps})

@@ -205,7 +205,7 @@ class RunResults:
         """The figures: words from figures.json, numbers from the table of each."""
         return tuple(self._figure(words) for words in self._read_json("figures.json"))
 
-    def _figure(self, words: Mapping[str, Any]) -> FigureData:
+    def _figure(self, words: Mapping[str, Any]) -> FigureData:  # values as `json` types them
         if fault := name_fault(words.get("id")):  # it becomes the name of a file, here and on the site
             raise DamagedError(f"the name of a figure in {self.folder} {fault}; run the study again.")
         try:

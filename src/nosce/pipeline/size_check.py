@@ -19,9 +19,13 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.models.architecture import Architecture, ExtraLayers
 from nosce.pipeline.plan import Step
+from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.report_labels import ReportLabelsSpec
+from nosce.pipeline.steps.training import TrainingSpec
 from nosce.store.store import Store
 
 MAX_LAYERS = 10_000
@@ -67,24 +71,29 @@ def check_size(pending: Sequence[Step], store: Store, *, device: str = "cpu", ti
     limits = MachineLimits.of(store)
     disk = 0.0
     for step in pending:
-        if step.kind == "training":
-            _check_training(step, limits, device, timed_layers)
-            disk += 4.0 * _weights(step) * len(step.spec.training.checkpoint_steps)
-        elif step.kind == "corpus":
-            disk += _check_world(step, limits)
-        elif step.kind == "report_labels":
-            disk += 50.0 * step.spec.n_documents
+        match step.spec:
+            case TrainingSpec() as spec:
+                _check_training(step, spec, limits, device, timed_layers)
+                disk += 4.0 * _weights(step) * len(spec.training.checkpoint_steps)
+            case CorpusSpec() as spec:
+                disk += _check_world(spec.world, limits)
+            case ReportLabelsSpec() as spec:
+                disk += 50.0 * spec.n_documents
+            case _:
+                pass
     if timed_layers is None and disk > limits.disk_bytes:
         what = f"checkpoints and documents of {len(pending)} steps"
         raise _too_large(what, f"{_gigabytes(disk)} of disk", _gigabytes(limits.disk_bytes))
 
 
-def _check_training(step: Step, limits: MachineLimits, device: str, timed_layers: int | None) -> None:
-    config, layers, width = step.spec.training, *_shape(step)
+def _check_training(
+    step: Step, spec: TrainingSpec, limits: MachineLimits, device: str, timed_layers: int | None
+) -> None:
+    config, (layers, width) = spec.training, _shape(step)
     weights = _weights(step, timed_layers)
     if layers > MAX_LAYERS:
         raise _too_large(step.label, f"{layers:,} layers", f"{MAX_LAYERS:,}")
-    weight_bytes = 4 if device != "cpu" or step.spec.adapter is not None else 12
+    weight_bytes = 4 if device != "cpu" or spec.adapter is not None else 12
     if weights * weight_bytes > limits.memory_bytes:
         need = f"{_gigabytes(weights * weight_bytes)} of memory for {weights:.2g} weights"
         raise _too_large(step.label, need, _gigabytes(limits.memory_bytes))
@@ -101,9 +110,8 @@ def _check_training(step: Step, limits: MachineLimits, device: str, timed_layers
         raise _too_large(step.label, need, "one year")
 
 
-def _check_world(step: Step, limits: MachineLimits) -> float:
+def _check_world(world: World, limits: MachineLimits) -> float:
     """The bytes on disk that the documents of a corpus need at least."""
-    world = step.spec.world
     n_entities = world.n_entities or 0
     if 8.0 * n_entities > limits.memory_bytes:
         need = f"{_gigabytes(8.0 * n_entities)} of memory for {n_entities:,} entities"
@@ -113,6 +121,7 @@ def _check_world(step: Step, limits: MachineLimits) -> float:
 
 def _models(step: Step) -> Iterator[object]:
     """The model of a training's first stage and the layers that later stages add."""
+    assert isinstance(step.spec, TrainingSpec)
     model = step.spec.model
     if model is not None:
         yield model

@@ -243,7 +243,7 @@ class Store:
 
 
 #: What of a provenance is read again, with its types. Only the digest is always there.
-_PROVENANCE_TYPES: dict[str, Any] = {
+_PROVENANCE_TYPES: dict[str, Any] = {  # annotations, as `typing` types them
     "digest": str,
     "modules": dict[str, str],
     "inputs": dict[str, str],
@@ -263,7 +263,7 @@ _PROVENANCE_TYPES: dict[str, Any] = {
 }
 
 
-def _check_provenance(provenance: Mapping[str, Any]) -> None:
+def _check_provenance(provenance: Mapping[str, Any]) -> None:  # values as `json` types them
     """Raise a ValueError for a provenance that no step has written."""
     if "digest" not in provenance:
         raise ValueError("it has no digest")

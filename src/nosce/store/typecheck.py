@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,10 +28,10 @@ def has_type(value: object, annotation: Any) -> bool:  # annotations are `Any`, 
     if origin in (tuple, list, Sequence):
         return _is_sequence_of(value, origin, arguments)
     if origin in (dict, Mapping):
-        return isinstance(value, Mapping) and all(
-            has_type(name, arguments[0]) and has_type(entry, arguments[1]) for name, entry in value.items()
-        )
-    if annotation is Any:
+        if not isinstance(value, Mapping):
+            return False
+        return all(has_type(one, arguments[0]) for one in value) and _fit_all(value.values(), arguments[1])
+    if annotation is Any:  # of `typing`
         return True
     if annotation is None or annotation is types.NoneType:
         return value is None
@@ -40,6 +40,10 @@ def has_type(value: object, annotation: Any) -> bool:  # annotations are `Any`, 
     if isinstance(annotation, type) and not getattr(annotation, "_is_protocol", False):
         return isinstance(value, annotation)
     return True
+
+
+def _fit_all(values: Iterable[object], annotation: Any) -> bool:  # as `typing` types annotations
+    return all(has_type(value, annotation) for value in values)
 
 
 # An origin and its arguments are `Any`, as `typing` types them.
@@ -52,7 +56,7 @@ def _is_sequence_of(value: object, origin: Any, arguments: tuple[Any, ...]) -> b
 
 
 @lru_cache(maxsize=512)
-def _hints_of(kind: type) -> dict[str, Any]:
+def _hints_of(kind: type) -> dict[str, Any]:  # as `typing` types annotations
     """The resolved annotations of a class; none where one names what only the type checker imports."""
     try:
         return typing.get_type_hints(kind)

@@ -67,11 +67,11 @@ class TrainingConfig:
     checkpoint_fractions: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        self._check_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
+        self._check_name("dtype", self.dtype, DTYPE_NAMES)
         require_types(self)
         self._check_sizes()
         self._check_checkpoints()
-        self._check_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
-        self._check_name("dtype", self.dtype, DTYPE_NAMES)
         self._check_rates()
 
     def _check_sizes(self) -> None:
