@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -65,9 +66,10 @@ def check(found: dict[str, Outcome], at_least: int, capsys: pytest.CaptureFixtur
 def _command_lines(number: int, seed: int, folder: Path, store: Path) -> list[list[str]]:
     rng = Dice(seed)
     file_system(folder / "files")
+    own_store = Path(shutil.copytree(store, folder / "little"))  # plans are written to it
     cases: dict[str, list[str]] = {}
     while len(cases) < number:
-        words = command_line(rng, folder / "files", store)
+        words = command_line(rng, folder / "files", own_store)
         cases[repr(words)] = words
     return [*cases.values()]
 
