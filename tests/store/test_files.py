@@ -8,7 +8,7 @@ import os
 import pytest
 
 from nosce.errors import DamagedError
-from nosce.store.files import checksum_tree, read_json_object, verify_manifest, warn_skipped, write_atomically
+from nosce.store.files import checksum_tree, load_json_object, verify_manifest, warn_skipped, write_atomically
 
 
 def test_small_files_are_written_whole_or_not(tmp_path, monkeypatch):
@@ -56,7 +56,7 @@ def test_what_is_no_json_object_is_a_reason_in_words(tmp_path, content):
     path = tmp_path / "x.json"
     path.mkdir() if content is None else path.write_bytes(content)
     with pytest.raises(ValueError, match=r"^[^\n]+$"):
-        read_json_object(path)
+        load_json_object(path)
 
 
 @pytest.mark.parametrize("how", ["folder", "binary", "deep", "strings"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nosce.errors import UsageError
-from nosce.store.files import read_json_object, warn_skipped, write_atomically
+from nosce.store.files import load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 from nosce.store.text import LABEL_SIGNS, name_fault
@@ -124,7 +124,7 @@ class PlanRecord:
     def _read(cls, path: Path) -> PlanRecord | None:
         """The record of a file; None for any other file, of which a line on stderr tells."""
         try:
-            return cls._parse(read_json_object(path))
+            return cls._parse(load_json_object(path))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = str(error) if isinstance(error, ValueError) else f"it is no record of a plan ({error})"
             warn_skipped(path, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
@@ -81,15 +81,13 @@ def run_study(
     plan_record.save(store)
     pool = _make_pool(store, workers, ray, runtime)
     if pending:
-        heading = f"{plan.study.name}, {plan.study.scale}"
-        console.print(literal(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
+        progress = f"{len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"
+        console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
     for sentence in folder_sentences:
         console.print(literal(sentence), highlight=False)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
-    if run_summary.stale:
-        count = f"{len(run_summary.stale)} finished steps are stale and were used as they are"
-        console.print(literal(f"{count}; `--rerun-stale` makes them again. For one, {run_summary.stale[0]}."))
+    _print_stale(run_summary.stale, console)
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)
         return 1
@@ -108,6 +106,12 @@ def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console)
         console.print(f"{n_made} steps made in {_format_duration(seconds)}.")
     else:
         console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
+
+
+def _print_stale(stale: Sequence[str], console: Console) -> None:
+    if stale:
+        count = f"{len(stale)} finished steps are stale and were used as they are"
+        console.print(literal(f"{count}; `--rerun-stale` makes them again. For one, {stale[0]}."))
 
 
 def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:

@@ -29,7 +29,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 # Values are `Any`, as `json` types them.
-def read_json_object(path: Path) -> dict[str, Any]:
+def load_json_object(path: Path) -> dict[str, Any]:
     """The JSON object of a file.
 
     Raises:
@@ -74,7 +74,7 @@ def verify_manifest(folder: Path) -> None:
         DamagedError: The manifest cannot be read, or a file is missing, changed or new.
     """
     try:
-        expected = read_json_object(folder / "manifest.json")
+        expected = load_json_object(folder / "manifest.json")
     except ValueError as error:
         raise DamagedError(
             f"{folder} has no readable manifest.json ({error}), so nothing in it can be trusted."

@@ -15,7 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
-from nosce.store.files import read_json_object
+from nosce.store.files import load_json_object
 
 RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
@@ -50,7 +50,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _wheel_state(file: Path) -> GitState:
     """What the build hook (`hatch_build.py`) wrote into the wheel."""
     try:
-        written = read_json_object(file)
+        written = load_json_object(file)
         return {"commit": written["commit"], "dirty": written["dirty"]}
     except (ValueError, KeyError):
         return {"commit": None, "dirty": None}

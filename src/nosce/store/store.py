@@ -32,7 +32,7 @@ from nosce.store.files import (
     SCRATCH,
     checksum_tree,
     fsync_path,
-    read_json_object,
+    load_json_object,
     verify_manifest,
     write_atomically,
 )
@@ -109,8 +109,8 @@ class Store:
         """The finished step of this name; its data are not verified."""
         folder = self.folder(name)
         try:
-            spec = read_json_object(folder / "spec.json")
-            provenance = read_json_object(folder / "provenance.json")
+            spec = load_json_object(folder / "spec.json")
+            provenance = load_json_object(folder / "provenance.json")
             _check_provenance(provenance)
         except ValueError as error:
             raise DamagedError(
@@ -293,7 +293,7 @@ def store_write_error(error: OSError, path: str | Path) -> StoreError:
 
 def _holder(path: Path) -> str:
     try:
-        held = read_json_object(path)
+        held = load_json_object(path)
         return printable(f"process {held['pid']} since {held['since']}")
     except (ValueError, KeyError):
         return "another process"

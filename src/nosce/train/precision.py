@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from filelock import FileLock
 
-from nosce.store.files import read_json_object, warn_skipped, write_atomically
+from nosce.store.files import load_json_object, warn_skipped, write_atomically
 from nosce.store.provenance import cpu_model
 from nosce.store.typecheck import has_type
 
@@ -95,7 +95,7 @@ def _measured_speedups(cache_path: Path) -> dict[str, float]:
     if not cache_path.exists():
         return {}
     try:
-        measured = read_json_object(cache_path)
+        measured = load_json_object(cache_path)
         if not has_type(measured, dict[str, float]):
             raise ValueError("it holds something else than numbers")
     except ValueError as error:
