@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import typing
+from io import BytesIO
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+import nosce
 from nosce import records
 from nosce.errors import DataError
 from nosce.records import (
@@ -194,3 +198,37 @@ def test_outcomes_are_those_of_the_design():
 
 def _hints(kind: type) -> dict[str, typing.Any]:
     return typing.get_type_hints(kind)
+
+
+# --- files are read under the name they have ---
+
+
+@pytest.mark.parametrize("name", ["t[1]", "t*", "t?", "{t,u}", "a=1", "%41", "~"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+@pytest.mark.parametrize("is_folder", [False, True])
+def test_a_path_is_read_as_it_stands(tmp_path, monkeypatch, name, kind, is_folder):
+    """Characters that polars takes for patterns are characters: the file itself is read, never its neighbour."""
+    for number, part in enumerate((name, "t1", "A")):
+        path = tmp_path / part / f"table.{kind}" if is_folder else tmp_path / f"{part}.{kind}"
+        path.parent.mkdir(exist_ok=True)
+        frame = pl.DataFrame({"x": [number]})
+        match kind:
+            case "parquet":
+                frame.write_parquet(content := BytesIO())
+                path.write_bytes(content.getvalue())
+            case "csv":
+                path.write_text(frame.write_csv())
+            case _:
+                path.write_text(frame.write_ndjson())
+    monkeypatch.chdir(tmp_path)
+    relative = Path(name) / f"table.{kind}" if is_folder else Path(f"{name}.{kind}")
+    for path in (relative, tmp_path / relative):
+        assert records.read_table(path).to_dict(as_series=False) == {"x": [0]}
+
+
+def test_one_function_reads_tables():
+    """Nothing else calls a reader of polars, so that no other place takes a path for a pattern."""
+    readers = re.compile(r"\b(pl|polars)\.(read|scan)_\w+|from polars import")
+    for file in Path(nosce.__file__).parent.rglob("*.py"):
+        if file.name != "records.py":
+            assert not readers.search(file.read_text()), f"{file} reads a table; call nosce.records.read_table."

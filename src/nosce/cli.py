@@ -12,17 +12,18 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich import box
 from rich.console import Console, RenderableType
-from rich.markup import escape
 from rich.table import Table
 
 import nosce
 from nosce.errors import NosceError, SpecError, UsageError
+from nosce.store.text import json_text, literal, printable
 
 if TYPE_CHECKING:
     from nosce.analysis.emergence.audit import TableAudit
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from nosce.store.store import Store
 
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141  # of a process that SIGPIPE ends
 PAPER_COLUMNS = 100  # width of a terminal from which `nosce list` has a column for papers
 
 app = typer.Typer(
@@ -57,6 +59,9 @@ ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; som
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")]
+ThreadsOption = Annotated[
+    int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
+]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
 ]
@@ -72,12 +77,12 @@ def open_store(folder: Path | None) -> Store:
 
 def print_line(text: str) -> None:
     """Print a line for people, without colour; the terminal wraps it."""
-    Console().print(escape(text), soft_wrap=True, highlight=False)
+    Console().print(literal(text), soft_wrap=True, highlight=False)
 
 
 def print_json(value: object) -> None:
     """Print machine-readable output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    sys.stdout.write(json_text(value) + "\n")
 
 
 def _print_version(requested: bool) -> None:
@@ -140,7 +145,7 @@ def list_(
         table.add_column("paper", no_wrap=True, overflow="fold")
     for row in rows:
         cells = [row.study, row.question, ", ".join(map(row.scale_with_state, row.scales))]
-        table.add_row(*map(escape, [*cells, row.paper] if with_papers else cells))
+        table.add_row(*map(literal, [*cells, row.paper] if with_papers else cells))
     console.print(table)
     if any(row.held for row in rows):
         print_line(f"Finished and unfinished scales are those of {opened_store.root}.")
@@ -186,7 +191,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
     ] = False,
-    threads: Annotated[int, typer.Option(help="Threads of one step; more than one for few large models.", min=1)] = 1,
+    threads: ThreadsOption = 1,
     max_cost: Annotated[
         float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
     ] = None,
@@ -296,7 +301,7 @@ def explain(
     print_line(f"{explanation.name} ({explanation.state}) is named by the hash of:")
     parts_table = Table("part", "value")
     for path, value in flatten_description(explanation.description).items():
-        parts_table.add_row(escape(path), escape(json.dumps(value, ensure_ascii=False)))
+        parts_table.add_row(literal(path), literal(json.dumps(value, ensure_ascii=False)))
     console.print(parts_table)
     if explanation.nearest_step is None:
         print_line("No other step of its kind is in the store.")
@@ -304,7 +309,7 @@ def explain(
     print_line(f"Nearest in the store is {explanation.nearest_step}, which differs in:")
     differences_table = Table("part", "here", "there")
     for path, here, there in explanation.differing_fields:
-        differences_table.add_row(escape(path), escape(json.dumps(here)), escape(json.dumps(there)))
+        differences_table.add_row(literal(path), literal(json.dumps(here)), literal(json.dumps(there)))
     console.print(differences_table)
 
 
@@ -342,7 +347,7 @@ def doctor(store: StoreOption = None, json_: JsonOption = False) -> None:
         return
     table = Table("what", "found", "so")
     for row in checks:
-        table.add_row(*(escape(str(row[key])) for key in ("what", "found", "so")))
+        table.add_row(*(literal(str(row[key])) for key in ("what", "found", "so")))
     Console().print(table)
 
 
@@ -393,7 +398,12 @@ def _write_audit_figure(audit: TableAudit, path: Path) -> None:
     from nosce.analysis.render.figure import figure_svg
     from nosce.store.files import write_atomically
 
-    write_atomically(path, figure_svg(mirage_figure(audit.outcomes, audit.json_object, audit.name)))
+    try:
+        write_atomically(path, figure_svg(mirage_figure(audit.outcomes, audit.json_object, audit.name)))
+    except OSError as error:
+        raise UsageError(
+            f"the figure cannot be written to {path} ({error.strerror or error}); name a file in an existing folder."
+        ) from None
 
 
 @app.command("power")
@@ -443,9 +453,21 @@ def _raise_interrupt(*_: object) -> NoReturn:
 def main() -> None:
     """The entry point: one sentence for our errors, a traceback for everything else."""
     signal.signal(signal.SIGTERM, _raise_interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that the terminal's encoding lacks is spelled out
+            stream.reconfigure(errors="backslashreplace")
     code = _exit_code_of(lambda: app(standalone_mode=False))
-    sys.stdout.flush()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = _close_broken_pipe()
     sys.exit(code)
+
+
+def _close_broken_pipe() -> int:
+    """Nobody reads on, e.g. in `nosce list --json | head`: what is left is dropped without a word."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_BROKEN_PIPE
 
 
 def _exit_code_of(call: Callable[[], object]) -> int:
@@ -463,8 +485,15 @@ def _exit_code_of(call: Callable[[], object]) -> int:
         return EXIT_INTERRUPTED
     except typer.Exit as exit_:
         return exit_.exit_code
+    except BrokenPipeError:
+        return _close_broken_pipe()
+    except OSError as error:  # e.g. a path longer than the system allows, wherever it was looked at
+        where = f"{error.filename}: " if error.filename else ""
+        _print_error(f"the system refused {where}{error.strerror or error}; look at the path and the disk.")
+        return 1
     except Exception as error:
         if _is_usage_error(error):
+            error.message = printable(error.message)  # type: ignore[attr-defined]
             error.show()  # type: ignore[attr-defined]  # of click
             return 2
         raise
@@ -480,4 +509,5 @@ def _is_usage_error(error: Exception) -> bool:
 
 
 def _print_error(sentence: str) -> None:
-    Console(stderr=True).print(escape(f"nosce: {sentence}"), soft_wrap=True, highlight=False)
+    line = " ".join(f"nosce: {sentence}".splitlines())
+    Console(stderr=True).print(literal(line), soft_wrap=True, highlight=False)

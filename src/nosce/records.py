@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +22,7 @@ from nosce.errors import DataError
 Outcome = Literal["right", "wrong", "unreadable", "refused", "invalid"]
 Split = Literal["seen", "validation", "unseen"]
 Decision = Literal["holds", "fails", "undecided"]
+TableKind = Literal["parquet", "csv", "jsonl"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,4 +349,45 @@ def write_parquet(records: Sequence[object], record_type: type, path: Path) -> N
 
 def read_parquet(path: Path, record_type: type[RecordT]) -> list[RecordT]:
     """The records of a Parquet file that `write_parquet` wrote."""
-    return from_table(pl.read_parquet(path), record_type)
+    return from_table(read_table(path), record_type)
+
+
+def read_table(
+    source: Path | bytes,
+    kind: TableKind | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    separator: str = ",",
+) -> pl.DataFrame:
+    """The table of a file. The path is taken as it stands: `*`, `?` and `[1]` are characters and no patterns.
+
+    The types of CSV and JSON columns are inferred from all rows, so that a key or a decimal of a late row counts.
+
+    Args:
+        source: The file, or its content.
+        kind: The format; None: the ending of the path.
+        columns: The columns of a Parquet file to read; None: all.
+        separator: The separator of a CSV file.
+
+    Raises:
+        OSError: The file cannot be read.
+        polars.exceptions.PolarsError: The content is not of this format.
+    """
+    format_ = kind or str(source).rpartition(".")[2]
+    # An absolute path: polars expands `~`. Bytes: polars has no way to read JSON lines without expanding the path.
+    file = BytesIO(source) if isinstance(source, bytes) else source.absolute()
+    match format_:
+        case "parquet":
+            chosen = None if columns is None else [*columns]
+            return pl.read_parquet(file, glob=False, hive_partitioning=False, columns=chosen)
+        case "csv":
+            return pl.read_csv(file, glob=False, infer_schema_length=None, separator=separator)
+        case "jsonl":
+            return pl.read_ndjson(file if isinstance(file, BytesIO) else file.read_bytes(), infer_schema_length=None)
+        case _:
+            raise ValueError(f"{format_!r} is no format of a table")
+
+
+def count_rows(path: Path) -> int:
+    """The number of rows of a Parquet file, from its metadata: a few bytes can stand for billions of equal rows."""
+    return int(pl.scan_parquet(path.absolute(), glob=False).select(pl.len()).collect().item())

@@ -10,8 +10,10 @@ import importlib
 import importlib.util
 import os
 import sys
+import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
@@ -23,13 +25,16 @@ from nosce.analysis.figures import Figure
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
-from nosce.errors import SpecError, UsageError
+from nosce.errors import NosceError, SpecError, UsageError
 from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.models.architecture import Architecture, Pretrained
+from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
+from nosce.store.typecheck import require_types
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+MAX_SEEDS = 1_000
 PRETRAIN = "pretrain"  # the name of the first stage of every arm
 
 
@@ -138,6 +143,9 @@ class Study:
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
 
     def __post_init__(self) -> None:
+        require_types(self)
+        _check_names(self)
+        _check_seeds(self)
         names = [arm.name for arm in self.arms]
         all_names = [*names, *(trial.name for trial in self.experiments)]
         if not all_names or len(set(all_names)) < len(all_names):
@@ -147,6 +155,8 @@ class Study:
         if not self.seeds:
             raise SpecError(f"the study {self.name!r} has no seeds, so nothing would be run; give it at least one.")
         _require_unique(self.name, "seeds", list(self.seeds))
+        _require_unique(self.name, "claims", [claim.id for claim in self.claims])
+        _require_unique(self.name, "figures", [figure.id for figure in self.figures])
         if (
             unknown_arms := {arm for read in self.evals for arm in read.arms}
             - set(names)
@@ -178,8 +188,8 @@ class Study:
         known = [*(arm.name for arm in self.arms), *(trial.name for trial in self.experiments)]
         if unknown_arms := [name for name in arms if name not in known]:
             raise UsageError(f"study {self.name!r} has no arm {unknown_arms[0]!r}; take from {', '.join(known)}.")
-        if n_seeds is not None and n_seeds < 1:
-            raise UsageError(f"--seeds {n_seeds} asks for no run at all; take 1 or more.")
+        if n_seeds is not None and not 1 <= n_seeds <= MAX_SEEDS:
+            raise UsageError(f"--seeds {n_seeds} cannot be run; take 1 or more, and at most {MAX_SEEDS:,}.")
         selected_arms = tuple(arm for arm in self.arms if not arms or arm.name in arms)
         selected_experiments = tuple(trial for trial in self.experiments if not arms or trial.name in arms)
         auxiliary_arms = (*(arm for arm in self.arms if arm not in selected_arms), *self.auxiliary_arms)
@@ -189,6 +199,34 @@ class Study:
             experiments=selected_experiments,
             auxiliary_arms=auxiliary_arms,
             seeds=self.seeds if n_seeds is None else _first_seeds(self.seeds, n_seeds),
+        )
+
+
+def _check_names(study: Study) -> None:
+    """The study's name, its scale and its figures' ids become names of files; all others are only labels."""
+    arms = (*study.arms, *study.auxiliary_arms)
+    for what, name, signs in (
+        ("the study", study.name, FILE_NAME_SIGNS),
+        ("the scale", study.scale, FILE_NAME_SIGNS),
+        ("the unit", study.unit, LABEL_SIGNS),
+        *(("a figure", figure.id, FILE_NAME_SIGNS) for figure in study.figures),
+        *(("an arm", arm.name, LABEL_SIGNS) for arm in arms),
+        *(("an experiment", one.name, LABEL_SIGNS) for one in study.experiments),
+        *(("a stage", stage.name, LABEL_SIGNS) for arm in arms for stage in arm.stages),
+        *(("a replica", arm.replica, LABEL_SIGNS) for arm in arms if arm.replica),
+        *(("an evaluation", read.evaluation.name, f"{LABEL_SIGNS},") for read in study.evals),
+        *(("a claim", claim.id, f"{LABEL_SIGNS}/") for claim in study.claims),
+    ):
+        if fault := name_fault(name, signs):
+            raise SpecError(f"the name {name!r:.60} of {what} {fault}; choose another.")
+
+
+def _check_seeds(study: Study) -> None:
+    wrong = [seed for seed in study.seeds if not 0 <= seed < 2**31]
+    if wrong or len(study.seeds) > MAX_SEEDS:
+        found = f"the seed {wrong[0]}" if wrong else f"{len(study.seeds):,} seeds"
+        raise SpecError(
+            f"the study {study.name!r} has {found}; give at most {MAX_SEEDS:,} whole numbers from 0 to below 2^31."
         )
 
 
@@ -235,11 +273,44 @@ def load_study(name: str, scale: str) -> Study:
     """
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
-    factory = _function(name if ":" in name else _builtin_factory(name))
-    study = factory(scale)
+    if ":" not in name:
+        study = _function(_builtin_factory(name))(scale)
+    else:
+        with _users_code(name):
+            study = _function(name)(scale)
     if not isinstance(study, Study):
         raise UsageError(f"{name} returned a {type(study).__name__} and not a Study; let it return one.")
     return study
+
+
+@contextmanager
+def _users_code(name: str) -> Iterator[None]:
+    """Turn whatever a user's file raises into one sentence with the file and the line."""
+    try:
+        yield
+    except NosceError:
+        raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        what = type(error).__name__
+        reason = " ".join(str(error).split())[:300]
+        said = f"{what}: {reason}" if reason else what
+        if isinstance(error, SystemExit):
+            said = f"sys.exit({error.code!r:.60}), and a study's file must not end the program"
+        raise UsageError(f"the study {name} cannot be loaded: {_place_of(error, name)} raised {said}.") from error
+
+
+def _place_of(error: BaseException, name: str) -> str:
+    """File and line of the user's own code that raised an error."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno},"
+    path = str(Path(name.rpartition(":")[0]).resolve())
+    frames = traceback.extract_tb(error.__traceback__)
+    package = str(Path(__file__).parent)
+    theirs = [f for f in frames if not f.filename.startswith((package, "<frozen importlib"))]
+    own = [frame for frame in theirs if frame.filename == path] or theirs
+    return f"{own[-1].filename}, line {own[-1].lineno}," if own else name
 
 
 def _builtin_factory(name: str) -> str:
@@ -254,6 +325,8 @@ def _builtin_factory(name: str) -> str:
 
 def _function(name: str) -> Callable[[Scale], Study]:
     where, _, function = name.rpartition(":")
+    if not where or not function:
+        raise UsageError(f"study {name!r} lacks a file or a function; write FILE.py:FUNCTION.")
     loaded = _file(name, Path(where).resolve()) if _is_path(where) else _module(name, where)
     found: Callable[[Scale], Study] | None = getattr(loaded, function, None)
     if not callable(found):
@@ -264,7 +337,7 @@ def _function(name: str) -> Callable[[Scale], Study]:
 
 
 def _is_path(where: str) -> bool:
-    return where.endswith(".py") or os.sep in where or not where.replace(".", "").isidentifier()
+    return where.endswith(".py") or os.sep in where or not all(part.isidentifier() for part in where.split("."))
 
 
 def _module(name: str, where: str) -> ModuleType:
@@ -283,6 +356,8 @@ def _module(name: str, where: str) -> ModuleType:
 def _file(name: str, path: Path) -> ModuleType:
     if not path.is_file():
         raise UsageError(f"study {name!r} names the file {path}, which is not there; write it as FILE.py:FUNCTION.")
+    if path.suffix != ".py" or "." in path.stem:
+        raise UsageError(f"study {name!r} names the file {path}, which Python cannot import; name it WORD.py.")
     loaded = sys.modules.get(path.stem)
     if loaded is None:
         there = importlib.util.find_spec(path.stem)

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from nosce.store.files import checksum_tree, write_atomically
+from nosce.errors import DamagedError
+from nosce.store.files import checksum_tree, load_json_object, verify_manifest, warn_skipped, write_atomically
 
 
 def test_small_files_are_written_whole_or_not(tmp_path, monkeypatch):
@@ -33,3 +34,51 @@ def test_checksums_are_those_of_everybody_else(tmp_path):
         "b/two.txt": hashlib.sha256(b"two").hexdigest(),
         "one.txt": hashlib.sha256(b"one").hexdigest(),
     }
+
+
+def test_a_file_is_on_the_disk_before_its_name_and_the_name_before_the_call_ends(tmp_path, monkeypatch):
+    """The content is flushed, then renamed, then the folder is flushed: a power cut leaves the old text or the new."""
+    calls = []
+    flush, rename = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda d: (calls.append(os.readlink(f"/proc/self/fd/{d}")), flush(d)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append(f"rename to {b}"), rename(a, b)))
+    write_atomically(tmp_path / "plan.json", "text")
+    assert calls == [
+        str(tmp_path / f"plan.json.{os.getpid()}.new"),
+        f"rename to {tmp_path / 'plan.json'}",
+        str(tmp_path),
+    ]
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b"[" * 100_000, b"", None])
+def test_what_is_no_json_object_is_a_reason_in_words(tmp_path, content):
+    """A file, whatever it holds, gives an object or a ValueError of one line."""
+    path = tmp_path / "x.json"
+    path.mkdir() if content is None else path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        load_json_object(path)
+
+
+@pytest.mark.parametrize("how", ["folder", "binary", "deep", "strings"])
+def test_a_manifest_of_anything_else_is_damage(tmp_path, how):
+    """A manifest that is a folder, no text, or names what is not there."""
+    match how:
+        case "folder":
+            (tmp_path / "manifest.json").mkdir()
+        case "binary":
+            (tmp_path / "manifest.json").write_bytes(b"\xff\xfe")
+        case "deep":
+            (tmp_path / "manifest.json").write_text('{"a":' * 100_000)
+        case _:
+            (tmp_path / "manifest.json").write_text('{"a": 1}')
+    with pytest.raises(DamagedError):
+        verify_manifest(tmp_path)
+
+
+def test_a_file_that_was_left_out_is_named_once_and_without_control_characters(tmp_path, capfd):
+    """One line on stderr, however often it is met; a name cannot colour the terminal."""
+    for _ in range(3):
+        warn_skipped(tmp_path / "\x1b[31mred.json", "it is no text")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("nosce: ")
+    assert "\\x1b[31mred.json is left out, since it is no text" in line

@@ -170,3 +170,15 @@ def test_relative_imports_are_followed(tmp_path, monkeypatch):
         (tmp_path / "dotted" / f"{name}.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     assert {"dotted.words", "dotted.more"} <= set(source.module_hashes("dotted.main"))
+
+
+def test_a_module_that_is_being_edited_has_a_hash_too(tmp_path, monkeypatch):
+    """A user's file with a syntax error, or one that is no text, counts as changed and breaks no command."""
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "halfwritten_study.py"
+    hashes = set()
+    for number, content in enumerate((b"x = 1\n", b"x = (\n", b"\xff\xfe\x00", b"(" * 5_000)):
+        file.write_bytes(content)
+        os.utime(file, ns=(number, number))
+        hashes.add(source.module_hashes("halfwritten_study")["halfwritten_study"])
+    assert len(hashes) == 4

@@ -267,3 +267,13 @@ def test_the_gain_is_a_ratio_of_times():
 
     assert 0 < found < 100
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe", b"[]", b'{"a": "b"}', b""])
+def test_a_damaged_file_of_measurements_is_measured_again(content, tmp_path, monkeypatch):
+    """It can be made again, so it stops no training; the file is whole afterwards."""
+    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 2.0)
+    path = tmp_path / "machine.json"
+    path.write_bytes(content)
+    assert choose_precision("auto", width=64, device="cpu", cache_path=path) == "bfloat16"
+    assert list(json.loads(path.read_text()).values()) == [2.0]

@@ -31,7 +31,7 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, concat_datasets, encode, token_span, tokenize_documents, tokenize_questions
 from nosce.data.round_trip import check_round_trip
 from nosce.errors import DataError
-from nosce.records import Document, Question, read_parquet, to_table, write_parquet
+from nosce.records import Document, Question, read_parquet, read_table, to_table, write_parquet
 
 DOCUMENTS_PER_FILE = 10_000  # documents per Parquet file, and most documents in memory at once
 
@@ -263,12 +263,12 @@ class Corpus:
     @cached_property
     def document_index(self) -> pl.DataFrame:
         """One row per document: `id`, `entity`."""
-        return pl.read_parquet(self.folder / "things.parquet")
+        return read_table(self.folder / "things.parquet")
 
     @cached_property
     def spans(self) -> pl.DataFrame:
         """One row per value: `document` (number), `attribute`, `wording`, `start`, `stop` (tokens)."""
-        return pl.read_parquet(self.folder / "spans.parquet")
+        return read_table(self.folder / "spans.parquet")
 
     @cached_property
     def questions(self) -> list[Question]:

@@ -24,6 +24,7 @@ from nosce.models.hooks import capture
 from nosce.models.likelihood import tokens_per_pass
 from nosce.models.logits import eval_mode
 from nosce.models.varlen import varlen_forward
+from nosce.records import read_table
 from nosce.store.files import write_atomically
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ class Activations:
     @cached_property
     def positions(self) -> pl.DataFrame:
         """The table of positions that was given to `collect_activations`."""
-        return pl.read_parquet(self.folder / "places.parquet")
+        return read_table(self.folder / "places.parquet")
 
     @cached_property
     def sites(self) -> tuple[str, ...]:

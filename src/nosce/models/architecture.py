@@ -16,6 +16,7 @@ from nosce.errors import SpecError
 from nosce.models import pretrained
 from nosce.models.folder import check_files, folder_digest
 from nosce.seeds import Seed
+from nosce.store.typecheck import require_types
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -71,10 +72,15 @@ class Architecture:
     def __post_init__(self) -> None:
         if self.family not in (known := get_args(Family)):
             raise SpecError(f"Architecture.family={self.family!r} is not known; take one of {', '.join(known)}.")
+        require_types(self)
         if min(self.layers, self.width, self.heads) < 1 or self.width % self.heads:
             raise SpecError(
                 f"Architecture of {self.layers} layers, width {self.width} and {self.heads} heads cannot be built; "
                 "all must be positive and the heads must divide the width."
+            )
+        if self.max_positions < 1:
+            raise SpecError(
+                f"Architecture.max_positions={self.max_positions} leaves no room for a token; take 1 or more."
             )
         if self.family == "codegen" and self.heads % 4:
             raise SpecError(
@@ -144,6 +150,7 @@ class ExtraLayers:
     layers: int
 
     def __post_init__(self) -> None:
+        require_types(self)
         if self.layers < 1:
             raise SpecError(f"ExtraLayers of {self.layers} layers adds nothing; take 1 or more.")
 

@@ -72,8 +72,9 @@ def _inline_inputs(name: str, descriptions: Mapping[str, dict[str, Json]], depth
     description = descriptions.get(name)
     if description is None or depth == 0:
         return name
-    names = description["inputs"]
-    assert isinstance(names, dict)
+    names = description.get("inputs")
+    if not isinstance(names, dict):  # another program wrote it
+        return description
     inputs = {role: _inline_inputs(str(given), descriptions, depth - 1) for role, given in names.items()}
     return {**description, "inputs": inputs}
 

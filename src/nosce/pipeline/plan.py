@@ -145,7 +145,11 @@ class StudyRequest:
 
     def plan(self) -> Plan:
         """The plan of the study, narrowed to the requested arms and seeds."""
-        return build_plan(load_study(self.study, self.scale).subset(self.arms, self.n_seeds))
+        from nosce.pipeline.study_checks import check_references
+
+        study = load_study(self.study, self.scale)
+        check_references(study)
+        return build_plan(study.subset(self.arms, self.n_seeds))
 
     @property
     def command(self) -> str:

@@ -10,12 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nosce.errors import UsageError
-from nosce.store.files import write_atomically
+from nosce.store.files import load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
+from nosce.store.text import LABEL_SIGNS, name_fault
+from nosce.store.typecheck import has_type, mistyped_fields
 
 if TYPE_CHECKING:
     from nosce.pipeline.plan import Plan, StudyRequest
@@ -103,9 +105,11 @@ class PlanRecord:
             StoreError: The disk refused.
         """
         path = store.root / "plans" / f"{self.study}-{self.scale}-{self.estimates[-20:]}.json"
-        if path.exists() and not latest:
+        if path.exists() and not latest and self._read(path) is not None:
             return
         try:
+            if path.is_dir():
+                store.set_aside_path(path, "damaged")
             write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
         except OSError as error:
             raise store_write_error(error, path) from error
@@ -113,18 +117,37 @@ class PlanRecord:
     @classmethod
     def load_all(cls, store: Store) -> list[PlanRecord]:
         """The recorded plans, the newest first; a file that is no plan record of this version is left out."""
-        paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-path.stat().st_mtime_ns, path.name))
+        paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-_modified_ns(path), path.name))
         return [record for path in paths if (record := cls._read(path)) is not None]
 
     @classmethod
     def _read(cls, path: Path) -> PlanRecord | None:
+        """The record of a file; None for any other file, of which a line on stderr tells."""
         try:
-            fields = json.loads(path.read_text())
-            sequences = {name: tuple(fields[name]) for name in ("seeds", "arms")}
-            steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
-            return cls(**fields | sequences | {"steps": steps})
-        except (ValueError, TypeError, KeyError, AttributeError):
+            return cls._parse(load_json_object(path))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = str(error) if isinstance(error, ValueError) else f"it is no record of a plan ({error})"
+            warn_skipped(path, reason)
             return None
+
+    @classmethod
+    def _parse(cls, fields: Mapping[str, Any]) -> PlanRecord:  # values as `json` types them
+        steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
+        sequences = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        record = cls(**{**fields, **sequences, "steps": steps})
+        if mistyped := next(mistyped_fields(record), None):
+            raise ValueError(f"its {mistyped[0]} is {mistyped[1]!r:.60} and no {mistyped[2]}")
+        names = {"study": record.study, "scale": record.scale, "estimates": record.estimates}
+        for what, name in (*names.items(), *(("step", step) for step in steps)):
+            if fault := name_fault(name):
+                raise ValueError(f"the name of its {what} {fault}")
+        for arm in record.arms:
+            if fault := name_fault(arm, LABEL_SIGNS):
+                raise ValueError(f"the name of an arm {fault}")
+        inputs = [step.description.get("inputs") for step in steps.values()]
+        if record.estimates not in steps or not all(has_type(one, dict[str, str]) for one in inputs):
+            raise ValueError("its steps are not whole")
+        return record
 
     @classmethod
     def load_finished(cls, store: Store) -> list[PlanRecord]:
@@ -157,3 +180,11 @@ class PlanRecord:
             raise UsageError(f"{study}{at_scale} is not finished in {store.root}; go on with `{matching[0].command}`.")
         command = f"nosce run {study}" + (f" --scale {scale}" if scale else "")
         raise UsageError(f"nothing of {study!r}{at_scale} is in {store.root}; make it with `{command}`.")
+
+
+def _modified_ns(path: Path) -> int:
+    """When a file was written last; 0 for a link that leads nowhere."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

@@ -8,11 +8,11 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Step
+from nosce.store.text import literal
 
 PLAIN_LINE_SECONDS = 15.0  # between two plain lines about one step
 
@@ -52,7 +52,7 @@ class ConsoleProgress:
         """A step has been handed to a worker."""
         self._started_at[step.name] = self._last_line_at[step.name] = time.monotonic()
         if self.live:
-            label = escape(f"{step.kind}: {step.label}")
+            label = literal(f"{step.kind}: {step.label}")
             self._bars[step.name] = self._progress.add_task(label, total=None, rate="")
 
     def on_event(self, step: Step, event: StepEvent) -> None:
@@ -72,7 +72,7 @@ class ConsoleProgress:
 
     def on_message(self, message: str) -> None:
         """Print a sentence above whatever moves."""
-        self.console.print(escape(message), soft_wrap=True, highlight=False)
+        self.console.print(literal(message), soft_wrap=True, highlight=False)
 
     def _show_progress(self, step: Step, done: int, total: int, rate: float, loss: float) -> None:
         status = f"{rate:,.0f} tokens/s" if rate else f"{done}/{total}"

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import polars as pl
 
 from nosce.analysis.render.figure import FigureData
+from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.records import Verdict, Walkthrough, from_json, from_table
+from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
 from nosce.store.store import StepRecord, Store
+from nosce.store.text import name_fault
 
 if TYPE_CHECKING:
     from nosce.analysis.emergence.test import EmergenceVerdict
@@ -181,7 +183,7 @@ class RunResults:
             DamagedError: A file of the estimates differs from its checksum, or a step's record cannot be read.
         """
         folder = store.verified(plan.estimates)
-        verdicts = from_table(pl.read_parquet(folder / "verdicts.parquet"), Verdict)
+        verdicts = from_table(read_table(folder / "verdicts.parquet"), Verdict)
         records = {name: store.step_record(name) for name in plan.steps if store.has(name)}
         reasons = store.stale_reasons(records)
         labels = {name: step.label for name, step in plan.steps.items()}
@@ -201,11 +203,18 @@ class RunResults:
     @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
-        figures = []
-        for words in self._read_json("figures.json"):
-            table = pl.read_parquet(self.folder / "figures" / f"{words['id']}.parquet")
-            figures.append(FigureData(**words, table=table))
-        return tuple(figures)
+        return tuple(self._figure(words) for words in self._read_json("figures.json"))
+
+    def _figure(self, words: Mapping[str, Any]) -> FigureData:  # values as `json` types them
+        if fault := name_fault(words.get("id")):  # it becomes the name of a file, here and on the site
+            raise DamagedError(f"the name of a figure in {self.folder} {fault}; run the study again.")
+        try:
+            return FigureData(**words, table=read_table(self.folder / "figures" / f"{words['id']}.parquet"))
+        except (TypeError, OSError, pl.exceptions.PolarsError) as error:
+            raise DamagedError(
+                f"the figure {words['id']!r} in {self.folder} is none of this version ({error}); "
+                "`nosce run --rerun-stale` makes it again."
+            ) from error
 
     @cached_property
     def audits(self) -> tuple[ScalingAudit, ...]:
@@ -228,12 +237,12 @@ class RunResults:
 
     def exposure_table(self) -> pl.DataFrame:
         """How often facts were trained on, by arm and attribute, of the first seed."""
-        table = pl.read_parquet(self.folder / "exposures.parquet")
+        table = read_table(self.folder / "exposures.parquet")
         return table.filter(pl.col("seed") == table["seed"][0]).drop("seed") if len(table) else table.drop("seed")
 
     def readings_summary(self) -> pl.DataFrame:
         """Number and mean of the readings after the last step, by arm, stage, evaluation, split and metric."""
-        table = pl.read_parquet(self.folder / "readings.parquet")
+        table = read_table(self.folder / "readings.parquet")
         is_last_step = pl.col("step") == pl.col("step").max().over("arm", "seed", "stage")
         return (
             table.filter(is_last_step)
@@ -250,7 +259,7 @@ class RunResults:
     def batch_change_table(self) -> pl.DataFrame:
         """By stage, how much the likelihood of a text changed with the other texts of its batch."""
         return (
-            pl.read_parquet(self.folder / "batch_change.parquet")
+            read_table(self.folder / "batch_change.parquet")
             .group_by("stage", maintain_order=True)
             .agg(
                 readings=pl.len(),

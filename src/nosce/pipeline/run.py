@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
@@ -22,12 +20,16 @@ from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
+from nosce.pipeline.size_check import TRUNCATED_LAYERS, check_size
 from nosce.store.spec import Json
 from nosce.store.store import Store
+from nosce.store.text import json_text, literal
 from nosce.train.config import RuntimeConfig
 
 if TYPE_CHECKING:
     from nosce.pipeline.cost import StepCost
+
+MAX_WORKERS = 1_024
 
 
 class PlanTotal(TypedDict):
@@ -72,21 +74,20 @@ def run_study(
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
     folder_sentences = check_model_folders(pending)
     plan_record = PlanRecord.of(request, plan)
-    plan_record.save(store)
     runtime = RuntimeConfig(
         device=device or _default_device(), threads=threads, max_cost=max_cost, ledger_name=plan_record.ledger_name
     )
+    check_size(pending, store, device=runtime.device)
+    plan_record.save(store)
     pool = _make_pool(store, workers, ray, runtime)
     if pending:
-        heading = f"{plan.study.name}, {plan.study.scale}"
-        console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
+        progress = f"{len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"
+        console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
     for sentence in folder_sentences:
-        console.print(escape(sentence), highlight=False)
+        console.print(literal(sentence), highlight=False)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
-    if run_summary.stale:
-        count = f"{len(run_summary.stale)} finished steps are stale and were used as they are"
-        console.print(escape(f"{count}; `--rerun-stale` makes them again. For one, {run_summary.stale[0]}."))
+    _print_stale(run_summary.stale, console)
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)
         return 1
@@ -107,21 +108,31 @@ def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console)
         console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
 
 
+def _print_stale(stale: Sequence[str], console: Console) -> None:
+    if stale:
+        count = f"{len(stale)} finished steps are stale and were used as they are"
+        console.print(literal(f"{count}; `--rerun-stale` makes them again. For one, {stale[0]}."))
+
+
 def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
     if json_:
-        sys.stdout.write(json.dumps(results.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+        sys.stdout.write(json_text(results.to_json()) + "\n")
     else:
         print_claims(results, console)
 
 
 def _make_pool(store: Store, workers: int | None, ray: str | None, runtime: RuntimeConfig) -> WorkerPool:
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} would make nothing; take 1 or more.")
+    _check_workers(workers)
     if ray is not None:
         from nosce.pipeline.ray_pool import RayPool
 
         return RayPool(ray, store, runtime)
     return LocalPool(store, workers or (1 if runtime.device != "cpu" else len(available_cores())), runtime)
+
+
+def _check_workers(workers: int | None) -> None:
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise UsageError(f"--workers {workers} cannot be started; take 1 or more, and at most {MAX_WORKERS:,}.")
 
 
 def _default_device() -> str:
@@ -136,23 +147,23 @@ def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -
     console = Console(stderr=True, soft_wrap=True)
     labels = {step.name: step.label for step in plan.all_steps}
     for name, reason in failed.items():
-        console.print(escape(f"nosce: {name} ({labels[name]}) failed: {reason}"), highlight=False)
-    console.print(escape(f"What was finished is kept; `{request.command}` goes on from here."), highlight=False)
+        console.print(literal(f"nosce: {name} ({labels[name]}) failed: {reason}"), highlight=False)
+    console.print(literal(f"What was finished is kept; `{request.command}` goes on from here."), highlight=False)
 
 
 def print_claims(results: RunResults, console: Console) -> None:
     """Print the claims table of a finished plan, with the reasons of undecided claims and a sentence on stale steps."""
     plan = results.plan
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
-    console.print(escape(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
+    console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
     console.print(claims_table(results.verdicts))
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
-            console.print(escape(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
+            console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
     if results.stale_steps:
         name, reason = next(iter(results.stale_steps.items()))
         console.print(
-            escape(
+            literal(
                 f"{len(results.stale_steps)} of {len(plan.steps)} steps are stale, e.g. {name}: {reason}; "
                 "`--rerun-stale` makes them again."
             )
@@ -167,8 +178,10 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     """Print the graph with done and to do, tokens, FLOPs, disk and expected minutes; make nothing."""
     from nosce.pipeline import cost
 
+    _check_workers(workers)
     plan = request.plan()
     pending = pending_steps(plan, store)
+    check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
     folder_sentences = check_model_folders(pending)
     PlanRecord.of(request, plan).save(store, latest=False)
     with Console(stderr=True).status("Timing one of each kind of training and reading …"):
@@ -187,11 +200,11 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     pending_names = {step.name for step in pending}
     if json_:
         rows = [_step_json(step, step.name in pending_names, by_name.get(step.name)) for step in plan.all_steps]
-        sys.stdout.write(json.dumps({"total": total, "steps": rows}, indent=2) + "\n")
+        sys.stdout.write(json_text({"total": total, "steps": rows}) + "\n")
     else:
         _print_costs(plan, pending_names, by_name, total)
         for sentence in folder_sentences:
-            Console(soft_wrap=True).print(escape(sentence), highlight=False)
+            Console(soft_wrap=True).print(literal(sentence), highlight=False)
 
 
 def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:
@@ -206,7 +219,7 @@ def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, Step
         minutes = "" if step_cost is None else f"{step_cost.seconds / 60:.1f}"
         reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
         state = "to do" if step.name in pending_names else "done"
-        table.add_row(step.name[:-12], escape(step.label), reads, state, *amounts, minutes)
+        table.add_row(step.name[:-12], literal(step.label), reads, state, *amounts, minutes)
     console = Console()
     console.print(table)
     hardware = f"{total['workers']} core{'s' if total['workers'] > 1 else ''}"

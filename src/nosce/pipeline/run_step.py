@@ -10,7 +10,7 @@ from typing import Literal
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.plan import Step
 from nosce.store import fingerprint as source
-from nosce.store.files import SCRATCH
+from nosce.store.files import SCRATCH, write_atomically
 from nosce.store.provenance import record_provenance
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
@@ -61,9 +61,13 @@ def run_step(
 def _discard_other_code(store: Store, name: str, source_hash: str) -> None:
     """Drop what an interrupted run left if other code left it: half of a step must not be made by each."""
     mark, work = _source_hash_file(store, name), store.work_folder(name)
-    if not mark.exists() or mark.read_text() != source_hash:
+    try:
+        is_same_code = mark.read_bytes() == source_hash.encode()
+    except OSError:
+        is_same_code = False
+    if not is_same_code:
         shutil.rmtree(work, ignore_errors=True)
-        mark.write_text(source_hash)
+        write_atomically(mark, source_hash)
     (work / SCRATCH).mkdir(parents=True, exist_ok=True)
 
 

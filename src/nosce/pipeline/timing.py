@@ -25,6 +25,7 @@ from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
 from nosce.models.architecture import Architecture, Pretrained
+from nosce.pipeline.size_check import TRUNCATED_LAYERS
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.pipeline.steps.training import TrainingData
@@ -39,7 +40,7 @@ SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are take
 MIN_TIMED_SECONDS = 1.5  # for which a shape of training, or a part of an evaluation, is timed at least
 MAX_TIMED_STEPS = 50  # of a training at most
 MAX_STEP_FLOPS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
-LARGE_MODEL_PARAMETERS, TRUNCATED_LAYERS = 2_000_000, 2  # from so many weights on, a model is timed by two layers
+LARGE_MODEL_PARAMETERS = 2_000_000  # from so many weights on, a model is timed by two layers
 MIN_TIMED_ENTITIES = 16  # entities asked about in the smallest part
 SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if the smallest part takes so long, no larger part is timed
 MAX_SAMPLED_ENTITIES = 2_048  # a world that can be made smaller is made as small as this

@@ -5,18 +5,56 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from nosce.errors import DamagedError
+from nosce.store.text import printable
 
 SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped when the step is finished
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old or the new content, never a part."""
+    """Write a small file so that readers see the old or the new content, never a part, even after a power cut."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        fsync_path(temporary)  # before the rename: else the new name may come to hold nothing
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    fsync_path(path.parent)
+
+
+# Values are `Any`, as `json` types them.
+def load_json_object(path: Path) -> dict[str, Any]:
+    """The JSON object of a file.
+
+    Raises:
+        ValueError: The file cannot be read or holds none; a few words say why.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("it holds no JSON object")
+    return value
+
+
+@lru_cache(maxsize=1024)
+def warn_skipped(path: Path, reason: str) -> None:
+    """Say once, in a line on stderr, that a file was left out and why; the command goes on without it."""
+    line = f"nosce: {path} is left out, since {reason}; move it away, or run its study again."
+    print(printable(line).replace("\n", " "), file=sys.stderr)
 
 
 def checksum_tree(folder: Path) -> dict[str, str]:
@@ -36,10 +74,15 @@ def verify_manifest(folder: Path) -> None:
         DamagedError: The manifest cannot be read, or a file is missing, changed or new.
     """
     try:
-        expected = json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
-    actual = checksum_tree(folder)
+        expected = load_json_object(folder / "manifest.json")
+    except ValueError as error:
+        raise DamagedError(
+            f"{folder} has no readable manifest.json ({error}), so nothing in it can be trusted."
+        ) from error
+    try:
+        actual = checksum_tree(folder)
+    except OSError as error:
+        raise DamagedError(f"{error.filename or folder} cannot be read ({error.strerror}).") from error
     mismatched = sorted(path for path in {*expected, *actual} if expected.get(path) != actual.get(path))
     if mismatched:
         more = f" and {len(mismatched) - 3} more" if len(mismatched) > 3 else ""

@@ -31,8 +31,11 @@ def module_hashes(*names: str, folders: Sequence[str] = ()) -> dict[str, str]:
         name = pending.pop()
         if name in hashes or (path := _module_path(name, folders)) is None:
             continue
-        file_stat = path.stat()
-        code, imported = _hash_and_imports(name, path, file_stat.st_mtime_ns, file_stat.st_size)
+        try:
+            file_stat = path.stat()
+            code, imported = _hash_and_imports(name, path, file_stat.st_mtime_ns, file_stat.st_size)
+        except OSError:
+            continue
         hashes[name] = code
         pending += [m for m in imported if m.partition(".")[0] in projects]
     return dict(sorted(hashes.items()))
@@ -69,7 +72,11 @@ def _module_path(name: str, folders: Sequence[str] = ()) -> Path | None:
 @lru_cache(maxsize=512)
 def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
     """The hash of a module's code and the names it may import; cached until the file changes."""
-    tree = ast.parse(path.read_text())
+    content = path.read_bytes()
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError, RecursionError):  # a user's module that is being edited: all of it counts
+        return hashlib.sha256(content).hexdigest(), ()
     imported: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

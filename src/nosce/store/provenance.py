@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import socket
@@ -15,6 +14,8 @@ from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
+
+from nosce.store.files import load_json_object
 
 RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
@@ -49,10 +50,10 @@ def _git(folder: Path, *words: str) -> str | None:
 def _wheel_state(file: Path) -> GitState:
     """What the build hook (`hatch_build.py`) wrote into the wheel."""
     try:
-        written = json.loads(file.read_text())
-    except OSError:
+        written = load_json_object(file)
+        return {"commit": written["commit"], "dirty": written["dirty"]}
+    except (ValueError, KeyError):
         return {"commit": None, "dirty": None}
-    return {"commit": written["commit"], "dirty": written["dirty"]}
 
 
 @lru_cache(maxsize=1)

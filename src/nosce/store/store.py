@@ -28,8 +28,17 @@ from filelock import FileLock, Timeout
 
 from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
 from nosce.store import fingerprint as source
-from nosce.store.files import SCRATCH, checksum_tree, fsync_path, verify_manifest, write_atomically
+from nosce.store.files import (
+    SCRATCH,
+    checksum_tree,
+    fsync_path,
+    load_json_object,
+    verify_manifest,
+    write_atomically,
+)
 from nosce.store.spec import Json, canonical_json
+from nosce.store.text import printable
+from nosce.store.typecheck import has_type
 
 STORE_FILES = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
 
@@ -100,13 +109,12 @@ class Store:
         """The finished step of this name; its data are not verified."""
         folder = self.folder(name)
         try:
-            spec = json.loads((folder / "spec.json").read_text())
-            provenance = json.loads((folder / "provenance.json").read_text())
-            if not isinstance(spec, dict) or not isinstance(provenance["digest"], str):
-                raise ValueError(name)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+            spec = load_json_object(folder / "spec.json")
+            provenance = load_json_object(folder / "provenance.json")
+            _check_provenance(provenance)
+        except ValueError as error:
             raise DamagedError(
-                f"{folder} lacks a readable spec.json or provenance.json; run the study again."
+                f"{folder} lacks a readable spec.json or provenance.json ({error}); run the study again."
             ) from error
         return StepRecord(name, folder, spec, provenance)
 
@@ -128,10 +136,7 @@ class Store:
             DamagedError: A file does not match; the sentence names it.
         """
         folder = self.folder(name)
-        try:
-            verify_manifest(folder)
-        except (AttributeError, TypeError) as error:  # JSON, but not a manifest
-            raise DamagedError(f"{folder} has no manifest in manifest.json; `nosce run` makes it again.") from error
+        verify_manifest(folder)
         return folder
 
     @contextmanager
@@ -166,9 +171,9 @@ class Store:
         (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
         (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
         (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
-        for file in work.rglob("*"):
-            if file.is_file():
-                fsync_path(file)
+        for path in (work, *work.rglob("*")):
+            if path.is_file() or path.is_dir():
+                fsync_path(path)
         if folder.exists():
             self.set_aside(name, "replaced")
         os.replace(work, folder)
@@ -177,13 +182,18 @@ class Store:
 
     def set_aside(self, name: str, category: str) -> Path:
         """Move a finished step to `replaced/` or `damaged/`; it is never deleted."""
+        return self.set_aside_path(self.folder(name), category)
+
+    def set_aside_path(self, path: Path, category: str) -> Path:
+        """Move a file or folder of the store to `replaced/` or `damaged/`."""
         destination = self.root / category
         destination.mkdir(exist_ok=True)
         for suffix in itertools.count(1):
-            target = destination / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{suffix}"
+            target = destination / f"{path.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{suffix}"
             if not target.exists():
                 break
-        os.replace(self.folder(name), target)
+        os.replace(path, target)
+        fsync_path(destination)
         return target
 
     def stale_reason(self, record: StepRecord, known: Mapping[str, StepRecord] | None = None) -> str | None:
@@ -232,6 +242,36 @@ class Store:
         return None
 
 
+#: What of a provenance is read again, with its types. Only the digest is always there.
+_PROVENANCE_TYPES: dict[str, Any] = {  # annotations, as `typing` types them
+    "digest": str,
+    "modules": dict[str, str],
+    "inputs": dict[str, str],
+    "roots": list[str],
+    "folders": list[str],
+    "versions": dict[str, str],
+    "seconds": float,
+    "cpu_seconds": float,
+    "peak_memory_mib": float | None,
+    "threads": int | None,
+    "cores": int | None,
+    "made": str,
+    "commit": str | None,
+    "dirty": bool | None,
+    "device": str,
+    "processor": str,
+}
+
+
+def _check_provenance(provenance: Mapping[str, Any]) -> None:  # values as `json` types them
+    """Raise a ValueError for a provenance that no step has written."""
+    if "digest" not in provenance:
+        raise ValueError("it has no digest")
+    for name, annotation in _PROVENANCE_TYPES.items():
+        if name in provenance and not has_type(provenance[name], annotation):
+            raise ValueError(f"its {name} is of type {type(provenance[name]).__name__}")
+
+
 def _roots(record: StepRecord) -> tuple[str, ...]:
     """The modules from which the code of a step is reached."""
     return tuple(record.provenance.get("roots", []))
@@ -253,7 +293,7 @@ def store_write_error(error: OSError, path: str | Path) -> StoreError:
 
 def _holder(path: Path) -> str:
     try:
-        held = json.loads(path.read_text())
-        return f"process {held['pid']} since {held['since']}"
-    except (OSError, ValueError, KeyError):
+        held = load_json_object(path)
+        return printable(f"process {held['pid']} since {held['since']}")
+    except (ValueError, KeyError):
         return "another process"

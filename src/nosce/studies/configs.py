@@ -10,11 +10,11 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import TypeVar
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from nosce.errors import UsageError
 from nosce.models.architecture import Architecture, Pretrained
+from nosce.store.text import literal
 from nosce.studies import BUILT_IN, CONFIGS
 from nosce.study import SCALES, Scale
 from nosce.train.config import LoRA
@@ -108,8 +108,8 @@ def config_table(name: str, width: int = 120) -> Table:
     for scale in scales:
         table.add_column(scale, width=value_width, overflow="fold")
     for row in config_rows(name):
-        heading = f"[bold]{escape(row.field)}[/bold]" + (f"\n  {escape(row.phrase)}" if row.phrase else "")
-        table.add_row(heading, *(escape(value) for value in _mark_repeats(row.values)))
+        heading = f"[bold]{literal(row.field)}[/bold]" + (f"\n  {literal(row.phrase)}" if row.phrase else "")
+        table.add_row(heading, *(literal(value) for value in _mark_repeats(row.values)))
     return table
 
 

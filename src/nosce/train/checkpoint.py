@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from nosce.models import architecture as families
-from nosce.store.files import checksum_tree, verify_manifest, write_atomically
+from nosce.store.files import checksum_tree, fsync_path, verify_manifest, write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,8 +38,11 @@ def save_checkpoint(model: PreTrainedModel, tokenizer_folder: Path, folder: Path
     for file in sorted(tokenizer_folder.glob("tokenizer*.json")):
         shutil.copyfile(file, staging / file.name)
     write_atomically(staging / "manifest.json", json.dumps(checksum_tree(staging), indent=2) + "\n")
+    for file in (*staging.iterdir(), staging):
+        fsync_path(file)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(staging, folder)
+    fsync_path(folder.parent)
 
 
 def load_checkpoint(folder: Path) -> PreTrainedModel:
@@ -64,7 +67,9 @@ def save_training_state(
     staging = folder / f"{TRAINING_STATE_FILE}.new"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: t.contiguous() for name, t in tensors.items()}, staging, metadata={"step": str(step)})
+    fsync_path(staging)
     os.replace(staging, folder / TRAINING_STATE_FILE)
+    fsync_path(folder)
 
 
 def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
@@ -80,6 +85,8 @@ def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Pa
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
         return 0
     if {n.partition("/")[2] for n in tensors} != set(named_parameters):
+        return 0
+    if any(tensors.get(f"weight/{n}", torch.empty(0)).shape != p.shape for n, p in named_parameters.items()):
         return 0
     moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named_parameters}
     with torch.no_grad():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nosce.errors import SpecError
+from nosce.store.typecheck import require_types
 
 OptimizerName = Literal["adamw", "muon"]
 Dtype = Literal["float32", "bfloat16", "auto"]
@@ -66,10 +67,11 @@ class TrainingConfig:
     checkpoint_fractions: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        self._check_sizes()
-        self._check_checkpoints()
         self._check_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
         self._check_name("dtype", self.dtype, DTYPE_NAMES)
+        require_types(self)
+        self._check_sizes()
+        self._check_checkpoints()
         self._check_rates()
 
     def _check_sizes(self) -> None:
@@ -97,7 +99,18 @@ class TrainingConfig:
             raise SpecError(f"TrainingConfig.{field}={name!r} is not known; take one of {', '.join(known)}.")
 
     def _check_rates(self) -> None:
-        positive = all(number > 0 for number in (self.peak_lr, self.muon_lr, self.max_grad_norm))  # false for NaN
+        if not (
+            0 <= self.weight_decay < math.inf
+            and self.warmup_steps >= 0
+            and all(0 <= beta < 1 for beta in self.betas)
+            and 0 < self.epsilon < math.inf
+        ):
+            raise SpecError(
+                f"TrainingConfig with weight_decay={self.weight_decay}, warmup_steps={self.warmup_steps}, "
+                f"betas={self.betas}, epsilon={self.epsilon} cannot learn; weight_decay and warmup_steps must be 0 or "
+                "more, betas from 0 to below 1, and epsilon above 0."
+            )
+        positive = all(0 < rate < math.inf for rate in (self.peak_lr, self.muon_lr, self.max_grad_norm))  # not NaN
         fractions = 0 <= self.min_lr_ratio <= 1 and 0 <= self.muon_momentum < 1 and 0 <= self.prompt_loss_weight <= 1
         if not (positive and fractions):
             raise SpecError(
@@ -143,6 +156,7 @@ class QAMixture:
     start_fraction: float = 0.0
 
     def __post_init__(self) -> None:
+        require_types(self)
         if not (0 < self.qa_fraction < 1 and 0 <= self.start_fraction < 1):
             raise SpecError(
                 f"QAMixture(qa_fraction={self.qa_fraction}, start_fraction={self.start_fraction}) mixes nothing; take "
@@ -170,10 +184,11 @@ class LoRA:
     alpha: float = 2.0
 
     def __post_init__(self) -> None:
-        if self.rank < 1 or self.embedding_rank < 0:
+        require_types(self)
+        if self.rank < 1 or self.embedding_rank < 0 or not 0 < self.alpha < math.inf:
             raise SpecError(
-                f"LoRA of rank {self.rank} and embedding rank {self.embedding_rank} updates nothing; "
-                "take a rank of 1 or more, and 0 or more for the embedding."
+                f"LoRA of rank {self.rank}, embedding rank {self.embedding_rank} and alpha {self.alpha} updates "
+                "nothing; take a rank of 1 or more, 0 or more for the embedding, and an alpha above 0."
             )
 
 

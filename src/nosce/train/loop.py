@@ -211,7 +211,7 @@ class _MetricsLog:
 
     def __init__(self, path: Path, start_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        existing_lines = path.read_text().splitlines() if path.exists() else []
+        existing_lines = path.read_text(errors="replace").splitlines() if path.exists() else []
         self.path = path
         self.lines = [line for line in existing_lines if _step_of(line) <= start_step]
         self.flush()

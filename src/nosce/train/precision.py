@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from filelock import FileLock
 
-from nosce.store.files import write_atomically
+from nosce.store.files import load_json_object, warn_skipped, write_atomically
 from nosce.store.provenance import cpu_model
+from nosce.store.typecheck import has_type
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,11 +83,25 @@ def choose_precision(
     key = f"{cpu_model()} | torch {torch.__version__} | width {width}"
     cache_path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{cache_path}.lock"):
-        speedups = json.loads(cache_path.read_text()) if cache_path.exists() else {}
+        speedups = _measured_speedups(cache_path)
         if key not in speedups:
             speedups[key] = bfloat16_speedup(width)
             write_atomically(cache_path, json.dumps(speedups, indent=2) + "\n")
     return "bfloat16" if speedups[key] >= MIN_BFLOAT16_SPEEDUP else "float32"
+
+
+def _measured_speedups(cache_path: Path) -> dict[str, float]:
+    """The measurements of a file; none where it is damaged, since they can be made again."""
+    if not cache_path.exists():
+        return {}
+    try:
+        measured = load_json_object(cache_path)
+        if not has_type(measured, dict[str, float]):
+            raise ValueError("it holds something else than numbers")
+    except ValueError as error:
+        warn_skipped(cache_path, str(error))
+        return {}
+    return measured
 
 
 @lru_cache(maxsize=8)

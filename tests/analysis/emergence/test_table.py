@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
-from nosce.analysis.emergence.table import parse_outcomes, read_outcome_table
+from nosce.analysis.emergence.table import parse_outcomes
+from nosce.analysis.emergence.table_file import read_outcome_table
 from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
 
@@ -71,6 +72,16 @@ WRONG = {
     "range": (lambda t: t.with_columns(sharp=pl.col("sharp") * 100), "outside 0 to 1"),
     "above zero": (lambda t: t.with_columns(continuous=-pl.col("continuous")), "log-likelihood above 0"),
     "lengths": (lambda t: t.with_columns(length=pl.col("size")), "different lengths"),
+    "half a token": (lambda t: t.with_columns(length=pl.lit(0.5)), "'length'"),
+    "broken lengths": (lambda t: t.with_columns(length=pl.lit(1.5)), "no whole number"),
+    "lists": (lambda t: t.with_columns(sharp=pl.concat_list("sharp")), "of type List"),
+    "structs": (lambda t: t.with_columns(size=pl.struct("size")), "of type Struct"),
+    "dates": (lambda t: t.with_columns(size=pl.lit("2020-01-01").str.to_date()), "of type Date"),
+    "list of items": (lambda t: t.with_columns(item=pl.concat_list("item")), "of type List"),
+    "truth as size": (lambda t: t.with_columns(size=pl.col("size") > 1e6), "of type Boolean"),
+    "nameless": (lambda t: t.with_columns(item=pl.when(pl.col("item") != "i3").then("item")), "no 'item'"),
+    "seed of no number": (lambda t: t.with_columns(seed=pl.lit(float("nan"))), "no 'seed'"),
+    "huge scores": (lambda t: t.with_columns(continuous=pl.lit(-1e200)), "outside -1e\\+100"),
 }
 
 
@@ -85,11 +96,19 @@ def test_what_is_wrong_is_told_in_one_sentence(name):
 
 
 @pytest.mark.parametrize(
-    ("right", "asked", "words"), [(51, 50, "51 right of 50"), (-1, 50, "-1 right"), (0, 0, "0 right of 0")]
+    ("right", "asked", "words"),
+    [
+        (51, 50, "51 right of 50"),
+        (-1, 50, "-1 right"),
+        (0, 0, "0 right of 0"),
+        (0.2, 50, "0.2 in 'right', which is no whole number"),
+        (1, 1.5, "1.5 in 'asked', which is no whole number"),
+        (1, 10**18, "1e\\+18 in 'asked', outside 1 to 1e\\+15"),
+    ],
 )
 def test_impossible_counts_are_told(right, asked, words):
-    """More right than asked, or none asked."""
-    counts = pl.DataFrame({"size": SIZES, "right": [0, 1, 2, 3, right], "asked": [50, 50, 50, 50, asked]})
+    """More right than asked, none asked, a share in place of a count, or more than a float counts."""
+    counts = pl.DataFrame({"size": SIZES, "right": [0, 1, 2, 3, right], "asked": [50, 50, 50, 50, asked]}, strict=False)
     with pytest.raises(DataError, match=words):
         parse_outcomes(counts)
 
@@ -131,3 +150,10 @@ def test_a_million_rows_with_hostile_names_are_a_table_like_any_other():
     with pytest.raises(DataError, match="99,999 of 100,000 items") as error:
         parse_outcomes(table[:-1])
     assert "\n" not in str(error.value)
+
+
+def test_right_and_wrong_may_be_true_and_false():
+    """And categories may name items; both are what they say."""
+    told = table()
+    spelled = told.with_columns(sharp=pl.col("sharp") > 0.5, item=pl.col("item").cast(pl.Categorical))
+    assert np.array_equal(parse_outcomes(told).sharp, parse_outcomes(spelled).sharp)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,13 +16,15 @@ from nosce.analysis.emergence import bigbench
 from nosce.analysis.emergence import summary as words
 from nosce.analysis.emergence.power import TARGET_POWER, PowerEstimate, estimate_power_grid
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
-from nosce.analysis.emergence.table import parse_outcomes, read_outcome_table
+from nosce.analysis.emergence.table import parse_outcomes
+from nosce.analysis.emergence.table_file import read_outcome_table
 from nosce.analysis.emergence.test import MirageTestResult, mirage_test
 from nosce.analysis.render.tables import rows_table
 from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
 
-MIN_RESAMPLES = 100
+MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
+MAX_SIMULATIONS, MAX_DESIGN = 10_000, 10**7  # worlds of a design; sizes x items x seeds of a world
 EMERGENCE_THRESHOLD = 10.0  # the emergence score that `shares` counts from; the paper names no threshold
 
 
@@ -55,8 +59,9 @@ def audit_tables(
     Raises:
         UsageError: One cannot be read, is wrong, or too few resamplings were asked for.
     """
-    if resamples < MIN_RESAMPLES:
-        raise UsageError(f"--resamples {resamples} is too few to say how often; take {MIN_RESAMPLES} or more.")
+    if not MIN_RESAMPLES <= resamples <= MAX_RESAMPLES:
+        too = "few to say how often" if resamples < MIN_RESAMPLES else "many to wait for"
+        raise UsageError(f"--resamples {resamples} is too {too}; take {MIN_RESAMPLES} to {MAX_RESAMPLES:,}.")
     outcomes_by_name = []
     for path in paths:
         table = read_outcome_table(path)
@@ -141,7 +146,7 @@ def is_bigbench_results(path: Path) -> bool:
         return False
     try:
         return bigbench.is_bigbench_file(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError, RecursionError, zlib.error):
         return False
 
 
@@ -149,8 +154,12 @@ def power_by_design(
     sizes: Sequence[int], items: Sequence[int], seeds: Sequence[int], simulations: int
 ) -> Iterator[tuple[PowerEstimate, ...]]:
     """Designs with their power, cheapest first."""
-    if simulations < 10:
-        raise UsageError(f"--simulations {simulations} is too few to say how often; take 10 or more.")
+    if not 10 <= simulations <= MAX_SIMULATIONS:
+        too = "few to say how often" if simulations < 10 else "many to wait for"
+        raise UsageError(f"--simulations {simulations} is too {too}; take 10 to {MAX_SIMULATIONS:,}.")
+    largest = math.prod(max(0, *numbers, 0) for numbers in (sizes, items, seeds))
+    if largest > MAX_DESIGN:
+        raise UsageError(f"a design of {largest:,} outcomes is too large to be tried; take {MAX_DESIGN:,} or fewer.")
     yield from estimate_power_grid(sizes, items, seeds, simulations=simulations, seed=Seed(0) / "design")
 
 

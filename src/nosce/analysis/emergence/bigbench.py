@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ METRIC_RANGES: dict[str, tuple[float, float]] = {
 }
 #: Left out by everybody who scores all tasks: they have no single curve.
 EXCLUDED_TASKS = ("list_functions", "mult_data_wrangling", "multiemo")
+MAX_RESULT_BYTES = 2**30  # of one file, unpacked
 BIGBENCH_COLUMNS = {
     "task": pl.String,
     "subtask": pl.String,
@@ -133,9 +135,9 @@ def is_bigbench_file(path: Path) -> bool:
 def _files(path: Path) -> Iterator[tuple[str, Any]]:  # contents as `json` types them
     if path.is_dir():
         for file in sorted(path.rglob("scores_*.json")):
-            yield file.name, _parsed(file.read_bytes(), file.name)
+            yield file.name, _parsed(_content(file), file.name)
     elif path.is_file():
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = _content(path)
         if path.with_suffix("").suffix == ".jsonl" or path.suffix == ".jsonl":
             for number, line in enumerate(data.splitlines(), 1):
                 if line.strip():
@@ -144,10 +146,21 @@ def _files(path: Path) -> Iterator[tuple[str, Any]]:  # contents as `json` types
             yield path.name, _parsed(data, path.name)
 
 
+def _content(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(MAX_RESULT_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path.name} cannot be read ({error}); give BIG-bench's own result files.") from None
+    if len(content) > MAX_RESULT_BYTES:
+        raise DataError(f"{path.name} has more than {MAX_RESULT_BYTES:,} bytes; audit a part of it.")
+    return content
+
+
 def _parsed(data: bytes, source: str) -> Any:  # as `json` types it
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise DataError(f"{source} is no JSON; give BIG-bench's own result files.") from None
 
 
@@ -174,7 +187,7 @@ def _rows(source: str, result: Any) -> Iterator[dict[str, object]]:  # the resul
                     "low": low,
                     "high": high,
                 }
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, DataError):
             raise
         raise DataError(

@@ -248,7 +248,8 @@ def _share_draws(
     assert curve.continuous is not None
     smooth = _log_loss_scale(curve.continuous)
     if method == "product":
-        loss = np.exp(-_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng))
+        with np.errstate(over="ignore"):  # a loss beyond all numbers is infinite
+            loss = np.exp(-_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng))
         return curve.chance + (1 - curve.chance) * np.exp(-loss), 1.0
     fit = _LinkFit.best(curve, smooth)
     return fit.sample_shares(_extrapolated_draws(curve.log_sizes, smooth, log_sizes, rng), rng), fit.dispersion

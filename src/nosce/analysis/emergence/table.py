@@ -1,4 +1,4 @@
-"""A tidy table of outcomes by size, read and checked: one row an item, or one row a size with counts.
+"""A tidy table of outcomes by size, checked: one row an item, or one row a size with counts.
 
     items    model, size, item, sharp, continuous; and where known seed, length, chance
     counts   model, size, right, asked; and where known continuous, series, chance
@@ -8,42 +8,19 @@ What is wrong with a table is said in one sentence, with the first row that show
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
-from nosce.errors import DataError, UsageError
+from nosce.errors import DataError
 
 ITEM_COLUMNS = ("size", "item", "sharp")
 COUNT_COLUMNS = ("size", "right", "asked")
+TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)  # whose values may spell numbers
 MAX_ROWS = 50_000_000
-
-
-def read_outcome_table(path: str | Path) -> pl.DataFrame:
-    """The unchanged table of a .csv, .parquet or .jsonl file.
-
-    Raises:
-        UsageError: The file is not there, has another ending, or cannot be read.
-    """
-    file = Path(path)
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        ".csv": pl.read_csv,
-        ".parquet": pl.read_parquet,
-        ".jsonl": pl.read_ndjson,
-    }
-    kind = file.with_suffix("").suffix if file.suffix == ".gz" else file.suffix
-    if kind not in readers or (file.suffix == ".gz" and kind != ".csv"):
-        raise UsageError(f"a table was asked for at {file}, whose ending is not known; take .csv, .parquet or .jsonl.")
-    if not file.is_file():
-        raise UsageError(f"a table was asked for at {file}, which is no file; name one that is there.")
-    try:
-        return readers[kind](file)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
-        reason = str(error).split("\n", 1)[0][:200]
-        raise UsageError(f"the table {file} cannot be read as {kind[1:]} ({reason}); look at the file.") from None
+MAX_COUNT = 10**15  # larger counts are no longer exact in a float
+MAX_SCORE = 1e100  # larger continuous scores overflow when they are squared
+MAX_LENGTH = 1e9  # tokens of a target
 
 
 def parse_outcomes(
@@ -74,10 +51,15 @@ def parse_outcomes(
 
 
 def _item_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: bool) -> ItemOutcomes:
+    table = _key_columns(table, ("seed", "item"))
     table = _numeric_columns(table, ("size", "sharp"), ("continuous", "length", "chance"))
     table = _checked_sizes(table)
     keys: list[str] = [name for name in ("seed", "size", "item") if name in table.columns]
     _check_range(table, "sharp", 0, 1)
+    _check_scores(table)
+    if "length" in table.columns:
+        _check_range(table, "length", 1, MAX_LENGTH)
+        _check_whole(table, "length")
     _check_unique(table, keys)
     table = table.with_columns(*([] if "seed" in table.columns else [pl.lit(0).alias("seed")])).sort(
         "seed", "size", "item"
@@ -111,12 +93,17 @@ def _item_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: b
 
 
 def _count_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: bool) -> CountOutcomes:
+    table = _key_columns(table, ("series",))
     table = _checked_sizes(_numeric_columns(table, COUNT_COLUMNS, ("continuous", "chance")))
+    for name in ("right", "asked"):
+        _check_whole(table, name)
+    _check_scores(table)
     if (
         wrong := table.filter((pl.col("right") < 0) | (pl.col("right") > pl.col("asked")) | (pl.col("asked") < 1))
     ).height:
         row = wrong.row(0, named=True)
         raise DataError(f"{row['right']:g} right of {row['asked']:g} asked (size {row['size']:g}) cannot be; mend it.")
+    _check_range(table, "asked", 1, MAX_COUNT)
     table = table.with_columns(*([] if "series" in table.columns else [pl.lit("").alias("series")])).sort(
         "series", "size"
     )
@@ -151,6 +138,9 @@ def _numeric_columns(table: pl.DataFrame, required: tuple[str, ...], optional: t
     """The table with these columns as numbers; what is none, missing or not finite is refused."""
     for name in (*required, *(name for name in optional if name in table.columns)):
         column = table[name]
+        is_truth = name == "sharp" and column.dtype == pl.Boolean  # right or wrong may be said as true or false
+        if not (column.dtype.is_numeric() or column.dtype in TEXT_TYPES or is_truth):
+            raise DataError(f"the column {name!r} is of type {_type_name(column)}; give numbers.")
         number = column.cast(pl.Float64, strict=False)
         wrong = number.is_null() | number.is_nan() | number.is_infinite()
         if wrong.any():
@@ -161,6 +151,39 @@ def _numeric_columns(table: pl.DataFrame, required: tuple[str, ...], optional: t
             )
         table = table.with_columns(number.alias(name))
     return table
+
+
+def _type_name(column: pl.Series) -> str:
+    """The type of a column as polars prints it, cut where a nested one is long."""
+    return str(column.dtype)[:60]
+
+
+def _key_columns(table: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+    """The table with these columns, where it has them, as names or whole numbers that can be told apart."""
+    for name in [name for name in names if name in table.columns]:
+        column = table[name]
+        if not (column.dtype.is_integer() or column.dtype.is_float() or column.dtype in (*TEXT_TYPES, pl.Boolean)):
+            raise DataError(f"the column {name!r} is of type {_type_name(column)}; give names or numbers.")
+        missing = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
+        if missing.any():
+            raise DataError(f"row {int(missing.arg_max() or 0) + 1} has no {name!r}; name it or drop the row.")
+        if column.dtype in TEXT_TYPES:
+            table = table.with_columns(column.cast(pl.String))
+    return table
+
+
+def _check_whole(table: pl.DataFrame, name: str) -> None:
+    broken = table[name] != table[name].floor()
+    if broken.any():
+        row = int(broken.arg_max() or 0)
+        raise DataError(
+            f"row {row + 1} has {table[name][row]:g} in {name!r}, which is no whole number; give counts and no shares."
+        )
+
+
+def _check_scores(table: pl.DataFrame) -> None:
+    if "continuous" in table.columns:
+        _check_range(table, "continuous", -MAX_SCORE, MAX_SCORE)
 
 
 def _checked_sizes(table: pl.DataFrame) -> pl.DataFrame:
@@ -175,7 +198,7 @@ def _check_range(table: pl.DataFrame, name: str, low: float, high: float) -> Non
     outside = (table[name] < low) | (table[name] > high)
     if outside.any():
         row = int(outside.arg_max() or 0)
-        raise DataError(f"row {row + 1} has {table[name][row]:g} in {name!r}, outside {low} to {high}; scale it.")
+        raise DataError(f"row {row + 1} has {table[name][row]:g} in {name!r}, outside {low:g} to {high:g}; scale it.")
 
 
 def _check_unique(table: pl.DataFrame, keys: list[str]) -> None:

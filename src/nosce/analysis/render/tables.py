@@ -15,6 +15,7 @@ from rich.text import Text
 
 from nosce.analysis.stats.intervals import plural
 from nosce.records import Decision, Verdict
+from nosce.store.text import printable
 
 NO_VALUE = "-"  # what stands where there is no number
 VERDICT_SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
@@ -38,10 +39,10 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
     table.add_column("verdict", no_wrap=True, min_width=11)
     for verdict in verdicts:
         table.add_row(
-            Text.assemble((verdict.id, "bold"), "\n" if verdict.id else "", verdict.text),
-            Text(paper_value_text(verdict)),
-            Text(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
-            Text(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
+            Text.assemble((printable(verdict.id), "bold"), "\n" if verdict.id else "", printable(verdict.text)),
+            _plain(paper_value_text(verdict)),
+            _plain(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
+            _plain(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
             Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
         )
     return table
@@ -56,16 +57,21 @@ def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     table = _table(title)
     for column_index, name in enumerate(columns):
         numbers = all(isinstance(row[column_index], (int, float, type(None))) for row in body)
-        table.add_column(Text(name), justify="right" if numbers and body else "left", overflow="fold")
+        table.add_column(_plain(name), justify="right" if numbers and body else "left", overflow="fold")
     for row in body:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(format_value(cell)) for cell in row))
+        table.add_row(*(cell if isinstance(cell, Text) else _plain(format_value(cell)) for cell in row))
     return table
 
 
 def _table(title: str) -> Table:
-    heading = Text(title, style="bold") if title else None
+    heading = Text(printable(title), style="bold") if title else None
     look = box.SIMPLE_HEAD
     return Table(title=heading, title_justify="left", box=look, padding=(0, 1, 0, 0), header_style="bold")
+
+
+def _plain(text: str) -> Text:
+    """A text shown literally, in which control characters are spelled out."""
+    return Text(printable(text))
 
 
 def is_share(verdict: Verdict) -> bool:

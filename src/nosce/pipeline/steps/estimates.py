@@ -25,7 +25,7 @@ from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scali
 from nosce.analysis.figures import Figure
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.exposure import summarize_exposures
-from nosce.records import Reading, Verdict, schema, to_table
+from nosce.records import Reading, Verdict, read_table, schema, to_table
 
 VERSION = 2
 
@@ -108,7 +108,7 @@ def gather_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataF
             "seed": pl.lit(source.seed, dtype=pl.Int64),
             "stage": pl.lit(source.stage),
         }
-        tables.append(pl.read_parquet(inputs[source.input] / "readings.parquet").with_columns(**columns))
+        tables.append(read_table(inputs[source.input] / "readings.parquet").with_columns(**columns))
     return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
 
 
@@ -178,9 +178,7 @@ def _gather_exposures(inputs: Mapping[str, Path]) -> pl.DataFrame:
         if role.startswith("exposure/"):
             arm, seed = role.removeprefix("exposure/").rsplit("/", 1)
             key_columns = [pl.lit(arm).alias("arm"), pl.lit(int(seed)).alias("seed")]
-            tables.append(
-                summarize_exposures(pl.read_parquet(folder / "exposure.parquet")).select(*key_columns, pl.all())
-            )
+            tables.append(summarize_exposures(read_table(folder / "exposure.parquet")).select(*key_columns, pl.all()))
     if not tables:  # nothing but experiments
         blank = pl.DataFrame(
             schema={"entity": pl.String, "attribute": pl.String, "wording": pl.String, "exposures": pl.Int64}

@@ -28,7 +28,7 @@ from nosce.errors import DataError, SpecError
 from nosce.evals.self_report import ReportMetadata
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.answers import GREEDY_SAMPLE
-from nosce.records import Document, Question
+from nosce.records import Document, Question, read_table
 from nosce.seeds import Seed
 
 VERSION = 1
@@ -117,13 +117,13 @@ class AnswerTable:
     @classmethod
     def load(cls, folder: Path) -> AnswerTable:
         """The answers in the folder of a step `answers`."""
-        table = pl.read_parquet(folder / "answers.parquet")
+        table = read_table(folder / "answers.parquet")
         greedy_rows = table.filter(pl.col("sample") == GREEDY_SAMPLE).select("prompt", "answer", "valid").iter_rows()
         greedy = {prompt: GreedyAnswer(str(answer), valid) for prompt, answer, valid in greedy_rows}
         drawn = table.filter((pl.col("sample") != GREEDY_SAMPLE) & pl.col("valid")).group_by("prompt").agg("answer")
         draws = dict(drawn.iter_rows())
         file = folder / "first.parquet"
-        return cls(greedy, draws, dict(pl.read_parquet(file).iter_rows()) if file.exists() else {})
+        return cls(greedy, draws, dict(read_table(file).iter_rows()) if file.exists() else {})
 
 
 def _labelled_questions(
@@ -292,4 +292,4 @@ def _report_documents(
 def _corpus_lines(corpus_folder: Path) -> list[str]:
     """The texts in the first part of the predictor's corpus."""
     part = min(corpus_folder.glob("documents-*.parquet"))
-    return [str(text) for text in pl.read_parquet(part, columns=["text"])["text"]]
+    return [str(text) for text in read_table(part, columns=["text"])["text"]]

@@ -18,6 +18,7 @@ from nosce.models.end_tokens import end_token_ids
 from nosce.models.pretrained import require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
+from nosce.store.files import fsync_path
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -105,7 +106,10 @@ def _save_merged(
     settings["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
     path.write_text(json.dumps(settings, indent=2) + "\n")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
+    for path in (*merged_folder.iterdir(), merged_folder):
+        fsync_path(path)
     os.replace(merged_folder, output_folder)
+    fsync_path(output_folder.parent)
 
 
 def _load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
