@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from nosce.data.packing import dataset_from_arrays
+from nosce.data.packing import TokenDataset, dataset_from_arrays
 from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
 from nosce.models.end_tokens import end_token_ids
-from nosce.models.pretrained import require_determinism
+from nosce.models.pretrained import folder_config, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.files import fsync_path
@@ -51,15 +53,14 @@ def finetune_local_model(
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         require_determinism(model, model_folder)
         tokenizer = _load_tokenizer(model_folder)
-        ends = end_token_ids(model, tokenizer)
-        eos_token_id = ends[0]
-        dataset = _tokenize_examples(tokenizer, examples, eos_token_id)
+        end_ids = end_token_ids(model, tokenizer)
+        dataset = _tokenize_examples(tokenizer, examples, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:
         if step == training.steps:
-            _save_merged(lora_model, work_folder / "made", model_folder, output_folder, ends)
+            _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     width = model.config.get_text_config().hidden_size
@@ -70,7 +71,7 @@ def finetune_local_model(
         dataset,
         EpochSampler(len(dataset), training.batch_size, seed / "order"),
         training,
-        eos_id=eos_token_id,
+        eos_id=end_ids[0],
         folder=work_folder,
         on_checkpoint=save_last,
         on_progress=context.progress,
