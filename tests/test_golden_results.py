@@ -47,12 +47,13 @@ STUDIES = [name for name in builtin_studies() if name != "little"]
 
 
 def machine() -> str:
-    """The processor and library that decide the last digits of a sum."""
+    """The processor and libraries that decide the last digits of a sum or a logarithm."""
+    import numpy
     import torch
 
     from nosce.store.provenance import cpu_model
 
-    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, numpy {numpy.__version__}"
 
 
 def arms() -> dict[str, Any]:
