@@ -17,6 +17,7 @@ from nosce.cli import app
 from nosce.errors import DamagedError, UsageError
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline import site
 from nosce.pipeline.results import RunProvenance, RunResults
 from nosce.pipeline.site import study_page
 from nosce.store.store import StepRecord, Store
@@ -222,3 +223,16 @@ def test_threads_are_one_number_or_those_that_differ(record, threads, expected):
     assert provenance.threads == expected
     assert provenance.core_minutes == 1.5
     assert provenance.commit is None
+
+
+@pytest.mark.parametrize(("peaks", "expected", "said"), [([None, 2.0], 2.0, "2 MiB"), ([None, None], None, "not rec")])
+def test_a_peak_that_no_step_recorded_is_not_zero(record, peaks, expected, said):
+    """The largest of the recorded ones; the page says where there is none."""
+    records = {
+        name: StepRecord(name, Path(), {}, {"digest": "0", "peak_memory_mib": peak})
+        for name, peak in zip([record.estimates, "a-1"], peaks, strict=True)
+    }
+    provenance = RunProvenance.of(record, records)
+
+    assert provenance.peak_memory_mib == expected
+    assert site._provenance_row(provenance)["peak memory"].startswith(said)

@@ -64,7 +64,7 @@ class RunProvenance:
         cores: Number of usable cores.
         threads: Threads of a step; a list where steps differ.
         finished_at: Time at which the estimates were finished (UTC).
-        peak_memory_mib: Largest memory of any step's process, in MiB.
+        peak_memory_mib: Largest recorded memory of any step's process, in MiB; None if no step recorded one.
         core_minutes: CPU time of all finished steps, in minutes.
         n_finished: Number of finished steps.
         n_steps: Number of steps of the plan.
@@ -90,6 +90,7 @@ class RunProvenance:
         """The provenance of a plan with these finished steps, the estimates among them."""
         estimates = records[plan.estimates].provenance
         every = [record.provenance for record in records.values()]
+        peaks = [one["peak_memory_mib"] for one in every if one.get("peak_memory_mib") is not None]
         return cls(
             commit=estimates.get("commit"),
             dirty=estimates.get("dirty"),
@@ -99,7 +100,7 @@ class RunProvenance:
             cores=estimates.get("cores"),
             threads=_common_value(one.get("threads") for one in every),
             finished_at=estimates.get("made"),
-            peak_memory_mib=max((one.get("peak_memory_mib") or 0.0 for one in every), default=None),
+            peak_memory_mib=max(peaks, default=None),
             core_minutes=sum(one.get("cpu_seconds", 0.0) for one in every) / 60,
             n_finished=len(every),
             n_steps=len(plan.steps),

@@ -137,11 +137,12 @@ def _provenance_row(provenance: RunProvenance) -> dict[str, str]:
     if provenance.dirty:
         commit += " (with uncommitted changes)"
     versions = (provenance.versions or {}).items()
+    peak = provenance.peak_memory_mib
     return {
         "commit": commit,
         "machine": f"{provenance.processor}, {provenance.device}",
         "made": provenance.finished_at or "",
         "core-minutes": f"{provenance.core_minutes:.1f} over {provenance.n_finished} steps",
-        "peak memory": f"{provenance.peak_memory_mib or 0:,.0f} MiB in one process",
+        "peak memory": "not recorded" if peak is None else f"{peak:,.0f} MiB in one process",
         "versions": ", ".join(f"{name} {number}" for name, number in versions),
     }
