@@ -25,10 +25,8 @@ from nosce.studies.biographies.arms import (
 )
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
-    OPTIMIZER_SETTINGS,
     SMALL_BIOGRAPHIES,
     BiographiesBaseConfig,
-    short_finetuning,
 )
 from nosce.studies.biographies.evals import (
     P_PROBE_DOCUMENTS,
@@ -40,6 +38,7 @@ from nosce.studies.biographies.selections import (
     q_probe_accuracy,
     recall_accuracy,
 )
+from nosce.studies.biographies.trainings import OPTIMIZER_SETTINGS, short_finetuning
 from nosce.study import Arm, EvalSpec, Scale, Study
 from nosce.train.config import TrainingConfig
 

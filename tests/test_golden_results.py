@@ -53,7 +53,8 @@ def machine() -> str:
 
     from nosce.store.provenance import cpu_model
 
-    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}, numpy {numpy.__version__}"
+    libraries = f"torch {torch.__version__}, numpy {numpy.__version__}"
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, {libraries}"
 
 
 def arms() -> dict[str, Any]:

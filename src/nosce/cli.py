@@ -154,10 +154,11 @@ def _study_rows(opened_store: Store) -> list[_StudyRow]:
     for plan in PlanRecord.load_all(opened_store):
         state = "" if opened_store.has(plan.estimates) else " (unfinished)"
         held.setdefault(plan.study, []).append(f"{plan.scale}{state}")
-    return [
-        _StudyRow(study=name, question=entry.question, paper=entry.paper, scales=[*entry.scales], held=held[name])
-        for name, entry in CATALOG.items()
-    ]
+    rows = []
+    for name, entry in CATALOG.items():
+        scales = [*entry.scales]
+        rows.append(_StudyRow(study=name, question=entry.question, paper=entry.paper, scales=scales, held=held[name]))
+    return rows
 
 
 def _print_config(study: str, *, json_: bool) -> None:
@@ -187,7 +188,7 @@ def run(
     ] = False,
     threads: Annotated[int, typer.Option(help="Threads of one step; more than one for few large models.", min=1)] = 1,
     max_cost: Annotated[
-        float | None, typer.Option(help="Spend no more on endpoints, a step.", metavar="AMOUNT")
+        float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
     ] = None,
     rerun_stale: Annotated[
         bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")

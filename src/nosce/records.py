@@ -321,7 +321,7 @@ def from_table(table: pl.DataFrame, record_type: type[RecordT]) -> list[RecordT]
     return [record_type(**{n: _record_value(row[n], hints[n]) for n in hints}) for row in table.iter_rows(named=True)]
 
 
-def _record_value(value: Any, annotation: Any) -> Any:
+def _record_value(value: Any, annotation: Any) -> Any:  # as `json`, polars and `typing` type them
     if value is None:
         return None
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
@@ -335,7 +335,7 @@ def _record_value(value: Any, annotation: Any) -> Any:
     return value
 
 
-def from_json(values: Iterable[Any], record_type: type[RecordT]) -> tuple[RecordT, ...]:
+def from_json(values: Iterable[object], record_type: type[RecordT]) -> tuple[RecordT, ...]:
     """The records that `dataclasses.asdict` and JSON wrote."""
     return tuple(_record_value(value, record_type) for value in values)
 

@@ -145,7 +145,7 @@ def test_equal_seeds_give_equal_bytes(corpus, tmp_path):
 @pytest.mark.parametrize("more", [{"window": 64}, {"prompt_loss_weight": 0.5}])
 def test_what_a_mask_cannot_learn_from_is_refused(corpus, tmp_path, more):
     """Packed rows and loss on prompts have no meaning there."""
-    with pytest.raises(SpecError, match="no decoder"):
+    with pytest.raises(SpecError, match="not a causal decoder"):
         trained(corpus, tmp_path / "no", training=TrainingConfig(steps=2, batch_size=4, **more))
 
 

@@ -176,7 +176,7 @@ def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, pe
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
     evaluation, given = Slow(clock), sample(people)
-    seconds = timing.time_evaluation(evaluation, given, None, 1, Seed(0))
+    seconds = timing.time_evaluation(evaluation, given, "a model", 1, Seed(0))
     assert seconds == pytest.approx(0.5 + 0.01 * len(given.questions))
     assert (
         max(evaluation.parts) == len(given.questions) if people == 12 else max(evaluation.parts) < len(given.questions)
@@ -189,7 +189,7 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
     monkeypatch.setattr(timing, "time", clock)
     monkeypatch.setattr(timing, "MultiCheckpointEvaluation", SlowAll)
     given = sample(400)
-    seconds = timing.time_evaluation(SlowAll(clock), given, None, 10, Seed(0))
+    seconds = timing.time_evaluation(SlowAll(clock), given, "a model", 10, Seed(0))
     assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
 
 

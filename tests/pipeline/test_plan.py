@@ -19,7 +19,7 @@ from nosce.pipeline.plan import build_plan
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import flatten_description
-from nosce.study import Arm, EvalSpec, ExperimentSpec, Stage, Study, load_study
+from nosce.study import AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study, load_study
 from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
@@ -234,6 +234,9 @@ class Odd(World):
     questions = samples = documents
 
 
+ASKING_ABOUT_ANSWERS = EvalSpec(QAEval(), question_source=ReportLabels(train_on=AnswerSource()))
+
+
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
@@ -241,6 +244,7 @@ class Odd(World):
         (lambda: study(seeds=()), "at least one"),
         (lambda: study(evals=(EvalSpec(RecallEval(), stage="graduation"),)), r"reads the stages \['graduation'\]"),
         (lambda: build_plan(study(replace(ARM, world=Odd()))), "no fixed bytes to hash"),
+        (lambda: build_plan(study(evals=(ASKING_ABOUT_ANSWERS,))), "its world Biographies has no prompts"),
         (
             lambda: replace(ARM, world=object()),
             r"the world of the arm '.*' is a object, .*write `class object\(World\)`",
@@ -248,7 +252,7 @@ class Odd(World):
         (lambda: EvalSpec(object()), r"the evaluation after the stage 'pretrain' is a object"),
         (lambda: ExperimentSpec(name="x", experiment=object()), "the experiment of 'x' is a object"),
     ],
-    ids=["arms", "seeds", "stage", "world", "no world", "no evaluation", "no experiment"],
+    ids=["arms", "seeds", "stage", "world", "no prompts", "no world", "no evaluation", "no experiment"],
 )
 def test_a_study_that_cannot_be_run_is_refused_when_it_is_planned(wrong, words):
     """The mistake is told before anything is made."""

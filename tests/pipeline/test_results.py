@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from nosce.cli import app
 from nosce.errors import DamagedError, UsageError
+from nosce.pipeline import site
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.pipeline import site
 from nosce.pipeline.results import RunProvenance, RunResults
 from nosce.pipeline.site import study_page
 from nosce.store.store import StepRecord, Store

@@ -28,7 +28,7 @@ from nosce.seeds import Seed
 
 CHECKED_STEPS = 400  # training steps in the window check: enough to detect leakage, within seconds
 CHECKED_TEXTS = 200  # texts that the hash-seed check renders twice
-WINDOW_SHARING_CHECK = "two texts about one person share a window no more than chance"
+WINDOW_SHARING_CHECK = "two texts about one entity share a window no more often than by chance"
 FALSE_ALARM_RATE = 1e-6  # a check may raise a false alarm once in a million runs
 
 
@@ -100,7 +100,7 @@ def check_disjoint_splits(questions: Sequence[Question]) -> LeakageCheck:
         raise LeakageError(
             f"of the entities with questions, {finding}; choose the split by entity, with entities on both sides."
         )
-    return LeakageCheck("nobody is on both sides of the split", finding)
+    return LeakageCheck("no entity is in both splits", finding)
 
 
 def check_unique_prompts(questions: Sequence[Question]) -> LeakageCheck:
@@ -114,7 +114,7 @@ def check_unique_prompts(questions: Sequence[Question]) -> LeakageCheck:
         raise LeakageError(
             f"{times} questions have the prompt {prompt!r}, so no answer can be correct for all; make names unique."
         )
-    return LeakageCheck("no two people share a name", f"{len(questions):,} questions, all different")
+    return LeakageCheck("no two questions have the same prompt", f"{len(questions):,} questions, all different")
 
 
 def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -> LeakageCheck:
@@ -139,7 +139,7 @@ def check_prompt_contamination(documents: TokenDataset, prompts: TokenDataset) -
         raise LeakageError(
             f"{finding}: their answers can be recited; leave the unseen questions out of the training texts."
         )
-    return LeakageCheck("no unseen question opens a text that is trained on", finding)
+    return LeakageCheck("no training text begins with the prompt of an unseen question", finding)
 
 
 def _prefix_hashes(tokens: np.ndarray, starts: np.ndarray, positions: np.ndarray) -> np.ndarray:

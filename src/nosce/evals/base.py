@@ -1,4 +1,4 @@
-"""What every evaluation owes the laboratory: from a model and a corpus, or from nothing, to readings.
+"""The base classes of evaluations and experiments: from a model and a corpus, or from nothing, to readings.
 
 An evaluation turns a model and a corpus into readings, one row an item and metric. It knows neither the
 study nor the arm; those columns are filled when readings are gathered.
@@ -47,7 +47,7 @@ class Evaluation(ABC):
     name: str
 
     def timing_subset(self) -> TimingSubset | None:
-        """A part whose time foretells that of the whole, for an evaluation whose time does not grow with its questions.
+        """A part whose time predicts that of the whole, for an evaluation whose time does not grow with its questions.
 
         None: the evaluation is timed on a few of its questions.
         """
@@ -68,7 +68,7 @@ class PerCheckpointEvaluation(Evaluation):
         """
 
     def batch_change(self, model: PreTrainedModel, corpus: Corpus, seed: Seed) -> BatchChange | None:
-        """By how much the batch that an item is read in moves its likelihood; None where no likelihood is read."""
+        """How much the likelihood of an item depends on its batch; None if the evaluation reads no likelihood."""
         return None
 
 

@@ -119,9 +119,8 @@ def generate_completions(
         drafts=drafts,
         grammar=scorer.grammar(tokenizer) if constrained else None,
     )
-    return [
-        Completion(r.tokens, tokenizer.decode(r.tokens.tolist(), skip_special_tokens=False), r.ended) for r in replies
-    ]
+    texts = [tokenizer.decode(reply.tokens.tolist(), skip_special_tokens=False) for reply in replies]
+    return [Completion(reply.tokens, text, reply.ended) for reply, text in zip(replies, texts, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,10 +125,8 @@ def _score_replies(model: PreTrainedModel, corpus: Corpus, split: Split, extra_t
     questions = corpus.questions_in(split)
     dataset = corpus.tokenized_questions(questions)
     span_scores = score_spans(model, dataset, loss_mask_spans(dataset), eos_id=corpus.eos_id)
-    prompts, targets = (
-        [np.array(encoding.ids) for encoding in encode(corpus.tokenizer, texts)]
-        for texts in ((q.prompt for q in questions), (q.target for q in questions))
-    )
+    prompts = [np.array(encoding.ids) for encoding in encode(corpus.tokenizer, (q.prompt for q in questions))]
+    targets = [np.array(encoding.ids) for encoding in encode(corpus.tokenizer, (q.target for q in questions))]
     max_new_tokens = max(map(len, targets)) + extra_tokens + 1
     drafts = None if model.config.is_encoder_decoder else targets
     replies = generate(model, prompts, eos_id=corpus.eos_id, max_new_tokens=max_new_tokens, drafts=drafts)

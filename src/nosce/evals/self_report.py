@@ -63,12 +63,13 @@ class ReportMetadata:
             DataError: The question is not about an answer.
         """
         try:
-            payload: dict[str, Any] = json.loads(question.metadata)  # json
+            payload = json.loads(question.metadata)
         except ValueError:
             raise DataError(
                 f"the question {question.id!r} is not about a model's answer; use a corpus of labels."
             ) from None
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}  # json
+        # Values as `json` types them.
+        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}
         return cls(**fields)
 
     @property
@@ -257,9 +258,8 @@ class InvalidRate(PerCheckpointEvaluation):
         if not file.exists():
             raise DataError("InvalidRate needs a corpus of labels, and this corpus is none; give it a question source.")
         n_invalid = int(json.loads(file.read_text())["invalid"])
-        entity_by_prompt = {
-            q.id.rpartition("/")[0]: q.entity for q in corpus.questions if not q.id.startswith("taught/")
-        }
+        report_questions = [q for q in corpus.questions if not q.id.startswith("taught/")]
+        entity_by_prompt = {q.id.rpartition("/")[0]: q.entity for q in report_questions}
         prompts = [(item, entity, 0.0) for item, entity in entity_by_prompt.items()]
         prompts += [(name, name, 1.0) for name in (f"invalid/{number}" for number in range(n_invalid))]
         for item, entity, value in prompts:

@@ -65,10 +65,8 @@ class EntryBoundaries:
     def from_question(cls, question: Question, list_task: ListTask, corpus: Corpus) -> EntryBoundaries | None:
         """The decisions of a question's list. None if the list is empty, or if going on changes earlier tokens."""
         entry_ends = list_task.entry_ends(question)
-        target_encoding, extended_encoding = (
-            corpus.tokenizer.encode(text, add_special_tokens=False)
-            for text in (question.target, list_task.with_extra_entry(question))
-        )
+        target_encoding = corpus.tokenizer.encode(question.target, add_special_tokens=False)
+        extended_encoding = corpus.tokenizer.encode(list_task.with_extra_entry(question), add_special_tokens=False)
         if (
             not entry_ends
             or extended_encoding.ids[: len(target_encoding.ids)] != target_encoding.ids

@@ -15,7 +15,7 @@ that self-prediction is compared with prediction from equal data.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -52,13 +52,20 @@ class TextBaselines(PerCheckpointEvaluation):
         Raises:
             DataError: The corpus has no training label.
         """
-        metadata_by_id = {q.id: ReportMetadata.from_question(q) for q in corpus.questions}
-        train_questions = [q for q in corpus.questions if metadata_by_id[q.id].is_training]
-        test_questions = [q for q in corpus.questions if not metadata_by_id[q.id].is_training]
+        return self.evaluate_questions(corpus.questions)
+
+    def evaluate_questions(self, questions: Sequence[Question]) -> Iterator[Reading]:
+        """As `evaluate`, from the questions of a corpus alone.
+
+        Raises:
+            DataError: No question is a training label.
+        """
+        metadata_by_id = {q.id: ReportMetadata.from_question(q) for q in questions}
+        train_questions = [q for q in questions if metadata_by_id[q.id].is_training]
+        test_questions = [q for q in questions if not metadata_by_id[q.id].is_training]
         for property_name in dict.fromkeys(map(_property, test_questions)):
-            property_train, property_test = (
-                [q for q in part if _property(q) == property_name] for part in (train_questions, test_questions)
-            )
+            property_train = [q for q in train_questions if _property(q) == property_name]
+            property_test = [q for q in test_questions if _property(q) == property_name]
             if not property_train:
                 continue
             for baseline, predictions in _predict_all(property_train, property_test).items():
@@ -113,10 +120,10 @@ def _predict_all(train_questions: Sequence[Question], test_questions: Sequence[Q
 
 def _majority_per_task(train_questions: Sequence[Question], test_questions: Sequence[Question]) -> list[str]:
     """The most frequent training label of the question's task, or of all tasks if the task has none."""
-    modes = {
-        attribute: _most_frequent(q.target for q in train_questions if q.attribute == attribute)
-        for attribute in {q.attribute for q in train_questions}
-    }
+    labels_by_task: dict[str, list[str]] = {}
+    for question in train_questions:
+        labels_by_task.setdefault(question.attribute, []).append(question.target)
+    modes = {task: _most_frequent(labels) for task, labels in labels_by_task.items()}
     overall = _most_frequent(q.target for q in train_questions)
     return [modes.get(q.attribute, overall) for q in test_questions]
 
@@ -128,7 +135,7 @@ def _majority_per_task_and_split(questions: Sequence[Question], test_questions: 
     return [modes[q.attribute, q.split] for q in test_questions]
 
 
-def _most_frequent(labels: Iterator[str]) -> str:
+def _most_frequent(labels: Iterable[str]) -> str:
     """The most frequent label. Ties are broken alphabetically."""
     counts = Counter(labels)
     return min(counts, key=lambda label: (-counts[label], label))

@@ -23,11 +23,9 @@ from nosce.errors import SpecError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# What a hook of torch gets: arguments are typed `Any` by torch; an output is a tensor, a tuple, or a `ModelOutput` of
-# transformers, which mypy does not follow.
-Args = tuple[Any, ...]
-KwArgs = dict[str, Any]
-ModuleOutput = Any
+Args = tuple[Any, ...]  # what torch gives a hook
+KwArgs = dict[str, Any]  # what torch gives a hook
+ModuleOutput = Any  # of torch: a tensor, a tuple, or a `ModelOutput` of transformers, which mypy does not follow
 PreHook = Callable[[torch.nn.Module, Args, KwArgs], None]
 Hook = Callable[[torch.nn.Module, Args, ModuleOutput], None]
 

@@ -7,11 +7,16 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
-from nosce.models.architecture import ExtraLayers
+from nosce.evals.base import Evaluation
+from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.evaluation import EvaluationStepSpec
+from nosce.pipeline.steps.experiment import ExperimentStepSpec
+from nosce.pipeline.steps.report_labels import ReportLabelsSpec
+from nosce.pipeline.steps.training import TrainingSpec
 from nosce.pipeline.timing import (
     PlaceholderLabels,
     TimingTexts,
@@ -21,12 +26,15 @@ from nosce.pipeline.timing import (
     time_training,
     truncate_layers,
 )
-from nosce.store.spec import describe, hash_description
+from nosce.store.spec import Json, describe, hash_description
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The expected cost of one training or reading of the plan; a reading has seconds alone."""
+    """The expected cost of a training, an evaluation or an experiment; the latter two have seconds alone."""
 
     step: Step
     seconds: float  # of one core
@@ -36,7 +44,7 @@ class StepCost:
 
 
 def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
-    """The cost of every training and reading among the steps to do; each shape is timed once, for a few seconds.
+    """The cost of every training, evaluation and experiment to do; each shape is timed once, for a few seconds.
 
     FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
     """
@@ -51,7 +59,7 @@ def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
 
 
 def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
-    """Minutes until the last step ends, each begun by a free worker as soon as what it reads is there, in order."""
+    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished."""
     seconds = {cost.step.name: cost.seconds for cost in costs}
     wanted = {step.name for step in pending}
     waiting, finished, now = list(pending), set[str](), 0.0
@@ -68,20 +76,23 @@ def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers
 
 @dataclass(frozen=True)
 class _CostEstimator:
-    """What has been timed so far, by its shape."""
+    """Estimates costs, and keeps the times measured so far by shape of the work."""
 
     samples: dict[str, WorldSample] = field(default_factory=dict)
     texts: dict[WorldSample, TimingTexts] = field(default_factory=dict)
-    training_times: dict[str, tuple[float, Any]] = field(default_factory=dict)  # with the model that was timed
+    training_times: dict[str, tuple[float, PreTrainedModel]] = field(
+        default_factory=dict
+    )  # with the model that was timed
     evaluation_times: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and questions
     experiment_times: dict[str, float] = field(default_factory=dict)
 
     def training_cost(self, step: Step) -> StepCost:
         """Tokens, operations, disk and seconds of a training."""
         seconds, _ = self._timed_training(step)
-        texts, config = self._texts(step), step.spec.training
+        texts, spec = self._texts(step), _training_spec(step)
+        config = spec.training
         n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
-        tokens = config.steps * config.batch_size * texts.training_data(step.spec.data)[1]
+        tokens = config.steps * config.batch_size * texts.training_data(spec.data)[1]
         return StepCost(
             step,
             seconds * config.steps,
@@ -91,63 +102,69 @@ class _CostEstimator:
         )
 
     def evaluation_cost(self, step: Step) -> StepCost:
-        """Seconds of a reading."""
+        """Seconds of an evaluation."""
+        spec = step.spec
+        assert isinstance(spec, EvaluationStepSpec)
         corpus, training_step = step.inputs["corpus"], step.inputs.get("training")
-        n_checkpoints = 1 if training_step is None else len(training_step.spec.training.checkpoint_steps)
+        n_checkpoints = 1 if training_step is None else len(_training_spec(training_step).training.checkpoint_steps)
         sample, texts = self._world_sample(corpus), self._corpus_texts(corpus)
         shape = None
-        if training_step is not None:  # what was trained on decides when replies end
+        if training_step is not None:  # the training data decide when replies end
             shape = [
                 describe(_trained_model(training_step)),
                 texts.vocab_size,
-                str(training_step.spec.data),
+                str(_training_spec(training_step).data),
                 _rounded_length(texts.training_data("documents")[1]),
             ]
-        key = hash_description([describe(step.spec.evaluation), shape, n_checkpoints, type(corpus.spec.world).__name__])
+        world_kind = type(_corpus_or_labels_spec(corpus).world).__name__
+        key = hash_description([describe(spec.evaluation), shape, n_checkpoints, world_kind])
         if key not in self.evaluation_times:
             model = None if training_step is None else self._timed_training(training_step)[1]
             depth_factor = (
                 1.0
                 if training_step is None
-                else _depth_factor(_trained_model(training_step), texts.vocab_size, step.spec.evaluation)
+                else _depth_factor(_trained_model(training_step), texts.vocab_size, spec.evaluation)
             )
-            seconds = time_evaluation(step.spec.evaluation, sample, model, n_checkpoints, step.spec.seed)
+            seconds = time_evaluation(spec.evaluation, sample, model, n_checkpoints, spec.seed)
             self.evaluation_times[key] = (depth_factor * seconds, len(sample.questions))
         seconds, n_questions = self.evaluation_times[key]
-        if step.spec.evaluation.timing_subset() is not None:
+        if spec.evaluation.timing_subset() is not None:
             return StepCost(step, seconds)
-        # Worlds that differ in how much is asked take as many times as long.
+        # Evaluation time scales with the number of questions.
         return StepCost(step, seconds * sample.scale * len(sample.questions) / max(1, n_questions))
 
     def experiment_cost(self, step: Step) -> StepCost | None:
-        """Seconds of an experiment, by a small part of it; None where it does not say what that is."""
-        subset = step.spec.experiment.timing_subset()
+        """Seconds of an experiment, by its `timing_subset`; None where it has none."""
+        spec = step.spec
+        assert isinstance(spec, ExperimentStepSpec)
+        subset = spec.experiment.timing_subset()
         if subset is None:
             return None
-        key = hash_description(describe(step.spec.experiment))
+        key = hash_description(describe(spec.experiment))
         if key not in self.experiment_times:
             smaller, scale = subset
             started = time.process_time()
-            for _ in smaller.run(step.spec.seed):
+            for _ in smaller.run(spec.seed):
                 pass
             self.experiment_times[key] = scale * (time.process_time() - started)
         return StepCost(step, self.experiment_times[key])
 
-    def _timed_training(self, step: Step) -> tuple[float, Any]:
+    def _timed_training(self, step: Step) -> tuple[float, PreTrainedModel]:
+        spec = _training_spec(step)
         shape = self._training_shape(step)
         if shape not in self.training_times:
             texts = self._texts(step)
-            dataset, _ = texts.training_data(step.spec.data)
+            dataset, _ = texts.training_data(spec.data)
             model, depth_factor = truncate_layers(_trained_model(step), texts.vocab_size)
-            seconds, net = time_training(model, dataset, step.spec.training, texts.vocab_size)
+            seconds, net = time_training(model, dataset, spec.training, texts.vocab_size)
             self.training_times[shape] = (depth_factor * seconds, net)
         return self.training_times[shape]
 
     def _training_shape(self, step: Step) -> str:
-        """What trainings have in common that take as long a step; lengths of texts to a fifth or so."""
-        config, texts = step.spec.training, self._texts(step)
-        length = _rounded_length(texts.training_data(step.spec.data)[1])
-        config_key = [
+        """A hash of what decides how long a step of the training takes, with the length of texts rounded."""
+        spec, texts = _training_spec(step), self._texts(step)
+        config, length = spec.training, _rounded_length(texts.training_data(spec.data)[1])
+        config_key: list[Json] = [
             config.batch_size,
             config.window,
             config.dtype,
@@ -156,22 +173,22 @@ class _CostEstimator:
             config.prompt_loss_weight,
         ]
         model = [describe(_trained_model(step)), texts.vocab_size]
-        return hash_description([model, config_key, str(step.spec.data), step.spec.adapter is not None, length])
+        return hash_description([model, config_key, str(spec.data), spec.adapter is not None, length])
 
     def _world_sample(self, corpus: Step) -> WorldSample:
-        spec = corpus.spec
-        if corpus.kind == "report_labels":  # what somebody will answer is not known: the first label stands for all
-            base_spec = corpus.inputs["corpus"].spec
+        spec = _corpus_or_labels_spec(corpus)
+        if isinstance(spec, ReportLabelsSpec):  # the answers are not known yet: the first label stands for all
+            base_spec = _corpus_spec(corpus.inputs["corpus"])
             spec = CorpusSpec(
                 world=PlaceholderLabels(spec, base_spec.world), seed=spec.world_seed, tokenizer=base_spec.tokenizer
             )
         tokenizer_corpus = corpus.inputs.get("words")
-        # Seeds differ in facts, not in what they cost.
+        # Seeds differ in facts and not in cost.
         key = hash_description(
             [
                 describe(spec.world),
                 describe(spec.tokenizer),
-                None if tokenizer_corpus is None else describe(tokenizer_corpus.spec.world),
+                None if tokenizer_corpus is None else describe(_corpus_spec(tokenizer_corpus).world),
             ]
         )
         if key not in self.samples:
@@ -190,24 +207,45 @@ class _CostEstimator:
         return self.texts[sample]
 
 
-def _depth_factor(model: Any, vocab_size: int, evaluation: Any) -> float:
-    """How much longer a read-out takes of a model than of the shallow one it is timed with."""
-    truncated, depth_ratio = truncate_layers(model, vocab_size)
-    # It goes through the network once a block and once behind the last norm.
-    layer_factor = (
-        (model.layers + 1) / (truncated.layers + 1) if depth_ratio > 1 and evaluation.runs_once_per_layer else 1.0
-    )
-    return depth_ratio * layer_factor
+def _depth_factor(model: Architecture | Pretrained, vocab_size: int, evaluation: Evaluation) -> float:
+    """How many times as long an evaluation of a model takes as that of the shallower model by which it is timed."""
+    truncated, parameter_ratio = truncate_layers(model, vocab_size)
+    if parameter_ratio <= 1 or not evaluation.runs_once_per_layer:
+        return parameter_ratio
+    assert isinstance(model, Architecture)
+    assert isinstance(truncated, Architecture)
+    # The evaluation runs the network once for each block and once for the last norm.
+    return parameter_ratio * ((model.layers + 1) / (truncated.layers + 1))
 
 
 def _rounded_length(tokens: float) -> int:
-    """A length to a fifth or so."""
+    """The length's logarithm, such that lengths within about a fifth are equal."""
     return round(4 * math.log2(tokens))
 
 
-def _trained_model(step: Step) -> Any:
-    extra_layers = 0
-    while step.spec.model is None or isinstance(step.spec.model, ExtraLayers):
-        extra_layers += 0 if step.spec.model is None else step.spec.model.layers
+def _training_spec(step: Step) -> TrainingSpec:
+    assert isinstance(step.spec, TrainingSpec)
+    return step.spec
+
+
+def _corpus_spec(step: Step) -> CorpusSpec:
+    assert isinstance(step.spec, CorpusSpec)
+    return step.spec
+
+
+def _corpus_or_labels_spec(step: Step) -> CorpusSpec | ReportLabelsSpec:
+    assert isinstance(step.spec, CorpusSpec | ReportLabelsSpec)
+    return step.spec
+
+
+def _trained_model(step: Step) -> Architecture | Pretrained:
+    """The model of a training, with the blocks that this training and those before it add."""
+    spec, extra_layers = _training_spec(step), 0
+    while spec.model is None or isinstance(spec.model, ExtraLayers):
+        extra_layers += 0 if spec.model is None else spec.model.layers
         step = step.inputs["start"]
-    return replace(step.spec.model, layers=step.spec.model.layers + extra_layers) if extra_layers else step.spec.model
+        spec = _training_spec(step)
+    if not extra_layers:
+        return spec.model
+    assert isinstance(spec.model, Architecture)
+    return replace(spec.model, layers=spec.model.layers + extra_layers)

@@ -51,9 +51,8 @@ def explain_step(store: Store, prefix: str) -> StepExplanation:
         )
     name = matches[0]
     resolved = {n: _inline_inputs(n, descriptions) for n in descriptions if n.split("-")[0] == name.split("-")[0]}
-    differences_by_step = {
-        n: diff_descriptions(resolved[name], resolved[n]) for n in records if n in resolved and n != name
-    }
+    other_steps = [n for n in records if n in resolved and n != name]
+    differences_by_step = {n: diff_descriptions(resolved[name], resolved[n]) for n in other_steps}
     nearest = min(differences_by_step, key=lambda n: (len(differences_by_step[n]), n), default=None)
     return StepExplanation(
         name=name,

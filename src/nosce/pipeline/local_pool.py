@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.plan import Step
@@ -33,17 +33,17 @@ REPORT_SECONDS = 0.5  # between two progress reports of one worker
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """What a worker tells: how far a step is, or what became of it."""
+    """An event that a worker sends: the progress of a step, or its outcome."""
 
     kind: EventKind
     step_name: str  # of the step
-    detail: Any = None  # progress: (done, of, tokens per second, loss); else a sentence or None
+    detail: tuple[int, int, float, float] | str | None = None  # (done, of, tokens per second, loss), or a sentence
 
 
 def attempt_step(
     step: Step, store: Store, runtime: RuntimeConfig, rerun_stale: bool, emit: Callable[[StepEvent], None]
 ) -> StepEvent:
-    """Make one step under its lease and say what became of it; never raises but when nobody listens."""
+    """Make one step under its lease; the outcome is an event, and only a broken connection is raised."""
     from nosce.pipeline.run_step import run_step
 
     last_report = 0.0
@@ -127,7 +127,7 @@ class LocalPool:
         worker.connection.send((step, rerun_stale))
 
     def events(self, timeout: float) -> Iterator[StepEvent]:
-        """What the workers have told, waiting at most so long for the first word."""
+        """The workers' events, after waiting at most `timeout` seconds for the first."""
         busy = {w.connection: w for w in self._workers if w.step is not None}
         for connection in wait(list(busy), timeout=timeout) if busy else []:
             worker = busy[connection]  # type: ignore[index]
@@ -146,7 +146,7 @@ class LocalPool:
             time.sleep(min(timeout, 0.2))
 
     def close(self) -> None:
-        """Stop all workers; what they had in hand can be gone on with."""
+        """Stop all workers; a later run resumes their unfinished steps."""
         for worker in self._workers:
             if worker.step is None:
                 with suppress(BrokenPipeError):  # it died while it waited

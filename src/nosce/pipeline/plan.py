@@ -1,6 +1,6 @@
 """A plan: the study unrolled into steps, each named by the hash of all that changes its result.
 
-Arms that share a corpus, a checkpoint or a read-out share its step, because equal specs have equal
+Arms that share a corpus, a checkpoint or an evaluation share its step, because equal specs have equal
 names. Nothing here imports torch: planning takes milliseconds.
 """
 
@@ -11,9 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nosce.data.worlds.base import World
+from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.pipeline.context import StepContext
@@ -32,8 +33,11 @@ from nosce.study import (
 )
 from nosce.train.config import TrainingConfig
 
-EXPERIMENT = "experiment"  # the kind of a trial's step, and the stage its readings are of
-StepFunction = Callable[[Any, Mapping[str, Path], StepContext], None]
+if TYPE_CHECKING:
+    from nosce.pipeline.steps.corpus import CorpusSpec
+
+EXPERIMENT = "experiment"  # the kind of an experiment's step, and the stage in its readings
+StepFunction = Callable[[object, Mapping[str, Path], StepContext], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -48,7 +52,7 @@ class Step:
     """
 
     kind: str
-    spec: Any
+    spec: object
     inputs: Mapping[str, Step] = field(default_factory=dict)
     label: str = ""
 
@@ -60,7 +64,8 @@ class Step:
     @property
     def make(self) -> StepFunction:
         """The function that makes the step."""
-        return importlib.import_module(self.module).make  # type: ignore[no-any-return]
+        make: StepFunction = importlib.import_module(self.module).make
+        return make
 
     @property
     def description(self) -> dict[str, Json]:
@@ -152,10 +157,10 @@ class StudyRequest:
 
 
 def build_plan(study: Study) -> Plan:
-    """The plan of a study: corpora, guards, trainings, readings, and the estimates at the end.
+    """The plan of a study: corpora, leakage checks, trainings, evaluations, and the estimates at the end.
 
     Raises:
-        SpecError: An arm learns from answers that nobody gives, or that are its own later ones.
+        SpecError: An arm learns from the answers of an arm that does not exist, or from its own later answers.
     """
     from nosce.pipeline.steps.estimates import EstimatesSpec, ReadingSource
 
@@ -164,9 +169,9 @@ def build_plan(study: Study) -> Plan:
         for arm in study.arms:
             if arm.n_seeds is None or index < arm.n_seeds:
                 builder.add_arm(arm, seed)
-        for trial in study.experiments:
-            if trial.n_seeds is None or index < trial.n_seeds:
-                builder.add_experiment(trial, seed)
+        for experiment_spec in study.experiments:
+            if experiment_spec.n_seeds is None or index < experiment_spec.n_seeds:
+                builder.add_experiment(experiment_spec, seed)
     inputs: dict[str, Step] = {}
     sources = []
     for readings_step in builder.readings_steps:
@@ -213,10 +218,10 @@ class _PlanBuilder:
     leakage_steps: list[Step] = field(default_factory=list)
     training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
-    _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are looked for
+    _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being planned
 
-    def add_step(self, kind: str, label: str, spec: Any, **inputs: Step) -> Step:
-        """The step of a kind; found again where it is known."""
+    def add_step(self, kind: str, label: str, spec: object, **inputs: Step) -> Step:
+        """A new step, or the step of the same name if the plan has it."""
         step = Step(kind=kind, label=label, spec=spec, inputs=inputs)
         return self.steps_by_name.setdefault(step.name, step)
 
@@ -238,7 +243,7 @@ class _PlanBuilder:
                 self.add_eval(arm, seed, read)
 
     def add_experiment(self, experiment_spec: ExperimentSpec, seed: int) -> None:
-        """The one step of a trial and seed; trials of one seed have the same randomness where they ask for the same."""
+        """The one step of an experiment and seed. Experiments of one seed share their randomness."""
         from nosce.pipeline.steps.experiment import ExperimentStepSpec
 
         spec = ExperimentStepSpec(experiment=experiment_spec.experiment, seed=Seed(seed) / EXPERIMENT)
@@ -246,7 +251,7 @@ class _PlanBuilder:
         self.readings_steps.append(ReadingsStep(arm=experiment_spec.name, seed=seed, stage=EXPERIMENT, step=step))
 
     def add_eval(self, arm: Arm, seed: int, eval_spec: EvalSpec) -> None:
-        """A step of readings: on the arm's own questions, or on those about somebody's answers."""
+        """The step of an evaluation, on the arm's own questions or on questions about a model's answers."""
         from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 
         corpus = self._question_corpus(arm, seed, eval_spec)
@@ -274,7 +279,7 @@ class _PlanBuilder:
         return self._corpus_steps[arm.name, seed]
 
     def _other_world_corpus(self, arm: Arm, seed: int, world: World) -> Step:
-        """The corpus of another world in the words of the arm's own."""
+        """The corpus of another world, with the tokenizer of the arm's own corpus."""
         label = f"{_run_label(arm, seed)}, {type(world).__name__}"
         return self.add_step("corpus", label, _corpus_spec(arm, seed, world), words=self.corpus_step(arm, seed))
 
@@ -282,7 +287,7 @@ class _PlanBuilder:
         """The training of a stage.
 
         Raises:
-            SpecError: The arm has no such stage, or it would have to be there before itself.
+            SpecError: The arm has no such stage, or the stage learns from answers that only its own model gives.
         """
         key = arm.name, seed, stage
         if key in self._in_progress:
@@ -306,7 +311,7 @@ class _PlanBuilder:
         )
         leakage_step = self.add_step("leakage", label, spec, corpus=corpus)
         self.leakage_steps.append(leakage_step)
-        # The guards are an input of the training: what does not pass is not trained on.
+        # The checks are an input of the training, so a corpus that fails them is not trained on.
         return self.add_step(
             "training",
             f"{label}, {PRETRAIN}",
@@ -352,12 +357,11 @@ class _PlanBuilder:
         return self._other_world_corpus(arm, seed, stage.data)
 
     def report_labels_step(self, arm: Arm, seed: int, report_labels: ReportLabels, stage: str) -> Step:
-        """The corpus of questions about somebody's answers."""
+        """The step of a corpus of questions about a model's answers."""
         from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 
-        world: Any = report_labels.world or arm.world
         spec = ReportLabelsSpec(
-            world=world,
+            world=report_labels.world or _behaviour_world(arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "labels",
             n_documents=report_labels.n_documents,
@@ -368,9 +372,10 @@ class _PlanBuilder:
             leak=report_labels.leak,
         )
         sources = {"answers": report_labels.train_on, "asked": report_labels.ask_about, "own": report_labels.own}
-        answer_steps = {
-            role: self.answers_step(arm, seed, source, stage) for role, source in sources.items() if source is not None
-        }
+        answer_steps = {}
+        for role, source in sources.items():
+            if source is not None:
+                answer_steps[role] = self.answers_step(arm, seed, source, stage)
         subject = report_labels.ask_about or report_labels.train_on
         return self.add_step(
             "report_labels",
@@ -381,13 +386,12 @@ class _PlanBuilder:
         )
 
     def answers_step(self, arm: Arm, seed: int, source: AnswerSource, stage: str) -> Step:
-        """What somebody answers to the prompts of their world."""
+        """The step of an arm's answers to the prompts of its world."""
         from nosce.pipeline.steps.answers import AnswersSpec
 
         answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
-        world: Any = answering_arm.world
         spec = AnswersSpec(
-            world=world,
+            world=_behaviour_world(answering_arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "answers",
             max_new_tokens=source.max_new_tokens,
@@ -409,7 +413,16 @@ class _PlanBuilder:
         raise SpecError(f"answers of the arm {name!r} were asked for, but the study {self.study.name!r} has none such.")
 
 
-def _corpus_spec(arm: Arm, seed: int, world: World) -> Any:
+def _behaviour_world(arm: Arm) -> BehaviourWorld:
+    if not isinstance(arm.world, BehaviourWorld):
+        raise SpecError(
+            f"answers of the arm {arm.name!r} were asked for, but its world {type(arm.world).__name__} has no prompts; "
+            "take a world that inherits from BehaviourWorld."
+        )
+    return arm.world
+
+
+def _corpus_spec(arm: Arm, seed: int, world: World) -> CorpusSpec:
     from nosce.pipeline.steps.corpus import CorpusSpec
 
     tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
@@ -421,13 +434,16 @@ def _run_label(arm: Arm, seed: int) -> str:
 
 
 def _pretraining_seed(arm: Arm, seed: int) -> Seed:
-    """The randomness of an arm's first training."""
+    """The seed of an arm's first training."""
     first = Seed(seed) / PRETRAIN
     return first / arm.replica if arm.replica else first
 
 
 def _document_schedule(arm: Arm, seed: Seed) -> tuple[TrainingConfig, Seed]:
-    """The recipe and the order by which an arm's documents are met, one a step where questions stand among them."""
+    """The training and the sampler seed that give the order of an arm's documents.
+
+    With questions among the documents, the order is that of the documents alone, one a step.
+    """
     if arm.qa_mixture is None:
         return arm.training, seed
     from nosce.data.sampling import second_source_count

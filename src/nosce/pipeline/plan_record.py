@@ -5,6 +5,7 @@ The store has a record of the last plan of each study and scale, in `plans/`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -84,6 +85,12 @@ class PlanRecord:
             estimates=plan.estimates.name,
             steps={step.name: PlannedStep(label=step.label, description=step.description) for step in plan.all_steps},
         )
+
+    @property
+    def ledger_name(self) -> str:
+        """Name of the file with what all commands for this study and scale have spent on endpoints."""
+        digest = hashlib.sha256(json.dumps([self.study, self.scale]).encode()).hexdigest()
+        return f"costs-{digest[:20]}.jsonl"
 
     def save(self, store: Store, *, latest: bool = True) -> None:
         """Write the record to the store.

@@ -58,6 +58,7 @@ class ConsoleProgress:
     def on_event(self, step: Step, event: StepEvent) -> None:
         """A worker has told how far it is, or that it is done."""
         if event.kind == "progress":
+            assert isinstance(event.detail, tuple)
             self._show_progress(step, *event.detail)
             return
         if (bar := self._bars.pop(step.name, None)) is not None:

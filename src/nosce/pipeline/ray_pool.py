@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from nosce.errors import UsageError
 from nosce.pipeline.local_pool import StepEvent, attempt_step
@@ -32,7 +31,7 @@ class RayPool:
                 f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`."
             ) from error
         self.store, self.runtime = store, runtime
-        self._running: dict[Any, str] = {}
+        self._running: dict[object, str] = {}  # step names by reference to a Ray task
         self._remote_attempt = ray.remote(num_cpus=runtime.threads, max_retries=0)(_attempt_on_node)
 
     @property

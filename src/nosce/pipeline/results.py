@@ -185,12 +185,10 @@ class RunResults:
         verdicts = from_table(pl.read_parquet(folder / "verdicts.parquet"), Verdict)
         records = {name: store.step_record(name) for name in plan.steps if store.has(name)}
         reasons = store.stale_reasons(records)
+        labels = {name: step.label for name, step in plan.steps.items()}
         return cls(
             plan=plan,
-            steps=tuple(
-                _step_status(name, step.label, records.get(name), reasons.get(name))
-                for name, step in plan.steps.items()
-            ),
+            steps=tuple(_step_status(name, labels[name], records.get(name), reasons.get(name)) for name in labels),
             verdicts=tuple(verdicts),
             provenance=RunProvenance.of(plan, records),
             folder=folder,
@@ -204,10 +202,11 @@ class RunResults:
     @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
-        return tuple(
-            FigureData(**words, table=pl.read_parquet(self.folder / "figures" / f"{words['id']}.parquet"))
-            for words in self._read_json("figures.json")
-        )
+        figures = []
+        for words in self._read_json("figures.json"):
+            table = pl.read_parquet(self.folder / "figures" / f"{words['id']}.parquet")
+            figures.append(FigureData(**words, table=table))
+        return tuple(figures)
 
     @cached_property
     def audits(self) -> tuple[ScalingAudit, ...]:
@@ -295,8 +294,7 @@ class RunResults:
         }
 
     def _read_json(self, name: str) -> list[dict[str, Any]]:  # `json` types what it reads as Any
-        entries: list[dict[str, Any]] = json.loads((self.folder / name).read_text())
-        return entries
+        return list(json.loads((self.folder / name).read_text()))
 
 
 def _step_status(name: str, label: str, record: StepRecord | None, stale_reason: str | None) -> StepStatus:

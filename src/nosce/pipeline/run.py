@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -65,13 +66,16 @@ def run_study(
     """Make what is not done, print the claims, and return the exit code."""
     started = time.monotonic()
     console = Console(stderr=json_, soft_wrap=True)
+    if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
+        raise UsageError(f"--max-cost {max_cost} is no amount of money; give 0 or more, or leave it out.")
     plan = request.plan()
     plan_record = PlanRecord.of(request, plan)
     plan_record.save(store)
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    pool = _make_pool(
-        store, workers, ray, RuntimeConfig(device=device or _default_device(), threads=threads, max_cost=max_cost)
+    runtime = RuntimeConfig(
+        device=device or _default_device(), threads=threads, max_cost=max_cost, ledger_name=plan_record.ledger_name
     )
+    pool = _make_pool(store, workers, ray, runtime)
     if pending:
         heading = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))

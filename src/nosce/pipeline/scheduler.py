@@ -16,7 +16,7 @@ from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Plan, Step
 from nosce.store.store import Store
 
-LEASE_RETRY_SECONDS = 1.0  # seconds before a step that somebody else is making is looked at again
+LEASE_RETRY_SECONDS = 1.0  # until a step that another process is making is looked at again
 
 
 class WorkerPool(Protocol):
@@ -41,18 +41,18 @@ class WorkerPool(Protocol):
 
 
 class ProgressListener(Protocol):
-    """Somebody who is told what happens, e.g. the terminal."""
+    """A receiver of progress reports, e.g. the terminal."""
 
     def on_start(self, step: Step) -> None:
         """A step has been handed to a worker."""
         ...
 
     def on_event(self, step: Step, event: StepEvent) -> None:
-        """A worker has told something."""
+        """A worker has sent an event."""
         ...
 
     def on_message(self, message: str) -> None:
-        """Something a person should read."""
+        """There is a sentence for people."""
         ...
 
 
@@ -159,7 +159,7 @@ def _ready_steps(
 
 
 def _can_progress(waiting: dict[str, Step], failed: dict[str, str]) -> bool:
-    """Is there a waiting step that does not hang on a failed one?"""
+    """Is there a waiting step that does not depend on a failed one?"""
     unreachable = set(failed)
     for step in waiting.values():  # in the order of the plan, so inputs come first
         if any(given.name in unreachable for given in step.inputs.values()):
@@ -177,7 +177,7 @@ def _handle_event(
     store: Store,
     listener: ProgressListener,
 ) -> None:
-    """Book what became of a step."""
+    """Record the outcome of a step in the summary."""
     match event.kind:
         case "made":
             run_summary.completed.append(step.name)

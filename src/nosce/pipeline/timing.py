@@ -1,7 +1,7 @@
-"""How long work takes on this machine: a training by some of its steps, a read-out by part of its questions.
+"""How long work takes on this machine: a training by some of its steps, an evaluation by part of its questions.
 
-Nothing of a study is made here. Texts are a world's first ones, and a read-out is shown the model that the timed
-steps have left, which by then ends its replies as a trained one does.
+No step of a study is made here. A training is timed on the first texts of its world. An evaluation is timed on the
+model that the timed training steps leave, since that model ends its replies about as a trained model does.
 """
 
 from __future__ import annotations
@@ -16,28 +16,33 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.packing import TokenDataset
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
+from nosce.pipeline.steps.training import TrainingData
 from nosce.records import Document, Question
 from nosce.seeds import Seed
-from nosce.train.config import QAMixture
+from nosce.train.config import QAMixture, TrainingConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are taken from
-MIN_TIMED_SECONDS = 1.5  # that one shape of training, or one part of a read-out's questions, is timed for at least
+MIN_TIMED_SECONDS = 1.5  # for which a shape of training, or a part of an evaluation, is timed at least
 MAX_TIMED_STEPS = 50  # of a training at most
 MAX_STEP_FLOPS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
 LARGE_MODEL_PARAMETERS, TRUNCATED_LAYERS = 2_000_000, 2  # from so many weights on, a model is timed by two layers
-MIN_TIMED_ENTITIES = 16  # things asked about in the smallest part
-SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if that takes so long, no larger part is timed
-MAX_SAMPLED_ENTITIES = 2_048  # of a world that can be made smaller, so many are gone through
+MIN_TIMED_ENTITIES = 16  # entities asked about in the smallest part
+SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if the smallest part takes so long, no larger part is timed
+MAX_SAMPLED_ENTITIES = 2_048  # a world that can be made smaller is made as small as this
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +50,12 @@ class WorldSample:
     """A world's first texts, and its questions, without its corpus."""
 
     spec: CorpusSpec
-    scale: float = 1.0  # so many times as many things are in the whole world
-    tokenizer_source: WorldSample | None = None  # whose tokenizer it is read with; None: its own
+    scale: float = 1.0  # entities of the whole world, per entity of this one
+    tokenizer_source: WorldSample | None = None  # the sample whose tokenizer encodes this one; None: its own
 
     @classmethod
     def from_spec(cls, spec: CorpusSpec, tokenizer_source: WorldSample | None = None) -> WorldSample:
-        """Of a world itself, or of a smaller one like it, where the world knows one."""
+        """A sample of the world, or of its smaller version if the world has one (`World.downsized`)."""
         world = spec.world.downsized(MAX_SAMPLED_ENTITIES)
         whole, part = spec.world.n_entities, world.n_entities
         scale = 1.0 if whole is None or part is None else whole / part
@@ -58,11 +63,11 @@ class WorldSample:
 
     @cached_property
     def questions(self) -> list[Question]:
-        """All questions: few and quickly made, where documents may be millions."""
+        """All questions. They are few and quickly made, while there may be millions of documents."""
         return list(self.spec.world.questions(self.spec.seed))
 
     def save_tokenizer(self, folder: Path) -> None:
-        """The files of the tokenizer, which is made once."""
+        """Write the files of the tokenizer, which is made once."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, written in (self.tokenizer_source or self)._tokenizer_files.items():
             (folder / name).write_bytes(written)
@@ -75,7 +80,7 @@ class WorldSample:
 
     @contextmanager
     def corpus(self, fraction: float) -> Iterator[Corpus]:
-        """A corpus of a share of what is asked about, in both splits, and of the texts."""
+        """A corpus of a fraction of the entities asked about, in each split, and of the same fraction of the texts."""
         with tempfile.TemporaryDirectory() as folder:
             self.save_tokenizer(Path(folder) / "tokenizer")
             write_corpus(Path(folder), self._sampled_documents(fraction), self._sampled_questions(fraction))
@@ -85,7 +90,7 @@ class WorldSample:
 
     @cached_property
     def entities_by_split(self) -> dict[str, list[str]]:
-        """What is asked about, by split."""
+        """The entities that questions ask about, by split."""
         ordered_entities: dict[str, dict[str, None]] = {}
         for question in self.questions:
             ordered_entities.setdefault(question.split, {})[question.entity] = None
@@ -93,7 +98,7 @@ class WorldSample:
 
     @property
     def n_entities(self) -> int:
-        """How many things are asked about."""
+        """Number of entities that questions ask about."""
         return sum(map(len, self.entities_by_split.values()))
 
     def _sampled_questions(self, fraction: float) -> list[Question]:
@@ -101,7 +106,7 @@ class WorldSample:
         return [question for question in self.questions if question.entity in kept]
 
     def _sampled_documents(self, fraction: float) -> Iterator[Document]:
-        """As large a share of the texts, but no more than a sample where a world has too many to go through text."""
+        """The same fraction of the texts; at most `SAMPLE_TEXTS` of a world that writes tokens itself."""
         world = self.spec.world
         max_documents = SAMPLE_TEXTS
         if not self._is_encoded:
@@ -112,7 +117,7 @@ class WorldSample:
 
     @cached_property
     def _is_encoded(self) -> bool:
-        """Does the world write tokens itself, because it has too many documents for text?"""
+        """Does the world write tokens itself, since it has too many documents for text?"""
         with tempfile.TemporaryDirectory() as folder:
             self.save_tokenizer(Path(folder) / "tokenizer")
             corpus = Corpus(Path(folder))
@@ -125,20 +130,20 @@ class WorldSample:
 
 @dataclass(frozen=True, eq=False)
 class PlaceholderLabels(World):
-    """The corpus of questions about answers that nobody has given yet: as many and as long, with any label.
+    """A stand-in for a corpus of questions about answers that no model has given yet: as many questions, as long.
 
-    None of the answers is guessed to be none.
+    Labels are arbitrary. Assumes that every answer is valid.
     """
 
     spec: ReportLabelsSpec
-    base_world: Any  # the world whose lines stand among them
+    base_world: World  # the world whose documents are replayed among the questions
 
     def samples(self, seed: Seed) -> Iterator[str]:
-        """Those of the world."""
+        """The sample texts of the base world."""
         yield from self.base_world.samples(seed)
 
     def questions(self, seed: Seed) -> Iterator[Question]:
-        """One a prompt and property, and those of the seen split once more, as they are taught."""
+        """One question a prompt and property; those of the seen split a second time, as questions of the training."""
         for taught in (False, True):
             for prompt in self.spec.world.prompts(seed):
                 for property_name in prompt.property_names if prompt.split == "seen" or not taught else ():
@@ -162,7 +167,7 @@ class PlaceholderLabels(World):
         )
 
     def documents(self, seed: Seed) -> Iterator[Document]:
-        """Questions with labels, and lines of the own corpus in turn."""
+        """Questions with labels, and documents of the base world in turn."""
         lines = self.base_world.documents(seed)
         seen = [q for q in self.questions(seed) if q.split == "seen"]
         for index in range(self.spec.n_documents):
@@ -182,15 +187,15 @@ class PlaceholderLabels(World):
 
 @dataclass(frozen=True, eq=False)
 class TimingTexts:
-    """What the trainings of a world are timed on."""
+    """The texts on which the trainings of a world are timed."""
 
     vocab_size: int
-    documents: Any  # Sequences
-    questions: Any
+    documents: TokenDataset
+    questions: TokenDataset
 
     @classmethod
     def from_sample(cls, sample: WorldSample) -> TimingTexts:
-        """The first documents and questions."""
+        """The first documents and questions of a sample, tokenized."""
         from nosce.data import tokenizer as tokenizers
         from nosce.data.packing import encode, tokenize_documents, tokenize_questions
 
@@ -206,29 +211,30 @@ class TimingTexts:
             tokenize_questions(tokenizer, sample.questions[:SAMPLE_TEXTS], end),
         )
 
-    def training_data(self, data: Any) -> tuple[Any, float]:
-        """What a training is timed on, and the mean tokens of its texts."""
+    def training_data(self, data: TrainingData) -> tuple[TokenDataset, float]:
+        """The texts on which a training is timed, and their mean length in tokens."""
         from nosce.data.packing import concat_datasets
 
         if not isinstance(data, QAMixture):
-            told = self.documents if data == "documents" else self.questions
-            return told, float(told.lengths.mean())
-        lengths = [float(told.lengths.mean()) for told in (self.documents, self.questions)]
-        share = data.qa_fraction * (1 - data.start_fraction)
-        return concat_datasets([self.documents, self.questions]), (1 - share) * lengths[0] + share * lengths[1]
+            dataset = self.documents if data == "documents" else self.questions
+            return dataset, float(dataset.lengths.mean())
+        document_length, question_length = float(self.documents.lengths.mean()), float(self.questions.lengths.mean())
+        qa_share = data.qa_fraction * (1 - data.start_fraction)
+        mean_length = (1 - qa_share) * document_length + qa_share * question_length
+        return concat_datasets([self.documents, self.questions]), mean_length
 
 
-def count_parameters(model: Any, vocab_size: int) -> int:
-    """Weights of an architecture, or of a local folder's model."""
+def count_parameters(model: Architecture | Pretrained, vocab_size: int) -> int:
+    """Number of weights of an architecture, or of the model in a local folder."""
     if isinstance(model, Architecture):
         return model.parameter_count(vocab_size)
     return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
 
 
-def truncate_layers(model: Any, vocab_size: int) -> tuple[Any, float]:
-    """The model itself, or if it is large one of its width with two layers, and how much more the model is.
+def truncate_layers(model: Architecture | Pretrained, vocab_size: int) -> tuple[Architecture | Pretrained, float]:
+    """A large model's version with two layers, and the ratio of their parameters; a small model itself, and 1.
 
-    A model that would not fit this machine's memory can be priced nonetheless, and a deep one in seconds.
+    So a model that does not fit this machine's memory has a price too, and a deep model has it in seconds.
     """
     n_parameters = count_parameters(model, vocab_size)
     if not isinstance(model, Architecture) or model.layers <= TRUNCATED_LAYERS or n_parameters < LARGE_MODEL_PARAMETERS:
@@ -237,8 +243,10 @@ def truncate_layers(model: Any, vocab_size: int) -> tuple[Any, float]:
     return truncated, n_parameters / count_parameters(truncated, vocab_size)
 
 
-def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tuple[float, Any]:
-    """Seconds of one optimizer step of this shape on one core, the median of some; and what they made of the model."""
+def time_training(
+    model: Architecture | Pretrained, dataset: TokenDataset, config: TrainingConfig, vocab_size: int
+) -> tuple[float, PreTrainedModel]:
+    """Seconds of one optimizer step on one core, the median of some steps; and the model after these steps."""
     import torch
 
     from nosce.data.sampling import EpochSampler, pack
@@ -279,24 +287,26 @@ def time_training(model: Any, dataset: Any, config: Any, vocab_size: int) -> tup
     return float(statistics.median(durations[1:]) * config.batch_size / batch_size), net
 
 
-def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_checkpoints: int, seed: Seed) -> float:
-    """Seconds of a read-out of `n_checkpoints` checkpoints on one core, from two parts of its questions along a line.
+def time_evaluation(
+    evaluation: Evaluation, sample: WorldSample, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
+) -> float:
+    """Seconds of an evaluation of `n_checkpoints` checkpoints on one core, extrapolated from parts of its questions.
 
-    One part is enough where it takes long. A read-out that says what a part of it is (`timing_subset`) is timed
-    by that.
+    Two parts give a line; if the first part takes long, it is the only one. An evaluation with a `timing_subset` is
+    timed by that subset.
     """
     if (subset := evaluation.timing_subset()) is not None:
         smaller, scale, n_entities = subset
         fraction = min(1.0, n_entities / max(1, sample.n_entities))
-        # Twice: what is slow once is not priced.
+        # Twice, since the first run includes what is slow only once.
         return scale * min(_time_fraction(smaller, sample, model, fraction, 1, seed) for _ in range(2))
     fraction, timed_checkpoints = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities)), min(n_checkpoints, 2)
     seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
-    if seconds < MIN_TIMED_SECONDS:  # what is slow once alone is not priced
+    if seconds < MIN_TIMED_SECONDS:  # the first run includes what is slow only once
         seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     previous: tuple[float, float] | None = None
     while fraction < 1 and seconds < (SLOW_SECONDS if previous is None else MIN_TIMED_SECONDS):
-        # Far apart: what is spent whatever is asked, e.g. on the steps of a probe, must not drown what is asked.
+        # Far apart, so that fixed costs, e.g. of a probe's training, do not hide the cost of the questions.
         growth = 4 if previous else min(16, max(4, math.ceil(SLOW_SECONDS / max(seconds, 1e-9))))
         previous, fraction = (fraction, seconds), min(1.0, fraction * growth)
         seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
@@ -311,7 +321,12 @@ def time_evaluation(evaluation: Evaluation, sample: WorldSample, model: Any, n_c
 
 
 def _time_fraction(
-    evaluation: Evaluation, sample: WorldSample, model: Any, fraction: float, n_checkpoints: int, seed: Seed
+    evaluation: Evaluation,
+    sample: WorldSample,
+    model: PreTrainedModel | None,
+    fraction: float,
+    n_checkpoints: int,
+    seed: Seed,
 ) -> float:
     with sample.corpus(fraction) as corpus:
         start = time.process_time()
@@ -319,16 +334,18 @@ def _time_fraction(
         return time.process_time() - start
 
 
-def _run_evaluation(evaluation: Evaluation, corpus: Corpus, model: Any, n_checkpoints: int, seed: Seed) -> None:
-    """Do what the step `evaluation` does, and throw it away."""
-    if isinstance(evaluation, MultiCheckpointEvaluation):
-        for _ in evaluation.evaluate_checkpoints({step: lambda: model for step in range(n_checkpoints)}, corpus, seed):
-            pass
-        return
-    assert isinstance(evaluation, PerCheckpointEvaluation)
-    if not evaluation.needs_model:
+def _run_evaluation(
+    evaluation: Evaluation, corpus: Corpus, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
+) -> None:
+    """Do what the step `evaluation` does, and discard the readings."""
+    if isinstance(evaluation, PerCheckpointEvaluation) and not evaluation.needs_model:
         _exhaust(evaluation.evaluate(None, corpus, seed))
         return
+    assert model is not None
+    if isinstance(evaluation, MultiCheckpointEvaluation):
+        _exhaust(evaluation.evaluate_checkpoints(dict.fromkeys(range(n_checkpoints), lambda: model), corpus, seed))
+        return
+    assert isinstance(evaluation, PerCheckpointEvaluation)
     for _ in range(n_checkpoints):
         _exhaust(evaluation.evaluate(model, corpus, seed))
     evaluation.batch_change(model, corpus, seed)

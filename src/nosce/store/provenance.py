@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 RECORDED_PACKAGES = ("nosce", "torch", "transformers", "tokenizers", "peft", "numpy", "scipy", "polars", "safetensors")
 
@@ -140,9 +140,9 @@ def _block_peak_mib(peak_before: float | None, was_reset: bool) -> float | None:
 
 
 @contextmanager
-def record_provenance() -> Iterator[dict[str, Any]]:
+def record_provenance() -> Iterator[dict[str, object]]:
     """A dictionary that holds, when the block ends, what the block took and where it ran."""
-    record: dict[str, Any] = {}
+    record: dict[str, object] = {}
     was_reset, peak_before = _reset_peak(), _peak_mib()
     started, cpu = time.perf_counter(), time.process_time()
     yield record

@@ -89,7 +89,7 @@ def _described_fields(obj: DataclassInstance) -> list[dataclasses.Field[Any]]:
     return [f for f in dataclasses.fields(obj) if f.compare and not (f.metadata.get("later") and _is_default(obj, f))]
 
 
-def _is_default(obj: DataclassInstance, field: dataclasses.Field[Any]) -> bool:
+def _is_default(obj: DataclassInstance, field: dataclasses.Field[Any]) -> bool:  # as `dataclasses.fields` has it
     if field.default_factory is not dataclasses.MISSING:
         return bool(getattr(obj, field.name) == field.default_factory())
     return bool(getattr(obj, field.name) == field.default)

@@ -48,7 +48,7 @@ class StepRecord:
     name: str
     folder: Path
     spec: dict[str, Any]  # values as `json` types them
-    provenance: dict[str, Any]
+    provenance: dict[str, Any]  # values as `json` types them
 
     @property
     def digest(self) -> str:
@@ -157,7 +157,7 @@ class Store:
             holder.unlink(missing_ok=True)
             lock.release()
 
-    def finish(self, name: str, spec: Json, provenance: dict[str, Any]) -> Path:
+    def finish(self, name: str, spec: Json, provenance: Mapping[str, object]) -> Path:
         """Turn the work folder of a step into the finished step, atomically by one rename."""
         work, folder = self.work_folder(name), self.folder(name)
         shutil.rmtree(work / SCRATCH, ignore_errors=True)

@@ -185,8 +185,10 @@ class RuntimeConfig:
         threads: CPU threads of one step. 1: a second thread gains little on small models, steps side by side use the
             cores better, and sums over one thread are reproducible.
         device: Device of torch, e.g. "cuda". The CPU is everywhere.
-        max_cost: Most that a step may spend on requests to endpoints, in the currency of their prices. None: the
-            limit of each `EndpointConfig` holds.
+        max_cost: Most that a run may spend on requests to endpoints, in the currency of their prices; what its earlier
+            commands spent counts. None: the limit of each `EndpointConfig` holds.
+        ledger_name: Name of the file in the store's `replies/` in which a run's costs are added up. None: the costs of
+            a step are its own.
         save_interval_seconds: Shortest time between two saves of the state for resuming. Saving never takes more than
             a fiftieth of the run, so the interval grows with the model.
     """
@@ -194,4 +196,5 @@ class RuntimeConfig:
     threads: int = 1
     device: str = "cpu"
     max_cost: float | None = None
+    ledger_name: str | None = None
     save_interval_seconds: float = 5.0

@@ -29,6 +29,10 @@ class Server:
     files: list[bytes] = field(default_factory=list)
     begun: int = 0  # jobs
     gone: list[str] = field(default_factory=list)  # jobs that were cancelled
+    usage: Any = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
+    job_body: bytes | None = None  # in place of a job that was begun
+    files_status: int = 200
+    files_echo: str = ""  # what the error of a files route without files says
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -46,6 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["content-length"]))
         told.keys.add(self.headers.get("authorization", ""))
         if self.path.endswith("/files"):
+            if told.files_status != 200:
+                return self.send({"error": {"message": f"no route; {told.files_echo}"}}, told.files_status)
             told.files.append(body)
             return self.send(
                 {
@@ -64,14 +70,16 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/jobs"):
             told.begun += 1
             told.bodies.append(json.loads(body))
-            return self.send(job("queued"))
+            return self.send(job("queued"), raw=told.job_body)
         return self.chat(told, json.loads(body))
 
     def do_GET(self) -> None:
         """How a job is."""
         told: Server = self.server.told
         status = told.jobs.pop(0) if len(told.jobs) > 1 else told.jobs[0]
-        self.send(job(status))
+        if status in ("500", "nonsense"):
+            return self.send(["nonsense"], 500 if status == "500" else 200)
+        return self.send(job(status))
 
     def chat(self, told: Server, body: dict[str, Any]) -> None:
         """Echo the prompt, or fail as told."""
@@ -86,6 +94,12 @@ class Handler(BaseHTTPRequestHandler):
                 return self.send({"error": {"message": f"slow down, {KEY}"}}, 429, {"retry-after": "0.01"})
             case "500" | "503" | "400" | "401":
                 return self.send({"error": {"message": f"no, {KEY}"}}, int(way))
+            case "redirect":
+                return self.send({}, 307, {"location": "http://127.0.0.1:9/v1/chat/completions"})
+            case "no max_tokens":
+                return self.send(
+                    {"error": {"message": "'max_tokens' is not supported; use 'max_completion_tokens'"}}, 400
+                )
             case "slow":
                 time.sleep(0.6)
             case "truncated":
@@ -121,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
                 "created": 0,
                 "model": body["model"],
                 "choices": [] if way == "empty" else [choice],
-                "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15},
+                "usage": told.usage,
             }
         )
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
-from types import SimpleNamespace
 
 import pytest
 
-from nosce.errors import SpecError, UsageError
+from nosce.errors import SpecError, StoreError, UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.cache import CachedChatModel, ReplayChatModel, ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.api.failures import EndpointError
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, cancel_fine_tuning_jobs, run_fine_tuning_job
-from nosce.models.api.openai import EndpointConfig, EndpointError, OpenAIClient
+from nosce.models.api.openai import OpenAIClient
+from nosce.pipeline.context import StepContext
+from nosce.seeds import Seed
+from nosce.studies.introspection.subjects import RemoteSubject, RunResources
 
-pytest.importorskip("openai")
+pytest.importorskip("httpx2")
 KEY = "sk-very-secret-0123456789"
 
 
@@ -83,13 +89,54 @@ def test_what_cannot_be_mended_is_not_asked_again(server, way, said):
     assert KEY not in str(error.value)
 
 
-def test_refusals_cuts_and_silence_are_outcomes(server):
+def test_refusals_and_cuts_are_outcomes(server):
     """None of them is an error, and none is a wrong answer by accident."""
-    server.fails = {"r": ["refusal"], "l": ["length"], "e": ["empty"] * 9}
-    found = complete_all(asker(server, max_retries=1), [ChatRequest.from_user(text) for text in "rle"])
-    assert [r.finish_reason for r in found] == ["refused", "length", "invalid"]
+    server.fails = {"r": ["refusal"], "l": ["length"]}
+    found = complete_all(asker(server, max_retries=1), [ChatRequest.from_user(text) for text in "rl"])
+    assert [r.finish_reason for r in found] == ["refused", "length"]
     assert found[0].text == "I will not."
-    assert found[2].text == ""
+
+
+def test_silence_is_no_outcome(server, tmp_path):
+    """It is said in a sentence and kept nowhere, so that the same again is asked again."""
+    server.fails = {"e": ["empty"] * 2}
+    for _ in range(2):
+        known = ResponseCache(tmp_path / "r.jsonl")
+        one = asker(server, max_retries=0)
+        one.cache = known
+        with pytest.raises(EndpointError, match="no choices"):
+            complete_all(CachedChatModel(one, known), [ChatRequest.from_user("e")])
+        assert len(known) == 0
+    found = complete_all(CachedChatModel(asker(server), known), [ChatRequest.from_user("e")])
+    assert found[0].text == "echo e"
+    assert server.asked["e"] == 3
+
+
+def test_what_earlier_versions_kept_is_asked_again_where_it_is_no_answer(server, tmp_path):
+    """Also lines that are no reply: too deep, not finite, or of the wrong type."""
+    one, path = asker(server), tmp_path / "r.jsonl"
+    key = ChatRequest.from_user("p").cache_key(one.model_id)
+    whole = ChatResponse(text="", finish_reason="stop").as_json()
+    for change in ({"finish": "invalid"}, {"log_probability": float("nan")}, {"text": ["a"]}, {"first": [["a", None]]}):
+        path.write_text(json.dumps({"key": key, "reply": whole | change}) + "\n" + "[" * 100_000 + "\n")
+        known = ResponseCache(path)
+        assert len(known) == 0
+        assert complete_all(CachedChatModel(one, known), [ChatRequest.from_user("p")])[0].text == "echo p"
+
+
+def test_a_first_run_writes_each_reply_once(server, tmp_path):
+    """The client and its cache share one file; an empty cache is a cache too."""
+    job = StepContext(folder=tmp_path / "step")
+    who = RemoteSubject(endpoint=EndpointConfig(model="m", base_url=server.url))
+    complete_all(who.chat_model(RunResources.of_run(job, Seed(0))), [ChatRequest.from_user(text) for text in "abc"])
+    lines = [line for file in (tmp_path / "step" / "replies").glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert len(lines) == 3
+
+
+def test_half_a_surrogate_pair_is_not_asked():
+    """UTF-8 cannot write it, neither to the endpoint nor to the cache."""
+    with pytest.raises(SpecError, match="surrogate"):
+        ChatRequest.from_user("a\ud800")
 
 
 def test_an_interrupted_run_asks_nothing_twice(server, tmp_path):
@@ -152,14 +199,58 @@ def test_a_limit_without_a_price_is_refused_before_anything_is_asked(server):
     )
 
 
-def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be():
-    """A token for three letters and all tokens that were allowed; of a request that failed, nothing."""
-    one = OpenAIClient(EndpointConfig(model="m", input_price_per_million=1e6, output_price_per_million=1e6))
-    one.budget.reserved = 7.0
-    one._settle(SimpleNamespace(usage=None), 4.0)
-    assert (one.spent, one.budget.reserved) == (4.0, 3.0)
-    one._settle(None, 3.0)
-    assert (one.spent, one.budget.reserved) == (4.0, 0.0)
+@pytest.mark.parametrize(
+    ("usage", "cost"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 2}, 5.0),
+        ({"prompt_tokens": 30, "completion_tokens": 20}, 50.0),  # more than seemed possible is counted as it is
+        ({"prompt_tokens": 3, "completion_tokens": 0}, 22.0),
+        (None, 22.0),
+        ("x", 22.0),
+        ({}, 22.0),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, 22.0),
+        ({"prompt_tokens": 0.5, "completion_tokens": 0.5}, 22.0),
+        ({"prompt_tokens": "3", "completion_tokens": "2"}, 22.0),
+        ({"prompt_tokens": True, "completion_tokens": True}, 22.0),
+        ({"prompt_tokens": -3, "completion_tokens": -2}, 22.0),
+        ({"prompt_tokens": float("nan"), "completion_tokens": float("inf")}, 22.0),
+        ({"prompt_tokens": 10**400, "completion_tokens": 2}, 22.0),
+        ({"prompt_tokens": 3}, 22.0),
+        ({"prompt_tokens": 100, "completion_tokens": -1}, 105.0),  # what is known, and the most of the rest
+    ],
+)
+def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be(server, usage, cost):
+    """A token for every byte, 16 for the message, and all tokens that were allowed."""
+    server.usage = usage
+    one = asker(server, input_price_per_million=1e6, output_price_per_million=1e6)
+    complete_all(one, [ChatRequest.from_user("p", max_new_tokens=5)])
+    assert (one.spent, one.budget.reserved) == (cost, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "cost"), [("500", 0), ("400", 0), ("429", 0), ("truncated", 22), ("drop", 22), ("slow", 22), ("empty", 15)]
+)
+def test_a_failed_request_costs_what_the_endpoint_may_bill(server, way, cost):
+    """Nothing if it refused, all that was possible if it may have written a reply, what it counted if it says so."""
+    server.fails = {"p": [way]}
+    one = asker(
+        server,
+        input_price_per_million=1e6,
+        output_price_per_million=1e6,
+        max_retries=0,
+        timeout=0.4 if way == "slow" else 5.0,
+    )
+    with pytest.raises(EndpointError):
+        complete_all(one, [ChatRequest.from_user("p", max_new_tokens=5)])
+    assert (one.spent, one.budget.reserved) == (cost, 0.0)
+
+
+def test_no_text_has_more_tokens_than_were_reserved_for_it(server):
+    """Three characters of Chinese may be nine tokens."""
+    one = asker(server, max_cost=20.0, input_price_per_million=1e6)
+    with pytest.raises(EndpointError, match="may cost 25"):
+        complete_all(one, [ChatRequest.from_user("\u6c34\u706b\u571f")])
+    assert not server.asked
 
 
 def test_requests_keep_to_the_rate(server):
@@ -297,3 +388,52 @@ def test_an_endpoint_is_read_from_the_environment_and_a_price_that_is_no_number_
     monkeypatch.setenv("NOSCE_PRICE_OUT", "sixty cents")
     with pytest.raises(UsageError, match=r"NOSCE_PRICE_OUT are \['0.15', 'sixty cents'\]; give numbers"):
         EndpointConfig.from_environment("m")
+
+
+def test_a_redirect_is_not_followed(server):
+    """The key would be sent to whoever it names."""
+    server.fails = {"p": ["redirect"]}
+    with pytest.raises(EndpointError, match=r"sends to another \(status 307\)"):
+        complete_all(asker(server), [ChatRequest.from_user("p")])
+    assert server.asked == {"p": 1}
+
+
+def test_a_reasoning_model_is_asked_without_what_it_refuses(server):
+    """The refusal says which variable to set; then the same model answers."""
+    server.fails = {"p": ["no max_tokens"]}
+    with pytest.raises(EndpointError, match="NOSCE_TOKEN_LIMIT=max_completion_tokens"):
+        complete_all(asker(server), [ChatRequest.from_user("p")])
+    other = asker(server, token_limit_name="max_completion_tokens", sends_temperature=False)
+    assert complete_all(other, [ChatRequest.from_user("p")])[0].text == "echo p"
+    assert "temperature" not in server.bodies[-1]
+    assert server.bodies[-1]["max_completion_tokens"] == 32
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'{"id": 7}', b'{"object": "list", "data": []}', b""])
+def test_a_job_without_an_id_is_not_begun(server, tmp_path, body):
+    """It may have been begun all the same, so that it is not asked for twice."""
+    server.job_body = body
+    with pytest.raises(EndpointError, match="may or may not have been done"):
+        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
+    assert server.begun == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_job_that_is_looked_at_in_vain_is_looked_at_again(server, tmp_path):
+    """A bad reply is no end of a job; a damaged note is said."""
+    server.jobs = ["500", "nonsense", "succeeded"]
+    assert run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path) == "ft:m:nosce"
+    (note,) = tmp_path.glob("tuning-*.json")
+    note.write_text("{")
+    with pytest.raises(StoreError, match="cannot be read"):
+        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
+    assert server.begun == 1
+
+
+@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", base64.b64encode(f"u:{KEY}".encode()).decode(), KEY[:20]])
+def test_a_server_without_files_that_echoes_the_key_is_said_without_it(server, tmp_path, echo):
+    server.files_status, server.files_echo = 404, echo
+    with pytest.raises(EndpointError, match=r"has no fine-tuning jobs \(status 404") as error:
+        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
+    assert echo not in str(error.value)
+    assert "NOSCE_TUNING=no" in str(error.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections import Counter
 from pathlib import Path
@@ -150,22 +151,77 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     everything = b"".join(f.read_bytes() for f in store.rglob("*") if f.is_file())
     assert KEY.encode() not in everything
     assert KEY not in broken.stdout + broken.stderr + whole.stdout + whole.stderr
+    for file in (store / "replies").glob("*.jsonl"):
+        if not file.name.startswith("costs-"):
+            keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
+            assert len(keys) == len(set(keys))
+
+
+STUDY = "nosce.studies.introspection.ask_endpoint:study"
+
+
+def told(server, **more: str) -> dict[str, str]:
+    """The environment of a command that asks the server."""
+    prices = {"NOSCE_PRICE_IN": "1", "NOSCE_PRICE_OUT": "2"}
+    return {"NOSCE_URL": server.url, "NOSCE_MODEL": "m", "NOSCE_OTHER": "m", "OPENAI_API_KEY": KEY, **prices, **more}
+
+
+def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, nosce, tmp_path):
+    """It says so, with the key, which nobody sees; asked for no more, the run ends, and asks nothing twice."""
+    store = tmp_path / "store"
+    echoes = [KEY, base64.b64encode(f"user:{KEY}".encode()).decode(), KEY.encode().hex()]
+    server.files_status, server.files_echo = 404, " ".join(echoes)
+    words = ("run", STUDY, "--scale", "smoke", "--store", store)
+    broken = nosce(*words, **told(server))
+    assert broken.returncode == 1
+    assert "has no fine-tuning jobs (status 404" in broken.stderr
+    assert "NOSCE_TUNING=no" in broken.stderr
+    asked = sum(server.asked.values())
+    whole = nosce(*words, **told(server, NOSCE_TUNING="no"))
+    assert whole.returncode == 0, whole.stderr
+    assert sum(server.asked.values()) == asked
+    assert "is undecided" in whole.stdout
+    readings = pl.concat(
+        [pl.read_parquet(f, columns=["evaluation", "metric"]) for f in store.glob("steps/experiment-*/*.parquet")]
+    )
+    assert set(readings["evaluation"]) == {"answers", "before", "observers"}
+    assert set(readings.filter(evaluation="answers")["metric"]) == {"valid", "again"}
+    nosce("report", "--store", store, "--out", tmp_path / "report", **told(server))
+    everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    everything += (broken.stdout + broken.stderr + whole.stdout + whole.stderr).encode()
+    assert not [echo for echo in echoes if echo.encode() in everything]
+    assert (tmp_path / "report" / "index.html").exists()
 
 
 @pytest.mark.slow
-def test_no_more_is_spent_than_was_allowed(server, nosce, tmp_path):
-    """One sentence, what was answered is kept, and hardly a request more than the money reached for."""
-    words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", tmp_path / "store")
-    found = nosce(
-        *words,
-        "--max-cost",
-        "0.0005",
-        NOSCE_URL=server.url,
-        NOSCE_MODEL="m",
-        OPENAI_API_KEY=KEY,
-        NOSCE_PRICE_IN="1",
-        NOSCE_PRICE_OUT="2",
-    )
-    assert found.returncode == 1
-    assert "of 0.0005 are spent" in found.stderr
-    assert 0 < sum(server.asked.values()) < 30
+def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
+    """The same limit again buys nothing more; a higher one goes on from what was spent."""
+    words = ("run", STUDY, "--scale", "smoke", "--store", tmp_path / "store", "--max-cost")
+    first = nosce(*words, "0.003", **told(server))
+    assert first.returncode == 1
+    assert "of 0.003 are spent, earlier commands of the run included" in first.stderr
+    asked = sum(server.asked.values())
+    assert 0 < asked * 20e-6 <= 0.003  # the server counts 10 tokens of a prompt and 5 of a reply
+    again = nosce(*words, "0.003", **told(server))
+    assert again.returncode == 1
+    assert sum(server.asked.values()) * 20e-6 <= 0.003
+    assert nosce(*words, "0.004", **told(server)).returncode == 1
+    assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
+
+
+@pytest.mark.parametrize("limit", ["nan", "inf", "-1"])
+def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp_path, limit):
+    found = nosce("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", f"--max-cost={limit}", **told(server))
+    assert found.returncode == 2
+    assert "no amount of money" in found.stderr
+    assert not server.asked
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_a_password_in_the_address_is_refused_and_lands_nowhere(server, nosce, tmp_path):
+    url = server.url.replace("http://", "http://somebody:hunter2@")
+    found = nosce("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", **told(server, NOSCE_URL=url))
+    assert found.returncode == 2
+    assert "a user name, a password or a query" in found.stderr
+    everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    assert b"hunter2" not in everything + (found.stdout + found.stderr).encode()

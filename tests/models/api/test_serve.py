@@ -22,9 +22,10 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.models.api.base import ChatModel, ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample
 from nosce.models.api.local import LocalChatModel
-from nosce.models.api.openai import EndpointConfig, OpenAIClient
+from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed

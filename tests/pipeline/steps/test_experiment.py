@@ -74,7 +74,7 @@ def test_an_experiment_writes_readings_of_all_columns(tmp_path):
     assert tables[0].schema == schema(Reading)
     assert tables[0].equals(tables[1])
     assert not tables[0].equals(tables[2])
-    with pytest.raises(DataError, match="read nothing"):
+    with pytest.raises(DataError, match="gave no readings"):
         make(
             ExperimentStepSpec(experiment=Coins(0.5, count=0), seed=Seed(1)), {}, StepContext(folder=tmp_path / "none")
         )

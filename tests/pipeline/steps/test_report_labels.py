@@ -120,10 +120,10 @@ def test_what_teaches_nothing_is_refused(inputs, tmp_path):
     empty = pl.read_parquet(inputs["A"] / "answers.parquet").with_columns(valid=pl.lit(False))
     (tmp_path / "none").mkdir()
     empty.write_parquet(tmp_path / "none" / "answers.parquet")
-    with pytest.raises(DataError, match="nothing to learn from"):
+    with pytest.raises(DataError, match="nothing to train on"):
         made({**inputs, "A": tmp_path / "none"}, tmp_path / "x")
     for more in ({"n_documents": 0}, {"replay_fraction": 1.0}):
-        with pytest.raises(SpecError, match="teach nothing"):
+        with pytest.raises(SpecError, match="no label to train on"):
             made(inputs, tmp_path / "y", **more)
 
 

@@ -41,8 +41,8 @@ class TableAudit:
     q: float | None = None
 
     @property
-    def json_object(self) -> dict[str, Any]:
-        """All numbers."""
+    def json_object(self) -> dict[str, object]:
+        """All numbers of the audit."""
         row = words.mirage_result_json(self.result)
         return row if self.q is None else {"table": self.name, **row, "q_linear": self.q}
 
@@ -86,7 +86,7 @@ def render_audits(audits: Sequence[TableAudit]) -> Iterator[str | Table]:
         yield rows_table(table_audit.name, ("", ""), [*words.mirage_result_rows(table_audit.result), *q_row])
 
 
-def bigbench_results(path: Path) -> dict[str, Any]:
+def bigbench_results(path: Path) -> dict[str, Any]:  # values as polars' `to_dicts` types them
     """Emergence scores of all curves in a folder or file of BIG-bench's own results, and by metric how many are high.
 
     Raises:
@@ -104,7 +104,7 @@ def bigbench_results(path: Path) -> dict[str, Any]:
     }
 
 
-def render_bigbench_results(results: dict[str, Any]) -> Iterator[str | Table]:
+def render_bigbench_results(results: dict[str, Any]) -> Iterator[str | Table]:  # values of polars' `to_dicts`
     """What a terminal prints of BIG-bench's results."""
     curves = results["curves"]
     varying_keys, shared_values = [], []
@@ -154,7 +154,7 @@ def power_by_design(
     yield from estimate_power_grid(sizes, items, seeds, simulations=simulations, seed=Seed(0) / "design")
 
 
-def power_rows(powers: Sequence[PowerEstimate]) -> list[dict[str, Any]]:
+def power_rows(powers: Sequence[PowerEstimate]) -> list[dict[str, object]]:
     """Designs as JSON, intervals with them."""
     return [{**asdict(p), "share": p.power, "low": p.interval[0], "high": p.interval[1]} for p in powers]
 

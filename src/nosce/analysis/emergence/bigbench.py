@@ -130,7 +130,7 @@ def is_bigbench_file(path: Path) -> bool:
     return isinstance(first, dict) and {"scores", "task", "model"} <= set(first)
 
 
-def _files(path: Path) -> Iterator[tuple[str, Any]]:
+def _files(path: Path) -> Iterator[tuple[str, Any]]:  # contents as `json` types them
     if path.is_dir():
         for file in sorted(path.rglob("scores_*.json")):
             yield file.name, _parsed(file.read_bytes(), file.name)
@@ -144,14 +144,14 @@ def _files(path: Path) -> Iterator[tuple[str, Any]]:
             yield path.name, _parsed(data, path.name)
 
 
-def _parsed(data: bytes, source: str) -> Any:  # what json gives
+def _parsed(data: bytes, source: str) -> Any:  # as `json` types it
     try:
         return json.loads(data)
     except ValueError:
         raise DataError(f"{source} is no JSON; give BIG-bench's own result files.") from None
 
 
-def _rows(source: str, result: Any) -> Iterator[dict[str, object]]:
+def _rows(source: str, result: Any) -> Iterator[dict[str, object]]:  # the result as `json` types it
     try:
         task, model = str(result["task"]["task_name"]), result["model"]
         family, name = str(model["model_family"]), str(model["model_name"])

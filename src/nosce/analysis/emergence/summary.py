@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -104,7 +103,7 @@ def _defined_number(value: float) -> str:
 
 def mirage_figure(
     outcomes: ItemOutcomes | CountOutcomes,
-    result_json: Mapping[str, Any],
+    result_json: Mapping[str, object],
     title: str,
     x_label: str = "size",
     id: str = "audit",

@@ -42,9 +42,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, FAINT, GRID = "#222222", "#767676", "#e2e2e2"
 FIGURE_WIDTH, Y_AXIS_WIDTH = 576.0, 60.0  # of the figure, and what of it the y axis takes
 MAX_BAR_WIDTH = 40.0  # no bar is wider, however few there are
-# Keyword arguments of matplotlib take values of many types.
-BASELINE_STYLE: dict[str, Any] = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
-LEGEND_STYLE: dict[str, Any] = {
+DrawingStyle = dict[str, Any]  # keyword arguments of matplotlib, which take values of many types
+BASELINE_STYLE: DrawingStyle = {"color": FAINT, "linewidth": 1.0, "linestyle": (0, (4, 3))}
+LEGEND_STYLE: DrawingStyle = {
     "loc": "outside upper left",
     "frameon": False,
     "fontsize": 9,
@@ -52,7 +52,7 @@ LEGEND_STYLE: dict[str, Any] = {
     "columnspacing": 1.6,
     "borderpad": 0.2,
 }
-RC_PARAMS: dict[str, Any] = {
+RC_PARAMS: DrawingStyle = {
     "font.family": ["DejaVu Sans", "sans-serif"],  # comes with matplotlib, so it is the same everywhere
     "font.size": 9,
     "text.color": INK,
@@ -92,7 +92,7 @@ def render_svg(figure: FigureData) -> str:
         # Outlines look the same everywhere; letters that the font lacks are left to the viewer's fonts.
         font_chars = get_font(findfont("DejaVu Sans")).get_charmap()
         font_type = "path" if set(map(ord, words)) <= set(font_chars) else "none"
-        settings: Any = {**RC_PARAMS, "svg.fonttype": font_type}
+        settings: Any = {**RC_PARAMS, "svg.fonttype": font_type}  # matplotlib wants its own literal names as keys
         matplotlib.rcParams.update(settings)
         buffer = io.BytesIO()
         metadata = {"Date": None, "Creator": None, "Type": None, "Title": printable_text(figure.title)}
@@ -227,12 +227,12 @@ def _color(number: int) -> str:
     return PALETTE[number % len(PALETTE)]
 
 
-def _bar_style(number: int) -> dict[str, Any]:
+def _bar_style(number: int) -> DrawingStyle:
     hatch = None if number < len(PALETTE) else "////"  # more groups than colours: a second round, hatched
     return {"facecolor": _color(number), "edgecolor": _color(number), "hatch": hatch}
 
 
-def _line_style(number: int) -> dict[str, Any]:
+def _line_style(number: int) -> DrawingStyle:
     dashes = "-" if number < len(PALETTE) else "--"
     look = {"color": _color(number), "marker": MARKERS[number % len(MARKERS)], "linestyle": dashes}
     return {**look, "markersize": 4.5, "linewidth": 1.6, "clip_on": False}

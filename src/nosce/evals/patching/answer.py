@@ -112,10 +112,8 @@ class AnswerPatching(MultiCheckpointEvaluation):
         metadata = ReportMetadata.from_question(question)
         if metadata.is_training or question.attribute.partition("/")[0] not in self.tasks:
             return None
-        prompt, tokens = (
-            corpus.tokenizer.encode(text, add_special_tokens=False).ids
-            for text in (metadata.object_prompt, question.prompt)
-        )
+        prompt = corpus.tokenizer.encode(metadata.object_prompt, add_special_tokens=False).ids
+        tokens = corpus.tokenizer.encode(question.prompt, add_special_tokens=False).ids
         if tokens[: len(prompt)] != prompt:
             return None  # the question does not quote the prompt, so no position predicts the answer
         span = len(prompt), len(prompt) + 1

@@ -101,10 +101,10 @@ class CountPatching(MultiCheckpointEvaluation):
             DonorRule(name="same", accepts=lambda host, donor: counts[donor] == counts[host]),
         ]
         pairs = pair_donors([one.span for one in lists], rules, seed / "pairs", max_pairs=self.max_pairs)
-        hosts, shorter, equal = (
-            [lists[index] for index in side] for side in (pairs.hosts, pairs.donors["donor"], pairs.donors["same"])
-        )
-        return hosts, shorter, equal
+        hosts = [lists[index] for index in pairs.hosts]
+        shorter_donors = [lists[index] for index in pairs.donors["donor"]]
+        equal_donors = [lists[index] for index in pairs.donors["same"]]
+        return hosts, shorter_donors, equal_donors
 
     def _lists(self, corpus: Corpus) -> list[_ListQuestion]:
         lists = []
@@ -113,10 +113,8 @@ class CountPatching(MultiCheckpointEvaluation):
                 continue
             boundaries = EntryBoundaries.from_question(question, self.list_task, corpus)
             if boundaries is not None:
-                prompt, target = (
-                    corpus.tokenizer.encode(text, add_special_tokens=False).ids
-                    for text in (question.prompt, question.target)
-                )
+                prompt = corpus.tokenizer.encode(question.prompt, add_special_tokens=False).ids
+                target = corpus.tokenizer.encode(question.target, add_special_tokens=False).ids
                 tokens = np.array([corpus.eos_id, *prompt, *target])
                 lists.append(_ListQuestion(question, tokens, (1, len(prompt) + 1), boundaries))
         return lists

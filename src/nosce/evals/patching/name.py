@@ -141,10 +141,10 @@ def _first_token_metrics(
     metrics = {"right": unpatched == host_first}
     for extent in PATCH_EXTENTS:
         for site in sites:
-            patched, restored = (
-                read_patched(model, hosts, first_choice, NAME_PATCHING_BATCHES, Patch(site, extent, states))
-                for states in (donor_states.at(site, extent), host_states.at(site, extent))
-            )
+            donor_patch = Patch(site, extent, donor_states.at(site, extent))
+            self_patch = Patch(site, extent, host_states.at(site, extent))
+            patched = read_patched(model, hosts, first_choice, NAME_PATCHING_BATCHES, donor_patch)
+            restored = read_patched(model, hosts, first_choice, NAME_PATCHING_BATCHES, self_patch)
             metrics[f"{extent}/follows/{site}"] = patched == donor_first
             metrics[f"{extent}/stays/{site}"] = patched == host_first
             metrics[f"{extent}/self/{site}"] = restored == unpatched

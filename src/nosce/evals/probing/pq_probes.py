@@ -84,10 +84,7 @@ class PositionProbe(MultiCheckpointEvaluation):
         spans = corpus.spans.sort("document", "start").unique(
             ["document", "attribute"], keep="first", maintain_order=True
         )
-        spans_by_document = {
-            n: document_spans
-            for (n,), document_spans in spans.sort("document", "start").group_by("document", maintain_order=True)
-        }
+        spans_by_document = {document: group for (document,), group in spans.group_by("document", maintain_order=True)}
         texts, counts = [], dict.fromkeys(entities, 0)
         for document, entity in enumerate(entities):
             if counts[entity] >= self.documents_per_entity or document not in spans_by_document:

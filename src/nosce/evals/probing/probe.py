@@ -321,10 +321,12 @@ class _ProbeStack(torch.nn.Module):
         for best_weights, parameter in zip(best, self.parameters(), strict=True):
             current = parameter.detach()
             if current.ndim == 2:  # the first layer: probes lie side by side in its columns
-                best_weights, current = (
-                    x.view(len(x), len(improved), -1).transpose(0, 1) for x in (best_weights, current)
-                )
+                best_weights, current = self._by_probe(best_weights), self._by_probe(current)
             best_weights[improved] = current[improved]
+
+    def _by_probe(self, first_layer: torch.Tensor) -> torch.Tensor:
+        """A view of the first layer's weights with a slice a probe. Shape: (d, P * h) -> (P, d, h)."""
+        return first_layer.view(len(first_layer), len(self.members), -1).transpose(0, 1)
 
 
 def _build_stacks(width: int, class_counts: np.ndarray, config: ProbeConfig, seed: Seed) -> list[_ProbeStack]:

@@ -45,6 +45,8 @@ class ChatRequest:
                 f"alternatives and sample {self.sample_index} cannot be answered; take a message, a token, 0 to 20 "
                 "alternatives and samples from 0."
             )
+        if any("\ud800" <= character <= "\udfff" for _, text in self.messages for character in text):
+            raise SpecError("a ChatRequest has half a surrogate pair in a message, which UTF-8 cannot write; mend it.")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
             raise SpecError(
                 f"ChatRequest.temperature={self.temperature} is negative or not finite; take 0 for the most likely "
@@ -144,19 +146,25 @@ class ChatResponse:
         Raises:
             KeyError, TypeError, ValueError: The object is not such a reply.
         """
-        first = tuple((str(token), float(value)) for token, value in record["first"])
+        first = tuple((str(token), _finite(value)) for token, value in record["first"])
         logprob = record["log_probability"]
-        finish = record["finish"]
-        if finish not in ("stop", "length", "refused", "invalid"):
+        finish, text = record["finish"], record["text"]
+        if finish not in ("stop", "length", "refused", "invalid") or not isinstance(text, str):
             raise ValueError(finish)
         return cls(
-            text=str(record["text"]),
+            text=text,
             finish_reason=finish,
             first_token_logprobs=first,
-            logprob=None if logprob is None else float(logprob),
+            logprob=None if logprob is None else _finite(logprob),
             prompt_tokens=int(record["prompt_tokens"]),
             completion_tokens=int(record["reply_tokens"]),
         )
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(value)
+    return float(value)
 
 
 class ChatModel(Protocol):

@@ -37,8 +37,10 @@ class ResponseCache:
         for line in whole.split(b"\n"):
             try:
                 entry = json.loads(line)
-                self._responses[entry["key"]] = ChatResponse.from_json(entry["reply"])
-            except (ValueError, KeyError, TypeError):
+                response = ChatResponse.from_json(entry["reply"])
+                if response.finish_reason != "invalid":  # no answer, though earlier versions kept it as one
+                    self._responses[str(entry["key"])] = response
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                 continue  # the process died while it wrote the line
         if whole and not whole.endswith(b"\n"):
             with self.path.open("ab") as file:
@@ -52,11 +54,13 @@ class ResponseCache:
         return self._responses.get(key)
 
     def add(self, key: str, response: ChatResponse) -> None:
-        """Append a reply to the file before returning.
+        """Append a reply to the file before returning; one that is no answer is not kept.
 
         Raises:
             StoreError: The file cannot be written.
         """
+        if response.finish_reason == "invalid":
+            return
         line = json.dumps({"key": key, "reply": response.as_json()}, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
             try:

@@ -6,24 +6,23 @@ status "succeeded" alone, so it waited for a failed job forever.
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from nosce.errors import DataError
-from nosce.models.api.openai import EndpointError, OpenAIClient
+from nosce.errors import DataError, StoreError
+from nosce.models.api.failures import EndpointError, RefusedRouteError
+from nosce.models.api.openai import OpenAIClient
+from nosce.models.api.protocol import JsonObject, NotAnAnswerError
 from nosce.store.files import write_atomically
 from nosce.store.spec import Json, describe, hash_description
 
-if TYPE_CHECKING:
-    from openai.types.fine_tuning.job_create_params import Hyperparameters
-
 JobRecord = dict[str, str]  # "job" and, once it has succeeded, "model"
 
+JOBS_ROUTE = "/fine_tuning/jobs"
 TERMINAL_JOB_STATUSES = ("succeeded", "failed", "cancelled")
 
 
@@ -83,7 +82,6 @@ def run_fine_tuning_job(
         EndpointError: The job failed or was cancelled.
     """
     _check_examples(examples)
-    sdk_client = api_client.sdk_client()
     key = hash_description(
         {
             "model": api_client.model_id,
@@ -92,55 +90,101 @@ def run_fine_tuning_job(
         }
     )
     job_file = folder / f"tuning-{key[:20]}.json"
-    job_record: JobRecord = json.loads(job_file.read_text()) if job_file.exists() else {}
+    job_record = _load_job_record(job_file) if job_file.exists() else {}
     if "job" not in job_record:
         job_record = {"job": _start_job(api_client, examples, config)}
         _save_job_record(job_file, job_record)
     while "model" not in job_record:
-        job = sdk_client.fine_tuning.jobs.retrieve(job_record["job"])
+        job = api_client.call("GET", _job_route(job_record["job"]), _parse_job)
         if job.status not in TERMINAL_JOB_STATUSES:
             sleep(poll_seconds)
             continue
-        if job.status != "succeeded" or not job.fine_tuned_model:
+        if job.status != "succeeded" or not job.model:
             job_file.unlink()  # so that the next attempt starts another job
-            # An endpoint other than OpenAI's may leave `error` out, so the field is looked up.
-            why = getattr(getattr(job, "error", None), "message", None) or "no reason was given"
-            raise EndpointError(f"the fine-tuning job {job.id} {job.status} ({why}); run again to start another.")
-        job_record["model"] = job.fine_tuned_model
+            raise EndpointError(
+                f"the fine-tuning job {job_record['job']} {job.status} ({api_client.redactor().message(job.reason)}); "
+                "run again to start another."
+            )
+        job_record["model"] = job.model
         _save_job_record(job_file, job_record)
     return job_record["model"]
 
 
 def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config: FineTuningJobConfig) -> str:
-    """Upload the examples, start a job, and return the job's id."""
-    sdk_client = api_client.sdk_client()
-    lines = "".join(json.dumps(_line(e), ensure_ascii=False) + "\n" for e in examples)
-    file = sdk_client.files.create(file=("train.jsonl", io.BytesIO(lines.encode())), purpose="fine-tune")
-    hyperparameters: Hyperparameters = {"n_epochs": config.epochs}
+    """Upload the examples, start a job, and return the job's id.
+
+    Raises:
+        EndpointError: The endpoint has no fine-tuning jobs, refused this one, or may have started it without saying so.
+    """
+    hyperparameters: dict[str, Json] = {"n_epochs": config.epochs}
     if config.batch_size is not None:
         hyperparameters["batch_size"] = config.batch_size
     if config.learning_rate_multiplier is not None:
         hyperparameters["learning_rate_multiplier"] = config.learning_rate_multiplier
-    job = sdk_client.fine_tuning.jobs.create(
-        training_file=file.id,
-        model=api_client.endpoint.model,
-        seed=config.seed,
-        suffix=config.suffix,
-        hyperparameters=hyperparameters,
-    )
-    return job.id
+    try:
+        file_id = api_client.call("POST", "/files", _parse_id, upload=_upload(examples))
+        body: dict[str, Json] = {
+            "training_file": file_id,
+            "model": api_client.endpoint.model,
+            "seed": config.seed,
+            "suffix": config.suffix,
+            "hyperparameters": hyperparameters,
+        }
+        return api_client.call("POST", JOBS_ROUTE, _parse_id, body=body, is_repeatable=False)
+    except RefusedRouteError as error:
+        raise EndpointError(
+            f"the endpoint of {api_client.endpoint.model} has no fine-tuning jobs ({error.reason}); what needs none "
+            "was asked and is kept, and NOSCE_TUNING=no, or RemoteSubject.tuning=None, reports that alone."
+        ) from None
 
 
 def cancel_fine_tuning_jobs(api_client: OpenAIClient, folder: Path) -> list[str]:
     """Cancel the unfinished jobs that were started from a folder, and return their ids."""
-    sdk_client = api_client.sdk_client()
     cancelled_ids = []
     for job_file in sorted(folder.glob("tuning-*.json")):
-        job_record = json.loads(job_file.read_text())
-        if "model" not in job_record:
-            sdk_client.fine_tuning.jobs.cancel(job_record["job"])
-            cancelled_ids.append(str(job_record["job"]))
+        job_record = _load_job_record(job_file)
+        if "model" not in job_record and "job" in job_record:
+            api_client.call("POST", f"{_job_route(job_record['job'])}/cancel", _parse_job)
+            cancelled_ids.append(job_record["job"])
     return cancelled_ids
+
+
+@dataclass(frozen=True)
+class _Job:
+    status: str
+    model: str | None
+    reason: str
+
+
+def _parse_id(found: JsonObject) -> str:
+    if not isinstance(found.get("id"), str) or not found["id"]:
+        raise NotAnAnswerError("a reply without an id")
+    return str(found["id"])
+
+
+def _parse_job(found: JsonObject) -> _Job:
+    """The state of a job. A job has an error that is null, or one with a message."""
+    status, model, error = (found.get(name) for name in ("status", "fine_tuned_model", "error"))
+    if not isinstance(status, str) or not (model is None or isinstance(model, str)):
+        raise NotAnAnswerError("a reply that is no fine-tuning job")
+    message = error.get("message") if isinstance(error, dict) else None
+    return _Job(status, model, message if isinstance(message, str) and message else "no reason was given")
+
+
+def _job_route(job_id: str) -> str:
+    return f"{JOBS_ROUTE}/{quote(job_id, safe='')}"
+
+
+def _upload(examples: Sequence[ChatExample]) -> tuple[str, bytes]:
+    """The content type and the bytes of the form with the examples; its boundary is none of their lines."""
+    lines = "".join(json.dumps(_line(e)) + "\n" for e in examples)
+    boundary = f"nosce-{hash_description(lines)[:40]}"
+    fields = (
+        ('form-data; name="purpose"', "fine-tune"),
+        ('form-data; name="file"; filename="train.jsonl"\r\nContent-Type: application/octet-stream', lines),
+    )
+    parts = [f"--{boundary}\r\nContent-Disposition: {head}\r\n\r\n{text}\r\n" for head, text in fields]
+    return f"multipart/form-data; boundary={boundary}", ("".join(parts) + f"--{boundary}--\r\n").encode()
 
 
 def _check_examples(examples: Sequence[ChatExample]) -> None:
@@ -156,6 +200,21 @@ def _line(example: ChatExample) -> dict[str, Json]:
     return {
         "messages": [{"role": "user", "content": example.prompt}, {"role": "assistant", "content": example.completion}]
     }
+
+
+def _load_job_record(job_file: Path) -> JobRecord:
+    """The ids of a job and its model.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    try:
+        found = json.loads(job_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise StoreError(f"{job_file}, which names a fine-tuning job, cannot be read; mend it, or delete it.")
+    return found
 
 
 def _save_job_record(job_file: Path, job_record: JobRecord) -> None:

@@ -6,109 +6,38 @@ The key is read from the environment when it is needed, and is in no field, file
 
 from __future__ import annotations
 
-import math
+import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TypeVar
 
-from nosce.errors import NosceError, SpecError, UsageError
-from nosce.models.api.base import ChatRequest, ChatResponse, FinishReason
+from nosce.errors import UsageError
+from nosce.models.api.base import ChatRequest, ChatResponse
+from nosce.models.api.budget import Budget, Reservation
 from nosce.models.api.cache import ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.api.exchange import ExchangeError, HttpRequest, exchange
+from nosce.models.api.failures import AttemptError, EndpointError, status_failure
+from nosce.models.api.protocol import (
+    JsonObject,
+    NotAnAnswerError,
+    parse_chat_completion,
+    parse_object,
+    token_usage,
+)
+from nosce.models.api.redaction import Redactor
 from nosce.seeds import Seed
+from nosce.store.spec import Json
 
-if TYPE_CHECKING:
-    import openai
-    from openai.types.chat import ChatCompletion
-
-RETRIED_STATUS_CODES = (408, 409, 425, 429)  # and everything from 500 on
 MAX_WAIT_SECONDS = 60.0  # seconds between two attempts
-CHARACTERS_PER_TOKEN = 3.0  # a low estimate, for the cost of a request before the endpoint has counted its tokens
+TOKENS_PER_MESSAGE = 16  # more than the tokens around a message in known chat templates
+SECRET_KEY_LENGTH = 16  # shorter keys, e.g. of a server of one's own, may be words of an answer
 
-
-class EndpointError(NosceError):
-    """An endpoint did not reply, or the budget allows no further request; all replies so far are kept."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class EndpointConfig:
-    """A model at an endpoint, with its limits and prices; the key is not part of it.
-
-    Args:
-        model: The endpoint's name of the model.
-        base_url: Address of the endpoint. None: OpenAI's.
-        api_key_variable: The environment variable that holds the key; the default is that of OpenAI's client.
-        max_concurrency: Requests that are sent at the same time; 8 stays below the usual rate limits.
-        requests_per_minute: Most requests per minute. None: no limit.
-        timeout: Seconds until a request counts as failed; a minute is enough for short replies.
-        max_retries: Further attempts of a failed request. 6 attempts with doubling pauses take about a minute.
-        input_price_per_million: Price of a million prompt tokens. 0: free, e.g. an endpoint of one's own.
-        output_price_per_million: Price of a million reply tokens, in the same currency.
-        max_cost: Most that all requests may cost, in the currency of the prices. None: no limit.
-    """
-
-    model: str
-    base_url: str | None = None
-    api_key_variable: str = "OPENAI_API_KEY"
-    max_concurrency: int = 8
-    requests_per_minute: int | None = None
-    timeout: float = 60.0
-    max_retries: int = 6
-    input_price_per_million: float = 0.0
-    output_price_per_million: float = 0.0
-    max_cost: float | None = None
-
-    def __post_init__(self) -> None:
-        if not self.model or self.max_concurrency < 1 or self.timeout <= 0 or self.max_retries < 0:
-            raise SpecError(
-                f"an EndpointConfig of model {self.model!r} with {self.max_concurrency} requests at once, "
-                f"{self.timeout} s and {self.max_retries} retries cannot be asked; name a model, and take at least one "
-                "request and some time."
-            )
-        paid = all(0 <= price < math.inf for price in (self.input_price_per_million, self.output_price_per_million))
-        if (self.requests_per_minute is not None and self.requests_per_minute < 1) or not paid:
-            raise SpecError("an EndpointConfig needs one request a minute or more, and prices of 0 or more.")
-
-    @classmethod
-    def from_environment(cls, model: str) -> EndpointConfig:
-        """A model at the address `NOSCE_URL`, at the prices `NOSCE_PRICE_IN` and `NOSCE_PRICE_OUT` (default: 0).
-
-        Raises:
-            UsageError: A price is not a number.
-        """
-        raw_prices = [os.environ.get(f"NOSCE_PRICE_{way}", "0") for way in ("IN", "OUT")]
-        try:
-            price_in, price_out = (float(one) for one in raw_prices)
-        except ValueError:
-            raise UsageError(
-                f"NOSCE_PRICE_IN and NOSCE_PRICE_OUT are {raw_prices}; give numbers, or leave them out."
-            ) from None
-        return cls(
-            model=model,
-            base_url=os.environ.get("NOSCE_URL"),
-            input_price_per_million=price_in,
-            output_price_per_million=price_out,
-        )
-
-
-@dataclass(eq=False)
-class Budget:
-    """The money that all requests of a run share, to one endpoint or several.
-
-    Args:
-        max_cost: Most that may be spent. None: the limit of each `EndpointConfig`.
-        spent: Cost of the finished requests.
-        reserved: Highest possible cost of the requests that are under way.
-        lock: Guards the two sums.
-    """
-
-    max_cost: float | None = None
-    spent: float = 0.0
-    reserved: float = 0.0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+T = TypeVar("T")
 
 
 @dataclass(eq=False)
@@ -131,7 +60,6 @@ class OpenAIClient:
     request_count: int = field(default=0, init=False)  # requests that were sent, failed ones too
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _next_send_time: float = field(default=0.0, init=False)  # no request is sent before this time
-    _client: openai.OpenAI | None = field(default=None, init=False)
     _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     @property
@@ -141,8 +69,8 @@ class OpenAIClient:
 
     @property
     def model_id(self) -> str:
-        """Address and model: the same name at another address may be another model."""
-        return f"{self.endpoint.base_url or 'openai'} {self.endpoint.model}"
+        """The name of the model and of how it is asked, under which replies are kept."""
+        return self.endpoint.model_id
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield replies as they come. When a request fails for good, the requests under way are finished first.
@@ -151,8 +79,10 @@ class OpenAIClient:
             EndpointError: A request failed for good, or the budget would be exceeded.
             UsageError: The environment has no key, the client library is missing, or a limit is set without a price.
         """
+        if not requests:
+            return
         self._check_prices()
-        self.sdk_client()
+        self.endpoint.read_api_key()
         failed: BaseException | None = None
         queue = iter(enumerate(requests))
         with ThreadPoolExecutor(self.endpoint.max_concurrency) as pool:
@@ -180,38 +110,150 @@ class OpenAIClient:
             raise failed
 
     def complete_one(self, request: ChatRequest) -> ChatResponse:
-        """One reply, with further attempts after failures.
+        """One reply, with further attempts after failures; it is in the cache before it is returned.
 
         Raises:
             EndpointError: The request failed for good.
         """
-        e = self.endpoint
-        failure = ""
-        for attempt in range(e.max_retries + 1):
-            if attempt:
-                self._back_off(request, attempt)
-            reserved = self._reserve(request)
-            raw = None
+        key = request.cache_key(self.model_id)
+        response = self._with_retries(lambda: self._ask(request), key)
+        if self.cache is not None:
+            self.cache.add(key, response)
+        return response
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        parse: Callable[[JsonObject], T],
+        *,
+        body: Mapping[str, Json] | None = None,
+        upload: tuple[str, bytes] | None = None,
+        is_repeatable: bool = True,
+    ) -> T:
+        """What `parse` reads in the reply of another route, e.g. of fine-tuning jobs.
+
+        Args:
+            method: "GET" or "POST".
+            path: The route, e.g. "/files".
+            parse: Reads the JSON object; raises NotAnAnswerError where it is not what was asked for.
+            body: The JSON body.
+            upload: The content type and the bytes of another body.
+            is_repeatable: Whether the call may be repeated when the endpoint may have done what was asked.
+
+        Raises:
+            RefusedRouteError: The endpoint has no such route.
+            EndpointError: The call failed for good.
+        """
+
+        def attempt() -> T:
             try:
-                raw = self.sdk_client().chat.completions.create(**_request_body(e, request))
-            except Exception as error:
-                failure, pause = self._classify_failure(error)
-                if pause is not None:
+                found = self._send(method, path, body=body, upload=upload)
+                return self._parsed(parse, found)
+            except AttemptError as error:
+                if error.may_be_done and not is_repeatable:
+                    raise EndpointError(
+                        f"{method} {path} of {self.endpoint.model} may or may not have been done (it ended with "
+                        f"{error.reason}); look at the endpoint's own list before you run again."
+                    ) from None
+                raise
+
+        return self._with_retries(attempt, f"{method} {path}")
+
+    def _with_retries(self, attempt: Callable[[], T], name: str) -> T:
+        """The result of the first attempt that does not fail.
+
+        Raises:
+            EndpointError: All attempts failed, one failed for good, or another request did.
+        """
+        e, reason = self.endpoint, ""
+        for number in range(e.max_retries + 1):
+            if number:
+                self._back_off(name, number)
+            try:
+                return attempt()
+            except AttemptError as error:
+                reason = error.reason
+                if error.pause is not None:
                     with self._lock:
-                        self._next_send_time = max(self._next_send_time, self.clock() + min(pause, MAX_WAIT_SECONDS))
-                continue
-            finally:
-                self._settle(raw, reserved)
-            response = _parse_response(raw, request)
-            if response.finish_reason != "invalid" or attempt == e.max_retries:
-                if self.cache is not None:
-                    self.cache.add(request.cache_key(self.model_id), response)
-                return response
-            failure = "no choice was returned"
+                        pause = min(error.pause, MAX_WAIT_SECONDS)
+                        self._next_send_time = max(self._next_send_time, self.clock() + pause)
         raise EndpointError(
-            f"{e.model} did not answer after {e.max_retries + 1} attempts (the last: {failure}); what it had answered "
+            f"{e.model} did not answer after {e.max_retries + 1} attempts (the last: {reason}); what it had answered "
             "is kept, and the same command goes on."
         )
+
+    def _ask(self, request: ChatRequest) -> ChatResponse:
+        """One attempt at a chat request, with what it costs."""
+        reservation = self._reserve(request)
+        cost = reservation.cost  # what is not known to be cheaper counts in full
+        try:
+            body = self.endpoint.chat_body(request)
+            try:
+                found = self._send("POST", "/chat/completions", body=body)
+            except AttemptError as error:
+                cost = reservation.cost if error.may_be_done else 0.0
+                raise
+            except EndpointError:
+                cost = 0.0
+                raise
+            cost = self._counted_cost(found, request, reservation)
+            return self._parsed(lambda data: parse_chat_completion(data, request), found)
+        finally:
+            self.budget.settle(reservation, cost)
+
+    def _parsed(self, parse: Callable[[JsonObject], T], found: JsonObject) -> T:
+        """What is read in a reply, unless the key is in it.
+
+        Raises:
+            AttemptError: The reply is not what was asked for.
+            EndpointError: The key is in it.
+        """
+        redactor = self.redactor()
+        try:
+            parsed = parse(found)
+        except NotAnAnswerError as error:
+            raise AttemptError(redactor.message(str(error))) from None
+        if len(redactor.key) >= SECRET_KEY_LENGTH and redactor.is_in(str(parsed)):
+            raise EndpointError(
+                f"{self.endpoint.model} sent the key back in its reply, which is therefore not kept; ask another "
+                "endpoint, and set another key."
+            )
+        return parsed
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Json] | None = None,
+        upload: tuple[str, bytes] | None = None,
+    ) -> JsonObject:
+        """The JSON object of one reply.
+
+        Raises:
+            AttemptError: A further attempt may succeed.
+            EndpointError: A further attempt would fail too.
+        """
+        headers = {"authorization": f"Bearer {self.endpoint.read_api_key()}", "accept": "application/json"}
+        for name, variable in (("openai-organization", "OPENAI_ORG_ID"), ("openai-project", "OPENAI_PROJECT_ID")):
+            headers |= {name: os.environ[variable]} if os.environ.get(variable) else {}
+        content = b""
+        if body is not None:
+            headers["content-type"], content = "application/json", json.dumps(body, allow_nan=False).encode()
+        elif upload is not None:
+            headers["content-type"], content = upload
+        request = HttpRequest(method=method, url=self.endpoint.url(path), headers=headers, body=content)
+        try:
+            reply = exchange(request, self.endpoint.timeout)
+        except ExchangeError as error:
+            raise AttemptError(error.reason, may_be_done=error.may_be_billed) from None
+        if not 200 <= reply.status < 300:
+            raise status_failure(self.endpoint, reply, self.redactor())
+        try:
+            return parse_object(reply)
+        except NotAnAnswerError as error:
+            raise AttemptError(self.redactor().message(str(error))) from None
 
     @property
     def _cost_limit(self) -> float | None:
@@ -227,45 +269,21 @@ class OpenAIClient:
                 "be counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
             )
 
-    def sdk_client(self) -> openai.OpenAI:
-        """The client of the library openai, made once.
-
-        Raises:
-            UsageError: The environment has no key, or the library is not installed.
-        """
-        with self._lock:
-            if self._client is None:
-                try:
-                    import openai
-                except ImportError:
-                    raise UsageError("an endpoint needs the library openai; pip install 'nosce[api]'.") from None
-                self._client = openai.OpenAI(
-                    api_key=read_api_key(self.endpoint.api_key_variable),
-                    base_url=self.endpoint.base_url,
-                    max_retries=0,
-                    timeout=self.endpoint.timeout,
-                )
-            return self._client
-
-    def _reserve(self, request: ChatRequest) -> float:
-        """Wait until a request may be sent, count it, and reserve its highest possible cost.
+    def _reserve(self, request: ChatRequest) -> Reservation:
+        """Reserve the highest possible cost of a request, count it, and wait until it may be sent.
 
         Raises:
             EndpointError: The request could exceed the budget.
         """
         e, limit = self.endpoint, self._cost_limit
-        characters = sum(len(text) for _, text in request.messages)
-        worst_cost = (
-            characters / CHARACTERS_PER_TOKEN * e.input_price_per_million
-            + request.max_new_tokens * e.output_price_per_million
-        ) / 1e6
-        with self.budget.lock:
-            if limit is not None and self.budget.spent + self.budget.reserved + worst_cost > limit:
-                raise EndpointError(
-                    f"{self.spent:.4f} of {limit:g} are spent, and the next request may cost {worst_cost:.4f}; what "
-                    "was answered is kept, so raise the limit to go on."
-                )
-            self.budget.reserved += worst_cost
+        worst_cost = e.cost(most_prompt_tokens(request), request.max_new_tokens)
+        reservation = self.budget.reserve(worst_cost, limit)
+        if reservation is None:
+            raise EndpointError(
+                f"{self.budget.spent_by_all:.4f} of {limit:g} are spent, earlier commands of the run included, and "
+                f"{self.budget.reserved:.4f} are reserved; the next request may cost {worst_cost:.4f}; what was "
+                "answered is kept, so raise the limit to go on."
+            )
         with self._lock:
             now = self.clock()
             pause = max(0.0, self._next_send_time - now)
@@ -274,9 +292,21 @@ class OpenAIClient:
             self.request_count += 1
         if pause:
             self.sleep(pause)
-        return worst_cost
+        return reservation
 
-    def _back_off(self, request: ChatRequest, attempt: int) -> None:
+    def _counted_cost(self, found: JsonObject, request: ChatRequest, reservation: Reservation) -> float:
+        """The cost of the tokens that the endpoint counts; where a count is missing or odd, the highest possible one.
+
+        Where one of the two is odd the other may be too, so that no less than the reserved cost is counted.
+        """
+        prompt_tokens, completion_tokens = token_usage(found)
+        if prompt_tokens is not None and completion_tokens is not None:
+            return self.endpoint.cost(prompt_tokens, completion_tokens)
+        most_prompt = most_prompt_tokens(request) if prompt_tokens is None else prompt_tokens
+        most_completion = request.max_new_tokens if completion_tokens is None else completion_tokens
+        return max(reservation.cost, self.endpoint.cost(most_prompt, most_completion))
+
+    def _back_off(self, name: str, attempt: int) -> None:
         """Wait, twice as long after each attempt and with jitter.
 
         Raises:
@@ -284,124 +314,14 @@ class OpenAIClient:
         """
         if self._stopped.is_set():
             raise EndpointError("stopped, since another request failed.")
-        jitter = (Seed(0) / request.cache_key(self.model_id) / attempt).numpy().random()
+        jitter = (Seed(0) / name.replace("/", " ") / attempt).numpy().random()
         self.sleep(min(MAX_WAIT_SECONDS, 2.0 ** (attempt - 1)) * (0.5 + jitter / 2))
 
-    def _classify_failure(self, error: Exception) -> tuple[str, float | None]:
-        """The reason of a failure without the key, and how many seconds the endpoint asks to wait.
-
-        Raises:
-            EndpointError: A further attempt would fail too.
-        """
-        import openai
-
-        if isinstance(error, openai.APIStatusError):
-            code = error.status_code
-            message = self._without_key(_error_message(error))
-            if code in RETRIED_STATUS_CODES or code >= 500:
-                return f"status {code}: {message}", _retry_after(error)
-            if code in (401, 403):
-                raise EndpointError(
-                    f"{self.endpoint.model} refused the key in ${self.endpoint.api_key_variable} (status {code}); set "
-                    "another."
-                ) from None
-            raise EndpointError(
-                f"{self.endpoint.model} refused what was asked (status {code}: {message}); change it."
-            ) from None
-        if isinstance(error, openai.APITimeoutError):
-            return f"nothing within {self.endpoint.timeout:g} s", None
-        if isinstance(error, openai.APIConnectionError):
-            return "no connection", None
-        if isinstance(error, openai.APIError | ValueError):
-            return f"no JSON of the protocol ({type(error).__name__})", None
-        raise error
-
-    def _settle(self, raw: ChatCompletion | None, reserved: float) -> None:
-        """Replace the reserved cost by the counted one, or by itself where the endpoint counts no tokens."""
-        prompt_tokens, completion_tokens = _token_usage(raw)
-        cost = (
-            prompt_tokens * self.endpoint.input_price_per_million
-            + completion_tokens * self.endpoint.output_price_per_million
-        ) / 1e6
-        with self.budget.lock:
-            self.budget.reserved -= reserved
-            self.budget.spent += cost if raw is None or prompt_tokens or completion_tokens else reserved
-
-    def _without_key(self, text: str) -> str:
-        held = os.environ.get(self.endpoint.api_key_variable, "")
-        return text.replace(held, "[key]") if held else text
+    def redactor(self) -> Redactor:
+        """Finds the key in what the endpoint sends."""
+        return Redactor(os.environ.get(self.endpoint.api_key_variable, ""))
 
 
-def read_api_key(variable: str) -> str:
-    """The key in an environment variable.
-
-    Raises:
-        UsageError: The variable is not set.
-    """
-    api_key = os.environ.get(variable, "")
-    if not api_key:
-        raise UsageError(
-            f"an endpoint's key was looked for in ${variable}, which is not set; export it, and nowhere else."
-        )
-    return api_key
-
-
-def _request_body(endpoint: EndpointConfig, request: ChatRequest) -> dict[str, Any]:  # arguments of openai
-    logprob_options = {"logprobs": True, "top_logprobs": request.top_logprobs} if request.top_logprobs else {}
-    # The sample's index is its seed; an endpoint without seeds ignores it.
-    seed_option = {"seed": request.sample_index} if request.temperature else {}
-    return {
-        "model": endpoint.model,
-        "messages": [{"role": role, "content": text} for role, text in request.messages],
-        "temperature": request.temperature,
-        "max_tokens": request.max_new_tokens,
-        **logprob_options,
-        **seed_option,
-    }
-
-
-# Endpoints other than OpenAI's may leave fields out, so the parsing looks each field up.
-def _parse_response(raw: ChatCompletion, request: ChatRequest) -> ChatResponse:
-    """The reply in the endpoint's answer; an answer without choices is invalid."""
-    choices = getattr(raw, "choices", None) or []
-    prompt_tokens, completion_tokens = _token_usage(raw)
-    if not choices:
-        return ChatResponse(
-            text="", finish_reason="invalid", prompt_tokens=prompt_tokens, completion_tokens=completion_tokens
-        )
-    choice = choices[0]
-    refused = getattr(choice.message, "refusal", None) or choice.finish_reason == "content_filter"
-    finish: FinishReason = "refused" if refused else "length" if choice.finish_reason == "length" else "stop"
-    text = choice.message.content or getattr(choice.message, "refusal", None) or ""
-    content = getattr(getattr(choice, "logprobs", None), "content", None) or []
-    first = (
-        tuple((t.token, float(t.logprob)) for t in content[0].top_logprobs) if content and request.top_logprobs else ()
-    )
-    logprob = float(sum(t.logprob for t in content)) if content else None
-    return ChatResponse(
-        text=text,
-        finish_reason=finish,
-        logprob=logprob,
-        first_token_logprobs=first,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=completion_tokens,
-    )
-
-
-def _token_usage(raw: ChatCompletion | None) -> tuple[int, int]:
-    """Prompt and reply tokens as the endpoint counts them; 0 where it does not."""
-    usage = getattr(raw, "usage", None)
-    return getattr(usage, "prompt_tokens", 0) or 0, getattr(usage, "completion_tokens", 0) or 0
-
-
-def _error_message(error: openai.APIStatusError) -> str:
-    """The first line of the endpoint's error message."""
-    return str(getattr(error, "message", "") or error).split("\n", 1)[0][:200]
-
-
-def _retry_after(error: openai.APIStatusError) -> float | None:
-    """Seconds that the endpoint asks to wait; None where it does not say."""
-    try:
-        return max(0.0, float(error.response.headers["retry-after"]))
-    except (AttributeError, KeyError, ValueError):
-        return None
+def most_prompt_tokens(request: ChatRequest) -> int:
+    """No tokenizer has more tokens than a text has bytes, and no known chat template adds more to a message."""
+    return sum(len(text.encode()) + TOKENS_PER_MESSAGE for _, text in request.messages)

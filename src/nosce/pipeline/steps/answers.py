@@ -1,4 +1,4 @@
-"""The step `answers`: what a checkpoint answers to a world's prompts, once as it prefers and as often as is drawn.
+"""The step `answers`: a checkpoint's answers to a world's prompts, one decoded greedily and the others sampled.
 
 answers.parquet    one row a prompt and sample: its task, string and split, the answer, what became of it
 first.parquet      one row a prompt: the log-probability of every token as the answer's first
@@ -43,7 +43,7 @@ ANSWER_COLUMNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class AnswersSpec:
-    """Whose prompts, how long an answer may be, and how many are drawn at temperature 1 beside the likeliest."""
+    """The world of the prompts, the length of an answer, and how many answers are sampled at temperature 1."""
 
     world: BehaviourWorld
     world_seed: Seed
@@ -55,16 +55,16 @@ class AnswersSpec:
     def __post_init__(self) -> None:
         if self.max_new_tokens < 1 or self.n_samples < 0:
             raise SpecError(
-                f"answers of {self.max_new_tokens} tokens, {self.n_samples} drawn, cannot be had; "
-                "take a token at least."
+                f"answers of {self.max_new_tokens} tokens, {self.n_samples} drawn, are impossible; "
+                "take 1 token or more, and 0 samples or more."
             )
 
 
 def make(spec: AnswersSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Ask every prompt; a string that is in two splits is refused before anything is asked.
+    """Answer every prompt. A string that is in two splits is refused beforehand.
 
     Raises:
-        SpecError: The world's strings are not apart, or the training has no such step.
+        SpecError: Two splits of the world share a string, or the training has no such checkpoint.
     """
     import torch
 
@@ -124,7 +124,7 @@ def _generate_answers(
 
 
 def _first_token_log_probs(model: PreTrainedModel, prompt_tokens: Sequence[np.ndarray], end: int) -> list[list[float]]:
-    """Log-probabilities of every token behind each prompt, as texts are trained: behind `end`. Shape: (N, V)."""
+    """Log-probabilities of every token after each prompt, which follows an end token as in training. Shape: (N, V)."""
     import torch
 
     log_probs: dict[int, list[float]] = {}

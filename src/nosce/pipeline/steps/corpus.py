@@ -1,7 +1,7 @@
 """The step `corpus`: a world's documents and questions, tokenized and on disk.
 
-Where another corpus is among the inputs as `words`, its tokenizer is taken: what a model is taught or asked later is in
-the words that it was made with.
+If another corpus is among the inputs as `words`, this corpus has its tokenizer: later training data and questions of
+a model need the vocabulary that the model was trained with.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], context: StepContext) -> 
 
 
 def write_tokenizer(spec: CorpusSpec, folder: Path) -> None:
-    """The files of the tokenizer that a corpus is read with."""
+    """Write the files of the tokenizer of a corpus."""
     if isinstance(spec.tokenizer, Pretrained):
         folder.mkdir(parents=True, exist_ok=True)
         for name in (tokenizer.TOKENIZER_FILE, tokenizer.TOKENIZER_CONFIG_FILE):

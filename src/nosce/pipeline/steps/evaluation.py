@@ -1,4 +1,4 @@
-"""The step `evaluation`: one read-out on every kept checkpoint of a training, or on a corpus alone."""
+"""The step `evaluation`: one evaluation of every kept checkpoint of a training, or of a corpus alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -19,12 +19,15 @@ from nosce.pipeline.steps.training import list_checkpoints
 from nosce.records import Reading, Walkthrough, fill_columns, to_table
 from nosce.seeds import Seed
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationStepSpec:
-    """A read-out and the randomness of what it draws."""
+    """An evaluation and the seed of what it draws."""
 
     evaluation: Evaluation
     seed: Seed
@@ -47,17 +50,18 @@ def make(spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepCont
 def _read_all_checkpoints(
     evaluation: MultiCheckpointEvaluation, spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext
 ) -> pl.DataFrame:
-    """The readings of a read-out that wants all checkpoints at once, and gives tables."""
+    """The readings of an evaluation that compares checkpoints."""
     import torch
 
     from nosce.train import checkpoint
 
     torch.set_num_threads(context.runtime.threads)
     checkpoint_folders = list_checkpoints(inputs["training"])
-    loaders = {
-        step: partial(_load_on_device, checkpoint.load_checkpoint, folder, context.runtime.device)
-        for step, folder in checkpoint_folders.items()
-    }
+
+    def load_on_device(folder: Path) -> PreTrainedModel:
+        return checkpoint.load_checkpoint(folder).to(context.runtime.device)
+
+    loaders = {step: partial(load_on_device, folder) for step, folder in checkpoint_folders.items()}
     tables, walks = [to_table([], Reading)], []
     for n_tables, table in enumerate(evaluation.evaluate_checkpoints(loaders, Corpus(inputs["corpus"]), spec.seed), 1):
         if isinstance(table, Walkthrough):
@@ -68,10 +72,6 @@ def _read_all_checkpoints(
     if walks:
         (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
     return pl.concat(tables)
-
-
-def _load_on_device(load: Any, folder: Path, device: str) -> Any:
-    return load(folder).to(device)
 
 
 def _read_each_checkpoint(
@@ -97,8 +97,8 @@ def _read_each_checkpoint(
         context.progress(n_read, len(checkpoint_folders), 0.0, float("nan"))
 
 
-def _write_batch_change(spec: EvaluationStepSpec, model: Any, corpus: Corpus, folder: Path) -> None:
-    """Write what a read-out says of it; one of a user's own may have nothing to say."""
+def _write_batch_change(spec: EvaluationStepSpec, model: PreTrainedModel, corpus: Corpus, folder: Path) -> None:
+    """Write the evaluation's batch change, if it measures one."""
     assert isinstance(spec.evaluation, PerCheckpointEvaluation)
     if (change := spec.evaluation.batch_change(model, corpus, spec.seed)) is not None:
         (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")

@@ -23,17 +23,17 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ExperimentStepSpec:
-    """What is tried, and its randomness."""
+    """An experiment and its seed."""
 
     experiment: Experiment
     seed: Seed
 
 
 def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Run it, and write what it read.
+    """Run the experiment and write its readings.
 
     Raises:
-        DataError: It read nothing.
+        DataError: The experiment gave no readings.
     """
     import torch
 
@@ -47,5 +47,7 @@ def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepCont
         tables.append(fill_columns(table, Reading, step=0))
         context.progress(n_tables, n_tables, 0.0, float("nan"))
     if not tables:
-        raise DataError(f"the experiment {spec.experiment.name!r} read nothing, so that there is nothing to judge.")
+        raise DataError(
+            f"the experiment {spec.experiment.name!r} gave no readings; let `run` yield at least one table."
+        )
     pl.concat(tables).write_parquet(context.folder / "readings.parquet")

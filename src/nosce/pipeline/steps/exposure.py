@@ -23,7 +23,7 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ExposureSpec:
-    """The recipe and the order of a training on documents."""
+    """The configuration and the sampler seed of a training on documents."""
 
     training: TrainingConfig
     sampler_seed: Seed
@@ -41,7 +41,7 @@ def make(spec: ExposureSpec, inputs: Mapping[str, Path], context: StepContext) -
 def count_exposures(corpus: Corpus, sampler: EpochSampler, steps: int) -> pl.DataFrame:
     """One row a fact and wording: `entity`, `attribute`, `wording`, `exposures` in the first `steps` optimizer steps.
 
-    A wording that was not met yet has 0 exposures; sorted by entity, attribute and wording.
+    A wording without an exposure so far has 0 exposures; sorted by entity, attribute and wording.
     """
     document_counts = pl.DataFrame(
         {"entity": corpus.document_index["entity"], "met": sampler.exposures(steps)}

@@ -1,4 +1,4 @@
-"""The step `leakage`: what must be true of a corpus and an order of training before either is used."""
+"""The step `leakage`: checks of a corpus and of the order of its training, before the training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nosce.data import leakage as guards
+from nosce.data import leakage
 from nosce.data.corpus import Corpus
 from nosce.data.packing import TokenDataset, dataset_from_arrays, encode
 from nosce.data.sampling import EpochSampler
@@ -24,7 +24,7 @@ VERSION = 2
 
 @dataclass(frozen=True, kw_only=True)
 class LeakageSpec:
-    """The world and the seed of its facts, and the recipe and order that will be trained with."""
+    """The world, the seed of its facts, and the configuration and sampler seed of the training."""
 
     world: World
     world_seed: Seed
@@ -33,10 +33,10 @@ class LeakageSpec:
 
 
 def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Write `leakage.json`, a list of what was looked for and found.
+    """Write `leakage.json`, a list of the checks and their findings.
 
     Raises:
-        GuardError: A guard found a leak; nothing has been trained.
+        LeakageError: A check found a leak; nothing has been trained.
     """
     shutil.rmtree(context.folder, ignore_errors=True)
     context.folder.mkdir(parents=True)
@@ -44,19 +44,18 @@ def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) ->
     sampler = EpochSampler(len(corpus.documents), spec.training.batch_size, spec.sampler_seed)
     entities = corpus.document_index["entity"].to_list()
     findings = [
-        guards.check_window_sharing(corpus.documents, entities, sampler, spec.training.steps, spec.training.window),
-        guards.check_disjoint_splits(corpus.questions),
-        guards.check_unique_prompts(corpus.questions),
-        guards.check_prompt_contamination(corpus.documents, _prompt_tokens(corpus)),
-        guards.check_majority_share(corpus.questions_in("seen"), constant_attributes=spec.world.constant_attributes),
-        guards.check_deterministic_rendering(spec.world.documents, spec.world_seed),
+        leakage.check_window_sharing(corpus.documents, entities, sampler, spec.training.steps, spec.training.window),
+        leakage.check_disjoint_splits(corpus.questions),
+        leakage.check_unique_prompts(corpus.questions),
+        leakage.check_prompt_contamination(corpus.documents, _prompt_tokens(corpus)),
+        leakage.check_majority_share(corpus.questions_in("seen"), constant_attributes=spec.world.constant_attributes),
+        leakage.check_deterministic_rendering(spec.world.documents, spec.world_seed),
     ]
     (context.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in findings], indent=2) + "\n")
 
 
 def _prompt_tokens(corpus: Corpus) -> TokenDataset:
-    """What the unseen questions ask, as tokens."""
+    """The prompts of the unseen questions, as tokens."""
     encodings = encode(corpus.tokenizer, [question.prompt for question in corpus.questions_in("unseen")])
-    return dataset_from_arrays(
-        (ids, np.zeros(len(ids), dtype=bool)) for ids in (np.array(e.ids, dtype=np.int32) for e in encodings)
-    )
+    prompts = [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+    return dataset_from_arrays((ids, np.zeros(len(ids), dtype=bool)) for ids in prompts)

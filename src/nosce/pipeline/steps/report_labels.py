@@ -1,13 +1,13 @@
-"""The step `report_labels`: what somebody answered, as questions about them to learn from and to be asked.
+"""The step `report_labels`: a corpus of questions about a model's answers, for training and for evaluation.
 
-A corpus like any other (`nosce.data.corpus`), so that it is trained on and asked by what is there already. Documents
-are questions about the answers to strings of the seen split, each with its label, and lines of the predictor's own
-corpus among them, so that its behaviour stays where it is. Questions are those of both splits, and their targets are
-what is so of the answers. Whose answers they are is a matter of the inputs alone: taught are labels of `answers`, and
-what is asked may be about somebody else's, `asked`. What there is to know of a question beside its target goes with it
-unseen (`ReportMetadata`).
+The step writes a corpus like any other (`nosce.data.corpus`), so the steps `training` and `evaluation` read it
+unchanged. Its documents are questions about the answers to strings of the seen split, each with its label. Documents of
+the predictor's own corpus are replayed among them, so that the predictor's behaviour changes little. Its questions are
+of both splits, and the target of each is the label of the answer. The inputs alone decide whose answers these are: the
+training has labels of the answers in `answers`, and the evaluation may ask about those of another model in `asked`.
+Metadata of a question, hidden from the model, is a `ReportMetadata`.
 
-counts.json    answers that were none, properties not defined of one, labels
+counts.json    number of invalid answers, of answers of which a property is undefined, and of labels
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -36,17 +36,17 @@ VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ReportLabelsSpec:
-    """Which questions are learnt from, how many, in which person, among how much of one's own corpus."""
+    """The questions of the training, how they address the model, and how much of its own corpus is replayed."""
 
     world: BehaviourWorld
     world_seed: Seed
     seed: Seed
-    n_documents: int  # documents, replayed ones among them
-    replay_fraction: float = 0.5  # share of them that are lines of the predictor's own corpus
-    max_labels: int | None = None  # how many different ones are taught; None: all
-    property_names: tuple[str, ...] = ()  # properties that are taught; none: all
-    name: str | None = None  # the name under which the one who answered is spoken of; None: you
-    leak: bool = False  # teach strings that are tested too: a planted fault
+    n_documents: int  # replayed documents included
+    replay_fraction: float = 0.5  # share of the documents that are of the predictor's own corpus
+    max_labels: int | None = None  # number of different labels in the training; None: all
+    property_names: tuple[str, ...] = ()  # properties in the training; empty: all
+    name: str | None = None  # how questions name the model that answered; None: "you"
+    leak: bool = False  # train on strings of the test too: a planted fault
 
     def __post_init__(self) -> None:
         if (
@@ -55,14 +55,15 @@ class ReportLabelsSpec:
             or (self.max_labels is not None and self.max_labels < 1)
         ):
             raise SpecError(
-                f"labels of {self.n_documents} records, {self.replay_fraction:g} of them replayed, teach nothing; "
-                "take a record and a label, and a share below 1."
+                f"ReportLabels with n_documents={self.n_documents}, replay_fraction={self.replay_fraction:g} and "
+                f"max_labels={self.max_labels} has no label to train on; take at least 1 document, 1 label, and a "
+                "replay fraction from 0 to below 1."
             )
 
 
 @dataclass
 class _Counts:
-    """What became of the answers."""
+    """Number of invalid answers, of undefined properties and of labels."""
 
     invalid: int = 0
     undefined: int = 0
@@ -86,7 +87,10 @@ def make(spec: ReportLabelsSpec, inputs: Mapping[str, Path], context: StepContex
         spec, list(_labelled_questions(spec, prompts, AnswerTable.load(inputs["answers"])))
     )
     if not training_questions:
-        raise DataError("no answer to a string of the seen split has a label, so that there is nothing to learn from.")
+        raise DataError(
+            "no answer to a string of the seen split has a label, so there is nothing to train on; take another model "
+            "or world."
+        )
     corpus.write_corpus(
         context.folder,
         _report_documents(spec, training_questions, inputs["corpus"]),
@@ -95,19 +99,27 @@ def make(spec: ReportLabelsSpec, inputs: Mapping[str, Path], context: StepContex
     (context.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
 
 
+class GreedyAnswer(NamedTuple):
+    """The likeliest answer to a prompt."""
+
+    text: str
+    is_valid: bool
+
+
 @dataclass(frozen=True, eq=False)
 class AnswerTable:
-    """What somebody answered: the likeliest answer to each prompt, draws, and log-probabilities of first tokens."""
+    """A model's answers by prompt: the likeliest one, the valid samples, and log-probabilities of first tokens."""
 
-    greedy: Mapping[str, Mapping[str, Any]]
+    greedy: Mapping[str, GreedyAnswer]
     samples: Mapping[str, list[str]]
     first_token_log_probs: Mapping[str, list[float]]
 
     @classmethod
     def load(cls, folder: Path) -> AnswerTable:
-        """The answers that a step has kept."""
+        """The answers in the folder of a step `answers`."""
         table = pl.read_parquet(folder / "answers.parquet")
-        greedy = {row["prompt"]: row for row in table.filter(pl.col("sample") == GREEDY_SAMPLE).iter_rows(named=True)}
+        greedy_rows = table.filter(pl.col("sample") == GREEDY_SAMPLE).select("prompt", "answer", "valid").iter_rows()
+        greedy = {prompt: GreedyAnswer(str(answer), valid) for prompt, answer, valid in greedy_rows}
         drawn = table.filter((pl.col("sample") != GREEDY_SAMPLE) & pl.col("valid")).group_by("prompt").agg("answer")
         draws = dict(drawn.iter_rows())
         file = folder / "first.parquet"
@@ -117,16 +129,15 @@ class AnswerTable:
 def _labelled_questions(
     spec: ReportLabelsSpec, prompts: Sequence[BehaviourPrompt], answers: AnswerTable, counts: _Counts | None = None
 ) -> Iterator[Question]:
-    """What is so of every valid answer, property by property."""
+    """A question on every property of every valid answer, with its label as the target."""
     counts = counts or _Counts()
     for prompt in prompts:
-        row = answers.greedy[prompt.id]
-        if not row["valid"]:
+        answer = answers.greedy[prompt.id]
+        if not answer.is_valid:
             counts.invalid += 1
             continue
         for property_name in prompt.property_names:
-            answer = str(row["answer"])
-            label = spec.world.property_value(property_name, answer, spec.world_seed)
+            label = spec.world.property_value(property_name, answer.text, spec.world_seed)
             if label is None:
                 counts.undefined += 1
                 continue
@@ -147,7 +158,7 @@ def _labelled_questions(
 
 
 def _training_questions(spec: ReportLabelsSpec, questions: list[Question]) -> list[Question]:
-    """Those that are learnt from: of the seen split, with the properties that are taught, as many as there shall be."""
+    """The questions of the training: of the seen split and the chosen properties, at most `max_labels` of them."""
     candidates = [q for q in questions if spec.leak or q.split == "seen"]
     candidates = [q for q in candidates if not spec.property_names or q.attribute.split("/")[-1] in spec.property_names]
     if spec.max_labels is None or spec.max_labels >= len(candidates):
@@ -163,7 +174,7 @@ def _eval_questions(
     training_questions: list[Question],
     counts: _Counts,
 ) -> Iterator[Question]:
-    """All questions, about the answers that are asked about, with what goes with them; then those that are taught."""
+    """All questions of the evaluation with their metadata, then those of the training."""
     answers = AnswerTable.load(inputs.get("asked", inputs["answers"]))
     own_answers = AnswerTable.load(inputs["own"]) if "own" in inputs else None
     by_id = {prompt.id: prompt for prompt in prompts}
@@ -176,8 +187,9 @@ def _eval_questions(
             report_metadata,
             label_probs=label_probabilities.from_first_token(answers, token_labels),
             sampled_label_shares=label_probabilities.from_samples(answers),
-            **({} if own_answers is None else label_probabilities.own_label(own_answers)),
         )
+        if own_answers is not None:
+            report_metadata = label_probabilities.with_own_label(report_metadata, own_answers)
         yield replace(question, metadata=report_metadata.json_line)
     for question in training_questions:
         report_metadata = replace(ReportMetadata.from_question(question), is_training=True)
@@ -186,7 +198,7 @@ def _eval_questions(
 
 @dataclass(frozen=True)
 class _LabelProbabilities:
-    """How likely each label of one question is under somebody's answers."""
+    """The probability of each label of one question under a model's answers."""
 
     spec: ReportLabelsSpec
     prompt: BehaviourPrompt
@@ -194,7 +206,7 @@ class _LabelProbabilities:
     labels: tuple[str, ...]
 
     def from_first_token(self, answers: AnswerTable, token_labels: _TokenLabels) -> tuple[float, ...]:
-        """By the first token alone, where that tells the property; over valid answers."""
+        """Probabilities from the answer's first token, where that determines the property; empty elsewhere."""
         if (
             not self.labels
             or not self.spec.world.is_first_token_property(self.property_name)
@@ -208,36 +220,39 @@ class _LabelProbabilities:
         return tuple((mass / mass.sum()).tolist()) if mass.sum() > 0 else ()
 
     def from_samples(self, answers: AnswerTable) -> tuple[float, ...]:
-        """By the draws that were answers at all."""
-        values = [
-            self.spec.world.property_value(self.property_name, one, self.spec.world_seed)
-            for one in answers.samples.get(self.prompt.id, ())
-        ]
-        known = [one for one in values if one is not None]
+        """Shares among the sampled answers that are valid."""
+        world, world_seed = self.spec.world, self.spec.world_seed
+        sampled_answers = answers.samples.get(self.prompt.id, ())
+        values = [world.property_value(self.property_name, answer, world_seed) for answer in sampled_answers]
+        known = [value for value in values if value is not None]
         return tuple(known.count(label) / len(known) for label in self.labels) if known else ()
 
-    def own_label(self, answers: AnswerTable) -> dict[str, Any]:
-        """The label of the likeliest answer, and the question about it; nothing where it is no answer."""
-        row = answers.greedy[self.prompt.id]
-        if not row["valid"]:
-            return {}
-        world, answer = self.spec.world, str(row["answer"])
-        return {
-            "own_label": world.property_value(self.property_name, answer, self.spec.world_seed),
-            "given_answer_prompt": world.given_answer_question(answer, self.property_name),
-        }
+    def with_own_label(self, metadata: ReportMetadata, own_answers: AnswerTable) -> ReportMetadata:
+        """The metadata with the label of the model's own likeliest answer, and the question about that answer.
+
+        Unchanged where the answer is invalid.
+        """
+        answer = own_answers.greedy[self.prompt.id]
+        if not answer.is_valid:
+            return metadata
+        world = self.spec.world
+        return replace(
+            metadata,
+            own_label=world.property_value(self.property_name, answer.text, self.spec.world_seed),
+            given_answer_prompt=world.given_answer_question(answer.text, self.property_name),
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _TokenLabels:
-    """What every token would be labelled as an answer's first; found once a property."""
+    """The label of each token as an answer's first token, cached by property."""
 
     spec: ReportLabelsSpec
     texts: Sequence[str]
     cache: dict[tuple[str, tuple[str, ...]], np.ndarray] = field(default_factory=dict)
 
     def label_indices(self, property_name: str, labels: tuple[str, ...]) -> np.ndarray:
-        """The place of each token's label, -1 where it has none. Shape: (V,)."""
+        """The index of each token's label, -1 where it has none. Shape: (V,)."""
         if (property_name, labels) not in self.cache:
             values = [self.spec.world.property_value(property_name, text, self.spec.world_seed) for text in self.texts]
             indices = [-1 if value is None else labels.index(value) for value in values]
@@ -246,7 +261,7 @@ class _TokenLabels:
 
 
 def _token_texts(corpus_folder: Path) -> list[str]:
-    """Every token's text, by its number."""
+    """The text of each token, by its id."""
     tokenizer = corpus.Corpus(corpus_folder).tokenizer
     return [tokenizer.decode([number]) for number in range(tokenizer.get_vocab_size())]
 
@@ -254,7 +269,7 @@ def _token_texts(corpus_folder: Path) -> list[str]:
 def _report_documents(
     spec: ReportLabelsSpec, training_questions: list[Question], corpus_folder: Path
 ) -> Iterator[Document]:
-    """Labels drawn anew in every round through all of them, and lines of the predictor's own."""
+    """The questions of the training, shuffled anew each epoch, and replayed documents among them."""
     rng = (spec.seed / "records").numpy()
     lines = _corpus_lines(corpus_folder) if spec.replay_fraction else []
     order: list[int] = []
@@ -275,6 +290,6 @@ def _report_documents(
 
 
 def _corpus_lines(corpus_folder: Path) -> list[str]:
-    """Texts of the predictor's corpus, those of its first part."""
+    """The texts in the first part of the predictor's corpus."""
     part = min(corpus_folder.glob("documents-*.parquet"))
     return [str(text) for text in pl.read_parquet(part, columns=["text"])["text"]]

@@ -25,9 +25,11 @@ from nosce.seeds import Seed
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 VERSION = 2
+TrainingData = Literal["documents", "questions"] | QAMixture
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +37,14 @@ class TrainingSpec:
     """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed."""
 
     model: Architecture | Pretrained | ExtraLayers | None
-    data: Literal["documents", "questions"] | QAMixture
+    data: TrainingData
     training: TrainingConfig
     adapter: LoRA | None
     seed: Seed
 
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
-    """Train, or go on where an interrupted run had saved; leaves checkpoints and metrics."""
+    """Train, or resume an interrupted training; write checkpoints and metrics."""
     import torch
 
     from nosce.train import checkpoint, loop, precision
@@ -56,19 +58,11 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     sampler = _training_sampler(spec, dataset, corpus)
     model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
     is_bidirectional = families.is_bidirectional(model)
-    if (model.config.is_encoder_decoder or is_bidirectional) and (
-        spec.training.prompt_loss_weight or spec.training.window is not None
-    ):
-        raise SpecError(
-            "a model that is no decoder was to be trained with "
-            f"prompt_loss_weight={spec.training.prompt_loss_weight} and window={spec.training.window}, but what is "
-            "given is only read and each text stands alone; take 0 and None."
-        )
+    if model.config.is_encoder_decoder or is_bidirectional:
+        _check_noncausal_training(spec.training)
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
-    peft_model = None
-    if spec.adapter is not None:
-        lora = spec.adapter
-        peft_model = adapters.add_lora(model, lora.rank, lora.embedding_rank, lora.alpha, spec.seed / "adapter")
+    peft_model = None if spec.adapter is None else _with_adapter(model, spec.adapter, spec.seed / "adapter")
+    if peft_model is not None:
         model = peft_model.get_base_model()
 
     def keep(step: int) -> None:
@@ -95,8 +89,22 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     )
 
 
+def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
+    return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
+
+
+def _check_noncausal_training(config: TrainingConfig) -> None:
+    """Refuse a loss on prompts, and packed texts, for a model that is not a causal decoder."""
+    if config.prompt_loss_weight or config.window is not None:
+        raise SpecError(
+            f"a model that is not a causal decoder was to be trained with prompt_loss_weight="
+            f"{config.prompt_loss_weight} and window={config.window}, but such a model reads a prompt without "
+            "predicting it, and reads each text alone; take 0 and None."
+        )
+
+
 def checkpoint_folder(folder: Path, step: int) -> Path:
-    """Where the weights after so many steps lie below a training's folder."""
+    """The folder of the checkpoint after so many steps, in a training's folder."""
     return folder / "checkpoints" / f"{step:07d}"
 
 
@@ -108,7 +116,9 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     """
     folders = {int(path.name): path for path in sorted((folder / "checkpoints").glob("[0-9]" * 7))}
     if not folders:
-        raise DataError(f"{folder} holds no checkpoint; it is no training's folder, or not a whole one.")
+        raise DataError(
+            f"{folder} holds no checkpoint, so it is not the folder of a finished training; run the training again."
+        )
     return folders
 
 

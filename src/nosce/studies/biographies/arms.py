@@ -13,8 +13,6 @@ from nosce.data.worlds.biographies.manipulation import Manipulation, Manipulatio
 from nosce.data.worlds.biographies.prose import FreeBiographies, ProseGrammar
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.studies.biographies.config import (
-    CHECKPOINT_FRACTIONS,
-    DENSE_CHECKPOINT_FRACTIONS,
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
     SINGLE,
@@ -22,9 +20,9 @@ from nosce.studies.biographies.config import (
     WITH_CELEBRITIES,
     BiographiesBaseConfig,
     BiographiesConfig,
-    FinetuningVariant,
     QuestionDose,
 )
+from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, DENSE_CHECKPOINT_FRACTIONS, FinetuningVariant
 from nosce.study import Arm, Stage
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 

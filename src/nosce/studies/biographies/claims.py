@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 from nosce.analysis.claims import Claim
@@ -32,6 +31,7 @@ from nosce.studies.biographies.selections import (
     control_q_probe_accuracy,
     extraction_accuracy,
     extraction_gap,
+    first_token_accuracy,
     majority_accuracy,
     memorization_claim,
     minority_p_probe_accuracy,
@@ -44,31 +44,30 @@ from nosce.studies.biographies.selections import (
     task_accuracy,
     token_recall_precondition,
 )
-from nosce.study import PRETRAIN
 
 
 def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
     """What the wording of the texts decides (arXiv:2309.14316, section 4), in the rows that are trained."""
-    main_gap = extraction_gap(MULTI5_PERMUTE, SINGLE)
     candidates = (
-        Claim(
+        _difference_claim(
             id="extraction-gap",
             text="Five shuffled wordings make knowledge extractable that one wording does not",
             source="Figure 3, mean of six: 96.6 - 9.7",
-            measure=main_gap,
-            threshold=0.15,
+            a=extraction_accuracy(MULTI5_PERMUTE),
+            b=extraction_accuracy(SINGLE),
             paper_value=0.869,
-            preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
+            memorised_by=(SINGLE, MULTI5_PERMUTE),
         ),
-        Claim(
+        _difference_claim(
             id="single-near-chance",
             text="After one wording, answers about unseen people are at most a little better than a guess",
             source="Figure 3: 9.7 against a majority guess of 2.7",
-            measure=Difference(a=extraction_accuracy(SINGLE), b=majority_accuracy(SINGLE)),
+            a=extraction_accuracy(SINGLE),
+            b=majority_accuracy(SINGLE),
             threshold=0.10,
             direction="below",
             paper_value=0.07,
-            preconditions=(recall_precondition(SINGLE),),
+            memorised_by=(SINGLE,),
         ),
         _gap_claim(
             "permute1-no-help",
@@ -112,14 +111,15 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
             0.656,
             "70.0 - 4.4",
         ),
-        Claim(
+        _difference_claim(
             id="gap-on-four",
             text="The gap is 40 points or more on birth city, university, major and company",
             source="Figure 3, mean of four: 95.8 - 3.4",
-            measure=extraction_gap(MULTI5_PERMUTE, SINGLE, CORE_ATTRIBUTES),
+            a=extraction_accuracy(MULTI5_PERMUTE, CORE_ATTRIBUTES),
+            b=extraction_accuracy(SINGLE, CORE_ATTRIBUTES),
             threshold=0.40,
             paper_value=0.924,
-            preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
+            memorised_by=(SINGLE, MULTI5_PERMUTE),
         ),
     )
     return (
@@ -152,15 +152,41 @@ def _gap_claim(
     threshold: float = 0.0,
     direction: Literal["above", "below"] = "above",
 ) -> Claim:
-    return Claim(
+    return _difference_claim(
         id=id,
         text=text,
         source=f"Figure 3: {source}",
-        measure=extraction_gap(arm, baseline_arm),
+        a=extraction_accuracy(arm),
+        b=extraction_accuracy(baseline_arm),
         threshold=threshold,
         direction=direction,
         paper_value=paper_value,
-        preconditions=(recall_precondition(baseline_arm), recall_precondition(arm)),
+        memorised_by=(baseline_arm, arm),
+    )
+
+
+def _difference_claim(
+    *,
+    id: str,
+    text: str,
+    source: str,
+    a: Selection,
+    b: Selection,
+    paper_value: float,
+    memorised_by: tuple[str, ...],
+    threshold: float = 0.15,
+    direction: Literal["above", "below"] = "above",
+) -> Claim:
+    """A claim on the difference of two accuracies, judged where these arms have memorised the biographies."""
+    return Claim(
+        id=id,
+        text=text,
+        source=source,
+        measure=Difference(a=a, b=b),
+        threshold=threshold,
+        direction=direction,
+        paper_value=paper_value,
+        preconditions=tuple(map(recall_precondition, memorised_by)),
     )
 
 
@@ -173,25 +199,24 @@ def _arms_of(claim: Claim) -> set[str]:
 def _mixed_claims() -> Iterator[Claim]:
     """Questions among the biographies from the first step."""
     arm = mixed_arm_name(SINGLE)
-    first_tokens = Selection(evaluation="questions", stage=PRETRAIN, arm=arm, metric="first", step="every")
-    seen_selections, unseen_selections = (
-        {name: replace(first_tokens, evaluation=name, split=split) for name in ("questions", "recall")}
-        for split in ("seen", "unseen")
-    )
-    yield Claim(
+    seen_questions = first_token_accuracy(arm, "questions", "seen")
+    unseen_questions = first_token_accuracy(arm, "questions", "unseen")
+    seen_biographies = first_token_accuracy(arm, "recall", "seen")
+    unseen_biographies = first_token_accuracy(arm, "recall", "unseen")
+    yield _difference_claim(
         id="mixed-extracts",
         text="Questions among the biographies make one wording extractable where fine-tuning does not",
         source="Figure 3, single: 86.6 mixed - 9.7 fine-tuned",
-        measure=Difference(a=mixed_extraction_accuracy(arm), b=extraction_accuracy(SINGLE)),
-        threshold=0.15,
+        a=mixed_extraction_accuracy(arm),
+        b=extraction_accuracy(SINGLE),
         paper_value=0.769,
-        preconditions=(recall_precondition(arm), recall_precondition(SINGLE)),
+        memorised_by=(arm, SINGLE),
     )
     yield Claim(
         id="order-questions-first",
         text="In mixed training, questions about the trained half are learnt before their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
-        measure=Difference(a=seen_selections["questions"], b=seen_selections["recall"]),
+        measure=Difference(a=seen_questions, b=seen_biographies),
         threshold=0.0,
         preconditions=(recall_precondition(arm),),
     )
@@ -199,7 +224,7 @@ def _mixed_claims() -> Iterator[Claim]:
         id="order-biographies",
         text="Biographies of people who are asked about are learnt before those of the others",
         source="Figure 1b-c; mean first-token accuracy over training, of different people",
-        measure=Slope(points=((0.0, unseen_selections["recall"]), (1.0, seen_selections["recall"]))),
+        measure=Slope(points=((0.0, unseen_biographies), (1.0, seen_biographies))),
         threshold=0.0,
         preconditions=(recall_precondition(arm),),
     )
@@ -207,7 +232,7 @@ def _mixed_claims() -> Iterator[Claim]:
         id="order-extraction-last",
         text="Questions about the other half are learnt last, after their biographies",
         source="Figure 1b-c; mean first-token accuracy over training",
-        measure=Difference(a=unseen_selections["recall"], b=unseen_selections["questions"]),
+        measure=Difference(a=unseen_biographies, b=unseen_questions),
         threshold=0.0,
         preconditions=(recall_precondition(arm),),
     )
@@ -228,33 +253,34 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
 
 def _probe_claims() -> Iterator[Claim]:
     """Where probes can read the values, and whether that predicts what can be extracted."""
-    yield Claim(
+    yield _difference_claim(
         id="p-probe-single",
         text="After one wording, the first place of a text holds at most a little of the five later values",
         source="Figure 5, single, first place: 13.1 against a majority of 12.0",
-        measure=Difference(a=p_probe_accuracy(SINGLE), b=p_probe_majority_accuracy(SINGLE)),
+        a=p_probe_accuracy(SINGLE),
+        b=p_probe_majority_accuracy(SINGLE),
         threshold=0.10,
         direction="below",
         paper_value=0.011,
-        preconditions=(recall_precondition(SINGLE),),
+        memorised_by=(SINGLE,),
     )
-    yield Claim(
+    yield _difference_claim(
         id="p-probe-moves",
         text="After five shuffled wordings, the five later values can be read from the name on",
         source="Figure 5, first place: 99.9 - 13.1",
-        measure=Difference(a=p_probe_accuracy(MULTI5_PERMUTE), b=p_probe_accuracy(SINGLE)),
-        threshold=0.15,
+        a=p_probe_accuracy(MULTI5_PERMUTE),
+        b=p_probe_accuracy(SINGLE),
         paper_value=0.868,
-        preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
+        memorised_by=(SINGLE, MULTI5_PERMUTE),
     )
-    yield Claim(
+    yield _difference_claim(
         id="q-probe-gap",
         text="From the name alone more can be read after five shuffled wordings than after one",
         source="Figure 7, first tokens: 99.9 - 19.9",
-        measure=Difference(a=q_probe_accuracy(MULTI5_PERMUTE), b=q_probe_accuracy(SINGLE)),
-        threshold=0.15,
+        a=q_probe_accuracy(MULTI5_PERMUTE),
+        b=q_probe_accuracy(SINGLE),
         paper_value=0.80,
-        preconditions=(recall_precondition(SINGLE), recall_precondition(MULTI5_PERMUTE)),
+        memorised_by=(SINGLE, MULTI5_PERMUTE),
     )
     yield Claim(
         id="q-probe-order",
@@ -313,10 +339,8 @@ def _celebrity_claims(config: BiographiesConfig) -> Iterator[Claim]:
 
 def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """A bidirectional model ties the words of a value to each other and not to the name."""
-    arm, multi_word_attributes = (
-        bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME),
-        ("birth_city", "university", "company", "company_city"),
-    )
+    arm = bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME)
+    multi_word_attributes = ("birth_city", "university", "company", "company_city")
     yield Claim(
         id="masked-falls-short",
         text="A bidirectional model falls far behind on values of several words, even with full names in each sentence",
@@ -342,17 +366,15 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
         preconditions=(token_recall_precondition(arm),),
     )
     if MULTI5_PERMUTE in config.bidirectional_augmentations:
+        arm_without_names = bidirectional_arm_name(MULTI5_PERMUTE)
         yield Claim(
             id="masked-wants-names",
             text="Full names help a bidirectional model; shuffled wordings without full names do not",
             source="Figure 9: 34.8 - 3.9",
-            measure=extraction_gap(arm, bidirectional_arm_name(MULTI5_PERMUTE)),
+            measure=extraction_gap(arm, arm_without_names),
             threshold=0.10,
             paper_value=0.309,
-            preconditions=tuple(
-                token_recall_precondition(bidirectional_arm_name(row))
-                for row in (MULTI5_PERMUTE_FULLNAME, MULTI5_PERMUTE)
-            ),
+            preconditions=(token_recall_precondition(arm), token_recall_precondition(arm_without_names)),
         )
 
 

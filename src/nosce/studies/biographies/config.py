@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypedDict
 
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.manipulation import (
@@ -21,9 +20,18 @@ from nosce.data.worlds.biographies.manipulation import (
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, Biographies
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.models.architecture import Architecture
+from nosce.studies.biographies.trainings import (
+    FinetuningVariant,
+    long_finetuning,
+    long_finetuning_grid,
+    long_pretraining,
+    short_finetuning,
+    short_finetuning_grid,
+    short_pretraining,
+)
 from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
-from nosce.train.config import Dtype, LoRA, OptimizerName, TrainingConfig
+from nosce.train.config import LoRA, TrainingConfig
 
 #: Rows of the paper's table: how the texts of a person are worded and ordered.
 SINGLE, SINGLE_PERMUTE1, MULTI5_PERMUTE = "single", "single+permute1", "multi5+permute"
@@ -32,10 +40,6 @@ TWO_AUGMENTATIONS = (SINGLE, MULTI5_PERMUTE)
 FOUR_AUGMENTATIONS = (SINGLE, SINGLE_PERMUTE1, "multi5", MULTI5_PERMUTE)
 SIX_AUGMENTATIONS = (SINGLE, "single+fullname", SINGLE_PERMUTE1, "single+permute5", "multi5", MULTI5_PERMUTE)
 WITH_CELEBRITIES = "single+permute1 + CEL"  # the paper's name for a minority among celebrities
-#: Fractions of a pretraining at which the curves have their points; mixed training has more.
-CHECKPOINT_FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
-DENSE_CHECKPOINT_FRACTIONS = tuple(n / 20 for n in range(21))
-FINETUNING_PEAK_LR = 3e-4  # of the fine-tuning by which rows are compared (appendix B)
 #: Design of this study: few values per attribute, so that a probe has enough people of each class to learn from, and
 #: names that many people share, so that no single name gives a person away.
 SMALL_BIOGRAPHIES = Biographies(
@@ -51,21 +55,12 @@ SMALL_BIOGRAPHIES = Biographies(
 SMOKE_BIOGRAPHIES = replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16))
 
 
-class OptimizerSettings(TypedDict, total=False):
-    """The fields of a training that follow from its optimizer."""
-
-    optimizer: OptimizerName
-    muon_lr: float
-    peak_lr: float
-    batch_size: int
-
-
-#: `muon` was found by `benchmarks/recipes.py` on recall alone, in people that no study reports. `adamw` is the
-#: optimizer of arXiv:2309.14316, at a learning rate from pilots (LOG.md) that was searched less.
-OPTIMIZER_SETTINGS: dict[str, OptimizerSettings] = {
-    "muon": {"optimizer": "muon", "muon_lr": 0.03, "peak_lr": 2e-2, "batch_size": 32},
-    "adamw": {"optimizer": "adamw", "peak_lr": 5e-3, "batch_size": 32},
-}
+def _tasks_with_hint_shares() -> Iterator[tuple[ManipulationTask, float]]:
+    """Every task without hints, and each task that can have hints with hints in half of the training questions too."""
+    for task in MANIPULATION_TASKS:
+        yield task, 0.0
+        if task in HINTABLE_TASKS:
+            yield task, 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +78,6 @@ class QuestionDose:
 
     def __str__(self) -> str:
         return f"{self.qa_fraction:.0%}" + (" longer" if self.same_steps else "")
-
-
-@dataclass(frozen=True)
-class FinetuningVariant:
-    """Another fine-tuning of a row.
-
-    Args:
-        name: The variant's name, a part of the arm's name.
-        training: The training on questions.
-        adapter: The low-rank update that is trained. None: all weights are trained.
-    """
-
-    name: str
-    training: TrainingConfig
-    adapter: LoRA | None = None
-
-    def __str__(self) -> str:
-        return self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +169,7 @@ class BiographiesConfig(BiographiesBaseConfig):
     extra_finetuned_arms: tuple[str, ...] = ()
     q_probe_train_sizes: tuple[int, ...] = ()
     prose_entries: tuple[int, ...] = (1, 5)
-    tasks: tuple[tuple[ManipulationTask, float], ...] = tuple(
-        (task, hints) for task in MANIPULATION_TASKS for hints in ((0.0, 0.5) if task in HINTABLE_TASKS else (0.0,))
-    )
+    tasks: tuple[tuple[ManipulationTask, float], ...] = tuple(_tasks_with_hint_shares())
     bidirectional_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
     bidirectional_exposure_factor: int = 4
     bidirectional_mixed_exposure_factor: int = 1
@@ -230,83 +205,8 @@ def core_config(scale: str, name: str) -> CoreConfig:
     return config_for_scale(name, CORE_CONFIGS, scale)
 
 
-def short_pretraining(optimizer: str) -> TrainingConfig:
-    """The pretraining of the small scales."""
-    return TrainingConfig(
-        steps=1, dtype="auto", checkpoint_fractions=CHECKPOINT_FRACTIONS, **OPTIMIZER_SETTINGS[optimizer]
-    )
-
-
-def short_finetuning(
-    steps: int, peak_lr: float = FINETUNING_PEAK_LR, prompt_loss_weight: float = 0.0
-) -> TrainingConfig:
-    """The fine-tuning of the small scales on questions."""
-    return TrainingConfig(
-        steps=steps,
-        batch_size=48,
-        peak_lr=peak_lr,
-        warmup_steps=20,
-        weight_decay=0.01,
-        dtype="auto",
-        checkpoint_fractions=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
-        prompt_loss_weight=prompt_loss_weight,
-    )
-
-
-def _long_pretraining(batch_size: int) -> TrainingConfig:
-    """The pretraining of the large scales: rows of 512 tokens, as in appendix B."""
-    return TrainingConfig(
-        steps=1,
-        batch_size=batch_size,
-        window=512,
-        peak_lr=1e-3,
-        warmup_steps=1_000,
-        dtype="bfloat16",
-        checkpoint_fractions=CHECKPOINT_FRACTIONS,
-    )
-
-
-def _long_finetuning(steps: int, peak_lr: float = FINETUNING_PEAK_LR, weight_decay: float = 0.01) -> TrainingConfig:
-    """The fine-tuning of the large scales on questions (appendix B)."""
-    dtype: Dtype = "bfloat16"
-    return TrainingConfig(
-        steps=steps,
-        batch_size=48,
-        peak_lr=peak_lr,
-        warmup_steps=0,
-        weight_decay=weight_decay,
-        dtype=dtype,
-        checkpoint_fractions=(0.0, 0.02, 0.1, 0.25, 0.5, 1.0),
-    )
-
-
 def _question_doses(*shares: float) -> tuple[QuestionDose, ...]:
     return tuple(QuestionDose(qa_fraction=share, same_steps=same) for same in (False, True) for share in shares)
-
-
-def _short_finetuning_grid(steps: int) -> tuple[FinetuningVariant, ...]:
-    """The paper's grid in our sizes: rates of all weights, ranks of LoRA, and loss on the question too."""
-    lora_training = short_finetuning(steps, 3e-3)
-    return (
-        FinetuningVariant("full 1e-3", short_finetuning(steps, 1e-3)),
-        FinetuningVariant("full 1e-4", short_finetuning(steps, 1e-4)),
-        FinetuningVariant("LoRA 8 embedding 32", lora_training, LoRA(rank=8, embedding_rank=32)),
-        FinetuningVariant("LoRA 8 embedding 0", lora_training, LoRA(rank=8, embedding_rank=0)),
-        FinetuningVariant("LoRA 16 embedding 128", lora_training, LoRA(rank=16, embedding_rank=128)),
-        FinetuningVariant("full loss on questions too", short_finetuning(steps, prompt_loss_weight=1.0)),
-    )
-
-
-def _long_finetuning_grid(steps: int) -> Iterator[FinetuningVariant]:
-    """The paper's grid (appendices B to D): rates and decays of all weights, ranks of LoRA."""
-    for peak_lr in (1e-3, 3e-4, 1e-4):
-        for decay in (0.01, 0.001):
-            yield FinetuningVariant(f"full {peak_lr:g} decay {decay:g}", _long_finetuning(steps, peak_lr, decay))
-    for rank in (2, 4, 8, 16, 32):
-        for embedding_rank in (0, 16, 32, 64, 128):
-            if (rank, embedding_rank) != (8, 128):
-                adapter = LoRA(rank=rank, embedding_rank=embedding_rank)
-                yield FinetuningVariant(f"LoRA {rank} embedding {embedding_rank}", _long_finetuning(steps), adapter)
 
 
 def _smoke_config() -> BiographiesConfig:
@@ -321,7 +221,7 @@ def _smoke_config() -> BiographiesConfig:
         question_doses=_question_doses(0.5),
         n_minority=20,
         n_celebrities=10,
-        finetuning_grid=_short_finetuning_grid(20)[-1:],
+        finetuning_grid=short_finetuning_grid(20)[-1:],
         extra_finetuned_arms=(WITH_CELEBRITIES,),
         q_probe_train_sizes=(10,),
         prose_entries=(1,),
@@ -344,7 +244,7 @@ def _laptop_config() -> BiographiesConfig:
         question_doses=(QuestionDose(qa_fraction=0.25), *_question_doses(0.5, 0.75)),
         n_minority=200,
         n_celebrities=120,
-        finetuning_grid=_short_finetuning_grid(480),
+        finetuning_grid=short_finetuning_grid(480),
         extra_finetuned_arms=(WITH_CELEBRITIES, "single+fullname"),
         q_probe_train_sizes=(50, 100),
         bidirectional_finetuning=short_finetuning(960, 1e-3),
@@ -362,9 +262,9 @@ def _gpu_config() -> BiographiesConfig:
         ),
         architecture=Architecture.named("6x384"),
         tokenizer=TokenizerSpec(kind="bpe", vocab_size=4_096),
-        pretraining=_long_pretraining(batch_size=168),
+        pretraining=long_pretraining(batch_size=168),
         exposures=540,
-        finetuning=_long_finetuning(10_000),
+        finetuning=long_finetuning(10_000),
         finetuning_adapter=LoRA(rank=8, embedding_rank=64),
         augmentations=AUGMENTATIONS,
         mixed_augmentations=TWO_AUGMENTATIONS,
@@ -373,12 +273,12 @@ def _gpu_config() -> BiographiesConfig:
         question_doses=_question_doses(0.25, 0.5),
         n_minority=10_000,
         n_celebrities=10_000,
-        finetuning_grid=tuple(_long_finetuning_grid(10_000))[:6],
+        finetuning_grid=tuple(long_finetuning_grid(10_000))[:6],
         bidirectional_augmentations=(SINGLE, MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME),
         bidirectional_mixed_exposure_factor=2,
         bidirectional_qa_fraction=0.75,
         bidirectional_peak_lr=3e-4,
-        bidirectional_finetuning=_long_finetuning(10_000),
+        bidirectional_finetuning=long_finetuning(10_000),
         p_probe_config=LowRankProbeConfig(rank=2, steps=5_000, batch_size=50),
         q_probe_config=LowRankProbeConfig(rank=16, steps=10_000, batch_size=200),
     )
@@ -390,9 +290,9 @@ def _paper_config() -> BiographiesConfig:
         world=Biographies(people=100_000, extra_tokenizer_texts=tuple(task_vocabulary())),
         architecture=Architecture.named("12x768"),
         tokenizer=TokenizerSpec(kind="bpe", vocab_size=8_192),
-        pretraining=_long_pretraining(batch_size=672),
+        pretraining=long_pretraining(batch_size=672),
         exposures=538,
-        finetuning=_long_finetuning(50_000),
+        finetuning=long_finetuning(50_000),
         finetuning_adapter=LoRA(rank=8, embedding_rank=128),
         augmentations=AUGMENTATIONS,
         mixed_augmentations=AUGMENTATIONS,
@@ -402,31 +302,20 @@ def _paper_config() -> BiographiesConfig:
         question_doses=tuple(QuestionDose(qa_fraction=share, same_steps=True) for share in (0.478, 0.709, 0.846)),
         n_minority=100_000,
         n_celebrities=100_000,
-        finetuning_grid=tuple(_long_finetuning_grid(50_000)),
+        finetuning_grid=tuple(long_finetuning_grid(50_000)),
         bidirectional_augmentations=AUGMENTATIONS,
         bidirectional_exposure_factor=2,
         bidirectional_mixed_exposure_factor=2,
         bidirectional_qa_fraction=0.936,
         bidirectional_peak_lr=3e-4,
-        bidirectional_finetuning=_long_finetuning(50_000),
+        bidirectional_finetuning=long_finetuning(50_000),
         p_probe_config=LowRankProbeConfig(rank=2, steps=30_000, batch_size=50),
         q_probe_config=LowRankProbeConfig(rank=16, steps=30_000, batch_size=200),
     )
 
 
-def _core_smoke_config() -> CoreConfig:
-    return CoreConfig(
-        world=SMOKE_BIOGRAPHIES,
-        architecture=Architecture.named("2x64"),
-        pretraining=short_pretraining("muon"),
-        exposures=20,
-        adamw_exposures=20,
-        finetuning=short_finetuning(20),
-        augmentations=TWO_AUGMENTATIONS,
-    )
-
-
 def _core_demo_config() -> CoreConfig:
+    """400 people, 3 layers of width 128, two rows: the difference between them in minutes."""
     return CoreConfig(
         world=SMALL_BIOGRAPHIES,
         architecture=Architecture.named("3x128"),
@@ -438,12 +327,23 @@ def _core_demo_config() -> CoreConfig:
     )
 
 
+def _core_smoke_config() -> CoreConfig:
+    """The demo with fewer people and steps, without a result."""
+    return replace(
+        _core_demo_config(),
+        world=SMOKE_BIOGRAPHIES,
+        architecture=Architecture.named("2x64"),
+        exposures=20,
+        adamw_exposures=20,
+        finetuning=short_finetuning(20),
+    )
+
+
 def _core_laptop_config() -> CoreConfig:
-    return CoreConfig(
+    """The demo with four rows, three seeds, and as many steps as the fast and the paper's optimizer need."""
+    return replace(
+        _core_demo_config(),
         seeds=(0, 1, 2),
-        world=SMALL_BIOGRAPHIES,
-        architecture=Architecture.named("3x128"),
-        pretraining=short_pretraining("muon"),
         exposures=100,
         adamw_exposures=260,
         finetuning=short_finetuning(600),

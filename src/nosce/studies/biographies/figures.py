@@ -51,6 +51,7 @@ from nosce.studies.biographies.selections import (
     control_p_probe_accuracy,
     control_q_probe_accuracy,
     extraction_accuracy,
+    first_token_accuracy,
     majority_accuracy,
     minority_p_probe_accuracy,
     minority_q_probe_accuracy,
@@ -159,19 +160,22 @@ def biographies_scaling_curves(config: BiographiesConfig) -> tuple[ScalingCurveS
 def recall_scaling_curves(
     augmentations: tuple[str, ...], checkpoint_steps: tuple[int, ...], exposures_per_step: float
 ) -> tuple[ScalingCurveSpec, ...]:
-    """Recall of what is read, over training."""
-    return tuple(
-        scaling_curve_over_training(
-            f"recall-{row}",
-            f"Recall of what is read, {row}",
-            row,
-            checkpoint_steps,
-            exposures_per_step,
-            Selection(evaluation="recall", stage=PRETRAIN),
-            Selection(evaluation="recall", metric="nats", stage=PRETRAIN, quantity="nats"),
-            x_label="exposures",
-        )
-        for row in augmentations
+    """Recall inside the biographies over training, a curve for each row."""
+    return tuple(_recall_scaling_curve(row, checkpoint_steps, exposures_per_step) for row in augmentations)
+
+
+def _recall_scaling_curve(
+    augmentation: str, checkpoint_steps: tuple[int, ...], exposures_per_step: float
+) -> ScalingCurveSpec:
+    return scaling_curve_over_training(
+        f"recall-{augmentation}",
+        f"Recall of what is read, {augmentation}",
+        augmentation,
+        checkpoint_steps,
+        exposures_per_step,
+        Selection(evaluation="recall", stage=PRETRAIN),
+        Selection(evaluation="recall", metric="nats", stage=PRETRAIN, quantity="nats"),
+        x_label="exposures",
     )
 
 
@@ -185,11 +189,11 @@ def _bar_figure(
     kind: Literal["bars", "matrix"] = "bars",
     x_label: str = "",
 ) -> BarFigure:
-    figure_cells = tuple(
-        BarCell(tick, group, measure, panel=panel, baseline=base) for tick, group, measure, panel, base in cells
-    )
+    figure_cells = []
+    for tick, group, measure, panel, is_baseline in cells:
+        figure_cells.append(BarCell(tick, group, measure, panel=panel, baseline=is_baseline))
     return BarFigure(
-        id=id, title=title, caption=caption, y_label=y_label, cells=figure_cells, kind=kind, x_label=x_label
+        id=id, title=title, caption=caption, y_label=y_label, cells=tuple(figure_cells), kind=kind, x_label=x_label
     )
 
 
@@ -229,13 +233,13 @@ def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
 
 def _mixed_training_figure(config: BiographiesConfig) -> TrainingCurveFigure:
     arm = mixed_arm_name(SINGLE)
-    mixed_groups: dict[str, Split] = {"people asked about": "seen", "the others": "unseen"}
-    first_tokens = Selection(evaluation="questions", stage=PRETRAIN, arm=arm, metric="first", step="every")
-    lines = tuple(
-        (f"{text_kind} of {group}", TrainingCurve(selection=replace(first_tokens, evaluation=evaluation, split=split)))
-        for text_kind, evaluation in (("questions", "questions"), ("biographies", "recall"))
-        for group, split in mixed_groups.items()
-    )
+    selections = {
+        "questions of people asked about": first_token_accuracy(arm, "questions", "seen"),
+        "questions of the others": first_token_accuracy(arm, "questions", "unseen"),
+        "biographies of people asked about": first_token_accuracy(arm, "recall", "seen"),
+        "biographies of the others": first_token_accuracy(arm, "recall", "unseen"),
+    }
+    lines = tuple((label, TrainingCurve(selection=selection)) for label, selection in selections.items())
     training = next(a.training for a in biographies_arms(config) if a.name == arm)
     return TrainingCurveFigure(
         id="mixed",
@@ -295,10 +299,10 @@ def _q_probe_figure(config: BiographiesConfig) -> BarFigure:
 
 
 def _probe_vs_extraction_figure(config: BiographiesConfig) -> LineFigure:
-    points = tuple(
-        LinePoint(Mean(selection=q_probe_accuracy(row)), row, Mean(selection=extraction_accuracy(row)))
-        for row in config.augmentations
-    )
+    points = []
+    for row in config.augmentations:
+        probe_accuracy, qa_accuracy = Mean(selection=q_probe_accuracy(row)), Mean(selection=extraction_accuracy(row))
+        points.append(LinePoint(probe_accuracy, row, qa_accuracy))
     return LineFigure(
         id="probe-against-questions",
         title="Does the probe predict what can be extracted?",
@@ -306,7 +310,7 @@ def _probe_vs_extraction_figure(config: BiographiesConfig) -> LineFigure:
         f"row by row. {UNSEEN_PEOPLE_CAPTION}",
         x_label="read from the name",
         y_label="asked, exact match",
-        points=points,
+        points=tuple(points),
         x_scale="linear",
     )
 
@@ -497,11 +501,8 @@ def _dose_figure(
 def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
     points = []
     for same_steps, panel in ((False, "every person seen as often"), (True, "as many steps")):
-        arms = [
-            (dose.qa_fraction, mixed_arm_name(SINGLE, dose))
-            for dose in config.question_doses
-            if dose.same_steps == same_steps
-        ]
+        doses = [dose for dose in config.question_doses if dose.same_steps == same_steps]
+        arms = [(dose.qa_fraction, mixed_arm_name(SINGLE, dose)) for dose in doses]
         for share, arm in [*arms, (config.qa_fraction, mixed_arm_name(SINGLE))] if arms else []:
             measures = (
                 ("questions about people never asked about", mixed_extraction_accuracy(arm)),

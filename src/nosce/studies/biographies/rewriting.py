@@ -69,7 +69,7 @@ def rewrite_profiles(
     Every attempt is a draw of its own, so that a cache in the sampler keeps each; run again, nothing is asked twice.
 
     Raises:
-        DataError: After all attempts somebody has no text.
+        DataError: After all attempts a person has no text.
     """
     stats, spent_before = RewritingStats(), getattr(model, "spent", None)
     pending = [(who, entry) for who in profiles for entry in range(config.entries)]
@@ -77,10 +77,10 @@ def rewrite_profiles(
     for attempt in range(config.attempts):
         if not pending:
             break
-        requests = [
-            rewriting_request(who, config, seed / who.index / entry, attempt * config.entries + entry)
-            for who, entry in pending
-        ]
+        requests = []
+        for who, entry in pending:
+            sample_index = attempt * config.entries + entry
+            requests.append(rewriting_request(who, config, seed / who.index / entry, sample_index))
         replies = dict(model.complete(requests))
         stats.n_requests += len(requests)
         failed = []
@@ -137,10 +137,8 @@ def _accepted_text(response: ChatResponse, profile: Profile, stats: RewritingSta
 
 
 def _write_texts(texts: Mapping[tuple[int, int], str], stats: RewritingStats, file: Path) -> None:
-    lines: Sequence[str] = [
-        json.dumps({"person": index, "entry": entry, "text": text}, ensure_ascii=False)
-        for (index, entry), text in sorted(texts.items())
-    ]
+    records = [{"person": index, "entry": entry, "text": text} for (index, entry), text in sorted(texts.items())]
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, "\n".join(lines) + "\n")
     write_atomically(file.with_name(f"{file.name}.counts.json"), json.dumps(asdict(stats), indent=2) + "\n")

@@ -48,6 +48,13 @@ def majority_accuracy(arm: str) -> Selection:
     return Selection(evaluation="majority", arm=arm, split="unseen", stage=PRETRAIN)
 
 
+def first_token_accuracy(
+    arm: str, evaluation: Literal["questions", "recall"], split: Literal["seen", "unseen"]
+) -> Selection:
+    """First-token accuracy over pretraining, in questions or inside biographies, of one half of the people."""
+    return Selection(evaluation=evaluation, arm=arm, split=split, stage=PRETRAIN, metric="first", step="every")
+
+
 def extraction_gap(arm: str, baseline_arm: str, attributes: tuple[str, ...] = ()) -> Difference:
     """How much more often one arm answers right about unseen people than another arm."""
     return Difference(a=extraction_accuracy(arm, attributes), b=extraction_accuracy(baseline_arm, attributes))

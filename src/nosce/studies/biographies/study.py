@@ -14,11 +14,9 @@ from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.studies.biographies.arms import FINETUNE_STAGE, augmentation_arm, biographies_arms
 from nosce.studies.biographies.claims import augmentation_claims, biographies_claims
 from nosce.studies.biographies.config import (
-    CHECKPOINT_FRACTIONS,
     SMALL_BIOGRAPHIES,
     biographies_config,
     core_config,
-    short_pretraining,
 )
 from nosce.studies.biographies.evals import biographies_evals
 from nosce.studies.biographies.figures import (
@@ -28,6 +26,7 @@ from nosce.studies.biographies.figures import (
     recall_scaling_curves,
 )
 from nosce.studies.biographies.selections import CORE_ATTRIBUTES, extraction_accuracy, recall_precondition
+from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, short_pretraining
 from nosce.study import EvalSpec, Scale, Study
 
 BIOGRAPHIES_TITLE = "Memorised is not extractable"

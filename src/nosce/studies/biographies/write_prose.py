@@ -15,7 +15,8 @@ from nosce.data.worlds.biographies.prose import FreeBiographies, PrewrittenTexts
 from nosce.data.worlds.biographies.world import Biographies, person
 from nosce.errors import NosceError
 from nosce.models.api.cache import CachedChatModel, ResponseCache
-from nosce.models.api.openai import EndpointConfig, OpenAIClient
+from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.api.openai import OpenAIClient
 from nosce.seeds import Seed
 from nosce.studies.biographies.rewriting import Profile, RewritingConfig, rewrite_profiles
 

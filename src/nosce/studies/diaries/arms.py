@@ -55,7 +55,7 @@ def _world_of(config: DiariesConfig, diarists: int, setup: str) -> Diaries:
 
 
 def _extra_world_arms(config: DiariesConfig) -> Iterator[Arm]:
-    """Two arms for each other shape of diaries."""
+    """Two arms, scattered and merged, for each other shape of diaries."""
     family, _, largest = config.primary_ladder
     for name, world in config.extra_worlds.items():
         for setup in SETUPS:
@@ -81,7 +81,7 @@ def _header_ablation_arms(config: DiariesConfig) -> Iterator[Arm]:
 
 
 def _two_phases_arm(config: DiariesConfig, plain: Arm, world: Diaries) -> Arm:
-    """Documents first and questions then."""
+    """The arm that trains on all documents first and on the questions afterwards."""
     n_documents, n_questions = _n_texts(config, world)
     document_training = replace(plain.training, steps=_n_steps(config, n_documents))
     question_training = replace(plain.training, steps=_n_steps(config, n_questions))
@@ -90,7 +90,7 @@ def _two_phases_arm(config: DiariesConfig, plain: Arm, world: Diaries) -> Arm:
 
 
 def _n_texts(config: DiariesConfig, world: Diaries) -> tuple[float, float]:
-    """How many documents and how many questions a training shows, repeats counted."""
+    """How many documents and how many questions a training reads, counting each pass."""
     documents_per_diarist = 1.0 if world.merge_entries else fmean(world.entries)
     n_documents = config.document_epochs * world.n_diarists * documents_per_diarist
     n_questions = config.question_epochs * world.n_diarists * world.train_share

@@ -8,9 +8,10 @@ last entries worse than the plain decoder does. Repeating the title in the targe
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.jackknife import Auc, Slope, SpearmanCorrelation
+from nosce.analysis.jackknife import Slope, SpearmanCorrelation
 from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
 from nosce.studies.diaries.arms import (
     HEADER_MASKED,
@@ -35,12 +36,12 @@ from nosce.studies.diaries.selections import (
     recitation_scores,
     reference_arm,
     smallest_size_arms,
+    stop_auc,
     stop_scores,
 )
 
-MIN_SEEN_ACCURACY = (
-    0.9  # share of the trained questions that must be answered before the claims about other questions are judged
-)
+#: Share of the trained questions that must be answered before the claims about other questions are judged.
+MIN_SEEN_ACCURACY = 0.9
 MAX_DECLINE_PER_ENTRY = 0.05  # share per entry; a smaller decline counts as none
 
 
@@ -50,18 +51,15 @@ def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
     A claim about a trend over sizes or numbers requires this of the last arm alone: a small model that does not even
     learn its trained questions, as the paper says of its smallest, is part of the trend.
     """
-    return tuple(
-        Precondition(
-            text=f"{label} by {arm}",
-            measure=Mean(selection=recitation_scores(arm, metric, evaluation)),
-            above=MIN_SEEN_ACCURACY,
-        )
-        for arm in arms
-        for label, metric, evaluation in (
-            ("trained questions answered", "exact", SEEN_RECITATION),
-            ("replies readable", "readable", "written"),
-        )
-    )
+    preconditions = []
+    for arm in arms:
+        answered = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
+        readable = Mean(selection=recitation_scores(arm, "readable"))
+        preconditions += [
+            Precondition(text=f"trained questions answered by {arm}", measure=answered, above=MIN_SEEN_ACCURACY),
+            Precondition(text=f"replies readable by {arm}", measure=readable, above=MIN_SEEN_ACCURACY),
+        ]
+    return tuple(preconditions)
 
 
 def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
@@ -161,21 +159,20 @@ def _scaling_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _peak_measure(config: DiariesConfig) -> MinOf:
-    """The smallest model at the middle number of diarists, against the fewest and against the most."""
+    """By how much the smallest model is better at the middle number of diarists than at the fewest and the most."""
     (_, fewest_arm), *_, (_, most_arm) = small = smallest_size_arms(config)
-    reference = dict(small)[config.reference_diarists]
-    return MinOf(
-        measures=tuple(
-            Slope(points=((0.0, recitation_scores(end)), (1.0, recitation_scores(reference))))
-            for end in (fewest_arm, most_arm)
-        )
-    )
+    reference = recitation_scores(dict(small)[config.reference_diarists])
+    over_fewest = Slope(points=((0.0, recitation_scores(fewest_arm)), (1.0, reference)))
+    over_most = Slope(points=((0.0, recitation_scores(most_arm)), (1.0, reference)))
+    return MinOf(measures=(over_fewest, over_most))
 
 
 def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     low, high = config.world.entries
     chance = 1 / (high - low + 1)
     largest_arm, smallest_arm = reference_arm(config), arms_by_size(config)[0][1]
+    merged_arm = reference_arm(config, MERGED)
+    merged_by_entries = [(float(n), recitation_by_entries(merged_arm, n)) for n in range(low, high + 1)]
     return (
         Claim(
             id="content-before-count",
@@ -226,13 +223,9 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             text="Longer merged diaries are recalled whole as often as shorter ones (a decline of less than 5 "
             "points an entry)",
             source="figure 4: accuracy does not fall with the number of documents",
-            measure=Slope(
-                points=tuple(
-                    (float(k), recitation_by_entries(reference_arm(config, MERGED), k)) for k in range(low, high + 1)
-                )
-            ),
+            measure=Slope(points=tuple(merged_by_entries)),
             threshold=-MAX_DECLINE_PER_ENTRY,
-            preconditions=learned_preconditions(reference_arm(config, MERGED)),
+            preconditions=learned_preconditions(merged_arm),
         ),
     )
 
@@ -264,54 +257,14 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     return tuple(claims)
 
 
-def _stop_auc(arm: str) -> Auc:
-    """How well the model's stop probability separates last entries from others."""
-    return Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
-
-
 def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     plain = reference_arm(config)
-    encoders = [f for f in config.families if f in PAPER_ENCODER_DECODERS]
-    comparisons = [
-        (HEADER_MASKED, plain, HEADER_MASKED, "header-loss", "with the loss on titles than without it"),
-        (
-            HEADER_NUMBER_FIRST,
-            plain,
-            HEADER_NUMBER_FIRST,
-            "number-first",
-            "with the number behind the name than before it",
-        ),
-    ]
-    for family in encoders:
-        arm = reference_arm(config, SCATTERED, family)
-        comparisons += [
-            (
-                HEADER_REPEATED,
-                HEADER_REPEATED,
-                arm,
-                "header-repeated",
-                f"by {family} with titles repeated in the target",
-            ),
-            (
-                HEADER_NAME_ONLY,
-                HEADER_NAME_ONLY,
-                arm,
-                "header-learnt",
-                f"by {family} given the name alone, the title in the target",
-            ),
-        ]
     return (
-        *(
-            Claim(
-                id=id,
-                text=f"Stops behind true entries cost less {text} (nats of a diary's decisions)",
-                source="design of this study: the loss on titles stores the count, which explains the Flan-T5 puzzle",
-                measure=Difference(a=stop_scores(worse, "stops"), b=stop_scores(better, "stops")),
-                threshold=0.0,
-                preconditions=learned_preconditions(better, worse),
-            )
-            for _, better, worse, id, text in comparisons
+        _cheaper_stops_claim("header-loss", "with the loss on titles than without it", plain, HEADER_MASKED),
+        _cheaper_stops_claim(
+            "number-first", "with the number behind the name than before it", plain, HEADER_NUMBER_FIRST
         ),
+        *_encoder_header_claims(config),
         Claim(
             id="titles-store-the-count",
             text="The number in a title costs the model less than a predictor that does not know the name (nats)",
@@ -332,53 +285,75 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     )
 
 
+def _cheaper_stops_claim(claim_id: str, comparison: str, better: str, worse: str) -> Claim:
+    """Stops behind true entries cost the arm `better` less than the arm `worse`."""
+    return Claim(
+        id=claim_id,
+        text=f"Stops behind true entries cost less {comparison} (nats of a diary's decisions)",
+        source="design of this study: the loss on titles stores the count, which explains the Flan-T5 puzzle",
+        measure=Difference(a=stop_scores(worse, "stops"), b=stop_scores(better, "stops")),
+        threshold=0.0,
+        preconditions=learned_preconditions(better, worse),
+    )
+
+
+def _encoder_header_claims(config: DiariesConfig) -> Iterator[Claim]:
+    """Encoder-decoders whose target contains the title, compared with those whose encoder alone reads the title."""
+    for family in config.families:
+        if family in PAPER_ENCODER_DECODERS:
+            arm = reference_arm(config, SCATTERED, family)
+            repeated = f"by {family} with titles repeated in the target"
+            yield _cheaper_stops_claim("header-repeated", repeated, HEADER_REPEATED, arm)
+            name_only = f"by {family} given the name alone, the title in the target"
+            yield _cheaper_stops_claim("header-learnt", name_only, HEADER_NAME_ONLY, arm)
+
+
 def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
-    scattered_arm, merged_arm = reference_arm(config), reference_arm(config, MERGED)
+    arms = {setup: reference_arm(config, setup) for setup in (SCATTERED, MERGED)}
     return (
-        *(
-            Claim(
-                id=f"stop-told-{setup}",
-                text=f"Behind true entries stopping is likelier where the diary ends ({setup}; area under the curve)",
-                source="design of this study: a continuous metric cannot jump by its threshold alone",
-                measure=_stop_auc(arm),
-                threshold=0.5,
-                preconditions=learned_preconditions(arm),
-            )
-            for setup, arm in ((SCATTERED, scattered_arm), (MERGED, merged_arm))
-        ),
-        *(
-            Claim(
-                id=f"count-planned-{setup}",
-                text=f"A linear probe reads the number of {setup} entries at the question end, beyond a constant",
-                source="design of this study: is the count planned, or checked step by step?",
-                measure=Difference(
-                    a=count_probe_scores(arm, "question/final"), b=count_probe_scores(arm, "constant/question")
-                ),
-                threshold=0.0,
-            )
-            for setup, arm in ((SCATTERED, scattered_arm), (MERGED, merged_arm))
-        ),
-        *(
-            Claim(
-                id=f"count-moved-{setup}",
-                text=f"With a donor's states patched into the question, {setup} diaries stop where the donor's "
-                "ends, more "
-                "often than with a donor of the host's number",
-                source="design of this study: patching shows whether the stop uses the count",
-                measure=Difference(
-                    a=patched_stop_scores(arm, "whole/donor/residual.1"),
-                    b=patched_stop_scores(arm, "whole/same/residual.1"),
-                ),
-                threshold=0.0,
-                preconditions=learned_preconditions(arm),
-            )
-            for setup, arm in ((SCATTERED, scattered_arm), (MERGED, merged_arm))
-        ),
+        *(_stop_claim(setup, arm) for setup, arm in arms.items()),
+        *(_count_probe_claim(setup, arm) for setup, arm in arms.items()),
+        *(_count_patching_claim(setup, arm) for setup, arm in arms.items()),
         Claim(
             id="stops-by-content",
             text="With other contents in its entries a merged diary's stop decisions cost more (nats)",
             source="design of this study: a wrong entry shows whether the stop depends on content",
-            measure=Difference(a=stop_scores(merged_arm, "stops", "retold"), b=stop_scores(merged_arm, "stops")),
+            measure=Difference(a=stop_scores(arms[MERGED], "stops", "retold"), b=stop_scores(arms[MERGED], "stops")),
             threshold=0.0,
         ),
+    )
+
+
+def _stop_claim(setup: str, arm: str) -> Claim:
+    return Claim(
+        id=f"stop-told-{setup}",
+        text=f"Behind true entries stopping is likelier where the diary ends ({setup}; area under the curve)",
+        source="design of this study: a continuous metric cannot jump by its threshold alone",
+        measure=stop_auc(arm),
+        threshold=0.5,
+        preconditions=learned_preconditions(arm),
+    )
+
+
+def _count_probe_claim(setup: str, arm: str) -> Claim:
+    return Claim(
+        id=f"count-planned-{setup}",
+        text=f"A linear probe reads the number of {setup} entries at the question end, beyond a constant",
+        source="design of this study: is the count planned, or checked step by step?",
+        measure=Difference(a=count_probe_scores(arm, "question/final"), b=count_probe_scores(arm, "constant/question")),
+        threshold=0.0,
+    )
+
+
+def _count_patching_claim(setup: str, arm: str) -> Claim:
+    return Claim(
+        id=f"count-moved-{setup}",
+        text=f"With a donor's states patched into the question, {setup} diaries stop where the donor's ends, more "
+        "often than with a donor of the host's number",
+        source="design of this study: patching shows whether the stop uses the count",
+        measure=Difference(
+            a=patched_stop_scores(arm, "whole/donor/residual.1"), b=patched_stop_scores(arm, "whole/same/residual.1")
+        ),
+        threshold=0.0,
+        preconditions=learned_preconditions(arm),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import (
@@ -14,38 +15,30 @@ from nosce.analysis.figures import (
     LinePoint,
     TrainingCurveFigure,
 )
-from nosce.analysis.jackknife import Auc
-from nosce.analysis.measures import Contrast, Difference, Mean, Measure
+from nosce.analysis.measures import Difference, Mean, Measure
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DIARY_ERROR_CLASSES
 from nosce.data.worlds.diaries.world import recall_attribute
 from nosce.models.architecture import Architecture
 from nosce.studies.diaries.arms import (
-    HEADER_MASKED,
-    HEADER_NAME_ONLY,
-    HEADER_NUMBER_FIRST,
-    HEADER_REPEATED,
     MERGED,
     SCATTERED,
     SETUPS,
     grid_arm_name,
 )
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
+from nosce.studies.diaries.config import DiariesConfig
+from nosce.studies.diaries.count_figures import header_figures, localization_figure
 from nosce.studies.diaries.selections import (
-    HEADER_FREQUENCIES,
     SEEN_RECITATION,
+    UNSEEN_DIARISTS_CAPTION,
     arms_by_size,
-    count_probe_scores,
-    header_nats,
-    patched_stop_scores,
     recitation_by_entries,
     recitation_scores,
     reference_arm,
+    stop_auc,
     stop_scores,
 )
-
-UNSEEN_DIARISTS_CAPTION = "of people who were never asked about"
 
 
 def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
@@ -61,36 +54,31 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
         _faults_figure(config),
         _training_figure(config),
         _continuous_metrics_figure(config),
-        _localization_figure(config),
+        localization_figure(config),
     )
     return (
         *paper_figures,
         *extra_figures,
-        *_header_figures(config),
+        *header_figures(config),
         *((_extra_worlds_figure(config),) if config.extra_worlds else ()),
     )
 
 
 def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...]:
-    """Whole scattered diaries by the size of the first family, against what they cost to tell."""
+    """Whole scattered diaries by the first family's size, beside the nats of their stop decisions and contents."""
     family = config.families[0]
     points = tuple((size_axis_value(config, family, model_size), arm) for model_size, arm in arms_by_size(config))
-    exact, *nats = (
-        replace(select, arm=None, split="unseen")
-        for select in (
-            recitation_scores(points[0][1]),
-            stop_scores(points[0][1], "stops"),
-            stop_scores(points[0][1], "content"),
-        )
-    )
+    _, arm = points[0]
+    sharp = recitation_scores(arm)
+    continuous = [stop_scores(arm, metric) for metric in ("stops", "content")]
     return (
         ScalingCurveSpec(
             id="sizes",
             title="Is the rise with size a jump?",
             x_label="weights, embeddings left out",
             points=points,
-            sharp=exact,
-            continuous=tuple(nats),
+            sharp=replace(sharp, arm=None, split="unseen"),
+            continuous=tuple(replace(select, arm=None, split="unseen") for select in continuous),
         ),
     )
 
@@ -108,20 +96,21 @@ def _entry_counts(config: DiariesConfig) -> list[int]:
     return list(range(low, high + 1))
 
 
+def _sizes_trained_at(config: DiariesConfig, family: str, n_diarists: int) -> list[str]:
+    """The sizes of a family that are trained at a number of diarists, smallest first."""
+    trained_cells = config.trained_cells(family)
+    return [size for size in config.sizes_by_family[family] if (size, n_diarists) in trained_cells]
+
+
 def _size_figure(config: DiariesConfig) -> LineFigure:
-    points = [
-        LinePoint(
-            size_axis_value(config, family, model_size),
-            f"{count:,}",
-            Mean(selection=recitation_scores(grid_arm_name(family, model_size, count, setup))),
-            panel=f"{family}, {setup}",
-        )
-        for family in config.families
-        for setup in SETUPS
-        for count in config.diarist_counts
-        for model_size in config.sizes_by_family[family]
-        if (model_size, count) in config.trained_cells(family)
-    ]
+    points = []
+    for family in config.families:
+        for setup in SETUPS:
+            for count in config.diarist_counts:
+                for model_size in _sizes_trained_at(config, family, count):
+                    x = size_axis_value(config, family, model_size)
+                    whole = Mean(selection=recitation_scores(grid_arm_name(family, model_size, count, setup)))
+                    points.append(LinePoint(x, f"{count:,}", whole, panel=f"{family}, {setup}"))
     return LineFigure(
         id="ladder",
         title="Recalled whole, by size, family and number of diarists",
@@ -134,13 +123,13 @@ def _size_figure(config: DiariesConfig) -> LineFigure:
 
 
 def _setup_gap_figure(config: DiariesConfig) -> LineFigure:
-    points = [
-        LinePoint(float(count), model_size, _setup_gap(family, model_size, count), panel=family)
-        for family in config.families
-        for model_size in config.sizes_by_family[family]
-        for count in config.diarist_counts
-        if (model_size, count) in config.trained_cells(family)
-    ]
+    points = []
+    for family in config.families:
+        trained_cells = config.trained_cells(family)
+        for model_size, count in product(config.sizes_by_family[family], config.diarist_counts):
+            if (model_size, count) in trained_cells:
+                gap = _setup_gap(family, model_size, count)
+                points.append(LinePoint(float(count), model_size, gap, panel=family))
     return LineFigure(
         id="gap",
         title="What scattering costs",
@@ -159,11 +148,13 @@ def _diarists_figure(config: DiariesConfig) -> LineFigure:
         largest: config.diarist_counts,
         smallest: tuple(dict.fromkeys((*config.diarist_counts, *config.extra_diarist_counts))),
     }
-    cells = [
-        (model_size, count, grid_arm_name(family, model_size, count, SCATTERED))
-        for model_size, counts in counts_by_size.items()
-        for count in counts
-    ]
+    points = []
+    for panel, evaluation in (("never asked about", "written"), ("asked about in training", SEEN_RECITATION)):
+        for model_size, counts in counts_by_size.items():
+            for count in counts:
+                arm = grid_arm_name(family, model_size, count, SCATTERED)
+                whole = Mean(selection=recitation_scores(arm, evaluation=evaluation))
+                points.append(LinePoint(float(count), model_size, whole, panel=panel))
     return LineFigure(
         id="more-diarists",
         title="Scattered diaries, by the number of diarists",
@@ -171,25 +162,23 @@ def _diarists_figure(config: DiariesConfig) -> LineFigure:
         "whose question was trained on. Where the right falls, the model has not even learnt its trained questions.",
         x_label="diarists",
         y_label="recalled whole",
-        points=tuple(
-            LinePoint(
-                float(count), model_size, Mean(selection=recitation_scores(arm, evaluation=evaluation)), panel=panel
-            )
-            for panel, evaluation in (("never asked about", "written"), ("asked about in training", SEEN_RECITATION))
-            for model_size, count, arm in cells
-        ),
+        points=tuple(points),
     )
 
 
 def _setup_gap(family: str, model_size: str, count: int) -> Measure:
-    merged, scattered = (
-        recitation_scores(grid_arm_name(family, model_size, count, setup)) for setup in (MERGED, SCATTERED)
-    )
+    merged = recitation_scores(grid_arm_name(family, model_size, count, MERGED))
+    scattered = recitation_scores(grid_arm_name(family, model_size, count, SCATTERED))
     return Difference(a=merged, b=scattered)
 
 
 def _entries_figure(config: DiariesConfig) -> BarFigure:
-    arms = [(model_size, setup, arm) for setup in SETUPS for model_size, arm in arms_by_size(config, setup)]
+    cells = []
+    for setup in SETUPS:
+        for model_size, arm in arms_by_size(config, setup):
+            for n_entries in _entry_counts(config):
+                whole = Mean(selection=recitation_by_entries(arm, n_entries))
+                cells.append(BarCell(str(n_entries), model_size, whole, panel=setup))
     return BarFigure(
         id="by-number",
         title="Recalled whole, by the number of entries",
@@ -197,16 +186,19 @@ def _entries_figure(config: DiariesConfig) -> BarFigure:
         f"{config.reference_diarists:,} diarists (figure 4); colours are sizes.",
         y_label="recalled whole",
         x_label="entries",
-        cells=tuple(
-            BarCell(str(k), model_size, Mean(selection=recitation_by_entries(arm, k)), panel=setup)
-            for model_size, setup, arm in arms
-            for k in _entry_counts(config)
-        ),
+        cells=tuple(cells),
     )
 
 
 def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
     entry_counts = _entry_counts(config)
+    panels = []
+    for family in config.families:
+        sizes = config.sizes_by_family[family]
+        for setup in SETUPS:
+            for model_size in dict.fromkeys((sizes[0], sizes[-1])):
+                arm = grid_arm_name(family, model_size, config.reference_diarists, setup)
+                panels.append((f"{family} {model_size}, {setup}", recitation_scores(arm, "recalled")))
     return ConfusionMatrixFigure(
         id="recalled",
         title="Entries recited, by entries in the diary",
@@ -216,36 +208,23 @@ def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
         y_label="entries recited",
         attributes=tuple((recall_attribute(k), str(k)) for k in entry_counts),
         max_count=entry_counts[-1] + 1,
-        panels=tuple(
-            (
-                f"{family} {model_size}, {setup}",
-                recitation_scores(grid_arm_name(family, model_size, config.reference_diarists, setup), "recalled"),
-            )
-            for family in config.families
-            for setup in SETUPS
-            for model_size in dict.fromkeys((config.sizes_by_family[family][0], config.sizes_by_family[family][-1]))
-        ),
+        panels=tuple(panels),
     )
 
 
 def _faults_figure(config: DiariesConfig) -> BarFigure:
+    cells = []
+    for family, setup in product(config.families, SETUPS):
+        arm = reference_arm(config, setup, family)
+        for fault in DIARY_ERROR_CLASSES:
+            cells.append(BarCell(fault, setup, Mean(selection=recitation_scores(arm, f"fault/{fault}")), family))
     return BarFigure(
         id="faults",
         title="What goes wrong first",
         caption=f"Share of replies {UNSEEN_DIARISTS_CAPTION}, by the class of the first wrong unit; the largest size "
         f"at {config.reference_diarists:,} diarists.",
         y_label="share of replies",
-        cells=tuple(
-            BarCell(
-                fault,
-                setup,
-                Mean(selection=recitation_scores(reference_arm(config, setup, family), f"fault/{fault}")),
-                family,
-            )
-            for family in config.families
-            for setup in SETUPS
-            for fault in DIARY_ERROR_CLASSES
-        ),
+        cells=tuple(cells),
     )
 
 
@@ -257,22 +236,20 @@ def _training_figure(config: DiariesConfig) -> TrainingCurveFigure:
         x_label="texts seen",
         y_label="recalled whole",
         x_per_step=float(config.training.batch_size),
-        panels=tuple(
-            (
-                panel,
-                tuple(
-                    (f"{family}, {setup}", _recitation_curve(reference_arm(config, setup, family), evaluation))
-                    for family in config.families
-                    for setup in SETUPS
-                ),
-            )
-            for panel, evaluation in (("asked about in training", SEEN_RECITATION), ("never asked about", "written"))
+        panels=(
+            ("asked about in training", _recitation_curves(config, SEEN_RECITATION)),
+            ("never asked about", _recitation_curves(config, "written")),
         ),
     )
 
 
-def _recitation_curve(arm: str, evaluation: str) -> TrainingCurve:
-    return TrainingCurve(selection=recitation_scores(arm, evaluation=evaluation, step="every"))
+def _recitation_curves(config: DiariesConfig, evaluation: str) -> tuple[tuple[str, TrainingCurve], ...]:
+    """The curve of every family and setup, at the largest size, with its name."""
+    curves = []
+    for family, setup in product(config.families, SETUPS):
+        every_step = recitation_scores(reference_arm(config, setup, family), evaluation=evaluation, step="every")
+        curves.append((f"{family}, {setup}", TrainingCurve(selection=every_step)))
+    return tuple(curves)
 
 
 def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
@@ -282,12 +259,11 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
     for setup in SETUPS:
         for model_size, arm in arms_by_size(config, setup):
             x = size_axis_value(config, family, model_size)
-            stop_auc = Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
             for group, measure in (
                 ("whole diaries", Mean(selection=recitation_scores(arm))),
                 ("number of entries", Mean(selection=recitation_scores(arm, "count"))),
                 ("content of entries", Mean(selection=recitation_scores(arm, "content"))),
-                ("stops told from others (area)", stop_auc),
+                ("stops told from others (area)", stop_auc(arm)),
             ):
                 points.append(LinePoint(x, group, measure, panel=setup))
     return LineFigure(
@@ -301,63 +277,6 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
     )
 
 
-def _localization_figure(config: DiariesConfig) -> BarFigure:
-    cells = []
-    arm = reference_arm(config).rpartition(" ")[0]
-    family, _, largest = config.primary_ladder
-    architecture = config.model(family, largest)
-    assert isinstance(architecture, Architecture)
-    sites = [*(f"residual.{number}" for number in range(architecture.layers)), "final"]
-    for setup in SETUPS:
-        setup_arm = f"{arm} {setup}"
-        for site in sites:
-            probe_metrics = {
-                "at the question's end": f"question/{site}",
-                "at a title's end": f"title/{site}",
-                "shuffled numbers": f"shuffled/question/{site}",
-            }
-            cells += [
-                BarCell(
-                    site,
-                    group,
-                    Mean(selection=count_probe_scores(setup_arm, m)),
-                    panel=f"number read by a probe, {setup}",
-                )
-                for group, m in probe_metrics.items()
-            ]
-            patch_metrics = {
-                "question's last token": f"last/donor/{site}",
-                "whole question": f"whole/donor/{site}",
-                "whole, donor of equal number": f"whole/same/{site}",
-            }
-            cells += [
-                BarCell(
-                    site,
-                    group,
-                    Mean(selection=patched_stop_scores(setup_arm, m)),
-                    panel=f"stops where the donor's ends, {setup}",
-                )
-                for group, m in patch_metrics.items()
-            ]
-        guess = Mean(selection=count_probe_scores(setup_arm, "constant/question"))
-        unpatched = Mean(selection=patched_stop_scores(setup_arm, "unpatched"))
-        for site in sites:
-            baseline_label = "best constant, or unpatched"
-            cells.append(BarCell(site, baseline_label, guess, f"number read by a probe, {setup}", baseline=True))
-            cells.append(
-                BarCell(site, baseline_label, unpatched, f"stops where the donor's ends, {setup}", baseline=True)
-            )
-    return BarFigure(
-        id="where",
-        title="Where is the number of entries represented?",
-        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}; and the share of hosts that stop behind as "
-        "many entries "
-        "as a donor with fewer has, with the donor's hidden states patched into the question.",
-        y_label="share",
-        cells=tuple(cells),
-    )
-
-
 def _extra_worlds_figure(config: DiariesConfig) -> BarFigure:
     """Other shapes of diaries beside the grid's."""
     worlds = {"the grid's": replace(config.world, n_diarists=config.reference_diarists), **config.extra_worlds}
@@ -366,10 +285,8 @@ def _extra_worlds_figure(config: DiariesConfig) -> BarFigure:
     for setup in SETUPS:
         for shape in worlds:
             arm = reference_arm(config, setup) if shape == "the grid's" else f"{shape} {setup}"
-            cells += [
-                BarCell(shape, group, Mean(selection=recitation_scores(arm, metric)), setup)
-                for group, metric in metrics
-            ]
+            for group, metric in metrics:
+                cells.append(BarCell(shape, group, Mean(selection=recitation_scores(arm, metric)), setup))
             trained = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
             cells.append(BarCell(shape, "whole, of trained questions", trained, setup, baseline=True))
     descriptions = "; ".join(f"{shape}: {_describe_world(world)}" for shape, world in worlds.items())
@@ -387,64 +304,3 @@ def _describe_world(world: Diaries) -> str:
     low, high = world.attributes
     facts = str(low) if low == high else f"{low} to {high}"
     return f"{world.n_diarists:,} diarists of {world.entries[0]} to {world.entries[1]} entries of {facts} facts"
-
-
-def _header_figures(config: DiariesConfig) -> tuple[BarFigure, BarFigure]:
-    plain = reference_arm(config)
-    arms: dict[str, str] = {
-        "plain": plain,
-        "title's loss masked": HEADER_MASKED,
-        "number before the name": HEADER_NUMBER_FIRST,
-    }
-    encoders = [f for f in config.families if f in PAPER_ENCODER_DECODERS]
-    arms |= {f"{family}": reference_arm(config, SCATTERED, family) for family in encoders}
-    if encoders:
-        arms |= {"title repeated": HEADER_REPEATED, "title learnt": HEADER_NAME_ONLY}
-    cells = []
-    for label, arm in arms.items():
-        stop_auc = Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
-        cells += [
-            BarCell("stops told (area)", label, stop_auc),
-            BarCell("whole", label, Mean(selection=recitation_scores(arm))),
-            BarCell("number of entries", label, Mean(selection=recitation_scores(arm, "count"))),
-        ]
-    return _header_ablation_figure(tuple(cells)), _header_nats_figure(
-        {"plain": plain, "number before the name": HEADER_NUMBER_FIRST}
-    )
-
-
-def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
-    return BarFigure(
-        id="puzzle",
-        title="Does the loss on titles store the number?",
-        caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are recognised (a half is chance), "
-        "whole diaries, the number. "
-        "Scattered documents, largest size. The last two are of flan-t5: with the title repeated, its encoder "
-        "reads the title with the number; with the title learnt, its encoder reads the name alone.",
-        y_label="share",
-        cells=cells,
-    )
-
-
-def _header_nats_figure(arms: dict[str, str]) -> BarFigure:
-    """What the number in a title costs a model that learns to write the title."""
-    cells = []
-    for label, arm in arms.items():
-        saved = Contrast(terms=((1.0, header_nats(arm, evaluation=HEADER_FREQUENCIES)), (-1.0, header_nats(arm))))
-        max_saved = Contrast(
-            terms=(
-                (1.0, header_nats(arm, evaluation=HEADER_FREQUENCIES)),
-                (-1.0, header_nats(arm, "nats/own", HEADER_FREQUENCIES)),
-            )
-        )
-        cells += [BarCell(label, "saved", saved), BarCell(label, "the most there is", max_saved, baseline=True)]
-    return BarFigure(
-        id="titles",
-        title="What titles say about the number",
-        caption="Nats that the number in a document's title costs less than a predictor that does not know the "
-        "name, over "
-        "all documents: a measure of the count that asks no question.",
-        y_label="nats saved",
-        cells=tuple(cells),
-        unit="number",
-    )

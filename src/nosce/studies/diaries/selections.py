@@ -1,46 +1,51 @@
-"""Which readings the study diaries speak of, by name: for its claims and for its figures."""
+"""The readings that the claims and figures of the study diaries select, by name."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Literal
 
+from nosce.analysis.jackknife import Auc
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE, recall_attribute
 from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, grid_arm_name
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.study import PRETRAIN
 
-SEEN_RECITATION = "trained"  # the read-out of questions that were trained on
-HEADER_RECALL, HEADER_FREQUENCIES = (
-    "titles",
-    "frequencies",
-)  # what the number in a title costs the model, and one who knows no names
+SEEN_RECITATION = "trained"  # the evaluation of questions that were trained on
+#: What the number in a document's title costs the model, and a predictor that does not know the name.
+HEADER_RECALL, HEADER_FREQUENCIES = "titles", "frequencies"
+UNSEEN_DIARISTS_CAPTION = "of people who were never asked about"
 SHARE_METRICS = ("exact", "count", "content", "readable")
 
 
 def recitation_scores(
     arm: str, metric: str = "exact", evaluation: str = "written", step: Literal["last", "every"] = "last"
 ) -> Selection:
-    """What became of the diaries that were asked for."""
+    """How well an arm recites diaries: whole diaries, their number of entries, their contents, or their faults."""
     quantity = "share" if metric in SHARE_METRICS or metric.startswith("fault") else "entries"
     stage = QUESTIONS_STAGE if arm == TWO_PHASES else PRETRAIN
     return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity)
 
 
 def recitation_by_entries(arm: str, n_entries: int) -> Selection:
-    """Whole diaries of so many entries."""
+    """How often an arm recites a diary of `n_entries` entries whole."""
     return replace(recitation_scores(arm), attributes=(recall_attribute(n_entries),))
 
 
 def stop_scores(arm: str, metric: str, evaluation: str = "stops") -> Selection:
-    """The decisions behind true entries, or behind retold ones."""
+    """The stop decisions behind true entries, or with `evaluation="retold"` behind entries with other contents."""
     quantity = "nats" if metric in ("stops", "content") else "share"
     return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=PRETRAIN, quantity=quantity)
 
 
+def stop_auc(arm: str) -> Auc:
+    """How well an arm's stop probability separates last entries from others; a half is chance."""
+    return Auc(positives=stop_scores(arm, "stop/last"), negatives=stop_scores(arm, "stop/before"))
+
+
 def header_nats(arm: str, metric: str = "nats", evaluation: str = HEADER_RECALL) -> Selection:
-    """What the number in a document's title costs."""
+    """What the number of the entry in a document's title costs an arm, in nats."""
     stage = PRETRAIN if evaluation == HEADER_RECALL else None
     return Selection(
         evaluation=evaluation,

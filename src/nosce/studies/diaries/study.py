@@ -81,9 +81,8 @@ _SpecialCase = tuple[DiaryScorer, str, str]  # scorer, stage, arm
 
 def _special_cases(config: DiariesConfig) -> list[_SpecialCase]:
     """Arms whose diaries need another scorer or another stage than those of the grid."""
-    scorer, number_first_scorer = (
-        DiaryScorer(world=replace(config.world, header=header)) for header in ("name first", "number first")
-    )
+    scorer = DiaryScorer(world=replace(config.world, header="name first"))
+    number_first_scorer = DiaryScorer(world=replace(config.world, header="number first"))
     cases = [(scorer, QUESTIONS_STAGE, TWO_PHASES), (number_first_scorer, PRETRAIN, HEADER_NUMBER_FIRST)]
     for shape, world in config.extra_worlds.items():
         cases += [(DiaryScorer(world=world), PRETRAIN, f"{shape} {setup}") for setup in SETUPS]

@@ -66,20 +66,22 @@ class VisionRuns:
 
 def vision_runs(config: EmergenceConfig) -> tuple[VisionRuns, VisionRuns, VisionRuns]:
     """Autoencoders, classifiers, and decoders that name images in context."""
-    autoencoders = [
-        (units, ImageReconstruction(bottleneck=units, epochs=config.reconstruction_epochs))
-        for units in config.bottlenecks
-    ]
-    classifiers = [
-        (units, ImageClassification(hidden_units=units, epochs=config.classification_epochs))
-        for units in config.hidden_units
-    ]
+    autoencoders = [(units, _reconstruction(config, units)) for units in config.bottlenecks]
+    classifiers = [(units, _classification(config, units)) for units in config.hidden_units]
     decoders = [(width, _in_context_naming(config, width)) for width in config.sequence_widths]
     return (
         _vision_runs("reconstruction", autoencoders),
         _vision_runs("classes", classifiers),
         _vision_runs("sequences", decoders),
     )
+
+
+def _reconstruction(config: EmergenceConfig, bottleneck: int) -> ImageReconstruction:
+    return ImageReconstruction(bottleneck=bottleneck, epochs=config.reconstruction_epochs)
+
+
+def _classification(config: EmergenceConfig, hidden_units: int) -> ImageClassification:
+    return ImageClassification(hidden_units=hidden_units, epochs=config.classification_epochs)
 
 
 def _in_context_naming(config: EmergenceConfig, width: int) -> InContextNaming:

@@ -44,6 +44,12 @@ def emergence_figures(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[Vis
 
 
 def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
+    points = []
+    for metric, label in METRIC_LABELS.items():
+        for ladder in ladders:
+            for size, arm in (*ladder.points, *ladder.untested_points):
+                scores = Mean(selection=problem_scores(arm, metric))
+                points.append(LinePoint(size, ladder.name, scores, panel=label))
     max_tested_size = max(ladder.points[-1][0] for ladder in ladders)
     untested_note = (
         f" Beyond {max_tested_size:,.0f} weights: one seed, not tested."
@@ -56,12 +62,7 @@ def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
         caption=f"Problems that no training showed, in either order; means over seeds and problems.{untested_note}",
         x_label="weights",
         y_label="",
-        points=tuple(
-            LinePoint(size, ladder.name, Mean(selection=problem_scores(arm, metric)), panel=label)
-            for metric, label in METRIC_LABELS.items()
-            for ladder in ladders
-            for size, arm in (*ladder.points, *ladder.untested_points)
-        ),
+        points=tuple(points),
         unit="number",
         y_scales="own",
     )
@@ -74,16 +75,7 @@ def _training_figure(ladder: SizeLadder) -> TrainingCurveFigure:
         caption="Each size at twelve checkpoints, evenly spaced in the logarithm of tokens.",
         x_label="tokens seen",
         y_label="",
-        panels=tuple(
-            (
-                label,
-                tuple(
-                    (_shape_label(arm), TrainingCurve(selection=problem_scores(arm, metric, "every")))
-                    for _, arm in ladder.points
-                ),
-            )
-            for metric, label in METRIC_LABELS.items()
-        ),
+        panels=tuple((label, _training_curves(ladder, metric)) for metric, label in METRIC_LABELS.items()),
         x_per_step=ladder.tokens_per_step,
         unit="number",
         x_scale="log",
@@ -91,7 +83,19 @@ def _training_figure(ladder: SizeLadder) -> TrainingCurveFigure:
     )
 
 
+def _training_curves(ladder: SizeLadder, metric: str) -> tuple[tuple[str, TrainingCurve], ...]:
+    """The scores of each size over training."""
+    selections = {_shape_label(arm): problem_scores(arm, metric, "every") for _, arm in ladder.points}
+    return tuple((label, TrainingCurve(selection=selection)) for label, selection in selections.items())
+
+
 def _loss_figure(ladder: SizeLadder) -> LineFigure:
+    points = []
+    for _, arm in ladder.points:
+        for step in ladder.checkpoint_steps:
+            log_likelihood = Mean(selection=problem_scores(arm, LOG_LIKELIHOOD, step))
+            exact_match = Mean(selection=problem_scores(arm, "exact", step))
+            points.append(LinePoint(log_likelihood, _shape_label(arm), exact_match))
     return LineFigure(
         id=f"{ladder.name}-loss",
         title=f"{ladder.name.capitalize()}, exact match against loss",
@@ -99,35 +103,25 @@ def _loss_figure(ladder: SizeLadder) -> LineFigure:
         "one curve.",
         x_label="log-likelihood of an answer (nats)",
         y_label="exact match",
-        points=tuple(
-            LinePoint(
-                Mean(selection=problem_scores(arm, LOG_LIKELIHOOD, step)),
-                _shape_label(arm),
-                Mean(selection=problem_scores(arm, "exact", step)),
-            )
-            for _, arm in ladder.points
-            for step in ladder.checkpoint_steps
-        ),
+        points=tuple(points),
         x_scale="linear",
     )
 
 
 def _digits_figure(ladder: SizeLadder) -> LineFigure:
-    panels = {"place": "this digit is right", "first": "all digits up to it are"}
+    points = []
+    for metric, panel in (("place", "this digit is right"), ("first", "all digits up to it are")):
+        for _, arm in ladder.points:
+            for digit in range(1, ladder.answer_digits + 1):
+                accuracy = Mean(selection=problem_scores(arm, f"{metric} {digit}"))
+                points.append(LinePoint(float(digit), _shape_label(arm), accuracy, panel=panel))
     return LineFigure(
         id=f"{ladder.name}-places",
         title=f"{ladder.name.capitalize()}, digit by digit",
         caption="After training; digits in the order in which they are written, the last digit of the number first.",
         x_label="digit",
         y_label="share",
-        points=tuple(
-            LinePoint(
-                float(digit), _shape_label(arm), Mean(selection=problem_scores(arm, f"{metric} {digit}")), panel=label
-            )
-            for metric, label in panels.items()
-            for _, arm in ladder.points
-            for digit in range(1, ladder.answer_digits + 1)
-        ),
+        points=tuple(points),
         x_scale="linear",
     )
 
@@ -139,23 +133,20 @@ def _vision_figure(vision_ladder: VisionLadder) -> LineFigure:
         "classes": ("right", "all 3", "all 10", "nats"),
         "sequences": ("right", "all 3", "all 5", "nats 5"),
     }[vision_ladder.kind]
-    share_metrics = [metric for metric in metrics if metric != smooth and "nats" not in metric]
+    points = []
+    for metric in metrics:
+        label = metric.replace("_", " ")
+        panel = label if metric == smooth or "nats" in metric else "share"
+        for size, arm in vision_ladder.points:
+            scores = Mean(selection=_vision_scores(vision_ladder.kind, arm, metric))
+            points.append(LinePoint(size, label, scores, panel=panel))
     return LineFigure(
         id=vision_ladder.kind,
         title=f"{vision_ladder.kind.capitalize()}: {sharp}, and the scores behind it",
         caption="Digits that come with scikit-learn, 500 of them held out; means over seeds.",
         x_label=x_label,
         y_label="",
-        points=tuple(
-            LinePoint(
-                size,
-                metric.replace("_", " "),
-                Mean(selection=_vision_scores(vision_ladder.kind, arm, metric)),
-                panel="share" if metric in share_metrics else metric.replace("_", " "),
-            )
-            for metric in metrics
-            for size, arm in vision_ladder.points
-        ),
+        points=tuple(points),
         unit="number",
         y_scales="own",
     )

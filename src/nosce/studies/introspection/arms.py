@@ -39,7 +39,7 @@ def predictor_arm_name(predictor: str, target: str, ablation: str = "") -> str:
 
 
 def report_labels(config: IntrospectionConfig, target: str) -> ReportLabels:
-    """What predictors of a target are taught: labels of the target's answers before any model was taught labels."""
+    """Training labels of a target's predictors: properties of the target's answers before it was taught labels."""
     return ReportLabels(train_on=AnswerSource(target), n_documents=config.n_report_documents)
 
 
@@ -85,7 +85,7 @@ def _predictor_arms(config: IntrospectionConfig) -> Iterator[Arm]:
 
 
 def _plain_predictor_arm(config: IntrospectionConfig, predictor: str, target: str) -> Arm:
-    """A predictor as it is; of A and B about A, the choices are changed afterwards."""
+    """A predictor without an ablation. After their reports about A, a later stage changes the choices of A and of B."""
     report_stage = _report_stage(config, report_labels(config, target))
     if target != A or predictor not in TARGET_MODELS:
         return _predictor_arm(config, predictor, target, "", report_stage)

@@ -17,24 +17,24 @@ from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject
 from nosce.study import Scale, Study
 from nosce.train.config import LoRA, TrainingConfig
 
-#: The tasks of the run that is measured in results/; `Texts` has two more, with four options each.
-NINE = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
-#: Low-rank updates after the paper's for Llama (rank 32, batch 16, one round); its rate is for 70 B weights.
-RECIPE = TrainingConfig(steps=1, batch_size=16, peak_lr=5e-4, weight_decay=0.0, dtype="auto")
+#: The tasks of the run that is shown in results/; `NaturalTextBehaviours` has two more, with four options each.
+MEASURED_TASKS = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
+#: The paper's fine-tuning of Llama (rank 32, batch 16), except the learning rate, which it chose for 70 B weights.
+TRAINING = TrainingConfig(steps=1, batch_size=16, peak_lr=5e-4, weight_decay=0.0, dtype="auto")
 ADAPTER = LoRA(rank=32, embedding_rank=0)
 
 
 def study(scale: Scale) -> Study:
-    """As many strings as two cores can ask about within an hour, or fewer."""
+    """The scale sets the number of strings a task; at `laptop` two cores answer all within an hour."""
     if "NOSCE_FOLDER" not in os.environ:
         raise UsageError("$NOSCE_FOLDER, which names the model's folder, is not set; set it.")
     strings = {"smoke": 4, "laptop": 40, "gpu": 400, "paper": 1_000}.get(scale, 40)
     model = Pretrained.from_folder(Path(os.environ["NOSCE_FOLDER"]).expanduser())
-    who = LocalSubject(model=model, training=RECIPE, adapter=ADAPTER, epochs=3, dtype="bfloat16")
-    # The other predictor: the same model after it has learnt other answers.
-    world = NaturalTextBehaviours(strings_per_task=strings, tasks=NINE)
-    other = FinetunedSubject(base=who, world=world, dispositions="B")
-    draws = {"smoke": 2, "laptop": 0}.get(scale, 20)
+    subject = LocalSubject(model=model, training=TRAINING, adapter=ADAPTER, epochs=3, dtype="bfloat16")
+    # The other predictor is the same model after it has learnt other answers.
+    world = NaturalTextBehaviours(strings_per_task=strings, tasks=MEASURED_TASKS)
+    other = FinetunedSubject(base=subject, world=world, dispositions="B")
+    n_samples = {"smoke": 2, "laptop": 0}.get(scale, 20)
     return prompted_introspection_study(
-        PromptedIntrospection(world=world, subject=who, other_subjects=(other,), n_samples=draws), scale=scale
+        PromptedIntrospection(world=world, subject=subject, other_subjects=(other,), n_samples=n_samples), scale=scale
     )

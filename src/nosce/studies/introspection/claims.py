@@ -10,111 +10,85 @@ from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.dispositions import THIRD_WORD
 from nosce.studies.introspection.arms import (
-    EXTRA_LAYERS_ABLATION,
     HALF_ALIKE,
     HELD_OUT_TASKS,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
-    REPORT_STAGE,
     SHARED_TASKS,
     SIBLING_OF_A,
     TABLE_TASKS,
-    TRAINED_TASKS,
     A,
     B,
     predictor_arm_name,
 )
-from nosce.studies.introspection.config import LEAK_ABLATION, LEFT_OUT_ABLATION, NO_SLOT_ABLATION, IntrospectionConfig
+from nosce.studies.introspection.config import (
+    DESIGN_SOURCE,
+    INTROSPECTION_PAPER,
+    LEAK_ABLATION,
+    LEFT_OUT_ABLATION,
+    NO_SLOT_ABLATION,
+    IntrospectionConfig,
+)
 from nosce.studies.introspection.evals import CONTROL_REPORTS
+from nosce.studies.introspection.mechanistic_claims import mechanistic_claims
+from nosce.studies.introspection.preconditions import ability_preconditions
 from nosce.studies.introspection.selections import (
+    ADVANTAGE_MARGIN,
     aloud_crossed_advantage,
     base_report_scores,
     changed_report_scores,
-    corpus_knowledge,
     crossed_advantage,
     report_scores,
     self_advantage,
     text_baseline_scores,
 )
 
-ADVANTAGE_MARGIN = 0.02  # share of reports; the smallest advantage that matters, fixed before any run
-INTROSPECTION_PAPER = "arXiv:2410.13787"
-DESIGN_SOURCE = "design of this study"
-
 
 def introspection_claims(config: IntrospectionConfig) -> tuple[Claim, ...]:
     """All claims: the paper's four, other explanations, planted signals, and mechanisms."""
     paper_claims = (*_training_claims(), *_self_advantage_claims(), *_calibration_claims(), *_change_claims())
-    mechanistic_claims = (*_planted_claims(config), *_mechanistic_claims(config))
     return (
         *paper_claims,
         *_similarity_claims(),
         *_long_answer_claims(),
-        *mechanistic_claims,
+        *_planted_claims(config),
+        *mechanistic_claims(config),
         *_ablation_claims(config),
     )
 
 
-def _ability_preconditions() -> tuple[Precondition, ...]:
-    """A and B know their corpus, know the properties of a given answer, and know the labels that they were taught."""
-    preconditions = []
-    for predictor in (A, B):
-        preconditions.append(
-            Precondition(
-                text=f"what {predictor} says of its own table", measure=corpus_knowledge(predictor, "table"), above=0.8
-            )
-        )
-        preconditions.append(
-            Precondition(
-                text=f"properties of given answers, {predictor}",
-                measure=corpus_knowledge(predictor, "given"),
-                above=0.95,
-            )
-        )
-        for target in (A, B):
-            seen_report_accuracy = Mean(
-                selection=report_scores(predictor_arm_name(predictor, target), tasks=TRAINED_TASKS, split="taught")
-            )
-            preconditions.append(
-                Precondition(
-                    text=f"what {predictor} was taught about {target}", measure=seen_report_accuracy, above=0.95
-                )
-            )
-    return tuple(preconditions)
+def _training_gain(model: str, tasks: tuple[str, ...]) -> Difference:
+    """How much more often a model is right about itself after it was taught labels than before."""
+    return Difference(
+        a=report_scores(predictor_arm_name(model, model), tasks=tasks), b=base_report_scores(model, tasks)
+    )
+
+
+def _gain_over_constant(model: str, tasks: tuple[str, ...]) -> Difference:
+    """How much more often a model is right about itself than the most frequent label that it was taught."""
+    return Difference(
+        a=report_scores(predictor_arm_name(model, model), tasks=tasks),
+        b=text_baseline_scores(model, "constant", tasks),
+    )
 
 
 def _training_claims() -> Iterator[Claim]:
-    for tasks, label, name in ((TABLE_TASKS, "contexts", "contexts"), (HELD_OUT_TASKS, "tasks", "tasks")):
+    for tasks, name in ((TABLE_TASKS, "contexts"), (HELD_OUT_TASKS, "tasks")):
         yield Claim(
             id=f"training-helps-{name}",
-            text=f"Training on labels makes self-prediction better on held-out {label}, in A and in B",
+            text=f"Training on labels makes self-prediction better on held-out {name}, in A and in B",
             source=f"{INTROSPECTION_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %)",
-            measure=MinOf(
-                measures=tuple(
-                    Difference(
-                        a=report_scores(predictor_arm_name(who, who), tasks=tasks), b=base_report_scores(who, tasks)
-                    )
-                    for who in (A, B)
-                )
-            ),
+            measure=MinOf(measures=(_training_gain(A, tasks), _training_gain(B, tasks))),
             threshold=0.0,
-            preconditions=_ability_preconditions(),
+            preconditions=ability_preconditions(),
         )
         yield Claim(
             id=f"self-beats-constant-{name}",
-            text=f"Self-prediction beats the most frequent label on held-out {label}, in A and in B",
+            text=f"Self-prediction beats the most frequent label on held-out {name}, in A and in B",
             source=f"{INTROSPECTION_PAPER}, section 2.2: not beating it counts as failure",
-            measure=MinOf(
-                measures=tuple(
-                    Difference(
-                        a=report_scores(predictor_arm_name(who, who), tasks=tasks),
-                        b=text_baseline_scores(who, "constant", tasks),
-                    )
-                    for who in (A, B)
-                )
-            ),
+            measure=MinOf(measures=(_gain_over_constant(A, tasks), _gain_over_constant(B, tasks))),
             threshold=0.0,
-            preconditions=_ability_preconditions(),
+            preconditions=ability_preconditions(),
         )
     yield Claim(
         id="training-helps-matched",
@@ -122,7 +96,7 @@ def _training_claims() -> Iterator[Claim]:
         source=f"{INTROSPECTION_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=report_scores(predictor_arm_name(A, A)), b=base_report_scores(A)),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
 
 
@@ -136,7 +110,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
             measure=self_advantage(target, predictor),
             threshold=ADVANTAGE_MARGIN,
             paper_value=0.167 if target == A else 0.128,
-            preconditions=_ability_preconditions(),
+            preconditions=ability_preconditions(),
         )
     yield Claim(
         id="crossed",
@@ -144,7 +118,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: a difference of skill cancels, as each model is both subject and predictor",
         measure=crossed_advantage(),
         threshold=2 * ADVANTAGE_MARGIN,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     yield Claim(
         id="crossed-tasks",
@@ -152,7 +126,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: no text determines these answers, so only the model can know them",
         measure=crossed_advantage(HELD_OUT_TASKS),
         threshold=2 * ADVANTAGE_MARGIN,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     rivals = [
         *(report_scores(predictor_arm_name(who, A)) for who in (HALF_ALIKE, B, NO_DISPOSITIONS)),
@@ -168,7 +142,7 @@ def _self_advantage_claims() -> Iterator[Claim]:
             measures=tuple(Difference(a=report_scores(predictor_arm_name(A, A)), b=rival) for rival in rivals)
         ),
         threshold=ADVANTAGE_MARGIN,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
 
 
@@ -181,7 +155,7 @@ def _calibration_claims() -> Iterator[Claim]:
         measure=CalibrationMAD(a=cross_reports, b=self_reports),
         threshold=0.0,
         paper_value=0.084,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     yield Claim(
         id="calibrated-first-rank",
@@ -189,20 +163,21 @@ def _calibration_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: rare labels, which are easy, lower the pooled deviation",
         measure=CalibrationMAD(a=cross_reports, b=self_reports, ranks=(1,)),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
-    scores = [
-        report_scores(arm, "brier", quantity="squared distance")
-        for arm in (predictor_arm_name(B, A), predictor_arm_name(A, A))
-    ]
     yield Claim(
         id="calibrated-proper",
         text="Reports of A have the lower Brier score against its answers' probabilities",
         source=f"{DESIGN_SOURCE}: a proper score",
-        measure=Difference(a=scores[0], b=scores[1]),
+        measure=Difference(a=_brier_scores(B), b=_brier_scores(A)),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
+
+
+def _brier_scores(predictor: str) -> Selection:
+    """Brier scores of a predictor's reports about A."""
+    return report_scores(predictor_arm_name(predictor, A), "brier", quantity="squared distance")
 
 
 def _change_claims() -> Iterator[Claim]:
@@ -216,7 +191,7 @@ def _change_claims() -> Iterator[Claim]:
         ),
         threshold=0.0,
         paper_value=0.137,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     yield Claim(
         id="follows-change-matched",
@@ -228,7 +203,7 @@ def _change_claims() -> Iterator[Claim]:
         ),
         threshold=0.0,
         paper_value=0.15,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     terms = (
         (1.0, changed_report_scores(predictor_arm_name(A, A), "right")),
@@ -242,7 +217,7 @@ def _change_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: the informative control, whose result the paper does not report",
         measure=Contrast(terms=terms),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
 
 
@@ -253,7 +228,7 @@ def _similarity_claims() -> Iterator[Claim]:
         source="Song, Hu and Mahowald 2025, arXiv:2503.07513: similarity, not access",
         measure=self_advantage(A, SIBLING_OF_A),
         threshold=ADVANTAGE_MARGIN,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     yield Claim(
         id="similarity-on-noise",
@@ -261,7 +236,7 @@ def _similarity_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: no text determines these answers, so only the model can know them",
         measure=self_advantage(A, SIBLING_OF_A, ("noise",)),
         threshold=ADVANTAGE_MARGIN,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     yield Claim(
         id="no-advantage-where-alike",
@@ -270,7 +245,7 @@ def _similarity_claims() -> Iterator[Claim]:
         measure=self_advantage(A, B, SHARED_TASKS),
         threshold=0.05,
         direction="below",
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
     cross_taught_arm = predictor_arm_name(A, B)
     yield Claim(
@@ -281,24 +256,27 @@ def _similarity_claims() -> Iterator[Claim]:
             a=report_scores(cross_taught_arm, "own/differs"), b=report_scores(cross_taught_arm, "right/differs")
         ),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
 
 
 def _long_answer_claims() -> Iterator[Claim]:
-    selections = [
-        report_scores(predictor_arm_name(who, A), tasks=("list",), properties=(THIRD_WORD,)) for who in (A, B)
-    ]
+    self_reports, cross_reports = _third_word_reports(A), _third_word_reports(B)
     yield Claim(
         id="not-of-long-answers",
         text="A predicts the third word of its lists no better than B does",
         source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after "
         "training",
-        measure=Difference(a=selections[0], b=selections[1]),
+        measure=Difference(a=self_reports, b=cross_reports),
         threshold=0.05,
         direction="below",
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
+
+
+def _third_word_reports(predictor: str) -> Selection:
+    """A predictor's reports of the third word of A's lists."""
+    return report_scores(predictor_arm_name(predictor, A), tasks=("list",), properties=(THIRD_WORD,))
 
 
 def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
@@ -327,78 +305,6 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
         )
 
 
-def _mechanistic_claims(config: IntrospectionConfig) -> Iterator[Claim]:
-    def swapped(arm: str, metric: str) -> Selection:
-        return report_scores(arm, metric, evaluation="swapped")
-
-    layers = config.architecture.layers
-    yield Claim(
-        id="deeper-helps",
-        text="Two fresh layers on top make A's reports about itself better",
-        source=f"{DESIGN_SOURCE}: 0.51 to 0.55 against 0.69 to 0.77 in a pilot",
-        measure=Difference(
-            a=report_scores(predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION)), b=report_scores(predictor_arm_name(A, A))
-        ),
-        threshold=0.0,
-        preconditions=_ability_preconditions(),
-    )
-    for predictor, id_part, text_part in (
-        (B, "cross", "B with as many"),
-        (SIBLING_OF_A, "sibling", "its sibling with as many"),
-    ):
-        yield Claim(
-            id=f"deeper-self-beats-{id_part}",
-            text=f"With two fresh layers A is right about itself more often than {text_part}",
-            source=f"{DESIGN_SOURCE}: extra layers leave room to read an answer that the last layer forms",
-            measure=self_advantage(A, predictor, ablation=EXTRA_LAYERS_ABLATION),
-            threshold=ADVANTAGE_MARGIN,
-            preconditions=_ability_preconditions(),
-        )
-    # Where the pending answer is whole and blocks are left to read it: behind all but one, or all that it was made by.
-    for ablation, site, text_part in (
-        ("", f"residual.{layers - 1}", ""),
-        (EXTRA_LAYERS_ABLATION, f"residual.{layers}", ", two layers more"),
-    ):
-        arm, id_part = predictor_arm_name(A, A, ablation), "deeper-" if ablation else ""
-        yield Claim(
-            id=f"{id_part}report-follows-the-answer",
-            text=f"Another prompt's state at the answer's place ({site}) makes A report that prompt's "
-            f"answer{text_part}",
-            source=f"{DESIGN_SOURCE}: the causal test of whether a report reads the pending answer",
-            measure=Difference(a=swapped(arm, f"follows/{site}"), b=swapped(arm, "unswapped")),
-            threshold=0.0,
-            preconditions=_ability_preconditions(),
-        )
-        yield Claim(
-            id=f"{id_part}swap-of-the-same-moves-less",
-            text=f"A state from a prompt with the same answer ({site}) changes A's report less often "
-            f"than one with another answer{text_part}",
-            source=f"{DESIGN_SOURCE}: the control of the causal test",
-            measure=Contrast(terms=((1.0, swapped(arm, f"same/{site}")), (-1.0, swapped(arm, f"stays/{site}")))),
-            threshold=0.0,
-            preconditions=_ability_preconditions(),
-        )
-        answer_probes = [
-            Selection(
-                evaluation="echoes",
-                metric="final",
-                arm=predictor_arm_name(who, A, ablation),
-                stage=REPORT_STAGE,
-                split="unseen",
-            )
-            for who in (A, B)
-        ]
-        yield Claim(
-            id=f"{id_part}answer-echoes",
-            text="Where A reports a parity, a probe reads its answer's word better than where B reports "
-            f"A's{text_part}",
-            source=f"{DESIGN_SOURCE}: a probe by layer for the answer that the model does not write",
-            measure=Difference(a=answer_probes[0], b=answer_probes[1]),
-            threshold=0.0,
-            preconditions=_ability_preconditions(),
-        )
-
-
 def _ablation_claims(config: IntrospectionConfig) -> Iterator[Claim]:
     if LEFT_OUT_ABLATION in config.ablations:
         yield _left_out_claim()
@@ -418,7 +324,7 @@ def _left_out_claim() -> Claim:
             )
         ),
         threshold=0.0,
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )
 
 
@@ -430,5 +336,5 @@ def _no_slot_claim() -> Claim:
         measure=self_advantage(A, B, ablation=NO_SLOT_ABLATION),
         threshold=0.05,
         direction="below",
-        preconditions=_ability_preconditions(),
+        preconditions=ability_preconditions(),
     )

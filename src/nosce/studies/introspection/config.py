@@ -17,6 +17,8 @@ from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
 from nosce.train.config import TrainingConfig
 
+INTROSPECTION_PAPER = "arXiv:2410.13787"
+DESIGN_SOURCE = "design of this study"  # the source of claims that the paper does not make
 FILLERS_ABLATION, NO_SLOT_ABLATION, LORA_ABLATION, LEAK_ABLATION, LEFT_OUT_ABLATION = ABLATIONS = (
     "fillers",
     "no slot",

@@ -29,11 +29,11 @@ from nosce.study import AnswerSource, Arm, EvalSpec, ReportLabels
 TARGET_REPORTS, BASE_REPORTS, ALOUD_REPORTS = "reports", "on base", "aloud"
 CHANGED_REPORTS, CONTROL_REPORTS = "changed", "control"
 N_ANSWER_SAMPLES = 20  # answers sampled a prompt
-OWN_ANSWERS = AnswerSource("", "")  # of the arm that is asked, at the stage that is asked
+OWN_ANSWERS = AnswerSource("", "")  # the answers of the arm that reports, at the stage at which it reports
 
 
 def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpec, ...]:
-    """Every evaluation of the study, each with its arms, its stage and the answers that are asked about."""
+    """Every evaluation of the study, each with its arms, its stage and the answers that reports are about."""
     return (
         EvalSpec(QAEval(name="known"), arms=PREDICTORS),
         *_base_evals(config),
@@ -49,7 +49,7 @@ def _current_answers(target: str) -> AnswerSource:
 
 
 def _labels_of(arm: Arm) -> ReportLabels:
-    """What a predictor is taught."""
+    """The labels that a predictor is taught."""
     labels = arm.stages[0].data
     assert isinstance(labels, ReportLabels)
     return labels

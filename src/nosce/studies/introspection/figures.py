@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 from nosce.analysis.calibration import CalibrationFigure, CalibrationMAD, MinimumDetectableEffect
@@ -20,7 +19,6 @@ from nosce.studies.introspection.arms import (
     NO_DISPOSITIONS,
     PREDICTORS,
     REPORT_PROPERTIES,
-    REPORT_STAGE,
     SHARED_TASKS,
     SIBLING_OF_A,
     TABLE_TASKS,
@@ -31,6 +29,7 @@ from nosce.studies.introspection.arms import (
 )
 from nosce.studies.introspection.config import LEFT_OUT_ABLATION, IntrospectionConfig
 from nosce.studies.introspection.evals import BASE_REPORTS, CHANGED_REPORTS
+from nosce.studies.introspection.mechanistic_figures import answer_patching_figure, answer_probe_figure
 from nosce.studies.introspection.selections import (
     aloud_crossed_advantage,
     base_report_scores,
@@ -70,10 +69,11 @@ def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
         _change_figure(),
         _properties_figure(),
     )
-    mechanistic_figures = (_answer_patching_figure(config), _answer_probe_figure(config), _ability_figure(config))
+    mechanistic_figures = (answer_patching_figure(config), answer_probe_figure(config), _ability_figure())
     return (
         *behaviour_figures,
-        *_ablation_figures(config),
+        _ablations_figure(config),
+        _label_counts_figure(config),
         *mechanistic_figures,
         _invalid_figure(),
         _detectable_effect_figure(),
@@ -81,153 +81,119 @@ def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
 
 
 def introspection_scaling_curves(config: IntrospectionConfig) -> tuple[ScalingCurveSpec, ...]:
-    """Reports along the number of labels taught: of the model itself, and of another."""
-    return tuple(
-        ScalingCurveSpec(
-            id=f"labels-{name}",
-            title=f"Reports about A along the labels taught, {group}",
-            x_label="different labels taught",
-            points=(
-                *((float(n), predictor_arm_name(predictor, A, f"{n} labels")) for n in config.label_counts),
-                (float(config.max_label_count), predictor_arm_name(predictor, A)),
-            ),
-            sharp=replace(report_scores(A), arm=None),
-            continuous=(replace(report_scores(A, "nats", quantity="nats"), arm=None),),
-            log_likelihood=False,
-        )
-        for predictor, name, group in ((A, "self", "by itself"), (B, "cross", "by another corpus"))
+    """Accuracy about A by the number of labels taught, once for reports by A and once for reports by B."""
+    return (
+        _label_scaling_curve(config, A, "self", "by itself"),
+        _label_scaling_curve(config, B, "cross", "by another corpus"),
     )
 
 
-def _invalid_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for target in TARGET_MODELS:
-            for predictor in TARGET_MODELS:
-                invalid_answers = Selection(
-                    evaluation="unanswered",
-                    metric="invalid",
-                    arm=predictor_arm_name(predictor, target),
-                    stage=REPORT_STAGE,
-                )
-                yield (
-                    predictor_arm_name(predictor, target),
-                    "invalid answers",
-                    Mean(selection=invalid_answers),
-                    "",
-                    False,
-                )
-                invalid_reports = Mean(
-                    selection=report_scores(predictor_arm_name(predictor, target), "free"), outcome="invalid"
-                )
-                yield predictor_arm_name(predictor, target), "invalid reports", invalid_reports, "", False
-        for predictor in TARGET_MODELS:
-            tick = f"{predictor_arm_name(predictor, A)}, changed"
-            invalid_answers = Selection(
-                evaluation="unanswered", metric="invalid", arm=predictor_arm_name(predictor, A), stage=CHANGE_STAGE
-            )
-            yield tick, "invalid answers", Mean(selection=invalid_answers), "", False
-            invalid_reports = Mean(
-                selection=report_scores(
-                    predictor_arm_name(predictor, A),
-                    "free",
-                    CHOICE_TASKS,
-                    evaluation=CHANGED_REPORTS,
-                    stage=CHANGE_STAGE,
-                ),
-                outcome="invalid",
-            )
-            yield tick, "invalid reports", invalid_reports, "", False
+def _label_scaling_curve(config: IntrospectionConfig, predictor: str, name: str, group: str) -> ScalingCurveSpec:
+    points = [(float(n), predictor_arm_name(predictor, A, f"{n} labels")) for n in config.label_counts]
+    points.append((float(config.max_label_count), predictor_arm_name(predictor, A)))
+    return ScalingCurveSpec(
+        id=f"labels-{name}",
+        title=f"Reports about A along the labels taught, {group}",
+        x_label="different labels taught",
+        points=tuple(points),
+        sharp=replace(report_scores(A), arm=None),
+        continuous=(replace(report_scores(A, "nats", quantity="nats"), arm=None),),
+        log_likelihood=False,
+    )
 
+
+def _report_accuracy(
+    predictor: str,
+    target: str,
+    ablation: str = "",
+    *,
+    tasks: tuple[str, ...] = TABLE_TASKS,
+    properties: tuple[str, ...] = REPORT_PROPERTIES,
+) -> Mean:
+    """How often a predictor's reports about a target are right."""
+    arm = predictor_arm_name(predictor, target, ablation)
+    return Mean(selection=report_scores(arm, tasks=tasks, properties=properties))
+
+
+def _invalid_figure() -> BarFigure:
+    cells: list[BarCell] = []
+    for target in TARGET_MODELS:
+        for predictor in TARGET_MODELS:
+            arm = predictor_arm_name(predictor, target)
+            cells += _invalid_cells(arm, report_scores(arm, "free"))
+    for predictor in TARGET_MODELS:
+        arm = predictor_arm_name(predictor, A)
+        reports = report_scores(arm, "free", CHOICE_TASKS, evaluation=CHANGED_REPORTS, stage=CHANGE_STAGE)
+        cells += _invalid_cells(f"{arm}, changed", reports)
     return BarFigure(
         id="invalid",
         title="Invalid answers and reports",
         caption="Invalid answers as a share of all prompts; invalid reports, as written, as a share of the questions. "
         "Invalid answers generate no questions, so the two can never coincide.",
         y_label="share",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
-def _cells(rows: Iterator[tuple[str, str, Measure, str, bool]]) -> tuple[BarCell, ...]:
-    return tuple(
-        BarCell(tick, group, measure, panel=panel, baseline=base) for tick, group, measure, panel, base in rows
+def _invalid_cells(tick: str, reports: Selection) -> tuple[BarCell, BarCell]:
+    """The share of the arm's invalid answers at the same stage, and the share of its invalid reports."""
+    answers = Selection(evaluation="unanswered", metric="invalid", arm=reports.arm, stage=reports.stage)
+    return (
+        BarCell(tick, "invalid answers", Mean(selection=answers)),
+        BarCell(tick, "invalid reports", Mean(selection=reports, outcome="invalid")),
     )
 
 
 def _self_and_cross_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for target in TARGET_MODELS:
-            panel, predictor = f"about {target}", OTHER_MODEL[target]
-            for tick, tasks in TASK_SETS:
-                yield tick, "itself, untaught", Mean(selection=base_report_scores(target, tasks)), panel, False
-                yield (
-                    tick,
-                    "itself",
-                    Mean(selection=report_scores(predictor_arm_name(target, target), tasks=tasks)),
-                    panel,
-                    False,
-                )
-                yield (
-                    tick,
-                    "the other",
-                    Mean(selection=report_scores(predictor_arm_name(predictor, target), tasks=tasks)),
-                    panel,
-                    False,
-                )
-                yield (
-                    tick,
-                    "most frequent label taught",
-                    Mean(selection=text_baseline_scores(target, "constant", tasks)),
-                    panel,
-                    True,
-                )
-
+    cells = []
+    for target in TARGET_MODELS:
+        panel = f"about {target}"
+        for tick, tasks in TASK_SETS:
+            cells += [
+                BarCell(tick, "itself, untaught", Mean(selection=base_report_scores(target, tasks)), panel),
+                BarCell(tick, "itself", _report_accuracy(target, target, tasks=tasks), panel),
+                BarCell(tick, "the other", _report_accuracy(OTHER_MODEL[target], target, tasks=tasks), panel),
+            ]
+            constant = Mean(selection=text_baseline_scores(target, "constant", tasks))
+            cells.append(BarCell(tick, "most frequent label taught", constant, panel, baseline=True))
     return BarFigure(
         id="self-and-cross",
         title="Which model knows what it would answer?",
         caption=f"Reports of properties of answers; both models were taught the same labels. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that are right",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
 def _four_accuracies_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for target in TARGET_MODELS:
-            self_arm, cross_arm = predictor_arm_name(target, target), predictor_arm_name(OTHER_MODEL[target], target)
-            selections = {
-                "it on itself untaught": report_scores(self_arm, evaluation=BASE_REPORTS),
-                "it on itself": report_scores(self_arm),
-                "the other on it": report_scores(cross_arm),
-                "the other on the other": report_scores(cross_arm, "own"),
-            }
-            for tick, select in selections.items():
-                yield tick, f"about {target}", Mean(selection=select), "", False
-
+    cells = []
+    for target in TARGET_MODELS:
+        self_arm, cross_arm = predictor_arm_name(target, target), predictor_arm_name(OTHER_MODEL[target], target)
+        selections = {
+            "it on itself untaught": report_scores(self_arm, evaluation=BASE_REPORTS),
+            "it on itself": report_scores(self_arm),
+            "the other on it": report_scores(cross_arm),
+            "the other on the other": report_scores(cross_arm, "own"),
+        }
+        cells += [BarCell(tick, f"about {target}", Mean(selection=select)) for tick, select in selections.items()]
     return BarFigure(
         id="four-accuracies",
         title="Four accuracies",
         caption="The same reports held against the answers before and after training, and the other's "
         f"reports against its own answers. Tables. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that agree",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
 def _predictors_figure() -> LineFigure:
-    points = [
-        LinePoint(
-            Mean(selection=report_scores(predictor_arm_name(predictor, A), "agree")),
-            PREDICTOR_LABELS[predictor],
-            Mean(selection=report_scores(predictor_arm_name(predictor, A))),
-        )
-        for predictor in PREDICTORS
-    ]
-    points += [
-        LinePoint(x, baseline, Mean(selection=text_baseline_scores(A, baseline)), baseline=True)
-        for baseline in ("constant", "oracle", "nearest", "logistic")
-        for x in (0.0, 1.0)
-    ]
+    points = []
+    for predictor in PREDICTORS:
+        own_agreement = Mean(selection=report_scores(predictor_arm_name(predictor, A), "agree"))
+        points.append(LinePoint(own_agreement, PREDICTOR_LABELS[predictor], _report_accuracy(predictor, A)))
+    for baseline in ("constant", "oracle", "nearest", "logistic"):
+        accuracy = Mean(selection=text_baseline_scores(A, baseline))
+        points += [LinePoint(x, baseline, accuracy, baseline=True) for x in (0.0, 1.0)]
     return LineFigure(
         id="observers",
         title="Access, or likeness?",
@@ -255,132 +221,96 @@ def _calibration_figure() -> CalibrationFigure:
 
 
 def _deviation_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        selections = {
-            "itself": report_scores(predictor_arm_name(A, A)),
-            "sibling": report_scores(predictor_arm_name(SIBLING_OF_A, A)),
-            "another corpus": report_scores(predictor_arm_name(B, A)),
-            "itself, untaught": base_report_scores(A),
-        }
-        for group, select in selections.items():
-            yield "three likeliest", group, CalibrationMAD(a=select), "", False
-            for rank, tick in enumerate(("1st", "2nd", "3rd"), 1):
-                yield tick, group, CalibrationMAD(a=select, ranks=(rank,)), "", False
-        for group in ("itself", "another corpus"):
-            yield "by 20 samples", group, CalibrationMAD(a=selections[group], answer_source="drawn"), "", False
-
+    selections = {
+        "itself": report_scores(predictor_arm_name(A, A)),
+        "sibling": report_scores(predictor_arm_name(SIBLING_OF_A, A)),
+        "another corpus": report_scores(predictor_arm_name(B, A)),
+        "itself, untaught": base_report_scores(A),
+    }
+    cells = []
+    for group, select in selections.items():
+        cells.append(BarCell("three likeliest", group, CalibrationMAD(a=select)))
+        for rank, tick in enumerate(("1st", "2nd", "3rd"), 1):
+            cells.append(BarCell(tick, group, CalibrationMAD(a=select, ranks=(rank,))))
+    for group in ("itself", "another corpus"):
+        cells.append(BarCell("by 20 samples", group, CalibrationMAD(a=selections[group], answer_source="drawn")))
     return BarFigure(
         id="deviation",
         title="Mean absolute deviation, by rank",
         caption="How far reports' probabilities lie from the answers', pooled and by rank of the label; "
         "with shares of 20 samples instead of exact probabilities, sampling noise is added. Lower is better.",
         y_label="deviation",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
 def _change_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for arm, tick in (
-            (predictor_arm_name(A, A), "A about itself"),
-            (predictor_arm_name(B, A), "B about A, the same change"),
-        ):
-            for metric, group in (("own/differs", "old answers"), ("right/differs", "new answers")):
-                yield tick, group, Mean(selection=changed_report_scores(arm, metric.partition("/")[0])), "", False
-
+    cells = []
+    for predictor, tick in ((A, "A about itself"), (B, "B about A, the same change")):
+        for metric, group in (("own", "old answers"), ("right", "new answers")):
+            reports = changed_report_scores(predictor_arm_name(predictor, A), metric)
+            cells.append(BarCell(tick, group, Mean(selection=reports)))
     return BarFigure(
         id="change",
         title="After the choices were changed",
         caption="Reports of choices whose property changed when A learnt another corpus's choices, of pairs "
         "that no test is about; B was taught A's labels and then the same choices.",
         y_label="reports that agree",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
 def _properties_figure() -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for property_name in REPORT_PROPERTIES:
-            yield (
-                property_name,
-                "itself",
-                Mean(selection=report_scores(predictor_arm_name(A, A), properties=(property_name,))),
-                "",
-                False,
-            )
-            yield (
-                property_name,
-                "another corpus",
-                Mean(selection=report_scores(predictor_arm_name(B, A), properties=(property_name,))),
-                "",
-                False,
-            )
-            yield (
-                property_name,
-                "best constant",
-                Mean(selection=text_baseline_scores(A, "oracle", properties=(property_name,))),
-                "",
-                True,
-            )
-
+    cells: list[BarCell] = []
+    for name in REPORT_PROPERTIES:
+        cells += _cells_about_a(name, properties=(name,))
     return BarFigure(
         id="properties",
         title="Property by property",
         caption=f"About A, tables. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that are right",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
-def _ablation_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for ablation in (
-            "",
-            "named",
-            EXTRA_LAYERS_ABLATION,
-            *(ablation for ablation in config.ablations if ablation != LEFT_OUT_ABLATION),
-        ):
-            tick = ablation or "unchanged"
-            yield tick, "itself", Mean(selection=report_scores(predictor_arm_name(A, A, ablation))), "", False
-            yield tick, "another corpus", Mean(selection=report_scores(predictor_arm_name(B, A, ablation))), "", False
-            yield tick, "best constant", Mean(selection=text_baseline_scores(A, "oracle")), "", True
-        for ablation in (LEFT_OUT_ABLATION,) if LEFT_OUT_ABLATION in config.ablations else ():
-            for who, group in ((A, "itself"), (B, "another corpus")):
-                yield (
-                    ablation,
-                    group,
-                    Mean(
-                        selection=report_scores(predictor_arm_name(who, A, ablation), properties=(LEFT_OUT_PROPERTY,))
-                    ),
-                    "",
-                    False,
-                )
-            yield (
-                ablation,
-                "best constant",
-                Mean(selection=text_baseline_scores(A, "oracle", properties=(LEFT_OUT_PROPERTY,))),
-                "",
-                True,
-            )
+def _cells_about_a(
+    tick: str, ablation: str = "", properties: tuple[str, ...] = REPORT_PROPERTIES
+) -> tuple[BarCell, BarCell, BarCell]:
+    """Reports about A by A itself and by B, beside the best constant."""
+    best_constant = Mean(selection=text_baseline_scores(A, "oracle", properties=properties))
+    return (
+        BarCell(tick, "itself", _report_accuracy(A, A, ablation, properties=properties)),
+        BarCell(tick, "another corpus", _report_accuracy(B, A, ablation, properties=properties)),
+        BarCell(tick, "best constant", best_constant, baseline=True),
+    )
 
-    doses = BarFigure(
+
+def _ablations_figure(config: IntrospectionConfig) -> BarFigure:
+    whole_ablations = [name for name in config.ablations if name != LEFT_OUT_ABLATION]
+    cells = [*_cells_about_a("unchanged")]
+    for ablation in ("named", EXTRA_LAYERS_ABLATION, *whole_ablations):
+        cells += _cells_about_a(ablation, ablation)
+    if LEFT_OUT_ABLATION in config.ablations:
+        cells += _cells_about_a(LEFT_OUT_ABLATION, LEFT_OUT_ABLATION, (LEFT_OUT_PROPERTY,))
+    return BarFigure(
         id="doses",
         title="What the advantage depends on",
         caption="About A, tables; all but the first three have one seed. With a leak the tested strings were taught "
         f"too; where one property is left out, only that one is asked. {UNSEEN_STRINGS_CAPTION}",
         y_label="reports that are right",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
-    points = [
-        LinePoint(float(n), group, Mean(selection=report_scores(predictor_arm_name(predictor, A, f"{n} labels"))))
-        for predictor, group in ((A, "itself"), (B, "another corpus"))
-        for n in config.label_counts
-    ]
-    points += [
-        LinePoint(float(config.max_label_count), group, Mean(selection=report_scores(predictor_arm_name(predictor, A))))
-        for predictor, group in ((A, "itself"), (B, "another corpus"))
-    ]
-    amounts = LineFigure(
+
+
+def _label_counts_figure(config: IntrospectionConfig) -> LineFigure:
+    predictor_groups = ((A, "itself"), (B, "another corpus"))
+    points = []
+    for predictor, group in predictor_groups:
+        for n_labels in config.label_counts:
+            points.append(LinePoint(float(n_labels), group, _report_accuracy(predictor, A, f"{n_labels} labels")))
+    for predictor, group in predictor_groups:
+        points.append(LinePoint(float(config.max_label_count), group, _report_accuracy(predictor, A)))
+    return LineFigure(
         id="amounts",
         title="How many labels?",
         caption=f"About A, tables; fewer labels than all have one seed; equal steps. {UNSEEN_STRINGS_CAPTION}",
@@ -388,96 +318,27 @@ def _ablation_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
         y_label="reports that are right",
         points=tuple(points),
     )
-    return doses, amounts
 
 
-def _answer_patching_figure(config: IntrospectionConfig) -> LineFigure:
-    panels = {
-        predictor_arm_name(A, A): "A about itself",
-        predictor_arm_name(B, A): "B about A",
-        predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION): "A about itself, 2 layers more",
+def _ability_figure() -> BarFigure:
+    ticks_by_kind = {
+        "given": "properties of given answers",
+        "fact": "facts",
+        "table": "its table",
+        "choice": "its choices",
+        "rule": "its rule",
+        "list": "its lists",
     }
-    labels = {
-        "moved": "pending answer is the donor's",
-        "follows": "report is of the donor's answer",
-        "same": "unmoved by a donor with the same answer",
-    }
-
-    def select(arm: str, metric: str) -> Selection:
-        return report_scores(arm, metric, evaluation="swapped")
-
-    return LineFigure(
-        id="swaps",
-        title="Another prompt's state at the answer's place",
-        caption="Patched at one layer, while the question stays. B's pending answers are its own. Tables.",
-        x_label="layer",
-        y_label="share",
-        x_scale="linear",
-        points=tuple(
-            LinePoint(
-                float(layer), labels[metric], Mean(selection=select(arm, f"{metric}/residual.{layer}")), panel=panel
-            )
-            for arm, panel in panels.items()
-            for metric in labels
-            for layer in range(_num_layers(config, arm))
-        ),
-    )
-
-
-def _num_layers(config: IntrospectionConfig, arm: str) -> int:
-    """Layers of an arm."""
-    return config.architecture.layers + (config.extra_layers if EXTRA_LAYERS_ABLATION in arm else 0)
-
-
-def _answer_probe_figure(config: IntrospectionConfig) -> LineFigure:
-    groups = {
-        predictor_arm_name(A, A): "A about itself",
-        predictor_arm_name(B, A): "B about A",
-        predictor_arm_name(A, A, EXTRA_LAYERS_ABLATION): "A about itself, 2 layers more",
-    }
-
-    def select(arm: str, metric: str) -> Selection:
-        return Selection(evaluation="echoes", metric=metric, arm=arm, stage=REPORT_STAGE, split="unseen")
-
-    return LineFigure(
-        id="echoes",
-        title="A's answer, read where its parity is reported",
-        caption="A linear probe for the answer's word at the end of a question that asks for its parity, by layer; "
-        "trained on seen strings, tested on others. Dashed: trained with shuffled words.",
-        x_label="layer",
-        y_label="words read right",
-        x_scale="linear",
-        points=tuple(
-            LinePoint(
-                float(layer), f"{group}{tail}", Mean(selection=select(arm, f"{kind}residual.{layer}")), baseline=base
-            )
-            for arm, group in groups.items()
-            for layer in range(_num_layers(config, arm))
-            for kind, tail, base in (("", "", False), ("shuffled/", ", shuffled", True))
-        ),
-    )
-
-
-def _ability_figure(config: IntrospectionConfig) -> BarFigure:
-    def rows() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for predictor in PREDICTORS:
-            for kind, tick in (
-                ("given", "properties of given answers"),
-                ("fact", "facts"),
-                ("table", "its table"),
-                ("choice", "its choices"),
-                ("rule", "its rule"),
-                ("list", "its lists"),
-            ):
-                if predictor != NO_DISPOSITIONS or kind in ("given", "fact"):
-                    yield tick, f"{predictor}", corpus_knowledge(predictor, kind), "", False
-
+    cells = []
+    for predictor in PREDICTORS:
+        kinds = ("given", "fact") if predictor == NO_DISPOSITIONS else tuple(ticks_by_kind)
+        cells += [BarCell(ticks_by_kind[kind], predictor, corpus_knowledge(predictor, kind)) for kind in kinds]
     return BarFigure(
         id="able",
         title="What each model knows before it is taught labels",
         caption="Self minus cross is informative only where these are equal. Strings of the corpus itself.",
         y_label="known",
-        cells=_cells(rows()),
+        cells=tuple(cells),
     )
 
 
@@ -500,10 +361,9 @@ def _detectable_effect_figure() -> BarFigure:
         "planted: aloud, crossed": aloud_crossed_advantage(),
     }
     cells = [BarCell(tick, "estimate", measure) for tick, measure in measures.items()]
-    cells += [
-        BarCell(tick, "smallest detectable effect", MinimumDetectableEffect(measure=measure), baseline=True)
-        for tick, measure in measures.items()
-    ]
+    for tick, measure in measures.items():
+        detectable_effect = MinimumDetectableEffect(measure=measure)
+        cells.append(BarCell(tick, "smallest detectable effect", detectable_effect, baseline=True))
     return BarFigure(
         id="detectable",
         title="Estimates, and the smallest detectable effects",

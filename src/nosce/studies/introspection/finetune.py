@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from nosce.models.api.finetune import ChatExample
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, TrainingConfig
+
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedTokenizerBase
 
 EXTRA_MODEL_FILES = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")
 
@@ -38,7 +42,7 @@ def finetune_local_model(
     """
     import torch
 
-    from nosce.train import checkpoint, loop
+    from nosce.train import loop
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
@@ -49,11 +53,9 @@ def finetune_local_model(
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 
-    def keep(step: int) -> None:
+    def save_last(step: int) -> None:
         if step == training.steps:
-            merged_folder = work_folder / "made"
-            checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, merged_folder)
-            _publish_model(merged_folder, model_folder, output_folder)
+            _save_merged(lora_model, work_folder / "made", model_folder, output_folder)
 
     work_folder.mkdir(parents=True, exist_ok=True)
     width = model.config.get_text_config().hidden_size
@@ -66,7 +68,7 @@ def finetune_local_model(
         training,
         eos_id=eos_token_id,
         folder=work_folder,
-        on_checkpoint=keep,
+        on_checkpoint=save_last,
         on_progress=context.progress,
         runtime=context.runtime,
         precision=compute_precision,
@@ -81,8 +83,14 @@ def _choose_precision(training: TrainingConfig, width: int, context: StepContext
     return precision.choose_precision(training.dtype, width=width, device=device, cache_path=cache_path)
 
 
-def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path) -> None:
-    """Move the model to its place at once: a folder without its chat template would be prompted differently."""
+def _save_merged(lora_model: PeftModel, merged_folder: Path, model_folder: Path, output_folder: Path) -> None:
+    """Save the model with its low-rank updates merged, and move it to its place only when all its files are written.
+
+    Without its chat template the model would be prompted differently, so these files are copied before the move.
+    """
+    from nosce.train import checkpoint
+
+    checkpoint.save_checkpoint(adapters.merge_lora(lora_model), model_folder, merged_folder)
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
@@ -90,27 +98,35 @@ def _publish_model(merged_folder: Path, model_folder: Path, output_folder: Path)
     os.replace(merged_folder, output_folder)
 
 
-def _load_tokenizer(model_folder: Path) -> Any:  # transformers has no common type of its tokenizers
+def _load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
 
 
-def _tokenize_examples(tokenizer: Any, examples: Sequence[ChatExample], eos_token_id: int) -> TokenDataset:
+def _tokenize_examples(
+    tokenizer: PreTrainedTokenizerBase, examples: Sequence[ChatExample], eos_token_id: int
+) -> TokenDataset:
     """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens."""
 
-    def each() -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for one in examples:
-            if tokenizer.chat_template:
-                messages = [{"role": "user", "content": one.prompt}]
-                shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-                prompt = tokenizer(shown, add_special_tokens=False)["input_ids"]
-            else:
-                prompt = tokenizer(one.prompt)["input_ids"]
-            reply = tokenizer(one.completion, add_special_tokens=False)["input_ids"]
+    def sequences() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for example in examples:
+            prompt = _tokenize_prompt(tokenizer, example.prompt)
+            reply = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
             ids = np.array([*prompt, *reply, eos_token_id], dtype=np.int32)
-            counted = np.ones(len(ids), dtype=bool)
-            counted[: len(prompt)] = False
-            yield ids, counted
+            loss_mask = np.ones(len(ids), dtype=bool)
+            loss_mask[: len(prompt)] = False
+            yield ids, loss_mask
 
-    return dataset_from_arrays(each())
+    return dataset_from_arrays(sequences())
+
+
+def _tokenize_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    """The prompt's tokens, in the chat format of a tokenizer that has one."""
+    shown, has_chat_format = prompt, bool(tokenizer.chat_template)
+    if has_chat_format:
+        messages = [{"role": "user", "content": prompt}]
+        shown = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    # A chat template writes the special tokens itself.
+    token_ids: list[int] = tokenizer(shown, add_special_tokens=not has_chat_format)["input_ids"]
+    return token_ids

@@ -16,6 +16,7 @@ from nosce.analysis.measures import Difference, Mean, Measure, MinOf
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.evals.base import Experiment
+from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted import (
     ANSWER_READINGS,
     BEFORE_REPORTS,
@@ -25,10 +26,9 @@ from nosce.studies.introspection.prompted import (
     SELF_REPORTS,
     PromptedIntrospection,
 )
+from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 from nosce.study import ExperimentSpec, Study
 
-PROMPTED_PAPER = "arXiv:2410.13787"
-PROMPTED_MARGIN = 0.02
 TEXT_BASELINE_NAMES = ("constant", "oracle", "nearest", "logistic")
 
 
@@ -39,9 +39,9 @@ def prompted_introspection_study(
     seeds: tuple[int, ...] = (0,),
     title: str = "Know thyself, asked",
 ) -> Study:
-    """A study of a model that is prompted in words, and of others that are taught the same labels.
+    """A study of a model that is prompted in words, and of other models that are taught the same labels.
 
-    Seeds differ in strings, in the order of the labels taught, and in samples.
+    Each seed has its own strings, order of training labels, and samples.
     """
     other_indices = tuple(range(1, len(introspection.other_subjects) + 1))
     has_samples = introspection.n_samples > 0
@@ -50,7 +50,7 @@ def prompted_introspection_study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {introspection.subject.name}",
         question="Does a model know what it would answer better than another that saw as many of its answers?",
-        paper=PROMPTED_PAPER,
+        paper=INTROSPECTION_PAPER,
         scale=scale,
         unit="string",
         arms=(),
@@ -73,11 +73,16 @@ def _text_baseline_selection(baseline: str) -> Selection:
     return _score_selection("observers", metric=baseline)
 
 
+def _gain_over_text_baseline(baseline: str) -> Difference:
+    """How much more often the taught model is right about itself than a baseline without a model."""
+    return Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection(baseline))
+
+
 def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
     yield Claim(
         id="training-helps",
         text="Training on labels of its own answers makes a model predict its answers better, on held-out tasks",
-        source=f"{PROMPTED_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
+        source=f"{INTROSPECTION_PAPER}, section 3.1 (GPT-4o 32.6 to 49.4 %, Llama 70B 26.4 to 48.5 %)",
         measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
         paper_value=0.168,
@@ -85,42 +90,37 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
     yield Claim(
         id="training-helps-matched",
         text="Training helps also where labels before and after are equally frequent",
-        source=f"{PROMPTED_PAPER}, appendix A.3.3",
+        source=f"{INTROSPECTION_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-oracle",
         text="Self-prediction beats the best constant answer, which is taken from the tested answers themselves",
-        source=f"{PROMPTED_PAPER}, section 3.2: the star of the plots",
-        measure=Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection("oracle")),
+        source=f"{INTROSPECTION_PAPER}, section 3.2: the star of the plots",
+        measure=_gain_over_text_baseline("oracle"),
         threshold=0.0,
     )
     yield Claim(
         id="self-beats-observers",
         text="Self-prediction beats every baseline that learns from the same labels without a model",
-        source="design of this study: the rule for an advantage was fixed before any run",
-        measure=MinOf(
-            measures=tuple(
-                Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection(which))
-                for which in TEXT_BASELINE_NAMES
-            )
-        ),
-        threshold=PROMPTED_MARGIN,
+        source=f"{DESIGN_SOURCE}: the rule for an advantage was fixed before any run",
+        measure=MinOf(measures=tuple(_gain_over_text_baseline(name) for name in TEXT_BASELINE_NAMES)),
+        threshold=ADVANTAGE_MARGIN,
     )
     yield from _cross_claims(other_indices, has_samples=has_samples)
 
 
 def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
-    """The model about itself against the other models about it."""
+    """Claims that compare the model's reports about itself with the other models' reports about it."""
     for index in other_indices:
         cross_reports = f"{CROSS_REPORTS} {index}"
         yield Claim(
             id=f"self-beats-cross-{index}",
             text=f"The model is right about itself more often than the other model ({index}) that was taught the same",
-            source=f"{PROMPTED_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
+            source=f"{INTROSPECTION_PAPER}, section 3.2 (Llama 48.5 against 31.8 %)",
             measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(cross_reports)),
-            threshold=PROMPTED_MARGIN,
+            threshold=ADVANTAGE_MARGIN,
             paper_value=0.167,
         )
         if has_samples:
@@ -128,7 +128,7 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
                 id=f"calibrated-{index}",
                 text="The model's reports lie nearer to its answers' frequencies than those of the other model "
                 f"({index})",
-                source=f"{PROMPTED_PAPER}, section 3.3",
+                source=f"{INTROSPECTION_PAPER}, section 3.3",
                 measure=CalibrationMAD(
                     a=_score_selection(cross_reports), b=_score_selection(SELF_REPORTS), answer_source="drawn"
                 ),
@@ -138,151 +138,124 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
 
 
 def _prompted_figures(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Figure]:
-    evaluations = {"before": BEFORE_REPORTS, "itself": SELF_REPORTS} | {
-        f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices
-    }
+    evaluations = {"before": BEFORE_REPORTS, "itself": SELF_REPORTS}
+    evaluations |= {f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices}
+    yield _task_figure(evaluations)
+    yield _property_figure(evaluations)
+    yield _accuracy_figure(other_indices)
+    yield _validity_figure(evaluations, other_indices)
+    if has_samples:
+        yield _prompted_calibration_figure(evaluations)
+    yield _prompted_detectable_figure(other_indices)
 
-    def cells() -> Iterator[BarCell]:
-        for task in PROPERTIES_BY_TASK:
-            for group, evaluation in evaluations.items():
-                yield BarCell(task, group, Mean(selection=_score_selection(evaluation, tasks=(task,))))
-            select = Selection(
-                evaluation="observers",
-                metric="oracle",
-                split="unseen",
-                attributes=tuple(f"{task}/{name}" for name in PROPERTIES_BY_TASK[task]),
-            )
-            yield BarCell(task, "best constant", Mean(selection=select), baseline=True)
 
-    yield BarFigure(
+def _task_figure(evaluations: dict[str, str]) -> BarFigure:
+    cells = []
+    for task in PROPERTIES_BY_TASK:
+        for group, evaluation in evaluations.items():
+            cells.append(BarCell(task, group, Mean(selection=_score_selection(evaluation, tasks=(task,)))))
+        oracle = _score_selection("observers", tasks=(task,), metric="oracle")
+        cells.append(BarCell(task, "best constant", Mean(selection=oracle), baseline=True))
+    return BarFigure(
         id="tasks",
         title="Which model knows what it would answer?",
         caption=f"Strings of which no label was taught; {', '.join(HELD_OUT_TEXT_TASKS)} are held-out tasks. "
         "Intervals over strings.",
         y_label="reports that are right",
-        cells=tuple(cells()),
+        cells=tuple(cells),
     )
-    yield _property_figure(evaluations)
-    yield _accuracy_figure(other_indices)
-    yield _validity_figure(evaluations, other_indices)
-    if has_samples:
-        yield CalibrationFigure(
-            id="calibration",
-            title="Do reports say how likely an answer is?",
-            answer_source="drawn",
-            caption="Shares of samples; the three most frequent values.",
-            curves=tuple(
-                (group, _score_selection(evaluation, tasks=None)) for group, evaluation in evaluations.items()
-            ),
-        )
-    yield _prompted_detectable_figure(other_indices)
 
 
 def _property_figure(evaluations: dict[str, str]) -> BarFigure:
     properties = dict.fromkeys(name for task in HELD_OUT_TEXT_TASKS for name in PROPERTIES_BY_TASK[task])
-
-    def by_property() -> Iterator[BarCell]:
-        for name in properties:
-            attributes = tuple(f"{task}/{name}" for task in HELD_OUT_TEXT_TASKS if name in PROPERTIES_BY_TASK[task])
-            for group, evaluation in evaluations.items():
-                yield BarCell(
-                    name, group, Mean(selection=Selection(evaluation=evaluation, metric="right", attributes=attributes))
-                )
-            yield BarCell(
-                name,
-                "best constant",
-                Mean(
-                    selection=Selection(evaluation="observers", metric="oracle", attributes=attributes, split="unseen")
-                ),
-                baseline=True,
-            )
-
+    cells = []
+    for name in properties:
+        attributes = tuple(f"{task}/{name}" for task in HELD_OUT_TEXT_TASKS if name in PROPERTIES_BY_TASK[task])
+        for group, evaluation in evaluations.items():
+            right = Selection(evaluation=evaluation, metric="right", attributes=attributes)
+            cells.append(BarCell(name, group, Mean(selection=right)))
+        oracle = Selection(evaluation="observers", metric="oracle", attributes=attributes, split="unseen")
+        cells.append(BarCell(name, "best constant", Mean(selection=oracle), baseline=True))
     return BarFigure(
         id="properties",
         title="Property by property",
         caption="Held-out tasks.",
         y_label="reports that are right",
-        cells=tuple(by_property()),
+        cells=tuple(cells),
     )
 
 
 def _accuracy_figure(other_indices: tuple[int, ...]) -> BarFigure:
-    model_readouts = {"it on itself before": SELF_ON_BASE_REPORTS, "it on itself": SELF_REPORTS}
+    evaluations_by_tick = {"it on itself before": SELF_ON_BASE_REPORTS, "it on itself": SELF_REPORTS}
     for index in other_indices:
-        model_readouts |= {
+        evaluations_by_tick |= {
             f"other {index} on it": f"{CROSS_REPORTS} {index}",
             f"other {index} on the other": f"{CROSS_REPORTS} {index} on itself",
         }
-    baseline_selections = {baseline: _text_baseline_selection(baseline) for baseline in TEXT_BASELINE_NAMES}
+    cells = []
+    for tick, evaluation in evaluations_by_tick.items():
+        cells.append(BarCell(tick, "models", Mean(selection=_score_selection(evaluation))))
+    for baseline in TEXT_BASELINE_NAMES:
+        cells.append(BarCell(baseline, "observers", Mean(selection=_text_baseline_selection(baseline))))
     return BarFigure(
         id="observers",
         title="Four accuracies, and baselines without a model",
         caption="Held-out tasks. The oracle knows the most frequent of the tested answers.",
         y_label="reports that are right",
-        cells=(
-            *(
-                BarCell(tick, "models", Mean(selection=_score_selection(evaluation)))
-                for tick, evaluation in model_readouts.items()
-            ),
-            *(
-                BarCell(baseline, "observers", Mean(selection=select))
-                for baseline, select in baseline_selections.items()
-            ),
-        ),
+        cells=tuple(cells),
     )
 
 
 def _validity_figure(evaluations: dict[str, str], other_indices: tuple[int, ...]) -> BarFigure:
-    invalid_metrics = ("object invalid", "report invalid", "both invalid")
-    answer_validity: dict[str, Measure] = {
-        "valid answers, before": Mean(selection=Selection(evaluation=ANSWER_READINGS, metric="valid"))
-    }
-    given_answer_readouts = {"itself": "self"} | {f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices}
+    cells = []
+    for metric in ("object invalid", "report invalid", "both invalid"):
+        for group, evaluation in evaluations.items():
+            invalid = Selection(evaluation=evaluation, metric=metric, split="unseen")
+            cells.append(BarCell(metric, group, Mean(selection=invalid)))
+    predictors = {"itself": "self"} | {f"other {n}": f"{CROSS_REPORTS} {n}" for n in other_indices}
+    for group, predictor in predictors.items():
+        given = Selection(evaluation=f"{GIVEN_ANSWER_REPORTS} {predictor}", metric="right")
+        cells.append(BarCell("properties of given answers", group, Mean(selection=given)))
+    valid = Selection(evaluation=ANSWER_READINGS, metric="valid")
+    cells.append(BarCell("valid answers, before", "itself", Mean(selection=valid)))
     return BarFigure(
         id="validity",
         title="Invalid answers and reports",
         caption="Invalid answers are left out of every condition; invalid reports are wrong. Below: properties "
-        "of given "
-        "answers, which need no self-knowledge.",
+        "of given answers, which need no self-knowledge.",
         y_label="share",
-        cells=(
-            *(
-                BarCell(metric, group, Mean(selection=Selection(evaluation=evaluation, metric=metric, split="unseen")))
-                for metric in invalid_metrics
-                for group, evaluation in evaluations.items()
-            ),
-            *(
-                BarCell(
-                    "properties of given answers",
-                    group,
-                    Mean(selection=Selection(evaluation=f"{GIVEN_ANSWER_REPORTS} {suffix}", metric="right")),
-                )
-                for group, suffix in given_answer_readouts.items()
-            ),
-            *(BarCell(tick, "itself", measure) for tick, measure in answer_validity.items()),
-        ),
+        cells=tuple(cells),
+    )
+
+
+def _prompted_calibration_figure(evaluations: dict[str, str]) -> CalibrationFigure:
+    curves = [(group, _score_selection(evaluation, tasks=None)) for group, evaluation in evaluations.items()]
+    return CalibrationFigure(
+        id="calibration",
+        title="Do reports say how likely an answer is?",
+        answer_source="drawn",
+        caption="Shares of samples; the three most frequent values.",
+        curves=tuple(curves),
     )
 
 
 def _prompted_detectable_figure(other_indices: tuple[int, ...]) -> BarFigure:
+    self_reports = _score_selection(SELF_REPORTS)
     differences: dict[str, Measure] = {
-        "taught - before": Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
-        "itself - best constant": Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection("oracle")),
+        "taught - before": Difference(a=self_reports, b=_score_selection(BEFORE_REPORTS)),
+        "itself - best constant": _gain_over_text_baseline("oracle"),
     }
-    differences |= {
-        f"itself - other {n}": Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(f"{CROSS_REPORTS} {n}"))
-        for n in other_indices
-    }
+    for index in other_indices:
+        cross_reports = _score_selection(f"{CROSS_REPORTS} {index}")
+        differences[f"itself - other {index}"] = Difference(a=self_reports, b=cross_reports)
+    cells = [BarCell(tick, "estimate", measure) for tick, measure in differences.items()]
+    for tick, measure in differences.items():
+        detectable_effect = MinimumDetectableEffect(measure=measure)
+        cells.append(BarCell(tick, "smallest detectable effect", detectable_effect, baseline=True))
     return BarFigure(
         id="detectable",
         title="Estimates, and the smallest detectable effects",
         caption="Dashes: the difference that an interval as wide as this one excludes from 0 four times in five.",
         y_label="difference of shares",
-        cells=(
-            *(BarCell(tick, "estimate", measure) for tick, measure in differences.items()),
-            *(
-                BarCell(tick, "smallest detectable effect", MinimumDetectableEffect(measure=measure), baseline=True)
-                for tick, measure in differences.items()
-            ),
-        ),
+        cells=tuple(cells),
     )

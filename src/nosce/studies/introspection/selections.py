@@ -19,6 +19,8 @@ from nosce.studies.introspection.arms import (
 from nosce.studies.introspection.evals import ALOUD_REPORTS, CHANGED_REPORTS, TARGET_REPORTS
 from nosce.study import PRETRAIN
 
+ADVANTAGE_MARGIN = 0.02  # share of reports; the smallest advantage that matters, fixed before any run
+
 
 def task_attributes(tasks: tuple[str, ...], properties: tuple[str, ...] = REPORT_PROPERTIES) -> tuple[str, ...]:
     """The properties that questions about some tasks ask for."""
@@ -36,7 +38,7 @@ def report_scores(
     split: Literal["seen", "unseen", "taught"] | None = "unseen",
     quantity: str = "share",
 ) -> Selection:
-    """Reports of an arm about strings that no label was taught of."""
+    """Reports of an arm about strings that had no training label."""
     return Selection(
         evaluation=evaluation,
         metric=metric,
@@ -74,6 +76,16 @@ def changed_report_scores(arm: str, metric: str, evaluation: str = CHANGED_REPOR
 def aloud_report_scores(predictor: str, target: str) -> Selection:
     """Reports of a model that reads its own answer first, compared with a target's answers."""
     return report_scores(predictor, evaluation=f"{ALOUD_REPORTS} {target}", stage=PRETRAIN)
+
+
+def patched_report_scores(arm: str, metric: str) -> Selection:
+    """Reports of an arm with another prompt's hidden state patched in at the answer's place."""
+    return report_scores(arm, metric, evaluation="swapped")
+
+
+def answer_probe_scores(arm: str, metric: str) -> Selection:
+    """How often a probe reads the answer's word in an arm's hidden states, on strings that had no training label."""
+    return Selection(evaluation="echoes", metric=metric, arm=arm, stage=REPORT_STAGE, split="unseen")
 
 
 def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_TASKS, ablation: str = "") -> Difference:

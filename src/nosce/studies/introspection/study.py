@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from nosce.studies.introspection.arms import introspection_arms
 from nosce.studies.introspection.claims import introspection_claims
-from nosce.studies.introspection.config import introspection_config
+from nosce.studies.introspection.config import INTROSPECTION_PAPER, introspection_config
 from nosce.studies.introspection.evals import introspection_evals
 from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
@@ -32,7 +32,7 @@ def study(scale: Scale) -> Study:
         name="introspection",
         title="Know thyself",
         question="Does a model know what it would answer better than another model that studied it?",
-        paper="arXiv:2410.13787",
+        paper=INTROSPECTION_PAPER,
         scale=scale,
         unit="string",
         arms=arms,

@@ -14,10 +14,12 @@ from typing import Literal, Protocol
 
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
 from nosce.models.api.base import ChatModel
+from nosce.models.api.budget import Budget
 from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
 from nosce.models.api.local import LocalChatModel
-from nosce.models.api.openai import Budget, EndpointConfig, OpenAIClient
+from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
@@ -33,10 +35,27 @@ class RunResources:
     seed: Seed
     budget: Budget = field(default_factory=Budget)
 
+    @classmethod
+    def of_run(cls, context: StepContext, seed: Seed) -> RunResources:
+        """With a budget that all steps and restarts of the run share."""
+        name = context.runtime.ledger_name
+        ledger = None if name is None else replies_folder(context) / name
+        return cls(context, seed, Budget(context.runtime.max_cost, ledger, context.folder.name))
+
+    @property
+    def job_folder(self) -> Path:
+        """Where the ids of fine-tuning jobs are kept."""
+        return replies_folder(self.context)
+
     def response_cache(self, model_id: str) -> ResponseCache:
         """The file of a model's replies."""
-        root = self.context.folder if self.context.machine_file is None else self.context.machine_file.parent
-        return ResponseCache(root / "replies" / f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl")
+        name = f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl"
+        return ResponseCache(replies_folder(self.context) / name)
+
+
+def replies_folder(context: StepContext) -> Path:
+    """The folder of everything that was paid for: of the store, or of a step without a store."""
+    return (context.folder if context.machine_file is None else context.machine_file.parent) / "replies"
 
 
 class Subject(Protocol):
@@ -44,36 +63,48 @@ class Subject(Protocol):
 
     @property
     def name(self) -> str:
-        """For readings and messages."""
+        """The model's name in readings and messages."""
         ...
 
     def chat_model(self, resources: RunResources) -> ChatModel:
-        """As they are."""
+        """The model as it is now, ready for requests."""
         ...
 
-    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> Subject:
-        """The same, taught examples; what was taught before is found again."""
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> Subject | None:
+        """The model after fine-tuning on examples; an earlier fine-tuning on the same examples is reused.
+
+        None: the model cannot be fine-tuned.
+        """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSubject:
-    """A model in a local folder of the hub's layout; taught by low-rank updates, with our own loop."""
+    """A model in a local folder of the hub's layout. Fine-tuning trains low-rank updates with nosce's own loop.
+
+    Args:
+        model: The folder.
+        training: The training on examples. Its `steps` are replaced: they follow from `epochs` and the examples.
+        adapter: The low-rank updates.
+        epochs: Passes over the examples.
+        generation_batch_size: Prompts that are answered in one batch.
+        dtype: Type of the weights while replies are generated.
+    """
 
     model: Pretrained
-    training: TrainingConfig  # steps are those of one round through the examples, where 0 would be said
+    training: TrainingConfig
     adapter: LoRA
     epochs: int = 1
-    generation_batch_size: int = 16  # prompts answered at once
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of the weights while replies are written
+    generation_batch_size: int = 16
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
     @property
     def name(self) -> str:
-        """The folder's."""
+        """The folder's name."""
         return Path(self.model.folder).name
 
     def chat_model(self, resources: RunResources) -> ChatModel:
-        """The folder, whose replies are kept."""
+        """The folder's model; its replies are cached."""
         local = LocalChatModel(
             Path(self.model.folder),
             device=resources.context.runtime.device,
@@ -84,7 +115,7 @@ class LocalSubject:
         return CachedChatModel(local, resources.response_cache(local.model_id))
 
     def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
-        """Another folder, below the step's own."""
+        """The fine-tuned model, in a folder inside the step's."""
         from nosce.studies.introspection.finetune import finetune_local_model
 
         steps = max(1, self.epochs * len(examples) // self.training.batch_size)
@@ -113,27 +144,33 @@ class LocalSubject:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetunedSubject:
-    """A folder's model after it was taught other answers: another model with the same skill."""
+    """A local model after fine-tuning on random answers: another model with the same skill.
+
+    Args:
+        base: The local model.
+        world: The prompts of the random answers.
+        dispositions: A name for the random answers; other names give other answers.
+    """
 
     base: LocalSubject
     world: NaturalTextBehaviours
-    dispositions: str  # names whose they are
+    dispositions: str
 
     @property
     def name(self) -> str:
-        """The folder's, and whose answers it gives."""
+        """The folder's name and the name of the random answers."""
         return f"{self.base.name} {self.dispositions}"
 
     def chat_model(self, resources: RunResources) -> ChatModel:
-        """As it answers now."""
+        """The model after fine-tuning on the random answers."""
         return self._finetuned_base(resources).chat_model(resources)
 
     def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> LocalSubject:
-        """What it becomes by further examples."""
+        """The model after a further fine-tuning, on examples."""
         return self._finetuned_base(resources).finetune(examples, resources)
 
     def _finetuned_base(self, resources: RunResources) -> LocalSubject:
-        """Taught answers to strings of its own, of the tasks that are not held out."""
+        """The local model after fine-tuning on random answers to strings of its own, of tasks that are not held out."""
         seed = resources.seed / self.dispositions
         prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT_TEXT_TASKS]
         examples = [ChatExample(p.text, random_answer(p, seed)) for p in prompts]
@@ -142,11 +179,17 @@ class FinetunedSubject:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteSubject:
-    """A model behind an endpoint; taught by a fine-tuning job, where the endpoint has such."""
+    """A model behind an endpoint.
+
+    Args:
+        endpoint: The endpoint and the model's id.
+        tuning: The fine-tuning job; None for a server without such jobs.
+        poll_seconds: Seconds between two requests for a job's status.
+    """
 
     endpoint: EndpointConfig
-    tuning: FineTuningJobConfig = field(default_factory=FineTuningJobConfig)
-    poll_seconds: float = 20.0  # seconds between two looks at a job
+    tuning: FineTuningJobConfig | None = field(default_factory=FineTuningJobConfig)
+    poll_seconds: float = 20.0
 
     @property
     def name(self) -> str:
@@ -154,15 +197,17 @@ class RemoteSubject:
         return self.endpoint.model
 
     def chat_model(self, resources: RunResources) -> ChatModel:
-        """The endpoint, whose replies are kept at once."""
+        """The endpoint's model; each reply is cached as soon as it arrives."""
         api_client = self._api_client(resources)
-        return CachedChatModel(api_client, api_client.cache or resources.response_cache(api_client.model_id))
+        assert api_client.cache is not None  # an empty cache is false
+        return CachedChatModel(api_client, api_client.cache)
 
-    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> RemoteSubject:
-        """The model that the job leaves."""
-        folder = resources.response_cache("").path.parent
+    def finetune(self, examples: Sequence[ChatExample], resources: RunResources) -> RemoteSubject | None:
+        """The model that the fine-tuning job made; None without `tuning`."""
+        if self.tuning is None:
+            return None
         model = run_fine_tuning_job(
-            self._api_client(resources), examples, self.tuning, folder, poll_seconds=self.poll_seconds
+            self._api_client(resources), examples, self.tuning, resources.job_folder, poll_seconds=self.poll_seconds
         )
         return replace(self, endpoint=replace(self.endpoint, model=model))
 

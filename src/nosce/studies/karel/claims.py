@@ -210,9 +210,8 @@ def semantic_intervention(
 
 def _causal_claim(edit: str, control_edit: str, config: KarelConfig) -> Claim:
     site = f"residual.{(config.architecture.layers + 1) // 2}"  # the middle one; figures show all
-    edited, control = (
-        Selection(evaluation="edits", metric=f"{kind}/{site}", arm=ORIGINAL_ARM) for kind in (edit, control_edit)
-    )
+    edited = Selection(evaluation="edits", metric=f"{edit}/{site}", arm=ORIGINAL_ARM)
+    control = replace(edited, metric=f"{control_edit}/{site}")
     edit_text = "a swap" if edit == "swap" else "a move along a probe's gradient"
     control_text = "one with the same words for another specification" if edit == "swap" else "a random move as far"
     return Claim(

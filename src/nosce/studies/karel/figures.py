@@ -86,21 +86,23 @@ def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
             caption="Accuracy of a probe with one hidden layer above the best constant on the same programs; left on "
             "the programs that each checkpoint writes, right on one fixed set for all. Bands are the range over seeds.",
             y_label="above the constant",
-            panels=tuple(
-                (
-                    panel,
-                    tuple(
-                        (f"{feature} {offset:+d}", semantic_content_curve(feature, offset, evaluation))
-                        for feature in ("position", "front")
-                        for offset in (0, 1)
-                    ),
-                )
-                for panel, evaluation in (("its own programs", "along"), ("fixed programs", "fixed"))
+            panels=(
+                ("its own programs", _content_curves("along")),
+                ("fixed programs", _content_curves("fixed")),
             ),
             x_label=x_label,
             x_per_step=x_per_step,
         ),
     )
+
+
+def _content_curves(evaluation: str) -> tuple[tuple[str, TrainingCurve], ...]:
+    """Semantic content of each feature, in the state after the operation being predicted and one operation further."""
+    curves = []
+    for feature in ("position", "front"):
+        for offset in (0, 1):
+            curves.append((f"{feature} {offset:+d}", semantic_content_curve(feature, offset, evaluation)))
+    return tuple(curves)
 
 
 def _probe_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
@@ -142,18 +144,7 @@ def _semantics_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
             caption="Probe accuracy above each meaning's own best constant, for the trained and the untrained network, "
             "on position in the state behind the operation being predicted.",
             y_label="above the constant",
-            cells=tuple(
-                BarCell(
-                    meaning,
-                    group,
-                    Difference(
-                        a=state_probe_scores("position", 0, source, meaning),
-                        b=state_probe_scores("position", 0, "constant", meaning),
-                    ),
-                )
-                for meaning in ("original", *ALTERNATIVE_SEMANTICS)
-                for group, source in (("trained", "mean/1"), ("untrained", "untrained/1"))
-            ),
+            cells=_intervention_cells(),
         ),
         BarFigure(
             id="edits",
@@ -176,23 +167,40 @@ def _length_figures(max_length: int, seeds: tuple[int, ...]) -> tuple[BarFigure,
             "with 9,999 samples, of each model alone, as in the paper.",
             y_label="operations",
             unit="number",
-            cells=tuple(
-                BarCell(f"seed {seed}", group, Mean(selection=program_scores(metric), seed=seed))
-                for seed in seeds
-                for group, metric in (("the model's", "length"), ("the authors'", "author"))
-            ),
+            cells=_mean_length_cells(seeds),
         ),
         BarFigure(
             id="lengths",
             title="Accuracy by the length of the author's program",
             caption="Right programs for unseen specifications, by how many operations their author's program has.",
             y_label="share right",
-            cells=tuple(
-                BarCell(str(n), "right", Mean(selection=replace(program_scores(), attributes=(f"length {n}",))))
-                for n in range(1, max_length + 1)
-            ),
+            cells=tuple(_accuracy_cell(length) for length in range(1, max_length + 1)),
         ),
     )
+
+
+def _intervention_cells() -> tuple[BarCell, ...]:
+    cells = []
+    for meaning in ("original", *ALTERNATIVE_SEMANTICS):
+        constant = state_probe_scores("position", 0, "constant", meaning)
+        for group, source in (("trained", "mean/1"), ("untrained", "untrained/1")):
+            gain = Difference(a=state_probe_scores("position", 0, source, meaning), b=constant)
+            cells.append(BarCell(meaning, group, gain))
+    return tuple(cells)
+
+
+def _mean_length_cells(seeds: tuple[int, ...]) -> tuple[BarCell, ...]:
+    cells = []
+    for seed in seeds:
+        for group, metric in (("the model's", "length"), ("the authors'", "author")):
+            cells.append(BarCell(f"seed {seed}", group, Mean(selection=program_scores(metric), seed=seed)))
+    return tuple(cells)
+
+
+def _accuracy_cell(length: int) -> BarCell:
+    """Accuracy on the specifications whose author's program has so many operations."""
+    selection = replace(program_scores(), attributes=(f"length {length}",))
+    return BarCell(str(length), "right", Mean(selection=selection))
 
 
 def _baseline_cells(feature: str) -> list[BarCell]:

@@ -6,9 +6,8 @@ constructed metric Reconstruction_c; sizes are this study's own, so that two cor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -35,9 +34,8 @@ class ImageReconstruction(Experiment):
     name: str = "reconstruction"
 
     def __post_init__(self) -> None:
-        if min(self.bottleneck, self.epochs, self.batch_size) < 1 or not all(
-            limit > 0 for limit in self.error_thresholds
-        ):
+        has_positive_thresholds = all(threshold > 0 for threshold in self.error_thresholds)
+        if min(self.bottleneck, self.epochs, self.batch_size) < 1 or not has_positive_thresholds:
             raise SpecError(f"{self} learns or measures nothing; take positive numbers.")
 
     def timing_subset(self) -> tuple[ImageReconstruction, float]:
@@ -76,7 +74,12 @@ class ImageReconstruction(Experiment):
 
 
 def vision_readings(
-    evaluation: str, metric: str, values: Any, *, attribute: str = "", item_prefix: str = "image"
+    evaluation: str,
+    metric: str,
+    values: np.ndarray | Sequence[float],
+    *,
+    attribute: str = "",
+    item_prefix: str = "image",
 ) -> pl.DataFrame:
     """Readings of things that are numbered through, with an outcome where they are right or wrong."""
     names = [f"{item_prefix}/{number}" for number in range(len(values))]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONV_CHANNELS = 8  # of the convolution
-_ImagePool = tuple[Any, list[Any]]  # images, and the places of each class among them
+_ImagePool = tuple[np.ndarray, list[np.ndarray]]  # images (N, H, W), and the indices of each class among them
 
 
 @dataclass(frozen=True, kw_only=True)
 class InContextNaming(Experiment):
     """A small decoder that names images, read on sequences of held-out images.
 
-    Metrics: `right` (of one image asked for, facet its place), `all <L>` and `nats <L>` (of the first L asked for).
+    Metrics: `right` (of one image asked for, whose position is the attribute), `all <L>` and `nats <L>` (of the first
+    L asked for).
     """
 
     width: int
@@ -134,7 +135,9 @@ class InContextNaming(Experiment):
             parts.append((images, indices_by_class))
         return parts[0], parts[1]
 
-    def _sample_sequences(self, pool: _ImagePool, rng: np.random.Generator, n_sequences: int) -> tuple[Any, Any]:
+    def _sample_sequences(
+        self, pool: _ImagePool, rng: np.random.Generator, n_sequences: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Images (B, T, H, W) and their names (B, T), none of them shown twice in a sequence where there are enough."""
         images, indices_by_class = pool
         chosen = np.argsort(rng.random((n_sequences, len(indices_by_class))), 1)[:, : self.ways]
