@@ -123,7 +123,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     }
     if tokenizer.token_to_id(MASK_TOKEN) is not None:
         settings["mask_token"] = MASK_TOKEN
-    (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -149,7 +149,7 @@ def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
     """
     names = [EOS_TOKEN]
     if folder is not None and (settings := folder / TOKENIZER_CONFIG_FILE).is_file():
-        configured = json.loads(settings.read_text()).get("eos_token")
+        configured = json.loads(settings.read_text(encoding="utf-8")).get("eos_token")
         names.insert(0, configured["content"] if isinstance(configured, dict) else configured)
     for name in names:
         if name and (token_id := tokenizer.token_to_id(name)) is not None:

@@ -323,7 +323,7 @@ def load_pretrained(folder: str | Path) -> PreTrainedModel:
     """The model of a local folder in float32, with the language-model head that its configuration calls for."""
     import torch
 
-    model_class = _auto_class(json.loads((Path(folder) / "config.json").read_text()))
+    model_class = _auto_class(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")))
     return model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
 
 

@@ -48,7 +48,7 @@ def export_checkpoint(store: Store, request: StudyRequest, arm: str, seed: int |
         for file in sorted(source.iterdir()):
             if file.name != "manifest.json":
                 shutil.copyfile(file, folder / file.name)
-        (folder / "README.md").write_text(_model_card(plan, label, step_record))
+        (folder / "README.md").write_text(_model_card(plan, label, step_record), encoding="utf-8")
     except OSError as error:
         raise NosceError(
             f"the model could not be written to {folder} ({error.strerror}); name another folder."

@@ -119,7 +119,7 @@ class PlanRecord:
     @classmethod
     def _read(cls, path: Path) -> PlanRecord | None:
         try:
-            fields = json.loads(path.read_text())
+            fields = json.loads(path.read_text(encoding="utf-8"))
             sequences = {name: tuple(fields[name]) for name in ("seeds", "arms")}
             steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
             return cls(**fields | sequences | {"steps": steps})

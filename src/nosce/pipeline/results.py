@@ -294,7 +294,7 @@ class RunResults:
         }
 
     def _read_json(self, name: str) -> list[dict[str, Any]]:  # `json` types what it reads as Any
-        return list(json.loads((self.folder / name).read_text()))
+        return list(json.loads((self.folder / name).read_text(encoding="utf-8")))
 
 
 def _step_status(name: str, label: str, record: StepRecord | None, stale_reason: str | None) -> StepStatus:

@@ -61,9 +61,9 @@ def run_step(
 def _discard_other_code(store: Store, name: str, source_hash: str) -> None:
     """Drop what an interrupted run left if other code left it: half of a step must not be made by each."""
     mark, work = _source_hash_file(store, name), store.work_folder(name)
-    if not mark.exists() or mark.read_text() != source_hash:
+    if not mark.exists() or mark.read_text(encoding="utf-8") != source_hash:
         shutil.rmtree(work, ignore_errors=True)
-        mark.write_text(source_hash)
+        mark.write_text(source_hash, encoding="utf-8")
     (work / SCRATCH).mkdir(parents=True, exist_ok=True)
 
 

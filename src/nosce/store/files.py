@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 from nosce.errors import DamagedError
 
+ON_WINDOWS = sys.platform == "win32"
 SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped when the step is finished
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new content, never a part."""
     temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
-    temporary.write_text(text)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 
@@ -36,7 +38,7 @@ def verify_manifest(folder: Path) -> None:
         DamagedError: The manifest cannot be read, or a file is missing, changed or new.
     """
     try:
-        expected = json.loads((folder / "manifest.json").read_text())
+        expected = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DamagedError(f"{folder} has no readable manifest.json, so nothing in it can be trusted.") from error
     actual = checksum_tree(folder)
@@ -50,8 +52,10 @@ def verify_manifest(folder: Path) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to the disk; on Windows a file alone, since a folder cannot be opened there."""
+    if ON_WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if ON_WINDOWS else os.O_RDONLY)  # Windows flushes what may be written
     try:
         os.fsync(descriptor)
     finally:

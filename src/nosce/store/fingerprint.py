@@ -69,7 +69,7 @@ def _module_path(name: str, folders: Sequence[str] = ()) -> Path | None:
 @lru_cache(maxsize=512)
 def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple[str, tuple[str, ...]]:
     """The hash of a module's code and the names it may import; cached until the file changes."""
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     imported: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

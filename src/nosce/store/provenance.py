@@ -40,7 +40,7 @@ def git_state() -> GitState:
 def _git(folder: Path, *words: str) -> str | None:
     """What a git command prints in a folder; None where it fails."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, encoding="utf-8", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -49,7 +49,7 @@ def _git(folder: Path, *words: str) -> str | None:
 def _wheel_state(file: Path) -> GitState:
     """What the build hook (`hatch_build.py`) wrote into the wheel."""
     try:
-        written = json.loads(file.read_text())
+        written = json.loads(file.read_text(encoding="utf-8"))
     except OSError:
         return {"commit": None, "dirty": None}
     return {"commit": written["commit"], "dirty": written["dirty"]}

@@ -100,8 +100,8 @@ class Store:
         """The finished step of this name; its data are not verified."""
         folder = self.folder(name)
         try:
-            spec = json.loads((folder / "spec.json").read_text())
-            provenance = json.loads((folder / "provenance.json").read_text())
+            spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+            provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
             if not isinstance(spec, dict) or not isinstance(provenance["digest"], str):
                 raise ValueError(name)
         except (OSError, ValueError, TypeError, KeyError) as error:
@@ -163,9 +163,11 @@ class Store:
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         checksums: Json = {path: digest for path, digest in checksum_tree(work).items() if path not in STORE_FILES}
         provenance = {**provenance, "digest": hashlib.sha256(canonical_json(checksums).encode()).hexdigest()}
-        (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
-        (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
-        (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
+        (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (work / "provenance.json").write_text(
+            json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n", encoding="utf-8")
         for file in work.rglob("*"):
             if file.is_file():
                 fsync_path(file)
@@ -253,7 +255,7 @@ def store_write_error(error: OSError, path: str | Path) -> StoreError:
 
 def _holder(path: Path) -> str:
     try:
-        held = json.loads(path.read_text())
+        held = json.loads(path.read_text(encoding="utf-8"))
         return f"process {held['pid']} since {held['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"

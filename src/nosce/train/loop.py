@@ -198,7 +198,7 @@ class _MetricsLog:
 
     def __init__(self, path: Path, start_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        existing_lines = path.read_text().splitlines() if path.exists() else []
+        existing_lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         self.path = path
         self.lines = [line for line in existing_lines if _step_of(line) <= start_step]
         self.flush()
@@ -207,7 +207,7 @@ class _MetricsLog:
         self.lines.append(json.dumps(metrics))
 
     def flush(self) -> None:
-        self.path.write_text("".join(line + "\n" for line in self.lines))
+        self.path.write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

@@ -82,7 +82,7 @@ def choose_precision(
     key = f"{cpu_model()} | torch {torch.__version__} | width {width}"
     cache_path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{cache_path}.lock"):
-        speedups = json.loads(cache_path.read_text()) if cache_path.exists() else {}
+        speedups = json.loads(cache_path.read_text(encoding="utf-8")) if cache_path.exists() else {}
         if key not in speedups:
             speedups[key] = bfloat16_speedup(width)
             write_atomically(cache_path, json.dumps(speedups, indent=2) + "\n")
