@@ -97,16 +97,18 @@ def run_case(call: Callable[[], object], *, timeout: float = 60, memory: int = M
             refused to it, so that the machine survives.
     """
     with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder) / "out", Path(folder) / "err"
+        out, err, start = Path(folder) / "out", Path(folder) / "err", Path(folder) / "start"
         sys.stdout.flush()
         sys.stderr.flush()
-        started, resident = time.monotonic(), _resident_bytes()
+        started = time.monotonic()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns of forks beside threads; the child needs only its own
             child = os.fork()
         if child == 0:
+            start.write_text(str(_statm()[1]))
             _run_child(call, out, err, memory)
         status, usage, is_hang = _wait(child, started + timeout)
+        resident = int(start.read_text()) if start.exists() else 0
         seconds, peak = time.monotonic() - started, max(0, usage.ru_maxrss * 1024 - resident)
         code = os.waitstatus_to_exitcode(status)
         texts = [path.read_text(errors="backslashreplace") if path.exists() else "" for path in (out, err)]
@@ -149,7 +151,7 @@ def _run_child(call: Callable[[], object], out: Path, err: Path, memory: int) ->
         sys.stderr = os.fdopen(2, "w", closefd=False)
         faulthandler.enable(file=sys.stderr)
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        limit = _mapped_bytes() + 2 * memory
+        limit = _statm()[0] + 2 * memory
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         from nosce.cli import _exit_code_of
@@ -179,14 +181,6 @@ def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, boo
                 return status, usage, False
             return (*os.wait4(child, 0)[1:], True)
         time.sleep(0.005)
-
-
-def _resident_bytes() -> int:
-    return _statm()[1]
-
-
-def _mapped_bytes() -> int:
-    return _statm()[0]
 
 
 def _statm() -> list[int]:

@@ -206,3 +206,9 @@ def test_deeper_by_nothing_is_refused():
     """A stage without fresh layers has another spec."""
     with pytest.raises(SpecError, match="adds nothing"):
         ExtraLayers(layers=0)
+
+
+def test_t5_with_untied_embeddings_is_refused():
+    """transformers ties them whatever the configuration says, and would only drop the scale of the states."""
+    with pytest.raises(SpecError, match="family t5 with tie_embeddings=False"):
+        Architecture(family="t5", layers=2, width=32, heads=2, tie_embeddings=False)

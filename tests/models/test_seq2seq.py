@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import CONFIG_MAPPING, AutoModelForSeq2SeqLM
 
 from nosce.data.packing import dataset_from_arrays
 from nosce.data.sampling import IGNORE_INDEX, EpochSampler, pack
@@ -111,3 +112,52 @@ def test_what_is_given_is_counted_from_the_front():
     masks = [[True] * 3, [False, True, False, True], [False, False, True], [False] * 2]
     told = dataset_from_arrays((np.arange(len(m), dtype=np.int32), np.array(m)) for m in masks)
     assert told.prompt_len.tolist() == [0, 1, 2, 2]
+
+
+#: Encoder-decoders whose logits are more than states times a matrix: a bias, a cap, a scale; and one of T5's kin.
+OTHER_FAMILIES = {
+    "bart": {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+    "marian": {"d_model": 32, "encoder_layers": 2, "decoder_layers": 2, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64},
+    "mt5": {"d_model": 32, "num_layers": 2, "d_kv": 8, "d_ff": 64, "num_heads": 4, "dropout_rate": 0.0},
+}
+BART_SIZES = {"encoder_attention_heads": 4, "decoder_attention_heads": 4, "max_position_embeddings": 64, "dropout": 0.0}
+
+
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_other_encoder_decoders_give_their_own_logits(family):
+    """Loss, likelihoods and greedy replies, against the model's own forward pass on one text at a time."""
+    sizes = OTHER_FAMILIES[family] | ({} if family == "mt5" else BART_SIZES)
+    ends = {"pad_token_id": 1, "bos_token_id": END, "eos_token_id": END, "decoder_start_token_id": END}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = AutoModelForSeq2SeqLM.from_config(CONFIG_MAPPING[family](vocab_size=VOCABULARY, **sizes, **ends))
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight.mul_(8 if weight.ndim == 2 else 1)
+            if family != "mt5":
+                net.final_logits_bias.normal_(0, 2)
+    told = texts()
+    scores = score_spans(net.eval(), told, loss_mask_spans(told), eos_id=END)
+    batch = pack(told, range(len(told)), window=None, eos_id=END)
+    with torch.no_grad(), varlen_forward(net) as forward:
+        loss = summed_cross_entropy(net, forward, batch)
+    own = 0.0
+    prompts = []
+    for text, score in enumerate(scores):
+        tokens, counted = told.text_tokens(text).astype(np.int64), told.text_loss_mask(text)
+        prompts.append(tokens[~counted])
+        given, target = torch.from_numpy(tokens[~counted])[None], torch.from_numpy(tokens[counted])
+        started = torch.cat([torch.tensor([END]), target[:-1]])[None]
+        with torch.no_grad():
+            logits = net(input_ids=given, decoder_input_ids=started).logits[0]
+        nats = torch.nn.functional.cross_entropy(logits, target, reduction="none")
+        np.testing.assert_allclose(score.token_nats, nats.numpy(), atol=1e-4, rtol=1e-4)
+        own += float(nats.sum())
+    assert float(loss) == pytest.approx(own, rel=1e-4)
+    for prompt, reply in zip(prompts, generate(net, prompts, eos_id=END, max_new_tokens=5), strict=True):
+        written = [END]
+        while len(written) < 6 and (len(written) == 1 or written[-1] != END):
+            with torch.no_grad():
+                logits = net(input_ids=torch.from_numpy(prompt)[None], decoder_input_ids=torch.tensor([written])).logits
+            written.append(int(logits[0, -1].argmax()))
+        assert reply.tokens.tolist() == [token for token in written[1:] if token != END]

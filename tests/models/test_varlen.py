@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, OPTConfig
 
 from nosce.models import varlen as module
 from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.logits import padded_causal_forward
 from nosce.models.varlen import MIN_BUCKET_TOKENS, MIN_LENGTH_RATIO, VARLEN_ATTENTION, bucket_by_length, varlen_forward
 from nosce.seeds import Seed
 from nosce.train import checkpoint
@@ -113,7 +114,7 @@ def test_gradients_are_those_of_padded_rows(family, least, monkeypatch):
     found = []
     for flat in (True, False):
         net = model(family)
-        with varlen_forward(net) if flat else nullcontext(partial(module._padded_causal_forward, net)) as forward:
+        with varlen_forward(net) if flat else nullcontext(partial(padded_causal_forward, net)) as forward:
             states = forward(tokens(), LENGTHS)
             (states * towards[:, : states.shape[1]]).sum().backward()
         found.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})

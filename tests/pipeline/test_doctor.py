@@ -35,7 +35,7 @@ def test_every_extra_of_the_project_is_looked_for_by_its_own_packages():
 
 @pytest.mark.parametrize("extra", doctor.EXTRAS)
 def test_an_extra_without_one_of_its_packages_is_missing(monkeypatch, extra):
-    """Whatever else is installed, e.g. the HTTP library that the hub's client brings."""
+    """Whatever else is installed, e.g. what another extra brings."""
     for package in doctor.EXTRAS[extra][0]:
         without(monkeypatch, package)
         _, found, so = doctor._extras_row()
@@ -50,8 +50,8 @@ def test_nothing_is_missing_where_all_are_installed(monkeypatch):
     without(monkeypatch)
     assert doctor._extras_row() == (
         "extras",
-        "api (openai 1), ray (ray 1), scores (sacrebleu 1, rouge-score 1)",
+        "api (httpx2 1), ray (ray 1), scores (sacrebleu 1, rouge-score 1)",
         "nothing is missing",
     )
-    without(monkeypatch, "openai", "ray", "sacrebleu")
+    without(monkeypatch, "httpx2", "ray", "sacrebleu")
     assert doctor._extras_row()[1] == "none"

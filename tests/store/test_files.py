@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from nosce.store import files
 from nosce.store.files import checksum_tree, write_atomically
 
 
@@ -33,3 +34,23 @@ def test_checksums_are_those_of_everybody_else(tmp_path):
         "b/two.txt": hashlib.sha256(b"two").hexdigest(),
         "one.txt": hashlib.sha256(b"one").hexdigest(),
     }
+
+
+def test_windows_opens_no_folder_and_files_for_writing(tmp_path, monkeypatch):
+    """Windows refuses to open a folder, and to flush a file that was opened for reading."""
+    opened = []
+    system_open = os.open
+
+    def as_windows_does(path, flags, *rest):
+        if os.path.isdir(path) or not flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied", str(path))
+        opened.append(path)
+        return system_open(path, flags, *rest)
+
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    monkeypatch.setattr(files, "ON_WINDOWS", True, raising=False)
+    monkeypatch.setattr(files.os, "open", as_windows_does)
+    files.fsync_path(tmp_path)
+    files.fsync_path(tmp_path / "file")
+
+    assert opened == [tmp_path / "file"]

@@ -21,7 +21,8 @@ from nosce.data.packing import TokenDataset
 from nosce.data.sampling import length_sorted_batches
 from nosce.errors import DataError
 from nosce.models.hooks import capture
-from nosce.models.likelihood import eval_mode, tokens_per_pass
+from nosce.models.likelihood import tokens_per_pass
+from nosce.models.logits import eval_mode
 from nosce.models.varlen import varlen_forward
 from nosce.store.files import write_atomically
 

@@ -6,14 +6,15 @@ quarter of each head, pre-layernorm) follows Allen-Zhu and Li 2023 (arXiv:2309.1
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from nosce.errors import SpecError
+from nosce.models import pretrained
+from nosce.models.folder import check_files, folder_digest
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -81,6 +82,12 @@ class Architecture:
                 "splits the heads into four groups; take a multiple of 4."
             )
 
+        if self.family == "t5" and not self.tie_embeddings:
+            raise SpecError(
+                "Architecture of the family t5 with tie_embeddings=False cannot be built, since transformers always "
+                "ties T5's embeddings; take True."
+            )
+
     @classmethod
     def named(cls, name: str, *, family: Family = "gpt-neox") -> Architecture:
         """The architecture of a size in `NAMED_SHAPES`, e.g. `Architecture.named("3x128")`: layers x width.
@@ -106,7 +113,8 @@ class Pretrained:
 
     Args:
         folder: Path of the folder.
-        digest: SHA-256 of configuration and weights. It enters the keys of steps, so changed weights get new results.
+        digest: SHA-256 of all files that the loaders of model and tokenizer read: configurations, weights, tokenizer,
+            chat template. It enters the keys of steps, so a changed file gets new results.
     """
 
     folder: str
@@ -114,23 +122,15 @@ class Pretrained:
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Pretrained:
-        """The pretrained model of a folder, with the digest of its configuration and weights.
+        """The pretrained model of a folder, with the digest of all that is read of it.
 
         Raises:
-            SpecError: The folder has no configuration or no safetensors weights.
+            SpecError: The folder has no readable configuration or no whole safetensors weights; see
+                `nosce.models.folder.check_files`.
         """
         path = Path(folder)
-        weights = sorted(path.glob("*.safetensors"))
-        if not (path / "config.json").is_file() or not weights:
-            raise SpecError(
-                f"the folder {path} of a pretrained model lacks config.json or *.safetensors; give a local folder in "
-                "the Hugging Face layout (pickled weights are not read)."
-            )
-        hasher = hashlib.sha256()
-        for file in (path / "config.json", *weights):
-            with file.open("rb") as stream:
-                hasher.update(hashlib.file_digest(stream, "sha256").digest())
-        return cls(folder=str(path.resolve()), digest=hasher.hexdigest())
+        check_files(path)
+        return cls(folder=str(path.resolve()), digest=folder_digest(path))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -275,9 +275,9 @@ def build_model(
     import torch
 
     if isinstance(model, Pretrained):
-        if Pretrained.from_folder(model.folder).digest != model.digest:
-            raise SpecError(f"the weights in {model.folder} have changed since the study was planned; plan again.")
+        check_pretrained(model)
         loaded = load_pretrained(model.folder)
+        pretrained.require_determinism(loaded, model.folder)
         if loaded.config.vocab_size < vocab_size:
             raise SpecError(
                 f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocab_size}; "
@@ -320,11 +320,33 @@ def add_layers(model: PreTrainedModel, extra: ExtraLayers, seed: Seed) -> PreTra
 
 
 def load_pretrained(folder: str | Path) -> PreTrainedModel:
-    """The model of a local folder in float32, with the language-model head that its configuration calls for."""
-    import torch
+    """The model of a local folder in float32, with the language-model head that its configuration calls for.
 
-    model_class = _auto_class(json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")))
-    return model_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+    Dropout and other noise of training are switched off, whatever the configuration says.
+
+    Raises:
+        SpecError: transformers cannot make a model of the folder, or lacks some of its weights.
+    """
+    config = pretrained.folder_config(Path(folder))
+    return pretrained.load_weights(_auto_class(config.to_dict()), Path(folder), config)
+
+
+def check_pretrained(model: Pretrained) -> None:
+    """Check that a folder's model can be loaded, without building it.
+
+    Raises:
+        SpecError: It cannot, or its files have changed.
+    """
+    if Pretrained.from_folder(model.folder).digest != model.digest:
+        raise SpecError(f"the files in {model.folder} have changed since the study was planned; plan again.")
+    _check_loading(Path(model.folder), model.digest)
+
+
+@cache
+def _check_loading(folder: Path, _digest: str) -> None:
+    """Check the weights of a folder with a digest; once a process, since that reads all of them."""
+    config = pretrained.folder_config(folder)
+    pretrained.check_weights(_auto_class(config.to_dict()), folder, config)
 
 
 def is_bidirectional(model: PreTrainedModel) -> bool:

@@ -18,8 +18,12 @@ import torch
 from nosce.data.grammar import TokenGrammar
 from nosce.data.packing import dataset_from_arrays
 from nosce.errors import SpecError
-from nosce.models.kv_cache import KVCacheBatch, max_positions_of, stepwise_attention
-from nosce.models.likelihood import eval_mode, score_spans
+from nosce.models.kv_cache import KVCacheBatch, stepwise_attention
+from nosce.models.likelihood import score_spans
+from nosce.models.logits import eval_mode
+from nosce.models.positions import check_positions, max_positions_of
+from nosce.models.recompute import RecomputedBatch, decoding_batch
+from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -103,10 +107,10 @@ def generate(
             break
     contexts = [np.concatenate([p, b]).astype(np.int64) for p, b in zip(prompts, accepted, strict=True)]
     pending = sorted((i for i, reply in enumerate(replies) if reply is None), key=lambda i: (-len(contexts[i]), i))
-    with eval_mode(model), stepwise_attention(model) as stepwise:
+    with eval_mode(model), varlen_forward(model) as forward, stepwise_attention(model) as stepwise:
         for offset in range(0, len(pending), batch_size):
             batch_items = pending[offset : offset + batch_size]
-            cache = KVCacheBatch(model, [contexts[i] for i in batch_items], eos_id, stepwise)
+            cache = decoding_batch(model, [contexts[i] for i in batch_items], eos_id, stepwise, forward)
             remaining = np.array([max_new_tokens - len(accepted[i]) for i in batch_items])
             uniforms = None if sampling is None else _uniform_draws(sampling, batch_items, max_new_tokens)
             for row, tokens, ended in _decode(cache, eos_id, remaining, uniforms, temperature, grammar):
@@ -148,6 +152,7 @@ def _check_lengths(model: PreTrainedModel, prompts: Sequence[np.ndarray], max_ne
     needed_positions = max_prompt_tokens + max_new_tokens
     if model.config.is_encoder_decoder:
         needed_positions = max(max_prompt_tokens, max_new_tokens)
+    check_positions(model, needed_positions)
     limit = max_positions_of(model)
     if limit is not None and needed_positions > limit:
         raise SpecError(
@@ -219,7 +224,7 @@ def _uniform_draws(sampling: SamplingParams, items: list[int], max_new_tokens: i
 
 
 def _decode(
-    cache: KVCacheBatch,
+    cache: KVCacheBatch | RecomputedBatch,
     eos_id: int,
     remaining: np.ndarray,
     uniforms: np.ndarray | None,

@@ -19,6 +19,7 @@ from transformers import AttentionInterface
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from nosce.models.positions import max_positions_of
 from nosce.models.varlen import VARLEN_MODEL_TYPES
 
 if TYPE_CHECKING:
@@ -28,11 +29,6 @@ CACHE_BLOCK_SIZE = 32  # positions by which the cache grows
 STEPWISE_ATTENTION = "nosce-step"
 STEPWISE_MODEL_TYPES = VARLEN_MODEL_TYPES | {"t5"}  # transformers' model types that `_stepwise_attention` supports
 COMPACTION_RATIO = 0.75  # finished rows are dropped once at most this fraction of the cached rows is still active
-
-
-def max_positions_of(model: PreTrainedModel) -> int | None:
-    """How many positions a model reads; None where its configuration sets no limit."""
-    return getattr(model.config, "max_position_embeddings", None)  # a configuration of transformers; T5 has no limit
 
 
 class KVCacheBatch:

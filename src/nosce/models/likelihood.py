@@ -9,7 +9,6 @@ Letters: S spans, B texts, T positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from nosce.data.packing import TokenDataset
 from nosce.data.sampling import length_sorted_batches, pack
 from nosce.errors import DataError
 from nosce.models.architecture import is_bidirectional
+from nosce.models.logits import eval_mode, output_logits
+from nosce.models.positions import check_positions
 from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 
@@ -65,17 +66,6 @@ class SpanScore:
         """The tokens of greedy decoding up to and including its first mistake; later ones are not known."""
         wrong = np.flatnonzero(self.predicted_tokens != self.target_tokens)
         return self.predicted_tokens if not len(wrong) else self.predicted_tokens[: wrong[0] + 1]
-
-
-@contextmanager
-def eval_mode(model: PreTrainedModel) -> Iterator[None]:
-    """Context manager: the model is in evaluation mode, and afterwards in its previous mode."""
-    was_training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was_training)
 
 
 def tokens_per_pass(model: PreTrainedModel) -> int:
@@ -140,6 +130,7 @@ def iter_span_batches(
     if is_bidirectional(model):
         yield from _iter_masked_span_batches(model, dataset, spans, eos_id, max_tokens or tokens_per_pass(model))
         return
+    check_positions(model, max((int(dataset.lengths[text]) for text, _, _ in spans), default=0))
     spans_by_text: dict[int, list[int]] = {}
     for span_index, (text, _, _) in enumerate(spans):
         spans_by_text.setdefault(text, []).append(span_index)
@@ -154,7 +145,7 @@ def iter_span_batches(
             hidden = states[torch.from_numpy(token_positions).to(model.device)]
             span_tokens = [dataset.text_tokens(text)[start:stop] for _, text, start, stop, _ in requested]
             row_slices = _consecutive_slices([stop - start for _, _, start, stop, _ in requested])
-            logits = model.get_output_embeddings()(hidden).float()
+            logits = output_logits(model, hidden)
             yield SpanBatch([n for *_, n in requested], row_slices, np.concatenate(span_tokens), logits)
 
 
@@ -179,7 +170,7 @@ def _iter_masked_span_batches(
             states = forward(inputs, batch.lengths, batch.prompt_len)
             hidden = states[torch.from_numpy(token_positions).to(model.device)]
             row_slices = _consecutive_slices([last - first for first, last in token_ranges])
-            yield SpanBatch(span_indices, row_slices, target_tokens, model.get_output_embeddings()(hidden).float())
+            yield SpanBatch(span_indices, row_slices, target_tokens, output_logits(model, hidden))
 
 
 def _consecutive_slices(sizes: list[int]) -> list[slice]:

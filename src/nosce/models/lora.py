@@ -62,7 +62,7 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
         alpha_pattern={embedding: alpha * embedding_rank} if embedding_rank else {},
         fan_in_fan_out=model_type == "gpt2",  # GPT2 stores its matrices transposed
     )
-    with torch.random.fork_rng(devices=[]), _without_tying_warnings():
+    with torch.random.fork_rng(devices=[]), _without_tying_warnings(), _replaced_everywhere(model):
         torch.manual_seed(seed.integer())
         return get_peft_model(model, config)
 
@@ -79,10 +79,32 @@ def merge_lora(model: PeftModel) -> PreTrainedModel:
     head = base_model.get_output_embeddings()
     if base_model.config.tie_word_embeddings:
         head.weight = torch.nn.Parameter(head.weight.detach().clone())
-    with _without_tying_warnings():
+    with _without_tying_warnings(), _replaced_everywhere(base_model):
         base_model = adapted.merge_and_unload()
     base_model.config.tie_word_embeddings = False
     return base_model
+
+
+@contextmanager
+def _replaced_everywhere(model: PreTrainedModel) -> Iterator[None]:
+    """Context manager: where the input embedding is replaced, so is every other embedding that shares its weights.
+
+    peft replaces the module of one name. T5's encoder and decoder have embeddings of their own whose weights are those
+    of `shared`, and they read these.
+    """
+    import torch
+
+    table = model.get_input_embeddings()
+    weight = next(table.parameters())
+    places = []
+    for parent in model.modules():
+        for name, child in parent.named_children():
+            if child is table or (isinstance(child, torch.nn.Embedding) and child.weight is weight):
+                places.append((parent, name))
+    yield
+    for parent, name in places:
+        if parent is not table:
+            setattr(parent, name, model.get_input_embeddings())
 
 
 @contextmanager

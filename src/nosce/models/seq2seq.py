@@ -32,6 +32,44 @@ def encoder_decoder_states(
     Raises:
         DataError: A text has no prompt, or consists of a prompt alone.
     """
+    encoder_tokens, encoder_mask, decoder_tokens, decoder_mask = _halves(model, tokens, lengths, prompt_len)
+    encoder_states = model.get_encoder()(input_ids=encoder_tokens, attention_mask=encoder_mask).last_hidden_state
+    decoder_states = model.get_decoder()(
+        input_ids=decoder_tokens,
+        attention_mask=decoder_mask,
+        encoder_hidden_states=encoder_states,
+        encoder_attention_mask=encoder_mask,
+        use_cache=False,
+    ).last_hidden_state
+    # A configuration of transformers: only T5 has the field, which is true with tied embeddings.
+    if getattr(model.config, "scale_decoder_outputs", False):
+        decoder_states = decoder_states * model.config.d_model**-0.5
+    return _at_text_positions(decoder_states, decoder_mask, lengths, prompt_len)
+
+
+def encoder_decoder_logits(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray
+) -> torch.Tensor:
+    """The logits of the model's own forward pass, for families that do more than multiply by an output matrix.
+
+    Arguments and errors are those of `encoder_decoder_states`. BART for example adds a bias. Shape: (N, V), with zeros
+    at prompt tokens.
+    """
+    encoder_tokens, encoder_mask, decoder_tokens, decoder_mask = _halves(model, tokens, lengths, prompt_len)
+    logits = model(
+        input_ids=encoder_tokens,
+        attention_mask=encoder_mask,
+        decoder_input_ids=decoder_tokens,
+        decoder_attention_mask=decoder_mask,
+        use_cache=False,
+    ).logits
+    return _at_text_positions(logits, decoder_mask, lengths, prompt_len)
+
+
+def _halves(
+    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Encoder tokens and their mask, decoder tokens and their mask, each text in a padded row."""
     if not (prompt_len > 0).all() or not (prompt_len < lengths).all():
         raise DataError(
             "an encoder-decoder needs a prompt for its encoder and a continuation for its decoder, but a text lacks "
@@ -41,25 +79,20 @@ def encoder_decoder_states(
     encoder_tokens, encoder_mask = _padded_rows(tokens, starts + 1, prompt_len)
     decoder_tokens, decoder_mask = _padded_rows(tokens, starts + prompt_len, lengths - prompt_len)
     decoder_tokens[:, 0] = model.config.decoder_start_token_id
-    device = model.device
-    mask = torch.from_numpy(encoder_mask).to(device)
-    encoder_states = model.get_encoder()(
-        input_ids=torch.from_numpy(encoder_tokens).to(device), attention_mask=mask
-    ).last_hidden_state
-    decoder_states = model.get_decoder()(
-        input_ids=torch.from_numpy(decoder_tokens).to(device),
-        attention_mask=torch.from_numpy(decoder_mask).to(device),
-        encoder_hidden_states=encoder_states,
-        encoder_attention_mask=mask,
-        use_cache=False,
-    ).last_hidden_state
-    # A configuration of transformers: only T5 has the field, which is true with tied embeddings.
-    if getattr(model.config, "scale_decoder_outputs", False):
-        decoder_states = decoder_states * model.config.d_model**-0.5
+    parts = (encoder_tokens, encoder_mask, decoder_tokens, decoder_mask)
+    on_device = [torch.from_numpy(part).to(model.device) for part in parts]
+    return on_device[0], on_device[1], on_device[2], on_device[3]
+
+
+def _at_text_positions(
+    decoder_rows: torch.Tensor, decoder_mask: torch.Tensor, lengths: np.ndarray, prompt_len: np.ndarray
+) -> torch.Tensor:
+    """What the decoder returned, at the positions of the texts: zeros at prompt tokens."""
+    starts = np.cumsum(lengths) - lengths
     positions = np.concatenate([np.arange(s + g, s + n) for s, g, n in zip(starts, prompt_len, lengths, strict=True)])
-    states: torch.Tensor = decoder_states.new_zeros(len(tokens), decoder_states.shape[-1])
-    return states.index_copy(
-        0, torch.from_numpy(positions).to(device), decoder_states[torch.from_numpy(decoder_mask).to(device).bool()]
+    returned: torch.Tensor = decoder_rows.new_zeros(int(lengths.sum()), decoder_rows.shape[-1])
+    return returned.index_copy(
+        0, torch.from_numpy(positions).to(decoder_rows.device), decoder_rows[decoder_mask.bool()]
     )
 
 

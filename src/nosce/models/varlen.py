@@ -20,7 +20,9 @@ import torch
 from torch.nn import functional
 
 from nosce.models.architecture import is_bidirectional
-from nosce.models.seq2seq import encoder_decoder_states
+from nosce.models.logits import HEAD_ONLY_MODEL_TYPES, logits_path, padded_causal_forward
+from nosce.models.positions import check_positions, max_stable_positions
+from nosce.models.seq2seq import encoder_decoder_logits, encoder_decoder_states
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,7 +38,8 @@ MIN_BUCKET_TOKENS = 512  # ... and shorter ones while it has fewer tokens: small
 ForwardFunction = Callable[[np.ndarray, np.ndarray, np.ndarray | None], torch.Tensor]
 """Tokens (N,), lengths of their sequences (S,), and prompt tokens of each sequence (S,) -> hidden states (N, width).
 
-Only an encoder-decoder uses the number of prompt tokens: they are its encoder's input.
+Only an encoder-decoder uses the number of prompt tokens: they are its encoder's input. `output_logits` makes logits of
+the states. A model on the path "whole" of `nosce.models.logits` returns its logits in place of states.
 """
 
 
@@ -178,16 +181,30 @@ def _to_padded(tokens: torch.Tensor, block: LengthBucket, widen: bool) -> torch.
 def varlen_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
     """Context manager that yields a forward function; each sequence in it attends only to itself.
 
-    A model whose type is not in `VARLEN_MODEL_TYPES` gets padded rows instead: the same numbers, more work.
+    A model whose type is not in `VARLEN_MODEL_TYPES` gets padded rows instead: the same numbers, more work. The forward
+    function refuses a text that is longer than `max_stable_positions`.
+
+    Raises:
+        SpecError: The model's logits do not belong to a text; see `logits_path`.
     """
-    if model.config.is_encoder_decoder:
-        yield partial(_encoder_decoder_forward, model)
-        return
+    with _family_forward(model) as forward:
+        if max_stable_positions(model) is None:
+            yield forward
+        else:
+            yield partial(_checked_forward, model, forward)
+
+
+@contextmanager
+def _family_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
     if is_bidirectional(model):
         yield partial(_bidirectional_forward, model)
         return
+    logits_path(model)
+    if model.config.is_encoder_decoder:
+        yield partial(_encoder_decoder_forward, model)
+        return
     if model.config.model_type not in VARLEN_MODEL_TYPES:
-        yield partial(_padded_causal_forward, model)
+        yield partial(padded_causal_forward, model)
         return
     from transformers import AttentionInterface
 
@@ -200,11 +217,23 @@ def varlen_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
         model.set_attn_implementation(previous_implementation)
 
 
+def _checked_forward(
+    model: PreTrainedModel,
+    forward: ForwardFunction,
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    prompt_len: np.ndarray | None = None,
+) -> torch.Tensor:
+    check_positions(model, int(lengths.max()))
+    return forward(tokens, lengths, prompt_len)
+
+
 def _encoder_decoder_forward(
     model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray | None = None
 ) -> torch.Tensor:
-    """The decoder's hidden states; the encoder reads each sequence's prompt."""
-    return encoder_decoder_states(model, tokens, lengths, np.zeros_like(lengths) if prompt_len is None else prompt_len)
+    """The decoder's hidden states, or its logits; the encoder reads each sequence's prompt."""
+    read = encoder_decoder_states if model.config.model_type in HEAD_ONLY_MODEL_TYPES else encoder_decoder_logits
+    return read(model, tokens, lengths, np.zeros_like(lengths) if prompt_len is None else prompt_len)
 
 
 def _varlen_causal_forward(
@@ -220,17 +249,6 @@ def _varlen_causal_forward(
     )
     states: torch.Tensor = outputs.last_hidden_state
     return states[0]
-
-
-def _padded_causal_forward(
-    model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray | None = None
-) -> torch.Tensor:
-    rows, width = len(lengths), int(lengths.max())
-    is_token = np.arange(width) < lengths[:, None]
-    inputs = np.zeros((rows, width), dtype=np.int64)  # no padding mask: a causal model never attends to later positions
-    inputs[is_token] = tokens
-    hidden: torch.Tensor = model.base_model(input_ids=_to_device(inputs, model), use_cache=False).last_hidden_state
-    return hidden[_to_device(is_token, model)]
 
 
 def _bidirectional_forward(

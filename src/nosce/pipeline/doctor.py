@@ -12,7 +12,7 @@ from nosce.store.store import Store
 
 # The packages of each extra of pyproject.toml but `dev`, and what the extra is for.
 EXTRAS = {
-    "api": (("openai",), "models behind an endpoint"),
+    "api": (("httpx2",), "models behind an endpoint"),
     "ray": (("ray",), "--ray ADDRESS"),
     "scores": (("sacrebleu", "rouge-score"), "BLEU and ROUGE"),
 }

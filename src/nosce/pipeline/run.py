@@ -18,6 +18,7 @@ from nosce.errors import UsageError
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
@@ -66,12 +67,12 @@ def run_study(
     """Make what is not done, print the claims, and return the exit code."""
     started = time.monotonic()
     console = Console(stderr=json_, soft_wrap=True)
-    if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
-        raise UsageError(f"--max-cost {max_cost} is no amount of money; give 0 or more, or leave it out.")
+    _check_max_cost(max_cost)
     plan = request.plan()
+    pending = pending_steps(plan, store, rerun_stale=rerun_stale)
+    folder_sentences = check_model_folders(pending)
     plan_record = PlanRecord.of(request, plan)
     plan_record.save(store)
-    pending = pending_steps(plan, store, rerun_stale=rerun_stale)
     runtime = RuntimeConfig(
         device=device or _default_device(), threads=threads, max_cost=max_cost, ledger_name=plan_record.ledger_name
     )
@@ -79,6 +80,8 @@ def run_study(
     if pending:
         heading = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
+    for sentence in folder_sentences:
+        console.print(escape(sentence), highlight=False)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     if run_summary.stale:
@@ -87,13 +90,21 @@ def run_study(
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)
         return 1
-    seconds = time.monotonic() - started
-    if not run_summary.completed:
-        console.print(f"Nothing to do: all {len(plan.all_steps)} steps are there ({seconds:.1f} s).")
-    else:
-        console.print(f"{len(run_summary.completed)} steps made in {_format_duration(seconds)}.")
+    _print_duration(len(run_summary.completed), len(plan.all_steps), time.monotonic() - started, console)
     _print_results(RunResults.load(store, plan_record), console, json_=json_)
     return 0
+
+
+def _check_max_cost(max_cost: float | None) -> None:
+    if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
+        raise UsageError(f"--max-cost {max_cost} is no amount of money; give 0 or more, or leave it out.")
+
+
+def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console) -> None:
+    if n_made:
+        console.print(f"{n_made} steps made in {_format_duration(seconds)}.")
+    else:
+        console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
 
 
 def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
@@ -157,8 +168,9 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     from nosce.pipeline import cost
 
     plan = request.plan()
-    PlanRecord.of(request, plan).save(store, latest=False)
     pending = pending_steps(plan, store)
+    folder_sentences = check_model_folders(pending)
+    PlanRecord.of(request, plan).save(store, latest=False)
     with Console(stderr=True).status("Timing one of each kind of training and reading …"):
         costs = cost.estimate_costs(plan, pending)
     by_name = {c.step.name: c for c in costs}
@@ -178,6 +190,8 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
         sys.stdout.write(json.dumps({"total": total, "steps": rows}, indent=2) + "\n")
     else:
         _print_costs(plan, pending_names, by_name, total)
+        for sentence in folder_sentences:
+            Console(soft_wrap=True).print(escape(sentence), highlight=False)
 
 
 def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:

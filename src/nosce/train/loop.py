@@ -20,12 +20,14 @@ from nosce.data.masking import WholeWordMasking
 from nosce.data.packing import TokenDataset
 from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
 from nosce.errors import TrainingError
+from nosce.models.logits import logits_path
+from nosce.models.positions import check_positions
 from nosce.models.varlen import ForwardFunction, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
 from nosce.train.config import RuntimeConfig, TrainingConfig
 from nosce.train.loss import summed_cross_entropy
-from nosce.train.optimizer import Optimizer, block_matrix_names
+from nosce.train.optimizer import NamedParameters, Optimizer, block_matrix_names
 from nosce.train.precision import MasterWeights, Precision
 
 if TYPE_CHECKING:
@@ -67,9 +69,12 @@ def train(
         masking: Chooses the masked words of a masked language model. None: next-token prediction.
 
     Raises:
+        SpecError: The model's logits do not belong to a text (`logits_path`), or its rotary positions depend on the
+            batch at this length.
         TrainingError: The loss or its gradient is not a finite number.
     """
     runtime = runtime or RuntimeConfig()
+    _check_model(model, config.window or int(dataset.lengths.max()))
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
     optimizer = Optimizer(parameters, config, block_matrix_names(model))
@@ -92,10 +97,23 @@ def train(
                 on_checkpoint(step + 1)
             # Not only at lines of metrics: between two of them lies a two-hundredth of the training.
             if (now := time.monotonic()) >= next_save_time:
-                progress.log.flush()
-                checkpoint.save_training_state(folder / SCRATCH, step + 1, parameters, optimizer, progress.losses)
+                _save(folder, step + 1, parameters, optimizer, progress)
                 next_save_time = _next_save_time(now, runtime)
     progress.log.flush()
+
+
+def _check_model(model: PreTrainedModel, longest: int) -> None:
+    """Refuse a model whose logits do not belong to a text of so many tokens."""
+    logits_path(model)
+    check_positions(model, longest)
+
+
+def _save(
+    folder: Path, steps_done: int, parameters: NamedParameters, optimizer: Optimizer, progress: _Progress
+) -> None:
+    """Write the metrics and the state for resuming."""
+    progress.log.flush()
+    checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer, progress.losses)
 
 
 def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:

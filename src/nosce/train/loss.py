@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from nosce.data.sampling import IGNORE_INDEX, Batch
+from nosce.models.logits import output_logits
 from nosce.models.varlen import ForwardFunction
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ def loss_position_logits(model: PreTrainedModel, forward: ForwardFunction, batch
     """
     hidden = forward(batch.inputs, batch.lengths, batch.prompt_len)
     has_loss = torch.from_numpy(batch.labels != IGNORE_INDEX).to(hidden.device, non_blocking=True)
-    head = model.get_output_embeddings()
-    logits: torch.Tensor = head(hidden if bool((batch.labels != IGNORE_INDEX).all()) else hidden[has_loss])
-    return logits.float()
+    return output_logits(model, hidden if bool((batch.labels != IGNORE_INDEX).all()) else hidden[has_loss])
 
 
 def summed_cross_entropy(model: PreTrainedModel, forward: ForwardFunction, batch: Batch) -> torch.Tensor:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, BartConfig, BertConfig, Gemma2Config, MambaConfig, RwkvConfig
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
-from nosce.errors import UsageError
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.models.api.local import LocalChatModel
@@ -105,5 +108,154 @@ def test_replies_are_kept_under_the_weights(folder, tmp_path):
     assert "whole " in LocalChatModel(folder).model_id
     assert complete_all(CachedChatModel(LocalChatModel(folder), ResponseCache(tmp_path / "r.jsonl")), asks) == first
     assert len(known) == 1
-    with pytest.raises(UsageError, match="no tokenizer"):
+    with pytest.raises(SpecError, match=r"lacks config\.json"):
         LocalChatModel(tmp_path)._tokenizer  # noqa: B018
+    shutil.copytree(folder, tmp_path / "mute", ignore=shutil.ignore_patterns("tokenizer*"))
+    with pytest.raises(SpecError, match="has no tokenizer that can be read"):
+        LocalChatModel(tmp_path / "mute")._tokenizer  # noqa: B018
+
+
+#: What a folder's generation_config.json may hold, each of which made transformers choose other tokens or fail.
+STEERING = {
+    "repetition_penalty": {"repetition_penalty": 1.5},
+    "num_beams": {"num_beams": 4, "length_penalty": 2.0, "early_stopping": True},
+    "num_return_sequences": {"num_beams": 2, "num_return_sequences": 2},
+    "no_repeat_ngram_size": {"no_repeat_ngram_size": 1},
+    "suppress_tokens": {"suppress_tokens": [2, 3, 4, 5, 6, 7]},
+    "begin_suppress_tokens": {"begin_suppress_tokens": [2, 3, 4, 5, 6, 7]},
+    "forced_bos_token_id": {"forced_bos_token_id": 5},
+    "forced_eos_token_id": {"forced_eos_token_id": 5},
+    "bad_words_ids": {"bad_words_ids": [[n] for n in range(3, 8)]},
+    "sequence_bias": {"sequence_bias": [[[n], -30.0] for n in range(3, 8)]},
+    "exponential_decay_length_penalty": {"exponential_decay_length_penalty": [1, 50.0]},
+    "guidance_scale": {"guidance_scale": 3.0},
+    "min_new_tokens": {"min_new_tokens": 6},
+    "min_length": {"min_length": 20},
+    "max_length": {"max_length": 3},
+    "max_time": {"max_time": 1e-9},
+    "stop_strings": {"stop_strings": "grove"},
+    "cache_implementation": {"cache_implementation": "static"},
+    "use_cache": {"use_cache": False},
+    "prompt_lookup_num_tokens": {"prompt_lookup_num_tokens": 2},
+    "penalty_alpha": {"penalty_alpha": 0.6, "top_k": 4},
+    "watermarking_config": {"watermarking_config": {"bias": 20.0, "greenlist_ratio": 0.25}},
+    "do_sample": {"do_sample": True, "temperature": 3.0, "top_k": 3, "top_p": 0.5},
+    "temperature alone": {"do_sample": False, "temperature": 0.9, "top_p": 0.6},  # as Llama 2 has it
+    "min_p": {"min_p": 0.9},
+    "typical_p": {"typical_p": 0.2},
+    "epsilon_cutoff": {"epsilon_cutoff": 0.2},
+    "eta_cutoff": {"eta_cutoff": 0.2},
+    "top_h": {"top_h": 0.1},
+    "remove_invalid_values": {"remove_invalid_values": True, "renormalize_logits": True},
+    "output_scores": {"output_scores": True, "output_attentions": True, "return_dict_in_generate": False},
+}
+TEXTS = ["acorn", "ember fjord", "heron inlet jetty acorn basil"]
+GEMMA_SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "sliding_window": 4,
+}
+BART_SIZES = {
+    "d_model": 32,
+    **dict.fromkeys(("encoder_layers", "decoder_layers"), 2),
+    **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
+    **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 64),
+}
+GREEDY = [ChatRequest.from_user(text, max_new_tokens=6) for text in TEXTS]
+DRAWN = [ChatRequest.from_user("acorn basil", max_new_tokens=4, temperature=1.0, sample_index=n) for n in range(6)]
+
+
+def steered(folder, place, **settings):
+    """A copy of the folder whose generation_config.json holds the settings."""
+    shutil.copytree(folder, place)
+    file = place / "generation_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    return place
+
+
+def refilled(folder, place, config):
+    """The folder's tokenizer with a model of another family, in float32 with weights that matter."""
+    shutil.copytree(folder, place)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = AutoModelForCausalLM.from_config(config)
+        with torch.no_grad():
+            for name, weights in net.named_parameters():
+                weights.mul_(8 if weights.ndim == 2 and "A_log" not in name else 1)
+    net.save_pretrained(place)
+    return place
+
+
+@pytest.mark.parametrize("family", ["mamba", "rwkv", "gemma2", "bart"])
+def test_a_reply_does_not_depend_on_its_batch_in_any_family(folder, tmp_path, family):
+    """Families whose replies change with padding on the left are read one prompt at a time."""
+    ends = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1, "vocab_size": 16}
+    config = {
+        "mamba": lambda: MambaConfig(**ends, hidden_size=32, num_hidden_layers=2, state_size=8),
+        "rwkv": lambda: RwkvConfig(**ends, hidden_size=32, num_hidden_layers=2, attention_hidden_size=32),
+        "gemma2": lambda: Gemma2Config(**ends, **GEMMA_SIZES),
+        "bart": lambda: BartConfig(**ends, **BART_SIZES, decoder_start_token_id=0, forced_bos_token_id=5),
+    }[family]()
+    if family == "bart":
+        config.is_encoder_decoder, config.is_decoder = False, True
+    one = LocalChatModel(refilled(folder, tmp_path / "whole", config), batch_size=4)
+    for request, reply in zip(GREEDY, complete_all(one, GREEDY), strict=True):
+        said, total = by_hand(one, request.messages[0][1], 6)
+        assert reply.text == said
+        assert reply.logprob == pytest.approx(total, abs=1e-3)
+
+
+def test_a_model_that_sees_later_tokens_is_refused(folder, tmp_path):
+    """BERT as it comes has no likelihood from left to right."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+    one = LocalChatModel(refilled(folder, tmp_path / "whole", BertConfig(vocab_size=16, **sizes)))
+    with pytest.raises(SpecError, match="a bert model cannot be used, since a token's logits depend on later tokens"):
+        complete_all(one, GREEDY)
+
+
+@pytest.fixture(scope="module")
+def plain(folder):
+    """The replies of the folder as it is."""
+    return complete_all(LocalChatModel(folder), [*GREEDY, *DRAWN])
+
+
+@pytest.mark.parametrize("settings", STEERING.values(), ids=STEERING)
+def test_a_folders_settings_for_generation_steer_nothing(folder, plain, tmp_path, settings):
+    """Replies at temperature 0 are the likeliest tokens, draws at 1 are the model's, and log-probabilities theirs."""
+    steered(folder, tmp_path / "whole", **settings)
+    one = LocalChatModel(tmp_path / "whole")
+    one.model_id = LocalChatModel(folder).model_id  # the seeds of draws come from it
+    found = complete_all(one, [*GREEDY, *DRAWN])
+
+    assert [reply.text for reply in found] == [reply.text for reply in plain]
+    for request, reply in zip(GREEDY, found, strict=False):
+        said, total = by_hand(one, request.messages[0][1], 6)
+        assert reply.text == said
+        assert reply.logprob == pytest.approx(total, abs=1e-3)
+
+
+def test_settings_for_generation_in_the_models_configuration_steer_nothing(folder, tmp_path):
+    """Old folders have them in config.json and no other file."""
+    shutil.copytree(folder, tmp_path / "whole")
+    (tmp_path / "whole" / "generation_config.json").unlink()
+    file = tmp_path / "whole" / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"repetition_penalty": 1.5, "max_length": 3}))
+    found = complete_all(LocalChatModel(tmp_path / "whole"), GREEDY)
+
+    assert [reply.text for reply in found] == [reply.text for reply in complete_all(LocalChatModel(folder), GREEDY)]
+
+
+def test_any_of_several_end_tokens_ends_a_reply(folder, tmp_path):
+    """The end tokens are the one setting for generation that is kept: the reply stops before the first of them."""
+    plain = LocalChatModel(folder)
+    first = complete_all(plain, GREEDY)[2]
+    word = first.text.split()[1]
+    ends = [plain._model.generation_config.eos_token_id, plain._tokenizer.convert_tokens_to_ids(word)]
+    found = complete_all(LocalChatModel(steered(folder, tmp_path / "whole", eos_token_id=ends)), GREEDY)[2]
+
+    assert found.text.split() == first.text.split()[: first.text.split().index(word)]
+    assert found.finish_reason == "stop"

@@ -1,5 +1,7 @@
 """A chat model in a local folder of the Hugging Face layout; transformers generates its replies.
 
+Temperature 0 takes the most likely token, and temperature 1 draws from the model's distribution: what the folder's
+`generation_config.json` says of penalties, beams, filters and forced tokens is not used, only its end tokens are.
 Greedy replies are generated in batches of similar length. Each sampled reply is generated alone with a seed of its own.
 A reply therefore depends on its request alone, and log-probabilities differ by rounding at most. Nothing is downloaded,
 and no code from the folder runs.
@@ -13,9 +15,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from nosce.errors import UsageError
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
-from nosce.models.architecture import Pretrained, load_pretrained
+from nosce.models.architecture import Pretrained, check_pretrained, load_pretrained
+from nosce.models.logits import logits_path
+from nosce.models.neutral import neutral_generation_config, padding_is_harmless
+from nosce.models.positions import check_positions
+from nosce.models.pretrained import folder_config, plain_errors
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -43,32 +49,63 @@ class LocalChatModel:
 
     @cached_property
     def model_id(self) -> str:
-        """The folder's name and the hash of its weights."""
+        """The folder's name and the hash of all that is read of it, and the number format where it is not float32."""
         rounded = "" if self.dtype == "float32" else f" {self.dtype}"
-        return f"{Path(self.folder).name} {Pretrained.from_folder(self.folder).digest[:16]}{rounded}"
+        return f"{Path(self.folder).name} {self._pretrained.digest[:16]}{rounded}"
+
+    @cached_property
+    def _pretrained(self) -> Pretrained:
+        return Pretrained.from_folder(self.folder)
 
     @cached_property
     def _model(self) -> PreTrainedModel:
         import torch
 
+        check_pretrained(self._pretrained)
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
-        return load_pretrained(self.folder).to(self.device, dtype).eval()
+        model = load_pretrained(self.folder).to(self.device, dtype).eval()
+        logits_path(model)
+        model.generation_config = neutral_generation_config(model)
+        return model
+
+    @cached_property
+    def _rows_per_batch(self) -> int:
+        return self.batch_size if padding_is_harmless(self._model) else 1
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer
 
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
-        except (OSError, ValueError):
-            raise UsageError(f"{self.folder} has no tokenizer that transformers can read; put one there.") from None
+        with plain_errors(f"{self.folder} has no tokenizer that can be read"):
+            tokenizer = AutoTokenizer.from_pretrained(
+                self.folder, config=folder_config(Path(self.folder)), local_files_only=True, trust_remote_code=False
+            )
+        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes an empty one up
+            raise SpecError(f"{self.folder} has no tokenizer that can be read; copy the tokenizer's files there.")
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
         return tokenizer
 
+    def check_tokenizer(self) -> None:
+        """Check that the folder's tokenizer can be read, fits its model, and writes a chat by its template.
+
+        Raises:
+            SpecError: It cannot or does not.
+        """
+        with plain_errors(f"the tokenizer in {self.folder} cannot be used"):
+            text = self._prompt_text(ChatRequest.from_user("A question?", max_new_tokens=1))
+            n_tokens = max([len(self._tokenizer), *(token + 1 for token in self._tokenizer(text)["input_ids"])])
+        n_rows = folder_config(Path(self.folder)).get_text_config().vocab_size
+        if n_tokens > n_rows:
+            raise SpecError(
+                f"the model in {self.folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer "
+                "that the model was trained with."
+            )
+
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
+        self.check_tokenizer()
         texts = [self._prompt_text(ask) for ask in requests]
         greedy = sorted(
             (n for n, ask in enumerate(requests) if not ask.temperature),
@@ -76,7 +113,7 @@ class LocalChatModel:
         )
         while greedy:
             max_new_tokens = requests[greedy[0]].max_new_tokens
-            batch = [n for n in greedy[: self.batch_size] if requests[n].max_new_tokens == max_new_tokens]
+            batch = [n for n in greedy[: self._rows_per_batch] if requests[n].max_new_tokens == max_new_tokens]
             yield from zip(batch, self._generate([requests[n] for n in batch], [texts[n] for n in batch]), strict=True)
             greedy = greedy[len(batch) :]
         for index, ask in enumerate(requests):
@@ -86,7 +123,8 @@ class LocalChatModel:
     def _prompt_text(self, request: ChatRequest) -> str:
         if self._tokenizer.chat_template:
             messages = [{"role": role, "content": text} for role, text in request.messages]
-            return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+            with plain_errors(f"the chat template in {self.folder} cannot be used"):
+                return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         return "\n".join(text for _, text in request.messages)
 
     def _generate(self, requests: Sequence[ChatRequest], texts: Sequence[str]) -> list[ChatResponse]:
@@ -97,18 +135,20 @@ class LocalChatModel:
         ).to(self.device)
         inputs.pop("token_type_ids", None)
         temperature = requests[0].temperature
-        options: dict[str, object] = {
-            "do_sample": bool(temperature),
-            "max_new_tokens": requests[0].max_new_tokens,
-            "output_logits": True,
-            "return_dict_in_generate": True,
-            "pad_token_id": self._tokenizer.pad_token_id,
-        }
-        if temperature:
-            options |= {"temperature": temperature, "top_k": 0, "top_p": 1.0}
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        check_positions(self._model, inputs["input_ids"].shape[1] + requests[0].max_new_tokens)
+        options = neutral_generation_config(
+            self._model,
+            do_sample=bool(temperature),
+            temperature=temperature or None,
+            max_new_tokens=requests[0].max_new_tokens,
+            output_logits=True,
+            return_dict_in_generate=True,
+            pad_token_id=self._tokenizer.pad_token_id,
+        )
+        failure = plain_errors(f"the model in {self.folder} cannot generate")
+        with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
             torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
-            generated = self._model.generate(**inputs, **options)
+            generated = self._model.generate(**inputs, generation_config=options)
         encoder_decoder = bool(self._model.config.is_encoder_decoder)
         start = 1 if encoder_decoder else inputs["input_ids"].shape[1]
         logprobs = torch.stack(generated.logits, 1).float().log_softmax(-1)  # (B, T, V)

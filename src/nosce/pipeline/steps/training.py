@@ -20,6 +20,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.models.pretrained import folder_dropout
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
@@ -28,8 +29,12 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+    from nosce.train.precision import Precision
+
 VERSION = 2
 TrainingData = Literal["documents", "questions"] | QAMixture
+#: The names of tables that hold one row a position in the families of transformers; rotary positions need none.
+POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +52,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     """Train, or resume an interrupted training; write checkpoints and metrics."""
     import torch
 
-    from nosce.train import checkpoint, loop, precision
+    from nosce.train import checkpoint, loop
 
     torch.set_num_threads(context.runtime.threads)
     torch.use_deterministic_algorithms(True)
@@ -57,9 +62,11 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     dataset = _training_dataset(spec, corpus)
     sampler = _training_sampler(spec, dataset, corpus)
     model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
+    if isinstance(spec.model, Pretrained):
+        context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
+    _require_positions(model, spec.training.window or int(dataset.lengths.max(initial=0)))
     is_bidirectional = families.is_bidirectional(model)
-    if model.config.is_encoder_decoder or is_bidirectional:
-        _check_noncausal_training(spec.training)
+    _check_training(spec.training, model, is_bidirectional)
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
     peft_model = None if spec.adapter is None else _with_adapter(model, spec.adapter, spec.seed / "adapter")
     if peft_model is not None:
@@ -69,11 +76,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         whole = model if peft_model is None else adapters.merge_lora(peft_model)
         checkpoint.save_checkpoint(whole, corpus.tokenizer_folder, checkpoint_folder(context.folder, step))
 
-    width = model.config.get_text_config().hidden_size
-    compute_dtype = precision.choose_precision(
-        spec.training.dtype, width=width, device=context.runtime.device, cache_path=context.machine_file
-    )
-    context.extra_provenance["precision"] = compute_dtype
+    compute_dtype = _choose_precision(spec.training, model, context)
     loop.train(
         model,
         dataset,
@@ -89,17 +92,43 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     )
 
 
+def _choose_precision(config: TrainingConfig, model: PreTrainedModel, context: StepContext) -> Precision:
+    """The number format that computes, written down in the provenance."""
+    from nosce.train import precision
+
+    width, device = model.config.get_text_config().hidden_size, context.runtime.device
+    chosen = precision.choose_precision(config.dtype, width=width, device=device, cache_path=context.machine_file)
+    context.extra_provenance["precision"] = chosen
+    return chosen
+
+
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
     return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
 
 
-def _check_noncausal_training(config: TrainingConfig) -> None:
+def _check_training(config: TrainingConfig, model: PreTrainedModel, is_bidirectional: bool) -> None:
     """Refuse a loss on prompts, and packed texts, for a model that is not a causal decoder."""
-    if config.prompt_loss_weight or config.window is not None:
+    is_causal = not (model.config.is_encoder_decoder or is_bidirectional)
+    if not is_causal and (config.prompt_loss_weight or config.window is not None):
         raise SpecError(
             f"a model that is not a causal decoder was to be trained with prompt_loss_weight="
             f"{config.prompt_loss_weight} and window={config.window}, but such a model reads a prompt without "
             "predicting it, and reads each text alone; take 0 and None."
+        )
+
+
+def _require_positions(model: PreTrainedModel, longest: int) -> None:
+    """Check that a model with a table of positions has one for each token of the longest row.
+
+    Raises:
+        SpecError: It has not.
+    """
+    tables = {name.rpartition(".")[2] for name, _ in (*model.named_modules(), *model.named_buffers())}
+    limit = getattr(model.config, "max_position_embeddings", None)  # of transformers; not every family has it
+    if limit is not None and longest > limit and tables & POSITION_TABLES:
+        raise SpecError(
+            f"the longest text or row has {longest:,} tokens, but the model reads {limit:,} positions; take shorter "
+            "texts, a smaller window or a model with more positions."
         )
 
 

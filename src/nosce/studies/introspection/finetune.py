@@ -15,6 +15,7 @@ from nosce.data.sampling import EpochSampler
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
+from nosce.models.pretrained import folder_config, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, TrainingConfig
@@ -47,6 +48,7 @@ def finetune_local_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
+        require_determinism(model, model_folder)
         tokenizer = _load_tokenizer(model_folder)
         eos_token_id = int(tokenizer.eos_token_id)
         dataset = _tokenize_examples(tokenizer, examples, eos_token_id)
@@ -101,7 +103,9 @@ def _save_merged(lora_model: PeftModel, merged_folder: Path, model_folder: Path,
 def _load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
+    return AutoTokenizer.from_pretrained(
+        model_folder, config=folder_config(model_folder), local_files_only=True, trust_remote_code=False
+    )
 
 
 def _tokenize_examples(

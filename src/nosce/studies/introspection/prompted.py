@@ -67,8 +67,8 @@ class PromptedIntrospection(Experiment):
 
     Reports have the metric `right`, and for every question `object invalid`, `report invalid` and `both invalid`. Where
     answers are sampled, `drawn <k>` and `report <k>` are the shares of the k-th most frequent label among the sampled
-    answers and reports, which `nosce.analysis.calibration` reads. A subject that cannot be fine-tuned has only `before`,
-    `answers`, `observers`, and the samples of its answers.
+    answers and reports, which `nosce.analysis.calibration` reads. A subject that cannot be fine-tuned has only
+    `before`, `answers`, `observers`, and the samples of its answers.
 
     Args:
         world: The prompts and the properties of their answers.

@@ -1,0 +1,226 @@
+"""A pretrained model's folder in the Hugging Face layout: which files are read, their digest, and what is refused.
+
+Nothing here imports torch or transformers, so that a folder is looked at when a study is planned. No file is unpickled
+and no code of a folder is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from nosce.errors import SpecError
+
+CONFIG_FILE, GENERATION_CONFIG_FILE = "config.json", "generation_config.json"
+WEIGHTS_FILE, WEIGHTS_INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+#: Beside the weights: all files from which transformers makes a model, a tokenizer or a chat template.
+READ_FILES = (
+    CONFIG_FILE,
+    GENERATION_CONFIG_FILE,
+    "tokenizer*",
+    "*token*.json",  # special_tokens_map.json, added_tokens.json
+    "*vocab*",
+    "*merges*",
+    "*.model",  # sentencepiece: tokenizer.model, spiece.model, sentencepiece.bpe.model
+    "*.bpe*",
+    "*.codes",
+    "*.tokenizer",
+    "byte_maps.json",
+    "emoji.json",
+    "normalizer.json",
+    "word_*.json",
+    "*.tiktoken",
+    "*.gguf",
+    "chat_template*",
+    "additional_chat_templates/*",
+    "processor_config.json",  # a chat template may stand in it
+    "adapter_*",
+)
+LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+MAX_JSON_BYTES = 64 << 20  # of config.json or an index; the largest real ones have a few MB
+
+
+def folder_digest(folder: Path) -> str:
+    """SHA-256 of the names and bytes of all files that the loaders of a model and of its tokenizer read.
+
+    The bytes are read each time. A digest that is remembered by size and time would be wrong after an edit within one
+    tick of the clock.
+
+    Raises:
+        SpecError: A file cannot be read.
+    """
+    hasher = hashlib.sha256()
+    files = {file for pattern in READ_FILES for file in folder.glob(pattern) if file.is_file()}
+    try:
+        for file in sorted({*files, *weight_files(folder)}):
+            with file.open("rb") as stream:
+                file_digest = hashlib.file_digest(stream, "sha256").digest()
+            hasher.update(os.fsencode(file.relative_to(folder)) + b"\0" + file_digest)
+    except OSError as error:
+        raise SpecError(f"{file} of a pretrained model cannot be read ({error.strerror}); make it readable.") from None
+    return hasher.hexdigest()
+
+
+def check_files(folder: Path) -> None:
+    """Check that a folder has a configuration and whole safetensors weights that would fit in memory.
+
+    Raises:
+        SpecError: A file is missing, broken, pickled, or outside of the folder; the folder is an adapter's; or the
+            weights are larger than this machine's memory.
+    """
+    config = read_config(folder)
+    if (folder / ADAPTER_CONFIG_FILE).exists():
+        raise SpecError(
+            f"the folder {folder} holds an adapter ({ADAPTER_CONFIG_FILE}) beside or instead of a model; "
+            "merge it into its model (merge_and_unload of peft) and save that."
+        )
+    shapes = weight_shapes(folder)
+    n_weights = sum(math.prod(shape) for shape in shapes.values())
+    check_memory(folder, 4 * n_weights)
+    most = max([len(shapes), *(size for shape in shapes.values() for size in shape)])
+    for name in LAYER_COUNTS:
+        if isinstance(count := config.get(name, 1), int) and count < 1:
+            raise SpecError(f"{folder / CONFIG_FILE} says {name}={count}; a model has at least one layer.")
+    for name, count in _module_counts(config):
+        if count > most:
+            raise SpecError(
+                f"{folder / CONFIG_FILE} says {name}={count:,}, but the folder's weights are {len(shapes)} tensors; "
+                "give the configuration that the weights were saved with."
+            )
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The contents of `config.json`.
+
+    Raises:
+        SpecError: There is no folder or no such file, or it is not a JSON object.
+    """
+    if not _is_file(folder / CONFIG_FILE):
+        found = "is no folder" if not folder.is_dir() else f"lacks {CONFIG_FILE}"
+        raise SpecError(f"{folder} {found}; give the local folder of a model in the Hugging Face layout.")
+    return read_json_object(folder / CONFIG_FILE)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file of a pretrained model.
+
+    Raises:
+        SpecError: The file cannot be read, is too large, or holds something else.
+    """
+    try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise SpecError(f"{path} has more than {MAX_JSON_BYTES >> 20} MB, so it is no model's file; replace it.")
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
+    except (ValueError, RecursionError):
+        raise SpecError(f"{path} is not valid JSON, so it is empty, cut short or damaged; copy it again.") from None
+    if not isinstance(value, dict):
+        raise SpecError(f"{path} holds a JSON {type(value).__name__} in place of an object; copy it again.")
+    return value
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files from which transformers reads the weights: one, or an index and its shards.
+
+    Raises:
+        SpecError: There are none, only pickled ones, or the index names files outside of the folder or missing ones.
+    """
+    if _is_file(folder / WEIGHTS_FILE):
+        return [folder / WEIGHTS_FILE]
+    if _is_file(folder / WEIGHTS_INDEX_FILE):
+        return [folder / WEIGHTS_INDEX_FILE, *_shards(folder)]
+    pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(pattern)]
+    found = f"has only pickled ones ({pickled[0]}), which are not read" if pickled else "has none of these"
+    raise SpecError(
+        f"the weights of a model are {WEIGHTS_FILE} or the shards of {WEIGHTS_INDEX_FILE}, and {folder} {found}; "
+        "save the model in the Hugging Face layout, with save_pretrained of transformers."
+    )
+
+
+def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The shape of each stored tensor by its name, from the headers of the files.
+
+    Raises:
+        SpecError: A file is not whole, or does not hold what the index says.
+    """
+    first, *shards = weight_files(folder)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for file in shards or [first]:
+        shapes |= _header(file)
+    if not shapes:
+        raise SpecError(f"the weights in {folder} are empty; copy the files again.")
+    if shards and (absent := sorted(set(_weight_map(folder)) - set(shapes))):
+        raise SpecError(
+            f"{first} names the weight {absent[0]!r}, which none of its {len(shards)} shards holds; copy the files "
+            "again."
+        )
+    return shapes
+
+
+def check_memory(folder: Path, n_bytes: float) -> None:
+    """Check that a model of so many bytes fits in this machine's memory.
+
+    Raises:
+        SpecError: It does not.
+    """
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if n_bytes > memory:
+        raise SpecError(
+            f"the model in {folder} needs {n_bytes / 1e9:,.1f} GB as float32, but this machine has "
+            f"{memory / 1e9:,.1f} GB of memory; take a smaller model or a larger machine."
+        )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise SpecError(f"{path} cannot be looked at ({error.strerror}); give another folder.") from None
+
+
+def _weight_map(folder: Path) -> dict[str, str]:
+    weight_map = read_json_object(folder / WEIGHTS_INDEX_FILE).get("weight_map")
+    if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
+        raise SpecError(f"{folder / WEIGHTS_INDEX_FILE} has no weight_map from weights to files; copy it again.")
+    return weight_map
+
+
+def _shards(folder: Path) -> list[Path]:
+    names = sorted(set(_weight_map(folder).values()))
+    for name in names:
+        if Path(name).name != name or "\\" in name or "\0" in name or not name.endswith(".safetensors"):
+            raise SpecError(
+                f"{folder / WEIGHTS_INDEX_FILE} names the shard {name!r}, which is no *.safetensors file inside the "
+                "folder; only those are read."
+            )
+        if not _is_file(folder / name):
+            raise SpecError(f"{folder / WEIGHTS_INDEX_FILE} names the shard {name!r}, which is not there; copy it.")
+    return [folder / name for name in names]
+
+
+def _header(file: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes by name; the library compares the sizes in the header with the file's."""
+    try:
+        with safe_open(file, framework="numpy") as opened:
+            return {name: tuple(opened.get_slice(name).get_shape()) for name in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"{file} is not a whole safetensors file ({reason[:200]}); copy it again.") from None
+
+
+def _module_counts(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The integers of a configuration that say how many layers, blocks or experts are built, one module each."""
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _module_counts(value)
+        elif isinstance(value, int) and any(w in name for w in ("layer", "block", "expert")) and "size" not in name:
+            yield name, value

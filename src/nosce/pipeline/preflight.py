@@ -1,0 +1,92 @@
+"""What is looked at before a run makes anything: the folders of pretrained models that its steps would read.
+
+transformers and torch are imported only for steps that read such a folder.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from nosce.data import tokenizer as tokenizers
+from nosce.errors import DataError, SpecError
+from nosce.models.architecture import Pretrained, check_pretrained
+from nosce.pipeline.plan import EXPERIMENT, Step
+from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
+
+
+def check_model_folders(steps: Iterable[Step]) -> list[str]:
+    """Check every model folder that the steps read, and return a sentence on each whose dropout is switched off.
+
+    Raises:
+        SpecError: A folder's model, tokenizer or chat template cannot be used.
+    """
+    sentences: dict[str, str] = {}
+    chat_folders: set[str] = set()
+    corpora: dict[str, CorpusSpec] = {}
+    for step in steps:
+        for model in _pretrained_models(step.spec):
+            check_pretrained(model)
+            sentences[model.folder] = dropout_sentence(model)
+            if step.kind == EXPERIMENT:
+                chat_folders.add(model.folder)
+        if isinstance(step.spec, CorpusSpec) and isinstance(step.spec.tokenizer, Pretrained):
+            corpora[step.spec.tokenizer.folder] = step.spec
+    for folder, spec in corpora.items():
+        _check_tokenizer(spec, Path(folder))
+    for folder in sorted(chat_folders):
+        from nosce.models.api.local import LocalChatModel
+
+        LocalChatModel(Path(folder)).check_tokenizer()
+    return [sentence for sentence in sentences.values() if sentence]
+
+
+def dropout_sentence(model: Pretrained) -> str:
+    """That a folder's dropout is switched off, and what it was; empty where it has none."""
+    from nosce.models.pretrained import folder_dropout
+
+    found = ", ".join(f"{name}={value:g}" for name, value in folder_dropout(Path(model.folder)).items())
+    if not found:
+        return ""
+    return f"The dropout of {model.folder} ({found}) is switched off, so that equal trainings give equal weights."
+
+
+def _pretrained_models(spec: object) -> Iterator[Pretrained]:
+    """The pretrained models in a spec and in all specs inside it."""
+    if isinstance(spec, Pretrained):
+        yield spec
+    elif dataclasses.is_dataclass(spec) and not isinstance(spec, type):
+        for field in dataclasses.fields(spec):
+            yield from _pretrained_models(getattr(spec, field.name))
+    elif isinstance(spec, Mapping):
+        for value in spec.values():
+            yield from _pretrained_models(value)
+    elif isinstance(spec, tuple | list):
+        for value in spec:
+            yield from _pretrained_models(value)
+
+
+def _check_tokenizer(spec: CorpusSpec, folder: Path) -> None:
+    """Check that a corpus can be written with a folder's tokenizer and read by its model.
+
+    Raises:
+        SpecError: The tokenizer is missing or broken, never ends a text, or has more tokens than the model.
+    """
+    from nosce.models.pretrained import folder_config, plain_errors
+
+    with tempfile.TemporaryDirectory() as copied, plain_errors(f"the tokenizer in {folder} cannot be read"):
+        try:
+            write_tokenizer(spec, Path(copied))
+            tokenizer = tokenizers.load_tokenizer(Path(copied))
+            tokenizers.eos_token_id(tokenizer, Path(copied))
+        except DataError as error:
+            raise SpecError(str(error).replace(copied, str(folder))) from None
+        tokenizer.encode("A text, to see that the tokenizer works.")
+        n_tokens, n_rows = tokenizer.get_vocab_size(), folder_config(folder).get_text_config().vocab_size
+    if n_tokens > n_rows:
+        raise SpecError(
+            f"the model in {folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer that the "
+            "model was trained with."
+        )
