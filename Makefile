@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= .nosce
 SHELL := /bin/bash
 
-.PHONY: install demo test slow check bench results clean
+.PHONY: install demo test test-lowest slow check bench results clean
 
 install: $(VENV)/installed
 
@@ -23,6 +23,23 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+
+# The suite with the lowest version of each dependency that pyproject.toml allows. torch is the pinned one, since an
+# older one brings gigabytes of CUDA; `make test-lowest TORCH=torch==2.9.0` takes its floor too.
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+LOWEST := .venv-lowest
+
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal -m 'not slow and not gpu'
+
+$(LOWEST)/installed: pyproject.toml constraints.txt
+	rm -rf $(LOWEST)
+	$$(command -v $(PYTHON) || command -v python3) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check uv
+	$(LOWEST)/bin/pip install --quiet --disable-pip-version-check --no-deps $(TORCH)
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--constraint <(echo $(TORCH)) --editable '.[dev,ray]'
+	touch $@
 
 slow: install
 	$(BIN)/python -m pytest -m slow
@@ -43,4 +60,4 @@ results: install
 	$(BIN)/nosce report --out results --store $(STORE)
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -28,7 +28,7 @@ class CommitHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling is 
             return
         self._folder = tempfile.TemporaryDirectory()
         written = Path(self._folder.name) / source.name
-        written.write_text(json.dumps(state) + "\n")
+        written.write_text(json.dumps(state) + "\n", encoding="utf-8")
         inside = COMMIT_FILE if self.target_name == "wheel" else f"src/{COMMIT_FILE}"
         build_data["force_include"][str(written)] = inside
 

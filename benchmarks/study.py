@@ -45,7 +45,7 @@ def by_kind(store: Path, whole: float) -> str:
     took: dict[str, float] = {}
     for file in sorted(store.glob("steps/*/provenance.json")):
         kind = file.parent.name.partition("-")[0]
-        took[kind] = took.get(kind, 0.0) + json.loads(file.read_text())["cpu_seconds"]
+        took[kind] = took.get(kind, 0.0) + json.loads(file.read_text(encoding="utf-8"))["cpu_seconds"]
     took["imports, processes, planning"] = whole - sum(took.values())
     order = sorted(took.items(), key=lambda pair: -pair[1])
     return ", ".join(f"{kind} {seconds:.1f} s ({seconds / whole:.0%})" for kind, seconds in order)

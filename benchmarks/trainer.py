@@ -92,7 +92,7 @@ def ours(data: str, model: str, steps: int, seed: int) -> dict[str, float]:
             on_progress=lambda *_: began.append(time.perf_counter()),
             precision=precision,
         )
-        lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (Path(folder) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     tokens = sum(
         int(texts.lengths[EpochSampler(len(texts), BATCH, Seed(seed)).batch_indices(s)].sum()) for s in range(1, steps)
     )

@@ -94,7 +94,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
             if not (done := folder.with_suffix(".json")).exists():
                 folder.mkdir()
                 done.write_text(json.dumps(make(folder)))
-        return json.loads(done.read_text())
+        return json.loads(done.read_text(encoding="utf-8"))
 
     return made
 

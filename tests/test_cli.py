@@ -151,7 +151,7 @@ def test_a_store_that_is_a_file_is_refused_and_left_alone(nosce, tmp_path):
 
     assert one_sentence(ended, ended.returncode, tmp_path / "file", "that is a file", "--store")
     assert ended.returncode != 0
-    assert (tmp_path / "file").read_text() == "my notes"
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "my notes"
 
 
 def test_a_store_that_is_a_file_is_the_users_mistake(nosce, tmp_path):
@@ -484,8 +484,8 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
         paid = little_store / "steps" / step["name"]
         weights = sum(file.stat().st_size for file in paid.glob("checkpoints/*/model.safetensors"))
         assert step["disk_bytes"] == pytest.approx(weights, rel=0.2)
-        lines = [json.loads(line) for line in (paid / "metrics.jsonl").read_text().splitlines()]
-        if "documents" in (paid / "spec.json").read_text():  # of questions only the answers are counted
+        lines = [json.loads(line) for line in (paid / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        if "documents" in (paid / "spec.json").read_text(encoding="utf-8"):  # of questions only the answers are counted
             assert step["tokens"] == pytest.approx(sum(line["counted"] for line in lines), rel=0.25)
 
 
@@ -640,7 +640,7 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
 
     assert ended.returncode == 0
     assert str(tmp_path / "site" / "index.html") in ended.stdout
-    index = (tmp_path / "site" / "index.html").read_text()
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert 'href="./biographies_adamw/smoke/index.html"' in index
     assert 'href="./birds/laptop/index.html"' in index  # from another store, and left as it was
     assert "javascript:" not in index
@@ -650,9 +650,9 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     assert refused.returncode != 0
     assert "Traceback" not in refused.stderr
     assert "birds/laptop/show.json" in refused.stderr
-    assert json.loads((page / "show.json").read_text()) == shown
+    assert json.loads((page / "show.json").read_text(encoding="utf-8")) == shown
     assert {path.suffix for path in (page / "figures").iterdir()} == {".svg", ".csv"}
-    page_text = (page / "index.html").read_text()
+    page_text = (page / "index.html").read_text(encoding="utf-8")
     assert all(escape(claim["text"]) in page_text for claim in shown["claims"])
     assert "<script" not in page_text
 
@@ -709,7 +709,7 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
         assert torch.equal(heard["logits"], ours(input_ids=heard["ids"]).logits)
     assert heard["ids"].shape[1] == 7
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".md"}
-    card = (model / "README.md").read_text()
+    card = (model / "README.md").read_text(encoding="utf-8")
     assert "license" not in card
     assert "prepend_bos=True" in card
     assert step in card
@@ -728,7 +728,7 @@ def test_a_stage_and_a_checkpoint_can_be_exported(nosce, smoke_store, tmp_path):
     nosce(*words, tmp_path / "first", "--stage", "pretrain", "--step", first, *options)
     weights = (tmp_path / "first" / "model.safetensors").read_bytes()
     assert weights == (checkpoints[first] / "model.safetensors").read_bytes()
-    assert f"step {first}" in (tmp_path / "first" / "README.md").read_text()
+    assert f"step {first}" in (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
     for wrong, said in (
         (("--stage", "x"), "no stage 'x'; take one of pretrain, "),
         (("--step", 7), "step 7; take one"),
@@ -753,4 +753,4 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     assert training.spec["spec"]["data"] == "questions"
     assert source.parent == max(source.parents[1].iterdir())
     with contextlib.suppress(FileNotFoundError):
-        assert "single" in (tmp_path / "model" / "README.md").read_text()
+        assert "single" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")

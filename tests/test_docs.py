@@ -62,14 +62,14 @@ def blocks(text: str, language: str) -> list[str]:
 @page
 def test_every_relative_link_leads_to_a_file_and_a_heading(page):
     """Links between pages and into the repository are checked; those into the network are not."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         path, _, heading = target.partition("#")
         if re.match(r"[a-z]+:", target):
             continue
         there = page.parent / path if path else page
         assert there.exists(), f"{page.name} links {target}, which is not there"
         if heading:
-            titles = re.findall(r"^#+ (.+)$", there.read_text(), re.MULTILINE)
+            titles = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
             assert heading in slugs, f"{page.name} links {target}, but the headings there are {sorted(slugs)}"
 
@@ -77,7 +77,7 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(page):
 @page
 def test_every_quoted_command_parses(page):
     """A command that a page quotes has options that exist and arguments of the right type; it is not run."""
-    for words in quoted(page.read_text()):
+    for words in quoted(page.read_text(encoding="utf-8")):
         assert words[0] in COMMANDS, f"{page.name} quotes `nosce {' '.join(words)}`, which is no command"
         rest = [re.sub(r"^N$", "1", word) for word in words[1:] if word != "--help"]
         if rest:
@@ -93,8 +93,12 @@ def test_commands_are_found_where_pages_have_them():
 @pytest.mark.parametrize("name", ["own-world", "own-metric", "own-study", "own-biographies"])
 def test_excerpts_stand_in_the_example(name):
     """What a page shows of its example is there, letter for letter, so neither changes without the other."""
-    example = (ROOT / "docs" / "examples" / f"{name.replace('-', '_')}.py").read_text()
-    shown = [b for b in blocks((ROOT / "docs" / f"{name}.md").read_text(), "python") if not b.startswith("from nosce")]
+    example = (ROOT / "docs" / "examples" / f"{name.replace('-', '_')}.py").read_text(encoding="utf-8")
+    shown = [
+        b
+        for b in blocks((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8"), "python")
+        if not b.startswith("from nosce")
+    ]
     assert shown
     for block in shown:
         assert block in example, f"docs/{name}.md shows what its example does not hold:\n{block}"
@@ -105,7 +109,7 @@ def test_an_example_loads_and_plans(example, monkeypatch):
     """An example is a study by the words that its own docstring gives, and its worlds keep the contract."""
     monkeypatch.setattr(sys, "path", [*sys.path])  # loading adds the example's folder; the next one starts without it
     name = example.relative_to(ROOT).as_posix()
-    assert f"nosce run {name}:study --scale smoke" in example.read_text()
+    assert f"nosce run {name}:study --scale smoke" in example.read_text(encoding="utf-8")
     study = load_study(f"{example}:study", "smoke")
     assert build_plan(study).estimates.kind == "estimates"
     for arm in study.arms:
@@ -128,7 +132,9 @@ def test_a_world_of_ones_own_runs_to_its_claim_and_its_readings(nosce, tmp_path)
     assert (claim["id"], claim["n"], claim["unit"]) == ("five-helps", 30, "country")
     assert claim["low"] < claim["estimate"] < claim["high"]
     [folder] = (tmp_path / "steps").glob("estimates-*")
-    [polars] = [b for b in blocks((ROOT / "docs" / "readings.md").read_text(), "python") if "polars" in b]
+    [polars] = [
+        b for b in blocks((ROOT / "docs" / "readings.md").read_text(encoding="utf-8"), "python") if "polars" in b
+    ]
     told = subprocess.run([sys.executable, "-c", polars], cwd=folder, capture_output=True, text=True, check=True)
     assert "five" in told.stdout
 
@@ -145,7 +151,7 @@ def test_the_other_examples_run_to_their_claims_and_a_page(nosce, tmp_path, name
 
 def test_every_column_and_outcome_of_the_readings_is_explained():
     """The page has one row a column, in their order, and one row an outcome."""
-    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "readings.md").read_text(), re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "readings.md").read_text(encoding="utf-8"), re.MULTILINE)
     columns = [field.name for field in dataclasses.fields(Reading)]
     assert rows[: len(columns)] == columns
     assert set(typing.get_args(Outcome)) < set(rows)

@@ -82,7 +82,7 @@ VERSIONS = {"corpus": corpus.VERSION, "training": training.VERSION}
 
 def golden() -> dict[str, Any]:
     """What was written down."""
-    return json.loads(FILE_HERE.read_text())
+    return json.loads(FILE_HERE.read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("entry", ENTRIES)

@@ -48,12 +48,14 @@ STUDIES = [name for name in builtin_studies() if name != "little"]
 
 
 def machine() -> str:
-    """The processor and library that decide the last digits of a sum."""
+    """The processor and libraries that decide the last digits of a sum or a logarithm."""
+    import numpy
     import torch
 
     from nosce.store.provenance import cpu_model
 
-    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    libraries = f"torch {torch.__version__}, numpy {numpy.__version__}"
+    return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, {libraries}"
 
 
 def arms() -> dict[str, Any]:
@@ -131,21 +133,21 @@ def smoke_claims(name: str, store: Path) -> list[dict[str, Any]]:
     return [{key: claim[key] for key in numbers} for claim in json.loads(shown.stdout)["claims"]]
 
 
-@pytest.mark.parametrize("name", json.loads(WORLDS.read_text())["arms"] if WORLDS.exists() else [])
+@pytest.mark.parametrize("name", json.loads(WORLDS.read_text(encoding="utf-8"))["arms"] if WORLDS.exists() else [])
 def test_texts_and_batches_of_every_world(name):
     """The documents, questions and batches of every arm of every study at smoke scale stay as they are."""
-    assert digests_of_arm(arms()[name]) == json.loads(WORLDS.read_text())["arms"][name]
+    assert digests_of_arm(arms()[name]) == json.loads(WORLDS.read_text(encoding="utf-8"))["arms"][name]
 
 
 def test_every_arm_is_written_down():
     """An arm with a world of its own has its digests, and no digest is left that no arm has."""
-    assert set(arms()) == set(json.loads(WORLDS.read_text())["arms"])
+    assert set(arms()) == set(json.loads(WORLDS.read_text(encoding="utf-8"))["arms"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_weights_of_every_family(family):
     """Six steps of training end with the same weights."""
-    written = json.loads(WORLDS.read_text())
+    written = json.loads(WORLDS.read_text(encoding="utf-8"))
     here, there = weights_of(family), written["weights"][family]
     if machine() == written["machine"]:
         assert here == there
@@ -156,7 +158,7 @@ def test_weights_of_every_family(family):
 @pytest.mark.parametrize("name", STUDIES)
 def test_claims_of_every_study_at_smoke_scale(name, tmp_path):
     """Every estimate, interval, n and verdict stays as it is, to the last digit."""
-    written = json.loads(CLAIMS.read_text())
+    written = json.loads(CLAIMS.read_text(encoding="utf-8"))
     if machine() != written["machine"]:
         pytest.skip(f"written on {written['machine']}; write them anew here before a change")
     assert smoke_claims(name, tmp_path / "store") == written["claims"][name]

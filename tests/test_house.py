@@ -10,8 +10,13 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(ROOT.glob("src/nosce/**/*.py"))}
-DOCS = {path.relative_to(ROOT).as_posix(): path.read_text() for path in sorted(ROOT.glob("docs/**/*.md"))}
+SOURCES = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8")
+    for path in sorted(ROOT.glob("src/nosce/**/*.py"))
+}
+DOCS = {
+    path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("docs/**/*.md"))
+}
 MAX_COMPREHENSION_LINES = 2
 MAX_CODE_LINES = 40  # of a function
 MAX_ANY = 80  # of the word, in all sources
@@ -86,7 +91,7 @@ def test_any_is_rare_and_explained():
 
 def test_the_formatter_formats_all_code():
     """No line is kept from `ruff format`."""
-    tests = {path.name: path.read_text() for path in sorted(ROOT.glob("tests/**/*.py"))}
+    tests = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("tests/**/*.py"))}
     found = {path: "\n".join(comments_by_line(source).values()) for path, source in (SOURCES | tests).items()}
     assert [path for path, comments in found.items() if "fmt: skip" in comments] == []
 

@@ -20,7 +20,7 @@ FILES = sorted(SOURCE.rglob("*.py"))
 
 def imported(file: Path) -> Iterator[str]:
     """Every module that a file imports, at its top, inside a function or for the type checker alone."""
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
@@ -47,7 +47,10 @@ def test_a_public_name_is_defined_once():
     """A reader who looks a public class or function up finds one; `make` and `study` are protocols."""
     definitions = ast.FunctionDef | ast.ClassDef
     names = Counter(
-        node.name for file in FILES for node in ast.parse(file.read_text()).body if isinstance(node, definitions)
+        node.name
+        for file in FILES
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, definitions)
     )
     twice = {name for name, times in names.items() if times > 1 and not name.startswith("_")}
     assert twice <= {"make", "study"}
@@ -85,5 +88,5 @@ LIBRARY = [
 def test_no_study_or_world_is_known_by_name(file):
     """Outside of studies and worlds nothing asks which study or world it is, so a user's own is never second."""
     known = re.compile(r"\b(biographies|diaries|karel|introspection|arithmetic|celebrities)", re.IGNORECASE)
-    found = [(line, text) for line, text in texts(ast.parse(file.read_text())) if known.search(text)]
+    found = [(line, text) for line, text in texts(ast.parse(file.read_text(encoding="utf-8"))) if known.search(text)]
     assert not found, f"{file} names a study or a world: {found}; what differs between them belongs in their fields."

@@ -43,7 +43,7 @@ def test_nothing_else_stands_in_the_namespace(fresh):
 
 def test_type_checkers_see_the_same_names():
     """What is imported for type checkers alone is what is imported when a name is used."""
-    tree = ast.parse(Path(nosce.__file__).read_text())
+    tree = ast.parse(Path(nosce.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     seen = {alias.name: node.module for node in block.body for alias in node.names}
     assert seen == {name: getattr(nosce, name).__module__ for name in nosce.__all__}

@@ -231,4 +231,6 @@ def test_one_function_reads_tables():
     readers = re.compile(r"\b(pl|polars)\.(read|scan)_\w+|from polars import")
     for file in Path(nosce.__file__).parent.rglob("*.py"):
         if file.name != "records.py":
-            assert not readers.search(file.read_text()), f"{file} reads a table; call nosce.records.read_table."
+            assert not readers.search(file.read_text(encoding="utf-8")), (
+                f"{file} reads a table; call nosce.records.read_table."
+            )

@@ -55,7 +55,7 @@ def doors(source: str) -> Iterator[str]:
 @pytest.mark.parametrize("file", MODULES, ids=lambda path: path.relative_to(SOURCE).as_posix())
 def test_no_module_opens_a_door(file):
     """No pickle, no torch.load, no remote code, no eval or exec, no shell, no YAML that builds objects."""
-    assert not list(doors(file.read_text()))
+    assert not list(doors(file.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_no_template_takes_text_for_markup():
     """Every text on a page is escaped: no template says |safe, and none turns escaping off."""
     assert TEMPLATES
     for file in TEMPLATES:
-        text = file.read_text().replace(" ", "")
+        text = file.read_text(encoding="utf-8").replace(" ", "")
         assert "|safe" not in text, file
         assert "autoescapefalse" not in text, file
 
@@ -98,7 +98,7 @@ def test_models_are_read_from_safetensors_alone_and_from_disk_alone():
     """Each from_pretrained in the source says that it wants local files and safetensors."""
     found = []
     for file in MODULES:
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(".from_pretrained"):
                 given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
                 if "Tokenizer" in ast.unparse(node.func):  # it has no weights that could be pickled

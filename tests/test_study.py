@@ -160,7 +160,8 @@ def test_a_step_is_planned_only_for_a_sound_study(tmp_path, monkeypatch):
     """`StudyRequest.plan` checks the whole study, also where only one arm was asked for."""
     file = tmp_path / "names_nothing.py"
     file.write_text(
-        FILE.read_text() + "\n\ndef other(scale):\n    study = one_arm(scale)\n    claim = study.claims[0]\n"
+        FILE.read_text(encoding="utf-8")
+        + "\n\ndef other(scale):\n    study = one_arm(scale)\n    claim = study.claims[0]\n"
         "    wrong = replace(claim, measure=Mean(selection=Selection(evaluation='recall', arm='x')))\n"
         "    return replace(study, claims=(wrong,))\n"
     )

@@ -31,7 +31,7 @@ def test_a_plan_of_others_prints_as_text(little_store, tmp_path, words):
     """Title, question, paper, command and labels with escape sequences, in words and as JSON."""
     store = Path(shutil.copytree(little_store, tmp_path / "store"))
     (path,) = (store / "plans").glob("*.json")
-    fields = json.loads(path.read_text())
+    fields = json.loads(path.read_text(encoding="utf-8"))
     changed = {name: f"{ESCAPE} {name}" for name in ("title", "question", "paper", "command", "requested_as", "unit")}
     for step in fields["steps"].values():
         step["label"] += ESCAPE
@@ -82,4 +82,6 @@ def test_nothing_is_printed_past_the_function_that_spells_out():
     """Markup of others is escaped by `literal`, which spells control characters out, and by nothing else."""
     for file in Path(package.__file__).parent.rglob("*.py"):
         if file.name != "text.py":
-            assert not re.search(r"rich\.markup|sys\.stdout\.write\((?!json_text)", file.read_text()), file
+            assert not re.search(r"rich\.markup|sys\.stdout\.write\((?!json_text)", file.read_text(encoding="utf-8")), (
+                file
+            )

@@ -322,7 +322,7 @@ def test_an_end_that_only_another_file_names_goes_with_the_copy(word, tmp_path, 
     copy_tokenizer(tmp_path / "source", tmp_path / "copy")
     assert {file.name for file in (tmp_path / "copy").iterdir()} == {TOKENIZER_FILE, TOKENIZER_CONFIG_FILE}
     assert eos_token_id(load_tokenizer(tmp_path / "copy"), tmp_path / "copy") == 2
-    assert json.loads((tmp_path / "copy" / TOKENIZER_CONFIG_FILE).read_text())["model_max_length"] == 8
+    assert json.loads((tmp_path / "copy" / TOKENIZER_CONFIG_FILE).read_text(encoding="utf-8"))["model_max_length"] == 8
 
 
 def test_a_copy_of_a_tokenizer_that_names_its_end_is_a_copy(word, tmp_path):

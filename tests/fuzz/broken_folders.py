@@ -111,7 +111,7 @@ def _replace_by(name: str, make: Callable[[Path], object], folder: Path) -> None
 
 def _set(values: dict[str, Any], folder: Path, name: str = "config.json") -> None:
     """Set values of a JSON file; "layers", "width", "heads" and "positions" are what the family calls them."""
-    known = json.loads((folder / name).read_text())
+    known = json.loads((folder / name).read_text(encoding="utf-8"))
     for key, value in values.items():
         known[_family_name(key, known)] = value
     (folder / name).write_text(json.dumps(known))
@@ -129,7 +129,7 @@ def _family_name(key: str, config: dict[str, Any]) -> str:
 
 
 def _drop(key: str, folder: Path, name: str = "config.json") -> None:
-    known = json.loads((folder / name).read_text())
+    known = json.loads((folder / name).read_text(encoding="utf-8"))
     known.pop(_family_name(key, known), None)
     (folder / name).write_text(json.dumps(known))
 
@@ -205,7 +205,7 @@ def _entry(values: dict[str, Any], header: dict[str, Any]) -> None:
 
 
 def _more_tokens(folder: Path) -> None:
-    tokenizer = json.loads((folder / "tokenizer.json").read_text())
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     first = 1 + max(token["id"] for token in tokenizer["added_tokens"] or [{"id": 299}])
     first = max(first, len(tokenizer["model"]["vocab"]))
     for number in range(5):
@@ -470,7 +470,7 @@ def random_fault(seed: int) -> Fault:
         kind = rng.integers(4)
         if kind == 0:  # a value of a configuration
             name = str(rng.choice(["config.json", "config.json", "tokenizer_config.json", "generation_config.json"]))
-            known = json.loads((folder / name).read_text())
+            known = json.loads((folder / name).read_text(encoding="utf-8"))
             key = sorted(known)[rng.integers(len(known))]
             _set({key: _ODD_VALUES[rng.integers(len(_ODD_VALUES))]}, folder, name)
             return

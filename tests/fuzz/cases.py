@@ -449,7 +449,7 @@ LINES = [
 
 def study_file(rng: Dice, path: Path) -> str:
     """A study file with one to three expressions replaced, a line put in, or its end cut off; how it is named."""
-    text = (FIXTURES / "little_studies.py").read_text().partition("def _with(")[0]
+    text = (FIXTURES / "little_studies.py").read_text(encoding="utf-8").partition("def _with(")[0]
     text = text.replace("from dataclasses import replace", "from dataclasses import replace\n\nimport numpy")
     for _ in range(rng.choice([0, 1, 1, 1, 2, 3])):
         text = _with_expression(rng, text)

@@ -108,7 +108,7 @@ def run_case(call: Callable[[], object], *, timeout: float = 60, memory: int = M
             start.write_text(str(_statm()[1]))
             _run_child(call, out, err, memory)
         status, usage, is_hang = _wait(child, started + timeout)
-        resident = int(start.read_text()) if start.exists() else 0
+        resident = int(start.read_text(encoding="utf-8")) if start.exists() else 0
         seconds, peak = time.monotonic() - started, max(0, usage.ru_maxrss * 1024 - resident)
         code = os.waitstatus_to_exitcode(status)
         texts = [path.read_text(errors="backslashreplace") if path.exists() else "" for path in (out, err)]
@@ -185,4 +185,6 @@ def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, boo
 
 def _statm() -> list[int]:
     """Mapped and resident bytes of this process, from Linux."""
-    return [int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text().split()]
+    return [
+        int(pages) * resource.getpagesize() for pages in Path("/proc/self/statm").read_text(encoding="utf-8").split()
+    ]

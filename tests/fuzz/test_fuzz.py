@@ -33,7 +33,7 @@ def run_cases(cases: list[list[str]], folder: Path) -> dict[str, Outcome]:
         check=False,
     )
     found = {}
-    for number, line in enumerate(outcomes.read_text().splitlines()):
+    for number, line in enumerate(outcomes.read_text(encoding="utf-8").splitlines()):
         note = json.loads(line)
         words = [word if len(word) < 200 else f"{word[:20]}...({len(word)})" for word in cases[number]]
         kind = "memory" if note["peak"] > MEMORY_LIMIT else note["kind"]

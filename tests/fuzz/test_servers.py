@@ -60,7 +60,7 @@ def check(server: RawServer, behaviour: Behaviour, folder: Path, caplog, capfd, 
     started = time.monotonic()
     path = folder / "replies.jsonl"
     first = outcome(server, behaviour, path)
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     second = outcome(server, behaviour, path)
     assert second == first
     if isinstance(first, ChatResponse):

@@ -39,7 +39,7 @@ def main(cases: Path, outcomes: Path) -> None:
     signal.signal(signal.SIGALRM, _ring)
     warnings.simplefilter("error", RuntimeWarning)  # numpy would print lines of our code on the user's terminal
     with outcomes.open("w") as notes:
-        for words in json.loads(cases.read_text()):
+        for words in json.loads(cases.read_text(encoding="utf-8")):
             started = time.monotonic()
             code, out, err = _run(app, words)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

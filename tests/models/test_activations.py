@@ -201,7 +201,9 @@ def test_the_folder_holds_plain_files_and_no_pickle(texts, tmp_path):
     for name in arrays:
         rows = np.load(tmp_path / "a" / "new" / "folder" / name, allow_pickle=False)
         assert (rows.dtype, rows.shape) == (np.float32, (40 if name.endswith("000.npy") else 36, WIDTH))
-    assert json.loads((tmp_path / "a" / "new" / "folder" / ACTIVATIONS_INDEX).read_text())["places"] == 76
+    assert (
+        json.loads((tmp_path / "a" / "new" / "folder" / ACTIVATIONS_INDEX).read_text(encoding="utf-8"))["places"] == 76
+    )
 
 
 def test_what_was_collected_can_be_read_by_another_process(texts, tmp_path):

@@ -52,7 +52,7 @@ READ = (
 def test_an_edit_within_one_tick_of_the_clock_is_another_model(folder, name):
     """An edit of any file that is read, of equal length and time, changes the digest; undone, the digest is back."""
     before, stat = Pretrained.from_folder(folder), (folder / name).stat()
-    text = (folder / name).read_text()
+    text = (folder / name).read_text(encoding="utf-8")
     (folder / name).write_text(text.replace("gpt2", "opt2").replace("before", "behind"))
     os.utime(folder / name, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 

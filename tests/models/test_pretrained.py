@@ -83,7 +83,7 @@ def gpt2(tmp_path):
 
 
 def edit(folder, **values):
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | values))
 
 

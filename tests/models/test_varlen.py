@@ -261,7 +261,7 @@ def test_a_checkpoint_kept_inside_the_block_does_not_know_of_it(family, tmp_path
         first = read.base_model(input_ids=torch.from_numpy(tokens()[None, :23])).last_hidden_state[0]
 
     for file in (tmp_path / "kept").glob("*.json"):
-        assert VARLEN_ATTENTION not in file.read_text(), file.name
+        assert VARLEN_ATTENTION not in file.read_text(encoding="utf-8"), file.name
     assert (within == VARLEN_ATTENTION) == (family != PADDED)
     assert read.config._attn_implementation == own == ("eager" if family == PADDED else "sdpa")
     torch.testing.assert_close(first, states[:23], atol=2e-5, rtol=0)

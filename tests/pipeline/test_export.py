@@ -80,7 +80,7 @@ def test_settings_of_a_pretrained_model_do_not_change_its_answers(tmp_path):
     settings = {"do_sample": True, "temperature": 9.0, "eos_token_id": [2, 7], "repetition_penalty": 3.0}
     (tmp_path / "kept" / "generation_config.json").write_text(json.dumps(settings))
     for name in ("config.json", "tokenizer.json"):
-        found = json.loads((tmp_path / "kept" / name).read_text())
+        found = json.loads((tmp_path / "kept" / name).read_text(encoding="utf-8"))
         if name == "config.json":
             found["eos_token_id"] = 2
         else:
@@ -95,7 +95,7 @@ def test_settings_of_a_pretrained_model_do_not_change_its_answers(tmp_path):
     )
     assert model.generation_config.eos_token_id == model.config.eos_token_id == tokenizer.eos_token_id == 0
     assert tokenizer.bos_token_id == 0
-    assert json.loads((tmp_path / "plain" / "tokenizer.json").read_text())["truncation"] is None
+    assert json.loads((tmp_path / "plain" / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
 
 
 @pytest.mark.filterwarnings("ignore:.*(tie_word_embeddings|tied|is_gradient_checkpointing)")
@@ -115,7 +115,9 @@ def test_an_adapter_is_kept_beside_its_merged_model(tmp_path):
     make_training(spec, inputs, StepContext(folder=tmp_path / "tuned"))
     for step, merged_folder in list_checkpoints(tmp_path / "tuned").items():
         folder = adapter_folder(tmp_path / "tuned", step)
-        assert json.loads((folder / "adapter_config.json").read_text())["base_model_name_or_path"] is None
+        assert (
+            json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))["base_model_name_or_path"] is None
+        )
         assert {file.suffix for file in folder.iterdir()} == {".json", ".safetensors"}
         base, merged = (AutoModelForCausalLM.from_pretrained(one).eval() for one in (base_step, merged_folder))
         ids = torch.arange(1, 9)[None]

@@ -129,7 +129,7 @@ def test_a_provenance_of_other_types_is_damage(store, record):
     """It is JSON, but no step wrote it: a sentence, and no traceback on the way of a command."""
     name = next(name for name in record.steps if name.startswith("corpus-"))
     path = store.folder(name) / "provenance.json"
-    sound = path.read_text()
+    sound = path.read_text(encoding="utf-8")
     for changes in PROVENANCE_TYPES:
         path.write_text(json.dumps(json.loads(sound) | changes))
         with pytest.raises(DamagedError, match="lacks a readable"):

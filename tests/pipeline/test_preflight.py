@@ -78,7 +78,7 @@ def steps(folder, world: Biographies) -> tuple[Step, ...]:
 def test_dropout_that_is_switched_off_is_said(gpt2, dozen):
     """One sentence a folder, with the values that its configuration has; none where it has no dropout."""
     (sentence,) = check_model_folders(steps(gpt2, dozen))
-    config = json.loads((gpt2 / "config.json").read_text())
+    config = json.loads((gpt2 / "config.json").read_text(encoding="utf-8"))
     off = dict.fromkeys(["resid_pdrop", "embd_pdrop", "attn_pdrop", "summary_first_dropout"], 0.0)
     (gpt2 / "config.json").write_text(json.dumps(config | off))
 
@@ -104,7 +104,7 @@ def test_two_trainings_of_a_folder_with_dropout_leave_the_same_bytes(gpt2, dozen
         assert context.extra_provenance["dropout_switched_off"]["attn_pdrop"] == 0.1
 
     assert left[0] == left[1]
-    assert json.loads((last / "config.json").read_text())["attn_pdrop"] == 0.0
+    assert json.loads((last / "config.json").read_text(encoding="utf-8"))["attn_pdrop"] == 0.0
 
 
 def test_more_tokens_than_the_model_has_are_refused_before_the_corpus(gpt2, dozen):
@@ -138,7 +138,7 @@ def test_a_folder_that_changed_after_planning_is_refused(gpt2, dozen, tmp_path):
 
 def test_texts_longer_than_the_models_positions_are_refused(gpt2, dozen, tmp_path):
     """A model with a table of positions says so before it looks a position up that it does not have."""
-    config = json.loads((gpt2 / "config.json").read_text()) | {"n_positions": 20}
+    config = json.loads((gpt2 / "config.json").read_text(encoding="utf-8")) | {"n_positions": 20}
     shutil.rmtree(gpt2)
     with torch.random.fork_rng(devices=[]):
         transformers.GPT2LMHeadModel(transformers.GPT2Config(**config)).save_pretrained(gpt2)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from nosce.cli import app
 from nosce.errors import DamagedError, UsageError
+from nosce.pipeline import site
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunProvenance, RunResults
@@ -42,7 +43,7 @@ def step_of(record, kind):
 
 
 def edit(path, **changes):
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changes))
 
 
 # --- records of plans ---
@@ -136,7 +137,7 @@ def test_estimates_of_earlier_versions_have_no_audits_and_no_walks(store, record
 
 def test_the_readings_are_found_as_the_page_says(store, record, tmp_path, monkeypatch):
     """The first block of docs/readings.md runs and ends with the path of a table."""
-    block = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
+    block = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)[0]
     assert "RunResults.load" in block
     monkeypatch.chdir(tmp_path)
     store.root.rename(tmp_path / ".nosce")
@@ -222,3 +223,16 @@ def test_threads_are_one_number_or_those_that_differ(record, threads, expected):
     assert provenance.threads == expected
     assert provenance.core_minutes == 1.5
     assert provenance.commit is None
+
+
+@pytest.mark.parametrize(("peaks", "expected", "said"), [([None, 2.0], 2.0, "2 MiB"), ([None, None], None, "not rec")])
+def test_a_peak_that_no_step_recorded_is_not_zero(record, peaks, expected, said):
+    """The largest of the recorded ones; the page says where there is none."""
+    records = {
+        name: StepRecord(name, Path(), {}, {"digest": "0", "peak_memory_mib": peak})
+        for name, peak in zip([record.estimates, "a-1"], peaks, strict=True)
+    }
+    provenance = RunProvenance.of(record, records)
+
+    assert provenance.peak_memory_mib == expected
+    assert site._provenance_row(provenance)["peak memory"].startswith(said)

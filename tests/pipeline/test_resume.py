@@ -30,7 +30,7 @@ def killed(process, happened, seconds=240.0):
 def step(store, what):
     """The name of the planned step that does this, e.g. `recall after pretrain`."""
     for plan in (store / "plans").glob("*.json"):
-        for name, planned in json.loads(plan.read_text())["steps"].items():
+        for name, planned in json.loads(plan.read_text(encoding="utf-8"))["steps"].items():
             if planned["label"].endswith(what):
                 return name
     return "not planned yet"

@@ -98,7 +98,7 @@ class Bench:
         return run_plan(plan, self.store, self.pool, self.watcher, rerun_stale=rerun_stale)
 
     def content(self, step):
-        return (self.store.folder(step.name) / "said.txt").read_text()
+        return (self.store.folder(step.name) / "said.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def bench(tmp_path, monkeypatch):
         if (fault := kind.faults.get(spec.name)) is not None:
             raise fault
         kind.made.append(spec.name)
-        said = [(folder / "said.txt").read_text() for folder in inputs.values()]
+        said = [(folder / "said.txt").read_text(encoding="utf-8") for folder in inputs.values()]
         context.progress(1, 1, 0.0, float("nan"))
         (context.folder / "said.txt").write_text(
             f"{spec.name}{spec.text}({', '.join(said)}){job_number(kind, spec.name)}"
@@ -196,7 +196,7 @@ def test_a_fault_of_ours_is_told_in_one_sentence_with_the_traceback_in_a_file(be
     assert sentence.startswith("it broke with ZeroDivisionError: division by zero")
     assert "\n" not in sentence
     c = next(step for step in plan.all_steps if step.label == "c")
-    assert "Traceback" in (bench.store.work_folder(c.name) / "error.txt").read_text()
+    assert "Traceback" in (bench.store.work_folder(c.name) / "error.txt").read_text(encoding="utf-8")
     bench.kind.faults.clear()
     bench.run(plan)
     assert not (bench.store.folder(c.name) / "error.txt").exists()
@@ -267,7 +267,7 @@ def test_a_step_with_unreadable_papers_is_made_again(bench, file, rerun_stale):
 
     assert b.name in outcome.completed
     assert not outcome.failed
-    assert json.loads((bench.store.folder(b.name) / file).read_text())
+    assert json.loads((bench.store.folder(b.name) / file).read_text(encoding="utf-8"))
 
 
 def test_damage_that_is_found_while_running_is_made_good(bench):
@@ -344,7 +344,7 @@ def aged(bench, step):
     from nosce.store.files import checksum_tree
 
     folder = bench.store.folder(step.name)
-    provenance = json.loads((folder / "provenance.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     provenance["modules"]["gone"] = "0"
     (folder / "provenance.json").write_text(json.dumps(provenance))
     (folder / "manifest.json").write_text(json.dumps(checksum_tree(folder)))

@@ -8,6 +8,7 @@ import os
 import pytest
 
 from nosce.errors import DamagedError
+from nosce.store import files
 from nosce.store.files import checksum_tree, load_json_object, verify_manifest, warn_skipped, write_atomically
 
 
@@ -18,10 +19,10 @@ def test_small_files_are_written_whole_or_not(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         write_atomically(path, "new")
-    assert path.read_text() == "old"
+    assert path.read_text(encoding="utf-8") == "old"
     monkeypatch.undo()
     write_atomically(path, "new")
-    assert path.read_text() == "new"
+    assert path.read_text(encoding="utf-8") == "new"
 
 
 def test_checksums_are_those_of_everybody_else(tmp_path):
@@ -82,3 +83,23 @@ def test_a_file_that_was_left_out_is_named_once_and_without_control_characters(t
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("nosce: ")
     assert "\\x1b[31mred.json is left out, since it is no text" in line
+
+
+def test_windows_opens_no_folder_and_files_for_writing(tmp_path, monkeypatch):
+    """Windows refuses to open a folder, and to flush a file that was opened for reading."""
+    opened = []
+    system_open = os.open
+
+    def as_windows_does(path, flags, *rest):
+        if os.path.isdir(path) or not flags & os.O_RDWR:
+            raise PermissionError(13, "Permission denied", str(path))
+        opened.append(path)
+        return system_open(path, flags, *rest)
+
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    monkeypatch.setattr(files, "ON_WINDOWS", True, raising=False)
+    monkeypatch.setattr(files.os, "open", as_windows_does)
+    files.fsync_path(tmp_path)
+    files.fsync_path(tmp_path / "file")
+
+    assert opened == [tmp_path / "file"]

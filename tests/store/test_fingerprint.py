@@ -30,8 +30,8 @@ def project(tmp_path, monkeypatch) -> Path:
 
 def rewritten(path: Path, old: str, new: str) -> None:
     """Change a file as an editor would, a moment later."""
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    assert old in path.read_text(encoding="utf-8")
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new))
     later = path.stat().st_mtime_ns + 10_000_000
     os.utime(path, ns=(later, later))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from nosce.store import provenance
 from nosce.store.provenance import git_state
 
 ROOT = Path(__file__).parents[2]
@@ -100,3 +102,41 @@ def test_a_wheel_knows_its_commit(builder, tmp_path):
             wheel.extractall(tmp_path / name / "site")
         assert state_in(tmp_path / name / "site") == git_state()
     assert not (ROOT / "src" / COMMIT_FILE).exists()
+
+
+def test_the_processor_has_a_name():
+    """What the system calls it, which is more than the architecture wherever the system tells it."""
+    assert provenance.cpu_model()
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    if "model name" in lines:
+        assert f": {provenance.cpu_model()}\n" in lines
+
+
+def test_a_processor_without_a_name_is_its_architecture(monkeypatch):
+    """ARM processors tell Linux no name."""
+    monkeypatch.setattr(provenance, "_cpu_brand", lambda: "")
+    assert provenance.cpu_model.__wrapped__() == platform.machine()
+
+
+def test_memory_is_that_of_the_block():
+    """A block that takes 200 MiB needed them, and the small block after it did not."""
+    import numpy as np
+
+    with provenance.record_provenance() as large:
+        np.ones(200 * 2**20, dtype=np.uint8).sum()
+    with provenance.record_provenance() as small:
+        pass
+
+    assert large["peak_memory_mib"] > 200
+    assert small["peak_memory_mib"] is None or small["peak_memory_mib"] < large["peak_memory_mib"] - 150
+
+
+@pytest.mark.parametrize(("after", "expected"), [(300.0, 300.0), (250.0, None), (None, None)])
+def test_an_earlier_peak_is_not_taken_for_the_blocks(monkeypatch, after, expected):
+    """Where the system forgets no peak, a peak that did not rise says nothing of the block."""
+    monkeypatch.setattr(provenance, "_reset_peak", lambda: False)
+    peaks = iter([250.0, after])
+    monkeypatch.setattr(provenance, "_peak_mib", lambda: next(peaks))
+    with provenance.record_provenance() as record:
+        pass
+    assert record["peak_memory_mib"] == expected

@@ -196,7 +196,8 @@ def test_a_slash_inside_a_seeds_name_is_refused():
 def _village(module: str, **extra: object) -> object:
     """An instance of a frozen class `Village` that lives in a module."""
     fields: list = [("people", int, 10), *extra.pop("fields", [])]
-    kind = make_dataclass("Village", fields, frozen=True, namespace={"__module__": module, **extra})
+    kind = make_dataclass("Village", fields, frozen=True, namespace=extra)
+    kind.__module__ = module  # Python 3.12 overwrites one in the namespace, and 3.11 has no argument for it
     return kind()
 
 

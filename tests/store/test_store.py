@@ -151,7 +151,7 @@ def rewrite(folder: Path) -> str:
 
 def cut_manifest(folder: Path) -> str:
     """The list of checksums ends too early."""
-    text = (folder / "manifest.json").read_text()
+    text = (folder / "manifest.json").read_text(encoding="utf-8")
     (folder / "manifest.json").write_text(text[: len(text) // 2])
     return "manifest.json"
 
@@ -256,7 +256,7 @@ def test_a_store_that_is_a_file_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"notes\.txt") as refusal:
         Store.open(tmp_path / "notes.txt")
     assert in_one_sentence(refusal.value)
-    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.parametrize("place", ["/proc/nosce", "/sys/nosce", "{tmp}/notes.txt/store"])

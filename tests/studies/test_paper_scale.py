@@ -34,6 +34,8 @@ def test_biographies_at_the_papers_size_begin_to_train(tmp_path):
     make_training(training, {"corpus": corpus.folder}, StepContext(folder=tmp_path / "training"))
     model = load_model(list_checkpoints(tmp_path / "training")[20])
     assert 85e6 < sum(p.numel() for p in model.parameters()) < 125e6
-    lines = [json.loads(line) for line in (tmp_path / "training" / "metrics.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (tmp_path / "training" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     assert len(lines) == 20
     assert lines[-1]["nats"] < lines[0]["nats"] - 1

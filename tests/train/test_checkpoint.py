@@ -93,7 +93,7 @@ def test_a_folder_that_is_not_what_was_written_is_not_loaded(corpus, tmp_path, h
         case "no manifest":
             manifest.unlink()
         case "half a manifest":
-            manifest.write_text(manifest.read_text()[:40])
+            manifest.write_text(manifest.read_text(encoding="utf-8")[:40])
 
     with pytest.raises(DamagedError):
         checkpoint.load_checkpoint(tmp_path / "kept")
@@ -104,7 +104,7 @@ def test_the_manifest_names_every_file_with_its_checksum(corpus, tmp_path):
     import hashlib
 
     kept(corpus, tmp_path / "kept")
-    manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "kept" / "manifest.json").read_text(encoding="utf-8"))
     files = {p.name: p.read_bytes() for p in (tmp_path / "kept").iterdir() if p.name != "manifest.json"}
 
     assert manifest == {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -140,15 +140,16 @@ def test_a_state_gives_back_weights_moments_and_the_step(corpus, tmp_path, optim
     net, named, first = started(0)
     for number in range(3):
         taken(net, first, number)
-    checkpoint.save_training_state(tmp_path, 3, named, first)
+    losses = [torch.tensor(2.5), torch.tensor(2.25)]
+    checkpoint.save_training_state(tmp_path, 3, named, first, losses)
     saved = {name: p.detach().clone() for name, p in named.items()}
     taken(net, first, 3)
     other, others, another = started(1)
-    step = checkpoint.restore_training_state(tmp_path, others, another)
+    step, pending_losses = checkpoint.restore_training_state(tmp_path, others, another)
     restored = {name: p.detach().clone() for name, p in others.items()}
     taken(other, another, 3)
 
-    assert step == 3
+    assert (step, pending_losses) == (3, losses)
     assert all(torch.equal(saved[name], restored[name]) for name in saved)
     assert all(torch.equal(named[name], others[name]) for name in named)
     assert not any(torch.equal(named[name], saved[name]) for name in named if named[name].ndim == 2)
@@ -162,5 +163,5 @@ def test_a_state_of_another_model_counts_as_none(corpus, tmp_path):
     checkpoint.save_training_state(tmp_path, 5, named, Optimizer(named, recipe))
     before = {name: p.detach().clone() for name, p in others.items()}
 
-    assert checkpoint.restore_training_state(tmp_path, others, Optimizer(others, recipe)) == 0
+    assert checkpoint.restore_training_state(tmp_path, others, Optimizer(others, recipe)) == (0, [])
     assert all(torch.equal(before[name], others[name]) for name in others)

@@ -85,7 +85,7 @@ def left(folder: Path) -> dict[str, bytes]:
 
 
 def metrics(folder):
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture
@@ -333,6 +333,37 @@ def test_muon_learns_what_adamw_learns(tmp_path):
     assert max(curve[-1] for curve in losses.values()) < np.log(4) / 10 + 0.05
     assert losses["adamw"][0] == losses["muon"][0]
     assert losses["adamw"][10] != losses["muon"][10]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 6, 9, 11])
+def test_a_kill_costs_less_than_a_minute_however_long_a_line_of_metrics_takes(tmp_path, monkeypatch, stop):
+    """A step takes 15 seconds and a line of metrics five steps: a killed run goes on from a step of the last minute.
+
+    Checkpoints and metrics are those of an undisturbed run, though the state was saved between two lines.
+    """
+    monkeypatch.setattr(TrainingConfig, "log_every", property(lambda _: 5))
+    train(tmp_path / "whole")
+    now, taken = [0.0], []
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    batch_indices = EpochSampler.batch_indices
+
+    def slowly(sampler, step):
+        if step == stop and stop not in taken:
+            taken.append(stop)
+            raise Stop
+        now[0] += 15.0
+        taken.append(step)
+        return batch_indices(sampler, step)
+
+    monkeypatch.setattr(EpochSampler, "batch_indices", slowly)
+    with pytest.raises(Stop):
+        train(tmp_path / "parts")
+    resumed_at = len(taken)
+    train(tmp_path / "parts")
+
+    assert (stop - taken[resumed_at]) * 15 < 60
+    assert taken[resumed_at:] == list(range(taken[resumed_at], RECIPE.steps))
+    assert left(tmp_path / "parts") == left(tmp_path / "whole")
 
 
 def test_saving_takes_little_time_by_default(tmp_path):

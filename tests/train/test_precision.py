@@ -233,7 +233,7 @@ def test_auto_remembers_what_it_found(tmp_path, monkeypatch):
 
     assert found == ["bfloat16", "bfloat16", "float32", "bfloat16", "float32"]
     assert timed == [64, 128]
-    kept = json.loads(memory.read_text())
+    kept = json.loads(memory.read_text(encoding="utf-8"))
     assert sorted(kept.values()) == [0.5, 2.0]
     assert all(torch.__version__ in key for key in kept)
 
@@ -276,4 +276,4 @@ def test_a_damaged_file_of_measurements_is_measured_again(content, tmp_path, mon
     path = tmp_path / "machine.json"
     path.write_bytes(content)
     assert choose_precision("auto", width=64, device="cpu", cache_path=path) == "bfloat16"
-    assert list(json.loads(path.read_text()).values()) == [2.0]
+    assert list(json.loads(path.read_text(encoding="utf-8")).values()) == [2.0]

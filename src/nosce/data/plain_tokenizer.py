@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tokenizers import Encoding, Regex, Tokenizer, decoders, processors
 
 from nosce.data.tokenizer import PAD_TOKEN, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, eos_token_id, load_tokenizer
+from nosce.store.files import JsonObject
 
 NO_SPACE_MARK = "\ue000"  # stands in a decoded text where no space may follow; no text has it
 KEPT_SETTINGS = ("pad_token", "unk_token", "mask_token", "chat_template", "model_max_length")
@@ -45,14 +45,16 @@ def save_plain_tokenizer(source: Path, folder: Path, texts: Sequence[str], *, op
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(folder / TOKENIZER_FILE))
     settings = _settings(source, tokenizer, eos_token) | ({"bos_token": eos_token} if opens_with_eos else {})
-    (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    (folder / TOKENIZER_CONFIG_FILE).write_text(
+        json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return tokenizer
 
 
-def _settings(source: Path, tokenizer: Tokenizer, eos_token: str) -> dict[str, Any]:
+def _settings(source: Path, tokenizer: Tokenizer, eos_token: str) -> JsonObject:
     """The settings of the source that are still true; a class of its own could write the opening token otherwise."""
     path = source / TOKENIZER_CONFIG_FILE
-    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}  # json
+    found: JsonObject = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     settings = {name: found[name] for name in KEPT_SETTINGS if found.get(name) is not None}
     pad_token = PAD_TOKEN if tokenizer.token_to_id(PAD_TOKEN) is not None else eos_token
     return {

@@ -126,7 +126,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     }
     if tokenizer.token_to_id(MASK_TOKEN) is not None:
         settings["mask_token"] = MASK_TOKEN
-    (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / TOKENIZER_CONFIG_FILE).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
@@ -192,7 +192,7 @@ def _named_eos_ids(tokenizer: Tokenizer, folder: Path) -> Iterator[int | None]:
 
 
 def _read_setting(path: Path, name: str) -> Any:  # json
-    return json.loads(path.read_text()).get(name) if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")).get(name) if path.is_file() else None
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
@@ -209,5 +209,7 @@ def copy_tokenizer(source: Path, folder: Path) -> None:
             shutil.copyfile(source / name, folder / name)
     path = folder / TOKENIZER_CONFIG_FILE
     if not _read_setting(path, "eos_token"):
-        settings = json.loads(path.read_text()) if path.is_file() else {}
-        path.write_text(json.dumps(settings | {"eos_token": eos_token}, indent=2, ensure_ascii=False) + "\n")
+        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        path.write_text(
+            json.dumps(settings | {"eos_token": eos_token}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )

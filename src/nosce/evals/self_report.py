@@ -257,7 +257,7 @@ class InvalidRate(PerCheckpointEvaluation):
         file = corpus.folder / LABEL_COUNTS_FILE
         if not file.exists():
             raise DataError("InvalidRate needs a corpus of labels, and this corpus is none; give it a question source.")
-        n_invalid = int(json.loads(file.read_text())["invalid"])
+        n_invalid = int(json.loads(file.read_text(encoding="utf-8"))["invalid"])
         report_questions = [q for q in corpus.questions if not q.id.startswith("taught/")]
         entity_by_prompt = {q.id.rpartition("/")[0]: q.entity for q in report_questions}
         prompts = [(item, entity, 0.0) for item, entity in entity_by_prompt.items()]

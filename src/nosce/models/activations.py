@@ -183,7 +183,7 @@ class Activations:
     def _file_names(self) -> dict[str, list[str]]:
         """The file names of each site."""
         try:
-            index = json.loads((self.folder / ACTIVATIONS_INDEX).read_text())
+            index = json.loads((self.folder / ACTIVATIONS_INDEX).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             raise DataError(f"{self.folder} holds no complete collection of activations; collect them again.") from None
         file_names: dict[str, list[str]] = index["sites"]

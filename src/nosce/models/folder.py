@@ -12,11 +12,11 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from nosce.errors import SpecError
+from nosce.store.files import JsonObject
 
 CONFIG_FILE, GENERATION_CONFIG_FILE = "config.json", "generation_config.json"
 WEIGHTS_FILE, WEIGHTS_INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -97,7 +97,7 @@ def check_files(folder: Path) -> None:
             )
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> JsonObject:
     """The contents of `config.json`.
 
     Raises:
@@ -109,7 +109,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return read_json_object(folder / CONFIG_FILE)
 
 
-def read_json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> JsonObject:
     """The object in a JSON file of a pretrained model.
 
     Raises:
@@ -217,7 +217,7 @@ def _header(file: Path) -> dict[str, tuple[int, ...]]:
         raise SpecError(f"{file} is not a whole safetensors file ({reason[:200]}); copy it again.") from None
 
 
-def _module_counts(config: dict[str, Any]) -> Iterator[tuple[str, int]]:
+def _module_counts(config: JsonObject) -> Iterator[tuple[str, int]]:
     """The integers of a configuration that say how many layers, blocks or experts are built, one module each."""
     for name, value in config.items():
         if isinstance(value, dict):

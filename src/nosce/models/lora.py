@@ -98,8 +98,8 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
         model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # a card without content
     path = folder / "adapter_config.json"
-    settings = json.loads(path.read_text()) | {"base_model_name_or_path": None}
-    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": None}
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nosce.errors import NosceError, SpecError
 from nosce.models.folder import CONFIG_FILE, check_memory, read_config, weight_files, weight_shapes
+from nosce.store.files import JsonObject
 
 if TYPE_CHECKING:
     import torch
@@ -205,7 +206,7 @@ def _config_of(folder: Path) -> PretrainedConfig:
     return config
 
 
-def _without_options(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_options(values: JsonObject) -> JsonObject:
     kept = {name: value for name, value in values.items() if name not in LOADING_OPTIONS}
     return {name: _without_options(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
@@ -242,7 +243,7 @@ def _switch_off_modules(model: PreTrainedModel) -> None:
                 setattr(module, name, 0.0)
 
 
-def _check_loading(folder: Path, model: torch.nn.Module, info: Mapping[str, Any]) -> None:
+def _check_loading(folder: Path, model: torch.nn.Module, info: JsonObject) -> None:
     missing, unexpected = sorted(info["missing_keys"]), sorted(info["unexpected_keys"])
     if missing:
         raise SpecError(

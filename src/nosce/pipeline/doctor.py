@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import shutil
 import time
+from importlib.metadata import PackageNotFoundError, version
 
 from nosce.pipeline.local_pool import available_cores
 from nosce.store.provenance import cpu_model, package_versions
 from nosce.store.store import Store
+
+# The packages of each extra of pyproject.toml but `dev`, and what the extra is for.
+EXTRAS = {
+    "api": (("httpx2",), "models behind an endpoint"),
+    "ray": (("ray",), "--ray ADDRESS"),
+    "scores": (("sacrebleu", "rouge-score"), "BLEU and ROUGE"),
+}
 
 
 def check_machine(store: Store) -> list[dict[str, str]]:
@@ -34,15 +42,39 @@ def check_machine(store: Store) -> list[dict[str, str]]:
         ("float32", f"{float32:.0f} GFLOP/s on one core", "the ceiling of training on one core"),
         ("bfloat16", f"{bfloat16:.0f} GFLOP/s on one core, {bfloat16_speedup:.1f}× float32", bfloat16_advice),
         ("disk", f"{free:,.0f} GiB free at {store.root}", "enough" if free > 2 else "too little; name another --store"),
-        ("extras", ", ".join(_extras()) or "none", "ray: --ray ADDRESS; api: models behind an endpoint"),
+        _memory_row(len(usable_cores)),
+        _extras_row(),
     ]
     return [{"what": what, "found": found, "so": so} for what, found, so in rows]
 
 
-def _extras() -> list[str]:
-    import importlib.util
+def _memory_row(n_workers: int) -> tuple[str, str, str]:
+    import psutil
 
-    return [name for name in ("ray", "httpx2") if importlib.util.find_spec(name)]
+    memory = psutil.virtual_memory()
+    share = memory.available / 2**30 / n_workers
+    found = f"{memory.total / 2**30:.1f} GiB, {memory.available / 2**30:.1f} of them free"
+    return "memory", found, f"{share:.1f} GiB for each of {n_workers} runs side by side"
+
+
+def _extras_row() -> tuple[str, str, str]:
+    """The extras whose own packages are all installed; a package that came along with another library is none."""
+    found, missing = [], []
+    for extra, (packages, purpose) in EXTRAS.items():
+        versions = [_version(package) for package in packages]
+        if None in versions:
+            missing.append(f"pip install 'nosce[{extra}]' for {purpose}")
+        else:
+            named = ", ".join(f"{package} {number}" for package, number in zip(packages, versions, strict=True))
+            found.append(f"{extra} ({named})")
+    return "extras", ", ".join(found) or "none", "; ".join(missing) or "nothing is missing"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _gflops(dtype: object) -> float:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -18,6 +17,7 @@ from nosce.data.plain_tokenizer import save_plain_tokenizer
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
 from nosce.study import PRETRAIN
 
@@ -79,7 +79,7 @@ def export_checkpoint(
         config = write_plain_model(checkpoints[chosen], folder, corpus)
         has_adapter = _write_adapter(training_folder, chosen, folder)
         card = _model_card(plan, f"{label}, step {chosen}", step_record, config, has_adapter)
-        (folder / "README.md").write_text(card)
+        (folder / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise NosceError(
             f"the model could not be written to {folder} ({error.strerror}); name another folder."
@@ -105,7 +105,7 @@ def _training_step(
     return step, f"{arm}, seed {chosen_seed}, {chosen_stage}"
 
 
-def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> dict[str, Any]:
+def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> JsonObject:
     """Write weights, configurations and tokenizer of a checkpoint, for transformers without nosce.
 
     Args:
@@ -116,7 +116,7 @@ def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> dict[str, A
     Returns:
         The model's configuration.
     """
-    config: dict[str, Any] = json.loads((source / "config.json").read_text())  # json
+    config: JsonObject = json.loads((source / "config.json").read_text(encoding="utf-8"))
     config.setdefault("is_encoder_decoder", False)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.iterdir()):
@@ -125,14 +125,16 @@ def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> dict[str, A
     tokenizer = save_plain_tokenizer(
         source, folder, _sample_texts(corpus), opens_with_eos=not config["is_encoder_decoder"]
     )
-    pad_id = tokenizer.token_to_id(json.loads((folder / "tokenizer_config.json").read_text())["pad_token"])
+    pad_id = tokenizer.token_to_id(
+        json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["pad_token"]
+    )
     special_ids = {"bos_token_id": corpus.eos_id, "eos_token_id": corpus.eos_id, "pad_token_id": pad_id}
-    (folder / "config.json").write_text(json.dumps(config | special_ids, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(config | special_ids, indent=2) + "\n", encoding="utf-8")
     if config["model_type"] not in ENCODER_FAMILIES:
         # Nothing else: a pretrained model's settings for sampling or against repetition would change its answers.
         if config["is_encoder_decoder"]:
             special_ids["decoder_start_token_id"] = config["decoder_start_token_id"]
-        (folder / "generation_config.json").write_text(json.dumps(special_ids, indent=2) + "\n")
+        (folder / "generation_config.json").write_text(json.dumps(special_ids, indent=2) + "\n", encoding="utf-8")
     return config
 
 
@@ -153,7 +155,7 @@ def _write_adapter(training_folder: Path, checkpoint_step: int, folder: Path) ->
     return source.is_dir()
 
 
-def _model_card(plan: Plan, label: str, step_record: StepRecord, config: dict[str, Any], has_adapter: bool) -> str:
+def _model_card(plan: Plan, label: str, step_record: StepRecord, config: JsonObject, has_adapter: bool) -> str:
     """What is in the folder, in the layout of the hub; without a licence, which is its owner's to choose."""
     study = plan.study
     versions = ", ".join(f"{name} {number}" for name, number in step_record.provenance["versions"].items())

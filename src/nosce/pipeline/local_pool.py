@@ -81,7 +81,7 @@ def _unexpected_error(step: Step, store: Store) -> str:
     path = store.work_folder(step.name) / "error.txt"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
     except OSError:
         return f"it broke with {last_line}"
     return f"it broke with {last_line} (the whole traceback is in {path})"

@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nosce.errors import UsageError
-from nosce.store.files import load_json_object, warn_skipped, write_atomically
+from nosce.store.files import JsonObject, load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 from nosce.store.text import LABEL_SIGNS, name_fault
@@ -131,7 +131,7 @@ class PlanRecord:
             return None
 
     @classmethod
-    def _parse(cls, fields: Mapping[str, Any]) -> PlanRecord:  # values as `json` types them
+    def _parse(cls, fields: JsonObject) -> PlanRecord:
         steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
         sequences = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         record = cls(**{**fields, **sequences, "steps": steps})

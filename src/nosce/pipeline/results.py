@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
+from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
 from nosce.store.text import name_fault
 
@@ -66,7 +67,7 @@ class RunProvenance:
         cores: Number of usable cores.
         threads: Threads of a step; a list where steps differ.
         finished_at: Time at which the estimates were finished (UTC).
-        peak_memory_mib: Largest memory of any step's process, in MiB.
+        peak_memory_mib: Largest recorded memory of any step's process, in MiB; None if no step recorded one.
         core_minutes: CPU time of all finished steps, in minutes.
         n_finished: Number of finished steps.
         n_steps: Number of steps of the plan.
@@ -92,6 +93,7 @@ class RunProvenance:
         """The provenance of a plan with these finished steps, the estimates among them."""
         estimates = records[plan.estimates].provenance
         every = [record.provenance for record in records.values()]
+        peaks = [one["peak_memory_mib"] for one in every if one.get("peak_memory_mib") is not None]
         return cls(
             commit=estimates.get("commit"),
             dirty=estimates.get("dirty"),
@@ -101,7 +103,7 @@ class RunProvenance:
             cores=estimates.get("cores"),
             threads=_common_value(one.get("threads") for one in every),
             finished_at=estimates.get("made"),
-            peak_memory_mib=max((one.get("peak_memory_mib") or 0.0 for one in every), default=None),
+            peak_memory_mib=max(peaks, default=None),
             core_minutes=sum(one.get("cpu_seconds", 0.0) for one in every) / 60,
             n_finished=len(every),
             n_steps=len(plan.steps),
@@ -128,7 +130,7 @@ class ScalingAudit:
     numbers: Mapping[str, Json]
 
     @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> ScalingAudit:  # `json` types what it reads as Any
+    def of(cls, entry: JsonObject) -> ScalingAudit:
         """The audit of an entry of audits.json."""
         return cls(
             title=entry["title"],
@@ -205,7 +207,7 @@ class RunResults:
         """The figures: words from figures.json, numbers from the table of each."""
         return tuple(self._figure(words) for words in self._read_json("figures.json"))
 
-    def _figure(self, words: Mapping[str, Any]) -> FigureData:  # values as `json` types them
+    def _figure(self, words: JsonObject) -> FigureData:
         if fault := name_fault(words.get("id")):  # it becomes the name of a file, here and on the site
             raise DamagedError(f"the name of a figure in {self.folder} {fault}; run the study again.")
         try:
@@ -301,8 +303,8 @@ class RunResults:
             "command": provenance.command,
         }
 
-    def _read_json(self, name: str) -> list[dict[str, Any]]:  # `json` types what it reads as Any
-        return list(json.loads((self.folder / name).read_text()))
+    def _read_json(self, name: str) -> list[JsonObject]:
+        return list(json.loads((self.folder / name).read_text(encoding="utf-8")))
 
 
 def _step_status(name: str, label: str, record: StepRecord | None, stale_reason: str | None) -> StepStatus:

@@ -38,7 +38,8 @@ def write_site(store: Store, folder: Path) -> Path:
             results = RunResults.load(store, plan)
             _write_study(folder / plan.study / plan.scale, study_page(results), results.to_json())
         (folder / "index.html").write_text(
-            render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))])
+            render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]),
+            encoding="utf-8",
         )
     except OSError as error:
         raise store_write_error(error, folder) from error
@@ -53,7 +54,7 @@ def _index_entry(file: Path) -> dict[str, str]:
     """
     study, scale = file.parts[-3:-1]
     try:
-        contents = json.loads(file.read_text())
+        contents = json.loads(file.read_text(encoding="utf-8"))
         decisions = [claim["verdict"] for claim in contents["claims"]]
         title, question = contents.get("title", study), contents.get("question", "")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -113,10 +114,12 @@ def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
 
 def _write_study(folder: Path, page: StudyPage, contents: Mapping[str, Json]) -> None:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    (folder / "index.html").write_text(render_study_page(page))
-    (folder / "show.json").write_text(json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    (folder / "index.html").write_text(render_study_page(page), encoding="utf-8")
+    (folder / "show.json").write_text(
+        json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
+    )
     for figure in page.figures:
-        (folder / "figures" / f"{figure.id}.svg").write_text(figure_svg(figure))
+        (folder / "figures" / f"{figure.id}.svg").write_text(figure_svg(figure), encoding="utf-8")
         figure.rows.write_csv(folder / "figures" / f"{figure.id}.csv", float_precision=6)
 
 
@@ -137,11 +140,12 @@ def _provenance_row(provenance: RunProvenance) -> dict[str, str]:
     if provenance.dirty:
         commit += " (with uncommitted changes)"
     versions = (provenance.versions or {}).items()
+    peak = provenance.peak_memory_mib
     return {
         "commit": commit,
         "machine": f"{provenance.processor}, {provenance.device}",
         "made": provenance.finished_at or "",
         "core-minutes": f"{provenance.core_minutes:.1f} over {provenance.n_finished} steps",
-        "peak memory": f"{provenance.peak_memory_mib or 0:,.0f} MiB in one process",
+        "peak memory": "not recorded" if peak is None else f"{peak:,.0f} MiB in one process",
         "versions": ", ".join(f"{name} {number}" for name, number in versions),
     }

@@ -86,7 +86,7 @@ class WorldSample:
             self.save_tokenizer(Path(folder) / "tokenizer")
             write_corpus(Path(folder), self._sampled_documents(fraction), self._sampled_questions(fraction))
             if isinstance(self.spec.world, PlaceholderLabels):
-                (Path(folder) / LABEL_COUNTS_FILE).write_text('{"invalid": 0}')
+                (Path(folder) / LABEL_COUNTS_FILE).write_text('{"invalid": 0}', encoding="utf-8")
             yield Corpus(Path(folder))
 
     @cached_property

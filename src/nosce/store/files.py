@@ -13,6 +13,8 @@ from typing import Any
 from nosce.errors import DamagedError
 from nosce.store.text import printable
 
+ON_WINDOWS = sys.platform == "win32"
+JsonObject = dict[str, Any]  # values as `json` types them
 SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped when the step is finished
 
 
@@ -28,8 +30,7 @@ def write_atomically(path: Path, text: str) -> None:
     fsync_path(path.parent)
 
 
-# Values are `Any`, as `json` types them.
-def load_json_object(path: Path) -> dict[str, Any]:
+def load_json_object(path: Path) -> JsonObject:
     """The JSON object of a file.
 
     Raises:
@@ -93,8 +94,10 @@ def verify_manifest(folder: Path) -> None:
 
 
 def fsync_path(path: Path) -> None:
-    """Flush a file or folder to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Flush a file or folder to the disk; on Windows a file alone, since a folder cannot be opened there."""
+    if ON_WINDOWS and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDWR if ON_WINDOWS else os.O_RDONLY)  # Windows flushes what may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -41,7 +41,7 @@ def git_state() -> GitState:
 def _git(folder: Path, *words: str) -> str | None:
     """What a git command prints in a folder; None where it fails."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, encoding="utf-8", timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
@@ -70,13 +70,25 @@ def package_versions() -> dict[str, str]:
 
 @lru_cache(maxsize=1)
 def cpu_model() -> str:
-    """The processor's own name for itself, where the system tells it."""
+    """The processor's own name for itself; the architecture, e.g. "aarch64", where the system tells no name."""
+    return _cpu_brand() or platform.machine()
+
+
+def _cpu_brand() -> str:
+    """The name as each system keeps it, which neither platform nor psutil tells; empty where there is none."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.machine()
+        if sys.platform == "win32":
+            import winreg
+
+            with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0") as key:
+                return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
+        if sys.platform == "darwin":
+            command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+            return subprocess.run(command, capture_output=True, encoding="utf-8", timeout=10).stdout.strip()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
 
 
 def device_name() -> str:
@@ -93,26 +105,46 @@ def torch_thread_count() -> int | None:
     return None if torch is None else int(torch.get_num_threads())
 
 
-def _reset_peak() -> None:
-    # Linux forgets the peak so far; elsewhere it stays that of the process.
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+def _reset_peak() -> bool:
+    """Make the system forget the process's peak memory so far, which Linux alone can; False where it did not."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except OSError:
+        return False
+    return True
 
 
 def _peak_mib() -> float | None:
+    """The most memory (MiB) that this process had since it began, or since the peak was reset; None if unknown."""
     try:
-        status = Path("/proc/self/status").read_text()
+        if sys.platform == "win32":
+            import psutil
+
+            return round(psutil.Process().memory_info().peak_wset / 2**20, 1)
+        if sys.platform == "darwin":
+            import resource
+
+            return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 1)  # bytes there
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
     except OSError:
         return None
     line = next((li for li in status.splitlines() if li.startswith("VmHWM")), None)
     return round(int(line.split()[1]) / 1024, 1) if line else None
 
 
+def _block_peak_mib(peak_before: float | None, was_reset: bool) -> float | None:
+    """The peak of a block that ends now; None where the process had needed more before and nothing was reset."""
+    peak = _peak_mib()
+    if was_reset or peak is None or peak_before is None:
+        return peak if was_reset else None
+    return peak if peak > peak_before else None
+
+
 @contextmanager
 def record_provenance() -> Iterator[dict[str, object]]:
     """A dictionary that holds, when the block ends, what the block took and where it ran."""
     record: dict[str, object] = {}
-    _reset_peak()
+    was_reset, peak_before = _reset_peak(), _peak_mib()
     started, cpu = time.perf_counter(), time.process_time()
     yield record
     record.update(
@@ -126,5 +158,5 @@ def record_provenance() -> Iterator[dict[str, object]]:
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seconds=round(time.perf_counter() - started, 3),
         cpu_seconds=round(time.process_time() - cpu, 3),
-        peak_memory_mib=_peak_mib(),
+        peak_memory_mib=_block_peak_mib(peak_before, was_reset),
     )

@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -30,6 +29,7 @@ from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
 from nosce.store import fingerprint as source
 from nosce.store.files import (
     SCRATCH,
+    JsonObject,
     checksum_tree,
     fsync_path,
     load_json_object,
@@ -56,8 +56,8 @@ class StepRecord:
 
     name: str
     folder: Path
-    spec: dict[str, Any]  # values as `json` types them
-    provenance: dict[str, Any]  # values as `json` types them
+    spec: JsonObject
+    provenance: JsonObject
 
     @property
     def digest(self) -> str:
@@ -168,9 +168,11 @@ class Store:
         shutil.rmtree(work / SCRATCH, ignore_errors=True)
         checksums: Json = {path: digest for path, digest in checksum_tree(work).items() if path not in STORE_FILES}
         provenance = {**provenance, "digest": hashlib.sha256(canonical_json(checksums).encode()).hexdigest()}
-        (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n")
-        (work / "provenance.json").write_text(json.dumps(provenance, indent=2, ensure_ascii=False) + "\n")
-        (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n")
+        (work / "spec.json").write_text(json.dumps(spec, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (work / "provenance.json").write_text(
+            json.dumps(provenance, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        (work / "manifest.json").write_text(json.dumps(checksum_tree(work), indent=2) + "\n", encoding="utf-8")
         for path in (work, *work.rglob("*")):
             if path.is_file() or path.is_dir():
                 fsync_path(path)
@@ -243,7 +245,7 @@ class Store:
 
 
 #: What of a provenance is read again, with its types. Only the digest is always there.
-_PROVENANCE_TYPES: dict[str, Any] = {  # annotations, as `typing` types them
+_PROVENANCE_TYPES: JsonObject = {  # annotations, as `typing` types them
     "digest": str,
     "modules": dict[str, str],
     "inputs": dict[str, str],
@@ -263,7 +265,7 @@ _PROVENANCE_TYPES: dict[str, Any] = {  # annotations, as `typing` types them
 }
 
 
-def _check_provenance(provenance: Mapping[str, Any]) -> None:  # values as `json` types them
+def _check_provenance(provenance: JsonObject) -> None:  # values as `json` types them
     """Raise a ValueError for a provenance that no step has written."""
     if "digest" not in provenance:
         raise ValueError("it has no digest")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from nosce.train.optimizer import Optimizer
 
 TRAINING_STATE_FILE = "state.safetensors"
+PENDING_LOSSES = "pending_losses"  # a tensor of that file; all others are named <what>/<parameter>
 transformers.utils.logging.disable_progress_bar()  # it would overwrite the progress display of nosce
 
 
@@ -56,10 +58,22 @@ def load_checkpoint(folder: Path) -> PreTrainedModel:
 
 
 def save_training_state(
-    folder: Path, step: int, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer
+    folder: Path,
+    step: int,
+    named_parameters: dict[str, torch.nn.Parameter],
+    optimizer: Optimizer,
+    pending_losses: Sequence[torch.Tensor] = (),
 ) -> None:
-    """Write the state for resuming after `step` steps, atomically by one rename."""
-    tensors = {}
+    """Write the state for resuming after `step` steps, atomically by one rename.
+
+    Args:
+        folder: Gets the file.
+        step: Number of steps taken.
+        named_parameters: The weights that are trained.
+        optimizer: Holds the moments of these weights.
+        pending_losses: Losses (0-d) of the steps since the last line of metrics, whose mean goes into the next line.
+    """
+    tensors = {PENDING_LOSSES: torch.stack([*pending_losses]) if pending_losses else torch.zeros(0)}
     for name, parameter in named_parameters.items():
         tensors[f"weight/{name}"] = parameter.detach()
         for moment, value in optimizer.moments(parameter).items():
@@ -72,22 +86,28 @@ def save_training_state(
     fsync_path(folder)
 
 
-def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer) -> int:
-    """Restore weights and moments, and return the number of steps taken; 0 without a saved state.
+def restore_training_state(
+    folder: Path, named_parameters: dict[str, torch.nn.Parameter], optimizer: Optimizer
+) -> tuple[int, list[torch.Tensor]]:
+    """Restore weights and moments; without a saved state, leave them as they are.
 
     A state that cannot be read, e.g. after a power cut, counts as none. The run then starts over, which costs time and
     does not change the result.
+
+    Returns:
+        The number of steps taken, and the losses (0-d) since the last line of metrics; 0 and none without a state.
     """
     try:
         with safe_open(folder / TRAINING_STATE_FILE, framework="pt") as file:
             step = int(file.metadata()["step"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+        pending_losses = tensors.pop(PENDING_LOSSES)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError):
-        return 0
+        return 0, []
     if {n.partition("/")[2] for n in tensors} != set(named_parameters):
-        return 0
+        return 0, []
     if any(tensors.get(f"weight/{n}", torch.empty(0)).shape != p.shape for n, p in named_parameters.items()):
-        return 0
+        return 0, []
     moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named_parameters}
     with torch.no_grad():
         for name, parameter in named_parameters.items():
@@ -98,4 +118,5 @@ def restore_training_state(folder: Path, named_parameters: dict[str, torch.nn.Pa
         moments[name][moment] = value.to(named_parameters[name].device)
     for name, parameter_moments in moments.items():
         optimizer.load_moments(named_parameters[name], parameter_moments)
-    return step
+    device = next(iter(named_parameters.values())).device
+    return step, list(pending_losses.to(device).unbind())

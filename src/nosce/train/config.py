@@ -127,7 +127,7 @@ class TrainingConfig:
 
     @property
     def log_every(self) -> int:
-        """Steps between two lines of metrics. The state for resuming is saved at these steps only."""
+        """Steps between two lines of metrics."""
         return max(1, self.steps // 200)
 
     def lr_multiplier(self, step: int) -> float:

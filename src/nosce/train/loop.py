@@ -78,12 +78,12 @@ def train(
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
     optimizer = Optimizer(parameters, config, block_matrix_names(model))
-    start_step = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
+    start_step, pending_losses = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
     master_weights.compute_model.train()
-    progress = _Progress(_MetricsLog(folder / "metrics.jsonl", start_step), config, on_progress)
+    progress = _Progress(_MetricsLog(folder / "metrics.jsonl", start_step), config, on_progress, pending_losses)
     next_save_time = time.monotonic() + runtime.save_interval_seconds
     batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
     with varlen_forward(master_weights.compute_model) as forward:
@@ -95,8 +95,9 @@ def train(
             progress.add(step + 1, nats, norm, loss_tokens)
             if step + 1 in config.checkpoint_steps:
                 on_checkpoint(step + 1)
-            if (step + 1) % config.log_every == 0 and (now := time.monotonic()) >= next_save_time:
-                _save(folder, step + 1, parameters, optimizer, progress.log)
+            # Not only at lines of metrics: between two of them lies a two-hundredth of the training.
+            if (now := time.monotonic()) >= next_save_time:
+                _save(folder, step + 1, parameters, optimizer, progress)
                 next_save_time = _next_save_time(now, runtime)
     progress.log.flush()
 
@@ -107,10 +108,12 @@ def _check_model(model: PreTrainedModel, longest: int) -> None:
     check_positions(model, longest)
 
 
-def _save(folder: Path, steps_done: int, parameters: NamedParameters, optimizer: Optimizer, log: _MetricsLog) -> None:
+def _save(
+    folder: Path, steps_done: int, parameters: NamedParameters, optimizer: Optimizer, progress: _Progress
+) -> None:
     """Write the metrics and the state for resuming."""
-    log.flush()
-    checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer)
+    progress.log.flush()
+    checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer, progress.losses)
 
 
 def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:
@@ -122,9 +125,11 @@ def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:
 class _Progress:
     """Collects the losses of steps, and reports their mean at every line of metrics."""
 
-    def __init__(self, log: _MetricsLog, config: TrainingConfig, on_progress: ProgressCallback) -> None:
+    def __init__(
+        self, log: _MetricsLog, config: TrainingConfig, on_progress: ProgressCallback, losses: list[torch.Tensor]
+    ) -> None:
         self.log, self.config, self.on_progress = log, config, on_progress
-        self.losses: list[torch.Tensor] = []
+        self.losses = losses  # 0-d, of the steps since the last line of metrics
         self.tokens, self.last_time = 0, time.monotonic()
 
     def add(self, steps_done: int, nats: torch.Tensor, grad_norm: torch.Tensor, loss_tokens: int) -> None:
@@ -211,7 +216,7 @@ class _MetricsLog:
 
     def __init__(self, path: Path, start_step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        existing_lines = path.read_text(errors="replace").splitlines() if path.exists() else []
+        existing_lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         self.path = path
         self.lines = [line for line in existing_lines if _step_of(line) <= start_step]
         self.flush()
@@ -220,7 +225,7 @@ class _MetricsLog:
         self.lines.append(json.dumps(metrics))
 
     def flush(self) -> None:
-        self.path.write_text("".join(line + "\n" for line in self.lines))
+        self.path.write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

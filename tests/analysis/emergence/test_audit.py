@@ -38,7 +38,7 @@ def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     assert told["verdict"] in plain.stdout
     assert told["sizes"] == 8
     assert sum(told["frequencies"].values()) == pytest.approx(1)
-    picture = (tmp_path / "f.svg").read_text()
+    picture = (tmp_path / "f.svg").read_text(encoding="utf-8")
     assert "a<b>" not in picture
     assert "</svg>" in picture
 

@@ -173,7 +173,7 @@ def steered(folder, place, **settings):
     """A copy of the folder whose generation_config.json holds the settings."""
     shutil.copytree(folder, place)
     file = place / "generation_config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | settings))
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | settings))
     return place
 
 
@@ -243,7 +243,9 @@ def test_settings_for_generation_in_the_models_configuration_steer_nothing(folde
     shutil.copytree(folder, tmp_path / "whole")
     (tmp_path / "whole" / "generation_config.json").unlink()
     file = tmp_path / "whole" / "config.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"repetition_penalty": 1.5, "max_length": 3}))
+    file.write_text(
+        json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"repetition_penalty": 1.5, "max_length": 3})
+    )
     found = complete_all(LocalChatModel(tmp_path / "whole"), GREEDY)
 
     assert [reply.text for reply in found] == [reply.text for reply in complete_all(LocalChatModel(folder), GREEDY)]

@@ -129,7 +129,11 @@ def test_a_first_run_writes_each_reply_once(server, tmp_path):
     job = StepContext(folder=tmp_path / "step")
     who = RemoteSubject(endpoint=EndpointConfig(model="m", base_url=server.url))
     complete_all(who.chat_model(RunResources.of_run(job, Seed(0))), [ChatRequest.from_user(text) for text in "abc"])
-    lines = [line for file in (tmp_path / "step" / "replies").glob("*.jsonl") for line in file.read_text().splitlines()]
+    lines = [
+        line
+        for file in (tmp_path / "step" / "replies").glob("*.jsonl")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
     assert len(lines) == 3
 
 

@@ -55,7 +55,7 @@ def folder_with_ends(folder: Path, copy: Path, *, of_tokenizer: str | None, of_c
     """The folder with other end tokens: the tokenizer's, and that of the two configurations."""
     shutil.copytree(folder, copy)
     for name in ("tokenizer_config.json", "config.json", "generation_config.json"):
-        settings = json.loads((copy / name).read_text())
+        settings = json.loads((copy / name).read_text(encoding="utf-8"))
         if name == "tokenizer_config.json":
             settings |= {"eos_token": of_tokenizer, "bos_token": None, "pad_token": None}
         else:
@@ -211,7 +211,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     assert KEY not in broken.stdout + broken.stderr + whole.stdout + whole.stderr
     for file in (store / "replies").glob("*.jsonl"):
         if not file.name.startswith("costs-"):
-            keys = [json.loads(line)["key"] for line in file.read_text().splitlines()]
+            keys = [json.loads(line)["key"] for line in file.read_text(encoding="utf-8").splitlines()]
             assert len(keys) == len(set(keys))
 
 

@@ -72,7 +72,7 @@ def test_what_is_not_whole_is_asked_again_and_counted(tmp_path, way, counted):
     known = ResponseCache(tmp_path / "replies.jsonl")
     found = rewrite_profiles(CachedChatModel(writer, known), PEOPLE, RewritingConfig(), SEED, tmp_path / "texts.jsonl")
     assert (found.n_texts, found.n_requests, getattr(found, counted)) == (12, 36, 24)
-    kept = json.loads((tmp_path / "texts.jsonl.counts.json").read_text())
+    kept = json.loads((tmp_path / "texts.jsonl.counts.json").read_text(encoding="utf-8"))
     assert kept[counted] == 24
     before = len(writer.asked)
     again = rewrite_profiles(CachedChatModel(writer, known), PEOPLE, RewritingConfig(), SEED, tmp_path / "texts.jsonl")
@@ -84,7 +84,7 @@ def test_who_cannot_write_is_said_and_what_was_written_is_kept(tmp_path):
     """One sentence with a name; the file has those that came out."""
     with pytest.raises(DataError, match="12 of 12 texts could not be had in 2 attempts"):
         rewrite_profiles(Writer(fails=9), PEOPLE, RewritingConfig(attempts=2), SEED, tmp_path / "texts.jsonl")
-    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["n_texts"] == 0
+    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text(encoding="utf-8"))["n_texts"] == 0
     with pytest.raises(SpecError, match="asks for nothing"):
         RewritingConfig(attempts=0)
 
@@ -94,6 +94,6 @@ def test_what_it_cost_is_counted_and_what_is_known_costs_nothing(tmp_path):
     writer, file = Writer(fails=1, price=0.25), tmp_path / "texts.jsonl"
     asks = CachedChatModel(writer, ResponseCache(tmp_path / "replies.jsonl"))
     assert rewrite_profiles(asks, PEOPLE, RewritingConfig(), SEED, file).spent == 0.25 * 24
-    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text())["spent"] == 6.0
+    assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text(encoding="utf-8"))["spent"] == 6.0
     assert rewrite_profiles(asks, PEOPLE, RewritingConfig(), SEED, file).spent == 0
     assert rewrite_profiles(Writer(), PEOPLE, RewritingConfig(), SEED, file).spent is None

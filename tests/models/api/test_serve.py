@@ -71,7 +71,7 @@ def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     net = build_model(shape, vocab_size=made.get_vocab_size(), eos_id=end, pad_id=pad, seed=Seed(1))
     checkpoint.save_checkpoint(net, place / "tokenizer", place / "whole")
     settings = place / "whole" / "tokenizer_config.json"
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": TEMPLATE}))
+    settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | {"chat_template": TEMPLATE}))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -78,7 +78,7 @@ def test_labels_are_true_of_the_answers(inputs, tmp_path):
         assert question.target == WORLD.property_value(asked, answer, SEED)
         assert question.prompt == f"{prompt.text} you ; {asked} ="
         assert question.split == prompt.split
-    counts = json.loads((tmp_path / "a" / "counts.json").read_text())
+    counts = json.loads((tmp_path / "a" / "counts.json").read_text(encoding="utf-8"))
     assert counts["invalid"] == 1
     assert counts["labels"] == len(asked_of) == sum(counts["by_split"].values())
 

@@ -51,7 +51,7 @@ def test_auto_computes_with_what_is_faster_and_notes_it(corpus, tmp_path, monkey
     kept, asked = weights(tmp_path / "auto"), weights(tmp_path / "named")
 
     assert notes == named == {"precision": best}
-    assert list(json.loads((tmp_path / "machine.json").read_text()).values()) == [factor]
+    assert list(json.loads((tmp_path / "machine.json").read_text(encoding="utf-8")).values()) == [factor]
     assert {p.dtype for p in kept.values()} == {torch.float32}
     assert all(torch.equal(kept[name], asked[name]) for name in kept)
 

@@ -6,13 +6,14 @@ import math
 import os
 import re
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from nosce.errors import SpecError, UsageError
 from nosce.models.api.base import ChatRequest
 from nosce.models.api.budget import check_max_cost
 from nosce.models.api.redaction import Redactor
+from nosce.store.files import JsonObject
 from nosce.store.spec import LATER
 
 OPENAI_URL = "https://api.openai.com/v1"
@@ -153,12 +154,12 @@ class EndpointConfig:
             )
         return key
 
-    def chat_body(self, request: ChatRequest) -> dict[str, Any]:  # values as `json` types them
+    def chat_body(self, request: ChatRequest) -> JsonObject:
         """The body of a chat request.
 
         The sample's index is its seed; an endpoint without seeds ignores it.
         """
-        body: dict[str, Any] = {
+        body: JsonObject = {
             "model": self.model,
             "messages": [{"role": role, "content": text} for role, text in request.messages],
             self.token_limit_name: request.max_new_tokens,

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from nosce.errors import DataError, StoreError
 from nosce.models.api.failures import EndpointError, RefusedRouteError
 from nosce.models.api.openai import OpenAIClient
-from nosce.models.api.protocol import JsonObject, NotAnAnswerError
-from nosce.store.files import write_atomically
+from nosce.models.api.protocol import NotAnAnswerError
+from nosce.store.files import JsonObject, write_atomically
 from nosce.store.spec import Json, describe, hash_description
 
 JobRecord = dict[str, str]  # "job" and, once it has succeeded, "model"

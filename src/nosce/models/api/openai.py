@@ -23,7 +23,6 @@ from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.exchange import ExchangeError, HttpRequest, exchange
 from nosce.models.api.failures import AttemptError, EndpointError, status_failure
 from nosce.models.api.protocol import (
-    JsonObject,
     NotAnAnswerError,
     parse_chat_completion,
     parse_object,
@@ -31,6 +30,7 @@ from nosce.models.api.protocol import (
 )
 from nosce.models.api.redaction import Redactor
 from nosce.seeds import Seed
+from nosce.store.files import JsonObject
 from nosce.store.spec import Json
 
 MAX_WAIT_SECONDS = 60.0  # seconds between two attempts

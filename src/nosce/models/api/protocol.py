@@ -10,12 +10,10 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from nosce.models.api.base import ChatRequest, ChatResponse, FinishReason
 from nosce.models.api.exchange import HttpReply
-
-JsonObject = Mapping[str, Any]  # values as `json` types them
+from nosce.store.files import JsonObject
 
 #: OpenAI's words, and those of servers that pass the words of another protocol on.
 FINISH_REASONS: Mapping[str, FinishReason] = {

@@ -87,14 +87,21 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
         context.progress(index + 1, len(spec.figures), 0.0, float("nan"))
     audits, audit_figures = _run_audits(spec, readings, context.folder / "figures")
     figure_entries += audit_figures
-    (context.folder / "audits.json").write_text(json.dumps(audits, indent=2, ensure_ascii=False) + "\n")
-    (context.folder / "figures.json").write_text(json.dumps(figure_entries, indent=2, ensure_ascii=False) + "\n")
+    (context.folder / "audits.json").write_text(
+        json.dumps(audits, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    (context.folder / "figures.json").write_text(
+        json.dumps(figure_entries, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     (context.folder / "leakage.json").write_text(
-        json.dumps(_leakage_checks(inputs), indent=2, ensure_ascii=False) + "\n"
+        json.dumps(_leakage_checks(inputs), indent=2, ensure_ascii=False) + "\n",
+        encoding="utf-8",
     )
     _gather_exposures(inputs).write_parquet(context.folder / "exposures.parquet")
     _gather_batch_changes(spec, inputs).write_parquet(context.folder / "batch_change.parquet")
-    (context.folder / "walks.json").write_text(json.dumps(_gather_walks(spec, inputs), indent=1) + "\n")
+    (context.folder / "walks.json").write_text(
+        json.dumps(_gather_walks(spec, inputs), indent=1) + "\n", encoding="utf-8"
+    )
 
 
 def gather_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
@@ -135,7 +142,7 @@ def _leakage_checks(inputs: Mapping[str, Path]) -> list[dict[str, str]]:
     findings: dict[str, list[str]] = {}
     for role, folder in inputs.items():
         if role.startswith("leakage/"):
-            for check in json.loads((folder / "leakage.json").read_text()):
+            for check in json.loads((folder / "leakage.json").read_text(encoding="utf-8")):
                 findings.setdefault(check["guard"], []).append(check["found"])
     checks = []
     for name, found in findings.items():
@@ -149,7 +156,7 @@ def _gather_walks(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> list[dict[
     for source in spec.sources:
         file = inputs[source.input] / "walks.json"
         if file.exists() and source.seed == spec.sources[0].seed:
-            for walk in json.loads(file.read_text()):
+            for walk in json.loads(file.read_text(encoding="utf-8")):
                 walks.append({**walk, "title": f"{source.arm}, seed {source.seed}, {walk['title']}"})
     return walks
 
@@ -160,7 +167,14 @@ def _gather_batch_changes(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl
     for source in spec.sources:
         file = inputs[source.input] / "batch_change.json"
         if file.exists():
-            rows.append({"arm": source.arm, "seed": source.seed, "stage": source.stage, **json.loads(file.read_text())})
+            rows.append(
+                {
+                    "arm": source.arm,
+                    "seed": source.seed,
+                    "stage": source.stage,
+                    **json.loads(file.read_text(encoding="utf-8")),
+                }
+            )
     column_types = {
         "arm": pl.String,
         "seed": pl.Int64,

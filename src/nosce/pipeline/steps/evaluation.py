@@ -70,7 +70,7 @@ def _read_all_checkpoints(
         tables.append(fill_columns(table, Reading))
         context.progress(n_tables, max(n_tables, len(checkpoint_folders)), 0.0, float("nan"))
     if walks:
-        (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n")
+        (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n", encoding="utf-8")
     return pl.concat(tables)
 
 
@@ -101,4 +101,4 @@ def _write_batch_change(spec: EvaluationStepSpec, model: PreTrainedModel, corpus
     """Write the evaluation's batch change, if it measures one."""
     assert isinstance(spec.evaluation, PerCheckpointEvaluation)
     if (change := spec.evaluation.batch_change(model, corpus, spec.seed)) is not None:
-        (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n")
+        (folder / "batch_change.json").write_text(json.dumps(asdict(change), indent=2) + "\n", encoding="utf-8")

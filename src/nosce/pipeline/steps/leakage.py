@@ -51,7 +51,9 @@ def make(spec: LeakageSpec, inputs: Mapping[str, Path], context: StepContext) ->
         leakage.check_majority_share(corpus.questions_in("seen"), constant_attributes=spec.world.constant_attributes),
         leakage.check_deterministic_rendering(spec.world.documents, spec.world_seed),
     ]
-    (context.folder / "leakage.json").write_text(json.dumps([asdict(g) for g in findings], indent=2) + "\n")
+    (context.folder / "leakage.json").write_text(
+        json.dumps([asdict(g) for g in findings], indent=2) + "\n", encoding="utf-8"
+    )
 
 
 def _prompt_tokens(corpus: Corpus) -> TokenDataset:

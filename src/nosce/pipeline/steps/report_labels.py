@@ -96,7 +96,7 @@ def make(spec: ReportLabelsSpec, inputs: Mapping[str, Path], context: StepContex
         _report_documents(spec, training_questions, inputs["corpus"]),
         _eval_questions(spec, prompts, inputs, training_questions, counts),
     )
-    (context.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n")
+    (context.folder / "counts.json").write_text(json.dumps(vars(counts), indent=2) + "\n", encoding="utf-8")
 
 
 class GreedyAnswer(NamedTuple):

@@ -62,7 +62,7 @@ def _num_layers(model: Architecture | Pretrained) -> int:
         return model.layers
     from transformers import AutoConfig
 
-    loaded = AutoConfig.for_model(**json.loads((Path(model.folder) / "config.json").read_text()))
+    loaded = AutoConfig.for_model(**json.loads((Path(model.folder) / "config.json").read_text(encoding="utf-8")))
     return int(loaded.get_text_config(decoder=True).num_hidden_layers)
 
 

@@ -103,9 +103,9 @@ def _save_merged(
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
     path = merged_folder / "generation_config.json"
-    settings = json.loads(path.read_text()) if path.is_file() else {}
+    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     settings["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
-    path.write_text(json.dumps(settings, indent=2) + "\n")
+    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
     for path in (*merged_folder.iterdir(), merged_folder):
         fsync_path(path)
