@@ -108,6 +108,7 @@ def load_weights(
     return model
 
 
+# A class of transformers, which mypy does not follow.
 def check_weights(model_class: Any, folder: Path, config: PretrainedConfig) -> None:
     """Check that a folder's weights are those of its configuration, and finite, without building the model.
 

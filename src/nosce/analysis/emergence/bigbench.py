@@ -148,7 +148,7 @@ def _files(path: Path) -> Iterator[tuple[str, Any]]:  # contents as `json` types
 
 def _content(path: Path) -> bytes:
     try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.GzipFile(path) if path.suffix == ".gz" else path.open("rb") as file:
             content = file.read(MAX_RESULT_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path.name} cannot be read ({error}); give BIG-bench's own result files.") from None

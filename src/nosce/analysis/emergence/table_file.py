@@ -90,7 +90,7 @@ def _read_text(file: Path, kind: TableKind) -> pl.DataFrame:
 
 def _utf8_content(file: Path) -> bytes:
     """The content of a text file in UTF-8 without a mark."""
-    with gzip.open(file, "rb") if file.suffix == ".gz" else file.open("rb") as stream:
+    with gzip.GzipFile(file) if file.suffix == ".gz" else file.open("rb") as stream:
         content = stream.read(MAX_TABLE_BYTES + 1)
     if len(content) > MAX_TABLE_BYTES:
         raise ValueError(f"it has more than {MAX_TABLE_BYTES:,} bytes; audit a part of it")
