@@ -107,4 +107,4 @@ def test_models_are_read_from_safetensors_alone_and_from_disk_alone():
 
     assert len(found) > 1
     assert all(given.get("use_safetensors") == given.get("local_files_only") == "True" for given in found)
-    assert not any("trust_remote_code" in given for given in found)
+    assert all(given.get("trust_remote_code", "False") == "False" for given in found)

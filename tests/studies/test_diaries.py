@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
 from nosce.data.worlds.diaries.scoring import DiaryScorer
@@ -29,7 +31,7 @@ def models_folder(tmp_path, monkeypatch, t5_style_tokenizer):
             save_tokenizer(tokenizer, folder)
             config = {"model_type": ARCHITECTURE_FAMILIES[family].replace("-", "_")}
             (folder / "config.json").write_text(json.dumps(config))
-            (folder / "model.safetensors").write_bytes(b"")
+            save_file({"weight": np.zeros(1_000, dtype=np.float32)}, folder / "model.safetensors")
     monkeypatch.setenv("NOSCE_MODELS", str(tmp_path))
     return tmp_path
 

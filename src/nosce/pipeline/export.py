@@ -10,13 +10,12 @@ import json
 import shutil
 from pathlib import Path
 
-import polars as pl
-
 from nosce.data.corpus import Corpus
 from nosce.data.plain_tokenizer import save_plain_tokenizer
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.records import read_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
 from nosce.study import PRETRAIN
@@ -142,7 +141,7 @@ def _sample_texts(corpus: Corpus) -> list[str]:
     """Questions, their targets and the first documents."""
     texts = [text for question in corpus.questions for text in (question.prompt, question.target)]
     first_part = min(corpus.folder.glob("documents-*.parquet"))
-    return [*texts, *pl.scan_parquet(first_part).select("text").head(SAMPLE_DOCUMENTS).collect()["text"].to_list()]
+    return [*texts, *read_table(first_part, columns=["text"])["text"].head(SAMPLE_DOCUMENTS)]
 
 
 def _write_adapter(training_folder: Path, checkpoint_step: int, folder: Path) -> bool:
