@@ -33,9 +33,9 @@ class CommitHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling is 
         build_data["force_include"][str(written)] = inside
 
     def _git_state(self) -> dict[str, Any]:
-        """The answer of `nosce.store.provenance.git_state`, whose module needs no library."""
-        path = Path(self.root) / "src" / "nosce" / "store" / "provenance.py"
-        spec = importlib.util.spec_from_file_location("nosce_provenance", path)
+        """The answer of `nosce.store.commit.git_state`, whose module needs no library."""
+        path = Path(self.root) / "src" / "nosce" / "store" / "commit.py"
+        spec = importlib.util.spec_from_file_location("nosce_commit", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

@@ -29,7 +29,8 @@ import numpy as np
 import psutil
 
 from nosce.seeds import Seed
-from nosce.store.provenance import cpu_model, git_state
+from nosce.store.commit import git_state
+from nosce.store.provenance import cpu_model
 
 RESULTS = Path(__file__).parent / "kills.csv"
 STUDIES = ("biographies", "diaries", "karel", "introspection", "emergence")

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from nosce.store.provenance import cpu_model, git_state
+from nosce.store.commit import git_state
+from nosce.store.provenance import cpu_model
 
 RESULTS = Path(__file__).parent / "results.csv"
 SHOWN = 6  # kernels of a profile

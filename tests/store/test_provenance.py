@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from nosce.store import provenance
-from nosce.store.provenance import git_state
+from nosce.store.commit import git_state
 
 ROOT = Path(__file__).parents[2]
 COMMIT_FILE = "nosce/store/_commit.json"
@@ -27,7 +27,7 @@ def run(*words: object, cwd: Path | None = None) -> str:
 
 def state_in(folder: Path) -> dict:
     """What the copy of nosce in a folder says of its commit; the module needs no library."""
-    code = "import json, nosce.store.provenance as p; print(json.dumps({**p.git_state(), 'file': p.__file__}))"
+    code = "import json, nosce.store.commit as p; print(json.dumps({**p.git_state(), 'file': p.__file__}))"
     state = json.loads(run(sys.executable, "-c", code, cwd=folder))
     assert Path(state.pop("file")).is_relative_to(folder)
     return state
