@@ -39,7 +39,7 @@ def run_cases(cases: list[list[str]], folder: Path) -> dict[str, Outcome]:
         kind = "memory" if note["peak"] > MEMORY_LIMIT else note["kind"]
         found[f"{number}: {words}"] = Outcome(
             kind,
-            -1 if note["code"] == "hang" else note["code"],
+            note["code"],
             note["out"],
             note["err"],
             note["seconds"],

@@ -14,12 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 from nosce.cli import app
-from nosce.errors import DamagedError, UsageError
+from nosce.errors import DamagedError, DataError, UsageError
+from nosce.pipeline import results as results_module
 from nosce.pipeline import site
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunProvenance, RunResults
-from nosce.pipeline.site import study_page
+from nosce.pipeline.site import study_page, write_site
+from nosce.records import read_table
 from nosce.store.store import StepRecord, Store
 
 README = Path(__file__).parents[2] / "docs" / "readings.md"
@@ -133,6 +135,27 @@ def test_estimates_of_earlier_versions_have_no_audits_and_no_walks(store, record
     earlier = replace(RunResults.load(store, record), folder=tmp_path)
     assert earlier.audits == ()
     assert earlier.walks == ()
+
+
+def test_results_of_another_version_name_the_command_that_makes_them_again(store, record, tmp_path, monkeypatch, capfd):
+    """A column that an earlier version did not write is no number of this one, and stops no other study's report."""
+    path = store.folder(record.estimates) / "verdicts.parquet"
+    earlier = tmp_path / "verdicts.parquet"
+    read_table(path).drop("is_difference").write_parquet(earlier)
+    monkeypatch.setattr(results_module, "read_table", lambda _: read_table(earlier))
+    with pytest.raises(DataError, match=r"another version of nosce .*; `nosce run .*` makes them again\.$"):
+        RunResults.load(store, record)
+    with pytest.raises(DataError, match="another version"):
+        write_site(store, tmp_path / "page")
+
+    def readable_once(path, reads=[earlier]):  # noqa: B006 - the earlier table is read first, and its own after it
+        return read_table(reads.pop() if reads else path)
+
+    monkeypatch.setattr(results_module, "read_table", readable_once)
+    monkeypatch.setattr(PlanRecord, "load_finished", lambda _: [record, record])
+    assert write_site(store, tmp_path / "page").is_file()
+    assert (tmp_path / "page" / record.study / record.scale / "index.html").is_file()
+    assert "another version" in capfd.readouterr().err
 
 
 def test_the_readings_are_found_as_the_page_says(store, record, tmp_path, monkeypatch):

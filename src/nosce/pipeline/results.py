@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import polars as pl
 
 from nosce.analysis.render.figure import FigureData
-from nosce.errors import DamagedError
+from nosce.errors import DamagedError, DataError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
 from nosce.store.files import JsonObject
@@ -183,9 +183,16 @@ class RunResults:
 
         Raises:
             DamagedError: A file of the estimates differs from its checksum, or a step's record cannot be read.
+            DataError: Another version of nosce wrote the results.
         """
         folder = store.verified(plan.estimates)
-        verdicts = from_table(read_table(folder / "verdicts.parquet"), Verdict)
+        try:
+            verdicts = from_table(read_table(folder / "verdicts.parquet"), Verdict)
+        except DataError as error:
+            raise DataError(
+                f"the results of {plan.study} at scale {plan.scale} were written by another version of nosce "
+                f"({folder / 'verdicts.parquet'} lacks a column); `{plan.command}` makes them again."
+            ) from error
         records = {name: store.step_record(name) for name in plan.steps if store.has(name)}
         reasons = store.stale_reasons(records)
         labels = {name: step.label for name, step in plan.steps.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +15,7 @@ from nosce.analysis.render.html import StudyPage, render_index, render_study_pag
 from nosce.errors import DataError, UsageError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
+from nosce.store.files import warn_skipped
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 
@@ -33,10 +34,10 @@ def write_site(store: Store, folder: Path) -> Path:
     plans = PlanRecord.load_finished(store)
     if not plans:
         raise UsageError(f"a report was asked for, but no study is finished in {store.root}; run one first.")
+    loaded = _load_results(store, plans)
     try:
-        for plan in plans:
-            results = RunResults.load(store, plan)
-            _write_study(folder / plan.study / plan.scale, study_page(results), results.to_json())
+        for results in loaded:
+            _write_study(folder / results.plan.study / results.plan.scale, study_page(results), results.to_json())
         (folder / "index.html").write_text(
             render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]),
             encoding="utf-8",
@@ -44,6 +45,25 @@ def write_site(store: Store, folder: Path) -> Path:
     except OSError as error:
         raise store_write_error(error, folder) from error
     return (folder / "index.html").absolute()
+
+
+def _load_results(store: Store, plans: Sequence[PlanRecord]) -> list[RunResults]:
+    """The results of the plans. Those of another version are named and left out, unless there are no others.
+
+    Raises:
+        DataError: Another version of nosce wrote all results.
+    """
+    loaded, failures = [], []
+    for plan in plans:
+        try:
+            loaded.append(RunResults.load(store, plan))
+        except DataError as error:
+            failures.append((plan, error))
+    if failures and not loaded:
+        raise failures[0][1]
+    for plan, failure in failures:
+        warn_skipped(store.folder(plan.estimates), str(failure).rstrip("."))
+    return loaded
 
 
 def _index_entry(file: Path) -> dict[str, str]:

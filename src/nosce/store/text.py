@@ -15,7 +15,7 @@ from rich.markup import escape
 MAX_NAME_LENGTH = 100
 MAX_NAME_BYTES = 200  # of UTF-8: file systems count bytes, and endings are added
 FILE_NAME_SIGNS = " +-_.%"
-LABEL_SIGNS = f"{FILE_NAME_SIGNS}:()'"
+LABEL_SIGNS = f"{FILE_NAME_SIGNS}:;()[]{{}}'=@&#!?*<>~^→←×·"  # "pass@1" and "lr=1e-3" are ordinary labels
 
 #: Control characters but tab and line feed, lone surrogates, and the signs that turn the direction of writing.
 _UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -34,7 +34,10 @@ def name_fault(name: object, signs: str = FILE_NAME_SIGNS) -> str | None:
         return "is empty"
     if len(name) > MAX_NAME_LENGTH or len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         return f"has more than {MAX_NAME_LENGTH} characters or {MAX_NAME_BYTES} bytes"
-    wrong = next((sign for sign in name if not (sign.isalnum() or sign in signs)), None)
+    wrong = next(
+        (sign for sign in name if not (sign.isalnum() or sign in signs or unicodedata.category(sign) in {"Mn", "Mc"})),
+        None,
+    )
     if wrong is not None:
         return f"holds {wrong!r}, and only letters, digits, spaces and {' '.join(signs.strip())} are allowed"
     if name != unicodedata.normalize("NFC", name):

@@ -81,6 +81,7 @@ def test_decimals_may_come_late(tmp_path, kind):
     [
         ("t.csv", b"size,item,sharp,sharp\n1,a,0,1\n2,a,0,1\n", "'sharp' twice"),
         ("t.csv", b"size;item;sharp;sharp\n1;a;0;1\n2;a;0;1\n", "'sharp' twice"),
+        ("t.jsonl", b'{"size":1,"item":"a","sharp":0,"sharp":1}\n{"size":2,"item":"a"}\n', "'sharp' twice"),
         ("t.jsonl", b'{"size":1,"item":"a","sharp":0}\n{"size":2,"item":"a","sharp":0,"sharp":1}\n', "'sharp' twice"),
         ("t.csv", COUNTS.encode("utf-16-le"), "zero bytes"),
         ("t.csv", b"size,right,asked\n\xff\xfe\xff,1,2\n", "invalid utf-8"),

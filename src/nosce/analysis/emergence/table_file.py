@@ -110,8 +110,9 @@ def _refuse_repeated(file: Path, names: Sequence[str]) -> None:
 
 def _refuse_repeated_keys(file: Path, content: bytes, table: pl.DataFrame) -> None:
     """Refuse a line that has a key twice; polars takes the first and says nothing."""
-    # Parsing every line again takes seconds a million lines, so only a table whose bytes name a key too often is.
-    if not any(content.count(json.dumps(name).encode()) > len(table) for name in table.columns):
+    # Parsing every line again takes seconds a million lines, so only a table whose bytes name a key more often than it
+    # has values is: one line may lack the key that another has twice.
+    if not any(content.count(json.dumps(name).encode()) > table[name].count() for name in table.columns):
         return
     for line in content.splitlines():
         if line.strip():

@@ -27,7 +27,7 @@ from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, read_table, schema, to_table
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)

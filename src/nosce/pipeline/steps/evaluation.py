@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from nosce.data.corpus import Corpus
+from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.training import list_checkpoints
@@ -44,7 +45,18 @@ def make(spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepCont
         table = _read_all_checkpoints(spec.evaluation, spec, inputs, context)
     else:
         table = to_table(_read_each_checkpoint(spec, inputs, context), Reading)
+    _check_evaluation_column(table, spec.evaluation.name)
     table.write_parquet(context.folder / "readings.parquet")
+
+
+def _check_evaluation_column(table: pl.DataFrame, name: str) -> None:
+    """Check that the readings carry the evaluation's name: a claim on the name would find no other readings."""
+    others = sorted(set(table["evaluation"]) - {name})
+    if others:
+        raise DataError(
+            f"the evaluation {name!r} wrote readings under the name {others[0]!r}; write its own name into the "
+            "column `evaluation`, and the rest into `metric`."
+        )
 
 
 def _read_all_checkpoints(
