@@ -365,3 +365,13 @@ def test_what_fails_in_generate_is_not_said_to_be_the_folders_files(folder, monk
         complete_all(one, GREEDY)
     with pytest.raises(KeyboardInterrupt):
         complete_all(one, GREEDY)
+
+
+def test_an_end_that_the_tokenizer_does_not_have_is_refused(folder, tmp_path):
+    """The model has a row for it, but no text could be padded with it."""
+    whole, sizes = tmp_path / "whole", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    refilled(folder, whole, LlamaConfig(vocab_size=16, **sizes, intermediate_size=64, eos_token_id=15))
+    (whole / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    assert LocalChatModel(folder)._tokenizer.convert_ids_to_tokens(15) is None
+    with pytest.raises(SpecError, match=r"are \[15\], which its tokenizer does not have"):
+        LocalChatModel(whole).check_folder()

@@ -84,7 +84,14 @@ class LocalChatModel:
         tokenizer = load_folder_tokenizer(Path(self.folder))
         tokenizer.padding_side = "left"
         if tokenizer.pad_token is None or tokenizer.pad_token_id >= folder_vocab_size(Path(self.folder)):
-            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end_token_ids(Path(self.folder), tokenizer)[0])
+            ends = end_token_ids(Path(self.folder), tokenizer)
+            texts = [text for text in tokenizer.convert_ids_to_tokens(ends) if text is not None]
+            if not texts:
+                raise SpecError(
+                    f"the end tokens of the model in {self.folder} are {ends}, which its tokenizer does not have; add "
+                    "eos_token to its tokenizer_config.json."
+                )
+            tokenizer.pad_token = texts[0]
         return tokenizer
 
     def check_folder(self) -> None:
