@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer, decoders, normalizers
 
 from nosce.data import corpus
 from nosce.data.round_trip import check_round_trip, comes_back
@@ -50,6 +50,23 @@ def test_ends_and_the_spaces_of_words_do_not_count(t5_style_tokenizer):
     checked(words, ["Ana's diary, entry 1".replace(",", ""), "Meal:soup"])
     with pytest.raises(DataError, match="loses line breaks"):
         checked(words, [TEXT])
+
+
+def test_the_spaces_of_word_pieces_do_not_count():
+    """BERT's decoder puts a space before every word that is no continuation; a mark had none in the text."""
+    pieces = build_tokenizer(TokenizerSpec(), ["Company: brother"])
+    pieces.decoder = decoders.WordPiece()
+    checked(pieces, ["Company: brother"])
+    with pytest.raises(DataError, match="loses line breaks"):
+        checked(pieces, ["Company\nbrother"])
+
+
+def test_an_order_that_changes_is_named(t5_style_tokenizer):
+    """No character is lost, and the text is another."""
+    tokenizer = t5_style_tokenizer([TEXT] * 20)
+    ids = [tokenizer.encode(text, add_special_tokens=False).ids for text in ("soup", "Meal")]
+    with pytest.raises(DataError, match="loses the spaces or the order of characters: 'Meal soup' comes back as"):
+        check_round_trip(tokenizer, "documents", ["Meal soup"], [ids[0] + ids[1]])
 
 
 def test_lower_case_is_a_loss(tmp_path):

@@ -334,6 +334,33 @@ def test_a_copy_of_a_tokenizer_that_names_its_end_is_a_copy(word, tmp_path):
         assert (tmp_path / "copy" / name).read_bytes() == (tmp_path / "source" / name).read_bytes()
 
 
+def test_an_end_that_is_no_token_is_replaced_in_the_copy(word, tmp_path):
+    """The source is accepted for its special_tokens_map.json, which is not copied."""
+    save_tokenizer(word, tmp_path / "source")
+    (tmp_path / "source" / TOKENIZER_CONFIG_FILE).write_text('{"eos_token": "<nowhere>", "model_max_length": 8}')
+    (tmp_path / "source" / "special_tokens_map.json").write_text(json.dumps({"eos_token": UNK_TOKEN}))
+    copy_tokenizer(tmp_path / "source", tmp_path / "copy")
+    assert [eos_token_id(word, tmp_path / name) for name in ("source", "copy")] == [2, 2]
+    assert json.loads((tmp_path / "copy" / TOKENIZER_CONFIG_FILE).read_text(encoding="utf-8"))["model_max_length"] == 8
+
+
+def test_an_end_that_only_the_language_models_part_names_is_found(word, tmp_path):
+    """Models that also see have it in text_config."""
+    save_tokenizer(word, tmp_path)
+    (tmp_path / TOKENIZER_CONFIG_FILE).write_text("{}")
+    (tmp_path / "config.json").write_text('{"text_config": {"eos_token_id": 2}}')
+    assert eos_token_id(word, tmp_path) == 2
+
+
+@pytest.mark.parametrize("contents", ["[1, 2]", "{", '{"eos_token": 7}', '{"eos_token": {"id": 7}}', "[" * 100_000])
+def test_settings_that_are_none_are_refused(word, tmp_path, contents):
+    """A list, half a file, a number: one sentence that names the file."""
+    save_tokenizer(word, tmp_path)
+    (tmp_path / TOKENIZER_CONFIG_FILE).write_text(contents)
+    with pytest.raises(DataError, match=TOKENIZER_CONFIG_FILE):
+        eos_token_id(word, tmp_path)
+
+
 def test_a_tokenizer_without_an_end_is_refused(tmp_path):
     """A tokenizer that cannot end a text could never end a reply, so it is refused in one sentence."""
     bare = Tokenizer.from_str(build_tokenizer(TokenizerSpec(), ["a b"]).to_str().replace(EOS_TOKEN, "<other>"))

@@ -388,7 +388,12 @@ FAULTS |= {
         )
     ),
     "an adapter's file": Fault(lambda folder: _write("adapter_config.json", b"", folder)),
-    "more tokens than rows": Fault(_more_tokens),
+    "more tokens than rows": Fault(_more_tokens, "ok", "ok"),  # no text has them
+    "a template with a token beyond the rows": Fault(
+        lambda folder: (_more_tokens(folder), _template("<new4>" + TEMPLATE, folder)),  # type: ignore[arg-type,return-value]
+        "ok",
+        "refused",
+    ),
     "no end token": Fault(partial(_drop, "eos_token", name="tokenizer_config.json"), "either", "either"),
     "an end token that is none": Fault(
         partial(_set, {"eos_token": "<no such>"}, name="tokenizer_config.json"), "either", "either"

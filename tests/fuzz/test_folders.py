@@ -21,7 +21,12 @@ from nosce.pipeline.local_pool import StepEvent, attempt_step
 STUDY = f"{Path(__file__).with_name('folder_study.py')}:study"
 RANDOM = {f"random {seed}": random_fault(seed) for seed in range(60)}
 QUICK = ("nothing", "config deep", "weights lfs", "a million layers", "a shard outside", "weights not finite")
-QUICK_CHAT = ("code of its own for an unknown model", "a template that raises", "more tokens than rows")
+QUICK_CHAT = (
+    "code of its own for an unknown model",
+    "a template that raises",
+    "more tokens than rows",
+    "a template with a token beyond the rows",
+)
 
 
 class InlinePool:

@@ -14,6 +14,7 @@ from nosce.models.architecture import (
     build_model,
 )
 from nosce.models.hooks import output_projection_parameters, transformer_blocks
+from nosce.models.pretrained import check_token_ids
 from nosce.seeds import Seed
 
 VOCABULARY = 50
@@ -173,10 +174,11 @@ def test_weights_that_changed_since_planning_are_refused(saved):
         build_model(named, vocab_size=VOCABULARY, eos_id=0, pad_id=None, seed=Seed(0))
 
 
-def test_a_vocabulary_larger_than_the_models_is_refused(saved):
+def test_a_token_that_the_model_does_not_have_is_refused(saved):
     """Tokens that the model has no row for are refused before they are looked up."""
-    with pytest.raises(SpecError, match=f"has {VOCABULARY} tokens but its texts use 51"):
-        build_model(Pretrained.from_folder(saved[0]), vocab_size=51, eos_id=0, pad_id=None, seed=Seed(0))
+    check_token_ids(saved[0], [0, VOCABULARY - 1])
+    with pytest.raises(SpecError, match=f"has {VOCABULARY} tokens but its tokenizer gives its texts the token number"):
+        check_token_ids(saved[0], [VOCABULARY, 0])
 
 
 @pytest.mark.parametrize("lacking", ["*.safetensors", "config.json"])

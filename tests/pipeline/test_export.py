@@ -98,6 +98,19 @@ def test_settings_of_a_pretrained_model_do_not_change_its_answers(tmp_path):
     assert json.loads((tmp_path / "plain" / "tokenizer.json").read_text(encoding="utf-8"))["truncation"] is None
 
 
+@pytest.mark.parametrize("pad", [{"__type": "AddedToken", "content": "<pad>", "special": True}, "<nowhere>", None])
+def test_a_padding_token_of_a_folder_may_be_written_in_any_way(tmp_path, pad):
+    """As an object, as old folders have it; or as a text that is no token, in whose place ours is taken."""
+    corpus = written_corpus(tmp_path / "corpus", "bpe")
+    half_learnt(corpus, "llama", tmp_path)
+    path = tmp_path / "kept" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | {"pad_token": pad}))
+    write_plain_model(tmp_path / "kept", tmp_path / "plain", corpus)
+    pad_id = corpus.tokenizer.token_to_id("<pad>")
+    assert AutoTokenizer.from_pretrained(tmp_path / "plain").pad_token_id == pad_id
+    assert json.loads((tmp_path / "plain" / "config.json").read_text(encoding="utf-8"))["pad_token_id"] == pad_id
+
+
 @pytest.mark.filterwarnings("ignore:.*(tie_word_embeddings|tied|is_gradient_checkpointing)")
 def test_an_adapter_is_kept_beside_its_merged_model(tmp_path):
     """`PeftModel.from_pretrained` puts it on the base again, and together they say what the merged model says."""

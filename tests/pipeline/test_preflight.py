@@ -14,6 +14,8 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError
+from nosce.models import folder as folders
+from nosce.models.api.local import LocalChatModel
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.plan import Step, build_plan
@@ -107,13 +109,57 @@ def test_two_trainings_of_a_folder_with_dropout_leave_the_same_bytes(gpt2, dozen
     assert json.loads((last / "config.json").read_text(encoding="utf-8"))["attn_pdrop"] == 0.0
 
 
-def test_more_tokens_than_the_model_has_are_refused_before_the_corpus(gpt2, dozen):
+def test_more_tokens_than_the_model_has_are_refused_before_the_corpus(gpt2, dozen, tmp_path):
     """Here the tokenizer has words that the model has no row for."""
     more = tokenizers.build_tokenizer(TokenizerSpec(), ["entirely other words", *dozen.samples(Seed(0) / "world")])
     tokenizers.save_tokenizer(more, gpt2)
 
-    with pytest.raises(SpecError, match=r"has \d+ tokens but its tokenizer \d+; use the tokenizer"):
+    with pytest.raises(SpecError, match=r"has \d+ tokens but its tokenizer gives its texts the token number \d+"):
         check_model_folders(steps(gpt2, dozen))
+    model = Pretrained.from_folder(gpt2)
+    spec = corpus_step.CorpusSpec(world=dozen, seed=Seed(0) / "world", tokenizer=model)
+    with pytest.raises(SpecError, match="gives its texts the token number"):
+        corpus_step.make(spec, {}, StepContext(folder=tmp_path / "corpus"))
+    training = TrainingSpec(model=model, data="documents", training=RECIPE, adapter=None, seed=Seed(0))
+    with pytest.raises(SpecError, match="gives its texts the token number"):
+        make(training, {"corpus": tmp_path / "corpus"}, StepContext(folder=tmp_path / "training"))
+
+
+def test_more_tokens_that_no_text_has_are_no_fault(gpt2, dozen, tmp_path):
+    """The corpus is written, and refused only where a document or a question has such a token."""
+    words = tokenizers.load_tokenizer(gpt2)
+    words.add_special_tokens(["<image>"])
+    words.save(str(gpt2 / "tokenizer.json"))
+
+    assert check_model_folders(steps(gpt2, dozen))
+    spec = corpus_step.CorpusSpec(world=dozen, seed=Seed(0) / "world", tokenizer=Pretrained.from_folder(gpt2))
+    corpus_step.make(spec, {}, StepContext(folder=tmp_path / "corpus"))
+    config = json.loads((gpt2 / "config.json").read_text(encoding="utf-8"))
+    (gpt2 / "config.json").write_text(json.dumps(config | {"vocab_size": config["vocab_size"] - 20}))
+    with pytest.raises(SpecError, match="gives its texts the token number"):
+        corpus_step.make(spec, {}, StepContext(folder=tmp_path / "corpus"))
+
+
+def test_a_folder_without_an_end_token_is_no_chat_model(gpt2):
+    """It is refused before anything is asked of it."""
+    (gpt2 / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    for name in ("config.json", "generation_config.json"):
+        values = json.loads((gpt2 / name).read_text(encoding="utf-8"))
+        (gpt2 / name).write_text(json.dumps({key: value for key, value in values.items() if key != "eos_token_id"}))
+
+    with pytest.raises(SpecError, match="has no end token"):
+        LocalChatModel(gpt2).check_folder()
+
+
+def test_memory_of_this_machine_decides_only_where_it_makes_the_steps(gpt2, dozen, monkeypatch):
+    """A cluster's machines have their own, and NOSCE_ANY_SIZE=1 turns the check off."""
+    monkeypatch.setattr(folders, "physical_memory", lambda: 1_000)
+    planned = steps(gpt2, dozen)
+    with pytest.raises(SpecError, match=r"GB of memory; .* or set NOSCE_ANY_SIZE=1"):
+        check_model_folders(planned)
+    assert check_model_folders(planned, made_here=False)
+    monkeypatch.setenv("NOSCE_ANY_SIZE", "1")
+    assert check_model_folders(planned)
 
 
 def test_a_missing_tokenizer_is_refused_before_the_corpus(gpt2, dozen):

@@ -70,6 +70,16 @@ def test_what_cannot_fit_is_refused_with_its_price(store, monkeypatch, changes, 
     assert time.monotonic() - started < 5
 
 
+def test_with_other_machines_the_memory_of_this_one_does_not_decide(store, monkeypatch):
+    """Their disk is the store's, so that the disk still does."""
+    monkeypatch.setattr(MachineLimits, "of", lambda _: MachineLimits(memory_bytes=1e3, disk_bytes=40e9))
+    with pytest.raises(SpecError, match="of memory"):
+        check_size(steps_with(), store)
+    check_size(steps_with(), store, made_here=False)
+    with pytest.raises(SpecError, match="GB of disk"):
+        check_size(steps_with(world=replace(CROWD, size=10**9)), store, made_here=False)
+
+
 def test_many_checkpoints_are_added_up(store, monkeypatch):
     """Four bytes a weight of each: what one training may keep, a hundred may not."""
     many = replace(TRAINING, steps=1_000, checkpoint_fractions=tuple(n / 1_000 for n in range(1_001)))

@@ -14,11 +14,20 @@ from pathlib import Path
 
 from tokenizers import Encoding, Regex, Tokenizer, decoders, processors
 
-from nosce.data.tokenizer import PAD_TOKEN, TOKENIZER_CONFIG_FILE, TOKENIZER_FILE, eos_token_id, load_tokenizer
+from nosce.data.tokenizer import (
+    PAD_TOKEN,
+    TOKENIZER_CONFIG_FILE,
+    TOKENIZER_FILE,
+    eos_token_id,
+    load_tokenizer,
+    read_settings,
+    read_special_token,
+)
 from nosce.store.files import JsonObject
 
 NO_SPACE_MARK = "\ue000"  # stands in a decoded text where no space may follow; no text has it
-KEPT_SETTINGS = ("pad_token", "unk_token", "mask_token", "chat_template", "model_max_length")
+KEPT_TOKENS = ("pad_token", "unk_token", "mask_token")
+KEPT_SETTINGS = ("chat_template", "model_max_length")
 
 
 def save_plain_tokenizer(source: Path, folder: Path, texts: Sequence[str], *, opens_with_eos: bool) -> Tokenizer:
@@ -54,8 +63,12 @@ def save_plain_tokenizer(source: Path, folder: Path, texts: Sequence[str], *, op
 def _settings(source: Path, tokenizer: Tokenizer, eos_token: str) -> JsonObject:
     """The settings of the source that are still true; a class of its own could write the opening token otherwise."""
     path = source / TOKENIZER_CONFIG_FILE
-    found: JsonObject = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = read_settings(path)
     settings = {name: found[name] for name in KEPT_SETTINGS if found.get(name) is not None}
+    for name in KEPT_TOKENS:
+        token = read_special_token(path, name)
+        if token is not None and tokenizer.token_to_id(token) is not None:
+            settings[name] = token
     pad_token = PAD_TOKEN if tokenizer.token_to_id(PAD_TOKEN) is not None else eos_token
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",

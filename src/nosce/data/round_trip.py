@@ -4,8 +4,9 @@ Some tokenizers lose text. T5's drops line breaks and rewrites characters (`ﬁ`
 A model cannot learn or write what its tokenizer cannot, and a scorer that reads the decoded reply would call every
 answer wrong. A corpus is therefore checked, text by text, while it is written and before anything is trained.
 
-Two differences do not count: whitespace at the ends of a text, and spaces where the tokenizer has no decoder, as one of
-whole words has none: its tokens are parted by spaces, wherever the text had them. Line breaks and tabs always count.
+Two differences do not count: whitespace at the ends of a text, and spaces where the tokenizer does not keep them. A
+tokenizer of whole words has no decoder, and BERT's has the decoder of word pieces: both part words by spaces, wherever
+the text had them. Line breaks and tabs always count.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, decoders
 
 from nosce.errors import DataError
 
@@ -54,7 +55,7 @@ def check_round_trip(tokenizer: Tokenizer, kind: str, texts: Sequence[str], ids:
 
 
 def _lost_indices(tokenizer: Tokenizer, texts: Sequence[str], ids: Sequence[Sequence[int]]) -> list[int]:
-    drops_spaces = tokenizer.decoder is None
+    drops_spaces = tokenizer.decoder is None or isinstance(tokenizer.decoder, decoders.WordPiece)
     decoded_texts = tokenizer.decode_batch([list(one) for one in ids], skip_special_tokens=False)
     pairs = enumerate(zip(texts, decoded_texts, strict=True))
     return [n for n, (text, decoded) in pairs if not _are_same(text, decoded, drops_spaces)]
@@ -68,7 +69,7 @@ def _are_same(text: str, decoded: str, drops_spaces: bool) -> bool:
 
 def _in_words(characters: Counter[str]) -> str:
     if not characters:
-        return "the order or the spaces of characters"
+        return "the spaces or the order of characters"
     return ", ".join(CHARACTER_NAMES.get(character, repr(character)) for character in sorted(characters)[:5])
 
 

@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from nosce.errors import DataError, SpecError
+from nosce.store.files import JsonObject, load_json_object
 
 EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, MASK_TOKEN = "<eos>", "<pad>", "<unk>", "<mask>"
 TOKENIZER_FILE = "tokenizer.json"
@@ -169,7 +170,7 @@ def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
     `generation_config.json` and `config.json`, of whose ids the first is taken.
 
     Raises:
-        DataError: The tokenizer has no end-of-text token.
+        DataError: The tokenizer has no end-of-text token, or a file cannot be used.
     """
     for token_id in (*(() if folder is None else _named_eos_ids(tokenizer, folder)), tokenizer.token_to_id(EOS_TOKEN)):
         if token_id is not None:
@@ -183,33 +184,59 @@ def eos_token_id(tokenizer: Tokenizer, folder: Path | None = None) -> int:
 def _named_eos_ids(tokenizer: Tokenizer, folder: Path) -> Iterator[int | None]:
     """The id that each file of a folder gives the end token, if it names one that the tokenizer has."""
     for name in TOKENIZER_EOS_FILES:
-        if token := _read_setting(folder / name, "eos_token"):
-            yield tokenizer.token_to_id(token["content"] if isinstance(token, dict) else token)
+        if token := read_special_token(folder / name, "eos_token"):
+            yield tokenizer.token_to_id(token)
     for name in MODEL_EOS_FILES:
-        token_ids = _read_setting(folder / name, "eos_token_id")
-        first = (token_ids or [None])[0] if isinstance(token_ids, list) else token_ids
-        yield first if first is not None and tokenizer.id_to_token(first) is not None else None
+        settings = read_settings(folder / name)
+        for part in (settings, settings.get("text_config")):
+            token_ids = part.get("eos_token_id") if isinstance(part, dict) else None
+            first = (token_ids or [None])[0] if isinstance(token_ids, list) else token_ids
+            yield first if _is_token_id(tokenizer, first) else None
 
 
-def _read_setting(path: Path, name: str) -> Any:  # json
-    return json.loads(path.read_text(encoding="utf-8")).get(name) if path.is_file() else None
+def _is_token_id(tokenizer: Tokenizer, value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 32 and tokenizer.id_to_token(value) is not None
+
+
+def read_settings(path: Path) -> JsonObject:
+    """The settings in a JSON file of a tokenizer or a model; none where there is no such file.
+
+    Raises:
+        DataError: The file cannot be read, or holds no JSON object.
+    """
+    try:
+        return load_json_object(path) if path.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"{path} cannot be used ({error}); copy it again.") from None
+
+
+def read_special_token(path: Path, name: str) -> str | None:
+    """The text of a special token that a settings file names, in either of the two ways in use.
+
+    Raises:
+        DataError: The file cannot be read, or the setting is no token.
+    """
+    value = read_settings(path).get(name)
+    token = value.get("content", value) if isinstance(value, dict) else value
+    if token is None or isinstance(token, str):
+        return token
+    raise DataError(f"{path} says {name}={token!r}, which is no token; give its text.")
 
 
 def copy_tokenizer(source: Path, folder: Path) -> None:
-    """Copy the files of a model folder's tokenizer, and name its end token where only the model's files name it.
+    """Copy the files of a model folder's tokenizer, and name its end token where only other files of the folder do.
 
     Raises:
         DataError: The folder has no tokenizer, or no end-of-text token.
     """
     tokenizer = load_tokenizer(source)
-    eos_token = tokenizer.id_to_token(eos_token_id(tokenizer, source))
+    eos_id = eos_token_id(tokenizer, source)
     folder.mkdir(parents=True, exist_ok=True)
     for name in (TOKENIZER_FILE, TOKENIZER_CONFIG_FILE):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / name)
     path = folder / TOKENIZER_CONFIG_FILE
-    if not _read_setting(path, "eos_token"):
-        settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        path.write_text(
-            json.dumps(settings | {"eos_token": eos_token}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+    named = read_special_token(path, "eos_token")
+    if named is None or tokenizer.token_to_id(named) != eos_id:
+        settings = read_settings(path) | {"eos_token": tokenizer.id_to_token(eos_id)}
+        path.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -270,14 +270,14 @@ def build_model(
 
     Args:
         model: The architecture, or the pretrained folder.
-        vocab_size: Tokens of the tokenizer.
+        vocab_size: Tokens of the tokenizer; unused for pretrained ones.
         eos_id: The end-of-text token, which also opens each text.
         pad_id: The padding token, where the tokenizer has one.
         seed: Source of the initial weights; unused for pretrained ones.
         mask_id: The mask token of a masked language model.
 
     Raises:
-        SpecError: The folder's weights do not have the digest, or its vocabulary is too small.
+        SpecError: The folder's files do not have the digest, or no model can be made of them.
     """
     import torch
 
@@ -285,11 +285,6 @@ def build_model(
         check_pretrained(model)
         loaded = load_pretrained(model.folder)
         pretrained.require_determinism(loaded, model.folder)
-        if loaded.config.vocab_size < vocab_size:
-            raise SpecError(
-                f"the model in {model.folder} has {loaded.config.vocab_size} tokens but its texts use {vocab_size}; "
-                "use the tokenizer of the same folder."
-            )
         return loaded
     # transformers draws initial weights from torch's global generator, so it is seeded here and restored afterwards.
     with torch.random.fork_rng(devices=[]):
@@ -338,22 +333,26 @@ def load_pretrained(folder: str | Path) -> PreTrainedModel:
     return pretrained.load_weights(_auto_class(config.to_dict()), Path(folder), config)
 
 
-def check_pretrained(model: Pretrained) -> None:
+def check_pretrained(model: Pretrained, *, fits_here: bool = True) -> None:
     """Check that a folder's model can be loaded, without building it.
+
+    Args:
+        model: The folder.
+        fits_here: Whether it must fit in this machine's memory; False where other machines load it.
 
     Raises:
         SpecError: It cannot, or its files have changed.
     """
     if Pretrained.from_folder(model.folder).digest != model.digest:
         raise SpecError(f"the files in {model.folder} have changed since the study was planned; plan again.")
-    _check_loading(Path(model.folder), model.digest)
+    _check_loading(Path(model.folder), model.digest, fits_here)
 
 
 @cache
-def _check_loading(folder: Path, _digest: str) -> None:
+def _check_loading(folder: Path, _digest: str, fits_here: bool) -> None:
     """Check the weights of a folder with a digest; once a process, since that reads all of them."""
     config = pretrained.folder_config(folder)
-    pretrained.check_weights(_auto_class(config.to_dict()), folder, config)
+    pretrained.check_weights(_auto_class(config.to_dict()), folder, config, fits_here=fits_here)
 
 
 def is_bidirectional(model: PreTrainedModel) -> bool:

@@ -7,8 +7,6 @@ and no code of a folder is run.
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +14,8 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from nosce.errors import SpecError
-from nosce.store.files import JsonObject
+from nosce.store.files import JsonObject, load_json_object
+from nosce.store.machine import ANY_SIZE, any_size_allowed, physical_memory
 
 CONFIG_FILE, GENERATION_CONFIG_FILE = "config.json", "generation_config.json"
 WEIGHTS_FILE, WEIGHTS_INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -70,11 +69,10 @@ def folder_digest(folder: Path) -> str:
 
 
 def check_files(folder: Path) -> None:
-    """Check that a folder has a configuration and whole safetensors weights that would fit in memory.
+    """Check that a folder has a configuration and whole safetensors weights.
 
     Raises:
-        SpecError: A file is missing, broken, pickled, or outside of the folder; the folder is an adapter's; or the
-            weights are larger than this machine's memory.
+        SpecError: A file is missing, broken, pickled, or outside of the folder; or the folder is an adapter's.
     """
     config = read_config(folder)
     if (folder / ADAPTER_CONFIG_FILE).exists():
@@ -83,8 +81,6 @@ def check_files(folder: Path) -> None:
             "merge it into its model (merge_and_unload of peft) and save that."
         )
     shapes = weight_shapes(folder)
-    n_weights = sum(math.prod(shape) for shape in shapes.values())
-    check_memory(folder, 4 * n_weights)
     most = max([len(shapes), *(size for shape in shapes.values() for size in shape)])
     for name in LAYER_COUNTS:
         if isinstance(count := config.get(name, 1), int) and count < 1:
@@ -118,14 +114,11 @@ def read_json_object(path: Path) -> JsonObject:
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise SpecError(f"{path} has more than {MAX_JSON_BYTES >> 20} MB, so it is no model's file; replace it.")
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return load_json_object(path)
     except OSError as error:
         raise SpecError(f"{path} cannot be read ({error.strerror}); make it readable.") from None
-    except (ValueError, RecursionError):
-        raise SpecError(f"{path} is not valid JSON, so it is empty, cut short or damaged; copy it again.") from None
-    if not isinstance(value, dict):
-        raise SpecError(f"{path} holds a JSON {type(value).__name__} in place of an object; copy it again.")
-    return value
+    except ValueError as error:
+        raise SpecError(f"{path} cannot be used ({error}); copy it again.") from None
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -167,16 +160,17 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def check_memory(folder: Path, n_bytes: float) -> None:
-    """Check that a model of so many bytes fits in this machine's memory.
+    """Check that a model of so many bytes fits in this machine's memory, unless `ANY_SIZE` is set.
 
     Raises:
         SpecError: It does not.
     """
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if n_bytes > memory:
+    memory = physical_memory()
+    if n_bytes > memory and not any_size_allowed():
         raise SpecError(
             f"the model in {folder} needs {n_bytes / 1e9:,.1f} GB as float32, but this machine has "
-            f"{memory / 1e9:,.1f} GB of memory; take a smaller model or a larger machine."
+            f"{memory / 1e9:,.1f} GB of memory; take a smaller model or a larger machine, or set "
+            f"{ANY_SIZE}=1 to try it nonetheless."
         )
 
 

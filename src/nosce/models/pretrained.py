@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,32 @@ def folder_config(folder: Path) -> PretrainedConfig:
     config = _config_of(folder)
     _set_randomness(config, {})
     return config
+
+
+def folder_vocab_size(folder: Path) -> int:
+    """The number of tokens that a folder's model has.
+
+    Raises:
+        SpecError: As `folder_config`.
+    """
+    return int(folder_config(folder).get_text_config().vocab_size)
+
+
+def check_token_ids(folder: Path, ids: Iterable[int]) -> None:
+    """Check that a folder's model has all tokens of its texts.
+
+    A tokenizer may have more tokens than its model. Those of CodeLlama 34B and Gemma 3 1B are special tokens that no
+    text has, so it is the texts that decide.
+
+    Raises:
+        SpecError: It has not.
+    """
+    n_rows, largest = folder_vocab_size(folder), max(ids, default=0)
+    if largest >= n_rows:
+        raise SpecError(
+            f"the model in {folder} has {n_rows:,} tokens but its tokenizer gives its texts the token number "
+            f"{largest:,}, counted from 0; use the tokenizer that the model was trained with."
+        )
 
 
 def folder_dropout(folder: Path) -> dict[str, float]:
@@ -109,8 +135,14 @@ def load_weights(
 
 
 # A class of transformers, which mypy does not follow.
-def check_weights(model_class: Any, folder: Path, config: PretrainedConfig) -> None:
+def check_weights(model_class: Any, folder: Path, config: PretrainedConfig, *, fits_here: bool = True) -> None:
     """Check that a folder's weights are those of its configuration, and finite, without building the model.
+
+    Args:
+        model_class: The class of transformers with the head that is wanted.
+        folder: The folder.
+        config: Its configuration.
+        fits_here: Whether the model must fit in this machine's memory.
 
     Raises:
         SpecError: The model would not fit in memory, weights do not match, or one is not a finite number.
@@ -126,7 +158,8 @@ def check_weights(model_class: Any, folder: Path, config: PretrainedConfig) -> N
                 f"the weight {name!r} in {folder} has the shape {list(stored[name])}, but {CONFIG_FILE} describes "
                 f"{list(tensor.shape)}; give the configuration that the weights were saved with."
             )
-    check_memory(folder, sum(4.0 * tensor.numel() for tensor in (*empty.parameters(), *empty.buffers())))
+    if fits_here:
+        check_memory(folder, sum(4.0 * tensor.numel() for tensor in (*empty.parameters(), *empty.buffers())))
     load_weights(model_class, folder, config, meta=True)
     _check_finite(folder)
 
@@ -157,11 +190,15 @@ def require_determinism(model: PreTrainedModel, folder: str | Path) -> None:
 
 
 @contextmanager
-def plain_errors(failure: str) -> Iterator[None]:
+def plain_errors(failure: str, advice: str = "replace the folder's files") -> Iterator[None]:
     """Context manager: whatever a library raises about a folder becomes one sentence that begins with `failure`.
 
+    Args:
+        failure: What could not be done.
+        advice: What to do about it, unless memory was short.
+
     Raises:
-        SpecError: Something was raised that is not an error of nosce.
+        SpecError: Something was raised that is not an error of nosce, or memory was short.
     """
     from transformers.utils import logging
 
@@ -175,11 +212,24 @@ def plain_errors(failure: str) -> Iterator[None]:
     except (NosceError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # a panic of Rust is no Exception
+        if _is_memory_error(error):
+            raise SpecError(
+                f"{failure}: that does not fit in the device's memory; take a smaller batch_size or another device."
+            ) from error
         reason = " ".join(str(error).split())[:300].encode("utf-8", "backslashreplace").decode()
         kind = type(error).__name__
-        raise SpecError(f"{failure}: transformers says {kind} ({reason}); replace the folder's files.") from error
+        raise SpecError(f"{failure}: transformers says {kind} ({reason}); {advice}.") from error
     finally:
         logging.set_verbosity(verbosity)
+
+
+def _is_memory_error(error: BaseException) -> bool:
+    """Was memory short, on the device or on the machine? Of the CPU and of MPS torch says so in words alone."""
+    import torch
+
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    in_words = isinstance(error, RuntimeError) and any(each in str(error).lower() for each in words)
+    return in_words or isinstance(error, MemoryError | torch.OutOfMemoryError)
 
 
 def _config_of(folder: Path) -> PretrainedConfig:

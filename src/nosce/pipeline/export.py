@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nosce.data.corpus import Corpus
 from nosce.data.plain_tokenizer import save_plain_tokenizer
+from nosce.data.tokenizer import read_settings
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.pipeline.plan import Plan, Step, StudyRequest
@@ -115,7 +116,7 @@ def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> JsonObject:
     Returns:
         The model's configuration.
     """
-    config: JsonObject = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    config = read_settings(source / "config.json")
     config.setdefault("is_encoder_decoder", False)
     folder.mkdir(parents=True, exist_ok=True)
     for file in sorted(source.iterdir()):
@@ -124,10 +125,10 @@ def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> JsonObject:
     tokenizer = save_plain_tokenizer(
         source, folder, _sample_texts(corpus), opens_with_eos=not config["is_encoder_decoder"]
     )
-    pad_id = tokenizer.token_to_id(
-        json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))["pad_token"]
-    )
+    pad_id = tokenizer.token_to_id(read_settings(folder / "tokenizer_config.json")["pad_token"])
     special_ids = {"bos_token_id": corpus.eos_id, "eos_token_id": corpus.eos_id, "pad_token_id": pad_id}
+    if isinstance(config.get("text_config"), dict):  # a language model inside a model that also sees
+        config["text_config"] |= special_ids
     (folder / "config.json").write_text(json.dumps(config | special_ids, indent=2) + "\n", encoding="utf-8")
     if config["model_type"] not in ENCODER_FAMILIES:
         # Nothing else: a pretrained model's settings for sampling or against repetition would change its answers.

@@ -17,8 +17,12 @@ from nosce.pipeline.plan import EXPERIMENT, Step
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 
 
-def check_model_folders(steps: Iterable[Step]) -> list[str]:
+def check_model_folders(steps: Iterable[Step], *, made_here: bool = True) -> list[str]:
     """Check every model folder that the steps read, and return a sentence on each whose dropout is switched off.
+
+    Args:
+        steps: The steps.
+        made_here: Whether this machine makes the steps, so that the models must fit in its memory.
 
     Raises:
         SpecError: A folder's model, tokenizer or chat template cannot be used.
@@ -28,7 +32,7 @@ def check_model_folders(steps: Iterable[Step]) -> list[str]:
     corpora: dict[str, CorpusSpec] = {}
     for step in steps:
         for model in _pretrained_models(step.spec):
-            check_pretrained(model)
+            check_pretrained(model, fits_here=made_here)
             sentences[model.folder] = dropout_sentence(model)
             if step.kind == EXPERIMENT:
                 chat_folders.add(model.folder)
@@ -39,7 +43,7 @@ def check_model_folders(steps: Iterable[Step]) -> list[str]:
     for folder in sorted(chat_folders):
         from nosce.models.api.local import LocalChatModel
 
-        LocalChatModel(Path(folder)).check_tokenizer()
+        LocalChatModel(Path(folder)).check_folder()
     return [sentence for sentence in sentences.values() if sentence]
 
 
@@ -72,21 +76,19 @@ def _check_tokenizer(spec: CorpusSpec, folder: Path) -> None:
     """Check that a corpus can be written with a folder's tokenizer and read by its model.
 
     Raises:
-        SpecError: The tokenizer is missing or broken, never ends a text, or has more tokens than the model.
+        SpecError: The tokenizer is missing or broken, never ends a text, or gives a text tokens that the model lacks.
     """
-    from nosce.models.pretrained import folder_config, plain_errors
+    from nosce.models.pretrained import check_token_ids, folder_vocab_size, plain_errors
 
     with tempfile.TemporaryDirectory() as copied, plain_errors(f"the tokenizer in {folder} cannot be read"):
         try:
             write_tokenizer(spec, Path(copied))
             tokenizer = tokenizers.load_tokenizer(Path(copied))
-            tokenizers.eos_token_id(tokenizer, Path(copied))
+            eos_id = tokenizers.eos_token_id(tokenizer, Path(copied))
         except DataError as error:
             raise SpecError(str(error).replace(copied, str(folder))) from None
         tokenizer.encode("A text, to see that the tokenizer works.")
-        n_tokens, n_rows = tokenizer.get_vocab_size(), folder_config(folder).get_text_config().vocab_size
-    if n_tokens > n_rows:
-        raise SpecError(
-            f"the model in {folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer that the "
-            "model was trained with."
-        )
+    check_token_ids(folder, [eos_id])
+    if tokenizer.get_vocab_size() > folder_vocab_size(folder):
+        for text in spec.world.samples(spec.seed):
+            check_token_ids(folder, tokenizer.encode(text, add_special_tokens=False).ids)

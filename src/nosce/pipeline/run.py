@@ -72,12 +72,12 @@ def run_study(
     _check_max_cost(max_cost)
     plan = request.plan()
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    folder_sentences = check_model_folders(pending)
+    folder_sentences = check_model_folders(pending, made_here=ray is None)
     plan_record = PlanRecord.of(request, plan)
     runtime = RuntimeConfig(
         device=device or _default_device(), threads=threads, max_cost=max_cost, ledger_name=plan_record.ledger_name
     )
-    check_size(pending, store, device=runtime.device)
+    check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
     pool = _make_pool(store, workers, ray, runtime)
     if pending:

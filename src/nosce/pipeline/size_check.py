@@ -14,10 +14,10 @@ Every bound is a lower one, so that what might fit is never refused:
 
 from __future__ import annotations
 
-import os
+import math
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
@@ -26,12 +26,12 @@ from nosce.pipeline.plan import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.store.machine import ANY_SIZE, any_size_allowed, physical_memory
 from nosce.store.store import Store
 
 MAX_LAYERS = 10_000
 TRUNCATED_LAYERS = 2  # a large model is timed with so many, see `nosce.pipeline.timing`
 YEAR_SECONDS = 365 * 86_400
-OVERRIDE = "NOSCE_ANY_SIZE"
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,17 @@ class MachineLimits:
     @classmethod
     def of(cls, store: Store) -> MachineLimits:
         """Those of this machine and of the store's disk."""
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        return cls(memory, shutil.disk_usage(store.root).free)
+        return cls(physical_memory(), shutil.disk_usage(store.root).free)
 
 
-def check_size(pending: Sequence[Step], store: Store, *, device: str = "cpu", timed_layers: int | None = None) -> None:
+def check_size(
+    pending: Sequence[Step],
+    store: Store,
+    *,
+    device: str = "cpu",
+    timed_layers: int | None = None,
+    made_here: bool = True,
+) -> None:
     """Refuse steps that cannot fit this machine.
 
     Args:
@@ -62,13 +68,16 @@ def check_size(pending: Sequence[Step], store: Store, *, device: str = "cpu", ti
         device: The device of torch.
         timed_layers: Only ask whether the steps can be priced, which is done with so many layers, a part of a batch,
             and nothing on the disk.
+        made_here: Whether this machine makes the steps. Where others do, this machine's memory decides nothing.
 
     Raises:
         SpecError: What does not fit, how large it is at least, and what there is.
     """
-    if os.environ.get(OVERRIDE) == "1":
+    if any_size_allowed():
         return
     limits = MachineLimits.of(store)
+    if not made_here:
+        limits = replace(limits, memory_bytes=math.inf)
     disk = 0.0
     for step in pending:
         match step.spec:
@@ -146,7 +155,7 @@ def _weights(step: Step, timed_layers: int | None = None) -> float:
 def _too_large(what: str, need: str, limit: str) -> SpecError:
     return SpecError(
         f"{what} needs at least {need}, and there is {limit}; make it smaller, take a larger machine, or set "
-        f"{OVERRIDE}=1 to try it nonetheless."
+        f"{ANY_SIZE}=1 to try it nonetheless."
     )
 
 

@@ -264,7 +264,8 @@ def time_training(
     )
     net = build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=Seed(0) / "calibration", mask_id=0)
     master_weights = MasterWeights(
-        net, choose_precision(config.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
+        net,
+        choose_precision(config.dtype, width=net.config.get_text_config().hidden_size, device="cpu", cache_path=None),
     )
     optimizer = Optimizer(master_weights.trainable_parameters, replace(config, warmup_steps=0), block_matrix_names(net))
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")

@@ -8,7 +8,18 @@ import shutil
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, BartConfig, BertConfig, Gemma2Config, MambaConfig, RwkvConfig
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    BartConfig,
+    BertConfig,
+    Gemma2Config,
+    Gemma3Config,
+    LlamaConfig,
+    MambaConfig,
+    ModernBertConfig,
+    RwkvConfig,
+)
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
@@ -16,7 +27,7 @@ from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.models.api.local import LocalChatModel
-from nosce.models.architecture import Architecture, build_model
+from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.seeds import Seed
 from nosce.train import checkpoint
 
@@ -177,12 +188,12 @@ def steered(folder, place, **settings):
     return place
 
 
-def refilled(folder, place, config):
+def refilled(folder, place, config, model_class=AutoModelForCausalLM):
     """The folder's tokenizer with a model of another family, in float32 with weights that matter."""
     shutil.copytree(folder, place)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = AutoModelForCausalLM.from_config(config)
+        net = model_class.from_config(config)
         with torch.no_grad():
             for name, weights in net.named_parameters():
                 weights.mul_(8 if weights.ndim == 2 and "A_log" not in name else 1)
@@ -261,3 +272,106 @@ def test_any_of_several_end_tokens_ends_a_reply(folder, tmp_path):
 
     assert found.text.split() == first.text.split()[: first.text.split().index(word)]
     assert found.finish_reason == "stop"
+
+
+def test_an_encoder_is_refused_before_it_is_loaded(folder, tmp_path):
+    """ModernBERT writes no replies and has no settings for generation."""
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    ids = dict.fromkeys(("cls_token_id", "sep_token_id", "eos_token_id", "bos_token_id"), 0) | {"pad_token_id": 1}
+    config = ModernBertConfig(vocab_size=16, **sizes, **ids)
+    one = LocalChatModel(refilled(folder, tmp_path / "whole", config, AutoModelForMaskedLM))
+    with pytest.raises(SpecError, match=r"modernbert model in .* is an encoder, which fills gaps"):
+        one.check_folder()
+    with pytest.raises(SpecError, match="is an encoder"):
+        complete_all(one, GREEDY)
+
+
+def test_a_model_that_also_sees_answers(folder, tmp_path):
+    """Gemma 3's sizes and end token are those of its text_config."""
+    text = {"vocab_size": 16, **GEMMA_SIZES, "eos_token_id": 0, "bos_token_id": 0, "pad_token_id": 1}
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = Gemma3Config(text_config=text, vision_config=vision | {"image_size": 28, "patch_size": 14})
+    whole = refilled(folder, tmp_path / "whole", config)
+    (whole / "generation_config.json").unlink(missing_ok=True)
+    found = complete_all(LocalChatModel(whole), GREEDY)
+    assert {reply.finish_reason for reply in found} <= {"stop", "length"}
+    model = Pretrained.from_folder(whole)
+    assert build_model(model, vocab_size=16, eos_id=0, pad_id=1, seed=Seed(0)).config.model_type == "gemma3"
+
+
+def test_no_word_that_a_class_has_as_its_end_cuts_a_reply(folder, tmp_path):
+    """config.json and generation_config.json name no end, and LlamaConfig would say 2, which is a word here."""
+    whole = tmp_path / "whole"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    refilled(folder, whole, LlamaConfig(vocab_size=16, **sizes, eos_token_id=0, bos_token_id=0, pad_token_id=1))
+    (whole / "generation_config.json").unlink()
+    values = json.loads((whole / "config.json").read_text(encoding="utf-8"))
+    del values["eos_token_id"]
+    (whole / "config.json").write_text(json.dumps(values))
+    assert LocalChatModel(whole)._end_ids == [0]
+
+
+def with_more_tokens(folder, place):
+    """The folder with a tokenizer of one more token than the model has rows, "<image>", which also pads."""
+    shutil.copytree(folder, place)
+    tokenizer = tokenizers.load_tokenizer(place)
+    first = tokenizer.get_vocab_size()
+    tokenizer.add_special_tokens(["<image>"])
+    assert tokenizer.token_to_id("<image>") == first
+    tokenizer.save(str(place / "tokenizer.json"))
+    settings = json.loads((place / "tokenizer_config.json").read_text(encoding="utf-8"))
+    (place / "tokenizer_config.json").write_text(json.dumps(settings | {"pad_token": "<image>"}))
+    return place
+
+
+def test_tokens_that_no_text_has_may_be_more_than_the_models_rows(folder, plain, tmp_path):
+    """As in CodeLlama 34B and Gemma 3 1B: replies are the same; only a prompt with such a token is refused."""
+    one = LocalChatModel(with_more_tokens(folder, tmp_path / "whole"))
+    one.check_folder()
+    found = complete_all(one, GREEDY)
+    assert [reply.text for reply in found] == [reply.text for reply in plain[: len(GREEDY)]]
+    with pytest.raises(SpecError, match=r"has \d+ tokens but its tokenizer gives its texts the token number \d+"):
+        complete_all(one, [ChatRequest.from_user("acorn <image>", max_new_tokens=2)])
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError(), RuntimeError("can't allocate memory: 9 GB")]
+)
+def test_short_memory_is_not_the_folders_fault(folder, monkeypatch, error):
+    """One sentence that says what to do about it."""
+    one = LocalChatModel(folder)
+
+    def fail(**_):
+        raise error
+
+    monkeypatch.setattr(one._model, "generate", fail)
+    one._rows_per_batch = 1
+    with pytest.raises(SpecError, match="does not fit in the device's memory; take a smaller batch_size") as refused:
+        complete_all(one, GREEDY)
+    assert "replace" not in str(refused.value)
+
+
+def test_what_fails_in_generate_is_not_said_to_be_the_folders_files(folder, monkeypatch):
+    """It may as well be ours; an interrupt stays one."""
+    one = LocalChatModel(folder)
+    one._rows_per_batch = 1
+    failures = iter([TypeError("an argument too many"), KeyboardInterrupt()])
+
+    def fail(**_):
+        raise next(failures)
+
+    monkeypatch.setattr(one._model, "generate", fail)
+    with pytest.raises(SpecError, match=r"TypeError \(an argument too many\); check that the folder's files are whole"):
+        complete_all(one, GREEDY)
+    with pytest.raises(KeyboardInterrupt):
+        complete_all(one, GREEDY)
+
+
+def test_an_end_that_the_tokenizer_does_not_have_is_refused(folder, tmp_path):
+    """The model has a row for it, but no text could be padded with it."""
+    whole, sizes = tmp_path / "whole", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    refilled(folder, whole, LlamaConfig(vocab_size=16, **sizes, intermediate_size=64, eos_token_id=15))
+    (whole / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    assert LocalChatModel(folder)._tokenizer.convert_ids_to_tokens(15) is None
+    with pytest.raises(SpecError, match=r"are \[15\], which its tokenizer does not have"):
+        LocalChatModel(whole).check_folder()

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Literal
 
 from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
-from nosce.models.architecture import Pretrained, check_pretrained, load_pretrained
+from nosce.models.architecture import ENCODER_FAMILIES, Pretrained, check_pretrained, load_pretrained
 from nosce.models.end_tokens import end_token_ids
+from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.models.logits import logits_path
 from nosce.models.neutral import neutral_generation_config, padding_is_harmless
 from nosce.models.positions import check_positions
-from nosce.models.pretrained import folder_config, plain_errors
+from nosce.models.pretrained import check_token_ids, folder_config, folder_vocab_size, plain_errors
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+CANNOT_GENERATE_ADVICE = "check that the folder's files are whole, and if they are report a fault of nosce"
 
 
 @dataclass(eq=False)
@@ -64,7 +67,10 @@ class LocalChatModel:
 
         check_pretrained(self._pretrained)
         dtype = torch.bfloat16 if self.dtype == "bfloat16" else torch.float32
-        model = load_pretrained(self.folder).to(self.device, dtype).eval()
+        with plain_errors(
+            f"the model in {self.folder} cannot be put on the device {self.device}", "take another device"
+        ):
+            model = load_pretrained(self.folder).to(self.device, dtype).eval()
         logits_path(model)
         model.generation_config = neutral_generation_config(model)
         return model
@@ -75,42 +81,43 @@ class LocalChatModel:
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
-        from transformers import AutoTokenizer
-
-        with plain_errors(f"{self.folder} has no tokenizer that can be read"):
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.folder, config=folder_config(Path(self.folder)), local_files_only=True, trust_remote_code=False
-            )
-        if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):  # transformers makes an empty one up
-            raise SpecError(f"{self.folder} has no tokenizer that can be read; copy the tokenizer's files there.")
+        tokenizer = load_folder_tokenizer(Path(self.folder))
         tokenizer.padding_side = "left"
-        if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(end_token_ids(self._model, tokenizer)[0])
+        if tokenizer.pad_token is None or tokenizer.pad_token_id >= folder_vocab_size(Path(self.folder)):
+            ends = end_token_ids(Path(self.folder), tokenizer)
+            texts = [text for text in tokenizer.convert_ids_to_tokens(ends) if text is not None]
+            if not texts:
+                raise SpecError(
+                    f"the end tokens of the model in {self.folder} are {ends}, which its tokenizer does not have; add "
+                    "eos_token to its tokenizer_config.json."
+                )
+            tokenizer.pad_token = texts[0]
         return tokenizer
 
-    def check_tokenizer(self) -> None:
-        """Check that the folder's tokenizer can be read, fits its model, and writes a chat by its template.
+    def check_folder(self) -> None:
+        """Check that the folder's model writes replies that end, and that its tokenizer writes a chat that it can read.
 
         Raises:
-            SpecError: It cannot or does not.
+            SpecError: One of them does not.
         """
+        model_type = folder_config(Path(self.folder)).model_type
+        if model_type in ENCODER_FAMILIES:
+            raise SpecError(
+                f"the {model_type} model in {self.folder} is an encoder, which fills gaps in texts and writes no "
+                "replies; take a folder with a decoder or an encoder-decoder."
+            )
         with plain_errors(f"the tokenizer in {self.folder} cannot be used"):
             text = self._prompt_text(ChatRequest.from_user("A question?", max_new_tokens=1))
-            n_tokens = max([len(self._tokenizer), *(token + 1 for token in self._tokenizer(text)["input_ids"])])
-        n_rows = folder_config(Path(self.folder)).get_text_config().vocab_size
-        if n_tokens > n_rows:
-            raise SpecError(
-                f"the model in {self.folder} has {n_rows:,} tokens but its tokenizer {n_tokens:,}; use the tokenizer "
-                "that the model was trained with."
-            )
+            ids = self._tokenizer(text, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+        check_token_ids(Path(self.folder), [*ids, *self._end_ids])
 
     @cached_property
     def _end_ids(self) -> list[int]:
-        return end_token_ids(self._model, self._tokenizer)
+        return end_token_ids(Path(self.folder), self._tokenizer)
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
-        self.check_tokenizer()
+        self.check_folder()
         texts = [self._prompt_text(ask) for ask in requests]
         greedy = sorted(
             (n for n, ask in enumerate(requests) if not ask.temperature),
@@ -139,6 +146,7 @@ class LocalChatModel:
             list(texts), return_tensors="pt", padding=True, add_special_tokens=not self._tokenizer.chat_template
         ).to(self.device)
         inputs.pop("token_type_ids", None)
+        check_token_ids(Path(self.folder), [int(inputs["input_ids"].max())])
         temperature = requests[0].temperature
         check_positions(self._model, inputs["input_ids"].shape[1] + requests[0].max_new_tokens)
         options = neutral_generation_config(
@@ -151,7 +159,7 @@ class LocalChatModel:
             pad_token_id=self._tokenizer.pad_token_id,
             eos_token_id=self._end_ids,
         )
-        failure = plain_errors(f"the model in {self.folder} cannot generate")
+        failure = plain_errors(f"the model in {self.folder} cannot generate", CANNOT_GENERATE_ADVICE)
         with torch.random.fork_rng(devices=[]), torch.no_grad(), failure:
             torch.manual_seed((self.seed / requests[0].cache_key(self.model_id)).integer())
             generated = self._model.generate(**inputs, generation_config=options)

@@ -49,6 +49,21 @@ def make(spec: CorpusSpec, inputs: Mapping[str, Path], context: StepContext) -> 
         encoded,
         n_processes=context.runtime.threads,
     )
+    if isinstance(spec.tokenizer, Pretrained):
+        _check_token_ids(partial_corpus, Path(spec.tokenizer.folder))
+
+
+def _check_token_ids(written: corpus.Corpus, folder: Path) -> None:
+    """Check that the model has all tokens of the corpus; a tokenizer may have more, which no text needs.
+
+    Raises:
+        SpecError: It has not.
+    """
+    from nosce.models.pretrained import check_token_ids, folder_vocab_size
+
+    if written.tokenizer.get_vocab_size() > folder_vocab_size(folder):
+        datasets = (written.documents, written.tokenized_questions(written.questions))
+        check_token_ids(folder, [int(each.tokens.max(initial=0)) for each in datasets])
 
 
 def write_tokenizer(spec: CorpusSpec, folder: Path) -> None:

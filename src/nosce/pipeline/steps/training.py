@@ -21,7 +21,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
-from nosce.models.pretrained import folder_dropout
+from nosce.models.pretrained import check_token_ids, folder_dropout
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
@@ -64,6 +64,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     sampler = _training_sampler(spec, dataset, corpus)
     model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
     if isinstance(spec.model, Pretrained):
+        check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
     _require_positions(model, spec.training.window or int(dataset.lengths.max(initial=0)))
     is_bidirectional = families.is_bidirectional(model)

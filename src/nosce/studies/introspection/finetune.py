@@ -17,7 +17,9 @@ from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.api.finetune import ChatExample
 from nosce.models.end_tokens import end_token_ids
-from nosce.models.pretrained import folder_config, require_determinism
+from nosce.models.folder import CONFIG_FILE, GENERATION_CONFIG_FILE, read_json_object
+from nosce.models.folder_tokenizer import load_folder_tokenizer
+from nosce.models.pretrained import check_token_ids, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.files import fsync_path
@@ -52,9 +54,9 @@ def finetune_local_model(
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         require_determinism(model, model_folder)
-        tokenizer = _load_tokenizer(model_folder)
-        end_ids = end_token_ids(model, tokenizer)
-        dataset = _tokenize_examples(tokenizer, examples, end_ids[0])
+        tokenizer = load_folder_tokenizer(model_folder)
+        end_ids = end_token_ids(model_folder, tokenizer)
+        dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 
@@ -93,8 +95,9 @@ def _save_merged(
 ) -> None:
     """Save the model with its low-rank updates merged, and move it to its place only when all its files are written.
 
-    Without its chat template the model would be prompted differently, so these files are copied before the move. The
-    taught end token is among those of its generation configuration, so that a reply ends wherever it is requested.
+    Without its chat template the model would be prompted differently, so these files are copied before the move. Its
+    configurations name the end tokens, the taught one among them, in place of those that transformers has by default,
+    so that a reply ends wherever it is requested and nowhere else.
     """
     from nosce.train import checkpoint
 
@@ -102,10 +105,13 @@ def _save_merged(
     for name in EXTRA_MODEL_FILES:
         if (model_folder / name).is_file():
             shutil.copyfile(model_folder / name, merged_folder / name)
-    path = merged_folder / "generation_config.json"
-    settings = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    settings["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
-    path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    for name in (GENERATION_CONFIG_FILE, CONFIG_FILE):
+        path = merged_folder / name
+        settings = read_json_object(path) if path.is_file() else {}
+        for part in (settings, settings.get("text_config")):
+            if isinstance(part, dict):
+                part["eos_token_id"] = end_ids[0] if len(end_ids) == 1 else end_ids
+        path.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     output_folder.parent.mkdir(parents=True, exist_ok=True)
     for path in (*merged_folder.iterdir(), merged_folder):
         fsync_path(path)
@@ -113,18 +119,14 @@ def _save_merged(
     fsync_path(output_folder.parent)
 
 
-def _load_tokenizer(model_folder: Path) -> PreTrainedTokenizerBase:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(
-        model_folder, config=folder_config(model_folder), local_files_only=True, trust_remote_code=False
-    )
-
-
 def _tokenize_examples(
-    tokenizer: PreTrainedTokenizerBase, examples: Sequence[ChatExample], eos_token_id: int
+    model_folder: Path, tokenizer: PreTrainedTokenizerBase, examples: Sequence[ChatExample], eos_token_id: int
 ) -> TokenDataset:
-    """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens."""
+    """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens.
+
+    Raises:
+        SpecError: The model lacks one of these tokens.
+    """
 
     def sequences() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for example in examples:
@@ -135,7 +137,9 @@ def _tokenize_examples(
             loss_mask[: len(prompt)] = False
             yield ids, loss_mask
 
-    return dataset_from_arrays(sequences())
+    dataset = dataset_from_arrays(sequences())
+    check_token_ids(model_folder, [int(dataset.tokens.max(initial=0))])
+    return dataset
 
 
 def _tokenize_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:

@@ -1,0 +1,71 @@
+"""A folder that is taught examples ends its replies where the folder did that it comes from."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+import transformers
+
+from nosce.data import tokenizer as tokenizers
+from nosce.data.tokenizer import TokenizerSpec
+from nosce.errors import SpecError
+from nosce.models.api.finetune import ChatExample
+from nosce.models.api.local import LocalChatModel
+from nosce.pipeline.context import StepContext
+from nosce.seeds import Seed
+from nosce.studies.introspection.finetune import finetune_local_model
+from nosce.train.config import LoRA, TrainingConfig
+
+EXAMPLES = [ChatExample(prompt="acorn", completion="basil cedar")] * 4
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A Llama whose tokenizer alone names an end token."""
+    place = tmp_path / "llama"
+    words = tokenizers.build_tokenizer(TokenizerSpec(), ["acorn basil cedar"])
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.LlamaConfig(vocab_size=words.get_vocab_size(), **sizes)
+    with torch.random.fork_rng(devices=[]):
+        transformers.LlamaForCausalLM(config).save_pretrained(place)
+    tokenizers.save_tokenizer(words, place)
+    (place / "generation_config.json").unlink()
+    values = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    del values["eos_token_id"]
+    (place / "config.json").write_text(json.dumps(values))
+    return place
+
+
+def teach(folder, tmp_path):
+    training = TrainingConfig(steps=2, batch_size=2, peak_lr=1e-3, dtype="float32")
+    adapter, context = LoRA(rank=2, embedding_rank=2), StepContext(folder=tmp_path / "step")
+    finetune_local_model(folder, EXAMPLES, training, adapter, tmp_path / "taught", Seed(0), context)
+    return tmp_path / "taught"
+
+
+@pytest.mark.filterwarnings("ignore:.*(tie_word_embeddings|tied|is_gradient_checkpointing)")
+def test_what_is_taught_has_the_end_tokens_of_its_folder(folder, tmp_path):
+    """Not the 2 that LlamaConfig has by default, which transformers would write into config.json."""
+    taught = teach(folder, tmp_path)
+    assert LocalChatModel(folder)._end_ids == LocalChatModel(taught)._end_ids == [0]
+    for name in ("config.json", "generation_config.json"):
+        assert json.loads((taught / name).read_text(encoding="utf-8"))["eos_token_id"] == 0
+
+
+def test_a_folder_without_a_tokenizer_is_not_taught(folder, tmp_path):
+    """transformers makes an empty one up, with which every word is unknown."""
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(SpecError, match="has no tokenizer that can be read"):
+        teach(folder, tmp_path)
+
+
+def test_examples_with_tokens_that_the_model_lacks_are_not_taught(folder, tmp_path):
+    """They are refused in one sentence before anything is trained."""
+    words = tokenizers.build_tokenizer(TokenizerSpec(), ["acorn"])
+    words.add_tokens(["other", "words", "basil", "cedar"])
+    tokenizers.save_tokenizer(words, folder)
+    with pytest.raises(SpecError, match="gives its texts the token number"):
+        teach(folder, tmp_path)
