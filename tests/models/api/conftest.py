@@ -28,7 +28,7 @@ class Server:
     jobs: list[str] = field(default_factory=lambda: ["queued", "running", "succeeded"])  # what each look at a job finds
     files: list[bytes] = field(default_factory=list)
     begun: int = 0  # jobs
-    gone: list[str] = field(default_factory=list)  # jobs that were cancelled
+    job_statuses: list[int] = field(default_factory=list)  # what the first requests for a job are answered
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
     job_body: bytes | None = None  # in place of a job that was begun
     files_status: int = 200
@@ -64,12 +64,11 @@ class Handler(BaseHTTPRequestHandler):
                     "status": "processed",
                 }
             )
-        if self.path.endswith("/cancel"):
-            told.gone.append(self.path.split("/")[-2])
-            return self.send(job("cancelled"))
         if self.path.endswith("/jobs"):
             told.begun += 1
             told.bodies.append(json.loads(body))
+            if told.job_statuses:
+                return self.send({"error": {"message": "no"}}, told.job_statuses.pop(0))
             return self.send(job("queued"), raw=told.job_body)
         return self.chat(told, json.loads(body))
 
@@ -92,8 +91,8 @@ class Handler(BaseHTTPRequestHandler):
         match way:
             case "429":
                 return self.send({"error": {"message": f"slow down, {KEY}"}}, 429, {"retry-after": "0.01"})
-            case "500" | "503" | "400" | "401":
-                return self.send({"error": {"message": f"no, {KEY}"}}, int(way))
+            case status if status.isdigit():
+                return self.send({"error": {"message": f"no, {KEY}"}}, int(status))
             case "redirect":
                 return self.send({}, 307, {"location": "http://127.0.0.1:9/v1/chat/completions"})
             case "no max_tokens":
@@ -156,15 +155,17 @@ class Handler(BaseHTTPRequestHandler):
             pass
 
 
-def job(status: str) -> dict[str, Any]:
-    """A fine-tuning job."""
+def job(told: str) -> dict[str, Any]:
+    """A fine-tuning job; one that has succeeded may lack the name of its model."""
+    status, _, without = told.partition(" with")
+    names = {"": "ft:m:nosce", "out a model": None, " an empty name": ""}
     return {
         "id": "ftjob-1",
         "object": "fine_tuning.job",
         "created_at": 0,
         "model": "m",
         "status": status,
-        "fine_tuned_model": "ft:m:nosce" if status == "succeeded" else None,
+        "fine_tuned_model": names[without] if status == "succeeded" else None,
         "finished_at": None,
         "error": {"code": "x", "message": "bad file", "param": None} if status == "failed" else None,
         "hyperparameters": {},

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from nosce.models.api.base import ChatRequest
+import typing
+
+import pytest
+
+from nosce.models.api.base import ChatRequest, ChatResponse, FinishReason
 
 
 def test_the_key_of_a_reply_never_changes():
@@ -30,3 +34,33 @@ def test_whatever_changes_the_answer_changes_the_key():
     ]
     keys = [request.cache_key("m") for request in requests] + [requests[0].cache_key("n")]
     assert len(set(keys)) == len(keys)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "known"),
+    [
+        ("a", (0, 0), (None, None)),
+        ("", (0, 0), (None, None)),
+        ("a", (7, 0), (7, None)),
+        ("a", (0, 2), (None, 2)),
+        ("", (7, 0), (7, 0)),  # a model on this machine may end at once
+        ("a", (None, None), (None, None)),
+    ],
+)
+def test_what_earlier_versions_kept_as_no_tokens_is_unknown(text, kept, known):
+    """They wrote 0 where the endpoint had not said; no prompt has no tokens, nor has a reply with a text."""
+    record = ChatResponse(text=text, finish_reason="stop").as_json()
+    found = ChatResponse.from_json(record | {"prompt_tokens": kept[0], "reply_tokens": kept[1]})
+    assert (found.prompt_tokens, found.completion_tokens) == known
+    assert ChatResponse.from_json(found.as_json()) == found
+
+
+def test_a_reply_that_was_none_is_no_reply():
+    """Earlier versions kept such replies; each finish reason of today is read."""
+    record = ChatResponse(text="a", finish_reason="stop").as_json()
+    assert typing.get_args(FinishReason) == ("stop", "length", "refused")
+    for reason in typing.get_args(FinishReason):
+        assert ChatResponse.from_json(record | {"finish": reason}).finish_reason == reason
+    for reason in ("invalid", "eos", None, ["stop"]):
+        with pytest.raises((ValueError, TypeError)):
+            ChatResponse.from_json(record | {"finish": reason})

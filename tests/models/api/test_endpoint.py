@@ -62,6 +62,28 @@ def test_a_key_that_is_also_stored_is_refused(monkeypatch, field):
     assert KEY not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("gpt-4o-mini-key", {"model": "gpt-4o-mini"}),
+        ("localhost-key", {"base_url": "http://localhost:8000/v1"}),
+        ("meta-llama/Llama-3.1-8B-Instruct-key", {"model": "meta-llama/Llama-3.1-8B-Instruct"}),
+        ("EMPTY", {"model": "EMPTY"}),
+    ],
+)
+def test_a_key_that_shares_words_with_what_is_stored_is_sent(monkeypatch, key, field):
+    """Keys of servers of one's own are named after what they open; only a whole key would be stored."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    assert EndpointConfig(**{"model": "m", **field}).read_api_key() == key
+
+
+@pytest.mark.parametrize("written", [KEY.upper(), KEY.encode().hex(), KEY.replace("-", "%2D")])
+def test_a_key_that_is_stored_in_another_form_is_refused(monkeypatch, written):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(UsageError, match="also part of"):
+        EndpointConfig(model="m", base_url=f"https://host/{written}/v1").read_api_key()
+
+
 def test_keys_of_replies_and_descriptions_are_as_they_were():
     """Replies were paid for under them; the digits are of the version before the new fields."""
     paid = EndpointConfig(model="m", base_url="http://localhost:1/v1", input_price_per_million=0.15)

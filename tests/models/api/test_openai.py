@@ -8,12 +8,12 @@ import logging
 
 import pytest
 
-from nosce.errors import SpecError, StoreError, UsageError
+from nosce.errors import SpecError, UsageError
 from nosce.models.api.base import ChatRequest, ChatResponse, complete_all
 from nosce.models.api.cache import CachedChatModel, ReplayChatModel, ResponseCache
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.failures import EndpointError
-from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, cancel_fine_tuning_jobs, run_fine_tuning_job
+from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
 from nosce.models.api.openai import OpenAIClient
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
@@ -232,7 +232,37 @@ def test_what_an_endpoint_does_not_count_is_charged_as_dearly_as_it_can_be(serve
 
 
 @pytest.mark.parametrize(
-    ("way", "cost"), [("500", 0), ("400", 0), ("429", 0), ("truncated", 22), ("drop", 22), ("slow", 22), ("empty", 15)]
+    ("usage", "known"),
+    [
+        ({"prompt_tokens": 3, "completion_tokens": 2}, (3, 2)),
+        ({"prompt_tokens": 3}, (3, None)),
+        ({"completion_tokens": 2}, (None, 2)),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, (None, None)),
+        (None, (None, None)),
+    ],
+)
+def test_a_number_of_tokens_that_is_not_said_is_unknown(server, tmp_path, usage, known):
+    """It is not zero, in the cache neither; the cost is the highest possible one all the same."""
+    server.usage = usage
+    one = asker(server, input_price_per_million=1e6, output_price_per_million=1e6)
+    one.cache = ResponseCache(tmp_path / "r.jsonl")
+    asks = [ChatRequest.from_user("p", max_new_tokens=5)]
+    replies = complete_all(one, asks)
+    replies += complete_all(ReplayChatModel(one.model_id, ResponseCache(tmp_path / "r.jsonl")), asks)
+    assert [(reply.prompt_tokens, reply.completion_tokens) for reply in replies] == [known] * 2
+    assert one.spent == (5.0 if None not in known else 22.0)
+
+
+@pytest.mark.parametrize(
+    ("way", "cost"),
+    [
+        *((status, 0) for status in ("400", "401", "404", "409", "425", "429", "501", "503")),
+        *((status, 22) for status in ("408", "500", "502", "504", "520", "524", "529")),
+        ("truncated", 22),
+        ("drop", 22),
+        ("slow", 22),
+        ("empty", 15),
+    ],
 )
 def test_a_failed_request_costs_what_the_endpoint_may_bill(server, way, cost):
     """Nothing if it refused, all that was possible if it may have written a reply, what it counted if it says so."""
@@ -247,6 +277,58 @@ def test_a_failed_request_costs_what_the_endpoint_may_bill(server, way, cost):
     with pytest.raises(EndpointError):
         complete_all(one, [ChatRequest.from_user("p", max_new_tokens=5)])
     assert (one.spent, one.budget.reserved) == (cost, 0.0)
+
+
+def test_replies_that_were_lost_keep_to_the_limit(server):
+    """Each time-out of a gateway may be billed, so that further attempts stop at the limit."""
+    server.fails = {"p": ["504"] * 9}
+    one = asker(server, max_cost=50.0, input_price_per_million=1e6, output_price_per_million=1e6)
+    with pytest.raises(EndpointError, match="raise the limit"):
+        complete_all(one, [ChatRequest.from_user("p", max_new_tokens=5)])
+    assert (one.spent, server.asked["p"]) == (44.0, 2)
+
+
+@pytest.mark.parametrize("key", ["sk-no-key-required", "sk-not-a-secret-at-all"])
+def test_a_reply_with_words_of_a_dummy_key_is_an_answer(server, monkeypatch, tmp_path, key):
+    """Servers of one's own want any key, and ordinary words are in it; the whole key is still found."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    words = "a licence is required; no key is required, and not a secret; no-key-required"
+    assert complete_all(asker(server), [ChatRequest.from_user(words)])[0].text == f"echo {words}"
+    for echo in (key, key[:16], key.upper(), base64.b64encode(f"u:{key}".encode()).decode(), key.encode().hex()):
+        one = asker(server)
+        one.cache = ResponseCache(tmp_path / "r.jsonl")
+        with pytest.raises(EndpointError, match="sent the key back"):
+            complete_all(one, [ChatRequest.from_user(f"say {echo} now")])
+    assert not (tmp_path / "r.jsonl").exists()
+
+
+def test_a_client_whose_replies_nobody_waits_for_can_be_used_again(server, tmp_path):
+    """Requests that are retried later, and other routes, are not stopped by an iterator that was closed."""
+    one = asker(server, max_concurrency=1)
+    replies = one.complete([ChatRequest.from_user(text) for text in "ab"])
+    next(replies)
+    replies.close()
+    server.fails = {"c": ["503"]}
+    assert complete_all(one, [ChatRequest.from_user("c")])[0].text == "echo c"
+    replies = one.complete([ChatRequest.from_user(text) for text in "de"])
+    next(replies)
+    replies.close()
+    server.job_statuses = [503]
+    made = run_fine_tuning_job(
+        one, [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=lambda seconds: None
+    )
+    assert made == "ft:m:nosce"
+
+
+def test_an_iterator_that_was_closed_stops_no_other(server):
+    """Two may be read in turn; each gives up only its own requests."""
+    one = asker(server, max_concurrency=1)
+    server.fails = {"d": ["503"]}
+    first, second = (one.complete([ChatRequest.from_user(text) for text in texts]) for texts in ("ab", "cd"))
+    next(first)
+    assert next(second)[1].text == "echo c"
+    first.close()
+    assert next(second)[1].text == "echo d"
 
 
 def test_no_text_has_more_tokens_than_were_reserved_for_it(server):
@@ -307,64 +389,6 @@ def test_a_line_cut_short_is_asked_again(server, tmp_path):
     assert len(ResponseCache(path)) == 2
 
 
-def test_a_model_is_tuned_and_a_job_is_never_begun_twice(server, tmp_path):
-    """Interrupted while it waits, the next run goes on with the same job; the file has the examples."""
-
-    def stop(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    examples = [ChatExample("p1", "r1"), ChatExample("p2", "r2")]
-    with pytest.raises(KeyboardInterrupt):
-        run_fine_tuning_job(
-            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=stop
-        )
-    assert (
-        run_fine_tuning_job(
-            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=lambda s: None
-        )
-        == "ft:m:nosce"
-    )
-    assert (
-        run_fine_tuning_job(
-            asker(server), examples, FineTuningJobConfig(learning_rate_multiplier=2.0), tmp_path, sleep=stop
-        )
-        == "ft:m:nosce"
-    )
-    assert server.begun == 1
-    assert b'"content": "r2"' in server.files[0]
-    assert server.bodies[-1]["hyperparameters"] == {"n_epochs": 1, "learning_rate_multiplier": 2.0}
-
-
-@pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_a_job_that_ends_badly_is_said(server, tmp_path, end):
-    """And the next attempt begins another."""
-    server.jobs = ["running", end]
-    with pytest.raises(EndpointError, match=end):
-        run_fine_tuning_job(
-            asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=lambda s: None
-        )
-    server.jobs = ["succeeded"]
-    assert (
-        run_fine_tuning_job(
-            asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=lambda s: None
-        )
-        == "ft:m:nosce"
-    )
-    assert server.begun == 2
-
-
-def test_jobs_that_run_can_be_cancelled(server, tmp_path):
-    """Those that have not ended."""
-
-    def stop(seconds: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path, sleep=stop)
-    assert cancel_fine_tuning_jobs(asker(server), tmp_path) == ["ftjob-1"]
-    assert server.gone == ["ftjob-1"]
-
-
 def test_what_cannot_be_asked_is_refused():
     """In a sentence."""
     for make in (
@@ -411,33 +435,3 @@ def test_a_reasoning_model_is_asked_without_what_it_refuses(server):
     assert complete_all(other, [ChatRequest.from_user("p")])[0].text == "echo p"
     assert "temperature" not in server.bodies[-1]
     assert server.bodies[-1]["max_completion_tokens"] == 32
-
-
-@pytest.mark.parametrize("body", [b"{", b"[]", b"null", b'{"id": 7}', b'{"object": "list", "data": []}', b""])
-def test_a_job_without_an_id_is_not_begun(server, tmp_path, body):
-    """It may have been begun all the same, so that it is not asked for twice."""
-    server.job_body = body
-    with pytest.raises(EndpointError, match="may or may not have been done"):
-        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
-    assert server.begun == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_job_that_is_looked_at_in_vain_is_looked_at_again(server, tmp_path):
-    """A bad reply is no end of a job; a damaged note is said."""
-    server.jobs = ["500", "nonsense", "succeeded"]
-    assert run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path) == "ft:m:nosce"
-    (note,) = tmp_path.glob("tuning-*.json")
-    note.write_text("{")
-    with pytest.raises(StoreError, match="cannot be read"):
-        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
-    assert server.begun == 1
-
-
-@pytest.mark.parametrize("echo", [KEY, f"Bearer {KEY}", base64.b64encode(f"u:{KEY}".encode()).decode(), KEY[:20]])
-def test_a_server_without_files_that_echoes_the_key_is_said_without_it(server, tmp_path, echo):
-    server.files_status, server.files_echo = 404, echo
-    with pytest.raises(EndpointError, match=r"has no fine-tuning jobs \(status 404") as error:
-        run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
-    assert echo not in str(error.value)
-    assert "NOSCE_TUNING=no" in str(error.value)

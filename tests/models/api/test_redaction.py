@@ -8,7 +8,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from nosce.models.api.redaction import NOT_SHOWN, Redactor
+from nosce.models.api.redaction import NOT_SHOWN, REPLY_PART_LENGTH, Redactor
 
 KEY = 'sk-/+"very&secret"=0123456789abc'
 FORMS = {
@@ -47,3 +47,30 @@ def test_a_short_key_is_a_word():
     """A server of one's own wants any key; a message with the word is not withheld, but the word is."""
     assert Redactor("EMPTY").message("the list is EMPTY now") == "the list is [key] now"
     assert not Redactor("").is_in("anything")
+
+
+@pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
+def test_a_key_is_found_in_a_reply(form):
+    """Also 16 characters of it, but no fewer, which may be words; and the whole key where the whole is looked for."""
+    redactor = Redactor(KEY)
+    assert redactor.is_in(f"You said {form}.", part_length=REPLY_PART_LENGTH) is (len(form) >= 16)
+    assert redactor.is_in(f"You said {form}.", part_length=len(KEY)) is (len(form) >= len(KEY))
+
+
+def test_few_characters_of_a_key_in_a_reply_are_words():
+    """In an endpoint's message they are searched for all the same."""
+    redactor = Redactor("sk-no-key-required")
+    assert not redactor.is_in("no-key-required", part_length=REPLY_PART_LENGTH)
+    assert redactor.is_in("sk-no-key-requir", part_length=REPLY_PART_LENGTH)
+    assert redactor.message("a key is required") == NOT_SHOWN
+    assert Redactor("localhost").is_in("http://localhost:1", part_length=REPLY_PART_LENGTH)  # a short key: the whole
+
+
+@pytest.mark.parametrize("length", range(16, 22))
+@pytest.mark.parametrize("n", range(4))
+def test_the_end_of_a_key_in_base64_is_read(length, n):
+    """Also where the last group is not whole, and where its padding was left out."""
+    key = KEY[-length:]
+    form = base64.b64encode(b"u" * n + key.encode()).decode()
+    for text in (form, form.rstrip("=")):
+        assert Redactor(key).is_in(f"You said {text}.", part_length=length)

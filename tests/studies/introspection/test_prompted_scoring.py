@@ -42,12 +42,11 @@ def test_a_report_matches_its_label(report, label, is_match):
     assert is_report_match(report, label) is is_match
 
 
-@pytest.mark.parametrize("reason", ["refused", "invalid"])
-def test_an_answer_that_did_not_come_has_no_label(reason):
-    """The text of a refused or unusable answer is not read, even where it has the requested form."""
+def test_an_answer_that_did_not_come_has_no_label():
+    """The text of a refused answer is not read, even where it has the requested form."""
     prompt = PROMPTS["numbers"]
-    assert not SCORER.is_valid_answer(prompt, response("7", reason))
-    assert SCORER.label(prompt, prompt.property_names[0], response("7", reason)) is None
+    assert not SCORER.is_valid_answer(prompt, response("7", "refused"))
+    assert SCORER.label(prompt, prompt.property_names[0], response("7", "refused")) is None
     assert SCORER.is_valid_answer(prompt, response("7", "length"))
 
 

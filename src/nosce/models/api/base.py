@@ -1,7 +1,7 @@
 """Requests to chat models, their responses, and the protocol of a chat model.
 
-A response has a finish reason: the reply ended, was cut, was refused, or nothing usable came. Everything that changes a
-reply is part of its request, the sample's index too. The released code of arXiv:2410.13787 had a cache without the
+A response has a finish reason: the reply ended, was cut, or was refused. Everything that changes a reply is part of its
+request, the sample's index too. The released code of arXiv:2410.13787 had a cache without the
 sample's index, which turned five samples into one.
 """
 
@@ -16,7 +16,7 @@ from nosce.errors import SpecError
 from nosce.store.spec import Json, hash_description
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length", "refused", "invalid"]
+FinishReason = Literal["stop", "length", "refused"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,19 +96,19 @@ class ChatResponse:
     Args:
         text: The reply.
         finish_reason: "stop": the reply ended. "length": it was cut at `max_new_tokens`. "refused": the model or the
-            endpoint refused. "invalid": nothing usable came.
+            endpoint refused.
         logprob: Natural log-probability of the reply; None where the endpoint does not return it.
         first_token_logprobs: Alternatives of the first token with their natural log-probabilities.
-        prompt_tokens: Tokens of the prompt, as the model counts them.
-        completion_tokens: Tokens of the reply.
+        prompt_tokens: Tokens of the prompt, as the model counts them; None where the endpoint does not say.
+        completion_tokens: Tokens of the reply; None where the endpoint does not say.
     """
 
     text: str
     finish_reason: FinishReason
     logprob: float | None = None
     first_token_logprobs: tuple[tuple[str, float], ...] = ()
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
     def label_probabilities(self, labels: Sequence[str]) -> tuple[dict[str, float], float]:
         """The probability of each label, judged by its first token, and the probability that belongs to no label.
@@ -143,22 +143,31 @@ class ChatResponse:
     def from_json(cls, record: Mapping[str, Any]) -> ChatResponse:  # values as `json` types them
         """The reply that `as_json` wrote.
 
+        Earlier versions wrote 0 for a number of tokens that the endpoint had not said. Such a number is unknown: no
+        prompt has no tokens, and neither has a reply with a text.
+
         Raises:
             KeyError, TypeError, ValueError: The object is not such a reply.
         """
         first = tuple((str(token), _finite(value)) for token, value in record["first"])
         logprob = record["log_probability"]
         finish, text = record["finish"], record["text"]
-        if finish not in ("stop", "length", "refused", "invalid") or not isinstance(text, str):
-            raise ValueError(finish)
+        if finish not in ("stop", "length", "refused") or not isinstance(text, str):
+            raise ValueError(finish)  # also "invalid", which earlier versions wrote where no usable reply came
+        prompt_tokens = _known_count(record["prompt_tokens"]) or None
+        completion_tokens = _known_count(record["reply_tokens"])
         return cls(
             text=text,
             finish_reason=finish,
             first_token_logprobs=first,
             logprob=None if logprob is None else _finite(logprob),
-            prompt_tokens=int(record["prompt_tokens"]),
-            completion_tokens=int(record["reply_tokens"]),
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens or (None if text or prompt_tokens is None else completion_tokens),
         )
+
+
+def _known_count(value: Any) -> int | None:  # a value as `json` types it
+    return None if value is None else int(value)
 
 
 def _finite(value: object) -> float:

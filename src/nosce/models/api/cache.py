@@ -37,11 +37,9 @@ class ResponseCache:
         for line in whole.split(b"\n"):
             try:
                 entry = json.loads(line)
-                response = ChatResponse.from_json(entry["reply"])
-                if response.finish_reason != "invalid":  # no answer, though earlier versions kept it as one
-                    self._responses[str(entry["key"])] = response
+                self._responses[str(entry["key"])] = ChatResponse.from_json(entry["reply"])
             except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                continue  # the process died while it wrote the line
+                continue  # the process died while it wrote the line, or an earlier version kept what is no answer
         if whole and not whole.endswith(b"\n"):
             with self.path.open("ab") as file:
                 file.write(b"\n")  # so that the next reply starts a line of its own
@@ -54,13 +52,11 @@ class ResponseCache:
         return self._responses.get(key)
 
     def add(self, key: str, response: ChatResponse) -> None:
-        """Append a reply to the file before returning; one that is no answer is not kept.
+        """Append a reply to the file before returning.
 
         Raises:
             StoreError: The file cannot be written.
         """
-        if response.finish_reason == "invalid":
-            return
         line = json.dumps({"key": key, "reply": response.as_json()}, ensure_ascii=False, allow_nan=False) + "\n"
         with self._lock:
             try:

@@ -133,8 +133,8 @@ class EndpointConfig:
         """The key in the environment.
 
         Raises:
-            UsageError: The variable is not set, its value cannot be sent, or the value is part of the address or of
-                the model's name.
+            UsageError: The variable is not set, its value cannot be sent, or the whole value is part of the address or
+                of the model's name.
         """
         key = os.environ.get(self.api_key_variable, "")
         if not key:
@@ -147,7 +147,7 @@ class EndpointConfig:
                 f"the key in ${self.api_key_variable} has a blank or another character that no header can hold; "
                 "export it without."
             )
-        if Redactor(key).is_in(f"{self.base_url} {self.model}"):
+        if Redactor(key).is_in(f"{self.base_url or ''} {self.model}", part_length=len(key)):
             raise UsageError(
                 f"the key in ${self.api_key_variable} is also part of the endpoint's address or of the model's name, "
                 "which are stored; leave it out there."

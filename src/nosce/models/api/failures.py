@@ -12,7 +12,9 @@ from nosce.models.api.exchange import HttpReply
 from nosce.models.api.protocol import error_message
 from nosce.models.api.redaction import Redactor
 
-RETRIED_STATUS_CODES = (408, 409, 425, 429)  # and everything from 500 on
+#: A conflict, too early, too many requests, unavailable: the endpoint did not begin what was asked.
+NOTHING_DONE_STATUS_CODES = (409, 425, 429, 503)
+RETRIED_STATUS_CODES = (408, *NOTHING_DONE_STATUS_CODES)  # and everything from 500 on
 NOT_IMPLEMENTED = 501
 
 
@@ -52,7 +54,9 @@ def status_failure(endpoint: EndpointConfig, reply: HttpReply, redactor: Redacto
     code, name = reply.status, endpoint.model
     said = redactor.message(error_message(reply)) or "without a reason"
     if code in RETRIED_STATUS_CODES or (code >= 500 and code != NOT_IMPLEMENTED):
-        return AttemptError(f"status {code}: {said}", _retry_after(reply), may_be_done=False)
+        # A gateway that gave up waiting (e.g. 504) does not know what the server behind it has done, and will bill.
+        may_be_done = code not in NOTHING_DONE_STATUS_CODES
+        return AttemptError(f"status {code}: {said}", _retry_after(reply), may_be_done=may_be_done)
     if code in (401, 403):
         return EndpointError(f"{name} refused the key in ${endpoint.api_key_variable} (status {code}); set another.")
     if code < 400:

@@ -23,7 +23,8 @@ from nosce.store.spec import Json, describe, hash_description
 JobRecord = dict[str, str]  # "job" and, once it has succeeded, "model"
 
 JOBS_ROUTE = "/fine_tuning/jobs"
-TERMINAL_JOB_STATUSES = ("succeeded", "failed", "cancelled")
+FAILED_JOB_STATUSES = ("failed", "cancelled", "canceled")  # OpenAI's words, and a spelling of Azure
+MAX_UNNAMED_POLLS = 10  # of a job that has succeeded without the name of its model; 3 minutes at the default pace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +80,7 @@ def run_fine_tuning_job(
 
     Raises:
         DataError: There are no examples, or a prompt has two different completions.
-        EndpointError: The job failed or was cancelled.
+        EndpointError: The job failed or was cancelled, or the endpoint does not name the model of a job that succeeded.
     """
     _check_examples(examples)
     key = hash_description(
@@ -94,20 +95,38 @@ def run_fine_tuning_job(
     if "job" not in job_record:
         job_record = {"job": _start_job(api_client, examples, config)}
         _save_job_record(job_file, job_record)
-    while "model" not in job_record:
-        job = api_client.call("GET", _job_route(job_record["job"]), _parse_job)
-        if job.status not in TERMINAL_JOB_STATUSES:
-            sleep(poll_seconds)
-            continue
-        if job.status != "succeeded" or not job.model:
-            job_file.unlink()  # so that the next attempt starts another job
-            raise EndpointError(
-                f"the fine-tuning job {job_record['job']} {job.status} ({api_client.redactor().message(job.reason)}); "
-                "run again to start another."
-            )
-        job_record["model"] = job.model
+    if "model" not in job_record:
+        job_record["model"] = _wait_for_model(api_client, job_record["job"], job_file, wait=lambda: sleep(poll_seconds))
         _save_job_record(job_file, job_record)
     return job_record["model"]
+
+
+def _wait_for_model(api_client: OpenAIClient, job_id: str, job_file: Path, *, wait: Callable[[], None]) -> str:
+    """The name of the model that a job makes.
+
+    Raises:
+        EndpointError: The job failed or was cancelled, so that its file is deleted; or it succeeded, and its model has
+            no name, so that its file is kept: the job is paid for.
+    """
+    unnamed_polls = 0
+    while True:
+        job = api_client.call("GET", _job_route(job_id), _parse_job)
+        if job.status in FAILED_JOB_STATUSES:
+            job_file.unlink()  # so that the next attempt starts another job
+            raise EndpointError(
+                f"the fine-tuning job {job_id} {job.status} ({api_client.redactor().message(job.reason)}); run again "
+                "to start another."
+            )
+        if job.status == "succeeded":
+            if job.model:
+                return job.model
+            unnamed_polls += 1
+            if unnamed_polls > MAX_UNNAMED_POLLS:
+                raise EndpointError(
+                    f"the fine-tuning job {job_id} has succeeded, but the endpoint does not name its model; the job is "
+                    f"kept in {job_file}, so run again to look at it again, or look at the endpoint's own list."
+                )
+        wait()
 
 
 def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config: FineTuningJobConfig) -> str:
@@ -136,17 +155,6 @@ def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config
             f"the endpoint of {api_client.endpoint.model} has no fine-tuning jobs ({error.reason}); what needs none "
             "was asked and is kept, and NOSCE_TUNING=no, or RemoteSubject.tuning=None, reports that alone."
         ) from None
-
-
-def cancel_fine_tuning_jobs(api_client: OpenAIClient, folder: Path) -> list[str]:
-    """Cancel the unfinished jobs that were started from a folder, and return their ids."""
-    cancelled_ids = []
-    for job_file in sorted(folder.glob("tuning-*.json")):
-        job_record = _load_job_record(job_file)
-        if "model" not in job_record and "job" in job_record:
-            api_client.call("POST", f"{_job_route(job_record['job'])}/cancel", _parse_job)
-            cancelled_ids.append(job_record["job"])
-    return cancelled_ids
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,13 @@ from nosce.models.api.protocol import (
     parse_object,
     token_usage,
 )
-from nosce.models.api.redaction import Redactor
+from nosce.models.api.redaction import REPLY_PART_LENGTH, Redactor
 from nosce.seeds import Seed
 from nosce.store.files import JsonObject
 from nosce.store.spec import Json
 
 MAX_WAIT_SECONDS = 60.0  # seconds between two attempts
 TOKENS_PER_MESSAGE = 16  # more than the tokens around a message in known chat templates
-SECRET_KEY_LENGTH = 16  # shorter keys, e.g. of a server of one's own, may be words of an answer
 
 T = TypeVar("T")
 
@@ -60,7 +59,6 @@ class OpenAIClient:
     request_count: int = field(default=0, init=False)  # requests that were sent, failed ones too
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
     _next_send_time: float = field(default=0.0, init=False)  # no request is sent before this time
-    _stopped: threading.Event = field(default_factory=threading.Event, init=False)
 
     @property
     def spent(self) -> float:
@@ -84,7 +82,7 @@ class OpenAIClient:
         self._check_prices()
         self.endpoint.read_api_key()
         failed: BaseException | None = None
-        queue = iter(enumerate(requests))
+        queue, stopped = iter(enumerate(requests)), threading.Event()
         with ThreadPoolExecutor(self.endpoint.max_concurrency) as pool:
             running: dict[Future[ChatResponse], int] = {}
             try:
@@ -92,7 +90,7 @@ class OpenAIClient:
                     while failed is None and len(running) < self.endpoint.max_concurrency:
                         if (entry := next(queue, None)) is None:
                             break
-                        running[pool.submit(self.complete_one, entry[1])] = entry[0]
+                        running[pool.submit(self.complete_one, entry[1], stopped)] = entry[0]
                     if not running:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -102,21 +100,24 @@ class OpenAIClient:
                         else:
                             failed = failed or error
             finally:
-                self._stopped.set()  # threads that wait for another attempt give up
+                stopped.set()  # threads that wait for another attempt give up
                 for future in running:
                     future.cancel()
-        self._stopped.clear()
         if failed is not None:
             raise failed
 
-    def complete_one(self, request: ChatRequest) -> ChatResponse:
+    def complete_one(self, request: ChatRequest, stopped: threading.Event | None = None) -> ChatResponse:
         """One reply, with further attempts after failures; it is in the cache before it is returned.
+
+        Args:
+            request: The request.
+            stopped: Once set, no further attempt is made. None: it is never set.
 
         Raises:
             EndpointError: The request failed for good.
         """
         key = request.cache_key(self.model_id)
-        response = self._with_retries(lambda: self._ask(request), key)
+        response = self._with_retries(lambda: self._ask(request), key, stopped)
         if self.cache is not None:
             self.cache.add(key, response)
         return response
@@ -160,7 +161,7 @@ class OpenAIClient:
 
         return self._with_retries(attempt, f"{method} {path}")
 
-    def _with_retries(self, attempt: Callable[[], T], name: str) -> T:
+    def _with_retries(self, attempt: Callable[[], T], name: str, stopped: threading.Event | None = None) -> T:
         """The result of the first attempt that does not fail.
 
         Raises:
@@ -169,6 +170,8 @@ class OpenAIClient:
         e, reason = self.endpoint, ""
         for number in range(e.max_retries + 1):
             if number:
+                if stopped is not None and stopped.is_set():
+                    raise EndpointError("stopped, since another request failed.")
                 self._back_off(name, number)
             try:
                 return attempt()
@@ -214,7 +217,8 @@ class OpenAIClient:
             parsed = parse(found)
         except NotAnAnswerError as error:
             raise AttemptError(redactor.message(str(error))) from None
-        if len(redactor.key) >= SECRET_KEY_LENGTH and redactor.is_in(str(parsed)):
+        is_secret = len(redactor.key) >= REPLY_PART_LENGTH  # a shorter key may be a word of the reply
+        if is_secret and redactor.is_in(str(parsed), part_length=REPLY_PART_LENGTH):
             raise EndpointError(
                 f"{self.endpoint.model} sent the key back in its reply, which is therefore not kept; ask another "
                 "endpoint, and set another key."
@@ -307,13 +311,7 @@ class OpenAIClient:
         return max(reservation.cost, self.endpoint.cost(most_prompt, most_completion))
 
     def _back_off(self, name: str, attempt: int) -> None:
-        """Wait, twice as long after each attempt and with jitter.
-
-        Raises:
-            EndpointError: Another request has failed for good meanwhile.
-        """
-        if self._stopped.is_set():
-            raise EndpointError("stopped, since another request failed.")
+        """Wait, twice as long after each attempt and with jitter."""
         jitter = (Seed(0) / name.replace("/", " ") / attempt).numpy().random()
         self.sleep(min(MAX_WAIT_SECONDS, 2.0 ** (attempt - 1)) * (0.5 + jitter / 2))
 

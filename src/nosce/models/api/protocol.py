@@ -15,15 +15,20 @@ from nosce.models.api.base import ChatRequest, ChatResponse, FinishReason
 from nosce.models.api.exchange import HttpReply
 from nosce.store.files import JsonObject
 
-#: OpenAI's words, and those of servers that pass the words of another protocol on.
+#: The words of OpenAI (also of Azure, vLLM, SGLang and Ollama), and those of servers with words of their own.
+#: A word for a reply that did not end, e.g. vLLM's "abort" and "error", or Ollama's "load", is in no line.
 FINISH_REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "end_turn": "stop",
+    "eos": "stop",  # Together
+    "eos_token": "stop",  # text-generation-inference
+    "stop_sequence": "stop",  # text-generation-inference, Anthropic
+    "end_turn": "stop",  # Anthropic
     "length": "length",
-    "max_tokens": "length",
+    "max_tokens": "length",  # Anthropic
+    "model_length": "length",  # Mistral: the end of the context
+    "model_context_window_exceeded": "length",  # Anthropic
     "content_filter": "refused",
+    "refusal": "refused",  # Anthropic
 }
 THOUGHTS = ("reasoning_content", "reasoning")  # fields of a message beside its content
 THOUGHT_PARTS = ("thinking", "reasoning")  # parts of a content that are not the answer
@@ -100,8 +105,8 @@ def parse_chat_completion(found: JsonObject, request: ChatRequest) -> ChatRespon
         finish_reason=finish_reason,
         logprob=logprob,
         first_token_logprobs=first,
-        prompt_tokens=prompt_tokens or 0,
-        completion_tokens=completion_tokens or 0,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
     )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 SHORT_KEY = 8  # shorter keys, e.g. "EMPTY" for a server of one's own, are no secrets, and are ordinary words
 NOT_SHOWN = "[a message with the key in it, which is not shown]"
+REPLY_PART_LENGTH = 16  # fewer characters of a key, e.g. "required", may be words of a reply
 LONGEST_MESSAGE = 200  # characters of an endpoint's message that are shown
 
 
@@ -25,12 +26,18 @@ class Redactor:
 
     key: str = field(repr=False)
 
-    def is_in(self, text: str) -> bool:
-        """Does a text hold the key, or 12 characters of it in a row (8 of a key shorter than 24)? Case is ignored."""
+    def is_in(self, text: str, *, part_length: int | None = None) -> bool:
+        """Does a text hold the key, or so many characters of it in a row? Case is ignored.
+
+        Args:
+            text: The text.
+            part_length: The fewest characters in a row; of a shorter key, the whole key. None: 12, or 8 of a key
+                shorter than 24, as suits an endpoint's message, of which none is missed.
+        """
         key = self.key.lower()
         if len(key) < SHORT_KEY:
             return False
-        size = 12 if len(key) >= 24 else SHORT_KEY
+        size = (12 if len(key) >= 24 else SHORT_KEY) if part_length is None else min(part_length, len(key))
         parts = [key[place : place + size] for place in range(len(key) - size + 1)]
         return any(part in view for view in _views(text) for part in parts)
 
@@ -57,7 +64,8 @@ def _views(text: str) -> Iterator[str]:
     for run in re.findall(r"[A-Za-z0-9+/_-]{11,}", plain):
         standard = run.replace("-", "+").replace("_", "/")
         for start in range(4):
-            yield _decoded(base64.b64decode, standard[start : start + (len(standard) - start) // 4 * 4])
+            whole = standard[start:] if (len(standard) - start) % 4 != 1 else standard[start:-1]
+            yield _decoded(base64.b64decode, whole + "=" * (-len(whole) % 4))  # "=" is in no run, and may be left out
 
 
 def _decoded(decode: object, run: str) -> str:

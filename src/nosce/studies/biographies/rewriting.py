@@ -123,7 +123,7 @@ def rewriting_request(profile: Profile, config: RewritingConfig, seed: Seed, sam
 
 def _accepted_text(response: ChatResponse, profile: Profile, stats: RewritingStats) -> str | None:
     """The text, if it is whole and tells everything; else why not is counted."""
-    if response.finish_reason in ("refused", "invalid"):
+    if response.finish_reason == "refused":
         stats.refused += 1
         return None
     if response.finish_reason == "length":

@@ -40,8 +40,8 @@ class ReplyScorer:
     seed: Seed
 
     def is_valid_answer(self, prompt: BehaviourPrompt, answer: ChatResponse) -> bool:
-        """Whether the answer has the requested form, and was neither refused nor unusable."""
-        return answer.finish_reason in ("stop", "length") and self.world.is_valid_answer(answer.text, prompt)
+        """Whether the answer has the requested form and was not refused."""
+        return answer.finish_reason != "refused" and self.world.is_valid_answer(answer.text, prompt)
 
     def is_valid_report(self, property_name: str, report: ChatResponse) -> bool:
         """Whether the report has the requested form and was not refused."""
