@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 
@@ -50,8 +51,12 @@ def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(n
     assert (parts / "work" / training).is_dir()
     assert not (parts / "steps" / training).exists()
 
-    killed(nosce.start(*words, parts), lambda: (parts / "work" / step(parts, "recall after pretrain")).is_dir())
     reading = step(parts, "recall after pretrain")
+    for _ in range(10):
+        killed(nosce.start(*words, parts), lambda: (parts / "work" / reading).is_dir())
+        if not (parts / "steps" / reading).exists():
+            break
+        shutil.rmtree(parts / "steps" / reading)  # on a busy machine the reading was done before it was killed
     assert (parts / "steps" / training).is_dir()
     assert (parts / "work" / reading).is_dir()
     assert not (parts / "steps" / reading).exists()
