@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from nosce.errors import SpecError
 from nosce.models.api.local import LocalChatModel
 from nosce.models.architecture import Pretrained
-from nosce.models.folder import READ_FILES, check_files, folder_digest
+from nosce.models.folder import READ_FILES, check_files, folder_digest, read_config
 
 
 @pytest.fixture
@@ -81,6 +81,21 @@ def test_a_file_that_is_moved_is_another_model(folder):
     (folder / "vocab.json").rename(folder / "vocab.bpe")
 
     assert folder_digest(folder) != before
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"rope_theta": 10**30}, "rope_theta"), ({"text_config": {"router": -(2**63)}}, "router"), ({}, None)],
+)
+def test_a_number_beyond_64_bits_is_refused_but_for_a_limit_that_means_none(tmp_path, change, named):
+    """torch overflowed on it in the training step."""
+    config = {"model_type": "llama", "model_max_length": 10**30, **change}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    if named is None:
+        assert read_config(tmp_path) == config
+    else:
+        with pytest.raises(SpecError, match=named):
+            read_config(tmp_path)
 
 
 def test_what_is_not_read_changes_nothing(folder):

@@ -18,6 +18,8 @@ HOSTILE = [
     "\x9b31m",
     "\u202egpj.exe",
     "a\u2028b",
+    "\ufeffa",
+    "a\u200bb",
     "\ud800",
     "\x7f",
     "\x08\x08",

@@ -102,7 +102,22 @@ def read_config(folder: Path) -> JsonObject:
     if not _is_file(folder / CONFIG_FILE):
         found = "is no folder" if not folder.is_dir() else f"lacks {CONFIG_FILE}"
         raise SpecError(f"{folder} {found}; give the local folder of a model in the Hugging Face layout.")
-    return read_json_object(folder / CONFIG_FILE)
+    config = read_json_object(folder / CONFIG_FILE)
+    if (absurd := next(_oversized_numbers(config), None)) is not None:
+        raise SpecError(f"{folder / CONFIG_FILE} says {absurd[0]}={absurd[1]}, which no model has; copy it again.")
+    return config
+
+
+def _oversized_numbers(config: JsonObject) -> Iterator[tuple[str, str]]:
+    """The whole numbers of a configuration, nested ones too, that torch has no type for.
+
+    A maximal length is none of them: tokenizers write 10^30 for "no limit".
+    """
+    for name, value in config.items():
+        if isinstance(value, dict):
+            yield from _oversized_numbers(value)
+        elif isinstance(value, int) and abs(value) >= 2**63 and not name.endswith("max_length"):
+            yield name, f"{str(value)[:20]}..."
 
 
 def read_json_object(path: Path) -> JsonObject:

@@ -17,8 +17,9 @@ MAX_NAME_BYTES = 200  # of UTF-8: file systems count bytes, and endings are adde
 FILE_NAME_SIGNS = " +-_.%"
 LABEL_SIGNS = f"{FILE_NAME_SIGNS}:;()[]{{}}'=@&#!?*<>~^→←×·"  # "pass@1" and "lr=1e-3" are ordinary labels
 
-#: Control characters but tab and line feed, lone surrogates, and the signs that turn the direction of writing.
-_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Control characters but tab and line feed, lone surrogates, signs without width, and those that turn the direction
+#: of writing.
+_UNPRINTABLE = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ud800-\udfff\ufeff]")
 
 
 def name_fault(name: object, signs: str = FILE_NAME_SIGNS) -> str | None:

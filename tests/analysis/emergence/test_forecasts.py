@@ -86,6 +86,20 @@ def test_nothing_right_so_far_is_no_error():
     assert all(np.isfinite([f.predicted, f.low, f.high, f.excess_nats]).all() for f in found)
 
 
+@pytest.mark.parametrize("unit", [1.0, 1e8, 1e14])
+def test_the_unit_of_the_smooth_score_does_not_matter(unit):
+    """numpy compares a covariance with a fixed size, so that large numbers gave a warning, which is an error here."""
+    curve, seed = logistic(1), Seed(0)
+    smooth = np.random.default_rng(0).normal(5, 1, len(SIZES))
+    sizes = np.array([1e-3, 10, 20, 40, 100, 1e4, 1e5, 1e6, 1e7])
+    plain, scaled = (
+        forecast_sizes(ScalingCurve(sizes, curve.n_correct, curve.n_total, smooth * by), seed) for by in (1.0, unit)
+    )
+    for one, other in zip(plain, scaled, strict=True):
+        assert one.method == other.method
+        assert other.predicted == pytest.approx(one.predicted, abs=0.02)
+
+
 def test_equal_seeds_give_equal_forecasts_and_bad_curves_are_refused():
     """One sentence for each."""
     assert forecast_sizes(power_law(1), Seed(5)) == forecast_sizes(power_law(1), Seed(5))

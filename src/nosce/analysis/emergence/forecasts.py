@@ -271,7 +271,9 @@ def _extrapolated_draws(
     weights = inverse @ inputs.T @ smooth
     dof = max(1, len(log_sizes) - 2)
     error = float(((smooth - inputs @ weights) ** 2).sum() / dof)
-    coefficient_draws = rng.multivariate_normal(weights, error * inverse + 1e-12 * np.eye(2), size=FORECAST_DRAWS)
+    covariance = error * inverse + 1e-12 * np.eye(2)
+    # Ignored, since the matrix is positive by construction: where sizes are far apart only rounding says otherwise.
+    coefficient_draws = rng.multivariate_normal(weights, covariance, size=FORECAST_DRAWS, check_valid="ignore")
     t_scale = np.sqrt(dof / rng.chisquare(dof, size=(FORECAST_DRAWS, 1)))  # Student's t: the error is only estimated
     t_draws = weights + (coefficient_draws - weights) * t_scale
     line = t_draws[:, :1] + t_draws[:, 1:] * (target_log_sizes - log_sizes.mean())[None, :]
@@ -351,7 +353,7 @@ class _LinkFit:
 
     def sample_shares(self, x: FloatArray, rng: np.random.Generator) -> FloatArray:
         """Shares at places, one row a draw. Shape: (D, len(at))."""
-        weights = rng.multivariate_normal(self.weights, self.covariance, size=FORECAST_DRAWS)
+        weights = rng.multivariate_normal(self.weights, self.covariance, FORECAST_DRAWS, check_valid="ignore")
         scores = weights[:, :1] + weights[:, 1:] * (x - self.middle) / self.spread
         return self.chance + (1 - self.chance) * self.link.share(scores)
 
