@@ -50,6 +50,7 @@ def train(
     on_progress: ProgressCallback = lambda *_: None,
     runtime: RuntimeConfig | None = None,
     precision: Precision = "float32",
+    muon_precision: Precision = "bfloat16",
     masking: WholeWordMasking | None = None,
 ) -> None:
     """Train a model in place on packed batches, with metrics and the state for resuming in `folder`.
@@ -66,6 +67,7 @@ def train(
         on_progress: Called at each line of metrics with steps taken, all steps, tokens per second, and loss.
         runtime: What changes only the speed.
         precision: Number format of forward and backward pass; the weights are float32 either way.
+        muon_precision: Number format of Muon's iterations, where the training takes Muon.
         masking: Chooses the masked words of a masked language model. None: next-token prediction.
 
     Raises:
@@ -77,7 +79,7 @@ def train(
     _check_model(model, config.window or int(dataset.lengths.max()))
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
-    optimizer = Optimizer(parameters, config, block_matrix_names(model))
+    optimizer = Optimizer(parameters, config, block_matrix_names(model), muon_precision)
     start_step, pending_losses = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
     if start_step == 0 and 0 in config.checkpoint_steps:

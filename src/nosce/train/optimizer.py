@@ -1,7 +1,7 @@
 """The optimizer of a training: AdamW for all weights, or Muon for the blocks' matrices and AdamW for the rest.
 
-Muon (Jordan et al. 2024, in torch's implementation) takes a step of the same size in every direction of a matrix.
-AdamW keeps the embeddings, the head, the norms and the biases.
+Muon (Jordan et al. 2024) takes a step of the same size in every direction of a matrix. AdamW keeps the embeddings, the
+head, the norms and the biases.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from nosce.train.config import TrainingConfig
+from nosce.train.muon import Muon
+from nosce.train.precision import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,15 +24,23 @@ class Optimizer:
     """One or two optimizers of torch that follow one learning-rate schedule."""
 
     def __init__(
-        self, named_parameters: NamedParameters, config: TrainingConfig, muon_names: frozenset[str] = frozenset()
+        self,
+        named_parameters: NamedParameters,
+        config: TrainingConfig,
+        muon_names: frozenset[str] = frozenset(),
+        muon_precision: Precision = "bfloat16",
     ) -> None:
         self.config = config
         muon = {n: p for n, p in named_parameters.items() if n in muon_names} if config.optimizer == "muon" else {}
         rest = [p for n, p in named_parameters.items() if n not in muon]
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
         if muon:
-            matrices = torch.optim.Muon(
-                muon.values(), lr=config.muon_lr, weight_decay=config.weight_decay, momentum=config.muon_momentum
+            matrices = Muon(
+                muon.values(),
+                lr=config.muon_lr,
+                weight_decay=config.weight_decay,
+                momentum=config.muon_momentum,
+                precision=torch.float32 if muon_precision == "float32" else torch.bfloat16,
             )
             self._optimizers.append((matrices, config.muon_lr))
         if rest:

@@ -11,7 +11,8 @@ import copy
 import json
 import statistics
 import time
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -80,12 +81,33 @@ def choose_precision(
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if cache_path is None:
         return "bfloat16" if bfloat16_speedup(width) >= MIN_BFLOAT16_SPEEDUP else "float32"
-    key = f"{cpu_model()} | torch {torch.__version__} | width {width}"
+    return _faster_precision(f"width {width}", lambda: bfloat16_speedup(width), cache_path)
+
+
+def choose_muon_precision(*, width: int, device: str, cache_path: Path | None) -> Precision:
+    """The number format of Muon's iterations that is faster on this machine for blocks of this width.
+
+    Args:
+        width: Width of the model. Narrow matrices gain nothing from bfloat16, nor does a processor that cannot
+            multiply it.
+        device: On an accelerator bfloat16 where torch supports it.
+        cache_path: A file that keeps the measurement, so that all runs of a store on this machine compute alike.
+    """
+    if not device.startswith("cpu"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if cache_path is None:
+        return "bfloat16" if muon_bfloat16_speedup(width) >= MIN_BFLOAT16_SPEEDUP else "float32"
+    return _faster_precision(f"muon of width {width}", lambda: muon_bfloat16_speedup(width), cache_path)
+
+
+def _faster_precision(what: str, measure: Callable[[], float], cache_path: Path) -> Precision:
+    """The faster number format by the measurement in the file, made and kept there if it is missing."""
+    key = f"{cpu_model()} | torch {torch.__version__} | {what}"
     cache_path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{cache_path}.lock"):
         speedups = _measured_speedups(cache_path)
         if key not in speedups:
-            speedups[key] = bfloat16_speedup(width)
+            speedups[key] = measure()
             write_atomically(cache_path, json.dumps(speedups, indent=2) + "\n")
     return "bfloat16" if speedups[key] >= MIN_BFLOAT16_SPEEDUP else "float32"
 
@@ -102,6 +124,22 @@ def _measured_speedups(cache_path: Path) -> dict[str, float]:
         warn_skipped(cache_path, str(error))
         return {}
     return measured
+
+
+@lru_cache(maxsize=8)
+def muon_bfloat16_speedup(width: int) -> float:
+    """The speedup of a step of Muon in bfloat16 over float32, on one thread, by the median ratio of turns."""
+    from nosce.train.muon import Muon
+
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(3 * width, width), (width, width), (4 * width, width), (width, 4 * width)] * 2
+    optimizers = []
+    for dtype in (torch.float32, torch.bfloat16):
+        matrices = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+        for matrix in matrices:
+            matrix.grad = torch.randn(matrix.shape, generator=generator)
+        optimizers.append(Muon(matrices, lr=1e-3, weight_decay=0.0, momentum=0.95, precision=dtype))
+    return _median_ratio([optimizer.step for optimizer in optimizers])
 
 
 @lru_cache(maxsize=8)
@@ -126,16 +164,25 @@ def bfloat16_speedup(width: int) -> float:
     for precision in PRECISIONS:
         model = build_model(architecture, vocab_size=500, eos_id=0, pad_id=None, seed=Seed(0))
         variants.append(MasterWeights(model, precision))
+
+    def step(variant: MasterWeights) -> None:
+        with varlen_forward(variant.compute_model) as forward:
+            torch.autograd.backward(summed_cross_entropy(variant.compute_model, forward, batch) / len(tokens))
+            variant.accumulate_gradients()
+            variant.update_compute_weights()
+
+    return _median_ratio([partial(step, variant) for variant in variants])
+
+
+def _median_ratio(variants: list[Callable[[], object]]) -> float:
+    """The median over eight turns of the seconds of the first over those of the second, after one to warm up."""
     ratios = []
     for repetition in range(9):
         seconds = []
         for variant in variants:
-            with varlen_forward(variant.compute_model) as forward:
-                start = time.perf_counter()
-                torch.autograd.backward(summed_cross_entropy(variant.compute_model, forward, batch) / len(tokens))
-                variant.accumulate_gradients()
-                variant.update_compute_weights()
-                seconds.append(time.perf_counter() - start)
-        if repetition:  # the first one warms up
+            start = time.perf_counter()
+            variant()
+            seconds.append(time.perf_counter() - start)
+        if repetition:
             ratios.append(seconds[0] / seconds[1])
     return statistics.median(ratios)
