@@ -56,7 +56,7 @@ StudyArgument = Annotated[
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
 ]
@@ -182,6 +182,10 @@ def run(
     workers: WorkersOption = None,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")] = None,
+    per_gpu: Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")] = 1,
+    processes: Annotated[
+        int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
+    ] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
     ] = False,
@@ -197,6 +201,7 @@ def run(
 ) -> None:
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
+    from nosce.pipeline.devices import DeviceRequest
 
     request = _study_request(study, scale, seeds, arms)
     opened_store = open_store(store)
@@ -206,9 +211,8 @@ def run(
     code = running.run_study(
         request,
         opened_store,
-        workers=workers,
+        devices=DeviceRequest(device=device, workers=workers, per_gpu=per_gpu, processes=processes),
         ray=ray,
-        device=device,
         rerun_stale=rerun_stale,
         max_cost=max_cost,
         threads=threads,

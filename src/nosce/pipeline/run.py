@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
-from nosce.errors import UsageError
+from nosce.pipeline.devices import DeviceRequest, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
@@ -54,9 +55,8 @@ def run_study(
     request: StudyRequest,
     store: Store,
     *,
-    workers: int | None = None,
+    devices: DeviceRequest | None = None,
     ray: str | None = None,
-    device: str | None = None,
     rerun_stale: bool = False,
     max_cost: float | None = None,
     threads: int = 1,
@@ -69,9 +69,7 @@ def run_study(
     plan_record = PlanRecord.of(request, plan)
     plan_record.save(store)
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    pool = _make_pool(
-        store, workers, ray, RuntimeConfig(device=device or _default_device(), threads=threads, max_cost=max_cost)
-    )
+    pool = _make_pool(store, devices or DeviceRequest(), ray, RuntimeConfig(threads=threads, max_cost=max_cost))
     if pending:
         heading = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
@@ -99,22 +97,15 @@ def _print_results(results: RunResults, console: Console, *, json_: bool) -> Non
         print_claims(results, console)
 
 
-def _make_pool(store: Store, workers: int | None, ray: str | None, runtime: RuntimeConfig) -> WorkerPool:
-    if workers is not None and workers < 1:
-        raise UsageError(f"--workers {workers} would make nothing; take 1 or more.")
+def _make_pool(store: Store, request: DeviceRequest, ray: str | None, runtime: RuntimeConfig) -> WorkerPool:
+    runtime = replace(runtime, processes=request.processes)
     if ray is not None:
         from nosce.pipeline.ray_pool import RayPool
 
-        return RayPool(ray, store, runtime)
-    return LocalPool(store, workers or (1 if runtime.device != "cpu" else len(available_cores())), runtime)
-
-
-def _default_device() -> str:
-    """`cuda` where a driver is there; looked up without importing torch, which takes seconds."""
-    import shutil
-    from pathlib import Path
-
-    return "cuda" if shutil.which("nvidia-smi") and Path("/dev/nvidia0").exists() else "cpu"
+        return RayPool(ray, store, runtime, request)
+    gpus = () if request.device == "cpu" else list_gpus()
+    devices = assign_devices(request, gpus, len(available_cores()))
+    return LocalPool(store, devices.n_workers, replace(runtime, device=devices.device), devices.visible_gpus)
 
 
 def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -> None:

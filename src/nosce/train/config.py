@@ -185,6 +185,8 @@ class RuntimeConfig:
         threads: CPU threads of one step. 1: a second thread gains little on small models, steps side by side use the
             cores better, and sums over one thread are reproducible.
         device: Device of torch, e.g. "cuda". The CPU is everywhere.
+        processes: Processes of one training, each with an equal share of the rows of a step. With "cuda" each has a
+            GPU of its own. The gradient is a sum in another order, so losses agree to rounding.
         max_cost: Most that a step may spend on requests to endpoints, in the currency of their prices. None: the
             limit of each `EndpointConfig` holds.
         save_interval_seconds: Shortest time between two saves of the state for resuming. Saving never takes more than
@@ -193,5 +195,6 @@ class RuntimeConfig:
 
     threads: int = 1
     device: str = "cpu"
+    processes: int = 1
     max_cost: float | None = None
     save_interval_seconds: float = 5.0
