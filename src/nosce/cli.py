@@ -186,6 +186,9 @@ def run(
     processes: Annotated[
         int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
     ] = 1,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
     ] = False,
@@ -216,6 +219,7 @@ def run(
         rerun_stale=rerun_stale,
         max_cost=max_cost,
         threads=threads,
+        gradient_checkpointing=gradient_checkpointing,
         json_=json_,
     )
     raise typer.Exit(code)

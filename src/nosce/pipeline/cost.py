@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nosce.models.architecture import ExtraLayers
+from nosce.models.architecture import Architecture, ExtraLayers
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.timing import (
@@ -22,6 +22,7 @@ from nosce.pipeline.timing import (
     truncate_layers,
 )
 from nosce.store.spec import describe, hash_description
+from nosce.train.memory import TrainingMemory, training_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class StepCost:
     tokens: float = 0.0
     flops: float = 0.0
     disk_bytes: float = 0.0
+    memory: TrainingMemory | None = None  # of a training with fresh weights
 
 
 def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
@@ -88,6 +90,23 @@ class _CostEstimator:
             tokens,
             6 * n_parameters * tokens,
             4.0 * n_parameters * len(config.checkpoint_steps),
+            self._training_memory(step),
+        )
+
+    def _training_memory(self, step: Step) -> TrainingMemory | None:
+        """What a training needs on a GPU; None for a model in a local folder, whose layers are not known here."""
+        model, config, texts = _trained_model(step), step.spec.training, self._texts(step)
+        if not isinstance(model, Architecture):
+            return None
+        dataset, mean_tokens = texts.training_data(step.spec.data)
+        return training_memory(
+            model,
+            config,
+            texts.vocab_size,
+            mean_tokens=mean_tokens,
+            max_tokens=int(dataset.lengths.max()),
+            precision="float32" if config.dtype == "float32" else "bfloat16",
+            adapter=step.spec.adapter,
         )
 
     def evaluation_cost(self, step: Step) -> StepCost:

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
@@ -60,6 +60,7 @@ def run_study(
     rerun_stale: bool = False,
     max_cost: float | None = None,
     threads: int = 1,
+    gradient_checkpointing: bool = False,
     json_: bool = False,
 ) -> int:
     """Make what is not done, print the claims, and return the exit code."""
@@ -69,7 +70,8 @@ def run_study(
     plan_record = PlanRecord.of(request, plan)
     plan_record.save(store)
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    pool = _make_pool(store, devices or DeviceRequest(), ray, RuntimeConfig(threads=threads, max_cost=max_cost))
+    runtime = RuntimeConfig(threads=threads, max_cost=max_cost, gradient_checkpointing=gradient_checkpointing)
+    pool = _make_pool(store, devices or DeviceRequest(), ray, runtime)
     if pending:
         heading = f"{plan.study.name}, {plan.study.scale}"
         console.print(escape(f"{heading}: {len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"))
@@ -135,6 +137,10 @@ def print_claims(results: RunResults, console: Console) -> None:
         )
 
 
+def _format_bytes(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+
+
 def _format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
@@ -168,13 +174,18 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
 
 
 def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:
-    table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "minutes")
+    table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "memory", "minutes")
     for step in plan.all_steps:
         step_cost = by_name.get(step.name)
         amounts = (
-            ("", "", "")
+            ("", "", "", "")
             if step_cost is None or not step_cost.tokens
-            else (f"{step_cost.tokens:.2g}", f"{step_cost.flops:.2g}", f"{step_cost.disk_bytes / 1e6:,.0f} MB")
+            else (
+                f"{step_cost.tokens:.2g}",
+                f"{step_cost.flops:.2g}",
+                f"{step_cost.disk_bytes / 1e6:,.0f} MB",
+                "" if step_cost.memory is None else _format_bytes(step_cost.memory.total),
+            )
         )
         minutes = "" if step_cost is None else f"{step_cost.seconds / 60:.1f}"
         reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
@@ -202,4 +213,5 @@ def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[st
         row["seconds"] = step_cost.seconds
     if step_cost is not None and step_cost.tokens:
         row |= {"tokens": step_cost.tokens, "flops": step_cost.flops, "disk_bytes": step_cost.disk_bytes}
+        row["memory_bytes"] = None if step_cost.memory is None else dict(asdict(step_cost.memory))
     return row

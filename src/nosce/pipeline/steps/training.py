@@ -6,10 +6,10 @@ metrics.jsonl          loss, learning rate, gradient norm by step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nosce.data.corpus import Corpus
 from nosce.data.masking import WholeWordMasking
@@ -22,10 +22,13 @@ from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import LoRA, QAMixture, TrainingConfig
+from nosce.store.provenance import record_provenance
+from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from nosce.train.parallel import ProcessGroup
 
 VERSION = 2
 
@@ -43,6 +46,53 @@ class TrainingSpec:
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Train, or go on where an interrupted run had saved; leaves checkpoints and metrics."""
+    if context.runtime.processes == 1:
+        _train(spec, inputs, context)
+        return
+    from nosce.train import parallel
+
+    def hear(message: tuple[str, Any]) -> None:
+        kind, content = message
+        if kind == "progress":
+            context.progress(*content)
+        else:
+            context.extra_provenance.update(content)
+
+    arguments = (spec, dict(inputs), context.folder, context.runtime, context.machine_file)
+    parallel.run_processes(_train_share, arguments, context.runtime.processes, hear)
+    context.extra_provenance["processes"] = context.runtime.processes
+
+
+def _train_share(
+    spec: TrainingSpec,
+    inputs: Mapping[str, Path],
+    folder: Path,
+    runtime: RuntimeConfig,
+    machine_file: Path | None,
+    send: Callable[[tuple[str, Any]], None],
+) -> None:
+    """What one of several processes does."""
+    from nosce.train.parallel import ProcessGroup
+
+    group = ProcessGroup.join(runtime.device)
+    context = StepContext(
+        folder=folder,
+        runtime=replace(runtime, device=group.device),
+        progress=lambda *done: send(("progress", done)),
+        machine_file=machine_file,
+    )
+    with record_provenance() as provenance:
+        _train(spec, inputs, context, group)
+    if group.rank == 0:  # whose device, threads and memory stand for all; the process that listens has none of its own
+        own = {name: provenance[name] for name in ("device", "threads", "cpu_seconds", "peak_memory_mib")}
+        send(("provenance", context.extra_provenance | own))
+    group.leave()
+
+
+def _train(
+    spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext, group: ProcessGroup | None = None
+) -> None:
+    """Train in this process, with the others of its group."""
     import torch
 
     from nosce.train import checkpoint, loop, precision
@@ -92,6 +142,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         runtime=context.runtime,
         precision=compute_dtype,
         masking=masking,
+        group=group,
     )
 
 
