@@ -57,7 +57,7 @@ def memorised(told: Any, recipe: TrainingConfig, seed: int, *, stop: bool) -> tu
         pad_id=None,
         seed=Seed(seed) / "weights",
     )
-    precision = choose_precision(recipe.dtype, width=128, device="cpu", cache_path=None)
+    precision = choose_precision(recipe.dtype, device="cpu")
     spent, recall, began = 0.0, 0.0, time.process_time()
 
     def keep(_step: int) -> None:
@@ -97,7 +97,7 @@ def asked(net: Any, arm: str, recipe: TrainingConfig, seed: int) -> float:
     end = tokenizers.eos_token_id(tokenizer)
     questions = tokenize_questions(tokenizer, [q for q in world.questions(PEOPLE) if q.split == "seen"], end)
     began = time.process_time()
-    precision = choose_precision(recipe.dtype, width=128, device="cpu", cache_path=None)
+    precision = choose_precision(recipe.dtype, device="cpu")
     _train(net, questions, recipe, end, seed, lambda _: None, precision)
     return time.process_time() - began
 

@@ -77,7 +77,7 @@ def ours(data: str, model: str, steps: int, seed: int) -> dict[str, float]:
     texts, vocabulary = DATA[data]()
     net = build_model(Architecture.named(model), vocab_size=vocabulary, eos_id=END, pad_id=None, seed=Seed(seed))
     how = recipe(steps)
-    precision = choose_precision(how.dtype, width=net.config.hidden_size, device="cpu", cache_path=None)
+    precision = choose_precision(how.dtype, device="cpu")
     began: list[float] = []
     _wait()
     with tempfile.TemporaryDirectory() as folder:

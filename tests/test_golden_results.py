@@ -124,18 +124,9 @@ def weights_of(family: str) -> dict[str, Any]:
 
 def smoke_claims(name: str, store: Path) -> list[dict[str, Any]]:
     """The claims table of a study that was run at smoke scale, as `nosce show --json` prints it."""
-    import torch
-
-    from nosce.store.provenance import cpu_model
-
     words = [sys.executable, "-m", "nosce"]
     ends = ["--scale", "smoke", "--store", str(store)]
     env = {**os.environ, "COLUMNS": "200"}
-    # A store measures once whether bfloat16 pays. Where that is close, a busy machine would decide otherwise, and the
-    # numbers of the format that was not recorded would look like a change.
-    store.mkdir(parents=True, exist_ok=True)
-    widths = {f"{cpu_model()} | torch {torch.__version__} | width {width}": 2.0 for width in (16, 32, 48, 64, 128)}
-    (store / "machine.json").write_text(json.dumps(widths), encoding="utf-8")
     subprocess.run([*words, "run", name, *ends], check=True, capture_output=True, env=env)
     shown = subprocess.run([*words, "show", name, *ends, "--json"], check=True, capture_output=True, env=env)
     numbers = ("id", "estimate", "low", "high", "n", "verdict")

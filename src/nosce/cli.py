@@ -58,7 +58,7 @@ StudyArgument = Annotated[
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
-WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
     int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
 ]
@@ -188,6 +188,13 @@ def run(
     workers: WorkersOption = None,
     ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")] = None,
+    per_gpu: Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")] = 1,
+    processes: Annotated[
+        int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
+    ] = 1,
+    gradient_checkpointing: Annotated[
+        bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
     ] = False,
@@ -203,6 +210,7 @@ def run(
 ) -> None:
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
+    from nosce.pipeline.devices import DeviceRequest
 
     request = _study_request(study, scale, seeds, arms)
     opened_store = open_store(store)
@@ -212,12 +220,12 @@ def run(
     code = running.run_study(
         request,
         opened_store,
-        workers=workers,
+        devices=DeviceRequest(device=device, workers=workers, per_gpu=per_gpu, processes=processes),
         ray=ray,
-        device=device,
         rerun_stale=rerun_stale,
         max_cost=max_cost,
         threads=threads,
+        gradient_checkpointing=gradient_checkpointing,
         json_=json_,
     )
     raise typer.Exit(code)

@@ -1,17 +1,22 @@
 """Worker processes mind their parent's orders alone, and none outlives the pool."""
 
+import json
 import multiprocessing
 import os
 import signal
 import time
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.pipeline import local_pool as workers
+from nosce.pipeline.devices import DeviceRequest, assign_devices
 from nosce.pipeline.local_pool import LocalPool
 from nosce.pipeline.plan import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.seeds import Seed
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
@@ -123,3 +128,55 @@ def test_libraries_in_a_worker_compute_with_the_threads_it_was_given(monkeypatch
     process.join()
     assert "OMP_NUM_THREADS" not in os.environ
     assert os.environ["POLARS_MAX_THREADS"] == "7"
+
+
+@pytest.fixture
+def report_step(monkeypatch):
+    """A step that reports where it runs."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "fixtures"))
+    from device_reports import DeviceReport
+
+    def step(number, seconds=0.5):
+        experiment = DeviceReport(name=f"report-{number}", seconds=seconds)
+        return Step(kind="experiment", spec=ExperimentStepSpec(experiment=experiment, seed=Seed(0)))
+
+    return step
+
+
+def report(store, step):
+    return json.loads((store.folder(step.name) / "report.json").read_text())
+
+
+@pytest.mark.slow
+def test_every_worker_has_its_gpu_before_torch_is_imported(tmp_path, report_step):
+    """Two GPUs with two workers each are seen by two workers each; torch in a worker calls its GPU `cuda`."""
+    store = Store.open(tmp_path / "store")
+    request = DeviceRequest(per_gpu=2)
+    devices = assign_devices(request, ("GPU-a", "GPU-b"), 8)
+    pool = LocalPool(store, devices.n_workers, RuntimeConfig(device=devices.device), devices.visible_gpus)
+    steps = [report_step(number, seconds=15.0) for number in range(4)]
+    for step in steps:
+        pool.submit(step, rerun_stale=False)
+    assert pool.free_slots == 0
+    assert [ended(pool).kind for _ in steps] == ["made"] * 4
+    reports = [report(store, step) for step in steps]
+    assert Counter(r["gpus"] for r in reports) == {"GPU-a": 2, "GPU-b": 2}
+    assert {r["device"] for r in reports} == {"cuda"}
+    assert len({r["pid"] for r in reports}) == 4
+    pool.close()
+
+
+def test_a_worker_takes_the_gpu_of_the_one_it_replaces(tmp_path, report_step):
+    """Of two workers the first dies; the new one does not join the second on its GPU."""
+    store = Store.open(tmp_path / "store")
+    pool = LocalPool(store, 2, RuntimeConfig(device="cuda"), ("GPU-a", "GPU-b"))
+    first, second, third = (report_step(number, seconds) for number, seconds in enumerate((60.0, 20.0, 0.0)))
+    pool.submit(first, rerun_stale=False)
+    pool.submit(second, rerun_stale=False)
+    pool._workers[0].process.kill()
+    assert ended(pool).kind == "failed"
+    pool.submit(third, rerun_stale=False)
+    while (event := ended(pool)).step_name != third.name:
+        assert event.kind == "made"
+    assert report(store, third)["gpus"] == "GPU-a"
+    pool.close()

@@ -10,7 +10,7 @@ gathers them back. Letters: N tokens, S sequences, H heads, E their width, T pos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ import torch
 from torch.nn import functional
 
 from nosce.models.architecture import is_bidirectional
+from nosce.models.codegen import fused_codegen_attention
 from nosce.models.logits import HEAD_ONLY_MODEL_TYPES, logits_path, padded_causal_forward
 from nosce.models.positions import check_positions, max_stable_positions
 from nosce.models.seq2seq import encoder_decoder_logits, encoder_decoder_states
@@ -204,7 +205,10 @@ def _family_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
         yield partial(_encoder_decoder_forward, model)
         return
     if model.config.model_type not in VARLEN_MODEL_TYPES:
-        yield partial(padded_causal_forward, model)
+        # On the CPU rows are short, and its results stay as they are.
+        is_fused = model.config.model_type == "codegen" and model.device.type != "cpu"
+        with fused_codegen_attention(model) if is_fused else nullcontext():
+            yield partial(padded_causal_forward, model)
         return
     from transformers import AttentionInterface
 

@@ -20,5 +20,5 @@ class StepContext:
     folder: Path  # the step's work folder; may hold what an interrupted run left
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     progress: Callable[[int, int, float, float], None] = _ignore_progress  # done, of, tokens per second, loss
-    machine_file: Path | None = None  # measurements of this machine, shared by all steps of a store
+    store_root: Path | None = None  # for what all steps of a store share, e.g. replies of endpoints
     extra_provenance: dict[str, object] = field(default_factory=dict)  # goes into provenance.json, e.g. the precision

@@ -27,6 +27,7 @@ from nosce.pipeline.timing import (
     truncate_layers,
 )
 from nosce.store.spec import Json, describe, hash_description
+from nosce.train.memory import TrainingMemory, training_memory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,6 +42,7 @@ class StepCost:
     tokens: float = 0.0
     flops: float = 0.0
     disk_bytes: float = 0.0
+    memory: TrainingMemory | None = None  # of a training with fresh weights
 
 
 def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
@@ -99,6 +101,24 @@ class _CostEstimator:
             tokens,
             6 * n_parameters * tokens,
             4.0 * n_parameters * len(config.checkpoint_steps),
+            self._training_memory(step),
+        )
+
+    def _training_memory(self, step: Step) -> TrainingMemory | None:
+        """What a training needs on a GPU; None for a model in a local folder, whose layers are not known here."""
+        model, texts, spec = _trained_model(step), self._texts(step), _training_spec(step)
+        config = spec.training
+        if not isinstance(model, Architecture):
+            return None
+        dataset, mean_tokens = texts.training_data(spec.data)
+        return training_memory(
+            model,
+            config,
+            texts.vocab_size,
+            mean_tokens=mean_tokens,
+            max_tokens=int(dataset.lengths.max()),
+            precision="float32" if config.dtype == "float32" else "bfloat16",
+            adapter=spec.adapter,
         )
 
     def evaluation_cost(self, step: Step) -> StepCost:

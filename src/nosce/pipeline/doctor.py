@@ -27,9 +27,7 @@ def check_machine(store: Store) -> list[dict[str, str]]:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     float32, bfloat16 = _gflops(torch.float32), _gflops(torch.bfloat16)
     bfloat16_speedup = bfloat16 / float32
-    bfloat16_advice = (
-        "may pay from width 256 on" if bfloat16_speedup > 1.2 else "would be slower here; stay with float32"
-    )
+    bfloat16_advice = _bfloat16_advice(bfloat16_speedup)
     rows = [
         (
             "versions",
@@ -46,6 +44,16 @@ def check_machine(store: Store) -> list[dict[str, str]]:
         _extras_row(),
     ]
     return [{"what": what, "found": found, "so": so} for what, found, so in rows]
+
+
+def _bfloat16_advice(speedup: float) -> str:
+    """What `dtype="auto"` takes here, and what to do where the measurement speaks against it."""
+    from nosce.train.precision import choose_precision
+
+    chosen = choose_precision("auto", device="cpu")
+    faster = "bfloat16" if speedup > 1 else "float32"
+    advice = f"trainings compute in {chosen}"
+    return advice if chosen == faster else f'{advice}; dtype="{faster}" of TrainingConfig would be faster here'
 
 
 def _memory_row(n_workers: int) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -104,14 +104,22 @@ def _worker_main(connection: Connection, root: Path, runtime: RuntimeConfig, cor
 class _Worker:
     process: SpawnProcess
     connection: Connection
+    slot: int  # decides its cores and its GPU; no two living workers have the same
     step: Step | None = None
 
 
 class LocalPool:
-    """Worker processes on this machine; starts them when the first steps come, stops them at the end."""
+    """Worker processes on this machine; starts them when the first steps come, stops them at the end.
 
-    def __init__(self, store: Store, n_workers: int, runtime: RuntimeConfig) -> None:
-        self.store, self.n_workers, self.runtime = store, n_workers, runtime
+    Args:
+        store: The store.
+        n_workers: Number of worker processes.
+        runtime: What changes the speed of a step and not its result.
+        visible_gpus: CUDA_VISIBLE_DEVICES of each worker. Empty: the workers see what this process sees.
+    """
+
+    def __init__(self, store: Store, n_workers: int, runtime: RuntimeConfig, visible_gpus: Sequence[str] = ()) -> None:
+        self.store, self.n_workers, self.runtime, self.visible_gpus = store, n_workers, runtime, visible_gpus
         self._workers: list[_Worker] = []
 
     @property
@@ -160,26 +168,37 @@ class LocalPool:
     def _start_worker(self) -> _Worker:
         context = multiprocessing.get_context("spawn")
         parent_end, child_end = context.Pipe()
-        cores = _worker_cores(len(self._workers), self.n_workers, self.runtime.threads)
+        taken = {w.slot for w in self._workers}
+        slot = next(i for i in range(self.n_workers) if i not in taken)  # one that died may have had any of them
+        cores = _worker_cores(slot, self.n_workers, self.runtime.threads * self.runtime.processes)
         process = context.Process(target=_worker_main, args=(child_end, self.store.root, self.runtime, cores))
-        with _ignoring_interrupts(), _worker_environment(self.runtime.threads):
+        gpus = self.visible_gpus[slot] if self.visible_gpus else None
+        with _ignoring_interrupts(), _worker_environment(self.runtime.threads, gpus):
             process.start()
         child_end.close()
-        self._workers.append(worker := _Worker(process, parent_end))
+        self._workers.append(worker := _Worker(process, parent_end, slot))
         return worker
 
 
-@contextmanager
-def _worker_environment(threads: int) -> Iterator[None]:
-    """A process started in this block finds these variables before it imports anything.
-
-    Set by the process itself they would come too late: numpy has its threads from the moment it is imported.
-    """
+def worker_variables(threads: int) -> dict[str, str]:
+    """The environment variables of a process that makes steps, here or on another machine."""
     variables = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), str(threads))
     variables |= dict.fromkeys(("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"), "1")
     # Deterministic matrix products on a GPU need the first before the library is loaded.
     defaults = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "TOKENIZERS_PARALLELISM": "false"}
-    variables |= {name: value for name, value in defaults.items() if name not in os.environ}
+    return variables | {name: value for name, value in defaults.items() if name not in os.environ}
+
+
+@contextmanager
+def _worker_environment(threads: int, visible_gpus: str | None = None) -> Iterator[None]:
+    """A process started in this block finds these variables before it imports anything.
+
+    Set by the process itself they would come too late: numpy has its threads from the moment it is imported, and
+    CUDA its devices from the first look at them.
+    """
+    variables = worker_variables(threads)
+    if visible_gpus is not None:
+        variables["CUDA_VISIBLE_DEVICES"] = visible_gpus
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
 from nosce.errors import UsageError
+from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
@@ -28,8 +30,6 @@ from nosce.train.config import RuntimeConfig
 
 if TYPE_CHECKING:
     from nosce.pipeline.cost import StepCost
-
-MAX_WORKERS = 1_024
 
 
 class PlanTotal(TypedDict):
@@ -58,12 +58,12 @@ def run_study(
     request: StudyRequest,
     store: Store,
     *,
-    workers: int | None = None,
+    devices: DeviceRequest | None = None,
     ray: str | None = None,
-    device: str | None = None,
     rerun_stale: bool = False,
     max_cost: float | None = None,
     threads: int = 1,
+    gradient_checkpointing: bool = False,
     json_: bool = False,
 ) -> int:
     """Make what is not done, print the claims, and return the exit code."""
@@ -74,12 +74,19 @@ def run_study(
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
     folder_sentences = check_model_folders(pending, made_here=ray is None)
     plan_record = PlanRecord.of(request, plan)
+    devices = devices or DeviceRequest()
+    workers = _assign_workers(devices) if ray is None else None
     runtime = RuntimeConfig(
-        device=device or _default_device(), threads=threads, max_cost=max_cost, ledger_name=plan_record.ledger_name
+        device=workers.device if workers is not None else "cpu",  # on a cluster each task finds its own
+        threads=threads,
+        processes=devices.processes,
+        gradient_checkpointing=gradient_checkpointing,
+        max_cost=max_cost,
+        ledger_name=plan_record.ledger_name,
     )
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
-    pool = _make_pool(store, workers, ray, runtime)
+    pool = _make_pool(store, devices, workers, ray, runtime)
     if pending:
         progress = f"{len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"
         console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
@@ -121,26 +128,20 @@ def _print_results(results: RunResults, console: Console, *, json_: bool) -> Non
         print_claims(results, console)
 
 
-def _make_pool(store: Store, workers: int | None, ray: str | None, runtime: RuntimeConfig) -> WorkerPool:
-    _check_workers(workers)
+def _assign_workers(request: DeviceRequest) -> WorkerDevices:
+    gpus = () if request.device == "cpu" else list_gpus()
+    return assign_devices(request, gpus, len(available_cores()))
+
+
+def _make_pool(
+    store: Store, request: DeviceRequest, workers: WorkerDevices | None, ray: str | None, runtime: RuntimeConfig
+) -> WorkerPool:
     if ray is not None:
         from nosce.pipeline.ray_pool import RayPool
 
-        return RayPool(ray, store, runtime)
-    return LocalPool(store, workers or (1 if runtime.device != "cpu" else len(available_cores())), runtime)
-
-
-def _check_workers(workers: int | None) -> None:
-    if workers is not None and not 1 <= workers <= MAX_WORKERS:
-        raise UsageError(f"--workers {workers} cannot be started; take 1 or more, and at most {MAX_WORKERS:,}.")
-
-
-def _default_device() -> str:
-    """`cuda` where a driver is there; looked up without importing torch, which takes seconds."""
-    import shutil
-    from pathlib import Path
-
-    return "cuda" if shutil.which("nvidia-smi") and Path("/dev/nvidia0").exists() else "cpu"
+        return RayPool(ray, store, runtime, request)
+    assert workers is not None
+    return LocalPool(store, workers.n_workers, runtime, workers.visible_gpus)
 
 
 def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -> None:
@@ -170,6 +171,10 @@ def print_claims(results: RunResults, console: Console) -> None:
         )
 
 
+def _format_bytes(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
+
+
 def _format_duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
 
@@ -178,7 +183,7 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     """Print the graph with done and to do, tokens, FLOPs, disk and expected minutes; make nothing."""
     from nosce.pipeline import cost
 
-    _check_workers(workers)
+    n_workers = DeviceRequest(workers=workers).workers or len(available_cores())
     plan = request.plan()
     pending = pending_steps(plan, store)
     check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
@@ -187,7 +192,6 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
     with Console(stderr=True).status("Timing one of each kind of training and reading …"):
         costs = cost.estimate_costs(plan, pending)
     by_name = {c.step.name: c for c in costs}
-    n_workers = workers or len(available_cores())
     total: PlanTotal = {
         "steps": len(plan.all_steps),
         "to_do": len(pending),
@@ -208,13 +212,18 @@ def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json
 
 
 def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:
-    table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "minutes")
+    table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "memory", "minutes")
     for step in plan.all_steps:
         step_cost = by_name.get(step.name)
         amounts = (
-            ("", "", "")
+            ("", "", "", "")
             if step_cost is None or not step_cost.tokens
-            else (f"{step_cost.tokens:.2g}", f"{step_cost.flops:.2g}", f"{step_cost.disk_bytes / 1e6:,.0f} MB")
+            else (
+                f"{step_cost.tokens:.2g}",
+                f"{step_cost.flops:.2g}",
+                f"{step_cost.disk_bytes / 1e6:,.0f} MB",
+                "" if step_cost.memory is None else _format_bytes(step_cost.memory.total),
+            )
         )
         minutes = "" if step_cost is None else f"{step_cost.seconds / 60:.1f}"
         reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
@@ -242,4 +251,5 @@ def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[st
         row["seconds"] = step_cost.seconds
     if step_cost is not None and step_cost.tokens:
         row |= {"tokens": step_cost.tokens, "flops": step_cost.flops, "disk_bytes": step_cost.disk_bytes}
+        row["memory_bytes"] = None if step_cost.memory is None else dict(asdict(step_cost.memory))
     return row

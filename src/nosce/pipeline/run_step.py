@@ -39,9 +39,7 @@ def run_step(
         work_folder = store.work_folder(step.name)
         _discard_other_code(store, step.name, source.combine_hashes(modules))
         with record_provenance() as provenance:
-            context = StepContext(
-                folder=work_folder, runtime=runtime, progress=progress, machine_file=store.root / "machine.json"
-            )
+            context = StepContext(folder=work_folder, runtime=runtime, progress=progress, store_root=store.root)
             step.make(step.spec, inputs, context)
         provenance.update(
             **context.extra_provenance,

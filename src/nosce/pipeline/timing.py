@@ -263,11 +263,13 @@ def time_training(
         min(config.batch_size, max(2, MAX_STEP_FLOPS / (6 * count_parameters(model, vocab_size) * mean_length)))
     )
     net = build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=Seed(0) / "calibration", mask_id=0)
-    master_weights = MasterWeights(
-        net,
-        choose_precision(config.dtype, width=net.config.get_text_config().hidden_size, device="cpu", cache_path=None),
+    master_weights = MasterWeights(net, choose_precision(config.dtype, device="cpu"))
+    optimizer = Optimizer(
+        master_weights.trainable_parameters,
+        replace(config, warmup_steps=0),
+        block_matrix_names(net),
+        choose_precision("auto", device="cpu"),
     )
-    optimizer = Optimizer(master_weights.trainable_parameters, replace(config, warmup_steps=0), block_matrix_names(net))
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
     durations: list[float] = []
     while len(durations) < 2 or (sum(durations) < MIN_TIMED_SECONDS and len(durations) < MAX_TIMED_STEPS):

@@ -55,9 +55,10 @@ def _cpu_brand() -> str:
 
 
 def device_name() -> str:
-    """What the tensors of this process live on; "cpu" where torch was not even imported."""
+    """What the tensors of this process live on; "cpu" where no GPU was used, whether there is one or not."""
     torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available():
+    # Not `is_available`, which fixes the visible devices of a process before its step has chosen one.
+    if torch is not None and torch.cuda.is_initialized():
         return str(torch.cuda.get_device_name())
     return "cpu"
 

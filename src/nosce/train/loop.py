@@ -19,7 +19,7 @@ import torch
 from nosce.data.masking import WholeWordMasking
 from nosce.data.packing import TokenDataset
 from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
-from nosce.errors import TrainingError
+from nosce.errors import SpecError, TrainingError
 from nosce.models.logits import logits_path
 from nosce.models.positions import check_positions
 from nosce.models.varlen import ForwardFunction, varlen_forward
@@ -32,6 +32,8 @@ from nosce.train.precision import MasterWeights, Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+    from nosce.train.parallel import ProcessGroup
 
 PREFETCH_STEPS = 4  # steps whose batches are prepared in advance while an accelerator computes
 CheckpointCallback = Callable[[int], None]
@@ -52,6 +54,7 @@ def train(
     precision: Precision = "float32",
     muon_precision: Precision = "bfloat16",
     masking: WholeWordMasking | None = None,
+    group: ProcessGroup | None = None,
 ) -> None:
     """Train a model in place on packed batches, with metrics and the state for resuming in `folder`.
 
@@ -69,6 +72,7 @@ def train(
         precision: Number format of forward and backward pass; the weights are float32 either way.
         muon_precision: Number format of Muon's iterations, where the training takes Muon.
         masking: Chooses the masked words of a masked language model. None: next-token prediction.
+        group: The processes that share the rows of each step; only the first one writes and calls back.
 
     Raises:
         SpecError: The model's logits do not belong to a text (`logits_path`), or its rotary positions depend on the
@@ -77,6 +81,8 @@ def train(
     """
     runtime = runtime or RuntimeConfig()
     _check_model(model, config.window or int(dataset.lengths.max()))
+    is_first = group is None or group.rank == 0
+    on_checkpoint, on_progress = (on_checkpoint, on_progress) if is_first else (_ignore, _ignore)
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
     optimizer = Optimizer(parameters, config, block_matrix_names(model), muon_precision)
@@ -85,12 +91,15 @@ def train(
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
     master_weights.compute_model.train()
-    progress = _Progress(_MetricsLog(folder / "metrics.jsonl", start_step), config, on_progress, pending_losses)
+    if runtime.gradient_checkpointing:
+        enable_gradient_checkpointing(master_weights.compute_model)
+    log = _MetricsLog(folder / "metrics.jsonl" if is_first else None, start_step)
+    progress = _Progress(log, config, on_progress, pending_losses)
     next_save_time = time.monotonic() + runtime.save_interval_seconds
     batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
     with varlen_forward(master_weights.compute_model) as forward:
         for step, parts in enumerate(batches, start_step):
-            nats, loss_tokens = _accumulate_gradients(master_weights, forward, parts)
+            nats, loss_tokens = _accumulate_gradients(master_weights, forward, parts, group)
             norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
             optimizer.step(step)
             master_weights.update_compute_weights()
@@ -98,7 +107,7 @@ def train(
             if step + 1 in config.checkpoint_steps:
                 on_checkpoint(step + 1)
             # Not only at lines of metrics: between two of them lies a two-hundredth of the training.
-            if (now := time.monotonic()) >= next_save_time:
+            if is_first and (now := time.monotonic()) >= next_save_time:
                 _save(folder, step + 1, parameters, optimizer, progress)
                 next_save_time = _next_save_time(now, runtime)
     progress.log.flush()
@@ -116,6 +125,28 @@ def _save(
     """Write the metrics and the state for resuming."""
     progress.log.flush()
     checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer, progress.losses)
+
+
+def _ignore(*_: object) -> None:
+    """Another process of the training calls back."""
+
+
+def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
+    """Have the model keep only the input of each block and compute the rest again in the backward pass.
+
+    Raises:
+        SpecError: transformers cannot do that with this model.
+    """
+    if not model.supports_gradient_checkpointing:
+        raise SpecError(
+            f"gradient checkpointing was asked for, but transformers has none for {model.config.model_type}; leave it "
+            "out and take more grad_accum_steps."
+        )
+    options = {"use_reentrant": False}
+    if hasattr(model, "activation_checkpointing_enable"):  # the name since transformers 5.20 or so
+        model.activation_checkpointing_enable(activation_checkpointing_kwargs=options)
+    else:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 
 def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:
@@ -154,20 +185,27 @@ class _Progress:
 
 
 def _accumulate_gradients(
-    master_weights: MasterWeights, forward: ForwardFunction, micro_batches: list[Batch]
+    master_weights: MasterWeights,
+    forward: ForwardFunction,
+    micro_batches: list[Batch],
+    group: ProcessGroup | None,
 ) -> tuple[torch.Tensor, int]:
     """Accumulate the gradient of the mean loss over all micro-batches; return the loss and its number of tokens.
+
+    Of several processes each computes its share of the micro-batches.
 
     Each micro-batch is divided by the total weight, so the result does not depend on the number of micro-batches.
     """
     loss_tokens = sum(part.n_loss_tokens for part in micro_batches)
     weight = sum(part.total_weight for part in micro_batches)
     nats = torch.zeros((), device=master_weights.compute_model.device)
-    for part in micro_batches:
+    for part in micro_batches if group is None else micro_batches[group.rank :: group.size]:
         share = summed_cross_entropy(master_weights.compute_model, forward, part) / weight
         torch.autograd.backward(share)
         master_weights.accumulate_gradients()
         nats += share.detach()
+    if group is not None:
+        nats = group.sum_gradients(master_weights.trainable_parameters.values(), nats)
     return nats, loss_tokens
 
 
@@ -190,7 +228,8 @@ def _batches(
             eos_id=eos_id,
             prompt_loss_weight=config.prompt_loss_weight,
         )
-        return (whole if masking is None else masking.mask_batch(whole, step)).split(config.grad_accum_steps)
+        masked = whole if masking is None else masking.mask_batch(whole, step)
+        return masked.split(config.grad_accum_steps * runtime.processes)
 
     steps = range(start_step, config.steps)
     if runtime.device.startswith("cpu"):
@@ -216,9 +255,13 @@ def _raise_if_not_finite(loss: float, grad_norm: float, step: int, config: Train
 class _MetricsLog:
     """The lines of metrics.jsonl; lines behind the step from which a run resumes are dropped."""
 
-    def __init__(self, path: Path, start_step: int) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        existing_lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    def __init__(self, path: Path | None, start_step: int) -> None:
+        """Of the file `path`; None: of no file."""
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        existing_lines: list[str] = []
+        if path is not None and path.exists():
+            existing_lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
         self.path = path
         self.lines = [line for line in existing_lines if _step_of(line) <= start_step]
         self.flush()
@@ -227,7 +270,8 @@ class _MetricsLog:
         self.lines.append(json.dumps(metrics))
 
     def flush(self) -> None:
-        self.path.write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
+        if self.path is not None:
+            self.path.write_text("".join(line + "\n" for line in self.lines), encoding="utf-8")
 
 
 def _step_of(line: str) -> float:

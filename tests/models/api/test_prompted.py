@@ -143,7 +143,7 @@ def test_readings_are_what_was_said(folder, tmp_path):
         n_samples=2,
         n_sampled_prompts=3,
     )
-    job = StepContext(folder=tmp_path / "step", machine_file=tmp_path / "machine.json")
+    job = StepContext(folder=tmp_path / "step", store_root=tmp_path)
     job.folder.mkdir()
     tables = pl.concat(
         [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.run_with_context(Seed(3), job)],

@@ -136,7 +136,7 @@ def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
     )
     found = {}
     for name, who in (("there", Untaught(RemoteSubject(endpoint=endpoint))), ("here", Untaught(here))):
-        job = StepContext(folder=tmp_path / name, machine_file=tmp_path / "machine.json")
+        job = StepContext(folder=tmp_path / name, store_root=tmp_path)
         job.folder.mkdir()
         asked = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3)
         tables = asked.run_with_context(Seed(3), job)

@@ -1,7 +1,5 @@
 """The step `training` decides what it computes with, says so, and keeps the answer for the other steps of a store."""
 
-import json
-
 import pytest
 import torch
 
@@ -28,12 +26,12 @@ def same_torch_after():
     torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
-def trained(corpus, folder, memory, **more):
+def trained(corpus, folder, **more):
     """What the step noted, after four steps on the dozen's biographies."""
     recipe = TrainingConfig(**({"steps": 4, "batch_size": 4} | more))
     shape = Architecture(layers=2, width=32, heads=2, max_positions=128)
     spec = TrainingSpec(model=shape, data="documents", training=recipe, adapter=None, seed=Seed(0))
-    job = StepContext(folder=folder, machine_file=memory)
+    job = StepContext(folder=folder)
     make(spec, {"corpus": corpus.folder}, job)
     return job.extra_provenance
 
@@ -42,27 +40,17 @@ def weights(folder):
     return dict(checkpoint.load_checkpoint(list_checkpoints(folder).popitem()[1]).named_parameters())
 
 
-@pytest.mark.parametrize(("factor", "best"), [(2.0, "bfloat16"), (0.5, "float32")])
-def test_auto_computes_with_what_is_faster_and_notes_it(corpus, tmp_path, monkeypatch, factor, best):
-    """The note, the file that is shared by a store, and the weights that come out all say the same precision."""
-    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: factor)
-    notes = trained(corpus, tmp_path / "auto", tmp_path / "machine.json", dtype="auto")
-    named = trained(corpus, tmp_path / "named", tmp_path / "machine.json", dtype=best)
+@pytest.mark.parametrize(("able", "best"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_computes_in_what_the_processor_multiplies_and_notes_it(corpus, tmp_path, monkeypatch, able, best):
+    """The note and the weights that come out say the same precision."""
+    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: able)
+    notes = trained(corpus, tmp_path / "auto", dtype="auto")
+    named = trained(corpus, tmp_path / "named", dtype=best)
     kept, asked = weights(tmp_path / "auto"), weights(tmp_path / "named")
 
     assert notes == named == {"precision": best}
-    assert list(json.loads((tmp_path / "machine.json").read_text(encoding="utf-8")).values()) == [factor]
     assert {p.dtype for p in kept.values()} == {torch.float32}
     assert all(torch.equal(kept[name], asked[name]) for name in kept)
-
-
-def test_a_later_training_computes_as_the_first_did(corpus, tmp_path, monkeypatch):
-    """With one memory the second training asks nobody, whatever the machine would say by now."""
-    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 2.0)
-    trained(corpus, tmp_path / "first", tmp_path / "machine.json", dtype="auto")
-    monkeypatch.setattr(precision, "bfloat16_speedup", lambda width: 0.5)
-
-    assert trained(corpus, tmp_path / "second", tmp_path / "machine.json", dtype="auto") == {"precision": "bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +60,7 @@ def test_a_step_made_twice_leaves_the_same_bytes(corpus, tmp_path, more):
     """Whatever the recipe, checkpoints and metrics are functions of spec and input."""
     left = []
     for folder in (tmp_path / "one", tmp_path / "two"):
-        trained(corpus, folder, None, **more)
+        trained(corpus, folder, **more)
         files = [p for p in sorted(folder.rglob("*")) if p.is_file()]
         left.append({str(p.relative_to(folder)): p.read_bytes() for p in files})
 

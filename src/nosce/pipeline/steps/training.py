@@ -7,10 +7,10 @@ metrics.jsonl          loss, learning rate, gradient norm by step
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from nosce.data.corpus import Corpus
 from nosce.data.masking import WholeWordMasking
@@ -24,13 +24,14 @@ from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.models.pretrained import check_token_ids, folder_dropout
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.train.config import LoRA, QAMixture, TrainingConfig
+from nosce.store.provenance import record_provenance
+from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
-    from nosce.train.precision import Precision
+    from nosce.train.parallel import ProcessGroup
 
 VERSION = 2
 TrainingData = Literal["documents", "questions"] | QAMixture
@@ -51,9 +52,55 @@ class TrainingSpec:
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
     """Train, or resume an interrupted training; write checkpoints and metrics."""
+    if context.runtime.processes == 1:
+        _train(spec, inputs, context)
+        return
+    from nosce.train import parallel
+
+    def hear(message: tuple[str, Any]) -> None:
+        kind, content = message
+        if kind == "progress":
+            context.progress(*content)
+        else:
+            context.extra_provenance.update(content)
+
+    arguments = (spec, dict(inputs), context.folder, context.runtime)
+    parallel.run_processes(_train_share, arguments, context.runtime.processes, hear)
+    context.extra_provenance["processes"] = context.runtime.processes
+
+
+def _train_share(
+    spec: TrainingSpec,
+    inputs: Mapping[str, Path],
+    folder: Path,
+    runtime: RuntimeConfig,
+    send: Callable[[tuple[str, Any]], None],
+) -> None:
+    """What one of several processes does."""
+    from nosce.train.parallel import ProcessGroup
+
+    group = ProcessGroup.join(runtime.device)
+    context = StepContext(
+        folder=folder,
+        runtime=replace(runtime, device=group.device),
+        progress=lambda *done: send(("progress", done)),
+    )
+    with record_provenance() as provenance:
+        _train(spec, inputs, context, group)
+    if group.rank == 0:  # whose device, threads and memory stand for all; the process that listens has none of its own
+        own = {name: provenance[name] for name in ("device", "threads", "cpu_seconds", "peak_memory_mib")}
+        send(("provenance", context.extra_provenance | own))
+    group.leave()
+
+
+def _train(
+    spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext, group: ProcessGroup | None = None
+) -> None:
+    """Train in this process, with the others of its group."""
     import torch
 
     from nosce.train import checkpoint, loop
+    from nosce.train.precision import choose_precision
 
     torch.set_num_threads(context.runtime.threads)
     torch.use_deterministic_algorithms(True)
@@ -80,7 +127,9 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
             adapters.save_adapter(peft_model, adapter_folder(context.folder, step))
         checkpoint.save_checkpoint(whole, corpus.tokenizer_folder, checkpoint_folder(context.folder, step))
 
-    compute_dtype = _choose_precision(spec.training, model, context)
+    device = context.runtime.device
+    compute_dtype = choose_precision(spec.training.dtype, device=device)
+    context.extra_provenance["precision"] = compute_dtype
     loop.train(
         model,
         dataset,
@@ -92,18 +141,10 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         on_progress=context.progress,
         runtime=context.runtime,
         precision=compute_dtype,
+        muon_precision=choose_precision("auto", device=device),
         masking=masking,
+        group=group,
     )
-
-
-def _choose_precision(config: TrainingConfig, model: PreTrainedModel, context: StepContext) -> Precision:
-    """The number format that computes, written down in the provenance."""
-    from nosce.train import precision
-
-    width, device = model.config.get_text_config().hidden_size, context.runtime.device
-    chosen = precision.choose_precision(config.dtype, width=width, device=device, cache_path=context.machine_file)
-    context.extra_provenance["precision"] = chosen
-    return chosen
 
 
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:

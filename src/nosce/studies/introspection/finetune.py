@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def finetune_local_model(
     import torch
 
     from nosce.train import loop
+    from nosce.train.precision import choose_precision
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
@@ -65,8 +66,8 @@ def finetune_local_model(
             _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
-    width = model.config.get_text_config().hidden_size
-    compute_precision = _choose_precision(training, width, context)
+    device = context.runtime.device
+    compute_precision = choose_precision(training.dtype, device=device)
     context.extra_provenance["precision"] = compute_precision
     loop.train(
         lora_model.get_base_model(),
@@ -79,15 +80,9 @@ def finetune_local_model(
         on_progress=context.progress,
         runtime=context.runtime,
         precision=compute_precision,
+        muon_precision=choose_precision("auto", device=device),
     )
     shutil.rmtree(work_folder, ignore_errors=True)
-
-
-def _choose_precision(training: TrainingConfig, width: int, context: StepContext) -> Literal["float32", "bfloat16"]:
-    from nosce.train import precision
-
-    device, cache_path = context.runtime.device, context.machine_file
-    return precision.choose_precision(training.dtype, width=width, device=device, cache_path=cache_path)
 
 
 def _save_merged(

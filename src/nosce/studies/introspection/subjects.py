@@ -55,7 +55,7 @@ class RunResources:
 
 def replies_folder(context: StepContext) -> Path:
     """The folder of everything that was paid for: of the store, or of a step without a store."""
-    return (context.folder if context.machine_file is None else context.machine_file.parent) / "replies"
+    return (context.folder if context.store_root is None else context.store_root) / "replies"
 
 
 class Subject(Protocol):
