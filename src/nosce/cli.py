@@ -23,6 +23,7 @@ from rich.table import Table
 
 import nosce
 from nosce.errors import NosceError, SpecError, UsageError
+from nosce.pipeline.devices import DeviceRequest
 from nosce.store.text import json_text, literal, printable
 
 if TYPE_CHECKING:
@@ -61,6 +62,24 @@ ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by com
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
     int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
+]
+RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
+PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
+ProcessesOption = Annotated[
+    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
+]
+GradientCheckpointingOption = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
+]
+RerunStaleOption = Annotated[
+    bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
 ]
 StoreOption = Annotated[
     Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
@@ -186,49 +205,42 @@ def run(
     seeds: SeedsOption = None,
     arms: ArmsOption = "",
     workers: WorkersOption = None,
-    ray: Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")] = None,
-    per_gpu: Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")] = 1,
-    processes: Annotated[
-        int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
-    ] = 1,
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
-    ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
-    ] = False,
+    ray: RayOption = None,
+    device: DeviceOption = None,
+    per_gpu: PerGpuOption = 1,
+    processes: ProcessesOption = 1,
+    gradient_checkpointing: GradientCheckpointingOption = False,
+    dry_run: DryRunOption = False,
     threads: ThreadsOption = 1,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
-    ] = None,
-    rerun_stale: Annotated[
-        bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")
-    ] = False,
+    max_cost: MaxCostOption = None,
+    rerun_stale: RerunStaleOption = False,
     store: StoreOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
-    from nosce.pipeline.devices import DeviceRequest
 
-    request = _study_request(study, scale, seeds, arms)
-    opened_store = open_store(store)
+    request, opened_store = _study_request(study, scale, seeds, arms), open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
         return
-    code = running.run_study(
+    exit_code = running.run_study(
         request,
         opened_store,
-        devices=DeviceRequest(device=device, workers=workers, per_gpu=per_gpu, processes=processes),
+        devices=DeviceRequest(
+            device=device,
+            workers=workers,
+            per_gpu=per_gpu,
+            processes=processes,
+            threads=threads,
+            gradient_checkpointing=gradient_checkpointing,
+        ),
         ray=ray,
         rerun_stale=rerun_stale,
         max_cost=max_cost,
-        threads=threads,
-        gradient_checkpointing=gradient_checkpointing,
         json_=json_,
     )
-    raise typer.Exit(code)
+    raise typer.Exit(exit_code)
 
 
 @app.command()

@@ -27,12 +27,16 @@ class DeviceRequest:
         workers: Steps made at once. None: one a core, or as many as the GPUs have room for.
         per_gpu: Steps that share a GPU, for models that leave most of it idle.
         processes: Processes of one training, each with a GPU of its own.
+        threads: CPU threads of one step.
+        gradient_checkpointing: Train with less memory and a third more time.
     """
 
     device: str | None = None
     workers: int | None = None
     per_gpu: int = 1
     processes: int = 1
+    threads: int = 1
+    gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
         if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, TypedDict
 
 from rich.console import Console
@@ -62,8 +62,6 @@ def run_study(
     ray: str | None = None,
     rerun_stale: bool = False,
     max_cost: float | None = None,
-    threads: int = 1,
-    gradient_checkpointing: bool = False,
     json_: bool = False,
 ) -> int:
     """Make what is not done, print the claims, and return the exit code."""
@@ -76,22 +74,11 @@ def run_study(
     plan_record = PlanRecord.of(request, plan)
     devices = devices or DeviceRequest()
     workers = _assign_workers(devices) if ray is None else None
-    runtime = RuntimeConfig(
-        device=workers.device if workers is not None else "cpu",  # on a cluster each task finds its own
-        threads=threads,
-        processes=devices.processes,
-        gradient_checkpointing=gradient_checkpointing,
-        max_cost=max_cost,
-        ledger_name=plan_record.ledger_name,
-    )
+    runtime = replace(_runtime_config(devices, workers), max_cost=max_cost, ledger_name=plan_record.ledger_name)
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
     pool = _make_pool(store, devices, workers, ray, runtime)
-    if pending:
-        progress = f"{len(pending)} of {len(plan.all_steps)} steps to do, store {store.root}"
-        console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
-    for sentence in folder_sentences:
-        console.print(literal(sentence), highlight=False)
+    _print_heading(plan, len(pending), store, folder_sentences, console)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     _print_stale(run_summary.stale, console)
@@ -106,6 +93,15 @@ def run_study(
 def _check_max_cost(max_cost: float | None) -> None:
     if max_cost is not None and not (math.isfinite(max_cost) and max_cost >= 0):
         raise UsageError(f"--max-cost {max_cost} is no amount of money; give 0 or more, or leave it out.")
+
+
+def _print_heading(plan: Plan, n_pending: int, store: Store, sentences: Sequence[str], console: Console) -> None:
+    """What is about to be done, and what there is to say of the model folders."""
+    if n_pending:
+        progress = f"{n_pending} of {len(plan.all_steps)} steps to do, store {store.root}"
+        console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
+    for sentence in sentences:
+        console.print(literal(sentence), highlight=False)
 
 
 def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console) -> None:
@@ -126,6 +122,15 @@ def _print_results(results: RunResults, console: Console, *, json_: bool) -> Non
         sys.stdout.write(json_text(results.to_json()) + "\n")
     else:
         print_claims(results, console)
+
+
+def _runtime_config(request: DeviceRequest, workers: WorkerDevices | None) -> RuntimeConfig:
+    return RuntimeConfig(
+        device="cpu" if workers is None else workers.device,  # on a cluster each task finds its own
+        threads=request.threads,
+        processes=request.processes,
+        gradient_checkpointing=request.gradient_checkpointing,
+    )
 
 
 def _assign_workers(request: DeviceRequest) -> WorkerDevices:

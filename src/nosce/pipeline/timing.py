@@ -268,19 +268,13 @@ def time_training(
         master_weights.trainable_parameters,
         replace(config, warmup_steps=0),
         block_matrix_names(net),
-        choose_precision("auto", device="cpu"),
     )
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
     durations: list[float] = []
     while len(durations) < 2 or (sum(durations) < MIN_TIMED_SECONDS and len(durations) < MAX_TIMED_STEPS):
         start = time.process_time()
-        batch = pack(
-            dataset,
-            sampler.batch_indices(len(durations)),
-            window=config.window,
-            eos_id=0,
-            prompt_loss_weight=config.prompt_loss_weight,
-        )
+        rows = sampler.batch_indices(len(durations))
+        batch = pack(dataset, rows, window=config.window, eos_id=0, prompt_loss_weight=config.prompt_loss_weight)
         with varlen_forward(master_weights.compute_model) as forward:
             (summed_cross_entropy(master_weights.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
         master_weights.accumulate_gradients()

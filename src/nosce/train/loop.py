@@ -50,9 +50,8 @@ def train(
     folder: Path,
     on_checkpoint: CheckpointCallback,
     on_progress: ProgressCallback = lambda *_: None,
-    runtime: RuntimeConfig | None = None,
+    runtime: RuntimeConfig = RuntimeConfig(),  # noqa: B008  # frozen
     precision: Precision = "float32",
-    muon_precision: Precision = "bfloat16",
     masking: WholeWordMasking | None = None,
     group: ProcessGroup | None = None,
 ) -> None:
@@ -70,7 +69,6 @@ def train(
         on_progress: Called at each line of metrics with steps taken, all steps, tokens per second, and loss.
         runtime: What changes only the speed.
         precision: Number format of forward and backward pass; the weights are float32 either way.
-        muon_precision: Number format of Muon's iterations, where the training takes Muon.
         masking: Chooses the masked words of a masked language model. None: next-token prediction.
         group: The processes that share the rows of each step; only the first one writes and calls back.
 
@@ -79,37 +77,30 @@ def train(
             batch at this length.
         TrainingError: The loss or its gradient is not a finite number.
     """
-    runtime = runtime or RuntimeConfig()
     _check_model(model, config.window or int(dataset.lengths.max()))
-    is_first = group is None or group.rank == 0
-    on_checkpoint, on_progress = (on_checkpoint, on_progress) if is_first else (_ignore, _ignore)
+    if not (is_first := group is None or group.rank == 0):
+        on_checkpoint = on_progress = _ignore
     master_weights = MasterWeights(model, precision)
     parameters = master_weights.trainable_parameters
-    optimizer = Optimizer(parameters, config, block_matrix_names(model), muon_precision)
+    optimizer = Optimizer(parameters, config, block_matrix_names(model), device=model.device.type)
     start_step, pending_losses = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
-    master_weights.compute_model.train()
     if runtime.gradient_checkpointing:
         enable_gradient_checkpointing(master_weights.compute_model)
-    log = _MetricsLog(folder / "metrics.jsonl" if is_first else None, start_step)
-    progress = _Progress(log, config, on_progress, pending_losses)
-    next_save_time = time.monotonic() + runtime.save_interval_seconds
+    progress = _Progress(folder if is_first else None, start_step, config, on_progress, pending_losses)
+    saver = _StateSaver(folder, parameters, optimizer, progress, runtime)
     batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
-    with varlen_forward(master_weights.compute_model) as forward:
+    with varlen_forward(master_weights.compute_model.train()) as forward:
         for step, parts in enumerate(batches, start_step):
             nats, loss_tokens = _accumulate_gradients(master_weights, forward, parts, group)
-            norm = torch.nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm)
-            optimizer.step(step)
+            progress.add(step + 1, nats, optimizer.clipped_step(step), loss_tokens)
             master_weights.update_compute_weights()
-            progress.add(step + 1, nats, norm, loss_tokens)
             if step + 1 in config.checkpoint_steps:
                 on_checkpoint(step + 1)
-            # Not only at lines of metrics: between two of them lies a two-hundredth of the training.
-            if is_first and (now := time.monotonic()) >= next_save_time:
-                _save(folder, step + 1, parameters, optimizer, progress)
-                next_save_time = _next_save_time(now, runtime)
+            if is_first:
+                saver.save_if_due(step + 1)
     progress.log.flush()
 
 
@@ -117,14 +108,6 @@ def _check_model(model: PreTrainedModel, longest: int) -> None:
     """Refuse a model whose logits do not belong to a text of so many tokens."""
     logits_path(model)
     check_positions(model, longest)
-
-
-def _save(
-    folder: Path, steps_done: int, parameters: NamedParameters, optimizer: Optimizer, progress: _Progress
-) -> None:
-    """Write the metrics and the state for resuming."""
-    progress.log.flush()
-    checkpoint.save_training_state(folder / SCRATCH, steps_done, parameters, optimizer, progress.losses)
 
 
 def _ignore(*_: object) -> None:
@@ -149,19 +132,50 @@ def enable_gradient_checkpointing(model: PreTrainedModel) -> None:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=options)
 
 
-def _next_save_time(save_start: float, runtime: RuntimeConfig) -> float:
-    """When the next save is due after one that ends now, so that saving takes a fiftieth of the time at most."""
-    save_end = time.monotonic()
-    return save_end + max(runtime.save_interval_seconds, 50 * (save_end - save_start))
+class _StateSaver:
+    """Saves the state for resuming by the clock.
+
+    Not only at lines of metrics: between two of them lies a two-hundredth of the training.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        parameters: NamedParameters,
+        optimizer: Optimizer,
+        progress: _Progress,
+        config: RuntimeConfig,
+    ) -> None:
+        self.folder, self.parameters, self.optimizer, self.progress = folder, parameters, optimizer, progress
+        self.interval = config.save_interval_seconds
+        self.next_time = time.monotonic() + self.interval
+
+    def save_if_due(self, steps_done: int) -> None:
+        """Save after so many steps, if it is time; saving takes a fiftieth of the run at most."""
+        start = time.monotonic()
+        if start < self.next_time:
+            return
+        self.progress.log.flush()
+        checkpoint.save_training_state(
+            self.folder / SCRATCH, steps_done, self.parameters, self.optimizer, self.progress.losses
+        )
+        end = time.monotonic()
+        self.next_time = end + max(self.interval, 50 * (end - start))
 
 
 class _Progress:
     """Collects the losses of steps, and reports their mean at every line of metrics."""
 
     def __init__(
-        self, log: _MetricsLog, config: TrainingConfig, on_progress: ProgressCallback, losses: list[torch.Tensor]
+        self,
+        folder: Path | None,
+        start_step: int,
+        config: TrainingConfig,
+        on_progress: ProgressCallback,
+        losses: list[torch.Tensor],
     ) -> None:
-        self.log, self.config, self.on_progress = log, config, on_progress
+        self.log = _MetricsLog(None if folder is None else folder / "metrics.jsonl", start_step)
+        self.config, self.on_progress = config, on_progress
         self.losses = losses  # 0-d, of the steps since the last line of metrics
         self.tokens, self.last_time = 0, time.monotonic()
 

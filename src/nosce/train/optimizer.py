@@ -12,7 +12,7 @@ import torch
 
 from nosce.train.config import TrainingConfig
 from nosce.train.muon import Muon
-from nosce.train.precision import Precision
+from nosce.train.precision import choose_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -28,9 +28,19 @@ class Optimizer:
         named_parameters: NamedParameters,
         config: TrainingConfig,
         muon_names: frozenset[str] = frozenset(),
-        muon_precision: Precision = "bfloat16",
+        *,
+        device: str = "cpu",
     ) -> None:
-        self.config = config
+        """An optimizer of these weights.
+
+        Args:
+            named_parameters: The weights, by name.
+            config: Learning rates and their schedule, decay, moments.
+            muon_names: The weights that Muon takes, where `config.optimizer` is "muon".
+            device: Device of torch; where it multiplies bfloat16, Muon's iterations are computed so.
+        """
+        self.config, self._parameters = config, list(named_parameters.values())
+        muon_precision = choose_precision("auto", device=device)
         muon = {n: p for n, p in named_parameters.items() if n in muon_names} if config.optimizer == "muon" else {}
         rest = [p for n, p in named_parameters.items() if n not in muon]
         self._optimizers: list[tuple[torch.optim.Optimizer, float]] = []
@@ -53,6 +63,12 @@ class Optimizer:
                 group["lr"] = peak * self.config.lr_multiplier(step)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+
+    def clipped_step(self, step: int) -> torch.Tensor:
+        """Clip the gradients as configured and take step number `step`; the norm before clipping, 0-d."""
+        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
+        self.step(step)
+        return norm
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
         """The optimizer's state of a weight; empty before the first step."""

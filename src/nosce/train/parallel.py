@@ -94,7 +94,10 @@ class ProcessGroup:
 
 
 def run_processes(
-    function: Callable[..., None], arguments: tuple[Any, ...], n_processes: int, on_message: Callable[[Any], None]
+    function: Callable[..., None],
+    arguments: tuple[object, ...],
+    n_processes: int,
+    on_message: Callable[[Any], None],  # multiprocessing carries what can be pickled, and gives it back without a type
 ) -> None:
     """Run a function in new processes that are told of each other, until all end; if one fails, all are ended.
 
@@ -128,6 +131,7 @@ def run_processes(
             process.join()
 
 
+# of multiprocessing
 def _listen(connections: list[Connection], on_message: Callable[[Any], None]) -> None:
     """Hand on what the processes say, until each has said that it is done."""
     waiting = list(connections)
@@ -153,7 +157,7 @@ def _listen(connections: list[Connection], on_message: Callable[[Any], None]) ->
 
 
 def _process_main(
-    function: Callable[..., None], arguments: tuple[Any, ...], place: dict[str, str], connection: Connection
+    function: Callable[..., None], arguments: tuple[object, ...], place: dict[str, str], connection: Connection
 ) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     os.environ.update(place)

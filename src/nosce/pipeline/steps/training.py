@@ -57,6 +57,7 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         return
     from nosce.train import parallel
 
+    # What a process sends is a tuple for `progress`, or entries of the provenance.
     def hear(message: tuple[str, Any]) -> None:
         kind, content = message
         if kind == "progress":
@@ -74,7 +75,7 @@ def _train_share(
     inputs: Mapping[str, Path],
     folder: Path,
     runtime: RuntimeConfig,
-    send: Callable[[tuple[str, Any]], None],
+    send: Callable[[tuple[str, object]], None],
 ) -> None:
     """What one of several processes does."""
     from nosce.train.parallel import ProcessGroup
@@ -97,14 +98,10 @@ def _train(
     spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext, group: ProcessGroup | None = None
 ) -> None:
     """Train in this process, with the others of its group."""
-    import torch
-
     from nosce.train import checkpoint, loop
     from nosce.train.precision import choose_precision
 
-    torch.set_num_threads(context.runtime.threads)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    _make_deterministic(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
     dataset = _training_dataset(spec, corpus)
@@ -113,13 +110,10 @@ def _train(
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
-    _require_positions(model, spec.training.window or int(dataset.lengths.max(initial=0)))
     is_bidirectional = families.is_bidirectional(model)
-    _check_training(spec.training, model, is_bidirectional)
+    _check_training(spec.training, dataset, model, is_bidirectional)
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
     peft_model = None if spec.adapter is None else _with_adapter(model, spec.adapter, spec.seed / "adapter")
-    if peft_model is not None:
-        model = peft_model.get_base_model()
 
     def keep(step: int) -> None:
         whole = model if peft_model is None else adapters.merge_lora(peft_model)
@@ -127,11 +121,10 @@ def _train(
             adapters.save_adapter(peft_model, adapter_folder(context.folder, step))
         checkpoint.save_checkpoint(whole, corpus.tokenizer_folder, checkpoint_folder(context.folder, step))
 
-    device = context.runtime.device
-    compute_dtype = choose_precision(spec.training.dtype, device=device)
-    context.extra_provenance["precision"] = compute_dtype
+    precision = choose_precision(spec.training.dtype, device=context.runtime.device)
+    context.extra_provenance["precision"] = precision
     loop.train(
-        model,
+        model if peft_model is None else peft_model.get_base_model(),
         dataset,
         sampler,
         spec.training,
@@ -140,8 +133,7 @@ def _train(
         on_checkpoint=keep,
         on_progress=context.progress,
         runtime=context.runtime,
-        precision=compute_dtype,
-        muon_precision=choose_precision("auto", device=device),
+        precision=precision,
         masking=masking,
         group=group,
     )
@@ -151,8 +143,20 @@ def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftMode
     return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
 
 
-def _check_training(config: TrainingConfig, model: PreTrainedModel, is_bidirectional: bool) -> None:
-    """Refuse a loss on prompts, and packed texts, for a model that is not a causal decoder."""
+def _make_deterministic(threads: int) -> None:
+    """Have torch compute in this process with so many threads, and sum in one order."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def _check_training(
+    config: TrainingConfig, dataset: TokenDataset, model: PreTrainedModel, is_bidirectional: bool
+) -> None:
+    """Refuse more positions than the model has, and what only a causal decoder learns: prompts and packed texts."""
+    _require_positions(model, config.window or int(dataset.lengths.max(initial=0)))
     is_causal = not (model.config.is_encoder_decoder or is_bidirectional)
     if not is_causal and (config.prompt_loss_weight or config.window is not None):
         raise SpecError(

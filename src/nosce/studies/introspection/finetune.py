@@ -66,8 +66,7 @@ def finetune_local_model(
             _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
-    device = context.runtime.device
-    compute_precision = choose_precision(training.dtype, device=device)
+    compute_precision = choose_precision(training.dtype, device=context.runtime.device)
     context.extra_provenance["precision"] = compute_precision
     loop.train(
         lora_model.get_base_model(),
@@ -80,7 +79,6 @@ def finetune_local_model(
         on_progress=context.progress,
         runtime=context.runtime,
         precision=compute_precision,
-        muon_precision=choose_precision("auto", device=device),
     )
     shutil.rmtree(work_folder, ignore_errors=True)
 
