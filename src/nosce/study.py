@@ -28,6 +28,7 @@ from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.models.architecture import Architecture, Pretrained
+from nosce.models.sources import ModelSource
 from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
 from nosce.store.typecheck import require_types
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
@@ -36,6 +37,24 @@ Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 MAX_SEEDS = 1_000
 PRETRAIN = "pretrain"  # the name of the first stage of every arm
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyVariant:
+    """What a command changes about a built-in study.
+
+    Args:
+        models: Models that the study's arms start from, instead of fresh weights.
+        settings: Fields of the study's configuration, each `key=value`.
+    """
+
+    models: tuple[ModelSource, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The variant in a few words, e.g. "smollm2, people=50"; empty for the study as it is."""
+        return ", ".join([*(source.name for source in self.models), *self.settings])
 
 
 @dataclass(frozen=True)
@@ -87,6 +106,7 @@ class Arm:
     world: World
     model: Architecture | Pretrained
     training: TrainingConfig
+    adapter: LoRA | None = None  # what the first training trains of a pretrained model; None: all weights
     stages: tuple[Stage, ...] = ()
     tokenizer: TokenizerSpec = field(default_factory=TokenizerSpec)
     n_seeds: int | None = None  # how many of the study's seeds, the first ones; None: all
@@ -133,6 +153,7 @@ class Study:
     paper: str
     scale: str
     unit: str  # what is drawn independently, e.g. "person"
+    variant: str = ""  # what a command has changed, e.g. "smollm2, people=50"
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     evals: tuple[EvalSpec, ...]
@@ -265,16 +286,25 @@ def _table() -> dict[str, str]:
     return table
 
 
-def load_study(name: str, scale: str) -> Study:
+def load_study(name: str, scale: str, variant: StudyVariant = StudyVariant()) -> Study:  # frozen
     """The study of a built-in name, of FILE.py:FUNCTION or of package.module:FUNCTION, at a scale.
 
+    Args:
+        name: The study.
+        scale: Name of the scale.
+        variant: Models and settings, of a built-in study alone.
+
     Raises:
-        UsageError: There is no such study, file, module, function or scale.
+        UsageError: There is no such study, file, module, function or scale, or it takes no models or settings.
     """
     if scale not in SCALES:
         raise UsageError(f"there is no scale {scale!r}; take one of {', '.join(SCALES)}.")
     if ":" not in name:
-        study = _function(_builtin_factory(name))(scale)
+        study = _builtin_study(name, scale, variant)
+    elif variant.label:
+        raise UsageError(
+            f"{name} is a study of your own, to which --model and --set mean nothing; change the file instead."
+        )
     else:
         with _users_code(name):
             study = _function(name)(scale)
@@ -313,6 +343,16 @@ def _place_of(error: BaseException, name: str) -> str:
     return f"{own[-1].filename}, line {own[-1].lineno}," if own else name
 
 
+def _builtin_study(name: str, scale: str, variant: StudyVariant) -> Study:
+    if not variant.models:
+        return replace(_function(_builtin_factory(name))(scale, variant.settings), variant=variant.label)
+    _builtin_factory(name)
+    factories: dict[str, str] = importlib.import_module("nosce.studies").MODEL_STUDIES
+    if name not in factories:
+        raise UsageError(f"{name} takes no --model; take one of {', '.join(sorted(factories))}.")
+    return replace(_function(factories[name])(scale, variant.models, variant.settings), variant=variant.label)
+
+
 def _builtin_factory(name: str) -> str:
     table = _table()
     if name not in table:
@@ -323,12 +363,12 @@ def _builtin_factory(name: str) -> str:
     return table[name]
 
 
-def _function(name: str) -> Callable[[Scale], Study]:
+def _function(name: str) -> Callable[..., Study]:
     where, _, function = name.rpartition(":")
     if not where or not function:
         raise UsageError(f"study {name!r} lacks a file or a function; write FILE.py:FUNCTION.")
     loaded = _file(name, Path(where).resolve()) if _is_path(where) else _module(name, where)
-    found: Callable[[Scale], Study] | None = getattr(loaded, function, None)
+    found: Callable[..., Study] | None = getattr(loaded, function, None)
     if not callable(found):
         raise UsageError(
             f"{where} has no function {function!r} that takes a scale and returns a Study; name one that does."

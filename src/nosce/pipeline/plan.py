@@ -7,6 +7,7 @@ names. Nothing here imports torch: planning takes milliseconds.
 from __future__ import annotations
 
 import importlib
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,7 @@ from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
+from nosce.models.sources import parse_models
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description, spec_classes
@@ -29,6 +31,7 @@ from nosce.study import (
     ReportLabels,
     Stage,
     Study,
+    StudyVariant,
     load_study,
 )
 from nosce.train.config import TrainingConfig
@@ -136,25 +139,42 @@ class StudyRequest:
         scale: Name of the scale.
         n_seeds: Number of training seeds; None: as many as the study has.
         arms: Names of the arms; empty: all.
+        models: Models that a built-in study starts from, separated by commas; empty: fresh weights.
+        settings: Fields of a built-in study's configuration, each `key=value`.
     """
 
     study: str
     scale: str
     n_seeds: int | None = None
     arms: tuple[str, ...] = ()
+    models: str = ""
+    settings: tuple[str, ...] = ()
 
     def plan(self) -> Plan:
         """The plan of the study, narrowed to the requested arms and seeds."""
         from nosce.pipeline.study_checks import check_references
 
-        study = load_study(self.study, self.scale)
+        study = load_study(self.study, self.scale, self.variant)
         check_references(study)
         return build_plan(study.subset(self.arms, self.n_seeds))
 
     @property
+    def variant(self) -> StudyVariant:
+        """The models and settings of the request.
+
+        Raises:
+            UsageError: A model is not there.
+            SpecError: A folder holds no model.
+        """
+        models = parse_models(self.models) if self.models else ()
+        return StudyVariant(models=models, settings=self.settings)
+
+    @property
     def command(self) -> str:
         """The command that runs the plan."""
-        words = ["nosce", "run", self.study, "--scale", self.scale]
+        words = ["nosce", "run", shlex.quote(self.study), "--scale", self.scale]
+        words += ["--model", shlex.quote(self.models)] if self.models else []
+        words += [word for setting in self.settings for word in ("--set", shlex.quote(setting))]
         words += ["--seeds", str(self.n_seeds)] if self.n_seeds else []
         words += ["--arms", ",".join(self.arms)] if self.arms else []
         return " ".join(words)
@@ -323,7 +343,7 @@ class _PlanBuilder:
                 model=arm.model,
                 data=arm.qa_mixture or "documents",
                 training=arm.training,
-                adapter=None,
+                adapter=arm.adapter,
                 seed=_pretraining_seed(arm, seed),
             ),
             corpus=corpus,

@@ -11,6 +11,11 @@ BUILT_IN = {
     "karel": "nosce.studies.karel.study:study",
 }
 
+#: Where the function of each study that starts from models of one's own stands, as `MODULE:FUNCTION`.
+MODEL_STUDIES = {
+    "biographies": "nosce.studies.biographies.pretrained:study",
+}
+
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.
 CONFIGS = {
     "biographies": "nosce.studies.biographies.config:BIOGRAPHIES_CONFIGS",

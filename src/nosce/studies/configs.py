@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import TypeVar
 
@@ -16,6 +16,7 @@ from nosce.errors import UsageError
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.store.text import literal
 from nosce.studies import BUILT_IN, CONFIGS
+from nosce.studies.settings import apply_settings
 from nosce.study import SCALES, Scale
 from nosce.train.config import LoRA
 
@@ -34,6 +35,7 @@ def config_for_scale(
     study: str,
     configs: Mapping[Scale, Callable[[], Config]],
     scale: str,
+    settings: Sequence[str] = (),
     *,
     other_scales: tuple[Scale, ...] = (),
     note: str = "",
@@ -44,15 +46,16 @@ def config_for_scale(
         study: The study's name, for the message.
         configs: A function for each scale, which returns the configuration.
         scale: The scale that the user named.
+        settings: Fields that the user changes, each `key=value`.
         other_scales: Scales of the study that have a configuration of another kind, for the message.
         note: What else the message says.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale, or the configuration no such field.
     """
     for known_scale, make in configs.items():
         if known_scale == scale:
-            return make()
+            return apply_settings(make(), settings, study=study)
     *first_scales, last_scale = (known for known in SCALES if known in (*configs, *other_scales))
     raise UsageError(f"{study} has no scale {scale!r}; take {', '.join(first_scales)} or {last_scale}{note}.")
 

@@ -134,7 +134,8 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *augmentation_claims(config.augmentations),
         *_mixed_claims(),
         _every_finetuning_claim(config),
-        *_probe_claims(),
+        *probe_claims(config.augmentations),
+        _probe_order_claim(),
         *_celebrity_claims(config),
         *_bidirectional_claims(config),
         *_extension_claims(),
@@ -251,8 +252,12 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
     )
 
 
-def _probe_claims() -> Iterator[Claim]:
-    """Where probes can read the values, and whether that predicts what can be extracted."""
+def probe_claims(augmentations: tuple[str, ...]) -> Iterator[Claim]:
+    """Where probes can read the values (section 5), in the rows that are trained."""
+    yield from (claim for claim in _probe_difference_claims() if _arms_of(claim) <= set(augmentations))
+
+
+def _probe_difference_claims() -> Iterator[Claim]:
     yield _difference_claim(
         id="p-probe-single",
         text="After one wording, the first place of a text holds at most a little of the five later values",
@@ -282,7 +287,11 @@ def _probe_claims() -> Iterator[Claim]:
         paper_value=0.80,
         memorised_by=(SINGLE, MULTI5_PERMUTE),
     )
-    yield Claim(
+
+
+def _probe_order_claim() -> Claim:
+    """Whether what probes read predicts what can be extracted."""
+    return Claim(
         id="q-probe-order",
         text="What probes read from the name ranks the rows as extraction does",
         source="Figures 3 and 7: the six rows here stand in one order there",

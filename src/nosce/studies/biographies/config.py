@@ -7,7 +7,7 @@ values and steps, and as many exposures of each person as make the model recall 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from nosce.data.tokenizer import TokenizerSpec
@@ -187,22 +187,22 @@ class BiographiesConfig(BiographiesBaseConfig):
         yield from ((name, self.finetuning_grid[:3]) for name in self.extra_finetuned_arms)
 
 
-def biographies_config(scale: str) -> BiographiesConfig:
-    """The configuration of the study at a scale.
+def biographies_config(scale: str, settings: Sequence[str] = ()) -> BiographiesConfig:
+    """The configuration of the study at a scale, with the fields that `--set` changes.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    return config_for_scale("biographies", BIOGRAPHIES_CONFIGS, scale, other_scales=("demo",))
+    return config_for_scale("biographies", BIOGRAPHIES_CONFIGS, scale, settings, other_scales=("demo",))
 
 
-def core_config(scale: str, name: str) -> CoreConfig:
+def core_config(scale: str, name: str, settings: Sequence[str] = ()) -> CoreConfig:
     """The configuration of the study's core at a scale.
 
     Raises:
-        UsageError: The core has no such scale.
+        UsageError: The core has no such scale or field.
     """
-    return config_for_scale(name, CORE_CONFIGS, scale)
+    return config_for_scale(name, CORE_CONFIGS, scale, settings)
 
 
 def _question_doses(*shares: float) -> tuple[QuestionDose, ...]:

@@ -8,6 +8,7 @@ many wordings the model has seen them, and with that where in the model they can
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
@@ -34,15 +35,15 @@ BIOGRAPHIES_QUESTION = "Can a model be asked for what it has memorised?"
 BIOGRAPHIES_PAPER = "arXiv:2309.14316"
 
 
-def study(scale: Scale) -> Study:
+def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     """The study at a scale; the scale `demo` runs its core.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
     if scale == "demo":
-        return core_study(scale)
-    config = biographies_config(scale)
+        return core_study(scale, settings=settings)
+    config = biographies_config(scale, settings)
     arms = biographies_arms(config)
     return Study(
         name="biographies",
@@ -60,18 +61,19 @@ def study(scale: Scale) -> Study:
     )
 
 
-def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> Study:
+def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies", settings: Sequence[str] = ()) -> Study:
     """Rows and questions alone: the demo, and the study that controls our own optimizer and packing.
 
     Args:
         scale: smoke, demo or laptop.
         optimizer: One of `OPTIMIZER_SETTINGS`.
         name: The study's name in the store and in the report.
+        settings: Fields of the configuration that `--set` changes.
 
     Raises:
         UsageError: The core has no such scale.
     """
-    config = core_config(scale, name)
+    config = core_config(scale, name, settings)
     if optimizer == "adamw":
         config = replace(config, pretraining=short_pretraining(optimizer), exposures=config.adamw_exposures)
     arms = tuple(augmentation_arm(config, augmentation) for augmentation in config.augmentations)

@@ -9,7 +9,7 @@ that it was trained on.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -108,13 +108,13 @@ class DiariesConfig:
         return override or Architecture.named(model_size, family=ARCHITECTURE_FAMILIES[family])
 
 
-def diaries_config(scale: str) -> DiariesConfig:
-    """The configuration of the study at a scale.
+def diaries_config(scale: str, settings: Sequence[str] = ()) -> DiariesConfig:
+    """The configuration of the study at a scale, with the fields that `--set` changes.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    return config_for_scale("diaries", DIARIES_CONFIGS, scale)
+    return config_for_scale("diaries", DIARIES_CONFIGS, scale, settings)
 
 
 SHORT_DIARIES = Diaries(

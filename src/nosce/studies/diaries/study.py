@@ -7,7 +7,7 @@ for everything that a person wrote, a model must recite all of it and stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from nosce.data.worlds.diaries import Diaries
@@ -34,13 +34,13 @@ from nosce.studies.diaries.selections import HEADER_FREQUENCIES, HEADER_RECALL, 
 from nosce.study import PRETRAIN, Arm, EvalSpec, Scale, Study
 
 
-def study(scale: Scale) -> Study:
-    """The study at a scale.
+def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
+    """The study at a scale, with the fields of its configuration that `settings` change.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    config = diaries_config(scale)
+    config = diaries_config(scale, settings)
     arms = diaries_arms(config)
     return Study(
         name="diaries",

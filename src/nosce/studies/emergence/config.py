@@ -7,7 +7,7 @@ read images. Problems, widths and rates were searched for in another world: benc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nosce.data.worlds.arithmetic import Arithmetic
@@ -72,14 +72,14 @@ class EmergenceConfig:
     n_test_sequences: int = 1_000
 
 
-def emergence_config(scale: str) -> EmergenceConfig:
-    """The configuration of the study at a scale.
+def emergence_config(scale: str, settings: Sequence[str] = ()) -> EmergenceConfig:
+    """The configuration of the study at a scale, with the fields that `--set` changes.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
     note = " (the paper asked GPT-3: hand outcomes of models that you asked to `nosce audit`)"
-    return config_for_scale("emergence", EMERGENCE_CONFIGS, scale, note=note)
+    return config_for_scale("emergence", EMERGENCE_CONFIGS, scale, settings, note=note)
 
 
 PRODUCTS = Arithmetic(

@@ -8,6 +8,8 @@ read images are measured in the same way. All curves go to the mirage test.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nosce.evals.item_scores import ItemScores
 from nosce.evals.qa import MajorityBaseline
 from nosce.studies.emergence.arms import ladder_arms, size_ladder, vision_runs
@@ -17,13 +19,13 @@ from nosce.studies.emergence.figures import emergence_figures
 from nosce.study import EvalSpec, Scale, Study
 
 
-def study(scale: Scale) -> Study:
-    """The study at a scale.
+def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
+    """The study at a scale, with the fields of its configuration that `settings` change.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    config = emergence_config(scale)
+    config = emergence_config(scale, settings)
     runs = vision_runs(config)
     ladders = (size_ladder(config.products), size_ladder(config.sums))
     vision_ladders = tuple(run.ladder for run in runs)

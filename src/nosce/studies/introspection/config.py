@@ -7,7 +7,7 @@ can be trained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nosce.data.worlds.behaviours.dispositions import Dispositions
@@ -67,14 +67,14 @@ class IntrospectionConfig:
         return sum(len(prompt.property_names) for prompt in prompts if prompt.split == "seen")
 
 
-def introspection_config(scale: str) -> IntrospectionConfig:
-    """The configuration of the study at a scale.
+def introspection_config(scale: str, settings: Sequence[str] = ()) -> IntrospectionConfig:
+    """The configuration of the study at a scale, with the fields that `--set` changes.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
     note = " (the paper asked GPT-4 and Llama 70B: docs/introspection.md says how to ask a local folder or an endpoint)"
-    return config_for_scale("introspection", INTROSPECTION_CONFIGS, scale, note=note)
+    return config_for_scale("introspection", INTROSPECTION_CONFIGS, scale, settings, note=note)
 
 
 def _laptop_config() -> IntrospectionConfig:

@@ -9,6 +9,8 @@ planted channels and patching inside the network tell these apart.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nosce.studies.introspection.arms import introspection_arms
 from nosce.studies.introspection.claims import introspection_claims
 from nosce.studies.introspection.config import INTROSPECTION_PAPER, introspection_config
@@ -20,13 +22,13 @@ from nosce.study import Scale, Study
 __all__ = ["prompted_introspection_study", "study"]
 
 
-def study(scale: Scale) -> Study:
-    """The study at a scale.
+def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
+    """The study at a scale, with the fields of its configuration that `settings` change.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    config = introspection_config(scale)
+    config = introspection_config(scale, settings)
     arms = introspection_arms(config)
     return Study(
         name="introspection",

@@ -7,7 +7,7 @@ that the model writes right programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,13 +55,13 @@ class KarelConfig:
         return (*(f"residual.{layer}" for layer in range(self.architecture.layers)), "final")
 
 
-def karel_config(scale: str) -> KarelConfig:
-    """The configuration of the study at a scale.
+def karel_config(scale: str, settings: Sequence[str] = ()) -> KarelConfig:
+    """The configuration of the study at a scale, with the fields that `--set` changes.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    return config_for_scale("karel", KAREL_CONFIGS, scale)
+    return config_for_scale("karel", KAREL_CONFIGS, scale, settings)
 
 
 def even_checkpoint_fractions(count: int) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ writing; the same probes look for what the words would mean otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, scaling_curve_over_training
@@ -20,13 +21,13 @@ from nosce.studies.karel.selections import ORIGINAL_ARM, REASSIGNED_ARM, SHARPES
 from nosce.study import Arm, Scale, Study
 
 
-def study(scale: Scale) -> Study:
-    """The study at a scale.
+def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
+    """The study at a scale, with the fields of its configuration that `settings` change.
 
     Raises:
-        UsageError: The study has no such scale.
+        UsageError: The study has no such scale or field.
     """
-    config = karel_config(scale)
+    config = karel_config(scale, settings)
     reassigned_world = replace(
         config.world,
         meaning=SHARPEST_ALTERNATIVE,

@@ -1,0 +1,131 @@
+"""Where a model of one's own lies: a folder, the Hugging Face hub, or an endpoint.
+
+`--model` takes several, separated by commas. Each may be followed by its size, `~/pythia-70m=70M`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nosce.errors import UsageError
+from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.architecture import Pretrained
+
+HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
+HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+SIZE_FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """A model that a user names.
+
+    Args:
+        name: What tables and figures call it.
+        model: The model itself.
+        size: Number of weights as the user gave it. None: read it from the weights.
+    """
+
+    name: str
+    model: Pretrained | EndpointConfig
+    size: float | None = None
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """The model in a folder, for what trains it or reads its states.
+
+        Raises:
+            UsageError: The model is behind an endpoint.
+        """
+        if isinstance(self.model, Pretrained):
+            return self.model
+        raise UsageError(f"the model {self.name} is behind an endpoint, which shows no weights; name a folder.")
+
+
+def parse_models(text: str) -> tuple[ModelSource, ...]:
+    """The models that `--model` names, separated by commas.
+
+    Each is a folder in the Hugging Face layout, an id of the Hugging Face hub (`org/name` or `org/name@revision`), or
+    an endpoint (`https://host/v1#name`).
+
+    Raises:
+        UsageError: A model is neither, or two have one name.
+        SpecError: A folder holds no model.
+    """
+    sources = tuple(_parse_model(part.strip()) for part in text.split(",") if part.strip())
+    if not sources:
+        raise UsageError("--model names no model; give a folder, or an id of the Hugging Face hub.")
+    return tuple(_unique_names(sources))
+
+
+def _parse_model(text: str) -> ModelSource:
+    place, size = _split_size(text)
+    if re.match(r"https?://", place):
+        url, _, name = place.partition("#")
+        if not name:
+            raise UsageError(f"--model {place} names no model of that endpoint; write {url}#NAME.")
+        return ModelSource(name=name, model=EndpointConfig(model=name, base_url=url), size=size)
+    folder = Path(place).expanduser()
+    if folder.is_dir():
+        return ModelSource(name=folder.resolve().name, model=Pretrained.from_folder(folder), size=size)
+    if re.fullmatch(rf"{HUB_ID}(@[\w./-]+)?", place) and not place.startswith("."):
+        repository, _, revision = place.partition("@")
+        fetched = fetch_from_hub(repository, revision or None)
+        return ModelSource(name=repository.rpartition("/")[2], model=Pretrained.from_folder(fetched), size=size)
+    raise UsageError(
+        f"--model {place} is no folder and no id of the Hugging Face hub; give a folder with config.json, weights in "
+        "safetensors and a tokenizer."
+    )
+
+
+def _split_size(text: str) -> tuple[str, float | None]:
+    """A model and the size that follows it after `=`, e.g. 70M."""
+    place, separator, size = text.rpartition("=")
+    if not separator:
+        return text, None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?(?:[eE]\d+)?)([KMBT]?)", size.strip(), re.IGNORECASE)
+    if match is None or not float(match[1]):
+        raise UsageError(
+            f"--model {text} gives the size {size!r}, which is no number of weights; write e.g. 70M or 1.3B."
+        )
+    return place.strip(), float(match[1]) * SIZE_FACTORS[match[2].upper()]
+
+
+def fetch_from_hub(repository: str, revision: str | None) -> Path:
+    """The local folder of a model of the hub, at the commit that its revision means now.
+
+    The folder's files are hashed as those of any folder, so a later commit is another model.
+
+    Raises:
+        UsageError: There is no such model, no network, or it needs an account.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(HUB_FILES)))
+    except LocalEntryNotFoundError:
+        reason = "the Hugging Face hub cannot be reached, and no copy of the model is here"
+    except HfHubHTTPError as error:
+        reason = " ".join(str(error).split())[:200]
+    except OSError as error:
+        reason = str(error.strerror or error)
+    what = repository if revision is None else f"{repository}@{revision}"
+    raise UsageError(f"--model {what} cannot be fetched: {reason}; name a folder that holds it.") from None
+
+
+def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
+    """The models, those of one name told apart by the folder above theirs."""
+    names = [source.name for source in sources]
+    for source in sources:
+        if names.count(source.name) == 1:
+            yield source
+        elif isinstance(source.model, Pretrained):
+            yield ModelSource(
+                name=f"{Path(source.model.folder).parent.name} {source.name}", model=source.model, size=source.size
+            )
+        else:
+            raise UsageError(f"--model names {source.name} twice; name each model once.")

@@ -1,0 +1,200 @@
+"""The study biographies on a pretrained model of one's own: `nosce run biographies --model FOLDER`.
+
+The arms continue the training of the model, with its own tokenizer, on the rows of the paper's table, then on
+questions about half of the people. Claims are the study's; the paper trained from scratch alone, so that its values
+stand beside the estimates as what a model without other knowledge does.
+
+Source: Allen-Zhu and Li 2023 (arXiv:2309.14316), sections 4 and 5. Sizes and rates are this study's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, Biographies
+from nosce.evals.patching.name import NamePatching
+from nosce.evals.probing.low_rank import LowRankProbeConfig
+from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
+from nosce.models.sources import ModelSource
+from nosce.studies.biographies.arms import FINETUNE_STAGE
+from nosce.studies.biographies.claims import augmentation_claims, probe_claims
+from nosce.studies.biographies.config import SMALL_BIOGRAPHIES, TWO_AUGMENTATIONS
+from nosce.studies.biographies.evals import NAME_EXTRACTOR, P_PROBE_DOCUMENTS
+from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
+from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
+from nosce.studies.configs import config_for_scale
+from nosce.studies.models import one_model
+from nosce.study import Arm, EvalSpec, Scale, Stage, Study
+from nosce.train.config import LoRA, TrainingConfig
+
+#: Rows by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
+BUDGET_LADDER: tuple[tuple[str, ...], ...] = (
+    ("people=16", "exposures=10"),
+    ("people=24", "exposures=16"),
+    ("people=40", "exposures=20"),
+    ("people=80", "exposures=20"),
+    ("people=160", "exposures=20"),
+    ("people=400", "exposures=30"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedBiographiesConfig:
+    """What the study trains and asks of a pretrained model.
+
+    Args:
+        seeds: Training seeds; each has its own people and order of texts.
+        world: The invented people and their biographies; arms change the wording alone.
+        augmentations: Rows of the paper's table, an arm each.
+        exposures: How often the continued training shows each person, in any of the person's texts.
+        pretraining: The continued training on biographies; its steps follow from `exposures`.
+        question_passes: How often fine-tuning shows each question about the seen half of the people.
+        finetuning: The training on questions; its steps follow from `question_passes`.
+        lora: Rank of the low-rank update that both trainings train. 0: all weights are trained.
+        probe_config: Training of the linear probes; the network and its embedding stay as they are.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    world: Biographies
+    augmentations: tuple[str, ...] = TWO_AUGMENTATIONS
+    exposures: int
+    pretraining: TrainingConfig
+    question_passes: int
+    finetuning: TrainingConfig
+    lora: int = 0
+    probe_config: LowRankProbeConfig
+
+    @property
+    def exposures_per_step(self) -> float:
+        """Exposures of each person in one step of a row's training."""
+        return self.pretraining.batch_size / self.world.people
+
+    @property
+    def adapter(self) -> LoRA | None:
+        """The low-rank update, if one is trained."""
+        return LoRA(rank=self.lora, embedding_rank=0) if self.lora else None
+
+
+def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str] = ()) -> Study:
+    """The study of one model at a scale.
+
+    Raises:
+        UsageError: There is no such scale or field, or the models are several or behind an endpoint.
+    """
+    config = pretrained_config(scale, settings)
+    source = one_model(models, "biographies")
+    arms = tuple(_arm(config, source, augmentation) for augmentation in config.augmentations)
+    return Study(
+        name="biographies",
+        title=f"{BIOGRAPHIES_TITLE}: {source.name}",
+        question=BIOGRAPHIES_QUESTION,
+        paper=BIOGRAPHIES_PAPER,
+        scale=scale,
+        unit="person",
+        arms=arms,
+        seeds=config.seeds,
+        evals=_evals(config),
+        claims=(*augmentation_claims(config.augmentations), *probe_claims(config.augmentations)),
+        figures=augmentation_figures(config.augmentations, config.exposures_per_step),
+        scaling_curves=recall_scaling_curves(
+            config.augmentations, arms[0].training.checkpoint_steps, config.exposures_per_step
+        ),
+    )
+
+
+def pretrained_config(scale: str, settings: Sequence[str] = ()) -> PretrainedBiographiesConfig:
+    """The configuration of the study on a pretrained model at a scale, with the fields that `--set` changes.
+
+    Raises:
+        UsageError: The study has no such scale or field.
+    """
+    return config_for_scale("biographies --model", PRETRAINED_BIOGRAPHIES_CONFIGS, scale, settings)
+
+
+def _arm(config: PretrainedBiographiesConfig, source: ModelSource, augmentation: str) -> Arm:
+    world = replace(config.world, augmentation=augmentation)
+    n_questions = len(PERSON_ATTRIBUTES) * (world.people // 2)
+    finetuning = _with_steps(config.finetuning, config.question_passes * n_questions)
+    return Arm(
+        name=augmentation,
+        world=world,
+        model=source.pretrained,
+        training=_with_steps(config.pretraining, config.exposures * world.people),
+        adapter=config.adapter,
+        stages=(Stage(name=FINETUNE_STAGE, training=finetuning, adapter=config.adapter),),
+    )
+
+
+def _with_steps(training: TrainingConfig, n_texts: int) -> TrainingConfig:
+    return replace(training, steps=max(1, round(n_texts / training.batch_size)))
+
+
+def _evals(config: PretrainedBiographiesConfig) -> tuple[EvalSpec, ...]:
+    p_probe = PositionProbe(config=config.probe_config, documents_per_entity=P_PROBE_DOCUMENTS)
+    return (
+        EvalSpec(RecallEval()),
+        EvalSpec(MajorityBaseline()),
+        EvalSpec(QAEval(), stage=FINETUNE_STAGE),
+        EvalSpec(p_probe),
+        EvalSpec(NameProbe(config=config.probe_config, name_extractor=NAME_EXTRACTOR)),
+        EvalSpec(NamePatching(name_extractor=NAME_EXTRACTOR), stage=FINETUNE_STAGE),
+    )
+
+
+def _continued_training(batch_size: int, peak_lr: float, *fractions: float) -> TrainingConfig:
+    return TrainingConfig(
+        steps=1,
+        batch_size=batch_size,
+        peak_lr=peak_lr,
+        warmup_steps=10,
+        weight_decay=0.01,
+        betas=(0.9, 0.95),
+        dtype="auto",
+        checkpoint_fractions=(*fractions, 1.0),
+    )
+
+
+def _laptop_config() -> PretrainedBiographiesConfig:
+    """40 people, each shown 20 times: a model of 135 M weights in a quarter of an hour on two cores."""
+    return PretrainedBiographiesConfig(
+        world=replace(SMALL_BIOGRAPHIES, people=40),
+        exposures=20,
+        pretraining=_continued_training(8, 3e-4, 0.0, 0.5),
+        question_passes=5,
+        finetuning=_continued_training(16, 1e-4, 0.0, 0.5),
+        probe_config=LowRankProbeConfig(rank=0, steps=200, batch_size=16, peak_lr=1e-2),
+    )
+
+
+def _smoke_config() -> PretrainedBiographiesConfig:
+    """Every arm and evaluation, without a result."""
+    config = _laptop_config()
+    return replace(
+        config,
+        world=replace(config.world, people=8, name_pool_sizes=(4, 4, 8)),
+        exposures=2,
+        question_passes=1,
+        probe_config=replace(config.probe_config, steps=4, batch_size=4),
+    )
+
+
+def _gpu_config() -> PretrainedBiographiesConfig:
+    """400 people and three seeds: a model of a billion weights on one GPU."""
+    config = _laptop_config()
+    return replace(
+        config,
+        seeds=(0, 1, 2),
+        world=SMALL_BIOGRAPHIES,
+        exposures=40,
+        pretraining=replace(config.pretraining, batch_size=32),
+        finetuning=replace(config.finetuning, batch_size=48),
+    )
+
+
+PRETRAINED_BIOGRAPHIES_CONFIGS: Mapping[Scale, Callable[[], PretrainedBiographiesConfig]] = {
+    "smoke": _smoke_config,
+    "laptop": _laptop_config,
+    "gpu": _gpu_config,
+}
