@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -59,6 +59,18 @@ StudyArgument = Annotated[
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
 SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Start from a model: a folder, a hub id, or several between commas; each may have =SIZE behind it.",
+        metavar="MODEL",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a field of the configuration; may be repeated.", metavar="KEY=VALUE"),
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
     int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
@@ -204,6 +216,8 @@ def run(
     scale: ScaleOption = "laptop",
     seeds: SeedsOption = None,
     arms: ArmsOption = "",
+    model: ModelOption = "",
+    set_: SetOption = None,
     workers: WorkersOption = None,
     ray: RayOption = None,
     device: DeviceOption = None,
@@ -220,7 +234,7 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
-    request, opened_store = _study_request(study, scale, seeds, arms), open_store(store)
+    request, opened_store = _study_request(study, scale, seeds, arms, model, set_), open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
         return
@@ -249,6 +263,8 @@ def plan(
     scale: ScaleOption = "laptop",
     seeds: SeedsOption = None,
     arms: ArmsOption = "",
+    model: ModelOption = "",
+    set_: SetOption = None,
     workers: WorkersOption = None,
     store: StoreOption = None,
     json_: JsonOption = False,
@@ -256,14 +272,22 @@ def plan(
     """What a run would do and cost: steps, tokens, FLOPs, disk, minutes.  Example: nosce plan biographies"""
     from nosce.pipeline.run import print_plan
 
-    print_plan(_study_request(study, scale, seeds, arms), open_store(store), workers, json_=json_)
+    print_plan(_study_request(study, scale, seeds, arms, model, set_), open_store(store), workers, json_=json_)
 
 
-def _study_request(study: str, scale: str, seeds: int | None = None, arms: str = "") -> StudyRequest:
+def _study_request(
+    study: str,
+    scale: str,
+    seeds: int | None = None,
+    arms: str = "",
+    models: str = "",
+    settings: Sequence[str] | None = None,
+) -> StudyRequest:
     from nosce.pipeline.plan import StudyRequest
 
+    names = tuple(name.strip() for name in arms.split(",") if name.strip())
     return StudyRequest(
-        study=study, scale=scale, n_seeds=seeds, arms=tuple(a.strip() for a in arms.split(",") if a.strip())
+        study=study, scale=scale, n_seeds=seeds, arms=names, models=models, settings=tuple(settings or ())
     )
 
 

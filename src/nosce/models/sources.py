@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nosce.errors import UsageError
@@ -124,8 +124,6 @@ def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
         if names.count(source.name) == 1:
             yield source
         elif isinstance(source.model, Pretrained):
-            yield ModelSource(
-                name=f"{Path(source.model.folder).parent.name} {source.name}", model=source.model, size=source.size
-            )
+            yield replace(source, name=f"{Path(source.model.folder).parent.name} {source.name}")
         else:
             raise UsageError(f"--model names {source.name} twice; name each model once.")
