@@ -65,7 +65,7 @@ def wholes(tmp_path_factory):
 @pytest.fixture
 def inline(monkeypatch, tmp_path):
     """Steps are made in the process of the command, in a folder where a mark would be seen."""
-    monkeypatch.setattr(running, "_make_pool", lambda store, workers, ray, runtime: InlinePool(store, runtime))
+    monkeypatch.setattr(running, "_make_pool", lambda store, request, workers, ray, runtime: InlinePool(store, runtime))
     monkeypatch.chdir(tmp_path)
 
 

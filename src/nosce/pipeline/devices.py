@@ -86,7 +86,7 @@ def list_gpus() -> tuple[str, ...]:
     if shutil.which("nvidia-smi") is None or not Path("/dev/nvidiactl").exists():
         return ()
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=30)
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return ()
     return parse_gpu_list(listed.stdout) if listed.returncode == 0 else ()

@@ -159,7 +159,7 @@ class RayPool:
 def _store_id(store: Store) -> str:
     """The name that the store was given when a cluster first used it."""
     path = store.root / STORE_ID_FILE
-    with suppress(FileExistsError), path.open("x") as file:
+    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
         file.write(uuid.uuid4().hex)
     return path.read_text(encoding="utf-8")
 
