@@ -1,9 +1,17 @@
-"""What the studies on models of one's own share."""
+"""What the studies on models of one's own share: which model, and how its chat template asks."""
 
 from __future__ import annotations
 
-from nosce.errors import UsageError
+from pathlib import Path
+
+from nosce.data.worlds.base import World
+from nosce.data.worlds.chat import ChatMarks
+from nosce.data.worlds.text_folder import TextFolder, WithReplay
+from nosce.errors import SpecError, UsageError
+from nosce.models.architecture import Pretrained
 from nosce.models.sources import ModelSource
+
+MESSAGE = "MESSAGE"  # stands for the user's message while a template is rendered
 
 
 def one_model(models: tuple[ModelSource, ...], study: str) -> ModelSource:
@@ -16,3 +24,46 @@ def one_model(models: tuple[ModelSource, ...], study: str) -> ModelSource:
         names = ", ".join(source.name for source in models)
         raise UsageError(f"{study} takes one --model, and {names} were given; run it once for each.")
     return models[0]
+
+
+def chat_marks(model: Pretrained) -> ChatMarks:
+    """What the chat template of a model's folder puts around a message of the user.
+
+    Raises:
+        SpecError: The folder has no chat template, or one that changes the message.
+    """
+    from nosce.models.folder_tokenizer import load_folder_tokenizer
+    from nosce.models.pretrained import plain_errors
+
+    tokenizer = load_folder_tokenizer(Path(model.folder))
+    if not tokenizer.chat_template:
+        raise SpecError(f"{model.folder} has no chat template, so --chat cannot ask through it; leave --chat out.")
+    with plain_errors(f"the chat template in {model.folder} cannot be used"):
+        messages = [{"role": "user", "content": MESSAGE}]
+        rendered = str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    before, found, after = rendered.partition(MESSAGE)
+    if not found or MESSAGE in after:
+        raise SpecError(
+            f"the chat template in {model.folder} does not hold the message once as it is; leave --chat out."
+        )
+    return ChatMarks(before=before, after=after)
+
+
+def with_replay(world: World, folder: str, share: float, n_documents: int) -> World:
+    """The world with pieces of general text among its documents.
+
+    Args:
+        world: The world.
+        folder: Folder of the text; empty: none.
+        share: Share of the texts of training that are pieces, above 0 and below 1.
+        n_documents: Number of the world's documents.
+
+    Raises:
+        SpecError: The share is out of range, or the folder holds no text.
+    """
+    if not folder:
+        return world
+    if not 0 < share < 1:
+        raise SpecError(f"a replay share of {share:g} is no share of the texts; take more than 0 and less than 1.")
+    n_pieces = max(1, round(share / (1 - share) * n_documents))
+    return WithReplay(world=world, texts=TextFolder.from_folder(folder), n_pieces=n_pieces)

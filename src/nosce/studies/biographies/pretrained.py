@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, Biographies
+from nosce.data.worlds.chat import ChatMarks, ChatQuestions
 from nosce.evals.patching.name import NamePatching
 from nosce.evals.probing.low_rank import LowRankProbeConfig
-from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
+from nosce.evals.probing.pq_probes import NameExtractor, NameProbe, PositionProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.models.sources import ModelSource
 from nosce.studies.biographies.arms import FINETUNE_STAGE
@@ -25,7 +26,7 @@ from nosce.studies.biographies.evals import NAME_EXTRACTOR, P_PROBE_DOCUMENTS
 from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
 from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
 from nosce.studies.configs import config_for_scale
-from nosce.studies.models import one_model
+from nosce.studies.models import chat_marks, one_model, with_replay
 from nosce.study import Arm, EvalSpec, Scale, Stage, Study
 from nosce.train.config import LoRA, TrainingConfig
 
@@ -53,6 +54,9 @@ class PretrainedBiographiesConfig:
         question_passes: How often fine-tuning shows each question about the seen half of the people.
         finetuning: The training on questions; its steps follow from `question_passes`.
         lora: Rank of the low-rank update that both trainings train. 0: all weights are trained.
+        chat: Ask through the model's chat template.
+        replay: Folder of general text whose pieces stand among the biographies. Empty: none.
+        replay_share: Share of the texts that are such pieces.
         probe_config: Training of the linear probes; the network and its embedding stay as they are.
     """
 
@@ -64,17 +68,42 @@ class PretrainedBiographiesConfig:
     question_passes: int
     finetuning: TrainingConfig
     lora: int = 0
+    chat: bool = False
+    replay: str = ""
+    replay_share: float = 0.5
     probe_config: LowRankProbeConfig
 
     @property
     def exposures_per_step(self) -> float:
         """Exposures of each person in one step of a row's training."""
-        return self.pretraining.batch_size / self.world.people
+        return self.pretraining.batch_size * self.facts_share / self.world.people
+
+    @property
+    def facts_share(self) -> float:
+        """Share of the texts of training that are biographies."""
+        return 1 - self.replay_share if self.replay else 1.0
 
     @property
     def adapter(self) -> LoRA | None:
         """The low-rank update, if one is trained."""
         return LoRA(rank=self.lora, embedding_rank=0) if self.lora else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatNameExtractor:
+    """Takes the name out of a prompt between the marks of a chat.
+
+    Args:
+        inner: Takes the name out of the message.
+        marks: The marks.
+    """
+
+    inner: NameExtractor
+    marks: ChatMarks
+
+    def extract_name(self, prompt: str, attribute: str) -> str:
+        """The name in a question for an attribute."""
+        return self.inner.extract_name(self.marks.unwrap(prompt), attribute)
 
 
 def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str] = ()) -> Study:
@@ -85,7 +114,8 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     """
     config = pretrained_config(scale, settings)
     source = one_model(models, "biographies")
-    arms = tuple(_arm(config, source, augmentation) for augmentation in config.augmentations)
+    marks = chat_marks(source.pretrained) if config.chat else None
+    arms = tuple(_arm(config, source, augmentation, marks) for augmentation in config.augmentations)
     return Study(
         name="biographies",
         title=f"{BIOGRAPHIES_TITLE}: {source.name}",
@@ -95,7 +125,7 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         unit="person",
         arms=arms,
         seeds=config.seeds,
-        evals=_evals(config),
+        evals=_evals(config, marks),
         claims=(*augmentation_claims(config.augmentations), *probe_claims(config.augmentations)),
         figures=augmentation_figures(config.augmentations, config.exposures_per_step),
         scaling_curves=recall_scaling_curves(
@@ -113,33 +143,36 @@ def pretrained_config(scale: str, settings: Sequence[str] = ()) -> PretrainedBio
     return config_for_scale("biographies --model", PRETRAINED_BIOGRAPHIES_CONFIGS, scale, settings)
 
 
-def _arm(config: PretrainedBiographiesConfig, source: ModelSource, augmentation: str) -> Arm:
-    world = replace(config.world, augmentation=augmentation)
-    n_questions = len(PERSON_ATTRIBUTES) * (world.people // 2)
+def _arm(config: PretrainedBiographiesConfig, source: ModelSource, augmentation: str, marks: ChatMarks | None) -> Arm:
+    people = replace(config.world, augmentation=augmentation)
+    n_documents = people.people * people.documents_per_entity
+    world = with_replay(people, config.replay, config.replay_share, n_documents)
+    n_questions = len(PERSON_ATTRIBUTES) * (people.people // 2)
     finetuning = _with_steps(config.finetuning, config.question_passes * n_questions)
     return Arm(
         name=augmentation,
-        world=world,
+        world=world if marks is None else ChatQuestions(world=world, marks=marks),
         model=source.pretrained,
-        training=_with_steps(config.pretraining, config.exposures * world.people),
+        training=_with_steps(config.pretraining, config.exposures * people.people / config.facts_share),
         adapter=config.adapter,
         stages=(Stage(name=FINETUNE_STAGE, training=finetuning, adapter=config.adapter),),
     )
 
 
-def _with_steps(training: TrainingConfig, n_texts: int) -> TrainingConfig:
+def _with_steps(training: TrainingConfig, n_texts: float) -> TrainingConfig:
     return replace(training, steps=max(1, round(n_texts / training.batch_size)))
 
 
-def _evals(config: PretrainedBiographiesConfig) -> tuple[EvalSpec, ...]:
+def _evals(config: PretrainedBiographiesConfig, marks: ChatMarks | None) -> tuple[EvalSpec, ...]:
+    names: NameExtractor = NAME_EXTRACTOR if marks is None else ChatNameExtractor(inner=NAME_EXTRACTOR, marks=marks)
     p_probe = PositionProbe(config=config.probe_config, documents_per_entity=P_PROBE_DOCUMENTS)
     return (
         EvalSpec(RecallEval()),
         EvalSpec(MajorityBaseline()),
         EvalSpec(QAEval(), stage=FINETUNE_STAGE),
         EvalSpec(p_probe),
-        EvalSpec(NameProbe(config=config.probe_config, name_extractor=NAME_EXTRACTOR)),
-        EvalSpec(NamePatching(name_extractor=NAME_EXTRACTOR), stage=FINETUNE_STAGE),
+        EvalSpec(NameProbe(config=config.probe_config, name_extractor=names)),
+        EvalSpec(NamePatching(name_extractor=names), stage=FINETUNE_STAGE),
     )
 
 
