@@ -77,7 +77,7 @@ class Trainee:
         self.batches: list[Batch] = [pack(data, list(row), window=None, eos_id=EOS) for row in rows]
         self.tokens = sum(len(batch.inputs) for batch in self.batches) / 4
         weights = self.shape.parameter_count(VOCABULARY)
-        # 6 operations a weight and token, and those of attention without the causal half (arXiv:2204.02311, appendix B).
+        # 6 a weight and token, and those of attention without the causal half (arXiv:2204.02311, appendix B).
         self.operations = self.tokens * (6 * weights + 12 * self.shape.layers * self.shape.width * LONGEST)
 
     def step(self, number: int, forward: Any) -> None:
@@ -371,6 +371,7 @@ def sharing(setting: Setting) -> None:
 def _shared_trainings(device: str, count: int, is_tiny: bool) -> None:
     """What one process of `sharing` does: warm up, wait, train."""
     from accelerator_stages import small_training
+
     from nosce.data.sampling import EpochSampler
     from nosce.models.architecture import Architecture, build_model
     from nosce.pipeline.steps.torch_setup import prepare_torch
