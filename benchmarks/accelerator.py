@@ -20,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from queue import Empty, Queue
@@ -91,40 +92,46 @@ def run_stage(stage: str, setting: Setting, limit: float, report: Report) -> Non
         env=environment,
         start_new_session=True,
     )
-    last = ""
-    for line in _lines(process, started + limit):
+    last, lines = "", Queue[str | None]()
+    reader = threading.Thread(target=_read, args=(process, lines))
+    reader.start()
+    for line in _lines(lines, started + limit):
         if line.startswith(ROW_MARK):
             report.add(stage, Row(**json.loads(line.removeprefix(ROW_MARK))))
         else:
             report.note(line)
             last = line.strip() or last
-    is_late = process.poll() is None
-    if is_late:
-        os.killpg(process.pid, signal.SIGKILL)  # of this stage's own session, with all that it has started
+    try:
+        process.wait(timeout=max(0.0, started + limit - time.monotonic()))
+        is_late = False
+    except subprocess.TimeoutExpired:
+        is_late = True
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # the stage's own session, with all that it has started
     code = process.wait()
+    reader.join()
     seconds = time.monotonic() - started
     state = "stopped at its limit" if is_late else "ended" if code == 0 else f"failed with code {code}"
     report.add(stage, Row("whole stage", state, round(seconds, 1), "s", last[:300] if code else ""))
 
 
-def _lines(process: subprocess.Popen[str], until: float) -> Iterator[str]:
-    """The lines that a process prints, until it ends or until a time."""
-    lines: Queue[str | None] = Queue()
-
-    def read() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
+def _read(process: subprocess.Popen[str], lines: Queue[str | None]) -> None:
+    """Pass on what a process prints, and None at its end."""
+    assert process.stdout is not None
+    with process.stdout as stream:
+        for line in stream:
             lines.put(line)
-        lines.put(None)
+    lines.put(None)
 
-    threading.Thread(target=read, daemon=True).start()
+
+def _lines(lines: Queue[str | None], until: float) -> Iterator[str]:
+    """The lines that come, until the last or until a time."""
     while (left := until - time.monotonic()) > 0:
         try:
             line = lines.get(timeout=left)
         except Empty:
             return
         if line is None:
-            process.wait(timeout=10)
             return
         yield line
 
