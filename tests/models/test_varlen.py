@@ -1,6 +1,7 @@
 """Texts that share one pass see nothing of each other, and each gives what it gives alone."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -265,3 +266,22 @@ def test_a_checkpoint_kept_inside_the_block_does_not_know_of_it(family, tmp_path
     assert (within == VARLEN_ATTENTION) == (family != PADDED)
     assert read.config._attn_implementation == own == ("eager" if family == PADDED else "sdpa")
     torch.testing.assert_close(first, states[:23], atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_block_that_is_filled_by_gathers_gives_equal_bytes(dtype):
+    """On a GPU padding repeats a token: no token attends to it, and no gradient comes from it."""
+    lengths = np.array([7, 6, 6, 3])
+    bucket = module._length_bucket(lengths, np.concatenate([[0], np.cumsum(lengths)]), 0, 4, 7, "cpu")
+    first = np.cumsum(lengths) - lengths
+    tokens, is_padding = module._tokens_and_padding(first, lengths)
+    gathers = replace(bucket, padded_tokens=tokens, is_padding=is_padding)
+    found = []
+    for each in (bucket, gathers):
+        inputs = torch.randn(3, 1, 2, 22, 8, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
+        outputs, _ = module._varlen_attention(torch.nn.Module(), *inputs, None, buckets=(each,))
+        (outputs.float() * torch.arange(outputs.numel()).view_as(outputs)).sum().backward()
+        found.append((outputs, inputs.grad))
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    assert bool(found[0][1].any())

@@ -1,8 +1,11 @@
 """Every worker has a GPU of its own, and a request that cannot be met is one sentence."""
 
+import sys
+
 import pytest
 
 from nosce.errors import UsageError
+from nosce.pipeline import devices
 from nosce.pipeline.devices import DeviceRequest, assign_devices, list_gpus, parse_gpu_list
 
 FOUR = ("GPU-a", "GPU-b", "GPU-c", "GPU-d")
@@ -69,3 +72,22 @@ def test_gpus_are_named_by_uuid_and_partitioned_ones_by_their_parts():
         "  MIG 3g.40gb     Device  1: (UUID: MIG-88bb)\n"
     )
     assert parse_gpu_list(text) == ("GPU-1b2c", "MIG-77aa", "MIG-88bb")
+
+
+@pytest.mark.parametrize(
+    ("driver", "listed", "counted", "gpus"),
+    [
+        (False, "GPU 0: (UUID: GPU-a)", "1", ()),  # nvidia-smi may be installed where there is no card
+        (True, "GPU 0: (UUID: GPU-a)", "1", ("GPU-a",)),
+        (True, "", "2", ("0", "1")),  # a container without nvidia-smi
+        (True, "", "0", ()),
+        (True, "", "", ()),
+    ],
+)
+def test_gpus_are_found_without_nvidia_smi(monkeypatch, tmp_path, driver, listed, counted, gpus):
+    """A card that only CUDA sees must not be left idle without a word."""
+    (tmp_path / "driver").touch()
+    monkeypatch.setattr(devices, "DRIVER_SIGNS", (str(tmp_path / ("driver" if driver else "none")),))
+    monkeypatch.setattr(devices, "_output_of", lambda command: counted if command[0] == sys.executable else listed)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert list_gpus() == gpus

@@ -265,7 +265,9 @@ def _greedy_tokens(logits: torch.Tensor) -> np.ndarray:
 
 def _sample_tokens(logits: torch.Tensor, uniforms: np.ndarray, temperature: float) -> np.ndarray:
     """The token whose interval of the cumulative distribution contains each uniform number."""
-    cumulative = (logits.double() / temperature).softmax(-1).cumsum(-1)
-    thresholds = torch.from_numpy(uniforms).to(cumulative.device)[:, None] * cumulative[:, -1:]
+    # The sums are computed on the CPU: on a GPU torch sums floats in no fixed order, and refuses where order is asked
+    # for (`prepare_torch`).
+    cumulative = (logits.double() / temperature).softmax(-1).cpu().cumsum(-1)
+    thresholds = torch.from_numpy(uniforms)[:, None] * cumulative[:, -1:]
     tokens = torch.searchsorted(cumulative, thresholds, right=True).squeeze(-1)
-    return tokens.clamp(max=logits.shape[-1] - 1).cpu().numpy()
+    return tokens.clamp(max=logits.shape[-1] - 1).numpy()

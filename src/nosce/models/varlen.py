@@ -54,13 +54,17 @@ class LengthBucket:
         sequences: Number of sequences.
         max_length: Tokens of the longest sequence.
         padded_positions: Position of each token in the padded block; None where all lengths are equal.
+        padded_tokens: Token of each position in the padded block, and for padding any token; None likewise.
+        is_padding: Which positions of the padded block are padding; None likewise.
     """
 
     start: int
     stop: int
     sequences: int
     max_length: int
-    padded_positions: torch.Tensor | None
+    padded_positions: torch.Tensor | None = None
+    padded_tokens: torch.Tensor | None = None
+    is_padding: torch.Tensor | None = None
 
 
 def bucket_by_length(
@@ -93,12 +97,24 @@ def _length_bucket(
     lengths: np.ndarray, starts: np.ndarray, start: int, stop: int, max_length: int, device: torch.device | str
 ) -> LengthBucket:
     bucket_lengths = lengths[start:stop]
-    padded_positions = None
-    if bucket_lengths[-1] < max_length:
-        row = np.repeat(np.arange(stop - start), bucket_lengths)
-        column = np.arange(starts[stop] - starts[start]) - np.repeat(starts[start:stop] - starts[start], bucket_lengths)
-        padded_positions = torch.from_numpy(row * max_length + column).to(device)
-    return LengthBucket(int(starts[start]), int(starts[stop]), stop - start, max_length, padded_positions)
+    bucket = (int(starts[start]), int(starts[stop]), stop - start, max_length)
+    if bucket_lengths[-1] == max_length:
+        return LengthBucket(*bucket)
+    first_tokens = starts[start:stop] - starts[start]
+    row = np.repeat(np.arange(stop - start), bucket_lengths)
+    column = np.arange(starts[stop] - starts[start]) - np.repeat(first_tokens, bucket_lengths)
+    positions = torch.from_numpy(row * max_length + column).to(device)
+    if torch.device(device).type == "cpu":
+        return LengthBucket(*bucket, positions)
+    return LengthBucket(*bucket, positions, *(x.to(device) for x in _tokens_and_padding(first_tokens, bucket_lengths)))
+
+
+def _tokens_and_padding(first_tokens: np.ndarray, lengths: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """`LengthBucket.padded_tokens`, where padding repeats the last token of its sequence, and `is_padding`."""
+    columns = np.arange(int(lengths.max()))
+    tokens = first_tokens[:, None] + np.minimum(columns, lengths[:, None] - 1)
+    is_padding = columns >= lengths[:, None]
+    return torch.from_numpy(tokens.ravel()), torch.from_numpy(is_padding.ravel())
 
 
 class _ScatterToPadded(torch.autograd.Function):
@@ -129,13 +145,63 @@ class _GatherFromPadded(torch.autograd.Function):
         return gradient.new_zeros(ctx.size, *gradient.shape[1:]).index_copy_(0, positions, gradient), None
 
 
-def _scatter(tokens: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
-    scattered: torch.Tensor = _ScatterToPadded.apply(tokens, positions, size)  # type: ignore[no-untyped-call]  # torch
+class _RepeatToPadded(torch.autograd.Function):
+    """`_ScatterToPadded` by a gather alone: padding repeats a token, to which no token of the text attends.
+
+    Where order is asked for, a GPU sorts the positions of every scatter first, and gathers without.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Context, tokens: torch.Tensor, padded_tokens: torch.Tensor, positions: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(positions)
+        return tokens.index_select(0, padded_tokens)
+
+    @staticmethod
+    def backward(ctx: Context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradient.index_select(0, ctx.saved_tensors[0]), None, None
+
+
+class _PickFromPadded(torch.autograd.Function):
+    """`_GatherFromPadded` whose gradient is a gather as well, with zeros at padding."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        block: torch.Tensor,
+        positions: torch.Tensor,
+        padded_tokens: torch.Tensor,
+        is_padding: torch.Tensor,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(padded_tokens, is_padding)
+        return block.index_select(0, positions)
+
+    @staticmethod
+    def backward(ctx: Context, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
+        padded_tokens, is_padding = ctx.saved_tensors
+        zeros_at = is_padding.view(-1, *(1 for _ in gradient.shape[1:]))
+        return gradient.index_select(0, padded_tokens).masked_fill_(zeros_at, 0), None, None, None
+
+
+def _scatter(tokens: torch.Tensor, bucket: LengthBucket) -> torch.Tensor:
+    """The tokens of a bucket (N, ...) in its padded block (sequences * longest, ...)."""
+    if bucket.padded_tokens is not None:
+        arguments = (bucket.padded_tokens, bucket.padded_positions)
+        repeated: torch.Tensor = _RepeatToPadded.apply(tokens, *arguments)  # type: ignore[no-untyped-call]  # torch
+        return repeated
+    size = bucket.sequences * bucket.max_length
+    scattered: torch.Tensor = _ScatterToPadded.apply(tokens, bucket.padded_positions, size)  # type: ignore[no-untyped-call]
     return scattered
 
 
-def _gather(block: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    gathered: torch.Tensor = _GatherFromPadded.apply(block, positions)  # type: ignore[no-untyped-call]  # torch
+def _gather(block: torch.Tensor, bucket: LengthBucket) -> torch.Tensor:
+    """The tokens of a bucket, back from its padded block."""
+    if bucket.padded_tokens is not None:
+        arguments = (bucket.padded_positions, bucket.padded_tokens, bucket.is_padding)
+        picked: torch.Tensor = _PickFromPadded.apply(block, *arguments)  # type: ignore[no-untyped-call]  # torch
+        return picked
+    gathered: torch.Tensor = _GatherFromPadded.apply(block, bucket.padded_positions)  # type: ignore[no-untyped-call]
     return gathered
 
 
@@ -159,7 +225,7 @@ def _varlen_attention(
             q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
         )
         flat = attended.transpose(1, 2).reshape(block.sequences * block.max_length, *query.shape[1::2])
-        parts.append(flat if block.padded_positions is None else _gather(flat, block.padded_positions))
+        parts.append(flat if block.padded_positions is None else _gather(flat, block))
     outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
     return outputs.to(query.dtype).unsqueeze(0), None
 
@@ -174,7 +240,7 @@ def _to_padded(tokens: torch.Tensor, block: LengthBucket, widen: bool) -> torch.
     if widen:
         tokens = tokens.float()
     if block.padded_positions is not None:
-        tokens = _scatter(tokens, block.padded_positions, block.sequences * block.max_length)
+        tokens = _scatter(tokens, block)
     return tokens.reshape(block.sequences, block.max_length, *tokens.shape[1:]).transpose(1, 2)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from nosce.errors import UsageError
 
 #: Kinds of steps that run a model; the others would leave a GPU idle.
 GPU_KINDS = frozenset({"training", "evaluation", "answers", "experiment"})
+#: Files of a machine with a driver of NVIDIA; the last is that of the Windows Subsystem for Linux.
+DRIVER_SIGNS = ("/dev/nvidiactl", "/dev/nvidia0", "/proc/driver/nvidia/version", "/dev/dxg")
 MAX_PER_GPU = 64
 MAX_WORKERS = 1_024
 
@@ -83,13 +86,29 @@ def list_gpus() -> tuple[str, ...]:
                 break
             entries.append(entry)
         return tuple(entries)
-    if shutil.which("nvidia-smi") is None or not Path("/dev/nvidiactl").exists():
+    if not any(Path(sign).exists() for sign in DRIVER_SIGNS):
         return ()
+    return parse_gpu_list(_output_of(["nvidia-smi", "-L"])) or _gpus_of_torch()
+
+
+def _gpus_of_torch() -> tuple[str, ...]:
+    """The GPUs by CUDA's own numbers, for a container without nvidia-smi; a process of its own looks.
+
+    This process must not: CUDA would keep what it sees here.
+    """
+    counted = _output_of([sys.executable, "-c", "import torch; print(torch.cuda.device_count())"])
+    return tuple(map(str, range(int(counted)))) if counted.strip().isdigit() else ()
+
+
+def _output_of(command: list[str]) -> str:
+    """What a command prints; empty where it fails."""
+    if shutil.which(command[0]) is None:
+        return ""
     try:
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, encoding="utf-8", timeout=30)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
     except (OSError, subprocess.TimeoutExpired):
-        return ()
-    return parse_gpu_list(listed.stdout) if listed.returncode == 0 else ()
+        return ""
+    return done.stdout if done.returncode == 0 else ""
 
 
 def parse_gpu_list(text: str) -> tuple[str, ...]:

@@ -156,11 +156,12 @@ class _LowRankProbes:
         self._table = table
         self._scale = torch.ones(tasks, 1, width, **on_device, requires_grad=True)
         self._shift = torch.zeros(tasks, 1, width, **on_device, requires_grad=True)
-        self._linear = (torch.randn(tasks, width, classes, **on_device) * width**-0.5).requires_grad_()
+        self._linear = (torch.randn(tasks, width, classes) * width**-0.5).to(table.device).requires_grad_()
         self._bias = torch.zeros(tasks, 1, classes, **on_device, requires_grad=True)
         # As in LoRA: one factor is random and the other zero, so that the first update is zero.
         self._down = torch.zeros(tasks, table.shape[0], max(1, self.config.rank), **on_device, requires_grad=True)
-        self._up = (torch.randn(tasks, max(1, self.config.rank), width, **on_device) * 0.02).requires_grad_()
+        up = torch.randn(tasks, max(1, self.config.rank), width) * 0.02  # drawn on the CPU: the same on every device
+        self._up = up.to(table.device).requires_grad_()
         is_padding_class = (
             torch.arange(classes, **on_device)[None] >= torch.tensor(self.dataset.class_counts, **on_device)[:, None]
         )

@@ -20,6 +20,7 @@ from nosce.data.packing import encode
 from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld, check_disjoint_strings
 from nosce.errors import SpecError
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.seeds import Seed
 
@@ -66,11 +67,9 @@ def make(spec: AnswersSpec, inputs: Mapping[str, Path], context: StepContext) ->
     Raises:
         SpecError: Two splits of the world share a string, or the training has no such checkpoint.
     """
-    import torch
-
     from nosce.train import checkpoint
 
-    torch.set_num_threads(context.runtime.threads)
+    prepare_torch(context.runtime.threads)
     prompts = spec.world.prompts(spec.world_seed)
     check_disjoint_strings(prompts)
     checkpoint_folders = list_checkpoints(inputs["training"])

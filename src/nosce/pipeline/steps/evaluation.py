@@ -16,6 +16,7 @@ from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.records import Reading, Walkthrough, fill_columns, to_table
 from nosce.seeds import Seed
@@ -63,11 +64,9 @@ def _read_all_checkpoints(
     evaluation: MultiCheckpointEvaluation, spec: EvaluationStepSpec, inputs: Mapping[str, Path], context: StepContext
 ) -> pl.DataFrame:
     """The readings of an evaluation that compares checkpoints."""
-    import torch
-
     from nosce.train import checkpoint
 
-    torch.set_num_threads(context.runtime.threads)
+    prepare_torch(context.runtime.threads)
     checkpoint_folders = list_checkpoints(inputs["training"])
 
     def load_on_device(folder: Path) -> PreTrainedModel:
@@ -94,11 +93,9 @@ def _read_each_checkpoint(
     if not spec.evaluation.needs_model:
         yield from spec.evaluation.evaluate(None, corpus, spec.seed)
         return
-    import torch
-
     from nosce.train import checkpoint
 
-    torch.set_num_threads(context.runtime.threads)
+    prepare_torch(context.runtime.threads)
     checkpoint_folders = list_checkpoints(inputs["training"])
     for n_read, (step, folder) in enumerate(checkpoint_folders.items(), 1):
         model = checkpoint.load_checkpoint(folder).to(context.runtime.device)

@@ -15,6 +15,7 @@ import polars as pl
 from nosce.errors import DataError
 from nosce.evals.base import Experiment
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.records import Reading, fill_columns
 from nosce.seeds import Seed
 
@@ -35,10 +36,7 @@ def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepCont
     Raises:
         DataError: The experiment gave no readings.
     """
-    import torch
-
-    torch.set_num_threads(context.runtime.threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(context.runtime.threads)
     if not spec.experiment.keeps_partial_results:
         shutil.rmtree(context.folder, ignore_errors=True)
     context.folder.mkdir(parents=True, exist_ok=True)

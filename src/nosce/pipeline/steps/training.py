@@ -23,6 +23,7 @@ from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.models.pretrained import check_token_ids, folder_dropout
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.seeds import Seed
 from nosce.store.provenance import record_provenance
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
@@ -101,7 +102,7 @@ def _train(
     from nosce.train import checkpoint, loop
     from nosce.train.precision import choose_precision
 
-    _make_deterministic(context.runtime.threads)
+    prepare_torch(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
     dataset = _training_dataset(spec, corpus)
@@ -141,15 +142,6 @@ def _train(
 
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
     return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
-
-
-def _make_deterministic(threads: int) -> None:
-    """Have torch compute in this process with so many threads, and sum in one order."""
-    import torch
-
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _check_training(
