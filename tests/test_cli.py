@@ -426,8 +426,10 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    assert list(shown) == ["study", "scale", "title", "question", "paper", "seeds", "claims", "provenance"]
+    head = ["study", "scale", "title", "question", "paper", "seeds", "arms", "part"]
+    assert list(shown) == [*head, "claims", "provenance"]
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
+    assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert shown["claims"]
     for claim in shown["claims"]:
         assert list(claim) == [*CLAIM, "why", "is_difference"]

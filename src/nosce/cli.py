@@ -310,14 +310,21 @@ def export(
     seed: Annotated[int | None, typer.Option(help="Which training seed; else the first.")] = None,
     stage: Annotated[str | None, typer.Option(help="pretrain or a later stage; else the last.")] = None,
     step: Annotated[int | None, typer.Option(help="Which checkpoint, by its steps; else the last.")] = None,
-    scale: ScaleOption = "laptop",
+    scale: LastScaleOption = None,
     store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
-    from nosce.pipeline.export import export_checkpoint
+    from nosce.pipeline.export import export_checkpoint, find_study
 
+    opened_store = open_store(store)
     step_record = export_checkpoint(
-        open_store(store), _study_request(study, scale), arm, seed, folder, stage=stage, checkpoint_step=step
+        opened_store,
+        find_study(opened_store, study, scale),
+        arm,
+        seed,
+        folder,
+        stage=stage,
+        checkpoint_step=step,
     )
     print_line(
         f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "

@@ -163,7 +163,7 @@ def test_where_only_a_part_is_finished_page_index_and_list_say_so(store, tmp_pat
 
 
 def test_a_part_that_is_not_there_is_refused_with_what_is(store):
-    with pytest.raises(UsageError, match="exactly these arms and seeds; take `nosce show .* --arms single") as refused:
+    with pytest.raises(UsageError, match=r"take `nosce show .* --arms single") as refused:
         PlanRecord.find_finished(store[0], STUDY[0], "smoke", arms=("multi5+permute",))
     assert str(refused.value).count("`nosce show") == 2
     with pytest.raises(UsageError, match="exactly these arms and seeds"):

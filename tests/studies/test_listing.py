@@ -79,7 +79,9 @@ def test_a_smaller_plan_counts_for_nothing_beside_a_fuller_one(begun):
     assert ScaleState.of([part, record], store).words == f"11 of {len(record.steps)} steps"
     finish(store, part.estimates)
     n_arms = len(record.arms)
-    assert ScaleState.of([part, record], store).words == f"(11 of {len(record.steps)} steps, 1 of {n_arms} arms finished)"
+    assert (
+        ScaleState.of([part, record], store).words == f"(11 of {len(record.steps)} steps, 1 of {n_arms} arms finished)"
+    )
     finish(store, record.estimates)
     assert ScaleState.of([part, record], store).words == "(finished)"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -173,6 +174,19 @@ def test_readings_are_what_was_said(folder, tmp_path):
     assert len(again) == len(list(looking.run_with_context(Seed(3), job)))
 
 
+def replies_told(said: str) -> list[int]:
+    """What the line of the finished experiment says of replies: those done, all, and those found in the cache."""
+    assert not re.search(r"\bloss\b|\bnan\b|tokens/s", said)
+    (numbers,) = re.findall(r"experiment: .* \(([\d,]+) of ([\d,]+) replies, ([\d,]+) from the cache; \d+ s\)", said)
+    return [int(number.replace(",", "")) for number in numbers]
+
+
+def asked_now(server, before: Counter) -> Counter:
+    """The requests that the server had since an earlier count."""
+    every = Counter((b["model"], b["messages"][-1]["content"], b.get("seed")) for b in server.bodies if "messages" in b)
+    return every - before
+
+
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
@@ -196,6 +210,8 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     assert asked
     whole = nosce(*words, "--max-cost", "5", **variables)
     assert whole.returncode == 0, whole.stderr
+    done, total, cached = replies_told(whole.stdout)
+    assert done == total == cached + sum(asked_now(server, asked).values())
     every = Counter((b["model"], b["messages"][-1]["content"], b.get("seed")) for b in server.bodies if "messages" in b)
     twice = {which[1]: n for which, n in every.items() if n > 1}
     base = {p.text for p in world.prompts(Seed(0) / "experiment" / "world")}  # answers are asked for twice on purpose
@@ -238,6 +254,8 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     whole = nosce(*words, **told(server, NOSCE_TUNING="no"))
     assert whole.returncode == 0, whole.stderr
     assert sum(server.asked.values()) == asked
+    done, total, cached = replies_told(whole.stdout)
+    assert done == total == cached == asked
     assert "is undecided" in whole.stdout
     readings = pl.concat(
         [pl.read_parquet(f, columns=["evaluation", "metric"]) for f in store.glob("steps/experiment-*/*.parquet")]
