@@ -46,7 +46,7 @@ def contents(store):
 
 def made(ended):
     """How many steps a run said that it made."""
-    found = re.search(r"^(\d+) steps made in", ended.stdout, re.MULTILINE)
+    found = re.search(r"^(\d+) steps? made in", ended.stdout, re.MULTILINE)
     return int(found[1]) if found else 0
 
 

@@ -241,20 +241,25 @@ def show(
     json_: JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
-    from nosce.pipeline.plan_record import PlanRecord
-    from nosce.pipeline.results import RunResults
-
     opened_store = open_store(store)
-    plan = PlanRecord.find_finished(opened_store, study, scale, arms=_split_names(arms), n_seeds=seeds)
-    results = RunResults.load(opened_store, plan)
+    results = _load_results(opened_store, study, scale, seeds, arms)
     if json_:
         print_json(results.to_json())
         return
     from nosce.pipeline.run import print_claims
 
     print_claims(results, Console())
-    for newer in plan.newer_parts(opened_store)[:1]:
+    for newer in results.plan.newer_parts(opened_store)[:1]:
         print_line(f"Results of {newer.part} are newer: `{newer.show_command(opened_store)}` shows them.")
+
+
+def _load_results(store: Store, study: str, scale: str | None, seeds: int | None, arms: str) -> RunResults:
+    """The results of the fullest plan of a study, or of the plan of these arms and so many seeds."""
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.results import RunResults
+
+    plan = PlanRecord.find_finished(store, study, scale, arms=_split_names(arms), n_seeds=seeds)
+    return RunResults.load(store, plan)
 
 
 @app.command()
@@ -370,13 +375,8 @@ def audit_command(
     if bool(tables) == (study is not None):
         raise UsageError("audit wants a TABLE or a --study, one of the two; name one.")
     if not tables:
-        from nosce.pipeline.plan_record import PlanRecord
-        from nosce.pipeline.results import RunResults
-
         assert study is not None
-        opened_store = open_store(store)
-        plan = PlanRecord.find_finished(opened_store, study, scale, arms=_split_names(arms), n_seeds=seeds)
-        _print_audits(RunResults.load(opened_store, plan), json_=json_)
+        _print_audits(_load_results(open_store(store), study, scale, seeds, arms), json_=json_)
         return
     from nosce.analysis.emergence import audit as auditing
 

@@ -50,11 +50,12 @@ def narrowed_plans(plans: Sequence[PlanRecord], arms: Sequence[str], n_seeds: in
         n_seeds: Number of seeds; None: any.
     """
     asked = {name_key(name) for name in arms}
-    return [
-        plan
-        for plan in plans
-        if (not asked or {name_key(name) for name in plan.arms} == asked) and n_seeds in (None, len(plan.seeds))
-    ]
+    chosen = []
+    for plan in plans:
+        has_arms = not asked or {name_key(name) for name in plan.arms} == asked
+        if has_arms and n_seeds in (None, len(plan.seeds)):
+            chosen.append(plan)
+    return chosen
 
 
 def describe_part(arms: Sequence[str], all_arms: Sequence[str], seeds: Sequence[int], all_seeds: Sequence[int]) -> str:

@@ -88,7 +88,7 @@ def run_study(
         _print_failures(plan, run_summary.failed, command)
         return 1
     _print_duration(len(run_summary.completed), len(plan.all_steps), time.monotonic() - started, console)
-    _print_results(RunResults.load(store, plan_record), console, json_=json_)
+    _print_results(RunResults.load(store, plan_record), Console(stderr=json_), json_=json_)
     return 0
 
 
@@ -108,7 +108,7 @@ def _print_heading(plan: Plan, n_pending: int, store: Store, sentences: Sequence
 
 def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console) -> None:
     if n_made:
-        console.print(f"{n_made} steps made in {_format_duration(seconds)}.")
+        console.print(f"{n_made} step{'s' if n_made > 1 else ''} made in {_format_duration(seconds)}.")
     else:
         console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
 

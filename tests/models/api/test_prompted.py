@@ -144,7 +144,8 @@ def test_readings_are_what_was_said(folder, tmp_path):
         n_samples=2,
         n_sampled_prompts=3,
     )
-    job = StepContext(folder=tmp_path / "step", store_root=tmp_path)
+    reports = []
+    job = StepContext(folder=tmp_path / "step", store_root=tmp_path, progress=reports.append)
     job.folder.mkdir()
     tables = pl.concat(
         [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.run_with_context(Seed(3), job)],
@@ -169,7 +170,15 @@ def test_readings_are_what_was_said(folder, tmp_path):
     asked = tables.filter(evaluation="self", metric="report invalid")
     assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())
+    replies = [report for report in reports if report.unit == "replies"]
+    *_, last, end = replies  # the last reply, and the end, which expects no more
+    assert (last.done, last.total) == (end.done, end.total) == (len(replies) - 1, len(replies) - 1)
+    assert 0 < end.cached < end.done  # a model's reports are scored twice
+    assert all(report.loss is None and report.spent is None for report in replies)
+    assert {report.unit for report in reports if report.loss is not None} == {"steps"}
+    reports.clear()
     again = list(looking.run_with_context(Seed(3), job))
+    assert reports[-1].done == reports[-1].cached == end.done
     assert sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir()) == kept
     assert len(again) == len(list(looking.run_with_context(Seed(3), job)))
 
