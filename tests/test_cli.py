@@ -278,7 +278,8 @@ def test_a_step_that_fails_ends_with_one_and_says_how_to_go_on(nosce, little, tm
     assert ended.stderr.startswith(f"nosce: {kind}-")
     assert ended.stderr.count("failed: ") == 1
     assert advice in ended.stderr
-    assert f"`nosce run {little(function)} --scale smoke` goes on from here." in ended.stderr
+    command = f"nosce run {little(function)} --scale smoke --store {tmp_path / 's'}"
+    assert f"`{command}` goes on from here." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert any((tmp_path / "s" / "steps").glob("corpus-*"))
 

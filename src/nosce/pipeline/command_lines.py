@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nosce.store.store import Store
+if TYPE_CHECKING:
+    from nosce.store.store import Store
 
 
 def default_store_root() -> Path:

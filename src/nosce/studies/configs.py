@@ -108,7 +108,7 @@ def config_table(name: str, width: int = 120) -> Table:
     scales = config_scales(name)
     value_width = max(MIN_VALUE_WIDTH, min(MAX_VALUE_WIDTH, (width - FIELD_WIDTH) // len(scales) - 1))
     field_width = max(MIN_VALUE_WIDTH, width - 2 - len(scales) * (value_width + 1))
-    table.add_column(f"{name}, field by field", width=field_width, overflow="fold")
+    table.add_column(f"{name}, by field", width=field_width, overflow="fold")
     for scale in scales:
         table.add_column(scale, width=value_width, overflow="fold")
     for row in config_rows(name):
