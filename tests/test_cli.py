@@ -46,7 +46,7 @@ def contents(store):
 
 def made(ended):
     """How many steps a run said that it made."""
-    found = re.search(r"^(\d+) steps made in", ended.stdout, re.MULTILINE)
+    found = re.search(r"^(\d+) steps? made in", ended.stdout, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -278,7 +278,8 @@ def test_a_step_that_fails_ends_with_one_and_says_how_to_go_on(nosce, little, tm
     assert ended.stderr.startswith(f"nosce: {kind}-")
     assert ended.stderr.count("failed: ") == 1
     assert advice in ended.stderr
-    assert f"`nosce run {little(function)} --scale smoke` goes on from here." in ended.stderr
+    command = f"nosce run {little(function)} --scale smoke --store {tmp_path / 's'}"
+    assert f"`{command}` goes on from here." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert any((tmp_path / "s" / "steps").glob("corpus-*"))
 
@@ -426,8 +427,10 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    assert list(shown) == ["study", "scale", "title", "question", "paper", "seeds", "claims", "provenance"]
+    head = ["study", "scale", "title", "question", "paper", "seeds", "arms", "part"]
+    assert list(shown) == [*head, "claims", "provenance"]
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
+    assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert shown["claims"]
     for claim in shown["claims"]:
         assert list(claim) == [*CLAIM, "why", "is_difference"]

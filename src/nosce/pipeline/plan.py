@@ -17,6 +17,7 @@ from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
+from nosce.pipeline.command_lines import command_line
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description, spec_classes
@@ -114,12 +115,14 @@ class Plan:
         upstream_steps: Every step but the last, each after its inputs.
         estimates: The last step, which gathers the readings and judges the claims.
         training_steps: The training steps by arm, seed and stage.
+        whole_study: The study before it was narrowed to some of its arms or seeds; None: it is as it was written.
     """
 
     study: Study
     upstream_steps: tuple[Step, ...]
     estimates: Step
     training_steps: Mapping[tuple[str, int, str], Step] = field(default_factory=dict)
+    whole_study: Study | None = None
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -149,15 +152,15 @@ class StudyRequest:
 
         study = load_study(self.study, self.scale)
         check_references(study)
-        return build_plan(study.subset(self.arms, self.n_seeds))
+        return replace(build_plan(study.subset(self.arms, self.n_seeds)), whole_study=study)
 
     @property
     def command(self) -> str:
-        """The command that runs the plan."""
-        words = ["nosce", "run", self.study, "--scale", self.scale]
+        """The command that runs the plan, as a shell takes it; it names no store."""
+        words = ["run", self.study, "--scale", self.scale]
         words += ["--seeds", str(self.n_seeds)] if self.n_seeds else []
         words += ["--arms", ",".join(self.arms)] if self.arms else []
-        return " ".join(words)
+        return command_line(*words)
 
 
 def build_plan(study: Study) -> Plan:

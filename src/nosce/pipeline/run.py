@@ -14,6 +14,7 @@ from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
 from nosce.errors import UsageError
+from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
@@ -81,12 +82,13 @@ def run_study(
     _print_heading(plan, len(pending), store, folder_sentences, console)
     with ConsoleProgress(console, len(pending)) as listener:
         run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
-    _print_stale(run_summary.stale, console)
+    command = in_store(request.command, store)
+    _print_stale(run_summary.stale, command, console)
     if run_summary.failed:
-        _print_failures(plan, run_summary.failed, request)
+        _print_failures(plan, run_summary.failed, command)
         return 1
     _print_duration(len(run_summary.completed), len(plan.all_steps), time.monotonic() - started, console)
-    _print_results(RunResults.load(store, plan_record), console, json_=json_)
+    _print_results(RunResults.load(store, plan_record), Console(stderr=json_), json_=json_)
     return 0
 
 
@@ -106,15 +108,15 @@ def _print_heading(plan: Plan, n_pending: int, store: Store, sentences: Sequence
 
 def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console) -> None:
     if n_made:
-        console.print(f"{n_made} steps made in {_format_duration(seconds)}.")
+        console.print(f"{n_made} step{'s' if n_made > 1 else ''} made in {_format_duration(seconds)}.")
     else:
         console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
 
 
-def _print_stale(stale: Sequence[str], console: Console) -> None:
+def _print_stale(stale: Sequence[str], command: str, console: Console) -> None:
     if stale:
         count = f"{len(stale)} finished steps are stale and were used as they are"
-        console.print(literal(f"{count}; `--rerun-stale` makes them again. For one, {stale[0]}."))
+        console.print(literal(f"{count}; `{command} --rerun-stale` makes them again. For one, {stale[0]}."))
 
 
 def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
@@ -149,12 +151,12 @@ def _make_pool(
     return LocalPool(store, workers.n_workers, runtime, workers.visible_gpus)
 
 
-def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -> None:
+def _print_failures(plan: Plan, failed: dict[str, str], command: str) -> None:
     console = Console(stderr=True, soft_wrap=True)
     labels = {step.name: step.label for step in plan.all_steps}
     for name, reason in failed.items():
         console.print(literal(f"nosce: {name} ({labels[name]}) failed: {reason}"), highlight=False)
-    console.print(literal(f"What was finished is kept; `{request.command}` goes on from here."), highlight=False)
+    console.print(literal(f"What was finished is kept; `{command}` goes on from here."), highlight=False)
 
 
 def print_claims(results: RunResults, console: Console) -> None:
@@ -162,6 +164,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     plan = results.plan
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
+    if results.part_notice:
+        console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
     console.print(claims_table(results.verdicts))
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
@@ -171,7 +175,7 @@ def print_claims(results: RunResults, console: Console) -> None:
         console.print(
             literal(
                 f"{len(results.stale_steps)} of {len(plan.steps)} steps are stale, e.g. {name}: {reason}; "
-                "`--rerun-stale` makes them again."
+                f"`{results.rerun_command}` makes them again."
             )
         )
 
