@@ -22,6 +22,8 @@ class ConsoleProgress:
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total, self.done = console, total, 0
+        self.started_steps: dict[str, Step] = {}
+        self.made: set[str] = set()  # or found made by another process
         self.live = console.is_terminal
         self._started_at: dict[str, float] = {}
         self._last_line_at: dict[str, float] = {}  # when the last plain line about a step was printed
@@ -50,6 +52,7 @@ class ConsoleProgress:
 
     def on_start(self, step: Step) -> None:
         """A step has been handed to a worker."""
+        self.started_steps[step.name] = step
         self._started_at[step.name] = self._last_line_at[step.name] = time.monotonic()
         if self.live:
             label = literal(f"{step.kind}: {step.label}")
@@ -65,6 +68,7 @@ class ConsoleProgress:
             self._progress.remove_task(bar)
         if event.kind in ("made", "found"):
             self.done += 1
+            self.made.add(step.name)
             self._progress.update(self._total_task, completed=self.done)
             elapsed = time.monotonic() - self._started_at.get(step.name, time.monotonic())
             if event.kind == "made" and (step.kind == "training" or not self.live):
@@ -83,3 +87,8 @@ class ConsoleProgress:
         elif not self.live and time.monotonic() - self._last_line_at.get(step.name, 0) > PLAIN_LINE_SECONDS:
             self._last_line_at[step.name] = time.monotonic()
             self.on_message(f"[{self.done}/{self.total}] {step.kind}: {step.label}: {done:,} of {total:,}, {status}")
+
+
+def format_bytes(size: float) -> str:
+    """A size in megabytes, or in gigabytes from one on."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
