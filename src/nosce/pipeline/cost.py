@@ -6,12 +6,15 @@ import heapq
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from nosce.errors import DataError
 from nosce.evals.base import Evaluation
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.pipeline import timing
 from nosce.pipeline.plan import Step
 from nosce.pipeline.steps.answers import AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec
@@ -110,7 +113,7 @@ def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers
 class _CostEstimator:
     """Estimates costs, and keeps the times measured so far by kind of work."""
 
-    budget: TimeBudget
+    budget: TimeBudget = field(default_factory=lambda: TimeBudget(math.inf))
     listener: TimingListener | None = None
     samples: dict[str, WorldSample] = field(default_factory=dict)
     tokenizers: dict[tuple[str, ...], dict[str, bytes]] = field(default_factory=dict)
@@ -144,7 +147,7 @@ class _CostEstimator:
         for number, (key, step) in enumerate(ordered):
             self._report(f"{step.kind}: {step.label}", number + 1, len(ordered))
             share = self.budget.remaining / (len(ordered) - number)
-            call = partial(self._time, key, step, share)
+            call = partial(self._time, key, step, min(share, timing.TIMED_SECONDS))
             self.budget.attempt(call, max(MIN_ATTEMPT_SECONDS, SHARES_PER_ATTEMPT * share))
 
     def _report(self, label: str, number: int, total: int) -> None:
@@ -176,15 +179,13 @@ class _CostEstimator:
         return self.keys[step.name]
 
     def _time(self, key: str, step: Step, seconds: float) -> None:
-        match step.kind:
-            case "training":
-                self._time_training(key, step, seconds)
-            case "evaluation":
-                self._time_evaluation(key, step, seconds)
-            case "answers":
-                self._time_answers(key, step, seconds)
-            case _:
-                self._time_experiment(key, step)
+        timers = {"training": self._time_training, "evaluation": self._time_evaluation, "answers": self._time_answers}
+        if step.kind not in timers:
+            self._time_experiment(key, step)
+            return
+        # An evaluation may need more entities than the sample of its world has; then its time is not known.
+        with suppress(DataError):
+            timers[step.kind](key, step, seconds)
 
     def cost(self, step: Step) -> StepCost:
         """The cost of a step, by the time of its kind."""

@@ -25,7 +25,9 @@ from nosce.store.store import Store
 from nosce.store.text import json_text, literal
 from nosce.train.config import RuntimeConfig
 
-TIMING_SECONDS, LONG_TIMING_SECONDS = 18.0, 36.0  # of a plan, which may take 10 seconds more to start and to print
+# For how long a plan is timed; it may take ten seconds more to start and to print.
+TIMING_SECONDS, LONG_TIMING_SECONDS, SHORT_TIMING_SECONDS = 18.0, 36.0, 3.0
+MANY_STEPS = 5_000  # from which a plan is timed for a short while
 
 
 def run_study(
@@ -199,7 +201,7 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
         folder_sentences = check_model_folders(pending)
         PlanRecord.of(request, plan).save(store, latest=False)
-        costs = cost.estimate_costs(pending, progress, _timing_seconds(plan.study.scale))
+        costs = cost.estimate_costs(pending, progress, timing_seconds(plan.study.scale, len(plan.all_steps)))
     priced = PricedPlan(plan, pending, costs, n_workers, _device_note(plan.study.scale))
     if json_:
         sys.stdout.write(json_text(priced.to_json()) + "\n")
@@ -209,8 +211,10 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         Console(soft_wrap=True).print(literal(sentence), highlight=False)
 
 
-def _timing_seconds(scale: str) -> float:
-    """How long a plan is timed: the plans of large models and worlds have more to look at."""
+def timing_seconds(scale: str, n_steps: int) -> float:
+    """How long a plan is timed: large models and worlds for longer, and what nobody will ever run for shorter."""
+    if n_steps > MANY_STEPS:
+        return SHORT_TIMING_SECONDS
     return LONG_TIMING_SECONDS if scale in ("gpu", "paper") else TIMING_SECONDS
 
 

@@ -24,6 +24,7 @@ from nosce.data.corpus import Corpus, write_corpus
 from nosce.data.packing import TokenDataset
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
 from nosce.models.architecture import Architecture, Pretrained, build_model
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are taken from
-MIN_TIMED_SECONDS = 1.5  # for which a shape of training, or an evaluation, is timed if the caller does not say
+TIMED_SECONDS = 1.5  # for which a shape of training, or an evaluation, is timed at most, unless the least takes longer
 MAX_TIMED_STEPS = 50  # of a training at most
 MAX_STEP_FLOPS = 2e10  # of one timed step at most: larger batches are timed on a part and scaled up
 LARGE_MODEL_PARAMETERS = 2_000_000  # from so many weights on, a model is timed by two layers
@@ -345,7 +346,7 @@ def time_training(
     dataset: TokenDataset,
     config: TrainingConfig,
     vocab_size: int,
-    seconds: float = MIN_TIMED_SECONDS,
+    seconds: float = TIMED_SECONDS,
 ) -> tuple[float, PreTrainedModel]:
     """Seconds of one optimizer step on one core, the median of some steps; and the model after these steps.
 
@@ -414,11 +415,11 @@ def time_evaluation(
     model: PreTrainedModel | None,
     n_checkpoints: int,
     seed: Seed,
-    seconds: float = MIN_TIMED_SECONDS,
+    seconds: float = TIMED_SECONDS,
 ) -> EvaluationTime:
     """How long an evaluation of `n_checkpoints` checkpoints takes on one core, by parts of its questions.
 
-    Two parts give a line; if the first part takes long, it is the only one. An evaluation with a `timing_subset` is
+    Two parts give a line. An evaluation with a `timing_subset` is
     timed by that subset.
 
     Args:
@@ -427,7 +428,10 @@ def time_evaluation(
         model: The model to read; None for a baseline.
         n_checkpoints: How many checkpoints are read.
         seed: For whatever the evaluation draws.
-        seconds: No larger part is timed once the parts have taken as long.
+        seconds: No third part is timed once the parts have taken as long.
+
+    Raises:
+        DataError: The sample has too few entities for the evaluation.
     """
     started = time.monotonic()  # the limit is one by the clock on the wall, however busy the machine is
     if (subset := evaluation.timing_subset()) is not None:
@@ -440,13 +444,20 @@ def time_evaluation(
     # Of checkpoints that are read together, the last may cost more than the others.
     timed_checkpoints = min(n_checkpoints, 2 if isinstance(evaluation, MultiCheckpointEvaluation) else 1)
     fraction = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities))
-    part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+    while True:
+        try:
+            part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+            break
+        except DataError:  # e.g. a probe that needs some entities of each class
+            if fraction >= 1:
+                raise
+            fraction = min(1.0, 4 * fraction)
     if time.monotonic() - started < seconds / 4:  # the first run includes what is slow only once
         part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     previous: tuple[float, float] | None = None
-    while fraction < 1 and (left := seconds - (time.monotonic() - started)) > 2 * part:
+    while fraction < 1 and ((left := seconds - (time.monotonic() - started)) > 2 * part or previous is None):
         # Far apart, so that fixed costs, e.g. of a probe's training, do not hide the cost of the questions.
-        growth = min(MAX_GROWTH, max(2, math.floor(left / 2 / max(part, 1e-9))))
+        growth = min(MAX_GROWTH, max(2 if previous else 4, math.floor(left / 2 / max(part, 1e-9))))
         previous, fraction = (fraction, part), min(1.0, fraction * growth)
         part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     line = _line(sample, (fraction, part), previous)
