@@ -105,14 +105,14 @@ def main() -> None:
             bill = found[kind]
             print(
                 f"{kind:14} {bill.steps:6} {bill.not_known:9} {bill.planned:10.1f} {bill.taken:10.1f} "
-                f"{bill.ratio:6.2f} {bill.unpriced:10.1f}"
+                f"{bill.ratio:6.2f} {bill.unpriced:11.1f}"
             )
             amounts = (
                 f"{bill.planned:.1f}",
                 f"{bill.taken:.1f}",
                 "" if math.isnan(bill.ratio) else f"{bill.ratio:.2f}",
             )
-            where = (f"{seconds:.0f}", (git.commit or "")[:12], cpu_model())
+            where = (f"{seconds:.0f}", (git["commit"] or "")[:12], cpu_model())
             writer.writerow((options.study, options.scale, kind, bill.steps, bill.not_known, *amounts, *where))
 
 

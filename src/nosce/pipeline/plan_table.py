@@ -126,13 +126,15 @@ class PricedPlan:
         total = self.total
         cores = f"{total['workers']} core{'s' if total['workers'] > 1 else ''}"
         least = "at least " if total["not_known"] else ""
-        minutes = NOT_KNOWN if total["minutes"] is None else f"{least}{total['minutes']:,.1f}"
-        what = f"{minutes} minutes of training and reading on {cores}"
-        if total["minutes"] is None:
-            what = f"the minutes of training and reading are {NOT_KNOWN}"
+        what = f"the minutes of training and reading are {NOT_KNOWN}"
+        if total["minutes"] is not None:
+            what = f"{least}{total['minutes']:,.1f} minutes of training and reading on {cores}"
+        # Tokens are counted, not timed; only where the texts took too long are they not known either.
+        counted = all(cost.tokens for cost in self.costs if cost.step.kind == "training")
+        few = "" if counted else "at least "
         sentence = (
-            f"{total['to_do']} of {total['steps']} steps to do: {least}{total['tokens']:.3g} tokens, "
-            f"{least}{total['flops']:.3g} FLOPs, {least}{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {what}."
+            f"{total['to_do']} of {total['steps']} steps to do: {few}{total['tokens']:.3g} tokens, "
+            f"{few}{total['flops']:.3g} FLOPs, {few}{total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, {what}."
         )
         if total["not_known"]:
             sentence += f" The time of {total['not_known']} of these steps is {NOT_KNOWN}."
