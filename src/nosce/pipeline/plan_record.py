@@ -116,9 +116,8 @@ class PlanRecord:
 
     def _file_text(self) -> str:
         """JSON with a line for each field and each step: a plan may have many thousand steps."""
-        steps = [
-            f"{json.dumps(name)}: {json.dumps(vars(step), ensure_ascii=False)}" for name, step in self.steps.items()
-        ]
+        written = {name: json.dumps(vars(step), ensure_ascii=False) for name, step in self.steps.items()}
+        steps = [f"{json.dumps(name)}: {text}" for name, text in written.items()]
         fields = {name: value for name, value in vars(self).items() if name != "steps"}
         lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
         return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"

@@ -54,12 +54,13 @@ def run_study(
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
     pool = _make_pool(store, devices, workers, ray, runtime)
-    _print_heading(plan, len(pending), store, folder_sentences, console)
-    with ConsoleProgress(console, len(pending)) as listener:
-        try:
+    listener = ConsoleProgress(console, len(pending))
+    try:
+        _print_heading(plan, len(pending), store, folder_sentences, console)
+        with listener:
             run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
-        except KeyboardInterrupt:
-            raise _interruption(pending, store, listener, request, time.monotonic() - started) from None
+    except KeyboardInterrupt:
+        raise _interruption(pending, store, listener, request, time.monotonic() - started) from None
     _print_stale(run_summary.stale, console)
     if run_summary.failed:
         _print_failures(plan, run_summary.failed, request)

@@ -90,7 +90,7 @@ def _described_fields(obj: DataclassInstance) -> list[dataclasses.Field[Any]]:
     return [f for f in _compared_fields(type(obj)) if not (f.metadata.get("later") and _is_default(obj, f))]
 
 
-@lru_cache(maxsize=1_024)
+@lru_cache(maxsize=1_024)  # `Field[Any]` again
 def _compared_fields(kind: type[DataclassInstance]) -> tuple[dataclasses.Field[Any], ...]:
     return tuple(f for f in dataclasses.fields(kind) if f.compare)
 
