@@ -77,6 +77,9 @@ def estimate_costs(
     × tokens (attention left out); disk counts the kept checkpoints.
     """
     timed = [step for step in pending if step.kind in TIMED_KINDS]
+    if listener is not None:
+        listener.on_timing("the libraries", 0, 0)
+    load_libraries([_trained_model(step) for step in timed if step.kind == "training"])  # no part of the budget
     estimator = _CostEstimator(TimeBudget(budget_seconds), listener)
     estimator.time_kinds(timed)
     return [estimator.cost(step) for step in timed]
@@ -141,8 +144,6 @@ class _CostEstimator:
                 training_key = self._key(step.inputs["training"])
                 if training_key is not None:
                     kinds.setdefault(training_key, step.inputs["training"])
-        self._report("the libraries", 0, 0)
-        load_libraries({model for step in kinds.values() if (model := _model_of(step)) is not None})
         ordered = sorted(kinds.items(), key=lambda pair: self._order(pair[1], counts.get(pair[0], 0)))
         for number, (key, step) in enumerate(ordered):
             self._report(f"{step.kind}: {step.label}", number + 1, len(ordered))
@@ -368,10 +369,6 @@ def _depth_factor(model: TimedModel, evaluation: Evaluation) -> float:
     """How many times as long an evaluation of a model takes as that of the shallower model by which it is timed."""
     # Some evaluations run the network once for each block and once for the last norm.
     return model.parameter_ratio * (model.depth_ratio if evaluation.runs_once_per_layer else 1.0)
-
-
-def _model_of(step: Step) -> Architecture | Pretrained | None:
-    return _trained_model(step) if step.kind == "training" else None
 
 
 def _n_checkpoints(step: Step) -> int:
