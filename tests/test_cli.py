@@ -476,7 +476,16 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
     assert ended.returncode == 0
     assert not list((tmp_path / "s" / "steps").iterdir())
     assert not list((tmp_path / "s" / "work").iterdir())
-    assert set(priced["total"]) == {"steps", "to_do", "tokens", "flops", "disk_bytes", "minutes", "workers"}
+    assert set(priced["total"]) == {
+        "steps",
+        "to_do",
+        "tokens",
+        "flops",
+        "disk_bytes",
+        "minutes",
+        "not_known",
+        "workers",
+    }
     assert priced["total"]["steps"] == priced["total"]["to_do"] == len(priced["steps"]) == 9
     assert len(trainings) == 2
     for name in ("tokens", "flops", "disk_bytes"):
@@ -757,3 +766,29 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     assert source.parent == max(source.parents[1].iterdir())
     with contextlib.suppress(FileNotFoundError):
         assert "single" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "sign", "said"),
+    [
+        (("plan", "karel"), "Timing ", "a plan makes nothing, so nothing is lost"),
+        (("run", "karel"), "steps to do", "before a step was started; nothing was made|begin anew"),
+        (("run", "one_arm"), "[1/", "of 9 steps were finished and are kept; with `nosce run"),
+    ],
+    ids=["plan", "first", "later"],
+)
+def test_an_interrupt_says_what_is_kept(little, tmp_path, words, sign, said):
+    """Ctrl-C ends with 130 and a true sentence, whatever was going on; nothing is promised of a plan."""
+    command, study = words
+    options = ["--scale", "smoke", "--store", str(tmp_path / "s"), "--json"]
+    line = [sys.executable, "-m", "nosce", command, little(study) if study == "one_arm" else study, *options]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    read = ""
+    while sign not in read and (more := process.stderr.readline()):
+        read += more
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 130, read + rest
+    assert re.search(rf"interrupted after .*({said})", rest), rest
+    assert "Traceback" not in read + rest

@@ -477,13 +477,13 @@ def _exit_code_of(call: Callable[[], object]) -> int:
     try:
         code = call()
         if code == EXIT_INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            _print_error(_resume_message(started))
+            _print_error(_interrupt_message(started))
         return code if isinstance(code, int) else 0
     except NosceError as error:
         _print_error(str(error))
         return 2 if isinstance(error, UsageError | SpecError) else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _print_error(_resume_message(started))
+        _print_error(_interrupt_message(started))
         return EXIT_INTERRUPTED
     except typer.Exit as exit_:
         return exit_.exit_code
@@ -501,8 +501,8 @@ def _exit_code_of(call: Callable[[], object]) -> int:
         raise
 
 
-def _resume_message(started: float) -> str:
-    return f"interrupted after {time.monotonic() - started:.0f} s; the same command goes on where this one stopped."
+def _interrupt_message(started: float) -> str:
+    return f"interrupted after {time.monotonic() - started:.0f} s."
 
 
 def _is_usage_error(error: Exception) -> bool:

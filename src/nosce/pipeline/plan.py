@@ -68,7 +68,7 @@ class Step:
         make: StepFunction = importlib.import_module(self.module).make
         return make
 
-    @property
+    @cached_property
     def description(self) -> dict[str, Json]:
         """All that the key is made of: kind, hand-kept version, resolved spec, names of the inputs."""
         return {

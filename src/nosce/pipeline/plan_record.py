@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,9 +138,17 @@ class PlanRecord:
         try:
             if path.is_dir():
                 store.set_aside_path(path, "damaged")
-            write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+            write_atomically(path, self._file_text())
         except OSError as error:
             raise store_write_error(error, path) from error
+
+    def _file_text(self) -> str:
+        """JSON with a line for each field and each step: a plan may have many thousand steps."""
+        written = {name: json.dumps(vars(step), ensure_ascii=False) for name, step in self.steps.items()}
+        steps = [f"{json.dumps(name)}: {text}" for name, text in written.items()]
+        fields = {name: value for name, value in vars(self).items() if name != "steps"}
+        lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+        return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"
 
     @classmethod
     def load_all(cls, store: Store) -> list[PlanRecord]:

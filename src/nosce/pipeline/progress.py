@@ -75,6 +75,8 @@ class ConsoleProgress:
 
     def __init__(self, console: Console, total: int) -> None:
         self.console, self.total, self.done = console, total, 0
+        self.started_steps: dict[str, Step] = {}
+        self.made: set[str] = set()  # or found made by another process
         self.live = console.is_terminal
         self._started_at: dict[str, float] = {}
         self._last_line_at: dict[str, float] = {}  # when the last plain line about a step was printed
@@ -95,6 +97,7 @@ class ConsoleProgress:
 
     def on_start(self, step: Step) -> None:
         """A step has been handed to a worker."""
+        self.started_steps[step.name] = step
         self._started_at[step.name] = self._last_line_at[step.name] = time.monotonic()
         self._paces.pop(step.name, None)
         self._last_reports.pop(step.name, None)
@@ -112,6 +115,7 @@ class ConsoleProgress:
             self._progress.remove_task(bar)
         if event.kind in ("made", "found"):
             self.done += 1
+            self.made.add(step.name)
             self._progress.update(self._total_task, completed=self.done, status=f"{self.done} of {self.total}")
             if event.kind == "made" and (step.kind in ("training", "experiment") or not self.live):
                 self.on_message(f"[{self.done}/{self.total}] {step.kind}: {step.label} ({self._summary(step)})")
@@ -177,3 +181,8 @@ def _format_left(seconds: float | None) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.1f} h"
+
+
+def format_bytes(size: float) -> str:
+    """A size in megabytes, or in gigabytes from one on."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
