@@ -46,7 +46,7 @@ def contents(store):
 
 def made(ended):
     """How many steps a run said that it made."""
-    found = re.search(r"^(\d+) steps made in", ended.stdout, re.MULTILINE)
+    found = re.search(r"^(\d+) steps? made in", ended.stdout, re.MULTILINE)
     return int(found[1]) if found else 0
 
 
@@ -278,7 +278,8 @@ def test_a_step_that_fails_ends_with_one_and_says_how_to_go_on(nosce, little, tm
     assert ended.stderr.startswith(f"nosce: {kind}-")
     assert ended.stderr.count("failed: ") == 1
     assert advice in ended.stderr
-    assert f"`nosce run {little(function)} --scale smoke` goes on from here." in ended.stderr
+    command = f"nosce run {little(function)} --scale smoke --store {tmp_path / 's'}"
+    assert f"`{command}` goes on from here." in ended.stderr
     assert "Traceback" not in ended.stderr
     assert any((tmp_path / "s" / "steps").glob("corpus-*"))
 
@@ -426,8 +427,10 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
     assert ended.returncode == 0
     assert ended.stderr == ""
-    assert list(shown) == ["study", "scale", "title", "question", "paper", "seeds", "claims", "provenance"]
+    head = ["study", "scale", "title", "question", "paper", "seeds", "arms", "part"]
+    assert list(shown) == [*head, "claims", "provenance"]
     assert (shown["study"], shown["scale"], shown["seeds"]) == ("biographies_adamw", "smoke", [0])
+    assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert shown["claims"]
     for claim in shown["claims"]:
         assert list(claim) == [*CLAIM, "why", "is_difference"]
@@ -473,7 +476,16 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
     assert ended.returncode == 0
     assert not list((tmp_path / "s" / "steps").iterdir())
     assert not list((tmp_path / "s" / "work").iterdir())
-    assert set(priced["total"]) == {"steps", "to_do", "tokens", "flops", "disk_bytes", "minutes", "workers"}
+    assert set(priced["total"]) == {
+        "steps",
+        "to_do",
+        "tokens",
+        "flops",
+        "disk_bytes",
+        "minutes",
+        "not_known",
+        "workers",
+    }
     assert priced["total"]["steps"] == priced["total"]["to_do"] == len(priced["steps"]) == 9
     assert len(trainings) == 2
     for name in ("tokens", "flops", "disk_bytes"):
@@ -754,3 +766,29 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     assert source.parent == max(source.parents[1].iterdir())
     with contextlib.suppress(FileNotFoundError):
         assert "single" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "sign", "said"),
+    [
+        (("plan", "karel"), "Timing ", "a plan makes nothing, so nothing is lost"),
+        (("run", "karel"), "steps to do", "before a step was started; nothing was made|begin anew"),
+        (("run", "one_arm"), "[1/", "of 9 steps were finished and are kept; with `nosce run"),
+    ],
+    ids=["plan", "first", "later"],
+)
+def test_an_interrupt_says_what_is_kept(little, tmp_path, words, sign, said):
+    """Ctrl-C ends with 130 and a true sentence, whatever was going on; nothing is promised of a plan."""
+    command, study = words
+    options = ["--scale", "smoke", "--store", str(tmp_path / "s"), "--json"]
+    line = [sys.executable, "-m", "nosce", command, little(study) if study == "one_arm" else study, *options]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    read = ""
+    while sign not in read and (more := process.stderr.readline()):
+        read += more
+    process.send_signal(signal.SIGINT)
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(60) == 130, read + rest
+    assert re.search(rf"interrupted after .*({said})", rest), rest
+    assert "Traceback" not in read + rest

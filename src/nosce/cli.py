@@ -11,29 +11,29 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 
 import nosce
 from nosce.errors import NosceError, SpecError, UsageError
+from nosce.pipeline.command_lines import default_store_root
 from nosce.pipeline.devices import DeviceRequest
 from nosce.store.text import json_text, literal, printable
 
 if TYPE_CHECKING:
     from nosce.analysis.emergence.audit import TableAudit
     from nosce.pipeline.plan import StudyRequest
+    from nosce.pipeline.results import RunResults
     from nosce.store.store import Store
 
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # of a process that SIGPIPE ends
-PAPER_COLUMNS = 100  # width of a terminal from which `nosce list` has a column for papers
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,6 +71,9 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a field of the configuration; may be repeated.", metavar="KEY=VALUE"),
 ]
+LastScaleOption = Annotated[str | None, typer.Option(help="Of the study; else the scale that was run last.")]
+PlanSeedsOption = Annotated[int | None, typer.Option(help="Results of so many seeds; else of the most.")]
+PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
     int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
@@ -103,7 +106,7 @@ def open_store(folder: Path | None) -> Store:
     """The store in a folder, in $NOSCE_STORE or in .nosce/: the first that is given."""
     from nosce.store.store import Store
 
-    return Store.open(folder or os.environ.get("NOSCE_STORE") or ".nosce")
+    return Store.open(folder or default_store_root())
 
 
 def print_line(text: str) -> None:
@@ -131,24 +134,6 @@ def _common_options(
     """Options that stand before the command."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _StudyRow:
-    """What `nosce list` prints of a built-in study; `held` are the scales of which the store has a plan."""
-
-    study: str
-    question: str
-    paper: str
-    scales: list[str]
-    held: list[str]
-
-    def scale_with_state(self, scale: str) -> str:
-        """A scale, with a word on its results in the store."""
-        if scale in self.held:
-            return f"{scale} (finished)"
-        unfinished = f"{scale} (unfinished)"
-        return unfinished if unfinished in self.held else scale
-
-
 @app.command("list")
 def list_(
     study: Annotated[
@@ -161,40 +146,17 @@ def list_(
     if study is not None:
         _print_config(study, json_=json_)
         return
+    from nosce.studies.listing import list_studies, studies_table
+
     opened_store = open_store(store)
-    rows = _study_rows(opened_store)
+    rows = list_studies(opened_store)
     if json_:
         print_json([asdict(row) for row in rows])
         return
     console = Console()
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold")
-    table.add_column("study", no_wrap=True, overflow="fold")
-    table.add_column("question", overflow="fold")
-    table.add_column("scales", overflow="fold")
-    with_papers = console.width >= PAPER_COLUMNS
-    if with_papers:
-        table.add_column("paper", no_wrap=True, overflow="fold")
-    for row in rows:
-        cells = [row.study, row.question, ", ".join(map(row.scale_with_state, row.scales))]
-        table.add_row(*map(literal, [*cells, row.paper] if with_papers else cells))
-    console.print(table)
+    console.print(studies_table(rows, console.width))
     if any(row.held for row in rows):
-        print_line(f"Finished and unfinished scales are those of {opened_store.root}.")
-
-
-def _study_rows(opened_store: Store) -> list[_StudyRow]:
-    from nosce.pipeline.plan_record import PlanRecord
-    from nosce.studies.catalog import CATALOG
-
-    held: dict[str, list[str]] = {name: [] for name in CATALOG}
-    for plan in PlanRecord.load_all(opened_store):
-        state = "" if opened_store.has(plan.estimates) else " (unfinished)"
-        held.setdefault(plan.study, []).append(f"{plan.scale}{state}")
-    rows = []
-    for name, entry in CATALOG.items():
-        scales = [*entry.scales]
-        rows.append(_StudyRow(study=name, question=entry.question, paper=entry.paper, scales=scales, held=held[name]))
-    return rows
+        print_line(f"Finished scales and steps are those of {opened_store.root}.")
 
 
 def _print_config(study: str, *, json_: bool) -> None:
@@ -285,31 +247,49 @@ def _study_request(
 ) -> StudyRequest:
     from nosce.pipeline.plan import StudyRequest
 
-    names = tuple(name.strip() for name in arms.split(",") if name.strip())
     return StudyRequest(
-        study=study, scale=scale, n_seeds=seeds, arms=names, models=models, settings=tuple(settings or ())
+        study=study,
+        scale=scale,
+        n_seeds=seeds,
+        arms=_split_names(arms),
+        models=models,
+        settings=tuple(settings or ()),
     )
+
+
+def _split_names(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 @app.command()
 def show(
     study: StudyArgument,
-    scale: Annotated[str | None, typer.Option(help="Else the scale that was finished last.")] = None,
+    scale: LastScaleOption = None,
+    seeds: PlanSeedsOption = None,
+    arms: PlanArmsOption = "",
     store: StoreOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
-    from nosce.pipeline.plan_record import PlanRecord
-    from nosce.pipeline.results import RunResults
-
     opened_store = open_store(store)
-    results = RunResults.load(opened_store, PlanRecord.find_finished(opened_store, study, scale))
+    results = _load_results(opened_store, study, scale, seeds, arms)
     if json_:
         print_json(results.to_json())
         return
     from nosce.pipeline.run import print_claims
 
     print_claims(results, Console())
+    for newer in results.plan.newer_parts(opened_store)[:1]:
+        print_line(f"Results of {newer.part} are newer: `{newer.show_command(opened_store)}` shows them.")
+
+
+def _load_results(store: Store, study: str, scale: str | None, seeds: int | None, arms: str) -> RunResults:
+    """The results of the fullest plan of a study, or of the plan of these arms and so many seeds."""
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.results import RunResults
+
+    plan = PlanRecord.find_finished(store, study, scale, arms=_split_names(arms), n_seeds=seeds)
+    return RunResults.load(store, plan)
 
 
 @app.command()
@@ -365,14 +345,21 @@ def export(
     seed: Annotated[int | None, typer.Option(help="Which training seed; else the first.")] = None,
     stage: Annotated[str | None, typer.Option(help="pretrain or a later stage; else the last.")] = None,
     step: Annotated[int | None, typer.Option(help="Which checkpoint, by its steps; else the last.")] = None,
-    scale: ScaleOption = "laptop",
+    scale: LastScaleOption = None,
     store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
-    from nosce.pipeline.export import export_checkpoint
+    from nosce.pipeline.export import export_checkpoint, find_study
 
+    opened_store = open_store(store)
     step_record = export_checkpoint(
-        open_store(store), _study_request(study, scale), arm, seed, folder, stage=stage, checkpoint_step=step
+        opened_store,
+        find_study(opened_store, study, scale),
+        arm,
+        seed,
+        folder,
+        stage=stage,
+        checkpoint_step=step,
     )
     print_line(
         f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
@@ -402,7 +389,9 @@ def audit_command(
         typer.Argument(metavar="[TABLE]...", help="Outcomes by size (.csv, .parquet, .jsonl), or BIG-bench results."),
     ] = None,
     study: Annotated[str | None, typer.Option(help="Instead: the curves of a study that was run.")] = None,
-    scale: Annotated[str | None, typer.Option(help="Of the study; else the one finished last.")] = None,
+    scale: LastScaleOption = None,
+    seeds: PlanSeedsOption = None,
+    arms: PlanArmsOption = "",
     lower_is_better: Annotated[bool, typer.Option("--lower-is-better", help="Of the continuous score.")] = False,
     log_likelihood: Annotated[
         bool, typer.Option("--log-likelihood", help="The continuous score is one of the whole target.")
@@ -417,7 +406,7 @@ def audit_command(
         raise UsageError("audit wants a TABLE or a --study, one of the two; name one.")
     if not tables:
         assert study is not None
-        _print_audits(open_store(store), study, scale, json_=json_)
+        _print_audits(_load_results(open_store(store), study, scale, seeds, arms), json_=json_)
         return
     from nosce.analysis.emergence import audit as auditing
 
@@ -475,19 +464,18 @@ def _print_parts(parts: Iterable[RenderableType], json_value: object) -> None:
         print_line(part) if isinstance(part, str) else Console().print(part)
 
 
-def _print_audits(opened_store: Store, study: str, scale: str | None, *, json_: bool) -> None:
+def _print_audits(results: RunResults, *, json_: bool) -> None:
     """Print the mirage test of each scaling curve of a study."""
-    from nosce.pipeline.plan_record import PlanRecord
-    from nosce.pipeline.results import RunResults
-
-    audits = RunResults.load(opened_store, PlanRecord.find_finished(opened_store, study, scale)).audits
+    audits = results.audits
     if json_:
         print_json([audit.numbers for audit in audits])
         return
+    if results.part_notice:
+        print_line(results.part_notice)
     for audit in audits:
         print_line(f"{audit.title} {audit.verdict or 'not audited'}: {audit.why}. {audit.meaning}".strip())
     if not audits:
-        print_line(f"{study} not audited: the study names no curve that could be audited.")
+        print_line(f"{results.plan.study} not audited: the study names no curve that could be audited.")
 
 
 def _raise_interrupt(*_: object) -> NoReturn:
@@ -519,13 +507,13 @@ def _exit_code_of(call: Callable[[], object]) -> int:
     try:
         code = call()
         if code == EXIT_INTERRUPTED:  # what typer makes of a KeyboardInterrupt
-            _print_error(_resume_message(started))
+            _print_error(_interrupt_message(started))
         return code if isinstance(code, int) else 0
     except NosceError as error:
         _print_error(str(error))
         return 2 if isinstance(error, UsageError | SpecError) else error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        _print_error(_resume_message(started))
+        _print_error(_interrupt_message(started))
         return EXIT_INTERRUPTED
     except typer.Exit as exit_:
         return exit_.exit_code
@@ -543,8 +531,8 @@ def _exit_code_of(call: Callable[[], object]) -> int:
         raise
 
 
-def _resume_message(started: float) -> str:
-    return f"interrupted after {time.monotonic() - started:.0f} s; the same command goes on where this one stopped."
+def _interrupt_message(started: float) -> str:
+    return f"interrupted after {time.monotonic() - started:.0f} s."
 
 
 def _is_usage_error(error: Exception) -> bool:

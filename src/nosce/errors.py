@@ -6,6 +6,7 @@ NosceError            base class; the command line prints its sentence without a
 ├── DataError         the data do not allow the analysis                               exit 1
 ├── LeakageError      a leakage check failed before training                           exit 1
 ├── TrainingError     training cannot continue, e.g. the loss is not finite            exit 1
+├── Interrupted       the user stopped the command; the sentence says what is kept    exit 130
 └── StoreError        the disk refused, or a folder of the store is not valid          exit 1
     ├── DamagedError  a file differs from its checksum
     └── LeasedError   another process makes the same step
@@ -42,6 +43,12 @@ class LeakageError(NosceError):
 
 class TrainingError(NosceError):
     """Training cannot continue with a meaningful result."""
+
+
+class Interrupted(NosceError):
+    """The user stopped the command."""
+
+    exit_code = 130
 
 
 class StoreError(NosceError):

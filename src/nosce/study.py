@@ -200,13 +200,18 @@ class Study:
                 "trained; name one."
             )
 
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Names of the arms and experiments."""
+        return (*(arm.name for arm in self.arms), *(experiment.name for experiment in self.experiments))
+
     def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None) -> Study:
         """The study with only some arms, and the first so many seeds (or more: numbers go on).
 
         Raises:
             UsageError: An arm is not there, or fewer than one seed was asked for.
         """
-        known = [*(arm.name for arm in self.arms), *(trial.name for trial in self.experiments)]
+        known = self.condition_names
         if unknown_arms := [name for name in arms if name not in known]:
             raise UsageError(f"study {self.name!r} has no arm {unknown_arms[0]!r}; take from {', '.join(known)}.")
         if n_seeds is not None and not 1 <= n_seeds <= MAX_SEEDS:

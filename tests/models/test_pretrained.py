@@ -69,7 +69,7 @@ def saved(config, folder):
     """A folder that transformers wrote, with weights large enough that noise is seen."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = architecture._auto_class(config.to_dict()).from_config(config)
+        model = architecture.auto_class(config.to_dict()).from_config(config)
         with torch.no_grad():
             for weights in model.parameters():
                 weights.mul_(5 if weights.ndim > 1 else 1)

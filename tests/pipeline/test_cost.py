@@ -1,6 +1,7 @@
 """A price times what it prices: trainings that take different work are not sold for one another."""
 
-from dataclasses import replace
+import time
+from dataclasses import dataclass, replace
 
 import polars as pl
 import pytest
@@ -16,10 +17,11 @@ from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.evals.self_report import InvalidRate
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
 from nosce.pipeline import cost, timing
 from nosce.pipeline.plan import Step, build_plan
 from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.records import Question
 from nosce.seeds import Seed
 from nosce.study import Arm, EvalSpec, Study, load_study
 from nosce.train.config import TrainingConfig
@@ -56,14 +58,14 @@ def timed(monkeypatch, *arms):
     """The recipes that were timed, and what the trainings were said to take."""
     recipes = []
 
-    def seconds(model, dataset, recipe, vocab_size):
+    def seconds(model, dataset, recipe, vocab_size, limit):
         recipes.append(recipe)
         return float(len(recipes)), "a model"
 
     monkeypatch.setattr(cost, "time_training", seconds)
-    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
+    monkeypatch.setattr(cost, "time_evaluation", lambda *_: timing.EvaluationTime(7.0))
     whole = plan(*arms)
-    return recipes, [found for found in cost.estimate_costs(whole, whole.all_steps) if found.step.kind == "training"]
+    return recipes, [found for found in cost.estimate_costs(whole.all_steps) if found.step.kind == "training"]
 
 
 def changed(**more):
@@ -103,9 +105,9 @@ def test_recipes_that_take_the_same_work_are_timed_once(monkeypatch, more):
 )
 def test_every_recipe_can_be_timed(monkeypatch, more):
     """A few real steps of each kind give a positive number of seconds."""
-    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.05)
+    monkeypatch.setattr(timing, "TIMED_SECONDS", 0.05)
     whole = plan(changed(**more))
-    found, _ = cost.estimate_costs(whole, whole.all_steps)
+    found, *_ = cost.estimate_costs(whole.all_steps)
 
     assert 0 < found.seconds < 60
     assert found.tokens == pytest.approx(10 * 4 * 60, rel=0.3)
@@ -118,10 +120,12 @@ def test_readings_are_priced_once_a_kind(monkeypatch):
     monkeypatch.setattr(
         cost,
         "time_evaluation",
-        lambda evaluation, sample, model, n_checkpoints, seed: asked.append(n_checkpoints) or 7.0,
+        lambda evaluation, sample, model, n_checkpoints, seed, limit: (
+            asked.append(n_checkpoints) or timing.EvaluationTime(7.0)
+        ),
     )
     whole = plan(changed(checkpoint_fractions=(0.5, 1.0)), changed(checkpoint_fractions=(0.5, 1.0), peak_lr=0.1))
-    found = [one for one in cost.estimate_costs(whole, whole.all_steps) if one.step.kind == "evaluation"]
+    found = [one for one in cost.estimate_costs(whole.all_steps) if one.step.kind == "evaluation"]
     assert asked == [2]
     assert [one.seconds for one in found] == [7.0, 7.0]
 
@@ -163,6 +167,8 @@ class Clock:
     def process_time(self):
         return self.now
 
+    monotonic = process_time
+
 
 def sample(people):
     """A world's sample."""
@@ -176,7 +182,7 @@ def test_a_reading_is_timed_on_a_part_and_drawn_out_along_a_line(monkeypatch, pe
     clock = Clock()
     monkeypatch.setattr(timing, "time", clock)
     evaluation, given = Slow(clock), sample(people)
-    seconds = timing.time_evaluation(evaluation, given, "a model", 1, Seed(0))
+    seconds = timing.time_evaluation(evaluation, given, "a model", 1, Seed(0), 30.0).seconds(len(given.questions))
     assert seconds == pytest.approx(0.5 + 0.01 * len(given.questions))
     assert (
         max(evaluation.parts) == len(given.questions) if people == 12 else max(evaluation.parts) < len(given.questions)
@@ -189,18 +195,19 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
     monkeypatch.setattr(timing, "time", clock)
     monkeypatch.setattr(timing, "MultiCheckpointEvaluation", SlowAll)
     given = sample(400)
-    seconds = timing.time_evaluation(SlowAll(clock), given, "a model", 10, Seed(0))
+    seconds = timing.time_evaluation(SlowAll(clock), given, "a model", 10, Seed(0), 30.0).seconds(len(given.questions))
     assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
 
 
 @pytest.mark.parametrize("evaluation", [RecallEval(), QAEval(), MajorityBaseline()], ids=lambda r: r.name)
 def test_real_read_outs_can_be_timed(monkeypatch, evaluation):
     """Part of a world's questions is enough for each, and takes some time."""
-    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "TIMED_SECONDS", 0.01)
     given = sample(150)
     texts = timing.TimingTexts.from_sample(given)
-    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
-    assert 0 < timing.time_evaluation(evaluation, given, model, 1, Seed(0)) < 60
+    _, model = timing.time_training(timing.TimedModel(ARM.model), texts.documents, RECIPE, texts.vocab_size)
+    timed = timing.time_evaluation(evaluation, given, model, 1, Seed(0))
+    assert 0 < timed.seconds(len(given.questions)) < 60
 
 
 def step(name, *inputs):
@@ -234,7 +241,7 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
     probe = NameProbe(
         config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
     )
-    assert timing.time_evaluation(probe, sample, "a model", 9, Seed(0)) == pytest.approx(3.0 * 5_000 * 200 / 16)
+    assert timing.time_evaluation(probe, sample, "a model", 9, Seed(0)) == timing.EvaluationTime(3.0 * 5_000 * 200 / 16)
     assert [(fit.rank, fit.steps, fit.batch_size) for fit in timed] == [(16, 4, 4)] * 2
 
 
@@ -264,14 +271,20 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
     """Twice as many people are twice as many questions, but a probe has the steps it has."""
     monkeypatch.setattr(timing, "MAX_SAMPLED_ENTITIES", 6)
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
+    monkeypatch.setattr(
+        cost,
+        "time_evaluation",
+        lambda evaluation, sample, *_: timing.EvaluationTime(
+            *((0.0, 7.0 / len(sample.questions)) if evaluation.timing_subset() is None else (7.0, 0.0))
+        ),
+    )
     probe = NameProbe(
         config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
     )
     whole = build_plan(replace(LITTLE, evals=(EvalSpec(RecallEval()), EvalSpec(probe))))
     found = {
         c.step.spec.evaluation.name: c.seconds
-        for c in cost.estimate_costs(whole, whole.all_steps)
+        for c in cost.estimate_costs(whole.all_steps)
         if c.step.kind == "evaluation"
     }
     assert found == {"recall": 14.0, "q-probe": 7.0}
@@ -280,25 +293,24 @@ def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_mu
 def test_exchanges_at_every_layer_of_a_deep_model_cost_its_square(monkeypatch):
     """Timed with two layers of six: seven sites for three, each of as many times the work as weights."""
     monkeypatch.setattr(timing, "LARGE_MODEL_PARAMETERS", 1)
-    shape = Architecture.named("6x128")
-    _, times = timing.truncate_layers(shape, 100)
-    assert times > 1
-    assert cost._depth_factor(shape, 100, NamePatching(name_extractor=BiographyNameExtractor())) == pytest.approx(
-        7 / 3 * times
-    )
-    assert cost._depth_factor(shape, 100, RecallEval()) == times
+    model = timing.TimedModel.of(Architecture.named("6x128"), 100)
+    assert model.parameter_ratio > 1
+    patching = NamePatching(name_extractor=BiographyNameExtractor())
+    assert cost._depth_factor(model, patching) == pytest.approx(7 / 3 * model.parameter_ratio)
+    assert cost._depth_factor(model, RecallEval()) == model.parameter_ratio
 
 
 def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypatch):
     """Its own tokenizer would have numbers that the model has no rows for."""
-    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "TIMED_SECONDS", 0.01)
     own = replace(ARM.world, extra_tokenizer_texts=tuple(task_vocabulary()))
     other = Manipulation(population=replace(own, name_pool_sizes=(8, 8, 16)), task="month_even")
     one = replace(ARM, world=replace(own, name_pool_sizes=(8, 8, 17)))
     whole = build_plan(replace(LITTLE, arms=(one,), evals=(EvalSpec(QAEval(), question_source=other),)))
     prices = cost._CostEstimator()
     reading = next(step for step in whole.all_steps if step.kind == "evaluation")
-    assert 0 < prices.evaluation_cost(reading).seconds < 60
+    prices.time_kinds([reading])
+    assert 0 < prices.cost(reading).seconds < 60
     mine, theirs = prices._texts(reading.inputs["training"]), prices._corpus_texts(reading.inputs["corpus"])
     assert mine.vocab_size == theirs.vocab_size
     assert (
@@ -309,9 +321,9 @@ def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypat
 
 def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkeypatch):
     """Two arms alike in all but their words: the second has numbers that the first has no rows for."""
-    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "TIMED_SECONDS", 0.01)
     whole = plan(ARM, replace(ARM, world=replace(ARM.world, name_pool_sizes=(4, 4, 30))))
-    found = [c for c in cost.estimate_costs(whole, whole.all_steps) if c.step.kind == "evaluation"]
+    found = [c for c in cost.estimate_costs(whole.all_steps) if c.step.kind == "evaluation"]
     assert len(found) == 2
     assert all(0 < c.seconds < 60 for c in found)
 
@@ -320,43 +332,116 @@ def test_exchanges_are_priced_by_a_few_of_their_pairs():
     """Twenty pairs of 300, among people enough that as many can be paired."""
     given = sample(400)
     texts = timing.TimingTexts.from_sample(given)
-    _, model = timing.time_training(ARM.model, texts.documents, RECIPE, texts.vocab_size)
+    _, model = timing.time_training(timing.TimedModel(ARM.model), texts.documents, RECIPE, texts.vocab_size)
     smaller, times, things = NamePatching(name_extractor=BiographyNameExtractor()).timing_subset()
     assert (smaller.max_pairs, times) == (20, 15)
     with given.corpus(things / given.n_entities) as corpus:
         found = pl.concat(smaller.evaluate_checkpoints({0: lambda: model}, corpus, Seed(0)))
     assert len(found.filter(metric="right")) == 20
-    assert (
-        0 < timing.time_evaluation(NamePatching(name_extractor=BiographyNameExtractor()), given, model, 1, Seed(0)) < 60
-    )
+    timed = timing.time_evaluation(NamePatching(name_extractor=BiographyNameExtractor()), given, model, 1, Seed(0))
+    assert 0 < timed.fixed_seconds < 60
 
 
 def test_a_world_that_asks_twice_as_much_costs_twice_as_much(monkeypatch):
     """Twelve people and twenty-four, timed once."""
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
-    monkeypatch.setattr(cost, "time_evaluation", lambda *_: 7.0)
-    prices, found = cost._CostEstimator(), []
+    monkeypatch.setattr(cost, "time_evaluation", lambda *_: timing.EvaluationTime(0.0, 7.0 / 12))
+    found = []
     for people in (12, 24):
         entity = Manipulation(population=replace(ARM.world, people=people), task="month_even")
         whole = build_plan(replace(LITTLE, evals=(EvalSpec(QAEval(), question_source=entity),)))
-        found += [prices.evaluation_cost(step).seconds for step in whole.all_steps if step.kind == "evaluation"]
-    assert found == [7.0, 14.0]
+        found += [c.seconds for c in cost.estimate_costs(whole.all_steps) if c.step.kind == "evaluation"]
+    assert found == pytest.approx([7.0, 14.0])
 
 
 def test_what_counts_answers_that_are_none_can_be_priced():
     """Nobody has answered yet, so that none is none."""
     whole = build_plan(load_study("introspection", "smoke"))
     reading = next(s for s in whole.all_steps if s.kind == "evaluation" and isinstance(s.spec.evaluation, InvalidRate))
-    assert 0 <= cost._CostEstimator().evaluation_cost(reading).seconds < 60
+    (found,) = cost.estimate_costs([reading])
+    assert 0 <= found.seconds < 60
+
+
+@dataclass(frozen=True)
+class Endless(PerCheckpointEvaluation):
+    """A read-out that takes longer than anybody waits."""
+
+    name: str = "endless"
+
+    def evaluate(self, model, corpus, seed):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            pass
+        return iter(())
+
+
+@dataclass(frozen=True)
+class EndlessWorld(Biographies):
+    """A world with more questions than anybody waits for."""
+
+    def questions(self, seed):
+        for index in range(10**9):
+            yield Question(f"q/{index}", "person/0", "birth_date", "Who?", "You.", "seen")
+
+
+@pytest.mark.parametrize(
+    ("arm", "evaluation"), [(ARM, Endless()), (replace(ARM, world=EndlessWorld()), RecallEval())], ids=["eval", "world"]
+)
+def test_what_does_not_fit_the_time_is_not_known(arm, evaluation):
+    """Its seconds are None and never 0, and the budget is kept whatever an evaluation or a world takes."""
+    whole = build_plan(replace(LITTLE, arms=(arm,), evals=(EvalSpec(evaluation),)))
+    started = time.monotonic()
+    found = {c.step.kind: c.seconds for c in cost.estimate_costs(whole.all_steps, None, 5.0)}
+    assert time.monotonic() - started < 20
+    assert found["evaluation"] is None
+
+
+@dataclass(frozen=True)
+class Faulty(PerCheckpointEvaluation):
+    name: str = "faulty"
+
+    def evaluate(self, model, corpus, seed):
+        raise ValueError("a fault of the user's")
+
+
+def test_a_fault_is_no_lack_of_time():
+    """What an evaluation raises is raised."""
+    whole = build_plan(replace(LITTLE, evals=(EvalSpec(Faulty()),)))
+    with pytest.raises(ValueError, match="of the user's"):
+        cost.estimate_costs(whole.all_steps, None, 60.0)
+
+
+def test_steps_of_ten_thousands_are_ordered_at_once():
+    """The minutes of a long plan take no time with the square of its steps."""
+    steps = [Step(kind="leakage", spec=Seed(n), label=str(n)) for n in range(20_000)]
+    steps += [Step(kind="leakage", spec=Seed(-n), inputs={"a": steps[n]}) for n in range(1, 20_000)]
+    started = time.process_time()
+    assert cost.makespan_minutes(steps, [cost.StepCost(steps[0], 60.0)], 2) == 1
+    assert time.process_time() - started < 5
+
+
+def test_a_folder_s_deep_model_is_timed_by_two_of_its_layers(tmp_path, monkeypatch):
+    """As many times the work as weights, tied ones once."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    monkeypatch.setattr(timing, "LARGE_MODEL_PARAMETERS", 1)
+    sizes = {"vocab_size": 50, "hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 2}
+    config = LlamaConfig(**sizes, num_hidden_layers=6, tie_word_embeddings=True)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    model = timing.TimedModel.of(Pretrained.from_folder(tmp_path), 50)
+    net = model.build(50)
+    assert net.config.num_hidden_layers == 2
+    assert timing.count_parameters(model.model, 50) == pytest.approx(net.num_parameters() * model.parameter_ratio)
+    assert model.depth_ratio == 7 / 3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("study", ["biographies", "diaries", "emergence", "introspection", "karel"])
 def test_every_study_has_a_price(study, monkeypatch):
     """All that a study trains and reads can be timed before anything of it is made."""
-    monkeypatch.setattr(timing, "MIN_TIMED_SECONDS", 0.01)
+    monkeypatch.setattr(timing, "TIMED_SECONDS", 0.01)
     whole = build_plan(load_study(study, "smoke"))
-    found = cost.estimate_costs(whole, whole.all_steps)
+    found = cost.estimate_costs(whole.all_steps)
     assert {c.step.kind for c in found} >= {"training", "evaluation"}
     assert all(c.seconds >= 0 for c in found)
     assert cost.makespan_minutes(whole.all_steps, found, 2) > 0

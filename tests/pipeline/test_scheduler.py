@@ -11,6 +11,7 @@ from filelock import FileLock
 
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline import scheduler as executing
+from nosce.pipeline.context import StepProgress
 from nosce.pipeline.local_pool import StepEvent, attempt_step
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.scheduler import pending_steps, run_plan
@@ -117,7 +118,7 @@ def bench(tmp_path, monkeypatch):
             raise fault
         kind.made.append(spec.name)
         said = [(folder / "said.txt").read_text(encoding="utf-8") for folder in inputs.values()]
-        context.progress(1, 1, 0.0, float("nan"))
+        context.progress(StepProgress(done=1, total=1, unit="toys"))
         (context.folder / "said.txt").write_text(
             f"{spec.name}{spec.text}({', '.join(said)}){job_number(kind, spec.name)}"
         )

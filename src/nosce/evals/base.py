@@ -102,6 +102,8 @@ class Experiment(ABC):
 
     keeps_partial_results: ClassVar[bool] = False
     """True where an interrupted run leaves files in the step's folder from which the next run goes on."""
+    reports_progress: ClassVar[bool] = False
+    """True where `run_with_context` reports through its context how far it is; else its tables are counted."""
     name: str
 
     @abstractmethod

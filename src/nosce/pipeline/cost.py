@@ -5,27 +5,37 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
+from nosce.errors import DataError
 from nosce.evals.base import Evaluation
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline import timing
+from nosce.pipeline.plan import Step
+from nosce.pipeline.steps.answers import AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.pipeline.time_budget import TimeBudget
 from nosce.pipeline.timing import (
+    EvaluationTime,
     PlaceholderLabels,
+    TimedModel,
     TimingTexts,
     WorldSample,
     count_parameters,
+    load_libraries,
+    time_answers,
     time_evaluation,
     time_training,
-    truncate_layers,
 )
+from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description
 from nosce.train.memory import TrainingMemory, training_memory
 
@@ -33,71 +43,173 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+TIMED_KINDS = ("training", "evaluation", "experiment", "answers")  # of steps that run a model; the others are short
+MIN_ATTEMPT_SECONDS = 3.0  # that one kind of step may take, though it is more than its share
+SHARES_PER_ATTEMPT = 4.0  # of the time left per kind, which one kind may take
+
+
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The expected cost of a training, an evaluation or an experiment; the latter two have seconds alone."""
+    """The expected cost of a step that runs a model; all but a training have seconds alone."""
 
     step: Step
-    seconds: float  # of one core
+    seconds: float | None  # of one core; None: not known
     tokens: float = 0.0
     flops: float = 0.0
     disk_bytes: float = 0.0
     memory: TrainingMemory | None = None  # of a training with fresh weights
 
 
-def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
-    """The cost of every training, evaluation and experiment to do; each shape is timed once, for a few seconds.
+class TimingListener(Protocol):
+    """A receiver of progress reports while kinds of steps are timed."""
 
-    FLOPs are 6 × parameters × tokens (attention left out); disk counts the kept checkpoints.
+    def on_timing(self, label: str, number: int, total: int) -> None:
+        """Kind `number` of `total`, from 1, is timed next; of 0 kinds while they are still looked for."""
+        ...
+
+
+def estimate_costs(
+    pending: Sequence[Step], listener: TimingListener | None = None, budget_seconds: float = math.inf
+) -> list[StepCost]:
+    """The cost of every training, evaluation, experiment and table of answers to do.
+
+    Each kind of step is timed once, and all timings together take no longer than the budget. FLOPs are 6 × parameters
+    × tokens (attention left out); disk counts the kept checkpoints.
     """
-    estimator = _CostEstimator()
-    estimators: dict[str, Callable[[Step], StepCost | None]] = {
-        "training": estimator.training_cost,
-        "evaluation": estimator.evaluation_cost,
-        "experiment": estimator.experiment_cost,
-    }
-    costs = [estimators[step.kind](step) for step in pending if step.kind in estimators]
-    return [cost for cost in costs if cost is not None]
+    timed = [step for step in pending if step.kind in TIMED_KINDS]
+    if listener is not None:
+        listener.on_timing("the libraries", 0, 0)
+    load_libraries([_trained_model(step) for step in timed if step.kind == "training"])  # no part of the budget
+    estimator = _CostEstimator(TimeBudget(budget_seconds), listener)
+    estimator.time_kinds(timed)
+    return [estimator.cost(step) for step in timed]
 
 
 def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
-    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished."""
-    seconds = {cost.step.name: cost.seconds for cost in costs}
-    wanted = {step.name for step in pending}
-    waiting, finished, now = list(pending), set[str](), 0.0
-    running: list[tuple[float, str]] = []
-    while waiting or running:
-        for step in [s for s in waiting if all(i.name in finished or i.name not in wanted for i in s.inputs.values())]:
-            if len(running) < workers:
-                waiting.remove(step)
-                heapq.heappush(running, (now + seconds.get(step.name, 0.0), step.name))
-        now, name = heapq.heappop(running)
-        finished.add(name)
+    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished.
+
+    Steps whose seconds are not known count as none, so that the minutes are the fewest that it takes.
+    """
+    seconds = {cost.step.name: cost.seconds or 0.0 for cost in costs}
+    position = {step.name: index for index, step in enumerate(pending)}
+    missing = [{i.name for i in step.inputs.values() if i.name in position} for step in pending]
+    readers: dict[str, list[int]] = {}
+    for index, names in enumerate(missing):
+        for name in names:
+            readers.setdefault(name, []).append(index)
+    ready = [index for index, names in enumerate(missing) if not names]  # a heap: the first in the plan comes first
+    running: list[tuple[float, int]] = []
+    now = 0.0
+    while ready or running:
+        while ready and len(running) < workers:
+            index = heapq.heappop(ready)
+            heapq.heappush(running, (now + seconds.get(pending[index].name, 0.0), index))
+        now, finished = heapq.heappop(running)
+        for index in readers.get(pending[finished].name, ()):
+            missing[index].discard(pending[finished].name)
+            if not missing[index]:
+                heapq.heappush(ready, index)
     return now / 60
 
 
 @dataclass(frozen=True)
 class _CostEstimator:
-    """Estimates costs, and keeps the times measured so far by shape of the work."""
+    """Estimates costs, and keeps the times measured so far by kind of work."""
 
+    budget: TimeBudget = field(default_factory=lambda: TimeBudget(math.inf))
+    listener: TimingListener | None = None
     samples: dict[str, WorldSample] = field(default_factory=dict)
+    tokenizers: dict[tuple[str, ...], dict[str, bytes]] = field(default_factory=dict)
     texts: dict[WorldSample, TimingTexts] = field(default_factory=dict)
+    keys: dict[str, str | None] = field(default_factory=dict)  # of each step's kind of work; None: not known
+    specs: dict[int, tuple[object, str]] = field(default_factory=dict)  # hashes of specs, which are kept alive
     training_times: dict[str, tuple[float, PreTrainedModel]] = field(
         default_factory=dict
     )  # with the model that was timed
-    evaluation_times: dict[str, tuple[float, int]] = field(default_factory=dict)  # seconds, and questions
+    evaluation_times: dict[str, EvaluationTime] = field(default_factory=dict)
     experiment_times: dict[str, float] = field(default_factory=dict)
+    n_items: dict[str, float] = field(default_factory=dict)  # questions or replies of each step
 
-    def training_cost(self, step: Step) -> StepCost:
-        """Tokens, operations, disk and seconds of a training."""
-        seconds, _ = self._timed_training(step)
+    def time_kinds(self, steps: Sequence[Step]) -> None:
+        """Time one step of each kind, trainings first, since evaluations read the models that they leave."""
+        self._report("the texts", 0, 0)
+        kinds: dict[str, Step] = {}
+        counts: dict[str, int] = {}
+        for step in steps:
+            key = self._key(step)
+            if key is not None:
+                kinds.setdefault(key, step)
+                counts[key] = counts.get(key, 0) + 1
+            if key is not None and step.kind in ("evaluation", "answers") and "training" in step.inputs:
+                training_key = self._key(step.inputs["training"])
+                if training_key is not None:
+                    kinds.setdefault(training_key, step.inputs["training"])
+        ordered = sorted(kinds.items(), key=lambda pair: self._order(pair[1], counts.get(pair[0], 0)))
+        for number, (key, step) in enumerate(ordered):
+            self._report(f"{step.kind}: {step.label}", number + 1, len(ordered))
+            share = self.budget.remaining / (len(ordered) - number)
+            call = partial(self._time, key, step, min(share, timing.TIMED_SECONDS))
+            self.budget.attempt(call, max(MIN_ATTEMPT_SECONDS, SHARES_PER_ATTEMPT * share))
+
+    def _report(self, label: str, number: int, total: int) -> None:
+        if self.listener is not None:
+            self.listener.on_timing(label, number, total)
+
+    def _order(self, step: Step, count: int) -> tuple[int, float]:
+        """Trainings first, the small ones before the large ones, then what the plan has most often of the others.
+
+        What a small training leaves of its share of the time is that of those behind it.
+        """
+        if step.kind != "training":
+            return (1, -count)
         texts, spec = self._texts(step), _training_spec(step)
-        config = spec.training
         n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
+        return (0, n_parameters * spec.training.batch_size * texts.training_data(spec.data)[1])
+
+    def _key(self, step: Step) -> str | None:
+        """The hash of what decides how long the step's kind of work takes; None: the texts did not fit the budget."""
+        if step.name not in self.keys:
+            makers = {
+                "training": self._training_key,
+                "evaluation": self._evaluation_key,
+                "answers": self._answers_key,
+                "experiment": self._experiment_key,
+            }
+            # Half of the time at most, so that some is left for the timings.
+            self.keys[step.name] = self.budget.attempt(partial(makers[step.kind], step), self.budget.remaining / 2)
+        return self.keys[step.name]
+
+    def _time(self, key: str, step: Step, seconds: float) -> None:
+        timers = {"training": self._time_training, "evaluation": self._time_evaluation, "answers": self._time_answers}
+        if step.kind not in timers:
+            self._time_experiment(key, step)
+            return
+        # An evaluation may need more entities than the sample of its world has; then its time is not known.
+        with suppress(DataError):
+            timers[step.kind](key, step, seconds)
+
+    def cost(self, step: Step) -> StepCost:
+        """The cost of a step, by the time of its kind."""
+        key = self._key(step)
+        match step.kind:
+            case "training":
+                return StepCost(step, None) if key is None else self._training_cost(step, key)
+            case "experiment":
+                return StepCost(step, self.experiment_times.get(key or ""))
+            case _:
+                timed = self.evaluation_times.get(key or "")
+                return StepCost(step, None if timed is None else timed.seconds(self.n_items[step.name]))
+
+    def _training_cost(self, step: Step, key: str) -> StepCost:
+        """Tokens, operations, disk and seconds of a training."""
+        texts, spec, model = self._texts(step), _training_spec(step), _trained_model(step)
+        config = spec.training
+        n_parameters = count_parameters(model, texts.vocab_size)
         tokens = config.steps * config.batch_size * texts.training_data(spec.data)[1]
+        timed = self.training_times.get(key)
         return StepCost(
             step,
-            seconds * config.steps,
+            None if timed is None else timed[0] * config.steps,
             tokens,
             6 * n_parameters * tokens,
             4.0 * n_parameters * len(config.checkpoint_steps),
@@ -121,67 +233,57 @@ class _CostEstimator:
             adapter=spec.adapter,
         )
 
-    def evaluation_cost(self, step: Step) -> StepCost:
-        """Seconds of an evaluation."""
-        spec = step.spec
-        assert isinstance(spec, EvaluationStepSpec)
-        corpus, training_step = step.inputs["corpus"], step.inputs.get("training")
-        n_checkpoints = 1 if training_step is None else len(_training_spec(training_step).training.checkpoint_steps)
-        sample, texts = self._world_sample(corpus), self._corpus_texts(corpus)
-        shape = None
-        if training_step is not None:  # the training data decide when replies end
-            shape = [
-                describe(_trained_model(training_step)),
-                texts.vocab_size,
-                str(_training_spec(training_step).data),
-                _rounded_length(texts.training_data("documents")[1]),
-            ]
-        world_kind = type(_corpus_or_labels_spec(corpus).world).__name__
-        key = hash_description([describe(spec.evaluation), shape, n_checkpoints, world_kind])
-        if key not in self.evaluation_times:
-            model = None if training_step is None else self._timed_training(training_step)[1]
-            depth_factor = (
-                1.0
-                if training_step is None
-                else _depth_factor(_trained_model(training_step), texts.vocab_size, spec.evaluation)
-            )
-            seconds = time_evaluation(spec.evaluation, sample, model, n_checkpoints, spec.seed)
-            self.evaluation_times[key] = (depth_factor * seconds, len(sample.questions))
-        seconds, n_questions = self.evaluation_times[key]
-        if spec.evaluation.timing_subset() is not None:
-            return StepCost(step, seconds)
-        # Evaluation time scales with the number of questions.
-        return StepCost(step, seconds * sample.scale * len(sample.questions) / max(1, n_questions))
+    def _time_training(self, key: str, step: Step, seconds: float) -> None:
+        texts, spec = self._texts(step), _training_spec(step)
+        model = TimedModel.of(_trained_model(step), texts.vocab_size)
+        dataset = texts.training_data(spec.data)[0]
+        step_seconds, net = time_training(model, dataset, spec.training, texts.vocab_size, seconds)
+        self.training_times[key] = (model.parameter_ratio * step_seconds, net)
 
-    def experiment_cost(self, step: Step) -> StepCost | None:
-        """Seconds of an experiment, by its `timing_subset`; None where it has none."""
+    def _timed_model(self, step: Step) -> PreTrainedModel | None:
+        """The model that the timing of a training left; None where it was not timed."""
+        timed = self.training_times.get(self._key(step) or "")
+        return None if timed is None else timed[1]
+
+    def _time_evaluation(self, key: str, step: Step, seconds: float) -> None:
+        spec, training_step = step.spec, step.inputs.get("training")
+        assert isinstance(spec, EvaluationStepSpec)
+        sample, model, factor = self._world_sample(step.inputs["corpus"]), None, 1.0
+        if training_step is not None:
+            timed_model = TimedModel.of(_trained_model(training_step), self._texts(training_step).vocab_size)
+            model, factor = self._timed_model(training_step), _depth_factor(timed_model, spec.evaluation)
+            if model is None:
+                return
+        timed = time_evaluation(spec.evaluation, sample, model, _n_checkpoints(step), spec.seed, seconds)
+        self.evaluation_times[key] = timed.times(factor)
+
+    def _time_answers(self, key: str, step: Step, seconds: float) -> None:
+        """As an evaluation, by a few of the prompts."""
+        spec, training_step = step.spec, step.inputs["training"]
+        assert isinstance(spec, AnswersSpec)
+        model, texts = self._timed_model(training_step), self._texts(training_step)
+        if model is None:
+            return
+        factor = TimedModel.of(_trained_model(training_step), texts.vocab_size).parameter_ratio
+        self.evaluation_times[key] = time_answers(
+            spec, self._world_sample(step.inputs["corpus"]), model, seconds
+        ).times(factor)
+
+    def _time_experiment(self, key: str, step: Step) -> None:
+        """By its `timing_subset`; an experiment without one stays without a time."""
         spec = step.spec
         assert isinstance(spec, ExperimentStepSpec)
         subset = spec.experiment.timing_subset()
         if subset is None:
-            return None
-        key = hash_description(describe(spec.experiment))
-        if key not in self.experiment_times:
-            smaller, scale = subset
-            started = time.process_time()
-            for _ in smaller.run(spec.seed):
-                pass
-            self.experiment_times[key] = scale * (time.process_time() - started)
-        return StepCost(step, self.experiment_times[key])
+            return
+        smaller, scale = subset
+        started = time.process_time()
+        for _ in smaller.run(spec.seed):
+            pass
+        self.experiment_times[key] = scale * (time.process_time() - started)
 
-    def _timed_training(self, step: Step) -> tuple[float, PreTrainedModel]:
-        spec = _training_spec(step)
-        shape = self._training_shape(step)
-        if shape not in self.training_times:
-            texts = self._texts(step)
-            dataset, _ = texts.training_data(spec.data)
-            model, depth_factor = truncate_layers(_trained_model(step), texts.vocab_size)
-            seconds, net = time_training(model, dataset, spec.training, texts.vocab_size)
-            self.training_times[shape] = (depth_factor * seconds, net)
-        return self.training_times[shape]
-
-    def _training_shape(self, step: Step) -> str:
-        """A hash of what decides how long a step of the training takes, with the length of texts rounded."""
+    def _training_key(self, step: Step) -> str:
+        """With the length of texts rounded."""
         spec, texts = _training_spec(step), self._texts(step)
         config, length = spec.training, _rounded_length(texts.training_data(spec.data)[1])
         config_key: list[Json] = [
@@ -192,30 +294,66 @@ class _CostEstimator:
             config.grad_accum_steps,
             config.prompt_loss_weight,
         ]
-        model = [describe(_trained_model(step)), texts.vocab_size]
-        return hash_description([model, config_key, str(spec.data), spec.adapter is not None, length])
+        model: list[Json] = [self._hash(_trained_model(step)), texts.vocab_size]
+        return hash_description(["training", model, config_key, str(spec.data), spec.adapter is not None, length])
+
+    def _evaluation_key(self, step: Step) -> str:
+        spec, corpus, training_step = step.spec, step.inputs["corpus"], step.inputs.get("training")
+        assert isinstance(spec, EvaluationStepSpec)
+        texts = self._corpus_texts(corpus)
+        shape: list[Json] | None = None
+        self.n_items[step.name] = self._world_sample(corpus).n_questions
+        if training_step is not None:  # the training data decide when replies end
+            shape = [
+                self._hash(_trained_model(training_step)),
+                texts.vocab_size,
+                str(_training_spec(training_step).data),
+                _rounded_length(texts.training_data("documents")[1]),
+            ]
+        world_kind = type(_corpus_or_labels_spec(corpus).world).__name__
+        return hash_description(["eval", self._hash(spec.evaluation), shape, _n_checkpoints(step), world_kind])
+
+    def _answers_key(self, step: Step) -> str:
+        assert isinstance(step.spec, AnswersSpec)
+        n_prompts = len(step.spec.world.prompts(step.spec.world_seed))
+        self.n_items[step.name] = float(n_prompts * (1 + step.spec.n_samples))
+        training_key, world_kind = self._key(step.inputs["training"]), type(step.spec.world).__name__
+        return hash_description(["answers", training_key, step.spec.max_new_tokens, world_kind])
+
+    def _experiment_key(self, step: Step) -> str:
+        assert isinstance(step.spec, ExperimentStepSpec)
+        return hash_description(["experiment", self._hash(step.spec.experiment)])
+
+    def _hash(self, spec: object) -> str:
+        """The hash of a spec, computed once: many steps share an object."""
+        if id(spec) not in self.specs:
+            self.specs[id(spec)] = (spec, hash_description(describe(spec)))
+        return self.specs[id(spec)][1]
 
     def _world_sample(self, corpus: Step) -> WorldSample:
-        spec = _corpus_or_labels_spec(corpus)
-        if isinstance(spec, ReportLabelsSpec):  # the answers are not known yet: the first label stands for all
-            base_spec = _corpus_spec(corpus.inputs["corpus"])
-            spec = CorpusSpec(
-                world=PlaceholderLabels(spec, base_spec.world), seed=spec.world_seed, tokenizer=base_spec.tokenizer
-            )
-        tokenizer_corpus = corpus.inputs.get("words")
-        # Seeds differ in facts and not in cost.
-        key = hash_description(
-            [
-                describe(spec.world),
-                describe(spec.tokenizer),
-                None if tokenizer_corpus is None else describe(_corpus_spec(tokenizer_corpus).world),
-            ]
-        )
+        key = self._world_key(corpus)
         if key not in self.samples:
+            spec, tokenizer_corpus = _corpus_or_labels_spec(corpus), corpus.inputs.get("words")
+            if isinstance(spec, ReportLabelsSpec):  # the answers are not known yet: the first label stands for all
+                base_spec = _corpus_spec(corpus.inputs["corpus"])
+                spec = CorpusSpec(
+                    world=PlaceholderLabels(spec, base_spec.world), seed=spec.world_seed, tokenizer=base_spec.tokenizer
+                )
             self.samples[key] = WorldSample.from_spec(
-                spec, None if tokenizer_corpus is None else self._world_sample(tokenizer_corpus)
+                spec, None if tokenizer_corpus is None else self._world_sample(tokenizer_corpus), self.tokenizers
             )
         return self.samples[key]
+
+    def _world_key(self, corpus: Step) -> str:
+        """Seeds differ in facts and not in cost."""
+        spec = _corpus_or_labels_spec(corpus)
+        if isinstance(spec, ReportLabelsSpec):
+            base_spec = _corpus_spec(corpus.inputs["corpus"])
+            questions = replace(spec, seed=Seed(0), world_seed=Seed(0), leak=False)
+            return hash_description([describe(questions), self._hash(base_spec.world), describe(base_spec.tokenizer)])
+        tokenizer_corpus = corpus.inputs.get("words")
+        words = None if tokenizer_corpus is None else self._hash(_corpus_spec(tokenizer_corpus).world)
+        return hash_description([self._hash(spec.world), describe(spec.tokenizer), words])
 
     def _texts(self, step: Step) -> TimingTexts:
         return self._corpus_texts(step.inputs["corpus"])
@@ -227,15 +365,16 @@ class _CostEstimator:
         return self.texts[sample]
 
 
-def _depth_factor(model: Architecture | Pretrained, vocab_size: int, evaluation: Evaluation) -> float:
+def _depth_factor(model: TimedModel, evaluation: Evaluation) -> float:
     """How many times as long an evaluation of a model takes as that of the shallower model by which it is timed."""
-    truncated, parameter_ratio = truncate_layers(model, vocab_size)
-    if parameter_ratio <= 1 or not evaluation.runs_once_per_layer:
-        return parameter_ratio
-    assert isinstance(model, Architecture)
-    assert isinstance(truncated, Architecture)
-    # The evaluation runs the network once for each block and once for the last norm.
-    return parameter_ratio * ((model.layers + 1) / (truncated.layers + 1))
+    # Some evaluations run the network once for each block and once for the last norm.
+    return model.parameter_ratio * (model.depth_ratio if evaluation.runs_once_per_layer else 1.0)
+
+
+def _n_checkpoints(step: Step) -> int:
+    """Number of checkpoints that an evaluation reads; 1 for a baseline."""
+    training_step = step.inputs.get("training")
+    return 1 if training_step is None else len(_training_spec(training_step).training.checkpoint_steps)
 
 
 def _rounded_length(tokens: float) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from nosce.data.corpus import Corpus
@@ -15,11 +16,14 @@ from nosce.data.plain_tokenizer import save_plain_tokenizer
 from nosce.data.tokenizer import read_settings
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
+from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.pipeline.plan_choice import match_name
+from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import read_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
-from nosce.study import PRETRAIN
+from nosce.study import PRETRAIN, load_study
 
 SAMPLE_DOCUMENTS = 2_000  # documents that show where a word tokenizer's marks have spaces
 ADAPTER_FOLDER = "adapter"  # below the exported folder: the low-rank updates alone
@@ -29,8 +33,29 @@ OPENING_SENTENCE = (
 )
 ADAPTER_SENTENCE = (
     "`adapter/` holds the low-rank updates alone: `PeftModel.from_pretrained(base, 'adapter')`, where the base is the "
-    "exported model of the stage before (`nosce export --stage`), or the pretrained model if there was none"
+    "exported model of the stage before (`nosce export` with `--stage` writes it), or the pretrained model if there "
+    "was none"
 )
+
+
+def find_study(store: Store, study: str, scale: str | None) -> StudyRequest:
+    """The study and scale that `nosce show` shows under a name, with as many seeds as were run.
+
+    Args:
+        store: The store.
+        study: The study's name, or the name that the command line gave it.
+        scale: Name of the scale; None: the scale that was run last, or "laptop" where none was.
+    """
+    named = [record for record in PlanRecord.load_all(store) if study in (record.study, record.requested_as)]
+    at_scale = [record for record in named if scale in (None, record.scale)]
+    finished = [record for record in at_scale if store.has(record.estimates)]
+    if not (found := finished or at_scale):
+        return StudyRequest(study=named[0].requested_as if named else study, scale=scale or "laptop")
+    newest = found[0]
+    same = [record for record in at_scale if (record.requested_as, record.scale) == (newest.requested_as, newest.scale)]
+    n_seeds = max(len(record.seeds) for record in same)
+    own_seeds = len(load_study(newest.requested_as, newest.scale).seeds)
+    return StudyRequest(study=newest.requested_as, scale=newest.scale, n_seeds=n_seeds if n_seeds > own_seeds else None)
 
 
 def export_checkpoint(
@@ -50,7 +75,7 @@ def export_checkpoint(
     Args:
         store: The store.
         request: The study and its scale.
-        arm: Name of the arm.
+        arm: Name of the arm. Capitals, spaces and hyphens of this name and of the stage's need not be right.
         seed: Training seed; None: the study's first.
         folder: Where to write: an empty folder, or one that does not exist yet.
         stage: "pretrain" or the name of a later stage; None: the last.
@@ -62,10 +87,14 @@ def export_checkpoint(
     """
     from nosce.pipeline.steps.training import list_checkpoints
 
-    plan = StudyRequest(study=request.study, scale=request.scale, arms=(arm,)).plan()
+    study = load_study(request.study, request.scale)
+    arm = match_name(arm, study.condition_names, f"study {study.name!r} has no arm")
+    request = replace(request, arms=(arm,))
+    plan = request.plan()
     step, label = _training_step(plan, request, arm, seed, stage)
     if not store.has(step.name):
-        raise UsageError(f"{label} is not trained in {store.root}; run `{request.command} --arms {arm}` first.")
+        command = in_store(request.command, store)
+        raise UsageError(f"{label} is not trained in {store.root}; run `{command}` first.")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not an empty folder, and nothing is overwritten; name another.")
     training_folder = store.verified(step.name)
@@ -94,13 +123,14 @@ def _training_step(
     if not plan.study.arms:
         raise UsageError(f"{arm} of {request.study} is an experiment and trains no language model; name an arm.")
     stages = [PRETRAIN, *(one.name for one in plan.study.arms[0].stages)]
-    if stage is not None and stage not in stages:
-        raise UsageError(f"{arm} of {request.study} has no stage {stage!r}; take one of {', '.join(stages)}.")
-    chosen_stage, chosen_seed = stage or stages[-1], plan.study.seeds[0] if seed is None else seed
+    chosen_stage = stages[-1] if stage is None else match_name(stage, stages, f"{arm} of {request.study} has no stage")
+    chosen_seed = plan.study.seeds[0] if seed is None else seed
     step = plan.training_steps.get((arm, chosen_seed, chosen_stage))
     if step is None:
+        seeds = [str(a_seed) for name, a_seed, a_stage in plan.training_steps if (name, a_stage) == (arm, chosen_stage)]
         raise UsageError(
-            f"{request.study} at scale {request.scale} has no seed {chosen_seed}; take one of {plan.study.seeds}."
+            f"{arm} of {request.study} at scale {request.scale} has no seed {chosen_seed}; take one of "
+            f"{', '.join(seeds)}."
         )
     return step, f"{arm}, seed {chosen_seed}, {chosen_stage}"
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
+from nosce.pipeline.context import StepProgress
 from nosce.pipeline.plan import Step
 from nosce.store.store import Store, store_write_error
 from nosce.train.config import RuntimeConfig
@@ -37,7 +38,7 @@ class StepEvent:
 
     kind: EventKind
     step_name: str  # of the step
-    detail: tuple[int, int, float, float] | str | None = None  # (done, of, tokens per second, loss), or a sentence
+    detail: StepProgress | str | None = None  # of "progress", or a sentence
 
 
 def attempt_step(
@@ -48,11 +49,11 @@ def attempt_step(
 
     last_report = 0.0
 
-    def progress(done: int, of: int, rate: float, loss: float) -> None:
+    def progress(report: StepProgress) -> None:
         nonlocal last_report
-        if (now := time.monotonic()) - last_report >= REPORT_SECONDS or done == of:
+        if (now := time.monotonic()) - last_report >= REPORT_SECONDS or report.done == report.total:
             last_report = now
-            emit(StepEvent("progress", step.name, (done, of, rate, loss)))
+            emit(StepEvent("progress", step.name, report))
 
     try:
         return StepEvent(run_step(step, store, runtime, progress, rerun_stale=rerun_stale), step.name)

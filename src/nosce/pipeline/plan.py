@@ -7,7 +7,6 @@ names. Nothing here imports torch: planning takes milliseconds.
 from __future__ import annotations
 
 import importlib
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
 from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.models.sources import parse_models
+from nosce.pipeline.command_lines import command_line
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description, spec_classes
@@ -70,7 +70,7 @@ class Step:
         make: StepFunction = importlib.import_module(self.module).make
         return make
 
-    @property
+    @cached_property
     def description(self) -> dict[str, Json]:
         """All that the key is made of: kind, hand-kept version, resolved spec, names of the inputs."""
         return {
@@ -117,12 +117,14 @@ class Plan:
         upstream_steps: Every step but the last, each after its inputs.
         estimates: The last step, which gathers the readings and judges the claims.
         training_steps: The training steps by arm, seed and stage.
+        whole_study: The study before it was narrowed to some of its arms or seeds; None: it is as it was written.
     """
 
     study: Study
     upstream_steps: tuple[Step, ...]
     estimates: Step
     training_steps: Mapping[tuple[str, int, str], Step] = field(default_factory=dict)
+    whole_study: Study | None = None
 
     @property
     def all_steps(self) -> tuple[Step, ...]:
@@ -156,7 +158,7 @@ class StudyRequest:
 
         study = load_study(self.study, self.scale, self.variant)
         check_references(study)
-        return build_plan(study.subset(self.arms, self.n_seeds))
+        return replace(build_plan(study.subset(self.arms, self.n_seeds)), whole_study=study)
 
     @property
     def variant(self) -> StudyVariant:
@@ -171,13 +173,13 @@ class StudyRequest:
 
     @property
     def command(self) -> str:
-        """The command that runs the plan."""
-        words = ["nosce", "run", shlex.quote(self.study), "--scale", self.scale]
-        words += ["--model", shlex.quote(self.models)] if self.models else []
-        words += [word for setting in self.settings for word in ("--set", shlex.quote(setting))]
+        """The command that runs the plan, as a shell takes it; it names no store."""
+        words = ["run", self.study, "--scale", self.scale]
+        words += ["--model", self.models] if self.models else []
+        words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--seeds", str(self.n_seeds)] if self.n_seeds else []
         words += ["--arms", ",".join(self.arms)] if self.arms else []
-        return " ".join(words)
+        return command_line(*words)
 
 
 def build_plan(study: Study) -> Plan:

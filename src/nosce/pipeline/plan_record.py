@@ -1,6 +1,7 @@
 """The record of a plan that the store keeps, so that results can be shown where the study's own file is gone.
 
-The store has a record of the last plan of each study and scale, in `plans/`.
+The store has a record of every plan that was run or priced, in `plans/`. Which of them a command shows is decided in
+`plan_choice`.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nosce.errors import UsageError
+from nosce.pipeline.command_lines import command_line, in_store
+from nosce.pipeline.plan_choice import describe_part, fullest_plan, narrowed_plans
 from nosce.store.files import JsonObject, load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
@@ -48,12 +51,15 @@ class PlanRecord:
         paper: The paper whose claims the study tests.
         unit: Name of the independently drawn unit, e.g. "person".
         seeds: The training seeds.
-        arms: Names of the arms.
+        arms: Names of the arms and experiments.
         requested_as: The study as the command line named it: a built-in name, FILE.py:FUNCTION or
             package.module:FUNCTION.
         command: The command that runs the plan.
         estimates: Name of the plan's last step, which holds the results.
         steps: Every step by name, in the order of the plan.
+        study_arms: Names of the arms and experiments of the whole study; `--arms` may have left some out. Empty in
+            records of earlier versions.
+        study_seeds: The study's own seeds; `--seeds` may have left some out, or added others.
     """
 
     study: str
@@ -68,11 +74,14 @@ class PlanRecord:
     command: str
     estimates: str
     steps: Mapping[str, PlannedStep]
+    study_arms: tuple[str, ...] = ()
+    study_seeds: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
         """The record of a plan that was made for a request."""
         study = plan.study
+        whole_study = plan.whole_study or study
         return cls(
             study=study.name,
             scale=study.scale,
@@ -81,12 +90,31 @@ class PlanRecord:
             paper=study.paper,
             unit=study.unit,
             seeds=study.seeds,
-            arms=tuple(arm.name for arm in study.arms),
+            arms=study.condition_names,
             requested_as=request.study,
             command=request.command,
             estimates=plan.estimates.name,
             steps={step.name: PlannedStep(label=step.label, description=step.description) for step in plan.all_steps},
+            study_arms=whole_study.condition_names,
+            study_seeds=whole_study.seeds,
         )
+
+    @property
+    def is_whole(self) -> bool:
+        """Does the plan have all arms and seeds of the study, as the study was when the plan was made?"""
+        return {*self.study_arms} <= {*self.arms} and {*self.study_seeds} <= {*self.seeds}
+
+    @property
+    def part(self) -> str:
+        """How much of the study the plan has, e.g. "1 of 2 arms and 1 of 3 seeds"; "" for the whole study."""
+        return describe_part(self.arms, self.study_arms, self.seeds, self.study_seeds)
+
+    def show_command(self, store: Store) -> str:
+        """The command that shows the results of this plan, though a fuller one is there."""
+        words = ["show", self.study, "--scale", self.scale]
+        words += ["--arms", ",".join(self.arms)] if self.arms and self.arms != self.study_arms else []
+        words += ["--seeds", str(len(self.seeds))] if self.seeds != self.study_seeds else []
+        return command_line(*words, store=store)
 
     @property
     def ledger_name(self) -> str:
@@ -110,9 +138,17 @@ class PlanRecord:
         try:
             if path.is_dir():
                 store.set_aside_path(path, "damaged")
-            write_atomically(path, json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n")
+            write_atomically(path, self._file_text())
         except OSError as error:
             raise store_write_error(error, path) from error
+
+    def _file_text(self) -> str:
+        """JSON with a line for each field and each step: a plan may have many thousand steps."""
+        written = {name: json.dumps(vars(step), ensure_ascii=False) for name, step in self.steps.items()}
+        steps = [f"{json.dumps(name)}: {text}" for name, text in written.items()]
+        fields = {name: value for name, value in vars(self).items() if name != "steps"}
+        lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
+        return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"
 
     @classmethod
     def load_all(cls, store: Store) -> list[PlanRecord]:
@@ -141,7 +177,7 @@ class PlanRecord:
         for what, name in (*names.items(), *(("step", step) for step in steps)):
             if fault := name_fault(name):
                 raise ValueError(f"the name of its {what} {fault}")
-        for arm in record.arms:
+        for arm in (*record.arms, *record.study_arms):
             if fault := name_fault(arm, LABEL_SIGNS):
                 raise ValueError(f"the name of an arm {fault}")
         inputs = [step.description.get("inputs") for step in steps.values()]
@@ -151,21 +187,25 @@ class PlanRecord:
 
     @classmethod
     def load_finished(cls, store: Store) -> list[PlanRecord]:
-        """The newest finished plan of each study and scale, sorted by study and scale."""
-        newest: dict[tuple[str, str], PlanRecord] = {}
+        """The fullest finished plan of each study and scale, sorted by study and scale."""
+        finished: dict[tuple[str, str], list[PlanRecord]] = {}
         for record in cls.load_all(store):
             if store.has(record.estimates):
-                newest.setdefault((record.study, record.scale), record)
-        return [newest[key] for key in sorted(newest)]
+                finished.setdefault((record.study, record.scale), []).append(record)
+        return [fullest_plan(finished[key]) for key in sorted(finished)]
 
     @classmethod
-    def find_finished(cls, store: Store, study: str, scale: str | None) -> PlanRecord:
-        """The newest finished plan of a study.
+    def find_finished(
+        cls, store: Store, study: str, scale: str | None, *, arms: tuple[str, ...] = (), n_seeds: int | None = None
+    ) -> PlanRecord:
+        """The fullest finished plan of a study, or the one of some arms and seeds.
 
         Args:
             store: The store.
             study: The study's name, or the name that the command line gave it.
-            scale: Name of the scale; None: any.
+            scale: Name of the scale; None: the scale that was run last.
+            arms: Names of the arms, exactly those of the plan; empty: any.
+            n_seeds: Number of the plan's seeds; None: any.
 
         Raises:
             UsageError: The store holds no such plan, or no finished one.
@@ -173,13 +213,30 @@ class PlanRecord:
         named = [record for record in cls.load_all(store) if study in (record.study, record.requested_as)]
         matching = [record for record in named if scale in (None, record.scale)]
         finished = [record for record in matching if store.has(record.estimates)]
-        if finished:
-            return finished[0]
+        if narrowed := narrowed_plans(finished, arms, n_seeds):
+            newest = narrowed[0]
+            return fullest_plan([r for r in narrowed if (r.study, r.scale) == (newest.study, newest.scale)])
         at_scale = f" at scale {scale}" if scale else ""
+        if finished:
+            commands = dict.fromkeys(f"`{record.show_command(store)}`" for record in finished)
+            raise UsageError(
+                f"{study}{at_scale} has no finished plan of exactly these arms and seeds; take {', '.join(commands)}."
+            )
         if matching:
-            raise UsageError(f"{study}{at_scale} is not finished in {store.root}; go on with `{matching[0].command}`.")
-        command = f"nosce run {study}" + (f" --scale {scale}" if scale else "")
+            command = in_store(fullest_plan(matching).command, store)
+            raise UsageError(f"{study}{at_scale} is not finished in {store.root}; go on with `{command}`.")
+        command = command_line("run", study, *(["--scale", scale] if scale else []), store=store)
         raise UsageError(f"nothing of {study!r}{at_scale} is in {store.root}; make it with `{command}`.")
+
+    def newer_parts(self, store: Store) -> list[PlanRecord]:
+        """The finished plans of a part of the same study and scale that were run after this one, the newest first."""
+        newer = []
+        for record in PlanRecord.load_all(store):
+            if record == self:
+                break
+            if record.part and (record.study, record.scale) == (self.study, self.scale) and store.has(record.estimates):
+                newer.append(record)
+        return newer
 
 
 def _modified_ns(path: Path) -> int:

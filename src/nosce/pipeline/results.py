@@ -18,6 +18,7 @@ import polars as pl
 
 from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError, DataError
+from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
 from nosce.store.files import JsonObject
@@ -169,6 +170,7 @@ class RunResults:
         verdicts: The verdict on each claim.
         provenance: Where the results come from.
         folder: The folder of the estimates, with `readings.parquet` and the other tables.
+        store: The store of the steps.
     """
 
     plan: PlanRecord
@@ -176,6 +178,7 @@ class RunResults:
     verdicts: tuple[Verdict, ...]
     provenance: RunProvenance
     folder: Path
+    store: Store
 
     @classmethod
     def load(cls, store: Store, plan: PlanRecord) -> RunResults:
@@ -191,7 +194,7 @@ class RunResults:
         except DataError as error:
             raise DataError(
                 f"the results of {plan.study} at scale {plan.scale} were written by another version of nosce "
-                f"({folder / 'verdicts.parquet'} lacks a column); `{plan.command}` makes them again."
+                f"({folder / 'verdicts.parquet'} lacks a column); `{in_store(plan.command, store)}` makes them again."
             ) from error
         records = {name: store.step_record(name) for name in plan.steps if store.has(name)}
         reasons = store.stale_reasons(records)
@@ -202,7 +205,24 @@ class RunResults:
             verdicts=tuple(verdicts),
             provenance=RunProvenance.of(plan, records),
             folder=folder,
+            store=store,
         )
+
+    @property
+    def rerun_command(self) -> str:
+        """The command that makes the stale steps again."""
+        return in_store(f"{self.plan.command} --rerun-stale", self.store)
+
+    @property
+    def part_notice(self) -> str:
+        """A sentence on results of some arms or seeds only; "" for those of the whole study."""
+        plan = self.plan
+        if not plan.part:
+            return ""
+        sentence = f"These are results of {plan.part} of the study."
+        if len(plan.arms) < len(plan.study_arms):
+            sentence += f" The arms are {', '.join(plan.arms)}; claims that need others are undecided."
+        return sentence
 
     @property
     def stale_steps(self) -> dict[str, str]:
@@ -222,7 +242,7 @@ class RunResults:
         except (TypeError, OSError, pl.exceptions.PolarsError) as error:
             raise DamagedError(
                 f"the figure {words['id']!r} in {self.folder} is none of this version ({error}); "
-                "`nosce run --rerun-stale` makes it again."
+                f"`{self.rerun_command}` makes it again."
             ) from error
 
     @cached_property
@@ -287,6 +307,8 @@ class RunResults:
             "question": self.plan.question,
             "paper": self.plan.paper,
             "seeds": list(self.plan.seeds),
+            "arms": list(self.plan.arms),
+            "part": self.plan.part or None,
             "claims": [asdict(verdict) for verdict in self.verdicts],
             "provenance": self._provenance_json(),
         }

@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, TypedDict
+from collections.abc import Sequence
+from dataclasses import replace
 
 from rich.console import Console
-from rich.table import Table
 
 from nosce.analysis.render.tables import claims_table
-from nosce.errors import UsageError
+from nosce.errors import Interrupted, UsageError
+from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
@@ -23,35 +22,13 @@ from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
 from nosce.pipeline.size_check import TRUNCATED_LAYERS, check_size
-from nosce.store.spec import Json
 from nosce.store.store import Store
 from nosce.store.text import json_text, literal
 from nosce.train.config import RuntimeConfig
 
-if TYPE_CHECKING:
-    from nosce.pipeline.cost import StepCost
-
-
-class PlanTotal(TypedDict):
-    """The cost of the steps of a plan that are to do.
-
-    Attributes:
-        steps: Number of steps of the plan.
-        to_do: Number of steps that are not finished.
-        tokens: Tokens to train on.
-        flops: Floating-point operations of training.
-        disk_bytes: Size of the checkpoints that are kept.
-        minutes: Expected duration.
-        workers: Number of steps that are made at once.
-    """
-
-    steps: int
-    to_do: int
-    tokens: float
-    flops: float
-    disk_bytes: float
-    minutes: float
-    workers: int
+# For how long a plan is timed; it may take ten seconds more to start and to print.
+TIMING_SECONDS, LONG_TIMING_SECONDS, SHORT_TIMING_SECONDS = 18.0, 36.0, 3.0
+MANY_STEPS = 5_000  # from which a plan is timed for a short while
 
 
 def run_study(
@@ -78,16 +55,38 @@ def run_study(
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
     pool = _make_pool(store, devices, workers, ray, runtime)
-    _print_heading(plan, len(pending), store, folder_sentences, console)
-    with ConsoleProgress(console, len(pending)) as listener:
-        run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
-    _print_stale(run_summary.stale, console)
+    command = in_store(request.command, store)
+    listener = ConsoleProgress(console, len(pending))
+    try:
+        _print_heading(plan, len(pending), store, folder_sentences, console)
+        with listener:
+            run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
+    except KeyboardInterrupt:
+        raise _interruption(pending, store, listener, command, time.monotonic() - started) from None
+    _print_stale(run_summary.stale, command, console)
     if run_summary.failed:
-        _print_failures(plan, run_summary.failed, request)
+        _print_failures(plan, run_summary.failed, command)
         return 1
     _print_duration(len(run_summary.completed), len(plan.all_steps), time.monotonic() - started, console)
-    _print_results(RunResults.load(store, plan_record), console, json_=json_)
+    _print_results(RunResults.load(store, plan_record), Console(stderr=json_), json_=json_)
     return 0
+
+
+def _interruption(
+    pending: Sequence[Step], store: Store, listener: ConsoleProgress, command: str, seconds: float
+) -> Interrupted:
+    """What is kept of a run that the user stopped, and what is not."""
+    n_made = len(listener.made)
+    after = f"interrupted after {seconds:.0f} s"
+    if not listener.started_steps:
+        return Interrupted(f"{after}, before a step was started; nothing was made.")
+    kept = "No step was finished" if not n_made else f"{n_made} of {len(pending)} steps were finished and are kept"
+    unfinished = [step for step in listener.started_steps.values() if step.name not in listener.made]
+    n_saved = sum(store.work_folder(step.name).joinpath("scratch").is_dir() for step in unfinished)
+    n_lost = len(unfinished) - n_saved
+    parts = [f"{n_saved} unfinished go on from what they saved"] if n_saved else []
+    parts += [f"{n_lost} unfinished begin anew"] if n_lost else []
+    return Interrupted(f"{after}. {kept}; with `{command}` {', '.join(parts) or 'the others are made'}.")
 
 
 def _check_max_cost(max_cost: float | None) -> None:
@@ -106,15 +105,15 @@ def _print_heading(plan: Plan, n_pending: int, store: Store, sentences: Sequence
 
 def _print_duration(n_made: int, n_steps: int, seconds: float, console: Console) -> None:
     if n_made:
-        console.print(f"{n_made} steps made in {_format_duration(seconds)}.")
+        console.print(f"{n_made} step{'s' if n_made > 1 else ''} made in {_format_duration(seconds)}.")
     else:
         console.print(f"Nothing to do: all {n_steps} steps are there ({seconds:.1f} s).")
 
 
-def _print_stale(stale: Sequence[str], console: Console) -> None:
+def _print_stale(stale: Sequence[str], command: str, console: Console) -> None:
     if stale:
         count = f"{len(stale)} finished steps are stale and were used as they are"
-        console.print(literal(f"{count}; `--rerun-stale` makes them again. For one, {stale[0]}."))
+        console.print(literal(f"{count}; `{command} --rerun-stale` makes them again. For one, {stale[0]}."))
 
 
 def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
@@ -149,12 +148,12 @@ def _make_pool(
     return LocalPool(store, workers.n_workers, runtime, workers.visible_gpus)
 
 
-def _print_failures(plan: Plan, failed: dict[str, str], request: StudyRequest) -> None:
+def _print_failures(plan: Plan, failed: dict[str, str], command: str) -> None:
     console = Console(stderr=True, soft_wrap=True)
     labels = {step.name: step.label for step in plan.all_steps}
     for name, reason in failed.items():
         console.print(literal(f"nosce: {name} ({labels[name]}) failed: {reason}"), highlight=False)
-    console.print(literal(f"What was finished is kept; `{request.command}` goes on from here."), highlight=False)
+    console.print(literal(f"What was finished is kept; `{command}` goes on from here."), highlight=False)
 
 
 def print_claims(results: RunResults, console: Console) -> None:
@@ -162,6 +161,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     plan = results.plan
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
     console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
+    if results.part_notice:
+        console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
     console.print(claims_table(results.verdicts))
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
@@ -171,13 +172,9 @@ def print_claims(results: RunResults, console: Console) -> None:
         console.print(
             literal(
                 f"{len(results.stale_steps)} of {len(plan.steps)} steps are stale, e.g. {name}: {reason}; "
-                "`--rerun-stale` makes them again."
+                f"`{results.rerun_command}` makes them again."
             )
         )
-
-
-def _format_bytes(size: float) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.0f} MB"
 
 
 def _format_duration(seconds: float) -> str:
@@ -185,76 +182,51 @@ def _format_duration(seconds: float) -> str:
 
 
 def print_plan(request: StudyRequest, store: Store, workers: int | None, *, json_: bool) -> None:
-    """Print the graph with done and to do, tokens, FLOPs, disk and expected minutes; make nothing."""
+    """Print the graph with done and to do, tokens, FLOPs, disk and expected minutes; make nothing.
+
+    Raises:
+        Interrupted: The user stopped it.
+    """
+    started = time.monotonic()
+    try:
+        _print_plan(request, store, workers, json_=json_)
+    except KeyboardInterrupt:
+        seconds = time.monotonic() - started
+        raise Interrupted(f"interrupted after {seconds:.0f} s; a plan makes nothing, so nothing is lost.") from None
+
+
+def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, json_: bool) -> None:
     from nosce.pipeline import cost
+    from nosce.pipeline.plan_table import PricedPlan, TimingProgress
 
     n_workers = DeviceRequest(workers=workers).workers or len(available_cores())
-    plan = request.plan()
-    pending = pending_steps(plan, store)
-    check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
-    folder_sentences = check_model_folders(pending)
-    PlanRecord.of(request, plan).save(store, latest=False)
-    with Console(stderr=True).status("Timing one of each kind of training and reading …"):
-        costs = cost.estimate_costs(plan, pending)
-    by_name = {c.step.name: c for c in costs}
-    total: PlanTotal = {
-        "steps": len(plan.all_steps),
-        "to_do": len(pending),
-        "tokens": sum(c.tokens for c in costs),
-        "flops": sum(c.flops for c in costs),
-        "disk_bytes": sum(c.disk_bytes for c in costs),
-        "minutes": cost.makespan_minutes(pending, costs, n_workers),
-        "workers": n_workers,
-    }
-    pending_names = {step.name for step in pending}
+    with TimingProgress(Console(stderr=True)) as progress:
+        plan = request.plan()
+        pending = pending_steps(plan, store)
+        check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
+        folder_sentences = check_model_folders(pending)
+        PlanRecord.of(request, plan).save(store, latest=False)
+        costs = cost.estimate_costs(pending, progress, timing_seconds(plan.study.scale, len(plan.all_steps)))
+    priced = PricedPlan(plan, pending, costs, n_workers, _device_note(plan.study.scale))
     if json_:
-        rows = [_step_json(step, step.name in pending_names, by_name.get(step.name)) for step in plan.all_steps]
-        sys.stdout.write(json_text({"total": total, "steps": rows}) + "\n")
-    else:
-        _print_costs(plan, pending_names, by_name, total)
-        for sentence in folder_sentences:
-            Console(soft_wrap=True).print(literal(sentence), highlight=False)
+        sys.stdout.write(json_text(priced.to_json()) + "\n")
+        return
+    priced.print(Console())
+    for sentence in folder_sentences:
+        Console(soft_wrap=True).print(literal(sentence), highlight=False)
 
 
-def _print_costs(plan: Plan, pending_names: set[str], by_name: Mapping[str, StepCost], total: PlanTotal) -> None:
-    table = Table("step", "what", "reads", "state", "tokens", "FLOPs", "disk", "memory", "minutes")
-    for step in plan.all_steps:
-        step_cost = by_name.get(step.name)
-        amounts = (
-            ("", "", "", "")
-            if step_cost is None or not step_cost.tokens
-            else (
-                f"{step_cost.tokens:.2g}",
-                f"{step_cost.flops:.2g}",
-                f"{step_cost.disk_bytes / 1e6:,.0f} MB",
-                "" if step_cost.memory is None else _format_bytes(step_cost.memory.total),
-            )
-        )
-        minutes = "" if step_cost is None else f"{step_cost.seconds / 60:.1f}"
-        reads = ", ".join(dict.fromkeys(given.name.split("-")[0] for given in step.inputs.values()))
-        state = "to do" if step.name in pending_names else "done"
-        table.add_row(step.name[:-12], literal(step.label), reads, state, *amounts, minutes)
-    console = Console()
-    console.print(table)
-    hardware = f"{total['workers']} core{'s' if total['workers'] > 1 else ''}"
-    console.print(
-        f"{len(pending_names)} of {len(plan.all_steps)} steps to do: {total['tokens']:.3g} tokens, "
-        f"{total['flops']:.3g} FLOPs, {total['disk_bytes'] / 1e6:,.0f} MB of checkpoints, "
-        f"{total['minutes']:,.1f} minutes of training and reading on {hardware}."
-    )
+def timing_seconds(scale: str, n_steps: int) -> float:
+    """How long a plan is timed: large models and worlds for longer, and what nobody will ever run for shorter."""
+    if n_steps > MANY_STEPS:
+        return SHORT_TIMING_SECONDS
+    return LONG_TIMING_SECONDS if scale in ("gpu", "paper") else TIMING_SECONDS
 
 
-def _step_json(step: Step, pending: bool, step_cost: StepCost | None) -> dict[str, Json]:
-    row: dict[str, Json] = {
-        "name": step.name,
-        "kind": step.kind,
-        "what": step.label,
-        "state": "to do" if pending else "done",
-        "inputs": [given.name for given in step.inputs.values()],
-    }
-    if step_cost is not None:
-        row["seconds"] = step_cost.seconds
-    if step_cost is not None and step_cost.tokens:
-        row |= {"tokens": step_cost.tokens, "flops": step_cost.flops, "disk_bytes": step_cost.disk_bytes}
-        row["memory_bytes"] = None if step_cost.memory is None else dict(asdict(step_cost.memory))
-    return row
+def _device_note(scale: str) -> str:
+    """What the minutes of a plan do not say where a run takes a GPU or is meant for one."""
+    if list_gpus():
+        return "The minutes are for CPU cores; a run takes the GPU of this machine, whose time was not measured."
+    if scale in ("gpu", "paper"):
+        return f"The minutes are for CPU cores of this machine; the scale {scale} is meant for a GPU."
+    return ""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from nosce.pipeline.context import StepContext
+from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.plan import Step
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH, write_atomically
@@ -20,7 +20,7 @@ def run_step(
     step: Step,
     store: Store,
     runtime: RuntimeConfig,
-    progress: Callable[[int, int, float, float], None],
+    progress: Callable[[StepProgress], None],
     *,
     rerun_stale: bool = False,
 ) -> Literal["made", "found"]:

@@ -23,6 +23,8 @@ from nosce.store.store import Store, store_write_error
 def write_site(store: Store, folder: Path) -> Path:
     """Write `index.html` and a folder per study and scale below `folder`; the path of the index.
 
+    A page shows the fullest finished plan of its study and scale.
+
     Studies that were written there before and are not in this store stay as they are, in the index too.
     Each of them holds `index.html` (self-contained), `show.json`, `figures/*.svg` and the tables that
     the figures are drawn from.
@@ -76,7 +78,7 @@ def _index_entry(file: Path) -> dict[str, str]:
     try:
         contents = json.loads(file.read_text(encoding="utf-8"))
         decisions = [claim["verdict"] for claim in contents["claims"]]
-        title, question = contents.get("title", study), contents.get("question", "")
+        title, question, part = contents.get("title", study), contents.get("question", ""), contents.get("part")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{file} is not what a report writes ({error!r}); move it out of the report's folder."
@@ -86,6 +88,7 @@ def _index_entry(file: Path) -> dict[str, str]:
         "title": str(title),
         "question": str(question),
         "scale": scale,
+        "part": "" if part is None else str(part),
         "study": study,
         "href": f"./{quote(study)}/{quote(scale)}/index.html",
         **{word: str(decisions.count(word)) for word in ("holds", "fails", "undecided")},
@@ -110,6 +113,7 @@ def study_page(results: RunResults) -> StudyPage:
         steps=tuple(map(_step_row, results.steps)),
         provenance=_provenance_row(results.provenance),
         command=f"{plan.command} && nosce report",
+        part_notice=results.part_notice,
     )
 
 

@@ -10,40 +10,48 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from nosce.data.corpus import Corpus, write_corpus
 from nosce.data.packing import TokenDataset
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
-from nosce.models.architecture import Architecture, Pretrained
+from nosce.models.architecture import Architecture, Pretrained, build_model
+from nosce.models.folder import weight_shapes
+from nosce.models.shallow import build_folder_model, count_folder_parameters, folder_num_layers
 from nosce.pipeline.size_check import TRUNCATED_LAYERS
+from nosce.pipeline.steps.answers import AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.pipeline.steps.training import TrainingData
 from nosce.records import Document, Question
 from nosce.seeds import Seed
+from nosce.store.spec import describe, hash_description
 from nosce.train.config import QAMixture, TrainingConfig
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SAMPLE_TEXTS = 200  # texts that the mean length and the time of a step are taken from
-MIN_TIMED_SECONDS = 1.5  # for which a shape of training, or a part of an evaluation, is timed at least
+TIMED_SECONDS = 1.5  # for which a shape of training, or an evaluation, is timed at most, unless the least takes longer
 MAX_TIMED_STEPS = 50  # of a training at most
-MAX_STEP_FLOPS = 1e11  # of one timed step at most: larger batches are timed on a part and scaled up
+MAX_STEP_FLOPS = 2e10  # of one timed step at most: larger batches are timed on a part and scaled up
 LARGE_MODEL_PARAMETERS = 2_000_000  # from so many weights on, a model is timed by two layers
-MIN_TIMED_ENTITIES = 16  # entities asked about in the smallest part
-SLOW_SECONDS = 4 * MIN_TIMED_SECONDS  # if the smallest part takes so long, no larger part is timed
-MAX_SAMPLED_ENTITIES = 2_048  # a world that can be made smaller is made as small as this
+MIN_TIMED_ENTITIES = 8  # entities asked about in the smallest part
+MAX_GROWTH = 16  # of a part over the one before it
+MAX_SAMPLED_DOCUMENTS = 4_096  # of a world that does not say how many it has
+MAX_SAMPLED_ENTITIES = 512  # a world that can be made smaller is made as small as this
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,19 +60,32 @@ class WorldSample:
 
     spec: CorpusSpec
     scale: float = 1.0  # entities of the whole world, per entity of this one
+    known_questions: int | None = None  # of the whole world; None: as many for each entity as in this one
     tokenizer_source: WorldSample | None = None  # the sample whose tokenizer encodes this one; None: its own
+    tokenizers: dict[tuple[str, ...], dict[str, bytes]] = field(default_factory=dict)  # made so far, of all samples
 
     @classmethod
-    def from_spec(cls, spec: CorpusSpec, tokenizer_source: WorldSample | None = None) -> WorldSample:
+    def from_spec(
+        cls,
+        spec: CorpusSpec,
+        tokenizer_source: WorldSample | None = None,
+        tokenizers: dict[tuple[str, ...], dict[str, bytes]] | None = None,
+    ) -> WorldSample:
         """A sample of the world, or of its smaller version if the world has one (`World.downsized`)."""
         world = spec.world.downsized(MAX_SAMPLED_ENTITIES)
         whole, part = spec.world.n_entities, world.n_entities
         scale = 1.0 if whole is None or part is None else whole / part
-        return cls(replace(spec, world=world), scale, tokenizer_source)
+        tokenizers = {} if tokenizers is None else tokenizers
+        return cls(replace(spec, world=world), scale, spec.world.n_questions, tokenizer_source, tokenizers)
+
+    @property
+    def n_questions(self) -> float:
+        """Number of questions of the whole world."""
+        return self.scale * len(self.questions) if self.known_questions is None else self.known_questions
 
     @cached_property
     def questions(self) -> list[Question]:
-        """All questions. They are few and quickly made, while there may be millions of documents."""
+        """All questions of the sample."""
         return list(self.spec.world.questions(self.spec.seed))
 
     def save_tokenizer(self, folder: Path) -> None:
@@ -75,6 +96,13 @@ class WorldSample:
 
     @cached_property
     def _tokenizer_files(self) -> dict[str, bytes]:
+        texts = () if isinstance(self.spec.tokenizer, Pretrained) else self.spec.world.samples(self.spec.seed)
+        key = (hash_description(describe(self.spec.tokenizer)), *texts)  # worlds that are compared have equal texts
+        if key not in self.tokenizers:
+            self.tokenizers[key] = self._written_tokenizer()
+        return self.tokenizers[key]
+
+    def _written_tokenizer(self) -> dict[str, bytes]:
         with tempfile.TemporaryDirectory() as folder:
             write_tokenizer(self.spec, Path(folder))
             return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
@@ -126,7 +154,7 @@ class WorldSample:
 
     @cached_property
     def _num_documents(self) -> int:
-        return sum(1 for _ in self.spec.world.documents(self.spec.seed))
+        return sum(1 for _ in islice(self.spec.world.documents(self.spec.seed), MAX_SAMPLED_DOCUMENTS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +166,23 @@ class PlaceholderLabels(World):
 
     spec: ReportLabelsSpec
     base_world: World  # the world whose documents are replayed among the questions
+    max_prompts: int | None = None  # of the world's prompts, evenly spaced; None: all
+
+    @property
+    def n_entities(self) -> int:
+        """The number of prompts."""
+        return len(self._prompts)
+
+    def downsized(self, max_entities: int) -> PlaceholderLabels:
+        """The same questions, about several properties each, of at most half as many prompts, and at least two."""
+        return replace(self, max_prompts=max(2, max_entities // 2))
+
+    @cached_property
+    def _prompts(self) -> Sequence[BehaviourPrompt]:
+        prompts = self.spec.world.prompts(self.spec.world_seed)
+        if self.max_prompts is None or len(prompts) <= self.max_prompts:
+            return prompts
+        return [prompts[index * len(prompts) // self.max_prompts] for index in range(self.max_prompts)]
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """The sample texts of the base world."""
@@ -146,7 +191,7 @@ class PlaceholderLabels(World):
     def questions(self, seed: Seed) -> Iterator[Question]:
         """One question a prompt and property; those of the seen split a second time, as questions of the training."""
         for taught in (False, True):
-            for prompt in self.spec.world.prompts(seed):
+            for prompt in self._prompts:
                 for property_name in prompt.property_names if prompt.split == "seen" or not taught else ():
                     yield self._question(prompt, property_name, taught=taught)
 
@@ -209,7 +254,9 @@ class TimingTexts:
         return cls(
             tokenizer.get_vocab_size(),
             tokenize_documents(texts, encodings, end),
-            tokenize_questions(tokenizer, sample.questions[:SAMPLE_TEXTS], end),
+            tokenize_questions(
+                tokenizer, list(islice(sample.spec.world.questions(sample.spec.seed), SAMPLE_TEXTS)), end
+            ),
         )
 
     def training_data(self, data: TrainingData) -> tuple[TokenDataset, float]:
@@ -229,40 +276,99 @@ def count_parameters(model: Architecture | Pretrained, vocab_size: int) -> int:
     """Number of weights of an architecture, or of the model in a local folder."""
     if isinstance(model, Architecture):
         return model.parameter_count(vocab_size)
-    return sum(file.stat().st_size for file in Path(model.folder).glob("*.safetensors")) // 4
+    return sum(math.prod(shape) for shape in weight_shapes(Path(model.folder)).values())
 
 
-def truncate_layers(model: Architecture | Pretrained, vocab_size: int) -> tuple[Architecture | Pretrained, float]:
-    """A large model's version with two layers, and the ratio of their parameters; a small model itself, and 1.
+@dataclass(frozen=True)
+class TimedModel:
+    """The model by which another is timed: its version with two layers, or itself.
 
     So a model that does not fit this machine's memory has a price too, and a deep model has it in seconds.
+
+    Attributes:
+        model: The model that is asked for.
+        layers: Layers of the version that is timed; None: all.
+        parameter_ratio: Weights of the model, per weight of that version.
+        depth_ratio: Blocks and the last norm of the model, per block and last norm of that version.
     """
-    n_parameters = count_parameters(model, vocab_size)
-    if not isinstance(model, Architecture) or model.layers <= TRUNCATED_LAYERS or n_parameters < LARGE_MODEL_PARAMETERS:
-        return model, 1.0
-    truncated = replace(model, layers=TRUNCATED_LAYERS)
-    return truncated, n_parameters / count_parameters(truncated, vocab_size)
+
+    model: Architecture | Pretrained
+    layers: int | None = None
+    parameter_ratio: float = 1.0
+    depth_ratio: float = 1.0
+
+    @classmethod
+    def of(cls, model: Architecture | Pretrained, vocab_size: int) -> TimedModel:
+        """A large model's version with two layers; a small model itself."""
+        n_parameters, n_layers = count_parameters(model, vocab_size), _num_layers(model)
+        if n_layers <= TRUNCATED_LAYERS or n_parameters < LARGE_MODEL_PARAMETERS:
+            return cls(model)
+        timed = cls(model, TRUNCATED_LAYERS)
+        n_timed = timed.count_parameters(vocab_size)
+        return replace(
+            timed, parameter_ratio=n_parameters / n_timed, depth_ratio=(n_layers + 1) / (TRUNCATED_LAYERS + 1)
+        )
+
+    def count_parameters(self, vocab_size: int) -> int:
+        """Number of weights of the version that is timed."""
+        if self.layers is None:
+            return count_parameters(self.model, vocab_size)
+        if isinstance(self.model, Architecture):
+            return count_parameters(replace(self.model, layers=self.layers), vocab_size)
+        return count_folder_parameters(Path(self.model.folder), self.layers)
+
+    def build(self, vocab_size: int) -> PreTrainedModel:
+        """The version that is timed. A folder's has weights at random, since its stored layers do not make it up."""
+        model, seed = self.model, Seed(0) / "calibration"
+        if isinstance(model, Pretrained) and self.layers is not None:
+            return build_folder_model(Path(model.folder), self.layers, seed)
+        if isinstance(model, Architecture) and self.layers is not None:
+            model = replace(model, layers=self.layers)
+        return build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=seed, mask_id=0)
+
+
+def _num_layers(model: Architecture | Pretrained) -> int:
+    """Number of blocks; 0 for a folder whose model cannot be made with fewer."""
+    return model.layers if isinstance(model, Architecture) else folder_num_layers(Path(model.folder))
+
+
+def load_libraries(models: Collection[Architecture | Pretrained]) -> None:
+    """Import what trainings of these models use, so that no timing is taken for the seconds that this takes."""
+    from nosce.train import loss, optimizer, precision  # noqa: F401 - they import torch
+
+    for family in sorted({model.family for model in models if isinstance(model, Architecture)}):
+        tiny = Architecture(family=family, layers=1, width=8, heads=1, max_positions=8)
+        build_model(tiny, vocab_size=8, eos_id=0, pad_id=None, seed=Seed(0), mask_id=0)
 
 
 def time_training(
-    model: Architecture | Pretrained, dataset: TokenDataset, config: TrainingConfig, vocab_size: int
+    model: TimedModel,
+    dataset: TokenDataset,
+    config: TrainingConfig,
+    vocab_size: int,
+    seconds: float = TIMED_SECONDS,
 ) -> tuple[float, PreTrainedModel]:
-    """Seconds of one optimizer step on one core, the median of some steps; and the model after these steps."""
+    """Seconds of one optimizer step on one core, the median of some steps; and the model after these steps.
+
+    Args:
+        model: The model, or its version with fewer layers.
+        dataset: Texts to train on.
+        config: The training.
+        vocab_size: Tokens of the tokenizer.
+        seconds: For how long steps are made; the first two are made however long they take.
+    """
     import torch
 
     from nosce.data.sampling import EpochSampler, pack
-    from nosce.models.architecture import build_model
     from nosce.models.varlen import varlen_forward
     from nosce.train.loss import summed_cross_entropy
     from nosce.train.optimizer import Optimizer, block_matrix_names
     from nosce.train.precision import MasterWeights, choose_precision
 
     torch.set_num_threads(1)
-    mean_length = float(dataset.lengths.mean())
-    batch_size = int(
-        min(config.batch_size, max(2, MAX_STEP_FLOPS / (6 * count_parameters(model, vocab_size) * mean_length)))
-    )
-    net = build_model(model, vocab_size=vocab_size, eos_id=0, pad_id=None, seed=Seed(0) / "calibration", mask_id=0)
+    step_flops = 6 * model.count_parameters(vocab_size) * float(dataset.lengths.mean())  # of one text
+    batch_size = int(min(config.batch_size, max(2, MAX_STEP_FLOPS / step_flops)))
+    net = model.build(vocab_size)
     master_weights = MasterWeights(net, choose_precision(config.dtype, device="cpu"))
     optimizer = Optimizer(
         master_weights.trainable_parameters,
@@ -270,52 +376,131 @@ def time_training(
         block_matrix_names(net),
     )
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
-    durations: list[float] = []
-    while len(durations) < 2 or (sum(durations) < MIN_TIMED_SECONDS and len(durations) < MAX_TIMED_STEPS):
-        start = time.process_time()
+    durations: list[tuple[float, float]] = []  # of the batch, and of the update, which no batch makes longer
+    started = time.monotonic()  # the limit is one by the clock on the wall, however busy the machine is
+    while len(durations) < 2 or (time.monotonic() - started < seconds and len(durations) < MAX_TIMED_STEPS):
+        start = time.process_time()  # of this process: other work on the machine does not count
         rows = sampler.batch_indices(len(durations))
         batch = pack(dataset, rows, window=config.window, eos_id=0, prompt_loss_weight=config.prompt_loss_weight)
         with varlen_forward(master_weights.compute_model) as forward:
             (summed_cross_entropy(master_weights.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
+        read = time.process_time()
         master_weights.accumulate_gradients()
         torch.nn.utils.clip_grad_norm_(master_weights.trainable_parameters.values(), config.max_grad_norm)
         optimizer.step(0)
         master_weights.update_compute_weights()
-        durations.append(time.process_time() - start)  # of this process: other work on the machine does not count
-    return float(statistics.median(durations[1:]) * config.batch_size / batch_size), net
+        durations.append((read - start, time.process_time() - read))
+    batches, updates = zip(*durations[1:], strict=True)
+    return float(statistics.median(batches) * config.batch_size / batch_size + statistics.median(updates)), net
+
+
+class EvaluationTime(NamedTuple):
+    """How long an evaluation takes on one core: a line over the number of its questions."""
+
+    fixed_seconds: float
+    seconds_per_question: float = 0.0
+
+    def seconds(self, n_questions: float) -> float:
+        """Of so many questions."""
+        return self.fixed_seconds + self.seconds_per_question * n_questions
+
+    def times(self, factor: float) -> EvaluationTime:
+        """As many times as long."""
+        return EvaluationTime(factor * self.fixed_seconds, factor * self.seconds_per_question)
 
 
 def time_evaluation(
-    evaluation: Evaluation, sample: WorldSample, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
-) -> float:
-    """Seconds of an evaluation of `n_checkpoints` checkpoints on one core, extrapolated from parts of its questions.
+    evaluation: Evaluation,
+    sample: WorldSample,
+    model: PreTrainedModel | None,
+    n_checkpoints: int,
+    seed: Seed,
+    seconds: float = TIMED_SECONDS,
+) -> EvaluationTime:
+    """How long an evaluation of `n_checkpoints` checkpoints takes on one core, by parts of its questions.
 
-    Two parts give a line; if the first part takes long, it is the only one. An evaluation with a `timing_subset` is
+    Two parts give a line. An evaluation with a `timing_subset` is
     timed by that subset.
+
+    Args:
+        evaluation: The evaluation.
+        sample: Its world.
+        model: The model to read; None for a baseline.
+        n_checkpoints: How many checkpoints are read.
+        seed: For whatever the evaluation draws.
+        seconds: No third part is timed once the parts have taken as long.
+
+    Raises:
+        DataError: The sample has too few entities for the evaluation.
     """
+    started = time.monotonic()  # the limit is one by the clock on the wall, however busy the machine is
     if (subset := evaluation.timing_subset()) is not None:
         smaller, scale, n_entities = subset
         fraction = min(1.0, n_entities / max(1, sample.n_entities))
-        # Twice, since the first run includes what is slow only once.
-        return scale * min(_time_fraction(smaller, sample, model, fraction, 1, seed) for _ in range(2))
-    fraction, timed_checkpoints = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities)), min(n_checkpoints, 2)
-    seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
-    if seconds < MIN_TIMED_SECONDS:  # the first run includes what is slow only once
-        seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+        subset_seconds = _time_fraction(smaller, sample, model, fraction, 1, seed)
+        if time.monotonic() - started < seconds / 2:  # the first run includes what is slow only once
+            subset_seconds = min(subset_seconds, _time_fraction(smaller, sample, model, fraction, 1, seed))
+        return EvaluationTime(scale * subset_seconds)
+    # Of checkpoints that are read together, the last may cost more than the others.
+    timed_checkpoints = min(n_checkpoints, 2 if isinstance(evaluation, MultiCheckpointEvaluation) else 1)
+    fraction = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities))
+    while True:
+        try:
+            part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+            break
+        except DataError:  # e.g. a probe that needs some entities of each class
+            if fraction >= 1:
+                raise
+            fraction = min(1.0, 4 * fraction)
+    if time.monotonic() - started < seconds / 4:  # the first run includes what is slow only once
+        part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     previous: tuple[float, float] | None = None
-    while fraction < 1 and seconds < (SLOW_SECONDS if previous is None else MIN_TIMED_SECONDS):
+    while fraction < 1 and ((left := seconds - (time.monotonic() - started)) > 2 * part or previous is None):
         # Far apart, so that fixed costs, e.g. of a probe's training, do not hide the cost of the questions.
-        growth = 4 if previous else min(16, max(4, math.ceil(SLOW_SECONDS / max(seconds, 1e-9))))
-        previous, fraction = (fraction, seconds), min(1.0, fraction * growth)
-        seconds = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
-    full_seconds = seconds
-    if fraction < 1:
-        slope = (seconds - previous[1]) / (fraction - previous[0]) if previous else math.inf
-        full_seconds = min(seconds + max(0.0, slope) * (1 - fraction), seconds / fraction)
-    if n_checkpoints <= 2:
-        return full_seconds
-    per_checkpoint = max(0.0, _time_fraction(evaluation, sample, model, fraction, 3, seed) - seconds)
-    return full_seconds + (n_checkpoints - 2) * per_checkpoint * full_seconds / max(seconds, 1e-9)
+        growth = min(MAX_GROWTH, max(2 if previous else 4, math.floor(left / 2 / max(part, 1e-9))))
+        previous, fraction = (fraction, part), min(1.0, fraction * growth)
+        part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
+    line = _line(sample, (fraction, part), previous)
+    if n_checkpoints <= timed_checkpoints:
+        return line
+    one_more = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints + 1, seed)
+    per_checkpoint = max(0.0, one_more - part)
+    return line.times(1 + (n_checkpoints - timed_checkpoints) * per_checkpoint / max(part, 1e-9))
+
+
+def _line(sample: WorldSample, last: tuple[float, float], previous: tuple[float, float] | None) -> EvaluationTime:
+    """The line through two parts, each a fraction of the questions and its seconds; of one part, through zero."""
+    (fraction, seconds), n_questions = last, max(1, len(sample.questions))
+    slope = seconds / fraction
+    if previous is not None:
+        slope = min(slope, max(0.0, (seconds - previous[1]) / (fraction - previous[0])))
+    return EvaluationTime(seconds - slope * fraction, slope / n_questions)
+
+
+def time_answers(spec: AnswersSpec, sample: WorldSample, model: PreTrainedModel, seconds: float) -> EvaluationTime:
+    """How long a model takes to answer a prompt, by the likeliest replies to some of the prompts.
+
+    Args:
+        spec: The answers.
+        sample: The world of the model, for its tokenizer.
+        model: The model.
+        seconds: No more prompts are answered once they have taken as long.
+    """
+    from nosce.data.packing import encode
+    from nosce.models.generation import generate
+
+    prompts, n_prompts, last = spec.world.prompts(spec.world_seed), MIN_TIMED_ENTITIES, 0.0
+    with sample.corpus(0.0) as corpus:
+        while True:
+            chosen = [prompts[i * len(prompts) // n_prompts] for i in range(min(n_prompts, len(prompts)))]
+            tokens = [np.array(e.ids) for e in encode(corpus.tokenizer, (prompt.text for prompt in chosen))]
+            start = time.process_time()
+            for reply in generate(model, tokens, eos_id=corpus.eos_id, max_new_tokens=spec.max_new_tokens + 1):
+                corpus.tokenizer.decode(reply.tokens.tolist(), skip_special_tokens=False)
+            last = time.process_time() - start
+            if last > seconds / 4 or n_prompts >= len(prompts):
+                return EvaluationTime(0.0, last / len(chosen))
+            n_prompts *= 4
 
 
 def _time_fraction(

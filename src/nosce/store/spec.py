@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from nosce.errors import SpecError
@@ -86,7 +87,12 @@ def spec_classes(obj: object) -> Iterator[type]:
 # `Field[Any]` is what `dataclasses.fields` returns.
 def _described_fields(obj: DataclassInstance) -> list[dataclasses.Field[Any]]:
     """The hashed fields: all that are compared, without `LATER` fields that have their default."""
-    return [f for f in dataclasses.fields(obj) if f.compare and not (f.metadata.get("later") and _is_default(obj, f))]
+    return [f for f in _compared_fields(type(obj)) if not (f.metadata.get("later") and _is_default(obj, f))]
+
+
+@lru_cache(maxsize=1_024)  # `Field[Any]` again
+def _compared_fields(kind: type[DataclassInstance]) -> tuple[dataclasses.Field[Any], ...]:
+    return tuple(f for f in dataclasses.fields(kind) if f.compare)
 
 
 def _is_default(obj: DataclassInstance, field: dataclasses.Field[Any]) -> bool:  # as `dataclasses.fields` has it

@@ -3,7 +3,7 @@
     steps/<kind>-<key>/   a finished step: its data, spec.json, provenance.json, manifest.json
     work/<kind>-<key>/    an unfinished step; the next process that makes the step resumes from it
     leases/               which process makes which step; the kernel frees a lease when its process dies
-    plans/                the last plan of each study and scale, for `show`, `report` and `explain`
+    plans/                the plans that were run or priced, for `list`, `show`, `report` and `explain`
     replaced/, damaged/   steps that were made again, and steps that failed their checksums; nosce never deletes them
 
 A step's key is the hash of everything that changes its result (see `spec.py`). A folder under this key therefore holds

@@ -10,6 +10,8 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import TypeVar
 
 from rich import box
+from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 
 from nosce.errors import UsageError
@@ -23,7 +25,7 @@ from nosce.train.config import LoRA
 Config = TypeVar("Config")
 
 MAX_LISTED_VALUES, MAX_TEXT = 8, 60  # a longer tuple shows how many values it has, the first and the last
-FIELD_WIDTH, MIN_VALUE_WIDTH, MAX_VALUE_WIDTH = 36, 9, 18  # characters of a column
+FIELD_WIDTH, MIN_VALUE_WIDTH, MAX_VALUE_WIDTH = 30, 11, 18  # characters of a column
 SAME_AS_LEFT = "="
 CAPTION = (
     f"{SAME_AS_LEFT} as in the column to the left. A field inside world, architecture, training or probe is left out "
@@ -103,15 +105,18 @@ def config_table(name: str, width: int = 120) -> Table:
     Raises:
         UsageError: There is no built-in study of this name.
     """
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=CAPTION)
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=CAPTION, caption_justify="left"
+    )
     scales = config_scales(name)
     value_width = max(MIN_VALUE_WIDTH, min(MAX_VALUE_WIDTH, (width - FIELD_WIDTH) // len(scales) - 1))
     field_width = max(MIN_VALUE_WIDTH, width - 2 - len(scales) * (value_width + 1))
-    table.add_column(f"{name}, field by field", width=field_width, overflow="fold")
+    table.add_column(f"{name}, by field", width=field_width, overflow="fold")
     for scale in scales:
         table.add_column(scale, width=value_width, overflow="fold")
     for row in config_rows(name):
-        heading = f"[bold]{literal(row.field)}[/bold]" + (f"\n  {literal(row.phrase)}" if row.phrase else "")
+        phrase = [Padding(literal(row.phrase), (0, 0, 0, 2))] if row.phrase else []  # all of its lines are indented
+        heading = Group(f"[bold]{literal(row.field)}[/bold]", *phrase)
         table.add_row(heading, *(literal(value) for value in _mark_repeats(row.values)))
     return table
 

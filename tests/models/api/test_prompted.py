@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -143,7 +144,8 @@ def test_readings_are_what_was_said(folder, tmp_path):
         n_samples=2,
         n_sampled_prompts=3,
     )
-    job = StepContext(folder=tmp_path / "step", store_root=tmp_path)
+    reports = []
+    job = StepContext(folder=tmp_path / "step", store_root=tmp_path, progress=reports.append)
     job.folder.mkdir()
     tables = pl.concat(
         [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.run_with_context(Seed(3), job)],
@@ -168,9 +170,30 @@ def test_readings_are_what_was_said(folder, tmp_path):
     asked = tables.filter(evaluation="self", metric="report invalid")
     assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())
+    replies = [report for report in reports if report.unit == "replies"]
+    *_, last, end = replies  # the last reply, and the end, which expects no more
+    assert (last.done, last.total) == (end.done, end.total) == (len(replies) - 1, len(replies) - 1)
+    assert 0 < end.cached < end.done  # a model's reports are scored twice
+    assert all(report.loss is None and report.spent is None for report in replies)
+    assert {report.unit for report in reports if report.loss is not None} == {"steps"}
+    reports.clear()
     again = list(looking.run_with_context(Seed(3), job))
+    assert reports[-1].done == reports[-1].cached == end.done
     assert sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir()) == kept
     assert len(again) == len(list(looking.run_with_context(Seed(3), job)))
+
+
+def replies_told(said: str) -> list[int]:
+    """What the line of the finished experiment says of replies: those done, all, and those found in the cache."""
+    assert not re.search(r"\bloss\b|\bnan\b|tokens/s", said)
+    (numbers,) = re.findall(r"experiment: .* \(([\d,]+) of ([\d,]+) replies, ([\d,]+) from the cache; \d+ s\)", said)
+    return [int(number.replace(",", "")) for number in numbers]
+
+
+def asked_now(server, before: Counter) -> Counter:
+    """The requests that the server had since an earlier count."""
+    every = Counter((b["model"], b["messages"][-1]["content"], b.get("seed")) for b in server.bodies if "messages" in b)
+    return every - before
 
 
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
@@ -196,6 +219,8 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     assert asked
     whole = nosce(*words, "--max-cost", "5", **variables)
     assert whole.returncode == 0, whole.stderr
+    done, total, cached = replies_told(whole.stdout)
+    assert done == total == cached + sum(asked_now(server, asked).values())
     every = Counter((b["model"], b["messages"][-1]["content"], b.get("seed")) for b in server.bodies if "messages" in b)
     twice = {which[1]: n for which, n in every.items() if n > 1}
     base = {p.text for p in world.prompts(Seed(0) / "experiment" / "world")}  # answers are asked for twice on purpose
@@ -238,6 +263,8 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     whole = nosce(*words, **told(server, NOSCE_TUNING="no"))
     assert whole.returncode == 0, whole.stderr
     assert sum(server.asked.values()) == asked
+    done, total, cached = replies_told(whole.stdout)
+    assert done == total == cached == asked
     assert "is undecided" in whole.stdout
     readings = pl.concat(
         [pl.read_parquet(f, columns=["evaluation", "metric"]) for f in store.glob("steps/experiment-*/*.parquet")]

@@ -39,6 +39,7 @@ class StudyPage:
     provenance: dict[str, str]
     command: str  # makes the numbers again
     walks: tuple[Walkthrough, ...] = ()  # to be stepped through
+    part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def render_index(entries: Sequence[dict[str, str]]) -> str:
     """The page that links the pages of all studies.
 
     Args:
-        entries: For each study `title`, `question`, `scale`, `href` (relative), and how many of its
-            claims there are as `holds`, `fails` and `undecided`, each of them optional.
+        entries: For each study `title`, `question`, `scale`, `href` (relative), how much of it there is (`part`,
+            optional, e.g. "1 of 2 arms"), and how many of its claims there are as `holds`, `fails` and `undecided`,
+            each of them optional.
     """
     return _templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS)
 

@@ -57,6 +57,11 @@ class World(ABC):
         return None
 
     @property
+    def n_questions(self) -> int | None:
+        """The number of questions. None: unknown until they are written, or the same for every entity."""
+        return None
+
+    @property
     def constant_attributes(self) -> tuple[str, ...]:
         """Attributes whose questions all have the same answer by design, so that a constant guess is not leakage."""
         return ()

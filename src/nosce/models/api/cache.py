@@ -101,6 +101,10 @@ class CachedChatModel:
         """The cost of all requests in the currency of the model's prices; None for a model without prices."""
         return self.model.spent if isinstance(self.model, PaidModel) else None
 
+    def count_cached(self, requests: Sequence[ChatRequest]) -> int:
+        """How many of the requests have a reply in the cache, for which the model is not asked."""
+        return sum(self.cache.get(request.cache_key(self.model_id)) is not None for request in requests)
+
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield cached replies first. Equal requests are sent once."""
         keys = [ask.cache_key(self.model_id) for ask in requests]

@@ -19,7 +19,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.packing import encode
 from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld, check_disjoint_strings
 from nosce.errors import SpecError
-from nosce.pipeline.context import StepContext
+from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.seeds import Seed
@@ -86,7 +86,7 @@ def make(spec: AnswersSpec, inputs: Mapping[str, Path], context: StepContext) ->
     tables = []
     for sample in (GREEDY_SAMPLE, *range(spec.n_samples)):
         tables.append(_generate_answers(spec, model, corpus, prompts, prompt_tokens, sample))
-        context.progress(sample + 2, spec.n_samples + 1, 0.0, float("nan"))
+        context.progress(StepProgress(done=sample + 2, total=spec.n_samples + 1, unit="samples"))
     pl.concat(tables).write_parquet(context.folder / "answers.parquet")
     first_token_table = pl.DataFrame(
         {

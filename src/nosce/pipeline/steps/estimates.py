@@ -23,7 +23,7 @@ import polars as pl
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.figures import Figure
-from nosce.pipeline.context import StepContext
+from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, read_table, schema, to_table
 
@@ -84,7 +84,7 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
     for index, figure in enumerate(spec.figures):
         figure.table(readings, spec.arms, spec.unit).write_parquet(context.folder / "figures" / f"{figure.id}.parquet")
         figure_entries.append(figure.header())
-        context.progress(index + 1, len(spec.figures), 0.0, float("nan"))
+        context.progress(StepProgress(done=index + 1, total=len(spec.figures), unit="figures"))
     audits, audit_figures = _run_audits(spec, readings, context.folder / "figures")
     figure_entries += audit_figures
     (context.folder / "audits.json").write_text(

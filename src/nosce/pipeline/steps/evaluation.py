@@ -15,7 +15,7 @@ import polars as pl
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
-from nosce.pipeline.context import StepContext
+from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.records import Reading, Walkthrough, fill_columns, to_table
@@ -79,7 +79,8 @@ def _read_all_checkpoints(
             walks.append(asdict(table))
             continue
         tables.append(fill_columns(table, Reading))
-        context.progress(n_tables, max(n_tables, len(checkpoint_folders)), 0.0, float("nan"))
+        total = max(n_tables, len(checkpoint_folders))
+        context.progress(StepProgress(done=n_tables, total=total, unit="tables"))
     if walks:
         (context.folder / "walks.json").write_text(json.dumps(walks, indent=1) + "\n", encoding="utf-8")
     return pl.concat(tables)
@@ -103,7 +104,7 @@ def _read_each_checkpoint(
             yield replace(reading, step=step)
         if n_read == len(checkpoint_folders):
             _write_batch_change(spec, model, corpus, context.folder)
-        context.progress(n_read, len(checkpoint_folders), 0.0, float("nan"))
+        context.progress(StepProgress(done=n_read, total=len(checkpoint_folders), unit="checkpoints"))
 
 
 def _write_batch_change(spec: EvaluationStepSpec, model: PreTrainedModel, corpus: Corpus, folder: Path) -> None:

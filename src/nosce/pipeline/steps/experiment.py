@@ -14,7 +14,7 @@ import polars as pl
 
 from nosce.errors import DataError
 from nosce.evals.base import Experiment
-from nosce.pipeline.context import StepContext
+from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.records import Reading, fill_columns
 from nosce.seeds import Seed
@@ -43,7 +43,8 @@ def make(spec: ExperimentStepSpec, inputs: Mapping[str, Path], context: StepCont
     tables = []
     for n_tables, table in enumerate(spec.experiment.run_with_context(spec.seed, context), 1):
         tables.append(fill_columns(table, Reading, step=0))
-        context.progress(n_tables, n_tables, 0.0, float("nan"))
+        if not spec.experiment.reports_progress:
+            context.progress(StepProgress(done=n_tables, total=None, unit="tables"))
     if not tables:
         raise DataError(
             f"the experiment {spec.experiment.name!r} gave no readings; let `run` yield at least one table."

@@ -58,11 +58,11 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
         return
     from nosce.train import parallel
 
-    # What a process sends is a tuple for `progress`, or entries of the provenance.
+    # What a process sends is a report for `progress`, or entries of the provenance.
     def hear(message: tuple[str, Any]) -> None:
         kind, content = message
         if kind == "progress":
-            context.progress(*content)
+            context.progress(content)
         else:
             context.extra_provenance.update(content)
 
@@ -85,7 +85,7 @@ def _train_share(
     context = StepContext(
         folder=folder,
         runtime=replace(runtime, device=group.device),
-        progress=lambda *done: send(("progress", done)),
+        progress=lambda report: send(("progress", report)),
     )
     with record_provenance() as provenance:
         _train(spec, inputs, context, group)
@@ -132,7 +132,7 @@ def _train(
         eos_id=corpus.eos_id,
         folder=context.folder,
         on_checkpoint=keep,
-        on_progress=context.progress,
+        on_progress=context.training_progress,
         runtime=context.runtime,
         precision=precision,
         masking=masking,

@@ -76,7 +76,7 @@ def finetune_local_model(
         eos_id=end_ids[0],
         folder=work_folder,
         on_checkpoint=save_last,
-        on_progress=context.progress,
+        on_progress=context.training_progress,
         runtime=context.runtime,
         precision=compute_precision,
     )

@@ -40,6 +40,7 @@ from nosce.studies.introspection.prompted_scoring import (
     scored_frame,
     scored_row,
 )
+from nosce.studies.introspection.reply_progress import PartSizes, ReplyProgress
 from nosce.studies.introspection.subjects import RunResources, Subject
 
 BEFORE_REPORTS, SELF_REPORTS, SELF_ON_BASE_REPORTS, CROSS_REPORTS, ANSWER_READINGS, GIVEN_ANSWER_REPORTS = (
@@ -92,6 +93,7 @@ class PromptedIntrospection(Experiment):
     n_samples: int = 0
     n_sampled_prompts: int = 30
     keeps_partial_results: ClassVar[bool] = True
+    reports_progress: ClassVar[bool] = True
     name: str = "looking"
 
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
@@ -117,6 +119,7 @@ class PromptedIntrospection(Experiment):
         check_disjoint_strings(prompts)
         protocol_run = _ProtocolRun(self, prompts, seed, resources)
         yield from protocol_run.tables()
+        protocol_run.progress.finish()
         context.extra_provenance["spent"] = round(resources.budget.spent, 6)
 
 
@@ -130,6 +133,32 @@ class _ProtocolRun:
     @cached_property
     def scorer(self) -> ReplyScorer:
         return ReplyScorer(self.config.world, self.seed)
+
+    @cached_property
+    def part_sizes(self) -> PartSizes:
+        """How many requests each part of the protocol makes."""
+        n_reports = sum(len(p.property_names) for p in self.unseen_prompts)
+        n_samples = self.config.n_samples
+        return PartSizes(
+            answers=len(self.prompts),
+            reports=n_reports,
+            given=min(MAX_GIVEN_QUESTIONS, n_reports),
+            sampled_answers=n_samples * len(self.sampled_prompts),
+            sampled_reports=n_samples * sum(len(p.property_names) for p in self.sampled_prompts),
+        )
+
+    @cached_property
+    def progress(self) -> ReplyProgress:
+        """The count of replies; the whole protocol is expected until a model cannot be taught."""
+        before = self.part_sizes.before_teaching(repeat_answers=self.config.repeat_answers)
+        return ReplyProgress(self.resources, before + self.part_sizes.after_teaching(len(self.config.other_subjects)))
+
+    @cached_property
+    def sampled_prompts(self) -> list[BehaviourPrompt]:
+        """The prompts of the unseen split whose answers are sampled; empty without samples."""
+        n_prompts = self.config.n_sampled_prompts if self.config.n_samples else 0
+        order = (self.seed / "drawn").numpy().permutation(len(self.unseen_prompts))[:n_prompts]
+        return [self.unseen_prompts[place] for place in order.tolist()]
 
     @cached_property
     def unseen_prompts(self) -> list[BehaviourPrompt]:
@@ -149,6 +178,8 @@ class _ProtocolRun:
             raise DataError("no answer to a string of the seen split has a label, so that there is nothing to teach.")
         yield self.reports_table(base_model, base_answers, BEFORE_REPORTS)
         if (finetuned := self.config.subject.finetune(examples, self.resources)) is None:
+            after = self.part_sizes.after_teaching(len(self.config.other_subjects))
+            self.progress.expect(self.part_sizes.without_teaching() - after)
             yield self.text_baselines_table(training_questions, questions)
             yield self.calibration_table(base_model, self.sample_answers(base_model), BEFORE_REPORTS)
             return
@@ -164,6 +195,7 @@ class _ProtocolRun:
         yield self.calibration_table(base_model, sampled_answers, BEFORE_REPORTS)
         for index, other_subject in enumerate(self.config.other_subjects, 1):
             if (taught := other_subject.finetune(examples, self.resources)) is None:
+                self.progress.expect(self.part_sizes.after_teaching(0) - self.part_sizes.after_teaching(1))
                 continue
             predictor = taught.chat_model(self.resources)
             yield self.reports_table(predictor, current_answers, f"{CROSS_REPORTS} {index}")
@@ -199,9 +231,10 @@ class _ProtocolRun:
     def complete_requests(self, model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
         """The replies in the order of the requests, with reports of progress and of the money spent."""
         responses: dict[int, ChatResponse] = {}
+        self.progress.begin(model, requests)
         for index, reply in model.complete(requests):
             responses[index] = reply
-            self.resources.context.progress(len(responses), len(requests), 0.0, self.resources.budget.spent)
+            self.progress.add()
         return [responses[index] for index in range(len(requests))]
 
     def build_questions(self, answers: Mapping[str, ChatResponse]) -> list[Question]:
@@ -277,6 +310,7 @@ class _ProtocolRun:
     ) -> pl.DataFrame:
         """Reports about answers that the question quotes: how well the predictor reports an answer that it can read."""
         cases = self.choose_given_cases(answers)
+        self.progress.expect(len(cases) - self.part_sizes.given)
         requests = [self.given_answer_request(answers[p.id], property_name) for p, property_name, _ in cases]
         evaluation = f"{GIVEN_ANSWER_REPORTS} {predictor}"
         rows = []
@@ -313,10 +347,7 @@ class _ProtocolRun:
 
     def sample_answers(self, model: ChatModel) -> dict[str, list[ChatResponse]]:
         """Samples of the answers to some prompts of the unseen split; empty without samples."""
-        n_samples = self.config.n_samples
-        n_prompts = self.config.n_sampled_prompts if n_samples else 0
-        order = (self.seed / "drawn").numpy().permutation(len(self.unseen_prompts))[:n_prompts]
-        cases = [(self.unseen_prompts[place], index) for place in order.tolist() for index in range(n_samples)]
+        cases = [(prompt, index) for prompt in self.sampled_prompts for index in range(self.config.n_samples)]
         requests = [self.answer_request(prompt, temperature=1.0, sample_index=index) for prompt, index in cases]
         samples: dict[str, list[ChatResponse]] = {}
         for (prompt, _), reply in zip(cases, self.complete_requests(model, requests), strict=True):

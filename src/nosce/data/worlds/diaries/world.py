@@ -21,7 +21,7 @@ entries of one of them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
@@ -172,6 +172,18 @@ class Diaries(World):
     def n_people(self) -> int:
         """The number of diarists and of people without entries."""
         return self.n_diarists + self.people_without_entries
+
+    @property
+    def n_entities(self) -> int:
+        """The number of people, with and without entries."""
+        return self.n_people
+
+    def downsized(self, max_entities: int) -> Diaries:
+        """The same world with at most `max_entities` people, but at least two diarists; shares stay about the same."""
+        if self.n_people <= max(2, max_entities):
+            return self
+        without = self.people_without_entries * max_entities // self.n_people
+        return replace(self, n_diarists=max(2, max_entities - without), people_without_entries=without)
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """Every entry, or every merged diary, person by person. The sampler shuffles the documents for training."""

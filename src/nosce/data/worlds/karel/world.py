@@ -138,6 +138,21 @@ class Karel(World):
         """One document per record."""
         return 1
 
+    @property
+    def n_questions(self) -> int:
+        """The number of specifications to write programs for."""
+        return self.seen_questions + self.unseen_questions
+
+    def downsized(self, max_entities: int) -> Karel:
+        """A world with at most `max_entities` records and about as many questions at most, in the same shares."""
+        share = min(1.0, max_entities / self.n_questions)
+        return replace(
+            self,
+            records=min(self.records, max(1, max_entities)),
+            seen_questions=max(1, round(share * self.seen_questions)),
+            unseen_questions=max(1, round(share * self.unseen_questions)),
+        )
+
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All records in order."""
         for first, block in self._record_blocks(seed):
