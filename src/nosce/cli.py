@@ -63,7 +63,7 @@ ModelOption = Annotated[
     str,
     typer.Option(
         "--model",
-        help="Start from a model: a folder, a hub id, or several between commas; each may have =SIZE behind it.",
+        help="Start from a model: a folder or a hub id; several between commas, each with =SIZE if you like.",
         metavar="MODEL",
     ),
 ]
@@ -267,12 +267,14 @@ def show(
     scale: LastScaleOption = None,
     seeds: PlanSeedsOption = None,
     arms: PlanArmsOption = "",
+    model: ModelOption = "",
+    set_: SetOption = None,
     store: StoreOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
     opened_store = open_store(store)
-    results = _load_results(opened_store, study, scale, seeds, arms)
+    results = _load_results(opened_store, study, scale, seeds, arms, _variant_label(model, set_))
     if json_:
         print_json(results.to_json())
         return
@@ -283,12 +285,23 @@ def show(
         print_line(f"Results of {newer.part} are newer: `{newer.show_command(opened_store)}` shows them.")
 
 
-def _load_results(store: Store, study: str, scale: str | None, seeds: int | None, arms: str) -> RunResults:
+def _variant_label(models: str, settings: Sequence[str] | None) -> str | None:
+    """What `--model` and `--set` ask for; None where neither was given."""
+    from nosce.pipeline.plan import StudyRequest
+
+    if not (models or settings):
+        return None
+    return StudyRequest(study="", scale="", models=models, settings=tuple(settings or ())).variant.label
+
+
+def _load_results(
+    store: Store, study: str, scale: str | None, seeds: int | None, arms: str, variant: str | None = None
+) -> RunResults:
     """The results of the fullest plan of a study, or of the plan of these arms and so many seeds."""
     from nosce.pipeline.plan_record import PlanRecord
     from nosce.pipeline.results import RunResults
 
-    plan = PlanRecord.find_finished(store, study, scale, arms=_split_names(arms), n_seeds=seeds)
+    plan = PlanRecord.find_finished(store, study, scale, arms=_split_names(arms), n_seeds=seeds, variant=variant)
     return RunResults.load(store, plan)
 
 
@@ -346,6 +359,8 @@ def export(
     stage: Annotated[str | None, typer.Option(help="pretrain or a later stage; else the last.")] = None,
     step: Annotated[int | None, typer.Option(help="Which checkpoint, by its steps; else the last.")] = None,
     scale: LastScaleOption = None,
+    model: ModelOption = "",
+    set_: SetOption = None,
     store: StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
@@ -354,7 +369,7 @@ def export(
     opened_store = open_store(store)
     step_record = export_checkpoint(
         opened_store,
-        find_study(opened_store, study, scale),
+        find_study(opened_store, study, scale, _variant_label(model, set_)),
         arm,
         seed,
         folder,

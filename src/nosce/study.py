@@ -163,6 +163,11 @@ class Study:
     experiments: tuple[ExperimentSpec, ...] = ()
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
 
+    @property
+    def label(self) -> str:
+        """Study, scale and variant in a few words."""
+        return ", ".join(filter(None, (self.name, self.scale, self.variant)))
+
     def __post_init__(self) -> None:
         require_types(self)
         _check_names(self)

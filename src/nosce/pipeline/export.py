@@ -38,24 +38,30 @@ ADAPTER_SENTENCE = (
 )
 
 
-def find_study(store: Store, study: str, scale: str | None) -> StudyRequest:
+def find_study(store: Store, study: str, scale: str | None, variant: str | None = None) -> StudyRequest:
     """The study and scale that `nosce show` shows under a name, with as many seeds as were run.
 
     Args:
         store: The store.
         study: The study's name, or the name that the command line gave it.
         scale: Name of the scale; None: the scale that was run last, or "laptop" where none was.
+        variant: What `--model` and `--set` change; None: the study as it is, or else what was run last.
     """
     named = [record for record in PlanRecord.load_all(store) if study in (record.study, record.requested_as)]
-    at_scale = [record for record in named if scale in (None, record.scale)]
+    at_scale = [record for record in named if scale in (None, record.scale) and variant in (None, record.variant)]
+    if variant is None:
+        at_scale = [record for record in at_scale if not record.variant] or at_scale
     finished = [record for record in at_scale if store.has(record.estimates)]
     if not (found := finished or at_scale):
         return StudyRequest(study=named[0].requested_as if named else study, scale=scale or "laptop")
     newest = found[0]
-    same = [record for record in at_scale if (record.requested_as, record.scale) == (newest.requested_as, newest.scale)]
+    same = [record for record in at_scale if record.identity == newest.identity]
     n_seeds = max(len(record.seeds) for record in same)
-    own_seeds = len(load_study(newest.requested_as, newest.scale).seeds)
-    return StudyRequest(study=newest.requested_as, scale=newest.scale, n_seeds=n_seeds if n_seeds > own_seeds else None)
+    request = StudyRequest(
+        study=newest.requested_as, scale=newest.scale, models=newest.models, settings=newest.settings
+    )
+    own_seeds = len(load_study(request.study, request.scale, request.variant).seeds)
+    return replace(request, n_seeds=n_seeds if n_seeds > own_seeds else None)
 
 
 def export_checkpoint(
@@ -87,7 +93,7 @@ def export_checkpoint(
     """
     from nosce.pipeline.steps.training import list_checkpoints
 
-    study = load_study(request.study, request.scale)
+    study = load_study(request.study, request.scale, request.variant)
     arm = match_name(arm, study.condition_names, f"study {study.name!r} has no arm")
     request = replace(request, arms=(arm,))
     plan = request.plan()

@@ -60,6 +60,9 @@ class PlanRecord:
         study_arms: Names of the arms and experiments of the whole study; `--arms` may have left some out. Empty in
             records of earlier versions.
         study_seeds: The study's own seeds; `--seeds` may have left some out, or added others.
+        variant: What `--model` and `--set` changed, e.g. "smollm2, people=50"; empty for the study as it is.
+        models: The models of the variant as the command line named them, separated by commas.
+        settings: The settings of the variant, each `key=value`.
     """
 
     study: str
@@ -76,6 +79,9 @@ class PlanRecord:
     steps: Mapping[str, PlannedStep]
     study_arms: tuple[str, ...] = ()
     study_seeds: tuple[int, ...] = ()
+    variant: str = ""
+    models: str = ""
+    settings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
@@ -97,7 +103,20 @@ class PlanRecord:
             steps={step.name: PlannedStep(label=step.label, description=step.description) for step in plan.all_steps},
             study_arms=whole_study.condition_names,
             study_seeds=whole_study.seeds,
+            variant=study.variant,
+            models=request.models,
+            settings=request.settings,
         )
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Study, scale and variant: plans that differ in one of these are no parts of each other."""
+        return self.study, self.scale, self.variant
+
+    @property
+    def scale_label(self) -> str:
+        """The scale and the variant, e.g. "laptop, smollm2, people=50"."""
+        return ", ".join(filter(None, (self.scale, self.variant)))
 
     @property
     def is_whole(self) -> bool:
@@ -112,14 +131,17 @@ class PlanRecord:
     def show_command(self, store: Store) -> str:
         """The command that shows the results of this plan, though a fuller one is there."""
         words = ["show", self.study, "--scale", self.scale]
+        words += ["--model", self.models] if self.models else []
+        words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--arms", ",".join(self.arms)] if self.arms and self.arms != self.study_arms else []
         words += ["--seeds", str(len(self.seeds))] if self.seeds != self.study_seeds else []
         return command_line(*words, store=store)
 
     @property
     def ledger_name(self) -> str:
-        """Name of the file with what all commands for this study and scale have spent on endpoints."""
-        digest = hashlib.sha256(json.dumps([self.study, self.scale]).encode()).hexdigest()
+        """Name of the file with what all commands for this study, scale and variant have spent on endpoints."""
+        parts = [self.study, self.scale] + ([self.variant] if self.variant else [])
+        digest = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
         return f"costs-{digest[:20]}.jsonl"
 
     def save(self, store: Store, *, latest: bool = True) -> None:
@@ -177,6 +199,8 @@ class PlanRecord:
         for what, name in (*names.items(), *(("step", step) for step in steps)):
             if fault := name_fault(name):
                 raise ValueError(f"the name of its {what} {fault}")
+        if not record.variant.isprintable():
+            raise ValueError("its variant holds control characters")
         for arm in (*record.arms, *record.study_arms):
             if fault := name_fault(arm, LABEL_SIGNS):
                 raise ValueError(f"the name of an arm {fault}")
@@ -187,16 +211,23 @@ class PlanRecord:
 
     @classmethod
     def load_finished(cls, store: Store) -> list[PlanRecord]:
-        """The fullest finished plan of each study and scale, sorted by study and scale."""
-        finished: dict[tuple[str, str], list[PlanRecord]] = {}
+        """The fullest finished plan of each study, scale and variant, sorted by these."""
+        finished: dict[tuple[str, str, str], list[PlanRecord]] = {}
         for record in cls.load_all(store):
             if store.has(record.estimates):
-                finished.setdefault((record.study, record.scale), []).append(record)
+                finished.setdefault(record.identity, []).append(record)
         return [fullest_plan(finished[key]) for key in sorted(finished)]
 
     @classmethod
     def find_finished(
-        cls, store: Store, study: str, scale: str | None, *, arms: tuple[str, ...] = (), n_seeds: int | None = None
+        cls,
+        store: Store,
+        study: str,
+        scale: str | None,
+        *,
+        arms: tuple[str, ...] = (),
+        n_seeds: int | None = None,
+        variant: str | None = None,
     ) -> PlanRecord:
         """The fullest finished plan of a study, or the one of some arms and seeds.
 
@@ -206,17 +237,21 @@ class PlanRecord:
             scale: Name of the scale; None: the scale that was run last.
             arms: Names of the arms, exactly those of the plan; empty: any.
             n_seeds: Number of the plan's seeds; None: any.
+            variant: What `--model` and `--set` change of the study. None: the study as it is, or the variant that was
+                run last where only variants are finished.
 
         Raises:
             UsageError: The store holds no such plan, or no finished one.
         """
         named = [record for record in cls.load_all(store) if study in (record.study, record.requested_as)]
-        matching = [record for record in named if scale in (None, record.scale)]
+        matching = [r for r in named if scale in (None, r.scale) and variant in (None, r.variant)]
         finished = [record for record in matching if store.has(record.estimates)]
+        if variant is None:
+            finished = [record for record in finished if not record.variant] or finished
         if narrowed := narrowed_plans(finished, arms, n_seeds):
             newest = narrowed[0]
-            return fullest_plan([r for r in narrowed if (r.study, r.scale) == (newest.study, newest.scale)])
-        at_scale = f" at scale {scale}" if scale else ""
+            return fullest_plan([r for r in narrowed if r.identity == newest.identity])
+        at_scale = (f" at scale {scale}" if scale else "") + (f" with {variant}" if variant else "")
         if finished:
             commands = dict.fromkeys(f"`{record.show_command(store)}`" for record in finished)
             raise UsageError(
@@ -234,7 +269,7 @@ class PlanRecord:
         for record in PlanRecord.load_all(store):
             if record == self:
                 break
-            if record.part and (record.study, record.scale) == (self.study, self.scale) and store.has(record.estimates):
+            if record.part and record.identity == self.identity and store.has(record.estimates):
                 newer.append(record)
         return newer
 

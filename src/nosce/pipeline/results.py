@@ -303,6 +303,7 @@ class RunResults:
         return {
             "study": self.plan.study,
             "scale": self.plan.scale,
+            "variant": self.plan.variant,
             "title": self.plan.title,
             "question": self.plan.question,
             "paper": self.plan.paper,

@@ -98,7 +98,7 @@ def _print_heading(plan: Plan, n_pending: int, store: Store, sentences: Sequence
     """What is about to be done, and what there is to say of the model folders."""
     if n_pending:
         progress = f"{n_pending} of {len(plan.all_steps)} steps to do, store {store.root}"
-        console.print(literal(f"{plan.study.name}, {plan.study.scale}: {progress}"))
+        console.print(literal(f"{plan.study.label}: {progress}"))
     for sentence in sentences:
         console.print(literal(sentence), highlight=False)
 
@@ -160,7 +160,7 @@ def print_claims(results: RunResults, console: Console) -> None:
     """Print the claims table of a finished plan, with the reasons of undecided claims and a sentence on stale steps."""
     plan = results.plan
     seeds = f"{len(plan.seeds)} seed{'s' if len(plan.seeds) > 1 else ''}"
-    console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale}, {seeds})"))
+    console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale_label}, {seeds})"))
     if results.part_notice:
         console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
     console.print(claims_table(results.verdicts))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -39,7 +41,9 @@ def write_site(store: Store, folder: Path) -> Path:
     loaded = _load_results(store, plans)
     try:
         for results in loaded:
-            _write_study(folder / results.plan.study / results.plan.scale, study_page(results), results.to_json())
+            _write_study(
+                folder / results.plan.study / _scale_folder(results.plan), study_page(results), results.to_json()
+            )
         (folder / "index.html").write_text(
             render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]),
             encoding="utf-8",
@@ -68,6 +72,19 @@ def _load_results(store: Store, plans: Sequence[PlanRecord]) -> list[RunResults]
     return loaded
 
 
+def _scale_label(contents: JsonObject, scale: str) -> str:
+    """Scale and variant of a `show.json`."""
+    return ", ".join(filter(None, (str(contents.get("scale", scale)), str(contents.get("variant", "")))))
+
+
+def _scale_folder(plan: PlanRecord) -> str:
+    """The folder of a scale; a variant has its own, named by its words and a digest of all of them."""
+    if not plan.variant:
+        return plan.scale
+    words = re.sub(r"[^A-Za-z0-9.=]+", "-", plan.variant)[:60].strip("-.")
+    return f"{plan.scale}-{words}-{hashlib.sha256(plan.variant.encode()).hexdigest()[:6]}"
+
+
 def _index_entry(file: Path) -> dict[str, str]:
     """What the index says of a study, from its `show.json`; where it lies says the folder, never the file.
 
@@ -87,7 +104,7 @@ def _index_entry(file: Path) -> dict[str, str]:
     return {
         "title": str(title),
         "question": str(question),
-        "scale": scale,
+        "scale": _scale_label(contents, scale),
         "part": "" if part is None else str(part),
         "study": study,
         "href": f"./{quote(study)}/{quote(scale)}/index.html",
@@ -103,7 +120,7 @@ def study_page(results: RunResults) -> StudyPage:
         title=plan.title,
         question=plan.question,
         paper=plan.paper,
-        scale=plan.scale,
+        scale=plan.scale_label,
         seeds=plan.seeds,
         verdicts=results.verdicts,
         figures=results.figures,

@@ -104,7 +104,7 @@ def list_studies(store: Store) -> list[ListedStudy]:
     """The built-in studies, and below them those of one's own that the store has plans of, by name."""
     plans: dict[tuple[str, str], dict[str, list[PlanRecord]]] = {}
     for plan in PlanRecord.load_all(store):
-        plans.setdefault((plan.requested_as, plan.study), {}).setdefault(plan.scale, []).append(plan)
+        plans.setdefault((plan.requested_as, plan.study), {}).setdefault(plan.scale_label, []).append(plan)
     rows = []
     for name, entry in CATALOG.items():
         states = _states(plans.pop((name, name), {}), store)
@@ -113,7 +113,7 @@ def list_studies(store: Store) -> list[ListedStudy]:
                 study=name,
                 question=entry.question,
                 paper=entry.paper,
-                scales=[*entry.scales],
+                scales=list(dict.fromkeys([*entry.scales, *states])),
                 held=_held(states),
                 requested_as=name,
                 states=states,
