@@ -17,7 +17,7 @@ from nosce.analysis.render.html import StudyPage, render_index, render_study_pag
 from nosce.errors import DataError, UsageError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
-from nosce.store.files import warn_skipped
+from nosce.store.files import JsonObject, warn_skipped
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 
@@ -41,9 +41,8 @@ def write_site(store: Store, folder: Path) -> Path:
     loaded = _load_results(store, plans)
     try:
         for results in loaded:
-            _write_study(
-                folder / results.plan.study / _scale_folder(results.plan), study_page(results), results.to_json()
-            )
+            page_folder = folder / results.plan.study / _scale_folder(results.plan)
+            _write_study(page_folder, study_page(results), results.to_json())
         (folder / "index.html").write_text(
             render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]),
             encoding="utf-8",

@@ -16,6 +16,11 @@ MODEL_STUDIES = {
     "biographies": "nosce.studies.biographies.pretrained:study",
 }
 
+#: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
+MODEL_CONFIGS = {
+    "biographies": "nosce.studies.biographies.pretrained:PRETRAINED_BIOGRAPHIES_CONFIGS",
+}
+
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.
 CONFIGS = {
     "biographies": "nosce.studies.biographies.config:BIOGRAPHIES_CONFIGS",
