@@ -225,7 +225,7 @@ def _smoke_config() -> BiographiesConfig:
         world=replace(SMOKE_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
         architecture=Architecture.named("2x64"),
         pretraining=replace(short_pretraining("muon"), checkpoint_fractions=SMOKE_CHECKPOINT_FRACTIONS),
-        exposures=8,
+        exposures=20,
         finetuning=smoke_finetuning(),
         augmentations=FOUR_AUGMENTATIONS,
         wording_counts=(1, 5),
@@ -351,8 +351,8 @@ def _core_smoke_config() -> CoreConfig:
         world=SMOKE_BIOGRAPHIES,
         architecture=Architecture.named("2x64"),
         pretraining=replace(short_pretraining("muon"), checkpoint_fractions=SMOKE_CHECKPOINT_FRACTIONS),
-        exposures=8,
-        adamw_exposures=8,
+        exposures=20,
+        adamw_exposures=20,
         finetuning=smoke_finetuning(),
     )
 

@@ -77,8 +77,8 @@ def short_finetuning(
 
 
 def smoke_finetuning() -> TrainingConfig:
-    """A fine-tuning of a few steps, without a result."""
-    return replace(short_finetuning(8), warmup_steps=2, checkpoint_fractions=(0.0, 0.5, 1.0))
+    """A fine-tuning of a few steps, after which some answers are right, without a result."""
+    return replace(short_finetuning(20, 1e-3), warmup_steps=5, checkpoint_fractions=(0.0, 0.5, 1.0))
 
 
 def long_pretraining(batch_size: int) -> TrainingConfig:

@@ -103,7 +103,7 @@ def _smoke_config() -> EmergenceConfig:
         hidden_units=(1, 2, 4, 8, 16),
         sequence_widths=(4, 8, 12, 16, 24),
         reconstruction_epochs=3,
-        classification_epochs=2,
+        classification_epochs=3,
         sequence_steps=15,
         n_test_sequences=50,
     )
