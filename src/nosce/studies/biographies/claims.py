@@ -134,7 +134,7 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *augmentation_claims(config.augmentations),
         *_mixed_claims(),
         _every_finetuning_claim(config),
-        *_probe_claims(),
+        *_probe_claims(config),
         *_celebrity_claims(config),
         *_bidirectional_claims(config),
         *_extension_claims(),
@@ -251,8 +251,9 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
     )
 
 
-def _probe_claims() -> Iterator[Claim]:
+def _probe_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """Where probes can read the values, and whether that predicts what can be extracted."""
+    ranked_rows = tuple(row for row in SIX_AUGMENTATIONS if row in config.augmentations)
     yield _difference_claim(
         id="p-probe-single",
         text="After one wording, the first place of a text holds at most a little of the five later values",
@@ -287,11 +288,11 @@ def _probe_claims() -> Iterator[Claim]:
         text="What probes read from the name ranks the rows as extraction does",
         source="Figures 3 and 7: the six rows here stand in one order there",
         measure=ConditionRankCorrelation(
-            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in SIX_AUGMENTATIONS)
+            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in ranked_rows)
         ),
         threshold=0.5,
         paper_value=1.0,
-        preconditions=tuple(recall_precondition(row) for row in SIX_AUGMENTATIONS),
+        preconditions=tuple(map(recall_precondition, ranked_rows)),
     )
 
 

@@ -73,7 +73,10 @@ def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies")
     """
     config = core_config(scale, name)
     if optimizer == "adamw":
-        config = replace(config, pretraining=short_pretraining(optimizer), exposures=config.adamw_exposures)
+        pretraining = replace(
+            short_pretraining(optimizer), checkpoint_fractions=config.pretraining.checkpoint_fractions
+        )
+        config = replace(config, pretraining=pretraining, exposures=config.adamw_exposures)
     arms = tuple(augmentation_arm(config, augmentation) for augmentation in config.augmentations)
     checkpoint_steps = arms[0].training.checkpoint_steps
     return Study(
