@@ -318,6 +318,8 @@ def explain(
         print_json(asdict(explanation))
         return
     console = Console()
+    if explanation.maker is not None:
+        print_line(f"{explanation.name}: {explanation.maker}.")
     print_line(f"{explanation.name} ({explanation.state}) is named by the hash of:")
     parts_table = Table("part", "value")
     for path, value in flatten_description(explanation.description).items():
