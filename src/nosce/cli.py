@@ -67,7 +67,10 @@ RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, o
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
 PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
 ProcessesOption = Annotated[
-    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
+    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too slow on one.")
+]
+ShardOption = Annotated[
+    bool, typer.Option("--shard", help="Split a model over the processes of its training, if no GPU holds it.")
 ]
 GradientCheckpointingOption = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
@@ -209,6 +212,7 @@ def run(
     device: DeviceOption = None,
     per_gpu: PerGpuOption = 1,
     processes: ProcessesOption = 1,
+    shard: ShardOption = False,
     gradient_checkpointing: GradientCheckpointingOption = False,
     dry_run: DryRunOption = False,
     threads: ThreadsOption = 1,
@@ -232,6 +236,7 @@ def run(
             workers=workers,
             per_gpu=per_gpu,
             processes=processes,
+            shard=shard,
             threads=threads,
             gradient_checkpointing=gradient_checkpointing,
         ),

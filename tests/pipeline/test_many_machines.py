@@ -61,6 +61,7 @@ def test_two_machines_make_every_step_once_and_both_end_with_the_claims(nosce, l
     assert {path.suffix for path in (store / "leases").iterdir()} == {".lock"}
 
 
+@pytest.mark.slow
 def test_a_machine_that_dies_is_seen_to_be_silent_and_its_step_goes_on_elsewhere(nosce, little, tmp_path, node):
     """`nosce explain` names the maker, the waiting run says whom it waits for, and takes over when it is silent."""
     store = tmp_path / "store"
