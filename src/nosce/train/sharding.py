@@ -96,14 +96,28 @@ class ShardedWeights:
 
 
 def block_modules(model: PreTrainedModel) -> list[torch.nn.Module]:
-    """The blocks of a model, as transformers names those that are not to be split; a block in a block is left out."""
+    """The blocks of a model, as transformers names those that are not to be split.
+
+    A block in a block is left out. So is one with an embedding that may be tied to the head (ModernBERT): weights that
+    two modules share are gathered once, with everything outside the blocks.
+    """
     names = set(model._no_split_modules or ())
+    outer_weights = {id(p) for m in (model.get_input_embeddings(), model.get_output_embeddings()) for p in _weights(m)}
     blocks: dict[str, torch.nn.Module] = {}
     for path, module in model.named_modules():
         is_inner = any(path.startswith(f"{outer}.") for outer in blocks)
-        if type(module).__name__ in names and not is_inner and path:
+        if (
+            type(module).__name__ in names
+            and path
+            and not is_inner
+            and not outer_weights & set(map(id, _weights(module)))
+        ):
             blocks[path] = module
     return list(blocks.values())
+
+
+def _weights(module: torch.nn.Module | None) -> list[torch.nn.Parameter]:
+    return [] if module is None else list(module.parameters())
 
 
 def is_sharded(tensor: torch.Tensor) -> TypeGuard[DTensor]:
