@@ -228,22 +228,17 @@ def run(
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
         return
+    devices = DeviceRequest(
+        device=device,
+        workers=workers,
+        per_gpu=per_gpu,
+        processes=processes,
+        shard=shard,
+        threads=threads,
+        gradient_checkpointing=gradient_checkpointing,
+    )
     exit_code = running.run_study(
-        request,
-        opened_store,
-        devices=DeviceRequest(
-            device=device,
-            workers=workers,
-            per_gpu=per_gpu,
-            processes=processes,
-            shard=shard,
-            threads=threads,
-            gradient_checkpointing=gradient_checkpointing,
-        ),
-        ray=ray,
-        rerun_stale=rerun_stale,
-        max_cost=max_cost,
-        json_=json_,
+        request, opened_store, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost, json_=json_
     )
     raise typer.Exit(exit_code)
 

@@ -82,17 +82,13 @@ def train(
         on_checkpoint = on_progress = _ignore
     master_weights = _master_weights(model, precision, runtime, group)
     parameters = master_weights.trainable_parameters
+    on_checkpoint = _after_gathering(master_weights, on_checkpoint)
     device = master_weights.compute_model.device.type
     optimizer = Optimizer(parameters, config, block_matrix_names(model), device=device)
     start_step, pending_losses = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
-
-    def keep(step: int) -> None:
-        master_weights.gather()
-        on_checkpoint(step)
-
     if start_step == 0 and 0 in config.checkpoint_steps:
-        keep(0)
+        on_checkpoint(0)
     if runtime.gradient_checkpointing:
         enable_gradient_checkpointing(master_weights.compute_model)
     progress = _Progress(folder if is_first else None, start_step, config, on_progress, pending_losses)
@@ -104,7 +100,7 @@ def train(
             progress.add(step + 1, nats, optimizer.clipped_step(step), loss_tokens)
             master_weights.update_compute_weights()
             if step + 1 in config.checkpoint_steps:
-                keep(step + 1)
+                on_checkpoint(step + 1)
             saver.save_if_due(step + 1)
     progress.log.flush()
 
@@ -122,6 +118,14 @@ def _master_weights(
         return MasterWeights(model, precision)
     assert group is not None
     return ShardedWeights(model, precision, group)
+
+
+def _after_gathering(weights: MasterWeights | ShardedWeights, on_checkpoint: CheckpointCallback) -> CheckpointCallback:
+    def call(step: int) -> None:
+        weights.gather()
+        on_checkpoint(step)
+
+    return call
 
 
 def _ignore(*_: object) -> None:

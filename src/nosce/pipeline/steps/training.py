@@ -108,9 +108,8 @@ def _train(
     corpus = Corpus(inputs["corpus"])
     dataset = _training_dataset(spec, corpus)
     sampler = _training_sampler(spec, dataset, corpus)
-    model = _initial_model(spec, inputs, corpus)
-    if not context.runtime.sharded:  # else no device holds the whole model
-        model = model.to(context.runtime.device)
+    device = "cpu" if context.runtime.sharded else context.runtime.device  # no device may hold a whole sharded model
+    model = _initial_model(spec, inputs, corpus).to(device)
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
