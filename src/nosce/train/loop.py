@@ -89,8 +89,6 @@ def train(
     master_weights.update_compute_weights()
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
-    if runtime.gradient_checkpointing:
-        enable_gradient_checkpointing(master_weights.compute_model)
     progress = _Progress(folder if is_first else None, start_step, config, on_progress, pending_losses)
     saver = _StateSaver(folder, parameters, optimizer, progress, runtime, group)
     batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
@@ -114,13 +112,20 @@ def _check_model(model: PreTrainedModel, longest: int) -> None:
 def _master_weights(
     model: PreTrainedModel, precision: Precision, runtime: RuntimeConfig, group: ProcessGroup | None
 ) -> MasterWeights | ShardedWeights:
-    if not runtime.sharded:
-        return MasterWeights(model, precision)
-    assert group is not None
-    return ShardedWeights(model, precision, group)
+    """The weights that are trained, and the model that computes, as the runtime asks for them."""
+    if runtime.sharded:
+        assert group is not None
+        weights: MasterWeights | ShardedWeights = ShardedWeights(model, precision, group)
+    else:
+        weights = MasterWeights(model, precision)
+    if runtime.gradient_checkpointing:
+        enable_gradient_checkpointing(weights.compute_model)
+    return weights
 
 
 def _after_gathering(weights: MasterWeights | ShardedWeights, on_checkpoint: CheckpointCallback) -> CheckpointCallback:
+    """The callback, for which the trained weights lie in the given model."""
+
     def call(step: int) -> None:
         weights.gather()
         on_checkpoint(step)
