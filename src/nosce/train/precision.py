@@ -16,6 +16,10 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
+from nosce.data.sampling import Batch
+from nosce.models.varlen import ForwardFunction
+from nosce.train.loss import summed_cross_entropy
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -34,6 +38,10 @@ class MasterWeights:
         if self.compute_model is not model:
             self._pairs = [(p, compute_parameters[n]) for n, p in self.trainable_parameters.items()]
 
+    def summed_loss(self, forward: ForwardFunction, batch: Batch) -> torch.Tensor:
+        """Negative log-likelihood in nats, summed over a micro-batch."""
+        return summed_cross_entropy(self.compute_model, forward, batch)
+
     def accumulate_gradients(self) -> None:
         """Add the compute model's gradients to those of the float32 weights."""
         for whole, rounded in self._pairs:
@@ -41,6 +49,9 @@ class MasterWeights:
                 gradient = rounded.grad.float()
                 whole.grad = gradient if whole.grad is None else whole.grad.add_(gradient)
                 rounded.grad = None
+
+    def gather(self) -> None:
+        """Nothing is to do before a checkpoint: the trained weights are those of the given model."""
 
     def update_compute_weights(self) -> None:
         """Copy the float32 weights to the compute model, rounded."""
@@ -106,11 +117,9 @@ def bfloat16_speedup(width: int) -> float:
     """
     import numpy as np
 
-    from nosce.data.sampling import Batch
     from nosce.models.architecture import Architecture, build_model
     from nosce.models.varlen import varlen_forward
     from nosce.seeds import Seed
-    from nosce.train.loss import summed_cross_entropy
 
     architecture = Architecture(layers=2, width=width, heads=1 if width % 32 else width // 32, max_positions=64)
     tokens = Seed(0).numpy().integers(500, size=16 * 64)
