@@ -6,11 +6,12 @@ import heapq
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nosce.evals.base import Evaluation
-from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.models.architecture import Architecture, Pretrained
+from nosce.pipeline.expected_work import longest_first, remaining_work, trained_model
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
@@ -61,10 +62,10 @@ def estimate_costs(plan: Plan, pending: Sequence[Step]) -> list[StepCost]:
 
 
 def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
-    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished."""
+    """Minutes until the last step ends, if free workers start what has the most work behind it, as those of a run."""
     seconds = {cost.step.name: cost.seconds for cost in costs}
     wanted = {step.name for step in pending}
-    waiting, finished, now = list(pending), set[str](), 0.0
+    waiting, finished, now = longest_first(pending, remaining_work(pending)), set[str](), 0.0
     running: list[tuple[float, str]] = []
     while waiting or running:
         for step in [s for s in waiting if all(i.name in finished or i.name not in wanted for i in s.inputs.values())]:
@@ -93,7 +94,7 @@ class _CostEstimator:
         seconds, _ = self._timed_training(step)
         texts, spec = self._texts(step), _training_spec(step)
         config = spec.training
-        n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
+        n_parameters = count_parameters(trained_model(step), texts.vocab_size)
         tokens = config.steps * config.batch_size * texts.training_data(spec.data)[1]
         return StepCost(
             step,
@@ -106,7 +107,7 @@ class _CostEstimator:
 
     def _training_memory(self, step: Step) -> TrainingMemory | None:
         """What a training needs on a GPU; None for a model in a local folder, whose layers are not known here."""
-        model, texts, spec = _trained_model(step), self._texts(step), _training_spec(step)
+        model, texts, spec = trained_model(step), self._texts(step), _training_spec(step)
         config = spec.training
         if not isinstance(model, Architecture):
             return None
@@ -131,7 +132,7 @@ class _CostEstimator:
         shape = None
         if training_step is not None:  # the training data decide when replies end
             shape = [
-                describe(_trained_model(training_step)),
+                describe(trained_model(training_step)),
                 texts.vocab_size,
                 str(_training_spec(training_step).data),
                 _rounded_length(texts.training_data("documents")[1]),
@@ -143,7 +144,7 @@ class _CostEstimator:
             depth_factor = (
                 1.0
                 if training_step is None
-                else _depth_factor(_trained_model(training_step), texts.vocab_size, spec.evaluation)
+                else _depth_factor(trained_model(training_step), texts.vocab_size, spec.evaluation)
             )
             seconds = time_evaluation(spec.evaluation, sample, model, n_checkpoints, spec.seed)
             self.evaluation_times[key] = (depth_factor * seconds, len(sample.questions))
@@ -175,7 +176,7 @@ class _CostEstimator:
         if shape not in self.training_times:
             texts = self._texts(step)
             dataset, _ = texts.training_data(spec.data)
-            model, depth_factor = truncate_layers(_trained_model(step), texts.vocab_size)
+            model, depth_factor = truncate_layers(trained_model(step), texts.vocab_size)
             seconds, net = time_training(model, dataset, spec.training, texts.vocab_size)
             self.training_times[shape] = (depth_factor * seconds, net)
         return self.training_times[shape]
@@ -192,7 +193,7 @@ class _CostEstimator:
             config.grad_accum_steps,
             config.prompt_loss_weight,
         ]
-        model = [describe(_trained_model(step)), texts.vocab_size]
+        model = [describe(trained_model(step)), texts.vocab_size]
         return hash_description([model, config_key, str(spec.data), spec.adapter is not None, length])
 
     def _world_sample(self, corpus: Step) -> WorldSample:
@@ -256,16 +257,3 @@ def _corpus_spec(step: Step) -> CorpusSpec:
 def _corpus_or_labels_spec(step: Step) -> CorpusSpec | ReportLabelsSpec:
     assert isinstance(step.spec, CorpusSpec | ReportLabelsSpec)
     return step.spec
-
-
-def _trained_model(step: Step) -> Architecture | Pretrained:
-    """The model of a training, with the blocks that this training and those before it add."""
-    spec, extra_layers = _training_spec(step), 0
-    while spec.model is None or isinstance(spec.model, ExtraLayers):
-        extra_layers += 0 if spec.model is None else spec.model.layers
-        step = step.inputs["start"]
-        spec = _training_spec(step)
-    if not extra_layers:
-        return spec.model
-    assert isinstance(spec.model, Architecture)
-    return replace(spec.model, layers=spec.model.layers + extra_layers)

@@ -1,7 +1,8 @@
 """Doing what is not done yet of a plan, independent steps side by side.
 
 The scheduler knows steps and a pool that makes them; whether the pool is local processes or a Ray
-cluster is the pool's business. Whatever happens, finished steps stay finished.
+cluster is the pool's business. Of the steps whose inputs are there, the one with the most work behind it is started
+first, so that no worker idles beside the last long chain. Whatever happens, finished steps stay finished.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nosce.errors import DamagedError
+from nosce.pipeline.expected_work import longest_first, remaining_work
 from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Plan, Step
 from nosce.store.store import Store
@@ -117,12 +119,14 @@ def run_plan(
     for message in damaged.values():
         listener.on_message(message)
     waiting = {step.name: step for step in pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)}
+    remaining = remaining_work(plan.all_steps)
     running: dict[str, Step] = {}
     retry_at: dict[str, float] = {}
     steps = {step.name: step for step in plan.all_steps}
     try:
         while waiting or running:
-            for step in _ready_steps(waiting, {*running, *run_summary.failed}, retry_at, pool.free_slots):
+            ready = _ready_steps(waiting, {*running, *run_summary.failed}, retry_at)
+            for step in longest_first(ready, remaining)[: pool.free_slots]:
                 running[step.name] = waiting.pop(step.name)
                 pool.submit(step, rerun_stale=rerun_stale)
                 listener.on_start(step)
@@ -145,17 +149,15 @@ def run_plan(
     return run_summary
 
 
-def _ready_steps(
-    waiting: dict[str, Step], unusable: Collection[str], retry_at: dict[str, float], free_slots: int
-) -> list[Step]:
-    """The steps that could be started now, as many as there is room for: all their inputs are there."""
+def _ready_steps(waiting: dict[str, Step], unusable: Collection[str], retry_at: dict[str, float]) -> list[Step]:
+    """The steps that could be started now: all their inputs are there."""
     now = time.monotonic()
     ready = []
     for step in waiting.values():
         blocked = any(given.name in waiting or given.name in unusable for given in step.inputs.values())
         if not blocked and retry_at.get(step.name, 0) <= now:
             ready.append(step)
-    return ready[:free_slots]
+    return ready
 
 
 def _can_progress(waiting: dict[str, Step], failed: dict[str, str]) -> bool:
