@@ -22,21 +22,39 @@ def needed_metrics(parts: Iterable[object]) -> NeededMetrics | None:
     Returns:
         None where a part may look at any row: a measure or figure of somebody's own gets all readings.
     """
+    selections = selections_in(parts)
+    if selections is None:
+        return None
     needed: dict[str, frozenset[str] | None] = {}
+    for selection, derives_metrics in selections:
+        known = needed.get(selection.evaluation, frozenset())
+        needed[selection.evaluation] = None if derives_metrics or known is None else known | {selection.metric}
+    return needed
+
+
+def selections_in(parts: Iterable[object]) -> list[tuple[Selection, bool]] | None:
+    """Every selection that the parts hold, and whether other metrics of its evaluation are selected too.
+
+    Returns:
+        None where a part may look at any row.
+    """
+    found: list[tuple[Selection, bool]] = []
     waiting: list[tuple[object, bool]] = [(part, False) for part in parts]
     while waiting:
-        part, every_metric = waiting.pop()
+        part, derives_metrics = waiting.pop()
         if isinstance(part, Selection):
-            known = needed.get(part.evaluation, frozenset())
-            needed[part.evaluation] = None if every_metric or known is None else known | {part.metric}
+            found.append((part, derives_metrics))
         elif isinstance(part, tuple):
-            waiting += [(member, every_metric) for member in part]
+            waiting += [(member, derives_metrics) for member in part]
+        elif isinstance(part, Measure | Figure) and not _is_known(part):
+            return None
         elif dataclasses.is_dataclass(part):
             if isinstance(part, Measure | Figure):
-                if not type(part).__module__.startswith("nosce."):
-                    return None
-                every_metric = every_metric or part.derives_metrics
-            waiting += [(getattr(part, field.name), every_metric) for field in dataclasses.fields(part)]
-        elif isinstance(part, Measure | Figure):  # no dataclass, so its selections cannot be found
-            return None
-    return needed
+                derives_metrics = derives_metrics or part.derives_metrics
+            waiting += [(getattr(part, field.name), derives_metrics) for field in dataclasses.fields(part)]
+    return found
+
+
+def _is_known(part: Measure | Figure) -> bool:
+    """Is it one of ours, which look at nothing but their selections?"""
+    return type(part).__module__.startswith("nosce.") and dataclasses.is_dataclass(part)

@@ -319,7 +319,8 @@ def _varlen_causal_forward(
 def _positions(lengths: np.ndarray) -> np.ndarray:
     """The position of each token in its sequence. Shape: (N,)."""
     ends = np.cumsum(lengths)
-    return np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    positions: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return positions
 
 
 def _bidirectional_forward(
