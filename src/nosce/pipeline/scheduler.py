@@ -1,7 +1,8 @@
 """Doing what is not done yet of a plan, independent steps side by side.
 
 The scheduler knows steps and a pool that makes them; whether the pool is local processes or a Ray
-cluster is the pool's business. Whatever happens, finished steps stay finished.
+cluster is the pool's business. Of the steps whose inputs are there, the one with the most work behind it is started
+first, so that no worker idles beside the last long chain. Whatever happens, finished steps stay finished.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from nosce.errors import DamagedError, LeasedError
+from nosce.pipeline.expected_work import longest_first, remaining_work
 from nosce.pipeline.leased_steps import LeasedSteps
 from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Plan, Step
@@ -117,7 +119,8 @@ def run_plan(
     damaged = set_aside_damaged(plan, store)
     for message in damaged.values():
         listener.on_message(message)
-    waiting = {step.name: step for step in pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)}
+    pending = pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)
+    waiting = {step.name: step for step in longest_first(pending, remaining_work(plan.all_steps))}
     running: dict[str, Step] = {}
     leased = LeasedSteps(store, listener.on_message, LEASE_RETRY_SECONDS)
     steps = {step.name: step for step in plan.all_steps}

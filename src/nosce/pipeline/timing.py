@@ -360,10 +360,11 @@ def time_training(
     import torch
 
     from nosce.data.sampling import EpochSampler, pack
+    from nosce.models.number_format import choose_precision
     from nosce.models.varlen import varlen_forward
     from nosce.train.loss import summed_cross_entropy
     from nosce.train.optimizer import Optimizer, block_matrix_names
-    from nosce.train.precision import MasterWeights, choose_precision
+    from nosce.train.precision import MasterWeights
 
     torch.set_num_threads(1)
     step_flops = 6 * model.count_parameters(vocab_size) * float(dataset.lengths.mean())  # of one text

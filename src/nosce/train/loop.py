@@ -21,13 +21,14 @@ from nosce.data.packing import TokenDataset
 from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
 from nosce.errors import SpecError, TrainingError
 from nosce.models.logits import logits_path
+from nosce.models.number_format import Precision
 from nosce.models.positions import check_positions
 from nosce.models.varlen import ForwardFunction, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
 from nosce.train.config import RuntimeConfig, TrainingConfig
 from nosce.train.optimizer import NamedParameters, Optimizer, block_matrix_names
-from nosce.train.precision import MasterWeights, Precision
+from nosce.train.precision import MasterWeights
 from nosce.train.sharding import ShardedWeights
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass
 
 from nosce.models.architecture import Architecture, Family
+from nosce.models.number_format import Precision
 from nosce.models.varlen import VARLEN_MODEL_TYPES
 from nosce.train.config import LoRA, TrainingConfig
-from nosce.train.precision import Precision
 
 #: Bytes that a layer keeps, by token and unit of width, in float32 and in bfloat16 (with float32 attention, as on the
 #: CPU, so an upper limit for a GPU). T5's are those of an encoder and a decoder layer, by token of both together.

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nosce.models.number_format import choose_precision
 from nosce.train.config import TrainingConfig
 from nosce.train.muon import Muon
-from nosce.train.precision import choose_precision
 from nosce.train.sharding import gathered
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ import torch
 
 from nosce.data.sampling import Batch
 from nosce.models.logits import logits_path
+from nosce.models.number_format import Precision
 from nosce.models.varlen import ForwardFunction
 from nosce.train.loss import summed_cross_entropy
-from nosce.train.precision import Precision
 
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor

@@ -101,8 +101,8 @@ def _train(
     spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext, group: ProcessGroup | None = None
 ) -> None:
     """Train in this process, with the others of its group."""
+    from nosce.models.number_format import choose_precision
     from nosce.train import checkpoint, loop
-    from nosce.train.precision import choose_precision
 
     prepare_torch(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)

@@ -44,7 +44,7 @@ def study(scale: Scale) -> Study:
         return core_study(scale)
     config = biographies_config(scale)
     arms = biographies_arms(config)
-    return Study(
+    whole = Study(
         name="biographies",
         title=BIOGRAPHIES_TITLE,
         question=BIOGRAPHIES_QUESTION,
@@ -58,6 +58,7 @@ def study(scale: Scale) -> Study:
         figures=biographies_figures(config),
         scaling_curves=biographies_scaling_curves(config),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole
 
 
 def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies") -> Study:

@@ -27,7 +27,7 @@ def study(scale: Scale) -> Study:
     runs = vision_runs(config)
     ladders = (size_ladder(config.products), size_ladder(config.sums))
     vision_ladders = tuple(run.ladder for run in runs)
-    return Study(
+    whole = Study(
         name="emergence",
         title="All at once",
         question="Did that ability really appear all at once, or does the metric jump?",
@@ -45,3 +45,4 @@ def study(scale: Scale) -> Study:
             *(ladder.curve_by_size for ladder in vision_ladders),
         ),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole

@@ -28,7 +28,7 @@ def study(scale: Scale) -> Study:
     """
     config = introspection_config(scale)
     arms = introspection_arms(config)
-    return Study(
+    whole = Study(
         name="introspection",
         title="Know thyself",
         question="Does a model know what it would answer better than another model that studied it?",
@@ -42,3 +42,4 @@ def study(scale: Scale) -> Study:
         figures=introspection_figures(config),
         scaling_curves=introspection_scaling_curves(config),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole
