@@ -141,7 +141,7 @@ SHORT_TRAINING = TrainingConfig(
 
 
 def _smoke_config() -> DiariesConfig:
-    """Every arm and evaluation, in minutes and without a result."""
+    """Every arm and evaluation, within a minute and without a result."""
     return DiariesConfig(
         world=replace(SHORT_DIARIES, train_share=0.6),
         training=replace(SHORT_TRAINING, batch_size=32, checkpoint_fractions=(1.0,)),

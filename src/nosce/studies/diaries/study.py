@@ -42,7 +42,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     """
     config = diaries_config(scale, settings)
     arms = diaries_arms(config)
-    return Study(
+    whole = Study(
         name="diaries",
         title="How much is known",
         question="Does a model know how much it knows?",
@@ -56,6 +56,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         figures=diaries_figures(config),
         scaling_curves=diaries_scaling_curves(config),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole
 
 
 def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpec, ...]:
