@@ -27,7 +27,7 @@ from nosce.analysis.figures import Figure
 from nosce.analysis.needed_rows import needed_metrics
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.exposure import summarize_exposures
-from nosce.records import Reading, Verdict, read_table, schema, to_table
+from nosce.records import Reading, Verdict, read_table, scan_table, schema, to_table
 
 VERSION = 3
 CONSTANT_COLUMNS = ("study", "scale")  # of the readings of one study
@@ -148,8 +148,8 @@ def _is_needed(evaluation: str, metrics: frozenset[str] | None) -> pl.Expr:
 
 def _scan_source(spec: EstimatesSpec, source: ReadingSource, inputs: Mapping[str, Path]) -> pl.LazyFrame:
     """The readings of one step, with the columns that the step left blank."""
-    file = (inputs[source.input] / "readings.parquet").absolute()
-    return pl.scan_parquet(file, glob=False, hive_partitioning=False).with_columns(
+    file = inputs[source.input] / "readings.parquet"
+    return scan_table(file).with_columns(
         study=pl.lit(spec.study),
         scale=pl.lit(spec.scale),
         arm=pl.lit(source.arm),
