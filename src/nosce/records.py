@@ -352,6 +352,16 @@ def read_parquet(path: Path, record_type: type[RecordT]) -> list[RecordT]:
     return from_table(read_table(path), record_type)
 
 
+def scan_table(path: Path) -> pl.LazyFrame:
+    """The table of a Parquet file, of which only the rows and columns that are asked for are read.
+
+    Raises:
+        OSError: The file cannot be read.
+        polars.exceptions.PolarsError: The content is not of this format; both may come later, when rows are collected.
+    """
+    return pl.scan_parquet(path.absolute(), glob=False, hive_partitioning=False)
+
+
 def read_table(
     source: Path | bytes,
     kind: TableKind | None = None,

@@ -169,5 +169,6 @@ def _state(net, tokens, last, at=None):
     )
     probes = _LowRankProbes(net, asked, LowRankProbeConfig(rank=0, steps=1, batch_size=4), "batch", "final")
     given = net.get_input_embeddings().weight[torch.from_numpy(tokens)]
+    read = np.full((len(tokens), 1), last if at is None else at)
     with torch.no_grad():
-        return probes._hidden_states(given, torch.from_numpy(places))[:, last if at is None else at]
+        return probes._run_network(given, places[:, 0] + 1, read)[:, 0]

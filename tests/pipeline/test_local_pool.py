@@ -51,7 +51,7 @@ def ended(pool, seconds=60.0, meanwhile=lambda: None):
 def test_a_worker_does_not_mind_an_interrupt_that_is_meant_for_its_parent(pool, dozen):
     """Ctrl-C reaches every process of a terminal; what it means the parent decides, from a worker's first moment."""
     pool.submit(corpus(dozen), rerun_stale=False)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = [one.process for one in pool._workers]
 
     def interrupt():
         if worker.is_alive():
@@ -67,19 +67,19 @@ def test_no_worker_outlives_its_pool(pool, dozen):
     pool.submit(step, rerun_stale=False)
     assert ended(pool).kind == "made"
     assert pool.free_slots == 1
-    (worker,) = multiprocessing.active_children()
+    (worker,) = [one.process for one in pool._workers]
     pool.submit(corpus(dozen, 1), rerun_stale=False)
     pool.close()
 
     assert not worker.is_alive()
-    assert not multiprocessing.active_children()
+    assert worker not in multiprocessing.active_children()
     assert pool.store.has(step.name)
 
 
 def test_a_worker_that_dies_at_work_fails_its_step_and_the_pool_goes_on(pool, dozen):
     """The step that a killed worker had in hand is told as failed; the next step gets a new worker."""
     pool.submit(corpus(dozen), rerun_stale=False)
-    (worker,) = multiprocessing.active_children()
+    (worker,) = [one.process for one in pool._workers]
     worker.kill()
     event = ended(pool)
     pool.submit(corpus(dozen, 1), rerun_stale=False)
@@ -94,7 +94,7 @@ def test_a_worker_that_dies_while_it_waits_is_replaced(pool, dozen):
     """An idle worker that the system ended costs nothing but a new start."""
     pool.submit(corpus(dozen), rerun_stale=False)
     assert ended(pool).kind == "made"
-    (worker,) = multiprocessing.active_children()
+    (worker,) = [one.process for one in pool._workers]
     worker.kill()
     worker.join()
     pool.submit(corpus(dozen, 1), rerun_stale=False)

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -21,6 +22,7 @@ from multiprocessing.context import SpawnProcess
 from nosce.errors import LeakageError
 from nosce.records import Document
 from nosce.seeds import Seed
+from nosce.store.signals import held_signal
 
 Renderer = Callable[[Seed], Iterable[Document]]
 MAX_IDLE_SECONDS = 60.0  # until a process that is asked nothing ends
@@ -98,7 +100,8 @@ def _start(hash_seed: str) -> _RenderingProcess:
     os.environ["PYTHONHASHSEED"] = hash_seed  # the child reads it when it starts
     try:
         process = context.Process(target=_serve, args=(child_end,), daemon=True)
-        process.start()
+        with held_signal(signal.SIGTERM):
+            process.start()
     finally:
         os.environ.pop("PYTHONHASHSEED")
         if previous_hash_seed is not None:

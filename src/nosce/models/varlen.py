@@ -25,6 +25,7 @@ from nosce.models.hooks import capture
 from nosce.models.logits import HEAD_ONLY_MODEL_TYPES, logits_path, padded_causal_forward
 from nosce.models.positions import check_positions, max_stable_positions
 from nosce.models.seq2seq import encoder_decoder_logits, encoder_decoder_states
+from nosce.models.short_attention import MAX_SHORT_POSITIONS, short_attention
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -228,27 +229,38 @@ def _varlen_attention(
     scaling: float | None = None,
     dropout: float = 0.0,
     buckets: tuple[LengthBucket, ...] = (),
+    short: bool = False,
     **_: object,
 ) -> tuple[torch.Tensor, None]:
-    """Causal attention within each sequence, in transformers' calling convention. (1, H, N, E) -> (1, N, H, E)."""
-    widen = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    """Causal attention within each sequence, in transformers' calling convention. (1, H, N, E) -> (1, N, H, E).
+
+    With `short`, short sequences attend by `short_attention` where the model computes in bfloat16 on a CPU. A training
+    does not ask for it: that would change its weights in the last digits.
+    """
+    is_narrow = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    can_be_short = short and is_narrow and not dropout and query.shape[1] == key.shape[1]
     parts = []
     for block in buckets:
+        is_short = can_be_short and block.max_length <= MAX_SHORT_POSITIONS
+        widen = is_narrow and not is_short
         q, k, v = (_to_padded(x[0].transpose(0, 1), block, widen) for x in (query, key, value))
-        attended = functional.scaled_dot_product_attention(
-            q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
-        )
+        if is_short:
+            attended = short_attention(q, k, v, scaling)
+        else:
+            attended = functional.scaled_dot_product_attention(
+                q, k, v, is_causal=True, scale=scaling, dropout_p=dropout, enable_gqa=q.shape[1] != k.shape[1]
+            )
         flat = attended.transpose(1, 2).reshape(block.sequences * block.max_length, *query.shape[1::2])
         parts.append(flat if block.padded_positions is None else _gather(flat, block))
-    outputs = parts[0] if len(parts) == 1 else torch.cat(parts)
+    outputs = parts[0] if len(parts) == 1 else torch.cat([part.to(query.dtype) for part in parts])
     return outputs.to(query.dtype).unsqueeze(0), None
 
 
 def _to_padded(tokens: torch.Tensor, block: LengthBucket, widen: bool) -> torch.Tensor:
     """A bucket of the tokens (N, H, E) as a padded block (sequences, H, longest, E).
 
-    On a CPU bfloat16 is widened to float32 here. torch's attention and its gradient take three times as long in
-    bfloat16 (`benchmarks/choices.py`), which would cancel the gain of the narrower matrices.
+    On a CPU bfloat16 is widened to float32 for torch's attention, which with its gradient takes three times as long in
+    bfloat16 (`benchmarks/choices.py`). That would cancel the gain of the narrower matrices.
     """
     tokens = tokens[block.start : block.stop]
     if widen:
@@ -335,6 +347,7 @@ def _varlen_site_states(
         position_ids=_to_device(_positions(lengths), model)[None],
         use_cache=False,
         buckets=bucket_by_length(lengths, model.device),
+        short=True,
     )
     return states[0]
 

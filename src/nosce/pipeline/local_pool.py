@@ -11,7 +11,6 @@ import os
 import re
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from typing import Literal
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.context import StepProgress
 from nosce.pipeline.plan import Step
+from nosce.store.signals import held_signal, release_signal
 from nosce.store.store import Store, store_write_error
 from nosce.train.config import RuntimeConfig
 
@@ -90,6 +90,7 @@ def _unexpected_error(step: Step, store: Store) -> str:
 
 def _worker_main(connection: Connection, root: Path, runtime: RuntimeConfig, cores: set[int] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    release_signal(signal.SIGINT)
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     store = Store(root)
@@ -174,10 +175,12 @@ class LocalPool:
         cores = _worker_cores(slot, self.n_workers, self.runtime.threads * self.runtime.processes)
         process = context.Process(target=_worker_main, args=(child_end, self.store.root, self.runtime, cores))
         gpus = self.visible_gpus[slot] if self.visible_gpus else None
-        with _ignoring_interrupts(), _worker_environment(self.runtime.threads, gpus):
+        # Ctrl-C goes to every process of a terminal. The parent decides what it means, also for a worker that is only
+        # just starting, and loses none that is pressed meanwhile.
+        with held_signal(signal.SIGINT, children_ignore=True), _worker_environment(self.runtime.threads, gpus):
             process.start()
-        child_end.close()
-        self._workers.append(worker := _Worker(process, parent_end, slot))
+            child_end.close()
+            self._workers.append(worker := _Worker(process, parent_end, slot))
         return worker
 
 
@@ -208,19 +211,6 @@ def _worker_environment(threads: int, visible_gpus: str | None = None) -> Iterat
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
-
-
-@contextmanager
-def _ignoring_interrupts() -> Iterator[None]:
-    """A process started in this block ignores Ctrl-C from its first moment: its parent decides what that means."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def available_cores() -> list[int]:

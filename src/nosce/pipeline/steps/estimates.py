@@ -27,9 +27,10 @@ from nosce.analysis.figures import Figure
 from nosce.analysis.needed_rows import needed_metrics
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.exposure import summarize_exposures
-from nosce.records import Reading, Verdict, read_table, schema, to_table
+from nosce.records import Reading, Verdict, read_table, scan_table, schema, to_table
 
 VERSION = 3
+CONSTANT_COLUMNS = ("study", "scale")  # of the readings of one study
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +120,8 @@ def gather_needed_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> p
     """The readings that claims, figures and scaling curves look at, those of one evaluation and metric side by side.
 
     The order within an evaluation and metric is that of `readings.parquet`, so every number is the same as from there.
-    A measure or figure of somebody's own may look at anything: then it is all readings, in their order.
+    Columns that are equal in all rows are left out. A measure or figure of somebody's own may look at anything: then it
+    is all readings with all columns, in their order.
     """
     needed = needed_metrics((*spec.claims, *spec.figures, *spec.scaling_curves))
     sources = [_scan_source(spec, source, inputs) for source in spec.sources]
@@ -130,10 +132,10 @@ def gather_needed_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> p
     is_needed = pl.any_horizontal(pl.lit(False), *starmap(_is_needed, needed.items()))
     parts: dict[tuple[object, ...], list[pl.DataFrame]] = {}
     for source in sources:
-        rows = source.filter(is_needed).collect()
+        rows = source.filter(is_needed).drop(CONSTANT_COLUMNS).collect()
         for name, part in rows.partition_by("evaluation", "metric", as_dict=True, maintain_order=True).items():
             parts.setdefault(name, []).append(part)
-    tables = [pl.DataFrame(schema=schema(Reading))]
+    tables = [pl.DataFrame(schema=schema(Reading)).drop(CONSTANT_COLUMNS)]
     while parts:  # what is joined is dropped at once
         tables.append(pl.concat(parts.pop(next(iter(parts))), rechunk=True))
     return pl.concat(tables, rechunk=False)
@@ -146,8 +148,8 @@ def _is_needed(evaluation: str, metrics: frozenset[str] | None) -> pl.Expr:
 
 def _scan_source(spec: EstimatesSpec, source: ReadingSource, inputs: Mapping[str, Path]) -> pl.LazyFrame:
     """The readings of one step, with the columns that the step left blank."""
-    file = (inputs[source.input] / "readings.parquet").absolute()
-    return pl.scan_parquet(file, glob=False, hive_partitioning=False).with_columns(
+    file = inputs[source.input] / "readings.parquet"
+    return scan_table(file).with_columns(
         study=pl.lit(spec.study),
         scale=pl.lit(spec.scale),
         arm=pl.lit(source.arm),
