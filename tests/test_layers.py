@@ -37,10 +37,10 @@ def test_imports_point_one_way(file):
         assert not {"torch", "transformers", "peft"} & {name.split(".")[0] for name in imported(file)}
 
 
-def test_the_root_holds_seven_modules():
+def test_the_root_holds_six_modules():
     """Whatever else there is has a package."""
     names = {path.stem for path in SOURCE.glob("*.py")}
-    assert names == {"__init__", "__main__", "cli", "errors", "records", "seeds", "study"}
+    assert names == {"__init__", "__main__", "errors", "records", "seeds", "study"}
 
 
 def test_a_public_name_is_defined_once():

@@ -154,9 +154,9 @@ def _run_child(call: Callable[[], object], out: Path, err: Path, memory: int) ->
         limit = _statm()[0] + 2 * memory
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        from nosce.cli import _exit_code_of
+        from nosce.cli import exit_code_of
 
-        code = _exit_code_of(call)
+        code = exit_code_of(call)
     except BaseException:
         code = 70
         traceback.print_exc()

@@ -50,14 +50,14 @@ def main(cases: Path, outcomes: Path) -> None:
 
 
 def _run(app: object, words: list[str]) -> tuple[int, str, str]:
-    from nosce.cli import _exit_code_of
+    from nosce.cli import exit_code_of
     from nosce.store.files import warn_skipped
 
     warn_skipped.cache_clear()
     with _streams() as streams:
         try:
             signal.alarm(LIMIT_SECONDS)
-            code = _exit_code_of(lambda: app(words, standalone_mode=False))
+            code = exit_code_of(lambda: app(words, standalone_mode=False))
         except Hang:
             code = HUNG
         except SystemExit as ended:

@@ -1,0 +1,213 @@
+"""Options of the command line, each declared once, and groups of them that several commands take."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, get_type_hints
+
+import typer
+
+from nosce.pipeline.command_lines import default_store_root
+from nosce.pipeline.devices import DeviceRequest
+
+if TYPE_CHECKING:
+    from nosce.pipeline.plan import StudyRequest
+    from nosce.pipeline.results import RunResults
+    from nosce.store.store import Store
+
+
+def _complete_study(incomplete: str) -> list[str]:
+    from nosce.studies import BUILT_IN
+
+    return [name for name in sorted(BUILT_IN) if name.startswith(incomplete)]
+
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help="A built-in name, FILE.py:FUNCTION or package.module:FUNCTION.",
+        autocompletion=_complete_study,
+    ),
+]
+ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
+SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
+ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Start from a model: a folder or a hub id; several between commas, each with =SIZE if you like.",
+        metavar="MODEL",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a field of the configuration; may be repeated.", metavar="KEY=VALUE"),
+]
+LastScaleOption = Annotated[str | None, typer.Option(help="Of the study; else the scale that was run last.")]
+PlanSeedsOption = Annotated[int | None, typer.Option(help="Results of so many seeds; else of the most.")]
+PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
+WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
+ThreadsOption = Annotated[
+    int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)
+]
+LoraOption = Annotated[
+    int | None, typer.Option(help="With --model: train a low-rank update of this rank instead of all weights.", min=0)
+]
+ChatOption = Annotated[bool, typer.Option("--chat", help="With --model: ask through the model's chat template.")]
+ReplayOption = Annotated[
+    Path | None, typer.Option(help="With --model: mix general text of this folder into the training.")
+]
+RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
+DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
+PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
+ProcessesOption = Annotated[
+    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too slow on one.")
+]
+ShardOption = Annotated[
+    bool, typer.Option("--shard", help="Split a model over the processes of its training, if no GPU holds it.")
+]
+GradientCheckpointingOption = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
+]
+MaxCostOption = Annotated[
+    float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
+]
+RerunStaleOption = Annotated[
+    bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Print the plan with its price and stop, as `nosce plan` does.")
+]
+StoreOption = Annotated[
+    Path | None, typer.Option("--store", help="Where results are kept; else $NOSCE_STORE, else .nosce/.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """Which study is run: its name, scale, models and settings, and which part of it."""
+
+    study: StudyArgument
+    scale: ScaleOption = "laptop"
+    seeds: SeedsOption = None
+    arms: ArmsOption = ""
+    model: ModelOption = ""
+    set_: SetOption = None
+    lora: LoraOption = None
+    chat: ChatOption = False
+    replay: ReplayOption = None
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What `--set` and the short options for common fields change of the configuration."""
+        settings = list(self.set_ or ())
+        settings += [] if self.lora is None else [f"lora={self.lora}"]
+        settings += ["chat=yes"] if self.chat else []
+        settings += [] if self.replay is None else [f"replay={self.replay}"]
+        return tuple(settings)
+
+    def request(self) -> StudyRequest:
+        """What a plan is built from."""
+        from nosce.pipeline.plan import StudyRequest
+
+        return StudyRequest(
+            study=self.study,
+            scale=self.scale,
+            n_seeds=self.seeds,
+            arms=split_names(self.arms),
+            models=self.model,
+            settings=self.settings,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """On what the steps of a study are made."""
+
+    workers: WorkersOption = None
+    device: DeviceOption = None
+    per_gpu: PerGpuOption = 1
+    processes: ProcessesOption = 1
+    shard: ShardOption = False
+    gradient_checkpointing: GradientCheckpointingOption = False
+    threads: ThreadsOption = 1
+
+    def request(self) -> DeviceRequest:
+        """What a pool of workers is made from."""
+        return DeviceRequest(
+            device=self.device,
+            workers=self.workers,
+            per_gpu=self.per_gpu,
+            processes=self.processes,
+            shard=self.shard,
+            threads=self.threads,
+            gradient_checkpointing=self.gradient_checkpointing,
+        )
+
+
+def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """A command whose parameters of a dataclass of options are options of the command line, one for each field."""
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        single = parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        parameters += _group_parameters(groups[name]) if name in groups else [single]
+
+    @functools.wraps(command)
+    def call(**values: object) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del call.__wrapped__  # typer would look through it
+    return call
+
+
+def _group_parameters(group: type) -> Iterator[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    for field in fields(group):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(field.name, kind, default=default, annotation=hints[field.name])
+
+
+def open_store(folder: Path | None) -> Store:
+    """The store in a folder, in $NOSCE_STORE or in .nosce/: the first that is given."""
+    from nosce.store.store import Store
+
+    return Store.open(folder or default_store_root())
+
+
+def split_names(names: str) -> tuple[str, ...]:
+    """The names of an option that takes several, separated by commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def variant_label(models: str, settings: Sequence[str] | None) -> str | None:
+    """What `--model` and `--set` ask for; None where neither was given."""
+    from nosce.pipeline.plan import StudyRequest
+
+    if not (models or settings):
+        return None
+    return StudyRequest(study="", scale="", models=models, settings=tuple(settings or ())).variant.label
+
+
+def load_results(
+    store: Store, study: str, scale: str | None, seeds: int | None, arms: str, variant: str | None = None
+) -> RunResults:
+    """The results of the fullest plan of a study, or of the plan of these arms and so many seeds."""
+    from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.results import RunResults
+
+    plan = PlanRecord.find_finished(store, study, scale, arms=split_names(arms), n_seeds=seeds, variant=variant)
+    return RunResults.load(store, plan)

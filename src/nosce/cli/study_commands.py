@@ -1,0 +1,168 @@
+"""Commands on studies: list, plan, run, show, export, and the page of all results."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from nosce.cli import options as opt
+from nosce.cli.app import app
+from nosce.cli.output import print_json, print_line
+
+
+@app.command("list")
+def list_(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help="A built-in study: list its configuration by scale instead.")
+    ] = None,
+    store: opt.StoreOption = None,
+    json_: opt.JsonOption = False,
+) -> None:
+    """Studies, their question, scales, and what the store holds.  Example: nosce list"""
+    if study is not None:
+        _print_config(study, json_=json_)
+        return
+    from nosce.studies.listing import list_studies, studies_table
+
+    opened_store = opt.open_store(store)
+    rows = list_studies(opened_store)
+    if json_:
+        print_json([asdict(row) for row in rows])
+        return
+    console = Console()
+    console.print(studies_table(rows, console.width))
+    if any(row.held for row in rows):
+        print_line(f"Finished scales and steps are those of {opened_store.root}.")
+
+
+def _print_config(study: str, *, json_: bool) -> None:
+    """What each scale of a built-in study trains and asks, side by side."""
+    from nosce.studies.configs import config_rows, config_scales, config_table
+
+    if json_:
+        scales = config_scales(study)
+        rows = [(row, dict(zip(scales, row.values, strict=True))) for row in config_rows(study)]
+        print_json([{"field": row.field, "phrase": row.phrase, "values": values} for row, values in rows])
+        return
+    console = Console()
+    console.print(config_table(study, console.width))
+
+
+@app.command()
+@opt.with_option_groups
+def run(
+    study: opt.StudyOptions,
+    devices: opt.DeviceOptions,
+    ray: opt.RayOption = None,
+    dry_run: opt.DryRunOption = False,
+    max_cost: opt.MaxCostOption = None,
+    rerun_stale: opt.RerunStaleOption = False,
+    store: opt.StoreOption = None,
+    json_: opt.JsonOption = False,
+) -> None:
+    """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
+    from nosce.pipeline import run as running
+
+    request, opened_store = study.request(), opt.open_store(store)
+    if dry_run:
+        running.print_plan(request, opened_store, devices.workers, json_=json_)
+        return
+    exit_code = running.run_study(
+        request,
+        opened_store,
+        devices=devices.request(),
+        ray=ray,
+        rerun_stale=rerun_stale,
+        max_cost=max_cost,
+        json_=json_,
+    )
+    raise typer.Exit(exit_code)
+
+
+@app.command()
+@opt.with_option_groups
+def plan(
+    study: opt.StudyOptions,
+    workers: opt.WorkersOption = None,
+    store: opt.StoreOption = None,
+    json_: opt.JsonOption = False,
+) -> None:
+    """What a run would do and cost: steps, tokens, FLOPs, disk, minutes.  Example: nosce plan biographies"""
+    from nosce.pipeline.run import print_plan
+
+    print_plan(study.request(), opt.open_store(store), workers, json_=json_)
+
+
+@app.command()
+def show(
+    study: opt.StudyArgument,
+    scale: opt.LastScaleOption = None,
+    seeds: opt.PlanSeedsOption = None,
+    arms: opt.PlanArmsOption = "",
+    model: opt.ModelOption = "",
+    set_: opt.SetOption = None,
+    store: opt.StoreOption = None,
+    json_: opt.JsonOption = False,
+) -> None:
+    """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
+    opened_store = opt.open_store(store)
+    results = opt.load_results(opened_store, study, scale, seeds, arms, opt.variant_label(model, set_))
+    if json_:
+        print_json(results.to_json())
+        return
+    from nosce.pipeline.run import print_claims
+
+    print_claims(results, Console())
+    for newer in results.plan.newer_parts(opened_store)[:1]:
+        print_line(f"Results of {newer.part} are newer: `{newer.show_command(opened_store)}` shows them.")
+
+
+@app.command()
+def report(
+    out_: Annotated[Path, typer.Option("--out", help="Folder of the site.")] = Path("report"),
+    open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    store: opt.StoreOption = None,
+) -> None:
+    """Write the static site from the store.  Example: nosce report --out report --open"""
+    from nosce.pipeline.site import write_site
+
+    index = write_site(opt.open_store(store), out_)
+    print_line(f"The report is {index}")
+    if open_:
+        typer.launch(index.as_uri())
+
+
+@app.command()
+def export(
+    study: opt.StudyArgument,
+    arm: Annotated[str, typer.Argument(help="Which arm's model.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is empty or not there.")],
+    seed: Annotated[int | None, typer.Option(help="Which training seed; else the first.")] = None,
+    stage: Annotated[str | None, typer.Option(help="pretrain or a later stage; else the last.")] = None,
+    step: Annotated[int | None, typer.Option(help="Which checkpoint, by its steps; else the last.")] = None,
+    scale: opt.LastScaleOption = None,
+    model: opt.ModelOption = "",
+    set_: opt.SetOption = None,
+    store: opt.StoreOption = None,
+) -> None:
+    """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
+    from nosce.pipeline.export import export_checkpoint, find_study
+
+    opened_store = opt.open_store(store)
+    step_record = export_checkpoint(
+        opened_store,
+        find_study(opened_store, study, scale, opt.variant_label(model, set_)),
+        arm,
+        seed,
+        folder,
+        stage=stage,
+        checkpoint_step=step,
+    )
+    print_line(
+        f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
+        "AutoTokenizer.from_pretrained."
+    )
