@@ -19,6 +19,11 @@ def asked_scores(
     return Selection(evaluation=task, metric=metric, arm=model, attributes=attributes, quantity=quantity)
 
 
+def asked_curves(problems: WordProblems, ladder: AskedLadder) -> tuple[ScalingCurveSpec, ...]:
+    """The curves of the mirage test of all tasks."""
+    return tuple(curve for task in problems.tasks for curve in task_curves(problems, ladder, task))
+
+
 def task_curves(problems: WordProblems, ladder: AskedLadder, task: ArithmeticTask) -> tuple[ScalingCurveSpec, ...]:
     """The curves of the mirage test of a task: its problems with the longest operands; none for too few sizes."""
     if not ladder.is_tested:

@@ -17,7 +17,7 @@ from nosce.studies.emergence.asked.claims import asked_claims
 from nosce.studies.emergence.asked.config import AskedEmergenceConfig, asked_emergence_config
 from nosce.studies.emergence.asked.experiment import AskedArithmetic
 from nosce.studies.emergence.asked.figures import asked_figures
-from nosce.studies.emergence.asked.selections import task_curves
+from nosce.studies.emergence.asked.selections import asked_curves
 from nosce.studies.emergence.asked.sizes import asked_ladder
 from nosce.studies.models import chat_marks, check_chat_folder
 from nosce.study import ExperimentSpec, Scale, Study
@@ -52,9 +52,7 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         evals=(),
         claims=asked_claims(config.problems, ladder),
         figures=tuple(asked_figures(config.problems, ladder)),
-        scaling_curves=tuple(
-            curve for task in config.problems.tasks for curve in task_curves(config.problems, ladder, task)
-        ),
+        scaling_curves=asked_curves(config.problems, ladder),
     )
 
 
