@@ -49,11 +49,12 @@ def parse_models(text: str) -> tuple[ModelSource, ...]:
     """The models that `--model` names, separated by commas.
 
     Each is a folder in the Hugging Face layout, an id of the Hugging Face hub (`org/name` or `org/name@revision`), or
-    an endpoint (`https://host/v1#name`).
+    an endpoint (`https://host/v1#name`), whose prices and ways of asking the environment gives
+    (`EndpointConfig.from_environment`).
 
     Raises:
-        UsageError: A model is neither, or two have one name.
-        SpecError: A folder holds no model.
+        UsageError: A model is neither, or two have one name, or a variable of the environment is wrong.
+        SpecError: A folder holds no model, or an address is not allowed.
     """
     sources = tuple(_parse_model(part.strip()) for part in text.split(",") if part.strip())
     if not sources:
@@ -67,7 +68,8 @@ def _parse_model(text: str) -> ModelSource:
         url, _, name = place.partition("#")
         if not name:
             raise UsageError(f"--model {place} names no model of that endpoint; write {url}#NAME.")
-        return ModelSource(name=name, model=EndpointConfig(model=name, base_url=url), size=size)
+        endpoint = replace(EndpointConfig.from_environment(name), base_url=url)
+        return ModelSource(name=name, model=endpoint, size=size)
     folder = Path(place).expanduser()
     if folder.is_dir():
         return ModelSource(name=folder.resolve().name, model=Pretrained.from_folder(folder), size=size)

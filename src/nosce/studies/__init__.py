@@ -14,11 +14,15 @@ BUILT_IN = {
 #: Where the function of each study that starts from models of one's own stands, as `MODULE:FUNCTION`.
 MODEL_STUDIES = {
     "biographies": "nosce.studies.biographies.pretrained:study",
+    "emergence": "nosce.studies.emergence.asked.study:study",
+    "introspection": "nosce.studies.introspection.asked:study",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
 MODEL_CONFIGS = {
     "biographies": "nosce.studies.biographies.pretrained:PRETRAINED_BIOGRAPHIES_CONFIGS",
+    "emergence": "nosce.studies.emergence.asked.config:ASKED_EMERGENCE_CONFIGS",
+    "introspection": "nosce.studies.introspection.asked:PROMPTED_INTROSPECTION_CONFIGS",
 }
 
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.

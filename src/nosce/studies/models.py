@@ -67,3 +67,14 @@ def with_replay(world: World, folder: str, share: float, n_documents: int) -> Wo
         raise SpecError(f"a replay share of {share:g} is no share of the texts; take more than 0 and less than 1.")
     n_pieces = max(1, round(share / (1 - share) * n_documents))
     return WithReplay(world=world, texts=TextFolder.from_folder(folder), n_pieces=n_pieces)
+
+
+def check_chat_folder(folder: Path) -> None:
+    """Check that the model in a folder can be asked in words: it generates, and its tokenizer can be read.
+
+    Raises:
+        SpecError: It cannot.
+    """
+    from nosce.models.api.local import LocalChatModel
+
+    LocalChatModel(folder).check_folder()

@@ -102,7 +102,7 @@ def test_a_server_without_files_that_echoes_the_key_is_said_without_it(server, t
     with pytest.raises(EndpointError, match=r"has no fine-tuning jobs \(status 404") as error:
         run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
     assert echo not in str(error.value)
-    assert "NOSCE_TUNING=no" in str(error.value)
+    assert "--set teach=no" in str(error.value)
 
 
 @pytest.mark.parametrize("status", [408, 500, 502, 504, 520, 524, 529])

@@ -17,7 +17,8 @@ from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine
 from nosce.models.api.openai import OpenAIClient
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.studies.introspection.subjects import RemoteSubject, RunResources
+from nosce.studies.introspection.subjects import RemoteSubject
+from nosce.studies.replies import RunResources
 
 pytest.importorskip("httpx2")
 KEY = "sk-very-secret-0123456789"

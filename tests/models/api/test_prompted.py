@@ -22,12 +22,15 @@ from nosce.models.api.finetune import ChatExample
 from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
+from nosce.studies.introspection.asked import MEASURED_TASKS
 from nosce.studies.introspection.prompted import PromptedIntrospection
-from nosce.studies.introspection.subjects import LocalSubject, RunResources
+from nosce.studies.introspection.subjects import LocalSubject
+from nosce.studies.replies import RunResources
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, TrainingConfig
 
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
+STUDY = "introspection"
 WORLD = NaturalTextBehaviours(strings_per_task=4)
 
 
@@ -199,15 +202,10 @@ def asked_now(server, before: Counter) -> Counter:
 def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce, tmp_path):
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
-    words = ("run", "nosce.studies.introspection.ask_endpoint:study", "--scale", "smoke", "--store", store)
-    variables = {
-        "NOSCE_URL": server.url,
-        "NOSCE_MODEL": "m",
-        "OPENAI_API_KEY": KEY,
-        "NOSCE_PRICE_IN": "1",
-        "NOSCE_PRICE_OUT": "2",
-    }
-    world = NaturalTextBehaviours(strings_per_task=4)
+    models = f"{server.url}#m,{server.url}#other"
+    words = ("run", STUDY, "--model", models, "--set", "n_samples=0", "--scale", "smoke", "--store", store)
+    variables = {"OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1", "NOSCE_PRICE_OUT": "2"}
+    world = NaturalTextBehaviours(strings_per_task=4, tasks=MEASURED_TASKS)
     prompts = [p for p in world.prompts(Seed(0) / "experiment" / "world") if p.split == "unseen"]
     server.jobs[:] = ["succeeded"]
     server.fails[world.hypothetical_question(prompts[7], prompts[7].property_names[0])] = ["400"]
@@ -229,7 +227,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     }
     assert max(twice[text] for text in base if text in twice) == 2
     assert server.begun == 2  # one for itself and one for the other, however often the command is given
-    shown = json.loads(nosce.here("show", "introspection-m", "--json", "--store", store, **variables).stdout)
+    shown = json.loads(nosce.here("show", STUDY, "--json", "--store", store, **variables).stdout)
     assert {claim["id"] for claim in shown["claims"]} >= {"training-helps", "self-beats-oracle"}
     everything = b"".join(f.read_bytes() for f in store.rglob("*") if f.is_file())
     assert KEY.encode() not in everything
@@ -240,13 +238,14 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
             assert len(keys) == len(set(keys))
 
 
-STUDY = "nosce.studies.introspection.ask_endpoint:study"
-
-
-def told(server, **more: str) -> dict[str, str]:
+def told() -> dict[str, str]:
     """The environment of a command that asks the server."""
-    prices = {"NOSCE_PRICE_IN": "1", "NOSCE_PRICE_OUT": "2"}
-    return {"NOSCE_URL": server.url, "NOSCE_MODEL": "m", "NOSCE_OTHER": "m", "OPENAI_API_KEY": KEY, **prices, **more}
+    return {"OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1", "NOSCE_PRICE_OUT": "2"}
+
+
+def command(url: str, store: Path) -> tuple[object, ...]:
+    """The words of a command that asks the server for no samples."""
+    return ("run", STUDY, "--model", f"{url}#m", "--set", "n_samples=0", "--scale", "smoke", "--store", store)
 
 
 def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, nosce, tmp_path):
@@ -254,13 +253,13 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     store = tmp_path / "store"
     echoes = [KEY, base64.b64encode(f"user:{KEY}".encode()).decode(), KEY.encode().hex()]
     server.files_status, server.files_echo = 404, " ".join(echoes)
-    words = ("run", STUDY, "--scale", "smoke", "--store", store)
-    broken = nosce(*words, **told(server))
+    words = command(server.url, store)
+    broken = nosce(*words, **told())
     assert broken.returncode == 1
     assert "has no fine-tuning jobs (status 404" in broken.stderr
-    assert "NOSCE_TUNING=no" in broken.stderr
+    assert "--set teach=no" in broken.stderr
     asked = sum(server.asked.values())
-    whole = nosce(*words, **told(server, NOSCE_TUNING="no"))
+    whole = nosce(*words, "--set", "teach=no", **told())
     assert whole.returncode == 0, whole.stderr
     assert sum(server.asked.values()) == asked
     done, total, cached = replies_told(whole.stdout)
@@ -271,7 +270,7 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     )
     assert set(readings["evaluation"]) == {"answers", "before", "observers"}
     assert set(readings.filter(evaluation="answers")["metric"]) == {"valid", "again"}
-    nosce.here("report", "--store", store, "--out", tmp_path / "report", **told(server))
+    nosce.here("report", "--store", store, "--out", tmp_path / "report", **told())
     everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     everything += (broken.stdout + broken.stderr + whole.stdout + whole.stderr).encode()
     assert not [echo for echo in echoes if echo.encode() in everything]
@@ -281,24 +280,22 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
 @pytest.mark.slow
 def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
     """The same limit again buys nothing more; a higher one goes on from what was spent."""
-    words = ("run", STUDY, "--scale", "smoke", "--store", tmp_path / "store", "--max-cost")
-    first = nosce(*words, "0.003", **told(server))
+    words = (*command(server.url, tmp_path / "store"), "--max-cost")
+    first = nosce(*words, "0.003", **told())
     assert first.returncode == 1
     assert "of 0.003 are spent, earlier commands of the run included" in first.stderr
     asked = sum(server.asked.values())
     assert 0 < asked * 20e-6 <= 0.003  # the server counts 10 tokens of a prompt and 5 of a reply
-    again = nosce(*words, "0.003", **told(server))
+    again = nosce(*words, "0.003", **told())
     assert again.returncode == 1
     assert sum(server.asked.values()) * 20e-6 <= 0.003
-    assert nosce(*words, "0.004", **told(server)).returncode == 1
+    assert nosce(*words, "0.004", **told()).returncode == 1
     assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
 
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-1"])
 def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp_path, limit):
-    found = nosce.here(
-        "run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", f"--max-cost={limit}", **told(server)
-    )
+    found = nosce.here(*command(server.url, tmp_path / "s"), f"--max-cost={limit}", **told())
     assert found.returncode == 2
     assert "no amount of money" in found.stderr
     assert not server.asked
@@ -307,7 +304,7 @@ def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp
 
 def test_a_password_in_the_address_is_refused_and_lands_nowhere(server, nosce, tmp_path):
     url = server.url.replace("http://", "http://somebody:hunter2@")
-    found = nosce.here("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", **told(server, NOSCE_URL=url))
+    found = nosce.here(*command(url, tmp_path / "s"), **told())
     assert found.returncode == 2
     assert "a user name, a password or a query" in found.stderr
     everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())

@@ -30,7 +30,8 @@ from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted import PromptedIntrospection
-from nosce.studies.introspection.subjects import LocalSubject, RemoteSubject, RunResources
+from nosce.studies.introspection.subjects import LocalSubject, RemoteSubject
+from nosce.studies.replies import RunResources
 from nosce.train import checkpoint
 from nosce.train.config import LoRA, TrainingConfig
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from nosce.errors import SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
+from nosce.models.api.local_targets import target_log_likelihoods
 from nosce.models.architecture import ENCODER_FAMILIES, Pretrained, check_pretrained, load_pretrained
 from nosce.models.end_tokens import end_token_ids
 from nosce.models.folder_tokenizer import load_folder_tokenizer
@@ -43,6 +44,8 @@ class LocalChatModel:
         batch_size: Greedy replies that are generated side by side; 16 fits in the memory of small machines.
         seed: Source of the seeds of sampled replies.
         dtype: Number format of the weights. float32 rounds least; bfloat16 halves the memory.
+        uses_chat_template: Whether messages go through the folder's chat template. False: the model reads the text of
+            the messages alone, as a base model does.
     """
 
     folder: Path
@@ -50,12 +53,14 @@ class LocalChatModel:
     batch_size: int = 16
     seed: Seed = field(default_factory=lambda: Seed(0))
     dtype: Literal["float32", "bfloat16"] = "float32"
+    uses_chat_template: bool = True
 
     @cached_property
     def model_id(self) -> str:
-        """The folder's name and the hash of all that is read of it, and the number format where it is not float32."""
+        """The folder's name and the hash of all that is read of it, and what is otherwise than by default."""
         rounded = "" if self.dtype == "float32" else f" {self.dtype}"
-        return f"{Path(self.folder).name} {self._pretrained.digest[:16]}{rounded}"
+        plain = "" if self.uses_chat_template else " without chat template"
+        return f"{Path(self.folder).name} {self._pretrained.digest[:16]}{rounded}{plain}"
 
     @cached_property
     def _pretrained(self) -> Pretrained:
@@ -108,8 +113,13 @@ class LocalChatModel:
             )
         with plain_errors(f"the tokenizer in {self.folder} cannot be used"):
             text = self._prompt_text(ChatRequest.from_user("A question?", max_new_tokens=1))
-            ids = self._tokenizer(text, add_special_tokens=not self._tokenizer.chat_template)["input_ids"]
+            ids = self._tokenizer(text, add_special_tokens=not self._has_chat_format)["input_ids"]
         check_token_ids(Path(self.folder), [*ids, *self._end_ids])
+
+    @property
+    def _has_chat_format(self) -> bool:
+        """Whether messages go through a chat template, which writes the special tokens itself."""
+        return self.uses_chat_template and bool(self._tokenizer.chat_template)
 
     @cached_property
     def _end_ids(self) -> list[int]:
@@ -132,8 +142,45 @@ class LocalChatModel:
             if ask.temperature:
                 yield index, self._generate([ask], [texts[index]])[0]
 
+    def target_log_likelihoods(self, requests: Sequence[ChatRequest], targets: Sequence[str]) -> list[float]:
+        """The natural log-probability that the reply to each request begins with the target, in nats.
+
+        The target's tokens are those that the tokenizer gives it behind the prompt; its end is no part of it. Of a
+        token over the border of prompt and target all counts.
+
+        Args:
+            requests: The requests.
+            targets: A text for each, with the blank between prompt and target where it has one.
+        """
+        self.check_folder()
+        texts = [self._prompt_text(request) for request in requests]
+        rows = [self._target_tokens(text, target) for text, target in zip(texts, targets, strict=True)]
+        order = sorted(range(len(rows)), key=lambda n: (len(rows[n][0]), len(rows[n][1]), n))
+        values = [0.0] * len(rows)
+        for first in range(0, len(order), self._rows_per_batch):
+            batch = order[first : first + self._rows_per_batch]
+            with plain_errors(f"the model in {self.folder} cannot score a text", CANNOT_GENERATE_ADVICE):
+                found = target_log_likelihoods(self._model, [rows[n] for n in batch], self._tokenizer.pad_token_id)
+            for n, value in zip(batch, found, strict=True):
+                values[n] = value
+        return values
+
+    def _target_tokens(self, prompt: str, target: str) -> tuple[list[int], list[int]]:
+        """The tokens of the prompt, and behind them those of the target."""
+        special = not self._has_chat_format
+        prompt_ids: list[int] = self._tokenizer(prompt, add_special_tokens=special)["input_ids"]
+        if self._model.config.is_encoder_decoder:
+            return prompt_ids, self._tokenizer(target, add_special_tokens=False)["input_ids"]
+        whole: list[int] = self._tokenizer(prompt + target, add_special_tokens=special)["input_ids"]
+        shared = 0
+        while shared < min(len(prompt_ids), len(whole) - 1) and prompt_ids[shared] == whole[shared]:
+            shared += 1
+        check_positions(self._model, len(whole))
+        check_token_ids(Path(self.folder), whole)
+        return whole[:shared], whole[shared:]
+
     def _prompt_text(self, request: ChatRequest) -> str:
-        if self._tokenizer.chat_template:
+        if self._has_chat_format:
             messages = [{"role": role, "content": text} for role, text in request.messages]
             with plain_errors(f"the chat template in {self.folder} cannot be used"):
                 return str(self._tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
@@ -143,7 +190,7 @@ class LocalChatModel:
         import torch
 
         inputs = self._tokenizer(
-            list(texts), return_tensors="pt", padding=True, add_special_tokens=not self._tokenizer.chat_template
+            list(texts), return_tensors="pt", padding=True, add_special_tokens=not self._has_chat_format
         ).to(self.device)
         inputs.pop("token_type_ids", None)
         check_token_ids(Path(self.folder), [int(inputs["input_ids"].max())])

@@ -37,7 +37,8 @@ def _learned_precondition(ladder: SizeLadder) -> Precondition:
     )
 
 
-def _jump_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition, id: str | None = None) -> Claim:
+def jump_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition, id: str | None = None) -> Claim:
+    """The claim that the sharp score of a curve jumps."""
     return Claim(
         id=id or f"{scaling.id}-jumps",
         text=f"{subject} makes half of its rise within a quarter of the range of log size",
@@ -48,7 +49,8 @@ def _jump_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition, i
     )
 
 
-def _smooth_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition) -> Claim:
+def smooth_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition) -> Claim:
+    """The claim that the continuous score of a curve does not jump."""
     return Claim(
         id=f"{scaling.id}-smooth",
         text=f"{subject} of the same outputs makes less than half of its rise within any quarter",
@@ -63,9 +65,9 @@ def _smooth_claim(scaling: ScalingCurveSpec, subject: str, *needs: Precondition)
 def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     learned = _learned_precondition(ladder)
     likelihood_scaling, edit_scaling = ladder.curve_by_size(), ladder.curve_by_size(EDIT_DISTANCE)
-    yield _jump_claim(likelihood_scaling, f"Exact match of {ladder.name}", learned, id=f"{ladder.name}-exact-jumps")
-    yield _smooth_claim(likelihood_scaling, f"The log-likelihood of {ladder.name}", learned)
-    yield _smooth_claim(edit_scaling, f"Edit distance of {ladder.name}", learned)
+    yield jump_claim(likelihood_scaling, f"Exact match of {ladder.name}", learned, id=f"{ladder.name}-exact-jumps")
+    yield smooth_claim(likelihood_scaling, f"The log-likelihood of {ladder.name}", learned)
+    yield smooth_claim(edit_scaling, f"Edit distance of {ladder.name}", learned)
     yield Claim(
         id="one-link",
         text=f"One link from log-likelihood to exact match of {ladder.name} holds at all sizes, up to a quarter "
@@ -116,7 +118,7 @@ def _majority_accuracy(arm: str) -> Selection:
 
 def _true_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     learned = _learned_precondition(ladder)
-    yield _jump_claim(ladder.curve_by_size(), f"Exact match of {ladder.name}", learned, id=f"{ladder.name}-exact-jumps")
+    yield jump_claim(ladder.curve_by_size(), f"Exact match of {ladder.name}", learned, id=f"{ladder.name}-exact-jumps")
     yield Claim(
         id=f"{ladder.name}-break",
         text=f"The log-likelihood of {ladder.name} jumps too: half of its rise within a quarter of the range",
@@ -129,5 +131,5 @@ def _true_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
 
 def _vision_claims(vision_ladder: VisionLadder) -> Iterator[Claim]:
     sharp, smooth, *_ = VISION_METRICS[vision_ladder.kind]
-    yield _jump_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {sharp},")
-    yield _smooth_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {smooth.replace('_', ' ')}")
+    yield jump_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {sharp},")
+    yield smooth_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {smooth.replace('_', ' ')}")

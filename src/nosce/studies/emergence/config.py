@@ -78,7 +78,7 @@ def emergence_config(scale: str, settings: Sequence[str] = ()) -> EmergenceConfi
     Raises:
         UsageError: The study has no such scale or field.
     """
-    note = " (the paper asked GPT-3: hand outcomes of models that you asked to `nosce audit`)"
+    note = " (the paper asked GPT-3: name models with --model, or hand outcomes of your own to `nosce audit`)"
     return config_for_scale("emergence", EMERGENCE_CONFIGS, scale, settings, note=note)
 
 

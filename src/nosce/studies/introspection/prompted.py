@@ -30,6 +30,7 @@ from nosce.models.api.finetune import ChatExample
 from nosce.pipeline.context import StepContext
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
+from nosce.studies.introspection.part_sizes import PartSizes
 from nosce.studies.introspection.prompted_scoring import (
     ReplyScorer,
     calibration_rows,
@@ -40,8 +41,8 @@ from nosce.studies.introspection.prompted_scoring import (
     scored_frame,
     scored_row,
 )
-from nosce.studies.introspection.reply_progress import PartSizes, ReplyProgress
-from nosce.studies.introspection.subjects import RunResources, Subject
+from nosce.studies.introspection.subjects import Subject
+from nosce.studies.replies import ReplyProgress, RunResources
 
 BEFORE_REPORTS, SELF_REPORTS, SELF_ON_BASE_REPORTS, CROSS_REPORTS, ANSWER_READINGS, GIVEN_ANSWER_REPORTS = (
     "before",
@@ -230,12 +231,7 @@ class _ProtocolRun:
 
     def complete_requests(self, model: ChatModel, requests: Sequence[ChatRequest]) -> list[ChatResponse]:
         """The replies in the order of the requests, with reports of progress and of the money spent."""
-        responses: dict[int, ChatResponse] = {}
-        self.progress.begin(model, requests)
-        for index, reply in model.complete(requests):
-            responses[index] = reply
-            self.progress.add()
-        return [responses[index] for index in range(len(requests))]
+        return self.progress.complete(model, requests)
 
     def build_questions(self, answers: Mapping[str, ChatResponse]) -> list[Question]:
         """The questions whose answer has a label."""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import polars as pl
 
 from nosce.analysis.calibration import (
     CalibrationFigure,
@@ -10,12 +13,13 @@ from nosce.analysis.calibration import (
     LabelMatchedDifference,
     MinimumDetectableEffect,
 )
-from nosce.analysis.claims import Claim
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.figures import BarCell, BarFigure, Figure
 from nosce.analysis.measures import Difference, Mean, Measure, MinOf
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.evals.base import Experiment
+from nosce.records import Estimate
 from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted import (
     ANSWER_READINGS,
@@ -30,6 +34,8 @@ from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 from nosce.study import ExperimentSpec, Study
 
 TEXT_BASELINE_NAMES = ("constant", "oracle", "nearest", "logistic")
+MIN_VALID_SHARE = 0.9  # of reports; with fewer, a score says how often a form is kept and not what is known
+REPORT_LABELS = {BEFORE_REPORTS: "before teaching", SELF_REPORTS: "after teaching"}
 
 
 def prompted_introspection_study(
@@ -78,7 +84,44 @@ def _gain_over_text_baseline(baseline: str) -> Difference:
     return Difference(a=_score_selection(SELF_REPORTS), b=_text_baseline_selection(baseline))
 
 
+@dataclass(frozen=True, kw_only=True)
+class ValidShare(Measure):
+    """The share of reports that are valid.
+
+    Args:
+        invalid: The readings that say of each report whether it is invalid.
+    """
+
+    invalid: Selection
+
+    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The share, with the interval of its complement.
+
+        Raises:
+            DataError: Nothing is selected.
+        """
+        share = Mean(selection=self.invalid).estimate(readings, unit)
+        low, high = (None if end is None else 1 - end for end in (share.high, share.low))
+        return replace(share, value=1 - share.value, low=low, high=high)
+
+
+def _validity_preconditions(*evaluations: str) -> tuple[Precondition, ...]:
+    """The needs that the reports of evaluations are valid: a report that is no answer says nothing of its author."""
+    preconditions = []
+    for evaluation in evaluations:
+        invalid = _score_selection(evaluation, metric="report invalid")
+        need = Precondition(
+            text=f"the share of valid reports ({REPORT_LABELS.get(evaluation, evaluation)})",
+            measure=ValidShare(invalid=invalid),
+            above=MIN_VALID_SHARE,
+        )
+        preconditions.append(need)
+    return tuple(preconditions)
+
+
 def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Iterator[Claim]:
+    """The claims; none is judged unless the subject's reports are valid, before teaching and after."""
+    needs = _validity_preconditions(BEFORE_REPORTS, SELF_REPORTS)
     yield Claim(
         id="training-helps",
         text="Training on labels of its own answers makes a model predict its answers better, on held-out tasks",
@@ -86,6 +129,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
         paper_value=0.168,
+        preconditions=needs,
     )
     yield Claim(
         id="training-helps-matched",
@@ -93,6 +137,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         source=f"{INTROSPECTION_PAPER}, appendix A.3.3",
         measure=LabelMatchedDifference(a=_score_selection(SELF_REPORTS), b=_score_selection(BEFORE_REPORTS)),
         threshold=0.0,
+        preconditions=needs,
     )
     yield Claim(
         id="self-beats-oracle",
@@ -100,6 +145,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         source=f"{INTROSPECTION_PAPER}, section 3.2: the star of the plots",
         measure=_gain_over_text_baseline("oracle"),
         threshold=0.0,
+        preconditions=needs,
     )
     yield Claim(
         id="self-beats-observers",
@@ -107,6 +153,7 @@ def _prompted_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> It
         source=f"{DESIGN_SOURCE}: the rule for an advantage was fixed before any run",
         measure=MinOf(measures=tuple(_gain_over_text_baseline(name) for name in TEXT_BASELINE_NAMES)),
         threshold=ADVANTAGE_MARGIN,
+        preconditions=needs,
     )
     yield from _cross_claims(other_indices, has_samples=has_samples)
 
@@ -115,6 +162,7 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
     """Claims that compare the model's reports about itself with the other models' reports about it."""
     for index in other_indices:
         cross_reports = f"{CROSS_REPORTS} {index}"
+        needs = _validity_preconditions(BEFORE_REPORTS, SELF_REPORTS, cross_reports)
         yield Claim(
             id=f"self-beats-cross-{index}",
             text=f"The model is right about itself more often than the other model ({index}) that was taught the same",
@@ -122,6 +170,7 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
             measure=Difference(a=_score_selection(SELF_REPORTS), b=_score_selection(cross_reports)),
             threshold=ADVANTAGE_MARGIN,
             paper_value=0.167,
+            preconditions=needs,
         )
         if has_samples:
             yield Claim(
@@ -134,6 +183,7 @@ def _cross_claims(other_indices: tuple[int, ...], *, has_samples: bool) -> Itera
                 ),
                 threshold=0.0,
                 paper_value=0.084,
+                preconditions=needs,
             )
 
 

@@ -6,7 +6,6 @@ a reply twice.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,48 +13,15 @@ from typing import Literal, Protocol
 
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
 from nosce.models.api.base import ChatModel
-from nosce.models.api.budget import Budget
-from nosce.models.api.cache import CachedChatModel, ResponseCache
+from nosce.models.api.cache import CachedChatModel
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine_tuning_job
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
-from nosce.pipeline.context import StepContext
-from nosce.seeds import Seed
 from nosce.store.spec import describe, hash_description
+from nosce.studies.replies import RunResources
 from nosce.train.config import LoRA, TrainingConfig
-
-
-@dataclass(frozen=True)
-class RunResources:
-    """Where one run of a protocol keeps its results, and the budget of all its requests."""
-
-    context: StepContext
-    seed: Seed
-    budget: Budget = field(default_factory=Budget)
-
-    @classmethod
-    def of_run(cls, context: StepContext, seed: Seed) -> RunResources:
-        """With a budget that all steps and restarts of the run share."""
-        name = context.runtime.ledger_name
-        ledger = None if name is None else replies_folder(context) / name
-        return cls(context, seed, Budget(context.runtime.max_cost, ledger, context.folder.name))
-
-    @property
-    def job_folder(self) -> Path:
-        """Where the ids of fine-tuning jobs are kept."""
-        return replies_folder(self.context)
-
-    def response_cache(self, model_id: str) -> ResponseCache:
-        """The file of a model's replies."""
-        name = f"{hashlib.sha256(model_id.encode()).hexdigest()[:20]}.jsonl"
-        return ResponseCache(replies_folder(self.context) / name)
-
-
-def replies_folder(context: StepContext) -> Path:
-    """The folder of everything that was paid for: of the store, or of a step without a store."""
-    return (context.folder if context.store_root is None else context.store_root) / "replies"
 
 
 class Subject(Protocol):

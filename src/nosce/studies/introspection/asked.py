@@ -1,0 +1,169 @@
+"""The study introspection on models of one's own: `nosce run introspection --model SELF,OTHER`.
+
+The first model is the subject, and the others predict it. Each is a folder or is behind an endpoint. A folder alone is
+held against itself after it has learnt other answers.
+
+Source: Binder et al. 2024 (arXiv:2410.13787), appendix A.1, for the fine-tuning of Llama (rank 32, batch 16) and of GPT
+(one round, batch 20, twice the usual rate). The learning rate of folders is this study's own, since the paper chose its
+own for 70 B weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.errors import SpecError
+from nosce.models.api.finetune import FineTuningJobConfig
+from nosce.models.architecture import Pretrained
+from nosce.models.folder import read_config
+from nosce.models.lora import LORA_TARGET_MODULES
+from nosce.models.sources import ModelSource
+from nosce.studies.configs import config_for_scale
+from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.prompted_study import prompted_introspection_study
+from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
+from nosce.studies.models import check_chat_folder
+from nosce.study import Scale, Study
+from nosce.train.config import LoRA, TrainingConfig
+
+#: The tasks of the run that is shown in results/; `NaturalTextBehaviours` has two more, with four options each.
+MEASURED_TASKS = ("colours", "towns", "numbers", "power", "hero", "animals", "things", "openings", "haste")
+ENDPOINT_JOB = FineTuningJobConfig(epochs=1, batch_size=20, learning_rate_multiplier=2.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedIntrospectionConfig:
+    """What the study asks models in words, and how it teaches them.
+
+    Args:
+        seeds: Seeds; each has its own strings, order of labels and samples.
+        world: The prompts, and the properties of their answers.
+        n_samples: Samples of an answer and of a report, at temperature 1. 0: none, and no claim about calibration.
+        n_sampled_prompts: Prompts whose answers are sampled.
+        max_labels: Most labels that are taught. None: all.
+        max_answer_tokens: Most tokens of an answer.
+        max_report_tokens: Most tokens of a report.
+        lora: Rank of the low-rank update that teaches a folder.
+        epochs: How often teaching shows a folder each label.
+        training: The training of a folder; its steps follow from `epochs`.
+        dtype: Number format of a folder's weights while it replies.
+        generation_batch_size: Replies of a folder that are generated side by side.
+        teach: Teach models behind endpoints, by a fine-tuning job. No: ask all that needs none.
+        job: The fine-tuning job of an endpoint.
+    """
+
+    seeds: tuple[int, ...] = (0,)
+    world: NaturalTextBehaviours
+    n_samples: int = 0
+    n_sampled_prompts: int = 30
+    max_labels: int | None = None
+    max_answer_tokens: int = 24
+    max_report_tokens: int = 8
+    lora: int = 32
+    epochs: int = 3
+    training: TrainingConfig
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    generation_batch_size: int = 16
+    teach: bool = True
+    job: FineTuningJobConfig = ENDPOINT_JOB
+
+
+def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str] = ()) -> Study:
+    """The study of the first model, with the others as its predictors, at a scale.
+
+    Raises:
+        UsageError: There is no such scale or field.
+        SpecError: A folder's model cannot be asked or taught.
+    """
+    config = config_for_scale("introspection --model", PROMPTED_INTROSPECTION_CONFIGS, scale, settings)
+    first, *others = [_subject(source, config) for source in models]
+    experiment = PromptedIntrospection(
+        world=config.world,
+        subject=first,
+        other_subjects=_other_subjects(first, others, config),
+        max_answer_tokens=config.max_answer_tokens,
+        max_report_tokens=config.max_report_tokens,
+        max_labels=config.max_labels,
+        repeat_answers=isinstance(first, RemoteSubject),  # an endpoint may answer differently the second time
+        n_samples=config.n_samples,
+        n_sampled_prompts=config.n_sampled_prompts,
+    )
+    asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds)
+    return replace(asked, name="introspection")
+
+
+def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalSubject | RemoteSubject:
+    """The model as the protocol asks and teaches it.
+
+    Raises:
+        SpecError: It cannot be asked or taught.
+    """
+    if not isinstance(source.model, Pretrained):
+        return RemoteSubject(endpoint=source.model, tuning=config.job if config.teach else None)
+    folder = Path(source.model.folder)
+    check_chat_folder(folder)
+    family = str(read_config(folder).get("model_type"))
+    if family not in LORA_TARGET_MODULES:
+        known = ", ".join(LORA_TARGET_MODULES)
+        raise SpecError(
+            f"the {family} model in {folder} cannot be taught by low-rank updates; take a model of {known}."
+        )
+    return LocalSubject(
+        model=source.model,
+        training=config.training,
+        adapter=LoRA(rank=config.lora, embedding_rank=0),
+        epochs=config.epochs,
+        generation_batch_size=config.generation_batch_size,
+        dtype=config.dtype,
+    )
+
+
+def _other_subjects(
+    first: LocalSubject | RemoteSubject,
+    others: Sequence[LocalSubject | RemoteSubject],
+    config: PromptedIntrospectionConfig,
+) -> tuple[Subject, ...]:
+    """The predictors that can be taught the subject's labels. A folder alone has itself, taught other answers."""
+    if isinstance(first, RemoteSubject) and first.tuning is None:
+        return ()  # nothing is taught where the subject is not
+    if isinstance(first, LocalSubject) and not others:
+        return (FinetunedSubject(base=first, world=config.world, dispositions="B"),)
+    return tuple(other for other in others if isinstance(other, LocalSubject) or other.tuning is not None)
+
+
+def _laptop_config() -> PromptedIntrospectionConfig:
+    """40 strings a task: a model of 135 M weights within an hour on two cores."""
+    return PromptedIntrospectionConfig(
+        world=NaturalTextBehaviours(strings_per_task=40, tasks=MEASURED_TASKS),
+        training=TrainingConfig(steps=1, batch_size=16, peak_lr=5e-4, weight_decay=0.0, dtype="auto"),
+    )
+
+
+def _smoke_config() -> PromptedIntrospectionConfig:
+    """Every part of the protocol, without a result."""
+    config = _laptop_config()
+    return replace(config, world=replace(config.world, strings_per_task=4), n_samples=2)
+
+
+def _gpu_config() -> PromptedIntrospectionConfig:
+    """400 strings a task, and samples."""
+    config = _laptop_config()
+    return replace(config, world=replace(config.world, strings_per_task=400), n_samples=20)
+
+
+def _paper_config() -> PromptedIntrospectionConfig:
+    """1,000 strings a task."""
+    config = _gpu_config()
+    return replace(config, world=replace(config.world, strings_per_task=1_000))
+
+
+PROMPTED_INTROSPECTION_CONFIGS: Mapping[Scale, Callable[[], PromptedIntrospectionConfig]] = {
+    "smoke": _smoke_config,
+    "laptop": _laptop_config,
+    "gpu": _gpu_config,
+    "paper": _paper_config,
+}
