@@ -20,7 +20,7 @@ import pytest
 from filelock import FileLock
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from nosce.cli import _exit_code_of, app
+from nosce.cli import app, exit_code_of
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
@@ -67,7 +67,7 @@ class Nosce:
             redirect_stdout(said),
             redirect_stderr(complained),
         ):
-            code = _exit_code_of(lambda: app(args, prog_name="nosce", standalone_mode=False))
+            code = exit_code_of(lambda: app(args, prog_name="nosce", standalone_mode=False))
         return subprocess.CompletedProcess(args, code, said.getvalue(), complained.getvalue())
 
     def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
