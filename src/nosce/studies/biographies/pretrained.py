@@ -1,6 +1,6 @@
 """The study biographies on a pretrained model of one's own.
 
-    nosce run biographies --model ./smollm2 --set people=24
+nosce run biographies --model ./smollm2 --set people=24
 
 The arms continue the training of the model, with its own tokenizer, on the rows of the paper's table, then on
 questions about half of the people. Claims are the study's; the paper trained from scratch alone, so that its values

@@ -1,6 +1,6 @@
 """The study emergence on models of one's own.
 
-    nosce run emergence --model ./small,./middle,./large
+nosce run emergence --model ./small,./middle,./large
 
 Sums and products are asked in words, behind a few examples, of models in folders or behind endpoints. Nothing is
 trained. Five or more sizes go to the mirage test.
