@@ -74,7 +74,7 @@ class PretrainedBiographiesConfig:
     chat: bool = False
     replay: str = ""
     replay_share: float = 0.5
-    patched_pairs: int = 40
+    patched_pairs: int = 12
     probe_config: LowRankProbeConfig
 
     @property
