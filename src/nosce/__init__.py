@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from nosce.models.architecture import Architecture as Architecture
     from nosce.models.architecture import ExtraLayers as ExtraLayers
     from nosce.models.architecture import Pretrained as Pretrained
+    from nosce.pipeline.from_python import run as run
+    from nosce.pipeline.results import RunResults as RunResults
     from nosce.records import Document as Document
     from nosce.records import Estimate as Estimate
     from nosce.records import Question as Question
@@ -137,6 +139,8 @@ _EXPORTS = {
     "nosce.data.worlds.diaries.world": "Diaries",
     "nosce.data.worlds.karel.world": "Karel",
     "nosce.errors": "NosceError",
+    "nosce.pipeline.from_python": "run",
+    "nosce.pipeline.results": "RunResults",
     "nosce.evals.base": "Evaluation Experiment MultiCheckpointEvaluation PerCheckpointEvaluation",
     "nosce.evals.capacity": "KnowledgeCapacity",
     "nosce.evals.generation": "ConstantBaseline GenerationEval",

@@ -5,6 +5,7 @@ NosceError            base class; the command line prints its sentence without a
 ├── UsageError        a name or path on the command line does not exist                exit 2
 ├── DataError         the data do not allow the analysis                               exit 1
 ├── LeakageError      a leakage check failed before training                           exit 1
+├── RunError          a step of a study failed; the others are kept             exit 1
 ├── TrainingError     training cannot continue, e.g. the loss is not finite            exit 1
 ├── Interrupted       the user stopped the command; the sentence says what is kept    exit 130
 └── StoreError        the disk refused, or a folder of the store is not valid          exit 1
@@ -39,6 +40,10 @@ class DataError(NosceError):
 
 class LeakageError(NosceError):
     """A leakage check failed; no model was trained on the data."""
+
+
+class RunError(NosceError):
+    """A step of a study failed; what was finished is kept."""
 
 
 class TrainingError(NosceError):

@@ -8,7 +8,7 @@ The table, the JSON, the page and the audit of a run are all made from it:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table
+from nosce.pipeline.steps.estimates import ReadingSource
+from nosce.records import Verdict, Walkthrough, from_json, from_table, read_table, to_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
 from nosce.store.text import name_fault
@@ -229,6 +230,29 @@ class RunResults:
         """The reason of each stale step, by name."""
         return {step.name: step.stale_reason for step in self.steps if step.stale_reason is not None}
 
+    @property
+    def claims(self) -> pl.DataFrame:
+        """The verdicts as a table with a row for each claim: `id`, `estimate`, `low`, `high`, `n`, `verdict`, `why` ..."""
+        return to_table(list(self.verdicts), Verdict)
+
+    @property
+    def readings(self) -> pl.DataFrame:
+        """Every observation that claims and figures are made from; docs/readings.md says what its columns are."""
+        return read_table(self.folder / "readings.parquet")
+
+    @cached_property
+    def checkpoints(self) -> dict[tuple[str, int, str, int], Path]:
+        """The checkpoints that were evaluated, as Hugging Face folders, by arm, seed, stage and optimizer steps."""
+        found: dict[tuple[str, int, str, int], Path] = {}
+        estimates = self.plan.steps[self.plan.estimates].description
+        for source in _reading_sources(estimates):
+            evaluation = self.plan.steps.get(_inputs(estimates).get(source.input, ""))
+            training = None if evaluation is None else _inputs(evaluation.description).get("training")
+            if training is not None:
+                for path in sorted((self.store.folder(training) / "checkpoints").glob("[0-9]" * 7)):
+                    found[source.arm, source.seed, source.stage, int(path.name)] = path
+        return found
+
     @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
@@ -347,6 +371,27 @@ def _step_status(name: str, label: str, record: StepRecord | None, stale_reason:
         stale_reason=stale_reason,
         record=record,
     )
+
+
+def _inputs(description: Mapping[str, Json]) -> dict[str, str]:
+    """The inputs of a described step, by role."""
+    inputs = description.get("inputs")
+    return {role: str(name) for role, name in inputs.items()} if isinstance(inputs, dict) else {}
+
+
+def _reading_sources(estimates: Mapping[str, Json]) -> Iterator[ReadingSource]:
+    """The evaluations whose readings are gathered, as the description of the estimates names them."""
+    spec = estimates.get("spec")
+    sources = spec.get("sources") if isinstance(spec, dict) else None
+    for source in sources if isinstance(sources, list) else []:
+        if isinstance(source, dict):
+            values = {name: source.get(name) for name in ("input", "arm", "seed", "stage")}
+            yield ReadingSource(
+                input=str(values["input"]),
+                arm=str(values["arm"]),
+                seed=int(str(values["seed"])),
+                stage=str(values["stage"]),
+            )
 
 
 def _common_value(values: Iterable[_Value | None]) -> _Value | list[_Value] | None:

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 
@@ -20,7 +20,7 @@ from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
-from nosce.pipeline.scheduler import WorkerPool, pending_steps, run_plan
+from nosce.pipeline.scheduler import RunSummary, WorkerPool, pending_steps, run_plan
 from nosce.pipeline.size_check import TRUNCATED_LAYERS, check_size
 from nosce.store.store import Store
 from nosce.store.text import json_text, literal
@@ -31,19 +31,41 @@ TIMING_SECONDS, LONG_TIMING_SECONDS, SHORT_TIMING_SECONDS = 18.0, 36.0, 3.0
 MANY_STEPS = 5_000  # from which a plan is timed for a short while
 
 
-def run_study(
+@dataclass(frozen=True)
+class FinishedRun:
+    """What became of a run.
+
+    Args:
+        plan: The plan.
+        record: Its record in the store.
+        summary: The steps that were made, found and failed.
+        seconds: How long it took.
+    """
+
+    plan: Plan
+    record: PlanRecord
+    summary: RunSummary
+    seconds: float
+
+
+def make_steps(
     request: StudyRequest,
     store: Store,
+    console: Console,
     *,
     devices: DeviceRequest | None = None,
     ray: str | None = None,
     rerun_stale: bool = False,
     max_cost: float | None = None,
-    json_: bool = False,
-) -> int:
-    """Make what is not done, print the claims, and return the exit code."""
+) -> FinishedRun:
+    """Make the steps of a study that are not done, and tell of them on a console.
+
+    Raises:
+        Interrupted: The user stopped it.
+        UsageError: The request names what is not there.
+        SpecError: The study, a model's folder or a size is impossible.
+    """
     started = time.monotonic()
-    console = Console(stderr=json_, soft_wrap=True)
     _check_max_cost(max_cost)
     plan = request.plan()
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
@@ -64,11 +86,27 @@ def run_study(
     except KeyboardInterrupt:
         raise _interruption(pending, store, listener, command, time.monotonic() - started) from None
     _print_stale(run_summary.stale, command, console)
-    if run_summary.failed:
-        _print_failures(plan, run_summary.failed, command)
+    return FinishedRun(plan, plan_record, run_summary, time.monotonic() - started)
+
+
+def run_study(
+    request: StudyRequest,
+    store: Store,
+    *,
+    devices: DeviceRequest | None = None,
+    ray: str | None = None,
+    rerun_stale: bool = False,
+    max_cost: float | None = None,
+    json_: bool = False,
+) -> int:
+    """Make what is not done, print the claims, and return the exit code."""
+    console = Console(stderr=json_, soft_wrap=True)
+    run = make_steps(request, store, console, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost)
+    if run.summary.failed:
+        _print_failures(run.plan, run.summary.failed, in_store(request.command, store))
         return 1
-    _print_duration(len(run_summary.completed), len(plan.all_steps), time.monotonic() - started, console)
-    _print_results(RunResults.load(store, plan_record), Console(stderr=json_), json_=json_)
+    _print_duration(len(run.summary.completed), len(run.plan.all_steps), run.seconds, console)
+    _print_results(RunResults.load(store, run.record), Console(stderr=json_), json_=json_)
     return 0
 
 

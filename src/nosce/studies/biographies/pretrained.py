@@ -35,11 +35,11 @@ from nosce.train.config import LoRA, TrainingConfig
 #: Rows by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
 BUDGET_LADDER: tuple[tuple[str, ...], ...] = (
     ("people=16", "exposures=10"),
-    ("people=24", "exposures=16"),
-    ("people=40", "exposures=20"),
-    ("people=80", "exposures=20"),
-    ("people=160", "exposures=20"),
-    ("people=400", "exposures=30"),
+    ("people=24", "exposures=20"),
+    ("people=32", "exposures=30"),
+    ("people=60", "exposures=30"),
+    ("people=120", "exposures=40"),
+    ("people=400", "exposures=40"),
 )
 
 
@@ -194,10 +194,10 @@ def _continued_training(batch_size: int, peak_lr: float, *fractions: float) -> T
 
 
 def _laptop_config() -> PretrainedBiographiesConfig:
-    """40 people, each shown 20 times: a model of 135 M weights in a quarter of an hour on two cores."""
+    """32 people, each shown 30 times: a model of 135 M weights in a quarter of an hour on two cores."""
     return PretrainedBiographiesConfig(
-        world=replace(SMALL_BIOGRAPHIES, people=40),
-        exposures=20,
+        world=replace(SMALL_BIOGRAPHIES, people=32),
+        exposures=30,
         pretraining=_continued_training(8, 3e-4, 0.0, 0.5),
         question_passes=5,
         finetuning=_continued_training(16, 1e-4, 0.0, 0.5),
