@@ -232,7 +232,7 @@ class RunResults:
 
     @property
     def claims(self) -> pl.DataFrame:
-        """The verdicts as a table with a row for each claim: `id`, `estimate`, `low`, `high`, `n`, `verdict`, `why` ..."""
+        """The verdicts as a table a row a claim: `id`, `estimate`, `low`, `high`, `n`, `verdict`, `why` ..."""
         return to_table(list(self.verdicts), Verdict)
 
     @property
