@@ -16,7 +16,7 @@ from nosce.studies.diaries.arms import (
     SCATTERED,
     SETUPS,
 )
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
+from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     UNSEEN_DIARISTS_CAPTION,
@@ -96,15 +96,19 @@ def _count_patching_cells(arm: str, setup: str, site: str) -> list[BarCell]:
     return [BarCell(site, group, measure, _patching_panel(setup)) for group, measure in measures.items()]
 
 
-def header_figures(config: DiariesConfig) -> tuple[BarFigure, BarFigure]:
+def header_figures(config: DiariesConfig) -> tuple[BarFigure, ...]:
     """Whether the loss on titles stores the number of entries, and what a title says about it."""
     plain = reference_arm(config)
+    if not config.has_primary_decoder:
+        return ()
+    if not config.ablations:
+        return (_header_nats_figure({"plain": plain}),)
     arms: dict[str, str] = {
         "plain": plain,
         "title's loss masked": HEADER_MASKED,
         "number before the name": HEADER_NUMBER_FIRST,
     }
-    encoders = [f for f in config.families if f in PAPER_ENCODER_DECODERS]
+    encoders = [f for f in config.families if f in config.encoder_decoders]
     arms |= {f"{family}": reference_arm(config, SCATTERED, family) for family in encoders}
     if encoders:
         arms |= {"title repeated": HEADER_REPEATED, "title learnt": HEADER_NAME_ONLY}
