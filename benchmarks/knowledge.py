@@ -33,11 +33,11 @@ from nosce.data.packing import TokenDataset, tokenize_questions
 from nosce.data.sampling import EpochSampler
 from nosce.models.architecture import Architecture, build_model
 from nosce.models.likelihood import score_spans
+from nosce.models.number_format import choose_precision
 from nosce.seeds import Seed
 from nosce.studies.biographies import study as biographies
 from nosce.train import loop
 from nosce.train.config import TrainingConfig
-from nosce.train.precision import choose_precision
 
 ENOUGH = 0.99
 LOOKS = tuple(np.linspace(0.05, 1.0, 20))  # fractions of the schedule after which recall is looked at

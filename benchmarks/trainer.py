@@ -32,11 +32,11 @@ from nosce.data import tokenizer as tokenizers
 from nosce.data.packing import TokenDataset, best_fit_pack, dataset_from_arrays, encode, tokenize_documents
 from nosce.data.sampling import IGNORE_INDEX, EpochSampler
 from nosce.models.architecture import Architecture, build_model
+from nosce.models.number_format import choose_precision
 from nosce.seeds import Seed
 from nosce.studies.biographies.study import SMALL_BIOGRAPHIES
 from nosce.train import loop
 from nosce.train.config import TrainingConfig
-from nosce.train.precision import choose_precision
 
 END, BATCH = 0, 32
 

@@ -5,8 +5,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 # Before torch or tokenizers are imported: one thread each, or two workers of xdist would use four on two cores.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -17,6 +20,7 @@ import pytest
 from filelock import FileLock
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from nosce.cli import _exit_code_of, app
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
@@ -52,6 +56,19 @@ class Nosce:
             env=self.surroundings(**variables),
             preexec_fn=before,
         )
+
+    def here(self, *words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run it in this process, where nothing is imported anew: for what a command says, not for how it lives."""
+        said, complained = StringIO(), StringIO()
+        args = list(map(str, words))
+        with (
+            chdir(cwd or Path.cwd()),
+            patch.dict(os.environ, self.surroundings(**variables), clear=True),
+            redirect_stdout(said),
+            redirect_stderr(complained),
+        ):
+            code = _exit_code_of(lambda: app(args, prog_name="nosce", standalone_mode=False))
+        return subprocess.CompletedProcess(args, code, said.getvalue(), complained.getvalue())
 
     def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
         """Start it in a process group of its own, as a shell would."""

@@ -104,7 +104,7 @@ def test_what_is_not_there_is_the_users_mistake(nosce, smoke_store, tmp_path, wo
     """An unknown study, scale, arm, seed, step or file ends with 2 and says what there is; the store stays as it is."""
     (tmp_path / "something").touch()
     before = contents(smoke_store)
-    ended = nosce(*words, "--store", smoke_store, cwd=tmp_path)
+    ended = nosce.here(*words, "--store", smoke_store, cwd=tmp_path)
 
     assert one_sentence(ended, 2, *told)
     assert ended.stdout == ""
@@ -123,7 +123,7 @@ def test_options_that_do_not_exist_are_the_users_mistake(nosce, tmp_path):
 
 def test_a_file_without_the_function_is_the_users_mistake(nosce, little, tmp_path):
     """The file is there, but not what was named in it."""
-    assert one_sentence(nosce("run", little("no_arm"), "--store", tmp_path / "s"), 2, "no function 'no_arm'")
+    assert one_sentence(nosce.here("run", little("no_arm"), "--store", tmp_path / "s"), 2, "no function 'no_arm'")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_a_file_without_the_function_is_the_users_mistake(nosce, little, tmp_pat
 )
 def test_a_world_that_cannot_be_is_refused_before_anything_is_made(nosce, little, tmp_path, function, told):
     """Zero people, or more people than there are names for, end with 2 and leave the store empty."""
-    ended = nosce("run", little(function), "--scale", "smoke", "--store", tmp_path / "s")
+    ended = nosce.here("run", little(function), "--scale", "smoke", "--store", tmp_path / "s")
 
     assert one_sentence(ended, 2, *told)
     assert not contents(tmp_path / "s")
@@ -147,7 +147,7 @@ def test_a_world_that_cannot_be_is_refused_before_anything_is_made(nosce, little
 def test_a_store_that_is_a_file_is_refused_and_left_alone(nosce, tmp_path):
     """The sentence names the path; the file is what it was."""
     (tmp_path / "file").write_text("my notes")
-    ended = nosce("run", *SMOKE, "--store", tmp_path / "file")
+    ended = nosce.here("run", *SMOKE, "--store", tmp_path / "file")
 
     assert one_sentence(ended, ended.returncode, tmp_path / "file", "that is a file", "--store")
     assert ended.returncode != 0
@@ -158,7 +158,7 @@ def test_a_store_that_is_a_file_is_the_users_mistake(nosce, tmp_path):
     """Whoever names a file as the store made a mistake in the command, so the code is 2."""
     (tmp_path / "file").touch()
 
-    assert nosce("list", "--store", tmp_path / "file").returncode == 2
+    assert nosce.here("list", "--store", tmp_path / "file").returncode == 2
 
 
 @pytest.mark.parametrize("words", [("run", *SMOKE), ("list",), ("doctor",), ("report",)], ids=lambda words: words[0])
@@ -246,7 +246,7 @@ def test_damage_is_told_by_whoever_looks_at_it(nosce, little, little_store, tmp_
     store = copied(little_store, tmp_path)
     flip(next((store / "steps").glob("estimates-*/verdicts.parquet")))
 
-    assert one_sentence(nosce("show", little("one_arm"), "--store", store), 1, "verdicts.parquet", "nosce run")
+    assert one_sentence(nosce.here("show", little("one_arm"), "--store", store), 1, "verdicts.parquet", "nosce run")
 
 
 def test_rerun_stale_copes_with_papers_that_cannot_be_read(nosce, little, little_store, tmp_path):
@@ -422,7 +422,7 @@ def test_what_makes_nothing_is_quick_because_it_imports_no_torch(nosce, smoke_st
 
 def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     """`show --json` is one JSON object with the agreed keys, for programs that nobody will tell of a change."""
-    ended = nosce("show", "biographies_adamw", "--json", "--store", smoke_store)
+    ended = nosce.here("show", "biographies_adamw", "--json", "--store", smoke_store)
     shown = json.loads(ended.stdout)
 
     assert ended.returncode == 0
@@ -442,8 +442,8 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
 
 def test_run_prints_the_same_json_and_nothing_else(nosce, smoke_store):
     """`run --json` ends with what `show --json` prints; what a person would read goes to stderr."""
-    ran = nosce("run", *SMOKE, "--json", "--store", smoke_store)
-    shown = nosce("show", "biographies_adamw", "--json", "--store", smoke_store)
+    ran = nosce.here("run", *SMOKE, "--json", "--store", smoke_store)
+    shown = nosce.here("show", "biographies_adamw", "--json", "--store", smoke_store)
 
     assert json.loads(ran.stdout) == json.loads(shown.stdout)
     assert "Nothing to do" in ran.stderr
@@ -469,7 +469,7 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
 
     The price is close to what the same study then cost: disk within a fifth, tokens within a quarter.
     """
-    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--dry-run", "--json", "--store", tmp_path / "s")
+    ended = nosce.here("run", little("one_arm"), "--scale", "smoke", "--dry-run", "--json", "--store", tmp_path / "s")
     priced = json.loads(ended.stdout)
     trainings = [step for step in priced["steps"] if step["kind"] == "training"]
 
@@ -504,7 +504,7 @@ def test_a_dry_run_prices_what_is_to_do_and_makes_nothing(nosce, little, little_
 @pytest.mark.parametrize("words", [("plan", *SMOKE), ("run", *SMOKE, "--dry-run")], ids=["plan", "run --dry-run"])
 def test_a_plan_of_what_is_finished_has_nothing_to_price(nosce, smoke_store, words):
     """All is done, nothing costs anything, and the totals say so in words."""
-    ended = nosce(*words, "--store", smoke_store)
+    ended = nosce.here(*words, "--store", smoke_store)
     steps = len(list((smoke_store / "steps").iterdir()))
 
     assert ended.returncode == 0
@@ -516,21 +516,21 @@ def test_a_plan_of_what_is_finished_has_nothing_to_price(nosce, smoke_store, wor
 
 def test_list_names_the_studies_and_what_the_store_holds(nosce, smoke_store, tmp_path):
     """Each study with its question and scales, and the scales that are finished here."""
-    here = json.loads(nosce("list", "--json", "--store", smoke_store).stdout)
-    elsewhere = json.loads(nosce("list", "--json", "--store", tmp_path / "s").stdout)
+    here = json.loads(nosce.here("list", "--json", "--store", smoke_store).stdout)
+    elsewhere = json.loads(nosce.here("list", "--json", "--store", tmp_path / "s").stdout)
     (biographies,) = [row for row in here if row["study"] == "biographies_adamw"]
 
     assert biographies["held"] == ["smoke"]
     assert {"smoke", "demo", "laptop"} <= set(biographies["scales"])
     assert biographies["question"].endswith("?")
     assert [row["held"] for row in elsewhere] == [[]] * len(elsewhere)
-    assert "biographies_adamw" in nosce("list", "--store", smoke_store).stdout
+    assert "biographies_adamw" in nosce.here("list", "--store", smoke_store).stdout
 
 
 def test_list_fits_eighty_columns_and_cuts_nothing(nosce, smoke_store):
     """Each study has its whole name and question and every scale; a scale says whether the store has its results."""
-    ended = nosce("list", "--store", smoke_store, COLUMNS="80")
-    rows = json.loads(nosce("list", "--json", "--store", smoke_store).stdout)
+    ended = nosce.here("list", "--store", smoke_store, COLUMNS="80")
+    rows = json.loads(nosce.here("list", "--json", "--store", smoke_store).stdout)
     *table, _ = ended.stdout.splitlines()
     words = " ".join(ended.stdout.split())
 
@@ -542,7 +542,7 @@ def test_list_fits_eighty_columns_and_cuts_nothing(nosce, smoke_store):
     for row in rows:
         assert set(row["question"].split()) <= set(words.split())
         assert row["paper"] not in words
-        assert row["paper"] in nosce("list", "--store", smoke_store, COLUMNS="120").stdout
+        assert row["paper"] in nosce.here("list", "--store", smoke_store, COLUMNS="120").stdout
 
 
 def test_the_version_is_printed_and_nothing_is_made(nosce, tmp_path):
@@ -622,9 +622,9 @@ def test_doctor_says_what_the_machine_has(nosce, tmp_path):
 def test_explain_says_what_a_key_is_made_of_and_what_its_neighbour_has_otherwise(nosce, smoke_store):
     """A step is found by the beginning of its name or of its key; the two arms' corpora differ in the augmentation."""
     name = min(path.name for path in (smoke_store / "steps").glob("corpus-*"))
-    by_name = json.loads(nosce("explain", name[:15], "--json", "--store", smoke_store).stdout)
-    by_key = json.loads(nosce("explain", name.partition("-")[2][:10], "--json", "--store", smoke_store).stdout)
-    for_people = nosce("explain", name, "--store", smoke_store)
+    by_name = json.loads(nosce.here("explain", name[:15], "--json", "--store", smoke_store).stdout)
+    by_key = json.loads(nosce.here("explain", name.partition("-")[2][:10], "--json", "--store", smoke_store).stdout)
+    for_people = nosce.here("explain", name, "--store", smoke_store)
 
     assert by_name == by_key
     assert by_name["name"] == name
@@ -646,9 +646,9 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
         "claims": [{"verdict": "fails"}],
     }
     (elsewhere / "show.json").write_text(json.dumps(other))
-    ended = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
+    ended = nosce.here("report", "--out", tmp_path / "site", "--store", smoke_store)
     page = tmp_path / "site" / "biographies_adamw" / "smoke"
-    shown = json.loads(nosce("show", "biographies_adamw", "--json", "--store", smoke_store).stdout)
+    shown = json.loads(nosce.here("show", "biographies_adamw", "--json", "--store", smoke_store).stdout)
 
     assert ended.returncode == 0
     assert str(tmp_path / "site" / "index.html") in ended.stdout
@@ -658,7 +658,7 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     assert "javascript:" not in index
     assert "Do &lt;b&gt;birds" in index
     (elsewhere / "show.json").write_text("[]")
-    refused = nosce("report", "--out", tmp_path / "site", "--store", smoke_store)
+    refused = nosce.here("report", "--out", tmp_path / "site", "--store", smoke_store)
     assert refused.returncode != 0
     assert "Traceback" not in refused.stderr
     assert "birds/laptop/show.json" in refused.stderr
@@ -731,13 +731,13 @@ def test_a_stage_and_a_checkpoint_can_be_exported(nosce, smoke_store, tmp_path):
     """By their names; what does not exist is refused with what does."""
     words = ("export", "biographies_adamw", "single")
     options = ("--scale", "smoke", "--store", smoke_store)
-    ended = nosce(*words, tmp_path / "base", "--stage", "pretrain", *options)
+    ended = nosce.here(*words, tmp_path / "base", "--stage", "pretrain", *options)
     assert ended.returncode == 0, ended.stderr
     step = re.match(r"(training-\w+) is now in", ended.stdout)[1]
     checkpoints = list_checkpoints(Store(smoke_store).folder(step))
     assert Store(smoke_store).step_record(step).spec["spec"]["data"] == "documents"
     first = min(checkpoints)
-    nosce(*words, tmp_path / "first", "--stage", "pretrain", "--step", first, *options)
+    nosce.here(*words, tmp_path / "first", "--stage", "pretrain", "--step", first, *options)
     weights = (tmp_path / "first" / "model.safetensors").read_bytes()
     assert weights == (checkpoints[first] / "model.safetensors").read_bytes()
     assert f"step {first}" in (tmp_path / "first" / "README.md").read_text(encoding="utf-8")
@@ -745,7 +745,7 @@ def test_a_stage_and_a_checkpoint_can_be_exported(nosce, smoke_store, tmp_path):
         (("--stage", "x"), "no stage 'x'; take one of pretrain, "),
         (("--step", 7), "step 7; take one"),
     ):
-        refused = nosce(*words, tmp_path / "new", *wrong, *options)
+        refused = nosce.here(*words, tmp_path / "new", *wrong, *options)
         assert refused.returncode == 2
         assert said in " ".join(refused.stderr.split())
     assert not (tmp_path / "new").exists()
@@ -753,7 +753,7 @@ def test_a_stage_and_a_checkpoint_can_be_exported(nosce, smoke_store, tmp_path):
 
 def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store, tmp_path):
     """The weights are those of the last checkpoint of the last stage, not of pretraining."""
-    nosce("export", "biographies_adamw", "single", tmp_path / "model", "--scale", "smoke", "--store", smoke_store)
+    nosce.here("export", "biographies_adamw", "single", tmp_path / "model", "--scale", "smoke", "--store", smoke_store)
     weights = (tmp_path / "model" / "model.safetensors").read_bytes()
     (source,) = [
         path

@@ -25,6 +25,7 @@ from nosce.study import load_study
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
+LAUNCHERS = {"exec", "srun"}
 COMMANDS = typer.main.get_command(app).commands
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
@@ -48,7 +49,7 @@ def quoted(text: str) -> Iterator[list[str]]:
     for line in code(text):
         for part in re.split(r"&&|\|", line):
             words = shlex.split(re.sub(r"[\[\]]", "", part), comments=True) if "nosce " in part else []
-            while words and "=" in words[0]:  # variables in front
+            while words and ("=" in words[0] or words[0] in LAUNCHERS):  # variables and launchers in front
                 words.pop(0)
             if len(words) > 1 and words[0] == "nosce":
                 yield words[1:]
@@ -86,8 +87,46 @@ def test_every_quoted_command_parses(page):
 
 def test_commands_are_found_where_pages_have_them():
     """The search itself: inline, indented, fenced, chained and with variables in front."""
-    text = "run `nosce list` or\n\n    nosce doctor  # all of it\n\n```\nA=b nosce show x && nosce report\n```\n"
-    assert list(quoted(text)) == [["list"], ["doctor"], ["show", "x"], ["report"]]
+    text = (
+        "run `nosce list` or\n\n    nosce doctor # it\n\n```\nA=b nosce show x && nosce list\nsrun nosce run y\n```\n"
+    )
+    assert list(quoted(text)) == [["list"], ["doctor"], ["show", "x"], ["list"], ["run", "y"]]
+
+
+#: What the manual of sbatch (24.11) knows of what pages use: the pattern of each option's value.
+SBATCH = {
+    "job-name": r"[\w-]+",
+    "nodes": r"\d+",
+    "ntasks-per-node": r"\d+",
+    "gres": r"gpu:\d+",
+    "cpus-per-task": r"\d+",
+    "time": r"\d+:\d\d:\d\d",
+    "signal": r"B:TERM@\d+",
+    "requeue": "",
+    "array": r"\d+-\d+",
+}
+
+
+@page
+def test_scripts_of_pages_are_scripts(page):
+    """bash reads every block of shell commands, and the lines for Slurm are options of sbatch with their values."""
+    for block in blocks(page.read_text(encoding="utf-8"), "bash"):
+        read = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert read.returncode == 0, f"{page.name}: {read.stderr}"
+        for option, value in re.findall(r"^#SBATCH --([\w-]+)=?(.*)$", block, re.MULTILINE):
+            assert re.fullmatch(SBATCH[option], value), f"{page.name}: #SBATCH --{option}={value}"
+        assert block.count("#SBATCH") == len(re.findall(r"^#SBATCH --[\w-]+", block, re.MULTILINE))
+
+
+def test_ray_commands_of_pages_parse():
+    """Ray's own command line reads them; they are not run."""
+    scripts = pytest.importorskip("ray.scripts.scripts")
+    lines = [line for page in PAGES for line in code(page.read_text(encoding="utf-8")) if line.startswith("ray ")]
+    assert len(lines) >= 3
+    for line in lines:
+        _, command, *rest = shlex.split(line, comments=True)
+        if rest:
+            scripts.cli.commands[command].make_context(command, rest)
 
 
 @pytest.mark.parametrize("name", ["own-world", "own-metric", "own-study", "own-biographies"])

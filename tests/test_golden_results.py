@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, get_args
@@ -36,6 +37,8 @@ from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.training import TrainingSpec
 from nosce.seeds import Seed
 from nosce.store.spec import canonical_json
+from nosce.studies.biographies.arms import augmentation_arm
+from nosce.studies.biographies.config import biographies_config
 from nosce.study import builtin_studies, load_study
 from nosce.train.config import TrainingConfig
 
@@ -44,6 +47,8 @@ WORLDS, CLAIMS = DATA / "golden_worlds.json", DATA / "smoke_claims.json"
 PEOPLE = Biographies(people=12, name_pool_sizes=(4, 4, 8), years=10, cities=5, universities=5, majors=5, companies=5)
 SCATTERED = Diaries(n_diarists=12)
 FAMILIES = get_args(Family)
+#: Rows that larger scales alone train; their worlds are written down in the sizes of the scale smoke.
+LARGER_ROWS = ("single+fullname", "single+permute5", "multi2+permute", "multi3+permute", "multi10+permute")
 STUDIES = [name for name in builtin_studies() if name != "little"]
 
 
@@ -58,8 +63,9 @@ def machine() -> str:
     return f"{cpu_model()}, {torch.backends.cpu.get_cpu_capability()}, {libraries}"
 
 
+@cache
 def arms() -> dict[str, Any]:
-    """The arms of all studies at smoke scale that differ in world or tokenizer, by name."""
+    """The arms of all studies at smoke scale that differ in world or tokenizer, by name, and rows of larger scales."""
     found: dict[str, Any] = {}
     seen = set()
     for name in STUDIES:
@@ -67,6 +73,8 @@ def arms() -> dict[str, Any]:
             if isinstance(arm.tokenizer, TokenizerSpec) and (key := (arm.world, arm.tokenizer)) not in seen:
                 seen.add(key)
                 found[f"{name}/{arm.name}"] = arm
+    for row in LARGER_ROWS:
+        found[f"biographies/{row}"] = augmentation_arm(biographies_config("smoke"), row)
     return found
 
 

@@ -13,11 +13,12 @@ import pytest
 from nosce.analysis.measures import Mean
 from nosce.analysis.selection import Selection
 from nosce.errors import NosceError, SpecError, UsageError
+from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.models.architecture import Architecture
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.study_checks import check_references
 from nosce.studies import BUILT_IN
-from nosce.study import SCALES, load_study
+from nosce.study import SCALES, EvalSpec, load_study
 from nosce.train.config import LoRA, TrainingConfig
 
 FILE = Path(__file__).parent / "fixtures" / "little_studies.py"
@@ -169,3 +170,31 @@ def test_a_step_is_planned_only_for_a_sound_study(tmp_path, monkeypatch):
     with pytest.raises(NosceError, match="names the arm 'x'"):
         StudyRequest(study=f"{file}:other", scale="smoke", arms=("only",)).plan()
     assert importlib.util.find_spec("names_nothing") is not None
+
+
+def test_what_no_claim_or_figure_reads_is_not_planned(study):
+    """Evaluations and their arms are left out where no selection could have a reading of them, and nothing else."""
+    arms = tuple(replace(study.arms[0], name=name) for name in ("a", "b", "c"))
+    recall, asked, unread = RecallEval(), QAEval(), MajorityBaseline()
+    measures = (
+        Mean(selection=Selection(evaluation=recall.name, metric="exact", arm="b")),
+        Mean(selection=Selection(evaluation=asked.name)),
+        Mean(selection=Selection(evaluation=unread.name, stage="another")),
+    )
+    claims = tuple(replace(study.claims[0], id=str(n), measure=measure) for n, measure in enumerate(measures))
+    evals = EvalSpec(recall), EvalSpec(asked, arms=("a", "c")), EvalSpec(unread)
+    whole = replace(study, arms=arms, evals=evals, claims=claims, figures=(), scaling_curves=())
+    assert whole.without_unread_evals().evals == (EvalSpec(recall, arms=("b",)), EvalSpec(asked, arms=("a", "c")))
+
+    class Own(Mean):
+        """A measure of somebody's own, which may look at any reading."""
+
+    own = replace(claims[0], measure=Own(selection=measures[0].selection))
+    assert replace(whole, claims=(own,)).without_unread_evals().evals == evals
+
+
+@pytest.mark.parametrize("name", ["biographies", "karel", "diaries", "emergence", "introspection"])
+def test_laptop_studies_plan_only_what_is_read(name):
+    """No evaluation of a laptop study is made for nothing."""
+    laptop = load_study(name, "laptop")
+    assert laptop.without_unread_evals() == laptop

@@ -82,7 +82,10 @@ RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, o
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
 PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
 ProcessesOption = Annotated[
-    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too large for one.")
+    int, typer.Option(help="Processes of one training, each on a GPU of its own, for models too slow on one.")
+]
+ShardOption = Annotated[
+    bool, typer.Option("--shard", help="Split a model over the processes of its training, if no GPU holds it.")
 ]
 GradientCheckpointingOption = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
@@ -185,6 +188,7 @@ def run(
     device: DeviceOption = None,
     per_gpu: PerGpuOption = 1,
     processes: ProcessesOption = 1,
+    shard: ShardOption = False,
     gradient_checkpointing: GradientCheckpointingOption = False,
     dry_run: DryRunOption = False,
     threads: ThreadsOption = 1,
@@ -200,21 +204,17 @@ def run(
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
         return
+    devices = DeviceRequest(
+        device=device,
+        workers=workers,
+        per_gpu=per_gpu,
+        processes=processes,
+        shard=shard,
+        threads=threads,
+        gradient_checkpointing=gradient_checkpointing,
+    )
     exit_code = running.run_study(
-        request,
-        opened_store,
-        devices=DeviceRequest(
-            device=device,
-            workers=workers,
-            per_gpu=per_gpu,
-            processes=processes,
-            threads=threads,
-            gradient_checkpointing=gradient_checkpointing,
-        ),
-        ray=ray,
-        rerun_stale=rerun_stale,
-        max_cost=max_cost,
-        json_=json_,
+        request, opened_store, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost, json_=json_
     )
     raise typer.Exit(exit_code)
 
@@ -335,6 +335,8 @@ def explain(
         print_json(asdict(explanation))
         return
     console = Console()
+    if explanation.maker is not None:
+        print_line(f"{explanation.name}: {explanation.maker}.")
     print_line(f"{explanation.name} ({explanation.state}) is named by the hash of:")
     parts_table = Table("part", "value")
     for path, value in flatten_description(explanation.description).items():

@@ -22,6 +22,8 @@ from typing import Literal, get_args
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import Figure
+from nosce.analysis.needed_rows import selections_in
+from nosce.analysis.selection import Selection
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
@@ -232,6 +234,28 @@ class Study:
             auxiliary_arms=auxiliary_arms,
             seeds=self.seeds if n_seeds is None else _first_seeds(self.seeds, n_seeds),
         )
+
+    def without_unread_evals(self) -> Study:
+        """The study without the evaluations, and without those arms of them, that no claim, figure or curve selects.
+
+        With a measure or figure of somebody's own, which may look at any reading, the study stays as it is.
+        """
+        selections = selections_in((*self.claims, *self.figures, *self.scaling_curves))
+        if selections is None:
+            return self
+        evals = []
+        for spec in self.evals:
+            arms = spec.arms or tuple(arm.name for arm in self.arms)
+            read_arms = tuple(arm for arm in arms if any(_selects(one, spec, arm) for one, _ in selections))
+            if read_arms:
+                evals.append(spec if read_arms == arms else replace(spec, arms=read_arms))
+        return replace(self, evals=tuple(evals))
+
+
+def _selects(selection: Selection, spec: EvalSpec, arm: str) -> bool:
+    """May the selection have readings of the evaluation of this arm?"""
+    is_read = selection.evaluation == spec.evaluation.name and selection.stage in (None, spec.stage)
+    return is_read and selection.arm in (None, arm)
 
 
 def _check_names(study: Study) -> None:

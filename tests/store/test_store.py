@@ -213,7 +213,7 @@ def test_a_lease_excludes_others_and_dies_with_its_holder(here):
     )
     with holder:
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LeasedError, match=rf"^{NAME} is being made by process {holder.pid} since .*\.$"):
+        with pytest.raises(LeasedError, match=rf"^{NAME} is being made by \S+:{holder.pid} since .*\.$"):
             here.lease(NAME).__enter__()
         with here.lease("another-step"):
             pass

@@ -166,8 +166,8 @@ def test_a_run_interrupted_right_after_a_save_ends_with_the_same_bytes(
     """Stopped between the save of a step and whatever would have come next, the run's very end included."""
     save = checkpoint.save_training_state
 
-    def and_stop(folder, step, *rest):
-        save(folder, step, *rest)
+    def and_stop(folder, step, *rest, **options):
+        save(folder, step, *rest, **options)
         if step == stop:
             raise Stop
 

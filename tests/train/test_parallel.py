@@ -136,7 +136,7 @@ def test_a_fault_of_ours_comes_with_its_traceback():
 def test_a_sharded_model_is_refused(monkeypatch):
     """accelerate's environment may ask for what the loop does not do."""
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    with pytest.raises(UsageError, match="ACCELERATE_USE_FSDP asks for a sharded model"):
+    with pytest.raises(UsageError, match="ACCELERATE_USE_FSDP asks accelerate for a sharded model"):
         ProcessGroup.join("cpu")
 
 

@@ -7,13 +7,14 @@ import torch
 from nosce.data.sampling import Batch
 from nosce.models import lora as adapters
 from nosce.models.architecture import CAUSAL_FAMILIES, Architecture, build_model
+from nosce.models.number_format import choose_precision
 from nosce.models.varlen import varlen_forward
 from nosce.seeds import Seed
 from nosce.train import precision
 from nosce.train.config import TrainingConfig
 from nosce.train.loss import summed_cross_entropy
 from nosce.train.optimizer import Optimizer
-from nosce.train.precision import MasterWeights, choose_precision
+from nosce.train.precision import MasterWeights
 
 VOCABULARY = 40
 BATCH = Batch(np.arange(3, 23), np.arange(4, 24), np.array([8, 7, 5]))

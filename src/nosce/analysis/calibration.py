@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -47,6 +47,7 @@ class CalibrationMAD(Measure):
     b: Selection | None = None
     ranks: tuple[int, ...] = (1, 2, 3)
     answer_source: AnswerProbability = "answer"
+    derives_metrics: ClassVar[bool] = True
 
     @property
     def is_difference(self) -> bool:
@@ -226,6 +227,7 @@ class CalibrationFigure(Figure):
     curves: tuple[tuple[str, Selection], ...]
     ranks: tuple[int, ...] = (1, 2, 3)
     answer_source: AnswerProbability = "answer"
+    derives_metrics: ClassVar[bool] = True
     x_label: str = "probability among the answers"
     y_label: str = "probability in the report"
     kind: Literal["curves"] = "curves"

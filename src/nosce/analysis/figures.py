@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Literal
+from typing import ClassVar, Literal
 
 import polars as pl
 
@@ -24,6 +24,9 @@ FIGURE_RESAMPLES = 1_000
 @dataclass(frozen=True, kw_only=True)
 class Figure(FigureHeader, ABC):
     """What a study shows: a header and the series. A figure of your own inherits this class and writes `rows`."""
+
+    derives_metrics: ClassVar[bool] = False
+    """As in `Measure`."""
 
     @abstractmethod
     def rows(self, readings: pl.DataFrame, arms: Sequence[str], unit: str) -> Iterable[FigureRow]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import polars as pl
 
@@ -25,6 +26,9 @@ RESAMPLING_SEED = Seed(0) / "resampling"
 
 class Measure(ABC):
     """A number that is estimated from readings. Your own measure is a frozen dataclass that inherits this class."""
+
+    derives_metrics: ClassVar[bool] = False
+    """Whether it selects metrics that stand in none of its selections, e.g. by `dataclasses.replace`."""
 
     @property
     def quantity(self) -> str:

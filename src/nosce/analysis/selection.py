@@ -18,18 +18,33 @@ class _SelectionCache:
     def __init__(self) -> None:
         self._readings = pl.DataFrame()
         self._rows_by_metric: dict[tuple[str, str], pl.DataFrame] = {}
+        self._is_complete = False
 
     def metric_rows(self, readings: pl.DataFrame, evaluation: str, metric: str) -> pl.DataFrame:
         """The rows of one evaluation and metric. The cache holds one table, recognised by object identity."""
+        chosen = pl.col("evaluation") == evaluation, pl.col("metric") == metric
         if len(readings) < CACHE_MIN_ROWS:
-            return readings.filter(pl.col("evaluation") == evaluation, pl.col("metric") == metric)
+            return readings.filter(*chosen)
         if self._readings is not readings:
-            self._readings, self._rows_by_metric = readings, {}
+            slices = _metric_slices(readings)
+            self._readings, self._rows_by_metric, self._is_complete = readings, slices or {}, slices is not None
         if (evaluation, metric) not in self._rows_by_metric:
-            self._rows_by_metric[evaluation, metric] = readings.filter(
-                pl.col("evaluation") == evaluation, pl.col("metric") == metric
+            self._rows_by_metric[evaluation, metric] = (
+                readings.clear() if self._is_complete else readings.filter(*chosen)
             )
         return self._rows_by_metric[evaluation, metric]
+
+
+def _metric_slices(readings: pl.DataFrame) -> dict[tuple[str, str], pl.DataFrame] | None:
+    """The rows of each evaluation and metric without copying them; None where they do not lie side by side."""
+    pair = readings.select("evaluation", "metric")
+    changes = pair.select(pl.any_horizontal(pl.all().ne_missing(pl.all().shift()))).to_series()
+    starts = [0, *(start for start in changes.arg_true().to_list() if start)]
+    names = pair[starts].rows()
+    if len(set(names)) < len(names):
+        return None
+    ends = [*starts[1:], len(readings)]
+    return {name: readings[start:end] for name, start, end in zip(names, starts, ends, strict=True)}
 
 
 _SELECTION_CACHE = _SelectionCache()
@@ -49,6 +64,12 @@ class BestStep:
 
     evaluation: str
     metric: str = "exact"
+
+    def choosing(self, selection: Selection) -> Selection:
+        """The readings that choose the step of a selection."""
+        return Selection(
+            evaluation=self.evaluation, metric=self.metric, arm=selection.arm, stage=selection.stage, step="every"
+        )
 
     def steps(self, readings: pl.DataFrame) -> pl.DataFrame:
         """The chosen step of each arm, seed and stage, one row each.

@@ -7,20 +7,15 @@ because entries of one person shared a window.
 
 from __future__ import annotations
 
-import hashlib
-import itertools
-import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 
 import numpy as np
 import scipy
 
 from nosce.data.packing import TokenDataset, best_fit_pack
+from nosce.data.rendering_process import digest_in_other_process
 from nosce.data.sampling import EpochSampler
 from nosce.errors import LeakageError
 from nosce.records import Document, Question
@@ -188,7 +183,7 @@ def check_deterministic_rendering(render_documents: Callable[[Seed], Iterable[Do
     Raises:
         LeakageError: The texts differ, or a process could not render them.
     """
-    digests = [_digest_in_subprocess(render_documents, seed, hash_seed) for hash_seed in ("1", "2")]
+    digests = [digest_in_other_process(render_documents, seed, hash_seed, CHECKED_TEXTS) for hash_seed in ("1", "2")]
     if len(set(digests)) > 1:
         raise LeakageError(
             "two processes with different hash seeds rendered different texts from one seed, so no result could be "
@@ -197,40 +192,3 @@ def check_deterministic_rendering(render_documents: Callable[[Seed], Iterable[Do
     return LeakageCheck(
         "two processes render the same bytes", f"both gave {digests[0][:12]} for the first {CHECKED_TEXTS} texts"
     )
-
-
-def _digest_in_subprocess(render_documents: Callable[[Seed], Iterable[Document]], seed: Seed, hash_seed: str) -> str:
-    context = multiprocessing.get_context("spawn")
-    receiver, sender = context.Pipe(duplex=False)
-    previous_hash_seed = os.environ.get("PYTHONHASHSEED")
-    os.environ["PYTHONHASHSEED"] = hash_seed  # the child reads it when it starts
-    try:
-        child = context.Process(target=_send_digest, args=(render_documents, seed, sender))
-        child.start()
-    except Exception as error:  # pickling an object can raise any exception
-        raise LeakageError(
-            f"the world cannot be sent to a second process ({error}), so its bytes could not be compared; define its "
-            "class at the top of an importable module."
-        ) from error
-    finally:
-        os.environ.pop("PYTHONHASHSEED")
-        if previous_hash_seed is not None:
-            os.environ["PYTHONHASHSEED"] = previous_hash_seed
-    sender.close()
-    try:
-        return str(receiver.recv())
-    except EOFError:
-        raise LeakageError(
-            "a second process could not render the world's texts (its message is above), so its bytes could not be "
-            "compared; make the world importable by its module's name."
-        ) from None
-    finally:
-        child.join()
-
-
-def _send_digest(render_documents: Callable[[Seed], Iterable[Document]], seed: Seed, sender: Connection) -> None:
-    digest = hashlib.sha256()
-    for document in itertools.islice(render_documents(seed), CHECKED_TEXTS):
-        digest.update(repr(document).encode())
-    with suppress(BrokenPipeError):  # the run that waits for the digest was stopped
-        sender.send(digest.hexdigest())

@@ -46,6 +46,11 @@ class Evaluation(ABC):
     """True where the network runs once for each of its layers, so that twice the depth takes four times as long."""
     name: str
 
+    @property
+    def n_training_texts(self) -> int:
+        """Texts with which the evaluation trains something through the network: a guess of its length for the order."""
+        return 0
+
     def timing_subset(self) -> TimingSubset | None:
         """A part whose time predicts that of the whole, for an evaluation whose time does not grow with its questions.
 

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from nosce.models.architecture import is_bidirectional
 from nosce.models.codegen import fused_codegen_attention
+from nosce.models.hooks import capture
 from nosce.models.logits import HEAD_ONLY_MODEL_TYPES, logits_path, padded_causal_forward
 from nosce.models.positions import check_positions, max_stable_positions
 from nosce.models.seq2seq import encoder_decoder_logits, encoder_decoder_states
@@ -42,6 +43,8 @@ ForwardFunction = Callable[[np.ndarray, np.ndarray, np.ndarray | None], torch.Te
 Only an encoder-decoder uses the number of prompt tokens: they are its encoder's input. `output_logits` makes logits of
 the states. A model on the path "whole" of `nosce.models.logits` returns its logits in place of states.
 """
+SiteStatesFunction = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
+"""Input embeddings (N, width), lengths of their sequences, longest first (S,) -> states at a site (N, width)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +193,13 @@ def _scatter(tokens: torch.Tensor, bucket: LengthBucket) -> torch.Tensor:
         arguments = (bucket.padded_tokens, bucket.padded_positions)
         repeated: torch.Tensor = _RepeatToPadded.apply(tokens, *arguments)  # type: ignore[no-untyped-call]  # torch
         return repeated
-    size = bucket.sequences * bucket.max_length
-    scattered: torch.Tensor = _ScatterToPadded.apply(tokens, bucket.padded_positions, size)  # type: ignore[no-untyped-call]
+    assert bucket.padded_positions is not None
+    return scatter_distinct(tokens, bucket.padded_positions, bucket.sequences * bucket.max_length)
+
+
+def scatter_distinct(tokens: torch.Tensor, positions: torch.Tensor, size: int) -> torch.Tensor:
+    """Rows at positions of a block that all differ, zeros elsewhere. (N, ...), (N,) -> (size, ...)."""
+    scattered: torch.Tensor = _ScatterToPadded.apply(tokens, positions, size)  # type: ignore[no-untyped-call]  # torch
     return scattered
 
 
@@ -201,7 +209,13 @@ def _gather(block: torch.Tensor, bucket: LengthBucket) -> torch.Tensor:
         arguments = (bucket.padded_positions, bucket.padded_tokens, bucket.is_padding)
         picked: torch.Tensor = _PickFromPadded.apply(block, *arguments)  # type: ignore[no-untyped-call]  # torch
         return picked
-    gathered: torch.Tensor = _GatherFromPadded.apply(block, bucket.padded_positions)  # type: ignore[no-untyped-call]
+    assert bucket.padded_positions is not None
+    return gather_distinct(block, bucket.padded_positions)
+
+
+def gather_distinct(block: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """The rows of a block at positions that all differ. (M, ...), (N,) -> (N, ...)."""
+    gathered: torch.Tensor = _GatherFromPadded.apply(block, positions)  # type: ignore[no-untyped-call]  # torch
     return gathered
 
 
@@ -276,15 +290,74 @@ def _family_forward(model: PreTrainedModel) -> Iterator[ForwardFunction]:
         with fused_codegen_attention(model) if is_fused else nullcontext():
             yield partial(padded_causal_forward, model)
         return
+    with _varlen_attention_set(model):
+        yield partial(_varlen_causal_forward, model)
+
+
+@contextmanager
+def _varlen_attention_set(model: PreTrainedModel) -> Iterator[None]:
+    """The model attends within sequences as long as the block lasts."""
     from transformers import AttentionInterface
 
     AttentionInterface.register(VARLEN_ATTENTION, _varlen_attention)
     previous_implementation = model.config._attn_implementation
     model.set_attn_implementation(VARLEN_ATTENTION)
     try:
-        yield partial(_varlen_causal_forward, model)
+        yield
     finally:
         model.set_attn_implementation(previous_implementation)
+
+
+@contextmanager
+def varlen_site_states(model: PreTrainedModel, site: str) -> Iterator[SiteStatesFunction]:
+    """Context manager that yields a function from input embeddings to the states at a site; gradients go through it.
+
+    As in `varlen_forward` each sequence attends only to itself, and the other model types get padded rows.
+
+    Args:
+        model: A decoder-only or a bidirectional model.
+        site: A site of `nosce.models.hooks`.
+    """
+    if is_bidirectional(model) or model.config.model_type not in VARLEN_MODEL_TYPES:
+        yield partial(_padded_site_states, model, site)
+        return
+    with _varlen_attention_set(model):
+        yield partial(_varlen_site_states, model, site)
+
+
+def _varlen_site_states(
+    model: PreTrainedModel, site: str, embeddings: torch.Tensor, lengths: np.ndarray
+) -> torch.Tensor:
+    states = _base_states(
+        model,
+        site,
+        inputs_embeds=embeddings[None],
+        position_ids=_to_device(_positions(lengths), model)[None],
+        use_cache=False,
+        buckets=bucket_by_length(lengths, model.device),
+    )
+    return states[0]
+
+
+def _padded_site_states(
+    model: PreTrainedModel, site: str, embeddings: torch.Tensor, lengths: np.ndarray
+) -> torch.Tensor:
+    rows, width = len(lengths), int(lengths.max())
+    positions = _to_device(np.repeat(np.arange(rows) * width, lengths) + _positions(lengths), model)
+    block = scatter_distinct(embeddings, positions, rows * width).view(rows, width, -1)
+    options: dict[str, object] = {"use_cache": False}
+    if is_bidirectional(model):  # an encoder takes no cache
+        options = {"attention_mask": _to_device(np.arange(width) < lengths[:, None], model).long()}
+    return gather_distinct(_base_states(model, site, inputs_embeds=block, **options).flatten(0, 1), positions)
+
+
+def _base_states(model: PreTrainedModel, site: str, **inputs: object) -> torch.Tensor:
+    if site == "final":
+        states: torch.Tensor = model.base_model(**inputs).last_hidden_state
+        return states
+    with capture(model, [site]) as captured:
+        model.base_model(**inputs)
+    return captured[site]
 
 
 def _checked_forward(
@@ -309,16 +382,21 @@ def _encoder_decoder_forward(
 def _varlen_causal_forward(
     model: PreTrainedModel, tokens: np.ndarray, lengths: np.ndarray, prompt_len: np.ndarray | None = None
 ) -> torch.Tensor:
-    ends = np.cumsum(lengths)
-    positions = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     outputs = model.base_model(
         input_ids=_to_device(tokens, model)[None],
-        position_ids=_to_device(positions, model)[None],
+        position_ids=_to_device(_positions(lengths), model)[None],
         use_cache=False,
         buckets=bucket_by_length(lengths, model.device, split_on_length_change=not torch.is_grad_enabled()),
     )
     states: torch.Tensor = outputs.last_hidden_state
     return states[0]
+
+
+def _positions(lengths: np.ndarray) -> np.ndarray:
+    """The position of each token in its sequence. Shape: (N,)."""
+    ends = np.cumsum(lengths)
+    positions: np.ndarray = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
+    return positions
 
 
 def _bidirectional_forward(

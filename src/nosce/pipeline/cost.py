@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from nosce.errors import DataError
 from nosce.evals.base import Evaluation
-from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
+from nosce.models.architecture import Architecture
 from nosce.pipeline import timing
+from nosce.pipeline.expected_work import longest_first, remaining_work, trained_model
 from nosce.pipeline.plan import Step
 from nosce.pipeline.steps.answers import AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec
@@ -79,25 +80,26 @@ def estimate_costs(
     timed = [step for step in pending if step.kind in TIMED_KINDS]
     if listener is not None:
         listener.on_timing("the libraries", 0, 0)
-    load_libraries([_trained_model(step) for step in timed if step.kind == "training"])  # no part of the budget
+    load_libraries([trained_model(step) for step in timed if step.kind == "training"])  # no part of the budget
     estimator = _CostEstimator(TimeBudget(budget_seconds), listener)
     estimator.time_kinds(timed)
     return [estimator.cost(step) for step in timed]
 
 
 def makespan_minutes(pending: Sequence[Step], costs: Sequence[StepCost], workers: int) -> float:
-    """Minutes until the last step ends, if a free worker starts each step, in order, once its inputs are finished.
+    """Minutes until the last step ends, if free workers start what has the most work behind it, as those of a run.
 
     Steps whose seconds are not known count as none, so that the minutes are the fewest that it takes.
     """
     seconds = {cost.step.name: cost.seconds or 0.0 for cost in costs}
+    pending = longest_first(pending, remaining_work(pending))
     position = {step.name: index for index, step in enumerate(pending)}
     missing = [{i.name for i in step.inputs.values() if i.name in position} for step in pending]
     readers: dict[str, list[int]] = {}
     for index, names in enumerate(missing):
         for name in names:
             readers.setdefault(name, []).append(index)
-    ready = [index for index, names in enumerate(missing) if not names]  # a heap: the first in the plan comes first
+    ready = [index for index, names in enumerate(missing) if not names]  # a heap: the longest comes first
     running: list[tuple[float, int]] = []
     now = 0.0
     while ready or running:
@@ -163,7 +165,7 @@ class _CostEstimator:
         if step.kind != "training":
             return (1, -count)
         texts, spec = self._texts(step), _training_spec(step)
-        n_parameters = count_parameters(_trained_model(step), texts.vocab_size)
+        n_parameters = count_parameters(trained_model(step), texts.vocab_size)
         return (0, n_parameters * spec.training.batch_size * texts.training_data(spec.data)[1])
 
     def _key(self, step: Step) -> str | None:
@@ -202,7 +204,7 @@ class _CostEstimator:
 
     def _training_cost(self, step: Step, key: str) -> StepCost:
         """Tokens, operations, disk and seconds of a training."""
-        texts, spec, model = self._texts(step), _training_spec(step), _trained_model(step)
+        texts, spec, model = self._texts(step), _training_spec(step), trained_model(step)
         config = spec.training
         n_parameters = count_parameters(model, texts.vocab_size)
         tokens = config.steps * config.batch_size * texts.training_data(spec.data)[1]
@@ -218,7 +220,7 @@ class _CostEstimator:
 
     def _training_memory(self, step: Step) -> TrainingMemory | None:
         """What a training needs on a GPU; None for a model in a local folder, whose layers are not known here."""
-        model, texts, spec = _trained_model(step), self._texts(step), _training_spec(step)
+        model, texts, spec = trained_model(step), self._texts(step), _training_spec(step)
         config = spec.training
         if not isinstance(model, Architecture):
             return None
@@ -235,7 +237,7 @@ class _CostEstimator:
 
     def _time_training(self, key: str, step: Step, seconds: float) -> None:
         texts, spec = self._texts(step), _training_spec(step)
-        model = TimedModel.of(_trained_model(step), texts.vocab_size)
+        model = TimedModel.of(trained_model(step), texts.vocab_size)
         dataset = texts.training_data(spec.data)[0]
         step_seconds, net = time_training(model, dataset, spec.training, texts.vocab_size, seconds)
         self.training_times[key] = (model.parameter_ratio * step_seconds, net)
@@ -250,7 +252,7 @@ class _CostEstimator:
         assert isinstance(spec, EvaluationStepSpec)
         sample, model, factor = self._world_sample(step.inputs["corpus"]), None, 1.0
         if training_step is not None:
-            timed_model = TimedModel.of(_trained_model(training_step), self._texts(training_step).vocab_size)
+            timed_model = TimedModel.of(trained_model(training_step), self._texts(training_step).vocab_size)
             model, factor = self._timed_model(training_step), _depth_factor(timed_model, spec.evaluation)
             if model is None:
                 return
@@ -264,7 +266,7 @@ class _CostEstimator:
         model, texts = self._timed_model(training_step), self._texts(training_step)
         if model is None:
             return
-        factor = TimedModel.of(_trained_model(training_step), texts.vocab_size).parameter_ratio
+        factor = TimedModel.of(trained_model(training_step), texts.vocab_size).parameter_ratio
         self.evaluation_times[key] = time_answers(
             spec, self._world_sample(step.inputs["corpus"]), model, seconds
         ).times(factor)
@@ -294,7 +296,7 @@ class _CostEstimator:
             config.grad_accum_steps,
             config.prompt_loss_weight,
         ]
-        model: list[Json] = [self._hash(_trained_model(step)), texts.vocab_size]
+        model: list[Json] = [self._hash(trained_model(step)), texts.vocab_size]
         return hash_description(["training", model, config_key, str(spec.data), spec.adapter is not None, length])
 
     def _evaluation_key(self, step: Step) -> str:
@@ -305,7 +307,7 @@ class _CostEstimator:
         self.n_items[step.name] = self._world_sample(corpus).n_questions
         if training_step is not None:  # the training data decide when replies end
             shape = [
-                self._hash(_trained_model(training_step)),
+                self._hash(trained_model(training_step)),
                 texts.vocab_size,
                 str(_training_spec(training_step).data),
                 _rounded_length(texts.training_data("documents")[1]),
@@ -395,16 +397,3 @@ def _corpus_spec(step: Step) -> CorpusSpec:
 def _corpus_or_labels_spec(step: Step) -> CorpusSpec | ReportLabelsSpec:
     assert isinstance(step.spec, CorpusSpec | ReportLabelsSpec)
     return step.spec
-
-
-def _trained_model(step: Step) -> Architecture | Pretrained:
-    """The model of a training, with the blocks that this training and those before it add."""
-    spec, extra_layers = _training_spec(step), 0
-    while spec.model is None or isinstance(spec.model, ExtraLayers):
-        extra_layers += 0 if spec.model is None else spec.model.layers
-        step = step.inputs["start"]
-        spec = _training_spec(step)
-    if not extra_layers:
-        return spec.model
-    assert isinstance(spec.model, Architecture)
-    return replace(spec.model, layers=spec.model.layers + extra_layers)

@@ -30,6 +30,7 @@ class DeviceRequest:
         workers: Steps made at once. None: one a core, or as many as the GPUs have room for.
         per_gpu: Steps that share a GPU, for models that leave most of it idle.
         processes: Processes of one training, each with a GPU of its own.
+        shard: Split a training's weights, gradients and moments over its processes.
         threads: CPU threads of one step.
         gradient_checkpointing: Train with less memory and a third more time.
     """
@@ -38,6 +39,7 @@ class DeviceRequest:
     workers: int | None = None
     per_gpu: int = 1
     processes: int = 1
+    shard: bool = False
     threads: int = 1
     gradient_checkpointing: bool = False
 
@@ -55,6 +57,8 @@ class DeviceRequest:
                 f"--processes {self.processes} spreads a training over GPUs and --per-gpu {self.per_gpu} puts several "
                 "on one; take one of the two."
             )
+        if self.shard and self.processes == 1:
+            raise UsageError("--shard splits a model over 1 process; take --processes 2 or more, each on its own GPU.")
         if self.device is not None and not re.fullmatch(r"cpu|mps|(cuda|xpu)(:\d+)?", self.device):
             raise UsageError(f"--device {self.device} is not known; take cpu, cuda, or one GPU as cuda:0.")
 

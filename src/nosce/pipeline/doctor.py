@@ -48,7 +48,7 @@ def check_machine(store: Store) -> list[dict[str, str]]:
 
 def _bfloat16_advice(speedup: float) -> str:
     """What `dtype="auto"` takes here, and what to do where the measurement speaks against it."""
-    from nosce.train.precision import choose_precision
+    from nosce.models.number_format import choose_precision
 
     chosen = choose_precision("auto", device="cpu")
     faster = "bfloat16" if speedup > 1 else "float32"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nosce.errors import UsageError
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.store.lease import describe_lease
 from nosce.store.spec import Json, diff_descriptions
 from nosce.store.store import StepRecord, Store
 
@@ -19,6 +20,7 @@ class StepExplanation:
         name: Name of the step.
         description: What the key is the hash of.
         state: "done", "to do", or "stale: " with the reason.
+        maker: Who makes the step now, and the last sign of life; None where nobody does.
         nearest_step: The finished step of the same kind with the fewest differences; None where there is no other.
         differing_fields: Path, value here and value there of each difference.
     """
@@ -26,6 +28,7 @@ class StepExplanation:
     name: str
     description: dict[str, Json]
     state: str
+    maker: str | None
     nearest_step: str | None
     differing_fields: list[tuple[str, Json, Json]]
 
@@ -58,6 +61,7 @@ def explain_step(store: Store, prefix: str) -> StepExplanation:
         name=name,
         description=descriptions[name],
         state=_step_state(store, name, records),
+        maker=describe_lease(store.lease_folder, name),
         nearest_step=nearest,
         differing_fields=differences_by_step[nearest] if nearest else [],
     )

@@ -11,7 +11,6 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from nosce.errors import UsageError
 from nosce.pipeline.devices import GPU_KINDS, DeviceRequest
 from nosce.pipeline.local_pool import StepEvent, attempt_step, worker_variables
 from nosce.pipeline.plan import Step
+from nosce.store.files import create_exclusively
 from nosce.store.fingerprint import user_module_folders
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
@@ -159,8 +159,8 @@ class RayPool:
 def _store_id(store: Store) -> str:
     """The name that the store was given when a cluster first used it."""
     path = store.root / STORE_ID_FILE
-    with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
-        file.write(uuid.uuid4().hex)
+    if not path.exists():
+        create_exclusively(path, uuid.uuid4().hex)
     return path.read_text(encoding="utf-8")
 
 

@@ -128,6 +128,7 @@ def _runtime_config(request: DeviceRequest, workers: WorkerDevices | None) -> Ru
         device="cpu" if workers is None else workers.device,  # on a cluster each task finds its own
         threads=request.threads,
         processes=request.processes,
+        sharded=request.shard,
         gradient_checkpointing=request.gradient_checkpointing,
     )
 

@@ -27,19 +27,24 @@ def run_step(
     """Make a step unless it is there; `rerun_stale` makes a stale one again and sets the old one aside.
 
     Raises:
-        LeasedError: Another process is making it.
+        LeasedError: Another process is making it, or has taken it over while this one gave no sign of life.
         DamagedError: An input differs from its checksums.
         NosceError: Whatever the step's function has to say.
     """
-    with store.lease(step.name):
-        if store.has(step.name) and not (rerun_stale and store.stale_reason(store.step_record(step.name))):
+    with store.lease(step.name) as lease:
+
+        def report(step_progress: StepProgress) -> None:
+            lease.check()
+            progress(step_progress)
+
+        if store.has_now(step.name) and not (rerun_stale and store.stale_reason(store.step_record(step.name))):
             return "found"
         inputs = {role: store.verified(given.name) for role, given in step.inputs.items()}
         modules = source.module_hashes(*step.source_modules)
         work_folder = store.work_folder(step.name)
         _discard_other_code(store, step.name, source.combine_hashes(modules))
         with record_provenance() as provenance:
-            context = StepContext(folder=work_folder, runtime=runtime, progress=progress, store_root=store.root)
+            context = StepContext(folder=work_folder, runtime=runtime, progress=report, store_root=store.root)
             step.make(step.spec, inputs, context)
         provenance.update(
             **context.extra_provenance,
@@ -50,6 +55,7 @@ def run_step(
             source=source.combine_hashes(modules),
             inputs={given.name: store.step_record(given.name).digest for given in step.inputs.values()},
         )
+        lease.check(look=True)
         (work_folder / "error.txt").unlink(missing_ok=True)
         store.finish(step.name, step.description, provenance)
         _source_hash_file(store, step.name).unlink(missing_ok=True)

@@ -1,17 +1,20 @@
 """Doing what is not done yet of a plan, independent steps side by side.
 
 The scheduler knows steps and a pool that makes them; whether the pool is local processes or a Ray
-cluster is the pool's business. Whatever happens, finished steps stay finished.
+cluster is the pool's business. Of the steps whose inputs are there, the one with the most work behind it is started
+first, so that no worker idles beside the last long chain. Whatever happens, finished steps stay finished.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from nosce.errors import DamagedError
+from nosce.errors import DamagedError, LeasedError
+from nosce.pipeline.expected_work import longest_first, remaining_work
+from nosce.pipeline.leased_steps import LeasedSteps
 from nosce.pipeline.local_pool import StepEvent
 from nosce.pipeline.plan import Plan, Step
 from nosce.store.store import Store
@@ -100,7 +103,7 @@ def set_aside_damaged(plan: Plan, store: Store) -> dict[str, str]:
                 store.verified(step.name)
                 store.step_record(step.name)
             except DamagedError as error:
-                store.set_aside(step.name, "damaged")
+                _set_aside(step.name, store)
                 messages[step.name] = str(error)
     return messages
 
@@ -116,13 +119,14 @@ def run_plan(
     damaged = set_aside_damaged(plan, store)
     for message in damaged.values():
         listener.on_message(message)
-    waiting = {step.name: step for step in pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)}
+    pending = pending_steps(plan, store, rerun_stale=rerun_stale, damaged=damaged)
+    waiting = {step.name: step for step in longest_first(pending, remaining_work(plan.all_steps))}
     running: dict[str, Step] = {}
-    retry_at: dict[str, float] = {}
+    leased = LeasedSteps(store, listener.on_message, LEASE_RETRY_SECONDS)
     steps = {step.name: step for step in plan.all_steps}
     try:
         while waiting or running:
-            for step in _ready_steps(waiting, {*running, *run_summary.failed}, retry_at, pool.free_slots):
+            for step in _ready_steps(waiting, {*running, *run_summary.failed}, leased, pool.free_slots):
                 running[step.name] = waiting.pop(step.name)
                 pool.submit(step, rerun_stale=rerun_stale)
                 listener.on_start(step)
@@ -134,7 +138,7 @@ def run_plan(
                 if event.kind == "progress":
                     continue
                 running.pop(event.step_name)
-                _handle_event(event, step, run_summary, waiting, running, retry_at, store, listener)
+                _handle_event(event, step, run_summary, waiting, running, leased, store, listener)
     finally:
         pool.close()
     if not rerun_stale:
@@ -146,16 +150,17 @@ def run_plan(
 
 
 def _ready_steps(
-    waiting: dict[str, Step], unusable: Collection[str], retry_at: dict[str, float], free_slots: int
+    waiting: dict[str, Step], unusable: Collection[str], leased: LeasedSteps, free_slots: int
 ) -> list[Step]:
     """The steps that could be started now, as many as there is room for: all their inputs are there."""
-    now = time.monotonic()
-    ready = []
+    ready: list[Step] = []
     for step in waiting.values():
+        if len(ready) == free_slots:  # before a look at a lease that could not be taken anyway
+            break
         blocked = any(given.name in waiting or given.name in unusable for given in step.inputs.values())
-        if not blocked and retry_at.get(step.name, 0) <= now:
+        if not blocked and leased.may_start(step):
             ready.append(step)
-    return ready[:free_slots]
+    return ready
 
 
 def _can_progress(waiting: dict[str, Step], failed: dict[str, str]) -> bool:
@@ -173,7 +178,7 @@ def _handle_event(
     run_summary: RunSummary,
     waiting: dict[str, Step],
     running: dict[str, Step],
-    retry_at: dict[str, float],
+    leased: LeasedSteps,
     store: Store,
     listener: ProgressListener,
 ) -> None:
@@ -182,9 +187,7 @@ def _handle_event(
         case "made":
             run_summary.completed.append(step.name)
         case "leased":
-            if step.name not in retry_at:
-                listener.on_message(str(event.detail))
-            retry_at[step.name] = time.monotonic() + LEASE_RETRY_SECONDS
+            leased.add(step, str(event.detail))
             waiting[step.name] = step
         case "damaged":
             listener.on_message(str(event.detail))
@@ -207,10 +210,20 @@ def _set_aside_if_damaged(step: Step, store: Store) -> bool:
     try:
         store.verified(step.name)
     except DamagedError:
-        if store.folder(step.name).exists():
-            store.set_aside(step.name, "damaged")
+        _set_aside(step.name, store)
         return True
     return False
+
+
+def _set_aside(name: str, store: Store) -> None:
+    """Set a damaged step aside, unless another run has done so by now or is making the step again."""
+    with suppress(LeasedError), store.lease(name):
+        try:
+            store.verified(name)
+            store.step_record(name)
+        except DamagedError:
+            if store.folder(name).exists():
+                store.set_aside(name, "damaged")
 
 
 def _is_stale(step: Step, store: Store) -> bool:

@@ -360,21 +360,19 @@ def time_training(
     import torch
 
     from nosce.data.sampling import EpochSampler, pack
+    from nosce.models.number_format import choose_precision
     from nosce.models.varlen import varlen_forward
     from nosce.train.loss import summed_cross_entropy
     from nosce.train.optimizer import Optimizer, block_matrix_names
-    from nosce.train.precision import MasterWeights, choose_precision
+    from nosce.train.precision import MasterWeights
 
     torch.set_num_threads(1)
     step_flops = 6 * model.count_parameters(vocab_size) * float(dataset.lengths.mean())  # of one text
     batch_size = int(min(config.batch_size, max(2, MAX_STEP_FLOPS / step_flops)))
     net = model.build(vocab_size)
     master_weights = MasterWeights(net, choose_precision(config.dtype, device="cpu"))
-    optimizer = Optimizer(
-        master_weights.trainable_parameters,
-        replace(config, warmup_steps=0),
-        block_matrix_names(net),
-    )
+    config = replace(config, warmup_steps=0)
+    optimizer = Optimizer(master_weights.trainable_parameters, config, block_matrix_names(net))
     sampler = EpochSampler(len(dataset), batch_size, Seed(0) / "calibration")
     durations: list[tuple[float, float]] = []  # of the batch, and of the update, which no batch makes longer
     started = time.monotonic()  # the limit is one by the clock on the wall, however busy the machine is
@@ -386,8 +384,7 @@ def time_training(
             (summed_cross_entropy(master_weights.compute_model, forward, batch) / batch.total_weight).backward()  # type: ignore[no-untyped-call]
         read = time.process_time()
         master_weights.accumulate_gradients()
-        torch.nn.utils.clip_grad_norm_(master_weights.trainable_parameters.values(), config.max_grad_norm)
-        optimizer.step(0)
+        optimizer.clipped_step(0)
         master_weights.update_compute_weights()
         durations.append((read - start, time.process_time() - read))
     batches, updates = zip(*durations[1:], strict=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import sys
+import uuid
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ from nosce.store.text import printable
 
 ON_WINDOWS = sys.platform == "win32"
 JsonObject = dict[str, Any]  # values as `json` types them
+#: What a disk without hard links answers, e.g. exFAT or a folder that a virtual machine shares.
+WITHOUT_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped when the step is finished
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new content, never a part, even after a power cut."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")  # two machines may have equal process ids
     try:
         temporary.write_text(text, encoding="utf-8")
         fsync_path(temporary)  # before the rename: else the new name may come to hold nothing
@@ -28,6 +32,38 @@ def write_atomically(path: Path, text: str) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     fsync_path(path.parent)
+
+
+def create_exclusively(path: Path, text: str) -> bool:
+    """Create a small file with its whole content; False if the file is there already.
+
+    Of several processes, on one machine or on several that share a disk, one alone succeeds. A hard link does that on
+    every NFS; where the disk has no links, the file is opened as a new one.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        fsync_path(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return temporary.stat().st_nlink == 2  # NFS may lose the reply to a link that it has made
+        except OSError as error:
+            if error.errno not in WITHOUT_LINKS:
+                raise
+            return _open_new(path, text)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_new(path: Path, text: str) -> bool:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        return False
+    return True
 
 
 def load_json_object(path: Path) -> JsonObject:

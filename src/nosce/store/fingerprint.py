@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple
     except (SyntaxError, ValueError, RecursionError):  # a user's module that is being edited: all of it counts
         return hashlib.sha256(content).hexdigest(), ()
     imported: list[str] = []
-    for node in ast.walk(tree):
+    for node in _statements(tree):
         if isinstance(node, ast.Import):
             imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -86,8 +86,20 @@ def _hash_and_imports(name: str, path: Path, _changed: int, _size: int) -> tuple
             # `from a import b` names a module b, or something inside a.
             within = [f"{source}.{alias.name}" for alias in node.names]
             imported += [module if _module_path(module) else source for module in within]
-        _drop_docstring(node)
+        else:
+            _drop_docstring(node)
     return hashlib.sha256(ast.unparse(tree).encode()).hexdigest(), tuple(imported)
+
+
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The module and all its statements; imports and definitions are never deeper, inside an expression."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        node = pending.pop()
+        yield node
+        for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+            if isinstance(statements := node.__dict__.get(block), list):  # of a lambda it is an expression
+                pending += statements
 
 
 def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
@@ -100,6 +112,6 @@ def _absolute(node: ast.ImportFrom, name: str, path: Path) -> str:
 
 
 def _drop_docstring(node: ast.AST) -> None:
-    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
         node.body[0] = ast.Pass()

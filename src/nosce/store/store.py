@@ -2,7 +2,7 @@
 
     steps/<kind>-<key>/   a finished step: its data, spec.json, provenance.json, manifest.json
     work/<kind>-<key>/    an unfinished step; the next process that makes the step resumes from it
-    leases/               which process makes which step; the kernel frees a lease when its process dies
+    leases/               which process of which machine makes which step (see `lease.py`)
     plans/                the plans that were run or priced, for `list`, `show`, `report` and `explain`
     replaced/, damaged/   steps that were made again, and steps that failed their checksums; nosce never deletes them
 
@@ -13,19 +13,17 @@ the step's result, on whatever machine it was made.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from nosce.errors import DamagedError, LeasedError, StoreError, UsageError
+from nosce.errors import DamagedError, StoreError, UsageError
 from nosce.store import fingerprint as source
 from nosce.store.files import (
     SCRATCH,
@@ -34,10 +32,9 @@ from nosce.store.files import (
     fsync_path,
     load_json_object,
     verify_manifest,
-    write_atomically,
 )
+from nosce.store.lease import Lease, hold_lease
 from nosce.store.spec import Json, canonical_json
-from nosce.store.text import printable
 from nosce.store.typecheck import has_type
 
 STORE_FILES = {"spec.json", "provenance.json", "manifest.json"}  # written by the store, not by the step
@@ -105,6 +102,17 @@ class Store:
         """Is the step finished? Its checksums are verified when the step is used, not here."""
         return (self.folder(name) / "manifest.json").is_file()
 
+    def has_now(self, name: str) -> bool:
+        """Is the step finished, as the disk says and not as NFS remembers?
+
+        NFS remembers for up to a minute which names a folder lacks, and forgets it when this machine writes there.
+        """
+        if not self.has(name):
+            probe = self.root / "steps" / f".{uuid.uuid4().hex}"
+            probe.touch()
+            probe.unlink()
+        return self.has(name)
+
     def step_record(self, name: str) -> StepRecord:
         """The finished step of this name; its data are not verified."""
         folder = self.folder(name)
@@ -140,27 +148,23 @@ class Store:
         return folder
 
     @contextmanager
-    def lease(self, name: str) -> Iterator[None]:
-        """Hold the exclusive right to make a step; the kernel frees it when this process dies.
+    def lease(self, name: str) -> Iterator[Lease]:
+        """Hold the exclusive right to make a step, among all processes that share the store.
 
         Raises:
             LeasedError: Another process holds the lease; the sentence names it.
         """
-        path = self.root / "leases" / f"{name}.lock"
-        holder = path.with_suffix(".json")
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise LeasedError(f"{name} is being made by {_holder(holder)}; this run waits for it.") from None
-        except OSError as error:
-            raise store_write_error(error, path) from error
-        try:
-            write_atomically(holder, json.dumps({"pid": os.getpid(), "since": time.strftime("%H:%M:%S")}))
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+        with ExitStack() as stack:
+            try:
+                lease = stack.enter_context(hold_lease(self.lease_folder, name))
+            except OSError as error:
+                raise store_write_error(error, self.lease_folder) from error
+            yield lease
+
+    @property
+    def lease_folder(self) -> Path:
+        """The folder that says which process makes which step."""
+        return self.root / "leases"
 
     def finish(self, name: str, spec: Json, provenance: Mapping[str, object]) -> Path:
         """Turn the work folder of a step into the finished step, atomically by one rename."""
@@ -190,10 +194,7 @@ class Store:
         """Move a file or folder of the store to `replaced/` or `damaged/`."""
         destination = self.root / category
         destination.mkdir(exist_ok=True)
-        for suffix in itertools.count(1):
-            target = destination / f"{path.name}-{time.strftime('%Y%m%dT%H%M%S')}-{os.getpid()}-{suffix}"
-            if not target.exists():
-                break
+        target = destination / f"{path.name}-{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:8]}"
         os.replace(path, target)
         fsync_path(destination)
         return target
@@ -291,11 +292,3 @@ def store_write_error(error: OSError, path: str | Path) -> StoreError:
         f"the disk refused to write {location} ({error.strerror or error}); free some space or name another folder "
         "with --store, then run the same command again: finished steps are kept."
     )
-
-
-def _holder(path: Path) -> str:
-    try:
-        held = load_json_object(path)
-        return printable(f"process {held['pid']} since {held['since']}")
-    except (ValueError, KeyError):
-        return "another process"

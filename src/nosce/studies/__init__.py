@@ -14,11 +14,13 @@ BUILT_IN = {
 #: Where the function of each study that starts from models of one's own stands, as `MODULE:FUNCTION`.
 MODEL_STUDIES = {
     "biographies": "nosce.studies.biographies.pretrained:study",
+    "diaries": "nosce.studies.diaries.pretrained:study",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
 MODEL_CONFIGS = {
     "biographies": "nosce.studies.biographies.pretrained:PRETRAINED_BIOGRAPHIES_CONFIGS",
+    "diaries": "nosce.studies.diaries.pretrained:PRETRAINED_DIARIES_CONFIGS",
 }
 
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.

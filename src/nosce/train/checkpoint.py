@@ -20,6 +20,7 @@ from safetensors.torch import save_file
 
 from nosce.models import architecture as families
 from nosce.store.files import checksum_tree, fsync_path, verify_manifest, write_atomically
+from nosce.train.sharding import gathered, sharded_like
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,8 +64,12 @@ def save_training_state(
     named_parameters: dict[str, torch.nn.Parameter],
     optimizer: Optimizer,
     pending_losses: Sequence[torch.Tensor] = (),
+    *,
+    is_first: bool = True,
 ) -> None:
     """Write the state for resuming after `step` steps, atomically by one rename.
+
+    Of several processes with shards all must call this; the first one writes.
 
     Args:
         folder: Gets the file.
@@ -72,12 +77,16 @@ def save_training_state(
         named_parameters: The weights that are trained.
         optimizer: Holds the moments of these weights.
         pending_losses: Losses (0-d) of the steps since the last line of metrics, whose mean goes into the next line.
+        is_first: Whether this is the process that writes.
     """
     tensors = {PENDING_LOSSES: torch.stack([*pending_losses]) if pending_losses else torch.zeros(0)}
     for name, parameter in named_parameters.items():
-        tensors[f"weight/{name}"] = parameter.detach()
-        for moment, value in optimizer.moments(parameter).items():
-            tensors[f"{moment}/{name}"] = value
+        for what, value in {"weight": parameter.detach(), **optimizer.moments(parameter)}.items():
+            whole = gathered(value)
+            if is_first:
+                tensors[f"{what}/{name}"] = whole if whole is value else whole.cpu()  # a card may not hold all of them
+    if not is_first:
+        return
     staging = folder / f"{TRAINING_STATE_FILE}.new"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: t.contiguous() for name, t in tensors.items()}, staging, metadata={"step": str(step)})
@@ -111,11 +120,13 @@ def restore_training_state(
     moments: dict[str, dict[str, torch.Tensor]] = {name: {} for name in named_parameters}
     with torch.no_grad():
         for name, parameter in named_parameters.items():
-            parameter.copy_(tensors.pop(f"weight/{name}"))
+            parameter.copy_(sharded_like(tensors.pop(f"weight/{name}").to(parameter.device), parameter))
     for key, value in tensors.items():
         moment, _, name = key.partition("/")
         # The fused optimizer keeps its step count on the device of the weights.
-        moments[name][moment] = value.to(named_parameters[name].device)
+        parameter = named_parameters[name]
+        value = value.to(parameter.device)
+        moments[name][moment] = sharded_like(value, parameter) if value.shape == parameter.shape else value
     for name, parameter_moments in moments.items():
         optimizer.load_moments(named_parameters[name], parameter_moments)
     device = next(iter(named_parameters.values())).device

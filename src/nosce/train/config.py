@@ -202,6 +202,8 @@ class RuntimeConfig:
         device: Device of torch, e.g. "cuda". The CPU is everywhere.
         processes: Processes of one training, each with an equal share of the rows of a step. With "cuda" each has a
             GPU of its own. The gradient is a sum in another order, so losses agree to rounding.
+        sharded: Split weights, gradients and moments of a training over its processes, for models that outgrow a card;
+            else every process has all of them. Losses agree to rounding.
         gradient_checkpointing: Keep only the inputs of a model's blocks and compute the rest a second time in the
             backward pass: a training takes a third longer and a fraction of the memory. Losses agree to rounding.
         max_cost: Most that a run may spend on requests to endpoints, in the currency of their prices; what its earlier
@@ -215,6 +217,7 @@ class RuntimeConfig:
     threads: int = 1
     device: str = "cpu"
     processes: int = 1
+    sharded: bool = False
     gradient_checkpointing: bool = False
     max_cost: float | None = None
     ledger_name: str | None = None
@@ -226,3 +229,5 @@ class RuntimeConfig:
                 f"RuntimeConfig of {self.threads} threads and {self.processes} processes computes nothing; take at "
                 "least one of each."
             )
+        if self.sharded and self.processes == 1:
+            raise SpecError("RuntimeConfig(sharded=True) splits a model over 1 process; take two processes or more.")

@@ -21,14 +21,15 @@ from nosce.data.packing import TokenDataset
 from nosce.data.sampling import Batch, EpochSampler, MixtureSampler, pack
 from nosce.errors import SpecError, TrainingError
 from nosce.models.logits import logits_path
+from nosce.models.number_format import Precision
 from nosce.models.positions import check_positions
 from nosce.models.varlen import ForwardFunction, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
 from nosce.train.config import RuntimeConfig, TrainingConfig
-from nosce.train.loss import summed_cross_entropy
 from nosce.train.optimizer import NamedParameters, Optimizer, block_matrix_names
-from nosce.train.precision import MasterWeights, Precision
+from nosce.train.precision import MasterWeights
+from nosce.train.sharding import ShardedWeights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,17 +81,17 @@ def train(
     _check_model(model, config.window or int(dataset.lengths.max()))
     if not (is_first := group is None or group.rank == 0):
         on_checkpoint = on_progress = _ignore
-    master_weights = MasterWeights(model, precision)
+    master_weights = _master_weights(model, precision, runtime, group)
     parameters = master_weights.trainable_parameters
-    optimizer = Optimizer(parameters, config, block_matrix_names(model), device=model.device.type)
+    on_checkpoint = _after_gathering(master_weights, on_checkpoint)
+    device = master_weights.compute_model.device.type
+    optimizer = Optimizer(parameters, config, block_matrix_names(model), device=device)
     start_step, pending_losses = checkpoint.restore_training_state(folder / SCRATCH, parameters, optimizer)
     master_weights.update_compute_weights()
     if start_step == 0 and 0 in config.checkpoint_steps:
         on_checkpoint(0)
-    if runtime.gradient_checkpointing:
-        enable_gradient_checkpointing(master_weights.compute_model)
     progress = _Progress(folder if is_first else None, start_step, config, on_progress, pending_losses)
-    saver = _StateSaver(folder, parameters, optimizer, progress, runtime)
+    saver = _StateSaver(folder, parameters, optimizer, progress, runtime, group)
     batches = _batches(dataset, sampler, config, start_step, eos_id, runtime, masking)
     with varlen_forward(master_weights.compute_model.train()) as forward:
         for step, parts in enumerate(batches, start_step):
@@ -99,8 +100,7 @@ def train(
             master_weights.update_compute_weights()
             if step + 1 in config.checkpoint_steps:
                 on_checkpoint(step + 1)
-            if is_first:
-                saver.save_if_due(step + 1)
+            saver.save_if_due(step + 1)
     progress.log.flush()
 
 
@@ -108,6 +108,30 @@ def _check_model(model: PreTrainedModel, longest: int) -> None:
     """Refuse a model whose logits do not belong to a text of so many tokens."""
     logits_path(model)
     check_positions(model, longest)
+
+
+def _master_weights(
+    model: PreTrainedModel, precision: Precision, runtime: RuntimeConfig, group: ProcessGroup | None
+) -> MasterWeights | ShardedWeights:
+    """The weights that are trained, and the model that computes, as the runtime asks for them."""
+    if runtime.sharded:
+        assert group is not None
+        weights: MasterWeights | ShardedWeights = ShardedWeights(model, precision, group)
+    else:
+        weights = MasterWeights(model, precision)
+    if runtime.gradient_checkpointing:
+        enable_gradient_checkpointing(weights.compute_model)
+    return weights
+
+
+def _after_gathering(weights: MasterWeights | ShardedWeights, on_checkpoint: CheckpointCallback) -> CheckpointCallback:
+    """The callback, for which the trained weights lie in the given model."""
+
+    def call(step: int) -> None:
+        weights.gather()
+        on_checkpoint(step)
+
+    return call
 
 
 def _ignore(*_: object) -> None:
@@ -145,7 +169,9 @@ class _StateSaver:
         optimizer: Optimizer,
         progress: _Progress,
         config: RuntimeConfig,
+        group: ProcessGroup | None,
     ) -> None:
+        self.is_first, self.shards = group is None or group.rank == 0, group if config.sharded else None
         self.folder, self.parameters, self.optimizer, self.progress = folder, parameters, optimizer, progress
         self.interval = config.save_interval_seconds
         self.next_time = time.monotonic() + self.interval
@@ -153,11 +179,17 @@ class _StateSaver:
     def save_if_due(self, steps_done: int) -> None:
         """Save after so many steps, if it is time; saving takes a fiftieth of the run at most."""
         start = time.monotonic()
-        if start < self.next_time:
+        is_due = start >= self.next_time
+        if not (is_due and self.is_first if self.shards is None else self.shards.first_says(is_due)):
             return
         self.progress.log.flush()
         checkpoint.save_training_state(
-            self.folder / SCRATCH, steps_done, self.parameters, self.optimizer, self.progress.losses
+            self.folder / SCRATCH,
+            steps_done,
+            self.parameters,
+            self.optimizer,
+            self.progress.losses,
+            is_first=self.is_first,
         )
         end = time.monotonic()
         self.next_time = end + max(self.interval, 50 * (end - start))
@@ -199,7 +231,7 @@ class _Progress:
 
 
 def _accumulate_gradients(
-    master_weights: MasterWeights,
+    master_weights: MasterWeights | ShardedWeights,
     forward: ForwardFunction,
     micro_batches: list[Batch],
     group: ProcessGroup | None,
@@ -213,14 +245,32 @@ def _accumulate_gradients(
     loss_tokens = sum(part.n_loss_tokens for part in micro_batches)
     weight = sum(part.total_weight for part in micro_batches)
     nats = torch.zeros((), device=master_weights.compute_model.device)
-    for part in micro_batches if group is None else micro_batches[group.rank :: group.size]:
-        share = summed_cross_entropy(master_weights.compute_model, forward, part) / weight
+    for part, factor in _own_parts(micro_batches, group, is_sharded=isinstance(master_weights, ShardedWeights)):
+        share = factor * master_weights.summed_loss(forward, part) / weight
         torch.autograd.backward(share)
         master_weights.accumulate_gradients()
         nats += share.detach()
-    if group is not None:
+    if isinstance(master_weights, ShardedWeights):
+        assert group is not None
+        nats = group.total(nats)
+    elif group is not None:
         nats = group.sum_gradients(master_weights.trainable_parameters.values(), nats)
     return nats, loss_tokens
+
+
+def _own_parts(
+    micro_batches: list[Batch], group: ProcessGroup | None, *, is_sharded: bool
+) -> list[tuple[Batch, float]]:
+    """The micro-batches that this process computes, and the factor of each in the loss.
+
+    Processes with shards gather weights together, so each computes as many: one without rows computes the first
+    micro-batch again, and it counts nothing.
+    """
+    if group is None:
+        return [(part, 1.0) for part in micro_batches]
+    own = [(part, 1.0) for part in micro_batches[group.rank :: group.size]]
+    missing = -(-len(micro_batches) // group.size) - len(own) if is_sharded else 0
+    return own + [(micro_batches[0], 0.0)] * missing
 
 
 def _batches(

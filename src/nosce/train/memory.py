@@ -3,6 +3,9 @@
 Activations are what the backward pass keeps of the forward pass. They are proportional to the tokens of a micro-batch,
 and where a family writes its attention scores out, to the length of a row as well. `BYTES_PER_LAYER` counts the tensors
 that the layers of transformers save for each family; `tests/train/test_memory.py` counts the same on small models.
+
+A sharded training splits weights, gradients and moments over its devices. Each device gathers in turn what it computes
+with: the weights outside the blocks, one block and the next, their gradients, and a buffer for the sum of gradients.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ import math
 from dataclasses import dataclass
 
 from nosce.models.architecture import Architecture, Family
+from nosce.models.number_format import Precision
 from nosce.models.varlen import VARLEN_MODEL_TYPES
 from nosce.train.config import LoRA, TrainingConfig
-from nosce.train.precision import Precision
 
 #: Bytes that a layer keeps, by token and unit of width, in float32 and in bfloat16 (with float32 attention, as on the
 #: CPU, so an upper limit for a GPU). T5's are those of an encoder and a decoder layer, by token of both together.
@@ -41,6 +44,7 @@ class TrainingMemory:
         optimizer: Moments of AdamW, or Muon's momentum.
         activations: What the backward pass of one micro-batch keeps.
         logits: Log-probabilities of one micro-batch and their gradient.
+        gathered: Whole weights and gradients that a sharded training has at once, at most.
     """
 
     weights: float
@@ -48,11 +52,12 @@ class TrainingMemory:
     optimizer: float
     activations: float
     logits: float
+    gathered: float = 0.0
 
     @property
     def total(self) -> float:
         """The sum; the allocator of a GPU wants about a tenth more."""
-        return self.weights + self.gradients + self.optimizer + self.activations + self.logits
+        return self.weights + self.gradients + self.optimizer + self.activations + self.logits + self.gathered
 
 
 def training_memory(
@@ -65,6 +70,7 @@ def training_memory(
     precision: Precision,
     adapter: LoRA | None = None,
     gradient_checkpointing: bool = False,
+    shards: int | None = None,
 ) -> TrainingMemory:
     """The memory of a training on an accelerator.
 
@@ -77,6 +83,7 @@ def training_memory(
         precision: Number format of forward and backward pass.
         adapter: Low-rank updates, in whose place the weights are frozen.
         gradient_checkpointing: Whether blocks keep their inputs only.
+        shards: Devices over which the model is split. None: each device has the whole model.
     """
     n_weights = model.parameter_count(vocab_size)
     n_trained = n_weights if adapter is None else _adapter_weights(model, adapter, vocab_size)
@@ -88,10 +95,12 @@ def training_memory(
     layer += tokens * model.heads * row * BYTES_PER_SCORE.get(model.family, 0.0)
     inputs = tokens * model.width * (2 if is_rounded else 4)  # of a block
     layers = model.layers * inputs + layer if gradient_checkpointing else model.layers * layer
+    own = (6 if is_rounded else 4) if shards is None else 4 / shards  # bytes a weight: a shard has no rounded copy
     return TrainingMemory(
-        weights=(6 if is_rounded else 4) * n_weights,
-        gradients=(6 if is_rounded else 4) * n_trained,
-        optimizer=_optimizer_bytes(model, config, n_trained, adapter),
+        weights=own * n_weights,
+        gradients=own * n_trained,
+        optimizer=_optimizer_bytes(model, config, n_trained, adapter) / (shards or 1),
+        gathered=0.0 if shards is None else _gathered_bytes(model, vocab_size, n_trained / n_weights, precision),
         activations=outside + layers,
         logits=LOGIT_BYTES * loss_tokens * vocab_size,
     )
@@ -113,6 +122,14 @@ def micro_batch_tokens(
 def _adapter_weights(model: Architecture, adapter: LoRA, vocab_size: int) -> int:
     per_layer = adapter.rank * (model.width + 3 * model.width)  # of query, key and value in one matrix
     return model.layers * per_layer + adapter.embedding_rank * (vocab_size + model.width)
+
+
+def _gathered_bytes(model: Architecture, vocab_size: int, trained: float, precision: Precision) -> float:
+    """Weights outside the blocks and of two blocks, gradients of one block less, and the buffer of a sum in float32."""
+    size = 2 if precision == "bfloat16" else 4
+    block = model.parameter_count(0) / model.layers
+    outside = model.parameter_count(vocab_size) - model.parameter_count(0)
+    return size * (outside + 2 * block) + trained * (size * (outside + block) + 4 * max(outside, block))
 
 
 def _optimizer_bytes(model: Architecture, config: TrainingConfig, n_trained: int, adapter: LoRA | None) -> float:

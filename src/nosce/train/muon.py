@@ -16,6 +16,8 @@ from collections.abc import Iterable
 
 import torch
 
+from nosce.train.sharding import own_part, sharded_like, whole_of
+
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 MIN_NORM = 1e-7  # keeps the division of a matrix of zeros finite
@@ -56,14 +58,17 @@ class Muon(torch.optim.Optimizer):
 
     def _step_stack(self, matrices: list[torch.nn.Parameter], lr: float, weight_decay: float, momentum: float) -> None:
         """The step of matrices of one shape."""
-        weights: list[torch.Tensor] = list(matrices)
-        gradients = [p.grad for p in matrices if p.grad is not None]
-        buffers = [self._momentum_buffer(p) for p in matrices]
+        weights = [own_part(p.detach()) for p in matrices]
+        gradients = [own_part(p.grad) for p in matrices if p.grad is not None]
+        buffers = [own_part(self._momentum_buffer(p)) for p in matrices]
         torch._foreach_lerp_(buffers, gradients, 1 - momentum)
-        updates = orthogonalize(torch.stack(torch._foreach_lerp(gradients, buffers, momentum)), self.precision)
+        smoothed = torch._foreach_lerp(gradients, buffers, momentum)
+        whole = torch.stack([whole_of(part, like) for part, like in zip(smoothed, matrices, strict=True)])
+        orthogonal = orthogonalize(whole, self.precision)  # of whole matrices, in every process: parts have others
+        updates = [own_part(sharded_like(u, like)) for u, like in zip(orthogonal, matrices, strict=True)]
         rows, columns = matrices[0].shape
         torch._foreach_mul_(weights, 1 - lr * weight_decay)
-        torch._foreach_add_(weights, list(updates), alpha=-lr * max(1.0, rows / columns) ** 0.5)
+        torch._foreach_add_(weights, updates, alpha=-lr * max(1.0, rows / columns) ** 0.5)
 
     def _momentum_buffer(self, matrix: torch.nn.Parameter) -> torch.Tensor:
         state = self.state[matrix]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nosce.models.number_format import choose_precision
 from nosce.train.config import TrainingConfig
 from nosce.train.muon import Muon
-from nosce.train.precision import choose_precision
+from nosce.train.sharding import gathered
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -68,7 +69,7 @@ class Optimizer:
         """Clip the gradients as configured and take step number `step`; the norm before clipping, 0-d."""
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self.config.max_grad_norm)
         self.step(step)
-        return norm
+        return gathered(norm)
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
         """The optimizer's state of a weight; empty before the first step."""

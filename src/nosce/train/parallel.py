@@ -1,8 +1,9 @@
-"""One training on several devices: every process has the whole model and an equal share of the rows of each step.
+"""One training on several devices: every process has an equal share of the rows of each step.
 
-The gradients of a step are summed over the processes, so that all take the same step and keep equal weights. Which
-rows a step has depends on seed and step alone; the shares are therefore known without a word between the processes.
-accelerate (Hugging Face) finds the devices, joins the processes (NCCL on GPUs, gloo on the CPU) and sums.
+Every process has the whole model, or with `sharding.py` a part of it. The gradients of a step are summed over the
+processes, so that all take the same step and keep equal weights. Which rows a step has depends
+on seed and step alone; the shares are therefore known without a word between the processes. accelerate (Hugging Face)
+finds the devices, joins the processes (NCCL on GPUs, gloo on the CPU) and sums.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ class ProcessGroup:
         for variable in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_MEGATRON_LM"):
             if os.environ.get(variable, "false").lower() in ("1", "true"):
                 raise UsageError(
-                    f"{variable} asks for a sharded model, but nosce keeps the whole model on each device; unset the "
-                    "variable, and save memory by --gradient-checkpointing or grad_accum_steps."
+                    f"{variable} asks accelerate for a sharded model, but nosce shards by itself; unset the variable, "
+                    "and take --shard (RuntimeConfig(sharded=True)) to split the model over the processes."
                 )
         from accelerate import Accelerator
 
@@ -76,6 +77,18 @@ class ProcessGroup:
         total = nats.clone()
         self._sum([*bucket, total])
         return total
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes."""
+        summed: torch.Tensor = self._accelerator.reduce(value, reduction="sum")
+        return summed
+
+    def first_says(self, answer: bool) -> bool:
+        """The answer of the first process, for all; each waits for it."""
+        import torch
+
+        flag = torch.tensor(float(answer and self.rank == 0), device=self.device)
+        return bool(self.total(flag).item() > 0)
 
     def _sum(self, tensors: Sequence[torch.Tensor]) -> None:
         import torch

@@ -7,20 +7,21 @@ weight in bfloat16.
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Callable
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
+from nosce.data.sampling import Batch
+from nosce.models.number_format import PRECISIONS, Precision, bfloat16_copy
+from nosce.models.varlen import ForwardFunction
+from nosce.train.loss import summed_cross_entropy
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Precision = Literal["float32", "bfloat16"]
-PRECISIONS: tuple[Precision, Precision] = ("float32", "bfloat16")
 
 
 class MasterWeights:
@@ -28,11 +29,15 @@ class MasterWeights:
 
     def __init__(self, model: PreTrainedModel, precision: Precision) -> None:
         self.trainable_parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.compute_model = model if precision == "float32" else _bfloat16_copy(model)
+        self.compute_model = model if precision == "float32" else bfloat16_copy(model)
         compute_parameters = dict(self.compute_model.named_parameters())
         self._pairs: list[tuple[torch.nn.Parameter, torch.nn.Parameter]] = []
         if self.compute_model is not model:
             self._pairs = [(p, compute_parameters[n]) for n, p in self.trainable_parameters.items()]
+
+    def summed_loss(self, forward: ForwardFunction, batch: Batch) -> torch.Tensor:
+        """Negative log-likelihood in nats, summed over a micro-batch."""
+        return summed_cross_entropy(self.compute_model, forward, batch)
 
     def accumulate_gradients(self) -> None:
         """Add the compute model's gradients to those of the float32 weights."""
@@ -42,43 +47,14 @@ class MasterWeights:
                 whole.grad = gradient if whole.grad is None else whole.grad.add_(gradient)
                 rounded.grad = None
 
+    def gather(self) -> None:
+        """Nothing is to do before a checkpoint: the trained weights are those of the given model."""
+
     def update_compute_weights(self) -> None:
         """Copy the float32 weights to the compute model, rounded."""
         if self._pairs:
             with torch.no_grad():
                 torch._foreach_copy_([r for _, r in self._pairs], [w for w, _ in self._pairs])
-
-
-def _bfloat16_copy(model: PreTrainedModel) -> PreTrainedModel:
-    rounded = copy.deepcopy(model)
-    for parameter in rounded.parameters():  # not the buffers: rotary angles need float32
-        parameter.data = parameter.data.bfloat16()
-    return rounded
-
-
-def choose_precision(requested: Precision | Literal["auto"], *, device: str) -> Precision:
-    """The requested precision, or for "auto" bfloat16 where the device multiplies it.
-
-    The choice depends on the machine alone. A measurement would choose otherwise on a busy machine, and steps of equal
-    keys would have other bytes; `nosce doctor` measures, and says so where bfloat16 is slower.
-
-    Args:
-        requested: A precision, or "auto".
-        device: Device of torch.
-    """
-    if requested != "auto":
-        return requested
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
-    return "bfloat16" if device.startswith("cpu") and cpu_multiplies_bfloat16() else "float32"
-
-
-def cpu_multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for it: AMX, or AVX-512 BF16. Others convert, which takes longer.
-
-    On an EPYC with AVX-512 BF16 a training in bfloat16 is faster by 1.13 to 1.34 at width 32 and by more above.
-    """
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 @lru_cache(maxsize=8)
@@ -106,11 +82,9 @@ def bfloat16_speedup(width: int) -> float:
     """
     import numpy as np
 
-    from nosce.data.sampling import Batch
     from nosce.models.architecture import Architecture, build_model
     from nosce.models.varlen import varlen_forward
     from nosce.seeds import Seed
-    from nosce.train.loss import summed_cross_entropy
 
     architecture = Architecture(layers=2, width=width, heads=1 if width % 32 else width // 32, max_positions=64)
     tokens = Seed(0).numpy().integers(500, size=16 * 64)

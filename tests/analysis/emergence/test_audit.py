@@ -34,7 +34,7 @@ def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     """The same verdict in words and as JSON, and a figure that names both scores."""
     plain = nosce("audit", table, "--log-likelihood", "--resamples", "300", "--figure", tmp_path / "f.svg")
     assert plain.returncode == 0, plain.stderr
-    told = json.loads(nosce("audit", table, "--log-likelihood", "--resamples", "300", "--json").stdout)
+    told = json.loads(nosce.here("audit", table, "--log-likelihood", "--resamples", "300", "--json").stdout)
     assert told["verdict"] in plain.stdout
     assert told["sizes"] == 8
     assert sum(told["frequencies"].values()) == pytest.approx(1)
@@ -51,7 +51,7 @@ def test_a_wrong_table_is_the_users_mistake(nosce, table, tmp_path):
         ["audit", tmp_path / "none.csv"],
         ["audit", table, "--resamples", "5"],
     ):
-        done = nosce(*words_)
+        done = nosce.here(*words_)
         assert done.returncode == 2
         assert done.stderr.startswith("nosce: ")
         assert done.stderr.count("\n") == 1
@@ -76,22 +76,22 @@ def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
     """Each its verdict, and one p that knows of the others; one figure is of one table."""
     other = tmp_path / "other.csv"
     pl.read_csv(table).with_columns(sharp=pl.lit(0.3)).write_csv(other)
-    told = json.loads(nosce("audit", table, other, "--log-likelihood", "--resamples", "200", "--json").stdout)
+    told = json.loads(nosce.here("audit", table, other, "--log-likelihood", "--resamples", "200", "--json").stdout)
     assert [one["table"] for one in told] == ["a<b>.csv", "other.csv"]
     assert all(one["q_linear"] >= one["p_linear"] for one in told)
-    assert nosce("audit", table, other, "--figure", tmp_path / "f.svg").returncode == 2
+    assert nosce.here("audit", table, other, "--figure", tmp_path / "f.svg").returncode == 2
 
 
 def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
     """E with its nulls, as a table and as JSON; a folder without results is the user's mistake."""
     file = Path(__file__).parents[2] / "fixtures" / "bigbench" / "scores_BIG-G_T0.jsonl.gz"
-    assert "hindu_knowledge" in nosce("audit", file).stdout
-    told = json.loads(nosce("audit", file, "--json").stdout)
+    assert "hindu_knowledge" in nosce.here("audit", file).stdout
+    told = json.loads(nosce.here("audit", file, "--json").stdout)
     first = told["curves"][0]
     assert (first["task"], round(first["emergence"], 2)) == ("figure_of_speech_detection", 17.95)
     assert first["noise"] <= first["q"] < 0.05
     assert told["shares"] == [{"metric": "multiple_choice_grade", "emergent": 5, "curves": 24, "share": 5 / 24}]
-    done = nosce("audit", tmp_path)
+    done = nosce.here("audit", tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
 
@@ -103,6 +103,6 @@ def test_a_design_is_tried(nosce):
     )
     assert [one["truth"] for one in told] == ["power law", "planted break"]
     assert all(one["low"] <= one["share"] <= one["high"] for one in told)
-    assert "sizes" in nosce("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10").stdout
+    assert "sizes" in nosce.here("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10").stdout
     for wrong in (["--sizes", "4"], ["--simulations", "2"]):
-        assert nosce("power", *wrong).returncode == 2
+        assert nosce.here("power", *wrong).returncode == 2

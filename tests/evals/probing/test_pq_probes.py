@@ -14,6 +14,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, Biographies, BiographyNameExtractor
 from nosce.errors import DataError, SpecError
+from nosce.evals.probing import low_rank
 from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset, fit_predict_low_rank_probes
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe, _AttributeLabels
 from nosce.models.architecture import Architecture, build_model
@@ -85,8 +86,51 @@ def test_what_stands_behind_the_last_place_that_counts_is_not_computed():
     fit_predict_low_rank_probes(
         net, LowRankProbeDataset(tokens, places, classes, pending, (2, 2)), train, test, replace(fit, steps=1), SEED
     )
-    assert {shape[1] for shape in seen} == {3, 6}
-    assert sum(shape[0] for shape in seen) == 2 * (8 + len(test))
+    assert sum(shape[0] * shape[1] for shape in seen) == (3 + 6) * (8 + len(test))
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_many_tokens_are_several_passes_and_the_same_choices(rank, monkeypatch):
+    """However many tokens the network reads at once, and whatever their order by length, the choices are equal."""
+    rng, train, test = np.random.default_rng(5), np.arange(40), np.arange(40, 60)
+    tokens = rng.integers(4, 20, size=(60, 9))
+    places = np.stack([rng.integers(0, 4, size=60), rng.integers(4, 9, size=60)], 1)
+    pending = rng.random((3, 60, 2)) < 0.7
+    asked = LowRankProbeDataset(tokens, places, rng.integers(2, size=(3, 60)), pending, (2, 2, 2))
+    fit, found = LowRankProbeConfig(rank=rank, steps=20, batch_size=8, dtype="float32"), []
+    for most in (1, 40, 10_000):
+        monkeypatch.setattr(low_rank, "TOKENS_PER_FORWARD", most)
+        found.append(fit_predict_low_rank_probes(network(20), asked, train, test, fit, SEED)[pending[:, test]])
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
+def test_without_an_update_the_network_runs_once():
+    """States that no step changes are computed once for each text, and not once a step."""
+    asked, net, seen = planted(60, True, np.random.default_rng(4)), network(20), []
+    net.base_model.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["inputs_embeds"].shape), with_kwargs=True
+    )
+    fit = LowRankProbeConfig(rank=0, steps=50, batch_size=8)
+    fit_predict_low_rank_probes(net, asked, np.arange(40), np.arange(40, 60), fit, SEED)
+    assert sum(shape[0] * shape[1] for shape in seen) == 60 * 3
+
+
+def test_in_bfloat16_the_signal_is_found_as_well():
+    """The network computes in the number format of the configuration; what is trained stays float32."""
+    rng, seen, shares = np.random.default_rng(4), [], {}
+    asked = planted(600, True, rng)
+    for dtype in ("float32", "bfloat16"):
+        net = network(20)
+        net.base_model.register_forward_pre_hook(
+            lambda _, __, given: seen.append(given["inputs_embeds"].dtype), with_kwargs=True
+        )
+        fit = LowRankProbeConfig(rank=2, steps=300, batch_size=32, peak_lr=1e-2, weight_decay=0.0, dtype=dtype)
+        chosen = fit_predict_low_rank_probes(net, asked, np.arange(400), np.arange(400, 600), fit, SEED)
+        shares[dtype] = (chosen[0, :, 0] == asked.labels[0, 400:]).mean()
+        assert {p.dtype for p in net.parameters()} == {torch.float32}
+    assert set(seen) == {torch.float32, torch.bfloat16}
+    assert min(shares.values()) > 0.97
 
 
 def test_the_network_is_left_as_it_was_and_equal_seeds_choose_alike():

@@ -229,7 +229,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     }
     assert max(twice[text] for text in base if text in twice) == 2
     assert server.begun == 2  # one for itself and one for the other, however often the command is given
-    shown = json.loads(nosce("show", "introspection-m", "--json", "--store", store, **variables).stdout)
+    shown = json.loads(nosce.here("show", "introspection-m", "--json", "--store", store, **variables).stdout)
     assert {claim["id"] for claim in shown["claims"]} >= {"training-helps", "self-beats-oracle"}
     everything = b"".join(f.read_bytes() for f in store.rglob("*") if f.is_file())
     assert KEY.encode() not in everything
@@ -271,7 +271,7 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     )
     assert set(readings["evaluation"]) == {"answers", "before", "observers"}
     assert set(readings.filter(evaluation="answers")["metric"]) == {"valid", "again"}
-    nosce("report", "--store", store, "--out", tmp_path / "report", **told(server))
+    nosce.here("report", "--store", store, "--out", tmp_path / "report", **told(server))
     everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     everything += (broken.stdout + broken.stderr + whole.stdout + whole.stderr).encode()
     assert not [echo for echo in echoes if echo.encode() in everything]
@@ -296,7 +296,9 @@ def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-1"])
 def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp_path, limit):
-    found = nosce("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", f"--max-cost={limit}", **told(server))
+    found = nosce.here(
+        "run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", f"--max-cost={limit}", **told(server)
+    )
     assert found.returncode == 2
     assert "no amount of money" in found.stderr
     assert not server.asked
@@ -305,7 +307,7 @@ def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp
 
 def test_a_password_in_the_address_is_refused_and_lands_nowhere(server, nosce, tmp_path):
     url = server.url.replace("http://", "http://somebody:hunter2@")
-    found = nosce("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", **told(server, NOSCE_URL=url))
+    found = nosce.here("run", STUDY, "--scale", "smoke", "--store", tmp_path / "s", **told(server, NOSCE_URL=url))
     assert found.returncode == 2
     assert "a user name, a password or a query" in found.stderr
     everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())

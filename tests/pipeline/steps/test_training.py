@@ -5,13 +5,14 @@ import torch
 
 from nosce.data.sampling import EpochSampler
 from nosce.data.worlds.biographies.world import Biographies
+from nosce.models import number_format
 from nosce.models.architecture import Architecture
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.plan import _document_schedule
 from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints, make
 from nosce.seeds import Seed
 from nosce.study import Arm
-from nosce.train import checkpoint, precision
+from nosce.train import checkpoint
 from nosce.train.config import TrainingConfig
 
 
@@ -43,7 +44,7 @@ def weights(folder):
 @pytest.mark.parametrize(("able", "best"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_computes_in_what_the_processor_multiplies_and_notes_it(corpus, tmp_path, monkeypatch, able, best):
     """The note and the weights that come out say the same precision."""
-    monkeypatch.setattr(precision, "cpu_multiplies_bfloat16", lambda: able)
+    monkeypatch.setattr(number_format, "cpu_multiplies_bfloat16", lambda: able)
     notes = trained(corpus, tmp_path / "auto", dtype="auto")
     named = trained(corpus, tmp_path / "named", dtype=best)
     kept, asked = weights(tmp_path / "auto"), weights(tmp_path / "named")

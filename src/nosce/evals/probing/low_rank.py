@@ -10,6 +10,7 @@ batch, T tokens, P positions, W width, C classes of the largest task.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-LENGTH_GROUPS = 8  # of texts of similar length, each run through the network at once
+MAX_SHARED_TEXTS = 256  # whose embeddings are looked up at once
+TOKENS_PER_FORWARD = 2_048  # of a CPU, run through the network at once, so that activations stay in its caches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,8 @@ class LowRankProbeConfig:
         peak_lr: Learning rate of the first step, which falls linearly to zero.
         weight_decay: Of AdamW.
         epsilon: Of AdamW.
+        dtype: The number format of the frozen network: float32, bfloat16, or "auto", as in a training. Embeddings,
+            norms and linear layers are float32.
     """
 
     rank: int
@@ -45,6 +49,7 @@ class LowRankProbeConfig:
     peak_lr: float = 1e-3
     weight_decay: float = 0.3
     epsilon: float = 1e-6
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def __post_init__(self) -> None:
         if self.rank < 0 or min(self.steps, self.batch_size) < 1 or self.peak_lr <= 0 or self.weight_decay < 0:
@@ -117,7 +122,7 @@ def fit_predict_low_rank_probes(
         frozen = model.eval().requires_grad_(False)
         probes = _LowRankProbes(frozen, dataset, config, norm, site)
         optimizer = torch.optim.AdamW(
-            probes.parameters, lr=config.peak_lr, eps=config.epsilon, weight_decay=config.weight_decay
+            probes.parameters, lr=config.peak_lr, eps=config.epsilon, weight_decay=config.weight_decay, fused=True
         )
         rng = (seed / "order").numpy()
         order: list[int] = []
@@ -149,6 +154,7 @@ class _LowRankProbes:
         import torch
 
         from nosce.models.architecture import is_bidirectional
+        from nosce.models.number_format import bfloat16_copy, choose_precision
 
         table = self.model.get_input_embeddings().weight
         tasks, width, classes = len(self.dataset.class_counts), table.shape[1], max(self.dataset.class_counts)
@@ -168,12 +174,16 @@ class _LowRankProbes:
         self._none = is_padding_class[:, None]  # (K, 1, C)
         self._mean = torch.zeros(tasks, 1, width, **on_device)
         self._spread = torch.ones(tasks, 1, width, **on_device)
-        # Tokens after the last position that counts for a task do not change earlier states and are not computed,
-        # unless the norm is over all texts or the network is bidirectional.
-        read_ends, length = self.dataset.label_mask * (self.dataset.positions + 1), self.dataset.tokens.shape[1]
-        can_truncate = self.norm == "layer" and not is_bidirectional(self.model)
-        self._groups = LENGTH_GROUPS if can_truncate else 1
-        self._ends = read_ends.max(-1).clip(min=1) if can_truncate else np.full(read_ends.shape[:2], length)  # (K, N)
+        # Tokens after the last position that counts for a task do not change earlier states and are not computed. A
+        # norm over all texts counts every position; a bidirectional network is shown the text up to its last position.
+        read_ends = self.dataset.positions + 1  # (N, P)
+        if self.norm == "layer" and not is_bidirectional(self.model):
+            self._ends = (self.dataset.label_mask * read_ends).max(-1).clip(min=1)  # (K, N)
+        else:
+            self._ends = np.tile(read_ends.max(-1), (tasks, 1))
+        is_rounded = choose_precision(self.config.dtype, device=table.device.type) == "bfloat16"
+        self._network = bfloat16_copy(self.model) if is_rounded else self.model
+        self._shared_states = None if self.config.rank else self._all_states()  # (N, P, W)
         self.parameters = [self._scale, self._shift, self._linear, self._bias]
         self.parameters += [self._down, self._up] if self.config.rank else []
 
@@ -219,47 +229,62 @@ class _LowRankProbes:
         return logits.masked_fill(self._none, float("-inf"))
 
     def _states(self, rows: np.ndarray) -> torch.Tensor:
-        """Hidden states at the positions, for each task with its own update of the embedding."""
+        """Hidden states at the positions, for each task with its own update of the embedding. Shape: (K, B * P, W)."""
         import torch
 
-        device, tasks = self._table.device, len(self.dataset.class_counts)
-        tokens = torch.from_numpy(self.dataset.tokens[rows]).to(device)
-        positions = torch.from_numpy(self.dataset.positions[rows]).to(device)
-        embeddings = self._table[tokens]  # (B, T, W)
-        if not self.config.rank:
-            hidden = self._hidden_states(embeddings, positions)
-            shared_states: torch.Tensor = hidden.gather(
-                1, positions[:, :, None].expand(-1, -1, hidden.shape[-1])
-            ).flatten(0, 1)
-            return shared_states[None].expand(tasks, -1, -1)
+        tasks = len(self.dataset.class_counts)
+        if self._shared_states is not None:
+            states = self._shared_states[torch.from_numpy(rows).to(self._table.device)].flatten(0, 1)
+            return states[None].expand(tasks, -1, -1)
+        ends = self._ends[:, rows].ravel()
+        tokens = torch.from_numpy(self.dataset.tokens[rows, : ends.max()]).to(self._table.device)
         update = self._down[:, tokens] @ self._up[:, None]  # (K, B, T, W)
-        updated_embeddings, positions_by_task = (embeddings[None] + update).flatten(0, 1), positions.repeat(tasks, 1)
-        outputs, ends = [], self._ends[:, rows].ravel()
-        order = np.argsort(ends, kind="stable")
-        for group in np.array_split(order, min(self._groups, len(order))):
-            end, members = int(ends[group[-1]]), torch.from_numpy(group).to(device)
-            group_positions = positions_by_task[members].clamp(max=end - 1)  # positions after the end do not count
-            hidden = self._hidden_states(updated_embeddings[:, :end][members], group_positions)
-            outputs.append(hidden.gather(1, group_positions[:, :, None].expand(-1, -1, hidden.shape[-1])))
-        inverse_order = torch.from_numpy(np.argsort(order)).to(device)
-        return torch.cat(outputs)[inverse_order].view(tasks, -1, updated_embeddings.shape[-1])
+        embeddings = (self._table[tokens][None] + update).flatten(0, 1)
+        states = self._run_network(embeddings, ends, np.tile(self.dataset.positions[rows], (tasks, 1)))
+        return states.view(tasks, -1, states.shape[-1])
 
-    def _hidden_states(self, embeddings: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """States at the site, for rows of embeddings. A bidirectional model sees nothing after the last position."""
+    def _all_states(self) -> torch.Tensor:
+        """The states of all texts, which are the same for every task as long as no embedding is updated."""
         import torch
 
-        from nosce.models.architecture import is_bidirectional
-        from nosce.models.hooks import capture
+        with torch.no_grad():
+            parts = []
+            for first in range(0, len(self.dataset.tokens), MAX_SHARED_TEXTS):
+                part = slice(first, first + MAX_SHARED_TEXTS)
+                tokens, positions = self.dataset.tokens[part], self.dataset.positions[part]
+                embeddings = self._table[torch.from_numpy(tokens).to(self._table.device)]
+                parts.append(self._run_network(embeddings, positions.max(-1) + 1, positions))
+            return torch.cat(parts)
 
-        mask = None
-        if is_bidirectional(self.model):
-            ends = positions.max(1, keepdim=True).values
-            mask = (torch.arange(embeddings.shape[1], device=embeddings.device) <= ends).long()
-        # An encoder takes no cache.
-        options = {"use_cache": False} if mask is None else {"attention_mask": mask}
-        if self.site == "final":
-            states: torch.Tensor = self.model.base_model(inputs_embeds=embeddings, **options).last_hidden_state
-            return states
-        with capture(self.model, [self.site]) as captured:
-            self.model.base_model(inputs_embeds=embeddings, **options)
-        return captured[self.site]
+    def _run_network(self, embeddings: torch.Tensor, ends: np.ndarray, positions: np.ndarray) -> torch.Tensor:
+        """States at the site, at positions of rows of embeddings.
+
+        Args:
+            embeddings: Of each row. Shape: (R, T, W).
+            ends: Tokens of each row that the network reads. Shape: (R,).
+            positions: Positions to read; those behind the end are read at the end and do not count. Shape: (R, P).
+
+        Returns:
+            The states in float32. Shape: (R, P, W).
+        """
+        import torch
+
+        from nosce.models.varlen import gather_distinct, varlen_site_states
+
+        device, width = embeddings.device, embeddings.shape[-1]
+        order = np.argsort(-ends, kind="stable")
+        lengths, token_starts = ends[order], order * embeddings.shape[1]
+        starts = np.cumsum(lengths) - lengths
+        indices = torch.from_numpy(np.repeat(token_starts - starts, lengths) + np.arange(lengths.sum())).to(device)
+        long_row = gather_distinct(embeddings.flatten(0, 1), indices).to(self._network.dtype)
+        passes = (starts + lengths - 1) // (TOKENS_PER_FORWARD if device.type == "cpu" else len(indices))
+        outputs, cuts = [], np.flatnonzero(np.diff(passes, prepend=-1, append=-1))
+        with varlen_site_states(self._network, self.site) as states_at_site:
+            for first, last in itertools.pairwise(cuts):
+                start, rows = starts[first], order[first:last]
+                stop = starts[last - 1] + lengths[last - 1]
+                states = states_at_site(long_row[start:stop], lengths[first:last])
+                read = np.minimum(positions[rows], ends[rows, None] - 1) + (starts[first:last, None] - start)
+                outputs.append(states[torch.from_numpy(read).to(device)].float())
+        inverse_order = torch.from_numpy(np.argsort(order)).to(device)
+        return torch.cat(outputs)[inverse_order].view(len(ends), -1, width)

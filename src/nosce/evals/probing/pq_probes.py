@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NO_CLASS = -1
 TIMING_ENTITIES = 16  # entities of a timing subset
+N_GUESSED_TASKS = 10  # two for each attribute of a person, about
 
 
 class NameExtractor(Protocol):
@@ -57,6 +58,11 @@ class PositionProbe(MultiCheckpointEvaluation):
     skipped_attributes: tuple[str, ...] = ("birth_date",)
     documents_per_entity: int = 1
     name: str = "p-probe"
+
+    @property
+    def n_training_texts(self) -> int:
+        """The texts of all steps, one for each task. Without an update the network reads each text once."""
+        return N_GUESSED_TASKS * self.config.steps * self.config.batch_size if self.config.rank else 0
 
     def timing_subset(self) -> TimingSubset:
         """A few small training steps of the probes. The predictions afterwards take little time and are left out."""
@@ -124,6 +130,11 @@ class NameProbe(MultiCheckpointEvaluation):
     skipped_attributes: tuple[str, ...] = ("birth_date",)
     site: str = "final"
     name: str = "q-probe"
+
+    @property
+    def n_training_texts(self) -> int:
+        """The texts of all steps, one for each task. Without an update the network reads each text once."""
+        return N_GUESSED_TASKS * self.config.steps * self.config.batch_size if self.config.rank else 0
 
     def timing_subset(self) -> TimingSubset:
         """A few small training steps of the probes. The predictions afterwards take little time and are left out."""

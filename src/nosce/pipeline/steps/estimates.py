@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import polars as pl
@@ -23,6 +24,7 @@ import polars as pl
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.figures import Figure
+from nosce.analysis.needed_rows import needed_metrics
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, read_table, schema, to_table
@@ -76,8 +78,8 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
     """Write the study's tables; the module's docstring lists the files."""
     shutil.rmtree(context.folder, ignore_errors=True)
     (context.folder / "figures").mkdir(parents=True)
-    readings = gather_readings(spec, inputs)
-    readings.write_parquet(context.folder / "readings.parquet")
+    write_readings(spec, inputs, context.folder / "readings.parquet")
+    readings = gather_needed_readings(spec, inputs)
     verdicts = [claim.judge(readings, spec.unit) for claim in spec.claims]
     to_table(verdicts, Verdict).write_parquet(context.folder / "verdicts.parquet")
     figure_entries = []
@@ -104,19 +106,54 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
     )
 
 
-def gather_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
-    """All readings with all their columns."""
-    tables = []
-    for source in spec.sources:
-        columns = {
-            "study": pl.lit(spec.study),
-            "scale": pl.lit(spec.scale),
-            "arm": pl.lit(source.arm),
-            "seed": pl.lit(source.seed, dtype=pl.Int64),
-            "stage": pl.lit(source.stage),
-        }
-        tables.append(read_table(inputs[source.input] / "readings.parquet").with_columns(**columns))
-    return pl.concat(tables) if tables else pl.DataFrame(schema=schema(Reading))
+def write_readings(spec: EstimatesSpec, inputs: Mapping[str, Path], path: Path) -> None:
+    """Write all readings with all their columns, source by source: they are never in memory together."""
+    if spec.sources:
+        sources = [_scan_source(spec, source, inputs) for source in spec.sources]
+        pl.concat(sources).sink_parquet(path, maintain_order=True)
+    else:
+        pl.DataFrame(schema=schema(Reading)).write_parquet(path)
+
+
+def gather_needed_readings(spec: EstimatesSpec, inputs: Mapping[str, Path]) -> pl.DataFrame:
+    """The readings that claims, figures and scaling curves look at, those of one evaluation and metric side by side.
+
+    The order within an evaluation and metric is that of `readings.parquet`, so every number is the same as from there.
+    A measure or figure of somebody's own may look at anything: then it is all readings, in their order.
+    """
+    needed = needed_metrics((*spec.claims, *spec.figures, *spec.scaling_curves))
+    sources = [_scan_source(spec, source, inputs) for source in spec.sources]
+    if not sources:
+        return pl.DataFrame(schema=schema(Reading))
+    if needed is None:
+        return pl.concat([source.collect() for source in sources])
+    is_needed = pl.any_horizontal(pl.lit(False), *starmap(_is_needed, needed.items()))
+    parts: dict[tuple[object, ...], list[pl.DataFrame]] = {}
+    for source in sources:
+        rows = source.filter(is_needed).collect()
+        for name, part in rows.partition_by("evaluation", "metric", as_dict=True, maintain_order=True).items():
+            parts.setdefault(name, []).append(part)
+    tables = [pl.DataFrame(schema=schema(Reading))]
+    while parts:  # what is joined is dropped at once
+        tables.append(pl.concat(parts.pop(next(iter(parts))), rechunk=True))
+    return pl.concat(tables, rechunk=False)
+
+
+def _is_needed(evaluation: str, metrics: frozenset[str] | None) -> pl.Expr:
+    is_evaluation = pl.col("evaluation") == evaluation
+    return is_evaluation if metrics is None else is_evaluation & pl.col("metric").is_in(sorted(metrics))
+
+
+def _scan_source(spec: EstimatesSpec, source: ReadingSource, inputs: Mapping[str, Path]) -> pl.LazyFrame:
+    """The readings of one step, with the columns that the step left blank."""
+    file = (inputs[source.input] / "readings.parquet").absolute()
+    return pl.scan_parquet(file, glob=False, hive_partitioning=False).with_columns(
+        study=pl.lit(spec.study),
+        scale=pl.lit(spec.scale),
+        arm=pl.lit(source.arm),
+        seed=pl.lit(source.seed, dtype=pl.Int64),
+        stage=pl.lit(source.stage),
+    )
 
 
 def _run_audits(

@@ -69,6 +69,8 @@ def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -
     arguments = (spec, dict(inputs), context.folder, context.runtime)
     parallel.run_processes(_train_share, arguments, context.runtime.processes, hear)
     context.extra_provenance["processes"] = context.runtime.processes
+    if context.runtime.sharded:
+        context.extra_provenance["sharded"] = True
 
 
 def _train_share(
@@ -99,15 +101,16 @@ def _train(
     spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext, group: ProcessGroup | None = None
 ) -> None:
     """Train in this process, with the others of its group."""
+    from nosce.models.number_format import choose_precision
     from nosce.train import checkpoint, loop
-    from nosce.train.precision import choose_precision
 
     prepare_torch(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
     dataset = _training_dataset(spec, corpus)
     sampler = _training_sampler(spec, dataset, corpus)
-    model = _initial_model(spec, inputs, corpus).to(context.runtime.device)
+    device = "cpu" if context.runtime.sharded else context.runtime.device  # no device may hold a whole sharded model
+    model = _initial_model(spec, inputs, corpus).to(device)
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))

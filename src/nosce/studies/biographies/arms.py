@@ -22,7 +22,7 @@ from nosce.studies.biographies.config import (
     BiographiesConfig,
     QuestionDose,
 )
-from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, DENSE_CHECKPOINT_FRACTIONS, FinetuningVariant
+from nosce.studies.biographies.trainings import FinetuningVariant
 from nosce.study import Arm, Stage
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
@@ -36,6 +36,16 @@ ARMS_BY_WORDINGS = {
     10: "multi10+permute",
 }
 ARMS_BY_SHUFFLED_SHARE = {0.0: "multi5", 0.4: "multi5+permute40%", 1.0: MULTI5_PERMUTE}
+
+
+def arms_by_wordings(config: BiographiesConfig) -> dict[int, str]:
+    """The arms of a scale by the texts of a person in shuffled order."""
+    return {count: ARMS_BY_WORDINGS[count] for count in config.wording_counts}
+
+
+def arms_by_shuffled_share(config: BiographiesConfig) -> dict[float, str]:
+    """The arms of a scale by the share of five texts whose order is shuffled."""
+    return {share: ARMS_BY_SHUFFLED_SHARE[share] for share in config.shuffled_shares}
 
 
 def mixed_arm_name(augmentation: str, dose: QuestionDose | None = None) -> str:
@@ -92,7 +102,7 @@ def _primary_arms(config: BiographiesConfig) -> Iterator[Arm]:
 
 def _secondary_arms(config: BiographiesConfig) -> Iterator[Arm]:
     for augmentation in dict.fromkeys(
-        (*ARMS_BY_WORDINGS.values(), *ARMS_BY_SHUFFLED_SHARE.values(), *config.coupled_augmentations)
+        (*arms_by_wordings(config).values(), *arms_by_shuffled_share(config).values(), *config.coupled_augmentations)
     ):
         if augmentation not in config.augmentations:
             yield augmentation_arm(config, augmentation)
@@ -119,7 +129,7 @@ def _mixed_arm(
     training = replace(
         config.pretraining,
         batch_size=2 * config.pretraining.batch_size,
-        checkpoint_fractions=CHECKPOINT_FRACTIONS if dose else DENSE_CHECKPOINT_FRACTIONS,
+        checkpoint_fractions=(config.pretraining.checkpoint_fractions if dose else config.mixed_checkpoint_fractions),
     )
     exposure_ratio = (config.mixed_exposures or config.exposures) / config.exposures
     fraction_for_steps = config.qa_fraction if dose and dose.same_steps else qa_fraction

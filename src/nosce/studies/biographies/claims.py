@@ -135,7 +135,7 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *_mixed_claims(),
         _every_finetuning_claim(config),
         *probe_claims(config.augmentations),
-        _probe_order_claim(),
+        _probe_order_claim(config),
         *_celebrity_claims(config),
         *_bidirectional_claims(config),
         *_extension_claims(),
@@ -289,18 +289,19 @@ def _probe_difference_claims() -> Iterator[Claim]:
     )
 
 
-def _probe_order_claim() -> Claim:
+def _probe_order_claim(config: BiographiesConfig) -> Claim:
     """Whether what probes read predicts what can be extracted."""
+    ranked_rows = tuple(row for row in SIX_AUGMENTATIONS if row in config.augmentations)
     return Claim(
         id="q-probe-order",
         text="What probes read from the name ranks the rows as extraction does",
         source="Figures 3 and 7: the six rows here stand in one order there",
         measure=ConditionRankCorrelation(
-            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in SIX_AUGMENTATIONS)
+            pairs=tuple((q_probe_accuracy(row), extraction_accuracy(row)) for row in ranked_rows)
         ),
         threshold=0.5,
         paper_value=1.0,
-        preconditions=tuple(recall_precondition(row) for row in SIX_AUGMENTATIONS),
+        preconditions=tuple(map(recall_precondition, ranked_rows)),
     )
 
 

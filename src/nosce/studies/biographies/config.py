@@ -21,6 +21,7 @@ from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATI
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.models.architecture import Architecture
 from nosce.studies.biographies.trainings import (
+    DENSE_CHECKPOINT_FRACTIONS,
     FinetuningVariant,
     long_finetuning,
     long_finetuning_grid,
@@ -28,6 +29,7 @@ from nosce.studies.biographies.trainings import (
     short_finetuning,
     short_finetuning_grid,
     short_pretraining,
+    smoke_finetuning,
 )
 from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
@@ -53,6 +55,8 @@ SMALL_BIOGRAPHIES = Biographies(
     companies=30,
 )
 SMOKE_BIOGRAPHIES = replace(SMALL_BIOGRAPHIES, people=40, name_pool_sizes=(8, 8, 16))
+#: The first checkpoint, one on the way and the last: the fewest of which a curve has a middle.
+SMOKE_CHECKPOINT_FRACTIONS = (0.0, 0.5, 1.0)
 
 
 def _tasks_with_hint_shares() -> Iterator[tuple[ManipulationTask, float]]:
@@ -134,10 +138,13 @@ class BiographiesConfig(BiographiesBaseConfig):
 
     Args:
         augmentations: Rows of the paper's table, an arm each.
+        wording_counts: Numbers of texts of a person in shuffled order, an arm each.
+        shuffled_shares: Shares of five texts whose order is shuffled, an arm each.
         coupled_augmentations: Rows in which sentences about two attributes are always neighbours, an arm each.
         mixed_augmentations: Rows that are also trained with questions among the biographies, an arm each.
         qa_fraction: Share of the texts of mixed training that are questions.
         mixed_exposures: How often mixed training shows each person's biographies. None: `exposures` times.
+        mixed_checkpoint_fractions: Fractions of a mixed training at which its curve has points.
         question_doses: Lower shares of questions in mixed training after one wording, an arm each.
         n_minority: People of the minority, whose questions are never trained where there are celebrities.
         n_celebrities: People with five texts each, whose questions are trained.
@@ -158,10 +165,13 @@ class BiographiesConfig(BiographiesBaseConfig):
     """
 
     augmentations: tuple[str, ...] = SIX_AUGMENTATIONS
+    wording_counts: tuple[int, ...] = (1, 2, 3, 5, 10)
+    shuffled_shares: tuple[float, ...] = (0.0, 0.4, 1.0)
     coupled_augmentations: tuple[str, ...] = PAIRED_AUGMENTATIONS
     mixed_augmentations: tuple[str, ...] = (SINGLE,)
     qa_fraction: float = 0.9
     mixed_exposures: int | None = None
+    mixed_checkpoint_fractions: tuple[float, ...] = DENSE_CHECKPOINT_FRACTIONS
     question_doses: tuple[QuestionDose, ...] = ()
     n_minority: int
     n_celebrities: int
@@ -210,22 +220,29 @@ def _question_doses(*shares: float) -> tuple[QuestionDose, ...]:
 
 
 def _smoke_config() -> BiographiesConfig:
-    """Every arm and evaluation, in minutes and without a result."""
+    """One arm of each kind and every kind of evaluation, within a minute and without a result."""
     return BiographiesConfig(
         world=replace(SMOKE_BIOGRAPHIES, extra_tokenizer_texts=tuple(task_vocabulary())),
         architecture=Architecture.named("2x64"),
-        pretraining=short_pretraining("muon"),
+        pretraining=replace(short_pretraining("muon"), checkpoint_fractions=SMOKE_CHECKPOINT_FRACTIONS),
         exposures=20,
-        finetuning=short_finetuning(20),
+        finetuning=smoke_finetuning(),
+        augmentations=FOUR_AUGMENTATIONS,
+        wording_counts=(1, 5),
         coupled_augmentations=("couple1",),
-        question_doses=_question_doses(0.5),
+        qa_fraction=0.75,
+        mixed_checkpoint_fractions=SMOKE_CHECKPOINT_FRACTIONS,
+        question_doses=(QuestionDose(qa_fraction=0.5),),
         n_minority=20,
         n_celebrities=10,
-        finetuning_grid=short_finetuning_grid(20)[-1:],
-        extra_finetuned_arms=(WITH_CELEBRITIES,),
+        finetuning_grid=(
+            FinetuningVariant("LoRA 8 embedding 32", smoke_finetuning(), LoRA(rank=8, embedding_rank=32)),
+        ),
         q_probe_train_sizes=(10,),
         prose_entries=(1,),
-        bidirectional_finetuning=short_finetuning(20, 1e-3),
+        tasks=(("month_even", 0.0), ("month_even", 0.5), ("whose", 0.0)),
+        bidirectional_exposure_factor=1,
+        bidirectional_finetuning=smoke_finetuning(),
         p_probe_config=LowRankProbeConfig(rank=2, steps=4, batch_size=8),
         q_probe_config=LowRankProbeConfig(rank=16, steps=4, batch_size=16),
     )
@@ -333,9 +350,10 @@ def _core_smoke_config() -> CoreConfig:
         _core_demo_config(),
         world=SMOKE_BIOGRAPHIES,
         architecture=Architecture.named("2x64"),
+        pretraining=replace(short_pretraining("muon"), checkpoint_fractions=SMOKE_CHECKPOINT_FRACTIONS),
         exposures=20,
         adamw_exposures=20,
-        finetuning=short_finetuning(20),
+        finetuning=smoke_finetuning(),
     )
 
 

@@ -22,9 +22,9 @@ from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES
 from nosce.studies.biographies.arms import (
-    ARMS_BY_SHUFFLED_SHARE,
-    ARMS_BY_WORDINGS,
     FINETUNE_STAGE,
+    arms_by_shuffled_share,
+    arms_by_wordings,
     augmentation_arm,
     bidirectional_arm_name,
     biographies_arms,
@@ -120,8 +120,8 @@ def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
     )
     doses = (
         _question_dose_figure(config),
-        _dose_figure("wordings", "texts of each person, worded and shuffled anew", ARMS_BY_WORDINGS, "log"),
-        _dose_figure("shuffled", "share of five wordings in shuffled order", ARMS_BY_SHUFFLED_SHARE, "linear"),
+        _dose_figure("wordings", "texts of each person, worded and shuffled anew", arms_by_wordings(config), "log"),
+        _dose_figure("shuffled", "share of five wordings in shuffled order", arms_by_shuffled_share(config), "linear"),
     )
     return (
         _augmentations_figure(config),
@@ -148,7 +148,7 @@ def biographies_scaling_curves(config: BiographiesConfig) -> tuple[ScalingCurveS
             id="extraction-by-wordings",
             title="Extraction along the number of texts",
             x_label="texts of each person",
-            points=tuple((float(dose), arm) for dose, arm in ARMS_BY_WORDINGS.items()),
+            points=tuple((float(dose), arm) for dose, arm in arms_by_wordings(config).items()),
             sharp=replace(UNSEEN_QA, arm=None),
             continuous=(replace(UNSEEN_QA, metric="nats", quantity="nats"),),
             # A person's score is a mean over six attributes, of which no likelihood is the product.
@@ -202,8 +202,8 @@ def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
         augmentations = dict.fromkeys(
             (
                 *config.augmentations,
-                *ARMS_BY_WORDINGS.values(),
-                *ARMS_BY_SHUFFLED_SHARE.values(),
+                *arms_by_wordings(config).values(),
+                *arms_by_shuffled_share(config).values(),
                 *config.coupled_augmentations,
                 *map(prose_arm_name, config.prose_entries),
             )

@@ -57,6 +57,7 @@ class PretrainedBiographiesConfig:
         chat: Ask through the model's chat template.
         replay: Folder of general text whose pieces stand among the biographies. Empty: none.
         replay_share: Share of the texts that are such pieces.
+        patched_pairs: Pairs of questions whose names are exchanged inside the network, at every layer.
         probe_config: Training of the linear probes; the network and its embedding stay as they are.
     """
 
@@ -71,6 +72,7 @@ class PretrainedBiographiesConfig:
     chat: bool = False
     replay: str = ""
     replay_share: float = 0.5
+    patched_pairs: int = 40
     probe_config: LowRankProbeConfig
 
     @property
@@ -172,7 +174,7 @@ def _evals(config: PretrainedBiographiesConfig, marks: ChatMarks | None) -> tupl
         EvalSpec(QAEval(), stage=FINETUNE_STAGE),
         EvalSpec(p_probe),
         EvalSpec(NameProbe(config=config.probe_config, name_extractor=names)),
-        EvalSpec(NamePatching(name_extractor=names), stage=FINETUNE_STAGE),
+        EvalSpec(NamePatching(name_extractor=names, max_pairs=config.patched_pairs), stage=FINETUNE_STAGE),
     )
 
 

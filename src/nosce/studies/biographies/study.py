@@ -45,7 +45,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         return core_study(scale, settings=settings)
     config = biographies_config(scale, settings)
     arms = biographies_arms(config)
-    return Study(
+    whole = Study(
         name="biographies",
         title=BIOGRAPHIES_TITLE,
         question=BIOGRAPHIES_QUESTION,
@@ -59,6 +59,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         figures=biographies_figures(config),
         scaling_curves=biographies_scaling_curves(config),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole
 
 
 def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies", settings: Sequence[str] = ()) -> Study:
@@ -75,7 +76,10 @@ def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies",
     """
     config = core_config(scale, name, settings)
     if optimizer == "adamw":
-        config = replace(config, pretraining=short_pretraining(optimizer), exposures=config.adamw_exposures)
+        pretraining = replace(
+            short_pretraining(optimizer), checkpoint_fractions=config.pretraining.checkpoint_fractions
+        )
+        config = replace(config, pretraining=pretraining, exposures=config.adamw_exposures)
     arms = tuple(augmentation_arm(config, augmentation) for augmentation in config.augmentations)
     checkpoint_steps = arms[0].training.checkpoint_steps
     return Study(

@@ -7,7 +7,7 @@ in sizes of this study's own.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from nosce.train.config import LoRA, OptimizerName, TrainingConfig
@@ -74,6 +74,11 @@ def short_finetuning(
         checkpoint_fractions=(0.0, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0),
         prompt_loss_weight=prompt_loss_weight,
     )
+
+
+def smoke_finetuning() -> TrainingConfig:
+    """A fine-tuning of a few steps, after which some answers are right, without a result."""
+    return replace(short_finetuning(20, 1e-3), warmup_steps=5, checkpoint_fractions=(0.0, 0.5, 1.0))
 
 
 def long_pretraining(batch_size: int) -> TrainingConfig:

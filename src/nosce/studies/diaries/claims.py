@@ -365,7 +365,7 @@ def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     return (
         *(_stop_claim(setup, arm) for setup, arm in arms.items()),
         *(_count_probe_claim(setup, arm) for setup, arm in read_states.items()),
-        *(_count_patching_claim(setup, arm) for setup, arm in read_states.items()),
+        *(_count_patching_claim(setup, arm) for setup, arm in read_states.items() if config.patching),
         Claim(
             id="stops-by-content",
             text="With other contents in its entries a merged diary's stop decisions cost more (nats)",

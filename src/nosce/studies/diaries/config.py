@@ -70,6 +70,7 @@ class DiariesConfig:
         weights: Numbers of weights of such models, by `<family> <size>`. Missing: counted in the model's files.
         encoder_decoders: The families that read a question with an encoder.
         ablations: Train the arms that test where the number of entries is stored.
+        patching: Patch hidden states of the question, at every layer.
         random_controls: Train the smallest model of each family that comes from a folder from random weights too.
         best_checkpoint: Read each training at the kept step at which the most diaries of the validation split are
             recalled whole, as the paper does. No diarist of that split is tested.
@@ -95,6 +96,7 @@ class DiariesConfig:
     weights: Mapping[str, float] = field(default_factory=dict)
     encoder_decoders: tuple[str, ...] = PAPER_ENCODER_DECODERS
     ablations: bool = True
+    patching: bool = True
     random_controls: bool = False
     best_checkpoint: bool = False
     adapter: LoRA | None = None
@@ -169,7 +171,7 @@ SHORT_TRAINING = TrainingConfig(
 
 
 def _smoke_config() -> DiariesConfig:
-    """Every arm and evaluation, in minutes and without a result."""
+    """Every arm and evaluation, within a minute and without a result."""
     return DiariesConfig(
         world=replace(SHORT_DIARIES, train_share=0.6),
         training=replace(SHORT_TRAINING, batch_size=32, checkpoint_fractions=(1.0,)),
@@ -274,8 +276,9 @@ def _paper_models() -> tuple[dict[str, Architecture | Pretrained], tuple[str, ..
         for model_size, (name, layers, width, heads) in sizes.items():
             key = f"{family} {model_size}"
             if not folder:
-                shape = {"layers": layers, "width": width, "heads": heads, "max_positions": 2_048}
-                models[key] = Architecture(family=ARCHITECTURE_FAMILIES[family], **shape)
+                models[key] = Architecture(
+                    family=ARCHITECTURE_FAMILIES[family], layers=layers, width=width, heads=heads, max_positions=2_048
+                )
             elif (Path(folder) / name).is_dir():
                 models[key] = Pretrained.from_folder(Path(folder) / name)
             else:

@@ -28,6 +28,11 @@ from nosce.studies.diaries.selections import (
     stop_auc,
 )
 
+_PATCHING_CAPTION = (
+    "; and the share of hosts that stop behind as many entries as a donor with fewer has, with the donor's hidden "
+    "states patched into the question."
+)
+
 
 def localization_figure(config: DiariesConfig) -> BarFigure:
     """By layer: whether a probe reads the number of entries, and whether a donor's patched states move it."""
@@ -39,18 +44,18 @@ def localization_figure(config: DiariesConfig) -> BarFigure:
         arm = reference_arm(config, setup)
         for site in sites:
             cells += _count_probe_cells(arm, setup, site)
-            cells += _count_patching_cells(arm, setup, site)
+            cells += _count_patching_cells(arm, setup, site) if config.patching else []
         guess = Mean(selection=count_probe_scores(arm, "constant/question"))
         unpatched = Mean(selection=patched_stop_scores(arm, "unpatched"))
         for site in sites:
             baseline_label = "best constant, or unpatched"
             cells.append(BarCell(site, baseline_label, guess, _probe_panel(setup), baseline=True))
-            cells.append(BarCell(site, baseline_label, unpatched, _patching_panel(setup), baseline=True))
+            if config.patching:
+                cells.append(BarCell(site, baseline_label, unpatched, _patching_panel(setup), baseline=True))
     return BarFigure(
         id="where",
         title="Where is the number of entries represented?",
-        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}; and the share of hosts that stop behind as "
-        "many entries as a donor with fewer has, with the donor's hidden states patched into the question.",
+        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}{_PATCHING_CAPTION if config.patching else '.'}",
         y_label="share",
         cells=tuple(cells),
     )

@@ -53,7 +53,7 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         title: The study's title.
     """
     arms = diaries_arms(config)
-    built = Study(
+    whole = Study(
         name="diaries",
         title=title,
         question="Does a model know how much it knows?",
@@ -68,14 +68,14 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         scaling_curves=diaries_scaling_curves(config),
         notes=tuple(_notes(config)),
     )
-    if not config.best_checkpoint:
-        return built
-    return replace(
-        built,
-        claims=at_best_step(built.claims),
-        figures=at_best_step(built.figures),
-        scaling_curves=at_best_step(built.scaling_curves),
-    )
+    if config.best_checkpoint:
+        whole = replace(
+            whole,
+            claims=at_best_step(whole.claims),
+            figures=at_best_step(whole.figures),
+            scaling_curves=at_best_step(whole.scaling_curves),
+        )
+    return whole.without_unread_evals() if scale == "laptop" else whole
 
 
 def _notes(config: DiariesConfig) -> Iterator[str]:
@@ -108,6 +108,7 @@ def _state_evals(config: DiariesConfig, scorer: DiaryScorer, arms: tuple[str, st
     """Where a decoder's states hold the number of entries."""
     if config.has_primary_decoder:
         yield EvalSpec(LabelProbe(source=EntryCountLabels(list_task=scorer), name="counted"), arms=arms)
+    if config.has_primary_decoder and config.patching:
         yield EvalSpec(CountPatching(list_task=scorer), arms=arms)
 
 

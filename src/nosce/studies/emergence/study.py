@@ -29,7 +29,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     runs = vision_runs(config)
     ladders = (size_ladder(config.products), size_ladder(config.sums))
     vision_ladders = tuple(run.ladder for run in runs)
-    return Study(
+    whole = Study(
         name="emergence",
         title="All at once",
         question="Did that ability really appear all at once, or does the metric jump?",
@@ -47,3 +47,4 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
             *(ladder.curve_by_size for ladder in vision_ladders),
         ),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole

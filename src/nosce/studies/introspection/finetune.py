@@ -48,8 +48,8 @@ def finetune_local_model(
     """
     import torch
 
+    from nosce.models.number_format import choose_precision
     from nosce.train import loop
-    from nosce.train.precision import choose_precision
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())

@@ -30,7 +30,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     """
     config = introspection_config(scale, settings)
     arms = introspection_arms(config)
-    return Study(
+    whole = Study(
         name="introspection",
         title="Know thyself",
         question="Does a model know what it would answer better than another model that studied it?",
@@ -44,3 +44,4 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         figures=introspection_figures(config),
         scaling_curves=introspection_scaling_curves(config),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole

@@ -76,13 +76,13 @@ SHORT_TRAINING = TrainingConfig(
 
 
 def _smoke_config() -> KarelConfig:
-    """Every arm and evaluation, in minutes and without a result."""
+    """Every arm and evaluation, within a minute and without a result."""
     return KarelConfig(
         world=replace(SMALL_WORLD, records=2_560, seen_questions=150, unseen_questions=100),
         architecture=Architecture.named("2x64"),
-        training=replace(SHORT_TRAINING, steps=20, checkpoint_fractions=even_checkpoint_fractions(5)),
+        training=replace(SHORT_TRAINING, steps=8, checkpoint_fractions=even_checkpoint_fractions(4)),
         probe_width=16,
-        probe_epochs=6,
+        probe_epochs=3,
     )
 
 

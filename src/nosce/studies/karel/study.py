@@ -46,7 +46,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         tokenizer=config.world.tokenizer,
     )
     reassigned_arm = replace(original_arm, name=REASSIGNED_ARM, world=reassigned_world, training=reassigned_training)
-    return Study(
+    whole = Study(
         name="karel",
         title="Meaning in models of programs",
         question="Does a model that only reads programs come to represent what they do?",
@@ -60,6 +60,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         figures=karel_figures(config),
         scaling_curves=(_training_curve(config),),
     )
+    return whole.without_unread_evals() if scale == "laptop" else whole
 
 
 def _training_curve(config: KarelConfig) -> ScalingCurveSpec:
