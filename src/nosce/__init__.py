@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from nosce.analysis.measures import MinOf as MinOf
     from nosce.analysis.measures import NormalizedGain as NormalizedGain
     from nosce.analysis.render.figure import FigureRow as FigureRow
+    from nosce.analysis.selection import BestStep as BestStep
     from nosce.analysis.selection import Selection as Selection
     from nosce.analysis.training_curves import CurveCorrelation as CurveCorrelation
     from nosce.analysis.training_curves import Peak as Peak
@@ -129,7 +130,7 @@ _EXPORTS = {
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
     "nosce.analysis.measures": "Contrast Difference Mean Measure MinOf NormalizedGain",
     "nosce.analysis.render.figure": "FigureRow",
-    "nosce.analysis.selection": "Selection",
+    "nosce.analysis.selection": "BestStep Selection",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",
     "nosce.data.tokenizer": "TokenizerSpec",
     "nosce.data.worlds.arithmetic": "Arithmetic",

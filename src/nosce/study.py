@@ -164,6 +164,7 @@ class Study:
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()  # curves that the mirage test is run on
     experiments: tuple[ExperimentSpec, ...] = ()
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
+    notes: tuple[str, ...] = ()  # sentences that a plan and a run say first, e.g. which claims are left out and why
 
     @property
     def label(self) -> str:

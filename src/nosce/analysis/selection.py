@@ -51,6 +51,44 @@ _SELECTION_CACHE = _SelectionCache()
 
 
 @dataclass(frozen=True, kw_only=True)
+class BestStep:
+    """The kept step of each arm, seed and stage at which another evaluation is best: its highest mean.
+
+    Of equally good steps the last one is taken. The other evaluation must be about other items than those that are
+    selected, e.g. those of the validation split; else the choice itself would raise the score.
+
+    Args:
+        evaluation: Name of the evaluation that chooses.
+        metric: Name of its metric; a higher one is better.
+    """
+
+    evaluation: str
+    metric: str = "exact"
+
+    def choosing(self, selection: Selection) -> Selection:
+        """The readings that choose the step of a selection."""
+        return Selection(
+            evaluation=self.evaluation, metric=self.metric, arm=selection.arm, stage=selection.stage, step="every"
+        )
+
+    def steps(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """The chosen step of each arm, seed and stage, one row each.
+
+        Raises:
+            DataError: There is no reading to choose by, or one has no value.
+        """
+        rows = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
+        if rows.is_empty() or rows["value"].null_count():
+            found = "a reading without a value" if len(rows) else "no reading"
+            raise DataError(
+                f"a step is chosen by {self.evaluation} {self.metric}, of which there is {found}; run this evaluation "
+                "on every kept step."
+            )
+        means = rows.group_by("arm", "seed", "stage", "step").agg(pl.col("value").mean()).sort("value", "step")
+        return means.group_by("arm", "seed", "stage").agg(pl.col("step").last())
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """The rows of the readings whose columns have these values; None or () selects every value.
 
@@ -61,7 +99,8 @@ class Selection:
         split: The items that the arm was trained on ("seen"), was not ("unseen"), or was taught to answer ("taught").
         attributes: Names of the attributes.
         stage: Name of the training stage.
-        step: A number of optimizer steps, or the last or every kept step of a stage.
+        step: A number of optimizer steps, the last or every kept step of a stage, or the one at which another
+            evaluation is best.
         quantity: What the metric's value is: a share from 0 to 1, or its unit, e.g. "nats".
     """
 
@@ -71,11 +110,15 @@ class Selection:
     split: Literal["seen", "unseen", "taught"] | None = None
     attributes: tuple[str, ...] = ()
     stage: str | None = None
-    step: int | Literal["last", "every"] = "last"
+    step: int | Literal["last", "every"] | BestStep = "last"
     quantity: str = "share"
 
     def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
-        """The selected rows; there may be none."""
+        """The selected rows; there may be none.
+
+        Raises:
+            DataError: A step is to be chosen by another evaluation, which has no readings.
+        """
         column_values = {"arm": self.arm, "split": self.split, "stage": self.stage}
         table = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
         table = table.filter(*(pl.col(name) == value for name, value in column_values.items() if value is not None))
@@ -83,6 +126,8 @@ class Selection:
             table = table.filter(pl.col("attribute").is_in(self.attributes))
         if self.step == "last":
             return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
+        if isinstance(self.step, BestStep):
+            return table.join(self.step.steps(readings), on=["arm", "seed", "stage", "step"], how="semi")
         return table if self.step == "every" else table.filter(pl.col("step") == self.step)
 
     @property

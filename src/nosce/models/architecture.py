@@ -7,7 +7,7 @@ quarter of each head, pre-layernorm) follows Allen-Zhu and Li 2023 (arXiv:2309.1
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -16,6 +16,7 @@ from nosce.errors import SpecError
 from nosce.models import pretrained
 from nosce.models.folder import check_files, folder_digest
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 from nosce.store.typecheck import require_types
 
 if TYPE_CHECKING:
@@ -121,10 +122,13 @@ class Pretrained:
         folder: Path of the folder.
         digest: SHA-256 of all files that the loaders of model and tokenizer read: configurations, weights, tokenizer,
             chat template. It enters the keys of steps, so a changed file gets new results.
+        random_weights: Take the architecture and the tokenizer of the folder alone, and draw the weights as the
+            family does before any training: a control that tells what the pretrained weights are good for.
     """
 
     folder: str
     digest: str
+    random_weights: bool = field(default=False, metadata=LATER)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Pretrained:
@@ -270,7 +274,7 @@ def build_model(
 
     Args:
         model: The architecture, or the pretrained folder.
-        vocab_size: Tokens of the tokenizer; unused for pretrained ones.
+        vocab_size: Tokens of the tokenizer; unused for a folder, whose configuration says it.
         eos_id: The end-of-text token, which also opens each text.
         pad_id: The padding token, where the tokenizer has one.
         seed: Source of the initial weights; unused for pretrained ones.
@@ -283,7 +287,7 @@ def build_model(
 
     if isinstance(model, Pretrained):
         check_pretrained(model)
-        loaded = load_pretrained(model.folder)
+        loaded = draw_weights(model.folder, seed) if model.random_weights else load_pretrained(model.folder)
         pretrained.require_determinism(loaded, model.folder)
         return loaded
     # transformers draws initial weights from torch's global generator, so it is seeded here and restored afterwards.
@@ -331,6 +335,23 @@ def load_pretrained(folder: str | Path) -> PreTrainedModel:
     """
     config = pretrained.folder_config(Path(folder))
     return pretrained.load_weights(auto_class(config.to_dict()), Path(folder), config)
+
+
+def draw_weights(folder: str | Path, seed: Seed) -> PreTrainedModel:
+    """The architecture of a local folder in float32 with weights drawn from `seed`, and without dropout.
+
+    Raises:
+        SpecError: transformers cannot make a model of the folder's configuration.
+    """
+    import torch
+
+    config = pretrained.folder_config(Path(folder))
+    failure = f"the model in {folder} cannot be made with random weights"
+    with pretrained.plain_errors(failure), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed.integer())
+        model: PreTrainedModel = auto_class(config.to_dict()).from_config(config, dtype=torch.float32)
+    pretrained.switch_off_modules(model)
+    return model
 
 
 def check_pretrained(model: Pretrained, *, fits_here: bool = True) -> None:

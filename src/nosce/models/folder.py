@@ -7,6 +7,7 @@ and no code of a folder is run.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +173,15 @@ def weight_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
             "again."
         )
     return shapes
+
+
+def count_weights(folder: Path) -> int:
+    """Number of weights that a folder stores, from the headers of its files; tied weights are stored once.
+
+    Raises:
+        SpecError: As `weight_shapes`.
+    """
+    return sum(math.prod(shape) for shape in weight_shapes(folder).values())
 
 
 def check_memory(folder: Path, n_bytes: float) -> None:

@@ -130,7 +130,7 @@ def load_weights(
             **options,
         )
     _check_loading(folder, model, info)
-    _switch_off_modules(model)
+    switch_off_modules(model)
     return model
 
 
@@ -281,7 +281,7 @@ def _is_positive(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
-def _switch_off_modules(model: PreTrainedModel) -> None:
+def switch_off_modules(model: PreTrainedModel) -> None:
     """Set the dropouts that a family has whatever its configuration says to 0."""
     from torch.nn.modules.dropout import _DropoutNd
 

@@ -451,7 +451,8 @@ def _behaviour_world(arm: Arm) -> BehaviourWorld:
 def _corpus_spec(arm: Arm, seed: int, world: World) -> CorpusSpec:
     from nosce.pipeline.steps.corpus import CorpusSpec
 
-    tokenizer = arm.model if isinstance(arm.model, Pretrained) else arm.tokenizer
+    # Of a folder with random weights the tokenizer is the same, so that both arms share a corpus.
+    tokenizer = replace(arm.model, random_weights=False) if isinstance(arm.model, Pretrained) else arm.tokenizer
     return CorpusSpec(world=world, seed=Seed(seed) / "world", tokenizer=tokenizer)
 
 

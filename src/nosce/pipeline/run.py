@@ -69,7 +69,7 @@ def make_steps(
     _check_max_cost(max_cost)
     plan = request.plan()
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    folder_sentences = check_model_folders(pending, made_here=ray is None)
+    folder_sentences = [*plan.study.notes, *check_model_folders(pending, made_here=ray is None)]
     plan_record = PlanRecord.of(request, plan)
     devices = devices or DeviceRequest()
     workers = _assign_workers(devices) if ray is None else None
@@ -243,16 +243,16 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         plan = request.plan()
         pending = pending_steps(plan, store)
         check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
-        folder_sentences = check_model_folders(pending)
+        folder_sentences = [*plan.study.notes, *check_model_folders(pending)]
         PlanRecord.of(request, plan).save(store, latest=False)
         costs = cost.estimate_costs(pending, progress, timing_seconds(plan.study.scale, len(plan.all_steps)))
     priced = PricedPlan(plan, pending, costs, n_workers, _device_note(plan.study.scale))
     if json_:
         sys.stdout.write(json_text(priced.to_json()) + "\n")
-        return
-    priced.print(Console())
+    else:
+        priced.print(Console())
     for sentence in folder_sentences:
-        Console(soft_wrap=True).print(literal(sentence), highlight=False)
+        Console(soft_wrap=True, stderr=json_).print(literal(sentence), highlight=False)
 
 
 def timing_seconds(scale: str, n_steps: int) -> float:

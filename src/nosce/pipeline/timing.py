@@ -28,7 +28,7 @@ from nosce.errors import DataError
 from nosce.evals.base import Evaluation, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.self_report import LABEL_COUNTS_FILE, ReportMetadata
 from nosce.models.architecture import Architecture, Pretrained, build_model
-from nosce.models.folder import weight_shapes
+from nosce.models.folder import count_weights
 from nosce.models.shallow import build_folder_model, count_folder_parameters, folder_num_layers
 from nosce.pipeline.size_check import TRUNCATED_LAYERS
 from nosce.pipeline.steps.answers import AnswersSpec
@@ -276,7 +276,7 @@ def count_parameters(model: Architecture | Pretrained, vocab_size: int) -> int:
     """Number of weights of an architecture, or of the model in a local folder."""
     if isinstance(model, Architecture):
         return model.parameter_count(vocab_size)
-    return sum(math.prod(shape) for shape in weight_shapes(Path(model.folder)).values())
+    return count_weights(Path(model.folder))
 
 
 @dataclass(frozen=True)

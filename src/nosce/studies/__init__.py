@@ -14,6 +14,7 @@ BUILT_IN = {
 #: Where the function of each study that starts from models of one's own stands, as `MODULE:FUNCTION`.
 MODEL_STUDIES = {
     "biographies": "nosce.studies.biographies.pretrained:study",
+    "diaries": "nosce.studies.diaries.pretrained:study",
     "emergence": "nosce.studies.emergence.asked.study:study",
     "introspection": "nosce.studies.introspection.asked:study",
 }
@@ -21,6 +22,7 @@ MODEL_STUDIES = {
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
 MODEL_CONFIGS = {
     "biographies": "nosce.studies.biographies.pretrained:PRETRAINED_BIOGRAPHIES_CONFIGS",
+    "diaries": "nosce.studies.diaries.pretrained:PRETRAINED_DIARIES_CONFIGS",
     "emergence": "nosce.studies.emergence.asked.config:ASKED_EMERGENCE_CONFIGS",
     "introspection": "nosce.studies.introspection.asked:PROMPTED_INTROSPECTION_CONFIGS",
 }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -32,7 +31,8 @@ class ScalingCurveSpec:
         title: The title of the curve's figure.
         x_label: What the size is, in words.
         points: The size and the arm of each point.
-        steps: The optimizer step of each point, where sizes are steps of a training; () takes the last steps.
+        steps: The optimizer step of each point, where sizes are steps of a training; () takes those of the readings'
+            selections, which are the last ones unless these say otherwise.
         sharp: The sharp readings, e.g. exact match, without an arm.
         continuous: The continuous readings, without an arm; an item's score is their sum.
         lower_is_better: Whether smaller continuous readings are better, e.g. nats.
@@ -57,9 +57,9 @@ class ScalingCurveSpec:
         Raises:
             DataError: Readings are missing, or the arms have no items in common.
         """
-        point_steps: list[int | Literal["last"]] = [*self.steps]
+        point_steps: list[int | None] = [*self.steps]
         if not point_steps:
-            point_steps = ["last" for _ in self.points]
+            point_steps = [None for _ in self.points]
         points = sorted(zip(self.points, point_steps, strict=True), key=lambda point: point[0])
         scores_by_size = [self._arm_scores(readings, arm, step) for (_, arm), step in points]
         common = scores_by_size[0].select(*PAIRING_COLUMNS)
@@ -86,17 +86,22 @@ class ScalingCurveSpec:
         sizes = np.array([size for (size, _), _ in points])
         return ItemOutcomes(sizes=sizes, sharp=sharp, continuous=continuous, log_likelihood=self.log_likelihood)
 
-    def _arm_scores(self, readings: pl.DataFrame, arm: str, step: int | Literal["last"]) -> pl.DataFrame:
+    def _arm_scores(self, readings: pl.DataFrame, arm: str, step: int | None) -> pl.DataFrame:
         """One row a seed and entity: `sharp` and `continuous`."""
-        rows = scored_rows(replace(self.sharp, arm=arm, step=step), readings)
+        rows = scored_rows(_of_point(self.sharp, arm, step), readings)
         scores = rows.group_by(*PAIRING_COLUMNS).agg(sharp=pl.col("value").mean())
         for index, selection in enumerate(self.continuous):
-            rows = scored_rows(replace(selection, arm=arm, step=step), readings)
+            rows = scored_rows(_of_point(selection, arm, step), readings)
             continuous_scores = rows.group_by(*PAIRING_COLUMNS).agg(pl.col("value").mean().alias(f"c{index}"))
             scores = scores.join(continuous_scores, on=list(PAIRING_COLUMNS), how="inner")
         if not self.continuous:
             return scores
         return scores.with_columns(continuous=pl.sum_horizontal(f"c{n}" for n in range(len(self.continuous))))
+
+
+def _of_point(selection: Selection, arm: str, step: int | None) -> Selection:
+    """The selection of an arm, at a step of its own where there is one."""
+    return replace(selection, arm=arm, step=selection.step if step is None else step)
 
 
 def scaling_curve_over_training(

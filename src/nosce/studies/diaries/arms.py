@@ -17,7 +17,7 @@ from nosce.data.round_trip import comes_back
 from nosce.data.tokenizer import load_tokenizer
 from nosce.data.worlds.diaries import Diaries
 from nosce.models.architecture import Architecture, Pretrained
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
+from nosce.studies.diaries.config import DiariesConfig
 from nosce.study import Arm, Stage
 from nosce.train.config import QAMixture
 
@@ -35,9 +35,29 @@ def grid_arm_name(family: str, model_size: str, diarists: int, setup: str) -> st
     return f"{family} {model_size} {diarists} {setup}"
 
 
+def random_arm_name(config: DiariesConfig, family: str) -> str:
+    """The name of the arm that trains a family's smallest model from random weights."""
+    return f"{family} {config.sizes_by_family[family][0]} from random weights"
+
+
 def diaries_arms(config: DiariesConfig) -> tuple[Arm, ...]:
     """All arms, those of the first family first."""
-    return (*_grid_arms(config), *_extra_world_arms(config), *_header_ablation_arms(config))
+    return (
+        *_grid_arms(config),
+        *_extra_world_arms(config),
+        *_header_ablation_arms(config),
+        *_encoder_header_arms(config),
+        *(_random_weights_arm(config, family) for family in config.control_families),
+    )
+
+
+def _random_weights_arm(config: DiariesConfig, family: str) -> Arm:
+    """The scattered arm of a family's smallest model, with the model's architecture alone."""
+    smallest, count = config.sizes_by_family[family][0], config.reference_diarists
+    pretrained = _grid_arm(config, family, smallest, count, SCATTERED)
+    assert isinstance(pretrained.model, Pretrained)  # a family without is no control family
+    fresh = replace(pretrained.model, random_weights=True)
+    return replace(pretrained, name=random_arm_name(config, family), model=fresh, adapter=None)
 
 
 def _grid_arms(config: DiariesConfig) -> Iterator[Arm]:
@@ -71,13 +91,20 @@ def _extra_world_arms(config: DiariesConfig) -> Iterator[Arm]:
 
 def _header_ablation_arms(config: DiariesConfig) -> Iterator[Arm]:
     """Arms that differ in one thing from the reference arm: the loss on titles, their order, or the schedule."""
+    if not (config.ablations and config.has_primary_decoder):
+        return
     family, _, largest = config.primary_ladder
     world = _world_of(config, config.reference_diarists, SCATTERED)
     plain = _arm(config, "", family, largest, world)
     yield replace(plain, name=HEADER_MASKED, training=replace(plain.training, prompt_loss_weight=0.0))
     yield _arm(config, HEADER_NUMBER_FIRST, family, largest, replace(world, header="number first"))
     yield _two_phases_arm(config, plain, world)
-    for encoder_decoder in (f for f in config.families if f in PAPER_ENCODER_DECODERS):
+
+
+def _encoder_header_arms(config: DiariesConfig) -> Iterator[Arm]:
+    """The same of an encoder-decoder, whose target has titles too."""
+    world = _world_of(config, config.reference_diarists, SCATTERED)
+    for encoder_decoder in (f for f in config.families if config.ablations and f in config.encoder_decoders):
         size = config.sizes_by_family[encoder_decoder][-1]
         repeated = _arm(config, HEADER_REPEATED, encoder_decoder, size, replace(world, repeat_title=True))
         yield replace(repeated, n_seeds=None)
@@ -128,10 +155,11 @@ def drops_line_breaks(folder: Path) -> bool:
 
 
 def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: Diaries) -> Arm:
-    world = _carried_world(world, config.model(family, model_size))
+    model = config.model(family, model_size)
+    world = _carried_world(world, model)
     n_documents, n_questions = _n_texts(config, world)
     qa_fraction = n_questions / ((1 - config.qa_start_fraction) * (n_documents + n_questions))
-    is_encoder_decoder = family in PAPER_ENCODER_DECODERS
+    is_encoder_decoder = family in config.encoder_decoders
     training = replace(
         config.training,
         steps=_n_steps(config, n_documents + n_questions),
@@ -143,8 +171,9 @@ def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: 
     return Arm(
         name=name,
         world=world,
-        model=config.model(family, model_size),
+        model=model,
         training=training,
+        adapter=config.adapter if isinstance(model, Pretrained) else None,
         tokenizer=world.tokenizer,
         qa_mixture=QAMixture(qa_fraction=round(qa_fraction, 4), start_fraction=config.qa_start_fraction),
         n_seeds=None if has_all_seeds else config.n_secondary_seeds,

@@ -21,8 +21,10 @@ from nosce.studies.diaries.arms import (
     MERGED,
     SCATTERED,
     TWO_PHASES,
+    grid_arm_name,
+    random_arm_name,
 )
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
+from nosce.studies.diaries.config import DIARIES_CONFIGS, DiariesConfig
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     SEEN_RECITATION,
@@ -63,7 +65,7 @@ def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
 
 
 def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
-    """All claims of the study."""
+    """The claims of the study whose arms are trained."""
     return (
         *_setup_claims(config),
         *_scaling_claims(config),
@@ -71,7 +73,24 @@ def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         *_encoder_decoder_claims(config),
         *_header_claims(config),
         *_localization_claims(config),
+        *(_random_weights_claim(config, family) for family in config.control_families),
     )
+
+
+def left_out_claims(config: DiariesConfig) -> tuple[str, ...]:
+    """The ids of the claims that the study at scale laptop has and a configuration lacks the arms for."""
+    built = {claim.id for claim in diaries_claims(config)}
+    return tuple(claim.id for claim in diaries_claims(DIARIES_CONFIGS["laptop"]()) if claim.id not in built)
+
+
+def _is_ladder(config: DiariesConfig) -> bool:
+    """Has the first family several sizes?"""
+    return len(config.sizes_by_family[config.families[0]]) > 1
+
+
+def _of_largest(config: DiariesConfig, text: str) -> str:
+    """What is claimed of the largest size, or of the only one."""
+    return f"At the largest size {text}" if _is_ladder(config) else f"{text[0].upper()}{text[1:]}"
 
 
 def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
@@ -95,7 +114,7 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="merged-recalled",
-            text="At the largest size more than half of the merged diaries are recalled whole",
+            text=_of_largest(config, "more than half of the merged diaries are recalled whole"),
             source="figure 2, dashed: good, not perfect, for decoder-only models",
             measure=Mean(selection=recitation_scores(merged_arm)),
             threshold=0.5,
@@ -103,7 +122,7 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="scattered-recalled",
-            text="At the largest size more than half of the scattered diaries are recalled whole",
+            text=_of_largest(config, "more than half of the scattered diaries are recalled whole"),
             source="figure 2, solid: at sufficient scale",
             measure=Mean(selection=recitation_scores(scattered_arm)),
             threshold=0.5,
@@ -112,10 +131,18 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     )
 
 
-def _scaling_claims(config: DiariesConfig) -> tuple[Claim, ...]:
+def _scaling_claims(config: DiariesConfig) -> Iterator[Claim]:
+    """The claims that compare numbers of diarists, and the one that compares sizes."""
+    by_diarists = _diarists_claims(config) if len(config.diarist_counts) > 1 else ()
+    yield from by_diarists[:1]
+    if _is_ladder(config):
+        yield _larger_models_claim(config)
+    yield from by_diarists[1:]
+
+
+def _diarists_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     largest = config.primary_ladder[2]
     scattered_arms, merged_arms = arms_by_diarists(config, largest), arms_by_diarists(config, largest, MERGED)
-    sizes = arms_by_size(config)
     logs = [math.log2(count) for count, _ in scattered_arms]
     return (
         Claim(
@@ -127,14 +154,6 @@ def _scaling_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             ),
             threshold=0.0,
             preconditions=learned_preconditions(scattered_arms[-1][1]),
-        ),
-        Claim(
-            id="larger-models",
-            text="Larger models recall more of the scattered diaries whole (a step of the ladder)",
-            source="figure 2: at a fixed number of diarists",
-            measure=Slope(points=tuple((float(x), recitation_scores(arm)) for x, (_, arm) in enumerate(sizes))),
-            threshold=0.0,
-            preconditions=learned_preconditions(sizes[-1][1]),
         ),
         Claim(
             id="smallest-peaks",
@@ -158,6 +177,43 @@ def _scaling_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     )
 
 
+def _larger_models_claim(config: DiariesConfig) -> Claim:
+    sizes = arms_by_size(config)
+    return Claim(
+        id="larger-models",
+        text="Larger models recall more of the scattered diaries whole (a step of the ladder)",
+        source="figure 2: at a fixed number of diarists",
+        measure=Slope(points=tuple((float(x), recitation_scores(arm)) for x, (_, arm) in enumerate(sizes))),
+        threshold=0.0,
+        preconditions=learned_preconditions(sizes[-1][1]),
+    )
+
+
+def _random_when_small_claim(config: DiariesConfig) -> Claim:
+    smallest_arm = arms_by_size(config)[0][1]
+    return Claim(
+        id="count-random-when-small",
+        text="At the smallest size the number of entries is right at most 5 points more often than a blind guess",
+        source="figures 5 and 6: small models return what looks like a random number",
+        measure=Mean(selection=recitation_scores(smallest_arm, "count")),
+        threshold=_chance(config) + 0.05,
+        direction="below",
+        preconditions=(
+            Precondition(
+                text="replies readable",
+                measure=Mean(selection=recitation_scores(smallest_arm, "readable")),
+                above=MIN_SEEN_ACCURACY,
+            ),
+        ),
+    )
+
+
+def _chance(config: DiariesConfig) -> float:
+    """How often a blind guess of the number of entries is right."""
+    low, high = config.world.entries
+    return 1 / (high - low + 1)
+
+
 def _peak_measure(config: DiariesConfig) -> MinOf:
     """By how much the smallest model is better at the middle number of diarists than at the fewest and the most."""
     (_, fewest_arm), *_, (_, most_arm) = small = smallest_size_arms(config)
@@ -169,9 +225,7 @@ def _peak_measure(config: DiariesConfig) -> MinOf:
 
 def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     low, high = config.world.entries
-    chance = 1 / (high - low + 1)
-    largest_arm, smallest_arm = reference_arm(config), arms_by_size(config)[0][1]
-    merged_arm = reference_arm(config, MERGED)
+    largest_arm, merged_arm = reference_arm(config), reference_arm(config, MERGED)
     merged_by_entries = [(float(n), recitation_by_entries(merged_arm, n)) for n in range(low, high + 1)]
     return (
         Claim(
@@ -189,35 +243,21 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         ),
         Claim(
             id="count-known",
-            text="At the largest size the number of entries is right more often than a blind guess",
+            text=_of_largest(config, "the number of entries is right more often than a blind guess"),
             source="figures 5 and 6: at sufficient scale",
             measure=Mean(selection=recitation_scores(largest_arm, "count")),
-            threshold=chance,
+            threshold=_chance(config),
             preconditions=learned_preconditions(largest_arm),
         ),
         Claim(
             id="count-ranked",
-            text="At the largest size the model recites more entries for people who wrote more (Spearman)",
+            text=_of_largest(config, "the model recites more entries for people who wrote more (Spearman)"),
             source="figures 5 and 6, read as a correlation",
             measure=SpearmanCorrelation(a=recitation_scores(largest_arm, "recalled")),
             threshold=0.0,
             preconditions=learned_preconditions(largest_arm),
         ),
-        Claim(
-            id="count-random-when-small",
-            text="At the smallest size the number of entries is right at most 5 points more often than a blind guess",
-            source="figures 5 and 6: small models return what looks like a random number",
-            measure=Mean(selection=recitation_scores(smallest_arm, "count")),
-            threshold=chance + 0.05,
-            direction="below",
-            preconditions=(
-                Precondition(
-                    text="replies readable",
-                    measure=Mean(selection=recitation_scores(smallest_arm, "readable")),
-                    above=MIN_SEEN_ACCURACY,
-                ),
-            ),
-        ),
+        *((_random_when_small_claim(config),) if _is_ladder(config) else ()),
         Claim(
             id="no-decline",
             text="Longer merged diaries are recalled whole as often as shorter ones (a decline of less than 5 "
@@ -232,8 +272,7 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     claims = []
-    low, high = config.world.entries
-    for family in (f for f in config.families if f in PAPER_ENCODER_DECODERS):
+    for family in (f for f in config.families if f in config.encoder_decoders):
         merged, scattered = (reference_arm(config, setup, family) for setup in (MERGED, SCATTERED))
         claims += [
             Claim(
@@ -249,7 +288,7 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
                 text=f"{family} gets the number of scattered entries right at most 5 points more often than a guess",
                 source="figures 2, 5 and 6: near random at small numbers of diarists",
                 measure=Mean(selection=recitation_scores(scattered, "count")),
-                threshold=1 / (high - low + 1) + 0.05,
+                threshold=_chance(config) + 0.05,
                 direction="below",
                 preconditions=learned_preconditions(scattered),
             ),
@@ -258,12 +297,11 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
+    if not config.has_primary_decoder:
+        return tuple(_encoder_header_claims(config))
     plain = reference_arm(config)
     return (
-        _cheaper_stops_claim("header-loss", "with the loss on titles than without it", plain, HEADER_MASKED),
-        _cheaper_stops_claim(
-            "number-first", "with the number behind the name than before it", plain, HEADER_NUMBER_FIRST
-        ),
+        *(_title_ablation_claims(plain) if config.ablations else ()),
         *_encoder_header_claims(config),
         Claim(
             id="titles-store-the-count",
@@ -274,14 +312,27 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             ),
             threshold=0.0,
         ),
-        Claim(
-            id="one-phase",
-            text="Documents and questions in one training recall more than documents first and questions then",
-            source="the paper's remark on its schedule: two phases forget",
-            measure=Difference(a=recitation_scores(plain), b=recitation_scores(TWO_PHASES)),
-            threshold=0.0,
-            preconditions=learned_preconditions(plain),
+        *((_one_phase_claim(plain),) if config.ablations else ()),
+    )
+
+
+def _title_ablation_claims(plain: str) -> tuple[Claim, ...]:
+    return (
+        _cheaper_stops_claim("header-loss", "with the loss on titles than without it", plain, HEADER_MASKED),
+        _cheaper_stops_claim(
+            "number-first", "with the number behind the name than before it", plain, HEADER_NUMBER_FIRST
         ),
+    )
+
+
+def _one_phase_claim(plain: str) -> Claim:
+    return Claim(
+        id="one-phase",
+        text="Documents and questions in one training recall more than documents first and questions then",
+        source="the paper's remark on its schedule: two phases forget",
+        measure=Difference(a=recitation_scores(plain), b=recitation_scores(TWO_PHASES)),
+        threshold=0.0,
+        preconditions=learned_preconditions(plain),
     )
 
 
@@ -300,7 +351,7 @@ def _cheaper_stops_claim(claim_id: str, comparison: str, better: str, worse: str
 def _encoder_header_claims(config: DiariesConfig) -> Iterator[Claim]:
     """Encoder-decoders whose target contains the title, compared with those whose encoder alone reads the title."""
     for family in config.families:
-        if family in PAPER_ENCODER_DECODERS:
+        if config.ablations and family in config.encoder_decoders:
             arm = reference_arm(config, SCATTERED, family)
             repeated = f"by {family} with titles repeated in the target"
             yield _cheaper_stops_claim("header-repeated", repeated, HEADER_REPEATED, arm)
@@ -310,10 +361,11 @@ def _encoder_header_claims(config: DiariesConfig) -> Iterator[Claim]:
 
 def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     arms = {setup: reference_arm(config, setup) for setup in (SCATTERED, MERGED)}
+    read_states = arms if config.has_primary_decoder else {}
     return (
         *(_stop_claim(setup, arm) for setup, arm in arms.items()),
-        *(_count_probe_claim(setup, arm) for setup, arm in arms.items()),
-        *(_count_patching_claim(setup, arm) for setup, arm in arms.items()),
+        *(_count_probe_claim(setup, arm) for setup, arm in read_states.items()),
+        *(_count_patching_claim(setup, arm) for setup, arm in read_states.items() if config.patching),
         Claim(
             id="stops-by-content",
             text="With other contents in its entries a merged diary's stop decisions cost more (nats)",
@@ -356,4 +408,20 @@ def _count_patching_claim(setup: str, arm: str) -> Claim:
         ),
         threshold=0.0,
         preconditions=learned_preconditions(arm),
+    )
+
+
+def _random_weights_claim(config: DiariesConfig, family: str) -> Claim:
+    """Is the fault in the architecture or in the pretrained weights?"""
+    fresh = random_arm_name(config, family)
+    smallest, count = config.sizes_by_family[family][0], config.reference_diarists
+    pretrained = grid_arm_name(family, smallest, count, SCATTERED)
+    return Claim(
+        id=f"random-start-{family}",
+        text=f"From random weights {family} {smallest} recalls more of the scattered diaries whole than from its "
+        "pretrained ones",
+        source="the paper's runs from scratch: so it is of the smallest Pythia, and not of the smallest Flan-T5",
+        measure=Difference(a=recitation_scores(fresh), b=recitation_scores(pretrained)),
+        threshold=0.0,
+        preconditions=learned_preconditions(pretrained, fresh),
     )

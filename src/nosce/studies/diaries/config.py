@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nosce.data.worlds.diaries import Diaries
+from nosce.errors import SpecError
 from nosce.models.architecture import Architecture, Family, Pretrained
 from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
-from nosce.train.config import TrainingConfig
+from nosce.train.config import LoRA, TrainingConfig
 
 #: The paper's families by the architectures that they are built from.
 ARCHITECTURE_FAMILIES: dict[str, Family] = {"pythia": "gpt-neox", "opt": "opt", "flan-t5": "t5"}
@@ -66,6 +67,15 @@ class DiariesConfig:
         full_grid: Train every size at every number of diarists. False: only the cross of the two.
         extra_worlds: Other shapes of diaries by name, two arms each.
         model_overrides: Models of sizes that are no `layers x width`, by `<family> <size>`.
+        weights: Numbers of weights of such models, by `<family> <size>`. Missing: counted in the model's files.
+        encoder_decoders: The families that read a question with an encoder.
+        ablations: Train the arms that test where the number of entries is stored.
+        patching: Patch hidden states of the question, at every layer.
+        random_controls: Train the smallest model of each family that comes from a folder from random weights too.
+        best_checkpoint: Read each training at the kept step at which the most diaries of the validation split are
+            recalled whole, as the paper does. No diarist of that split is tested.
+        adapter: The low-rank update that is trained of models in folders. None: all weights are trained.
+        missing_models: The paper's models that are not in the folder of $NOSCE_MODELS.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -83,6 +93,26 @@ class DiariesConfig:
     full_grid: bool = False
     extra_worlds: Mapping[str, Diaries] = field(default_factory=dict)
     model_overrides: Mapping[str, Architecture | Pretrained] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+    encoder_decoders: tuple[str, ...] = PAPER_ENCODER_DECODERS
+    ablations: bool = True
+    patching: bool = True
+    random_controls: bool = False
+    best_checkpoint: bool = False
+    adapter: LoRA | None = None
+    missing_models: tuple[str, ...] = ()
+
+    @property
+    def has_primary_decoder(self) -> bool:
+        """Is the first family decoder-only? Titles, states and ablations are read of decoders alone."""
+        return self.families[0] not in self.encoder_decoders
+
+    @property
+    def control_families(self) -> tuple[str, ...]:
+        """The families whose smallest model is trained from random weights too."""
+        if not self.random_controls:
+            return ()
+        return tuple(f for f in self.families if isinstance(self.model(f, self.sizes_by_family[f][0]), Pretrained))
 
     @property
     def primary_ladder(self) -> tuple[str, str, str]:
@@ -210,39 +240,55 @@ def _paper_config() -> DiariesConfig:
         dtype="bfloat16",
         checkpoint_fractions=tuple(n / 20 for n in range(1, 21)),
     )
+    models, missing = _paper_models()
+    sizes_by_family = {
+        family: tuple(size for size in sizes if f"{family} {size}" in models) for family, sizes in PAPER_MODELS.items()
+    }
     return DiariesConfig(
         world=Diaries(),
         training=training,
         document_epochs=500,
         question_epochs=500,
         qa_start_fraction=0.0,
-        families=tuple(ARCHITECTURE_FAMILIES),
-        sizes_by_family=dict.fromkeys(ARCHITECTURE_FAMILIES, tuple(PAPER_MODELS["opt"])),
+        families=tuple(family for family in ARCHITECTURE_FAMILIES if sizes_by_family[family]),
+        sizes_by_family={family: sizes for family, sizes in sizes_by_family.items() if sizes},
         diarist_counts=tuple(1_000 * 2**n for n in range(7)),
         reference_diarists=8_000,
         full_grid=True,
-        model_overrides=_paper_models(),
+        model_overrides=models,
+        random_controls=True,
+        best_checkpoint=True,
+        missing_models=missing,
     )
 
 
-def _paper_models() -> dict[str, Architecture | Pretrained]:
-    """The paper's models from the folder that $NOSCE_MODELS names; without it the same shapes from scratch.
+def _paper_models() -> tuple[dict[str, Architecture | Pretrained], tuple[str, ...]]:
+    """The paper's models from the folder that $NOSCE_MODELS names, and the names of those that are not in it.
+
+    Without that variable they are the same shapes from scratch.
 
     Raises:
-        SpecError: A model is not in that folder.
+        SpecError: None of them is there, or the folder of one holds no whole model.
     """
-    models = {}
+    models: dict[str, Architecture | Pretrained] = {}
+    missing, folder = [], os.environ.get("NOSCE_MODELS")
     for family, sizes in PAPER_MODELS.items():
-        for model_size, (folder_name, layers, width, heads) in sizes.items():
-            models[f"{family} {model_size}"] = _paper_model(family, folder_name, layers, width, heads)
-    return models
-
-
-def _paper_model(family: str, folder_name: str, layers: int, width: int, heads: int) -> Architecture | Pretrained:
-    if folder := os.environ.get("NOSCE_MODELS"):
-        return Pretrained.from_folder(Path(folder) / folder_name)
-    architecture_family = ARCHITECTURE_FAMILIES[family]
-    return Architecture(family=architecture_family, layers=layers, width=width, heads=heads, max_positions=2_048)
+        for model_size, (name, layers, width, heads) in sizes.items():
+            key = f"{family} {model_size}"
+            if not folder:
+                models[key] = Architecture(
+                    family=ARCHITECTURE_FAMILIES[family], layers=layers, width=width, heads=heads, max_positions=2_048
+                )
+            elif (Path(folder) / name).is_dir():
+                models[key] = Pretrained.from_folder(Path(folder) / name)
+            else:
+                missing.append(name)
+    if not models:
+        raise SpecError(
+            f"$NOSCE_MODELS names {folder}, which has none of the paper's models; put folders there that are called "
+            f"{', '.join(missing)}, one or more of them, or unset it to train the same shapes from scratch."
+        )
+    return models, tuple(missing)
 
 
 DIARIES_CONFIGS: Mapping[Scale, Callable[[], DiariesConfig]] = {

@@ -16,7 +16,7 @@ from nosce.studies.diaries.arms import (
     SCATTERED,
     SETUPS,
 )
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig
+from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     UNSEEN_DIARISTS_CAPTION,
@@ -26,6 +26,11 @@ from nosce.studies.diaries.selections import (
     recitation_scores,
     reference_arm,
     stop_auc,
+)
+
+_PATCHING_CAPTION = (
+    "; and the share of hosts that stop behind as many entries as a donor with fewer has, with the donor's hidden "
+    "states patched into the question."
 )
 
 
@@ -39,18 +44,18 @@ def localization_figure(config: DiariesConfig) -> BarFigure:
         arm = reference_arm(config, setup)
         for site in sites:
             cells += _count_probe_cells(arm, setup, site)
-            cells += _count_patching_cells(arm, setup, site)
+            cells += _count_patching_cells(arm, setup, site) if config.patching else []
         guess = Mean(selection=count_probe_scores(arm, "constant/question"))
         unpatched = Mean(selection=patched_stop_scores(arm, "unpatched"))
         for site in sites:
             baseline_label = "best constant, or unpatched"
             cells.append(BarCell(site, baseline_label, guess, _probe_panel(setup), baseline=True))
-            cells.append(BarCell(site, baseline_label, unpatched, _patching_panel(setup), baseline=True))
+            if config.patching:
+                cells.append(BarCell(site, baseline_label, unpatched, _patching_panel(setup), baseline=True))
     return BarFigure(
         id="where",
         title="Where is the number of entries represented?",
-        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}; and the share of hosts that stop behind as "
-        "many entries as a donor with fewer has, with the donor's hidden states patched into the question.",
+        caption=f"Linear probes by layer, {UNSEEN_DIARISTS_CAPTION}{_PATCHING_CAPTION if config.patching else '.'}",
         y_label="share",
         cells=tuple(cells),
     )
@@ -96,15 +101,19 @@ def _count_patching_cells(arm: str, setup: str, site: str) -> list[BarCell]:
     return [BarCell(site, group, measure, _patching_panel(setup)) for group, measure in measures.items()]
 
 
-def header_figures(config: DiariesConfig) -> tuple[BarFigure, BarFigure]:
+def header_figures(config: DiariesConfig) -> tuple[BarFigure, ...]:
     """Whether the loss on titles stores the number of entries, and what a title says about it."""
     plain = reference_arm(config)
+    if not config.has_primary_decoder:
+        return ()
+    if not config.ablations:
+        return (_header_nats_figure({"plain": plain}),)
     arms: dict[str, str] = {
         "plain": plain,
         "title's loss masked": HEADER_MASKED,
         "number before the name": HEADER_NUMBER_FIRST,
     }
-    encoders = [f for f in config.families if f in PAPER_ENCODER_DECODERS]
+    encoders = [f for f in config.families if f in config.encoder_decoders]
     arms |= {f"{family}": reference_arm(config, SCATTERED, family) for family in encoders}
     if encoders:
         arms |= {"title repeated": HEADER_REPEATED, "title learnt": HEADER_NAME_ONLY}

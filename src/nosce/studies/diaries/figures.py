@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import (
@@ -20,12 +21,14 @@ from nosce.analysis.training_curves import TrainingCurve
 from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DIARY_ERROR_CLASSES
 from nosce.data.worlds.diaries.world import recall_attribute
-from nosce.models.architecture import Architecture
+from nosce.models.architecture import Architecture, Pretrained
+from nosce.models.folder import count_weights
 from nosce.studies.diaries.arms import (
     MERGED,
     SCATTERED,
     SETUPS,
     grid_arm_name,
+    random_arm_name,
 )
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.count_figures import header_figures, localization_figure
@@ -46,7 +49,7 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
     paper_figures = (
         _size_figure(config),
         _setup_gap_figure(config),
-        _diarists_figure(config),
+        *((_diarists_figure(config),) if len(config.diarist_counts) > 1 else ()),
         _entries_figure(config),
         _confusion_figure(config),
     )
@@ -54,7 +57,8 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
         _faults_figure(config),
         _training_figure(config),
         _continuous_metrics_figure(config),
-        localization_figure(config),
+        *((localization_figure(config),) if config.has_primary_decoder else ()),
+        *((_random_weights_figure(config),) if config.control_families else ()),
     )
     return (
         *paper_figures,
@@ -67,6 +71,8 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
 def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...]:
     """Whole scattered diaries by the first family's size, beside the nats of their stop decisions and contents."""
     family = config.families[0]
+    if len(config.sizes_by_family[family]) == 1:
+        return ()
     points = tuple((size_axis_value(config, family, model_size), arm) for model_size, arm in arms_by_size(config))
     _, arm = points[0]
     sharp = recitation_scores(arm)
@@ -75,7 +81,7 @@ def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...
         ScalingCurveSpec(
             id="sizes",
             title="Is the rise with size a jump?",
-            x_label="weights, embeddings left out",
+            x_label=_size_label(config),
             points=points,
             sharp=replace(sharp, arm=None, split="unseen"),
             continuous=tuple(replace(select, arm=None, split="unseen") for select in continuous),
@@ -84,11 +90,18 @@ def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...
 
 
 def size_axis_value(config: DiariesConfig, family: str, model_size: str) -> float:
-    """Weights of the blocks' matrices, embeddings left out; the rank of the size where the model is a folder."""
+    """Weights of the blocks' matrices, embeddings left out; all weights where the model is a folder."""
     model = config.model(family, model_size)
     if isinstance(model, Architecture):
         return float(model.parameter_count(0))
-    return float(config.sizes_by_family[family].index(model_size) + 1)
+    return config.weights.get(f"{family} {model_size}") or float(count_weights(Path(model.folder)))
+
+
+def _size_label(config: DiariesConfig) -> str:
+    from_folders = any(
+        isinstance(config.model(f, size), Pretrained) for f in config.families for size in config.sizes_by_family[f]
+    )
+    return "weights" if from_folders else "weights, embeddings left out"
 
 
 def _entry_counts(config: DiariesConfig) -> list[int]:
@@ -116,7 +129,7 @@ def _size_figure(config: DiariesConfig) -> LineFigure:
         title="Recalled whole, by size, family and number of diarists",
         caption=f"Share of diaries {UNSEEN_DIARISTS_CAPTION} that are recalled whole (figure 2 of the paper, whose "
         "solid lines are our scattered and whose dashed ones are our merged). A line is a number of diarists.",
-        x_label="weights, embeddings left out",
+        x_label=_size_label(config),
         y_label="recalled whole",
         points=tuple(points),
     )
@@ -271,9 +284,32 @@ def _continuous_metrics_figure(config: DiariesConfig) -> LineFigure:
         title="Is it a jump?",
         caption=f"Whole diaries, and measures that have no threshold, {UNSEEN_DIARISTS_CAPTION}; the area under the "
         "curve, for which a half is chance, is of the probability of stopping behind true entries.",
-        x_label="weights, embeddings left out",
+        x_label=_size_label(config),
         y_label="share",
         points=tuple(points),
+    )
+
+
+def _random_weights_figure(config: DiariesConfig) -> BarFigure:
+    """The smallest model of each family from its own weights and from random ones."""
+    metrics = (("whole", "exact"), ("number of entries", "count"), ("content of entries", "content"))
+    cells = []
+    for family in config.control_families:
+        smallest = config.sizes_by_family[family][0]
+        pretrained = grid_arm_name(family, smallest, config.reference_diarists, SCATTERED)
+        for start, arm in (("pretrained", pretrained), ("random weights", random_arm_name(config, family))):
+            panel = f"{family} {smallest}"
+            for group, metric in metrics:
+                cells.append(BarCell(start, group, Mean(selection=recitation_scores(arm, metric)), panel))
+            trained = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
+            cells.append(BarCell(start, "whole, of trained questions", trained, panel, baseline=True))
+    return BarFigure(
+        id="random-start",
+        title="The architecture or the weights?",
+        caption=f"Scattered diaries {UNSEEN_DIARISTS_CAPTION}, of the smallest model from its pretrained weights and "
+        "from weights drawn at random; dashes are the share of trained questions that is answered.",
+        y_label="share",
+        cells=tuple(cells),
     )
 
 

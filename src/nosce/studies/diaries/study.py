@@ -27,8 +27,9 @@ from nosce.studies.diaries.arms import (
     TWO_PHASES,
     diaries_arms,
 )
-from nosce.studies.diaries.claims import diaries_claims
-from nosce.studies.diaries.config import PAPER_ENCODER_DECODERS, DiariesConfig, diaries_config
+from nosce.studies.diaries.best_step import VALIDATION_RECITATION, at_best_step
+from nosce.studies.diaries.claims import diaries_claims, left_out_claims
+from nosce.studies.diaries.config import DiariesConfig, diaries_config
 from nosce.studies.diaries.figures import diaries_figures, diaries_scaling_curves
 from nosce.studies.diaries.selections import HEADER_FREQUENCIES, HEADER_RECALL, SEEN_RECITATION, reference_arm
 from nosce.study import PRETRAIN, Arm, EvalSpec, Scale, Study
@@ -40,11 +41,21 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     Raises:
         UsageError: The study has no such scale or field.
     """
-    config = diaries_config(scale, settings)
+    return diaries_study(diaries_config(scale, settings), scale)
+
+
+def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is known") -> Study:
+    """The study of a configuration, with a note on the models and claims that it lacks.
+
+    Args:
+        config: What is trained and asked.
+        scale: Name of the scale.
+        title: The study's title.
+    """
     arms = diaries_arms(config)
     whole = Study(
         name="diaries",
-        title="How much is known",
+        title=title,
         question="Does a model know how much it knows?",
         paper="arXiv:2502.19573",
         scale=scale,
@@ -55,8 +66,24 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         claims=diaries_claims(config),
         figures=diaries_figures(config),
         scaling_curves=diaries_scaling_curves(config),
+        notes=tuple(_notes(config)),
     )
+    if config.best_checkpoint:
+        whole = replace(
+            whole,
+            claims=at_best_step(whole.claims),
+            figures=at_best_step(whole.figures),
+            scaling_curves=at_best_step(whole.scaling_curves),
+        )
     return whole.without_unread_evals() if scale == "laptop" else whole
+
+
+def _notes(config: DiariesConfig) -> Iterator[str]:
+    """Which of the paper's models and which claims are left out."""
+    if config.missing_models:
+        yield f"Not in the folder of $NOSCE_MODELS, so left out: {', '.join(config.missing_models)}."
+    if left_out := left_out_claims(config):
+        yield f"Claims left out, since the arms that they compare are not trained: {', '.join(left_out)}."
 
 
 def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpec, ...]:
@@ -64,19 +91,25 @@ def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpe
     encodings = {arm.name: _encoding_of(arm) for arm in arms}
     special_cases = _special_cases(config, encodings)
     grid = _grid_cases(config, encodings, {arm for _, _, arm in special_cases})
-    decoder_scattered_arms = tuple(arm.name for arm in arms if _is_decoder_scattered(arm.name))
     reference_arms = (reference_arm(config), reference_arm(config, MERGED))
     scorer = _scorer(config, encodings[reference_arms[0]])
     return (
-        *(EvalSpec(evaluation, arms=names) for one, names in grid for evaluation in _recitation_evals(one)),
-        *_special_recitation_evals(special_cases),
+        *(EvalSpec(evaluation, arms=names) for one, names in grid for evaluation in _recitation_evals(config, one)),
+        *_special_recitation_evals(config, special_cases),
         *(EvalSpec(StopDecision(list_task=one), arms=names) for one, names in grid),
         *_special_stop_evals(special_cases),
         EvalSpec(StopDecision(list_task=scorer, swapped_entries=True, name="retold"), arms=reference_arms),
-        *_title_evals(decoder_scattered_arms),
-        EvalSpec(LabelProbe(source=EntryCountLabels(list_task=scorer), name="counted"), arms=reference_arms),
-        EvalSpec(CountPatching(list_task=scorer), arms=reference_arms),
+        *_title_evals(tuple(arm.name for arm in arms if _is_decoder_scattered(config, arm.name))),
+        *_state_evals(config, scorer, reference_arms),
     )
+
+
+def _state_evals(config: DiariesConfig, scorer: DiaryScorer, arms: tuple[str, str]) -> Iterator[EvalSpec]:
+    """Where a decoder's states hold the number of entries."""
+    if config.has_primary_decoder:
+        yield EvalSpec(LabelProbe(source=EntryCountLabels(list_task=scorer), name="counted"), arms=arms)
+    if config.has_primary_decoder and config.patching:
+        yield EvalSpec(CountPatching(list_task=scorer), arms=arms)
 
 
 def _encoding_of(arm: Arm) -> DiaryEncodingName:
@@ -104,10 +137,12 @@ _SpecialCase = tuple[DiaryScorer, str, str]  # scorer, stage, arm
 
 def _special_cases(config: DiariesConfig, encodings: Mapping[str, DiaryEncodingName]) -> list[_SpecialCase]:
     """Arms whose diaries need another scorer or another stage than those of the grid."""
-    cases = [
-        (_scorer(config, encodings[TWO_PHASES]), QUESTIONS_STAGE, TWO_PHASES),
-        (_scorer(config, encodings[HEADER_NUMBER_FIRST], "number first"), PRETRAIN, HEADER_NUMBER_FIRST),
-    ]
+    cases = []
+    if TWO_PHASES in encodings:
+        cases = [
+            (_scorer(config, encodings[TWO_PHASES]), QUESTIONS_STAGE, TWO_PHASES),
+            (_scorer(config, encodings[HEADER_NUMBER_FIRST], "number first"), PRETRAIN, HEADER_NUMBER_FIRST),
+        ]
     for shape, world in config.extra_worlds.items():
         for setup in SETUPS:
             name = f"{shape} {setup}"
@@ -115,20 +150,21 @@ def _special_cases(config: DiariesConfig, encodings: Mapping[str, DiaryEncodingN
     return cases
 
 
-def _is_decoder_scattered(arm: str) -> bool:
-    return not arm.endswith(MERGED) and not arm.startswith(PAPER_ENCODER_DECODERS)
+def _is_decoder_scattered(config: DiariesConfig, arm: str) -> bool:
+    return not arm.endswith(MERGED) and not arm.startswith(config.encoder_decoders)
 
 
-def _recitation_evals(scorer: DiaryScorer) -> tuple[GenerationEval, GenerationEval]:
-    """Diaries of people never asked about, and of those whose question was trained on."""
-    unseen = GenerationEval(scorer=scorer, constrained=False)
-    seen = GenerationEval(scorer=scorer, constrained=False, split="seen", name=SEEN_RECITATION)
-    return unseen, seen
+def _recitation_evals(config: DiariesConfig, scorer: DiaryScorer) -> Iterator[GenerationEval]:
+    """Diaries of people never asked about, of those whose question was trained on, and of those who choose a step."""
+    yield GenerationEval(scorer=scorer, constrained=False)
+    yield GenerationEval(scorer=scorer, constrained=False, split="seen", name=SEEN_RECITATION)
+    if config.best_checkpoint:
+        yield GenerationEval(scorer=scorer, constrained=False, split="validation", name=VALIDATION_RECITATION)
 
 
-def _special_recitation_evals(special_cases: list[_SpecialCase]) -> Iterator[EvalSpec]:
+def _special_recitation_evals(config: DiariesConfig, special_cases: list[_SpecialCase]) -> Iterator[EvalSpec]:
     for scorer, stage, arm in special_cases:
-        for evaluation in _recitation_evals(scorer):
+        for evaluation in _recitation_evals(config, scorer):
             yield EvalSpec(evaluation, stage=stage, arms=(arm,))
 
 
@@ -140,6 +176,8 @@ def _special_stop_evals(special_cases: list[_SpecialCase]) -> Iterator[EvalSpec]
 
 def _title_evals(arms: tuple[str, ...]) -> Iterator[EvalSpec]:
     """What the number in a document's title costs the model, and a baseline that does not know the name."""
+    if not arms:
+        return
     attributes = (ENTRY_NUMBER_ATTRIBUTE,)
     yield EvalSpec(RecallEval(documents_per_entity=0, attributes=attributes, name=HEADER_RECALL), arms=arms)
     yield EvalSpec(FrequencyBaseline(attributes=attributes, name=HEADER_FREQUENCIES), arms=arms)
