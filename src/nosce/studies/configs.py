@@ -7,7 +7,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from rich import box
 from rich.console import Group
@@ -22,7 +22,10 @@ from nosce.studies.settings import apply_settings
 from nosce.study import SCALES, Scale
 from nosce.train.config import LoRA
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 MAX_LISTED_VALUES, MAX_TEXT = 8, 60  # a longer tuple shows how many values it has, the first and the last
 FIELD_WIDTH, MIN_VALUE_WIDTH, MAX_VALUE_WIDTH = 30, 11, 18  # characters of a column

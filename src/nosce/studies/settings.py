@@ -7,7 +7,7 @@ import difflib
 import re
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from nosce.errors import SpecError, UsageError
@@ -15,7 +15,7 @@ from nosce.errors import SpecError, UsageError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-ConfigT = TypeVar("ConfigT")
+ConfigT = TypeVar("ConfigT", bound="DataclassInstance")
 
 NOTHING = "none"
 TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
@@ -84,7 +84,7 @@ def _is_settable(annotation: Any) -> bool:  # as `typing` has annotations
     return origin is Literal or annotation in SETTABLE
 
 
-def _find_path(key: str, paths: dict[str, Any], study: str) -> str:  # annotations, as `typing` has them
+def _find_path(key: str, paths: Iterable[str], study: str) -> str:
     """The path that a key means."""
     if key in paths:
         return key
@@ -136,7 +136,7 @@ def _parse_plain(text: str, kind: type, path: str) -> object:
     raise UsageError(f"--set {path}={text} is not {words[kind]}; give one.")
 
 
-def _with_field(config: Any, names: list[str], value: object) -> Any:  # a frozen dataclass of any class
+def _with_field(config: ConfigT, names: list[str], value: object) -> ConfigT:
     first, *rest = names
     inner: DataclassInstance = getattr(config, first)
     return dataclasses.replace(config, **{first: _with_field(inner, rest, value) if rest else value})

@@ -98,10 +98,8 @@ def size_axis_value(config: DiariesConfig, family: str, model_size: str) -> floa
 
 
 def _size_label(config: DiariesConfig) -> str:
-    from_folders = any(
-        isinstance(config.model(f, size), Pretrained) for f in config.families for size in config.sizes_by_family[f]
-    )
-    return "weights" if from_folders else "weights, embeddings left out"
+    models = (config.model(family, size) for family in config.families for size in config.sizes_by_family[family])
+    return "weights" if any(isinstance(model, Pretrained) for model in models) else "weights, embeddings left out"
 
 
 def _entry_counts(config: DiariesConfig) -> list[int]:
