@@ -71,6 +71,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a field of the configuration; may be repeated.", metavar="KEY=VALUE"),
 ]
+FactsOption = Annotated[
+    str, typer.Option("--facts", help="Facts of your own: a table, one row an entity.", metavar="TABLE")
+]
+WordingsOption = Annotated[
+    str, typer.Option("--wordings", help="Sentences for --facts, one a line; else generic ones.", metavar="FILE")
+]
 LastScaleOption = Annotated[str | None, typer.Option(help="Of the study; else the scale that was run last.")]
 PlanSeedsOption = Annotated[int | None, typer.Option(help="Results of so many seeds; else of the most.")]
 PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
@@ -180,6 +186,8 @@ def run(
     arms: ArmsOption = "",
     model: ModelOption = "",
     set_: SetOption = None,
+    facts: FactsOption = "",
+    wordings: WordingsOption = "",
     workers: WorkersOption = None,
     ray: RayOption = None,
     device: DeviceOption = None,
@@ -196,25 +204,14 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
-    request, opened_store = _study_request(study, scale, seeds, arms, model, set_), open_store(store)
+    settings = _with_facts(set_, facts, wordings)
+    request, opened_store = _study_request(study, scale, seeds, arms, model, settings), open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, workers, json_=json_)
         return
+    devices = _device_request(device, workers, per_gpu, processes, threads, gradient_checkpointing)
     exit_code = running.run_study(
-        request,
-        opened_store,
-        devices=DeviceRequest(
-            device=device,
-            workers=workers,
-            per_gpu=per_gpu,
-            processes=processes,
-            threads=threads,
-            gradient_checkpointing=gradient_checkpointing,
-        ),
-        ray=ray,
-        rerun_stale=rerun_stale,
-        max_cost=max_cost,
-        json_=json_,
+        request, opened_store, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost, json_=json_
     )
     raise typer.Exit(exit_code)
 
@@ -227,6 +224,8 @@ def plan(
     arms: ArmsOption = "",
     model: ModelOption = "",
     set_: SetOption = None,
+    facts: FactsOption = "",
+    wordings: WordingsOption = "",
     workers: WorkersOption = None,
     store: StoreOption = None,
     json_: JsonOption = False,
@@ -234,7 +233,29 @@ def plan(
     """What a run would do and cost: steps, tokens, FLOPs, disk, minutes.  Example: nosce plan biographies"""
     from nosce.pipeline.run import print_plan
 
-    print_plan(_study_request(study, scale, seeds, arms, model, set_), open_store(store), workers, json_=json_)
+    settings = _with_facts(set_, facts, wordings)
+    print_plan(_study_request(study, scale, seeds, arms, model, settings), open_store(store), workers, json_=json_)
+
+
+def _device_request(
+    device: str | None, workers: int | None, per_gpu: int, processes: int, threads: int, gradient_checkpointing: bool
+) -> DeviceRequest:
+    return DeviceRequest(
+        device=device,
+        workers=workers,
+        per_gpu=per_gpu,
+        processes=processes,
+        threads=threads,
+        gradient_checkpointing=gradient_checkpointing,
+    )
+
+
+def _with_facts(settings: list[str] | None, facts: str, wordings: str) -> list[str]:
+    """The settings with those that --facts and --wordings stand for."""
+    if wordings and not facts:
+        raise UsageError("--wordings belongs to a table of facts; give --facts TABLE as well.")
+    given = {"facts": facts, "wordings": wordings}
+    return [*(f"{key}={path}" for key, path in given.items() if path), *(settings or ())]
 
 
 def _study_request(

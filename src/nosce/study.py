@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from nosce.analysis.claims import Claim
+from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import Figure
 from nosce.data.tokenizer import TokenizerSpec
@@ -161,6 +162,8 @@ class Study:
     figures: tuple[Figure, ...] = ()
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()  # curves that the mirage test is run on
     experiments: tuple[ExperimentSpec, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences on what was found in a user's files, shown with the plan and the results
+    conclusion: ArmConclusion | None = None  # how the verdicts answer the question in one sentence
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
 
     @property

@@ -58,7 +58,7 @@ def run_study(
     command = in_store(request.command, store)
     listener = ConsoleProgress(console, len(pending))
     try:
-        _print_heading(plan, len(pending), store, folder_sentences, console)
+        _print_heading(plan, len(pending), store, [*plan.study.notes, *folder_sentences], console)
         with listener:
             run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     except KeyboardInterrupt:
@@ -167,6 +167,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
+    if results.conclusion:
+        console.print(literal(f"Answer: {results.conclusion}"), soft_wrap=True, highlight=False)
     if results.stale_steps:
         name, reason = next(iter(results.stale_steps.items()))
         console.print(
@@ -212,7 +214,7 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         sys.stdout.write(json_text(priced.to_json()) + "\n")
         return
     priced.print(Console())
-    for sentence in folder_sentences:
+    for sentence in (*plan.study.notes, *folder_sentences):
         Console(soft_wrap=True).print(literal(sentence), highlight=False)
 
 

@@ -33,6 +33,8 @@ MAX_BYTES = 2**31  # of a file of text
 MAX_NAME_CHARS, MAX_VALUE_CHARS = 200, 300  # longer ones are texts and no answers
 MAX_SHOWN = 8  # names that a message lists
 
+READ_ERRORS = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+
 Column = list[str | None]
 
 
@@ -139,7 +141,7 @@ def _read_columns(path: Path) -> dict[str, Column]:
             case ".parquet":
                 table = read_table(path, "parquet")
                 return {name: [_as_text(value, name) for value in table[name].to_list()] for name in table.columns}
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError, EOFError, zlib.error) as error:
+    except (*READ_ERRORS, OSError, ValueError, EOFError, zlib.error) as error:
         reason = "it is no UTF-8; save it as UTF-8" if isinstance(error, UnicodeError) else _first_line(error)
         raise SpecError(f"the table {path} cannot be read ({reason}); look at the file.") from None
     raise SpecError(f"a table of facts was asked for at {path}; take a file .csv, .tsv, .jsonl or .parquet.")
@@ -191,7 +193,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _as_text(value: object, where: str) -> str | None:
     """A value of Parquet or JSON as text; None where there is none."""
-    if value is None or value != value:  # noqa: PLR0124  # not a number is missing
+    if value is None or value != value:  # not a number is missing
         return None
     if isinstance(value, bool):
         return str(value).lower()
@@ -253,7 +255,7 @@ def _checked_names(path: Path, column: str, values: Column) -> list[str]:
         first = rows.setdefault(unicodedata.normalize("NFC", name), row)
         if first != row:
             raise SpecError(
-                f"rows {first} and {row} of {path} both have the name {name[:60]!r} in {column!r}, so no question could "
+                f"rows {first} and {row} of {path} both have the name {name[:60]!r} in {column!r}, so no question can "
                 "tell them apart; give each entity one row and a name of its own."
             )
         names.append(name)
@@ -300,16 +302,18 @@ def _check_values(path: Path, names: Sequence[str], columns: dict[str, Column]) 
             if value is None:
                 continue
             _check_text(path, row, attribute, value, MAX_VALUE_CHARS)
-            for part, whole, what in ((name, value, "value contains the name"), (value, name, "name contains the value")):
-                if part in whole and _stands_in(part, whole):
-                    raise SpecError(
-                        f"row {row} of {path}: the {what} ({name[:60]!r}, {attribute} {value[:60]!r}), so that the "
-                        "question tells a part of its answer; change the row, or leave the column out by --set columns=."
-                    )
+            if _stands_in(name, value) or _stands_in(value, name):
+                what = "value contains the name" if name in value else "name contains the value"
+                raise SpecError(
+                    f"row {row} of {path}: the {what} ({name[:60]!r}, {attribute} {value[:60]!r}), so that the "
+                    "question tells a part of its answer; change the row, or leave the column out by --set columns=."
+                )
 
 
 def _stands_in(part: str, whole: str) -> bool:
     """Does a text stand in another as a word of its own?  Scripts without spaces have no words to tell apart."""
+    if part not in whole:
+        return False
     if any(unicodedata.east_asian_width(sign) in "WF" for sign in part):
         return True
     return re.search(rf"(?<!\w){re.escape(part)}(?!\w)", whole) is not None
@@ -321,8 +325,8 @@ def _check_enough(path: Path, table: FactTable) -> None:
         if n_values < MIN_ENTITIES:
             others = ",".join(name for name in table.values if name != attribute)
             raise SpecError(
-                f"the column {attribute!r} of {path} has {n_values} values, and {MIN_ENTITIES} or more are needed; fill "
-                f"it, or leave it out by --set columns={others}."
+                f"the column {attribute!r} of {path} has {n_values} values, and {MIN_ENTITIES} or more are needed; "
+                f"fill it, or leave it out by --set columns={others}."
             )
 
 

@@ -5,8 +5,8 @@ A line of the file is a sentence that names one column beside the name, or a que
     {name} was born in {birth_city}.
     ? birth_city: Where was {name} born? Answer:
 
-Blank lines and lines that begin with # are left out. `{name}` may be written as the column of the names, too. A sentence
-without a name, or with the name behind the value, stands only later in a text, where the name has been said.
+Blank lines and lines that begin with # are left out. `{name}` may be written as the column of the names, too. A
+sentence without a name, or with the name behind the value, stands only later in a text, where the name has been said.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _check_edges(where: str, template: str, attribute: str) -> None:
     """A value that touches a letter shares a token with it, and cannot be read by itself."""
     before, _, after = template.partition(VALUE)
     if before[-1:].isalnum() or after[:1].isalnum() or before[-1:] == "}" or after[:1] == "{":
-        raise SpecError(f"{where} has {{{attribute}}} touching a letter, a digit or the name; put a space between them.")
+        raise SpecError(f"{where} has {{{attribute}}} beside a letter, a digit or the name; put a space between them.")
     if "{" in (before + after).replace(NAME, "") or "}" in (before + after).replace(NAME, ""):
         raise SpecError(f"{where} has a brace that belongs to no column; take it out.")
 
@@ -211,8 +211,8 @@ def _check_question(attribute: str, question: str, firsts: Sequence[str]) -> Non
     opening = next((first for first in firsts if first.partition(VALUE)[0].startswith(question)), None)
     if opening is not None:
         raise SpecError(
-            f"the question {question[:80]!r} for {attribute!r} is how the wording {opening[:80]!r} begins, so its answer "
-            "could be recited; word the question otherwise."
+            f"the question {question[:80]!r} for {attribute!r} is how the wording {opening[:80]!r} begins, so its "
+            "answer could be recited; word the question otherwise."
         )
 
 

@@ -13,19 +13,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from nosce.data.leakage import check_majority_share
 from nosce.data.worlds.base import World
 from nosce.data.worlds.biographies.world import Augmentation, permuted_index
 from nosce.data.worlds.fact_tables import FactTable, planned_fact_table, read_fact_table, readable_names
 from nosce.data.worlds.fact_wordings import CLOSING_MARKS, NAME, VALUE, FactWordings, fact_wordings
-from nosce.errors import LeakageError, SpecError
+from nosce.errors import SpecError
 from nosce.records import Document, Question, Span, Split
 from nosce.seeds import Seed
 
+MAX_MAJORITY_SHARE = 0.5  # of the most frequent value of an attribute, as in the checks for leakage
 MAX_SAMPLED_ENTITIES = 2_000  # whose texts build a tokenizer
 
 
@@ -55,8 +56,8 @@ class Facts(World):
         augmentation = self.parsed_augmentation
         if augmentation.permute_in_pairs:
             raise SpecError(
-                f"the augmentation {self.augmentation!r} shuffles pairs of a person's six attributes, which a table has "
-                "not; take e.g. single or multi5+permute."
+                f"the augmentation {self.augmentation!r} shuffles pairs of a person's six attributes, which a table "
+                "has not; take e.g. single or multi5+permute."
             )
         fewest = min((len(one.first) for one in self.wordings), default=0)
         if not self.wordings or (augmentation.redraw_templates and fewest < augmentation.entries_per_person):
@@ -162,9 +163,7 @@ def _own_before_generic(wordings: FactWordings, rng: np.random.Generator, *, lat
     """The wordings of an attribute in the order in which an entity's texts have them: the user's own in any order,
     then the generic ones in any order.
     """
-    n_own, n_all = (
-        (wordings.n_own_later, len(wordings.later)) if later else (wordings.n_own_first, len(wordings.first))
-    )
+    n_own, n_all = (wordings.n_own_later, len(wordings.later)) if later else (wordings.n_own_first, len(wordings.first))
     order: list[int] = [*rng.permutation(n_own).tolist(), *(n_own + rng.permutation(n_all - n_own)).tolist()]
     return order
 
@@ -241,7 +240,7 @@ def _check_prompts(path: Path, table: FactTable, wordings: tuple[FactWordings, .
     ends = dict.fromkeys(one.question.split(NAME)[1].strip() for one in wordings)
     for end in ends:
         prompts = sorted(f"{name}{end}" for name in table.names)
-        for shorter, longer in zip(prompts, prompts[1:], strict=False):
+        for shorter, longer in pairwise(prompts):
             if longer.startswith(shorter):
                 short_name, long_name = shorter[: len(shorter) - len(end)], longer[: len(longer) - len(end)]
                 raise SpecError(
@@ -257,26 +256,24 @@ def check_facts(world: Facts, seed: Seed) -> None:
     Raises:
         SpecError: A column has no value in one half of the entities, or one value in most of its rows.
     """
-    questions = list(world.questions(seed))
-    counts = Counter((question.attribute, question.split) for question in questions)
-    for wordings in world.wordings:
-        if not (counts[wordings.attribute, "seen"] and counts[wordings.attribute, "unseen"]):
+    targets: dict[tuple[str, str], Counter[str]] = {}
+    for question in world.questions(seed):
+        targets.setdefault((question.attribute, question.split), Counter())[question.target] += 1
+    attributes = [one.attribute for one in world.wordings]
+    for attribute in attributes:
+        if not {(attribute, "seen"), (attribute, "unseen")} <= set(targets):
             raise SpecError(
-                f"the column {wordings.attribute!r} of {world.path} has no value in one half of the entities; fill it, "
-                "or leave it out by --set columns=."
+                f"the column {attribute!r} of {world.path} has no value in one half of the entities; fill it, or leave "
+                "it out by --set columns=."
             )
-    seen = [question for question in questions if question.split == "seen"]
-    try:
-        check_majority_share(seen)
-    except LeakageError:
-        frequent = [one.attribute for one in world.wordings if _top_share(seen, one.attribute) > 0.5]
-        others = ",".join(one.attribute for one in world.wordings if one.attribute not in frequent)
+    frequent = [one for one in attributes if _top_share(targets[one, "seen"]) > MAX_MAJORITY_SHARE]
+    if frequent:
+        others = [attribute for attribute in attributes if attribute not in frequent]
         raise SpecError(
             f"most rows of {world.path} have one value in {', '.join(frequent)}, so that a guess would pass for "
-            f"knowledge; leave these columns out by --set columns={others or 'OTHERS'}."
-        ) from None
+            f"knowledge; leave out what has one by --set columns={','.join(others) or 'OTHERS'}."
+        )
 
 
-def _top_share(questions: list[Question], attribute: str) -> float:
-    targets = Counter(question.target for question in questions if question.attribute == attribute)
-    return max(targets.values()) / targets.total()
+def _top_share(counts: Counter[str]) -> float:
+    return max(counts.values()) / counts.total()
