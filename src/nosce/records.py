@@ -368,6 +368,7 @@ def read_table(
     *,
     columns: Sequence[str] | None = None,
     separator: str = ",",
+    infer_types: bool = True,
 ) -> pl.DataFrame:
     """The table of a file. The path is taken as it stands: `*`, `?` and `[1]` are characters and no patterns.
 
@@ -378,6 +379,7 @@ def read_table(
         kind: The format; None: the ending of the path.
         columns: The columns of a Parquet file to read; None: all.
         separator: The separator of a CSV file.
+        infer_types: Whether the columns of a CSV file get types. False: they are texts, as they stand in the file.
 
     Raises:
         OSError: The file cannot be read.
@@ -391,7 +393,9 @@ def read_table(
             chosen = None if columns is None else [*columns]
             return pl.read_parquet(file, glob=False, hive_partitioning=False, columns=chosen)
         case "csv":
-            return pl.read_csv(file, glob=False, infer_schema_length=None, separator=separator)
+            return pl.read_csv(
+                file, glob=False, infer_schema=infer_types, infer_schema_length=None, separator=separator
+            )
         case "jsonl":
             return pl.read_ndjson(file if isinstance(file, BytesIO) else file.read_bytes(), infer_schema_length=None)
         case _:

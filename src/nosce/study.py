@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Literal, get_args
 
 from nosce.analysis.claims import Claim
+from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import Figure
 from nosce.analysis.needed_rows import selections_in
@@ -163,8 +164,9 @@ class Study:
     figures: tuple[Figure, ...] = ()
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()  # curves that the mirage test is run on
     experiments: tuple[ExperimentSpec, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences that plan, run and page say, e.g. which claims are left out and why
+    conclusion: ArmConclusion | None = None  # how the verdicts answer the question in one sentence
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
-    notes: tuple[str, ...] = ()  # sentences that a plan and a run say first, e.g. which claims are left out and why
 
     @property
     def label(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 import typer
 
+from nosce.errors import UsageError
 from nosce.pipeline.command_lines import default_store_root
 from nosce.pipeline.devices import DeviceRequest
 
@@ -63,6 +64,12 @@ ChatOption = Annotated[bool, typer.Option("--chat", help="With --model: ask thro
 ReplayOption = Annotated[
     Path | None, typer.Option(help="With --model: mix general text of this folder into the training.")
 ]
+FactsOption = Annotated[
+    str, typer.Option("--facts", help="Facts of your own: a table, one row an entity.", metavar="TABLE")
+]
+WordingsOption = Annotated[
+    str, typer.Option("--wordings", help="Sentences for --facts, one a line; else generic ones.", metavar="FILE")
+]
 RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
 PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
@@ -103,11 +110,16 @@ class StudyOptions:
     lora: LoraOption = None
     chat: ChatOption = False
     replay: ReplayOption = None
+    facts: FactsOption = ""
+    wordings: WordingsOption = ""
 
     @property
     def settings(self) -> tuple[str, ...]:
         """What `--set` and the short options for common fields change of the configuration."""
-        settings = list(self.set_ or ())
+        if self.wordings and not self.facts:
+            raise UsageError("--wordings belongs to a table of facts; give --facts TABLE as well.")
+        own_facts = {"facts": self.facts, "wordings": self.wordings}
+        settings = [*(f"{key}={path}" for key, path in own_facts.items() if path), *(self.set_ or ())]
         settings += [] if self.lora is None else [f"lora={self.lora}"]
         settings += ["chat=yes"] if self.chat else []
         settings += [] if self.replay is None else [f"replay={self.replay}"]

@@ -219,6 +219,7 @@ def build_plan(study: Study) -> Plan:
         claims=study.claims,
         figures=study.figures,
         scaling_curves=study.scaling_curves,
+        conclusion=study.conclusion,
     )
     estimates = Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
     return Plan(

@@ -63,6 +63,7 @@ class PlanRecord:
         variant: What `--model` and `--set` changed, e.g. "smollm2, people=50"; empty for the study as it is.
         models: The models of the variant as the command line named them, separated by commas.
         settings: The settings of the variant, each `key=value`.
+        notes: Sentences on what was found in a user's files.
     """
 
     study: str
@@ -82,6 +83,7 @@ class PlanRecord:
     variant: str = ""
     models: str = ""
     settings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
@@ -106,6 +108,7 @@ class PlanRecord:
             variant=study.variant,
             models=request.models,
             settings=request.settings,
+            notes=study.notes,
         )
 
     @property

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 import polars as pl
 
+from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError, DataError
+from nosce.pipeline.arm_tokens import tokens_by_arm
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.steps.estimates import ReadingSource
@@ -254,6 +256,16 @@ class RunResults:
         return found
 
     @cached_property
+    def conclusion(self) -> str:
+        """The answer to the study's question in one sentence or several; "" where the study draws none."""
+        spec = self.plan.steps[self.plan.estimates].description["spec"]
+        entry = spec.get("conclusion") if isinstance(spec, dict) else None
+        if entry is None:
+            return ""
+        (conclusion,) = from_json([entry], ArmConclusion)
+        return conclusion.sentence(self.verdicts, tokens_by_arm(self.store, self.plan))
+
+    @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
         return tuple(self._figure(words) for words in self._read_json("figures.json"))
@@ -334,6 +346,8 @@ class RunResults:
             "seeds": list(self.plan.seeds),
             "arms": list(self.plan.arms),
             "part": self.plan.part or None,
+            **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
+            **({"conclusion": self.conclusion} if self.conclusion else {}),
             "claims": [asdict(verdict) for verdict in self.verdicts],
             "provenance": self._provenance_json(),
         }

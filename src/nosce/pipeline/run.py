@@ -69,7 +69,7 @@ def make_steps(
     _check_max_cost(max_cost)
     plan = request.plan()
     pending = pending_steps(plan, store, rerun_stale=rerun_stale)
-    folder_sentences = [*plan.study.notes, *check_model_folders(pending, made_here=ray is None)]
+    folder_sentences = check_model_folders(pending, made_here=ray is None)
     plan_record = PlanRecord.of(request, plan)
     devices = devices or DeviceRequest()
     workers = _assign_workers(devices) if ray is None else None
@@ -80,7 +80,7 @@ def make_steps(
     command = in_store(request.command, store)
     listener = ConsoleProgress(console, len(pending))
     try:
-        _print_heading(plan, len(pending), store, folder_sentences, console)
+        _print_heading(plan, len(pending), store, [*plan.study.notes, *folder_sentences], console)
         with listener:
             run_summary = run_plan(plan, store, pool, listener, rerun_stale=rerun_stale)
     except KeyboardInterrupt:
@@ -206,6 +206,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
+    if results.conclusion:
+        console.print(literal(f"Answer: {results.conclusion}"), soft_wrap=True, highlight=False)
     if results.stale_steps:
         name, reason = next(iter(results.stale_steps.items()))
         console.print(
@@ -243,7 +245,7 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         plan = request.plan()
         pending = pending_steps(plan, store)
         check_size(pending, store, timed_layers=TRUNCATED_LAYERS)
-        folder_sentences = [*plan.study.notes, *check_model_folders(pending)]
+        folder_sentences = check_model_folders(pending)
         PlanRecord.of(request, plan).save(store, latest=False)
         costs = cost.estimate_costs(pending, progress, timing_seconds(plan.study.scale, len(plan.all_steps)))
     priced = PricedPlan(plan, pending, costs, n_workers, _device_note(plan.study.scale))
@@ -251,7 +253,7 @@ def _print_plan(request: StudyRequest, store: Store, workers: int | None, *, jso
         sys.stdout.write(json_text(priced.to_json()) + "\n")
     else:
         priced.print(Console())
-    for sentence in folder_sentences:
+    for sentence in (*plan.study.notes, *folder_sentences):
         Console(soft_wrap=True, stderr=json_).print(literal(sentence), highlight=False)
 
 

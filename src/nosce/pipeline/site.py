@@ -130,6 +130,8 @@ def study_page(results: RunResults) -> StudyPage:
         provenance=_provenance_row(results.provenance),
         command=f"{plan.command} && nosce report",
         part_notice=results.part_notice,
+        notes=plan.notes,
+        conclusion=results.conclusion,
     )
 
 

@@ -6,12 +6,8 @@ semicolons or tabs; `.csv.gz` is unpacked.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import gzip
 import json
 import zlib
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
@@ -21,17 +17,9 @@ import polars as pl
 from nosce.analysis.emergence.table import MAX_ROWS
 from nosce.errors import UsageError
 from nosce.records import TableKind, count_rows, read_table
+from nosce.store.table_text import csv_header, repeated_name, utf8_content
 
 MAX_TABLE_BYTES = 2**31  # of a file or what it unpacks to; more than MAX_ROWS rows of numbers need
-SEPARATORS = ",;\t"
-#: Longest marks first: that of UTF-16 begins that of UTF-32.
-_BYTE_ORDER_MARKS = {
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 
 
 def read_outcome_table(path: str | Path) -> pl.DataFrame:
@@ -76,36 +64,20 @@ def _read_parquet(file: Path) -> pl.DataFrame:
 
 
 def _read_text(file: Path, kind: TableKind) -> pl.DataFrame:
-    content = _utf8_content(file)
+    content = utf8_content(file, MAX_TABLE_BYTES)
     if kind == "jsonl":
         table = read_table(content, kind)
         _refuse_repeated_keys(file, content, table)
         return table
-    first_line = content[: 1 << 16].decode("utf-8", "replace").splitlines()[:1]
-    header = first_line[0] if first_line else ""
-    separator = next((mark for mark in SEPARATORS if mark in header), ",")
-    _refuse_repeated(file, next(csv.reader([header], delimiter=separator), []))
+    separator, names = csv_header(content)
+    _refuse_repeated(file, names)
     return read_table(content, kind, separator=separator)
 
 
-def _utf8_content(file: Path) -> bytes:
-    """The content of a text file in UTF-8 without a mark."""
-    with gzip.GzipFile(file) if file.suffix == ".gz" else file.open("rb") as stream:
-        content = stream.read(MAX_TABLE_BYTES + 1)
-    if len(content) > MAX_TABLE_BYTES:
-        raise ValueError(f"it has more than {MAX_TABLE_BYTES:,} bytes; audit a part of it")
-    for mark, encoding in _BYTE_ORDER_MARKS.items():
-        if content.startswith(mark):
-            return content.decode(encoding).encode()
-    if b"\0" in content:
-        raise ValueError("it holds zero bytes, so it is no UTF-8; save it as UTF-8")
-    return content
-
-
 def _refuse_repeated(file: Path, names: Sequence[str]) -> None:
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated:
-        raise UsageError(f"the table {file} has the column {repeated[0]!r} twice; name which one is meant.")
+    repeated = repeated_name(names)
+    if repeated is not None:
+        raise UsageError(f"the table {file} has the column {repeated!r} twice; name which one is meant.")
 
 
 def _refuse_repeated_keys(file: Path, content: bytes, table: pl.DataFrame) -> None:

@@ -39,6 +39,8 @@ class StudyPage:
     provenance: dict[str, str]
     command: str  # makes the numbers again
     walks: tuple[Walkthrough, ...] = ()  # to be stepped through
+    notes: tuple[str, ...] = ()  # sentences on what was found in a user's files
+    conclusion: str = ""  # the answer to the question; "" where the study draws none
     part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
 
 

@@ -15,19 +15,21 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
 
 import polars as pl
 
 from nosce.analysis.claims import Claim
+from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.figures import Figure
 from nosce.analysis.needed_rows import needed_metrics
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, read_table, scan_table, schema, to_table
+from nosce.store.spec import LATER
 
 VERSION = 3
 CONSTANT_COLUMNS = ("study", "scale")  # of the readings of one study
@@ -63,6 +65,7 @@ class EstimatesSpec:
         claims: The claims to judge.
         figures: The figures to estimate.
         scaling_curves: The curves for the mirage test.
+        conclusion: How the verdicts answer the study's question; the sentence is made when results are shown.
     """
 
     study: str
@@ -73,6 +76,7 @@ class EstimatesSpec:
     claims: tuple[Claim, ...]
     figures: tuple[Figure, ...]
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()
+    conclusion: ArmConclusion | None = field(default=None, metadata=LATER)
 
 
 def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) -> None:

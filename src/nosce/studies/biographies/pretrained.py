@@ -16,6 +16,8 @@ from dataclasses import dataclass, replace
 
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES, Biographies
 from nosce.data.worlds.chat import ChatMarks, ChatQuestions
+from nosce.data.worlds.facts import Facts
+from nosce.errors import UsageError
 from nosce.evals.patching.name import NamePatching
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameExtractor, NameProbe, PositionProbe
@@ -26,6 +28,7 @@ from nosce.studies.biographies.claims import augmentation_claims, probe_claims
 from nosce.studies.biographies.config import SMALL_BIOGRAPHIES, TWO_AUGMENTATIONS
 from nosce.studies.biographies.evals import NAME_EXTRACTOR, P_PROBE_DOCUMENTS
 from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
+from nosce.studies.biographies.own_facts import FACTS_TITLE, facts_study, read_facts, refuse_without_facts
 from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
 from nosce.studies.configs import config_for_scale
 from nosce.studies.models import chat_marks, one_model, with_replay
@@ -60,6 +63,10 @@ class PretrainedBiographiesConfig:
         replay: Folder of general text whose pieces stand among the biographies. Empty: none.
         replay_share: Share of the texts that are such pieces.
         patched_pairs: Pairs of questions whose names are exchanged inside the network, at every layer.
+        facts: A table of facts to tell in place of the invented people's. Empty: none.
+        wordings: A file of wordings for it. Empty: generic ones.
+        name_column: The table's column of names. Empty: it is looked for.
+        columns: The table's columns of facts. Empty: all but the names.
         probe_config: Training of the linear probes; the network and its embedding stay as they are.
     """
 
@@ -75,12 +82,20 @@ class PretrainedBiographiesConfig:
     replay: str = ""
     replay_share: float = 0.5
     patched_pairs: int = 12
+    facts: str = ""
+    wordings: str = ""
+    name_column: str = ""
+    columns: tuple[str, ...] = ()
     probe_config: LowRankProbeConfig
 
     @property
     def exposures_per_step(self) -> float:
         """Exposures of each person in one step of a row's training."""
-        return self.pretraining.batch_size * self.facts_share / self.world.people
+        return self.exposures_of(self.world.people)
+
+    def exposures_of(self, n_entities: int) -> float:
+        """Exposures of each of so many entities in one step of a row's training."""
+        return self.pretraining.batch_size * self.facts_share / n_entities
 
     @property
     def facts_share(self) -> float:
@@ -119,7 +134,10 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     config = pretrained_config(scale, settings)
     source = one_model(models, "biographies")
     marks = chat_marks(source.pretrained) if config.chat else None
-    arms = tuple(_arm(config, source, augmentation, marks) for augmentation in config.augmentations)
+    refuse_without_facts(settings)
+    if config.facts:
+        return _own_facts_study(config, source, marks, scale)
+    arms = tuple(_arm(config, config.world, source, augmentation, marks) for augmentation in config.augmentations)
     return Study(
         name="biographies",
         title=f"{BIOGRAPHIES_TITLE}: {source.name}",
@@ -138,6 +156,21 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     )
 
 
+def _own_facts_study(
+    config: PretrainedBiographiesConfig, source: ModelSource, marks: ChatMarks | None, scale: Scale
+) -> Study:
+    """The rows on a user's own facts; probes and patching, which are made for people, are left out."""
+    default = PRETRAINED_BIOGRAPHIES_CONFIGS[scale]()
+    if (config.world, config.probe_config) != (default.world, default.probe_config):
+        raise UsageError("--facts brings facts of its own and no probes; leave out settings of world and probe_config.")
+    world, notes = read_facts(
+        config.facts, config.wordings, config.name_column, config.columns, config.augmentations, config.seeds
+    )
+    arms = tuple(_arm(config, world, source, augmentation, marks) for augmentation in config.augmentations)
+    title = f"{FACTS_TITLE}: {source.name}"
+    return facts_study(scale, arms, config.seeds, config.exposures_of(world.n_entities), notes, title)
+
+
 def pretrained_config(scale: str, settings: Sequence[str] = ()) -> PretrainedBiographiesConfig:
     """The configuration of the study on a pretrained model at a scale, with the fields that `--set` changes.
 
@@ -147,17 +180,24 @@ def pretrained_config(scale: str, settings: Sequence[str] = ()) -> PretrainedBio
     return config_for_scale("biographies --model", PRETRAINED_BIOGRAPHIES_CONFIGS, scale, settings)
 
 
-def _arm(config: PretrainedBiographiesConfig, source: ModelSource, augmentation: str, marks: ChatMarks | None) -> Arm:
-    people = replace(config.world, augmentation=augmentation)
-    n_documents = people.people * people.documents_per_entity
-    world = with_replay(people, config.replay, config.replay_share, n_documents)
-    n_questions = len(PERSON_ATTRIBUTES) * (people.people // 2)
+def _arm(
+    config: PretrainedBiographiesConfig,
+    facts: Biographies | Facts,
+    source: ModelSource,
+    augmentation: str,
+    marks: ChatMarks | None,
+) -> Arm:
+    told = replace(facts, augmentation=augmentation)
+    world = with_replay(told, config.replay, config.replay_share, told.n_entities * told.documents_per_entity)
+    n_questions = len(PERSON_ATTRIBUTES) * (told.n_entities // 2)
+    if isinstance(told, Facts):  # some have no value
+        n_questions = told.n_questions // 2
     finetuning = _with_steps(config.finetuning, config.question_passes * n_questions)
     return Arm(
         name=augmentation,
         world=world if marks is None else ChatQuestions(world=world, marks=marks),
         model=source.pretrained,
-        training=_with_steps(config.pretraining, config.exposures * people.people / config.facts_share),
+        training=_with_steps(config.pretraining, config.exposures * told.n_entities / config.facts_share),
         adapter=config.adapter,
         stages=(Stage(name=FINETUNE_STAGE, training=finetuning, adapter=config.adapter),),
     )

@@ -26,6 +26,7 @@ from nosce.studies.biographies.figures import (
     biographies_scaling_curves,
     recall_scaling_curves,
 )
+from nosce.studies.biographies.own_facts import names_facts, own_facts_study
 from nosce.studies.biographies.selections import CORE_ATTRIBUTES, extraction_accuracy, recall_precondition
 from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, short_pretraining
 from nosce.study import EvalSpec, Scale, Study
@@ -36,11 +37,13 @@ BIOGRAPHIES_PAPER = "arXiv:2309.14316"
 
 
 def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
-    """The study at a scale; the scale `demo` runs its core.
+    """The study at a scale; the scale `demo` runs its core, and the setting `facts` has a study of its own.
 
     Raises:
         UsageError: The study has no such scale or field.
     """
+    if names_facts(settings):
+        return own_facts_study(scale, settings)
     if scale == "demo":
         return core_study(scale, settings=settings)
     config = biographies_config(scale, settings)
