@@ -323,6 +323,16 @@ def _table() -> dict[str, str]:
     return table
 
 
+def budget_ladder(name: str) -> tuple[tuple[str, ...], ...]:
+    """The sizes of a study on a model, as settings, the cheapest first; none for a study without sizes."""
+    ladders: dict[str, str] = importlib.import_module("nosce.studies").BUDGET_LADDERS
+    if name not in ladders:
+        return ()
+    module, _, variable = ladders[name].partition(":")
+    ladder: tuple[tuple[str, ...], ...] = vars(importlib.import_module(module))[variable]
+    return ladder
+
+
 def load_study(name: str, scale: str, variant: StudyVariant = StudyVariant()) -> Study:  # frozen
     """The study of a built-in name, of FILE.py:FUNCTION or of package.module:FUNCTION, at a scale.
 

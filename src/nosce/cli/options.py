@@ -70,6 +70,9 @@ FactsOption = Annotated[
 WordingsOption = Annotated[
     str, typer.Option("--wordings", help="Sentences for --facts, one a line; else generic ones.", metavar="FILE")
 ]
+BudgetOption = Annotated[
+    str | None, typer.Option(help="With --model: take the largest size that fits, e.g. 90s, 20m or 2h.", metavar="TIME")
+]
 RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
 PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
@@ -112,6 +115,7 @@ class StudyOptions:
     replay: ReplayOption = None
     facts: FactsOption = ""
     wordings: WordingsOption = ""
+    budget: BudgetOption = None
 
     @property
     def settings(self) -> tuple[str, ...]:
@@ -125,11 +129,11 @@ class StudyOptions:
         settings += [] if self.replay is None else [f"replay={self.replay}"]
         return tuple(settings)
 
-    def request(self) -> StudyRequest:
-        """What a plan is built from."""
+    def request(self, workers: int | None = None) -> StudyRequest:
+        """What a plan is built from; a budget is measured out for so many steps at once."""
         from nosce.pipeline.plan import StudyRequest
 
-        return StudyRequest(
+        request = StudyRequest(
             study=self.study,
             scale=self.scale,
             n_seeds=self.seeds,
@@ -137,6 +141,11 @@ class StudyOptions:
             models=self.model,
             settings=self.settings,
         )
+        if self.budget is None:
+            return request
+        from nosce.pipeline.budget import fit_budget
+
+        return fit_budget(request, self.budget, workers)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -67,7 +67,7 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
-    request, opened_store = study.request(), opt.open_store(store)
+    request, opened_store = study.request(devices.workers), opt.open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, devices.workers, json_=json_)
         return
@@ -94,7 +94,7 @@ def plan(
     """What a run would do and cost: steps, tokens, FLOPs, disk, minutes.  Example: nosce plan biographies"""
     from nosce.pipeline.run import print_plan
 
-    print_plan(study.request(), opt.open_store(store), workers, json_=json_)
+    print_plan(study.request(workers), opt.open_store(store), workers, json_=json_)
 
 
 @app.command()

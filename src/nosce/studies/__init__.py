@@ -19,6 +19,12 @@ MODEL_STUDIES = {
     "introspection": "nosce.studies.introspection.asked:study",
 }
 
+#: Where the sizes stand from which `--budget` takes the largest that fits, as `MODULE:VARIABLE`.
+BUDGET_LADDERS = {
+    "biographies": "nosce.studies.biographies.pretrained:BUDGET_LADDER",
+    "diaries": "nosce.studies.diaries.pretrained:BUDGET_LADDER",
+}
+
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
 MODEL_CONFIGS = {
     "biographies": "nosce.studies.biographies.pretrained:PRETRAINED_BIOGRAPHIES_CONFIGS",

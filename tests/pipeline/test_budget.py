@@ -1,0 +1,95 @@
+"""A budget takes the largest size that fits, by the price of the smallest; what it chooses are ordinary settings."""
+
+import math
+
+import pytest
+from tests.fixtures.tiny_folders import tiny_folder
+
+from nosce.errors import UsageError
+from nosce.pipeline import budget as budgets
+from nosce.pipeline.budget import choose_size, parse_budget
+from nosce.pipeline.cost import StepCost
+from nosce.pipeline.plan import StudyRequest
+from nosce.studies.biographies.pretrained import BUDGET_LADDER
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_folder("llama", tmp_path_factory.mktemp("models") / "llama")
+
+
+@pytest.fixture
+def request_(folder):
+    return StudyRequest(study="biographies", scale="laptop", models=str(folder))
+
+
+def priced(monkeypatch, seconds):
+    """Every step of the smallest size that runs a model takes so many seconds."""
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        return [StepCost(step, seconds) for step in steps if step.kind in ("training", "evaluation")]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+
+
+@pytest.mark.parametrize(("text", "minutes"), [("90s", 1.5), ("20m", 20), ("20 min", 20), ("1.5h", 90)])
+def test_a_time(text, minutes):
+    assert parse_budget(text) == minutes
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "-5m", "0m", "nan h", "1e9h", "20 days"])
+def test_what_is_no_time_is_refused(text):
+    with pytest.raises(UsageError, match="is no time; write 90s, 20m or 2h"):
+        parse_budget(text)
+
+
+def test_a_larger_budget_takes_a_larger_size(monkeypatch, request_):
+    priced(monkeypatch, 10.0)
+    chosen = [choose_size(request_, minutes, 2).settings for minutes in (2, 10, 30, 10_000)]
+    places = [BUDGET_LADDER.index(settings) for settings in chosen]
+    assert places == sorted(places)
+    assert places[0] < places[-1] == len(BUDGET_LADDER) - 1
+
+
+def test_the_price_of_a_training_grows_with_its_texts(monkeypatch, request_):
+    """From the smallest size on: people times exposures, and questions times people."""
+    priced(monkeypatch, 60.0)
+    small, large = (choose_size(request_, minutes, 1) for minutes in (60, 10_000))
+    assert large.minutes > 6 * small.minutes
+    assert small.next_minutes > 60 >= small.minutes
+    assert small.half_width > large.half_width > 0
+
+
+def test_too_little_is_refused_with_the_price(monkeypatch, request_):
+    priced(monkeypatch, 600.0)
+    with pytest.raises(UsageError, match=r"is too little: people=16, exposures=10, the smallest size, takes \d"):
+        choose_size(request_, 1, 2)
+
+
+def test_an_unknown_price_is_said_and_is_not_zero(monkeypatch, request_):
+    priced(monkeypatch, None)
+    assert "at least" in choose_size(request_, 10, 2).sentence
+    assert "steps is not known" in choose_size(request_, 10, 2).sentence
+
+
+def test_what_the_budget_chooses_is_not_set_as_well(request_):
+    request = StudyRequest(study="biographies", scale="laptop", models=request_.models, settings=("world.people=3",))
+    with pytest.raises(UsageError, match="chooses people, and --set gives it too"):
+        choose_size(request, 10, 2)
+
+
+@pytest.mark.parametrize(("study", "models"), [("karel", True), ("biographies", False)])
+def test_a_study_without_sizes_is_refused(study, models, folder):
+    request = StudyRequest(study=study, scale="laptop", models=str(folder) if models else "")
+    with pytest.raises(UsageError, match="has no sizes"):
+        choose_size(request, 10, 2)
+
+
+def test_the_command_says_what_it_took(nosce, folder, tmp_path):
+    """The choice is a setting of the plan, so that the result is found by its name."""
+    words = ["biographies", "--model", folder, "--scale", "smoke", "--store", tmp_path / "s", "--json"]
+    done = nosce.here("plan", *words, "--budget", "2h")
+    assert done.returncode == 0, done.stderr
+    assert "The budget takes people=" in done.stderr
+    (record,) = (tmp_path / "s" / "plans").glob("*.json")
+    assert '"variant": "llama, people=' in record.read_text(encoding="utf-8")
