@@ -1,5 +1,7 @@
 """Every family of models is causal, named by its seed, and as large as its plan says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from nosce.models.architecture import (
 from nosce.models.hooks import output_projection_parameters, transformer_blocks
 from nosce.models.pretrained import check_token_ids
 from nosce.seeds import Seed
+from nosce.store.spec import describe
 
 VOCABULARY = 50
 
@@ -161,6 +164,23 @@ def test_a_local_folder_is_a_model_by_the_same_call(saved):
     ).eval()
 
     assert torch.equal(logits(read, tokens()), logits(net, tokens()))
+
+
+def test_a_folder_with_random_weights_is_its_architecture_alone(saved):
+    """The weights are a function of the seed and not the folder's, dropout is off; other keys stay as they were."""
+    folder, original = saved
+    named = Pretrained.from_folder(folder)
+    fresh = replace(named, random_weights=True)
+    first, again, other = (
+        build_model(fresh, vocab_size=1, eos_id=0, pad_id=None, seed=Seed(seed)) for seed in (1, 1, 2)
+    )
+    assert equal(weights(first), weights(again))
+    assert not equal(weights(first), weights(other))
+    assert not equal(weights(first), weights(original))
+    assert {name: w.shape for name, w in weights(first).items()} == {n: w.shape for n, w in weights(original).items()}
+    assert all(module.p == 0 for module in first.modules() if isinstance(module, torch.nn.Dropout))
+    assert set(describe(named)) == {"type", "folder", "digest"}
+    assert describe(fresh) != describe(named)
 
 
 def test_weights_that_changed_since_planning_are_refused(saved):
