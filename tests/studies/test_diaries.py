@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +12,11 @@ from safetensors.numpy import save_file
 
 from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
 from nosce.data.worlds.diaries.scoring import DiaryScorer
-from nosce.errors import NosceError
+from nosce.errors import NosceError, SpecError
 from nosce.evals.generation import GenerationEval
 from nosce.evals.stopping import StopDecision
 from nosce.models.architecture import Pretrained
+from nosce.pipeline.study_checks import check_references
 from nosce.studies.diaries.config import ARCHITECTURE_FAMILIES, PAPER_ENCODER_DECODERS, PAPER_MODELS
 from nosce.study import load_study
 
@@ -65,3 +68,45 @@ def test_a_folder_without_tokenizer_is_refused_when_the_study_is_read(models_fol
     (models_folder / "flan-t5-small" / "tokenizer.json").unlink()
     with pytest.raises(NosceError, match=r"flan-t5-small.*tokenizer.*\.$"):
         load_study("diaries", "paper")
+
+
+def test_of_the_papers_models_those_that_are_there_are_planned(models_folder):
+    """What is missing is named, and so are the claims that need it; two of twelve models make a study."""
+    for sizes in PAPER_MODELS.values():
+        for name, *_ in sizes.values():
+            if name not in ("pythia-160m", "opt-125m"):
+                shutil.rmtree(models_folder / name)
+    study = load_study("diaries", "paper")
+    check_references(study)
+    assert {Path(arm.model.folder).name for arm in study.arms} == {"pythia-160m", "opt-125m"}
+    models, claims = study.notes
+    assert all(name in models for name in ("flan-t5-xl", "opt-350m"))
+    assert "pythia-160m" not in models
+    left_out = {"larger-models", "count-random-when-small", "flan-t5-merged", "header-repeated"}
+    assert left_out.isdisjoint(claim.id for claim in study.claims)
+    assert all(name in claims for name in left_out)
+    assert "more-diarists" in {claim.id for claim in study.claims}
+
+
+def test_encoder_decoders_alone_make_a_study(models_folder):
+    """Without a decoder nothing is read of hidden states."""
+    for family in ("opt", "pythia"):
+        for name, *_ in PAPER_MODELS[family].values():
+            shutil.rmtree(models_folder / name)
+    study = load_study("diaries", "paper")
+    check_references(study)
+    assert {"flan-t5-merged", "header-repeated", "larger-models"} <= {claim.id for claim in study.claims}
+    assert {"counted", "patched"}.isdisjoint(spec.evaluation.name for spec in study.evals)
+
+
+def test_a_folder_with_none_of_the_papers_models_is_refused(tmp_path, monkeypatch):
+    """One sentence says which names are looked for."""
+    monkeypatch.setenv("NOSCE_MODELS", str(tmp_path))
+    with pytest.raises(SpecError, match=r"none of the paper's models.*pythia-160m.*\.$"):
+        load_study("diaries", "paper")
+
+
+def test_without_missing_models_nothing_is_noted(models_folder):
+    """All twelve are there: no claim is left out."""
+    assert load_study("diaries", "paper").notes == ()
+    assert load_study("diaries", "laptop").notes == ()

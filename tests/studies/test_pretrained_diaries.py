@@ -1,0 +1,133 @@
+"""`nosce run diaries --model FOLDER` on tiny folders of real families, through the command line."""
+
+import json
+
+import pytest
+from tests.fixtures.tiny_folders import DECODERS, ENCODER_DECODERS, tiny_folder
+
+from nosce.analysis.needed_rows import selections_in
+from nosce.analysis.selection import BestStep
+from nosce.data.worlds.diaries import Diaries
+from nosce.errors import NosceError
+from nosce.models.sources import parse_models
+from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline.study_checks import check_references
+from nosce.seeds import Seed
+from nosce.study import PRETRAIN, StudyVariant, load_study
+
+QUICK = ("llama", "t5")  # a decoder, and an encoder-decoder whose tokenizer loses line breaks
+FAMILIES = (
+    *QUICK,
+    *(pytest.param(name, marks=pytest.mark.slow) for name in (*DECODERS, *ENCODER_DECODERS) if name not in QUICK),
+)
+OF_EVERY_MODEL = {
+    "trained",
+    "merged-easier",
+    "merged-recalled",
+    "scattered-recalled",
+    "content-before-count",
+    "count-known",
+    "count-ranked",
+    "stop-told-scattered",
+    "stop-told-merged",
+}
+OF_DECODERS = {"titles-store-the-count", "count-planned-scattered", "count-moved-merged"}
+
+
+def diaries_of(*folders, settings=(), scale="smoke"):
+    """The study of some folders."""
+    models = parse_models(",".join(map(str, folders)))
+    return load_study("diaries", scale, StudyVariant(models=models, settings=settings))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
+    """The claims of its kind come out and the others are named; nothing holds whose need an untrained model lacks."""
+    folder = tiny_folder(family, tmp_path / family)
+    words = ["diaries", "--model", str(folder), "--scale", "smoke", "--workers", "1"]
+    done = nosce("run", *words, "--store", str(tmp_path / "s"), "--json")
+    assert done.returncode == 0, done.stderr
+    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+
+    is_decoder = family in DECODERS
+    kind = "decoder-only" if is_decoder else "encoder-decoder"
+    assert claims.keys() >= OF_EVERY_MODEL | {f"random-start-{kind}"}
+    assert claims.keys() >= OF_DECODERS if is_decoder else OF_DECODERS.isdisjoint(claims)
+    assert "larger-models" not in claims
+    assert "larger-models" in done.stderr
+    assert claims["trained"]["verdict"] != "holds"
+    assert all(claims[name]["verdict"] == "undecided" for name in ("merged-easier", f"random-start-{kind}"))
+
+
+@pytest.mark.slow
+def test_a_model_that_learns_its_questions_meets_the_needs(nosce, tmp_path):
+    """Planted: many passes teach a tiny model its trained questions, and so its other claims are judged."""
+    world = Diaries(n_diarists=60, n_attributes=4)
+    texts = [document.text for document in world.documents(Seed(0))] + list(world.samples(Seed(0)))
+    folder = tiny_folder("gpt_neox", tmp_path / "learner", texts, 1_200)
+    passes = ["n_diarists=16", "document_epochs=150", "question_epochs=150", "peak_lr=0.01"]
+    words = ["diaries", "--model", str(folder), "--scale", "smoke", "--workers", "1", "--store", str(tmp_path / "s")]
+    done = nosce("run", *words, *(word for setting in passes for word in ("--set", setting)), "--json")
+    assert done.returncode == 0, done.stderr
+    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    assert claims["trained"]["estimate"] > 0.9
+    assert "not judged" not in claims["merged-recalled"]["why"]
+
+
+def test_a_ladder_is_ordered_by_its_weights_and_has_the_claim_about_size(tmp_path):
+    """A size that the user gives counts; a model alone has neither ladder nor curve; kinds are not mixed."""
+    small, large, other = (tiny_folder(name, tmp_path / name) for name in ("opt", "llama", "t5"))
+    study = diaries_of(f"{small}=2M", f"{large}=1M", other)
+    check_references(study)
+    ids = {claim.id for claim in study.claims}
+    assert {"larger-models", "count-random-when-small", "encoder-decoder-merged"} <= ids
+    larger = next(claim for claim in study.claims if claim.id == "larger-models")
+    arms = [selection.arm for _, selection in larger.measure.points]
+    assert [arm.split()[1] for arm in arms] == ["llama", "opt"]
+    assert [x for x, _ in study.scaling_curves[0].points] == [1e6, 2e6]
+    alone = diaries_of(small)
+    assert "larger-models" not in {claim.id for claim in alone.claims}
+    assert not alone.scaling_curves
+    assert not any("At the largest size" in claim.text for claim in alone.claims)
+
+
+def test_the_step_is_never_chosen_on_the_tested_people(tmp_path):
+    """The split of the choosing evaluation is another than that of the evaluations which claims read."""
+    folder = tiny_folder("llama", tmp_path / "one")
+    study = diaries_of(folder, scale="laptop")
+    splits = {spec.evaluation.name: getattr(spec.evaluation, "split", "unseen") for spec in study.evals}
+    chosen = [one for one, _ in selections_in(study.claims) if isinstance(one.step, BestStep)]
+    assert {"written", "trained", "stops"} <= {one.evaluation for one in chosen}
+    assert {splits[one.step.evaluation] for one in chosen} == {"validation"}
+    assert "validation" not in {splits[one.evaluation] for one in chosen}
+    people = {split: set() for split in ("seen", "validation", "unseen")}
+    for question in study.arms[0].world.questions(Seed(0) / "world"):
+        people[question.split].add(question.entity)
+    assert all(people.values())
+    assert not people["validation"] & people["unseen"]
+    last = diaries_of(folder, settings=("best_checkpoint=no",))
+    assert not any(isinstance(one.step, BestStep) for one, _ in selections_in(last.claims))
+
+
+def test_the_control_shares_the_corpus_and_not_the_weights(tmp_path):
+    """Another training on the same texts, and all of its weights are trained where the model has an adapter."""
+    folder = tiny_folder("llama", tmp_path / "one")
+    plan = StudyRequest(study="diaries", scale="smoke", models=str(folder), settings=("lora=4",)).plan()
+    arms = {arm.name: arm for arm in plan.study.arms}
+    (control,) = (name for name in arms if "random weights" in name)
+    scattered = "decoder-only one 16 scattered"
+    trainings = [plan.training_steps[name, 0, PRETRAIN] for name in (scattered, control)]
+    assert trainings[0].name != trainings[1].name
+    assert trainings[0].inputs["corpus"].name == trainings[1].inputs["corpus"].name
+    assert arms[scattered].adapter is not None
+    assert arms[control].adapter is None
+
+
+def test_a_model_that_cannot_write_diaries_is_refused_in_a_sentence(tmp_path):
+    """An endpoint shows no weights; a folder without tokenizer has no texts."""
+    with pytest.raises(NosceError, match=r"endpoint.*\.$"):
+        diaries_of("https://127.0.0.1:1/v1#name")
+    folder = tiny_folder("llama", tmp_path / "one")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(NosceError, match=r"one.*tokenizer.*\.$"):
+        diaries_of(folder)
