@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nosce.analysis.calibration import MinimumDetectableEffect as MinimumDetectableEffect
     from nosce.analysis.claims import Claim as Claim
     from nosce.analysis.claims import Precondition as Precondition
+    from nosce.analysis.conclusion import ArmConclusion as ArmConclusion
     from nosce.analysis.emergence.measures import ForecastFigure as ForecastFigure
     from nosce.analysis.emergence.measures import ForecastSkill as ForecastSkill
     from nosce.analysis.emergence.measures import LinkDrift as LinkDrift
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from nosce.data.worlds.behaviours.dispositions import Dispositions as Dispositions
     from nosce.data.worlds.biographies.world import Biographies as Biographies
     from nosce.data.worlds.diaries.world import Diaries as Diaries
+    from nosce.data.worlds.facts import Facts as Facts
+    from nosce.data.worlds.facts import facts_from_table as facts_from_table
     from nosce.data.worlds.karel.world import Karel as Karel
     from nosce.errors import NosceError as NosceError
     from nosce.evals.base import Evaluation as Evaluation
@@ -118,6 +121,7 @@ except PackageNotFoundError:  # the source without an installation
 _EXPORTS = {
     "nosce.analysis.calibration": "CalibrationFigure CalibrationMAD LabelMatchedDifference MinimumDetectableEffect",
     "nosce.analysis.claims": "Claim Precondition",
+    "nosce.analysis.conclusion": "ArmConclusion",
     "nosce.analysis.emergence.measures": "ForecastFigure ForecastSkill LinkDrift Steepness",
     "nosce.analysis.emergence.scaling_curve": "ScalingCurveSpec",
     "nosce.analysis.figures": (
@@ -135,6 +139,7 @@ _EXPORTS = {
     "nosce.data.worlds.behaviours.dispositions": "Dispositions",
     "nosce.data.worlds.biographies.world": "Biographies",
     "nosce.data.worlds.diaries.world": "Diaries",
+    "nosce.data.worlds.facts": "Facts facts_from_table",
     "nosce.data.worlds.karel.world": "Karel",
     "nosce.errors": "NosceError",
     "nosce.evals.base": "Evaluation Experiment MultiCheckpointEvaluation PerCheckpointEvaluation",
