@@ -35,9 +35,9 @@ def verdict(arm: str, word: str, estimate: float = 0.5) -> Verdict:
     [
         (
             ("fails", "holds", "holds"),
-            "three works: 60.0 % [50.0, 70.0] of the answers are exact (n = 20 entities) after about 1.25 million tokens "
-            "of texts. two does so too, with 60.0 % [50.0, 70.0] after about 2 million tokens of texts. one does not: "
-            "60.0 % [50.0, 70.0].",
+            "three works: 60.0 % [50.0, 70.0] of the answers are exact (n = 20 entities) after about 1.25 million "
+            "tokens of texts. two does so too, with 60.0 % [50.0, 70.0] after about 2 million tokens of texts. one "
+            "does not: 60.0 % [50.0, 70.0].",
         ),
         (
             ("fails", "fails", "fails"),

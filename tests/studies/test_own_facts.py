@@ -5,11 +5,16 @@ import re
 import shlex
 from pathlib import Path
 
+import polars as pl
 import pytest
 from tests.fixtures.tiny_folders import tiny_folder
 
+from nosce.analysis.conclusion import ArmConclusion
 from nosce.errors import SpecError, UsageError
 from nosce.pipeline.plan import StudyRequest
+from nosce.records import Reading, to_table
+from nosce.studies.biographies.arms import FINETUNE_STAGE
+from nosce.studies.biographies.own_facts import extractable_claim
 from nosce.study import PRETRAIN
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +121,29 @@ def test_settings_that_mean_nothing_are_refused(nosce, tmp_path):
             assert len(done.stderr.strip().splitlines()) == 1
             assert "Traceback" not in done.stderr
     assert not list(store.glob("steps/*"))
+
+
+def planted_readings(row: str, recall: float, exact: float) -> pl.DataFrame:
+    """Twenty entities with five questions each: recall inside the texts, and answers of the unseen half."""
+    shared = {"study": "biographies", "scale": "smoke", "arm": row, "seed": 0, "step": 9, "metric": "exact"}
+    shared |= {"outcome": None, "answer": None, "target": None}
+    readings = []
+    for number in range(100):
+        entity = {"entity": f"entity/{number % 20}", "item": str(number), "attribute": "color", "split": "unseen"}
+        for evaluation, stage, share in (("recall", PRETRAIN, recall), ("questions", FINETUNE_STAGE, exact)):
+            value = float(number < 100 * share)
+            readings.append(Reading(**shared, **entity, evaluation=evaluation, stage=stage, value=value))
+    return to_table(readings, Reading)
+
+
+@pytest.mark.parametrize(
+    ("recall", "exact", "word"),
+    [(1.0, 0.9, "holds"), (1.0, 0.05, "fails"), (1.0, 0.5, "undecided"), (0.5, 0.05, "undecided")],
+)
+def test_a_row_is_judged_where_it_was_memorised(recall, exact, word):
+    """A row that answers as a guess would fails; one whose texts were not memorised says nothing."""
+    verdict = extractable_claim("single").judge(planted_readings("single", recall, exact), "entity")
+    assert verdict.verdict == word
+    conclusion = ArmConclusion(claims=(("single", verdict.id),), effect="makes the facts extractable", answers="")
+    start = {"holds": "single makes", "fails": "None of the arms", "undecided": "It is not decided"}[word]
+    assert conclusion.sentence([verdict], {}).startswith(start)

@@ -52,9 +52,8 @@ def test_own_wordings_come_first_and_generic_ones_fill_up():
     """`single` is in the user's words alone; five texts say each fact in five ways, the first in the user's."""
     own = {wordings.attribute: wordings.first[: wordings.n_own_first] for wordings in products().wordings}
     assert all(len(texts) == 3 for texts in own.values())
-    assert all(
-        "#later" in label or int(label.split("#")[1]) < 3 for d in products().documents(SEED) for label in d.wordings
-    )
+    labels_of_single = [label.partition("#")[2] for d in products().documents(SEED) for label in d.wordings]
+    assert all(label.startswith("later") or int(label) < 3 for label in labels_of_single)
     five = [document.wordings for document in list(products("multi5").documents(SEED))[:5]]
     assert all(len(set(labels)) == 5 for labels in zip(*five, strict=True))
     assert [w.n_own_first for w in products(n_wordings=3).wordings] == [3] * 5
@@ -117,8 +116,8 @@ def test_a_line_that_cannot_be_used_is_refused(tmp_path, line, sentence):
 
 def test_a_name_that_begins_another_is_refused_only_where_a_question_ends_with_it(tmp_path):
     """Lumo Lamp and Lumo Lamp Pro are in the table, and nothing is wrong with "... of Lumo Lamp? Answer:"."""
-    (tmp_path / "w.txt").write_text("? color: The color of {name}\n")
-    with pytest.raises(SpecError, match="'Lumo Lamp' .* begins the name 'Lumo Lamp Pro'"):
+    (tmp_path / "w.txt").write_text("? color: Now the color of {name}\n")
+    with pytest.raises(SpecError, match=r"'Lumo Lamp' .* begins the name 'Lumo Lamp Pro'"):
         facts_from_table(TABLE, tmp_path / "w.txt")
 
 
@@ -144,7 +143,7 @@ def test_what_a_guess_would_answer_is_refused(tmp_path):
 
 def test_more_wordings_than_there_are_and_pairs_are_refused():
     """An augmentation of a table's own."""
-    with pytest.raises(SpecError, match="14 wordings .* there are 13"):
+    with pytest.raises(SpecError, match=r"14 wordings .* there are 13"):
         products(n_wordings=14)
     with pytest.raises(SpecError, match="pairs"):
         products("couple5")
