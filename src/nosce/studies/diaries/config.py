@@ -241,9 +241,9 @@ def _paper_config() -> DiariesConfig:
         checkpoint_fractions=tuple(n / 20 for n in range(1, 21)),
     )
     models, missing = _paper_models()
-    sizes_by_family = {
-        family: tuple(size for size in sizes if f"{family} {size}" in models) for family, sizes in PAPER_MODELS.items()
-    }
+    sizes_by_family = {}
+    for family, sizes in PAPER_MODELS.items():
+        sizes_by_family[family] = tuple(size for size in sizes if f"{family} {size}" in models)
     return DiariesConfig(
         world=Diaries(),
         training=training,

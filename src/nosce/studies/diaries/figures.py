@@ -98,9 +98,8 @@ def size_axis_value(config: DiariesConfig, family: str, model_size: str) -> floa
 
 
 def _size_label(config: DiariesConfig) -> str:
-    from_folders = any(
-        isinstance(config.model(f, size), Pretrained) for f in config.families for size in config.sizes_by_family[f]
-    )
+    cells = [(family, model_size) for family in config.families for model_size in config.sizes_by_family[family]]
+    from_folders = any(isinstance(config.model(*cell), Pretrained) for cell in cells)
     return "weights" if from_folders else "weights, embeddings left out"
 
 
