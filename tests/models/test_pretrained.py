@@ -105,7 +105,7 @@ def test_randomness_that_is_not_switched_off_is_refused(tmp_path, family, monkey
     """The same folders with their dropout on are no models to train."""
     folder = saved(RANDOM_CONFIGS[family], tmp_path / family)
     monkeypatch.setattr(pretrained, "_set_randomness", lambda config, found: None)
-    monkeypatch.setattr(pretrained, "_switch_off_modules", lambda model: None)
+    monkeypatch.setattr(pretrained, "switch_off_modules", lambda model: None)
 
     with pytest.raises(SpecError, match=f"{family} model .* draws random numbers"):
         build_model(Pretrained.from_folder(folder), vocab_size=50, eos_id=0, pad_id=1, seed=Seed(0))

@@ -62,7 +62,7 @@ def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
 @pytest.mark.slow
 def test_a_model_that_learns_its_questions_meets_the_needs(nosce, tmp_path):
     """Planted: many passes teach a tiny model its trained questions, and so its other claims are judged."""
-    world = Diaries(n_diarists=60, n_attributes=4)
+    world = Diaries(n_diarists=60)
     texts = [document.text for document in world.documents(Seed(0))] + list(world.samples(Seed(0)))
     folder = tiny_folder("gpt_neox", tmp_path / "learner", texts, 1_200)
     passes = ["n_diarists=16", "document_epochs=150", "question_epochs=150", "peak_lr=0.01"]
