@@ -85,6 +85,7 @@ def test_a_study_without_sizes_is_refused(study, models, folder):
         choose_size(request, 10, 2)
 
 
+@pytest.mark.slow
 def test_the_command_says_what_it_took(nosce, folder, tmp_path):
     """The choice is a setting of the plan, so that the result is found by its name."""
     words = ["biographies", "--model", folder, "--scale", "smoke", "--store", tmp_path / "s", "--json"]

@@ -59,7 +59,9 @@ def test_the_page_for_a_hurry_runs_without_a_model(nosce, tmp_path):
     assert "Nothing to do" in again.stdout
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt_neox", pytest.param("gemma", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "family", ["llama", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gpt_neox", "gemma"))]
+)
 def test_a_model_of_ones_own_learns_the_facts(family, nosce, tmp_path):
     """With its own tokenizer, in which no umlaut and no Japanese sign is one token."""
     folder = tiny_folder(family, tmp_path / family)

@@ -15,7 +15,7 @@ from nosce.seeds import Seed
 from nosce.studies.introspection.asked import study
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject
 
-FAMILIES = ("gpt_neox", "opt", *(pytest.param(name, marks=pytest.mark.slow) for name in ("codegen", "t5")))
+FAMILIES = ("gpt_neox", *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "codegen", "t5")))
 SAMPLES = [prompt.text for prompt in NaturalTextBehaviours(strings_per_task=4).prompts(Seed(0))]
 
 

@@ -130,6 +130,7 @@ def test_a_ladder_of_folders_goes_to_the_mirage_test(monkeypatch, nosce, tmp_pat
 FAMILIES = ("gpt_neox", *(pytest.param(name, marks=pytest.mark.slow) for name in (*DECODERS[2:], *ENCODER_DECODERS)))
 
 
+@pytest.mark.slow  # the ladder of folders above is quicker, and has the same path
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_alone_is_asked_again_with_the_same_readings(family, nosce, tmp_path):
     """Without a test over sizes, which is said; equal keys give equal bytes."""
