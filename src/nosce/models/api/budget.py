@@ -11,11 +11,12 @@ import math
 import os
 import threading
 import uuid
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock
 
 from nosce.errors import SpecError, StoreError
 
@@ -97,12 +98,15 @@ class Budget:
             self._count(reservation.id, self.purpose, cost)
             self._append(reservation, "cost", cost)
 
-    def _exclusively(self, cost: float) -> BaseFileLock | nullcontext[None]:
+    @contextmanager
+    def _exclusively(self, cost: float) -> Iterator[None]:
         """The only process that writes the ledger; a request without a price is not in it."""
         if self.ledger is None or not cost:
-            return nullcontext()
+            yield
+            return
         self.ledger.parent.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.ledger.with_name(f"{self.ledger.name}.lock"), poll_interval=0.005)
+        with FileLock(self.ledger.with_name(f"{self.ledger.name}.lock")).acquire(poll_interval=0.005):
+            yield
 
     def _append(self, reservation: Reservation, column: str, cost: float) -> None:
         """A line about a request; a request without a price leaves none."""
