@@ -30,9 +30,10 @@ VALUE = "1"  # stands for what a message fills in: a name, a path and a number a
 
 
 def parsed(words: list[str]) -> dict[str, object]:
-    """What a command makes of its words; raises where it would refuse them."""
+    """What a command makes of its words; raises where it would refuse them. Older typers leave a path as text."""
     assert words[0] == "nosce"
-    return COMMANDS[words[1]].make_context(words[1], words[2:]).params
+    options = COMMANDS[words[1]].make_context(words[1], words[2:]).params
+    return options | ({"store": Path(str(options["store"]))} if options.get("store") else {})
 
 
 def texts(file: Path) -> Iterator[tuple[int, str]]:

@@ -87,13 +87,15 @@ class ConsoleProgress:
         self._total_task = self._progress.add_task("all steps", total=total, status=f"0 of {total}")
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        if self.live:  # where nothing moves, rich 13 ends a display that never began with an empty line
+            self._progress.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        if self.live:
+            self._progress.stop()
 
     def on_start(self, step: Step) -> None:
         """A step has been handed to a worker."""

@@ -284,8 +284,12 @@ def _product_residual(scores: ItemOutcomes | CountOutcomes) -> tuple[float, ...]
 
 def _count_chance_sizes(right: FloatArray, asked: FloatArray, chance: float) -> int:
     """Sizes of which the exact lower limit (97.5 %) does not lie above chance; without chance, those with nothing."""
-    low = scipy.stats.beta.ppf(0.025, np.maximum(right, 1e-12), asked - right + 1)
-    return int((np.where(right > 0, low, 0.0) <= chance).sum()) if chance else int((right == 0).sum())
+    if not chance:
+        return int((right == 0).sum())
+    some = right > 0
+    low = np.zeros(len(right))  # where nothing is right the limit is 0: a first shape of 0 is no beta distribution
+    low[some] = scipy.stats.beta.ppf(0.025, right[some], (asked - right + 1)[some])
+    return int((low <= chance).sum())
 
 
 def _detection_limit(asked: float, chance: float) -> float:
