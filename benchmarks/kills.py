@@ -4,9 +4,6 @@ Most draws send SIGKILL to the command and all its workers, the others to one wo
 was finished before must be there with the same bytes. In the end all that the steps made (documents, tokens, weights,
 metrics, readings, verdicts, figures) is compared with a run that nobody disturbed. Only `provenance.json`, which tells
 when and where, and `manifest.json`, which holds its checksum, may differ. Each study appends a line to `kills.csv`.
-
-Whether "auto" trains in bfloat16 is measured once a store and kept in `machine.json`. Two stores may measure a ratio on
-either side of the limit, so the killed store gets the file of the undisturbed one.
 """
 
 from __future__ import annotations
@@ -182,8 +179,6 @@ def measure(study: str, quota: int, seed: int, folder: Path) -> None:
     while tally.kills < quota:
         store = folder / f"{study}-{tally.runs}"
         store.mkdir()
-        if (reference / "machine.json").exists():
-            shutil.copyfile(reference / "machine.json", store / "machine.json")
         before = tally.differing_bytes + tally.lost_steps + tally.altered_steps
         disturbed(study, store, store.with_suffix(".log"), rng, quota, tally)
         compare(store, whole, tally)
