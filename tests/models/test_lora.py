@@ -159,6 +159,25 @@ def test_an_adapter_is_a_function_of_its_seed_and_of_nothing_drawn_before():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+class SetOfAnotherProcess(set):
+    """A set whose order is turned round, as another seed of Python's hashes may turn it."""
+
+    def __iter__(self):
+        return iter(reversed(list(super().__iter__())))
+
+
+def test_an_adapter_folder_has_equal_bytes_in_every_process(tmp_path):
+    """peft keeps the names of matrices in sets, and writes them in a set's order."""
+    adapted = adapters.add_lora(model("llama"), 4, 6, 2.0, Seed(1))
+    adapters.save_adapter(adapted, tmp_path / "a")
+    config = adapted.peft_config["default"]
+    config.target_modules = SetOfAnotherProcess(config.target_modules)
+    adapters.save_adapter(adapted, tmp_path / "b")
+
+    for file in sorted((tmp_path / "a").iterdir()):
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
 def test_a_family_with_matrices_of_unknown_names_is_refused():
     """The sentence says for which families we know what to adapt."""
     with pytest.raises(SpecError, match=r"on a mamba model.*use one of gpt_neox"):

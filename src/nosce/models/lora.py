@@ -99,6 +99,9 @@ def save_adapter(model: PeftModel, folder: Path) -> None:
     (folder / "README.md").unlink(missing_ok=True)  # a card without content
     path = folder / "adapter_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) | {"base_model_name_or_path": None}
+    for name in ("target_modules", "exclude_modules", "modules_to_save"):
+        if isinstance(settings.get(name), list):  # sets in peft, whose order is another one in each process
+            settings[name].sort()
     path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
