@@ -34,13 +34,13 @@ def test_the_author_is_always_right(judge, place):
     assert not scores(judge, questions, replies, "longer").any()
 
 
-def test_operations_of_unequal_numbers_of_tokens_are_refused(micro):
-    """A tokenizer of byte pairs splits them differently; the sentence names the numbers."""
+def test_a_reply_that_is_no_operations_is_refused(micro):
+    """Places are found by the tokens of operations alone; anything else has none, and none is guessed."""
     judge, spec = KarelScorer(world=micro), tokenizers.TokenizerSpec(kind="bpe", vocab_size=300)
     tokenizer = tokenizers.build_tokenizer(spec, ["nothing of the kind"])
-    for ask in (judge.max_new_tokens, lambda one: judge.operation_positions(one, np.zeros(3, dtype=np.int64))):
-        with pytest.raises(DataError, match=r"operations of equally many tokens.*'move' \d+, 'turnLeft' \d+.*\.$"):
-            ask(tokenizer)
+    for locate in (judge.operation_positions, judge.opening_positions):
+        with pytest.raises(DataError, match=r"the tokens \[0, 0, .*\] of a program of Karel are no operation's, .*\.$"):
+            locate(tokenizer, np.zeros(30, dtype=np.int64))
 
 
 def test_another_program_with_the_same_effect_is_right(judge, place):
