@@ -89,7 +89,8 @@ def test_right_by_luck_on_what_is_shown_is_not_strict(micro, place):
 def test_everything_that_the_grammar_lets_be_written_can_be_read(judge, place):
     """Random walks through the table end in programs, and every author's program is one of its walks."""
     tokenizer = tokenizers.build_tokenizer(judge.world.tokenizer, judge.world.samples(place))
-    end, grammar, rng = tokenizers.eos_token_id(tokenizer), judge.grammar(tokenizer), np.random.default_rng(8)
+    end, rng = tokenizers.eos_token_id(tokenizer), np.random.default_rng(8)
+    grammar = judge.grammar(tokenizer, end)
     for question in judge.world.questions(place):
         ids = tokenizer.encode(question.target, add_special_tokens=False).ids
         assert grammar.accepts(np.array([*ids, end]))

@@ -246,17 +246,12 @@ class KarelScorer:
     def _board(self, question: Question) -> Board:
         return Boards.from_glyphs(self._parse_examples(question.prompt)[0, 0][None], *self._board_size).board(0)
 
-    def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
+    def grammar(self, tokenizer: Tokenizer, eos_id: int) -> TokenGrammar:
         """The grammar of one to `max_operations` operations or, with control flow, of all programs."""
         words = (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
         ids_by_word = {word: word_tokens(self.world, tokenizer, word) for word in words}
         next_states = _control_flow_grammar if self.world.control_flow else _straight_line_grammar(self.max_operations)
-        return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), self._eos_id(tokenizer))
-
-    def _eos_id(self, tokenizer: Tokenizer) -> int:
-        from nosce.data.tokenizer import eos_token_id
-
-        return eos_token_id(tokenizer)
+        return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), eos_id)
 
 
 @lru_cache(maxsize=50_000)
