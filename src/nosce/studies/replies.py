@@ -1,4 +1,4 @@
-"""The replies of a run that asks models: where they are kept, their table, what they may cost, and how far the run is."""
+"""The replies of a run that asks models: where they are kept, their table, what they cost, and how far the run is."""
 
 from __future__ import annotations
 
