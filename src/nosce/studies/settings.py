@@ -122,9 +122,8 @@ def _parse(text: str, annotation: Any, path: str) -> object:  # as `typing` has 
     return _parse_plain(text, annotation, path)
 
 
-def _parse_tuple(
-    parts: list[str], arguments: tuple[Any, ...], path: str
-) -> tuple[object, ...]:  # annotations, as `typing` has them
+# Annotations, as `typing` has them.
+def _parse_tuple(parts: list[str], arguments: tuple[Any, ...], path: str) -> tuple[object, ...]:
     """The values of a tuple of any length, or of one with a type for each place."""
     kinds = arguments if Ellipsis not in arguments else (arguments[0],) * len(parts)
     if len(parts) != len(kinds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from nosce.analysis.claims import Claim, Precondition
@@ -94,12 +95,9 @@ def _writing_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
 def _state_claims(config: KarelConfig, writes_programs: Precondition) -> tuple[Claim, ...]:
     """What probes read in hidden states, against what they read without the model."""
     untrained = "the model before this training" if config.is_pretrained else "untrained network"
+    states = itertools.product(("position", "front"), (0, 1))
     return (
-        *(
-            _baseline_claim(feature, offset, untrained, writes_programs)
-            for feature in ("position", "front")
-            for offset in (0, 1)
-        ),
+        *(_baseline_claim(feature, offset, untrained, writes_programs) for feature, offset in states),
         Claim(
             id="content-rises",
             text="On one fixed set of programs, probes read position better at the end of training than before "
