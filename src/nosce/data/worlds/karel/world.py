@@ -161,6 +161,11 @@ class Karel(World):
         """The number of specifications to write programs for."""
         return self.seen_questions + self.unseen_questions
 
+    @property
+    def n_unseen_entities(self) -> float:
+        """The specifications that programs and probes are tested on; records are in no split."""
+        return self.unseen_questions
+
     def downsized(self, max_entities: int) -> Karel:
         """A world with at most `max_entities` records and about as many questions at most, in the same shares."""
         share = min(1.0, max_entities / self.n_questions)
