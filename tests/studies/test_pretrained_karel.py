@@ -111,7 +111,7 @@ def test_a_model_of_another_kind_is_refused_before_any_work(nosce, tmp_path):
         "https://localhost:1/v1#gpt": "behind an endpoint, which shows no weights",
         f"{codegen},{t5}": "takes one --model",
         str(bare): "cannot be loaded: no such file",
-        str(merged): "other tokens than its words have alone",
+        str(merged): "other tokens than its words have behind",
     }
     for model, sentence in refusals.items():
         store = tmp_path / "store"

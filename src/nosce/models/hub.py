@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 from nosce.errors import UsageError
@@ -41,6 +42,7 @@ class HubSnapshot:
         return f"{self.repository}@{self.commit}"
 
 
+@cache  # one commit and one look at the hub for a command, however often it parses its models
 def fetch_from_hub(repository: str, revision: str | None) -> HubSnapshot:
     """The files of a model at the commit that its revision means now, or did when the hub was last reached.
 

@@ -140,7 +140,7 @@ def test_a_token_over_two_words_is_refused(micro, place):
     tokenizer.decoder = decoders.Fuse()
     _trained(tokenizer, ["CODE move move turnLeft turnRight move"] * 50, 700)
     for prefix in ("", " "):
-        with pytest.raises(DataError, match=r"(other tokens than its words have alone|decode to).*\.$"):
+        with pytest.raises(DataError, match=r"(other tokens than its words have behind|decode to).*\.$"):
             check_program_tokens(replace(micro, target_prefix=prefix), tokenizer)
     with pytest.raises(DataError, match=r"in this tokenizer|this tokenizer gives"):
         fit_to_tokenizer(micro, tokenizer)

@@ -151,8 +151,8 @@ def check_program_tokens(world: Karel, tokenizer: Tokenizer) -> None:
         if tuple(tokenizer.encode(record, add_special_tokens=False).ids) != prompt_ids + ids[pair[0]] + ids[pair[1]]:
             raise DataError(
                 f"in a record of Karel that ends in {record[len(prompt) - 4 :]!r} this tokenizer gives the program "
-                "other tokens than its words have alone, so the places of a program's states cannot be found; take a "
-                "tokenizer that begins a token at every space."
+                f"other tokens than its words have behind {world.target_prefix!r}, so the places of a program's states "
+                "cannot be found; take a tokenizer that begins a token at every space, or another target_prefix."
             )
 
 
