@@ -120,3 +120,13 @@ def test_a_model_of_another_kind_is_refused_before_any_work(nosce, tmp_path):
         assert sentence in done.stderr
         assert done.stderr.count("\n") == 1
         assert not list(store.glob("*/*"))
+
+
+@pytest.mark.parametrize("study", ["karel", "biographies"])
+def test_a_family_without_low_rank_updates_is_refused_before_any_work(nosce, tmp_path, study):
+    """And not by its first training, when corpora are written."""
+    folder, store = folder_of("gemma", tmp_path), tmp_path / "store"
+    done = nosce.here("run", study, "--model", folder, "--scale", "smoke", "--lora", "4", "--store", store)
+    assert done.returncode == 2, done.stderr
+    assert "LoRA cannot be used on a gemma model" in done.stderr
+    assert not list(store.glob("steps/*"))
