@@ -104,6 +104,7 @@ def test_an_unknown_price_is_said_and_is_not_zero(monkeypatch, request_):
     priced(monkeypatch, None)
     assert "at least" in choose_size(request_, 10, 2).sentence
     assert "steps is not known" in choose_size(request_, 10, 2).sentence
+    assert choose_size(request_, 10_000, 2).settings == BUDGET_LADDER[0]  # no training of a larger size has a price
 
 
 def test_what_the_budget_chooses_is_not_set_as_well(request_):

@@ -105,6 +105,8 @@ def choose_size(
     pairs = zip(plans, priced_steps, strict=True)
     prices = [makespan_minutes(plan.upstream_steps, priced, n_workers) for plan, priced in pairs]
     fitting = [index for index, price in enumerate(prices) if price <= minutes]
+    if any(cost.seconds is None for cost in priced_steps[0] if isinstance(cost.step.spec, TrainingSpec)):
+        fitting = fitting[:1]  # no size can be told from another, and what is not known is not nothing
     if not fitting:
         raise UsageError(
             f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes {prices[0]:.1f} "
