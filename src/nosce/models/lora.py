@@ -30,6 +30,19 @@ LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+def check_lora_family(model_type: str) -> None:
+    """Check that the matrices of a family that low-rank updates change are known.
+
+    Raises:
+        SpecError: They are not.
+    """
+    if model_type not in LORA_TARGET_MODULES:
+        raise SpecError(
+            f"LoRA cannot be used on a {model_type} model, whose matrices are not known; use one of "
+            f"{', '.join(LORA_TARGET_MODULES)}."
+        )
+
+
 def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, seed: Seed) -> PeftModel:
     """Freeze the model and add low-rank updates that are drawn from `seed` and zero at first.
 
@@ -50,11 +63,7 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
     from peft import LoraConfig, get_peft_model
 
     model_type = model.config.model_type
-    if model_type not in LORA_TARGET_MODULES:
-        raise SpecError(
-            f"LoRA cannot be used on a {model_type} model, whose matrices are not known; use one of "
-            f"{', '.join(LORA_TARGET_MODULES)}."
-        )
+    check_lora_family(model_type)
     attention, embedding = LORA_TARGET_MODULES[model_type]
     target_modules = [*attention, *([embedding] if embedding_rank else [])]
     config = LoraConfig(

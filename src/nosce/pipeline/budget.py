@@ -1,8 +1,8 @@
 """`--budget 20m`: of the sizes of a study on a given model, the largest whose price fits.
 
 The smallest size is timed once, as `nosce plan` times it. The others are priced from it: a training by its steps, an
-evaluation by the people that it asks about. What is chosen are ordinary settings, so the result has the name that
-`--set` would give it.
+evaluation by its questions, or by the people that it asks about. What is chosen are ordinary settings, so the result
+has the name that `--set` would give it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
+from nosce.data.worlds.base import World
 from nosce.errors import SpecError, UsageError
 from nosce.pipeline.cost import StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
@@ -100,8 +101,12 @@ def choose_size(
     ladder, plans = tuple(sizes), list(sizes.values())
     smallest = plans[0].upstream_steps
     costs = estimate_costs(smallest, listener, TIMING_SECONDS)
-    prices = [_minutes(plan, plans[0], costs, n_workers) for plan in plans]
+    priced_steps = [list(_priced_steps(plan, costs)) for plan in plans]
+    pairs = zip(plans, priced_steps, strict=True)
+    prices = [makespan_minutes(plan.upstream_steps, priced, n_workers) for plan, priced in pairs]
     fitting = [index for index, price in enumerate(prices) if price <= minutes]
+    if any(cost.seconds is None for cost in priced_steps[0] if isinstance(cost.step.spec, TrainingSpec)):
+        fitting = fitting[:1]  # no size can be told from another, and what is not known is not nothing
     if not fitting:
         raise UsageError(
             f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes {prices[0]:.1f} "
@@ -112,7 +117,7 @@ def choose_size(
     return BudgetChoice(
         settings=ladder[index],
         minutes=prices[index],
-        n_not_known=sum(cost.seconds is None for cost in costs),
+        n_not_known=sum(cost.seconds is None for cost in priced_steps[index]),
         half_width=_half_width(plans[index]),
         next_settings=() if is_last else ladder[index + 1],
         next_minutes=math.nan if is_last else prices[index + 1],
@@ -136,15 +141,27 @@ def _check_settings(request: StudyRequest, ladder: Sequence[Sequence[str]]) -> N
         raise UsageError(f"--budget chooses {both[0]}, and --set gives it too; leave one of the two out.")
 
 
-def _minutes(plan: Plan, smallest: Plan, costs: Sequence[StepCost], n_workers: int) -> float:
-    """The price of a size, from that of the smallest: steps of one label are the same but for their size."""
-    known = {(cost.step.kind, cost.step.label): cost for cost in costs}
-    scaled = []
+def _priced_steps(plan: Plan, costs: Sequence[StepCost]) -> Iterator[StepCost]:
+    """The price of each step of a size that runs a model, from those of the smallest size.
+
+    A step of an arm that only larger sizes have costs what the same step of another arm does. One without such a step
+    has no price.
+    """
+    by_label = {(cost.step.kind, cost.step.label): cost for cost in costs}
+    by_work = {_work(cost.step): cost for cost in reversed(costs)}
+    priced_kinds = {cost.step.kind for cost in costs}
     for step in plan.upstream_steps:
-        cost = known.get((step.kind, step.label))
-        if cost is not None and cost.seconds is not None:
-            scaled.append(replace(cost, step=step, seconds=cost.seconds * _growth(cost.step, step)))
-    return makespan_minutes(plan.upstream_steps, scaled, n_workers)
+        cost = by_label.get((step.kind, step.label)) or by_work.get(_work(step))
+        if cost is not None:
+            seconds = None if cost.seconds is None else cost.seconds * _growth(cost.step, step)
+            yield replace(cost, step=step, seconds=seconds)
+        elif step.kind in priced_kinds:
+            yield StepCost(step, None)
+
+
+def _work(step: Step) -> tuple[str, str]:
+    """What a step does, whichever arm it is of."""
+    return step.kind, step.spec.evaluation.name if isinstance(step.spec, EvaluationStepSpec) else ""
 
 
 def _growth(small: Step, large: Step) -> float:
@@ -153,7 +170,8 @@ def _growth(small: Step, large: Step) -> float:
         return _n_texts(large.spec) / _n_texts(small.spec)
     if isinstance(small.spec, EvaluationStepSpec) and small.spec.evaluation.timing_subset() is not None:
         return 1.0
-    before, after = _n_entities(small), _n_entities(large)
+    count = _n_questions if isinstance(small.spec, EvaluationStepSpec) else _n_entities
+    before, after = count(small), count(large)
     return after / before if before and after else 1.0
 
 
@@ -161,18 +179,30 @@ def _n_texts(spec: TrainingSpec) -> int:
     return spec.training.steps * spec.training.batch_size
 
 
-def _n_entities(step: Step) -> int | None:
-    """The entities of the world that a step reads."""
+def _world(step: Step) -> World | None:
+    """The world of the corpus that a step reads."""
     corpus = step.inputs.get("corpus", step)
-    return corpus.spec.world.n_entities if isinstance(corpus.spec, CorpusSpec) else None
+    return corpus.spec.world if isinstance(corpus.spec, CorpusSpec) else None
+
+
+def _n_entities(step: Step) -> int | None:
+    world = _world(step)
+    return None if world is None else world.n_entities
+
+
+def _n_questions(step: Step) -> int | None:
+    """The questions of a world; where it has as many of every entity, its entities."""
+    world = _world(step)
+    return None if world is None else world.n_questions or world.n_entities
 
 
 def _half_width(plan: Plan) -> float | None:
-    """Half of a 95 % interval of a difference of two independent shares of half of the entities, at worst."""
-    counts = [n for step in plan.upstream_steps if step.kind == "corpus" and (n := _n_entities(step))]
+    """Half of a 95 % interval of a difference of two independent shares of the unseen entities, at worst."""
+    worlds = [world for step in plan.upstream_steps if step.kind == "corpus" and (world := _world(step)) is not None]
+    counts = [world.n_unseen_entities for world in worlds if world.n_unseen_entities]
     if not counts:
         return None
-    n_unseen = max(counts) * len(plan.study.seeds) / 2
+    n_unseen = max(counts) * len(plan.study.seeds)
     return 1.96 * WORST_DEVIATION * math.sqrt(2 / n_unseen)
 
 

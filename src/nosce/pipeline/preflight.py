@@ -15,6 +15,7 @@ from nosce.errors import DataError, SpecError
 from nosce.models.architecture import Pretrained, check_pretrained
 from nosce.pipeline.plan import EXPERIMENT, Step
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
+from nosce.pipeline.steps.training import TrainingSpec
 
 
 def check_model_folders(steps: Iterable[Step], *, made_here: bool = True) -> list[str]:
@@ -36,6 +37,8 @@ def check_model_folders(steps: Iterable[Step], *, made_here: bool = True) -> lis
             sentences[model.folder] = dropout_sentence(model)
             if step.kind == EXPERIMENT:
                 chat_folders.add(model.folder)
+        if isinstance(step.spec, TrainingSpec) and isinstance(step.spec.model, Pretrained) and step.spec.adapter:
+            _check_adapter(step.spec.model)
         if isinstance(step.spec, CorpusSpec) and isinstance(step.spec.tokenizer, Pretrained):
             corpora[step.spec.tokenizer.folder] = step.spec
     for folder, spec in corpora.items():
@@ -70,6 +73,18 @@ def _pretrained_models(spec: object) -> Iterator[Pretrained]:
     elif isinstance(spec, tuple | list):
         for value in spec:
             yield from _pretrained_models(value)
+
+
+def _check_adapter(model: Pretrained) -> None:
+    """Check that low-rank updates can be trained of a folder's model.
+
+    Raises:
+        SpecError: They cannot.
+    """
+    from nosce.models.lora import check_lora_family
+    from nosce.models.pretrained import folder_config
+
+    check_lora_family(folder_config(Path(model.folder)).model_type)
 
 
 def _check_tokenizer(spec: CorpusSpec, folder: Path) -> None:

@@ -17,12 +17,14 @@ MODEL_STUDIES = {
     "diaries": "nosce.studies.diaries.pretrained:study",
     "emergence": "nosce.studies.emergence.asked.study:study",
     "introspection": "nosce.studies.introspection.asked:study",
+    "karel": "nosce.studies.karel.pretrained:study",
 }
 
 #: Where the sizes stand from which `--budget` takes the largest that fits, as `MODULE:VARIABLE`.
 BUDGET_LADDERS = {
     "biographies": "nosce.studies.biographies.pretrained:BUDGET_LADDER",
     "diaries": "nosce.studies.diaries.pretrained:BUDGET_LADDER",
+    "karel": "nosce.studies.karel.pretrained:BUDGET_LADDER",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
@@ -31,6 +33,7 @@ MODEL_CONFIGS = {
     "diaries": "nosce.studies.diaries.pretrained:PRETRAINED_DIARIES_CONFIGS",
     "emergence": "nosce.studies.emergence.asked.config:ASKED_EMERGENCE_CONFIGS",
     "introspection": "nosce.studies.introspection.asked:PROMPTED_INTROSPECTION_CONFIGS",
+    "karel": "nosce.studies.karel.pretrained:PRETRAINED_KAREL_CONFIGS",
 }
 
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.

@@ -8,7 +8,6 @@ from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.models.api.base import ChatResponse, FinishReason
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted_scoring import (
-    SCORED_SCHEMA,
     ReplyScorer,
     calibration_rows,
     invalid_rows,
@@ -17,6 +16,7 @@ from nosce.studies.introspection.prompted_scoring import (
     report_outcome,
     scored_frame,
 )
+from nosce.studies.replies import REPLY_SCHEMA
 
 WORLD = NaturalTextBehaviours(strings_per_task=2)
 SCORER = ReplyScorer(WORLD, Seed(0))
@@ -107,4 +107,4 @@ def test_a_stance_is_one_attribute_whatever_its_letter():
 
 def test_a_table_without_rows_has_its_columns():
     """No report at all is an empty table of the same columns, so tables can be joined."""
-    assert scored_frame([]).schema == SCORED_SCHEMA
+    assert scored_frame([]).schema == REPLY_SCHEMA
