@@ -161,7 +161,7 @@ def _read_workbook(file: Path) -> TableFile:
         if sum(part.file_size for part in parts.infolist()) > MAX_SHEET_BYTES:
             raise ValueError(f"it unpacks to more than {MAX_SHEET_BYTES:,} bytes; save the sheet as CSV")
     try:
-        sheets = pl.read_excel(content, sheet_id=0, engine="calamine")
+        sheets = pl.read_excel(content, sheet_id=0, engine="calamine", raise_if_empty=False)
     except ModuleNotFoundError:
         raise UsageError(
             f"the workbook {file} needs the package fastexcel; `pip install 'nosce[excel]'`, or save it as CSV."

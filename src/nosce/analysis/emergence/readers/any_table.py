@@ -28,6 +28,7 @@ from nosce.analysis.emergence.table_file import TableFile
 from nosce.errors import DataError, UsageError
 
 MAX_TASKS = 2_000
+PERPLEXITIES = ("perplexity", "ppl")
 MIN_SIZE_COLUMNS = 3  # headers that are sizes, from which on a table has a column a size
 
 
@@ -132,16 +133,32 @@ def _find_roles(table: pl.DataFrame, source: str, choice: ColumnChoice) -> RoleC
             columns[role] = _named_column(table, words, "n" if role == "asked" else role, source)
         elif words is not None:
             columns.pop(role, None)
-    if choice.n is not None:
-        columns.pop("right", None) if "sharp" in columns else None
+    if choice.n is not None and "sharp" in columns:
+        columns.pop("right", None)
+    _settle_scores(table, columns, choice)
     sizes_from_names = "size" not in columns and "model" in columns
     if "size" not in columns and not sizes_from_names:
         raise UsageError(_none_is("size", table.columns, source, choice))
+    if plain_header(columns.get("continuous", "")) in PERPLEXITIES:
+        notes.append(f"`{columns['continuous']}` is taken on its log scale.")
     if sizes_from_names:
         notes.append(f"The sizes are those in the names of `{columns['model']}`.")
     if "sharp" not in columns and not {"right", "asked"} <= columns.keys():
         raise UsageError(_none_is("sharp", table.columns, source, choice))
     return RoleColumns(columns, sizes_from_names, tuple(notes))
+
+
+def _settle_scores(table: pl.DataFrame, columns: dict[str, str], choice: ColumnChoice) -> None:
+    """Numbers of right answers may be called `correct`, and shares `score`: what they are shows beside `total`."""
+    sharp = columns.get("sharp")
+    if sharp is None and "right" not in columns and "value" in columns and "metric" not in columns:
+        columns["sharp"] = columns["value"]
+    elif sharp is not None and choice.sharp is None and {"asked", "right"} <= columns.keys():
+        columns.pop("sharp")  # the counts say more than the share
+    elif sharp is not None and choice.sharp is None and "asked" in columns and plain_header(sharp) == "correct":
+        numbers = parse_numbers(table[sharp])[0]
+        if (numbers > 1).any():
+            columns["right"] = columns.pop("sharp")
 
 
 def _named_column(table: pl.DataFrame, name: str, role: str, source: str) -> str:
@@ -209,7 +226,7 @@ def _numeric_rows(
     if roles.sizes_from_names:
         columns["size"] = _sizes_of_names(table[roles.columns["model"]], choice, source)
     rows = pl.DataFrame([column.alias(role) for role, column in columns.items()])
-    rows = rows.with_columns(table["__row__"])
+    rows = _on_log_scale(rows.with_columns(table["__row__"]), roles)
     if choice.n is not None and "asked" not in rows.columns:
         rows = rows.with_columns(asked=pl.lit(_given_number(choice.n, "--n", least=1)))
     if "choices" in rows.columns and "chance" not in rows.columns:
@@ -223,6 +240,18 @@ def _numeric_rows(
             f"gets: {choice.command(source, '--chance', '0.25')} (1 over the number of options)."
         )
     return TableRows(rows.drop([name for name in ("choices",) if name in rows.columns]), dict(roles.columns))
+
+
+def _on_log_scale(rows: pl.DataFrame, roles: RoleColumns) -> pl.DataFrame:
+    """The rows with a perplexity as nats, the scale on which it is smooth."""
+    name = roles.columns.get("continuous", "")
+    if plain_header(name) not in PERPLEXITIES:
+        return rows
+    if (rows["continuous"] <= 0).any():
+        raise DataError(f"the column {name!r} has a perplexity of 0 or less, which cannot be; mend it.")
+    if "continuous_stderr" in rows.columns:
+        rows = rows.with_columns(pl.col("continuous_stderr") / pl.col("continuous"))
+    return rows.with_columns(pl.col("continuous").log())
 
 
 def given_chance(text: str) -> float:
@@ -287,7 +316,8 @@ def _task_scores(
         names["size"] = names["model"]
     if "sharp" not in names:
         names["sharp"] = names["right"]
-    kept = {role: name for role, name in names.items() if role in {*outcome.columns, "sharp"}}
+    columns = {*outcome.columns, "sharp"} | ({"seed"} if "series" in outcome.columns else set())
+    kept = {role: name for role, name in names.items() if role in columns}
     if "continuous" not in outcome.columns:
         kept.pop("continuous", None)
     continuous = plain_header(kept.get("continuous", ""))

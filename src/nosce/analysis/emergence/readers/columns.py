@@ -107,6 +107,7 @@ def columns_by_role(names: Iterable[str]) -> dict[str, list[str]]:
         plain = plain_header(name)
         for role, headers in ROLE_HEADERS.items():
             base = header_unit(name)[0] if role == "size" else re.sub("_?(percent|pct)_?", "", plain)
+            plain = re.sub("^(mean|avg|average)_", "", plain) if role in ("sharp", "continuous") else plain
             if plain in headers or (base in headers and role in ("size", "sharp")):
                 found[role].append(name)
     for role, candidates in found.items():

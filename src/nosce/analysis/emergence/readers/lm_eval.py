@@ -29,7 +29,7 @@ from nosce.analysis.emergence.readers.base import (
     load_json_file,
     model_size,
 )
-from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE, with_items_of_stderr
+from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE, exact_note, with_items_of_stderr
 from nosce.errors import DataError, UsageError
 from nosce.store.files import JsonObject
 from nosce.store.table_text import utf8_content
@@ -239,7 +239,7 @@ def _item_scores(
         notes = [*notes, "Not every sample holds the log-likelihood of its target, so none is taken."]
     if "continuous" in table.columns:
         names["continuous"] = choice.continuous or TARGET_LOG_LIKELIHOOD
-    if choice.chance is not None:
+    if choice.chance is not None and _offers_options(task, runs, choice):
         table = table.with_columns(chance=pl.lit(given_chance(choice.chance)))
     elif "chance" in table.columns:
         names["chance"] = "1 / number of options"
@@ -271,7 +271,8 @@ def _sample_rows(path: Path, sharp: str, output_type: str, choice: ColumnChoice)
                     f"line {number} of {path} has no number in {name!r}; missing is not zero, so mend or drop the item "
                     "for all models."
                 )
-            rows.append({"item": str(sample["doc_id"]), "sharp": score, **_continuous(sample, output_type, choice)})
+            item = f"{sample['doc_id']} {str(sample.get('doc_hash', ''))[:8]}"  # other texts are no pairs
+            rows.append({"item": item, "sharp": score, **_continuous(sample, output_type, choice)})
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as samples of lm-eval ({str(error)[:200]}); look at it.") from None
     if not rows:
@@ -346,7 +347,9 @@ def _aggregate_scores(
     table = table.with_columns(right=(pl.col("sharp") * pl.col("asked")).round())
     if "error" in table.columns and not table["error"].null_count():
         table = table.rename({"error": "continuous_stderr"})
-    if choice.chance is not None:
+    elif continuous is not None:
+        notes = [*notes, exact_note(continuous)]
+    if choice.chance is not None and _offers_options(task, runs, choice):
         table = table.with_columns(chance=pl.lit(given_chance(choice.chance)))
     names = {"size": size_name, "sharp": sharp} | ({} if continuous is None else {"continuous": continuous})
     keep = ("size", "right", "asked", "continuous", "continuous_stderr", "chance")
@@ -360,6 +363,11 @@ def _aggregate_scores(
         lower_is_better=lower,
         notes=(*notes, AGGREGATES_NOTE),
     )
+
+
+def _offers_options(task: str, runs: Sequence[ModelRun], choice: ColumnChoice) -> bool:
+    """Whether a guess level is the task's own: among several tasks it is that of multiple choice alone."""
+    return choice.task is not None or "multiple_choice" in {run.output_type(task) for run in runs}
 
 
 def _continuous_metric(task: str, runs: Sequence[ModelRun], choice: ColumnChoice) -> str | None:

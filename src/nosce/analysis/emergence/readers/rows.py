@@ -17,6 +17,11 @@ AGGREGATES_NOTE = (
 )
 
 
+def exact_note(continuous: str) -> str:
+    """What has to be said of a mean without a standard error."""
+    return f"`{continuous}` has no standard error, so it counts as exact."
+
+
 @dataclass(frozen=True, eq=False)
 class TableRows:
     """The rows of one task in numbers.
@@ -40,8 +45,7 @@ def outcome_rows(table: TableRows, source: str, choice: ColumnChoice) -> tuple[p
     rows, names = table.rows, table.names
     if {"right", "asked"} <= set(rows.columns):
         keep = [name for name in ("size", "right", "asked", "continuous", "series", "chance") if name in rows.columns]
-        counted, notes = _with_seed_as_series(rows, keep)
-        return counted, notes
+        return _with_seed_as_series(rows, keep, names)
     _check_shares(rows, names, source, choice)
     item_is_guess = choice.item is None and names.get("item") != "item"
     if "item" in rows.columns and item_is_guess and _is_row_number(rows):
@@ -60,7 +64,7 @@ def outcome_rows(table: TableRows, source: str, choice: ColumnChoice) -> tuple[p
             f"there are several rows for the size {size:g} in {source}; if they are trainings, name their column: "
             f"{seed}; if they are items: {choice.command(source, '--item', 'COLUMN')}."
         )
-    return _counted_items(rows, keys)
+    return _counted_items(rows, keys, names)
 
 
 def _check_shares(rows: pl.DataFrame, names: Mapping[str, str], source: str, choice: ColumnChoice) -> None:
@@ -104,12 +108,12 @@ def _item_table(rows: pl.DataFrame, names: Mapping[str, str]) -> tuple[pl.DataFr
 
 
 def _is_nested(table: pl.DataFrame, inner: str, outer: str) -> bool:
-    """Whether every value of `inner` belongs to one value of `outer` alone, and all have equally many of several."""
+    """Whether every value of `inner` belongs to one value of `outer` alone, and all of these have equally many."""
     pairs = table.select(inner, outer).unique()
     if pairs[outer].n_unique() < 2 or pairs[inner].n_unique() != len(pairs):
         return False
     each = pairs[outer].value_counts()["count"]
-    return each.n_unique() == 1 and int(each[0]) > (1 if inner == "seed" else 0)
+    return each.n_unique() == 1
 
 
 def _same_items_at_sizes(table: pl.DataFrame) -> bool:
@@ -117,12 +121,17 @@ def _same_items_at_sizes(table: pl.DataFrame) -> bool:
     return items.n_unique() == 1 and table.select("seed", "item").n_unique() * table["size"].n_unique() == len(table)
 
 
-def _with_seed_as_series(rows: pl.DataFrame, keep: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    extra = [name for name in ("continuous_stderr",) if name in rows.columns]
-    if "series" in rows.columns or "seed" not in rows.columns:
-        return rows.select(*keep, *extra), (AGGREGATES_NOTE,)
-    table = rows.select(*keep, *extra, "seed")
+def _with_seed_as_series(
+    rows: pl.DataFrame, keep: Sequence[str], names: Mapping[str, str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The columns of a table of counts, in which seeds are series."""
     notes = [AGGREGATES_NOTE]
+    extra = [name for name in ("continuous_stderr",) if name in rows.columns]
+    if "continuous" in rows.columns and not extra:
+        notes.append(exact_note(names["continuous"]))
+    if "series" in rows.columns or "seed" not in rows.columns:
+        return rows.select(*keep, *extra), tuple(notes)
+    table = rows.select(*keep, *extra, "seed")
     if _is_nested(table, "seed", "size"):
         table = table.with_columns(seed=pl.col("seed").rank("dense").over("size"))
         notes.append("Each size has its own seeds, so they are numbered within a size.")
@@ -150,7 +159,7 @@ def _aggregates(
         )
     rows = rows.with_columns(asked=asked, right=(pl.col("sharp") * asked).round())
     keep = [name for name in ("size", "right", "asked", "continuous", "series", "chance") if name in rows.columns]
-    table, more = _with_seed_as_series(rows, keep)
+    table, more = _with_seed_as_series(rows, keep, names)
     return table, (*notes, *more)
 
 
@@ -172,7 +181,9 @@ def with_items_of_stderr(rows: pl.DataFrame, source: str, choice: ColumnChoice) 
     return rows.with_columns(asked=pl.Series(n)), note
 
 
-def _counted_items(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.DataFrame, tuple[str, ...]]:
+def _counted_items(
+    rows: pl.DataFrame, keys: Sequence[str], names: Mapping[str, str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
     """Right and wrong answers without names, counted."""
     sums = [pl.col("sharp").sum().alias("right"), pl.len().cast(pl.Float64).alias("asked")]
     if "continuous" in rows.columns:
@@ -182,5 +193,5 @@ def _counted_items(rows: pl.DataFrame, keys: Sequence[str]) -> tuple[pl.DataFram
         sums.append(pl.col("chance").mean())
     counted = rows.group_by(keys, maintain_order=True).agg(sums)
     keep = [name for name in counted.columns if name not in ("seed", "continuous_stderr")]
-    table, notes = _with_seed_as_series(counted, keep)
+    table, notes = _with_seed_as_series(counted, keep, names)
     return table, ("No column names the items, so they are counted; `--item COLUMN` pairs them.", *notes)
