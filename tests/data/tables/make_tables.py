@@ -159,9 +159,8 @@ def make_seeds() -> None:
 
 
 def make_aggregates() -> None:
-    """One power law and one break as means of sizes."""
-    law = aggregates("power law", 4)
-    rows = law.to_dicts()
+    """One break as means of sizes, and a law, noise and an even rise beside it."""
+    rows = aggregates("planted break", 2).to_dicts()
     counts = [f"{r['size']},{round(r['acc'] * r['n'])},{r['n']},{r['ll']}" for r in rows]
     text("counts.csv", lines("size,right,asked,continuous", counts))
     text("counts_correct_total.csv", lines("Params,Correct,Total,Mean LogProb", counts))
@@ -202,11 +201,8 @@ def make_aggregates() -> None:
     text("four_sizes.csv", lines("size,right,asked,continuous", counts[:4]))
     score = [f"{r['size']},{r['acc']},{r['n']}" for r in rows]
     text("score.csv", lines("params,score,n", score))
-    swapped = aggregates("planted break", 2)
-    text(
-        "break.csv",
-        lines("params,acc,n,logprob", [f"{r['size']},{r['acc']},{r['n']},{r['ll']}" for r in swapped.to_dicts()]),
-    )
+    law = [f"{r['size']},{r['acc']},{r['n']},{r['ll']}" for r in aggregates("power law", 4).to_dicts()]
+    text("law.csv", lines("params,acc,n,logprob", law))
     tasks = []
     for task, truth, seed in (("law", "power law", 4), ("break", "planted break", 2), ("noise", "pure noise", 1)):
         tasks += [f"{task},{r['size']},{r['acc']},{r['n']},{r['ll']}" for r in aggregates(truth, seed).to_dicts()]

@@ -207,10 +207,10 @@ def _why(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str, 
         steep = f", steepest quarter {numbers.sharp_share}" if result.sharp_rise >= MIN_SHARP_RISE else ""
         return fitted(f"Why: {{}} {numbers.first} to {numbers.last}{steep}.", names[:1])
     low, high = (size_text(size) for size in numbers.window)
-    shares = f"{low} to {high}: {{}} makes {numbers.sharp_share} of its rise"
     if verdict == "unexplained" and (off := _worst_link(result)) is not None:
-        return fitted(f"{shares}; link off by {off}.", names[:1])
-    return fitted(f"{shares}, {{}} {numbers.continuous_share}.", names)
+        return fitted(f"{low} to {high}: {{}} {numbers.sharp_share} of its rise; link off {off}.", names[:1])
+    shares = f"{low} to {high}: {{}} makes {numbers.sharp_share} of its rise, {{}} {numbers.continuous_share}."
+    return fitted(shares, names)
 
 
 def _worst_link(result: MirageTestResult) -> ShareInterval | None:

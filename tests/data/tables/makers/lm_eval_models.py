@@ -2,8 +2,8 @@
 
     python lm_eval_models.py
     for h in 8 16 24 32 48 64; do
-      lm_eval run --model hf --model_args pretrained=models/sum-$h --tasks sums_mc,sums_gen,sums_ll --include_path tasks \\
-        --device cpu --batch_size 32 --output_path out --log_samples --limit 20
+      lm_eval run --model hf --model_args pretrained=models/sum-$h --tasks sums_mc,sums_gen,sums_ll \\
+        --include_path . --device cpu --batch_size 32 --output_path out --log_samples --limit 20
     done
 """
 

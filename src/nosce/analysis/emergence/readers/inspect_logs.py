@@ -82,14 +82,19 @@ def read_inspect(files: Sequence[Path], source: str, choice: ColumnChoice) -> li
         raise UsageError(
             f"{source} holds logs of inspect_ai, whose own reader is needed; `pip install 'nosce[inspect]'`."
         ) from None
-    logs = []
+    logs, tasks = [], []
     for file in sorted(files):
         try:
             log = read_eval_log(str(file))
         except Exception as error:  # pydantic's, zip's and inspect's own
             reason = str(error).split("\n", 1)[0][:200]
             raise UsageError(f"{file} cannot be read by inspect_ai ({reason}); look at the file.") from None
-        logs.append(_task_log(file, log, choice))
+        tasks.append(str(log.eval.task).rpartition("/")[2])
+        if choice.task in (None, tasks[-1]):
+            logs.append(_task_log(file, log, choice))
+    if not logs:
+        known = ", ".join(dict.fromkeys(tasks))
+        raise UsageError(f"--task {choice.task} is none of {source}: {known}; take one of these.")
     return scores_of_logs(logs, source, choice)
 
 

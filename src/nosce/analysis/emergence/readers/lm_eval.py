@@ -174,6 +174,8 @@ def _task_scores(
     absent = [run.model for run in runs if run not in present and run.path in sizes]
     if absent:
         notes.append(f"{len(absent)} of {len(runs)} models have no result of {task}, e.g. {absent[0]}.")
+    if any(run.step == 0 and run.path not in sizes for run in runs):
+        notes.append("Step 0 has no logarithm, so it is left out.")
     _check_one_model_a_size(task, present, sizes, source)
     sharp = _sharp_metric(task, present, source, choice)
     others = {metric for run in present for metric in run.metrics(task) if metric.split(",")[0] in SHARP_METRICS} - {
