@@ -220,6 +220,7 @@ def make_wrong() -> None:
     text("twice.csv", lines("params,acc,acc,n", [line.replace(",100", ",0.5,100") for line in rows]))
     text("mixed_percent.csv", lines("params,acc,n", [rows[0].replace("0.1", "10%"), *rows[1:]]))
     text("mixed_commas.csv", lines("params;acc;n", ["1,000,000;0,5;100", "2,000,000;0,6;100"]))
+    text("point_and_comma.csv", lines("params;acc;ll", [f"{int(s)};{i % 2}.0;-0,{i + 5}" for i, s in enumerate(SIZES)]))
     text("no_size.csv", lines("colour,acc,n", [f"red,{line.partition(',')[2]}" for line in rows]))
     text("several_rows.csv", lines("params,acc,n", [*rows, *rows]))
     hostile = ['"<script>alert(1)</script>"', "=cmd|' /C calc'!A0", '"\x1b[31mred\x1b[0m"', "\u202egpj.exe"]

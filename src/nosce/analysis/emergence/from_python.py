@@ -189,6 +189,10 @@ def audit(
         log_likelihood=log_likelihood,
         lower_is_better=lower_is_better,
     )
+    return _audited(table, choice, resamples)
+
+
+def _audited(table: object, choice: ColumnChoice, resamples: int) -> MirageAudit:
     if isinstance(table, str | Path):
         return MirageAudit(tuple(audit_tasks(read_tasks(Path(table), choice), resamples=resamples)))
     frame = _frame(table)

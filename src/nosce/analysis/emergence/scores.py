@@ -21,7 +21,7 @@ from nosce.seeds import Seed
 
 MAX_WEIGHTS = 4_000_000  # weights held at once
 MIN_LINK_OUTCOMES = 200  # outcomes of one length, below which all lengths share a link
-MAX_RESAMPLED_ITEMS = 20_000  # more items are resampled in so many random groups of equal size
+MAX_RESAMPLED_ITEMS = 10_000  # more items are resampled in so many random groups of equal size
 
 
 @dataclass(frozen=True, eq=False)

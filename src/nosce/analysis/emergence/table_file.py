@@ -115,6 +115,7 @@ def _read_separated(file: Path) -> TableFile:
     decimal = decimal_sign(table, separator)
     if decimal == "comma":  # so that 1.234 beside 0,5 is no decimal: all cells as they stand
         table = read_table(content, "csv", separator=separator, infer_types=False)
+        decimal = decimal_sign(table, separator)  # again, of columns that were taken for numbers too
     return TableFile(table, decimal)
 
 
@@ -159,7 +160,7 @@ def _read_workbook(file: Path) -> TableFile:
     content = file.read_bytes()
     with zipfile.ZipFile(BytesIO(content)) as parts:
         if sum(part.file_size for part in parts.infolist()) > MAX_SHEET_BYTES:
-            raise ValueError(f"it unpacks to more than {MAX_SHEET_BYTES:,} bytes; save the sheet as CSV")
+            raise ValueError(f"it unpacks to more than {MAX_SHEET_BYTES:,} bytes; save it as CSV")
     try:
         sheets = pl.read_excel(content, sheet_id=0, engine="calamine", raise_if_empty=False)
     except ModuleNotFoundError:

@@ -77,7 +77,7 @@ def test_aggregates_are_read_where_samples_are_missing(copied):
     assert outcomes.continuous_stderr is not None
     assert outcomes.chance == 0.0
     assert parse_outcomes(tasks["sums_mc"].table).chance == 0.25
-    assert "log_samples" in tasks["sums_ll"].notes[0]
+    assert "has no samples of sums_ll" in tasks["sums_ll"].notes[0]
     assert tasks["sums_mc"].names["continuous"] == "brier_score,none"
 
 

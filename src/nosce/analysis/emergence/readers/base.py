@@ -192,7 +192,7 @@ def size_in_name(name: str) -> float | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-def model_size(name: str, noted: float | None, choice: ColumnChoice, source: str) -> float:
+def size_of_model(name: str, noted: float | None, choice: ColumnChoice, source: str) -> float:
     """The size of a model: as the user says, as the tool notes, or as its name has it.
 
     Raises:

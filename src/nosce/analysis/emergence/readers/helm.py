@@ -41,15 +41,14 @@ def _task_log(run: Path, choice: ColumnChoice) -> TaskLog:
     adapter = json_object(spec.get("adapter_spec"))
     model = str(adapter.get("model") or adapter.get("model_deployment") or run.name)
     name = str(spec.get("name") or run.name)
-    parts = [
-        part for part in name.replace(":", ",", 1).split(",") if not part.startswith(("model=", "model_deployment="))
-    ]
+    parts = name.replace(":", ",", 1).split(",")
+    task = ",".join(part for part in parts if not part.startswith(("model=", "model_deployment=")))
     multiple_choice = str(adapter.get("method", "")).startswith("multiple_choice")
     instances = run / "per_instance_stats.json"
     rows, names = _instance_rows(instances, choice) if instances.is_file() else _stat_rows(run, choice)
     return TaskLog(
         path=str(run),
-        task=",".join(parts),
+        task=task,
         model=model,
         rows=rows,
         names=names,

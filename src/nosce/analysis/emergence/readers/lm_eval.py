@@ -9,7 +9,6 @@ Source: lm-evaluation-harness 0.4, `lm_eval/loggers/evaluation_tracker.py`, whic
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -20,19 +19,17 @@ import polars as pl
 
 from nosce.analysis.emergence.readers.any_table import given_chance
 from nosce.analysis.emergence.readers.base import (
-    MAX_FILE_BYTES,
     ColumnChoice,
     TaskScores,
-    json_list,
     json_number,
     json_object,
     load_json_file,
-    model_size,
+    size_of_model,
 )
+from nosce.analysis.emergence.readers.lm_eval_samples import sample_rows
 from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE, exact_note, with_items_of_stderr
 from nosce.errors import DataError, UsageError
 from nosce.store.files import JsonObject
-from nosce.store.table_text import utf8_content
 
 #: Metrics that are 0 or 1 of an item, in the order in which one is taken.
 SHARP_METRICS = ("exact_match", "acc", "acc_norm", "em", "pass@1", "mc1", "prompt_level_strict_acc")
@@ -94,6 +91,45 @@ class ModelRun:
         return path if path.is_file() else None
 
 
+@dataclass(frozen=True, eq=False)
+class TaskModels:
+    """The models that were asked a task.
+
+    Args:
+        task: Name of the task.
+        runs: Their runs.
+        sizes: Results file -> size.
+        size_name: What the sizes are.
+        sharp: The metric that is the sharp score, with its filter.
+        source: The folder, for sentences.
+        choice: What the user said.
+    """
+
+    task: str
+    runs: Sequence[ModelRun]
+    sizes: dict[Path, float]
+    size_name: str
+    sharp: str
+    source: str
+    choice: ColumnChoice
+
+    @property
+    def offers_options(self) -> bool:
+        """Whether a guess level is the task's own: among several tasks it is that of multiple choice alone."""
+        return self.choice.task is not None or self.is_multiple_choice
+
+    @property
+    def is_multiple_choice(self) -> bool:
+        """Whether the task is multiple choice."""
+        return "multiple_choice" in {run.output_type(self.task) for run in self.runs}
+
+    def with_chance(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The table with the score of guessing where the user gave it."""
+        if self.choice.chance is None or not self.offers_options:
+            return table
+        return table.with_columns(chance=pl.lit(given_chance(self.choice.chance)))
+
+
 def is_lm_eval_result(content: object) -> bool:
     """Whether JSON is what lm-evaluation-harness writes of a model."""
     return isinstance(content, dict) and {"results", "configs", "versions"} <= content.keys()
@@ -108,7 +144,7 @@ def read_lm_eval(files: Iterable[Path], source: str, choice: ColumnChoice) -> li
     """
     runs = [run for run in map(_model_run, sorted(files)) if run is not None]
     if not runs:
-        raise UsageError(f"{source} holds no results of lm-evaluation-harness; name the folder of its --output_path.")
+        raise UsageError(f"{source} holds no results of lm-evaluation-harness; name the folder that it wrote.")
     tasks = _common_tasks(runs, source, choice)
     sizes, size_name = _sizes(runs, source, choice)
     return [_task_scores(task, runs, sizes, size_name, source, choice) for task in tasks]
@@ -163,7 +199,7 @@ def _sizes(runs: Sequence[ModelRun], source: str, choice: ColumnChoice) -> tuple
         return {run.path: float(run.step or 0) for run in runs if run.step}, "step in model_revision"
     noted = all(run.parameters is not None for run in runs)
     names = "model_num_parameters" if noted and not choice.model_sizes else "model_name"
-    return {run.path: model_size(run.model.split(" ")[0], run.parameters, choice, source) for run in runs}, names
+    return {run.path: size_of_model(run.model.split(" ")[0], run.parameters, choice, source) for run in runs}, names
 
 
 def _task_scores(
@@ -178,17 +214,15 @@ def _task_scores(
         notes.append("Step 0 has no logarithm, so it is left out.")
     _check_one_model_a_size(task, present, sizes, source)
     sharp = _sharp_metric(task, present, source, choice)
-    others = {metric for run in present for metric in run.metrics(task) if metric.split(",")[0] in SHARP_METRICS} - {
-        sharp
-    }
-    if others:
-        notes.append(f"`{sharp}` is taken; there is also {', '.join(f'`{one}`' for one in sorted(others))} (--sharp).")
-    samples = {run.path: run.samples_path(task) for run in present}
-    if all(path is not None for path in samples.values()):
-        return _item_scores(task, present, sizes, size_name, sharp, source, choice, notes)
-    lacking = next(run.model for run in present if samples[run.path] is None)
-    notes.append(f"{lacking} has no samples of {task}; `lm_eval --log_samples` writes them, and the test says more.")
-    return _aggregate_scores(task, present, sizes, size_name, sharp, source, choice, notes)
+    metrics = {metric for run in present for metric in run.metrics(task) if metric.split(",")[0] in SHARP_METRICS}
+    if others := ", ".join(f"`{one}`" for one in sorted(metrics - {sharp})):
+        notes.append(f"`{sharp}` is taken; there is also {others} (--sharp).")
+    models = TaskModels(task, present, sizes, size_name, sharp, source, choice)
+    lacking = [run.model for run in present if run.samples_path(task) is None]
+    if not lacking:
+        return _item_scores(models, notes)
+    notes.append(f"{lacking[0]} has no samples of {task}; lm_eval logs them when asked to, and the test says more.")
+    return _aggregate_scores(models, notes)
 
 
 def _check_one_model_a_size(task: str, runs: Sequence[ModelRun], sizes: dict[Path, float], source: str) -> None:
@@ -217,159 +251,78 @@ def _sharp_metric(task: str, runs: Sequence[ModelRun], source: str, choice: Colu
     raise UsageError(f"{task} has no sharp score{asked} but {names}; name a metric between 0 and 1: {command}.")
 
 
-def _item_scores(
-    task: str,
-    runs: Sequence[ModelRun],
-    sizes: dict[Path, float],
-    size_name: str,
-    sharp: str,
-    source: str,
-    choice: ColumnChoice,
-    notes: list[str],
-) -> TaskScores:
+def _item_scores(models: TaskModels, notes: list[str]) -> TaskScores:
     """The scores of each item, from the samples."""
+    choice = models.choice
     rows: list[dict[str, object]] = []
-    for run in runs:
-        path = run.samples_path(task)
+    for run in models.runs:
+        path = run.samples_path(models.task)
         assert path is not None
-        for row in _sample_rows(path, sharp, run.output_type(task), choice):
-            rows.append({"size": sizes[run.path], **row})
+        for row in sample_rows(path, models.sharp, run.output_type(models.task), choice):
+            rows.append({"size": models.sizes[run.path], **row})
     table = pl.DataFrame(rows, infer_schema_length=None)
-    names = {"size": size_name, "sharp": sharp, "item": "doc_id"}
+    names = {"size": models.size_name, "sharp": models.sharp, "item": "doc_id"}
     if "continuous" in table.columns and table["continuous"].null_count():
         table = table.drop("continuous")
         notes = [*notes, "Not every sample holds the log-likelihood of its target, so none is taken."]
     if "continuous" in table.columns:
         names["continuous"] = choice.continuous or TARGET_LOG_LIKELIHOOD
-    if choice.chance is not None and _offers_options(task, runs, choice):
-        table = table.with_columns(chance=pl.lit(given_chance(choice.chance)))
-    elif "chance" in table.columns:
+    if choice.chance is None and "chance" in table.columns:
         names["chance"] = "1 / number of options"
-    is_target = names.get("continuous") == TARGET_LOG_LIKELIHOOD
     return TaskScores(
-        source=source,
-        task=task,
-        table=table,
+        source=models.source,
+        task=models.task,
+        table=models.with_chance(table),
         names=names,
-        log_likelihood=choice.log_likelihood or is_target,
+        log_likelihood=choice.log_likelihood or names.get("continuous") == TARGET_LOG_LIKELIHOOD,
         lower_is_better=choice.lower_is_better or CONTINUOUS_METRICS.get(choice.continuous or "", False),
         notes=tuple(notes),
     )
 
 
-def _sample_rows(path: Path, sharp: str, output_type: str, choice: ColumnChoice) -> list[dict[str, object]]:
-    name, _, filter_ = sharp.partition(",")
-    rows = []
-    try:
-        for number, line in enumerate(utf8_content(path, MAX_FILE_BYTES).splitlines(), 1):
-            if not line.strip():
-                continue
-            sample = json_object(json.loads(line))
-            if sample.get("filter", filter_) != filter_:
-                continue
-            score = json_number(sample.get(name))
-            if score is None or "doc_id" not in sample:
-                raise DataError(
-                    f"line {number} of {path} has no number in {name!r}; missing is not zero, so mend or drop the item "
-                    "for all models."
-                )
-            item = f"{sample['doc_id']} {str(sample.get('doc_hash', ''))[:8]}"  # other texts are no pairs
-            rows.append({"item": item, "sharp": score, **_continuous(sample, output_type, choice)})
-    except (OSError, ValueError, RecursionError) as error:
-        raise UsageError(f"{path} cannot be read as samples of lm-eval ({str(error)[:200]}); look at it.") from None
-    if not rows:
-        raise DataError(f"{path} has no sample with the filter {filter_!r}; run the task again with --log_samples.")
-    return rows
-
-
-def _continuous(sample: JsonObject, output_type: str, choice: ColumnChoice) -> dict[str, object]:
-    """The item's continuous score, and what guessing gets."""
-    found: dict[str, object] = {}
-    replies = json_list(sample.get("resps"))
-    options = json_list(sample.get("filtered_resps")) or replies
-    if output_type == "multiple_choice" and len(options) > 1:
-        found["chance"] = 1 / len(options)
-    if choice.continuous == "none":
-        return found
-    if choice.continuous is not None:
-        return found | {"continuous": json_number(sample.get(choice.continuous.split(",")[0]))}
-    if output_type not in ("multiple_choice", "loglikelihood"):
-        return found
-    index = 0 if output_type == "loglikelihood" else _target_index(sample, len(options))
-    return found | {"continuous": None if index is None else _log_likelihood(replies, index)}
-
-
-def _target_index(sample: JsonObject, n_options: int) -> int | None:
-    """Which option is the target: by its number, or by its text among the requests."""
-    target = str(sample.get("target")).strip()
-    if target.isdigit() and int(target) < n_options:
-        return int(target)
-    requests = json_object(sample.get("arguments"))
-    texts = [str(json_object(request).get("arg_1", "")).strip() for request in requests.values()][:n_options]
-    return texts.index(target) if texts.count(target) == 1 else None
-
-
-def _log_likelihood(replies: Sequence[object], index: int) -> float | None:
-    """The log-likelihood of a reply as lm-eval nests it: [[["-1.5", "False"]], ...]."""
-    value: object = replies[index] if index < len(replies) else None
-    while isinstance(value, list) and value:
-        value = value[0]
-    return json_number(value)
-
-
-def _aggregate_scores(
-    task: str,
-    runs: Sequence[ModelRun],
-    sizes: dict[Path, float],
-    size_name: str,
-    sharp: str,
-    source: str,
-    choice: ColumnChoice,
-    notes: list[str],
-) -> TaskScores:
+def _aggregate_scores(models: TaskModels, notes: list[str]) -> TaskScores:
     """The means of each model with their number of items, or with their standard errors."""
-    if "multiple_choice" in {run.output_type(task) for run in runs} and choice.chance is None:
-        command = choice.command(source, "--task", task, "--chance", "0.25")
+    task, choice = models.task, models.choice
+    if models.is_multiple_choice and choice.chance is None:
+        command = choice.command(models.source, "--task", task, "--chance", "0.25")
         raise UsageError(f"{task} is multiple choice, and without samples nothing says what guessing gets: {command}.")
-    continuous = _continuous_metric(task, runs, choice)
-    rows = []
-    for run in runs:
-        row: dict[str, object] = {"size": sizes[run.path], "sharp": run.metrics(task)[sharp]}
-        row["asked"] = json_number(choice.n) if choice.n else run.n_samples(task)
-        row["stderr"] = run.stderr(task, sharp)
-        if continuous is not None:
-            value, error = run.metrics(task)[continuous], run.stderr(task, continuous)
-            row |= _on_log_scale(value, error) if "perplexity" in continuous else {"continuous": value, "error": error}
-        rows.append(row)
-    table = pl.DataFrame(rows, schema_overrides={"asked": pl.Float64, "stderr": pl.Float64}, infer_schema_length=None)
+    continuous = _continuous_metric(task, models.runs, choice)
+    types = {"asked": pl.Float64, "stderr": pl.Float64}
+    rows = [_aggregate_row(run, models, continuous) for run in models.runs]
+    table = pl.DataFrame(rows, schema_overrides=types, infer_schema_length=None)
     if table["asked"].null_count():
         table = table.with_columns(pl.col("stderr").fill_null(0.0), __row__=pl.int_range(1, pl.len() + 1))
-        table, note = with_items_of_stderr(table, source, choice)
+        table, note = with_items_of_stderr(table, models.source, choice)
         notes = [*notes, note]
     table = table.with_columns(right=(pl.col("sharp") * pl.col("asked")).round())
     if "error" in table.columns and not table["error"].null_count():
         table = table.rename({"error": "continuous_stderr"})
     elif continuous is not None:
         notes = [*notes, exact_note(continuous)]
-    if choice.chance is not None and _offers_options(task, runs, choice):
-        table = table.with_columns(chance=pl.lit(given_chance(choice.chance)))
-    names = {"size": size_name, "sharp": sharp} | ({} if continuous is None else {"continuous": continuous})
     keep = ("size", "right", "asked", "continuous", "continuous_stderr", "chance")
+    table = models.with_chance(table)
     lower = continuous is not None and CONTINUOUS_METRICS.get(continuous.split(",")[0], choice.lower_is_better)
     return TaskScores(
-        source=source,
+        source=models.source,
         task=task,
         table=table.select([name for name in keep if name in table.columns]),
-        names=names,
+        names={"size": models.size_name, "sharp": models.sharp} | ({"continuous": continuous} if continuous else {}),
         log_likelihood=choice.log_likelihood,
         lower_is_better=lower,
         notes=(*notes, AGGREGATES_NOTE),
     )
 
 
-def _offers_options(task: str, runs: Sequence[ModelRun], choice: ColumnChoice) -> bool:
-    """Whether a guess level is the task's own: among several tasks it is that of multiple choice alone."""
-    return choice.task is not None or "multiple_choice" in {run.output_type(task) for run in runs}
+def _aggregate_row(run: ModelRun, models: TaskModels, continuous: str | None) -> dict[str, object]:
+    """A model's means, with what the results file says of their number of items and standard errors."""
+    task, choice = models.task, models.choice
+    row: dict[str, object] = {"size": models.sizes[run.path], "sharp": run.metrics(task)[models.sharp]}
+    row["asked"] = json_number(choice.n) if choice.n else run.n_samples(task)
+    row["stderr"] = run.stderr(task, models.sharp)
+    if continuous is None:
+        return row
+    value, error = run.metrics(task)[continuous], run.stderr(task, continuous)
+    return row | (_on_log_scale(value, error) if "perplexity" in continuous else {"continuous": value, "error": error})
 
 
 def _continuous_metric(task: str, runs: Sequence[ModelRun], choice: ColumnChoice) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from nosce.analysis.emergence.readers.any_table import given_chance
-from nosce.analysis.emergence.readers.base import ColumnChoice, TaskScores, json_number, model_size
+from nosce.analysis.emergence.readers.base import ColumnChoice, TaskScores, json_number, size_of_model
 from nosce.analysis.emergence.readers.rows import AGGREGATES_NOTE
 from nosce.errors import DataError, UsageError
 
@@ -60,7 +60,7 @@ def _scores_of_task(task: str, logs: Sequence[TaskLog], source: str, choice: Col
     sizes: dict[float, TaskLog] = {}
     rows: list[Row] = []
     for log in logs:
-        size = model_size(log.model, log.parameters, choice, source)
+        size = size_of_model(log.model, log.parameters, choice, source)
         if size in sizes:
             raise UsageError(
                 f"{sizes[size].path} and {log.path} are both of {task} at the size {size:,.0f} "

@@ -50,10 +50,15 @@ def decimal_sign(texts: pl.DataFrame, separator: str) -> Literal["comma", "point
         DataError: Both signs stand before decimals.
     """
     found = {name: _first(texts, pattern) for name, pattern in _PATTERNS.items()}
-    if found["comma"] and (found["thousands"] or found["point"]):
+    if found["comma"] and found["thousands"]:
         raise DataError(
-            f"the table writes {found['comma']!r} and {found['thousands'] or found['point']!r}, so that a comma means "
-            "decimals here and thousands there; write all numbers one way."
+            f"the table writes {found['comma']!r} and {found['thousands']!r}, so that a comma means decimals here and "
+            "thousands there; write all numbers one way."
+        )
+    if found["comma"] and found["point"]:
+        raise DataError(
+            f"the table writes {found['comma']!r} and {found['point']!r}, decimals once with a comma and once with a "
+            "point; write all numbers one way."
         )
     if found["comma"]:
         return "comma"
