@@ -15,6 +15,8 @@ EXTRAS = {
     "api": (("httpx2",), "models behind an endpoint"),
     "ray": (("ray",), "--ray ADDRESS"),
     "scores": (("sacrebleu", "rouge-score"), "BLEU and ROUGE"),
+    "excel": (("fastexcel",), "workbooks in nosce audit"),
+    "inspect": (("inspect-ai",), "logs of inspect_ai in nosce audit"),
 }
 
 

@@ -60,6 +60,22 @@ def test_an_even_rise_is_no_jump():
     assert answer.why.startswith("Why: acc 10 % [")
 
 
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        ([0.5] * 8, "Nothing rises: acc has no jump."),
+        ([0.1, 0.9] * 4 + [0.1], "It goes up and down: acc has no jump."),
+        ([0.1, 0.6, 0.8, 0.85, 0.87, 0.88, 0.89, 0.9], "It rises early and slows down: acc has no jump."),
+        ([0.9, 0.8, 0.7, 0.6, 0.5, 0.4], "Nothing rises: acc has no jump."),
+    ],
+)
+def test_what_is_no_jump_is_told_apart(shares, words):
+    """Noise, an up and down, a rise that slows, and a fall."""
+    right = 1_000 * np.array(shares)[None]
+    counts = CountOutcomes(10.0 ** np.arange(len(shares)), right, np.full(right.shape, 1000.0), None)
+    assert answered(counts, verdict="no jump").what == words
+
+
 def test_the_share_of_the_continuous_score_is_that_at_the_jump():
     """A score that rose long before has none of its rise there, however steeply it rose."""
     sizes = 10.0 ** np.arange(9)

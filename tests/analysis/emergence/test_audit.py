@@ -148,3 +148,15 @@ def test_a_store_is_audited_as_its_studies_are(nosce, smoke_store):
     ended = nosce.here("audit", smoke_store)
     assert ended.returncode in (0, 2)
     assert "Traceback" not in ended.stderr
+
+
+def test_hostile_names_steer_no_terminal_and_no_picture(nosce, tmp_path):
+    """Control signs are spelled out, in tables, sentences and figures; markup is text."""
+    table = Path(__file__).parents[2] / "data" / "tables" / "hostile.csv"
+    told = nosce("audit", table, "--resamples", "100", "--verbose", "--figure", tmp_path / "f.svg")
+    assert told.returncode == 0, told.stderr
+    for text in (told.stdout, told.stderr, (tmp_path / "f.svg").read_text(encoding="utf-8")):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert "\\x1b[31m" in told.stdout
+    assert "<script" not in (tmp_path / "f.svg").read_text(encoding="utf-8")

@@ -225,7 +225,7 @@ def make_wrong() -> None:
     text("several_rows.csv", lines("params,acc,n", [*rows, *rows]))
     hostile = ['"<script>alert(1)</script>"', "=cmd|' /C calc'!A0", '"\x1b[31mred\x1b[0m"', "\u202egpj.exe"]
     content = [
-        f"{int(s)},{name},{task},{i % 2}" for i, s in enumerate(SIZES) for name in hostile for task in hostile[:2]
+        f"{int(s)},{name},{task},{i % 2}" for i, s in enumerate(SIZES) for name in hostile for task in hostile
     ]
     text("hostile.csv", lines("params,item,task,acc", content))
     text("hostile_header.csv", lines("params,item,\x1b[31macc\x1b[0m", [f"{int(s)},a,1" for s in SIZES]))

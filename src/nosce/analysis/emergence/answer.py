@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy
 
-from nosce.analysis.emergence.jumps import JUMP_WINDOW, isotonic_fit, rise_shape
+from nosce.analysis.emergence.jumps import JUMP_SHARE, JUMP_WINDOW, isotonic_fit, rise_shape
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
 from nosce.analysis.emergence.simulated_verdicts import SimulatedErrors, simulated_errors
 from nosce.analysis.emergence.test import (
@@ -160,7 +160,7 @@ def audit_answer(
     decided = verdict != "under-resolved"
     errors = simulated_errors(verdict, result.sizes, result.items) if decided else None
     return AuditAnswer(
-        what=withheld or _what(result, verdict, names, has_continuous=has_continuous),
+        what=withheld or _what(result, verdict, names, numbers),
         why=_why(result, verdict, names, numbers),
         how_sure=_how_sure(result, errors),
         what_would_change=_what_would_change(scores, result, verdict, has_continuous=has_continuous),
@@ -183,7 +183,7 @@ def _plain_name(name: str) -> str:
     return " ".join(name.removesuffix(",none").removesuffix(" of the target").split())
 
 
-def _what(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str, str], *, has_continuous: bool) -> str:
+def _what(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str, str], numbers: JumpNumbers) -> str:
     if verdict == "metric":
         return fitted("The jump is the metric's: {} jumps, {} does not.", names)
     if verdict == "break":
@@ -191,14 +191,23 @@ def _what(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str,
     if verdict == "unexplained":
         return fitted("{} jumps, {} does not, and no one link between them holds.", names)
     if verdict == "no jump":
-        rises = result.sharp_rise >= MIN_SHARP_RISE
-        template = "It rises evenly: {} has no jump." if rises else "Nothing rises: {} has no jump."
-        return fitted(template, names[:1])
+        return fitted(_no_jump_template(result, numbers), names[:1])
     if result.sizes < MIN_SIZES:
         return f"No verdict: {result.sizes} sizes are too few to tell a jump from a rise."
-    if not has_continuous and result.frequencies["under-resolved"] >= MIN_AGREEMENT:
+    if numbers.continuous_share is None and result.frequencies["under-resolved"] >= MIN_AGREEMENT:
         return fitted("{} jumps; without a continuous score it is open why.", names[:1])
     return f"No verdict: {result.sizes} sizes of {result.items:,.0f} items do not tell the cases apart."
+
+
+def _no_jump_template(result: MirageTestResult, numbers: JumpNumbers) -> str:
+    """In which way the sharp score has no jump."""
+    if result.sharp_rise < MIN_SHARP_RISE:
+        return "Nothing rises: {} has no jump."
+    if numbers.last.value - numbers.first.value < MIN_SHARP_RISE:
+        return "It goes up and down: {} has no jump."
+    if result.sharp_window_share >= JUMP_SHARE:
+        return "It rises early and slows down: {} has no jump."
+    return "It rises evenly: {} has no jump."
 
 
 def _why(result: MirageTestResult, verdict: EmergenceVerdict, names: tuple[str, str], numbers: JumpNumbers) -> str:

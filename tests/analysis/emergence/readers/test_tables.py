@@ -93,7 +93,7 @@ SENTENCES = [
     ("twice.csv", {}, "the column 'acc' twice"),
     ("mixed_percent.csv", {}, "percent signs and '0.2' without one"),
     ("mixed_commas.csv", {}, "writes '0,5' and '1,000,000'"),
-    ("point_and_comma.csv", {}, r"writes '-0,5' and '1\.0'"),
+    ("point_and_comma.csv", {}, r"writes '-0,5' and '0\.0'"),
     ("no_size.csv", {}, "none of the columns .* is plainly the size.*--size COLUMN`"),
     ("several_rows.csv", {}, "several rows for the size 100000.*--seed COLUMN`.*--item COLUMN`"),
     ("hostile_header.csv", {}, "is plainly the sharp score"),
