@@ -190,6 +190,8 @@ def make_aggregates() -> None:
     long = [f"toy,{r['size']},{m},{r[m]},{r['n']}" for r in rows for m in ("acc", "ll")]
     text("a_row_a_metric.csv", lines("family,params,metric,value,n", long))
     grade = [f"{r['size']},{0.25 + 0.75 * r['acc']:g},{r['n']}" for r in rows]
+    text("grade.csv", lines("params,acc,n", grade))
+    text("two_numbers.csv", lines("params,acc,n,count", [f"{line},{100 + i}" for i, line in enumerate(grade)]))
     text("multiple_choice.csv", lines("params,acc_norm,n", grade))
     text("multiple_choice_options.csv", lines("params,acc_norm,n,n_choices", [f"{line},4" for line in grade]))
     perplexity = [f"{r['size']},{r['acc']},{r['n']},{math.exp(-r['ll']):.6g}" for r in rows]
@@ -224,9 +226,7 @@ def make_wrong() -> None:
     text("no_size.csv", lines("colour,acc,n", [f"red,{line.partition(',')[2]}" for line in rows]))
     text("several_rows.csv", lines("params,acc,n", [*rows, *rows]))
     hostile = ['"<script>alert(1)</script>"', "=cmd|' /C calc'!A0", '"\x1b[31mred\x1b[0m"', "\u202egpj.exe"]
-    content = [
-        f"{int(s)},{name},{task},{i % 2}" for i, s in enumerate(SIZES) for name in hostile for task in hostile
-    ]
+    content = [f"{int(s)},{name},{task},{i % 2}" for i, s in enumerate(SIZES) for name in hostile for task in hostile]
     text("hostile.csv", lines("params,item,task,acc", content))
     text("hostile_header.csv", lines("params,item,\x1b[31macc\x1b[0m", [f"{int(s)},a,1" for s in SIZES]))
     text("empty.csv", "params,acc,n\n")

@@ -26,6 +26,7 @@ from nosce.analysis.render.figure import FigureData
 from nosce.analysis.render.tables import rows_table
 from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
+from nosce.store.text import printable
 
 MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
 MAX_SIMULATIONS, MAX_DESIGN = 10_000, 10**7  # worlds of a design; sizes x items x seeds of a world
@@ -34,6 +35,7 @@ MAX_Q = 0.05  # of a jump among several tasks; above it, the jump is no verdict
 #: of 30 simulated worlds at 6 sizes, 4 at 8 and 0 at 12 (500 items); from three series on, a link is learned of others.
 MIN_LINKED_SIZES, MIN_LINKED_SERIES = 12, 3
 MAX_PANELS = 12  # of a figure of several tasks
+MIN_GUESS_ITEMS = 100  # at a size, from which on a score is told from one of guessing
 MAX_NOTES = 4  # that are printed without --verbose
 EMERGENCE_THRESHOLD = 10.0  # the emergence score that `shares` counts from; the paper names no threshold
 
@@ -73,6 +75,20 @@ class TableAudit:
         return "under-resolved" if self.withheld else self.result.verdict
 
     @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What has to be said of the reading, a score that looks like guessing included."""
+        n_correct, n_total = (float(counts[:, 0].sum()) for counts in self.outcomes.counts)
+        if self.outcomes.chance or "chance" in self.scores.table.columns or n_total < MIN_GUESS_ITEMS:
+            return self.scores.notes
+        interval = scipy.stats.binomtest(round(n_correct), round(n_total)).proportion_ci(method="exact")
+        options = next((number for number in (4, 5, 3, 2) if interval.low <= 1 / number <= interval.high), None)
+        if options is None:
+            return self.scores.notes
+        share = f"{n_correct / n_total:.0%}"
+        note = f"The first size scores {share}, as guessing among {options} options would: if so, give --chance"
+        return (*self.scores.notes, f"{note} {1 / options:.2g}.")
+
+    @cached_property
     def answer(self) -> AuditAnswer:
         """The answer in plain words."""
         names = (self.scores.names.get("sharp", "sharp"), self.scores.names.get("continuous", "continuous"))
@@ -88,7 +104,7 @@ class TableAudit:
             "meaning": words.VERDICT_MEANINGS[self.verdict],
             "answer": list(self.answer.lines),
             "columns": self.scores.columns_text,
-            "notes": list(self.scores.notes),
+            "notes": list(self.notes),
             "chance": self.outcomes.chance,
         }
         row["verdict_alone"] = self.result.verdict
@@ -166,7 +182,7 @@ def reading_notices(audits: Sequence[TableAudit]) -> Iterator[str]:
     sources = list(dict.fromkeys(one.scores.source for one in audits))
     more = f" (and {len(read) - 1} more ways, --verbose)" if len(read) > 1 else ""
     yield f"Read from {', '.join(sources[:3])}: {read[0]}{more}."
-    notes = list(dict.fromkeys(note for one in audits for note in one.scores.notes))
+    notes = list(dict.fromkeys(note for one in audits for note in one.notes))
     yield from notes[:MAX_NOTES]
     if len(notes) > MAX_NOTES:
         yield f"{len(notes) - MAX_NOTES} more notes are shown by --verbose."
@@ -184,7 +200,7 @@ def render_details(audits: Sequence[TableAudit]) -> Iterator[str | Table]:
             rows.append((f"simulated at {design}", f"{errors.wrong} of {errors.given} such verdicts were wrong"))
         if table_audit.q is not None:
             rows.append(("of all these tasks, q", f"{table_audit.q:.3f} that a straight line rises so"))
-        rows += [("note", note) for note in table_audit.scores.notes]
+        rows += [("note", note) for note in table_audit.notes]
         yield rows_table(table_audit.scores.title, ("", ""), rows)
 
 
@@ -194,13 +210,14 @@ def audit_figure(audits: Sequence[TableAudit]) -> FigureData:
     for one in audits[:MAX_PANELS]:
         meaning = {"meaning": words.VERDICT_MEANINGS[one.verdict], "verdict": one.verdict}
         row = words.mirage_result_json(one.result) | meaning
-        figures.append((one, words.mirage_figure(one.outcomes, row, one.scores.title, one.scores.names["size"])))
+        title, x_label = printable(one.scores.title), printable(one.scores.names["size"].strip())
+        figures.append((one, words.mirage_figure(one.outcomes, row, title, x_label)))
     if len(figures) == 1:
         return figures[0][1]
     first = figures[0][1]
     panels = []
     for number, (one, figure) in enumerate(figures, 1):
-        title = f"{number}. {one.scores.title}: {one.verdict}"
+        title = printable(f"{number}. {one.scores.title}: {one.verdict}")
         panels.append(figure.table.with_columns(panel=pl.lit(title)))
     title = f"{len(audits)} tasks" if len(audits) <= MAX_PANELS else f"the first {MAX_PANELS} of {len(audits):,} tasks"
     header = first.header() | {"title": title, "caption": f"The mirage test of {title}."}

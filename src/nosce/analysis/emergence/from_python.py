@@ -15,15 +15,13 @@ import polars as pl
 from nosce.analysis.emergence.audit import TableAudit, audit_figure, audit_tasks, check_resamples
 from nosce.analysis.emergence.figure_file import figure_bytes, write_figure
 from nosce.analysis.emergence.readers.any_table import read_any_table
-from nosce.analysis.emergence.readers.base import ColumnChoice
+from nosce.analysis.emergence.readers.base import FRAME, ColumnChoice
 from nosce.analysis.emergence.readers.find import read_tasks
 from nosce.analysis.emergence.readers.numbers import decimal_sign, parse_number
 from nosce.analysis.emergence.table_file import TableFile
 from nosce.analysis.emergence.test import DEFAULT_RESAMPLES, EmergenceVerdict
 from nosce.errors import DataError, UsageError
 from nosce.store.text import printable
-
-FRAME = "the table"  # what sentences call a table that is no file
 
 
 @runtime_checkable

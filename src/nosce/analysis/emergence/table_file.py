@@ -167,6 +167,8 @@ def _read_workbook(file: Path) -> TableFile:
         raise UsageError(
             f"the workbook {file} needs the package fastexcel; `pip install 'nosce[excel]'`, or save it as CSV."
         ) from None
+    except Exception as error:  # fastexcel's own, which are known only where it is installed
+        raise ValueError(str(error)) from None
     filled = {name: sheet for name, sheet in sheets.items() if len(sheet)}
     if len(filled) != 1:
         named = ", ".join(map(repr, list(filled)[:6])) or "none with rows"

@@ -112,6 +112,14 @@ def test_instances_of_helm_are_items(helm):
     assert (outcomes.continuous <= 0).all()
 
 
+def test_trials_of_helm_are_seeds(helm):
+    """Each instance once a trial; whatever names a trial."""
+    for file in helm.rglob("per_instance_stats.json"):
+        entries = json.loads(file.read_text())
+        file.write_text(json.dumps([entry | {"train_trial_index": trial} for entry in entries for trial in ([1], 2)]))
+    assert parse_outcomes(read_tasks(helm, ColumnChoice())[0].table).sharp.shape == (2, 6, 12)
+
+
 def test_stats_of_helm_have_their_number_of_instances(helm):
     """And are refused where they do not say it, or the model."""
     for file in helm.rglob("per_instance_stats.json"):

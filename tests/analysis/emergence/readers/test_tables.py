@@ -79,6 +79,7 @@ VERDICTS = [
     ("lm_eval", {"task": "sums_ll"}, "break"),
     ("lm_eval", {"task": "sums_gen"}, JUMP_ALONE),
 ]
+GUESSES = (("grade.csv", {}), ("grade.csv", {"chance": "0.25"}), ("counts.csv", {}))
 #: File, what is said, and the sentence.
 SENTENCES = [
     ("acc_alone.csv", {}, "neither of how many items nor a standard error.*`nosce audit .*acc_alone.csv --n 500`"),
@@ -91,6 +92,7 @@ SENTENCES = [
     ("missing.csv", {}, "row 4 has 'N/A' in 'acc'.*missing is not zero"),
     ("items_late_key.jsonl", {}, "row 1 has 'None' in 'continuous'.*missing is not zero"),
     ("twice.csv", {}, "the column 'acc' twice"),
+    ("two_numbers.csv", {}, "`n` and `count` .* may each be the number of items.*--n n`"),
     ("mixed_percent.csv", {}, "percent signs and '0.2' without one"),
     ("mixed_commas.csv", {}, "writes '0,5' and '1,000,000'"),
     ("point_and_comma.csv", {}, r"writes '-0,5' and '0\.0'"),
@@ -181,6 +183,12 @@ def test_several_tasks_have_a_verdict_each():
     assert [(one.verdict, one.q) for one in alone] == [("break", None)]
 
 
+def test_a_score_as_of_guessing_is_pointed_out():
+    """Of 500 items a quarter right, where nothing says that it is multiple choice."""
+    audits = [audit_tables([TABLES / name], ColumnChoice(**said), resamples=100)[0] for name, said in GUESSES]
+    assert ["--chance 0.25" in " ".join(one.notes) for one in audits] == [True, False, False]
+
+
 def test_a_chance_level_is_that_of_the_options():
     """1 over their number, or as the user says."""
     found = [
@@ -188,6 +196,18 @@ def test_a_chance_level_is_that_of_the_options():
         for name, said in (("multiple_choice_options.csv", {}), ("multiple_choice.csv", {"chance": "0.2"}))
     ]
     assert found == pytest.approx([0.25, 0.2])
+
+
+def test_a_workbook_that_is_damaged_is_a_sentence(tmp_path):
+    """Whatever its reader calls it."""
+    needs("items.xlsx")
+    content = (TABLES / "items.xlsx").read_bytes()
+    for place in range(400, 6_000, 800):
+        (tmp_path / "t.xlsx").write_bytes(content[:place] + b"\0\xff\0\xff" + content[place + 4 :])
+        try:
+            read_tasks(tmp_path / "t.xlsx", ColumnChoice())
+        except UsageError as told:
+            assert "cannot be read as xlsx" in str(told) or "t.xlsx" in str(told)  # noqa: PT017
 
 
 def test_a_workbook_without_its_reader_is_a_sentence(monkeypatch):

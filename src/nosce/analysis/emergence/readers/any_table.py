@@ -121,7 +121,9 @@ def _find_roles(table: pl.DataFrame, source: str, choice: ColumnChoice) -> RoleC
         left = [name for name in candidates if name not in taken]
         if role == "size" and len(left) > 1:
             left = [name for name in left if table[name].n_unique() > 1] or left[:1]
-        if len(left) > 1 and role in ("size", "sharp", "continuous"):
+        is_given = (role == "asked" and choice.n) or (role == "chance" and choice.chance)
+        asked_back = role in ROLE_MEANINGS and not is_given
+        if len(left) > 1 and asked_back and not all(table[name].equals(table[left[0]]) for name in left):
             raise UsageError(_which_one(role, left, source, choice))
         if left:
             columns[role] = left[0]
@@ -172,14 +174,20 @@ def _named_column(table: pl.DataFrame, name: str, role: str, source: str) -> str
     )
 
 
-ROLE_MEANINGS = {"size": "the size", "sharp": "the sharp score", "continuous": "the continuous score"}
+ROLE_MEANINGS = {
+    "size": "the size",
+    "sharp": "the sharp score",
+    "continuous": "the continuous score",
+    "asked": "the number of items",
+    "chance": "the score of guessing",
+}
 
 
 def _which_one(role: str, candidates: Sequence[str], source: str, choice: ColumnChoice) -> str:
     """The sentence that asks which of several columns has a role."""
     many = " and ".join(f"`{name}`" for name in candidates[:4])
     tail = " (or none)" if role == "continuous" else ""
-    command = choice.command(source, f"--{role}", candidates[0])
+    command = choice.command(source, "--n" if role == "asked" else f"--{role}", candidates[0])
     return f"{many} of {source} may each be {ROLE_MEANINGS[role]}; name one: {command}{tail}."
 
 

@@ -18,6 +18,7 @@ from nosce.errors import UsageError
 from nosce.store.files import JsonObject
 from nosce.store.table_text import utf8_content
 
+FRAME = "the table"  # what sentences call a table that is no file
 MAX_FILE_BYTES = 2**31  # of a result file, or of what it unpacks to
 _MODEL_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)(k|m|b|t)(?![a-z0-9])", re.IGNORECASE)
 _MIXTURE_SIZE = re.compile(r"\d+x\d+(?:\.\d+)?[mb]", re.IGNORECASE)
@@ -59,19 +60,36 @@ class ColumnChoice:
     lower_is_better: bool = False
 
     def command(self, source: str, *more: str) -> str:
-        """The command that reads the source with what was said already and with `more`."""
-        words = ["nosce", "audit", source]
+        """The command that reads the source with what was said already and with `more`; of a frame, the call."""
+        options: list[tuple[str, object]] = []
         for name in (f.name for f in fields(self) if f.name != "model_sizes"):
             value = self.said(name)
             option = "--" + name.replace("_", "-")
             if value and option not in more:
-                words += [option] if value is True else [option, str(value)]
-        words += [word for model, size in self.model_sizes.items() for word in ("--size", f"{model}={size:g}")]
-        return f"`{shlex.join([*words, *more])}`"
+                options.append((option, value))
+        options += [("--size", f"{model}={size:g}") for model, size in self.model_sizes.items()]
+        values = [*more, True] if len(more) % 2 else list(more)  # a flag has no value
+        options += [(str(values[index]), values[index + 1]) for index in range(0, len(values), 2)]
+        if source == FRAME:
+            return f"`nosce.audit(table, {', '.join(_argument(option, value) for option, value in options)})`"
+        words = ["nosce", "audit", source]
+        for option, value in options:
+            words += [option] if value is True else [option, str(value)]
+        return f"`{shlex.join(words)}`"
 
     def said(self, name: str) -> object:
         """What the user said of a field, e.g. of the role "sharp"."""
         return self.__dict__[name]
+
+
+def _argument(option: str, value: object) -> str:
+    """An option of the command line as an argument of `nosce.audit`."""
+    name = option.removeprefix("--").replace("-", "_")
+    if name == "size" and isinstance(value, str) and "=" in value:
+        model, _, size = value.rpartition("=")
+        return f"model_sizes={{{model!r}: {size!r}}}"
+    number = json_number(value) if isinstance(value, str) and name in ("n", "chance") else None
+    return f"{name}={value!r}" if number is None else f"{name}={number:g}"
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

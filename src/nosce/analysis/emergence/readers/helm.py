@@ -105,7 +105,7 @@ def _instance_rows(file: Path, choice: ColumnChoice) -> tuple[list[Row], dict[st
     names = {"sharp": sharp, "item": "instance_id"}
     if choice.continuous not in (None, "none"):
         names["continuous"] = _chosen_metric(file, first, [str(choice.continuous)])
-    trials = {entry.get("train_trial_index") for entry in entries}
+    trials = {str(entry.get("train_trial_index")) for entry in entries}
     rows: list[Row] = []
     for entry in entries:
         means = _stats(entry.get("stats"))
@@ -117,5 +117,5 @@ def _instance_rows(file: Path, choice: ColumnChoice) -> tuple[list[Row], dict[st
                 )
             if role in names:
                 row[role] = means[names[role]]
-        rows.append(row | ({"seed": entry.get("train_trial_index")} if len(trials) > 1 else {}))
+        rows.append(row | ({"seed": str(entry.get("train_trial_index"))} if len(trials) > 1 else {}))
     return rows, names | ({"seed": "train_trial_index"} if len(trials) > 1 else {})
