@@ -5,8 +5,8 @@ A row is an item, a size, or a size and seed. What a table leaves open is asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 
 import polars as pl
 
@@ -19,32 +19,16 @@ from nosce.analysis.emergence.readers.columns import (
     header_unit,
     is_percent_header,
     plain_header,
-    stderr_column,
     unpivoted,
 )
 from nosce.analysis.emergence.readers.numbers import parse_number, parse_numbers
+from nosce.analysis.emergence.readers.roles import PERPLEXITIES, RoleColumns, find_roles
 from nosce.analysis.emergence.readers.rows import TableRows, outcome_rows
 from nosce.analysis.emergence.table_file import TableFile
 from nosce.errors import DataError, UsageError
 
 MAX_TASKS = 2_000
-PERPLEXITIES = ("perplexity", "ppl")
 MIN_SIZE_COLUMNS = 3  # headers that are sizes, from which on a table has a column a size
-
-
-@dataclass(frozen=True, eq=False)
-class RoleColumns:
-    """Which columns have which role.
-
-    Args:
-        columns: Role -> column.
-        sizes_from_names: Whether the sizes are read from the models' names.
-        notes: What of it has to be said.
-    """
-
-    columns: Mapping[str, str]
-    sizes_from_names: bool
-    notes: tuple[str, ...]
 
 
 def read_any_table(file: TableFile, source: str, choice: ColumnChoice) -> list[TaskScores]:
@@ -68,7 +52,7 @@ def read_any_table(file: TableFile, source: str, choice: ColumnChoice) -> list[T
             f"{source} has numbers as 1,300, which may be 1300 or 1.3: say which, "
             f"{choice.command(source, '--decimal', 'comma')} (for 1.3) or point (for 1300)."
         )
-    roles = _find_roles(table, source, choice)
+    roles = find_roles(table, source, choice)
     table = table.with_row_index("__row__", offset=1)
     tasks = []
     for task, part in _task_parts(table, roles, choice, source):
@@ -104,98 +88,6 @@ def _pivoted(table: pl.DataFrame, metric: str, value: str) -> tuple[pl.DataFrame
     if table.select(pl.struct(*rest, metric).is_duplicated().any()).item():
         raise DataError(f"two rows give the same metric of the same model in {metric!r}; give one.")
     return table.pivot(on=metric, index=rest, values=value), (f"The rows of `{metric}` are metrics.",)
-
-
-def _find_roles(table: pl.DataFrame, source: str, choice: ColumnChoice) -> RoleColumns:
-    """The column of each role: as the user says, or the only one whose header fits."""
-    found = columns_by_role(table.columns)
-    columns, notes = {}, []
-    for role in ("size", "sharp", "continuous", "item", "seed"):
-        named = choice.said(role)
-        if named is not None and not (role == "continuous" and named == "none"):
-            columns[role] = _named_column(table, str(named), role, source)
-    taken = set(columns.values())
-    for role, candidates in found.items():
-        if role in columns or (role == "continuous" and choice.continuous == "none"):
-            continue
-        left = [name for name in candidates if name not in taken]
-        if role == "size" and len(left) > 1:
-            left = [name for name in left if table[name].n_unique() > 1] or left[:1]
-        is_given = (role == "asked" and choice.n) or (role == "chance" and choice.chance)
-        asked_back = role in ROLE_MEANINGS and not is_given
-        if len(left) > 1 and asked_back and not all(table[name].equals(table[left[0]]) for name in left):
-            raise UsageError(_which_one(role, left, source, choice))
-        if left:
-            columns[role] = left[0]
-    for role, of in (("stderr", "sharp"), ("continuous_stderr", "continuous")):
-        if of in columns and (column := stderr_column(table.columns, columns[of])) is not None:
-            columns[role] = column
-    for role, words in (("asked", choice.n), ("chance", choice.chance)):
-        if words is not None and parse_number(words.rstrip("%")) is None:
-            columns[role] = _named_column(table, words, "n" if role == "asked" else role, source)
-        elif words is not None:
-            columns.pop(role, None)
-    if choice.n is not None and "sharp" in columns:
-        columns.pop("right", None)
-    _settle_scores(table, columns, choice)
-    sizes_from_names = "size" not in columns and "model" in columns
-    if "size" not in columns and not sizes_from_names:
-        raise UsageError(_none_is("size", table.columns, source, choice))
-    if plain_header(columns.get("continuous", "")) in PERPLEXITIES:
-        notes.append(f"`{columns['continuous']}` is taken on its log scale.")
-    if sizes_from_names:
-        notes.append(f"The sizes are those in the names of `{columns['model']}`.")
-    if "sharp" not in columns and not {"right", "asked"} <= columns.keys():
-        raise UsageError(_none_is("sharp", table.columns, source, choice))
-    return RoleColumns(columns, sizes_from_names, tuple(notes))
-
-
-def _settle_scores(table: pl.DataFrame, columns: dict[str, str], choice: ColumnChoice) -> None:
-    """Numbers of right answers may be called `correct`, and shares `score`: what they are shows beside `total`."""
-    sharp = columns.get("sharp")
-    if sharp is None and "right" not in columns and "value" in columns and "metric" not in columns:
-        columns["sharp"] = columns["value"]
-    elif sharp is not None and choice.sharp is None and {"asked", "right"} <= columns.keys():
-        columns.pop("sharp")  # the counts say more than the share
-    elif sharp is not None and choice.sharp is None and "asked" in columns and plain_header(sharp) == "correct":
-        numbers = parse_numbers(table[sharp])[0]
-        if (numbers > 1).any():
-            columns["right"] = columns.pop("sharp")
-
-
-def _named_column(table: pl.DataFrame, name: str, role: str, source: str) -> str:
-    if name in table.columns:
-        return name
-    alike = [column for column in table.columns if plain_header(column) == plain_header(name)]
-    if len(alike) == 1:
-        return alike[0]
-    raise UsageError(
-        f"--{role} {name} names no column of {source}, which has {', '.join(map(repr, table.columns[:12]))}; take one."
-    )
-
-
-ROLE_MEANINGS = {
-    "size": "the size",
-    "sharp": "the sharp score",
-    "continuous": "the continuous score",
-    "asked": "the number of items",
-    "chance": "the score of guessing",
-}
-
-
-def _which_one(role: str, candidates: Sequence[str], source: str, choice: ColumnChoice) -> str:
-    """The sentence that asks which of several columns has a role."""
-    many = " and ".join(f"`{name}`" for name in candidates[:4])
-    tail = " (or none)" if role == "continuous" else ""
-    command = choice.command(source, "--n" if role == "asked" else f"--{role}", candidates[0])
-    return f"{many} of {source} may each be {ROLE_MEANINGS[role]}; name one: {command}{tail}."
-
-
-def _none_is(role: str, columns: Sequence[str], source: str, choice: ColumnChoice) -> str:
-    """The sentence that asks for the column of a role which no header has."""
-    shown = ", ".join(map(repr, columns[:12]))
-    command = choice.command(source, f"--{role}", "COLUMN")
-    return f"none of the columns of {source}, {shown}, is plainly {ROLE_MEANINGS[role]}; name it: {command}."
 
 
 def _task_parts(
