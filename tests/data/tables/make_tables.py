@@ -209,6 +209,8 @@ def make_aggregates() -> None:
     for task, truth, seed in (("law", "power law", 4), ("break", "planted break", 2), ("noise", "pure noise", 1)):
         tasks += [f"{task},{r['size']},{r['acc']},{r['n']},{r['ll']}" for r in aggregates(truth, seed).to_dicts()]
     text("tasks.csv", lines("task,params,acc,n,logprob", tasks))
+    some = [line if line.startswith("break") else line.rpartition(",")[0] + "," for line in tasks]
+    text("tasks_with_some_scores.csv", lines("task,params,acc,n,logprob", some))
     even = [f"{r['size']},{0.1 + 0.12 * i:g},2000,{-3 + 0.4 * i:g}" for i, r in enumerate(rows)]
     text("even.csv", lines("params,acc,n,logprob", even))
     noise = aggregates("pure noise", 1).to_dicts()

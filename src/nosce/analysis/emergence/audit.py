@@ -32,7 +32,8 @@ MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
 MAX_SIMULATIONS, MAX_DESIGN = 10_000, 10**7  # worlds of a design; sizes x items x seeds of a world
 MAX_Q = 0.05  # of a jump among several tasks; above it, the jump is no verdict
 #: A link of two numbers through the means of fewer sizes misses the ends of power laws, which were "unexplained" in 20
-#: of 30 simulated worlds at 6 sizes, 4 at 8 and 0 at 12 (benchmarks/means.py); from three series on, a link is learned of others.
+#: of 30 simulated worlds at 6 sizes, 4 at 8 and 0 at 12 (benchmarks/means.py). From three series on, the link is that
+#: of the others.
 MIN_LINKED_SIZES, MIN_LINKED_SERIES = 12, 3
 MAX_PANELS = 12  # of a figure of several tasks
 MIN_GUESS_ITEMS = 100  # at a size, from which on a score is told from one of guessing

@@ -183,6 +183,16 @@ def test_several_tasks_have_a_verdict_each():
     assert [(one.verdict, one.q) for one in alone] == [("break", None)]
 
 
+def test_a_task_without_the_continuous_score_is_audited_without_it():
+    """Where the user has not named it; the break has it, and the law and the noise have not."""
+    path = TABLES / "tasks_with_some_scores.csv"
+    tasks = {one.task: one for one in read_tasks(path, ColumnChoice())}
+    assert ["continuous" in one.names for one in tasks.values()] == [False, True, False]
+    assert "`logprob` has no value here, so none is taken." in tasks["law"].notes
+    with pytest.raises(UsageError, match="missing is not zero"):
+        read_tasks(path, ColumnChoice(continuous="logprob"))
+
+
 def test_a_score_as_of_guessing_is_pointed_out():
     """Of 500 items a quarter right, where nothing says that it is multiple choice."""
     audits = [audit_tables([TABLES / name], ColumnChoice(**said), resamples=100)[0] for name, said in GUESSES]

@@ -52,14 +52,24 @@ def read_any_table(file: TableFile, source: str, choice: ColumnChoice) -> list[T
             f"{source} has numbers as 1,300, which may be 1300 or 1.3: say which, "
             f"{choice.command(source, '--decimal', 'comma')} (for 1.3) or point (for 1300)."
         )
-    roles = find_roles(table, source, choice)
+    all_roles = find_roles(table, source, choice)
     table = table.with_row_index("__row__", offset=1)
     tasks = []
-    for task, part in _task_parts(table, roles, choice, source):
+    for task, part in _task_parts(table, all_roles, choice, source):
+        roles = _without_empty(part, all_roles, choice)
         rows = _numeric_rows(part, roles, choice, source, decimal_comma=decimal == "comma")
         outcome, row_notes = outcome_rows(rows, source, choice)
         tasks.append(_task_scores(outcome, roles, choice, source, task, (*notes, *roles.notes, *row_notes)))
     return tasks
+
+
+def _without_empty(part: pl.DataFrame, roles: RoleColumns, choice: ColumnChoice) -> RoleColumns:
+    """The roles of a task without a continuous score that none of its rows has; a named one has to be there."""
+    name = roles.columns.get("continuous")
+    if name is None or choice.continuous is not None or part[name].null_count() < len(part):
+        return roles
+    kept = {role: column for role, column in roles.columns.items() if role not in ("continuous", "continuous_stderr")}
+    return RoleColumns(kept, roles.sizes_from_names, (*roles.notes, f"`{name}` has no value here, so none is taken."))
 
 
 def _long_table(table: pl.DataFrame, choice: ColumnChoice) -> tuple[pl.DataFrame, tuple[str, ...]]:

@@ -57,14 +57,26 @@ def outcome_rows(table: TableRows, source: str, choice: ColumnChoice) -> tuple[p
         return _aggregates(rows, names, source, choice)
     is_outcome = rows["sharp"].is_in([0.0, 1.0]).all() and not {"asked", "stderr"} & set(rows.columns)
     if not is_outcome:
-        size = rows.filter(pl.struct(keys).is_duplicated())["size"][0]
-        other = "model" if "model" in rows.columns else "COLUMN"
-        seed = choice.command(source, "--seed", names.get("model", "COLUMN") if other == "model" else "COLUMN")
-        raise UsageError(
-            f"there are several rows for the size {size:g} in {source}; if they are trainings, name their column: "
-            f"{seed}; if they are items: {choice.command(source, '--item', 'COLUMN')}."
-        )
+        raise UsageError(_several_rows(rows, keys, names, source, choice))
     return _counted_items(rows, keys, names)
+
+
+def _several_rows(
+    rows: pl.DataFrame, keys: Sequence[str], names: Mapping[str, str], source: str, choice: ColumnChoice
+) -> str:
+    """The sentence that asks what several rows of one size are."""
+    size = rows.filter(pl.struct(keys).is_duplicated())["size"][0]
+    items = choice.command(source, "--item", "COLUMN")
+    if "seed" in rows.columns:
+        return (
+            f"there are several rows for the size {size:g} of one `{names['seed']}` in {source}; leave one of them, or if "
+            f"they are items, name their column: {items}."
+        )
+    seed = choice.command(source, "--seed", names.get("model", "COLUMN"))
+    return (
+        f"there are several rows for the size {size:g} in {source}; if they are trainings, name their column: {seed}; if "
+        f"they are items: {items}."
+    )
 
 
 def _check_shares(rows: pl.DataFrame, names: Mapping[str, str], source: str, choice: ColumnChoice) -> None:
