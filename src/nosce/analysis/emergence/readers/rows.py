@@ -69,13 +69,13 @@ def _several_rows(
     items = choice.command(source, "--item", "COLUMN")
     if "seed" in rows.columns:
         return (
-            f"there are several rows for the size {size:g} of one `{names['seed']}` in {source}; leave one of them, or if "
-            f"they are items, name their column: {items}."
+            f"there are several rows for the size {size:g} of one `{names['seed']}` in {source}; leave one of them, "
+            f"or if they are items, name their column: {items}."
         )
     seed = choice.command(source, "--seed", names.get("model", "COLUMN"))
     return (
-        f"there are several rows for the size {size:g} in {source}; if they are trainings, name their column: {seed}; if "
-        f"they are items: {items}."
+        f"there are several rows for the size {size:g} in {source}; if they are trainings, name their column: {seed}; "
+        f"if they are items: {items}."
     )
 
 
