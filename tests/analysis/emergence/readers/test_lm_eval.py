@@ -143,6 +143,21 @@ def test_a_spoiled_sample_is_refused(copied, line, told):
     assert "\n" not in str(refused.value)
 
 
+def test_options_that_are_asked_twice_count_once(copied):
+    """As `acc_mutual_info` asks: with the question and without."""
+    for file in copied.rglob("samples_sums_mc*"):
+        samples = [json.loads(line) for line in file.read_text().splitlines()]
+        for sample in samples:
+            for key in ("resps", "filtered_resps"):
+                sample[key] = sample[key] * 2
+            for number, request in enumerate(list(sample["arguments"].values()), 4):
+                sample["arguments"][f"gen_args_{number}"] = {"arg_0": "", "arg_1": request["arg_1"]}
+        file.write_text("\n".join(map(json.dumps, samples)))
+    found, whole = (parse_outcomes(by_task(folder)["sums_mc"].table) for folder in (copied, FOLDER))
+    assert found.chance == 0.25
+    assert np.array_equal(found.continuous, whole.continuous)
+
+
 def test_groups_of_tasks_are_left_out(copied):
     """Their members are there, and a group has no items of its own."""
 

@@ -52,7 +52,7 @@ def _continuous(sample: JsonObject, output_type: str, choice: ColumnChoice) -> d
     replies = json_list(sample.get("resps"))
     options = json_list(sample.get("filtered_resps")) or replies
     if output_type == "multiple_choice" and len(options) > 1:
-        found["chance"] = 1 / len(options)
+        found["chance"] = 1 / _n_options(sample, len(options))
     if choice.continuous == "none":
         return found
     if choice.continuous is not None:
@@ -61,6 +61,13 @@ def _continuous(sample: JsonObject, output_type: str, choice: ColumnChoice) -> d
         return found
     index = 0 if output_type == "loglikelihood" else _target_index(sample, len(options))
     return found | {"continuous": None if index is None else _log_likelihood(replies, index)}
+
+
+def _n_options(sample: JsonObject, n_replies: int) -> int:
+    """The number of options: mutual information asks each twice, and where contexts differ the texts are the same."""
+    requests = json_object(sample.get("arguments"))
+    texts = {str(json_object(request).get("arg_1", "")) for request in requests.values()}
+    return len(texts) if 1 < len(texts) < n_replies and n_replies % len(texts) == 0 else n_replies
 
 
 def _target_index(sample: JsonObject, n_options: int) -> int | None:
