@@ -129,7 +129,7 @@ def test_a_figure_stands_beside_the_table_unless_json_is_asked_for(nosce, table,
 def test_columns_are_named_on_the_command_line(nosce, tmp_path):
     """As the sentence that asks for them says; sizes of models too."""
     path = tmp_path / "t.csv"
-    path.write_text("who,params,tokens,hits_of\n" + "".join(f"m{n},{10**n},{10**n},0.{n}\n" for n in range(1, 8)))
+    path.write_text("who,params,tokens,hits_of\n" + "".join(f"m{n},{10**n},{20 * 10**n},0.{n}\n" for n in range(1, 8)))
     asked = nosce.here("audit", path)
     assert asked.returncode == 2
     assert "--size params" in asked.stderr

@@ -26,7 +26,7 @@ from nosce.store.table_text import csv_header, repeated_name, utf8_content
 
 MAX_TABLE_BYTES = 2**31  # of a file or what it unpacks to; more than MAX_ROWS rows of numbers need
 MAX_SHEET_BYTES = 2**29  # of a workbook, unpacked
-FileKind = Literal[TableKind, "tsv", "json", "xlsx"]
+FileKind = Literal[TableKind, "tsv", "json"]
 ENDINGS: dict[str, FileKind] = {f".{kind}": kind for kind in get_args(FileKind)} | {".ndjson": "jsonl", ".txt": "tsv"}
 PACKED = ("csv", "tsv", "jsonl", "json")  # which may end with .gz
 KNOWN_ENDINGS = ".csv, .tsv, .parquet, .jsonl, .json or .xlsx"
@@ -162,18 +162,13 @@ def _read_workbook(file: Path) -> TableFile:
         if sum(part.file_size for part in parts.infolist()) > MAX_SHEET_BYTES:
             raise ValueError(f"it unpacks to more than {MAX_SHEET_BYTES:,} bytes; save it as CSV")
     try:
-        sheets = pl.read_excel(content, sheet_id=0, engine="calamine", raise_if_empty=False)
+        table = read_table(content, "xlsx")
     except ModuleNotFoundError:
         raise UsageError(
             f"the workbook {file} needs the package fastexcel; `pip install 'nosce[excel]'`, or save it as CSV."
         ) from None
     except Exception as error:  # fastexcel's own, which are known only where it is installed
         raise ValueError(str(error)) from None
-    filled = {name: sheet for name, sheet in sheets.items() if len(sheet)}
-    if len(filled) != 1:
-        named = ", ".join(map(repr, list(filled)[:6])) or "none with rows"
-        raise ValueError(f"it has {len(filled)} sheets with rows ({named}); leave one, or save it as CSV")
-    table = next(iter(filled.values()))
     return TableFile(table, decimal_sign(table, ""))
 
 

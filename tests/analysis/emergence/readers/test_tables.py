@@ -222,11 +222,11 @@ def test_a_workbook_that_is_damaged_is_a_sentence(tmp_path):
 
 def test_a_workbook_without_its_reader_is_a_sentence(monkeypatch):
     """That names the extra."""
-    import nosce.analysis.emergence.table_file as table_file
+    import nosce.records as records
 
     def lacking(*_, **__):
         raise ModuleNotFoundError("fastexcel")
 
-    monkeypatch.setattr(table_file.pl, "read_excel", lacking)
+    monkeypatch.setattr(records.pl, "read_excel", lacking)
     with pytest.raises(UsageError, match=r"pip install 'nosce\[excel\]'"):
         read_tasks(TABLES / "items.xlsx", ColumnChoice())
