@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from nosce.analysis.claims import Claim as Claim
     from nosce.analysis.claims import Precondition as Precondition
     from nosce.analysis.conclusion import ArmConclusion as ArmConclusion
+    from nosce.analysis.emergence.from_python import MirageAudit as MirageAudit
+    from nosce.analysis.emergence.from_python import audit as audit
     from nosce.analysis.emergence.measures import ForecastFigure as ForecastFigure
     from nosce.analysis.emergence.measures import ForecastSkill as ForecastSkill
     from nosce.analysis.emergence.measures import LinkDrift as LinkDrift
@@ -125,6 +127,7 @@ _EXPORTS = {
     "nosce.analysis.calibration": "CalibrationFigure CalibrationMAD LabelMatchedDifference MinimumDetectableEffect",
     "nosce.analysis.claims": "Claim Precondition",
     "nosce.analysis.conclusion": "ArmConclusion",
+    "nosce.analysis.emergence.from_python": "MirageAudit audit",
     "nosce.analysis.emergence.measures": "ForecastFigure ForecastSkill LinkDrift Steepness",
     "nosce.analysis.emergence.scaling_curve": "ScalingCurveSpec",
     "nosce.analysis.figures": (

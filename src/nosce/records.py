@@ -22,7 +22,7 @@ from nosce.errors import DataError
 Outcome = Literal["right", "wrong", "unreadable", "refused", "invalid"]
 Split = Literal["seen", "validation", "unseen"]
 Decision = Literal["holds", "fails", "undecided"]
-TableKind = Literal["parquet", "csv", "jsonl"]
+TableKind = Literal["parquet", "csv", "jsonl", "xlsx"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +383,8 @@ def read_table(
 
     Raises:
         OSError: The file cannot be read.
+        ModuleNotFoundError: It is a workbook, and fastexcel is not installed.
+        ValueError: It is a workbook with several sheets that have rows, or with none.
         polars.exceptions.PolarsError: The content is not of this format.
     """
     format_ = kind or str(source).rpartition(".")[2]
@@ -398,8 +400,20 @@ def read_table(
             )
         case "jsonl":
             return pl.read_ndjson(file if isinstance(file, BytesIO) else file.read_bytes(), infer_schema_length=None)
+        case "xlsx":
+            return _only_sheet(file if isinstance(file, BytesIO) else BytesIO(file.read_bytes()))
         case _:
             raise ValueError(f"{format_!r} is no format of a table")
+
+
+def _only_sheet(workbook: BytesIO) -> pl.DataFrame:
+    """The sheet of a workbook that has rows."""
+    sheets = pl.read_excel(workbook, sheet_id=0, engine="calamine", raise_if_empty=False)
+    filled = {name: sheet for name, sheet in sheets.items() if len(sheet)}
+    if len(filled) != 1:
+        named = ", ".join(map(repr, list(filled)[:6])) or "none"
+        raise ValueError(f"it has {len(filled)} sheets with rows, {named}; leave one, or save it as CSV")
+    return next(iter(filled.values()))
 
 
 def count_rows(path: Path) -> int:

@@ -29,6 +29,11 @@ def print_parts(parts: Iterable[RenderableType], json_value: object) -> None:
         print_line(part) if isinstance(part, str) else Console().print(part)
 
 
+def print_notice(sentence: str) -> None:
+    """Print in a line on stderr what a person should know and a program does not read."""
+    Console(stderr=True).print(literal(" ".join(sentence.splitlines())), soft_wrap=True, highlight=False)
+
+
 def print_error(sentence: str) -> None:
     """Print what went wrong, in one line on stderr."""
     line = " ".join(f"nosce: {sentence}".splitlines())

@@ -16,6 +16,8 @@ EXTRAS = {
     "ray": (("ray",), "--ray ADDRESS"),
     "scores": (("sacrebleu", "rouge-score"), "BLEU and ROUGE"),
     "gguf": (("gguf",), "nosce fetch"),
+    "excel": (("fastexcel",), "workbooks in nosce audit"),
+    "inspect": (("inspect-ai",), "logs of inspect_ai in nosce audit"),
 }
 
 

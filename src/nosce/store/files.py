@@ -24,9 +24,14 @@ SCRATCH = "scratch"  # subfolder of a step's work folder for resuming; dropped w
 
 def write_atomically(path: Path, text: str) -> None:
     """Write a small file so that readers see the old or the new content, never a part, even after a power cut."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write a small file of bytes as `write_atomically` does."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.new")  # two machines may have equal process ids
     try:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
         fsync_path(temporary)  # before the rename: else the new name may come to hold nothing
         os.replace(temporary, path)
     finally:

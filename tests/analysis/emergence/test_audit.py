@@ -34,8 +34,12 @@ def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     """The same verdict in words and as JSON, and a figure that names both scores."""
     plain = nosce("audit", table, "--log-likelihood", "--resamples", "300", "--figure", tmp_path / "f.svg")
     assert plain.returncode == 0, plain.stderr
+    assert len(plain.stdout.splitlines()) == 5, plain.stdout
+    assert "continuous" in plain.stderr
     told = json.loads(nosce.here("audit", table, "--log-likelihood", "--resamples", "300", "--json").stdout)
-    assert told["verdict"] in plain.stdout
+    whole = nosce.here("audit", table, "--log-likelihood", "--resamples", "300", "--no-figure", "--verbose").stdout
+    assert f"{told['verdict']}: " in whole
+    assert plain.stdout.splitlines()[:4] == told["answer"] == whole.splitlines()[:4]
     assert told["sizes"] == 8
     assert sum(told["frequencies"].values()) == pytest.approx(1)
     picture = (tmp_path / "f.svg").read_text(encoding="utf-8")
@@ -73,13 +77,15 @@ def test_words_of_counts_and_of_what_is_not_defined():
 
 
 def test_several_tables_are_taken_into_account_together(nosce, table, tmp_path):
-    """Each its verdict, and one p that knows of the others; one figure is of one table."""
+    """Each its verdict, and one p that knows of the others; one figure has a panel of each."""
     other = tmp_path / "other.csv"
     pl.read_csv(table).with_columns(sharp=pl.lit(0.3)).write_csv(other)
     told = json.loads(nosce.here("audit", table, other, "--log-likelihood", "--resamples", "200", "--json").stdout)
-    assert [one["table"] for one in told] == ["a<b>.csv", "other.csv"]
+    assert [one["table"] for one in told] == [str(table), str(other)]
     assert all(one["q_linear"] >= one["p_linear"] for one in told)
-    assert nosce.here("audit", table, other, "--figure", tmp_path / "f.svg").returncode == 2
+    both = nosce.here("audit", table, other, "--resamples", "200", "--figure", tmp_path / "f.svg")
+    assert "2 tasks" in both.stdout
+    assert (tmp_path / "f.svg").is_file()
 
 
 def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
@@ -106,3 +112,51 @@ def test_a_design_is_tried(nosce):
     assert "sizes" in nosce.here("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10").stdout
     for wrong in (["--sizes", "4"], ["--simulations", "2"]):
         assert nosce.here("power", *wrong).returncode == 2
+
+
+def test_a_figure_stands_beside_the_table_unless_json_is_asked_for(nosce, table, tmp_path):
+    """One that cannot be written there is a line and no error."""
+    own = tmp_path / "t.csv"
+    own.write_bytes(table.read_bytes())
+    quiet = json.loads(nosce.here("audit", own, "--resamples", "100", "--json").stdout)
+    assert quiet["figure"] is None
+    assert not (tmp_path / "t.audit.svg").exists()
+    assert f"Figure: {tmp_path / 't.audit.svg'}" in nosce.here("audit", own, "--resamples", "100").stdout
+    assert (tmp_path / "t.audit.svg").exists()
+    assert "Figure" not in nosce.here("audit", own, "--resamples", "100", "--no-figure").stdout
+
+
+def test_columns_are_named_on_the_command_line(nosce, tmp_path):
+    """As the sentence that asks for them says; sizes of models too."""
+    path = tmp_path / "t.csv"
+    path.write_text("who,params,tokens,hits_of\n" + "".join(f"m{n},{10**n},{20 * 10**n},0.{n}\n" for n in range(1, 8)))
+    asked = nosce.here("audit", path)
+    assert asked.returncode == 2
+    assert "--size params" in asked.stderr
+    done = nosce.here(
+        "audit", path, "--size", "params", "--sharp", "hits_of", "--n", "50", "--resamples", "100", "--json"
+    )
+    assert json.loads(done.stdout)["columns"] == "size = `params`, sharp = `hits_of` of 50 items"
+    for wrong in (["--size", "a", "--size", "b"], ["--size", "m=many"], ["--decimal", "dot"], ["--chance", "2"]):
+        ended = nosce.here("audit", path, *wrong)
+        assert ended.returncode == 2
+        assert ended.stderr.count("\n") == 1
+
+
+def test_a_store_is_audited_as_its_studies_are(nosce, smoke_store):
+    """One without curves says so."""
+    ended = nosce.here("audit", smoke_store)
+    assert ended.returncode in (0, 2)
+    assert "Traceback" not in ended.stderr
+
+
+def test_hostile_names_steer_no_terminal_and_no_picture(nosce, tmp_path):
+    """Control signs are spelled out, in tables, sentences and figures; markup is text."""
+    table = Path(__file__).parents[2] / "data" / "tables" / "hostile.csv"
+    told = nosce("audit", table, "--resamples", "100", "--verbose", "--figure", tmp_path / "f.svg")
+    assert told.returncode == 0, told.stderr
+    for text in (told.stdout, told.stderr, (tmp_path / "f.svg").read_text(encoding="utf-8")):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+    assert "\\x1b[31m" in told.stdout
+    assert "<script" not in (tmp_path / "f.svg").read_text(encoding="utf-8")

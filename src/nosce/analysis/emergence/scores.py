@@ -21,6 +21,7 @@ from nosce.seeds import Seed
 
 MAX_WEIGHTS = 4_000_000  # weights held at once
 MIN_LINK_OUTCOMES = 200  # outcomes of one length, below which all lengths share a link
+MAX_RESAMPLED_ITEMS = 10_000  # more items are resampled in so many random groups of equal size
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +90,8 @@ class ItemOutcomes:
         rng = (seed / "items").numpy()
         residual = None if predicted is None else self.sharp - predicted
         tables = [self.sharp, self.continuous, residual]
+        if items > MAX_RESAMPLED_ITEMS:
+            tables, items = _group_means(tables, (seed / "item groups").numpy())
         chunk = max(1, MAX_WEIGHTS // items)
         for first in range(0, resamples, chunk):
             count = min(chunk, resamples - first)
@@ -107,6 +110,23 @@ class ItemOutcomes:
             yield curves[0], curves[1], curves[2]
 
 
+def _group_means(tables: list[FloatArray | None], rng: np.random.Generator) -> tuple[list[FloatArray | None], int]:
+    """Tables (S, J, N) as means of random groups of items, and the number of groups.
+
+    A mean over resampled groups varies as one over resampled items does, and takes a fraction of the time. Up to one
+    group's items less one, drawn at random, are left out.
+    """
+    items = next(len(table[0, 0]) for table in tables if table is not None)
+    group_size = -(-items // MAX_RESAMPLED_ITEMS)
+    groups = items // group_size
+    order = rng.permutation(items)[: groups * group_size]
+    means: list[FloatArray | None] = []
+    for table in tables:
+        grouped = None if table is None else table[:, :, order].reshape(*table.shape[:2], groups, group_size)
+        means.append(None if grouped is None else grouped.mean(3))
+    return means, groups
+
+
 @dataclass(frozen=True, eq=False)
 class CountOutcomes:
     """Outcomes of which only counts are known. In place of seeds there are series, e.g. models over their training.
@@ -115,9 +135,10 @@ class CountOutcomes:
         sizes: (J,) The sizes, ascending.
         n_correct: (S, J) Number of right items.
         n_total: (S, J) Number of items.
-        continuous: (S, J) The mean continuous score, larger is better, taken as exact; None where there is none.
+        continuous: (S, J) The mean continuous score, larger is better; None where there is none.
         log_likelihood: Whether the continuous score is the natural log of the whole target's probability.
         chance: The share that guessing gets right.
+        continuous_stderr: (S, J) The standard error of the continuous score; None takes it as exact.
     """
 
     sizes: FloatArray
@@ -126,6 +147,7 @@ class CountOutcomes:
     continuous: FloatArray | None
     log_likelihood: bool = False
     chance: float = 0.0
+    continuous_stderr: FloatArray | None = None
 
     @property
     def counts(self) -> tuple[FloatArray, FloatArray]:
@@ -168,6 +190,8 @@ class CountOutcomes:
         rows = np.arange(resamples)[:, None]
         blank = np.full(sharp.shape, np.nan)
         smooth = blank if self.continuous is None else np.broadcast_to(self.continuous, sharp.shape)
+        if self.continuous_stderr is not None:
+            smooth = smooth + (seed / "continuous").numpy().normal(size=sharp.shape) * self.continuous_stderr
         residual = blank if predicted is None else sharp - predicted
         yield sharp[rows, series_choice], smooth[rows, series_choice], residual[rows, series_choice]
 

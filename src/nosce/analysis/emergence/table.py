@@ -1,7 +1,7 @@
 """A tidy table of outcomes by size, checked: one row an item, or one row a size with counts.
 
     items    model, size, item, sharp, continuous; and where known seed, length, chance
-    counts   model, size, right, asked; and where known continuous, series, chance
+    counts   model, size, right, asked; and where known continuous, continuous_stderr, series, chance
 
 What is wrong with a table is said in one sentence, with the first row that shows it.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
+from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import DataError
 
 ITEM_COLUMNS = ("size", "item", "sharp")
@@ -94,7 +95,7 @@ def _item_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: b
 
 def _count_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: bool) -> CountOutcomes:
     table = _key_columns(table, ("series",))
-    table = _checked_sizes(_numeric_columns(table, COUNT_COLUMNS, ("continuous", "chance")))
+    table = _checked_sizes(_numeric_columns(table, COUNT_COLUMNS, ("continuous", "continuous_stderr", "chance")))
     for name in ("right", "asked"):
         _check_whole(table, name)
     _check_scores(table)
@@ -123,7 +124,16 @@ def _count_outcomes(table: pl.DataFrame, lower_is_better: bool, log_likelihood: 
         continuous=None if continuous is None else -continuous if lower_is_better else continuous,
         log_likelihood=log_likelihood,
         chance=_chance(table),
+        continuous_stderr=_continuous_stderr(table, shape),
     )
+
+
+def _continuous_stderr(table: pl.DataFrame, shape: tuple[int, int]) -> FloatArray | None:
+    """The standard errors of the continuous scores (S, J), where a column says them."""
+    if not {"continuous", "continuous_stderr"} <= set(table.columns):
+        return None
+    _check_range(table, "continuous_stderr", 0, MAX_SCORE)
+    return table["continuous_stderr"].to_numpy().reshape(shape).astype(float)
 
 
 def _chance(table: pl.DataFrame) -> float:

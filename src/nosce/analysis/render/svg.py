@@ -10,6 +10,7 @@ import io
 import math
 import re
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -81,8 +82,22 @@ RC_PARAMS: DrawingStyle = {
 }
 
 
+PNG_DPI = 144  # two pixels a point
+
+
 def render_svg(figure: FigureData) -> str:
     """The figure as SVG text; see `nosce.analysis.render.figure.figure_svg`."""
+    metadata = {"Date": None, "Creator": None, "Type": None, "Title": printable_text(figure.title)}
+    svg = _rendered(figure, "svg", metadata).decode()
+    return re.sub(r"<!DOCTYPE[^>]*>\n", "", svg)  # it names a file on the network
+
+
+def render_png(figure: FigureData, software: str) -> bytes:
+    """The figure as PNG, with the program that made it in its metadata."""
+    return _rendered(figure, "png", {"Software": software})
+
+
+def _rendered(figure: FigureData, format_: str, metadata: Mapping[str, str | None]) -> bytes:
     text = ("panel", "group", "tick")
     rows = [{**row, **{name: printable_text(row[name] or "") for name in text}} for row in figure.rows.to_dicts()]
     words = printable_text(figure.x_label + figure.y_label) + "".join(row[name] for row in rows for name in text)
@@ -95,10 +110,9 @@ def render_svg(figure: FigureData) -> str:
         settings: Any = {**RC_PARAMS, "svg.fonttype": font_type}  # matplotlib wants its own literal names as keys
         matplotlib.rcParams.update(settings)
         buffer = io.BytesIO()
-        metadata = {"Date": None, "Creator": None, "Type": None, "Title": printable_text(figure.title)}
         canvas = draw_matrices(figure, rows) if figure.kind == "matrix" else _draw_panels(figure, rows)
-        canvas.savefig(buffer, format="svg", metadata=metadata)
-    return re.sub(r"<!DOCTYPE[^>]*>\n", "", buffer.getvalue().decode())  # it names a file on the network
+        canvas.savefig(buffer, format=format_, metadata=metadata, dpi=PNG_DPI if format_ == "png" else "figure")
+    return buffer.getvalue()
 
 
 def _draw_panels(figure: FigureData, rows: list[DrawnRow]) -> Canvas:
