@@ -407,7 +407,7 @@ def read_table(
 
 
 def _only_sheet(workbook: BytesIO) -> pl.DataFrame:
-    """The one table of a workbook that has rows."""
+    """Of a workbook the only one of its sheets that has rows."""
     sheets = pl.read_excel(workbook, sheet_id=0, engine="calamine", raise_if_empty=False)
     filled = {name: sheet for name, sheet in sheets.items() if len(sheet)}
     if len(filled) != 1:
