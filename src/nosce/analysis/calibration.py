@@ -39,7 +39,7 @@ class CalibrationMAD(Measure):
     Args:
         a: The reports. The measure replaces the metric by `report <rank>`, `answer <rank>` and `drawn <rank>`.
         b: Reports whose deviation is subtracted; None subtracts nothing.
-        ranks: The answers to compare, 1 for the most probable one.
+        ranks: The answers to compare, 1 for the most probable one. Ranks that no answers have are left out.
         answer_source: The answers' probabilities: exact ("answer"), or frequencies of sampled answers ("drawn").
     """
 
@@ -60,16 +60,21 @@ class CalibrationMAD(Measure):
         Raises:
             DataError: A selection is empty.
         """
-        selections = list(_rank_selections(self.a, self.ranks, self.answer_source))
-        if self.b is not None:
-            selections += _rank_selections(self.b, self.ranks, self.answer_source)
-        columns_per_side = 2 * len(self.ranks)
+        sides = [self.a] if self.b is None else [self.a, self.b]
+        ranks = [rank for rank in self.ranks if self._has_rank(sides, rank, readings)] or self.ranks[:1]
+        selections = [one for side in sides for one in _rank_selections(side, ranks, self.answer_source)]
+        columns_per_side = 2 * len(ranks)
 
         def deviation(columns: ValueColumns) -> float:
             mad = calibration_mad(*_pooled(columns[:columns_per_side]))
             return mad if self.b is None else mad - calibration_mad(*_pooled(columns[columns_per_side:]))
 
         return jackknife_selections(selections, deviation, readings, unit)
+
+    def _has_rank(self, sides: Sequence[Selection], rank: int, readings: pl.DataFrame) -> bool:
+        """Whether any answers have so many labels; where all have one or two, e.g. yes and no, there is no third."""
+        selections = [replace(side, metric=f"{self.answer_source} {rank}") for side in sides]
+        return any(not selection.rows(readings).is_empty() for selection in selections)
 
 
 def _rank_selections(
