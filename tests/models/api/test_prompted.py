@@ -288,6 +288,51 @@ def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
     assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
 
 
+def test_two_endpoints_have_their_own_addresses_keys_prices_and_limits(server, other_server, nosce, tmp_path):
+    """Each server sees its own key alone; the cheap one has no jobs and is asked all that needs none.
+
+    The dear one's limit stops the run, is raised, and counts nothing that the cheap one costs.
+    """
+    other_server.files_status, other_server.usage = 404, {"prompt_tokens": 1000, "completion_tokens": 1000}
+    settings = "key=OTHER_KEY,price_in=1,price_out=2,jobs=no,logprobs=2,max_cost=1000"
+    variables = {"OPENAI_API_KEY": KEY, "OTHER_KEY": "sk-another-secret-0123456789"}
+    few = (*FEW, "--set", "change=no", "--scale", "smoke", "--store", tmp_path / "s")
+
+    def words(limit: str) -> tuple[object, ...]:
+        models = f"{server.url}#m,price_in=3,price_out=4,max_cost={limit},{other_server.url}#m,{settings}"
+        return ("run", STUDY, "--model", models, *few)
+
+    server.jobs[:] = ["succeeded"]
+    stopped = nosce(*words("0.003"), **variables)
+    assert stopped.returncode == 1
+    assert "of 0.003 are spent on m or reserved for it" in stopped.stderr
+    whole = nosce(*words("1"), "--json", **variables)
+    assert whole.returncode == 0, whole.stderr
+    assert server.keys == {f"Bearer {KEY}"}
+    assert other_server.keys == {"Bearer sk-another-secret-0123456789"}
+    assert (server.begun, other_server.begun) == (1, 0)
+    assert {body.get("top_logprobs") for body in server.bodies if "messages" in body} == {None}
+    assert 2 in {body.get("top_logprobs") for body in other_server.bodies}
+    claims = {claim["id"] for claim in json.loads(whole.stdout)["claims"]}
+    assert {"training-helps-A", "self-beats-untaught-A-B", "self-beats-untaught-B-A", "untaught-crossed-A-B"} <= claims
+    assert not claims & {"training-helps-B", "self-beats-cross-A-B", "crossed-A-B"}
+    everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    assert b"secret" not in everything
+
+
+@pytest.mark.slow
+def test_a_folder_is_held_against_an_endpoint_without_jobs(server, folder, nosce, tmp_path):
+    """The folder is taught and predicted by the endpoint as it is, and the endpoint by the taught folder."""
+    server.files_status = 404
+    models = f"{folder},{server.url}#m,jobs=no"
+    words = ("run", STUDY, "--model", models, *FEW, "--set", "epochs=1", "--scale", "smoke", "--store", tmp_path / "s")
+    done = nosce(*words, "--workers", "1", "--json", **told())
+    assert done.returncode == 0, done.stderr
+    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    assert {"training-helps-A", "self-beats-untaught-A-B", "self-beats-untaught-B-A"} <= set(claims)
+    assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
+
+
 @pytest.mark.parametrize("limit", ["nan", "inf", "-1"])
 def test_a_limit_that_is_no_amount_is_refused_before_any_work(server, nosce, tmp_path, limit):
     found = nosce.here(*command(server.url, tmp_path / "s"), f"--max-cost={limit}", **told())

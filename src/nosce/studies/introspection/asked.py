@@ -101,7 +101,8 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
         SpecError: It cannot be asked or taught.
     """
     if not isinstance(source.model, Pretrained):
-        return RemoteSubject(endpoint=source.model, tuning=config.job if config.teach else None)
+        tuning = config.job if config.teach and source.has_jobs else None
+        return RemoteSubject(endpoint=source.model, tuning=tuning, top_logprobs=source.top_logprobs)
     folder = Path(source.model.folder)
     check_chat_folder(folder)
     family = str(read_config(folder).get("model_type"))

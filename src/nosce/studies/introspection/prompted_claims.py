@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import combinations
 
 from nosce.analysis.calibration import (
@@ -12,24 +11,21 @@ from nosce.analysis.calibration import (
     LabelMatchedContrast,
     LabelMatchedDifference,
 )
-from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
-from nosce.analysis.selection import Selection
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
+from nosce.analysis.claims import Claim
+from nosce.analysis.measures import Difference, MinOf
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS
 from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
+from nosce.studies.introspection.prompted_change_claims import prompted_change_claims
 from nosce.studies.introspection.prompted_names import (
-    changed_name,
     drawn_name,
     exact_name,
     likely_name,
     taught_name,
-    tested_name,
 )
-from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.studies.introspection.prompted_selections import (
     BASELINE_NAMES,
     BRIER,
-    ComplementShare,
     gain,
     observer_scores,
     prompted_crossed,
@@ -40,44 +36,6 @@ from nosce.studies.introspection.prompted_tables import rule_metrics
 from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 
 PAPER_ADVANTAGES = {"A": 0.167, "B": 0.128}  # Llama over GPT-4o about Llama, and the other way round
-TRAINED_TEXT_TASKS = tuple(task for task in PROPERTIES_BY_TASK if task not in HELD_OUT_TEXT_TASKS)
-MIN_CHANGED_SHARE = 0.1  # of labels; with fewer there is no new behaviour to follow
-NEAREST = "the reports of {} lie nearer to the answers of {} than those of {} do"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptedParties:
-    """Who takes part, as far as claims and figures depend on it.
-
-    Args:
-        letters: The letters of the subjects.
-        teachable: Those of the subjects that can be taught.
-        targets: Those of the subjects that are taught labels of their own answers.
-        with_logprobs: Those of the subjects that give the probabilities of a first token.
-        has_samples: Whether answers and reports are sampled.
-        has_change: Whether the first subject is taught other answers afterwards.
-        needs: What must hold before a claim is judged.
-    """
-
-    letters: Sequence[str]
-    teachable: Sequence[str]
-    targets: Sequence[str]
-    with_logprobs: Sequence[str]
-    has_samples: bool
-    has_change: bool
-    needs: ClaimNeeds
-
-    def tested(self, letter: str) -> str:
-        """The model that is tested in a subject's place."""
-        return tested_name(letter, self.targets)
-
-    def others(self, letter: str) -> list[str]:
-        """The other subjects."""
-        return [other for other in self.letters if other != letter]
-
-    def taught_others(self, letter: str) -> list[str]:
-        """The other subjects that are taught this one's labels."""
-        return [other for other in self.others(letter) if letter in self.targets and other in self.teachable]
 
 
 def prompted_claims(parties: PromptedParties) -> Iterator[Claim]:
@@ -94,26 +52,12 @@ def prompted_claims(parties: PromptedParties) -> Iterator[Claim]:
     for first, second in combinations(parties.letters, 2):
         yield from _crossed_claims(parties, first, second)
     if parties.has_change and "A" in parties.targets:
-        yield from _change_claims(parties)
-
-
-def _self_needs(parties: PromptedParties, letter: str) -> tuple[Precondition, ...]:
-    """What every claim about the tested model's reports about itself needs."""
-    tested = parties.tested(letter)
-    return (*parties.needs.of_reports((tested, tested)), *parties.needs.of_targets(tested))
-
-
-def _rival_needs(parties: PromptedParties, letter: str, rival: str, other: str) -> tuple[Precondition, ...]:
-    """What a comparison of the tested model with another one's reports about it needs."""
-    tested = parties.tested(letter)
-    rival_target = rival if rival in parties.letters else tested
-    unlike = parties.needs.of_pairs((letter, other), (tested, rival))
-    return (*_self_needs(parties, letter), *parties.needs.of_reports((rival, rival_target)), *unlike)
+        yield from prompted_change_claims(parties)
 
 
 def _training_claims(parties: PromptedParties, letter: str) -> Iterator[Claim]:
     tested = parties.tested(letter)
-    needs = (*_self_needs(parties, letter), *parties.needs.of_reports((letter, letter)))
+    needs = (*parties.self_needs(letter), *parties.needs.of_reports((letter, letter)))
     after, before = prompted_reports(tested, tested), prompted_reports(letter, letter)
     yield Claim(
         id=f"training-helps-{letter}",
@@ -137,7 +81,7 @@ def _training_claims(parties: PromptedParties, letter: str) -> Iterator[Claim]:
 def _baseline_claims(parties: PromptedParties, letter: str) -> Iterator[Claim]:
     """Claims that compare the tested model with predictions that need no model."""
     tested = parties.tested(letter)
-    reports, needs = prompted_reports(tested, tested), _self_needs(parties, letter)
+    reports, needs = prompted_reports(tested, tested), parties.self_needs(letter)
     yield Claim(
         id=f"self-beats-constant-{letter}",
         text=f"{tested} beats the best constant answer, which is taken from the tested answers themselves",
@@ -176,14 +120,14 @@ def _untaught_claim(parties: PromptedParties, letter: str, other: str) -> Claim:
         source=f"{INTROSPECTION_PAPER}, appendix A.2.1",
         measure=Difference(a=prompted_reports(tested, tested), b=prompted_reports(other, tested)),
         threshold=ADVANTAGE_MARGIN,
-        preconditions=_rival_needs(parties, letter, other, other),
+        preconditions=parties.rival_needs(letter, other, other),
     )
 
 
 def _cross_claims(parties: PromptedParties, letter: str, other: str) -> Iterator[Claim]:
     """Claims that compare the model's reports about itself with those of another model that was taught the same."""
     tested, rival = parties.tested(letter), taught_name(other, letter)
-    needs = _rival_needs(parties, letter, rival, other)
+    needs = parties.rival_needs(letter, rival, other)
     yield Claim(
         id=f"self-beats-cross-{letter}-{other}",
         text=f"{tested} is right about itself more often than {rival}, which was taught the same",
@@ -205,7 +149,7 @@ def _cross_claims(parties: PromptedParties, letter: str, other: str) -> Iterator
 
 def _calibration_claims(parties: PromptedParties, letter: str, other: str) -> Iterator[Claim]:
     tested, rival = parties.tested(letter), taught_name(other, letter)
-    needs = _rival_needs(parties, letter, rival, other)
+    needs = parties.rival_needs(letter, rival, other)
     both_have_logprobs = {letter, other} <= set(parties.with_logprobs)
     sources: dict[str, tuple[str, str, AnswerProbability]] = {}
     if parties.has_samples:
@@ -224,21 +168,19 @@ def _calibration_claims(parties: PromptedParties, letter: str, other: str) -> It
         rival_scores, own_scores = (prompted_scores(one, tasks=tasks) for one in (rival_reports, reports))
         yield Claim(
             id=f"calibrated-{way}-{letter}-{other}",
-            text=f"{NEAREST.format(tested, tested, rival).capitalize()} ({ways[way]})",
+            text=f"The reports of {tested} lie nearer to its answers than those of {rival} do ({ways[way]})",
             source=f"{INTROSPECTION_PAPER}, section 3.3 (mean absolute deviation)",
             measure=CalibrationMAD(a=rival_scores, b=own_scores, answer_source=answer_source),
             threshold=0.0,
             paper_value=0.084 if way == "drawn" else None,
             preconditions=needs,
         )
-        rival_brier, own_brier = (
-            prompted_scores(one, "brier", tasks=tasks, quantity=BRIER) for one in (rival_reports, reports)
-        )
+        briers = [prompted_scores(one, "brier", tasks=tasks, quantity=BRIER) for one in (rival_reports, reports)]
         yield Claim(
             id=f"calibrated-proper-{way}-{letter}-{other}",
             text=f"{tested} has the lower Brier score about its own answers than {rival} ({ways[way]})",
             source=f"{DESIGN_SOURCE}: a proper score",
-            measure=Difference(a=rival_brier, b=own_brier),
+            measure=Difference(a=briers[0], b=briers[1]),
             threshold=0.0,
             preconditions=needs,
         )
@@ -253,7 +195,8 @@ def _crossed_claims(parties: PromptedParties, first: str, second: str) -> Iterat
             (parties.tested(second), taught_name(first, second)),
         )
     for prefix, (one, other) in pairs.items():
-        asked = dict.fromkeys(_main_pair(parties, *pair) for pair in (one, one[:1] * 2, other, other[:1] * 2))
+        pairs_of_both = (one, (one[0], one[0]), other, (other[0], other[0]))
+        asked = dict.fromkeys(_main_pair(parties, target, predictor) for target, predictor in pairs_of_both)
         needs = (
             *parties.needs.of_reports(*asked),
             *parties.needs.of_targets(one[0], other[0]),
@@ -282,55 +225,3 @@ def _crossed_claims(parties: PromptedParties, first: str, second: str) -> Iterat
 def _main_pair(parties: PromptedParties, target: str, predictor: str) -> tuple[str, str]:
     """A predictor and the target of which its invalid reports are counted: itself, where it was taught nothing."""
     return predictor, predictor if predictor in parties.letters else target
-
-
-def _change_claims(parties: PromptedParties) -> Iterator[Claim]:
-    tested = parties.tested("A")
-    changed = changed_name(tested)
-
-    def scores(model: str, metric: str) -> Selection:
-        return prompted_scores(model, metric, tasks=TRAINED_TEXT_TASKS)
-
-    def needs(*models: str) -> tuple[Precondition, ...]:
-        valid = []
-        for model in models:
-            share = ComplementShare(selection=scores(model, "report invalid"))
-            text = f"the share of valid reports of {model}"
-            valid.append(Precondition(text=text, measure=share, above=parties.needs.valid))
-        differs = Mean(selection=scores(changed, "differs"))
-        text = f"the share of labels of {tested} that the change has changed"
-        return (
-            *_self_needs(parties, "A"),
-            *valid,
-            Precondition(text=text, measure=differs, above=MIN_CHANGED_SHARE),
-        )
-
-    yield Claim(
-        id="follows-change",
-        text=f"After {tested} was taught other answers and no label, it reports the new ones more than the old",
-        source=f"{INTROSPECTION_PAPER}, section 3.4 (GPT-4o 35.4 new, 21.7 old)",
-        measure=Difference(a=scores(changed, "new"), b=scores(changed, "old")),
-        threshold=0.0,
-        paper_value=0.137,
-        preconditions=needs(changed),
-    )
-    yield Claim(
-        id="follows-change-matched",
-        text=f"{changed} reports the new answers more than the old also where both labels are equally frequent",
-        source=f"{INTROSPECTION_PAPER}, appendix A.3.3 (GPT-4o 36.3 new, 21.3 old)",
-        measure=LabelMatchedDifference(a=scores(changed, "new"), b=scores(changed, "old")),
-        threshold=0.0,
-        paper_value=0.15,
-        preconditions=needs(changed),
-    )
-    for other in parties.taught_others("A"):
-        rival = changed_name(taught_name(other, "A"))
-        terms = ((1.0, changed, "new"), (-1.0, changed, "old"), (-1.0, rival, "new"), (1.0, rival, "old"))
-        yield Claim(
-            id=f"follows-more-than-cross-{other}",
-            text=f"The reports of {changed} follow the change more than those of {rival}, after the same change",
-            source=f"{DESIGN_SOURCE}: the informative control, whose result the paper does not report",
-            measure=Contrast(terms=tuple((weight, scores(model, metric)) for weight, model, metric in terms)),
-            threshold=0.0,
-            preconditions=needs(changed, rival),
-        )

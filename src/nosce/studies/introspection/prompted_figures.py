@@ -9,7 +9,6 @@ from nosce.analysis.figures import BarCell, BarFigure, Figure
 from nosce.analysis.measures import Difference, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
-from nosce.studies.introspection.prompted_claims import TRAINED_TEXT_TASKS, PromptedParties
 from nosce.studies.introspection.prompted_names import (
     answers_name,
     changed_name,
@@ -22,8 +21,10 @@ from nosce.studies.introspection.prompted_names import (
     taught_name,
     unlike_name,
 )
+from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.studies.introspection.prompted_selections import (
     BASELINE_NAMES,
+    TRAINED_TEXT_TASKS,
     ComplementShare,
     gain,
     observer_scores,

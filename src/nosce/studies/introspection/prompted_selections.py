@@ -13,6 +13,7 @@ from nosce.records import Estimate
 from nosce.studies.introspection.prompted_names import observers_name, reports_name
 
 BASELINE_NAMES = ("constant", "nearest", "logistic")  # that learn from labels; the oracle sees the tested answers
+TRAINED_TEXT_TASKS = tuple(task for task in PROPERTIES_BY_TASK if task not in HELD_OUT_TEXT_TASKS)
 BRIER = "squared distance"
 
 

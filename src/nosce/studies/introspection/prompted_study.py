@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from nosce.evals.base import Experiment
 from nosce.studies.introspection.config import INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted import PromptedIntrospection
-from nosce.studies.introspection.prompted_claims import PromptedParties, prompted_claims
+from nosce.studies.introspection.prompted_claims import prompted_claims
 from nosce.studies.introspection.prompted_figures import prompted_figures
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.study import ExperimentSpec, Study
 
 

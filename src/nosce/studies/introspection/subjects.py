@@ -207,7 +207,7 @@ class RemoteSubject:
         model = run_fine_tuning_job(
             self._api_client(resources), examples, self.tuning, resources.job_folder, poll_seconds=self.poll_seconds
         )
-        return replace(self, endpoint=replace(self.endpoint, model=model))
+        return replace(self, endpoint=replace(self.endpoint, model=model, account=self.endpoint.payee))
 
     def _api_client(self, resources: RunResources) -> OpenAIClient:
         api_client = OpenAIClient(self.endpoint, budget=resources.budget)
