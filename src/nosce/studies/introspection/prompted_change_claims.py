@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from nosce.analysis.calibration import LabelMatchedDifference
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Contrast, Difference, Mean
+from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted_names import changed_name, taught_name
 from nosce.studies.introspection.prompted_parties import PromptedParties
-from nosce.studies.introspection.prompted_selections import TRAINED_TEXT_TASKS, ComplementShare, prompted_scores
+from nosce.studies.introspection.prompted_selections import TRAINED_TEXT_TASKS, prompted_scores
 
 MIN_CHANGED_SHARE = 0.1  # of labels; with fewer there is no new behaviour to follow
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from nosce.analysis.calibration import AnswerProbability, CalibrationFigure, MinimumDetectableEffect
 from nosce.analysis.figures import BarCell, BarFigure, Figure
-from nosce.analysis.measures import Difference, Mean, Measure
+from nosce.analysis.measures import ComplementShare, Difference, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.studies.introspection.prompted_names import (
@@ -25,7 +25,6 @@ from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.studies.introspection.prompted_selections import (
     BASELINE_NAMES,
     TRAINED_TEXT_TASKS,
-    ComplementShare,
     gain,
     observer_scores,
     prompted_reports,

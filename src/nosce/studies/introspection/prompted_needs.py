@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nosce.analysis.claims import Precondition
-from nosce.analysis.measures import Mean
+from nosce.analysis.measures import ComplementShare, Mean
 from nosce.analysis.selection import Selection
 from nosce.errors import SpecError
+from nosce.studies.introspection.preconditions import MIN_VALID_SHARE
 from nosce.studies.introspection.prompted_names import given_name, reports_name, unlike_name
-from nosce.studies.introspection.prompted_selections import ComplementShare, observer_scores, prompted_scores
+from nosce.studies.introspection.prompted_selections import observer_scores, prompted_scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +26,7 @@ class ClaimNeeds:
         unlike: Of labels in which two models differ. Where they answer alike, each knows the other by knowing itself.
     """
 
-    valid: float = 0.9
+    valid: float = MIN_VALID_SHARE
     skill: float = 0.95
     variety: float = 0.2
     unlike: float = 0.4

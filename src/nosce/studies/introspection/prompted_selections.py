@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
-import polars as pl
-
-from nosce.analysis.measures import Contrast, Mean, Measure
+from nosce.analysis.measures import Contrast
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
-from nosce.records import Estimate
 from nosce.studies.introspection.prompted_names import observers_name, reports_name
 
 BASELINE_NAMES = ("constant", "nearest", "logistic")  # that learn from labels; the oracle sees the tested answers
@@ -58,24 +53,3 @@ def prompted_crossed(first: tuple[str, str], second: tuple[str, str]) -> Contras
     for target, predictor in (first, second):
         terms += [(1.0, prompted_reports(target, target)), (-1.0, prompted_reports(predictor, target))]
     return Contrast(terms=tuple(terms))
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComplementShare(Measure):
-    """One minus a share, e.g. the share of reports that are valid from that of those that are not.
-
-    Args:
-        selection: The readings of the share.
-    """
-
-    selection: Selection
-
-    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The rest of the share, with the interval of the share turned round.
-
-        Raises:
-            DataError: Nothing is selected.
-        """
-        share = Mean(selection=self.selection).estimate(readings, unit)
-        low, high = (None if end is None else 1 - end for end in (share.high, share.low))
-        return replace(share, value=1 - share.value, low=low, high=high)
