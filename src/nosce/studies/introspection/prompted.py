@@ -94,7 +94,6 @@ class PromptedIntrospection(Experiment):
 
         Raises:
             SpecError: A string is in two splits.
-            DataError: No answer of any subject to a string of the seen split has a label.
         """
         assert isinstance(context, StepContext)  # the pipeline has no other
         resources = RunResources.of_run(context, seed / "asked")
