@@ -162,6 +162,7 @@ def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
         elif isinstance(source.model, Pretrained):
             yield replace(source, name=f"{Path(source.model.folder).parent.name} {source.name}")
         elif places.count(source.model.model_id) == 1:
-            yield replace(source, name=f"{urlsplit(source.model.url('')).netloc} {source.name}")
+            host = urlsplit(source.model.url("")).netloc
+            yield replace(source, name=f"{host} {source.name}")
         else:
             raise UsageError(f"--model names {source.name} twice; name each model once.")

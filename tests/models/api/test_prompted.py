@@ -299,13 +299,13 @@ def test_two_endpoints_have_their_own_addresses_keys_prices_and_limits(server, o
     few = (*FEW, "--set", "change=no", "--scale", "smoke", "--store", tmp_path / "s")
 
     def words(limit: str) -> tuple[object, ...]:
-        models = f"{server.url}#m,price_in=3,price_out=4,max_cost={limit},{other_server.url}#m,{settings}"
+        models = f"{server.url}#org/m,price_in=3,price_out=4,max_cost={limit},{other_server.url}#org/m,{settings}"
         return ("run", STUDY, "--model", models, *few)
 
     server.jobs[:] = ["succeeded"]
     stopped = nosce(*words("0.003"), **variables)
     assert stopped.returncode == 1
-    assert "of 0.003 are spent on m or reserved for it" in stopped.stderr
+    assert "of 0.003 are spent on org/m or reserved for it" in stopped.stderr
     whole = nosce(*words("1"), "--json", **variables)
     assert whole.returncode == 0, whole.stderr
     assert server.keys == {f"Bearer {KEY}"}

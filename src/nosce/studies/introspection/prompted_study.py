@@ -55,9 +55,14 @@ def prompted_introspection_study(
         scale=scale,
         unit="string",
         arms=(),
-        experiments=(ExperimentSpec(name=introspection.subject.name, experiment=experiment),),
+        experiments=(ExperimentSpec(name=_plain_name(introspection.subject.name), experiment=experiment),),
         seeds=seeds,
         evals=(),
         claims=tuple(prompted_claims(parties)),
         figures=tuple(prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)),
     )
+
+
+def _plain_name(name: str) -> str:
+    """The name of a model as that of an experiment, which holds no "/": most servers call a model "org/name"."""
+    return name.strip("/").replace("/", "-") or "model"
