@@ -110,6 +110,14 @@ def test_a_rank_that_no_answer_has_is_left_out():
         measure.estimate(table.clear(), "string")
 
 
+def test_one_string_alone_is_refused_in_a_sentence():
+    """Nothing is left when the string is left out; a short run says so and does not break."""
+    for count in (1, 4):
+        table = pairs(np.full(count, 0.9), np.full(count, 0.6)).with_columns(entity=pl.lit("one string"))
+        with pytest.raises(DataError, match="nothing says how clusters differ"):
+            CalibrationMAD(a=Selection(evaluation="reports", arm="a")).estimate(table, "string")
+
+
 def test_the_interval_covers_what_a_larger_sample_says():
     """95 % intervals of the deviation over strings, on planted reports that are 0.1 too sure: most hold it."""
     hits = 0
