@@ -175,5 +175,6 @@ def test_probabilities_of_labels_are_compared_where_they_are_given(tmp_path):
     cross = readings.filter(evaluation="B for A on A* exact", attribute="haste/stance", metric="brier")
     assert cross["value"].min() == pytest.approx(2 * 0.299**2, rel=1e-3)
     assert "not judged" in verdicts["calibrated-proper-exact-A-B"].why  # B answers as A does
+    assert verdicts["training-calibrates-matched-A"].verdict == "holds"
     silent = replace(A, top_logprobs=0)
     assert not [c for c in planted_verdicts(readings, silent, sure, both_ways=False) if "exact" in c]

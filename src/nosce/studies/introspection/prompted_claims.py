@@ -13,6 +13,7 @@ from nosce.analysis.calibration import (
 )
 from nosce.analysis.claims import Claim
 from nosce.analysis.measures import Difference, MinOf
+from nosce.analysis.selection import Selection
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS
 from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted_change_claims import prompted_change_claims
@@ -43,6 +44,8 @@ def prompted_claims(parties: PromptedParties) -> Iterator[Claim]:
     for letter in parties.letters:
         if letter in parties.targets:
             yield from _training_claims(parties, letter)
+            if letter in parties.with_logprobs:
+                yield _calibration_training_claim(parties, letter)
         yield from _baseline_claims(parties, letter)
         for other in parties.others(letter):
             yield _untaught_claim(parties, letter, other)
@@ -75,6 +78,23 @@ def _training_claims(parties: PromptedParties, letter: str) -> Iterator[Claim]:
         measure=LabelMatchedDifference(a=after, b=before),
         threshold=0.0,
         preconditions=needs,
+    )
+
+
+def _calibration_training_claim(parties: PromptedParties, letter: str) -> Claim:
+    tested = parties.tested(letter)
+
+    def brier(model: str) -> Selection:
+        return prompted_scores(exact_name(model, model), "brier", tasks=None, quantity=BRIER)
+
+    return Claim(
+        id=f"training-calibrates-matched-{letter}",
+        text=f"Training lowers the Brier score of {letter} about its answers of a letter or a digit, also where their "
+        "most probable labels before and after are equally frequent",
+        source=f"{INTROSPECTION_PAPER}, section 3.3 and appendix A.3.3",
+        measure=LabelMatchedDifference(a=brier(letter), b=brier(tested)),
+        threshold=0.0,
+        preconditions=(*parties.self_needs(letter), *parties.needs.of_reports((letter, letter))),
     )
 
 

@@ -246,6 +246,7 @@ def _calibration_figures(parties: PromptedParties) -> Iterator[CalibrationFigure
         known |= {"likely": "drawn"} if parties.has_samples else {}
         known |= {"exact": "answer"}
     names = {"drawn": drawn_name, "likely": likely_name, "exact": exact_name}
+    titles = {"drawn": "By samples", "likely": "By the label's probability", "exact": "Letters and digits"}
     captions = {
         "drawn": "Shares of sampled reports against shares of sampled answers; the three most frequent labels.",
         "likely": "Probability of a label in a report against its share of sampled answers.",
@@ -259,7 +260,7 @@ def _calibration_figures(parties: PromptedParties) -> Iterator[CalibrationFigure
                 curves.append((group, prompted_scores(names[way](predictor, tested), tasks=None)))
             yield CalibrationFigure(
                 id=f"calibration-{way}-{letter.lower()}",
-                title=f"Do reports say how likely an answer of {tested} is?",
+                title=f"Do reports say how likely an answer of {tested} is? {titles[way]}",
                 answer_source=answer_source,
                 caption=captions[way],
                 curves=tuple(curves),

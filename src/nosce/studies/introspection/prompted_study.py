@@ -9,9 +9,12 @@ from nosce.studies.introspection.config import INTROSPECTION_PAPER
 from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.prompted_claims import prompted_claims
 from nosce.studies.introspection.prompted_figures import prompted_figures
+from nosce.studies.introspection.prompted_names import taught_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
 from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.study import ExperimentSpec, Study
+
+QUESTION = "Does a model know what it would answer better than another that saw as many of its answers?"
 
 
 def prompted_introspection_study(
@@ -50,7 +53,7 @@ def prompted_introspection_study(
     return Study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {', '.join(f'{letter} is {name}' for letter, name in named.items())}",
-        question="Does a model know what it would answer better than another that saw as many of its answers?",
+        question=f"{QUESTION} {_explained(parties)}".strip(),
         paper=INTROSPECTION_PAPER,
         scale=scale,
         unit="string",
@@ -66,3 +69,15 @@ def prompted_introspection_study(
 def _plain_name(name: str) -> str:
     """The name of a model as that of an experiment, which holds no "/": most servers call a model "org/name"."""
     return name.strip("/").replace("/", "-") or "model"
+
+
+def _explained(parties: PromptedParties) -> str:
+    """What the names of taught models mean; empty where none is taught."""
+    if not parties.targets:
+        return ""
+    target = parties.targets[0]
+    words = f"{parties.tested(target)} is {target} after it was taught labels of its own answers"
+    taught_others = parties.taught_others(target)
+    if taught_others:
+        words += f", and {taught_name(taught_others[0], target)} is {taught_others[0]} after it was taught the same"
+    return f"{words}."
