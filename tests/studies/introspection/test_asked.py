@@ -14,7 +14,10 @@ from nosce.seeds import Seed
 from nosce.studies.introspection.asked import study
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject
 
-FAMILIES = ("gpt_neox", *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "codegen", "t5")))
+FAMILIES = (
+    "gpt_neox",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "codegen", "t5", "gemma", "qwen2")),
+)
 SAMPLES = [prompt.text for prompt in NaturalTextBehaviours(strings_per_task=4).prompts(Seed(0))]
 
 
@@ -78,6 +81,6 @@ def test_a_model_that_cannot_be_taught_is_refused_before_any_work(nosce, tmp_pat
     assert "Traceback" not in refused.stderr
     other = tiny_folder("llama", tmp_path / "x")
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
-    (other / "config.json").write_text(json.dumps(config | {"model_type": "olmo"}), encoding="utf-8")
+    (other / "config.json").write_text(json.dumps(config | {"model_type": "helium"}), encoding="utf-8")
     with pytest.raises(SpecError, match="cannot be taught by low-rank updates"):
         experiment_of(str(other))
