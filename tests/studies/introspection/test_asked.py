@@ -38,6 +38,26 @@ def test_a_folder_goes_through_the_protocol_and_nothing_holds(family, nosce, tmp
     assert json.loads(shown.stdout)["claims"] == contents["claims"]
 
 
+@pytest.mark.slow
+def test_two_folders_are_held_against_each_other_in_both_directions(nosce, tmp_path):
+    """Every part of the protocol, samples and the change of behaviour included; a second command makes nothing."""
+    folders = [tiny_folder(family, tmp_path / family, SAMPLES, 800) for family in ("qwen2", "gpt_neox")]
+    words = ("run", "introspection", "--model", ",".join(map(str, folders)), "--scale", "smoke", "--workers", "1")
+    small = ("--set", "epochs=1", "--set", "n_sampled_prompts=4", "--set", "tasks=towns,numbers,things,haste")
+    done = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    assert done.returncode == 0, done.stderr
+    contents = json.loads(done.stdout)
+    claims = {claim["id"] for claim in contents["claims"]}
+    assert {"training-helps-B", "self-beats-cross-B-A", "crossed-matched-A-B", "calibrated-likely-B-A"} <= claims
+    again = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    assert json.loads(again.stdout)["claims"] == contents["claims"]
+    assert "Nothing to do: all 2 steps are there" in again.stderr
+    page = nosce("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
+    assert page.returncode == 0, page.stderr
+    (html,) = tmp_path.glob("page/introspection/*/index.html")
+    assert "not judged, since the share of valid reports of B*" in html.read_text(encoding="utf-8")
+
+
 def experiment_of(*models: str, settings: tuple[str, ...] = ()):
     return study("smoke", parse_models(",".join(models)), settings).experiments[0].experiment
 

@@ -41,8 +41,8 @@ def calibration_tables(questioner: Questioner, predictor: ModelReplies, target: 
         if not report.first_token_logprobs:
             continue
         known = labels.get(report_attribute(prompt, property_name), set())
-        probabilities = label_probabilities(report, sorted(known | drawn.keys()))
         if drawn:
+            probabilities = label_probabilities(report, sorted(known | drawn.keys()))
             likely_rows += distribution_rows(
                 likely_name(predictor.name, target.name), prompt, property_name, "drawn", drawn, probabilities
             )
