@@ -120,6 +120,16 @@ def test_where_all_answers_are_alike_no_claim_is_judged(tmp_path):
     assert "the share of answers of A* that the best constant misses" in verdicts["self-beats-cross-A-B"].why
 
 
+def test_a_model_without_valid_answers_is_no_target_and_its_rival_is_judged(tmp_path):
+    """Its answers have no label, so nothing of it is taught; the skill of both is known from quoted random answers."""
+    readings, verdicts = judged(tmp_path, replace(A, rule="silence"), B)
+    assert readings.filter(evaluation="A given", metric="right")["value"].mean() == 1
+    assert readings.filter(evaluation="drift A*").is_empty()
+    assert verdicts["training-helps-A"].verdict == "undecided"
+    assert verdicts["training-helps-B"].verdict == "holds"
+    assert verdicts["self-beats-untaught-B-A"].verdict == "holds"
+
+
 def test_labels_follow_a_model_whose_answers_change_with_teaching(tmp_path):
     """The first labels are those of answers that it no longer gives, the second those that it gives; then it is stable.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours, random_answer
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted_scoring import ReplyScorer
@@ -57,6 +57,15 @@ class ModelReplies:
     given: Sequence[tuple[Case, str, ChatResponse]] | None = None
     sampled_answers: Mapping[str, Sequence[ChatResponse]] = field(default_factory=dict)
     sampled_reports: Mapping[Case, Sequence[ChatResponse]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Quotation:
+    """An answer that a question quotes, and its label; "" where it has none."""
+
+    text: str
+    label: str
+    is_models_own: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,16 +171,30 @@ class Questioner:
     def ask_given(
         self, name: str, model: ChatModel, answers: Mapping[str, ChatResponse]
     ) -> list[tuple[Case, str, ChatResponse]]:
-        """Reports on answers that the question quotes: random cases of the unseen split whose answer has a label."""
-        labelled = [(case, label) for case in self.unseen_cases if (label := self.label(case, answers)) is not None]
-        order = (self.seed / "given").numpy().permutation(len(labelled))[:MAX_GIVEN_QUESTIONS]
-        chosen = [labelled[place] for place in order.tolist()]
-        requests = []
-        for (prompt_id, property_name), _ in chosen:
-            question = self.world.given_answer_question(answers[prompt_id].text, property_name)
-            requests.append(ChatRequest.from_user(question, max_new_tokens=self.limits.max_report_tokens))
+        """Reports on answers that the question quotes, in random cases of the unseen split.
+
+        Cases whose answer has a label come first, and then others with a random answer, so that the skill of models is
+        known also where the quoted model's answers are invalid.
+        """
+        order = (self.seed / "given").numpy().permutation(len(self.unseen_cases)).tolist()
+        quoted = [(self.unseen_cases[place], self._quoted_answer(self.unseen_cases[place], answers)) for place in order]
+        labelled = [(case, quotation) for case, quotation in quoted if quotation.label]
+        by_question: dict[str, tuple[Case, str]] = {}  # a letter may be quoted twice, and is asked about once
+        for case, quotation in sorted(labelled, key=lambda pair: not pair[1].is_models_own):
+            by_question.setdefault(self.world.given_answer_question(quotation.text, case[1]), (case, quotation.label))
+        questions = list(by_question)[:MAX_GIVEN_QUESTIONS]
+        limit = self.limits.max_report_tokens
+        requests = [ChatRequest.from_user(question, max_new_tokens=limit) for question in questions]
         replies = self.ask(f"{name} given", model, requests)
-        return [(case, label, reply) for (case, label), reply in zip(chosen, replies, strict=True)]
+        return [(*by_question[question], reply) for question, reply in zip(questions, replies, strict=True)]
+
+    def _quoted_answer(self, case: Case, answers: Mapping[str, ChatResponse]) -> _Quotation:
+        """The answer of the quoted model, or a random one where this has no label."""
+        if (label := self.label(case, answers)) is not None:
+            return _Quotation(answers[case[0]].text, label, is_models_own=True)
+        prompt = self.prompt_by_id[case[0]]
+        answer = ChatResponse(text=random_answer(prompt, self.seed / "quoted"), finish_reason="stop")
+        return _Quotation(answer.text, self.scorer.label(prompt, case[1], answer) or "", is_models_own=False)
 
     def sample_answers(self, name: str, model: ChatModel) -> dict[str, list[ChatResponse]]:
         """Samples of the answers to some prompts of the unseen split; empty without samples."""
