@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from nosce.analysis.calibration import CalibrationFigure as CalibrationFigure
     from nosce.analysis.calibration import CalibrationMAD as CalibrationMAD
+    from nosce.analysis.calibration import LabelMatchedContrast as LabelMatchedContrast
     from nosce.analysis.calibration import LabelMatchedDifference as LabelMatchedDifference
     from nosce.analysis.calibration import MinimumDetectableEffect as MinimumDetectableEffect
     from nosce.analysis.claims import Claim as Claim
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from nosce.analysis.jackknife import JointExcess as JointExcess
     from nosce.analysis.jackknife import Slope as Slope
     from nosce.analysis.jackknife import SpearmanCorrelation as SpearmanCorrelation
+    from nosce.analysis.measures import ComplementShare as ComplementShare
     from nosce.analysis.measures import Contrast as Contrast
     from nosce.analysis.measures import Difference as Difference
     from nosce.analysis.measures import Mean as Mean
@@ -124,7 +126,9 @@ except PackageNotFoundError:  # the source without an installation
 
 #: The public names, by the module that defines them.
 _EXPORTS = {
-    "nosce.analysis.calibration": "CalibrationFigure CalibrationMAD LabelMatchedDifference MinimumDetectableEffect",
+    "nosce.analysis.calibration": (
+        "CalibrationFigure CalibrationMAD LabelMatchedContrast LabelMatchedDifference MinimumDetectableEffect"
+    ),
     "nosce.analysis.claims": "Claim Precondition",
     "nosce.analysis.conclusion": "ArmConclusion",
     "nosce.analysis.emergence.from_python": "MirageAudit audit",
@@ -135,7 +139,7 @@ _EXPORTS = {
         "ConfusionMatrixFigure Figure LineFigure LinePoint TrainingCurveFigure"
     ),
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
-    "nosce.analysis.measures": "Contrast Difference Mean Measure MinOf NormalizedGain",
+    "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf NormalizedGain",
     "nosce.analysis.render.figure": "FigureRow",
     "nosce.analysis.selection": "BestStep Selection",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",

@@ -12,6 +12,7 @@ import pytest
 from nosce.analysis.calibration import (
     CalibrationFigure,
     CalibrationMAD,
+    LabelMatchedContrast,
     LabelMatchedDifference,
     MinimumDetectableEffect,
     calibration_bins,
@@ -100,6 +101,23 @@ def test_who_is_calibrated_comes_out_better():
     )
 
 
+def test_a_rank_that_no_answer_has_is_left_out():
+    """Where every question is one of yes and no there is no third label, and the first two are compared."""
+    table = pairs(np.array([0.9, 0.6, 0.8]), np.array([0.9, 0.6, 0.8]))
+    measure = CalibrationMAD(a=Selection(evaluation="reports", arm="a"))
+    assert measure.estimate(table, "string").value == pytest.approx(0)
+    with pytest.raises(DataError, match="no reading is there"):
+        measure.estimate(table.clear(), "string")
+
+
+def test_one_string_alone_is_refused_in_a_sentence():
+    """Nothing is left when the string is left out; a short run says so and does not break."""
+    for count in (1, 4):
+        table = pairs(np.full(count, 0.9), np.full(count, 0.6)).with_columns(entity=pl.lit("one string"))
+        with pytest.raises(DataError, match="nothing says how clusters differ"):
+            CalibrationMAD(a=Selection(evaluation="reports", arm="a")).estimate(table, "string")
+
+
 def test_the_interval_covers_what_a_larger_sample_says():
     """95 % intervals of the deviation over strings, on planted reports that are 0.1 too sure: most hold it."""
     hits = 0
@@ -122,6 +140,13 @@ def test_matching_takes_away_what_labels_alone_make():
     one, other = (Selection(evaluation="reports", metric="right", arm=arm) for arm in "yx")
     assert Difference(a=one, b=other).estimate(table, "string").value == pytest.approx(0.6)
     assert LabelMatchedDifference(a=one, b=other).estimate(table, "string").value == pytest.approx(0)
+    crossed = LabelMatchedContrast(terms=((1.0, one), (-1.0, other), (1.0, one), (-1.0, other)))
+    assert crossed.is_difference
+    assert crossed.estimate(table, "string").value == pytest.approx(0)
+    real = LabelMatchedContrast(terms=((1.0, one), (1.0, other), (-2.0, other)))
+    better = table.with_columns(value=pl.when(pl.col("arm") == "y").then(1.0).otherwise(pl.col("value")))
+    # Each label counts 20 times in both: half of the matched rows of x are wrong.
+    assert real.estimate(better, "string").value == pytest.approx(0.5)
     apart_ = readings(value=[1.0], target=["c"], arm=["z"])
     with pytest.raises(DataError, match="no label in common"):
         LabelMatchedDifference(a=one, b=Selection(evaluation="reports", metric="right", arm="z")).estimate(

@@ -119,6 +119,21 @@ def test_a_claim_whose_need_is_not_met_is_not_judged():
     assert met.verdict == "holds"
 
 
+def test_all_needs_that_are_not_met_are_told_once_and_also_where_the_claim_has_no_readings():
+    """One sentence with every need; a need of which nothing is known leaves the claim unjudged too."""
+    need = Precondition(text="recall of old", measure=Mean(selection=OLD), above=0.95)
+    other = replace(need, text="recall by the old ones", above=0.99)
+    both = replace(GAP, preconditions=(need, other)).judge(PLANTED, "person")
+    assert both.why.count("not judged, since") == 1
+    assert "; recall by the old ones is " in both.why
+    lacking = replace(GAP, preconditions=(need,)).judge(PLANTED.filter(pl.col("arm") == "old"), "person")
+    assert lacking.why.startswith("not judged, since recall of old is ")
+    missing = replace(need, text="recall of nobody", measure=Mean(selection=replace(OLD, arm="nobody")))
+    unknown = replace(GAP, preconditions=(missing,)).judge(PLANTED, "person")
+    assert unknown.verdict == "undecided"
+    assert unknown.why.startswith("not judged, since recall of nobody is not known: no reading is there")
+
+
 @pytest.mark.parametrize("table", [EMPTY, PLANTED.filter(pl.col("arm") == "old")], ids=["no rows", "one arm"])
 def test_readings_that_are_not_there_leave_a_claim_undecided(table):
     """Nothing is estimated from nothing: no number stands in the verdict, and the reason names what lacks."""

@@ -6,6 +6,7 @@ from typing import get_args
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from nosce.data.sampling import IGNORE_INDEX, Batch
 from nosce.errors import SpecError
@@ -182,3 +183,63 @@ def test_a_family_with_matrices_of_unknown_names_is_refused():
     """The sentence says for which families we know what to adapt."""
     with pytest.raises(SpecError, match=r"on a mamba model.*use one of gpt_neox"):
         adapters.add_lora(SimpleNamespace(config=SimpleNamespace(model_type="mamba")), 4, 0, 2.0, Seed(0))
+
+
+CONFIGS = {
+    "gemma": "Gemma",
+    "gemma2": "Gemma2",
+    "gemma3_text": "Gemma3Text",
+    "qwen2": "Qwen2",
+    "qwen3": "Qwen3",
+    "mistral": "Mistral",
+    "phi": "Phi",
+    "phi3": "Phi3",
+    "stablelm": "StableLm",
+    "granite": "Granite",
+    "olmo": "Olmo",
+    "olmo2": "Olmo2",
+    "starcoder2": "Starcoder2",
+    "cohere": "Cohere",
+    "falcon": "Falcon",
+    "bloom": "Bloom",
+}
+
+
+def test_every_family_that_is_known_is_tested():
+    elsewhere = {"gpt_neox", "gpt2", "opt", "llama", "codegen", "t5", "modernbert"}
+    assert set(CONFIGS) | elsewhere == set(adapters.LORA_TARGET_MODULES)
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+def test_families_of_other_peoples_folders_learn_and_merge(family):
+    """An update begins as nothing, learns, and adds up to a plain model; the query and value matrices have it."""
+    sizes = {"vocab_size": VOCABULARY, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    sizes |= {"intermediate_size": 48, "max_position_embeddings": 64, "num_key_value_heads": 2, "head_dim": 8}
+    sizes |= {"pad_token_id": 0}
+    if family == "falcon":  # its heads are as wide as the layers allow
+        del sizes["head_dim"]
+    config = getattr(transformers, f"{CONFIGS[family]}Config")(**sizes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = transformers.AutoModelForCausalLM.from_config(config).eval()
+    plain = logits(net)
+    adapted = adapters.add_lora(net, 4, 0, 2.0, Seed(1))
+    torch.testing.assert_close(logits(adapted), plain)
+    updated = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert len(updated) in (4, 8)  # two layers of a fused matrix, or of two matrices, each two factors
+    optimizer = torch.optim.AdamW([p for p in adapted.parameters() if p.requires_grad], lr=1e-1)
+    for _ in range(3):
+        torch.nn.functional.cross_entropy(adapted(input_ids=ids()).logits[:, 0], ids()[:, 1]).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    heard = logits(adapted)
+    assert (heard - plain).abs().max() > 1e-4
+    torch.testing.assert_close(logits(adapters.merge_lora(adapted)), heard, atol=2e-5, rtol=1e-4)
+
+
+def test_an_embedding_that_is_scaled_is_not_updated():
+    """With peft 0.15 the merged model says something else than the adapted one."""
+    config = transformers.GemmaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=1, intermediate_size=32)
+    net = transformers.AutoModelForCausalLM.from_config(config)
+    with pytest.raises(SpecError, match="take embedding_rank=0"):
+        adapters.add_lora(net, 4, 6, 2.0, Seed(1))

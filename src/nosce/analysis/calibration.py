@@ -39,7 +39,7 @@ class CalibrationMAD(Measure):
     Args:
         a: The reports. The measure replaces the metric by `report <rank>`, `answer <rank>` and `drawn <rank>`.
         b: Reports whose deviation is subtracted; None subtracts nothing.
-        ranks: The answers to compare, 1 for the most probable one.
+        ranks: The answers to compare, 1 for the most probable one. Ranks that no answers have are left out.
         answer_source: The answers' probabilities: exact ("answer"), or frequencies of sampled answers ("drawn").
     """
 
@@ -60,16 +60,21 @@ class CalibrationMAD(Measure):
         Raises:
             DataError: A selection is empty.
         """
-        selections = list(_rank_selections(self.a, self.ranks, self.answer_source))
-        if self.b is not None:
-            selections += _rank_selections(self.b, self.ranks, self.answer_source)
-        columns_per_side = 2 * len(self.ranks)
+        sides = [self.a] if self.b is None else [self.a, self.b]
+        ranks = [rank for rank in self.ranks if self._has_rank(sides, rank, readings)] or self.ranks[:1]
+        selections = [one for side in sides for one in _rank_selections(side, ranks, self.answer_source)]
+        columns_per_side = 2 * len(ranks)
 
         def deviation(columns: ValueColumns) -> float:
             mad = calibration_mad(*_pooled(columns[:columns_per_side]))
             return mad if self.b is None else mad - calibration_mad(*_pooled(columns[columns_per_side:]))
 
         return jackknife_selections(selections, deviation, readings, unit)
+
+    def _has_rank(self, sides: Sequence[Selection], rank: int, readings: pl.DataFrame) -> bool:
+        """Whether any answers have so many labels; where all have one or two, e.g. yes and no, there is no third."""
+        selections = [replace(side, metric=f"{self.answer_source} {rank}") for side in sides]
+        return any(not selection.rows(readings).is_empty() for selection in selections)
 
 
 def _rank_selections(
@@ -105,11 +110,77 @@ def calibration_bins(answers: FloatArray, reports: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelMatchedDifference(Measure):
-    """The difference of two conditions' means, weighted so that both have the same histogram of labels.
+class LabelMatchedContrast(Measure):
+    """A weighted sum of conditions' means, weighted so that all have the same histogram of labels.
 
-    For each attribute and label, both conditions get the weight of the rarer one. A remaining difference is then not
-    due to one condition's labels being easier to guess. Weighting replaces subsampling.
+    For each attribute and label, every condition gets the weight of the one in which it is rarest. A remaining
+    difference is then not due to one condition's labels being easier to guess. Weighting replaces subsampling.
+
+    Args:
+        terms: The weight of each selection, and the selection.
+    """
+
+    terms: tuple[tuple[float, Selection], ...]
+
+    @property
+    def quantity(self) -> str:
+        """The quantity of the first selection."""
+        return self.terms[0][1].quantity
+
+    @property
+    def is_difference(self) -> bool:
+        """A difference if the weights sum to zero."""
+        return abs(sum(weight for weight, _ in self.terms)) < 1e-9
+
+    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The sum.
+
+        Raises:
+            DataError: A selection is empty, or no label occurs in all.
+        """
+        tables = [scored_rows(selection, readings).sort("seed", "entity", "item") for _, selection in self.terms]
+        strata = pl.concat([table.select("attribute", "target") for table in tables]).unique(maintain_order=True)
+        strata = strata.with_row_index("kind")
+        tables = [table.join(strata, on=["attribute", "target"], maintain_order="left") for table in tables]
+        seeds = sorted(set.intersection(*(set(table["seed"].to_list()) for table in tables)))
+        names = _listed([selection.description for _, selection in self.terms])
+        if not seeds:
+            raise DataError(f"no seed has {names}; run them on the same seeds.")
+        values, entities = {}, {}
+        for seed in seeds:
+            seed_tables = [table.filter(pl.col("seed") == seed) for table in tables]
+            values[seed] = [part.select("value", "kind").to_numpy().astype(float) for part in seed_tables]
+            entities[seed] = [part["entity"].to_numpy() for part in seed_tables]
+        weights = [weight for weight, _ in self.terms]
+
+        def matched_sum(columns: ValueColumns) -> float:
+            return _matched_sum(columns, weights, len(strata))
+
+        if any(np.isnan(matched_sum(columns)) for columns in values.values()):
+            raise DataError(f"{names} have no label in common, so none can be matched.")
+        return jackknife_values(values, entities, matched_sum, unit)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _matched_sum(columns: ValueColumns, weights: Sequence[float], n_strata: int) -> float:
+    """The weighted sum of tables (N, 2) of a value and its stratum; NaN where no stratum is in all."""
+    counts = [np.bincount(side[:, 1].astype(int), minlength=n_strata) for side in columns]
+    shared_counts = np.minimum.reduce(counts)
+    if not shared_counts.sum():
+        return float("nan")
+    total = 0.0
+    for weight, side, count in zip(weights, columns, counts, strict=True):
+        sums = np.bincount(side[:, 1].astype(int), weights=side[:, 0], minlength=n_strata)
+        total += weight * float((sums / np.maximum(1, count) * shared_counts).sum() / shared_counts.sum())
+    return total
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelMatchedDifference(Measure):
+    """The difference of two conditions' means, matched as `LabelMatchedContrast` matches them.
 
     Args:
         a: The readings whose mean is taken.
@@ -135,42 +206,7 @@ class LabelMatchedDifference(Measure):
         Raises:
             DataError: A selection is empty, or no label occurs in both.
         """
-        tables = [scored_rows(selection, readings).sort("seed", "entity", "item") for selection in (self.a, self.b)]
-        strata = pl.concat([table.select("attribute", "target") for table in tables]).unique(maintain_order=True)
-        strata = strata.with_row_index("kind")
-        tables = [table.join(strata, on=["attribute", "target"], maintain_order="left") for table in tables]
-        seeds = sorted(set(tables[0]["seed"].to_list()) & set(tables[1]["seed"].to_list()))
-        if not seeds:
-            raise DataError(
-                f"no seed has both {self.a.description} and {self.b.description}; run them on the same seeds."
-            )
-        values, entities = {}, {}
-        for seed in seeds:
-            seed_tables = [table.filter(pl.col("seed") == seed) for table in tables]
-            values[seed] = [part.select("value", "kind").to_numpy().astype(float) for part in seed_tables]
-            entities[seed] = [part["entity"].to_numpy() for part in seed_tables]
-
-        def difference(columns: ValueColumns) -> float:
-            return _matched_difference(columns, len(strata))
-
-        if any(np.isnan(difference(columns)) for columns in values.values()):
-            raise DataError(
-                f"{self.a.description} and {self.b.description} have no label in common, so none can be matched."
-            )
-        return jackknife_values(values, entities, difference, unit)
-
-
-def _matched_difference(columns: ValueColumns, n_strata: int) -> float:
-    """The weighted difference of two tables (N, 2) of a value and its stratum; NaN where no stratum is in both."""
-    counts = [np.bincount(side[:, 1].astype(int), minlength=n_strata) for side in columns]
-    shared_counts = np.minimum(*counts)
-    if not shared_counts.sum():
-        return float("nan")
-    means = []
-    for side, count in zip(columns, counts, strict=True):
-        sums = np.bincount(side[:, 1].astype(int), weights=side[:, 0], minlength=n_strata)
-        means.append(float((sums / np.maximum(1, count) * shared_counts).sum() / shared_counts.sum()))
-    return means[0] - means[1]
+        return LabelMatchedContrast(terms=((1.0, self.a), (-1.0, self.b))).estimate(readings, unit)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ class Precondition:
         estimate = self.measure.estimate(readings, unit)
         if estimate.value > self.above:
             return None
-        return f"not judged, since {self.text} is {estimate.value:.1%} and must be above {self.above:.0%}"
+        return f"{self.text} is {estimate.value:.1%} and must be above {self.above:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +82,28 @@ class Claim:
         """The verdict from a table of readings; missing readings leave the claim undecided."""
         # A number that is no share is shown with its own unit; `why` names the resampled unit.
         quantity = self.measure.quantity
+        unmet, unknown = self._unmet_reasons(readings, unit)
+        not_judged = f"not judged, since {'; '.join(unmet)}" if unmet else unknown
         try:
             estimate = self.measure.estimate(readings, unit)
-            reasons = [precondition.unmet_reason(readings, unit) for precondition in self.preconditions]
         except DataError as error:
-            return self._verdict(None, unit if quantity == "share" else quantity, "undecided", str(error))
-        unmet = [reason for reason in reasons if reason]
-        decision = "undecided" if unmet else decide(estimate, self.threshold, self.direction)
-        why = "; ".join(unmet) if unmet else self._method(estimate, decision)
+            shown_unit = unit if quantity == "share" else quantity
+            return self._verdict(None, shown_unit, "undecided", not_judged if unmet else str(error))
+        decision = "undecided" if not_judged else decide(estimate, self.threshold, self.direction)
+        why = not_judged or self._method(estimate, decision)
         return self._verdict(estimate, estimate.unit if quantity == "share" else quantity, decision, why)
+
+    def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
+        """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""
+        unmet, unknown = [], ""
+        for precondition in self.preconditions:
+            try:
+                reason = precondition.unmet_reason(readings, unit)
+            except DataError as error:
+                unknown = unknown or f"not judged, since {precondition.text} is not known: {error}"
+                continue
+            unmet += [reason] if reason else []
+        return unmet, unknown
 
     def _method(self, estimate: Estimate, decision: Decision) -> str:
         """How the interval was computed, and why it decides nothing where that is so."""

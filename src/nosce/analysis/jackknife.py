@@ -291,6 +291,11 @@ def jackknife_values(
     for seed, columns in values.items():
         full_value = statistic(columns)
         units = np.unique(np.concatenate(entities[seed]))
+        if len(units) == 1:  # without it nothing is left of which there is a number
+            pseudo_values.append(full_value)
+            unit_names += units.tolist()
+            seeds.append(seed)
+            continue
         leave_one_out = []
         for unit_name in units:
             kept = [column[names != unit_name] for column, names in zip(columns, entities[seed], strict=True)]

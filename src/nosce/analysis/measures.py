@@ -101,6 +101,29 @@ class Mean(Measure):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComplementShare(Measure):
+    """One minus a share, e.g. the share of reports that are valid from that of those that are not.
+
+    Args:
+        selection: The readings of the share.
+        outcome: As in `Mean`.
+    """
+
+    selection: Selection
+    outcome: Outcome | None = None
+
+    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The rest of the share, with the interval of the share turned round.
+
+        Raises:
+            DataError: Nothing is selected, or a value or outcome is missing.
+        """
+        share = Mean(selection=self.selection, outcome=self.outcome).estimate(readings, unit)
+        low, high = (None if end is None else 1 - end for end in (share.high, share.low))
+        return replace(share, value=1 - share.value, low=low, high=high)
+
+
 def _rows_with_outcome(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
     rows = selected_rows(selection, readings)
     if missing := rows["outcome"].null_count():

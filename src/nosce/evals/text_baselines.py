@@ -14,6 +14,7 @@ that self-prediction is compared with prediction from equal data.
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -113,7 +114,10 @@ def _predict_all(train_questions: Sequence[Question], test_questions: Sequence[Q
 
     knn = KNeighborsClassifier(min(N_NEIGHBORS, len(labels)), weights="distance", metric="cosine")
     for name, classifier in (("nearest", knn), ("logistic", LogisticRegression(C=10.0, max_iter=1_000))):
-        pipe = make_pipeline(words(), classifier).fit([q.prompt for q in train_questions], labels)
+        with warnings.catch_warnings():
+            # It takes many labels of few examples, as words are, for numbers, and warns.
+            warnings.filterwarnings("ignore", message="The number of unique classes is greater than 50%")
+            pipe = make_pipeline(words(), classifier).fit([q.prompt for q in train_questions], labels)
         predictions[name] = [str(one) for one in pipe.predict([q.prompt for q in test_questions])]
     return predictions
 

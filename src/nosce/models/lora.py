@@ -18,6 +18,22 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedModel
 
+#: Families that name their query and value matrices, and the input embedding, as Llama does.
+LIKE_LLAMA = (
+    "gemma",
+    "gemma2",
+    "gemma3_text",
+    "qwen2",
+    "qwen3",
+    "mistral",
+    "phi",
+    "stablelm",
+    "granite",
+    "olmo",
+    "olmo2",
+    "starcoder2",
+    "cohere",
+)
 #: Query and value matrices, then the input embedding, by transformers' model type.
 LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
     "gpt_neox": (("query_key_value",), "embed_in"),  # one fused matrix
@@ -27,6 +43,10 @@ LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
     "codegen": (("qkv_proj",), "wte"),  # one fused matrix
     "t5": (("q", "v"), "shared"),
     "modernbert": (("Wqkv",), "tok_embeddings"),  # one fused matrix
+    "phi3": (("qkv_proj",), "embed_tokens"),  # one fused matrix
+    "falcon": (("query_key_value",), "word_embeddings"),  # one fused matrix
+    "bloom": (("query_key_value",), "word_embeddings"),  # one fused matrix
+    **dict.fromkeys(LIKE_LLAMA, (("q_proj", "v_proj"), "embed_tokens")),
 }
 
 
@@ -57,13 +77,18 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
         seed: Source of the random factors.
 
     Raises:
-        SpecError: The names of this family's matrices are not known.
+        SpecError: The names of this family's matrices are not known, or its embedding cannot be updated.
     """
     import torch
     from peft import LoraConfig, get_peft_model
 
     model_type = model.config.model_type
     check_lora_family(model_type)
+    if embedding_rank and model_type.startswith("gemma"):
+        raise SpecError(
+            f"the {model_type} model scales its input embedding, and older versions of peft merge its updates wrongly; "
+            "take embedding_rank=0."
+        )
     attention, embedding = LORA_TARGET_MODULES[model_type]
     target_modules = [*attention, *([embedding] if embedding_rank else [])]
     config = LoraConfig(

@@ -1,6 +1,7 @@
 """Where a model of one's own lies: a folder, the Hugging Face hub, or an endpoint.
 
-`--model` takes several, separated by commas. Each may be followed by its size, `~/pythia-70m=70M`.
+`--model` takes several, separated by commas. Each may be followed by its size, `~/pythia-70m=70M`. An endpoint may be
+followed by settings of its own, `https://host/v1#name,key=OTHER_KEY,price_in=0.15,price_out=0.6`, each between commas.
 """
 
 from __future__ import annotations
@@ -9,10 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from nosce.errors import UsageError
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.architecture import Pretrained
+from nosce.models.endpoint_settings import (
+    parse_endpoint_setting,
+    parse_top_logprobs,
+    parse_yes_or_no,
+    with_endpoint_setting,
+)
 from nosce.models.hub import fetch_from_hub
 
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -28,11 +36,15 @@ class ModelSource:
         name: What tables and figures call it.
         model: The model itself.
         size: Number of weights as the user gave it. None: read it from the weights.
+        has_jobs: Whether an endpoint has fine-tuning jobs.
+        top_logprobs: Number of alternatives of a reply's first token that an endpoint gives with their probabilities.
     """
 
     name: str
     model: Pretrained | EndpointConfig
     size: float | None = None
+    has_jobs: bool = True
+    top_logprobs: int = 0
 
     @property
     def label(self) -> str:
@@ -67,16 +79,37 @@ def parse_models(text: str) -> tuple[ModelSource, ...]:
 
     Each is a folder in the Hugging Face layout, an id of the Hugging Face hub (`org/name` or `org/name@revision`), or
     an endpoint (`https://host/v1#name`), whose prices and ways of asking the environment gives
-    (`EndpointConfig.from_environment`).
+    (`EndpointConfig.from_environment`), or settings of `nosce.models.endpoint_settings` that follow it.
 
     Raises:
         UsageError: A model is neither, or two have one name, or a variable of the environment is wrong.
         SpecError: A folder holds no model, or an address is not allowed.
     """
-    sources = tuple(_parse_model(part.strip()) for part in text.split(",") if part.strip())
+    sources: list[ModelSource] = []
+    settings: dict[str, str] = {}
+    for part in (part.strip() for part in text.split(",") if part.strip()):
+        if (setting := parse_endpoint_setting(part)) is None:
+            sources.append(_parse_model(part))
+            settings = {}
+            continue
+        if not sources or not isinstance(sources[-1].model, EndpointConfig):
+            raise UsageError(f"--model has the setting {setting[0]}=, which stands behind an endpoint; write it there.")
+        if setting[0] in settings:
+            raise UsageError(f"--model gives {setting[0]}= twice for {sources[-1].name}; give it once.")
+        settings[setting[0]] = setting[1]
+        sources[-1] = _with_setting(sources[-1], sources[-1].model, *setting)
     if not sources:
         raise UsageError("--model names no model; give a folder, or an id of the Hugging Face hub.")
-    return tuple(_unique_names(sources))
+    return tuple(_unique_names(tuple(sources)))
+
+
+def _with_setting(source: ModelSource, endpoint: EndpointConfig, name: str, value: str) -> ModelSource:
+    """The endpoint with a setting that follows it."""
+    if name == "jobs":
+        return replace(source, has_jobs=parse_yes_or_no(name, value))
+    if name == "logprobs":
+        return replace(source, top_logprobs=parse_top_logprobs(value))
+    return replace(source, model=with_endpoint_setting(endpoint, name, value))
 
 
 def _parse_model(text: str) -> ModelSource:
@@ -115,13 +148,17 @@ def _split_size(text: str) -> tuple[str, float | None]:
 
 
 def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
-    """The models, those of one name told apart by the folder above theirs."""
+    """The models, those of one name told apart by the folder above theirs, or by the endpoint's host."""
     names = [source.name for source in sources]
+    places = [source.model.model_id for source in sources if isinstance(source.model, EndpointConfig)]
     for source in sources:
         if names.count(source.name) == 1:
             yield source
         elif isinstance(source.model, Pretrained):
             owner = source.model.source.partition("/")[0] or Path(source.model.folder).parent.name
             yield replace(source, name=f"{owner} {source.name}")
+        elif places.count(source.model.model_id) == 1:
+            host = urlsplit(source.model.url("")).netloc
+            yield replace(source, name=f"{host} {source.name}")
         else:
             raise UsageError(f"--model names {source.name} twice; name each model once.")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -178,12 +179,9 @@ def job(told: str) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def server(monkeypatch) -> Iterator[Server]:
-    """One on a port of its own, with a key in the environment."""
-    monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A server on a port of its own."""
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
     made.told = Server(url=f"http://127.0.0.1:{made.server_address[1]}/v1")  # type: ignore[attr-defined]
@@ -192,3 +190,20 @@ def server(monkeypatch) -> Iterator[Server]:
     yield made.told  # type: ignore[attr-defined]
     made.shutdown()
     made.server_close()
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[Server]:
+    """One on a port of its own, with a key in the environment."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with running_server() as made:
+        yield made
+
+
+@pytest.fixture
+def other_server(server) -> Iterator[Server]:
+    """A second one, beside the first."""
+    with running_server() as made:
+        yield made

@@ -60,6 +60,22 @@ def test_requests_without_a_price_leave_no_ledger(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_endpoint_has_a_limit_of_its_own_beside_that_of_the_run(tmp_path):
+    """What one endpoint costs is not counted against another's limit, and both count against the run's."""
+    ledger = tmp_path / "costs.jsonl"
+    budget = Budget(10.0, ledger, "step")
+    budget.settle(budget.reserve(3.0, 10.0, payee="one", payee_limit=4.0), 3.0)
+    assert budget.reserve(2.0, 10.0, payee="one", payee_limit=4.0) is None
+    held = Budget(10.0, ledger, "step").reserve(4.0, 10.0, payee="other", payee_limit=4.0)  # another process
+    assert held is not None
+    assert budget.reserve(0.5, 10.0, payee="other", payee_limit=4.0) is None
+    assert budget.reserve(3.5, 10.0, payee="third") is None
+    assert (budget.spent_on("one"), budget.spent_on("other"), budget.spent_by_all) == (3.0, 4.0, 3.0)
+    with ledger.open("a") as file:
+        file.write('{"id": "x", "purpose": "step", "cost": 1.0}\n')  # as earlier versions wrote it
+    assert Budget(10.0, ledger, "step").spent_by_all == 4.0
+
+
 @pytest.mark.parametrize("limit", [math.nan, math.inf, -math.inf, -1.0, -0.01])
 def test_a_limit_that_is_no_amount_is_refused(limit):
     with pytest.raises(SpecError, match="no amount of money"):

@@ -22,8 +22,9 @@ from nosce.models.api.finetune import ChatExample
 from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.studies.introspection.asked import MEASURED_TASKS
 from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.prompted_requests import RequestLimits
+from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import LocalSubject
 from nosce.studies.replies import RunResources
 from nosce.train import checkpoint
@@ -32,6 +33,8 @@ from nosce.train.config import LoRA, TrainingConfig
 KEY = "sk-very-secret-0123456789"  # as the server of conftest has it
 STUDY = "introspection"
 WORLD = NaturalTextBehaviours(strings_per_task=4)
+TASKS = ("towns", "things", "haste")
+FEW = ("--set", "n_samples=0", "--set", f"tasks={','.join(TASKS)}")
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +144,8 @@ def test_readings_are_what_was_said(folder, tmp_path):
     looking = PromptedIntrospection(
         world=WORLD,
         subject=who,
-        max_answer_tokens=6,
-        max_report_tokens=3,
-        repeat_answers=True,
-        n_samples=2,
-        n_sampled_prompts=3,
+        limits=RequestLimits(max_answer_tokens=6, max_report_tokens=3, n_samples=2, n_sampled_prompts=3),
+        teaching=LabelTeaching(max_rounds=2, change=True),
     )
     reports = []
     job = StepContext(folder=tmp_path / "step", store_root=tmp_path, progress=reports.append)
@@ -154,15 +154,10 @@ def test_readings_are_what_was_said(folder, tmp_path):
         [t.with_columns(pl.col("value").cast(pl.Float64)) for t in looking.run_with_context(Seed(3), job)],
         how="diagonal_relaxed",
     )
-    assert tables.filter(metric="again")["value"].min() == 1
-    own = tables.filter(evaluation="self", metric="right")
+    own = tables.filter(evaluation="A* on A*", metric="right")
     prompts = {p.id: p for p in WORLD.prompts(Seed(3) / "world")}
-    said = tables.filter(evaluation="answers", metric="valid")
-    after = {
-        row["item"].rpartition("/")[0]: row["answer"]
-        for row in said.iter_rows(named=True)
-        if row["item"].endswith("/after")
-    }
+    said = tables.filter(evaluation="answers A*", metric="valid")
+    after = {row["item"].rpartition("/")[0]: row["answer"] for row in said.iter_rows(named=True)}
     for row in own.iter_rows(named=True):
         name, _, asked = row["item"].rpartition("/")
         assert prompts[name].split == "unseen"
@@ -170,13 +165,13 @@ def test_readings_are_what_was_said(folder, tmp_path):
         assert row["value"] == float(row["answer"].strip() == row["target"].strip())
     # One of two letters, or of four, is no answer that this little model finds.
     assert set(own["attribute"].str.split("/").list.first()) >= set(HELD_OUT_TEXT_TASKS) - {"haste", "gifts"}
-    asked = tables.filter(evaluation="self", metric="report invalid")
+    asked = tables.filter(evaluation="A* on A*", metric="report invalid")
     assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())
     replies = [report for report in reports if report.unit == "replies"]
     *_, last, end = replies  # the last reply, and the end, which expects no more
     assert (last.done, last.total) == (end.done, end.total) == (len(replies) - 1, len(replies) - 1)
-    assert 0 < end.cached < end.done  # a model's reports are scored twice
+    assert end.cached < end.done
     assert all(report.loss is None and report.spent is None for report in replies)
     assert {report.unit for report in reports if report.loss is not None} == {"steps"}
     reports.clear()
@@ -203,9 +198,9 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     """The run dies at a request in the middle of the reports; the same command goes on, and shows its claims."""
     store = tmp_path / "store"
     models = f"{server.url}#m,{server.url}#other"
-    words = ("run", STUDY, "--model", models, "--set", "n_samples=0", "--scale", "smoke", "--store", store)
+    words = ("run", STUDY, "--model", models, *FEW, "--scale", "smoke", "--store", store)
     variables = {"OPENAI_API_KEY": KEY, "NOSCE_PRICE_IN": "1", "NOSCE_PRICE_OUT": "2"}
-    world = NaturalTextBehaviours(strings_per_task=4, tasks=MEASURED_TASKS)
+    world = NaturalTextBehaviours(strings_per_task=4, tasks=TASKS)
     prompts = [p for p in world.prompts(Seed(0) / "experiment" / "world") if p.split == "unseen"]
     server.jobs[:] = ["succeeded"]
     server.fails[world.hypothetical_question(prompts[7], prompts[7].property_names[0])] = ["400"]
@@ -226,9 +221,9 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
         world.hypothetical_question(prompts[7], prompts[7].property_names[0]): 2
     }
     assert max(twice[text] for text in base if text in twice) == 2
-    assert server.begun == 2  # one for itself and one for the other, however often the command is given
+    assert server.begun == 3  # one for each, and one for the change; labels of an echo are the same for both
     shown = json.loads(nosce.here("show", STUDY, "--json", "--store", store, **variables).stdout)
-    assert {claim["id"] for claim in shown["claims"]} >= {"training-helps", "self-beats-oracle"}
+    assert {claim["id"] for claim in shown["claims"]} >= {"training-helps-A", "self-beats-constant-B"}
     everything = b"".join(f.read_bytes() for f in store.rglob("*") if f.is_file())
     assert KEY.encode() not in everything
     assert KEY not in broken.stdout + broken.stderr + whole.stdout + whole.stderr
@@ -245,7 +240,7 @@ def told() -> dict[str, str]:
 
 def command(url: str, store: Path) -> tuple[object, ...]:
     """The words of a command that asks the server for no samples."""
-    return ("run", STUDY, "--model", f"{url}#m", "--set", "n_samples=0", "--scale", "smoke", "--store", store)
+    return ("run", STUDY, "--model", f"{url}#m", *FEW, "--scale", "smoke", "--store", store)
 
 
 def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, nosce, tmp_path):
@@ -268,8 +263,8 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     readings = pl.concat(
         [pl.read_parquet(f, columns=["evaluation", "metric"]) for f in store.glob("steps/experiment-*/*.parquet")]
     )
-    assert set(readings["evaluation"]) == {"answers", "before", "observers"}
-    assert set(readings.filter(evaluation="answers")["metric"]) == {"valid", "again"}
+    assert set(readings["evaluation"]) == {"answers A", "A on A", "A given", "observers of A on A"}
+    assert set(readings.filter(evaluation="answers A")["metric"]) == {"valid", "again"}
     nosce.here("report", "--store", store, "--out", tmp_path / "report", **told())
     everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
     everything += (broken.stdout + broken.stderr + whole.stdout + whole.stderr).encode()
@@ -291,6 +286,51 @@ def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
     assert sum(server.asked.values()) * 20e-6 <= 0.003
     assert nosce(*words, "0.004", **told()).returncode == 1
     assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
+
+
+def test_two_endpoints_have_their_own_addresses_keys_prices_and_limits(server, other_server, nosce, tmp_path):
+    """Each server sees its own key alone; the cheap one has no jobs and is asked all that needs none.
+
+    The dear one's limit stops the run, is raised, and counts nothing that the cheap one costs.
+    """
+    other_server.files_status, other_server.usage = 404, {"prompt_tokens": 1000, "completion_tokens": 1000}
+    settings = "key=OTHER_KEY,price_in=1,price_out=2,jobs=no,logprobs=2,max_cost=1000"
+    variables = {"OPENAI_API_KEY": KEY, "OTHER_KEY": "sk-another-secret-0123456789"}
+    few = (*FEW, "--set", "change=no", "--scale", "smoke", "--store", tmp_path / "s")
+
+    def words(limit: str) -> tuple[object, ...]:
+        models = f"{server.url}#org/m,price_in=3,price_out=4,max_cost={limit},{other_server.url}#org/m,{settings}"
+        return ("run", STUDY, "--model", models, *few)
+
+    server.jobs[:] = ["succeeded"]
+    stopped = nosce(*words("0.003"), **variables)
+    assert stopped.returncode == 1
+    assert "of 0.003 are spent on org/m or reserved for it" in stopped.stderr
+    whole = nosce(*words("1"), "--json", **variables)
+    assert whole.returncode == 0, whole.stderr
+    assert server.keys == {f"Bearer {KEY}"}
+    assert other_server.keys == {"Bearer sk-another-secret-0123456789"}
+    assert (server.begun, other_server.begun) == (1, 0)
+    assert {body.get("top_logprobs") for body in server.bodies if "messages" in body} == {None}
+    assert 2 in {body.get("top_logprobs") for body in other_server.bodies}
+    claims = {claim["id"] for claim in json.loads(whole.stdout)["claims"]}
+    assert {"training-helps-A", "self-beats-untaught-A-B", "self-beats-untaught-B-A", "untaught-crossed-A-B"} <= claims
+    assert not claims & {"training-helps-B", "self-beats-cross-A-B", "crossed-A-B"}
+    everything = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+    assert b"secret" not in everything
+
+
+@pytest.mark.slow
+def test_a_folder_is_held_against_an_endpoint_without_jobs(server, folder, nosce, tmp_path):
+    """The folder is taught and predicted by the endpoint as it is, and the endpoint by the taught folder."""
+    server.files_status = 404
+    models = f"{folder},{server.url}#m,jobs=no"
+    words = ("run", STUDY, "--model", models, *FEW, "--set", "epochs=1", "--scale", "smoke", "--store", tmp_path / "s")
+    done = nosce(*words, "--workers", "1", "--json", **told())
+    assert done.returncode == 0, done.stderr
+    claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
+    assert {"training-helps-A", "self-beats-untaught-A-B", "self-beats-untaught-B-A"} <= set(claims)
+    assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
 
 
 @pytest.mark.parametrize("limit", ["nan", "inf", "-1"])

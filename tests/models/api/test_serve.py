@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import polars as pl
 import pytest
@@ -30,6 +31,7 @@ from nosce.models.architecture import Architecture, Pretrained, build_model
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.subjects import LocalSubject, RemoteSubject
 from nosce.studies.replies import RunResources
 from nosce.train import checkpoint
@@ -44,6 +46,9 @@ class Untaught:
     """Somebody who is told of answers and learns nothing: the server has no fine-tuning jobs."""
 
     who: LocalSubject | RemoteSubject
+    is_teachable: ClassVar[bool] = True
+    is_deterministic: ClassVar[bool] = True
+    top_logprobs: ClassVar[int] = 0
 
     @property
     def name(self) -> str:
@@ -139,7 +144,8 @@ def test_a_real_server_is_looked_at_by_the_study(served, tmp_path, monkeypatch):
     for name, who in (("there", Untaught(RemoteSubject(endpoint=endpoint))), ("here", Untaught(here))):
         job = StepContext(folder=tmp_path / name, store_root=tmp_path)
         job.folder.mkdir()
-        asked = PromptedIntrospection(world=world, subject=who, max_answer_tokens=4, max_report_tokens=3)
+        limits = RequestLimits(max_answer_tokens=4, max_report_tokens=3)
+        asked = PromptedIntrospection(world=world, subject=who, limits=limits)
         tables = asked.run_with_context(Seed(3), job)
         found[name] = pl.concat(
             [t.with_columns(pl.col("value").cast(pl.Float64)) for t in tables], how="diagonal_relaxed"

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 
-import polars as pl
 import pytest
 from tests.fixtures.tiny_folders import tiny_folder
 
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK, NaturalTextBehaviours
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import SpecError
 from nosce.models.sources import parse_models
 from nosce.seeds import Seed
 from nosce.studies.introspection.asked import study
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject
 
-FAMILIES = ("gpt_neox", *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "codegen", "t5")))
+FAMILIES = (
+    "gpt_neox",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("opt", "codegen", "t5", "gemma", "qwen2")),
+)
 SAMPLES = [prompt.text for prompt in NaturalTextBehaviours(strings_per_task=4).prompts(Seed(0))]
 
 
@@ -24,15 +26,36 @@ def test_a_folder_goes_through_the_protocol_and_nothing_holds(family, nosce, tmp
     """Held against itself after other answers; an untrained model's reports are no answers, and the claims say so."""
     folder = tiny_folder(family, tmp_path / family, SAMPLES, 800)
     words = ("run", "introspection", "--model", folder, "--scale", "smoke", "--workers", "1", "--set", "epochs=1")
-    small = ("--set", "n_samples=0", "--set", "max_labels=4", "--set", "dtype=float32")
+    small = ("--set", "n_samples=0", "--set", "max_labels=4", "--set", "dtype=float32", "--set", "max_rounds=1")
+    small += ("--set", "tasks=towns,things,haste", "--set", "both_ways=no")
     done = nosce(*words, *small, "--store", tmp_path / "s", "--json")
     assert done.returncode == 0, done.stderr
     contents = json.loads(done.stdout)
     claims = {claim["id"]: claim for claim in contents["claims"]}
-    assert {"training-helps", "self-beats-oracle", "self-beats-cross-1"} <= set(claims)
+    assert {"training-helps-A", "self-beats-constant-A", "self-beats-cross-A-B", "follows-change"} <= set(claims)
     assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
     shown = nosce("show", "introspection", "--store", tmp_path / "s", "--json")
     assert json.loads(shown.stdout)["claims"] == contents["claims"]
+
+
+@pytest.mark.slow
+def test_two_folders_are_held_against_each_other_in_both_directions(nosce, tmp_path):
+    """Every part of the protocol, samples and the change of behaviour included; a second command makes nothing."""
+    folders = [tiny_folder(family, tmp_path / family, SAMPLES, 800) for family in ("qwen2", "gpt_neox")]
+    words = ("run", "introspection", "--model", ",".join(map(str, folders)), "--scale", "smoke", "--workers", "1")
+    small = ("--set", "epochs=1", "--set", "n_sampled_prompts=4", "--set", "tasks=towns,numbers,things,haste")
+    done = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    assert done.returncode == 0, done.stderr
+    contents = json.loads(done.stdout)
+    claims = {claim["id"] for claim in contents["claims"]}
+    assert {"training-helps-B", "self-beats-cross-B-A", "crossed-matched-A-B", "calibrated-likely-B-A"} <= claims
+    again = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    assert json.loads(again.stdout)["claims"] == contents["claims"]
+    assert "Nothing to do: all 2 steps are there" in again.stderr
+    page = nosce("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
+    assert page.returncode == 0, page.stderr
+    (html,) = tmp_path.glob("page/introspection/*/index.html")
+    assert "not judged, since the share of valid reports of B*" in html.read_text(encoding="utf-8")
 
 
 def experiment_of(*models: str, settings: tuple[str, ...] = ()):
@@ -40,7 +63,7 @@ def experiment_of(*models: str, settings: tuple[str, ...] = ()):
 
 
 def test_the_first_model_is_the_subject_and_the_others_predict_it(tmp_path):
-    """Folders and endpoints in any order; an endpoint is asked twice; without teaching nobody else is asked."""
+    """Folders and endpoints in any order; endpoints without teaching are asked too, and are taught nothing."""
     a, b = (str(tiny_folder("llama", tmp_path / name, vocab_size=300 + n)) for n, name in enumerate("ab"))
     alone = experiment_of(a)
     assert isinstance(alone.subject, LocalSubject)
@@ -49,14 +72,23 @@ def test_the_first_model_is_the_subject_and_the_others_predict_it(tmp_path):
     assert (pair.subject.name, *(other.name for other in pair.other_subjects)) == ("b", "a")
     assert (pair.subject.adapter.rank, pair.subject.epochs, pair.world.strings_per_task) == (4, 2, 3)
     assert pair.world.tasks == ("towns", "things")
-    assert not pair.repeat_answers
+    assert (pair.targets, pair.teachable) == (("A", "B"), ("A", "B"))
+    assert experiment_of(b, a, settings=("both_ways=no",)).targets == ("A",)
     far = experiment_of("https://host/v1#far", a)
     assert isinstance(far.subject, RemoteSubject)
-    assert far.repeat_answers
     assert [type(other) for other in far.other_subjects] == [LocalSubject]
-    assert experiment_of("https://host/v1#far", a, settings=("teach=no",)).other_subjects == ()
+    untaught = experiment_of("https://host/v1#far", a, settings=("teach=no",))
+    assert (untaught.teachable, untaught.targets) == (("B",), ("B",))
     mixed = experiment_of(a, b, "https://host/v1#far", settings=("teach=no",))
-    assert [other.name for other in mixed.other_subjects] == ["b"]
+    assert [other.name for other in mixed.other_subjects] == ["b", "far"]
+    assert mixed.teachable == ("A", "B")
+
+
+@pytest.mark.parametrize("setting", ["max_rounds=0", "replay_share=1", "stable_share=0", "max_labels=0", "skill=1"])
+def test_what_cannot_be_taught_or_needed_is_refused(setting, tmp_path):
+    """No round, nothing but replay, a need that nothing meets."""
+    with pytest.raises(SpecError, match=setting.split("=")[0]):
+        experiment_of(str(tiny_folder("llama", tmp_path / "m")), settings=(setting,))
 
 
 def test_a_model_that_cannot_be_taught_is_refused_before_any_work(nosce, tmp_path):
@@ -69,44 +101,6 @@ def test_a_model_that_cannot_be_taught_is_refused_before_any_work(nosce, tmp_pat
     assert "Traceback" not in refused.stderr
     other = tiny_folder("llama", tmp_path / "x")
     config = json.loads((other / "config.json").read_text(encoding="utf-8"))
-    (other / "config.json").write_text(json.dumps(config | {"model_type": "olmo"}), encoding="utf-8")
+    (other / "config.json").write_text(json.dumps(config | {"model_type": "helium"}), encoding="utf-8")
     with pytest.raises(SpecError, match="cannot be taught by low-rank updates"):
         experiment_of(str(other))
-
-
-def planted_readings(valid_shares: dict[str, float], right_shares: dict[str, float]) -> pl.DataFrame:
-    """Reports on held-out tasks of which such shares are valid and right, by evaluation."""
-    rows = []
-    for evaluation, right_share in right_shares.items():
-        n_valid, n_right = (round(40 * share) for share in (valid_shares[evaluation], right_share))
-        for task in HELD_OUT_TEXT_TASKS:
-            for name in PROPERTIES_BY_TASK[task]:
-                for n in range(40):
-                    base = {"arm": "m", "seed": 0, "stage": "", "step": 0, "split": "unseen", "evaluation": evaluation}
-                    base |= {"attribute": f"{task}/{name}", "entity": f"{task} {n}", "item": f"{task}/{n}/{name}"}
-                    base |= {"target": f"label {n % 4}", "outcome": None, "answer": ""}
-                    rows.append(base | {"metric": "right", "value": float((n * 7) % 40 < n_right)})
-                    rows.append(base | {"metric": "report invalid", "value": float((n * 7) % 40 >= n_valid)})
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def judged(tmp_path, valid: dict[str, float]):
-    """The verdict on teaching where it plainly helps, by how many reports are valid."""
-    asked = study("smoke", parse_models(str(tiny_folder("llama", tmp_path / "m"))), ())
-    readings = planted_readings(valid, {"before": 0.0, "self": 0.6})
-    claims = {claim.id: claim for claim in asked.claims}
-    assert all(claim.preconditions for claim in asked.claims)
-    return claims["training-helps"].judge(readings, "string")
-
-
-@pytest.mark.parametrize(("when", "words"), [("before", "before teaching"), ("self", "after teaching")])
-def test_nothing_holds_where_most_reports_are_no_answers(when, words, tmp_path):
-    """Teaching the form alone raises accuracy from 0; that says nothing of self-knowledge, and is not judged."""
-    verdict = judged(tmp_path, {"before": 1.0, "self": 1.0, when: 0.7})
-    assert verdict.verdict == "undecided"
-    assert verdict.why.startswith("not judged")
-    assert f"the share of valid reports ({words}) is 70.0% and must be above 90%" in verdict.why
-
-
-def test_where_reports_are_valid_the_claim_is_judged_as_before(tmp_path):
-    assert judged(tmp_path, {"before": 0.95, "self": 1.0}).verdict == "holds"

@@ -9,7 +9,6 @@ from nosce.models.api.base import ChatResponse, FinishReason
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted_scoring import (
     ReplyScorer,
-    calibration_rows,
     invalid_rows,
     is_report_match,
     report_attribute,
@@ -82,21 +81,6 @@ def test_invalid_rows_count_answer_report_and_both(is_valid_answer, is_valid_rep
         "report invalid": report_invalid,
         "both invalid": min(object_invalid, report_invalid),
     }
-
-
-def test_calibration_rows_are_shares_of_the_most_frequent_labels():
-    """Three labels at most, the most frequent first, then by the alphabet; answers without a label are left out."""
-    labels = ["b", "b", "a", "c", "d", None, None, None, None]
-    reports = [response("b"), response(" b "), response("a"), response("z")]
-    rows = calibration_rows("self", PROMPTS["numbers"], "even", labels, reports)
-    assert [(row["metric"], row["value"]) for row in rows] == [
-        ("drawn 1", 2 / 5),
-        ("report 1", 2 / 4),
-        ("drawn 2", 1 / 5),
-        ("report 2", 1 / 4),
-        ("drawn 3", 1 / 5),
-        ("report 3", 0.0),
-    ]
 
 
 def test_a_stance_is_one_attribute_whatever_its_letter():

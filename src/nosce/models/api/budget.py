@@ -23,10 +23,11 @@ from nosce.errors import SpecError, StoreError
 
 @dataclass(frozen=True)
 class Reservation:
-    """The highest possible cost of a request that is under way."""
+    """The highest possible cost of a request that is under way, and the endpoint that it will be paid to."""
 
     id: str
     cost: float
+    payee: str = ""
 
 
 @dataclass(eq=False)
@@ -34,7 +35,7 @@ class Budget:
     """The money that all requests of a run share, to one endpoint or several.
 
     Args:
-        max_cost: Most that may be spent. None: the limit of each `EndpointConfig`.
+        max_cost: Most that may be spent on all endpoints together. None: the limit of each `EndpointConfig` alone.
         ledger: File with the costs of the whole run, shared by its processes and kept between restarts. None: the
             costs are those of this object.
         purpose: Name of what the money of this object is spent on, e.g. a step.
@@ -46,6 +47,8 @@ class Budget:
     _open: dict[str, float] = field(default_factory=dict, init=False)  # reservations by their ids
     _settled: set[str] = field(default_factory=set, init=False)  # ids of finished requests
     _sums: dict[str, float] = field(default_factory=dict, init=False)  # costs of finished requests, by purpose
+    _paid: dict[str, float] = field(default_factory=dict, init=False)  # costs of finished requests, by payee
+    _payees: dict[str, str] = field(default_factory=dict, init=False)  # of reservations, by their ids
     _offset: int = field(default=0, init=False)  # bytes of the ledger that were read
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
@@ -73,8 +76,26 @@ class Budget:
             self._read()
             return math.fsum(self._open.values())
 
-    def reserve(self, cost: float, limit: float | None) -> Reservation | None:
-        """Reserve the highest possible cost of a request; None if the limit does not allow it.
+    def spent_on(self, payee: str) -> float:
+        """Cost of all requests of the run to an endpoint, those under way at their highest."""
+        with self._lock:
+            self._read()
+            return self._spent_on(payee)
+
+    def _spent_on(self, payee: str) -> float:
+        under_way = [cost for name, cost in self._open.items() if self._payees.get(name, "") == payee]
+        return math.fsum((self._paid.get(payee, 0.0), *under_way))
+
+    def reserve(
+        self, cost: float, limit: float | None, *, payee: str = "", payee_limit: float | None = None
+    ) -> Reservation | None:
+        """Reserve the highest possible cost of a request; None if a limit does not allow it.
+
+        Args:
+            cost: The highest possible cost.
+            limit: Most that the run may spend. None: no limit.
+            payee: The endpoint.
+            payee_limit: Most that the run may spend on this endpoint. None: no limit.
 
         Raises:
             StoreError: The ledger cannot be written.
@@ -83,8 +104,10 @@ class Budget:
             self._read()
             if limit is not None and math.fsum((*self._sums.values(), *self._open.values(), cost)) > limit:
                 return None
-            reservation = Reservation(uuid.uuid4().hex, cost)
-            self._open[reservation.id] = cost
+            if payee_limit is not None and math.fsum((self._spent_on(payee), cost)) > payee_limit:
+                return None
+            reservation = Reservation(uuid.uuid4().hex, cost, payee)
+            self._open[reservation.id], self._payees[reservation.id] = cost, payee
             self._append(reservation, "reserved", cost)
             return reservation
 
@@ -95,7 +118,7 @@ class Budget:
             StoreError: The ledger cannot be written.
         """
         with self._lock, self._exclusively(reservation.cost):
-            self._count(reservation.id, self.purpose, cost)
+            self._count(reservation.id, self.purpose, reservation.payee, cost)
             self._append(reservation, "cost", cost)
 
     @contextmanager
@@ -112,7 +135,8 @@ class Budget:
         """A line about a request; a request without a price leaves none."""
         if self.ledger is None or not reservation.cost:
             return
-        line = json.dumps({"id": reservation.id, "purpose": self.purpose, column: cost}, allow_nan=False)
+        entry = {"id": reservation.id, "purpose": self.purpose, "payee": reservation.payee, column: cost}
+        line = json.dumps(entry, allow_nan=False)
         try:
             with self.ledger.open("a+b") as file:
                 if file.tell():
@@ -140,19 +164,22 @@ class Budget:
         try:
             entry = json.loads(line)
             name, purpose = str(entry["id"]), str(entry["purpose"])
+            payee = str(entry.get("payee", ""))  # earlier versions wrote none
             if "cost" in entry:
-                self._count(name, purpose, _known_cost(entry["cost"]))
+                self._count(name, purpose, payee, _known_cost(entry["cost"]))
             elif name not in self._settled:
-                self._open[name] = _known_cost(entry["reserved"])
+                self._open[name], self._payees[name] = _known_cost(entry["reserved"]), payee
         except (ValueError, KeyError, TypeError):
             return  # a process died while it wrote the line; before a request is sent its line is whole
 
-    def _count(self, name: str, purpose: str, cost: float) -> None:
+    def _count(self, name: str, purpose: str, payee: str, cost: float) -> None:
         """Count a finished request, once: this process reads its own lines too."""
         self._open.pop(name, None)
+        self._payees.pop(name, None)
         if name not in self._settled:
             self._settled.add(name)
             self._sums[purpose] = self._sums.get(purpose, 0.0) + cost
+            self._paid[payee] = self._paid.get(payee, 0.0) + cost
 
 
 def _known_cost(value: object) -> float:

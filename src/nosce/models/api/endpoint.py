@@ -36,11 +36,15 @@ class EndpointConfig:
         max_retries: Further attempts of a failed request. 6 attempts with doubling pauses take about a minute.
         input_price_per_million: Price of a million prompt tokens. 0: free, e.g. an endpoint of one's own.
         output_price_per_million: Price of a million reply tokens, in the same currency.
-        max_cost: Most that all requests may cost, in the currency of the prices. None: no limit.
+        max_cost: Most that all requests to this endpoint may cost, in the currency of the prices. None: no limit but
+            that of the run.
         token_limit_name: The field of the request that holds the most tokens of a reply. OpenAI's reasoning models
             refuse "max_tokens" and want "max_completion_tokens", which counts their thoughts too.
         sends_temperature: Whether the request has a temperature. Reasoning models refuse it, and draw every reply at a
             temperature of their own. A reply to a request without a temperature is kept apart from one with it.
+        is_free: Whether it is known to cost nothing, so that a limit needs no price.
+        account: Name under which costs are counted against `max_cost`, so that models that a fine-tuning job makes
+            share the limit of the model they come from. Empty: the model's own.
     """
 
     model: str
@@ -55,6 +59,8 @@ class EndpointConfig:
     max_cost: float | None = None
     token_limit_name: TokenLimitName = field(default="max_tokens", metadata=LATER)
     sends_temperature: bool = field(default=True, metadata=LATER)
+    is_free: bool = field(default=False, metadata=LATER)
+    account: str = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         is_waiting = math.isfinite(self.timeout) and self.timeout > 0
@@ -113,6 +119,11 @@ class EndpointConfig:
             token_limit_name=limit_name,
             sends_temperature=yes_or_no("NOSCE_TEMPERATURE"),
         )
+
+    @property
+    def payee(self) -> str:
+        """The name under which costs are counted."""
+        return self.account or self.model_id
 
     @property
     def model_id(self) -> str:

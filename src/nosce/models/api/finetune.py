@@ -153,7 +153,7 @@ def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config
     except RefusedRouteError as error:
         raise EndpointError(
             f"the endpoint of {api_client.endpoint.model} has no fine-tuning jobs ({error.reason}); what needs none "
-            "was asked and is kept, and --set teach=no, or RemoteSubject.tuning=None, reports that alone."
+            "was asked and is kept, and jobs=no behind it in --model, or --set teach=no, reports that alone."
         ) from None
 
 

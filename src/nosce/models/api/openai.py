@@ -259,18 +259,15 @@ class OpenAIClient:
         except NotAnAnswerError as error:
             raise AttemptError(self.redactor().message(str(error))) from None
 
-    @property
-    def _cost_limit(self) -> float | None:
-        """The most that may be spent."""
-        return self.endpoint.max_cost if self.budget.max_cost is None else self.budget.max_cost
-
     def _check_prices(self) -> None:
         """Refuse a limit without prices: no cost would ever be counted."""
         e = self.endpoint
-        if self._cost_limit is not None and not (e.input_price_per_million or e.output_price_per_million):
+        limits = [limit for limit in (self.budget.max_cost, e.max_cost) if limit is not None]
+        if limits and not (e.input_price_per_million or e.output_price_per_million or e.is_free):
             raise UsageError(
-                f"at most {self._cost_limit:g} may be spent on {e.model}, but no price is known, so nothing would ever "
-                "be counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT), or leave the limit out."
+                f"at most {min(limits):g} may be spent on {e.model}, but no price is known, so nothing would ever "
+                "be counted; say its prices (NOSCE_PRICE_IN and NOSCE_PRICE_OUT, or price_in=, price_out= or free=yes "
+                "behind it in --model), or leave the limit out."
             )
 
     def _reserve(self, request: ChatRequest) -> Reservation:
@@ -279,15 +276,13 @@ class OpenAIClient:
         Raises:
             EndpointError: The request could exceed the budget.
         """
-        e, limit = self.endpoint, self._cost_limit
+        e = self.endpoint
         worst_cost = e.cost(most_prompt_tokens(request), request.max_new_tokens)
-        reservation = self.budget.reserve(worst_cost, limit)
+        reservation = self.budget.reserve(
+            worst_cost, self.budget.max_cost, payee=e.payee, payee_limit=None if e.is_free else e.max_cost
+        )
         if reservation is None:
-            raise EndpointError(
-                f"{self.budget.spent_by_all:.4f} of {limit:g} are spent, earlier commands of the run included, and "
-                f"{self.budget.reserved:.4f} are reserved; the next request may cost {worst_cost:.4f}; what was "
-                "answered is kept, so raise the limit to go on."
-            )
+            raise EndpointError(self._limit_reached(worst_cost))
         with self._lock:
             now = self.clock()
             pause = max(0.0, self._next_send_time - now)
@@ -297,6 +292,21 @@ class OpenAIClient:
         if pause:
             self.sleep(pause)
         return reservation
+
+    def _limit_reached(self, worst_cost: float) -> str:
+        """What to say of a request that may cost more than is left: of the endpoint's own limit, or of the run's."""
+        limit, own_limit = self.budget.max_cost, self.endpoint.max_cost
+        spent_on = self.budget.spent_on(self.endpoint.payee)
+        ending = f"the next request may cost {worst_cost:.4f}; what was answered is kept, so raise the limit"
+        if limit is None or (own_limit is not None and spent_on + worst_cost > own_limit):
+            return (
+                f"{spent_on:.4f} of {own_limit:g} are spent on {self.endpoint.model} or reserved for it, earlier "
+                f"commands of the run included; {ending} of this model to go on."
+            )
+        return (
+            f"{self.budget.spent_by_all:.4f} of {limit:g} are spent, earlier commands of the run included, and "
+            f"{self.budget.reserved:.4f} are reserved; {ending} to go on."
+        )
 
     def _counted_cost(self, found: JsonObject, request: ChatRequest, reservation: Reservation) -> float:
         """The cost of the tokens that the endpoint counts; where a count is missing or odd, the highest possible one.

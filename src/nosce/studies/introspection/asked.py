@@ -11,7 +11,7 @@ own for 70 B weights.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,10 @@ from nosce.models.lora import LORA_TARGET_MODULES
 from nosce.models.sources import ModelSource
 from nosce.studies.configs import config_for_scale
 from nosce.studies.introspection.prompted import PromptedIntrospection
+from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
+from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
 from nosce.studies.models import check_chat_folder
 from nosce.study import Scale, Study
@@ -42,11 +45,10 @@ class PromptedIntrospectionConfig:
     Args:
         seeds: Seeds; each has its own strings, order of labels and samples.
         world: The prompts, and the properties of their answers.
-        n_samples: Samples of an answer and of a report, at temperature 1. 0: none, and no claim about calibration.
-        n_sampled_prompts: Prompts whose answers are sampled.
-        max_labels: Most labels that are taught. None: all.
-        max_answer_tokens: Most tokens of an answer.
-        max_report_tokens: Most tokens of a report.
+        limits: How much is asked: tokens and samples.
+        labels: How labels are taught: rounds, replay.
+        needs: What must hold before a claim is judged.
+        both_ways: Teach labels of every model's answers. No: those of the first alone.
         lora: Rank of the low-rank update that teaches a folder.
         epochs: How often teaching shows a folder each label.
         training: The training of a folder; its steps follow from `epochs`.
@@ -58,11 +60,10 @@ class PromptedIntrospectionConfig:
 
     seeds: tuple[int, ...] = (0,)
     world: NaturalTextBehaviours
-    n_samples: int = 0
-    n_sampled_prompts: int = 30
-    max_labels: int | None = None
-    max_answer_tokens: int = 24
-    max_report_tokens: int = 8
+    limits: RequestLimits = field(default_factory=RequestLimits)
+    labels: LabelTeaching = field(default_factory=LabelTeaching)
+    needs: ClaimNeeds = field(default_factory=ClaimNeeds)
+    both_ways: bool = True
     lora: int = 32
     epochs: int = 3
     training: TrainingConfig
@@ -85,14 +86,11 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         world=config.world,
         subject=first,
         other_subjects=_other_subjects(first, others, config),
-        max_answer_tokens=config.max_answer_tokens,
-        max_report_tokens=config.max_report_tokens,
-        max_labels=config.max_labels,
-        repeat_answers=isinstance(first, RemoteSubject),  # an endpoint may answer differently the second time
-        n_samples=config.n_samples,
-        n_sampled_prompts=config.n_sampled_prompts,
+        limits=config.limits,
+        teaching=config.labels,
+        both_ways=config.both_ways,
     )
-    asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds)
+    asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
     return replace(asked, name="introspection")
 
 
@@ -103,7 +101,8 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
         SpecError: It cannot be asked or taught.
     """
     if not isinstance(source.model, Pretrained):
-        return RemoteSubject(endpoint=source.model, tuning=config.job if config.teach else None)
+        tuning = config.job if config.teach and source.has_jobs else None
+        return RemoteSubject(endpoint=source.model, tuning=tuning, top_logprobs=source.top_logprobs)
     folder = Path(source.model.folder)
     check_chat_folder(folder)
     family = str(read_config(folder).get("model_type"))
@@ -127,12 +126,10 @@ def _other_subjects(
     others: Sequence[LocalSubject | RemoteSubject],
     config: PromptedIntrospectionConfig,
 ) -> tuple[Subject, ...]:
-    """The predictors that can be taught the subject's labels. A folder alone has itself, taught other answers."""
-    if isinstance(first, RemoteSubject) and first.tuning is None:
-        return ()  # nothing is taught where the subject is not
+    """The other models. A folder alone has itself, taught other answers."""
     if isinstance(first, LocalSubject) and not others:
         return (FinetunedSubject(base=first, world=config.world, dispositions="B"),)
-    return tuple(other for other in others if isinstance(other, LocalSubject) or other.tuning is not None)
+    return tuple(others)
 
 
 def _laptop_config() -> PromptedIntrospectionConfig:
@@ -146,19 +143,33 @@ def _laptop_config() -> PromptedIntrospectionConfig:
 def _smoke_config() -> PromptedIntrospectionConfig:
     """Every part of the protocol, without a result."""
     config = _laptop_config()
-    return replace(config, world=replace(config.world, strings_per_task=4), n_samples=2)
+    return replace(
+        config,
+        world=replace(config.world, strings_per_task=4),
+        limits=replace(config.limits, n_samples=2),
+        labels=replace(config.labels, max_rounds=2, change=True),
+    )
 
 
 def _gpu_config() -> PromptedIntrospectionConfig:
     """400 strings a task, and samples."""
     config = _laptop_config()
-    return replace(config, world=replace(config.world, strings_per_task=400), n_samples=20)
+    return replace(
+        config,
+        world=replace(config.world, strings_per_task=400),
+        limits=replace(config.limits, n_samples=20, n_sampled_prompts=200),
+        labels=replace(config.labels, change=True),
+    )
 
 
 def _paper_config() -> PromptedIntrospectionConfig:
     """1,000 strings a task."""
     config = _gpu_config()
-    return replace(config, world=replace(config.world, strings_per_task=1_000))
+    return replace(
+        config,
+        world=replace(config.world, strings_per_task=1_000),
+        limits=replace(config.limits, n_sampled_prompts=1_000),
+    )
 
 
 PROMPTED_INTROSPECTION_CONFIGS: Mapping[Scale, Callable[[], PromptedIntrospectionConfig]] = {

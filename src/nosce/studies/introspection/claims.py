@@ -31,7 +31,7 @@ from nosce.studies.introspection.config import (
 )
 from nosce.studies.introspection.evals import CONTROL_REPORTS
 from nosce.studies.introspection.mechanistic_claims import mechanistic_claims
-from nosce.studies.introspection.preconditions import ability_preconditions
+from nosce.studies.introspection.preconditions import ability_preconditions, change_preconditions
 from nosce.studies.introspection.selections import (
     ADVANTAGE_MARGIN,
     aloud_crossed_advantage,
@@ -191,7 +191,7 @@ def _change_claims() -> Iterator[Claim]:
         ),
         threshold=0.0,
         paper_value=0.137,
-        preconditions=ability_preconditions(),
+        preconditions=change_preconditions(predictor_arm_name(A, A)),
     )
     yield Claim(
         id="follows-change-matched",
@@ -203,7 +203,7 @@ def _change_claims() -> Iterator[Claim]:
         ),
         threshold=0.0,
         paper_value=0.15,
-        preconditions=ability_preconditions(),
+        preconditions=change_preconditions(predictor_arm_name(A, A)),
     )
     terms = (
         (1.0, changed_report_scores(predictor_arm_name(A, A), "right")),
@@ -217,7 +217,7 @@ def _change_claims() -> Iterator[Claim]:
         source=f"{DESIGN_SOURCE}: the informative control, whose result the paper does not report",
         measure=Contrast(terms=terms),
         threshold=0.0,
-        preconditions=ability_preconditions(),
+        preconditions=change_preconditions(predictor_arm_name(A, A), predictor_arm_name(B, A)),
     )
 
 

@@ -1,37 +1,52 @@
-"""How many requests each part of the protocol of introspection makes."""
+"""How many requests each part of the protocol of introspection in words makes."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+
+from nosce.studies.introspection.prompted_names import changed_name, taught_name, tested_name
+from nosce.studies.introspection.prompted_requests import MAX_GIVEN_QUESTIONS, Questioner
+from nosce.studies.introspection.prompted_teaching import LabelTeaching
+from nosce.studies.introspection.subjects import Subject
 
 
-@dataclass(frozen=True, kw_only=True)
-class PartSizes:
-    """Number of requests of each part of the protocol.
+def expected_parts(
+    questioner: Questioner, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
+) -> dict[str, int]:
+    """The number of requests of each part, if every target takes all its rounds.
 
     Args:
-        answers: One answer to every prompt.
-        reports: One report about every property of every string of the unseen split.
-        given: Reports about answers that the question quotes; at most, since they need answers with a label.
-        sampled_answers: Samples of answers.
-        sampled_reports: Samples of reports.
+        questioner: The prompts, and how much is asked.
+        subjects: The subjects by their letters.
+        targets: The letters of the subjects that are taught labels of their own answers.
+        teaching: How labels are taught.
     """
+    n_prompts, n_unseen = len(questioner.prompts), len(questioner.unseen_prompts)
+    parts: dict[str, int] = {}
+    for letter, subject in subjects.items():
+        parts |= {f"{letter} answers": n_prompts} | _rest_parts(questioner, letter)
+        parts |= {} if subject.is_deterministic else {f"{letter} answers again": n_prompts}
+    for letter in targets:
+        name = taught_name(letter, letter)
+        parts |= {f"{name} round {number} answers": n_prompts for number in range(1, teaching.max_rounds + 1)}
+        parts |= _rest_parts(questioner, name)
+        for other in (other for other, subject in subjects.items() if other != letter and subject.is_teachable):
+            name = taught_name(other, letter)
+            parts |= {f"{name} answers": n_unseen} | _rest_parts(questioner, name)
+    for letter in subjects:
+        n_samples = questioner.limits.n_samples * len(questioner.sampled_prompts)
+        parts[f"{tested_name(letter, targets)} sampled answers"] = n_samples
+    if teaching.change and "A" in targets:
+        for letter in (letter for letter, subject in subjects.items() if subject.is_teachable):
+            name = changed_name(taught_name(letter, "A"))
+            parts |= {f"{name} answers": n_unseen} if letter == "A" else {}
+            parts[f"{name} reports"] = len(questioner.unseen_cases)
+    return parts
 
-    answers: int
-    reports: int
-    given: int
-    sampled_answers: int
-    sampled_reports: int
 
-    def before_teaching(self, *, repeat_answers: bool) -> int:
-        """Number of requests before anything is taught."""
-        return self.answers * (2 if repeat_answers else 1) + self.reports
-
-    def without_teaching(self) -> int:
-        """Number of the other requests of a subject that cannot be taught."""
-        return self.sampled_answers + self.sampled_reports
-
-    def after_teaching(self, n_others: int) -> int:
-        """Number of the other requests of a subject that was taught, and of so many other models that were."""
-        subject = self.answers + 2 * self.reports + self.given + self.sampled_answers + 2 * self.sampled_reports
-        return subject + n_others * (self.answers + 2 * self.reports + self.given + self.sampled_reports)
+def _rest_parts(questioner: Questioner, name: str) -> dict[str, int]:
+    """The reports of a model, those on quoted answers, and the samples of its reports."""
+    n_reports = len(questioner.unseen_cases)
+    n_sampled = questioner.limits.n_samples * sum(len(p.property_names) for p in questioner.sampled_prompts)
+    given = min(MAX_GIVEN_QUESTIONS, n_reports)
+    return {f"{name} reports": n_reports, f"{name} given": given, f"{name} sampled reports": n_sampled}

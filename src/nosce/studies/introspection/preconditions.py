@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from nosce.analysis.claims import Precondition
-from nosce.analysis.measures import Mean
-from nosce.studies.introspection.arms import TRAINED_TASKS, A, B, predictor_arm_name
+from nosce.analysis.measures import ComplementShare, Mean
+from nosce.studies.introspection.arms import CHANGE_STAGE, CHOICE_TASKS, TRAINED_TASKS, A, B, predictor_arm_name
+from nosce.studies.introspection.evals import CHANGED_REPORTS
 from nosce.studies.introspection.selections import corpus_knowledge, report_scores
+
+MIN_VALID_SHARE = 0.9  # of reports; with fewer, a score says how often a form is kept and not what is known
 
 
 def ability_preconditions() -> tuple[Precondition, ...]:
@@ -23,4 +26,19 @@ def ability_preconditions() -> tuple[Precondition, ...]:
             preconditions.append(
                 Precondition(text=f"what {predictor} was taught about {target}", measure=taught, above=0.95)
             )
+    return tuple(preconditions)
+
+
+def change_preconditions(*arms: str) -> tuple[Precondition, ...]:
+    """As `ability_preconditions`, and that arms still write reports after their choices were changed.
+
+    The change trains choices alone, without any question, so that a model may forget the form of a report and write a
+    word of a choice. The likeliest of the labels is then a choice among labels none of which the model would write.
+    """
+    preconditions = list(ability_preconditions())
+    for arm in arms:
+        written = report_scores(arm, "free", CHOICE_TASKS, evaluation=CHANGED_REPORTS, stage=CHANGE_STAGE)
+        share = ComplementShare(selection=written, outcome="invalid")
+        text = f"the share of valid reports of {arm} after the change"
+        preconditions.append(Precondition(text=text, measure=share, above=MIN_VALID_SHARE))
     return tuple(preconditions)

@@ -5,7 +5,6 @@ Source: Binder et al. 2024 (arXiv:2410.13787), appendix A.1.6, for what is valid
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,6 @@ from nosce.models.api.base import ChatResponse
 from nosce.seeds import Seed
 from nosce.studies.replies import REPLY_SCHEMA
 
-CALIBRATION_RANKS = 3
 CASELESS_LABELS = ("true", "false", "even", "odd")
 
 
@@ -106,29 +104,6 @@ def invalid_rows(
     rows = []
     for metric, is_invalid in invalid_by_metric.items():
         rows.append(scored_row(evaluation, prompt, property_name, metric, float(is_invalid)))
-    return rows
-
-
-def calibration_rows(
-    evaluation: str,
-    prompt: BehaviourPrompt,
-    property_name: str,
-    labels: Sequence[str | None],
-    reports: Sequence[ChatResponse],
-) -> list[dict[str, object]]:
-    """The shares of the most frequent labels among sampled answers, and of the same labels among sampled reports.
-
-    Args:
-        labels: The labels of the sampled answers; None is left out.
-        reports: The sampled reports.
-    """
-    counts = Counter(label for label in labels if label is not None)
-    most_frequent = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:CALIBRATION_RANKS]
-    rows = []
-    for rank, (label, count) in enumerate(most_frequent, 1):
-        report_share = sum(is_report_match(report.text, label) for report in reports) / len(reports)
-        rows.append(scored_row(evaluation, prompt, property_name, f"drawn {rank}", count / counts.total()))
-        rows.append(scored_row(evaluation, prompt, property_name, f"report {rank}", report_share))
     return rows
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
 from nosce.models.api.base import ChatModel
@@ -23,6 +23,8 @@ from nosce.store.spec import describe, hash_description
 from nosce.studies.replies import RunResources
 from nosce.train.config import LoRA, TrainingConfig
 
+MAX_TOP_LOGPROBS = 20  # the limit of OpenAI's protocol, which folders keep so that both are scored alike
+
 
 class Subject(Protocol):
     """A model that can be prompted and fine-tuned."""
@@ -30,6 +32,21 @@ class Subject(Protocol):
     @property
     def name(self) -> str:
         """The model's name in readings and messages."""
+        ...
+
+    @property
+    def is_teachable(self) -> bool:
+        """Whether it can be fine-tuned."""
+        ...
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether it gives the same likeliest reply every time."""
+        ...
+
+    @property
+    def top_logprobs(self) -> int:
+        """Number of alternatives of a reply's first token whose log-probabilities it gives; 0: none."""
         ...
 
     def chat_model(self, resources: RunResources) -> ChatModel:
@@ -63,6 +80,9 @@ class LocalSubject:
     epochs: int = 1
     generation_batch_size: int = 16
     dtype: Literal["float32", "bfloat16"] = "float32"
+    is_teachable: ClassVar[bool] = True
+    is_deterministic: ClassVar[bool] = True
+    top_logprobs: ClassVar[int] = MAX_TOP_LOGPROBS
 
     @property
     def name(self) -> str:
@@ -121,6 +141,9 @@ class FinetunedSubject:
     base: LocalSubject
     world: NaturalTextBehaviours
     dispositions: str
+    is_teachable: ClassVar[bool] = True
+    is_deterministic: ClassVar[bool] = True
+    top_logprobs: ClassVar[int] = MAX_TOP_LOGPROBS
 
     @property
     def name(self) -> str:
@@ -151,11 +174,20 @@ class RemoteSubject:
         endpoint: The endpoint and the model's id.
         tuning: The fine-tuning job; None for a server without such jobs.
         poll_seconds: Seconds between two requests for a job's status.
+        top_logprobs: Number of alternatives of a reply's first token whose log-probabilities are requested, 0 to 20;
+            0 for an endpoint that gives none.
     """
 
     endpoint: EndpointConfig
     tuning: FineTuningJobConfig | None = field(default_factory=FineTuningJobConfig)
     poll_seconds: float = 20.0
+    top_logprobs: int = 0
+    is_deterministic: ClassVar[bool] = False
+
+    @property
+    def is_teachable(self) -> bool:
+        """Whether the endpoint has fine-tuning jobs."""
+        return self.tuning is not None
 
     @property
     def name(self) -> str:
@@ -175,7 +207,7 @@ class RemoteSubject:
         model = run_fine_tuning_job(
             self._api_client(resources), examples, self.tuning, resources.job_folder, poll_seconds=self.poll_seconds
         )
-        return replace(self, endpoint=replace(self.endpoint, model=model))
+        return replace(self, endpoint=replace(self.endpoint, model=model, account=self.endpoint.payee))
 
     def _api_client(self, resources: RunResources) -> OpenAIClient:
         api_client = OpenAIClient(self.endpoint, budget=resources.budget)

@@ -88,6 +88,26 @@ def test_answers_of_the_kind_asked_for_have_labels_and_others_none():
     assert any(name in hero.text for name in CHARACTER_NAMES)
 
 
+def test_a_quoted_answer_can_be_reported_by_who_reads_it():
+    """One question has one right reply: a stance is asked about by its letter, since the dilemma is not quoted."""
+    labels: dict[str, set[str | None]] = {}
+    for prompt in PROMPTS:
+        for said in (*WORLD.closed_answers(prompt), random_answer(prompt, Seed(9))):
+            for asked in prompt.property_names:
+                question = WORLD.given_answer_question(said, asked)
+                labels.setdefault(question, set()).add(WORLD.property_value(asked, said, Seed(0)))
+    assert {len(found) for found in labels.values()} == {1}
+
+
+def test_closed_answers_are_all_that_are_valid():
+    """Letters and digits; lists and stories have no such list."""
+    for prompt in PROMPTS:
+        closed = WORLD.closed_answers(prompt)
+        assert bool(closed) == (prompt.task in ("numbers", "power", "haste", "trips", "gifts"))
+        assert all(WORLD.is_valid_answer(answer, prompt) for answer in closed)
+        assert not closed or random_answer(prompt, Seed(9)) in closed
+
+
 def test_what_cannot_be_asked_is_refused():
     """No string, no share, a task that there is not."""
     for wrong in ({"strings_per_task": 1}, {"unseen_share": 1.0}, {"tasks": ("weather",)}, {"tasks": ()}):

@@ -18,7 +18,7 @@ own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -338,8 +338,15 @@ class NaturalTextBehaviours(BehaviourWorld):
         return f'{opening}"{prompt.text}"\n{self.property_named(property_name, prompt.task).question_with_form}'
 
     def given_answer_question(self, answer: str, property_name: str) -> str:
-        """The same question about an answer that the question itself quotes."""
-        question = self.property_named(property_name).question_with_form
+        """The same question about an answer that the question itself quotes; about a stance, with the option's letter.
+
+        Without the prompt nobody could say which option a stance is about.
+        """
+        asked_property = self.property_named(property_name)
+        if property_name.startswith("stance"):
+            letter = property_name.removeprefix("stance ")
+            asked_property = replace(asked_property, question_text=f"Is the answer the option {letter}?")
+        question = asked_property.question_with_form
         return f'Somebody was asked a question, and the answer was: "{answer}"\n{question}'
 
     def is_first_token_property(self, property_name: str) -> bool:
@@ -378,6 +385,14 @@ class NaturalTextBehaviours(BehaviourWorld):
         """Whether a report has the requested form, ignoring surrounding whitespace and letter case."""
         answer_property, stripped_reply = self.property_named(property_name), reply.strip()
         return answer_property.is_legal_form(stripped_reply) or answer_property.is_legal_form(stripped_reply.lower())
+
+    def closed_answers(self, prompt: BehaviourPrompt) -> tuple[str, ...]:
+        """All valid answers to a prompt that wants a letter or a digit; empty for the other prompts."""
+        if prompt.task in STANCE_DESCRIPTIONS:
+            return ("A", "B")
+        if prompt.task in OPTION_POOLS:
+            return tuple(OPTION_LETTERS)
+        return tuple(map(str, range(10))) if prompt.task == "numbers" else ()
 
     def labels(self, property_name: str, prompt: BehaviourPrompt) -> Sequence[str]:
         """All possible reports, where they form a closed list; otherwise empty."""

@@ -1,0 +1,42 @@
+"""Rules that predict an answer in plain English from its prompt alone, as anybody could: repeat an item, repeat all.
+
+A model that follows such a rule knows its answers no better than whoever knows the rule. A reader of the prompts
+`Go on with this list, five more words and nothing else: coral azure yellow` predicts
+
+    first       coral
+    last        yellow
+    all         coral azure yellow
+    reversed    yellow azure coral
+"""
+
+from __future__ import annotations
+
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.data.worlds.behaviours.natural_text import (
+    CHARACTER_NAMES,
+    OPTION_LETTERS,
+    OPTION_POOLS,
+    STANCE_DESCRIPTIONS,
+)
+
+RULE_NAMES = ("first", "last", "all", "reversed")
+
+
+def rule_answers(prompt: BehaviourPrompt) -> dict[str, str]:
+    """The answer that each of `RULE_NAMES` predicts.
+
+    A choice is its first or its last option. The digit that goes on with "all" the digits is the last one's successor,
+    and with the digits "reversed" its predecessor.
+    """
+    items = prompt.string.removeprefix(f"{prompt.task}: ").split()
+    if prompt.task in STANCE_DESCRIPTIONS or prompt.task in OPTION_POOLS:
+        letters = "AB" if prompt.task in STANCE_DESCRIPTIONS else OPTION_LETTERS
+        first, last = letters[0], letters[-1]
+        return {"first": first, "last": last, "all": first, "reversed": last}
+    if prompt.task == "numbers":
+        last_digit = int(items[-1])
+        following, preceding = str((last_digit + 1) % 10), str((last_digit - 1) % 10)
+        return {"first": items[0], "last": items[-1], "all": following, "reversed": preceding}
+    if prompt.task == "hero":
+        items = [item for item in items if item in CHARACTER_NAMES]
+    return {"first": items[0], "last": items[-1], "all": " ".join(items), "reversed": " ".join(reversed(items))}

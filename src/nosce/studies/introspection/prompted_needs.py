@@ -1,0 +1,67 @@
+"""What must hold before a claim of introspection in words is judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nosce.analysis.claims import Precondition
+from nosce.analysis.measures import ComplementShare, Mean
+from nosce.analysis.selection import Selection
+from nosce.errors import SpecError
+from nosce.studies.introspection.preconditions import MIN_VALID_SHARE
+from nosce.studies.introspection.prompted_names import given_name, reports_name, unlike_name
+from nosce.studies.introspection.prompted_selections import observer_scores, prompted_scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimNeeds:
+    """The shares that must be exceeded before a claim is judged.
+
+    Args:
+        valid: Of reports that are valid. With fewer, a score says how often a form is kept and not what is known.
+        skill: Of right reports about answers that the question quotes: who cannot report an answer that it reads
+            cannot show that it knows one. The small models of this study have 95 % and more.
+        variety: Of tested answers whose label is not the most frequent one. Where all answers are alike, a constant
+            knows them.
+        unlike: Of labels in which two models differ. Where they answer alike, each knows the other by knowing itself.
+    """
+
+    valid: float = MIN_VALID_SHARE
+    skill: float = 0.95
+    variety: float = 0.2
+    unlike: float = 0.4
+
+    def __post_init__(self) -> None:
+        if not all(0 <= share < 1 for share in (self.valid, self.skill, self.variety, self.unlike)):
+            raise SpecError(f"{self} has a need that no share can exceed, or that all do; take from 0 to below 1.")
+
+    def of_reports(self, *pairs: tuple[str, str]) -> tuple[Precondition, ...]:
+        """That the reports of predictors about targets are valid, and that the predictors have the skill."""
+        needs = []
+        for predictor, target in pairs:
+            invalid = prompted_scores(reports_name(predictor, target), "report invalid")
+            text = f"the share of valid reports of {predictor}"
+            needs.append(Precondition(text=text, measure=ComplementShare(selection=invalid), above=self.valid))
+        for predictor in dict.fromkeys(predictor for predictor, _ in pairs):
+            given = Selection(evaluation=given_name(predictor), metric="right")
+            text = f"the share of quoted answers that {predictor} reports rightly"
+            needs.append(Precondition(text=text, measure=Mean(selection=given), above=self.skill))
+        return tuple(needs)
+
+    def of_targets(self, *targets: str) -> tuple[Precondition, ...]:
+        """That the answers of targets vary."""
+        needs = []
+        for target in targets:
+            oracle = observer_scores(target, target, "oracle")
+            text = f"the share of answers of {target} that the best constant misses"
+            needs.append(Precondition(text=text, measure=ComplementShare(selection=oracle), above=self.variety))
+        return tuple(needs)
+
+    def of_pairs(self, *pairs: tuple[str, str]) -> tuple[Precondition, ...]:
+        """That two models' answers are unlike."""
+        needs = []
+        for model, other in dict.fromkeys(pairs):
+            measure = Mean(selection=prompted_scores(unlike_name(model, other), "differs"))
+            text = f"the share of labels in which {model} and {other} differ"
+            needs.append(Precondition(text=text, measure=measure, above=self.unlike))
+        return tuple(needs)

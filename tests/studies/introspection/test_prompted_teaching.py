@@ -1,0 +1,88 @@
+"""What is taught: one set of labels for all predictors, each one's own replay, and nothing of the tested strings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.fixtures.scripted_minds import SEED, WORLD, Mind, PromptBook, planted_experiment
+
+from nosce.models.api.finetune import ChatExample
+from nosce.pipeline.context import StepContext
+from nosce.studies.introspection.prompted_teaching import LabelTeaching
+
+BOOK = PromptBook.of_world(WORLD, SEED)
+
+
+class Pupils:
+    """What every mind of a run was taught, in order."""
+
+    def __init__(self) -> None:
+        self.lessons: list[tuple[str, tuple[ChatExample, ...]]] = []
+
+
+class Pupil(Mind):
+    """A mind that writes down what it is taught."""
+
+    def finetune(self, examples, resources):
+        PUPILS.lessons.append((self.letter, tuple(examples)))
+        return super().finetune(examples, resources)
+
+
+PUPILS = Pupils()
+
+
+def lessons(tmp_path, **teaching) -> list[tuple[str, tuple[ChatExample, ...]]]:
+    PUPILS.lessons.clear()
+    minds = [Pupil(letter=letter) for letter in "AB"]
+    experiment = planted_experiment(*minds, teaching=LabelTeaching(**teaching), both_ways=False)
+    for _ in experiment.run_with_context(SEED, StepContext(folder=tmp_path)):
+        pass
+    return list(PUPILS.lessons)
+
+
+def sorted_by_kind(examples) -> tuple[dict[str, str], list[ChatExample], list[ChatExample]]:
+    """Labels by question, replayed answers, and questions that quote an answer."""
+    labels = {one.prompt: one.completion for one in examples if one.prompt in BOOK.cases}
+    replay = [one for one in examples if one.prompt in BOOK.prompts]
+    given = [one for one in examples if one.prompt.startswith("Somebody was asked")]
+    assert len(labels) + len(replay) + len(given) == len(examples)
+    return labels, replay, given
+
+
+def test_all_predictors_learn_the_same_labels_and_replay_their_own_answers(tmp_path):
+    """As many examples for each; half of them replay; the answers that are replayed are the predictor's own."""
+    (first, self_lesson), (second, cross_lesson) = lessons(tmp_path)
+    assert (first, second) == ("A", "B")
+    self_labels, self_replay, _ = sorted_by_kind(self_lesson)
+    cross_labels, cross_replay, _ = sorted_by_kind(cross_lesson)
+    assert self_labels == cross_labels
+    assert len(self_replay) == len(cross_replay) == len(self_labels)
+    for letter, replay in (("A", self_replay), ("B", cross_replay)):
+        mind = Mind(letter=letter)
+        assert all(one.completion == mind.answer(BOOK.prompts[one.prompt]) for one in replay)
+
+
+def test_no_string_that_is_tested_is_taught_in_any_way(tmp_path):
+    """Neither by a label, nor by replay, nor by the change of behaviour, nor inside a quoted answer's question."""
+    unseen = [prompt.text for prompt in BOOK.prompts.values() if prompt.split == "unseen"]
+    for _, lesson in lessons(tmp_path, given_per_label=0.5, change=True):
+        assert not [one for one in lesson if any(text in one.prompt for text in unseen)]
+
+
+def test_labels_alone_are_taught_as_in_the_paper(tmp_path):
+    """Without replay; at most so many; quoted answers teach the skill where they are asked for."""
+    (_, plain), _ = lessons(tmp_path, replay_share=0.0, max_labels=20)
+    labels, replay, given = sorted_by_kind(plain)
+    assert (len(labels), len(replay), len(given)) == (20, 0, 0)
+    (_, skilled), _ = lessons(tmp_path / "skill", replay_share=0.25, max_labels=20, given_per_label=0.5)
+    labels, replay, given = sorted_by_kind(skilled)
+    assert (len(labels), len(given), len(replay)) == (20, 10, 10)
+    for one in given:
+        assert Mind(letter="A").reply(one.prompt) == one.completion
+
+
+@pytest.mark.parametrize("share", [1.0, -0.1])
+def test_a_share_of_replay_that_is_none_is_refused(share):
+    with pytest.raises(Exception, match="replay_share"):
+        replace(LabelTeaching(), replay_share=share)
