@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 from rich.console import Console
 
 from nosce.errors import SpecError, UsageError
-from nosce.pipeline.cost import StepCost, TimingListener, estimate_costs, makespan_minutes
+from nosce.pipeline.cost import TIMED_KINDS, StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_table import TimingProgress
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
+from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.training import TrainingSpec
 from nosce.store.text import literal
 from nosce.study import budget_ladder
@@ -96,30 +97,79 @@ def choose_size(
     if not ladder:
         raise UsageError(f"--budget has no sizes of {request.study} to choose from; give --model, or leave it out.")
     _check_settings(request, ladder)
-    sizes = dict(_possible_plans(request, ladder))
-    ladder, plans = tuple(sizes), list(sizes.values())
-    smallest = plans[0].upstream_steps
-    costs = estimate_costs(smallest, listener, TIMING_SECONDS)
-    prices = [_minutes(plan, plans[0], costs, n_workers) for plan in plans]
-    fitting = [index for index, price in enumerate(prices) if price <= minutes]
+    sizes = price_sizes(request, ladder, n_workers, listener)
+    fitting = [index for index, size in enumerate(sizes) if size.minutes <= minutes]
     if not fitting:
         raise UsageError(
-            f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes {prices[0]:.1f} "
-            "minutes here; allow more."
+            f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes "
+            f"{sizes[0].minutes:.1f} minutes here; allow more."
         )
-    index = fitting[-1]
-    is_last = index == len(ladder) - 1
+    return size_choice(sizes, fitting[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedSize:
+    """A size of a study on a model with its price.
+
+    Args:
+        settings: The settings of the size, each `key=value`.
+        minutes: Its price here.
+        n_not_known: Steps whose price is not known; they are not in the minutes.
+        half_width: As in `BudgetChoice`.
+    """
+
+    settings: tuple[str, ...]
+    minutes: float
+    n_not_known: int
+    half_width: float | None
+
+
+def price_sizes(
+    request: StudyRequest,
+    ladder: Sequence[tuple[str, ...]],
+    n_workers: int,
+    listener: TimingListener | None = None,
+    seconds: float = TIMING_SECONDS,
+) -> tuple[PricedSize, ...]:
+    """The sizes that the scale has room for with their prices, the cheapest first.
+
+    Args:
+        request: The study with its models.
+        ladder: The sizes as settings, the cheapest first.
+        n_workers: Steps that are made at once.
+        listener: Told what is timed.
+        seconds: For how long the smallest size is timed.
+
+    Raises:
+        UsageError: A setting is not there.
+        SpecError: The smallest size is impossible.
+    """
+    plans = dict(possible_plans(request, ladder))
+    smallest = plans[ladder[0]]
+    costs = estimate_costs(smallest.upstream_steps, listener, seconds)
+    sizes = []
+    for settings, plan in plans.items():
+        minutes, n_not_known = scaled_minutes(plan, costs, n_workers)
+        size = PricedSize(settings=settings, minutes=minutes, n_not_known=n_not_known, half_width=_half_width(plan))
+        sizes.append(size)
+    return tuple(sizes)
+
+
+def size_choice(sizes: Sequence[PricedSize], index: int) -> BudgetChoice:
+    """The choice of one of several sizes."""
+    size = sizes[index]
+    is_last = index == len(sizes) - 1
     return BudgetChoice(
-        settings=ladder[index],
-        minutes=prices[index],
-        n_not_known=sum(cost.seconds is None for cost in costs),
-        half_width=_half_width(plans[index]),
-        next_settings=() if is_last else ladder[index + 1],
-        next_minutes=math.nan if is_last else prices[index + 1],
+        settings=size.settings,
+        minutes=size.minutes,
+        n_not_known=size.n_not_known,
+        half_width=size.half_width,
+        next_settings=() if is_last else sizes[index + 1].settings,
+        next_minutes=math.nan if is_last else sizes[index + 1].minutes,
     )
 
 
-def _possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], Plan]]:
+def possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], Plan]]:
     """The plans of the sizes that the scale has room for: a small world has not names for many people."""
     for settings in ladder:
         try:
@@ -130,21 +180,44 @@ def _possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) ->
 
 
 def _check_settings(request: StudyRequest, ladder: Sequence[Sequence[str]]) -> None:
-    chosen = {setting.partition("=")[0] for settings in ladder for setting in settings}
-    given = {setting.partition("=")[0].strip().rpartition(".")[2] for setting in request.settings}
-    if both := sorted(chosen & given):
+    if both := settings_of_size(request, ladder):
         raise UsageError(f"--budget chooses {both[0]}, and --set gives it too; leave one of the two out.")
 
 
-def _minutes(plan: Plan, smallest: Plan, costs: Sequence[StepCost], n_workers: int) -> float:
-    """The price of a size, from that of the smallest: steps of one label are the same but for their size."""
-    known = {(cost.step.kind, cost.step.label): cost for cost in costs}
+def settings_of_size(request: StudyRequest, ladder: Sequence[Sequence[str]]) -> list[str]:
+    """The fields that the sizes of a study choose and a setting of the request gives too."""
+    chosen = {setting.partition("=")[0] for settings in ladder for setting in settings}
+    given = {setting.partition("=")[0].strip().rpartition(".")[2] for setting in request.settings}
+    return sorted(chosen & given)
+
+
+def scaled_minutes(plan: Plan, costs: Sequence[StepCost], n_workers: int) -> tuple[float, int]:
+    """The price of a plan from the costs of another size of it, and how many steps have no price.
+
+    Steps of one label are the same but for their size. A step that the other size does not have, e.g. of an arm that
+    larger sizes alone have, costs what the dearest of its kind there does.
+    """
     scaled = []
     for step in plan.upstream_steps:
-        cost = known.get((step.kind, step.label))
-        if cost is not None and cost.seconds is not None:
-            scaled.append(replace(cost, step=step, seconds=cost.seconds * _growth(cost.step, step)))
-    return makespan_minutes(plan.upstream_steps, scaled, n_workers)
+        if step.kind in TIMED_KINDS:
+            cost = _cost_of_like_step(step, costs)
+            seconds = None if cost is None or cost.seconds is None else cost.seconds * _growth(cost.step, step)
+            scaled.append(StepCost(step, seconds))
+    n_not_known = sum(cost.seconds is None for cost in scaled)
+    return makespan_minutes(plan.upstream_steps, scaled, n_workers), n_not_known
+
+
+def _cost_of_like_step(step: Step, costs: Sequence[StepCost]) -> StepCost | None:
+    alike = [cost for cost in costs if _work(cost.step) == _work(step)]
+    same = [cost for cost in alike if cost.step.label == step.label]
+    return max(same or alike, key=lambda cost: -1.0 if cost.seconds is None else cost.seconds, default=None)
+
+
+def _work(step: Step) -> tuple[str, str]:
+    """The kind of a step, and of an evaluation or experiment its name."""
+    if isinstance(step.spec, EvaluationStepSpec):
+        return step.kind, step.spec.evaluation.name
+    return step.kind, step.spec.experiment.name if isinstance(step.spec, ExperimentStepSpec) else ""
 
 
 def _growth(small: Step, large: Step) -> float:
@@ -153,8 +226,16 @@ def _growth(small: Step, large: Step) -> float:
         return _n_texts(large.spec) / _n_texts(small.spec)
     if isinstance(small.spec, EvaluationStepSpec) and small.spec.evaluation.timing_subset() is not None:
         return 1.0
+    if isinstance(small.spec, ExperimentStepSpec) and isinstance(large.spec, ExperimentStepSpec):
+        return _n_subsets(large.spec) / _n_subsets(small.spec)
     before, after = _n_entities(small), _n_entities(large)
     return after / before if before and after else 1.0
+
+
+def _n_subsets(spec: ExperimentStepSpec) -> float:
+    """How many times as long an experiment takes as the part by which it is timed, which is the same at all sizes."""
+    subset = spec.experiment.timing_subset()
+    return 1.0 if subset is None else subset[1]
 
 
 def _n_texts(spec: TrainingSpec) -> int:

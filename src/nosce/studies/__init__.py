@@ -23,6 +23,8 @@ MODEL_STUDIES = {
 BUDGET_LADDERS = {
     "biographies": "nosce.studies.biographies.pretrained:BUDGET_LADDER",
     "diaries": "nosce.studies.diaries.pretrained:BUDGET_LADDER",
+    "emergence": "nosce.studies.emergence.asked.config:BUDGET_LADDER",
+    "introspection": "nosce.studies.introspection.asked:BUDGET_LADDER",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.

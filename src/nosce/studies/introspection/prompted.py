@@ -31,6 +31,7 @@ from nosce.pipeline.context import StepContext
 from nosce.records import Question, Reading, to_table
 from nosce.seeds import Seed
 from nosce.studies.introspection.part_sizes import PartSizes
+from nosce.studies.introspection.prompted_prices import hypothetical_questions, timed_replies
 from nosce.studies.introspection.prompted_scoring import (
     ReplyScorer,
     calibration_rows,
@@ -106,6 +107,14 @@ class PromptedIntrospection(Experiment):
         raise DataError(
             "prompted introspection keeps the replies it pays for, so only a run of a study can do it; use `nosce run`."
         )
+
+    def item_prompts(self, seed: Seed) -> dict[str, str]:
+        """The hypothetical question of each report."""
+        return hypothetical_questions(self.world, seed)
+
+    def timing_subset(self) -> tuple[Experiment, float] | None:
+        """A few replies of the subject; None where a model is not in a folder."""
+        return timed_replies(self.world, self.subject, self.other_subjects)
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as its replies are complete.

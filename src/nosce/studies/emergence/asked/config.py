@@ -10,6 +10,9 @@ from nosce.studies.configs import config_for_scale
 from nosce.studies.emergence.asked.problems import WordProblems
 from nosce.study import Scale
 
+#: Sizes by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
+BUDGET_LADDER: tuple[tuple[str, ...], ...] = tuple((f"n_problems={n}",) for n in (10, 30, 100, 300, 1_000))
+
 
 @dataclass(frozen=True, kw_only=True)
 class AskedEmergenceConfig:
