@@ -53,7 +53,7 @@ def card_command(
     progress = Console(stderr=True, soft_wrap=True)
     devices = DeviceRequest(device=device, workers=workers)
     if dry_run:
-        plan = plan_card(request, opened_store, progress, workers or len(available_cores()), with_prices=True)
+        plan = plan_card(request, opened_store, progress, workers or len(available_cores()), is_dry_run=True)
         print_json(card_plan_json(plan)) if json_ else print_card_plan(plan, Console())
         return
     prepare_folder(out_)

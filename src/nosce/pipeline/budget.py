@@ -146,7 +146,7 @@ def price_sizes(
     """
     plans = dict(possible_plans(request, ladder))
     smallest = plans[ladder[0]]
-    costs = estimate_costs(smallest.upstream_steps, listener, seconds)
+    costs = estimate_costs(_representatives(smallest), listener, seconds)
     sizes = []
     for settings, plan in plans.items():
         minutes, n_not_known = scaled_minutes(plan, costs, n_workers)
@@ -195,7 +195,7 @@ def scaled_minutes(plan: Plan, costs: Sequence[StepCost], n_workers: int) -> tup
     """The price of a plan from the costs of another size of it, and how many steps have no price.
 
     Steps of one label are the same but for their size. A step that the other size does not have, e.g. of an arm that
-    larger sizes alone have, costs what the dearest of its kind there does.
+    larger sizes alone have, or that could not be timed, costs what the dearest step of its kind does.
     """
     scaled = []
     for step in plan.upstream_steps:
@@ -208,16 +208,38 @@ def scaled_minutes(plan: Plan, costs: Sequence[StepCost], n_workers: int) -> tup
 
 
 def _cost_of_like_step(step: Step, costs: Sequence[StepCost]) -> StepCost | None:
-    alike = [cost for cost in costs if _work(cost.step) == _work(step)]
-    same = [cost for cost in alike if cost.step.label == step.label]
-    return max(same or alike, key=lambda cost: -1.0 if cost.seconds is None else cost.seconds, default=None)
+    """The cost of the step that is most like a step; of several the dearest, so that none is priced too low."""
+    known = [cost for cost in costs if cost.seconds is not None and cost.step.kind == step.kind]
+    same_label = [cost for cost in known if cost.step.label == step.label]
+    same_name = [cost for cost in known if _work(cost.step)[1:] == _work(step)[1:]]
+    same_class = [cost for cost in known if _work(cost.step)[0] == _work(step)[0]]
+    return max(same_label or same_name or same_class, key=lambda cost: cost.seconds or 0.0, default=None)
 
 
 def _work(step: Step) -> tuple[str, str]:
-    """The kind of a step, and of an evaluation or experiment its name."""
+    """What an evaluation or experiment is, its class and its name."""
     if isinstance(step.spec, EvaluationStepSpec):
-        return step.kind, step.spec.evaluation.name
-    return step.kind, step.spec.experiment.name if isinstance(step.spec, ExperimentStepSpec) else ""
+        return type(step.spec.evaluation).__name__, step.spec.evaluation.name
+    if isinstance(step.spec, ExperimentStepSpec):
+        return type(step.spec.experiment).__name__, step.spec.experiment.name
+    return "", ""
+
+
+def _representatives(plan: Plan) -> list[Step]:
+    """The steps that are timed: every training and experiment, and one evaluation of each class for all of them."""
+    evaluations: dict[str, Step] = {}
+    others = []
+    for step in plan.upstream_steps:
+        if step.kind == "evaluation":
+            evaluations.setdefault(_work(step)[0], step)
+        else:
+            others.append(step)
+    return [*others, *evaluations.values()]
+
+
+def kinds_of_work(plan: Plan) -> set[tuple[str, str]]:
+    """What a plan has to be timed by: the kinds of its steps, and the classes of what they read."""
+    return {(step.kind, _work(step)[0]) for step in plan.upstream_steps if step.kind in TIMED_KINDS}
 
 
 def _growth(small: Step, large: Step) -> float:

@@ -6,8 +6,8 @@ from nosce.analysis.card import CardAnswer, CardPage
 from nosce.analysis.render.html import figure_context, page_templates
 from nosce.analysis.render.tables import estimate_text
 
-#: The colour of an answer: for the question, against it, or neither.
-_TONES = {"yes": "holds", "no": "fails", "jumps": "holds", "rises": "holds"}
+#: The colour of an answer by its word; any other word has that of what is undecided.
+_TONES = {"yes": "holds", "no": "fails", "jumps": "holds", "rises": "holds", "failed": "fails", "not asked": "soft"}
 
 
 def render_card_page(page: CardPage) -> str:

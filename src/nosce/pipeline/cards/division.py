@@ -38,6 +38,11 @@ class QuestionPrice:
     sizes: tuple[PricedSize, ...] = ()
     reason: str = ""
 
+    @property
+    def is_known(self) -> bool:
+        """Are the prices of all steps known?"""
+        return not self.reason and not any(size.n_not_known for size in self.sizes)
+
 
 def divide_budget(prices: Sequence[QuestionPrice], minutes: float) -> dict[str, int]:
     """The place of the size that each question gets, by `DIVISION_RULE`; a question that gets none is missing.

@@ -18,7 +18,7 @@ from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.store.store import Store
 from nosce.store.text import printable
 
-MAX_ITEM_TEXT = 2_000  # characters of a prompt, an answer or a target
+MAX_ITEM_TEXT, MAX_ITEM_LINES = 1_200, 24  # of a prompt, an answer or a target
 
 
 def readable_item(
@@ -108,5 +108,8 @@ def _reading_steps(plan: Plan, arm: str, seed: int) -> Iterator[Step]:
 
 
 def _shortened(text: str) -> str:
-    shown = text if len(text) <= MAX_ITEM_TEXT else f"{text[:MAX_ITEM_TEXT]} ... ({len(text):,} characters)"
-    return printable(shown)
+    """A text with its control characters spelled out, cut where it is long."""
+    if not text.strip():
+        return f"(nothing but white space, {len(text):,} characters)" if text else "(nothing)"
+    shown = "\n".join(text[:MAX_ITEM_TEXT].split("\n")[:MAX_ITEM_LINES])
+    return printable(text if shown == text else f"{shown} ... (cut; {len(text):,} characters in all)")

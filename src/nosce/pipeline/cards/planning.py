@@ -12,6 +12,7 @@ from nosce.errors import Interrupted, NosceError, UsageError
 from nosce.models.sources import ModelSource, parse_models
 from nosce.pipeline.budget import (
     BudgetChoice,
+    kinds_of_work,
     parse_budget,
     possible_plans,
     price_sizes,
@@ -25,6 +26,7 @@ from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_table import TimingProgress
 from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.size_check import check_size
+from nosce.pipeline.time_budget import TimeBudget
 from nosce.store.spec import describe
 from nosce.store.store import Store
 from nosce.study import budget_ladder, takes_models
@@ -129,9 +131,11 @@ class CardPlan:
 
 
 def plan_card(
-    request: CardRequest, store: Store, console: Console, n_workers: int, *, with_prices: bool = False
+    request: CardRequest, store: Store, console: Console, n_workers: int, *, is_dry_run: bool = False
 ) -> CardPlan:
     """What a card will ask; nothing is made but the record of prices.
+
+    A run goes on with the prices that are recorded. A dry run measures again what is not known.
 
     A question that cannot be asked of the model loses none of the others.
 
@@ -140,7 +144,7 @@ def plan_card(
         store: The store, which keeps what a budget chose.
         console: Told what is timed.
         n_workers: Steps that are made at once.
-        with_prices: Price the questions without a budget too.
+        is_dry_run: Price the questions without a budget too, and record no price that is not known.
 
     Raises:
         UsageError: A model is not there, the budget is no time or too little for every question, or no question can
@@ -152,12 +156,15 @@ def plan_card(
     planned = [_planned(request, question, minutes is not None) for question in request.questions]
     _check_any(planned)
     if minutes is not None:
-        ladders = {one.question.id: _ladder(one) for one in planned if one.request is not None}
+        ladders = {one.question.id: _ladder(request, one.question) for one in planned if one.request is not None}
         models = [*map(_identity, (model, *others, *ladder))]
         asked = describe([models, request.scale, request.settings, ladders, n_workers])
-        prices = _prices(planned, store, console, n_workers, choice_path(store, model.name, asked))
+        path = choice_path(store, model.name, asked)
+        prices = _kept_prices(path, ladders) or _measured_prices(request, planned, console, n_workers)
+        if not is_dry_run or all(price.is_known for price in prices.values()):
+            save_prices(path, prices)
         planned = list(_with_sizes(request, planned, prices, minutes))
-    elif with_prices:
+    elif is_dry_run:
         planned = list(_with_scale_prices(planned, console, n_workers))
     checked = [_checked(one, store) for one in planned]
     _check_any(checked)
@@ -180,8 +187,7 @@ def _planned(request: CardRequest, question: CardQuestion, has_budget: bool) -> 
     """The run of a question at the scale's size, or with a budget at its smallest one."""
     if not takes_models(question.study):
         return PlannedQuestion(question=question, reason=NO_MODEL_YET.format(study=question.study))
-    one = PlannedQuestion(question=question, request=request.study_request(question))
-    size = _ladder(one)[0] if has_budget else ()
+    size = _ladder(request, question)[0] if has_budget else ()
     try:
         study_request = request.study_request(question, size)
         plan = study_request.plan()
@@ -190,13 +196,13 @@ def _planned(request: CardRequest, question: CardQuestion, has_budget: bool) -> 
         raise
     except NosceError as error:
         return PlannedQuestion(question=question, reason=str(error).rstrip("."))
-    return replace(one, request=study_request, plan=plan)
+    return PlannedQuestion(question=question, request=study_request, plan=plan)
 
 
-def _ladder(planned: PlannedQuestion) -> tuple[tuple[str, ...], ...]:
+def _ladder(request: CardRequest, question: CardQuestion) -> tuple[tuple[str, ...], ...]:
     """The sizes of a question's study; one alone where the user has set it, or where the study has none."""
-    ladder = budget_ladder(planned.question.study)
-    if not ladder or planned.request is None or settings_of_size(planned.request, ladder):
+    ladder = budget_ladder(question.study)
+    if not ladder or settings_of_size(request.study_request(question), ladder):
         return ((),)
     return ladder
 
@@ -213,43 +219,55 @@ def _with_scale_prices(
     planned: Sequence[PlannedQuestion], console: Console, n_workers: int
 ) -> Iterable[PlannedQuestion]:
     """The questions with the prices of the sizes that they have without a budget."""
-    n_asked = sum(one.request is not None for one in planned)
-    with TimingProgress(console) as progress:
-        for one in planned:
-            if one.request is None:
-                yield one
-                continue
-            sizes = price_sizes(one.request, ((),), n_workers, progress, CARD_TIMING_SECONDS / n_asked)
-            yield replace(one, choice=size_choice(sizes, 0))
+    plans = {one.question.id: (one.request, ((),)) for one in planned if one.request is not None}
+    prices = _timed(plans, _shortest_first(planned), console, n_workers)
+    for one in planned:
+        sizes = prices[one.question.id].sizes if one.question.id in prices else ()
+        yield replace(one, choice=size_choice(sizes, 0)) if sizes else one
 
 
-def _prices(
-    planned: Sequence[PlannedQuestion], store: Store, console: Console, n_workers: int, path: Path
-) -> dict[str, QuestionPrice]:
-    """The price of every size, as the store remembers it or as it is measured now."""
-    asked = [one for one in planned if one.request is not None]
+def _kept_prices(path: Path, ladders: Mapping[str, object]) -> dict[str, QuestionPrice] | None:
+    """The prices that the store remembers of these questions."""
     kept = load_prices(path)
-    if kept is not None and set(kept) == {one.question.id for one in asked}:
-        return kept
+    return kept if kept is not None and set(kept) == set(ladders) else None
+
+
+def _measured_prices(
+    request: CardRequest, planned: Sequence[PlannedQuestion], console: Console, n_workers: int
+) -> dict[str, QuestionPrice]:
+    """The price of every size of the questions that can be asked."""
+    asked = [one.question for one in planned if one.request is not None]
+    plans = {one.id: (request.study_request(one), _ladder(request, one)) for one in asked}
+    return _timed(plans, _shortest_first(planned), console, n_workers)
+
+
+def _shortest_first(planned: Sequence[PlannedQuestion]) -> list[str]:
+    """The questions that can be asked, those with the fewest kinds of work first: they leave their time to others."""
+    asked = [(len(kinds_of_work(one.plan)), one.question.id) for one in planned if one.plan is not None]
+    return [question for _, question in sorted(asked)]
+
+
+def _timed(
+    plans: Mapping[str, tuple[StudyRequest, tuple[tuple[str, ...], ...]]],
+    order: Sequence[str],
+    console: Console,
+    n_workers: int,
+) -> dict[str, QuestionPrice]:
+    """The prices of the sizes of each question, all timed within `CARD_TIMING_SECONDS`."""
     prices = {}
+    budget = TimeBudget(CARD_TIMING_SECONDS)
     with TimingProgress(console) as progress:
-        for one in asked:
-            prices[one.question.id] = _price(one, n_workers, progress, CARD_TIMING_SECONDS / len(asked))
-    save_prices(path, prices)
+        for index, question in enumerate(order):
+            study_request, ladder = plans[question]
+            seconds = budget.remaining / (len(order) - index)
+            try:
+                sizes = price_sizes(study_request, ladder, n_workers, progress, seconds)
+                prices[question] = QuestionPrice(id=question, sizes=sizes)
+            except Interrupted:
+                raise
+            except NosceError as error:
+                prices[question] = QuestionPrice(id=question, reason=str(error).rstrip("."))
     return prices
-
-
-def _price(planned: PlannedQuestion, n_workers: int, progress: TimingProgress, seconds: float) -> QuestionPrice:
-    assert planned.request is not None
-    ladder = _ladder(planned)
-    size_free = replace(planned.request, settings=planned.request.settings[len(ladder[0]) :])
-    try:
-        sizes = price_sizes(size_free, ladder, n_workers, progress, seconds)
-    except Interrupted:
-        raise
-    except NosceError as error:
-        return QuestionPrice(id=planned.question.id, reason=str(error).rstrip("."))
-    return QuestionPrice(id=planned.question.id, sizes=sizes)
 
 
 def _with_sizes(
