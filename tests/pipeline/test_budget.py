@@ -8,7 +8,7 @@ from tests.fixtures.tiny_folders import tiny_folder
 from nosce.errors import UsageError
 from nosce.pipeline import budget as budgets
 from nosce.pipeline.budget import choose_size, parse_budget
-from nosce.pipeline.cost import StepCost
+from nosce.pipeline.cost import StepCost, estimate_costs
 from nosce.pipeline.plan import StudyRequest
 from nosce.studies.biographies.pretrained import BUDGET_LADDER
 
@@ -76,6 +76,64 @@ def test_what_the_budget_chooses_is_not_set_as_well(request_):
     request = StudyRequest(study="biographies", scale="laptop", models=request_.models, settings=("world.people=3",))
     with pytest.raises(UsageError, match="chooses people, and --set gives it too"):
         choose_size(request, 10, 2)
+
+
+def test_an_arm_that_larger_sizes_alone_have_is_priced(monkeypatch, folder):
+    """The smallest size has no control from random weights; its training costs what the other trainings do."""
+    priced(monkeypatch, 10.0)
+    request = StudyRequest(study="diaries", scale="laptop", models=str(folder))
+    ladder = (("n_diarists=12", "random_controls=no"), ("n_diarists=12",))
+    without, with_control = budgets.price_sizes(request, ladder, 1)
+    assert with_control.minutes > 1.2 * without.minutes
+    assert with_control.n_not_known == without.n_not_known == 0
+
+
+def test_one_evaluation_of_a_class_is_timed_for_all_of_them(monkeypatch, request_):
+    """They are the same work; time is short where a model is large."""
+    timed = []
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        timed.extend(step for step in steps if step.kind == "evaluation")
+        return [StepCost(step, 10.0) for step in steps if step.kind in ("training", "evaluation")]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+    (size, *_) = budgets.price_sizes(request_, BUDGET_LADDER, 1)
+    classes = [type(step.spec.evaluation) for step in timed]
+    assert len(classes) == len(set(classes))
+    evaluations = [step for step in request_.plan().upstream_steps if step.kind == "evaluation"]
+    assert len(evaluations) > len(classes)
+    assert size.minutes == pytest.approx(10 * (4 + len(evaluations)) / 60)
+
+
+def test_an_experiment_grows_with_what_it_asks(monkeypatch, folder):
+    """Its price is that of the part by which it is timed, as often as the whole has it."""
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        return [StepCost(step, 10.0) for step in steps if step.kind == "experiment"]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+    for study, sizes in (("emergence", "n_problems"), ("introspection", "strings_per_task")):
+        request = StudyRequest(study=study, scale="laptop", models=str(folder))
+        ladder = tuple((f"{sizes}={n}",) for n in (10, 20, 40))
+        small, middle, large = budgets.price_sizes(request, ladder, 1)
+        assert small.minutes == pytest.approx(10 / 60)
+        assert 1.5 < middle.minutes / small.minutes < 2.5
+        assert large.minutes > 1.5 * middle.minutes
+
+
+def test_an_experiment_is_timed_on_one_core(folder):
+    """As a step of a run has it; on a busy machine several threads wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        request = StudyRequest(study="emergence", scale="smoke", models=str(folder), settings=("n_problems=2",))
+        (cost,) = estimate_costs(request.plan().upstream_steps)
+        assert cost.seconds > 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize(("study", "models"), [("karel", True), ("biographies", False)])

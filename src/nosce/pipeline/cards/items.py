@@ -11,6 +11,7 @@ from nosce.analysis.needed_rows import selections_in
 from nosce.analysis.selection import Selection
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
+from nosce.pipeline.cards.questions import arm_name
 from nosce.pipeline.plan import Plan, Step
 from nosce.pipeline.steps.estimates import EstimatesSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
@@ -40,8 +41,8 @@ def readable_item(
     without_prompt = None
     for selection in _selections(plan, claim_ids):
         rows = _answered(selection, readings)
-        if model in rows["arm"]:
-            rows = rows.filter(pl.col("arm") == model)
+        if arm_name(model) in rows["arm"]:
+            rows = rows.filter(pl.col("arm") == arm_name(model))
         if rows.is_empty():
             continue
         item = _item(plan, store, rows, judged)

@@ -14,6 +14,11 @@ from nosce.records import Verdict
 AskedModels = Literal["the model", "the model and the others", "the ladder"]
 
 
+def arm_name(model: str) -> str:
+    """What an arm is called that is named after a model: a name of the hub without its slash."""
+    return model.replace("/", "-")
+
+
 @dataclass(frozen=True, kw_only=True)
 class CardClaim:
     """A claim that answers a question of the card. In its texts {model} and {other} stand for names of models.
@@ -41,7 +46,7 @@ class CardClaim:
 
     def matches(self, claim_id: str, model: str) -> bool:
         """Is a claim of a study meant?"""
-        return fnmatchcase(claim_id, self.id.replace("{model}", escape(model)))
+        return fnmatchcase(claim_id, self.id.replace("{model}", escape(arm_name(model))))
 
     def word(self, verdict: Verdict, words: tuple[str, str]) -> str:
         """What a verdict answers; empty where it answers nothing."""
