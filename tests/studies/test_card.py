@@ -22,6 +22,7 @@ from nosce.errors import Interrupted, UsageError
 from nosce.pipeline.cards import card as cards
 from nosce.pipeline.cards.terminal import answer_lines
 from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline.run import FinishedRun, make_steps
 from nosce.seeds import Seed
 from nosce.studies import card as table
 from nosce.study import takes_models
@@ -190,17 +191,25 @@ def test_the_terminal_has_a_block_of_four_lines_of_80_columns_a_question(nosce, 
     assert blocks[0].startswith("1. Do its abilities rise or jump along its checkpoints or its family?\n   Not asked.")
 
 
-def test_a_study_that_fails_loses_none_of_the_others(nosce, asked, only, tmp_path):
+def test_a_study_that_fails_loses_none_of_the_others(nosce, asked, only, monkeypatch, tmp_path):
     """The card says which failed and why; the exit code too."""
-    only(table.KNOWS_ITSELF, table.RISES)
-    small = ["--set", "strings_per_task=2", "--set", "tasks=animals", "--set", "n_samples=0"]
-    done = nosce.here(*asked, *small, "--out", tmp_path / "out", "--json")
+    only(replace(table.RISES, id="before"), table.RISES)
+    made = []
+
+    def fail_first(*words: object, **more: object) -> FinishedRun:
+        made.append(make_steps(*words, **more))
+        summary = replace(made[-1].summary, failed={"experiment-1": "the disk is full."})
+        return replace(made[-1], summary=summary) if len(made) == 1 else made[-1]
+
+    monkeypatch.setattr(cards, "make_steps", fail_first)
+    done = nosce.here(*asked, "--out", tmp_path / "out", "--json")
     assert done.returncode == 1
     card = json.loads(done.stdout)
     check_schema(card)
     assert [one["state"] for one in card["questions"]] == ["failed", "partly asked"]
-    assert "no answer to a string of the seen split has a label" in card["questions"][0]["says"]
+    assert card["questions"][0]["says"] == "Failed: the step experiment-1 failed: the disk is full."
     assert card["questions"][1]["item"]["prompt"]
+    assert "Failed: the step experiment-1" in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_an_interrupted_card_names_its_command_and_goes_on(nosce, asked, only, monkeypatch, tmp_path):

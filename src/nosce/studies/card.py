@@ -5,8 +5,10 @@ nosce card ./smollm2 --other ./gemma --budget 90m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -19,9 +21,11 @@ from nosce.pipeline.devices import DeviceRequest
 from nosce.pipeline.from_python import setting_text
 from nosce.store.store import Store
 from nosce.studies import MODEL_CONFIGS
-from nosce.studies.configs import model_config
 from nosce.studies.settings import apply_settings, names_field
 from nosce.study import SCALES
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 LEARNS = CardQuestion(
     id="asked",
@@ -114,17 +118,17 @@ STATES = CardQuestion(
     claims=(
         CardClaim(
             id="position+0",
-            if_holds="Probes read the robot's position from its states better than from the words or an untrained "
-            "network.",
-            if_fails="Probes read the robot's position from its states no better than from the words or an untrained "
-            "network.",
+            if_holds="Once it has learnt programs, probes read the robot's position from its states better than from "
+            "the words, or from the model before.",
+            if_fails="Once it has learnt programs, probes read the robot's position from its states no better than "
+            "from the words, or from the model before.",
             speaks="for",
             absent="Whether the position is in it: the study has no such claim for this model.",
         ),
         CardClaim(
             id="front+0",
-            if_holds="Probes read what stands before the robot better than from the words or an untrained network.",
-            if_fails="Probes read what stands before the robot no better than from the words or an untrained network.",
+            if_holds="So they read what stands before the robot.",
+            if_fails="They read what stands before the robot no better than that.",
         ),
         CardClaim(
             id="selective",
@@ -265,7 +269,7 @@ def _settings_by_study(settings: Sequence[str], scale: str) -> dict[str, tuple[s
     Raises:
         UsageError: No study has the field.
     """
-    studies = [question.study for question in CARD_QUESTIONS if question.study in MODEL_CONFIGS]
+    studies = list(dict.fromkeys(one.study for one in CARD_QUESTIONS if one.study in MODEL_CONFIGS))
     chosen: dict[str, list[str]] = {study: [] for study in studies}
     for setting in settings:
         first, _, rest = setting.partition(".")
@@ -279,11 +283,18 @@ def _settings_by_study(settings: Sequence[str], scale: str) -> dict[str, tuple[s
         for study in named:
             chosen[study].append(rest if first in studies else setting)
     for study, parts in chosen.items():
-        if (config := model_config(study, scale)) is not None:
+        if (config := _config(study, scale)) is not None:
             apply_settings(config, parts, study=study)  # a wrong value is said before any work
     return {study: tuple(parts) for study, parts in chosen.items()}
 
 
+def _config(study: str, scale: str) -> DataclassInstance | None:
+    """The configuration of a study on a model; None for a scale that the study does not have."""
+    module, _, variable = MODEL_CONFIGS[study].partition(":")
+    configs: Mapping[str, Callable[[], DataclassInstance]] = vars(importlib.import_module(module))[variable]
+    return configs[scale]() if scale in configs else None
+
+
 def _has_field(study: str, scale: str, setting: str) -> bool:
-    config = model_config(study, scale)
+    config = _config(study, scale)
     return config is not None and names_field(config, setting.partition("=")[0])

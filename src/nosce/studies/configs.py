@@ -17,7 +17,7 @@ from rich.table import Table
 from nosce.errors import UsageError
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.store.text import literal
-from nosce.studies import BUILT_IN, CONFIGS, MODEL_CONFIGS
+from nosce.studies import BUILT_IN, CONFIGS
 from nosce.studies.settings import apply_settings
 from nosce.study import SCALES, Scale
 from nosce.train.config import LoRA
@@ -139,13 +139,6 @@ def _configs_of(name: str) -> Mapping[Scale, Callable[[], object]]:
     module, _, variable = CONFIGS[name].partition(":")
     configs: Mapping[Scale, Callable[[], object]] = getattr(importlib.import_module(module), variable)
     return configs
-
-
-def model_config(study: str, scale: str) -> DataclassInstance | None:
-    """The configuration of a study on a model of one's own; None for a scale that the study does not have."""
-    module, _, variable = MODEL_CONFIGS[study].partition(":")
-    configs: Mapping[str, Callable[[], DataclassInstance]] = vars(importlib.import_module(module))[variable]
-    return configs[scale]() if scale in configs else None
 
 
 def _docstring_phrases(docstring: str) -> dict[str, str]:

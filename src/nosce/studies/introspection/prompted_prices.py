@@ -55,10 +55,8 @@ class TimedReplies(Experiment):
         )
         prompts = self.world.prompts(seed / "world")
         answers = [ChatRequest.from_user(one.text, max_new_tokens=ANSWER_TOKENS) for one in _some(prompts)]
-        reports = [
-            ChatRequest.from_user(question, max_new_tokens=REPORT_TOKENS)
-            for question in _some(list(hypothetical_questions(self.world, seed).values()))
-        ]
+        questions = _some(list(hypothetical_questions(self.world, seed).values()))
+        reports = [ChatRequest.from_user(one, max_new_tokens=REPORT_TOKENS) for one in questions]
         complete_all(model, [*answers, *reports])
         yield from ()
 
