@@ -241,11 +241,13 @@ def test_an_interrupted_card_names_its_command_and_goes_on(nosce, asked, only, m
         (["MODEL", "--scale", "huge"], "there is no scale 'huge'"),
         (["MODEL", "--ladder", "/no/such/ladder"], "is no folder and no id"),
         (["MODEL", "--other", "/no/such/other"], "is no folder and no id"),
+        (["MODEL", "--out", __file__], "but that is a file; name a folder with --out"),
     ],
 )
 def test_a_mistake_is_a_sentence_before_any_work(words, sentence, nosce, folder, tmp_path):
     words = [str(word).replace("MODEL", folder) for word in words]
-    done = nosce.here("card", *words, "--store", tmp_path / "s", "--out", tmp_path / "out")
+    out = [] if "--out" in words else ["--out", tmp_path / "out"]
+    done = nosce.here("card", *words, "--store", tmp_path / "s", *out)
     assert done.returncode == 2, done.stdout + done.stderr
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from nosce.analysis.card import CardAnswer, CardPage
 from nosce.analysis.render.card_page import render_card_page
-from nosce.errors import Interrupted, NosceError
+from nosce.errors import Interrupted, NosceError, UsageError
 from nosce.models.architecture import Pretrained
 from nosce.models.folder import count_weights
 from nosce.models.sources import ModelSource
@@ -217,8 +217,11 @@ def prepare_folder(folder: Path) -> None:
     """Make sure that a card can be written into a folder, before hours of work.
 
     Raises:
+        UsageError: The path is a file.
         StoreError: The disk refused.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"a card was asked for in {folder}, but that is a file; name a folder with --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
