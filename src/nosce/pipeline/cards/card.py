@@ -189,7 +189,8 @@ def _ask(
         results = RunResults.load(store, run.record)
         others = [source.name for source in plan.others]
         n_workers = devices.workers or len(available_cores())
-        return answer_question(planned, results, plan.model.name, others, n_workers), results
+        model = plan.model_name(planned.question)
+        return answer_question(planned, results, model, others, n_workers), results
     except Interrupted:
         raise
     except NosceError as error:
