@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nosce.analysis.calibration import LabelMatchedContrast as LabelMatchedContrast
     from nosce.analysis.calibration import LabelMatchedDifference as LabelMatchedDifference
     from nosce.analysis.calibration import MinimumDetectableEffect as MinimumDetectableEffect
+    from nosce.analysis.card import CardAnswer as CardAnswer
     from nosce.analysis.claims import Claim as Claim
     from nosce.analysis.claims import Precondition as Precondition
     from nosce.analysis.conclusion import ArmConclusion as ArmConclusion
@@ -97,6 +98,7 @@ if TYPE_CHECKING:
     from nosce.models.architecture import Architecture as Architecture
     from nosce.models.architecture import ExtraLayers as ExtraLayers
     from nosce.models.architecture import Pretrained as Pretrained
+    from nosce.pipeline.cards.card import ModelCard as ModelCard
     from nosce.pipeline.from_python import run as run
     from nosce.pipeline.results import RunResults as RunResults
     from nosce.records import Document as Document
@@ -107,6 +109,7 @@ if TYPE_CHECKING:
     from nosce.records import Verdict as Verdict
     from nosce.seeds import Seed as Seed
     from nosce.store.store import Store as Store
+    from nosce.studies.card import card as card
     from nosce.study import AnswerSource as AnswerSource
     from nosce.study import Arm as Arm
     from nosce.study import EvalSpec as EvalSpec
@@ -129,6 +132,7 @@ _EXPORTS = {
     "nosce.analysis.calibration": (
         "CalibrationFigure CalibrationMAD LabelMatchedContrast LabelMatchedDifference MinimumDetectableEffect"
     ),
+    "nosce.analysis.card": "CardAnswer",
     "nosce.analysis.claims": "Claim Precondition",
     "nosce.analysis.conclusion": "ArmConclusion",
     "nosce.analysis.emergence.from_python": "MirageAudit audit",
@@ -152,6 +156,7 @@ _EXPORTS = {
     "nosce.data.worlds.facts": "Facts facts_from_table",
     "nosce.data.worlds.karel.world": "Karel",
     "nosce.errors": "NosceError",
+    "nosce.pipeline.cards.card": "ModelCard",
     "nosce.pipeline.from_python": "run",
     "nosce.pipeline.results": "RunResults",
     "nosce.evals.base": "Evaluation Experiment MultiCheckpointEvaluation PerCheckpointEvaluation",
@@ -174,6 +179,7 @@ _EXPORTS = {
     "nosce.records": "Document Estimate Question Reading Span Verdict",
     "nosce.seeds": "Seed",
     "nosce.store.store": "Store",
+    "nosce.studies.card": "card",
     "nosce.study": "AnswerSource Arm EvalSpec ExperimentSpec ReportLabels Stage Study",
     "nosce.train.config": "LoRA QAMixture RuntimeConfig TrainingConfig",
 }

@@ -338,6 +338,12 @@ def budget_ladder(name: str) -> tuple[tuple[str, ...], ...]:
     return ladder
 
 
+def takes_models(name: str) -> bool:
+    """Can a built-in study start from models of one's own?"""
+    factories: dict[str, str] = importlib.import_module("nosce.studies").MODEL_STUDIES
+    return name in factories
+
+
 def load_study(name: str, scale: str, variant: StudyVariant = StudyVariant()) -> Study:  # frozen
     """The study of a built-in name, of FILE.py:FUNCTION or of package.module:FUNCTION, at a scale.
 

@@ -9,7 +9,7 @@ from tests.fixtures.tiny_folders import tiny_folder
 from nosce.errors import UsageError
 from nosce.pipeline import budget as budgets
 from nosce.pipeline.budget import choose_size, parse_budget
-from nosce.pipeline.cost import StepCost
+from nosce.pipeline.cost import StepCost, estimate_costs
 from nosce.pipeline.plan import StudyRequest
 from nosce.studies.biographies.pretrained import BUDGET_LADDER
 from nosce.study import budget_ladder
@@ -113,7 +113,69 @@ def test_what_the_budget_chooses_is_not_set_as_well(request_):
         choose_size(request, 10, 2)
 
 
-@pytest.mark.parametrize(("study", "models"), [("introspection", True), ("biographies", False)])
+def test_an_arm_that_larger_sizes_alone_have_is_priced(monkeypatch, folder):
+    """The smallest size has no control from random weights; its training costs what the other trainings do."""
+    priced(monkeypatch, 10.0)
+    request = StudyRequest(study="diaries", scale="laptop", models=str(folder))
+    ladder = (("n_diarists=12", "random_controls=no"), ("n_diarists=12",))
+    without, with_control = budgets.price_sizes(request, ladder, 1)
+    assert with_control.minutes > 1.2 * without.minutes
+    assert with_control.n_not_known == without.n_not_known == 0
+
+
+def test_one_evaluation_is_timed_for_all_that_do_the_same(monkeypatch, folder):
+    """Diaries of three splits and of two arms are read alike; what reads something else is timed by itself."""
+    timed = []
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        timed.extend(steps)
+        return [StepCost(step, 10.0) for step in steps if step.kind in ("training", "evaluation")]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+    request = StudyRequest(study="diaries", scale="laptop", models=str(folder))
+    (size,) = budgets.price_sizes(request, (("n_diarists=12",),), 1)
+    plan = replace(request, settings=("n_diarists=12",)).plan()
+    names = [step.spec.evaluation.name for step in timed if step.kind == "evaluation"]
+    assert names.count("written") == 1
+    assert not {"trained", "validated"} & set(names)
+    assert {"stops", "retold", "titles", "counted"} <= set(names)
+    n_priced = sum(step.kind in ("training", "evaluation") for step in plan.upstream_steps)
+    assert len(names) < n_priced
+    assert size.minutes == pytest.approx(10 * n_priced / 60)
+
+
+def test_an_experiment_grows_with_what_it_asks(monkeypatch, folder):
+    """Its price is that of the part by which it is timed, as often as the whole has it."""
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        return [StepCost(step, 10.0) for step in steps if step.kind == "experiment"]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+    for study, sizes in (("emergence", "n_problems"), ("introspection", "strings_per_task")):
+        request = StudyRequest(study=study, scale="laptop", models=str(folder))
+        ladder = tuple((f"{sizes}={n}",) for n in (10, 20, 40))
+        small, middle, large = budgets.price_sizes(request, ladder, 1)
+        assert small.minutes == pytest.approx(10 / 60)
+        assert 1.5 < middle.minutes / small.minutes < 2.5
+        assert large.minutes > 1.5 * middle.minutes
+
+
+def test_an_experiment_is_timed_on_one_core(folder):
+    """As a step of a run has it; on a busy machine several threads wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        request = StudyRequest(study="emergence", scale="smoke", models=str(folder), settings=("n_problems=2",))
+        (cost,) = estimate_costs(request.plan().upstream_steps)
+        assert cost.seconds > 0
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("study", "models"), [("biographies", False)])
 def test_a_study_without_sizes_is_refused(study, models, folder):
     request = StudyRequest(study=study, scale="laptop", models=str(folder) if models else "")
     with pytest.raises(UsageError, match="has no sizes"):

@@ -119,6 +119,10 @@ class Experiment(ABC):
         """As `run`, for an experiment that keeps partial results, or that pays or trains within the step's limits."""
         return self.run(seed)
 
+    def item_prompts(self, seed: Seed) -> Mapping[str, str]:
+        """What a model was asked for each item of the readings, by the item's name; empty where nothing is asked."""
+        return {}
+
     def timing_subset(self) -> tuple[Experiment, float] | None:
         """A small part and how many times as long the whole takes; None: the experiment has no price beforehand."""
         return None

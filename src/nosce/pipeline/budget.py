@@ -16,13 +16,16 @@ from rich.console import Console
 
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError, UsageError
-from nosce.pipeline.cost import StepCost, TimingListener, estimate_costs, makespan_minutes
+from nosce.evals.base import Evaluation, Experiment
+from nosce.pipeline.cost import TIMED_KINDS, StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
 from nosce.pipeline.plan_table import TimingProgress
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
+from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.store.spec import describe, hash_description
 from nosce.store.text import literal
 from nosce.study import budget_ladder
 
@@ -97,34 +100,92 @@ def choose_size(
     if not ladder:
         raise UsageError(f"--budget has no sizes of {request.study} to choose from; give --model, or leave it out.")
     _check_settings(request, ladder)
-    sizes = dict(_possible_plans(request, ladder))
-    ladder, plans = tuple(sizes), list(sizes.values())
-    smallest = plans[0].upstream_steps
-    costs = estimate_costs(smallest, listener, TIMING_SECONDS)
-    priced_steps = [list(_priced_steps(plan, costs)) for plan in plans]
-    pairs = zip(plans, priced_steps, strict=True)
-    prices = [makespan_minutes(plan.upstream_steps, priced, n_workers) for plan, priced in pairs]
-    fitting = [index for index, price in enumerate(prices) if price <= minutes]
-    if any(cost.seconds is None for cost in priced_steps[0] if isinstance(cost.step.spec, TrainingSpec)):
+    sizes = price_sizes(request, ladder, n_workers, listener)
+    fitting = [index for index, size in enumerate(sizes) if size.minutes <= minutes]
+    if not sizes[0].has_prices:
         fitting = fitting[:1]  # no size can be told from another, and what is not known is not nothing
     if not fitting:
         raise UsageError(
-            f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes {prices[0]:.1f} "
-            "minutes here; allow more."
+            f"--budget {minutes:g}m is too little: {', '.join(ladder[0])}, the smallest size, takes "
+            f"{sizes[0].minutes:.1f} minutes here; allow more."
         )
-    index = fitting[-1]
-    is_last = index == len(ladder) - 1
+    return size_choice(sizes, fitting[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedSize:
+    """A size of a study on a model with its price.
+
+    Args:
+        settings: The settings of the size, each `key=value`.
+        minutes: Its price here.
+        n_not_known: Steps whose price is not known; they are not in the minutes.
+        half_width: As in `BudgetChoice`.
+        has_prices: Whether trainings and experiments have prices; without them no size can be told from another.
+    """
+
+    settings: tuple[str, ...]
+    minutes: float
+    n_not_known: int
+    half_width: float | None
+    has_prices: bool
+
+
+def price_sizes(
+    request: StudyRequest,
+    ladder: Sequence[tuple[str, ...]],
+    n_workers: int,
+    listener: TimingListener | None = None,
+    seconds: float = TIMING_SECONDS,
+) -> tuple[PricedSize, ...]:
+    """The sizes that the scale has room for with their prices, the cheapest first.
+
+    Args:
+        request: The study with its models.
+        ladder: The sizes as settings, the cheapest first.
+        n_workers: Steps that are made at once.
+        listener: Told what is timed.
+        seconds: For how long the smallest size is timed.
+
+    Raises:
+        UsageError: A setting is not there.
+        SpecError: The smallest size is impossible.
+    """
+    plans = dict(possible_plans(request, ladder))
+    smallest = plans[ladder[0]]
+    costs = estimate_costs(_representatives(smallest), listener, seconds)
+    known_kinds = {cost.step.kind for cost in costs if cost.seconds is not None}
+    has_prices = {step.kind for step in smallest.upstream_steps} & {"training", "experiment"} <= known_kinds
+    sizes = []
+    for settings, plan in plans.items():
+        minutes, n_not_known = scaled_minutes(plan, costs, n_workers)
+        sizes.append(
+            PricedSize(
+                settings=settings,
+                minutes=minutes,
+                n_not_known=n_not_known,
+                half_width=_half_width(plan),
+                has_prices=has_prices,
+            )
+        )
+    return tuple(sizes)
+
+
+def size_choice(sizes: Sequence[PricedSize], index: int) -> BudgetChoice:
+    """The choice of one of several sizes."""
+    size = sizes[index]
+    is_last = index == len(sizes) - 1
     return BudgetChoice(
-        settings=ladder[index],
-        minutes=prices[index],
-        n_not_known=sum(cost.seconds is None for cost in priced_steps[index]),
-        half_width=_half_width(plans[index]),
-        next_settings=() if is_last else ladder[index + 1],
-        next_minutes=math.nan if is_last else prices[index + 1],
+        settings=size.settings,
+        minutes=size.minutes,
+        n_not_known=size.n_not_known,
+        half_width=size.half_width,
+        next_settings=() if is_last else sizes[index + 1].settings,
+        next_minutes=math.nan if is_last else sizes[index + 1].minutes,
     )
 
 
-def _possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], Plan]]:
+def possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) -> Iterator[tuple[tuple[str, ...], Plan]]:
     """The plans of the sizes that the scale has room for: a small world has not names for many people."""
     for settings in ladder:
         try:
@@ -135,33 +196,80 @@ def _possible_plans(request: StudyRequest, ladder: Sequence[tuple[str, ...]]) ->
 
 
 def _check_settings(request: StudyRequest, ladder: Sequence[Sequence[str]]) -> None:
-    chosen = {setting.partition("=")[0] for settings in ladder for setting in settings}
-    given = {setting.partition("=")[0].strip().rpartition(".")[2] for setting in request.settings}
-    if both := sorted(chosen & given):
+    if both := settings_of_size(request, ladder):
         raise UsageError(f"--budget chooses {both[0]}, and --set gives it too; leave one of the two out.")
 
 
-def _priced_steps(plan: Plan, costs: Sequence[StepCost]) -> Iterator[StepCost]:
-    """The price of each step of a size that runs a model, from those of the smallest size.
+def settings_of_size(request: StudyRequest, ladder: Sequence[Sequence[str]]) -> list[str]:
+    """The fields that the sizes of a study choose and a setting of the request gives too."""
+    chosen = {setting.partition("=")[0] for settings in ladder for setting in settings}
+    given = {setting.partition("=")[0].strip().rpartition(".")[2] for setting in request.settings}
+    return sorted(chosen & given)
 
-    A step of an arm that only larger sizes have costs what the same step of another arm does. One without such a step
-    has no price.
+
+def scaled_minutes(plan: Plan, costs: Sequence[StepCost], n_workers: int) -> tuple[float, int]:
+    """The price of a plan from the costs of another size of it, and how many steps have no price.
+
+    Steps of one label are the same but for their size. A step that the other size does not have, e.g. of an arm that
+    larger sizes alone have, or that could not be timed, costs what the dearest step of its kind does.
     """
-    by_label = {(cost.step.kind, cost.step.label): cost for cost in costs}
-    by_work = {_work(cost.step): cost for cost in reversed(costs)}
-    priced_kinds = {cost.step.kind for cost in costs}
+    scaled = []
     for step in plan.upstream_steps:
-        cost = by_label.get((step.kind, step.label)) or by_work.get(_work(step))
-        if cost is not None:
-            seconds = None if cost.seconds is None else cost.seconds * _growth(cost.step, step)
-            yield replace(cost, step=step, seconds=seconds)
-        elif step.kind in priced_kinds:
-            yield StepCost(step, None)
+        if step.kind in TIMED_KINDS:
+            cost = _cost_of_like_step(step, costs)
+            seconds = None if cost is None or cost.seconds is None else cost.seconds * _growth(cost.step, step)
+            scaled.append(StepCost(step, seconds))
+    n_not_known = sum(cost.seconds is None for cost in scaled)
+    return makespan_minutes(plan.upstream_steps, scaled, n_workers), n_not_known
 
 
-def _work(step: Step) -> tuple[str, str]:
-    """What a step does, whichever arm it is of."""
-    return step.kind, step.spec.evaluation.name if isinstance(step.spec, EvaluationStepSpec) else ""
+def _cost_of_like_step(step: Step, costs: Sequence[StepCost]) -> StepCost | None:
+    """The cost of the step that is most like a step; of several the dearest, so that none is priced too low."""
+    known = [cost for cost in costs if cost.seconds is not None and cost.step.kind == step.kind]
+    alike = [cost for cost in known if cost.step.label == step.label]
+    for likeness in (_work, _name, _class):
+        alike = alike or [cost for cost in known if likeness(cost.step) == likeness(step)]
+    return max(alike, key=lambda cost: cost.seconds or 0.0, default=None)
+
+
+def _asked(step: Step) -> Evaluation | Experiment | None:
+    if isinstance(step.spec, EvaluationStepSpec):
+        return step.spec.evaluation
+    return step.spec.experiment if isinstance(step.spec, ExperimentStepSpec) else None
+
+
+def _work(step: Step) -> str:
+    """What an evaluation does, whatever it is called and whichever split it asks."""
+    description = describe(_asked(step))
+    if not isinstance(description, dict):
+        return ""
+    return hash_description({key: value for key, value in description.items() if key not in ("name", "split")})
+
+
+def _name(step: Step) -> str:
+    asked = _asked(step)
+    return "" if asked is None else asked.name
+
+
+def _class(step: Step) -> str:
+    return type(_asked(step)).__name__
+
+
+def _representatives(plan: Plan) -> list[Step]:
+    """The steps that are timed: every training and experiment, and one evaluation for all that do the same."""
+    evaluations: dict[str, Step] = {}
+    others = []
+    for step in plan.upstream_steps:
+        if step.kind == "evaluation":
+            evaluations.setdefault(_work(step), step)
+        else:
+            others.append(step)
+    return [*others, *evaluations.values()]
+
+
+def kinds_of_work(plan: Plan) -> set[tuple[str, str]]:
+    """What a plan has to be timed by: the kinds of its steps, and what evaluations and experiments do."""
+    return {(step.kind, _work(step)) for step in plan.upstream_steps if step.kind in TIMED_KINDS}
 
 
 def _growth(small: Step, large: Step) -> float:
@@ -170,9 +278,17 @@ def _growth(small: Step, large: Step) -> float:
         return _n_texts(large.spec) / _n_texts(small.spec)
     if isinstance(small.spec, EvaluationStepSpec) and small.spec.evaluation.timing_subset() is not None:
         return 1.0
+    if isinstance(small.spec, ExperimentStepSpec) and isinstance(large.spec, ExperimentStepSpec):
+        return _n_subsets(large.spec) / _n_subsets(small.spec)
     count = _n_questions if isinstance(small.spec, EvaluationStepSpec) else _n_entities
     before, after = count(small), count(large)
     return after / before if before and after else 1.0
+
+
+def _n_subsets(spec: ExperimentStepSpec) -> float:
+    """How many times as long an experiment takes as the part by which it is timed, which is the same at all sizes."""
+    subset = spec.experiment.timing_subset()
+    return 1.0 if subset is None else subset[1]
 
 
 def _n_texts(spec: TrainingSpec) -> int:

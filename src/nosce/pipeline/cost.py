@@ -272,7 +272,10 @@ class _CostEstimator:
         ).times(factor)
 
     def _time_experiment(self, key: str, step: Step) -> None:
-        """By its `timing_subset`; an experiment without one stays without a time."""
+        """By its `timing_subset` on one core; an experiment without one stays without a time."""
+        import torch
+
+        torch.set_num_threads(1)  # as in a step of a run
         spec = step.spec
         assert isinstance(spec, ExperimentStepSpec)
         subset = spec.experiment.timing_subset()

@@ -59,7 +59,7 @@ def run(
         n_seeds=seeds,
         arms=tuple(arms),
         models=",".join(str(one) for one in models if str(one)),
-        settings=tuple(f"{key}={_as_text(value)}" for key, value in (settings or {}).items()),
+        settings=tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items()),
     )
     opened_store = Store.open(Path(store) if store is not None else default_store_root())
     console = Console(stderr=True, soft_wrap=True, quiet=quiet)
@@ -73,12 +73,12 @@ def run(
     return RunResults.load(opened_store, finished.record)
 
 
-def _as_text(value: object) -> str:
+def setting_text(value: object) -> str:
     """A value as `--set` takes it."""
     if value is None:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return ",".join(map(_as_text, value))
+        return ",".join(map(setting_text, value))
     return str(value)

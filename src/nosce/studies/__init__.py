@@ -25,6 +25,8 @@ BUDGET_LADDERS = {
     "biographies": "nosce.studies.biographies.pretrained:BUDGET_LADDER",
     "diaries": "nosce.studies.diaries.pretrained:BUDGET_LADDER",
     "karel": "nosce.studies.karel.pretrained:BUDGET_LADDER",
+    "emergence": "nosce.studies.emergence.asked.config:BUDGET_LADDER",
+    "introspection": "nosce.studies.introspection.asked:BUDGET_LADDER",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.

@@ -55,6 +55,11 @@ def apply_settings(config: ConfigT, settings: Sequence[str], *, study: str) -> C
     return config
 
 
+def names_field(config: object, key: str) -> bool:
+    """Is a key of `--set` the path of a field, or the end of one path or several?"""
+    return any(path == key.strip() or path.endswith(f".{key.strip()}") for path in settable_fields(config))
+
+
 def settable_fields(config: object) -> list[str]:
     """The paths of all fields that `--set` can change."""
     return [path for path, _ in _settable_fields(config)]

@@ -67,14 +67,14 @@ def render_study_page(page: StudyPage) -> str:
     """The page of a study as HTML; equal pages give equal text."""
     states = [step["state"] for step in page.steps]
     return (
-        _templates()
+        page_templates()
         .get_template("study.html")
         .render(
             page=page,
             tally=_tally(page.verdicts),
             stale=states.count("stale"),
             missing=states.count("missing"),
-            figures=[_figure_context(figure) for figure in page.figures],
+            figures=[figure_context(figure) for figure in page.figures],
             guards=_text_grid("Guards", ("guard", "found", "verdict"), page.guards),
             tables=[_grid(*table) for table in page.tables],
             signs=VERDICT_SIGNS,
@@ -93,10 +93,11 @@ def render_index(entries: Sequence[dict[str, str]]) -> str:
             optional, e.g. "1 of 2 arms"), and how many of its claims there are as `holds`, `fails` and `undecided`,
             each of them optional.
     """
-    return _templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS)
+    return page_templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS)
 
 
-def _templates() -> jinja2.Environment:
+def page_templates() -> jinja2.Environment:
+    """The templates of all pages, which escape every text."""
     return jinja2.Environment(
         loader=jinja2.PackageLoader("nosce.analysis.render"),
         autoescape=True,  # every text is shown literally; no template says |safe
@@ -112,7 +113,8 @@ def _tally(verdicts: Sequence[Verdict]) -> str:
     return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {summary}."
 
 
-def _figure_context(figure: FigureData) -> dict[str, object]:
+def figure_context(figure: FigureData) -> dict[str, object]:
+    """What a template shows of a figure: its picture, the words around it and the table of its numbers."""
     rows = figure.rows
     kind = figure.kind.capitalize()
     groups = ", ".join(rows["group"].drop_nulls().unique(maintain_order=True))

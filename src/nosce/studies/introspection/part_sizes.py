@@ -5,48 +5,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nosce.studies.introspection.prompted_names import changed_name, taught_name, tested_name
-from nosce.studies.introspection.prompted_requests import MAX_GIVEN_QUESTIONS, Questioner
+from nosce.studies.introspection.prompted_requests import MAX_GIVEN_QUESTIONS, AskedPrompts
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import Subject
 
 
 def expected_parts(
-    questioner: Questioner, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
+    asked: AskedPrompts, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
 ) -> dict[str, int]:
     """The number of requests of each part, if every target takes all its rounds.
 
     Args:
-        questioner: The prompts, and how much is asked.
+        asked: The prompts, and how much is asked.
         subjects: The subjects by their letters.
         targets: The letters of the subjects that are taught labels of their own answers.
         teaching: How labels are taught.
     """
-    n_prompts, n_unseen = len(questioner.prompts), len(questioner.unseen_prompts)
+    n_prompts, n_unseen = len(asked.prompts), len(asked.unseen_prompts)
     parts: dict[str, int] = {}
     for letter, subject in subjects.items():
-        parts |= {f"{letter} answers": n_prompts} | _rest_parts(questioner, letter)
+        parts |= {f"{letter} answers": n_prompts} | _rest_parts(asked, letter)
         parts |= {} if subject.is_deterministic else {f"{letter} answers again": n_prompts}
     for letter in targets:
         name = taught_name(letter, letter)
         parts |= {f"{name} round {number} answers": n_prompts for number in range(1, teaching.max_rounds + 1)}
-        parts |= _rest_parts(questioner, name)
+        parts |= _rest_parts(asked, name)
         for other in (other for other, subject in subjects.items() if other != letter and subject.is_teachable):
             name = taught_name(other, letter)
-            parts |= {f"{name} answers": n_unseen} | _rest_parts(questioner, name)
+            parts |= {f"{name} answers": n_unseen} | _rest_parts(asked, name)
     for letter in subjects:
-        n_samples = questioner.limits.n_samples * len(questioner.sampled_prompts)
+        n_samples = asked.limits.n_samples * len(asked.sampled_prompts)
         parts[f"{tested_name(letter, targets)} sampled answers"] = n_samples
     if teaching.change and "A" in targets:
         for letter in (letter for letter, subject in subjects.items() if subject.is_teachable):
             name = changed_name(taught_name(letter, "A"))
             parts |= {f"{name} answers": n_unseen} if letter == "A" else {}
-            parts[f"{name} reports"] = len(questioner.unseen_cases)
+            parts[f"{name} reports"] = len(asked.unseen_cases)
     return parts
 
 
-def _rest_parts(questioner: Questioner, name: str) -> dict[str, int]:
+def _rest_parts(asked: AskedPrompts, name: str) -> dict[str, int]:
     """The reports of a model, those on quoted answers, and the samples of its reports."""
-    n_reports = len(questioner.unseen_cases)
-    n_sampled = questioner.limits.n_samples * sum(len(p.property_names) for p in questioner.sampled_prompts)
+    n_reports = len(asked.unseen_cases)
+    n_sampled = asked.limits.n_samples * sum(len(p.property_names) for p in asked.sampled_prompts)
     given = min(MAX_GIVEN_QUESTIONS, n_reports)
     return {f"{name} reports": n_reports, f"{name} given": given, f"{name} sampled reports": n_sampled}

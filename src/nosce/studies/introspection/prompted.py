@@ -25,7 +25,8 @@ from nosce.evals.base import Experiment, ExperimentContext
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted_names import subject_letters
-from nosce.studies.introspection.prompted_requests import Questioner, RequestLimits
+from nosce.studies.introspection.prompted_prices import hypothetical_questions, timed_replies
+from nosce.studies.introspection.prompted_requests import AskedPrompts, Questioner, RequestLimits
 from nosce.studies.introspection.prompted_run import ProtocolRun
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import Subject
@@ -88,6 +89,15 @@ class PromptedIntrospection(Experiment):
         raise DataError(
             "prompted introspection keeps the replies it pays for, so only a run of a study can do it; use `nosce run`."
         )
+
+    def item_prompts(self, seed: Seed) -> dict[str, str]:
+        """The hypothetical question of each report."""
+        return hypothetical_questions(self.world, seed)
+
+    def timing_subset(self) -> tuple[Experiment, float] | None:
+        """A few replies of the subject; None where a model is not in a folder."""
+        asked = AskedPrompts(self.world, self.world.prompts(Seed(0) / "world"), self.limits, Seed(0))
+        return timed_replies(asked, self.subject_by_letter, self.targets, self.teaching)
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as its replies are complete.

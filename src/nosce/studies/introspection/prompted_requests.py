@@ -69,29 +69,20 @@ class _Quotation:
 
 
 @dataclass(frozen=True, eq=False)
-class Questioner:
-    """Asks models about the prompts of a world, and counts how many replies are still to come.
+class AskedPrompts:
+    """The prompts that models are asked about, and how much is asked.
 
     Args:
         world: The prompts, and the properties of their answers.
         prompts: The prompts of this seed.
         limits: How much is asked.
         seed: For the order of what is sampled.
-        progress: The count of replies.
-        expected: Part of the protocol -> number of its requests that are still to come; see `expect`.
     """
 
     world: NaturalTextBehaviours
     prompts: Sequence[BehaviourPrompt]
     limits: RequestLimits
     seed: Seed
-    progress: ReplyProgress
-    expected: dict[str, int] = field(default_factory=dict)
-
-    @cached_property
-    def scorer(self) -> ReplyScorer:
-        """What replies count as."""
-        return ReplyScorer(self.world, self.seed)
 
     @cached_property
     def prompt_by_id(self) -> dict[str, BehaviourPrompt]:
@@ -119,6 +110,24 @@ class Questioner:
         n_prompts = self.limits.n_sampled_prompts if self.limits.n_samples else 0
         order = (self.seed / "drawn").numpy().permutation(len(self.unseen_prompts))[:n_prompts]
         return [self.unseen_prompts[place] for place in order.tolist()]
+
+
+@dataclass(frozen=True, eq=False)
+class Questioner(AskedPrompts):
+    """Asks models about prompts, and counts how many replies are still to come.
+
+    Args:
+        progress: The count of replies.
+        expected: Part of the protocol -> number of its requests that are still to come; see `expect`.
+    """
+
+    progress: ReplyProgress
+    expected: dict[str, int] = field(default_factory=dict)
+
+    @cached_property
+    def scorer(self) -> ReplyScorer:
+        """What replies count as."""
+        return ReplyScorer(self.world, self.seed)
 
     def label(self, case: Case, answers: Mapping[str, ChatResponse]) -> str | None:
         """The label of an answer; None where it has none."""

@@ -10,6 +10,9 @@ from nosce.studies.configs import config_for_scale
 from nosce.studies.emergence.asked.problems import WordProblems
 from nosce.study import Scale
 
+#: Sizes by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
+BUDGET_LADDER: tuple[tuple[str, ...], ...] = tuple((f"n_problems={n}",) for n in (10, 30, 100, 300, 1_000))
+
 
 @dataclass(frozen=True, kw_only=True)
 class AskedEmergenceConfig:
@@ -22,6 +25,7 @@ class AskedEmergenceConfig:
         max_new_tokens: Most tokens of a reply.
         dtype: Number format of the weights of folders.
         generation_batch_size: Replies of a folder that are generated side by side.
+        size_label: What the sizes of a ladder are; of checkpoints whose steps are given e.g. "steps of training".
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -30,6 +34,7 @@ class AskedEmergenceConfig:
     max_new_tokens: int = 12
     dtype: Literal["float32", "bfloat16"] = "float32"
     generation_batch_size: int = 16
+    size_label: str = "weights"
 
 
 def asked_emergence_config(scale: str, settings: Sequence[str] = ()) -> AskedEmergenceConfig:

@@ -87,6 +87,10 @@ class AskedArithmetic(Experiment):
             yield self._likelihood_table(local, problems)
         context.extra_provenance["spent"] = round(resources.budget.spent, 6)
 
+    def item_prompts(self, seed: Seed) -> dict[str, str]:
+        """The message of each problem."""
+        return {problem.id: problem.prompt for problem in self.problems.draw(seed)}
+
     def timing_subset(self) -> tuple[AskedArithmetic, float] | None:
         """A few problems of each kind; None for an endpoint, whose time is not this machine's."""
         if not isinstance(self.model, Pretrained):

@@ -31,7 +31,7 @@ def asked_figures(problems: WordProblems, ladder: AskedLadder) -> Iterator[Figur
             id="foretold",
             title="Could the rise have been predicted?",
             caption="Exact match of each size, predicted from all smaller sizes. Bars: 95 % prediction intervals.",
-            x_label="weights",
+            x_label=ladder.size_label,
             y_label="exact match",
             scaling_curves=tuple(task_curves(problems, ladder, task)[0] for task in problems.tasks),
         )
@@ -73,7 +73,7 @@ def _sizes_figure(problems: WordProblems, ladder: AskedLadder) -> Figure:
         id="sizes",
         title="The same replies by several metrics",
         caption=f"{caption} {ladder.left_out}".strip(),
-        x_label="weights",
+        x_label=ladder.size_label,
         y_label="",
         points=tuple(points),
         unit="number",

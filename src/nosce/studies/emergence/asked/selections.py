@@ -39,7 +39,7 @@ def _curve(problems: WordProblems, ladder: AskedLadder, task: ArithmeticTask, me
     return ScalingCurveSpec(
         id=f"{task}-{label}".replace(" ", "-"),
         title=f"{task.capitalize()} of {digits} digits, exact match beside {label}",
-        x_label="weights",
+        x_label=ladder.size_label,
         points=ladder.points,
         sharp=asked_scores(task, None, attributes),
         continuous=(asked_scores(task, None, attributes, metric),),

@@ -25,11 +25,13 @@ class AskedLadder:
         names: Names of the models, of a ladder the smallest first.
         sizes: Number of weights of each; none where the models are too few for a ladder.
         without_likelihood: Names of the models behind endpoints.
+        size_label: What the sizes are.
     """
 
     names: tuple[str, ...]
     sizes: tuple[float, ...] = ()
     without_likelihood: tuple[str, ...] = ()
+    size_label: str = "weights"
 
     @property
     def points(self) -> tuple[tuple[float, str], ...]:

@@ -11,6 +11,7 @@ Source: Schaeffer, Miranda and Koyejo 2023 (arXiv:2304.15004), section 3, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from nosce.models.architecture import Pretrained
@@ -39,7 +40,7 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         if isinstance(source.model, Pretrained):
             _check_folder(source.model, config)
     names = [source.name.replace("/", "-") for source in models]
-    ladder = asked_ladder(models, names)
+    ladder = replace(asked_ladder(models, names), size_label=config.size_label)
     by_name = dict(zip(names, models, strict=True))
     return Study(
         name="emergence",

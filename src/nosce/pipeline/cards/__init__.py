@@ -1,0 +1,1 @@
+"""`nosce card`: several studies on one model, a question each, on one page."""

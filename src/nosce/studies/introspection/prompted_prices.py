@@ -1,0 +1,102 @@
+"""What prompted introspection asks, counted beforehand: the questions by item, and the price by a few replies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.evals.base import Experiment
+from nosce.models.api.base import ChatRequest, complete_all
+from nosce.models.api.local import LocalChatModel
+from nosce.seeds import Seed
+from nosce.studies.introspection.part_sizes import expected_parts
+from nosce.studies.introspection.prompted_requests import AskedPrompts
+from nosce.studies.introspection.prompted_teaching import LabelTeaching
+from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, Subject
+
+ValueT = TypeVar("ValueT")
+TIMED_REQUESTS = 16  # of answers and of reports each
+ANSWER_TOKENS, REPORT_TOKENS = 24, 8
+#: Replies that cost as much as one taught example: a forward and a backward pass of a prompt take three forward ones,
+#: and a reply takes one and its tokens.
+REPLIES_PER_EXAMPLE = 3
+
+
+def hypothetical_questions(world: NaturalTextBehaviours, seed: Seed) -> dict[str, str]:
+    """The question about each property of each prompt's answer, by the item of the readings."""
+    questions = {}
+    for prompt in world.prompts(seed / "world"):
+        for property_name in prompt.property_names:
+            questions[f"{prompt.id}/{property_name}"] = world.hypothetical_question(prompt, property_name)
+    return questions
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedReplies(Experiment):
+    """A few answers and reports of a model in a folder, whose time alone is wanted; there are no readings.
+
+    Args:
+        world: The prompts.
+        subject: The model.
+        name: Name of the experiment.
+    """
+
+    world: NaturalTextBehaviours
+    subject: LocalSubject
+    name: str = "timed replies"
+
+    def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
+        """Make the replies on the CPU and forget them."""
+        model = LocalChatModel(
+            Path(self.subject.model.folder), batch_size=self.subject.generation_batch_size, dtype=self.subject.dtype
+        )
+        prompts = self.world.prompts(seed / "world")
+        answers = [ChatRequest.from_user(one.text, max_new_tokens=ANSWER_TOKENS) for one in _some(prompts)]
+        questions = _some(list(hypothetical_questions(self.world, seed).values()))
+        reports = [ChatRequest.from_user(one, max_new_tokens=REPORT_TOKENS) for one in questions]
+        complete_all(model, [*answers, *reports])
+        yield from ()
+
+
+def timed_replies(
+    asked: AskedPrompts, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
+) -> tuple[TimedReplies, float] | None:
+    """A few replies of the first subject, and how many times as long the whole protocol takes if all rounds are needed.
+
+    None: a model is behind an endpoint, whose time is not this machine's. Other models count as much as the first one.
+
+    Args:
+        asked: The prompts, and how much is asked.
+        subjects: The subjects by their letters.
+        targets: The letters of the subjects that are taught labels of their own answers.
+        teaching: How labels are taught.
+    """
+    first, *others = subjects.values()
+    if not isinstance(first, LocalSubject) or not all(isinstance(o, LocalSubject | FinetunedSubject) for o in others):
+        return None
+    n_replies = sum(expected_parts(asked, subjects, targets, teaching).values())
+    n_teachings = len(targets) * (teaching.max_rounds + len(others))
+    n_examples = n_teachings * first.epochs * _n_examples(asked, teaching)
+    n_other_answers = sum(isinstance(other, FinetunedSubject) for other in others)
+    n_other_answers += len(subjects) if teaching.change and "A" in targets else 0
+    n_examples += n_other_answers * len(asked.seen_prompts)
+    timed = TimedReplies(world=asked.world, subject=first)
+    return timed, (n_replies + REPLIES_PER_EXAMPLE * n_examples) / (2 * TIMED_REQUESTS)
+
+
+def _n_examples(asked: AskedPrompts, teaching: LabelTeaching) -> float:
+    """The examples of one teaching: labels, quoted answers, and the replay beside them."""
+    n_labels = sum(len(prompt.property_names) for prompt in asked.seen_prompts)
+    n_labels = n_labels if teaching.max_labels is None else min(n_labels, teaching.max_labels)
+    return n_labels * (1 + teaching.given_per_label) / (1 - teaching.replay_share)
+
+
+def _some(values: Sequence[ValueT]) -> list[ValueT]:
+    """So many values from everywhere among all of them, the same ones again where they are fewer."""
+    stride = max(1, len(values) // TIMED_REQUESTS)
+    return [values[index * stride % len(values)] for index in range(TIMED_REQUESTS)]
