@@ -22,7 +22,15 @@ from nosce.errors import SpecError
 from nosce.seeds import Seed
 
 GroundTruth = Literal[
-    "power law", "planted break", "pure noise", "seed mixture", "item mixture", "mass shift", "dependent steps"
+    "power law",
+    "planted break",
+    "pure noise",
+    "seed mixture",
+    "item mixture",
+    "mass shift",
+    "dependent steps",
+    "even rise",
+    "largest option",
 ]
 GROUND_TRUTHS: tuple[GroundTruth, ...] = get_args(GroundTruth)
 
@@ -35,6 +43,20 @@ ALLOWED_VERDICTS: dict[GroundTruth, tuple[EmergenceVerdict, ...]] = {
     "item mixture": ("break", "no jump"),
     "mass shift": ("unexplained", "no jump"),
     "dependent steps": ("metric", "no jump"),
+    "even rise": ("no jump",),
+    "largest option": ("metric", "no jump"),
+}
+#: The verdict of a world with enough sizes, items and seeds, whose laws are steep enough to jump.
+EXPECTED_VERDICTS: dict[GroundTruth, EmergenceVerdict] = {
+    "power law": "metric",
+    "planted break": "break",
+    "pure noise": "no jump",
+    "seed mixture": "break",
+    "item mixture": "break",
+    "mass shift": "unexplained",
+    "dependent steps": "metric",
+    "even rise": "no jump",
+    "largest option": "metric",
 }
 POWER_LAW_EXPONENTS = (0.7, 1.4)
 MIN_LOG_SIZE, MAX_LOG_SIZE = 5.0, 9.0  # log10 of the sizes
@@ -130,6 +152,12 @@ def _draw_scores(
             )
             # Most steps hang on the same thing: the chain is likelier than its steps one by one.
             sharp = uniform < np.exp(smooth / 4)
+        case "even rise":
+            way = (effective_log_sizes - MIN_LOG_SIZE) / (MAX_LOG_SIZE - MIN_LOG_SIZE)
+            smooth = np.log(np.clip((0.1 + 0.8 * way)[..., None] * np.exp(0.2 * difficulty), 0.01, 0.99))
+            sharp = uniform < np.exp(smooth)
+        case "largest option":
+            smooth, sharp = _largest_option(rng, effective_log_sizes, difficulty, uniform)
     return smooth, sharp
 
 
@@ -147,6 +175,18 @@ def _break_loss(
     fallen = drop / (1 + np.exp(np.clip(-(logs - break_log_size) / width, -60, 60)))
     law: FloatArray = (slow * (1 - fallen))[..., None] * np.exp(0.3 * difficulty)
     return law
+
+
+def _largest_option(
+    rng: np.random.Generator, logs: FloatArray, difficulty: FloatArray, uniform: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Log-probability of the right one of four options, and whether it is the likeliest. Both (S, J, N)."""
+    middle = rng.uniform(MIN_LOG_SIZE + 1.5, MAX_LOG_SIZE - 1.5)
+    rivals = rng.normal(0.0, 0.2, (3, len(difficulty)))
+    own = 1.2 * (logs - middle)[..., None] - 0.5 * difficulty + 0.2 * (uniform - 0.5)
+    law: FloatArray = own - np.logaddexp(own, np.logaddexp.reduce(rivals, axis=0))
+    largest: BoolArray = own > rivals.max(0)
+    return law, largest
 
 
 def _item_mixture(logs: FloatArray, difficulty: FloatArray) -> FloatArray:
