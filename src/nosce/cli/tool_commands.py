@@ -1,4 +1,4 @@
-"""Commands that need no study: explain, doctor, audit and power."""
+"""Commands that need no study: explain, doctor and audit."""
 
 from __future__ import annotations
 
@@ -124,22 +124,6 @@ def _write_audit_figure(audit: TableAudit, path: Path) -> None:
         raise UsageError(
             f"the figure cannot be written to {path} ({error.strerror or error}); name a file in an existing folder."
         ) from None
-
-
-@app.command("power")
-def power_command(
-    sizes: Annotated[list[int] | None, typer.Option(help="How many sizes; may be given several times.")] = None,
-    items: Annotated[list[int] | None, typer.Option(help="How many items.")] = None,
-    seeds: Annotated[list[int] | None, typer.Option(help="How many training seeds.")] = None,
-    simulations: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
-    json_: opt.JsonOption = False,
-) -> None:
-    """How much does it take to tell a jump of the metric from one that stays?  Example: nosce power --sizes 8"""
-    from nosce.analysis.emergence import audit as auditing
-
-    designs = list(auditing.power_by_design(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], simulations))
-    estimates = [power for both in designs for power in both]
-    print_parts([auditing.power_table(designs)], auditing.power_rows(estimates) if json_ else None)
 
 
 def _print_audits(results: RunResults, *, json_: bool) -> None:

@@ -1,11 +1,10 @@
-"""The commands `nosce audit` and `nosce power`: they read tables, run the mirage test and render the results."""
+"""The command `nosce audit`: it reads tables, runs the mirage test and renders the results."""
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from rich.table import Table
 
 from nosce.analysis.emergence import bigbench
 from nosce.analysis.emergence import summary as words
-from nosce.analysis.emergence.power import TARGET_POWER, PowerEstimate, estimate_power_grid
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
 from nosce.analysis.emergence.table import parse_outcomes
 from nosce.analysis.emergence.table_file import read_outcome_table
@@ -24,7 +22,6 @@ from nosce.errors import DataError, UsageError
 from nosce.seeds import Seed
 
 MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
-MAX_SIMULATIONS, MAX_DESIGN = 10_000, 10**7  # worlds of a design; sizes x items x seeds of a world
 EMERGENCE_THRESHOLD = 10.0  # the emergence score that `shares` counts from; the paper names no threshold
 
 
@@ -148,36 +145,3 @@ def is_bigbench_results(path: Path) -> bool:
         return bigbench.is_bigbench_file(path)
     except (OSError, ValueError, EOFError, RecursionError, zlib.error):
         return False
-
-
-def power_by_design(
-    sizes: Sequence[int], items: Sequence[int], seeds: Sequence[int], simulations: int
-) -> Iterator[tuple[PowerEstimate, ...]]:
-    """Designs with their power, cheapest first."""
-    if not 10 <= simulations <= MAX_SIMULATIONS:
-        too = "few to say how often" if simulations < 10 else "many to wait for"
-        raise UsageError(f"--simulations {simulations} is too {too}; take 10 to {MAX_SIMULATIONS:,}.")
-    largest = math.prod(max(0, *numbers, 0) for numbers in (sizes, items, seeds))
-    if largest > MAX_DESIGN:
-        raise UsageError(f"a design of {largest:,} outcomes is too large to be tried; take {MAX_DESIGN:,} or fewer.")
-    yield from estimate_power_grid(sizes, items, seeds, simulations=simulations, seed=Seed(0) / "design")
-
-
-def power_rows(powers: Sequence[PowerEstimate]) -> list[dict[str, object]]:
-    """Designs as JSON, intervals with them."""
-    return [{**asdict(p), "share": p.power, "low": p.interval[0], "high": p.interval[1]} for p in powers]
-
-
-def power_table(design_powers: Sequence[tuple[PowerEstimate, ...]]) -> Table:
-    """A row a design; enough is said where both truths are decided rightly nine times of ten."""
-    rows = []
-    for powers in design_powers:
-        cells = [f"{p.power:.0%} [{p.interval[0]:.0%}, {p.interval[1]:.0%}]" for p in powers]
-        wrong = sum(p.n_wrong for p in powers)
-        has_target_power = all(p.power >= TARGET_POWER for p in powers)
-        rows.append((powers[0].sizes, powers[0].items, powers[0].seeds, *cells, wrong, has_target_power))
-    return rows_table(
-        "Designs, cheapest first",
-        ("sizes", "items", "seeds", "metric", "break", "wrong", f"{TARGET_POWER:.0%} of both"),
-        rows,
-    )

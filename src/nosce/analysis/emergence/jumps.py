@@ -110,8 +110,8 @@ class RiseShape:
         return found
 
 
-def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: float = 1.0) -> BoolArray:
-    """Do curves rise as no smooth law does, or by a part of what that takes? Shape: (D,).
+def break_strength(curves: npt.ArrayLike, log_sizes: npt.ArrayLike) -> FloatArray:
+    """How steep each curve is as a share of what a break takes; 0 where it was as fast before. Shape: (D,).
 
     Within an eighth of the range, or one size's distance where that is more.
     """
@@ -120,10 +120,14 @@ def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, fraction: floa
     window = max(BREAK_WINDOW, float(np.median(np.diff(x))) / span)
     shape = rise_shape(curves, log_sizes, window=window)
     smooth = 2 / (1 + np.exp(-MAX_SMOOTH_EXPONENT * np.log(10) * window * span / 2)) - 1
-    sharper: BoolArray = (shape.window_share >= fraction * max(smooth, MIN_LINE_RATIO * window)) & (
-        shape.speedup >= MIN_SPEEDUP
-    )
-    return sharper
+    strength: FloatArray = shape.window_share / max(smooth, MIN_LINE_RATIO * window)
+    return np.where(shape.speedup >= MIN_SPEEDUP, strength, 0.0)
+
+
+def curves_break(curves: npt.ArrayLike, log_sizes: npt.ArrayLike) -> BoolArray:
+    """Do curves rise as no smooth law does? Shape: (D,)."""
+    found: BoolArray = break_strength(curves, log_sizes) >= 1
+    return found
 
 
 def rise_shape(curves: npt.ArrayLike, log_sizes: npt.ArrayLike, window: float = JUMP_WINDOW) -> RiseShape:

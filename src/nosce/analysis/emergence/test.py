@@ -31,6 +31,7 @@ from nosce.analysis.emergence.forecasts import ScalingCurve, forecast_sizes, sum
 from nosce.analysis.emergence.jumps import (
     BREAK_WINDOW,
     MIN_SPEEDUP,
+    break_strength,
     curves_break,
     emergence_score,
     isotonic_fit,
@@ -250,8 +251,9 @@ def _votes(
         seed_mean = smooth.mean(1)
         error = float((seed_mean[:, -1] - seed_mean[:, 0]).std())
         risen = isotonic_rise(seed_mean) > MIN_RISE_Z * error
-        broken = _majority_of_seeds(smooth, logs, curves_break) & risen
-        near_break = _majority_of_seeds(smooth, logs, lambda c, u: curves_break(c, u, NEAR_BREAK_FRACTION))
+        strength = break_strength(smooth.reshape(-1, len(logs)), logs).reshape(smooth.shape[:2])
+        broken = ((strength >= 1).mean(1) >= 0.5) & risen
+        near_break = (strength >= NEAR_BREAK_FRACTION).mean(1) >= 0.5
         near_break |= _majority_of_seeds(smooth, logs, _may_hide_break)
         near_break |= np.full(len(smooth), len(logs) < MIN_METRIC_SIZES)
         near_break &= ~broken
