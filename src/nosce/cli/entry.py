@@ -15,14 +15,14 @@ from typing import NoReturn
 
 import typer
 
-from nosce.cli import power_command, study_commands, tool_commands
+from nosce.cli import power_command, published_command, study_commands, tool_commands
 from nosce.cli.app import app
 from nosce.cli.output import print_error
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.store.text import printable
 
 #: Modules whose import adds their commands to the application, in the order of its help.
-COMMANDS = (study_commands, tool_commands, power_command)
+COMMANDS = (study_commands, tool_commands, power_command, published_command)
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # of a process that SIGPIPE ends
 

@@ -21,8 +21,8 @@ STEP_Q = 0.05
 HIGH_EMERGENCE = 10.0
 #: Preferred metric of tasks that Wei et al. call emergent (arXiv:2206.07682, appendix E), as far as it is known to us.
 WEI_METRICS: dict[str, int] = {"multiple_choice_grade": 13, "exact_str_match": 4, "bleu": 1}
-#: Preferred metric of the 167 tasks of BIG-bench that are JSON files (package bigbench 1.0.0, Apache-2.0); of a task with
-#: subtasks the commonest one. The 42 tasks that are programs are not counted.
+#: Preferred metric of the 167 tasks of BIG-bench that are JSON files (package bigbench 1.0.0, Apache-2.0); of a task
+#: with subtasks the commonest one. The 42 tasks that are programs are not counted.
 BIGBENCH_METRICS: dict[str, int] = {
     "multiple_choice_grade": 114,
     "exact_str_match": 35,
@@ -136,8 +136,8 @@ def _brier_smooth(verdicts: Mapping[str, EmergenceVerdict]) -> Verdict:
         n=len(verdicts),
         unit="task",
         verdict=decision,
-        why=f"the share of tasks whose Brier score breaks where accuracy jumps: {', '.join(broken) or 'none'}; 'metric': "
-        f"{', '.join(metric) or 'none'}",
+        why=f"the share of tasks whose Brier score breaks where accuracy jumps: {', '.join(broken) or 'none'}; "
+        f"'metric': {', '.join(metric) or 'none'}",
     )
 
 
@@ -197,8 +197,8 @@ def _labels(bigbench: pl.DataFrame, classes: Mapping[str, str]) -> Verdict:
         n=n + other_n,
         unit="task",
         verdict=_decision(ends, 0.0, above=True),
-        why=f"a step with p below {STEP_Q:g} in {steps} of {n} tasks called emergent and {other_steps} of {other_n} others "
-        "(Newcombe's interval)",
+        why=f"a step with p below {STEP_Q:g} in {steps} of {n} tasks called emergent and {other_steps} of {other_n} "
+        "others (Newcombe's interval)",
         is_difference=True,
     )
 
@@ -213,7 +213,7 @@ def _high_scores(census: pl.DataFrame) -> Verdict:
         high.height,
         threshold=0.5,
         paper_value=None,
-        unit="series",
+        unit="curve",
         note=f"steps with q below {STEP_Q:g}; series of one task hang together, so that the interval is too narrow",
     )
 
@@ -229,10 +229,10 @@ def exact_interval(successes: int, n: int) -> tuple[float, float]:
 def _newcombe(first: tuple[int, int], second: tuple[int, int]) -> tuple[float, float]:
     """The 95 % interval of the difference of two shares, by Newcombe's 1998 method 10 (Statistics in Medicine 17)."""
     one, two = wilson(*first), wilson(*second)
-    assert one.low is not None and one.high is not None and two.low is not None and two.high is not None
     difference = one.value - two.value
-    low = difference - math.hypot(one.value - one.low, two.high - two.value)
-    return low, difference + math.hypot(one.high - one.value, two.value - two.low)
+    # Wilson's interval always has ends.
+    down = math.hypot(one.value - (one.low or 0.0), (two.high or 0.0) - two.value)
+    return difference - down, difference + math.hypot((one.high or 0.0) - one.value, two.value - (two.low or 0.0))
 
 
 def _decision(ends: Sequence[float], threshold: float, *, above: bool) -> Decision:

@@ -2,7 +2,7 @@
 
     bigbench/scores_BIG-G_T0.jsonl.gz, counts.csv, tasks.csv    24 tasks of BIG-bench over 12 sizes of BIG-G
     emergence_extra/pythia_checkpoints.csv.gz                   nine tasks over the training of eight Pythia sizes
-    emergence_extra/multichoice_acc_brier_by_model.csv.gz       five tasks, accuracy and Brier score, over 65 to 70 models
+    emergence_extra/multichoice_acc_brier_by_model.csv.gz       accuracy and Brier score of five tasks, 65 to 70 models
     emergence_extra/obs_scaling_models.csv.gz                   sixteen scores of 84 models, over training FLOPs
 
 Sources and licences lie beside the tables. Nothing of them is copied: only what is computed from them is written.
@@ -156,7 +156,9 @@ def _choice_curves(data: Path) -> Iterator[PublishedCurve]:
     for (task,), part in table.group_by("task", maintain_order=True):
         sums = (pl.col("right", "n_questions").sum(), pl.col("tc_brier").mean())
         each = part.group_by("flops_1e21").agg(*sums).sort("flops_1e21")
-        right, asked, brier = (each[name].to_numpy()[None].astype(float) for name in ("right", "n_questions", "tc_brier"))
+        right, asked, brier = (
+            each[name].to_numpy()[None].astype(float) for name in ("right", "n_questions", "tc_brier")
+        )
         outcomes = CountOutcomes(each["flops_1e21"].to_numpy(), right, asked, continuous=-brier)
         yield PublishedCurve("choices", str(task), "training FLOPs (1e21)", outcomes)
 
