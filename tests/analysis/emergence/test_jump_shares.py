@@ -27,7 +27,7 @@ def test_a_jump_of_the_metric_is_the_metric_s(truth):
 
 
 def test_a_planted_break_is_the_ability_s():
-    """The mean of five worlds: most of it, with less for the metric (p^L is steeper), and nothing for kinds of items."""
+    """The mean of five worlds: most of it, less the metric's (p^L is steeper), and nothing for kinds of items."""
     worlds = [found for number in range(5) if (found := shares_of("planted break", number)) is not None]
     assert len(worlds) == 5
     assert np.mean([world.shares["ability"] for world in worlds]) > 0.6
@@ -45,6 +45,9 @@ def test_seeds_that_break_at_different_sizes_are_seen():
     mixed = [found for number in range(6) if (found := shares_of("seed mixture", number, seeds=8)) is not None]
     assert len(mixed) >= 2
     assert np.mean([world.shares["seeds"] for world in mixed]) > 0.3
+    together = [found for number in range(6) if (found := shares_of("planted break", number, seeds=8)) is not None]
+    assert len(together) == 6
+    assert sum("seeds" in world.untested for world in together) >= 4  # all seeds jump at once
     assert "fewer than 5 seeds" in shares_of("power law", 2).untested["seeds"]
 
 

@@ -1,7 +1,8 @@
 """A jump, taken apart: how much of its steepness comes from the metric, few items, kinds of items and groups of seeds.
 
-Steepness is the share of a curve's rise within the quarter of log size where the sharp score rises most; an even rise
-has a quarter there. What a curve has above that is divided among four causes, each undone by another curve:
+Steepness is the share of a score's whole rise that lies within the quarter of log size where the sharp score rises
+most; an even rise has a quarter there. What a curve has above that is divided among four causes, each undone by another
+curve:
 
     metric       the continuous score in place of the sharp one
     resolution   as if there were endlessly many items (the bootstrap's bias taken off)
@@ -38,6 +39,7 @@ JumpCause = Literal["metric", "resolution", "items", "seeds"]
 JUMP_CAUSES: tuple[JumpCause, ...] = get_args(JumpCause)
 SHARE_DRAWS = 200
 MAX_SINGLE_GROUP_P = 0.05  # corrected for the number of sizes; above it the seeds are one group
+MIN_MIXED_SIZES = 2  # with seeds of both groups; at one alone the seeds may jump together, and it lies in the midst
 MIN_KIND_ITEMS = 20  # items of a kind; with fewer all items are of one
 
 
@@ -139,8 +141,11 @@ def _untested(outcomes: ItemOutcomes | CountOutcomes, seed: Seed) -> dict[str, s
     for size_index in range(n_correct.shape[1]):
         asked = int(n_total[0, size_index])
         p_values.append(single_group_p_value(n_correct[:, size_index], asked, seed / "groups" / size_index))
+    n_better = _better_seeds(n_correct / n_total).sum(0)
     if min(p_values) * len(p_values) > MAX_SINGLE_GROUP_P:
         reasons["seeds"] = "the seeds form one group"
+    elif ((n_better > 0) & (n_better < len(n_correct))).sum() < MIN_MIXED_SIZES:
+        reasons["seeds"] = f"fewer than {MIN_MIXED_SIZES} sizes have seeds of both groups"
     return reasons
 
 
@@ -218,16 +223,22 @@ class _Curves:
     def steepness(self, curves: dict[str, FloatArray], undone: frozenset[JumpCause]) -> tuple[FloatArray, FloatArray]:
         """Share of the rise within the jump's window and within each curve's own steepest one, causes undone. (D,)."""
         table = curves["smooth" if "metric" in undone else "sharp"]
-        mean = table.mean(1)  # (D, K, J)
+        mixed = self._by_kinds(table.mean(1), undone)
+        curve = mixed
         if "seeds" in undone and self.groups is not None:
-            mean = self._fixed_groups(table)
+            curve = self._by_kinds(self._fixed_groups(table), undone)
+        fitted, whole = isotonic_fit(curve), isotonic_fit(mixed)
+        rise = whole[:, -1] - whole[:, 0]  # with the groups as they are: without their change little may rise at all
+        inside = np.array([np.diff(np.interp(self.window, self.logs, row))[0] for row in fitted])
+        share = np.where(rise > 0, inside / np.where(rise > 0, rise, 1.0), 0.0)
+        return share, rise_shape(curve, self.logs).window_share
+
+    def _by_kinds(self, mean: FloatArray, undone: frozenset[JumpCause]) -> FloatArray:
+        """The mean over kinds of items, each of which only rises where that cause is undone. (D, K, J) -> (D, J)."""
         if "items" in undone:
             mean = isotonic_fit(mean.reshape(-1, mean.shape[-1])).reshape(mean.shape)
-        fitted = isotonic_fit(mean.mean(1))
-        rise = fitted[:, -1] - fitted[:, 0]
-        inside = np.array([np.diff(np.interp(self.window, self.logs, curve))[0] for curve in fitted])
-        share = np.where(rise > 0, inside / np.where(rise > 0, rise, 1.0), 0.0)
-        return share, rise_shape(mean.mean(1), self.logs).window_share
+        over_kinds: FloatArray = mean.mean(1)
+        return over_kinds
 
     def _fixed_groups(self, table: FloatArray) -> FloatArray:
         """The mean curve if the same share of seeds were in the better group at every size. Shape: (D, K, J)."""
