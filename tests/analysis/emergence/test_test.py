@@ -185,6 +185,21 @@ def test_lambada_is_the_metric_s_along_the_loss_and_none_along_tokens():
     assert "too steep for a smooth law, too even for a break" in found.why
 
 
+def test_the_link_of_counts_begins_at_chance():
+    """Multiple choice of four: accuracy jumps from a quarter on, smoothly in the error; nobody falls below guessing."""
+    error = 0.7 - 0.04 * np.arange(12)
+    share = 0.25 + 0.75 / (1 + np.exp((error - 0.42) * 25))
+    sizes, asked = np.geomspace(1, 1_000, 12), np.full((1, 12), 2_000.0)
+    right = np.round(share * 2_000)[None]
+    told, untold = (
+        mirage_test(CountOutcomes(sizes, right, asked, -error[None], chance=chance), Seed(0), resamples=200)
+        for chance in (0.25, 0.0)
+    )
+    assert told.verdict == "metric"
+    assert max(map(abs, told.residual)) < 0.01
+    assert untold.verdict == "unexplained"
+
+
 def test_counts_without_a_continuous_score_can_only_jump_or_not():
     """What is left to say is that there is nothing to hold it against."""
     sizes = 10.0 ** np.arange(5, 13)

@@ -33,6 +33,15 @@ OPEN_MODELS = Path("emergence_extra/obs_scaling_models.csv.gz")
 FILES = (BIGBENCH_SCORES, BIGBENCH_COUNTS, BIGBENCH_TASKS, PYTHIA, CHOICES, OPEN_MODELS)
 OPEN_MODEL_INFO = ("model", "family", "size_b", "tokens_t", "flops_1e21")  # columns that are no scores
 BLEU = "ipa_transliterate_2_bleu"  # of the columns the only one out of 100, and no sharp score
+#: What guessing gets: one of four options; hindu_knowledge and parsinlu by their task.json (tasks.csv), and arithmetic
+#: by the options of its tasks in the package bigbench 1.0.0.
+CHOICE_CHANCE = {
+    "arithmetic": 0.144988,
+    "hellaswag": 0.25,
+    "hindu_knowledge": 0.249524,
+    "mmlu": 0.25,
+    "parsinlu_qa_mc": 0.250476,
+}
 LOSS_WIDTHS = (1.0, 0.5, 2.0)  # nats within which points of the loss are taken together
 FIRST_STEPS = (64, 256, 512)  # of Pythia's training; the verdict depends on where the axis begins
 
@@ -159,7 +168,7 @@ def _choice_curves(data: Path) -> Iterator[PublishedCurve]:
         right, asked, brier = (
             each[name].to_numpy()[None].astype(float) for name in ("right", "n_questions", "tc_brier")
         )
-        outcomes = CountOutcomes(each["flops_1e21"].to_numpy(), right, asked, continuous=-brier)
+        outcomes = CountOutcomes(each["flops_1e21"].to_numpy(), right, asked, -brier, chance=CHOICE_CHANCE[str(task)])
         yield PublishedCurve("choices", str(task), "training FLOPs (1e21)", outcomes)
 
 
