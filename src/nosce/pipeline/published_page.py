@@ -216,7 +216,7 @@ def _conclusion(audit: FieldAudit) -> str:
         f"Of {audit.census.height} series, {n_high} have an emergence score above {HIGH_EMERGENCE:g}, and {n_step} (of "
         f"{tasks['has_step'].sum()} of {tasks.height} tasks) have a step on top of a smooth curve with q below "
         f"{STEP_Q:g}. Of {len(choices)} tasks that have accuracy and a Brier score of the same outputs, {len(broken)} "
-        f"break in both ({', '.join(broken) or 'none'}), and the jump of {len(metric)} is the metric's."
+        f"break in both ({', '.join(broken) or 'none'}); a jump of the metric's alone: {', '.join(metric) or 'none'}."
     )
 
 

@@ -33,15 +33,9 @@ OPEN_MODELS = Path("emergence_extra/obs_scaling_models.csv.gz")
 FILES = (BIGBENCH_SCORES, BIGBENCH_COUNTS, BIGBENCH_TASKS, PYTHIA, CHOICES, OPEN_MODELS)
 OPEN_MODEL_INFO = ("model", "family", "size_b", "tokens_t", "flops_1e21")  # columns that are no scores
 BLEU = "ipa_transliterate_2_bleu"  # of the columns the only one out of 100, and no sharp score
-#: What guessing gets: one of four options; hindu_knowledge and parsinlu by their task.json (tasks.csv), and arithmetic
-#: by the options of its tasks in the package bigbench 1.0.0.
-CHOICE_CHANCE = {
-    "arithmetic": 0.144988,
-    "hellaswag": 0.25,
-    "hindu_knowledge": 0.249524,
-    "mmlu": 0.25,
-    "parsinlu_qa_mc": 0.250476,
-}
+#: What guessing gets, by the number of a task's questions: one of four options; by the options in the task.json of the
+#: package bigbench 1.0.0 for those of 15,023, 175 and 1,050 questions.
+CHANCE_BY_QUESTIONS = {15_023: 0.144988, 14_042: 0.25, 10_042: 0.25, 1_050: 0.250476, 175: 0.249524}
 LOSS_WIDTHS = (1.0, 0.5, 2.0)  # nats within which points of the loss are taken together
 FIRST_STEPS = (64, 256, 512)  # of Pythia's training; the verdict depends on where the axis begins
 
@@ -162,13 +156,14 @@ def _choice_curves(data: Path) -> Iterator[PublishedCurve]:
     """Accuracy beside the target-conditioned Brier score, by training FLOPs; models of equal FLOPs as one."""
     table = pl.read_csv(data / CHOICES).filter(pl.col("flops_1e21") > 0)
     table = table.with_columns(right=(pl.col("acc") * pl.col("n_questions")).round())
-    for (task,), part in table.group_by("task", maintain_order=True):
+    for (task, questions), part in table.group_by("task", "n_questions", maintain_order=True):
         sums = (pl.col("right", "n_questions").sum(), pl.col("tc_brier").mean())
         each = part.group_by("flops_1e21").agg(*sums).sort("flops_1e21")
-        right, asked, brier = (
-            each[name].to_numpy()[None].astype(float) for name in ("right", "n_questions", "tc_brier")
+        right, asked = (each[name].to_numpy()[None].astype(float) for name in ("right", "n_questions"))
+        brier = each["tc_brier"].to_numpy()[None]
+        outcomes = CountOutcomes(
+            each["flops_1e21"].to_numpy(), right, asked, -brier, chance=CHANCE_BY_QUESTIONS[questions]
         )
-        outcomes = CountOutcomes(each["flops_1e21"].to_numpy(), right, asked, -brier, chance=CHOICE_CHANCE[str(task)])
         yield PublishedCurve("choices", str(task), "training FLOPs (1e21)", outcomes)
 
 

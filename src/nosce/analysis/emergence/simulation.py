@@ -121,7 +121,6 @@ def _draw_scores(
         exponents: Exponents of power laws, from and to.
     """
     seeds = len(effective_log_sizes)
-    items = len(difficulty)
     match truth:
         case "power law":
             smooth = -TARGET_TOKENS * _power_law_loss(
@@ -142,10 +141,7 @@ def _draw_scores(
             smooth = _item_mixture(effective_log_sizes, difficulty)
             sharp = uniform < smooth
         case "mass shift":
-            smooth = -0.8 * _power_law_loss(effective_log_sizes, 0.35, difficulty, False)
-            shift = effective_log_sizes > rng.uniform(MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8)
-            rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, items)
-            sharp = smooth + rng.normal(0, 0.3, uniform.shape) > rival
+            smooth, sharp = _mass_shift(rng, effective_log_sizes, difficulty, uniform.shape)
         case "dependent steps":
             smooth = -TARGET_TOKENS * _power_law_loss(
                 effective_log_sizes, rng.uniform(*exponents), difficulty, rng.random() < 0.5
@@ -153,8 +149,7 @@ def _draw_scores(
             # Most steps hang on the same thing: the chain is likelier than its steps one by one.
             sharp = uniform < np.exp(smooth / 4)
         case "even rise":
-            way = (effective_log_sizes - MIN_LOG_SIZE) / (MAX_LOG_SIZE - MIN_LOG_SIZE)
-            smooth = np.log(np.clip((0.1 + 0.8 * way)[..., None] * np.exp(0.2 * difficulty), 0.01, 0.99))
+            smooth = _even_rise(effective_log_sizes, difficulty)
             sharp = uniform < np.exp(smooth)
         case "largest option":
             smooth, sharp = _largest_option(rng, effective_log_sizes, difficulty, uniform)
@@ -175,6 +170,23 @@ def _break_loss(
     fallen = drop / (1 + np.exp(np.clip(-(logs - break_log_size) / width, -60, 60)))
     law: FloatArray = (slow * (1 - fallen))[..., None] * np.exp(0.3 * difficulty)
     return law
+
+
+def _even_rise(logs: FloatArray, difficulty: FloatArray) -> FloatArray:
+    """Log-probabilities of being right that grow by the same amount in every decade. (S, J, N)."""
+    way = (logs - MIN_LOG_SIZE) / (MAX_LOG_SIZE - MIN_LOG_SIZE)
+    return np.asarray(np.log(np.clip((0.1 + 0.8 * way)[..., None] * np.exp(0.2 * difficulty), 0.01, 0.99)))
+
+
+def _mass_shift(
+    rng: np.random.Generator, logs: FloatArray, difficulty: FloatArray, shape: tuple[int, ...]
+) -> tuple[FloatArray, BoolArray]:
+    """A smooth score of the right option, and whether it beats a rival that falls away at one size. Both (S, J, N)."""
+    smooth = -0.8 * _power_law_loss(logs, 0.35, difficulty, False)
+    shift = logs > rng.uniform(MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8)
+    rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, len(difficulty))
+    beats: BoolArray = smooth + rng.normal(0, 0.3, shape) > rival
+    return smooth, beats
 
 
 def _largest_option(
