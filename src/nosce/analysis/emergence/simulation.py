@@ -122,11 +122,12 @@ def _draw_scores(
     """
     seeds = len(effective_log_sizes)
     match truth:
-        case "power law":
+        case "power law" | "dependent steps":
             smooth = -TARGET_TOKENS * _power_law_loss(
                 effective_log_sizes, rng.uniform(*exponents), difficulty, rng.random() < 0.5
             )
-            sharp = uniform < np.exp(smooth)
+            # Most dependent steps hang on the same thing: the chain is likelier than its steps one by one.
+            sharp = uniform < np.exp(smooth if truth == "power law" else smooth / 4)
         case "planted break" | "seed mixture":
             low, high = MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8
             break_log_size = rng.uniform(low, high, (1 if truth == "planted break" else seeds, 1))
@@ -142,12 +143,6 @@ def _draw_scores(
             sharp = uniform < smooth
         case "mass shift":
             smooth, sharp = _mass_shift(rng, effective_log_sizes, difficulty, uniform.shape)
-        case "dependent steps":
-            smooth = -TARGET_TOKENS * _power_law_loss(
-                effective_log_sizes, rng.uniform(*exponents), difficulty, rng.random() < 0.5
-            )
-            # Most steps hang on the same thing: the chain is likelier than its steps one by one.
-            sharp = uniform < np.exp(smooth / 4)
         case "even rise":
             smooth = _even_rise(effective_log_sizes, difficulty)
             sharp = uniform < np.exp(smooth)
