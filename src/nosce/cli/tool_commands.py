@@ -1,4 +1,4 @@
-"""Commands that need no study: explain, doctor and power; `audit` has a file of its own."""
+"""Commands that need no study: explain and doctor."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from nosce.cli import options as opt
 from nosce.cli.app import app
-from nosce.cli.output import print_json, print_line, print_parts
+from nosce.cli.output import print_json, print_line
 from nosce.store.text import literal
 
 
@@ -61,19 +61,3 @@ def doctor(store: opt.StoreOption = None, json_: opt.JsonOption = False) -> None
     for row in checks:
         table.add_row(*(literal(str(row[key])) for key in ("what", "found", "so")))
     Console().print(table)
-
-
-@app.command("power")
-def power_command(
-    sizes: Annotated[list[int] | None, typer.Option(help="How many sizes; may be given several times.")] = None,
-    items: Annotated[list[int] | None, typer.Option(help="How many items.")] = None,
-    seeds: Annotated[list[int] | None, typer.Option(help="How many training seeds.")] = None,
-    simulations: Annotated[int, typer.Option(help="Planted worlds to try each design on.")] = 40,
-    json_: opt.JsonOption = False,
-) -> None:
-    """How much does it take to tell a jump of the metric from one that stays?  Example: nosce power --sizes 8"""
-    from nosce.analysis.emergence import audit as auditing
-
-    designs = list(auditing.power_by_design(sizes or [5, 8, 12], items or [100, 1_000], seeds or [1, 3], simulations))
-    estimates = [power for both in designs for power in both]
-    print_parts([auditing.power_table(designs)], auditing.power_rows(estimates) if json_ else None)

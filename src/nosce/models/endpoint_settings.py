@@ -18,7 +18,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from nosce.errors import UsageError
 from nosce.models.api.endpoint import TOKEN_LIMIT_NAMES, EndpointConfig
@@ -63,7 +62,7 @@ def with_endpoint_setting(endpoint: EndpointConfig, name: str, value: str) -> En
         UsageError: The value is none for this setting.
         SpecError: The endpoint refuses it.
     """
-    parsed: Any  # of the type of the field
+    parsed: object
     match name:
         case "key":
             parsed = value
@@ -79,7 +78,7 @@ def with_endpoint_setting(endpoint: EndpointConfig, name: str, value: str) -> En
             if not re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", value):
                 raise UsageError(f"--model has {name}={value}, which is no number of 0 or more; give one.")
             parsed = float(value)
-    return replace(endpoint, **{ENDPOINT_FIELDS[name]: parsed})
+    return replace(endpoint, **{ENDPOINT_FIELDS[name]: parsed})  # type: ignore[arg-type]  # of the type of the field
 
 
 def parse_yes_or_no(name: str, value: str) -> bool:

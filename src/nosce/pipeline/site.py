@@ -42,11 +42,8 @@ def write_site(store: Store, folder: Path) -> Path:
     try:
         for results in loaded:
             page_folder = folder / results.plan.study / _scale_folder(results.plan)
-            _write_study(page_folder, study_page(results), results.to_json())
-        (folder / "index.html").write_text(
-            render_index([_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]),
-            encoding="utf-8",
-        )
+            write_page(page_folder, study_page(results), results.to_json())
+        write_index(folder)
     except OSError as error:
         raise store_write_error(error, folder) from error
     return (folder / "index.html").absolute()
@@ -154,7 +151,18 @@ def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
     )
 
 
-def _write_study(folder: Path, page: StudyPage, contents: Mapping[str, Json]) -> None:
+def write_index(folder: Path) -> None:
+    """Write the page that links all pages below the folder.
+
+    Raises:
+        DataError: One of them is not what a report writes.
+    """
+    entries = [_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]
+    (folder / "index.html").write_text(render_index(entries), encoding="utf-8")
+
+
+def write_page(folder: Path, page: StudyPage, contents: Mapping[str, Json]) -> None:
+    """Write a page, its figures and their tables, and `show.json` with these contents."""
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     (folder / "index.html").write_text(render_study_page(page), encoding="utf-8")
     (folder / "show.json").write_text(

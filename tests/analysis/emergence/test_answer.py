@@ -119,10 +119,13 @@ def test_the_simulations_are_those_of_the_benchmark():
 
 def test_errors_are_counted_over_all_truths():
     """At the nearest design, by hand."""
-    table = pl.read_csv(FILE).filter(sizes=5, items=10_000)
-    errors = simulated_errors("metric", 6, 9_000)
-    assert (errors.sizes, errors.items) == (5, 10_000)
+    table = pl.read_csv(FILE).filter(sizes=8, items=10_000)
+    errors = simulated_errors("metric", 7, 9_000)
+    assert (errors.sizes, errors.items) == (8, 10_000)
     assert errors.given == table["metric"].sum()
-    assert errors.wrong == table.filter(~pl.col("truth").is_in(["power law", "dependent steps"]))["metric"].sum()
+    assert (
+        errors.wrong
+        == table.filter(~pl.col("truth").is_in(["power law", "dependent steps", "largest option"]))["metric"].sum()
+    )
     low, high = errors.interval
-    assert low < errors.wrong / errors.given < high
+    assert low <= errors.wrong / errors.given < high

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,13 @@ import polars as pl
 import pytest
 
 from nosce.analysis.emergence.scores import ContinuousOutcomes, CountOutcomes, ItemOutcomes
-from nosce.analysis.emergence.simulation import ALLOWED_VERDICTS, GROUND_TRUTHS, simulate_outcomes
-from nosce.analysis.emergence.test import mirage_test, mirage_test_series
+from nosce.analysis.emergence.simulation import (
+    ALLOWED_VERDICTS,
+    EXPECTED_VERDICTS,
+    GROUND_TRUTHS,
+    simulate_outcomes,
+)
+from nosce.analysis.emergence.test import mirage_test, mirage_test_series, mirage_verdict
 from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 
@@ -25,6 +31,41 @@ def test_a_planted_truth_is_never_mistaken_for_another(truth, number):
     found = mirage_test(scores, Seed(0), resamples=300)
     assert found.verdict in (*ALLOWED_VERDICTS[truth], "under-resolved"), (found.verdict, found.frequencies)
     assert sum(found.frequencies.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("truth", GROUND_TRUTHS)
+def test_each_of_nine_truths_gets_its_verdict(truth):
+    """Nine of nine: the commonest verdict of five worlds of laws that jump, eight sizes and 1,000 items."""
+    seeds = 5 if truth == "seed mixture" else 1
+    found = Counter(
+        mirage_verdict(
+            simulate_outcomes(truth, sizes=8, items=1_000, seeds=seeds, seed=Seed(number), exponents=(1.0, 1.4)),
+            Seed(0),
+            resamples=100,
+        )
+        for number in range(3_000, 3_005)
+    )
+    assert found.most_common(1)[0][0] == EXPECTED_VERDICTS[truth], found
+
+
+@pytest.mark.parametrize("items", [1_000, 10_000])
+def test_five_sizes_do_not_take_a_break_for_the_metric_s(items):
+    """With many items a break beside a size looks explained by the metric; with five sizes that is never said."""
+    worlds = [
+        simulate_outcomes("planted break", sizes=5, items=items, seeds=1, seed=Seed(n)) for n in range(1_000, 1_020)
+    ]
+    assert "metric" not in {mirage_verdict(world, Seed(0), resamples=100) for world in worlds}
+    law = simulate_outcomes("power law", sizes=5, items=1_000, seeds=1, seed=Seed(1_000), exponents=(1.0, 1.4))
+    assert "at least 6" in mirage_test(law, Seed(0), resamples=200).why
+
+
+def test_the_verdict_alone_is_that_of_the_whole_test():
+    """For items, for counts, and for too few sizes."""
+    world = simulate_outcomes("planted break", sizes=8, items=300, seeds=1, seed=Seed(8))
+    counts = CountOutcomes(world.sizes, *world.counts, continuous=world.means()[1])
+    few = simulate_outcomes("power law", sizes=4, items=100, seeds=1, seed=Seed(2))
+    for scores in (world, counts, few):
+        assert mirage_verdict(scores, Seed(1), resamples=200) == mirage_test(scores, Seed(1), resamples=200).verdict
 
 
 def test_the_metric_is_found_out_and_a_break_stays():
@@ -115,8 +156,8 @@ def test_a_threshold_on_a_smooth_error_is_the_metric_s():
     assert found.verdict == "metric", (found.why, found.residual)
 
 
-def test_lambada_is_the_metric_s_along_the_loss_and_a_break_along_tokens():
-    """Of one table: along tokens the log-likelihood jumps as accuracy does, along itself it cannot."""
+def test_lambada_is_the_metric_s_along_the_loss_and_none_along_tokens():
+    """Of one table: along tokens the log-likelihood rises nearly as a break does, along itself it cannot."""
     table = (
         pl.read_csv(PYTHIA)
         .filter(pl.col("step") > 0)
@@ -139,7 +180,24 @@ def test_lambada_is_the_metric_s_along_the_loss_and_a_break_along_tokens():
     trained = CountOutcomes(
         sizes=tokens, n_correct=right.round(), n_total=np.full(shape, float(TEXTS)), continuous=-smooth
     )
-    assert mirage_test(trained, Seed(0), resamples=300).verdict == "break"
+    found = mirage_test(trained, Seed(0), resamples=300)
+    assert found.verdict == "under-resolved"
+    assert "too steep for a smooth law, too even for a break" in found.why
+
+
+def test_the_link_of_counts_begins_at_chance():
+    """Multiple choice of four: accuracy jumps from a quarter on, smoothly in the error; nobody falls below guessing."""
+    error = 0.7 - 0.04 * np.arange(12)
+    share = 0.25 + 0.75 / (1 + np.exp((error - 0.42) * 25))
+    sizes, asked = np.geomspace(1, 1_000, 12), np.full((1, 12), 2_000.0)
+    right = np.round(share * 2_000)[None]
+    told, untold = (
+        mirage_test(CountOutcomes(sizes, right, asked, -error[None], chance=chance), Seed(0), resamples=200)
+        for chance in (0.25, 0.0)
+    )
+    assert told.verdict == "metric"
+    assert max(map(abs, told.residual)) < 0.01
+    assert untold.verdict == "unexplained"
 
 
 def test_counts_without_a_continuous_score_can_only_jump_or_not():

@@ -1,10 +1,9 @@
-"""The commands `nosce audit` and `nosce power`: they read tables, run the mirage test and render the results."""
+"""The command `nosce audit`: it reads tables, runs the mirage test and renders the results."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from rich.table import Table
 from nosce.analysis.emergence import bigbench
 from nosce.analysis.emergence import summary as words
 from nosce.analysis.emergence.answer import AuditAnswer, audit_answer, jump_numbers
-from nosce.analysis.emergence.power import TARGET_POWER, PowerEstimate, estimate_power_grid
+from nosce.analysis.emergence.jump_shares import jump_share_rows, jump_shares
 from nosce.analysis.emergence.readers.base import ColumnChoice, TaskScores
 from nosce.analysis.emergence.readers.find import read_tasks
 from nosce.analysis.emergence.scores import CountOutcomes, ItemOutcomes
@@ -29,7 +28,6 @@ from nosce.seeds import Seed
 from nosce.store.text import printable
 
 MIN_RESAMPLES, MAX_RESAMPLES = 100, 100_000
-MAX_SIMULATIONS, MAX_DESIGN = 10_000, 10**7  # worlds of a design; sizes x items x seeds of a world
 MAX_Q = 0.05  # of a jump among several tasks; above it, the jump is no verdict
 #: A link of two numbers through the means of fewer sizes misses the ends of power laws, which were "unexplained" in 20
 #: of 30 simulated worlds at 6 sizes, 4 at 8 and 0 at 12 (benchmarks/means.py). From three series on, the link is that
@@ -201,6 +199,7 @@ def render_details(audits: Sequence[TableAudit]) -> Iterator[str | Table]:
             rows.append((f"simulated at {design}", f"{errors.wrong} of {errors.given} such verdicts were wrong"))
         if table_audit.q is not None:
             rows.append(("of all these tasks, q", f"{table_audit.q:.3f} that a straight line rises so"))
+        rows += jump_share_rows(jump_shares(table_audit.outcomes, Seed(0) / "audit" / "shares"))
         rows += [("note", note) for note in table_audit.notes]
         yield rows_table(table_audit.scores.title, ("", ""), rows)
 
@@ -269,37 +268,4 @@ def render_bigbench_results(results: dict[str, Any]) -> Iterator[str | Table]:  
     yield (
         "A straight line has as many as its sizes less one, so that a high score is no jump; noise: how often pure "
         "noise is as far from 0; q: with all curves taken into account."
-    )
-
-
-def power_by_design(
-    sizes: Sequence[int], items: Sequence[int], seeds: Sequence[int], simulations: int
-) -> Iterator[tuple[PowerEstimate, ...]]:
-    """Designs with their power, cheapest first."""
-    if not 10 <= simulations <= MAX_SIMULATIONS:
-        too = "few to say how often" if simulations < 10 else "many to wait for"
-        raise UsageError(f"--simulations {simulations} is too {too}; take 10 to {MAX_SIMULATIONS:,}.")
-    largest = math.prod(max(0, *numbers, 0) for numbers in (sizes, items, seeds))
-    if largest > MAX_DESIGN:
-        raise UsageError(f"a design of {largest:,} outcomes is too large to be tried; take {MAX_DESIGN:,} or fewer.")
-    yield from estimate_power_grid(sizes, items, seeds, simulations=simulations, seed=Seed(0) / "design")
-
-
-def power_rows(powers: Sequence[PowerEstimate]) -> list[dict[str, object]]:
-    """Designs as JSON, intervals with them."""
-    return [{**asdict(p), "share": p.power, "low": p.interval[0], "high": p.interval[1]} for p in powers]
-
-
-def power_table(design_powers: Sequence[tuple[PowerEstimate, ...]]) -> Table:
-    """A row a design; enough is said where both truths are decided rightly nine times of ten."""
-    rows = []
-    for powers in design_powers:
-        cells = [f"{p.power:.0%} [{p.interval[0]:.0%}, {p.interval[1]:.0%}]" for p in powers]
-        wrong = sum(p.n_wrong for p in powers)
-        has_target_power = all(p.power >= TARGET_POWER for p in powers)
-        rows.append((powers[0].sizes, powers[0].items, powers[0].seeds, *cells, wrong, has_target_power))
-    return rows_table(
-        "Designs, cheapest first",
-        ("sizes", "items", "seeds", "metric", "break", "wrong", f"{TARGET_POWER:.0%} of both"),
-        rows,
     )

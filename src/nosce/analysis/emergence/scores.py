@@ -174,7 +174,7 @@ class CountOutcomes:
                 predictions.append(link(own))
             return np.stack(predictions)
         per_series = zip(self.continuous, self.n_correct, self.n_total, strict=True)
-        return np.stack([_leave_one_out_predictions(c, r, a) for c, r, a in per_series])
+        return np.stack([_leave_one_out_predictions(c, r, a, self.chance) for c, r, a in per_series])
 
     def resampled_curves(
         self, predicted: FloatArray | None, seed: Seed, resamples: int
@@ -222,11 +222,14 @@ class _IsotonicLink:
         return found
 
 
-def _leave_one_out_predictions(continuous: FloatArray, n_correct: FloatArray, n_total: FloatArray) -> FloatArray:
+def _leave_one_out_predictions(
+    continuous: FloatArray, n_correct: FloatArray, n_total: FloatArray, chance: float
+) -> FloatArray:
     """For every size the sharp score by a link of two numbers from all other sizes. Shape: (J,).
 
     The sharp score is a step softened in the continuous one, or in the logarithm of its negative where it is an error
-    or a log-likelihood; of a logistic and a complementary log-log step the likelier one is taken.
+    or a log-likelihood; of a logistic and a complementary log-log step the likelier one is taken. A step begins at what
+    guessing gets: one that began at nothing could not follow a score that never falls below chance.
     """
     scales = [continuous, np.log(-continuous)] if (continuous < 0).all() else [continuous]
     predictions = np.empty(len(continuous))
@@ -236,8 +239,9 @@ def _leave_one_out_predictions(continuous: FloatArray, n_correct: FloatArray, n_
         for scale in scales:
             x = (scale - scale.mean()) / (scale.std() or 1.0)
             for step in (_logistic_step, _log_log_step):
-                nats, weights = _fit_link(step, x[others], n_correct[others], n_total[others])
-                fits.append((nats, float(step(weights[0] + weights[1] * x[left_out]))))
+                nats, weights = _fit_link(step, x[others], n_correct[others], n_total[others], chance)
+                share = float(step(weights[0] + weights[1] * x[left_out]))
+                fits.append((nats, chance + (1 - chance) * share))
         predictions[left_out] = min(fits)[1]
     return predictions
 
@@ -251,12 +255,16 @@ def _log_log_step(z: npt.ArrayLike) -> FloatArray:
 
 
 def _fit_link(
-    step: Callable[[FloatArray], FloatArray], x: FloatArray, n_correct: FloatArray, n_total: FloatArray
+    step: Callable[[FloatArray], FloatArray],
+    x: FloatArray,
+    n_correct: FloatArray,
+    n_total: FloatArray,
+    chance: float,
 ) -> tuple[float, FloatArray]:
     """Least nats, and the two numbers that have them, by binomial likelihood."""
 
     def negative(weights: FloatArray) -> float:
-        p = np.clip(step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
+        p = np.clip(chance + (1 - chance) * step(weights[0] + weights[1] * x), 1e-12, 1 - 1e-12)
         return float(-(n_correct * np.log(p) + (n_total - n_correct) * np.log1p(-p)).sum())
 
     starts = [(0.0, slope) for slope in (-4.0, -1.0, 1.0, 4.0)]

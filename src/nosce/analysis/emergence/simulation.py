@@ -22,7 +22,15 @@ from nosce.errors import SpecError
 from nosce.seeds import Seed
 
 GroundTruth = Literal[
-    "power law", "planted break", "pure noise", "seed mixture", "item mixture", "mass shift", "dependent steps"
+    "power law",
+    "planted break",
+    "pure noise",
+    "seed mixture",
+    "item mixture",
+    "mass shift",
+    "dependent steps",
+    "even rise",
+    "largest option",
 ]
 GROUND_TRUTHS: tuple[GroundTruth, ...] = get_args(GroundTruth)
 
@@ -35,6 +43,20 @@ ALLOWED_VERDICTS: dict[GroundTruth, tuple[EmergenceVerdict, ...]] = {
     "item mixture": ("break", "no jump"),
     "mass shift": ("unexplained", "no jump"),
     "dependent steps": ("metric", "no jump"),
+    "even rise": ("no jump",),
+    "largest option": ("metric", "no jump"),
+}
+#: The verdict of a world with enough sizes, items and seeds, whose laws are steep enough to jump.
+EXPECTED_VERDICTS: dict[GroundTruth, EmergenceVerdict] = {
+    "power law": "metric",
+    "planted break": "break",
+    "pure noise": "no jump",
+    "seed mixture": "break",
+    "item mixture": "break",
+    "mass shift": "unexplained",
+    "dependent steps": "metric",
+    "even rise": "no jump",
+    "largest option": "metric",
 }
 POWER_LAW_EXPONENTS = (0.7, 1.4)
 MIN_LOG_SIZE, MAX_LOG_SIZE = 5.0, 9.0  # log10 of the sizes
@@ -99,13 +121,13 @@ def _draw_scores(
         exponents: Exponents of power laws, from and to.
     """
     seeds = len(effective_log_sizes)
-    items = len(difficulty)
     match truth:
-        case "power law":
+        case "power law" | "dependent steps":
             smooth = -TARGET_TOKENS * _power_law_loss(
                 effective_log_sizes, rng.uniform(*exponents), difficulty, rng.random() < 0.5
             )
-            sharp = uniform < np.exp(smooth)
+            # Most dependent steps hang on the same thing: the chain is likelier than its steps one by one.
+            sharp = uniform < np.exp(smooth if truth == "power law" else smooth / 4)
         case "planted break" | "seed mixture":
             low, high = MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8
             break_log_size = rng.uniform(low, high, (1 if truth == "planted break" else seeds, 1))
@@ -120,16 +142,12 @@ def _draw_scores(
             smooth = _item_mixture(effective_log_sizes, difficulty)
             sharp = uniform < smooth
         case "mass shift":
-            smooth = -0.8 * _power_law_loss(effective_log_sizes, 0.35, difficulty, False)
-            shift = effective_log_sizes > rng.uniform(MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8)
-            rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, items)
-            sharp = smooth + rng.normal(0, 0.3, uniform.shape) > rival
-        case "dependent steps":
-            smooth = -TARGET_TOKENS * _power_law_loss(
-                effective_log_sizes, rng.uniform(*exponents), difficulty, rng.random() < 0.5
-            )
-            # Most steps hang on the same thing: the chain is likelier than its steps one by one.
-            sharp = uniform < np.exp(smooth / 4)
+            smooth, sharp = _mass_shift(rng, effective_log_sizes, difficulty, uniform.shape)
+        case "even rise":
+            smooth = _even_rise(effective_log_sizes, difficulty)
+            sharp = uniform < np.exp(smooth)
+        case "largest option":
+            smooth, sharp = _largest_option(rng, effective_log_sizes, difficulty, uniform)
     return smooth, sharp
 
 
@@ -147,6 +165,35 @@ def _break_loss(
     fallen = drop / (1 + np.exp(np.clip(-(logs - break_log_size) / width, -60, 60)))
     law: FloatArray = (slow * (1 - fallen))[..., None] * np.exp(0.3 * difficulty)
     return law
+
+
+def _even_rise(logs: FloatArray, difficulty: FloatArray) -> FloatArray:
+    """Log-probabilities of being right that grow by the same amount in every decade. (S, J, N)."""
+    way = (logs - MIN_LOG_SIZE) / (MAX_LOG_SIZE - MIN_LOG_SIZE)
+    return np.asarray(np.log(np.clip((0.1 + 0.8 * way)[..., None] * np.exp(0.2 * difficulty), 0.01, 0.99)))
+
+
+def _mass_shift(
+    rng: np.random.Generator, logs: FloatArray, difficulty: FloatArray, shape: tuple[int, ...]
+) -> tuple[FloatArray, BoolArray]:
+    """A smooth score of the right option, and whether it beats a rival that falls away at one size. Both (S, J, N)."""
+    smooth = -0.8 * _power_law_loss(logs, 0.35, difficulty, False)
+    shift = logs > rng.uniform(MIN_LOG_SIZE + 1.0, MAX_LOG_SIZE - 0.8)
+    rival = np.where(shift, -3.0, 0.5)[..., None] + rng.normal(0, 0.4, len(difficulty))
+    beats: BoolArray = smooth + rng.normal(0, 0.3, shape) > rival
+    return smooth, beats
+
+
+def _largest_option(
+    rng: np.random.Generator, logs: FloatArray, difficulty: FloatArray, uniform: FloatArray
+) -> tuple[FloatArray, BoolArray]:
+    """Log-probability of the right one of four options, and whether it is the likeliest. Both (S, J, N)."""
+    middle = rng.uniform(MIN_LOG_SIZE + 1.5, MAX_LOG_SIZE - 1.5)
+    rivals = rng.normal(0.0, 0.2, (3, len(difficulty)))
+    own = 1.2 * (logs - middle)[..., None] - 0.5 * difficulty + 0.2 * (uniform - 0.5)
+    law: FloatArray = own - np.logaddexp(own, np.logaddexp.reduce(rivals, axis=0))
+    largest: BoolArray = own > rivals.max(0)
+    return law, largest
 
 
 def _item_mixture(logs: FloatArray, difficulty: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Any table of scores by size: columns found and said, numbers as people write them, rows by what they are.
+"""Tables of scores by size: columns found and said, numbers as people write them, rows by what they are.
 
 A row is an item, a size, or a size and seed. What a table leaves open is asked back with the command that settles it.
 """
