@@ -89,9 +89,9 @@ def test_no_template_takes_text_for_markup():
 
 def test_pages_escape_by_default():
     """The environment that renders pages escapes every text, whatever its file is called."""
-    from nosce.analysis.render.html import _templates
+    from nosce.analysis.render.html import page_templates
 
-    assert _templates().autoescape is True
+    assert page_templates().autoescape is True
 
 
 def test_models_are_read_from_safetensors_alone_and_from_disk_alone():

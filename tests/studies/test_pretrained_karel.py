@@ -6,6 +6,7 @@ import shutil
 import pytest
 from tests.fixtures.tiny_folders import DECODERS, tiny_folder
 
+from nosce.models.lora import LORA_TARGET_MODULES
 from nosce.models.sources import parse_models
 from nosce.pipeline.plan import StudyRequest
 from nosce.studies.karel.pretrained import BUDGET_LADDER
@@ -123,8 +124,9 @@ def test_a_model_of_another_kind_is_refused_before_any_work(nosce, tmp_path):
 
 
 @pytest.mark.parametrize("study", ["karel", "biographies"])
-def test_a_family_without_low_rank_updates_is_refused_before_any_work(nosce, tmp_path, study):
+def test_a_family_without_low_rank_updates_is_refused_before_any_work(nosce, tmp_path, study, monkeypatch):
     """And not by its first training, when corpora are written."""
+    monkeypatch.delitem(LORA_TARGET_MODULES, "gemma")  # every family of the fixtures is known
     folder, store = folder_of("gemma", tmp_path), tmp_path / "store"
     done = nosce.here("run", study, "--model", folder, "--scale", "smoke", "--lora", "4", "--store", store)
     assert done.returncode == 2, done.stderr

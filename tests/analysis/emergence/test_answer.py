@@ -123,9 +123,7 @@ def test_errors_are_counted_over_all_truths():
     errors = simulated_errors("metric", 7, 9_000)
     assert (errors.sizes, errors.items) == (8, 10_000)
     assert errors.given == table["metric"].sum()
-    assert (
-        errors.wrong
-        == table.filter(~pl.col("truth").is_in(["power law", "dependent steps", "largest option"]))["metric"].sum()
-    )
+    laws = ["power law", "dependent steps", "largest option"]
+    assert errors.wrong == table.filter(~pl.col("truth").is_in(laws))["metric"].sum()
     low, high = errors.interval
     assert low <= errors.wrong / errors.given < high

@@ -22,6 +22,7 @@ from nosce.analysis.emergence.census import ScoreSeries
 from nosce.analysis.emergence.scores import CountOutcomes
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import UsageError
+from nosce.records import read_table
 
 LAMBADA_TEXTS = 5_153
 BIGBENCH_SCORES = Path("bigbench/scores_BIG-G_T0.jsonl.gz")
@@ -96,12 +97,11 @@ def lambada_table(data: Path) -> pl.DataFrame:
 
 def wei_classes(data: Path) -> dict[str, str]:
     """Task of BIG-bench -> its class in appendix E of Wei et al. 2022 (arXiv:2206.07682)."""
-    return dict(pl.read_csv(data / BIGBENCH_TASKS).select("task", "wei_appendix_e_class").iter_rows())
+    return dict(read_table(data / BIGBENCH_TASKS, "csv").select("task", "wei_appendix_e_class").iter_rows())
 
 
 def _pythia_table(data: Path) -> pl.DataFrame:
-    types = {"ppl": pl.Float64, "ppl_stderr": pl.String, "acc_stderr": pl.Float64}
-    return pl.read_csv(data / PYTHIA, schema_overrides=types)
+    return read_table(data / PYTHIA, "csv").with_columns(pl.col("ppl", "acc_stderr").cast(pl.Float64))
 
 
 def _lambada_curves(data: Path) -> Iterator[PublishedCurve]:
@@ -154,7 +154,7 @@ def _loss_curve(name: str, table: pl.DataFrame) -> PublishedCurve:
 
 def _choice_curves(data: Path) -> Iterator[PublishedCurve]:
     """Accuracy beside the target-conditioned Brier score, by training FLOPs; models of equal FLOPs as one."""
-    table = pl.read_csv(data / CHOICES).filter(pl.col("flops_1e21") > 0)
+    table = read_table(data / CHOICES, "csv").filter(pl.col("flops_1e21") > 0)
     table = table.with_columns(right=(pl.col("acc") * pl.col("n_questions")).round())
     for (task, questions), part in table.group_by("task", "n_questions", maintain_order=True):
         sums = (pl.col("right", "n_questions").sum(), pl.col("tc_brier").mean())
@@ -170,7 +170,7 @@ def _choice_curves(data: Path) -> Iterator[PublishedCurve]:
 def _bigbench_curves(data: Path) -> Iterator[PublishedCurve]:
     """Multiple choice alone, with nothing continuous beside it."""
     table = bigbench.load_bigbench(data / BIGBENCH_SCORES)
-    counts = pl.read_csv(data / BIGBENCH_COUNTS)
+    counts = read_table(data / BIGBENCH_COUNTS, "csv")
     items = dict(counts.group_by("task").agg(pl.col("n_scored").max()).iter_rows())
     for (task,), part in bigbench.to_counts(table, items).group_by("task", maintain_order=True):
         ordered = part.sort("size")
@@ -194,7 +194,7 @@ def share_errors(share: FloatArray, asked: FloatArray) -> FloatArray:
 
 def _open_model_series(data: Path) -> Iterator[ScoreSeries]:
     """Scores of open models by training FLOPs, models of equal FLOPs as one; how many items there were is not known."""
-    table = pl.read_csv(data / OPEN_MODELS, infer_schema_length=None).filter(pl.col("flops_1e21") > 0)
+    table = read_table(data / OPEN_MODELS, "csv").filter(pl.col("flops_1e21") > 0)
     for column in table.columns:
         if column in OPEN_MODEL_INFO or column == BLEU:
             continue

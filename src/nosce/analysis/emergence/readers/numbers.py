@@ -105,7 +105,7 @@ def parse_numbers(column: pl.Series, *, decimal_comma: bool = False, truths: boo
     if decimal_comma:
         text = text.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True)
     numbers = text.cast(pl.Float64, strict=False)
-    open_texts = text.filter(numbers.is_null() & text.is_not_null()).unique()
+    open_texts = text.filter(numbers.is_null() & text.is_not_null()).unique(maintain_order=True)
     if not len(open_texts):
         return numbers.fill_nan(None), False
     parsed = {one: parse_number(one, truths=truths) for one in open_texts.to_list()}
