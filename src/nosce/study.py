@@ -57,7 +57,12 @@ class StudyVariant:
     @property
     def label(self) -> str:
         """The variant in a few words, e.g. "smollm2, people=50"; empty for the study as it is."""
-        return ", ".join([*(source.name for source in self.models), *self.settings])
+        return ", ".join([*(source.label for source in self.models), *self.settings])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on each model of the hub."""
+        return tuple(source.note for source in self.models if source.note)
 
 
 @dataclass(frozen=True)
@@ -403,7 +408,8 @@ def _builtin_study(name: str, scale: str, variant: StudyVariant) -> Study:
     factories: dict[str, str] = importlib.import_module("nosce.studies").MODEL_STUDIES
     if name not in factories:
         raise UsageError(f"{name} takes no --model; take one of {', '.join(sorted(factories))}.")
-    return replace(_function(factories[name])(scale, variant.models, variant.settings), variant=variant.label)
+    study = _function(factories[name])(scale, variant.models, variant.settings)
+    return replace(study, variant=variant.label, notes=(*study.notes, *variant.notes))
 
 
 def _builtin_factory(name: str) -> str:

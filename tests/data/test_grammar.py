@@ -55,3 +55,13 @@ def test_a_state_that_lets_nothing_be_written_is_refused():
     then[2] = FORBIDDEN
     with pytest.raises(SpecError, match=r"^state 2 of a grammar allows no token; .*\.$"):
         TokenGrammar(then)
+
+
+def test_a_grammar_fits_a_model_with_more_tokens_than_its_tokenizer():
+    """What the tokenizer lacks is forbidden; tokens that the model lacks may be left out if no state allows them."""
+    grammar = TokenGrammar(np.array([[1, FORBIDDEN, FORBIDDEN], [FORBIDDEN, 0, FORBIDDEN]]))
+    wider = grammar.with_vocabulary(5)
+    assert wider.transitions.tolist() == [[1, -1, -1, -1, -1], [-1, 0, -1, -1, -1]]
+    assert np.array_equal(wider.with_vocabulary(2).transitions, grammar.transitions[:, :2])
+    with pytest.raises(SpecError, match=r"a grammar of 3 tokens does not fit a model of 1; .*\.$"):
+        grammar.with_vocabulary(1)

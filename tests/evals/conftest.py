@@ -8,14 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedModel
 
 from nosce.data.corpus import Corpus, write_corpus
 from nosce.data.packing import TokenDataset
 from nosce.data.sampling import EpochSampler
-from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
+from nosce.data.tokenizer import EOS_TOKEN, PAD_TOKEN, UNK_TOKEN, TokenizerSpec, build_tokenizer, save_tokenizer
 from nosce.data.worlds.karel import Karel
 from nosce.data.worlds.karel.scoring import KarelScorer
+from nosce.data.worlds.karel.tokens import fit_to_tokenizer
 from nosce.evals.generation import Completion
 from nosce.evals.probing.programs import ProgramDataset
 from nosce.models.architecture import Architecture, build_model
@@ -89,9 +91,22 @@ def train_small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Corpus, T
     return train
 
 
-@pytest.fixture(scope="session", params=["lean", "official"])
+def _byte_pairs() -> Tokenizer:
+    """As of a pretrained model: a word behind a space has other tokens, and `turnLeft` begins as `turnRight` does."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    special, alphabet = [EOS_TOKEN, PAD_TOKEN, UNK_TOKEN], pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=300, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(["a move , a turn , Left , Right , a put , a pick , Marker"] * 4, trainer)
+    return tokenizer
+
+
+@pytest.fixture(scope="session", params=["lean", "official", "own"])
 def karel_corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
-    """Specifications of a small world, in both encodings."""
+    """Specifications of a small world, in both encodings, and in the tokens of a tokenizer made for other texts."""
     folder = tmp_path_factory.mktemp(request.param)
     world = Karel(
         board_shape=(3, 3),
@@ -102,9 +117,14 @@ def karel_corpus(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         asked_lengths=(3, 6),
         seen_questions=240,
         unseen_questions=120,
-        encoding=request.param,
+        encoding="official" if request.param == "official" else "lean",
     )
-    save_tokenizer(build_tokenizer(world.tokenizer, world.samples(KAREL_SEED)), folder / "tokenizer")
+    if request.param == "own":
+        tokenizer = _byte_pairs()
+        world = fit_to_tokenizer(world, tokenizer)
+    else:
+        tokenizer = build_tokenizer(world.tokenizer, world.samples(KAREL_SEED))
+    save_tokenizer(tokenizer, folder / "tokenizer")
     write_corpus(folder, world.documents(KAREL_SEED), world.questions(KAREL_SEED))
     return Corpus(folder)
 
@@ -114,7 +134,7 @@ def karel_scorer(karel_corpus: Corpus) -> KarelScorer:
     """The world's interpreter, for the encoding that the questions have."""
     encoding = "official" if "Examples" in karel_corpus.questions[0].prompt else "lean"
     world = Karel(board_shape=(3, 3), n_examples=2, n_heldout_examples=1, encoding=encoding)
-    return KarelScorer(world=world, max_operations=8)
+    return KarelScorer(world=fit_to_tokenizer(world, karel_corpus.tokenizer), max_operations=8)
 
 
 @pytest.fixture(scope="session")

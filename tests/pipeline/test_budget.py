@@ -1,6 +1,7 @@
 """A budget takes the largest size that fits, by the price of the smallest; what it chooses are ordinary settings."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from tests.fixtures.tiny_folders import tiny_folder
@@ -11,6 +12,7 @@ from nosce.pipeline.budget import choose_size, parse_budget
 from nosce.pipeline.cost import StepCost, estimate_costs
 from nosce.pipeline.plan import StudyRequest
 from nosce.studies.biographies.pretrained import BUDGET_LADDER
+from nosce.study import budget_ladder
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +60,38 @@ def test_the_price_of_a_training_grows_with_its_texts(monkeypatch, request_):
     assert large.minutes > 6 * small.minutes
     assert small.next_minutes > 60 >= small.minutes
     assert small.half_width > large.half_width > 0
+
+
+@pytest.mark.parametrize("study", ["karel", "diaries"])
+def test_arms_that_only_larger_sizes_have_cost_something(monkeypatch, folder, study):
+    """As much as the same step of another arm, and not nothing."""
+    priced(monkeypatch, 10.0)
+    ladder, request = budget_ladder(study), StudyRequest(study=study, scale="laptop", models=str(folder))
+    small, large = (replace(request, settings=settings).plan() for settings in (ladder[0], ladder[2]))
+    assert len(large.study.arms) > len(small.study.arms)
+    costs = list(budgets._priced_steps(large, budgets.estimate_costs(small.upstream_steps)))
+    costed = {cost.step.name for cost in costs if cost.seconds}
+    assert costed == {step.name for step in large.upstream_steps if step.kind in ("training", "evaluation")}
+
+
+def test_a_step_without_a_price_anywhere_is_counted(monkeypatch, folder):
+    """A control whose evaluation no smaller size has: the minutes are then "at least"."""
+
+    def estimate(steps, listener=None, budget_seconds=math.inf):
+        known = [step for step in steps if step.kind == "training" or step.label.endswith("written after pretrain")]
+        return [StepCost(step, 10.0) for step in known]
+
+    monkeypatch.setattr(budgets, "estimate_costs", estimate)
+    choice = choose_size(StudyRequest(study="karel", scale="laptop", models=str(folder)), 10_000, 2)
+    assert choice.n_not_known > 0
+    assert "at least" in choice.sentence
+
+
+def test_the_width_of_an_interval_is_that_of_the_unseen_entities(monkeypatch, folder):
+    """Of karel its unseen specifications, however many records are trained on."""
+    priced(monkeypatch, 1e-3)
+    choice = choose_size(StudyRequest(study="karel", scale="laptop", models=str(folder)), 10_000, 2)
+    assert choice.half_width == pytest.approx(1.96 * 0.5 * math.sqrt(2 / 1_000))
 
 
 def test_too_little_is_refused_with_the_price(monkeypatch, request_):
@@ -137,6 +171,7 @@ def test_an_experiment_is_timed_on_one_core(folder):
 
 
 @pytest.mark.parametrize(("study", "models"), [("karel", True), ("biographies", False)])
+@pytest.mark.parametrize(("study", "models"), [("introspection", True), ("biographies", False)])
 def test_a_study_without_sizes_is_refused(study, models, folder):
     request = StudyRequest(study=study, scale="laptop", models=str(folder) if models else "")
     with pytest.raises(UsageError, match="has no sizes"):

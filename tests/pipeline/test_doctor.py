@@ -50,8 +50,8 @@ def test_nothing_is_missing_where_all_are_installed(monkeypatch):
     without(monkeypatch)
     assert doctor._extras_row() == (
         "extras",
-        "api (httpx2 1), ray (ray 1), scores (sacrebleu 1, rouge-score 1)",
+        "api (httpx2 1), ray (ray 1), scores (sacrebleu 1, rouge-score 1), gguf (gguf 1)",
         "nothing is missing",
     )
-    without(monkeypatch, "httpx2", "ray", "sacrebleu")
+    without(monkeypatch, "httpx2", "ray", "sacrebleu", "gguf")
     assert doctor._extras_row()[1] == "none"

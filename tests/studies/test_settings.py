@@ -30,6 +30,7 @@ class Config:
     chat: bool = False
     folder: str = ""
     limit: int = 7
+    shape: tuple[int, int] = (6, 6)
     table: dict[str, int] = field(default_factory=dict)
 
 
@@ -47,6 +48,7 @@ def changed(*settings):
         ("other.kind=b", "other.kind", "b"),
         ("seeds=1,2, 3", "seeds", (1, 2, 3)),
         ("seeds=", "seeds", ()),
+        ("shape=2, 3", "shape", (2, 3)),
         ("top=2", "top", 2.0),
         ("top=none", "top", None),
         ("chat=yes", "chat", True),
@@ -82,6 +84,8 @@ def test_a_setting_changes_its_field_alone(setting, path, value):
         ("table=3", "names no field"),
         ("steps=5", "names no field"),  # follows from other fields
         ("limit=none", "is not a whole number"),
+        ("shape=2", "gives 1 values; give 2 between commas"),
+        ("shape=2,x", "is not a whole number"),
     ],
 )
 def test_what_cannot_be_set_is_one_sentence(setting, said):
@@ -107,6 +111,6 @@ def test_every_field_that_is_listed_can_be_set():
         one = Config()
         for name in path.split("."):
             one = getattr(one, name)
-        text = values.get(type(one), "1")
+        text = "1,1" if path == "shape" else values.get(type(one), "1")
         assert apply_settings(Config(), [f"{path}={text}"], study="s")
     assert "table" not in settable_fields(Config())

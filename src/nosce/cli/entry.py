@@ -15,14 +15,14 @@ from typing import NoReturn
 
 import typer
 
-from nosce.cli import card_command, study_commands, tool_commands
+from nosce.cli import card_command, fetch_command, study_commands, tool_commands
 from nosce.cli.app import app
 from nosce.cli.output import print_error
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.store.text import printable
 
 #: Modules whose import adds their commands to the application, in the order of its help.
-COMMANDS = (study_commands, card_command, tool_commands)
+COMMANDS = (study_commands, card_command, tool_commands, fetch_command)
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # of a process that SIGPIPE ends
 

@@ -40,16 +40,14 @@ def list_(
 
 
 def _print_config(study: str, *, json_: bool) -> None:
-    """What each scale of a built-in study trains and asks, side by side."""
-    from nosce.studies.configs import config_rows, config_scales, config_table
+    """What each scale of a built-in study trains and asks, side by side, without a model and with one."""
+    from nosce.studies.configs import config_json, config_text
 
     if json_:
-        scales = config_scales(study)
-        rows = [(row, dict(zip(scales, row.values, strict=True))) for row in config_rows(study)]
-        print_json([{"field": row.field, "phrase": row.phrase, "values": values} for row, values in rows])
+        print_json(config_json(study))
         return
     console = Console()
-    console.print(config_table(study, console.width))
+    console.print(config_text(study, console.width))
 
 
 @app.command()

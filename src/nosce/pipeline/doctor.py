@@ -15,6 +15,7 @@ EXTRAS = {
     "api": (("httpx2",), "models behind an endpoint"),
     "ray": (("ray",), "--ray ADDRESS"),
     "scores": (("sacrebleu", "rouge-score"), "BLEU and ROUGE"),
+    "gguf": (("gguf",), "nosce fetch"),
 }
 
 

@@ -17,6 +17,7 @@ MODEL_STUDIES = {
     "diaries": "nosce.studies.diaries.pretrained:study",
     "emergence": "nosce.studies.emergence.asked.study:study",
     "introspection": "nosce.studies.introspection.asked:study",
+    "karel": "nosce.studies.karel.pretrained:study",
 }
 
 #: Where the sizes stand from which `--budget` takes the largest that fits, as `MODULE:VARIABLE`.
@@ -25,6 +26,7 @@ BUDGET_LADDERS = {
     "diaries": "nosce.studies.diaries.pretrained:BUDGET_LADDER",
     "emergence": "nosce.studies.emergence.asked.config:BUDGET_LADDER",
     "introspection": "nosce.studies.introspection.asked:BUDGET_LADDER",
+    "karel": "nosce.studies.karel.pretrained:BUDGET_LADDER",
 }
 
 #: Where the configurations of these stand, by scale, as `MODULE:VARIABLE`.
@@ -33,6 +35,7 @@ MODEL_CONFIGS = {
     "diaries": "nosce.studies.diaries.pretrained:PRETRAINED_DIARIES_CONFIGS",
     "emergence": "nosce.studies.emergence.asked.config:ASKED_EMERGENCE_CONFIGS",
     "introspection": "nosce.studies.introspection.asked:PROMPTED_INTROSPECTION_CONFIGS",
+    "karel": "nosce.studies.karel.pretrained:PRETRAINED_KAREL_CONFIGS",
 }
 
 #: Where the configurations of each study stand, by scale, as `MODULE:VARIABLE`.

@@ -6,7 +6,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from rich import box
@@ -17,8 +17,8 @@ from rich.table import Table
 from nosce.errors import UsageError
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.store.text import literal
-from nosce.studies import BUILT_IN, CONFIGS
-from nosce.studies.settings import apply_settings
+from nosce.studies import BUILT_IN, CONFIGS, MODEL_CONFIGS
+from nosce.studies.settings import apply_settings, settable_fields
 from nosce.study import SCALES, Scale
 from nosce.train.config import LoRA
 
@@ -30,10 +30,8 @@ Config = TypeVar("Config", bound="DataclassInstance")
 MAX_LISTED_VALUES, MAX_TEXT = 8, 60  # a longer tuple shows how many values it has, the first and the last
 FIELD_WIDTH, MIN_VALUE_WIDTH, MAX_VALUE_WIDTH = 30, 11, 18  # characters of a column
 SAME_AS_LEFT = "="
-CAPTION = (
-    f"{SAME_AS_LEFT} as in the column to the left. A field inside world, architecture, training or probe is left out "
-    "where every scale has its default."
-)
+NOT_SETTABLE = "*"
+CAPTION = f"{SAME_AS_LEFT} as in the column to the left; {NOT_SETTABLE} not changed by --set."
 
 
 def config_for_scale(
@@ -73,33 +71,61 @@ class ConfigRow:
         field: The field's name; `world.people` is the field `people` of the field `world`.
         phrase: What the field means, with its unit, from the docstring of its class.
         values: The field's value at each scale, as text.
+        is_settable: Whether `--set` changes it.
     """
 
     field: str
     phrase: str
     values: tuple[str, ...]
+    is_settable: bool = True
 
 
-def config_scales(name: str) -> tuple[Scale, ...]:
+def takes_model(name: str) -> bool:
+    """Whether a built-in study has a configuration for `--model`."""
+    return name in MODEL_CONFIGS
+
+
+def config_scales(name: str, *, with_model: bool = False) -> tuple[Scale, ...]:
     """The scales at which a built-in study has a configuration.
 
+    Args:
+        name: The study's name.
+        with_model: Of the study on models of one's own.
+
     Raises:
-        UsageError: There is no built-in study of this name.
+        UsageError: There is no built-in study of this name, or none on models.
     """
-    return tuple(_configs_of(name))
+    return tuple(_configs_of(name, with_model=with_model))
 
 
-def config_rows(name: str) -> list[ConfigRow]:
+def config_rows(name: str, *, with_model: bool = False) -> list[ConfigRow]:
     """The fields of a built-in study's configuration, all scales side by side.
 
+    A field inside world, architecture, training or probe is left out where every scale has its default; those are
+    `other_config_rows`.
+
     Raises:
-        UsageError: There is no built-in study of this name.
+        UsageError: There is no built-in study of this name, or none on models.
     """
-    return list(_rows("", [make() for make in _configs_of(name).values()]))
+    configs = [make() for make in _configs_of(name, with_model=with_model).values()]
+    settable = {path for config in configs for path in settable_fields(config)}
+    return [replace(row, is_settable=row.field in settable) for row in _rows("", configs)]
 
 
-def config_table(name: str, width: int = 120) -> Table:
-    """The table of `config_rows` for the terminal: fields with their meaning, and one column a scale.
+def other_config_rows(name: str, *, with_model: bool = False) -> list[ConfigRow]:
+    """The fields that `--set` changes and that are not among `config_rows`.
+
+    Raises:
+        UsageError: There is no built-in study of this name, or none on models.
+    """
+    configs = [make() for make in _configs_of(name, with_model=with_model).values()]
+    listed = {row.field for row in config_rows(name, with_model=with_model)}
+    paths = dict.fromkeys(path for config in configs for path in settable_fields(config) if path not in listed)
+    return [_row_of_path(path, configs) for path in paths]
+
+
+def config_text(name: str, width: int = 120) -> Group:
+    """What `--set` changes of a built-in study, for the terminal: without a model, and with one where it takes one.
 
     Args:
         name: The study's name.
@@ -108,19 +134,58 @@ def config_table(name: str, width: int = 120) -> Table:
     Raises:
         UsageError: There is no built-in study of this name.
     """
+    parts: list[Table | Padding] = []
+    for with_model in (False, True) if takes_model(name) else (False,):
+        parts.append(config_table(name, width, with_model=with_model))
+        others = [_with_default(row) for row in other_config_rows(name, with_model=with_model)]
+        if others:
+            parts.append(Padding(literal(f"--set changes these too: {', '.join(others)}."), (0, 1, 1, 1)))
+    return Group(*parts)
+
+
+def config_json(name: str) -> list[dict[str, object]]:
+    """Every field of a built-in study's configurations, with its value by scale.
+
+    Raises:
+        UsageError: There is no built-in study of this name.
+    """
+    entries: list[dict[str, object]] = []
+    for with_model in (False, True) if takes_model(name) else (False,):
+        scales = config_scales(name, with_model=with_model)
+        rows = (*config_rows(name, with_model=with_model), *other_config_rows(name, with_model=with_model))
+        for row in rows:
+            values = dict(zip(scales, row.values, strict=True))
+            flags = {"with_model": with_model, "is_settable": row.is_settable}
+            entries.append({"field": row.field, "phrase": row.phrase, "values": values, **flags})
+    return entries
+
+
+def config_table(name: str, width: int = 120, *, with_model: bool = False) -> Table:
+    """The table of `config_rows` for the terminal: fields with their meaning, and one column a scale.
+
+    Args:
+        name: The study's name.
+        width: Characters of a line.
+        with_model: Of the study on models of one's own.
+
+    Raises:
+        UsageError: There is no built-in study of this name, or none on models.
+    """
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), header_style="bold", caption=CAPTION, caption_justify="left"
     )
-    scales = config_scales(name)
+    scales = config_scales(name, with_model=with_model)
     value_width = max(MIN_VALUE_WIDTH, min(MAX_VALUE_WIDTH, (width - FIELD_WIDTH) // len(scales) - 1))
     field_width = max(MIN_VALUE_WIDTH, width - 2 - len(scales) * (value_width + 1))
-    table.add_column(f"{name}, by field", width=field_width, overflow="fold")
+    heading = f"{name} --model MODEL" if with_model else f"{name}, by field"
+    table.add_column(heading, width=field_width, overflow="fold")
     for scale in scales:
         table.add_column(scale, width=value_width, overflow="fold")
-    for row in config_rows(name):
+    for row in config_rows(name, with_model=with_model):
+        mark = "" if row.is_settable else f" {NOT_SETTABLE}"
         phrase = [Padding(literal(row.phrase), (0, 0, 0, 2))] if row.phrase else []  # all of its lines are indented
-        heading = Group(f"[bold]{literal(row.field)}[/bold]", *phrase)
-        table.add_row(heading, *(literal(value) for value in _mark_repeats(row.values)))
+        field = Group(f"[bold]{literal(row.field)}[/bold]{mark}", *phrase)
+        table.add_row(field, *(literal(value) for value in _mark_repeats(row.values)))
     return table
 
 
@@ -133,10 +198,12 @@ def field_phrases(config_class: type) -> dict[str, str]:
     return phrases
 
 
-def _configs_of(name: str) -> Mapping[Scale, Callable[[], object]]:
+def _configs_of(name: str, *, with_model: bool = False) -> Mapping[Scale, Callable[[], object]]:
     if name not in CONFIGS:
         raise UsageError(f"there is no built-in study {name!r}; take one of {', '.join(sorted(BUILT_IN))}.")
-    module, _, variable = CONFIGS[name].partition(":")
+    if with_model and not takes_model(name):
+        raise UsageError(f"{name} takes no --model; take one of {', '.join(sorted(MODEL_CONFIGS))}.")
+    module, _, variable = (MODEL_CONFIGS if with_model else CONFIGS)[name].partition(":")
     configs: Mapping[Scale, Callable[[], object]] = getattr(importlib.import_module(module), variable)
     return configs
 
@@ -160,6 +227,24 @@ def _rows(prefix: str, configs: list[object]) -> Iterator[ConfigRow]:
             yield ConfigRow(
                 f"{prefix}{one.name}", _first_sentence(phrase) if prefix else phrase, tuple(_as_text(v) for v in values)
             )
+
+
+def _row_of_path(path: str, configs: list[object]) -> ConfigRow:
+    """The row of one field by its path."""
+    *outer, name = path.split(".")
+    values, phrase = [], ""
+    for config in configs:
+        owner: object = config
+        for part in outer:
+            owner = None if owner is None else getattr(owner, part)
+        values.append("-" if owner is None else _as_text(getattr(owner, name)))
+        phrase = phrase or field_phrases(type(owner)).get(name, "")
+    return ConfigRow(path, _first_sentence(phrase), tuple(values))
+
+
+def _with_default(row: ConfigRow) -> str:
+    """The field, and its value if every scale has the same."""
+    return f"{row.field} ({row.values[0]})" if len(set(row.values)) == 1 else row.field
 
 
 def _fields(config_class: type) -> tuple[Field[object], ...]:
@@ -187,7 +272,7 @@ def _mark_repeats(values: tuple[str, ...]) -> list[str]:
 
 def _as_text(value: object) -> str:
     """A value as short as it can be shown."""
-    if value is None or value in ((), {}):
+    if value is None or value in ((), {}, ""):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from nosce.data.worlds.base import World
@@ -10,6 +11,7 @@ from nosce.data.worlds.text_folder import TextFolder, WithReplay
 from nosce.errors import SpecError, UsageError
 from nosce.models.architecture import Pretrained
 from nosce.models.sources import ModelSource
+from nosce.train.config import LoRA, TrainingConfig
 
 MESSAGE = "MESSAGE"  # stands for the user's message while a template is rendered
 
@@ -67,6 +69,40 @@ def with_replay(world: World, folder: str, share: float, n_documents: int) -> Wo
         raise SpecError(f"a replay share of {share:g} is no share of the texts; take more than 0 and less than 1.")
     n_pieces = max(1, round(share / (1 - share) * n_documents))
     return WithReplay(world=world, texts=TextFolder.from_folder(folder), n_pieces=n_pieces)
+
+
+def continued_training(
+    batch_size: int, peak_lr: float, *fractions: float, prompt_loss_weight: float = 0.0
+) -> TrainingConfig:
+    """A training that goes on from a pretrained model's weights; its steps follow from other fields.
+
+    Args:
+        batch_size: Texts of a step.
+        peak_lr: Learning rate after the warm-up.
+        fractions: Fractions of the training whose checkpoints are kept, beside its end.
+        prompt_loss_weight: Weight of the loss on prompts.
+    """
+    return TrainingConfig(
+        steps=1,
+        batch_size=batch_size,
+        peak_lr=peak_lr,
+        warmup_steps=10,
+        weight_decay=0.01,
+        betas=(0.9, 0.95),
+        prompt_loss_weight=prompt_loss_weight,
+        dtype="auto",
+        checkpoint_fractions=(*fractions, 1.0),
+    )
+
+
+def steps_for(training: TrainingConfig, n_texts: float) -> TrainingConfig:
+    """The training with the steps that show so many texts, at least one."""
+    return replace(training, steps=max(1, round(n_texts / training.batch_size)))
+
+
+def low_rank_update(rank: int) -> LoRA | None:
+    """The low-rank update of this rank, as all studies on a model's own weights train it; None for rank 0."""
+    return LoRA(rank=rank, embedding_rank=0) if rank else None
 
 
 def check_chat_folder(folder: Path) -> None:

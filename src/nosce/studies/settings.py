@@ -30,7 +30,7 @@ def apply_settings(config: ConfigT, settings: Sequence[str], *, study: str) -> C
         config: The configuration, a frozen dataclass with others inside it.
         settings: Each `key=value`. A key is the path of a field, e.g. `world.people`, or the end of a path that no
             other field shares, e.g. `people`. Values of a tuple stand between commas; `none` is None.
-        study: The study's name, for messages.
+        study: The study's name, for messages, e.g. "karel" or "karel --model".
 
     Raises:
         UsageError: A setting names no field or several, has a value of another type, or stands twice.
@@ -85,7 +85,7 @@ def _is_settable(annotation: Any) -> bool:  # as `typing` has annotations
     if origin in (typing.Union, types.UnionType):
         return all(one is types.NoneType or _is_settable(one) for one in arguments)
     if origin is tuple:
-        return len(arguments) == 2 and arguments[1] is Ellipsis and _is_settable(arguments[0])
+        return all(one is Ellipsis or _is_settable(one) for one in arguments)
     return origin is Literal or annotation in SETTABLE
 
 
@@ -102,7 +102,7 @@ def _find_path(key: str, paths: Iterable[str], study: str) -> str:
     close = difflib.get_close_matches(key, [*paths, *sorted(ends)], n=3) or list(paths)[:MAX_LISTED]
     raise UsageError(
         f"--set {key}=... names no field of {study}'s configuration; take e.g. {', '.join(close)} "
-        f"(`nosce list {study}` has them all)."
+        f"(`nosce list {study.partition(' ')[0]}` has them all)."
     )
 
 
@@ -118,13 +118,22 @@ def _parse(text: str, annotation: Any, path: str) -> object:  # as `typing` has 
             return None
         return _parse(text, next(one for one in arguments if one is not types.NoneType), path)
     if origin is tuple:
-        return tuple(_parse(part.strip(), arguments[0], path) for part in text.split(",") if part.strip())
+        return _parse_tuple([part.strip() for part in text.split(",") if part.strip()], arguments, path)
     if origin is Literal:
         for choice in arguments:
             if str(choice) == text:
                 return choice
         raise UsageError(f"--set {path}={text} is none of {', '.join(map(str, arguments))}; take one.")
     return _parse_plain(text, annotation, path)
+
+
+# Annotations, as `typing` has them.
+def _parse_tuple(parts: list[str], arguments: tuple[Any, ...], path: str) -> tuple[object, ...]:
+    """The values of a tuple of any length, or of one with a type for each place."""
+    kinds = arguments if Ellipsis not in arguments else (arguments[0],) * len(parts)
+    if len(parts) != len(kinds):
+        raise UsageError(f"--set {path}={','.join(parts)} gives {len(parts)} values; give {len(kinds)} between commas.")
+    return tuple(_parse(part, kind, path) for part, kind in zip(parts, kinds, strict=True))
 
 
 def _parse_plain(text: str, kind: type, path: str) -> object:

@@ -60,7 +60,9 @@ def test_a_swap_at_the_end_makes_the_donors_choice(karel_corpus, karel_scorer, u
         assert donor.tokens.tolist() != other.tokens.tolist()
 
 
-def test_edits_are_read_at_every_site(karel_corpus, editing, untrained_model, reference_completions, monkeypatch):
+def test_edits_are_read_at_every_site(
+    karel_corpus, karel_scorer, editing, untrained_model, reference_completions, monkeypatch
+):
     """Each edit beside its control, on as many pairs as were asked for."""
     # An untrained network would write next to nothing.
     monkeypatch.setattr(module, "generate_completions", lambda *_, **__: reference_completions)
@@ -68,7 +70,26 @@ def test_edits_are_read_at_every_site(karel_corpus, editing, untrained_model, re
     assert [set(table["attribute"]) for table in tables] == [{"after 1"}, {"after 2"}]
     for table in tables:
         edits = [f"{k}/{site}" for k in ("swap", "other", "gradient", "random") for site in editing.sites]
-        assert dict(table.group_by("metric").len().iter_rows()) == dict.fromkeys(["unedited", *edits], 20)
+        counts = dict(table.group_by("metric").len().iter_rows())
+        (count,) = set(counts.values())
+        assert set(counts) == {"unedited", *edits}
+        is_own = bool(karel_scorer.world.target_prefix)  # there some pairs are told apart by no token
+        assert 5 < count <= 20 if is_own else count == 20
+
+
+def test_a_pair_is_told_apart_by_its_next_token(karel_corpus, karel_scorer, pairs):
+    """Where words begin alike, a correct word's first token begins no wrong one; beginnings are equally long."""
+    encoder = _PrefixEncoder(karel_corpus, karel_scorer)
+    hosts, donors = encoder.prefixes_by_role(pairs)["host"], encoder.prefixes_by_role(pairs)["donor"]
+    assert [len(host.tokens) for host in hosts] == [len(donor.tokens) for donor in donors]
+    from_host = karel_scorer.correct_continuations(pairs.questions, pairs.host_prefixes)
+    from_donor = karel_scorer.correct_continuations(pairs.questions, pairs.donor_prefixes)
+    for correct, host, donor, tokens in zip(
+        pairs.correct_words, from_host, from_donor, encoder.first_tokens(pairs.correct_words), strict=True
+    ):
+        assert correct <= donor - host
+        wrong = {encoder.first_token(word) for word in KAREL_OPERATIONS if word not in donor - host}
+        assert not wrong & tokens
 
 
 def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(karel_corpus, karel_scorer, editing, pairs):

@@ -37,7 +37,11 @@ def test_a_place_is_just_before_its_operation(programs, karel_corpus, karel_scor
     )[:300]:
         program = karel_scorer.world.record_encoding.parse_reply(programs.replies[text])
         following = karel_corpus.tokenizer.decode([int(programs.tokens[text][token + 1])])
-        assert following.strip() == karel_scorer.world.record_encoding.format_program((program[number - 1],)).strip()
+        operation = karel_scorer.world.record_encoding.format_program((program[number - 1],)).strip()
+        if karel_scorer.world.target_prefix:  # a tokenizer made for other texts: the token that tells the operation
+            assert following.strip() in operation
+        else:
+            assert following.strip() == operation
 
 
 def test_labels_are_the_states_behind_the_operations(programs, karel_scorer):

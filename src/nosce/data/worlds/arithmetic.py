@@ -115,6 +115,11 @@ class Arithmetic(World):
         return TokenizerSpec(kind="symbols", symbols=ARITHMETIC_SYMBOLS)
 
     @property
+    def n_unseen_entities(self) -> float:
+        """The problems of the unseen split; no record has one of them."""
+        return self.unseen_questions
+
+    @property
     def n_entities(self) -> int:
         """The number of records."""
         return self.records

@@ -62,6 +62,14 @@ class World(ABC):
         return None
 
     @property
+    def n_unseen_entities(self) -> float | None:
+        """The number of entities of the unseen split, by which the width of an interval is foreseen. Default: half.
+
+        None: unknown, as `n_entities`.
+        """
+        return None if self.n_entities is None else self.n_entities / 2
+
+    @property
     def constant_attributes(self) -> tuple[str, ...]:
         """Attributes whose questions all have the same answer by design, so that a constant guess is not leakage."""
         return ()

@@ -62,6 +62,11 @@ class ChatQuestions(World):
         return self.world.n_entities
 
     @property
+    def n_unseen_entities(self) -> float | None:
+        """The number of unseen entities of the world."""
+        return self.world.n_unseen_entities
+
+    @property
     def documents_per_entity(self) -> int | None:
         """The documents of each entity of the world."""
         return self.world.documents_per_entity

@@ -23,12 +23,13 @@ Letters: N pairs of host and donor, W width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import reduce
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
+from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
 from nosce.evals.base import MultiCheckpointEvaluation
@@ -73,6 +74,14 @@ class ContinuationOracle(ProgramTracer, Protocol):
 
     def prefix_text(self, words: Sequence[str]) -> str:
         """The beginning of a program as text."""
+        ...
+
+    def shared_opening(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        """The tokens with which every word begins, e.g. an indentation."""
+        ...
+
+    def opening_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
+        """Positions behind the shared opening of each word in a reply's tokens; there a hidden state is edited."""
         ...
 
 
@@ -136,7 +145,8 @@ class StateEditing(MultiCheckpointEvaluation):
         step = max(checkpoints)
         model = checkpoints[step]().eval()
         completions = generate_completions(model, corpus, corpus.questions, self.oracle, constrained=True)
-        programs = ProgramDataset.from_completions(self.oracle, corpus, corpus.questions, completions)
+        locate = self.oracle.opening_positions
+        programs = ProgramDataset.from_completions(self.oracle, corpus, corpus.questions, completions, locate)
         if programs is None:  # a model that writes programs of one word has no state between start and end
             return
         probes = {site: self._fit_probes(programs, model, site, corpus.eos_id) for site in self.sites}
@@ -168,21 +178,17 @@ class StateEditing(MultiCheckpointEvaluation):
                     hosts.append(written_words[:length])
                     donors.append(tuple(rng.choice(self.vocabulary, length).tolist()))
         continuations = (self.oracle.correct_continuations(questions, prefixes) for prefixes in (hosts, donors))
-        # If all words begin with the same token, the model chooses one token earlier whether to end.
-        excluded = {""} if self._words_share_first_token(corpus) else set()
+        encoder = _PrefixEncoder(corpus, self.oracle)
+        told_apart = _TellingWords(encoder, self.vocabulary)
         pairs = PrefixPairs([], [], [], [])
         for question, host, donor, from_host, from_donor in zip(questions, hosts, donors, *continuations, strict=True):
-            correct_words = from_donor - from_host - excluded
+            correct_words = told_apart.of(from_donor - from_host) if encoder.equally_long(host, donor) else frozenset()
             if from_host and correct_words and len(pairs.questions) < self.max_pairs:
                 pairs.questions.append(question)
                 pairs.host_prefixes.append(host)
                 pairs.donor_prefixes.append(donor)
                 pairs.correct_words.append(correct_words)
         return pairs
-
-    def _words_share_first_token(self, corpus: Corpus) -> bool:
-        encoding = corpus.tokenizer.encode(self.oracle.prefix_text(self.vocabulary[:1]), add_special_tokens=False)
-        return bool(self.oracle.operation_positions(corpus.tokenizer, np.array(encoding.ids))[0])
 
     def _edit_metrics(
         self,
@@ -227,6 +233,7 @@ class _PrefixEncoder:
 
     corpus: Corpus
     oracle: ContinuationOracle
+    _known: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict)
 
     def prefixes_by_role(self, pairs: PrefixPairs) -> dict[str, list[_Prefix]]:
         """The hosts, the donors, and as "other" the donors' words after the next pair's prompt."""
@@ -239,8 +246,7 @@ class _PrefixEncoder:
 
     def first_tokens(self, words_by_pair: Sequence[frozenset[str]]) -> list[set[int]]:
         """For each pair, the tokens that begin one of its words."""
-        token_of_word = {word: self._first_token(word) for words in words_by_pair for word in words}
-        return [{token_of_word[word] for word in words} for words in words_by_pair]
+        return [{self.first_token(word) for word in words} for words in words_by_pair]
 
     def _encode(self, questions: Sequence[Question], prefixes: Sequence[tuple[str, ...]]) -> list[_Prefix]:
         tokenizer, end = self.corpus.tokenizer, self.corpus.eos_id
@@ -251,14 +257,43 @@ class _PrefixEncoder:
 
     def _until_predicting(self, tokens: np.ndarray) -> list[int]:
         """The tokens, and any that all words begin with: the next token is the first that differs between words."""
-        operation_position = self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]
-        return [*tokens.tolist(), *tokens[:operation_position].tolist()]
+        return [*tokens.tolist(), *self.shared_opening]
 
-    def _first_token(self, word: str) -> int:
-        if not word:
-            return self.corpus.eos_id
-        tokens = np.array(self.corpus.tokenizer.encode(self.oracle.prefix_text((word,)), add_special_tokens=False).ids)
-        return int(tokens[self.oracle.operation_positions(self.corpus.tokenizer, tokens)[0]])
+    @cached_property
+    def shared_opening(self) -> tuple[int, ...]:
+        """The tokens with which every word begins."""
+        return self.oracle.shared_opening(self.corpus.tokenizer)
+
+    def equally_long(self, one: Sequence[str], other: Sequence[str]) -> bool:
+        """Have two beginnings equally many tokens, so that a hidden state of one may stand in the other?"""
+        return len(self._tokens(tuple(one))) == len(self._tokens(tuple(other)))
+
+    def first_token(self, word: str) -> int:
+        """The first token in which a word differs from another one."""
+        return self._tokens((word,))[len(self.shared_opening)] if word else self.corpus.eos_id
+
+    def _tokens(self, words: tuple[str, ...]) -> tuple[int, ...]:
+        if words not in self._known:
+            encoding = self.corpus.tokenizer.encode(self.oracle.prefix_text(words), add_special_tokens=False)
+            self._known[words] = tuple(encoding.ids)
+        return self._known[words]
+
+
+@dataclass(frozen=True, eq=False)
+class _TellingWords:
+    """Words of which the next token alone says that one of them is begun."""
+
+    encoder: _PrefixEncoder
+    vocabulary: tuple[str, ...]
+
+    def of(self, correct: frozenset[str]) -> frozenset[str]:
+        """The correct words whose first token begins no word that is not correct.
+
+        If all words begin with the same token, the model chooses one token earlier whether to end, so the end is none.
+        """
+        candidates = correct - {""} if self.encoder.shared_opening else correct
+        wrong_tokens = {self.encoder.first_token(word) for word in self.vocabulary if word not in correct}
+        return frozenset(word for word in candidates if self.encoder.first_token(word) not in wrong_tokens)
 
 
 def _next_word_reader(model: PreTrainedModel, correct_tokens: Sequence[set[int]]) -> PatchReader:

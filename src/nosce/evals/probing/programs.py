@@ -8,7 +8,7 @@ Letters: N programs, T operations, P places (an operation of a program), W width
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -65,7 +65,7 @@ class ProgramTracer(Scorer, Protocol):
         ...
 
     def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
-        """Positions of the operations in a reply's tokens."""
+        """Positions of the tokens that tell the operations in a reply's tokens; the one before predicts them."""
         ...
 
     def is_traceable(self, reply: str) -> bool:
@@ -139,15 +139,30 @@ class ProgramDataset:
 
     @classmethod
     def from_completions(
-        cls, tracer: ProgramTracer, corpus: Corpus, questions: Sequence[Question], completions: Sequence[Completion]
+        cls,
+        tracer: ProgramTracer,
+        corpus: Corpus,
+        questions: Sequence[Question],
+        completions: Sequence[Completion],
+        locate: Callable[[Tokenizer, np.ndarray], np.ndarray] | None = None,
     ) -> ProgramDataset | None:
-        """The readable programs of two operations or more. None if they are not of two splits."""
+        """The readable programs of two operations or more. None if they are not of two splits.
+
+        Args:
+            tracer: The world's interpreter.
+            corpus: The corpus of the questions.
+            questions: One a completion.
+            completions: The programs.
+            locate: Positions in a reply's tokens, of which those before are probed. None: the tracer's
+                `operation_positions`.
+        """
+        locate = locate or tracer.operation_positions
         kept, tokens, positions = [], [], []
         prompts = corpus.tokenizer.encode_batch([q.prompt for q in questions], add_special_tokens=False)
         for question, prompt, (ids, reply, _) in zip(questions, prompts, completions, strict=True):
             if not tracer.is_traceable(reply):
                 continue
-            operation_positions = tracer.operation_positions(corpus.tokenizer, ids)
+            operation_positions = locate(corpus.tokenizer, ids)
             if len(operation_positions) > 1:
                 kept.append((question, reply))
                 tokens.append(np.concatenate([prompt.ids, ids]).astype(np.int64))

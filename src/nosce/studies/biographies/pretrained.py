@@ -31,7 +31,7 @@ from nosce.studies.biographies.figures import augmentation_figures, recall_scali
 from nosce.studies.biographies.own_facts import FACTS_TITLE, facts_study, read_facts, refuse_without_facts
 from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
 from nosce.studies.configs import config_for_scale
-from nosce.studies.models import chat_marks, one_model, with_replay
+from nosce.studies.models import chat_marks, continued_training, low_rank_update, one_model, steps_for, with_replay
 from nosce.study import Arm, EvalSpec, Scale, Stage, Study
 from nosce.train.config import LoRA, TrainingConfig
 
@@ -105,7 +105,7 @@ class PretrainedBiographiesConfig:
     @property
     def adapter(self) -> LoRA | None:
         """The low-rank update, if one is trained."""
-        return LoRA(rank=self.lora, embedding_rank=0) if self.lora else None
+        return low_rank_update(self.lora)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,19 +192,15 @@ def _arm(
     n_questions = len(PERSON_ATTRIBUTES) * (told.n_entities // 2)
     if isinstance(told, Facts):  # some have no value
         n_questions = told.n_questions // 2
-    finetuning = _with_steps(config.finetuning, config.question_passes * n_questions)
+    finetuning = steps_for(config.finetuning, config.question_passes * n_questions)
     return Arm(
         name=augmentation,
         world=world if marks is None else ChatQuestions(world=world, marks=marks),
         model=source.pretrained,
-        training=_with_steps(config.pretraining, config.exposures * told.n_entities / config.facts_share),
+        training=steps_for(config.pretraining, config.exposures * told.n_entities / config.facts_share),
         adapter=config.adapter,
         stages=(Stage(name=FINETUNE_STAGE, training=finetuning, adapter=config.adapter),),
     )
-
-
-def _with_steps(training: TrainingConfig, n_texts: float) -> TrainingConfig:
-    return replace(training, steps=max(1, round(n_texts / training.batch_size)))
 
 
 def _evals(config: PretrainedBiographiesConfig, marks: ChatMarks | None) -> tuple[EvalSpec, ...]:
@@ -220,27 +216,14 @@ def _evals(config: PretrainedBiographiesConfig, marks: ChatMarks | None) -> tupl
     )
 
 
-def _continued_training(batch_size: int, peak_lr: float, *fractions: float) -> TrainingConfig:
-    return TrainingConfig(
-        steps=1,
-        batch_size=batch_size,
-        peak_lr=peak_lr,
-        warmup_steps=10,
-        weight_decay=0.01,
-        betas=(0.9, 0.95),
-        dtype="auto",
-        checkpoint_fractions=(*fractions, 1.0),
-    )
-
-
 def _laptop_config() -> PretrainedBiographiesConfig:
     """32 people, each shown 30 times: a model of 135 M weights in a quarter of an hour on two cores."""
     return PretrainedBiographiesConfig(
         world=replace(SMALL_BIOGRAPHIES, people=32),
         exposures=30,
-        pretraining=_continued_training(8, 3e-4, 0.0, 0.5),
+        pretraining=continued_training(8, 3e-4, 0.0, 0.5),
         question_passes=5,
-        finetuning=_continued_training(16, 1e-4, 0.0, 0.5),
+        finetuning=continued_training(16, 1e-4, 0.0, 0.5),
         probe_config=LowRankProbeConfig(rank=0, steps=200, batch_size=16, peak_lr=1e-2),
     )
 

@@ -27,8 +27,9 @@ from nosce.seeds import Seed
 from nosce.studies.configs import config_for_scale
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.study import diaries_study
+from nosce.studies.models import continued_training, low_rank_update
 from nosce.study import Arm, Scale, Study
-from nosce.train.config import LoRA, TrainingConfig
+from nosce.train.config import TrainingConfig
 
 DECODER_ONLY, ENCODER_DECODER = "decoder-only", "encoder-decoder"
 N_TRIED_DOCUMENTS = 20  # which a tokenizer must give back before anything is made
@@ -119,7 +120,7 @@ def _with_models(config: PretrainedDiariesConfig, models: tuple[ModelSource, ...
         patching=config.patching,
         random_controls=config.random_controls,
         best_checkpoint=config.best_checkpoint,
-        adapter=LoRA(rank=config.lora, embedding_rank=0) if config.lora else None,
+        adapter=low_rank_update(config.lora),
     )
 
 
@@ -157,17 +158,7 @@ def _check_round_trip(arm: Arm) -> None:
 
 
 def _training(batch_size: int, peak_lr: float, *fractions: float) -> TrainingConfig:
-    return TrainingConfig(
-        steps=1,
-        batch_size=batch_size,
-        peak_lr=peak_lr,
-        warmup_steps=10,
-        weight_decay=0.01,
-        betas=(0.9, 0.95),
-        prompt_loss_weight=1.0,
-        dtype="auto",
-        checkpoint_fractions=(*fractions, 1.0),
-    )
+    return continued_training(batch_size, peak_lr, *fractions, prompt_loss_weight=1.0)
 
 
 def _laptop_config() -> PretrainedDiariesConfig:

@@ -121,7 +121,6 @@ class PromptedIntrospection(Experiment):
 
         Raises:
             SpecError: A string is in two splits.
-            DataError: No answer to a string of the seen split has a label.
         """
         assert isinstance(context, StepContext)  # the pipeline has no other
         resources = RunResources.of_run(context, seed / "asked")
@@ -184,9 +183,10 @@ class _ProtocolRun:
         questions = self.build_questions(base_answers)
         training_questions = self.choose_training_questions(questions)
         examples = [ChatExample(q.prompt, q.target) for q in training_questions]
-        if not examples:
-            raise DataError("no answer to a string of the seen split has a label, so that there is nothing to teach.")
         yield self.reports_table(base_model, base_answers, BEFORE_REPORTS)
+        if not examples:  # no answer has the form that was asked for: nothing can be taught, and no claim is judged
+            self.progress.finish()
+            return
         if (finetuned := self.config.subject.finetune(examples, self.resources)) is None:
             after = self.part_sizes.after_teaching(len(self.config.other_subjects))
             self.progress.expect(self.part_sizes.without_teaching() - after)

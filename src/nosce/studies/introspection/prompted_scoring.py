@@ -15,21 +15,10 @@ from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.models.api.base import ChatResponse
 from nosce.seeds import Seed
+from nosce.studies.replies import REPLY_SCHEMA
 
 CALIBRATION_RANKS = 3
 CASELESS_LABELS = ("true", "false", "even", "odd")
-SCORED_SCHEMA = {
-    "evaluation": pl.String,
-    "split": pl.String,
-    "item": pl.String,
-    "entity": pl.String,
-    "attribute": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "answer": pl.String,
-    "target": pl.String,
-    "outcome": pl.String,
-}
 
 
 @dataclass(frozen=True)
@@ -144,5 +133,5 @@ def calibration_rows(
 
 
 def scored_frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:
-    """The rows as a table with the columns of `SCORED_SCHEMA`, without rows too."""
-    return pl.DataFrame(list(rows), schema=SCORED_SCHEMA)
+    """The rows as a table with the columns of `REPLY_SCHEMA`, without rows too."""
+    return pl.DataFrame(list(rows), schema=REPLY_SCHEMA)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from nosce.analysis.claims import Claim, Precondition
@@ -16,6 +17,7 @@ from nosce.studies.karel.selections import (
     MOST_COMMON_PROGRAM_CURVE,
     ORIGINAL_ARM,
     PERPLEXITY_CURVE,
+    RANDOM_ARM,
     REASSIGNED_ARM,
     SHARPEST_ALTERNATIVE,
     probe_bits_saved,
@@ -24,15 +26,30 @@ from nosce.studies.karel.selections import (
     state_probe_scores,
 )
 
+#: Claims that make no sense of a pretrained model: of nats a token, where a model has tokens of its own, and of the
+#: beginnings of a training from random weights.
+FRESH_WEIGHTS_CLAIMS = ("perplexity-stays", "babbling", "syntax-before-semantics")
+REASSIGNED_CLAIMS = ("own-meaning-wins",)
+
 
 def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
     """The paper's claims, and what the paper did not test."""
     writes_programs = Precondition(text="generative accuracy", measure=Mean(selection=program_scores()), above=0.5)
-    return (
+    claims = (
         *_writing_claims(writes_programs),
-        *_state_claims(writes_programs),
+        *_state_claims(config, writes_programs),
         *_semantics_claims(config, writes_programs),
         *_training_course_claims(),
+        *(_random_weights_claims(writes_programs) if config.random_control else ()),
+    )
+    return tuple(claim for claim in claims if claim.id not in _left_out(config))
+
+
+def _left_out(config: KarelConfig) -> tuple[str, ...]:
+    """The claims that a configuration has no arm for, or of which they make no sense."""
+    return (
+        *(FRESH_WEIGHTS_CLAIMS if config.is_pretrained else ()),
+        *(() if config.reassigned_control else REASSIGNED_CLAIMS),
     )
 
 
@@ -75,10 +92,12 @@ def _writing_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
     )
 
 
-def _state_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
+def _state_claims(config: KarelConfig, writes_programs: Precondition) -> tuple[Claim, ...]:
     """What probes read in hidden states, against what they read without the model."""
+    untrained = "the model before this training" if config.is_pretrained else "untrained network"
+    states = itertools.product(("position", "front"), (0, 1))
     return (
-        *(_baseline_claim(feature, offset, writes_programs) for feature in ("position", "front") for offset in (0, 1)),
+        *(_baseline_claim(feature, offset, untrained, writes_programs) for feature, offset in states),
         Claim(
             id="content-rises",
             text="On one fixed set of programs, probes read position better at the end of training than before "
@@ -184,6 +203,30 @@ def _training_course_claims() -> tuple[Claim, ...]:
     )
 
 
+def _random_weights_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
+    """What pretrained weights are good for, beside the same training from random ones."""
+    source = "design of this study: the paper trains from random weights alone"
+    fixed = state_probe_scores("position", 0, evaluation="fixed")
+    return (
+        Claim(
+            id="pretraining-writes",
+            text="From its pretrained weights the model writes more right programs than from random weights",
+            source=source,
+            measure=Difference(a=program_scores(), b=program_scores(arm=RANDOM_ARM)),
+            threshold=0.0,
+        ),
+        Claim(
+            id="pretraining-states",
+            text="On one fixed set of programs, position is read better from pretrained weights than from random ones, "
+            "each after the same training",
+            source=source,
+            measure=Difference(a=fixed, b=replace(fixed, arm=RANDOM_ARM)),
+            threshold=0.0,
+            preconditions=(writes_programs,),
+        ),
+    )
+
+
 def gain_over_baselines(
     feature: str, offset: int, baselines: tuple[str, ...] = ("constant", "bag/1", "untrained/1")
 ) -> MinOf:
@@ -209,7 +252,7 @@ def semantic_intervention(
 
 
 def _causal_claim(edit: str, control_edit: str, config: KarelConfig) -> Claim:
-    site = f"residual.{(config.architecture.layers + 1) // 2}"  # the middle one; figures show all
+    site = config.middle_site  # figures show all
     edited = Selection(evaluation="edits", metric=f"{edit}/{site}", arm=ORIGINAL_ARM)
     control = replace(edited, metric=f"{control_edit}/{site}")
     edit_text = "a swap" if edit == "swap" else "a move along a probe's gradient"
@@ -224,12 +267,12 @@ def _causal_claim(edit: str, control_edit: str, config: KarelConfig) -> Claim:
     )
 
 
-def _baseline_claim(feature: str, offset: int, writes_programs: Precondition) -> Claim:
+def _baseline_claim(feature: str, offset: int, untrained: str, writes_programs: Precondition) -> Claim:
     state_text = "the state that the next operation leads to" if offset == 0 else "the state one operation further"
     return Claim(
         id=f"{feature}{offset:+d}",
         text=f"{feature.capitalize()} in {state_text} is read better than by every baseline",
-        source="section 3; baselines: constant, start and bag of operations, untrained network",
+        source=f"section 3; baselines: constant, start and bag of operations, {untrained}",
         measure=gain_over_baselines(feature, offset),
         threshold=0.0,
         preconditions=(writes_programs,),

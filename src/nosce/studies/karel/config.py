@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from nosce.data.worlds.karel.world import Karel
-from nosce.models.architecture import Architecture
+from nosce.errors import SpecError
+from nosce.models.architecture import Architecture, Pretrained
+from nosce.models.pretrained import folder_config
 from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
-from nosce.train.config import TrainingConfig
+from nosce.train.config import LoRA, TrainingConfig
 
 #: Fractions of a training that are probed: one program for all specifications is a matter of the first tenth.
 EARLY_CHECKPOINT_FRACTIONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7, 0.85, 1.0)
@@ -29,7 +33,7 @@ class KarelConfig:
     Args:
         seeds: Training seeds; each has its own specifications, weights and order of documents.
         world: Boards, programs and specifications.
-        architecture: The model's family and size: layers x width.
+        architecture: The model's family and size: layers x width. Or a pretrained model, whose training goes on.
         training: The training on specifications with their programs.
         reassigned_training_factor: Times as many documents and steps for the arm whose words have other meanings. That
             arm learns more slowly: 43 % of its programs are right where 95 % of the other arm's are (LOG.md).
@@ -37,22 +41,56 @@ class KarelConfig:
         probe_epochs: Passes of a probe over its training states.
         curve_probe_train_size: Specifications that the probes of every checkpoint learn from.
         figure_probe_train_size: Specifications that probes learn from which only figures show.
+        reassigned_control: Train the arm whose words have other meanings.
+        random_control: Train the architecture of a pretrained model from random weights too.
+        adapter: The low-rank update that is trained of a pretrained model. None: all weights are trained.
+        records_share: Share of the texts of training that are records; the others are general text.
     """
 
     seeds: tuple[int, ...] = (0,)
     world: Karel
-    architecture: Architecture
+    architecture: Architecture | Pretrained
     training: TrainingConfig
     reassigned_training_factor: int = 1
     probe_width: int
     probe_epochs: int = 30
     curve_probe_train_size: int = 4_000
     figure_probe_train_size: int = 8_000
+    reassigned_control: bool = True
+    random_control: bool = False
+    adapter: LoRA | None = None
+    records_share: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.is_pretrained and (self.random_control or self.adapter is not None):
+            raise SpecError("random_control and adapter are for a pretrained model; give --model, or leave them out.")
+
+    @property
+    def records_per_step(self) -> float:
+        """Records that a step of training shows."""
+        return self.training.batch_size * self.records_share
+
+    @cached_property
+    def layers(self) -> int:
+        """The number of the model's blocks."""
+        if isinstance(self.architecture, Architecture):
+            return self.architecture.layers
+        return int(folder_config(Path(self.architecture.folder)).get_text_config().num_hidden_layers)
 
     @property
     def sites(self) -> tuple[str, ...]:
         """The hidden states that are probed: `residual.<blocks passed>`, and `final` behind the last norm."""
-        return (*(f"residual.{layer}" for layer in range(self.architecture.layers)), "final")
+        return (*(f"residual.{layer}" for layer in range(self.layers)), "final")
+
+    @property
+    def middle_site(self) -> str:
+        """The hidden state whose edits claims speak of."""
+        return f"residual.{(self.layers + 1) // 2}"
+
+    @property
+    def is_pretrained(self) -> bool:
+        """Does the training go on from a model's weights?"""
+        return isinstance(self.architecture, Pretrained)
 
 
 def karel_config(scale: str, settings: Sequence[str] = ()) -> KarelConfig:

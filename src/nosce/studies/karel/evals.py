@@ -18,6 +18,7 @@ from nosce.studies.karel.selections import (
     ORIGINAL_ARM,
     PROBE_FEATURES,
     PROBE_OFFSETS,
+    RANDOM_ARM,
     REASSIGNED_ARM,
     SHARPEST_ALTERNATIVE,
 )
@@ -51,6 +52,14 @@ def reassigned_evals(config: KarelConfig, world: Karel) -> Iterator[EvalSpec]:
     yield EvalSpec(GenerationEval(scorer=scorer), arms=arms)
     grid = replace(_basic_grid(config), meanings=("original", SHARPEST_ALTERNATIVE), baselines=("untrained",))
     yield EvalSpec(replace(_probe(config, grid), tracer=scorer), arms=arms)
+
+
+def random_control_evals(config: KarelConfig) -> Iterator[EvalSpec]:
+    """Programs and their states, for the architecture of a pretrained model that begins from random weights."""
+    arms = (RANDOM_ARM,)
+    yield EvalSpec(GenerationEval(scorer=_scorer(config.world)), arms=arms)
+    fixed_programs = _curve_probes(config)[1]
+    yield EvalSpec(replace(fixed_programs, earlier_grid=None), arms=arms)
 
 
 def _scorer(world: Karel) -> KarelScorer:

@@ -18,6 +18,7 @@ from nosce.studies.karel.selections import (
     PERPLEXITY_CURVE,
     PROBE_FEATURES,
     PROBE_OFFSETS,
+    RANDOM_ARM,
     program_scores,
     semantic_content_curve,
     state_probe_scores,
@@ -27,15 +28,16 @@ from nosce.studies.karel.selections import (
 def karel_figures(config: KarelConfig) -> tuple[Figure, ...]:
     """All figures of the study: training, probes, other meanings, edits, and program lengths."""
     return (
-        *_training_figures(config.training.batch_size),
+        *_training_figures(config),
         *_probe_figures(config.sites),
         *_semantics_figures(config.sites),
         *_length_figures(config.world.asked_lengths[1], config.seeds),
     )
 
 
-def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
-    x_label, x_per_step = "records seen", float(batch_size)
+def _training_figures(config: KarelConfig) -> tuple[TrainingCurveFigure, ...]:
+    x_label, x_per_step = "records seen", config.records_per_step
+    fresh = TrainingCurve(selection=program_scores(arm=RANDOM_ARM, step="every"))
     return (
         TrainingCurveFigure(
             id="phases",
@@ -53,6 +55,7 @@ def _training_figures(batch_size: int) -> tuple[TrainingCurveFigure, ...]:
                         ("right on hidden pairs too", TrainingCurve(selection=program_scores("strict", step="every"))),
                         ("the author's", TrainingCurve(selection=program_scores("reference", step="every"))),
                         ("the most frequent program", MOST_COMMON_PROGRAM_CURVE),
+                        *((("right, from random weights", fresh),) if config.random_control else ()),
                     ),
                 ),
             ),

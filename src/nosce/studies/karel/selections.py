@@ -8,6 +8,7 @@ from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 
 ORIGINAL_ARM, REASSIGNED_ARM = "original", "re-assigned"  # arms: what the words do to the boards of the training data
+RANDOM_ARM = "random weights"  # an arm: a pretrained model's architecture alone
 SHARPEST_ALTERNATIVE = "alt3"  # the re-assignment of the paper's first version: no word keeps its effect
 ALTERNATIVE_SEMANTICS = ("flip", SHARPEST_ALTERNATIVE, "alt5", "alt8", "alt11")
 Step = int | Literal["last", "every"]  # the checkpoints of a selection

@@ -8,17 +8,22 @@ writing; the same probes look for what the words would mean otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, scaling_curve_over_training
 from nosce.analysis.selection import Selection
+from nosce.data.worlds.base import World
+from nosce.data.worlds.karel.world import Karel
+from nosce.models.architecture import Pretrained
 from nosce.studies.karel.claims import karel_claims
 from nosce.studies.karel.config import KarelConfig, even_checkpoint_fractions, karel_config
-from nosce.studies.karel.evals import original_evals, reassigned_evals
+from nosce.studies.karel.evals import original_evals, random_control_evals, reassigned_evals
 from nosce.studies.karel.figures import karel_figures
-from nosce.studies.karel.selections import ORIGINAL_ARM, REASSIGNED_ARM, SHARPEST_ALTERNATIVE
-from nosce.study import Arm, Scale, Study
+from nosce.studies.karel.selections import ORIGINAL_ARM, RANDOM_ARM, REASSIGNED_ARM, SHARPEST_ALTERNATIVE
+from nosce.study import Arm, EvalSpec, Scale, Study
+
+KAREL_TITLE = "Meaning in models of programs"
 
 
 def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
@@ -27,40 +32,90 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     Raises:
         UsageError: The study has no such scale or field.
     """
-    config = karel_config(scale, settings)
-    reassigned_world = replace(
-        config.world,
-        meaning=SHARPEST_ALTERNATIVE,
-        records=config.reassigned_training_factor * config.world.records,
-    )
-    reassigned_training = replace(
-        config.training,
-        steps=config.reassigned_training_factor * config.training.steps,
-        checkpoint_fractions=even_checkpoint_fractions(4),
-    )
-    original_arm = Arm(
-        name=ORIGINAL_ARM,
-        world=config.world,
-        model=config.architecture,
-        training=config.training,
-        tokenizer=config.world.tokenizer,
-    )
-    reassigned_arm = replace(original_arm, name=REASSIGNED_ARM, world=reassigned_world, training=reassigned_training)
+    return karel_study(karel_config(scale, settings), scale)
+
+
+def karel_study(
+    config: KarelConfig, scale: Scale, *, title: str = KAREL_TITLE, replayed: Callable[[Karel], World] | None = None
+) -> Study:
+    """The study of a configuration.
+
+    Args:
+        config: What is trained and probed.
+        scale: Name of the scale.
+        title: The study's title.
+        replayed: Mixes general text into a world's documents. None: none.
+    """
+    arms = tuple(_arms(config, replayed))
     whole = Study(
         name="karel",
-        title="Meaning in models of programs",
+        title=title,
         question="Does a model that only reads programs come to represent what they do?",
         paper="arXiv:2305.11169",
         scale=scale,
         unit="specification",
-        arms=(original_arm, reassigned_arm),
+        arms=arms,
         seeds=config.seeds,
-        evals=(*original_evals(config), *reassigned_evals(config, reassigned_world)),
+        evals=tuple(_evals(config)),
         claims=karel_claims(config),
         figures=karel_figures(config),
         scaling_curves=(_training_curve(config),),
+        notes=tuple(_notes(config)),
     )
     return whole.without_unread_evals() if scale == "laptop" else whole
+
+
+def _arms(config: KarelConfig, replayed: Callable[[Karel], World] | None) -> Iterator[Arm]:
+    """The arm of the words' own meanings, and its controls."""
+    original_arm = Arm(
+        name=ORIGINAL_ARM,
+        world=config.world if replayed is None else replayed(config.world),
+        model=config.architecture,
+        training=config.training,
+        adapter=config.adapter,
+        tokenizer=config.world.tokenizer,
+    )
+    yield original_arm
+    if config.reassigned_control:
+        world = _reassigned_world(config)
+        training = replace(config.training, steps=config.reassigned_training_factor * config.training.steps)
+        if not config.is_pretrained:
+            training = replace(training, checkpoint_fractions=even_checkpoint_fractions(4))
+        yield replace(
+            original_arm,
+            name=REASSIGNED_ARM,
+            world=world if replayed is None else replayed(world),
+            training=training,
+        )
+    if config.random_control and isinstance(config.architecture, Pretrained):
+        fresh = replace(config.architecture, random_weights=True)
+        yield replace(original_arm, name=RANDOM_ARM, model=fresh, adapter=None)
+
+
+def _reassigned_world(config: KarelConfig) -> Karel:
+    records = config.reassigned_training_factor * config.world.records
+    return replace(config.world, meaning=SHARPEST_ALTERNATIVE, records=records)
+
+
+def _evals(config: KarelConfig) -> Iterator[EvalSpec]:
+    yield from original_evals(config)
+    if config.reassigned_control:
+        yield from reassigned_evals(config, _reassigned_world(config))
+    if config.random_control:
+        yield from random_control_evals(config)
+
+
+def _notes(config: KarelConfig) -> Iterator[str]:
+    """Which claims of the study are left out, and why."""
+    if config.is_pretrained:
+        yield (
+            "Left out: perplexity-stays, which counts nats a token where a model has tokens of its own; babbling and "
+            "syntax-before-semantics, which are about training from random weights."
+        )
+    if not config.reassigned_control:
+        yield "Left out: own-meaning-wins, which takes a training on re-assigned words (reassigned_control=yes)."
+    if config.is_pretrained:
+        yield '"Untrained" is the model before this training.'
 
 
 def _training_curve(config: KarelConfig) -> ScalingCurveSpec:
@@ -70,7 +125,7 @@ def _training_curve(config: KarelConfig) -> ScalingCurveSpec:
         "Right programs along training",
         ORIGINAL_ARM,
         config.training.checkpoint_steps,
-        float(config.training.batch_size),
+        config.records_per_step,
         Selection(evaluation="written", metric="correct", split="unseen"),
         Selection(evaluation="questions", metric="nats", split="unseen", quantity="nats"),
         x_label="records seen",

@@ -207,4 +207,4 @@ def test_blind_guesses_score_as_they_must():
 def test_a_mask_is_refused():
     """What may follow is what is asked for."""
     with pytest.raises(SpecError, match="constrained=False"):
-        DiaryScorer(world=WORLDS[0]).grammar(None)
+        DiaryScorer(world=WORLDS[0]).grammar(None, 0)

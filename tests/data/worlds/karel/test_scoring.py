@@ -34,13 +34,13 @@ def test_the_author_is_always_right(judge, place):
     assert not scores(judge, questions, replies, "longer").any()
 
 
-def test_operations_of_unequal_numbers_of_tokens_are_refused(micro):
-    """A tokenizer of byte pairs splits them differently; the sentence names the numbers."""
+def test_a_reply_that_is_no_operations_is_refused(micro):
+    """Places are found by the tokens of operations alone; anything else has none, and none is guessed."""
     judge, spec = KarelScorer(world=micro), tokenizers.TokenizerSpec(kind="bpe", vocab_size=300)
     tokenizer = tokenizers.build_tokenizer(spec, ["nothing of the kind"])
-    for ask in (judge.max_new_tokens, lambda one: judge.operation_positions(one, np.zeros(3, dtype=np.int64))):
-        with pytest.raises(DataError, match=r"operations of equally many tokens.*'move' \d+, 'turnLeft' \d+.*\.$"):
-            ask(tokenizer)
+    for locate in (judge.operation_positions, judge.opening_positions):
+        with pytest.raises(DataError, match=r"the tokens \[0, 0, .*\] of a program of Karel are no operation's, .*\.$"):
+            locate(tokenizer, np.zeros(30, dtype=np.int64))
 
 
 def test_another_program_with_the_same_effect_is_right(judge, place):
@@ -89,7 +89,8 @@ def test_right_by_luck_on_what_is_shown_is_not_strict(micro, place):
 def test_everything_that_the_grammar_lets_be_written_can_be_read(judge, place):
     """Random walks through the table end in programs, and every author's program is one of its walks."""
     tokenizer = tokenizers.build_tokenizer(judge.world.tokenizer, judge.world.samples(place))
-    end, grammar, rng = tokenizers.eos_token_id(tokenizer), judge.grammar(tokenizer), np.random.default_rng(8)
+    end, rng = tokenizers.eos_token_id(tokenizer), np.random.default_rng(8)
+    grammar = judge.grammar(tokenizer, end)
     for question in judge.world.questions(place):
         ids = tokenizer.encode(question.target, add_special_tokens=False).ids
         assert grammar.accepts(np.array([*ids, end]))

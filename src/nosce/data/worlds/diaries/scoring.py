@@ -56,7 +56,7 @@ class DiaryScorer:
         longest = self._diary_format.longest_diary(name, self.world.entries[1] + 2, self.world.attributes[1])
         return len(tokenizer.encode(longest, add_special_tokens=False).ids) + 1
 
-    def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
+    def grammar(self, tokenizer: Tokenizer, eos_id: int) -> TokenGrammar:
         """Always raises an error: a grammar that allows only the next correct unit would give the answer away.
 
         Raises:

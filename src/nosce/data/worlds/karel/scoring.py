@@ -29,8 +29,9 @@ from nosce.data.worlds.karel.language import (
     program_words,
     reassign_operations,
 )
+from nosce.data.worlds.karel.tokens import OperationTokens, word_tokens
 from nosce.data.worlds.karel.vectorized import Boards, ProgramTraces, compile_programs, run_programs
-from nosce.data.worlds.karel.world import Karel, operation_tokens
+from nosce.data.worlds.karel.world import Karel
 from nosce.records import Outcome, Question
 
 MAX_OPERATIONS = 14  # most operations in a reply (the released `lm/utils.py`)
@@ -63,7 +64,7 @@ class KarelScorer:
 
     def max_new_tokens(self, tokenizer: Tokenizer) -> int:
         """The most tokens of a reply, its end token included."""
-        tokens_per_operation: int = operation_tokens(tokenizer, self._record_encoding).shape[1]
+        tokens_per_operation = OperationTokens.of(self.world, tokenizer).most
         return (self.max_operations * (5 if self.world.control_flow else 1)) * tokens_per_operation + 1
 
     def score(
@@ -83,7 +84,7 @@ class KarelScorer:
             if program is None:
                 yield {name: (0.0, "unreadable") for name in ("correct", "strict", "reference")}
                 continue
-            is_reference = self._record_encoding.format_program(program) == question.target
+            is_reference = self.world.target_text(program) == question.target
             checks = {"correct": bool(on_examples), "strict": bool(on_all), "reference": is_reference}
             metrics: dict[str, KarelMetric] = {k: (float(v), "right" if v else "wrong") for k, v in checks.items()}
             length = _count_operations(program)
@@ -129,10 +130,24 @@ class KarelScorer:
         return run_programs(Boards.from_glyphs(starts, *self._board_size), code.with_meaning(meaning))
 
     def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
-        """The positions of the operations in a reply's tokens, in order."""
-        calls = operation_tokens(tokenizer, self._record_encoding)
-        column = np.flatnonzero((calls != calls[0]).any(0))[0]
-        return np.flatnonzero(np.isin(reply, calls[:, column]))
+        """The positions of the tokens that tell the operations of a reply, in order.
+
+        Raises:
+            DataError: The reply's tokens are not those of operations.
+        """
+        return OperationTokens.of(self.world, tokenizer).locate(reply)
+
+    def opening_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
+        """The positions of the first tokens in which operations differ, in order.
+
+        Raises:
+            DataError: As `operation_positions`.
+        """
+        return OperationTokens.of(self.world, tokenizer).locate_openings(reply)
+
+    def shared_opening(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        """The tokens with which every operation begins."""
+        return OperationTokens.of(self.world, tokenizer).shared_opening
 
     def is_traceable(self, reply: str) -> bool:
         """Whether the reply is a program without control flow, so that its states align with its words."""
@@ -141,7 +156,7 @@ class KarelScorer:
 
     def prefix_text(self, words: Sequence[str]) -> str:
         """The beginning of a program as text."""
-        return self._record_encoding.format_program(tuple(words))
+        return self.world.target_text(tuple(words))
 
     def correct_continuations(
         self, questions: Sequence[Question], prefixes: Sequence[Sequence[str]]
@@ -231,21 +246,12 @@ class KarelScorer:
     def _board(self, question: Question) -> Board:
         return Boards.from_glyphs(self._parse_examples(question.prompt)[0, 0][None], *self._board_size).board(0)
 
-    def grammar(self, tokenizer: Tokenizer) -> TokenGrammar:
+    def grammar(self, tokenizer: Tokenizer, eos_id: int) -> TokenGrammar:
         """The grammar of one to `max_operations` operations or, with control flow, of all programs."""
         words = (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
-        ids_by_word = {word: self._word_ids(tokenizer, word) for word in words}
+        ids_by_word = {word: word_tokens(self.world, tokenizer, word) for word in words}
         next_states = _control_flow_grammar if self.world.control_flow else _straight_line_grammar(self.max_operations)
-        return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), self._eos_id(tokenizer))
-
-    def _word_ids(self, tokenizer: Tokenizer, word: str) -> tuple[int, ...]:
-        text = self._record_encoding.format_program((word,)) if word in KAREL_OPERATIONS else word
-        return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def _eos_id(self, tokenizer: Tokenizer) -> int:
-        from nosce.data.tokenizer import eos_token_id
-
-        return eos_token_id(tokenizer)
+        return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), eos_id)
 
 
 @lru_cache(maxsize=50_000)

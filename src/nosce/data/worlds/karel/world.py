@@ -16,13 +16,14 @@ Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, with the numbers of
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from nosce.data.packing import TokenDataset, encode
+from nosce.data.packing import TokenDataset
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.base import World
 from nosce.data.worlds.karel.encoding import (
@@ -42,10 +43,12 @@ from nosce.data.worlds.karel.language import (
     meaning_table,
 )
 from nosce.data.worlds.karel.nested import draw_block_programs
-from nosce.data.worlds.karel.vectorized import GLYPHS, HALT, Boards, Bytecode, compile_programs, run_programs
-from nosce.errors import DataError, SpecError
+from nosce.data.worlds.karel.tokens import check_program_tokens, uniform_layout
+from nosce.data.worlds.karel.vectorized import HALT, Boards, Bytecode, compile_programs, run_programs
+from nosce.errors import SpecError
 from nosce.records import Document, Question
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 RECORDS_PER_BLOCK = 4_096  # records drawn in one call of the generator
 MAX_CELLS = 400  # most cells of an inner board
@@ -74,6 +77,9 @@ class Karel(World):
         encoding: "lean": one token per cell and operation, the shorter texts. "official": the layout of the released
             code.
         control_flow: Also draw loops and branches, which the paper does not have. Only for the lean encoding.
+        target_prefix: What stands before the program in a question's target. A tokenizer that does not put a space in
+            front of every text needs a space there, so that the program has the tokens that it has in a document
+            (`fit_to_tokenizer`).
     """
 
     board_shape: tuple[int, int] = (6, 6)
@@ -89,6 +95,7 @@ class Karel(World):
     meaning: str = "original"
     encoding: KarelEncodingName = "lean"
     control_flow: bool = False
+    target_prefix: Literal["", " "] = field(default="", metadata=LATER)
 
     def __post_init__(self) -> None:
         meaning_table(self.meaning)
@@ -117,6 +124,8 @@ class Karel(World):
             raise SpecError(f"Karel.encoding={self.encoding!r} does not exist; take lean or official.")
         if self.control_flow and self.encoding == "official":
             raise SpecError("Karel.control_flow has no official text; take encoding='lean'.")
+        if self.target_prefix and self.encoding == "official":
+            raise SpecError("Karel.target_prefix is for the lean encoding; leave it out of the official one.")
 
     @cached_property
     def record_encoding(self) -> LeanEncoding | OfficialEncoding:
@@ -127,6 +136,15 @@ class Karel(World):
     def tokenizer(self) -> TokenizerSpec:
         """The tokenizer for the encoding."""
         return self.record_encoding.tokenizer
+
+    @property
+    def program_separator(self) -> str:
+        """What stands between specification and program in a document."""
+        return " " if self.encoding == "lean" else ""
+
+    def target_text(self, program: Program) -> str:
+        """A program as it stands in a question's target, and so in a model's reply."""
+        return self.target_prefix + self.record_encoding.format_program(program)
 
     @property
     def n_entities(self) -> int:
@@ -143,6 +161,11 @@ class Karel(World):
         """The number of specifications to write programs for."""
         return self.seen_questions + self.unseen_questions
 
+    @property
+    def n_unseen_entities(self) -> float:
+        """The specifications that programs and probes are tested on; records are in no split."""
+        return self.unseen_questions
+
     def downsized(self, max_entities: int) -> Karel:
         """A world with at most `max_entities` records and about as many questions at most, in the same shares."""
         share = min(1.0, max_entities / self.n_questions)
@@ -158,15 +181,9 @@ class Karel(World):
         for first, block in self._record_blocks(seed):
             for number, (pairs, program) in enumerate(zip(block.pairs, block.programs, strict=True), first):
                 specification = self.record_encoding.format_specification(pairs)
-                space = " " if self.encoding == "lean" else ""
                 record_id = f"record/{number}"
-                yield Document(
-                    record_id,
-                    record_id,
-                    specification + space + self.record_encoding.format_program(program),
-                    (),
-                    prompt_chars=len(specification),
-                )
+                text = specification + self.program_separator + self.record_encoding.format_program(program)
+                yield Document(record_id, record_id, text, (), prompt_chars=len(specification))
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Specifications with their reference programs, first those of the seen split. Lengths take turns."""
@@ -176,7 +193,7 @@ class Karel(World):
                 entity=f"specification/{number}",
                 attribute=f"length {_question_length(number, self.asked_lengths)}",
                 prompt=self.record_encoding.format_specification(pairs[: self.n_examples]),
-                target=self.record_encoding.format_program(program),
+                target=self.target_text(program),
                 split="seen" if number < self.seen_questions else "unseen",
                 metadata=self.record_encoding.format_examples(pairs[self.n_examples :])
                 if self.n_heldout_examples
@@ -189,11 +206,19 @@ class Karel(World):
         if self.control_flow:
             yield " ".join(KAREL_KEYWORDS)
 
-    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset]:
-        """The tokens of all records, one block at a time; equal to the tokenized `documents`."""
-        layout = _TokenLayout(self, tokenizer)
-        for _, block in self._record_blocks(seed):
-            yield layout.encode_block(block, eos_id)
+    def encoded_documents(self, seed: Seed, tokenizer: Tokenizer, eos_id: int) -> Iterator[TokenDataset] | None:
+        """The tokens of all records, one block at a time; equal to the tokenized `documents`.
+
+        None: the tokenizer gives cells or operations different numbers of tokens, so it has to read the texts.
+
+        Raises:
+            DataError: A program's tokens in a record are not those that it has alone.
+        """
+        check_program_tokens(self, tokenizer)
+        layout = uniform_layout(self, tokenizer)
+        if layout is None:
+            return None
+        return (layout.encode_block(block, eos_id) for _, block in self._record_blocks(seed))
 
     def _record_blocks(self, seed: Seed) -> Iterator[tuple[int, KarelRecords]]:
         """The index of the first record and the records of each block."""
@@ -339,23 +364,6 @@ def _question_length(number: int, lengths: tuple[int, int]) -> int:
     return low + number % (high - low + 1)
 
 
-def operation_tokens(tokenizer: Tokenizer, record_encoding: LeanEncoding | OfficialEncoding) -> np.ndarray:
-    """The tokens of each operation, in the order of `KAREL_OPERATIONS`. Shape: (5, tokens of an operation), int32.
-
-    Raises:
-        DataError: The operations have different numbers of tokens, so that places of programs cannot be found in them.
-    """
-    words = [record_encoding.format_program((operation,)) for operation in KAREL_OPERATIONS]
-    ids = [e.ids for e in encode(tokenizer, words)]
-    if len({len(one) for one in ids}) > 1:
-        counts = ", ".join(f"{word.strip()!r} {len(one)}" for word, one in zip(words, ids, strict=True))
-        raise DataError(
-            f"Karel needs operations of equally many tokens, but this tokenizer gives them different numbers ({counts})"
-            "; take the tokenizer of the world's encoding."
-        )
-    return np.array(ids, dtype=np.int32)
-
-
 def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
     """One number per specification, equal for equal specifications. Shape: (N,), uint64."""
     flat = pairs.reshape(len(pairs), -1)
@@ -365,62 +373,6 @@ def _specification_hashes(pairs: np.ndarray) -> np.ndarray:
         keys = (keys ^ (column.astype(np.uint64) + np.uint64(1)) * factor) * np.uint64(0x9E3779B97F4A7C15)
         keys ^= keys >> np.uint64(29)
     return keys
-
-
-class _TokenLayout:
-    """The positions of the cells in a tokenized specification, which are the same for all specifications of a world."""
-
-    def __init__(self, world: Karel, tokenizer: Tokenizer) -> None:
-        self.world, self.tokenizer = world, tokenizer
-        cells = world.board_shape[0] * world.board_shape[1]
-        ids = [self._encode_specification(pairs) for pairs in _uniform_board_pairs(world.n_examples, cells)]
-        if len({len(row) for row in ids}) > 1:
-            raise DataError(
-                "Karel needs boards of equally many tokens, but this tokenizer gives them different numbers; take the "
-                "tokenizer of the world's encoding."
-            )
-        self.cell_positions = np.flatnonzero(ids[0] != ids[1])
-        self.glyph_ids = np.array([row[self.cell_positions[0]] for row in ids], dtype=np.int32)
-        self.specification_ids = ids[0].astype(np.int32)
-        self.operation_ids = operation_tokens(tokenizer, world.record_encoding)
-
-    def _encode_specification(self, pairs: np.ndarray) -> np.ndarray:
-        text = self.world.record_encoding.format_specification(pairs)
-        return np.array(self.tokenizer.encode(text, add_special_tokens=False).ids)
-
-    def encode_block(self, block: KarelRecords, eos_id: int) -> TokenDataset:
-        """A block's records as tokens, each with its end token."""
-        count, start = len(block.pairs), len(self.specification_ids)
-        specification_tokens = np.repeat(self.specification_ids[None], count, 0)
-        specification_tokens[:, self.cell_positions] = self.glyph_ids[block.pairs.reshape(count, -1)]
-        programs, lengths = self._encode_programs(block)
-        token_rows = np.full((count, start + programs.shape[1] + 1), eos_id, dtype=np.int32)
-        token_rows[:, :start], token_rows[:, start:-1] = specification_tokens, programs
-        is_token = np.arange(token_rows.shape[1]) < (start + lengths + 1)[:, None]
-        token_rows[np.arange(count), start + lengths] = eos_id
-        loss_mask = np.broadcast_to(np.arange(token_rows.shape[1]) >= start, token_rows.shape)
-        return TokenDataset(
-            token_rows[is_token], loss_mask[is_token], np.concatenate([[0], np.cumsum(start + lengths + 1)])
-        )
-
-    def _encode_programs(self, block: KarelRecords) -> tuple[np.ndarray, np.ndarray]:
-        """Padded tokens of the programs, and the number of tokens of each program."""
-        if block.operations is not None:
-            each = self.operation_ids.shape[1]
-            operation_indices = np.where(block.operations < HALT, block.operations, 0)
-            lengths = (block.operations < HALT).sum(1) * each
-            return self.operation_ids[operation_indices].reshape(len(operation_indices), -1), lengths
-        rows = [e.ids for e in encode(self.tokenizer, map(self.world.record_encoding.format_program, block.programs))]
-        lengths = np.array([len(row) for row in rows])
-        tokens = np.zeros((len(rows), lengths.max()), dtype=np.int32)
-        for number, row in enumerate(rows):
-            tokens[number, : len(row)] = row
-        return tokens, lengths
-
-
-def _uniform_board_pairs(n_examples: int, cells: int) -> Iterator[np.ndarray]:
-    for glyph in range(len(GLYPHS)):
-        yield np.full((n_examples, 2, cells), glyph, dtype=np.uint8)
 
 
 def all_straight_line(world: Karel, seed: Seed) -> bool:

@@ -15,6 +15,7 @@ from rapidfuzz.distance import Levenshtein
 
 from nosce.models.api.base import ChatResponse
 from nosce.studies.emergence.asked.problems import WordProblem
+from nosce.studies.replies import REPLY_SCHEMA
 
 EXTRA_CHARACTERS = 2  # of an answer, beyond the target's, after which it is cut before distances are taken
 ASKED_SPLIT = "unseen"
@@ -43,27 +44,13 @@ def reply_table(problems: Sequence[WordProblem], replies: Sequence[ChatResponse]
         rows.append(_row(problem, "exact", float(answer == problem.target), reply.text, outcome))
         rows.append(_row(problem, "edit", float(Levenshtein.distance(cut, problem.target))))
         rows.append(_row(problem, "digits", sum(matches) / len(problem.target)))
-    return pl.DataFrame(rows, schema=ASKED_SCHEMA)
+    return pl.DataFrame(rows, schema=REPLY_SCHEMA)
 
 
 def likelihood_table(problems: Sequence[WordProblem], log_likelihoods: Sequence[float]) -> pl.DataFrame:
     """The readings `log_likelihood`: the natural log-probability of the whole target, in nats."""
     rows = [_row(p, "log_likelihood", v) for p, v in zip(problems, log_likelihoods, strict=True)]
-    return pl.DataFrame(rows, schema=ASKED_SCHEMA)
-
-
-ASKED_SCHEMA = {
-    "evaluation": pl.String,
-    "split": pl.String,
-    "item": pl.String,
-    "entity": pl.String,
-    "attribute": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "answer": pl.String,
-    "target": pl.String,
-    "outcome": pl.String,
-}
+    return pl.DataFrame(rows, schema=REPLY_SCHEMA)
 
 
 def _outcome(reply: ChatResponse, answer: str, target: str) -> str:
