@@ -122,21 +122,25 @@ def test_an_arm_that_larger_sizes_alone_have_is_priced(monkeypatch, folder):
     assert with_control.n_not_known == without.n_not_known == 0
 
 
-def test_one_evaluation_of_a_class_is_timed_for_all_of_them(monkeypatch, request_):
-    """They are the same work; time is short where a model is large."""
+def test_one_evaluation_is_timed_for_all_that_do_the_same(monkeypatch, folder):
+    """Diaries of three splits and of two arms are read alike; what reads something else is timed by itself."""
     timed = []
 
     def estimate(steps, listener=None, budget_seconds=math.inf):
-        timed.extend(step for step in steps if step.kind == "evaluation")
+        timed.extend(steps)
         return [StepCost(step, 10.0) for step in steps if step.kind in ("training", "evaluation")]
 
     monkeypatch.setattr(budgets, "estimate_costs", estimate)
-    (size, *_) = budgets.price_sizes(request_, BUDGET_LADDER, 1)
-    classes = [type(step.spec.evaluation) for step in timed]
-    assert len(classes) == len(set(classes))
-    evaluations = [step for step in request_.plan().upstream_steps if step.kind == "evaluation"]
-    assert len(evaluations) > len(classes)
-    assert size.minutes == pytest.approx(10 * (4 + len(evaluations)) / 60)
+    request = StudyRequest(study="diaries", scale="laptop", models=str(folder))
+    (size,) = budgets.price_sizes(request, (("n_diarists=12",),), 1)
+    plan = replace(request, settings=("n_diarists=12",)).plan()
+    names = [step.spec.evaluation.name for step in timed if step.kind == "evaluation"]
+    assert names.count("written") == 1
+    assert not {"trained", "validated"} & set(names)
+    assert {"stops", "retold", "titles", "counted"} <= set(names)
+    n_priced = sum(step.kind in ("training", "evaluation") for step in plan.upstream_steps)
+    assert len(names) < n_priced
+    assert size.minutes == pytest.approx(10 * n_priced / 60)
 
 
 def test_an_experiment_grows_with_what_it_asks(monkeypatch, folder):

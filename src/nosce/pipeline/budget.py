@@ -16,6 +16,7 @@ from rich.console import Console
 
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError, UsageError
+from nosce.evals.base import Evaluation, Experiment
 from nosce.pipeline.cost import TIMED_KINDS, StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest
@@ -24,6 +25,7 @@ from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.store.spec import describe, hash_description
 from nosce.store.text import literal
 from nosce.study import budget_ladder
 
@@ -211,36 +213,50 @@ def scaled_minutes(plan: Plan, costs: Sequence[StepCost], n_workers: int) -> tup
 def _cost_of_like_step(step: Step, costs: Sequence[StepCost]) -> StepCost | None:
     """The cost of the step that is most like a step; of several the dearest, so that none is priced too low."""
     known = [cost for cost in costs if cost.seconds is not None and cost.step.kind == step.kind]
-    same_label = [cost for cost in known if cost.step.label == step.label]
-    same_name = [cost for cost in known if _work(cost.step)[1:] == _work(step)[1:]]
-    same_class = [cost for cost in known if _work(cost.step)[0] == _work(step)[0]]
-    return max(same_label or same_name or same_class, key=lambda cost: cost.seconds or 0.0, default=None)
+    alike = [cost for cost in known if cost.step.label == step.label]
+    for likeness in (_work, _name, _class):
+        alike = alike or [cost for cost in known if likeness(cost.step) == likeness(step)]
+    return max(alike, key=lambda cost: cost.seconds or 0.0, default=None)
 
 
-def _work(step: Step) -> tuple[str, str]:
-    """What an evaluation or experiment is, its class and its name."""
+def _asked(step: Step) -> Evaluation | Experiment | None:
     if isinstance(step.spec, EvaluationStepSpec):
-        return type(step.spec.evaluation).__name__, step.spec.evaluation.name
-    if isinstance(step.spec, ExperimentStepSpec):
-        return type(step.spec.experiment).__name__, step.spec.experiment.name
-    return "", ""
+        return step.spec.evaluation
+    return step.spec.experiment if isinstance(step.spec, ExperimentStepSpec) else None
+
+
+def _work(step: Step) -> str:
+    """What an evaluation does, whatever it is called and whichever split it asks."""
+    description = describe(_asked(step))
+    if not isinstance(description, dict):
+        return ""
+    return hash_description({key: value for key, value in description.items() if key not in ("name", "split")})
+
+
+def _name(step: Step) -> str:
+    asked = _asked(step)
+    return "" if asked is None else asked.name
+
+
+def _class(step: Step) -> str:
+    return type(_asked(step)).__name__
 
 
 def _representatives(plan: Plan) -> list[Step]:
-    """The steps that are timed: every training and experiment, and one evaluation of each class for all of them."""
+    """The steps that are timed: every training and experiment, and one evaluation for all that do the same."""
     evaluations: dict[str, Step] = {}
     others = []
     for step in plan.upstream_steps:
         if step.kind == "evaluation":
-            evaluations.setdefault(_work(step)[0], step)
+            evaluations.setdefault(_work(step), step)
         else:
             others.append(step)
     return [*others, *evaluations.values()]
 
 
 def kinds_of_work(plan: Plan) -> set[tuple[str, str]]:
-    """What a plan has to be timed by: the kinds of its steps, and the classes of what they read."""
-    return {(step.kind, _work(step)[0]) for step in plan.upstream_steps if step.kind in TIMED_KINDS}
+    """What a plan has to be timed by: the kinds of its steps, and what evaluations and experiments do."""
+    return {(step.kind, _work(step)) for step in plan.upstream_steps if step.kind in TIMED_KINDS}
 
 
 def _growth(small: Step, large: Step) -> float:
