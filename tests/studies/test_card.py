@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from tests.fixtures import tiny_folders
 from tests.fixtures.tiny_folders import tiny_folder
 
@@ -20,10 +23,12 @@ import nosce as package
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import Interrupted, UsageError
 from nosce.pipeline.cards import card as cards
+from nosce.pipeline.cards.planning import plan_card
 from nosce.pipeline.cards.terminal import answer_lines
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.run import FinishedRun, make_steps
 from nosce.seeds import Seed
+from nosce.store.store import Store
 from nosce.studies import card as table
 from nosce.study import takes_models
 
@@ -241,11 +246,13 @@ def test_an_interrupted_card_names_its_command_and_goes_on(nosce, asked, only, m
         (["MODEL", "--scale", "huge"], "there is no scale 'huge'"),
         (["MODEL", "--ladder", "/no/such/ladder"], "is no folder and no id"),
         (["MODEL", "--other", "/no/such/other"], "is no folder and no id"),
+        (["MODEL", "--out", __file__], "but that is a file; name a folder with --out"),
     ],
 )
 def test_a_mistake_is_a_sentence_before_any_work(words, sentence, nosce, folder, tmp_path):
     words = [str(word).replace("MODEL", folder) for word in words]
-    done = nosce.here("card", *words, "--store", tmp_path / "s", "--out", tmp_path / "out")
+    out = [] if "--out" in words else ["--out", tmp_path / "out"]
+    done = nosce.here("card", *words, "--store", tmp_path / "s", *out)
     assert done.returncode == 2, done.stdout + done.stderr
     assert sentence in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -269,6 +276,24 @@ def test_settings_go_to_the_studies_that_have_the_field(folder):
     assert request.settings_by_study["introspection"] == ("lora=4",)
     assert request.settings_by_study["emergence"] == ()
     assert request.command.endswith("--set lora=4 --set diaries.document_epochs=2 --set people=8")
+
+
+def test_the_ladder_may_have_the_model_under_another_name(folder, only, tmp_path):
+    """As a checkpoint of a training, or beside another folder of the same name."""
+    only(table.RISES)
+    step = shutil.copytree(folder, tmp_path / "step-9")
+    twin = tiny_folder("llama", tmp_path / "twin" / "llama", vocab_size=300)
+    store, console = Store.open(tmp_path / "s"), Console(quiet=True)
+    for others, ladder, name in (
+        ((), f"{step}=9,{twin}=3", "step-9"),
+        ((), str(twin), "llama"),
+        ((str(twin),), "", f"{Path(folder).parent.name} llama"),
+    ):
+        request = table.card_request(folder, others=others, ladder=ladder, scale="smoke")
+        plan = plan_card(request, store, console, 1)
+        assert plan.model_name(table.RISES) == name
+        arms = plan.questions[0].plan.study.condition_names
+        assert name in arms or name == "llama"
 
 
 def test_without_other_the_part_about_others_is_not_asked():

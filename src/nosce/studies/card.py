@@ -161,9 +161,14 @@ RISES = CardQuestion(
             "smaller and larger models with --ladder.",
         ),
         CardClaim(
-            id="*-smooth",
-            if_holds="Another score of the same replies rises smoothly.",
-            if_fails="Another score of the same replies jumps too.",
+            id="*-log-likelihood-smooth",
+            if_holds="The log-likelihood of the same answers rises without a jump.",
+            if_fails="The log-likelihood of the same answers jumps too.",
+        ),
+        CardClaim(
+            id="*-edit-distance-smooth",
+            if_holds="The edit distance of the same replies falls without a jump.",
+            if_fails="The edit distance of the same replies jumps too.",
         ),
         CardClaim(
             id="*-falls/{model}",

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from nosce.analysis.card import CardAnswer, CardPage
 from nosce.analysis.render.card_page import render_card_page
-from nosce.errors import Interrupted, NosceError
+from nosce.errors import Interrupted, NosceError, UsageError
 from nosce.models.architecture import Pretrained
 from nosce.models.folder import count_weights
 from nosce.models.sources import ModelSource
@@ -189,7 +189,8 @@ def _ask(
         results = RunResults.load(store, run.record)
         others = [source.name for source in plan.others]
         n_workers = devices.workers or len(available_cores())
-        return answer_question(planned, results, plan.model.name, others, n_workers), results
+        model = plan.model_name(planned.question)
+        return answer_question(planned, results, model, others, n_workers), results
     except Interrupted:
         raise
     except NosceError as error:
@@ -217,8 +218,11 @@ def prepare_folder(folder: Path) -> None:
     """Make sure that a card can be written into a folder, before hours of work.
 
     Raises:
+        UsageError: The path is a file.
         StoreError: The disk refused.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"a card was asked for in {folder}, but that is a file; name a folder with --out.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,7 +8,7 @@ import polars as pl
 
 from nosce.analysis.card import ReadableItem
 from nosce.analysis.needed_rows import selections_in
-from nosce.analysis.selection import Selection
+from nosce.analysis.selection import BestStep, Selection
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.pipeline.cards.questions import arm_name
@@ -53,11 +53,15 @@ def readable_item(
 
 
 def _selections(plan: Plan, claim_ids: Sequence[str]) -> Iterator[Selection]:
-    """What the claims are estimated from, in the order of the claims and of their measures' fields."""
+    """What the claims are estimated from, in the order of the claims and of their measures' fields.
+
+    What only chooses the step of a training is no part of an estimate.
+    """
     claims = {claim.id: claim for claim in plan.study.claims}
     for claim_id in claim_ids:
-        found = selections_in((claims[claim_id].measure,)) or []
-        yield from (selection for selection, _ in reversed(found))
+        found = [selection for selection, _ in selections_in((claims[claim_id].measure,)) or []]
+        choosing = [one.step.choosing(one) for one in found if isinstance(one.step, BestStep)]
+        yield from (selection for selection in reversed(found) if selection not in choosing)
 
 
 def _answered(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:

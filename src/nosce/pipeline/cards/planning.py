@@ -9,6 +9,8 @@ from pathlib import Path
 from rich.console import Console
 
 from nosce.errors import Interrupted, NosceError, UsageError
+from nosce.models.api.endpoint import EndpointConfig
+from nosce.models.architecture import Pretrained
 from nosce.models.sources import ModelSource, parse_models
 from nosce.pipeline.budget import (
     BudgetChoice,
@@ -109,6 +111,7 @@ class CardPlan:
         request: What it is made from.
         model: The model.
         others: The other models.
+        ladder: The models by size.
         questions: All questions, in their order.
         budget_minutes: The budget. None: there is none.
     """
@@ -116,8 +119,16 @@ class CardPlan:
     request: CardRequest
     model: ModelSource
     others: tuple[ModelSource, ...]
+    ladder: tuple[ModelSource, ...]
     questions: tuple[PlannedQuestion, ...]
     budget_minutes: float | None = None
+
+    def model_name(self, question: CardQuestion) -> str:
+        """What the study of a question calls the model; a ladder may have it under another name."""
+        if question.models != "the ladder":
+            return self.model.name
+        same = [source.name for source in self.ladder if _is_same(source.model, self.model.model)]
+        return same[0] if same else self.model.name
 
     @property
     def minutes(self) -> float:
@@ -168,15 +179,28 @@ def plan_card(
         planned = list(_with_scale_prices(planned, console, n_workers))
     checked = [_checked(one, store) for one in planned]
     _check_any(checked)
-    return CardPlan(request=request, model=model, others=others, questions=tuple(checked), budget_minutes=minutes)
+    return CardPlan(
+        request=request,
+        model=model,
+        others=others,
+        ladder=ladder,
+        questions=tuple(checked),
+        budget_minutes=minutes,
+    )
+
+
+def _is_same(one: Pretrained | EndpointConfig, other: Pretrained | EndpointConfig) -> bool:
+    """Is it the same model, wherever its folder lies?"""
+    if isinstance(one, Pretrained) and isinstance(other, Pretrained):
+        return one.digest == other.digest
+    return one == other
 
 
 def _models(request: CardRequest) -> tuple[ModelSource, tuple[ModelSource, ...], tuple[ModelSource, ...]]:
-    model, *more = parse_models(request.model)
-    if more:
+    if len(parse_models(request.model)) > 1:
         raise UsageError(f"a card is of one model, and {request.model} are several; give the others with --other.")
-    _, *others = parse_models(",".join((request.model, *request.others)))
-    return model, tuple(others), parse_models(request.ladder) if request.ladder else ()
+    model, *others = named = parse_models(",".join((request.model, *request.others)))
+    return model, tuple(others), parse_models(request.ladder) if request.ladder else named
 
 
 def _identity(source: ModelSource) -> tuple[str, object, float | None]:
