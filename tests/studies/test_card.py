@@ -22,9 +22,11 @@ from tests.fixtures.tiny_folders import tiny_folder
 import nosce as package
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.errors import Interrupted, UsageError
+from nosce.pipeline import budget
 from nosce.pipeline.cards import card as cards
 from nosce.pipeline.cards.planning import plan_card
 from nosce.pipeline.cards.terminal import answer_lines
+from nosce.pipeline.cost import StepCost
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.run import FinishedRun, make_steps
 from nosce.seeds import Seed
@@ -309,9 +311,6 @@ def test_without_other_the_part_about_others_is_not_asked():
 
 def test_a_budget_is_divided_said_and_remembered(nosce, folder, only, monkeypatch, tmp_path):
     """The dry run prints sizes, prices and the rule; a second one goes on with the same prices."""
-    from nosce.pipeline import budget
-    from nosce.pipeline.cost import StepCost
-
     calls = []
 
     def estimate(steps, listener=None, seconds=0.0):
@@ -354,6 +353,24 @@ def test_from_python(folder, asked, only, tmp_path):
     assert card.write(tmp_path / "out").read_text(encoding="utf-8") == card.page()
     with pytest.raises(UsageError, match="is no folder"):
         package.card("/no/such/folder", store=tmp_path / "s")
+
+
+def test_a_price_that_is_not_known_is_said_and_measured_again(nosce, folder, only, monkeypatch, tmp_path):
+    """It is not written as nothing, and a dry run does not keep it for the run."""
+    calls = []
+
+    def estimate(steps, listener=None, seconds=0.0):
+        calls.append(len(steps))
+        return [StepCost(step, None) for step in steps if step.kind in ("training", "evaluation", "experiment")]
+
+    monkeypatch.setattr(budget, "estimate_costs", estimate)
+    only(table.RISES)
+    words = ["card", folder, "--store", tmp_path / "s", "--dry-run", "--budget", "30m"]
+    said = " ".join(nosce.here(*words).stdout.split())
+    assert "n_problems=10: 2 steps, at least 1 s: the price of 1 of them is not known." in said
+    assert "the same command measures it again" in said
+    nosce.here(*words)
+    assert len(calls) == 2
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from nosce.store.spec import describe
 from nosce.store.store import Store
 from nosce.study import budget_ladder, takes_models
 
-CARD_TIMING_SECONDS = 80.0  # for the smallest sizes of all questions together
+CARD_TIMING_SECONDS = 95.0  # for a plan with the prices of all questions; to start and to print takes some more
 NO_MODEL_YET = "the study {study} takes no model yet"
 
 
@@ -162,6 +162,7 @@ def plan_card(
             be asked.
         SpecError: A folder holds no model.
     """
+    time_limit = TimeBudget(CARD_TIMING_SECONDS)
     minutes = None if request.budget is None else parse_budget(request.budget)
     model, others, ladder = _models(request)
     planned = [_planned(request, question, minutes is not None) for question in request.questions]
@@ -171,12 +172,12 @@ def plan_card(
         models = [*map(_identity, (model, *others, *ladder))]
         asked = describe([models, request.scale, request.settings, ladders, n_workers])
         path = choice_path(store, model.name, asked)
-        prices = _kept_prices(path, ladders) or _measured_prices(request, planned, console, n_workers)
+        prices = _kept_prices(path, ladders) or _measured_prices(request, planned, console, n_workers, time_limit)
         if not is_dry_run or all(price.is_known for price in prices.values()):
             save_prices(path, prices)
         planned = list(_with_sizes(request, planned, prices, minutes))
     elif is_dry_run:
-        planned = list(_with_scale_prices(planned, console, n_workers))
+        planned = list(_with_scale_prices(planned, console, n_workers, time_limit))
     checked = [_checked(one, store) for one in planned]
     _check_any(checked)
     return CardPlan(
@@ -240,11 +241,11 @@ def _check_any(planned: Iterable[PlannedQuestion]) -> None:
 
 
 def _with_scale_prices(
-    planned: Sequence[PlannedQuestion], console: Console, n_workers: int
+    planned: Sequence[PlannedQuestion], console: Console, n_workers: int, time_limit: TimeBudget
 ) -> Iterable[PlannedQuestion]:
     """The questions with the prices of the sizes that they have without a budget."""
     plans = {one.question.id: (one.request, ((),)) for one in planned if one.request is not None}
-    prices = _timed(plans, _shortest_first(planned), console, n_workers)
+    prices = _timed(plans, _shortest_first(planned), console, n_workers, time_limit)
     for one in planned:
         sizes = prices[one.question.id].sizes if one.question.id in prices else ()
         yield replace(one, choice=size_choice(sizes, 0)) if sizes else one
@@ -257,12 +258,16 @@ def _kept_prices(path: Path, ladders: Mapping[str, object]) -> dict[str, Questio
 
 
 def _measured_prices(
-    request: CardRequest, planned: Sequence[PlannedQuestion], console: Console, n_workers: int
+    request: CardRequest,
+    planned: Sequence[PlannedQuestion],
+    console: Console,
+    n_workers: int,
+    time_limit: TimeBudget,
 ) -> dict[str, QuestionPrice]:
     """The price of every size of the questions that can be asked."""
     asked = [one.question for one in planned if one.request is not None]
     plans = {one.id: (request.study_request(one), _ladder(request, one)) for one in asked}
-    return _timed(plans, _shortest_first(planned), console, n_workers)
+    return _timed(plans, _shortest_first(planned), console, n_workers, time_limit)
 
 
 def _shortest_first(planned: Sequence[PlannedQuestion]) -> list[str]:
@@ -276,14 +281,14 @@ def _timed(
     order: Sequence[str],
     console: Console,
     n_workers: int,
+    time_limit: TimeBudget,
 ) -> dict[str, QuestionPrice]:
-    """The prices of the sizes of each question, all timed within `CARD_TIMING_SECONDS`."""
+    """The prices of the sizes of each question; each has its share of the time that is left."""
     prices = {}
-    budget = TimeBudget(CARD_TIMING_SECONDS)
     with TimingProgress(console) as progress:
         for index, question in enumerate(order):
             study_request, ladder = plans[question]
-            seconds = budget.remaining / (len(order) - index)
+            seconds = time_limit.remaining / (len(order) - index)
             try:
                 sizes = price_sizes(study_request, ladder, n_workers, progress, seconds)
                 prices[question] = QuestionPrice(id=question, sizes=sizes)

@@ -52,6 +52,8 @@ def print_card_plan(plan: CardPlan, console: Console) -> None:
     total = f"{least}{minutes_text(plan.minutes)} in all."
     if plan.budget_minutes is not None:
         total = f"{least}{plan.minutes:.1f} of {plan.budget_minutes:g} minutes are planned. {DIVISION_RULE}"
+    if plan.n_not_known:
+        total += " What is not known took too long to be timed; the same command measures it again."
     console.print(literal(textwrap.fill(total, WIDTH)), highlight=False, soft_wrap=True)
 
 
@@ -64,7 +66,11 @@ def _plan_sentence(planned: PlannedQuestion) -> str:
     choice = planned.choice
     if choice is None:
         return f"{what}."
-    parts = [f"{what}, {'at least ' if choice.n_not_known else ''}{minutes_text(choice.minutes)}."]
+    if choice.n_not_known:
+        return (
+            f"{what}, at least {minutes_text(choice.minutes)}: the price of {choice.n_not_known} of them is not known."
+        )
+    parts = [f"{what}, {minutes_text(choice.minutes)}."]
     if choice.half_width is not None:
         parts.append(f"Below some {100 * choice.half_width:.0f} points no difference can be told.")
     if choice.next_settings:
