@@ -205,10 +205,8 @@ def _numbers(table: pl.DataFrame, role: str, name: str, choice: ColumnChoice, de
 
 def _sizes_of_names(models: pl.Series, choice: ColumnChoice, source: str) -> pl.Series:
     names = models.cast(pl.String)
-    sizes = {
-        name: choice.model_sizes.get(name) or size_in_name(name or "")
-        for name in names.unique(maintain_order=True).to_list()
-    }
+    distinct = names.unique(maintain_order=True).to_list()
+    sizes = {name: choice.model_sizes.get(name) or size_in_name(name or "") for name in distinct}
     unknown = next((name for name, size in sizes.items() if size is None), "")
     if None in sizes.values():
         command = choice.command(source, "--size", f"{unknown}=1.3B")
