@@ -39,6 +39,8 @@ def test_a_table_is_audited_from_the_command_line(nosce, table, tmp_path):
     told = json.loads(nosce.here("audit", table, "--log-likelihood", "--resamples", "300", "--json").stdout)
     whole = nosce.here("audit", table, "--log-likelihood", "--resamples", "300", "--no-figure", "--verbose").stdout
     assert f"{told['verdict']}: " in whole
+    assert "the jump, taken apart" in whole
+    assert "seeds that change groups" in whole
     assert plain.stdout.splitlines()[:4] == told["answer"] == whole.splitlines()[:4]
     assert told["sizes"] == 8
     assert sum(told["frequencies"].values()) == pytest.approx(1)
