@@ -1,6 +1,6 @@
 """Prices against bills: the minutes that `nosce plan` says for a study, and what its steps took by their provenance.
 
-    python benchmarks/prices.py STORE STUDY [--scale laptop]
+    python benchmarks/prices.py STORE STUDY [--scale laptop] [--seeds 1]
 
 The study must have been run into the store, by one thread a step and without a GPU. The plan is priced as if nothing
 were done. Core-seconds are those of the process that made a step; a step whose price is not known is left out of the
@@ -31,6 +31,7 @@ RESULTS = Path(__file__).parent / "prices.csv"
 COLUMNS = (
     "study",
     "scale",
+    "seeds",
     "kind",
     "steps",
     "not_known",
@@ -83,8 +84,10 @@ def main() -> None:
     parser.add_argument("store", type=Path)
     parser.add_argument("study")
     parser.add_argument("--scale", default="laptop")
+    parser.add_argument("--seeds", type=int, help="as many seeds as the run had; default: the study's")
     options = parser.parse_args()
-    store, plan = Store.open(options.store), StudyRequest(study=options.study, scale=options.scale).plan()
+    store = Store.open(options.store)
+    plan = StudyRequest(study=options.study, scale=options.scale, n_seeds=options.seeds).plan()
     if missing := [step for step in plan.all_steps if not store.has(step.name)]:
         raise UsageError(
             f"{len(missing)} of {len(plan.all_steps)} steps of {options.study} are not in {store.root}; run it first."
@@ -113,7 +116,7 @@ def main() -> None:
                 "" if math.isnan(bill.ratio) else f"{bill.ratio:.2f}",
             )
             where = (f"{seconds:.0f}", (git["commit"] or "")[:12], cpu_model())
-            writer.writerow((options.study, options.scale, kind, bill.steps, bill.not_known, *amounts, *where))
+            writer.writerow((options.study, options.scale, options.seeds or "all", kind, bill.steps, bill.not_known, *amounts, *where))
 
 
 if __name__ == "__main__":
