@@ -92,7 +92,8 @@ def run_case(call: Callable[[], object], *, timeout: float = 60, memory: int = M
 
     Args:
         call: The call. What it prints is kept.
-        timeout: Seconds until the call counts as a hang; it is killed with all that it started.
+        timeout: Seconds until the call counts as a hang, on a machine that is not overloaded; it is killed with all
+            that it started.
         memory: Bytes of resident memory from which on the call counts as "memory". An allocation of twice as much is
             refused to it, so that the machine survives.
     """
@@ -107,7 +108,7 @@ def run_case(call: Callable[[], object], *, timeout: float = 60, memory: int = M
         if child == 0:
             start.write_text(str(_statm()[1]))
             _run_child(call, out, err, memory)
-        status, usage, is_hang = _wait(child, started + timeout)
+        status, usage, is_hang = _wait(child, started, timeout)
         resident = int(start.read_text(encoding="utf-8")) if start.exists() else 0
         seconds, peak = time.monotonic() - started, max(0, usage.ru_maxrss * 1024 - resident)
         code = os.waitstatus_to_exitcode(status)
@@ -169,11 +170,12 @@ def _run_child(call: Callable[[], object], out: Path, err: Path, memory: int) ->
         os._exit(code & 0xFF)
 
 
-def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, bool]:
-    """Wait for the child, or kill its whole group at the deadline."""
+def _wait(child: int, started: float, timeout: float) -> tuple[int, resource.struct_rusage, bool]:
+    """Wait for the child, or kill its whole group at the time limit."""
     while True:
         found, status, usage = os.wait4(child, os.WNOHANG)
-        is_late = time.monotonic() > deadline
+        elapsed = time.monotonic() - started
+        is_late = elapsed > timeout and elapsed > timeout * crowding()
         if found or is_late:
             with suppress(ProcessLookupError):
                 os.killpg(child, signal.SIGKILL)  # with what it started and left behind
@@ -181,6 +183,11 @@ def _wait(child: int, deadline: float) -> tuple[int, resource.struct_rusage, boo
                 return status, usage, False
             return (*os.wait4(child, 0)[1:], True)
         time.sleep(0.005)
+
+
+def crowding() -> float:
+    """Processes that want to run, for each processor, or 1: how much longer a second of work takes on this machine."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def _statm() -> list[int]:

@@ -29,7 +29,7 @@ def run_cases(cases: list[list[str]], folder: Path) -> dict[str, Outcome]:
         cwd=home,
         env=surroundings | {"HOME": str(home), "COLUMNS": "120", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
-        timeout=580,
+        timeout=3_600,  # each case has a limit of its own
         check=False,
     )
     found = {}

@@ -21,10 +21,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness import _kind
+from harness import _kind, crowding
 
 HUNG = -14  # what a process that SIGALRM ends has as its exit code
-LIMIT_SECONDS = 20  # that a case may take before it counts as a hang
+LIMIT_SECONDS = 20  # that a case may take before it counts as a hang, on a machine that is not overloaded
 
 
 class Hang(BaseException):
@@ -56,7 +56,7 @@ def _run(app: object, words: list[str]) -> tuple[int, str, str]:
     warn_skipped.cache_clear()
     with _streams() as streams:
         try:
-            signal.alarm(LIMIT_SECONDS)
+            signal.alarm(round(LIMIT_SECONDS * crowding()))
             code = exit_code_of(lambda: app(words, standalone_mode=False))
         except Hang:
             code = HUNG
