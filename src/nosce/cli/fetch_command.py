@@ -13,7 +13,13 @@ from nosce.cli.output import print_line
 
 @app.command()
 def fetch(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="smollm2: SmolLM2-135M-Instruct, 93 MB, Apache-2.0.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="smollm2: SmolLM2-135M-Instruct, 93 MB, Apache-2.0. gemma3: Gemma 3 270M, 238 MB, Gemma terms of use.",
+        ),
+    ],
     folder: Annotated[
         Path | None, typer.Argument(metavar="[FOLDER]", help="An empty folder, or one not there; else ./MODEL.")
     ] = None,

