@@ -123,6 +123,29 @@ def test_the_control_shares_the_corpus_and_not_the_weights(tmp_path):
     assert arms[control].adapter is None
 
 
+def test_replayed_text_stands_among_the_diaries_and_takes_none_of_their_passes(tmp_path):
+    """Each diary and each question is read as often as without; a model that reads titles alone is refused."""
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("Rivers carry sand to the sea . " * 2_000, encoding="utf-8")
+    folder, encoder_decoder = (tiny_folder(name, tmp_path / name) for name in ("llama", "t5"))
+    passes = ("n_diarists=60", "document_epochs=20", "question_epochs=20")
+    replay = (f"replay={tmp_path / 'texts'}", "replay_share=0.25")
+    plain, replayed = (diaries_of(folder, settings=passes + more) for more in ((), replay))
+    for before, after in zip(plain.arms, replayed.arms, strict=True):
+        questions, texts = [], []
+        for arm in (before, after):
+            asked = arm.training.steps * arm.qa_mixture.qa_fraction * (1 - arm.qa_mixture.start_fraction)
+            questions.append(asked)
+            texts.append(arm.training.steps - asked)
+        assert questions[1] == pytest.approx(questions[0], rel=0.01)
+        assert 0.75 * texts[1] == pytest.approx(texts[0], rel=0.01)
+        documents = [document.text for document in after.world.documents(Seed(0))]
+        shares = ["sand" in text for text in documents]
+        assert sum(shares) / len(documents) == pytest.approx(0.25, abs=0.03)
+    with pytest.raises(NosceError, match=r"--replay mixes in text that has no title to encode, .*t5 .*\.$"):
+        diaries_of(folder, encoder_decoder, settings=replay)
+
+
 def test_a_model_that_cannot_write_diaries_is_refused_in_a_sentence(tmp_path):
     """An endpoint shows no weights; a folder without tokenizer has no texts."""
     with pytest.raises(NosceError, match=r"endpoint.*\.$"):

@@ -71,6 +71,7 @@ def test_a_setting_changes_its_field_alone(setting, path, value):
     ("setting", "said"),
     [
         ("limit", "has no value"),
+        ("replay=texts", "--replay means nothing to s, whose configuration has no such field; leave it out"),
         ("peple=3", "names no field of s's configuration; take e.g. "),
         ("people=3", "could mean world.people, other.people"),
         ("limit=x", "is not a whole number"),

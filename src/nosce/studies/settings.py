@@ -21,6 +21,7 @@ NOTHING = "none"
 TRUTHS = {"true": True, "yes": True, "false": False, "no": False}
 SETTABLE = (int, float, str, bool)
 MAX_LISTED = 12
+SHORT_OPTIONS = ("lora", "chat", "replay")  # of the command line, for fields that several studies have
 
 
 def apply_settings(config: ConfigT, settings: Sequence[str], *, study: str) -> ConfigT:
@@ -98,6 +99,8 @@ def _find_path(key: str, paths: Iterable[str], study: str) -> str:
         return matching[0]
     if matching:
         raise UsageError(f"--set {key}=... could mean {', '.join(matching[:MAX_LISTED])}; write one of them.")
+    if key in SHORT_OPTIONS:
+        raise UsageError(f"--{key} means nothing to {study}, whose configuration has no such field; leave it out.")
     ends = {path.rpartition(".")[2] for path in paths}
     close = difflib.get_close_matches(key, [*paths, *sorted(ends)], n=3) or list(paths)[:MAX_LISTED]
     raise UsageError(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from statistics import fmean
 
 from nosce.data.round_trip import comes_back
 from nosce.data.tokenizer import load_tokenizer
@@ -27,7 +28,7 @@ from nosce.seeds import Seed
 from nosce.studies.configs import config_for_scale
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.study import diaries_study
-from nosce.studies.models import continued_training, low_rank_update
+from nosce.studies.models import continued_training, low_rank_update, with_replay
 from nosce.study import Arm, Scale, Study
 from nosce.train.config import TrainingConfig
 
@@ -58,6 +59,8 @@ class PretrainedDiariesConfig:
         qa_start_fraction: Share of the steps before the first question.
         lora: Rank of the low-rank update that is trained. 0: all weights are trained. A control from random weights
             trains all of them.
+        replay: Folder of general text whose pieces stand among the diaries. Empty: none. Decoder-only models alone.
+        replay_share: Share of the texts, beside questions, that are such pieces.
         patching: Patch hidden states of the question, at every layer; it takes pairs of equally long questions, of
             which few people have none.
         random_controls: Train the smallest model of each kind from random weights too.
@@ -72,6 +75,8 @@ class PretrainedDiariesConfig:
     question_epochs: float
     qa_start_fraction: float = 0.0
     lora: int = 0
+    replay: str = ""
+    replay_share: float = 0.5
     patching: bool = True
     random_controls: bool = True
     best_checkpoint: bool = True
@@ -82,7 +87,8 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
 
     Raises:
         UsageError: There is no such scale or field, or a model is behind an endpoint.
-        SpecError: A model does not write texts, or its tokenizer does not give diaries back.
+        SpecError: A model does not write texts, its tokenizer does not give diaries back, or the text to replay cannot
+            be used.
         DataError: A model has no tokenizer.
     """
     config = config_for_scale("diaries --model", PRETRAINED_DIARIES_CONFIGS, scale, settings)
@@ -90,7 +96,35 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
     built = diaries_study(_with_models(config, models), scale, title=f"How much is known: {names}")
     for arm in built.arms:
         _check_round_trip(arm)
-    return built
+    return replace(built, arms=tuple(_with_replay(config, arm) for arm in built.arms)) if config.replay else built
+
+
+def _with_replay(config: PretrainedDiariesConfig, arm: Arm) -> Arm:
+    """The arm with general text among its diaries, each of which is read as often as without.
+
+    Raises:
+        SpecError: The model is an encoder-decoder, which reads no text that has no title.
+    """
+    model, world, mixture = arm.model, arm.world, arm.qa_mixture
+    assert isinstance(model, Pretrained)  # as all arms' models here; each has diaries and questions
+    assert isinstance(world, Diaries)
+    assert mixture is not None
+    if folder_config(Path(model.folder)).is_encoder_decoder:
+        raise SpecError(
+            f"--replay mixes in text that has no title to encode, which {model.folder} (an encoder-decoder) cannot be "
+            "trained on; leave --replay out, or name decoder-only models alone."
+        )
+    n_documents = round(world.n_diarists * (1.0 if world.merge_entries else fmean(world.entries)))
+    replayed = with_replay(world, config.replay, config.replay_share, n_documents)
+    steps = arm.training.steps
+    document_steps = steps * (1 - mixture.qa_fraction * (1 - mixture.start_fraction))
+    all_steps = round(steps + document_steps * config.replay_share / (1 - config.replay_share))
+    return replace(
+        arm,
+        world=replayed,
+        training=replace(arm.training, steps=all_steps),
+        qa_mixture=replace(mixture, qa_fraction=round(mixture.qa_fraction * steps / all_steps, 4)),
+    )
 
 
 def _with_models(config: PretrainedDiariesConfig, models: tuple[ModelSource, ...]) -> DiariesConfig:
