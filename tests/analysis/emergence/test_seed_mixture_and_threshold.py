@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.emergence.jump_shares import jump_shares
 from nosce.analysis.emergence.loss_threshold import compare_loss_forms
+from nosce.analysis.emergence.scores import CountOutcomes
 from nosce.analysis.emergence.seed_mixture import single_group_p_value, within_group_share
+from nosce.analysis.emergence.test import mirage_test
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -27,6 +30,27 @@ def test_one_group_is_rarely_parted():
         found.append(single_group_p_value(rng.binomial(1_000, shares), 1_000, Seed(n)))
     assert np.mean(np.array(found) < 0.05) < 0.12
     assert single_group_p_value(np.full(6, 500), 1_000, Seed(0)) == 1.0
+
+
+def test_an_audit_takes_each_seed_s_own_number_of_items():
+    """The first seed has the fewest items: with its number the others would have shares above 1."""
+    asked = np.array([10.0, 1_000, 400, 30, 5_000])[:, None] * np.ones(6)
+    share = np.array([0.1, 0.2, 0.3, 0.5, 0.9, 1.0])
+    counts = CountOutcomes(10.0 ** np.arange(6), np.round(share * asked), asked, continuous=None)
+    assert mirage_test(counts, Seed(0), resamples=50).p_single_group == 1.0
+    shares = jump_shares(counts, Seed(0), draws=20)
+    assert shares is None or shares.untested["seeds"] == "the seeds form one group"
+
+
+def test_seeds_with_other_numbers_of_items_are_compared_by_their_shares():
+    """Half of each seed's items are right, whatever their number; no share is taken of another seed's items."""
+    asked = np.array([10, 1_000, 400, 30, 5_000])
+    assert single_group_p_value(asked / 2, asked, Seed(0)) == 1.0
+    parted = np.round(asked * np.array([0.1, 0.9, 0.1, 0.9, 0.1]))
+    assert single_group_p_value(parted, asked, Seed(0)) < 0.05
+    assert single_group_p_value(np.full(5, 7), np.full(5, 10), Seed(0)) == single_group_p_value(
+        np.full(5, 7), 10, Seed(0)
+    )
 
 
 def test_what_two_groups_leave():

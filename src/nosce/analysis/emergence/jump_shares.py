@@ -139,8 +139,8 @@ def _untested(outcomes: ItemOutcomes | CountOutcomes, seed: Seed) -> dict[str, s
         return reasons
     p_values = []
     for size_index in range(n_correct.shape[1]):
-        asked = int(n_total[0, size_index])
-        p_values.append(single_group_p_value(n_correct[:, size_index], asked, seed / "groups" / size_index))
+        group_seed = seed / "groups" / size_index
+        p_values.append(single_group_p_value(n_correct[:, size_index], n_total[:, size_index], group_seed))
     n_better = _better_seeds(n_correct / n_total).sum(0)
     if min(p_values) * len(p_values) > MAX_SINGLE_GROUP_P:
         reasons["seeds"] = "the seeds form one group"

@@ -34,14 +34,15 @@ def within_group_share(values: npt.ArrayLike) -> FloatArray:
     return shares
 
 
-def single_group_p_value(n_correct: npt.ArrayLike, n_total: int, seed: Seed) -> float:
+def single_group_p_value(n_correct: npt.ArrayLike, n_total: npt.ArrayLike, seed: Seed) -> float:
     """How often seeds of one group, whose mean and spread are these, would part as clearly.
 
     Shares are compared on the arcsine scale, where items drawn anew spread them alike. Seeds that differ by no more
     than items do give 1.
 
     Args:
-        n_correct: (S,) how many of `n_total` were right, by seed.
+        n_correct: (S,) how many items were right, by seed.
+        n_total: (S,) how many there were, or one number for all seeds.
 
     Raises:
         DataError: Fewer than five seeds: five already part clearly by chance.
@@ -49,9 +50,9 @@ def single_group_p_value(n_correct: npt.ArrayLike, n_total: int, seed: Seed) -> 
     counts = np.asarray(n_correct, dtype=np.float64)
     if len(counts) < MIN_SEEDS:
         raise DataError(f"{len(counts)} seeds cannot show two groups; train {MIN_SEEDS} or more.")
-    angles = np.arcsin(np.sqrt(counts / n_total))
-    noise = 1 / (4 * n_total)
-    between = float(angles.var(ddof=1)) - noise
+    angles = np.arcsin(np.sqrt(counts / np.asarray(n_total, dtype=np.float64)))
+    noise = np.broadcast_to(1 / (4 * np.asarray(n_total, dtype=np.float64)), counts.shape)
+    between = float(angles.var(ddof=1)) - float(noise.mean())
     if between <= 0:
         return 1.0
     rng = seed.numpy()

@@ -374,7 +374,7 @@ def _single_group_p(right: FloatArray, asked: FloatArray, seed: Seed) -> float |
     p_values = []
     for size_index in range(right.shape[1]):
         size_seed = seed / "groups" / size_index
-        p_values.append(single_group_p_value(right[:, size_index], int(asked[0, size_index]), size_seed))
+        p_values.append(single_group_p_value(right[:, size_index], asked[:, size_index], size_seed))
     return float(min(1.0, min(scipy.stats.false_discovery_control(p_values))))
 
 
