@@ -245,6 +245,7 @@ class _PlanBuilder:
     leakage_steps: list[Step] = field(default_factory=list)
     training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
+    _answers_steps: dict[tuple[str, int, str, int, int], Step] = field(default_factory=dict)
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being planned
 
     def add_step(self, kind: str, label: str, spec: object, **inputs: Step) -> Step:
@@ -417,6 +418,10 @@ class _PlanBuilder:
         from nosce.pipeline.steps.answers import AnswersSpec
 
         answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
+        answer_stage = source.stage or stage
+        key = answering_arm.name, seed, answer_stage, source.max_new_tokens, source.n_samples
+        if key in self._answers_steps:
+            return self._answers_steps[key]
         spec = AnswersSpec(
             world=_behaviour_world(answering_arm),
             world_seed=Seed(seed) / "world",
@@ -424,14 +429,14 @@ class _PlanBuilder:
             max_new_tokens=source.max_new_tokens,
             n_samples=source.n_samples,
         )
-        answer_stage = source.stage or stage
-        return self.add_step(
+        self._answers_steps[key] = self.add_step(
             "answers",
             f"{_run_label(answering_arm, seed)}, after {answer_stage}",
             spec,
             corpus=self.corpus_step(answering_arm, seed),
             training=self.training_step(answering_arm, seed, answer_stage),
         )
+        return self._answers_steps[key]
 
     def _arm_by_name(self, name: str) -> Arm:
         for arm in (*self.study.arms, *self.study.auxiliary_arms):
