@@ -69,6 +69,7 @@ WRONG = {
     "words": (lambda t: t.with_columns(size=pl.lit("'; DROP TABLE x; <script>")), "no finite number"),
     "one size": (lambda t: t.filter(size=1e5), "needs several"),
     "size zero": (lambda t: t.with_columns(size=pl.col("size") - 1e5), "no logarithm"),
+    "size of no model": (lambda t: t.with_columns(size=pl.col("size") * 1e200), "'size', outside 1e-100 to 1e\\+100"),
     "range": (lambda t: t.with_columns(sharp=pl.col("sharp") * 100), "outside 0 to 1"),
     "above zero": (lambda t: t.with_columns(continuous=-pl.col("continuous")), "log-likelihood above 0"),
     "lengths": (lambda t: t.with_columns(length=pl.col("size")), "different lengths"),

@@ -21,6 +21,7 @@ TEXT_TYPES = (pl.String, pl.Categorical, pl.Enum, pl.Null)  # whose values may s
 MAX_ROWS = 50_000_000
 MAX_COUNT = 10**15  # larger counts are no longer exact in a float
 MAX_SCORE = 1e100  # larger continuous scores overflow when they are squared
+MAX_SIZE = 1e100  # nothing is counted in more; an axis of 1e308 overflows at its margin
 MAX_LENGTH = 1e9  # tokens of a target
 
 
@@ -199,6 +200,7 @@ def _check_scores(table: pl.DataFrame) -> None:
 def _checked_sizes(table: pl.DataFrame) -> pl.DataFrame:
     if (table["size"] <= 0).any():
         raise DataError("a size of zero or less has no logarithm; give parameters, tokens or steps above zero.")
+    _check_range(table, "size", 1 / MAX_SIZE, MAX_SIZE)
     if table["size"].n_unique() < 2:
         raise DataError(f"all rows have the size {table['size'][0]:g}; an audit needs several.")
     return table
