@@ -1,6 +1,6 @@
 """Prices against bills: the minutes that `nosce plan` says for a study, and what its steps took by their provenance.
 
-    python benchmarks/prices.py STORE STUDY [--scale laptop] [--seeds 1]
+    python benchmarks/prices.py STORE STUDY [--scale laptop] [--seeds 1] [--arms NAME,...]
 
 The study must have been run into the store, by one thread a step and without a GPU. The plan is priced as if nothing
 were done. Core-seconds are those of the process that made a step; a step whose price is not known is left out of the
@@ -32,6 +32,7 @@ COLUMNS = (
     "study",
     "scale",
     "seeds",
+    "arms",
     "kind",
     "steps",
     "not_known",
@@ -85,9 +86,11 @@ def main() -> None:
     parser.add_argument("study")
     parser.add_argument("--scale", default="laptop")
     parser.add_argument("--seeds", type=int, help="as many seeds as the run had; default: the study's")
+    parser.add_argument("--arms", default="", help="names of arms, if the run had these alone")
     options = parser.parse_args()
+    arms = tuple(name for name in options.arms.split(",") if name)
     store = Store.open(options.store)
-    plan = StudyRequest(study=options.study, scale=options.scale, n_seeds=options.seeds).plan()
+    plan = StudyRequest(study=options.study, scale=options.scale, n_seeds=options.seeds, arms=arms).plan()
     if missing := [step for step in plan.all_steps if not store.has(step.name)]:
         raise UsageError(
             f"{len(missing)} of {len(plan.all_steps)} steps of {options.study} are not in {store.root}; run it first."
@@ -116,7 +119,19 @@ def main() -> None:
                 "" if math.isnan(bill.ratio) else f"{bill.ratio:.2f}",
             )
             where = (f"{seconds:.0f}", (git["commit"] or "")[:12], cpu_model())
-            writer.writerow((options.study, options.scale, options.seeds or "all", kind, bill.steps, bill.not_known, *amounts, *where))
+            writer.writerow(
+                (
+                    options.study,
+                    options.scale,
+                    options.seeds or "all",
+                    options.arms or "all",
+                    kind,
+                    bill.steps,
+                    bill.not_known,
+                    *amounts,
+                    *where,
+                )
+            )
 
 
 if __name__ == "__main__":
