@@ -18,12 +18,14 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 
 import pytest
 from filelock import FileLock
+from tests.fixtures.inline_pool import make_inline_pool
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from nosce.cli import app, exit_code_of
 from nosce.data.corpus import Corpus
 from nosce.data.tokenizer import TokenizerSpec
 from nosce.data.worlds.biographies.world import Biographies
+from nosce.pipeline import run as running
 from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.corpus import CorpusSpec, make
 from nosce.seeds import Seed
@@ -58,12 +60,16 @@ class Nosce:
         )
 
     def here(self, *words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run it in this process, where nothing is imported anew: for what a command says, not for how it lives."""
+        """Run it and make its steps in this process, where nothing is imported anew.
+
+        For what a command says and makes, not for how it and its workers live.
+        """
         said, complained = StringIO(), StringIO()
         args = list(map(str, words))
         with (
             chdir(cwd or Path.cwd()),
             patch.dict(os.environ, self.surroundings(**variables), clear=True),
+            patch.object(running, "_make_pool", make_inline_pool),
             redirect_stdout(said),
             redirect_stderr(complained),
         ):
@@ -91,6 +97,12 @@ class Nosce:
 def nosce() -> Nosce:
     """The command line, in processes of its own."""
     return Nosce()
+
+
+@pytest.fixture
+def steps_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs make their steps in this process."""
+    monkeypatch.setattr(running, "_make_pool", make_inline_pool)
 
 
 @pytest.fixture(scope="session")
@@ -136,7 +148,7 @@ def little_store(once: Once, nosce: Nosce, little: Callable[[str], str]) -> Path
 
 def _finished(once: Once, nosce: Nosce, study: str) -> tuple[Path, str]:
     def make(folder: Path) -> list[str]:
-        ended = nosce("run", study, "--scale", "smoke", "--store", folder)
+        ended = nosce("run", study, "--scale", "smoke", "--workers", "1", "--store", folder)
         assert ended.returncode == 0, ended.stderr + ended.stdout
         return [str(folder), ended.stdout]
 

@@ -164,7 +164,7 @@ def test_a_store_that_is_a_file_is_the_users_mistake(nosce, tmp_path):
 @pytest.mark.parametrize("words", [("run", *SMOKE), ("list",), ("doctor",), ("report",)], ids=lambda words: words[0])
 def test_a_disk_that_cannot_be_written_is_told_in_one_sentence(nosce, tmp_path, words):
     """A store below /proc, which takes no folders from anybody, ends with 1 and says what to do."""
-    ended = nosce(*words, "--store", "/proc/nosce", cwd=tmp_path)
+    ended = (nosce if words[0] == "run" else nosce.here)(*words, "--store", "/proc/nosce", cwd=tmp_path)
 
     assert one_sentence(ended, 1, "/proc/nosce", "--store")
 
@@ -192,7 +192,7 @@ def test_a_full_disk_ends_with_one_and_loses_nothing(full_disk, nosce, tmp_path)
     assert re.match(r"nosce: training-\w{20} \(only, seed 0, pretrain\) failed: ", full_disk.stderr)
     assert "What was finished is kept; `nosce run" in full_disk.stderr
     assert any("corpus-" in str(path) for path in before)
-    with_room = nosce(*words, store)
+    with_room = nosce.here(*words, store)
     after = contents(store)
     assert with_room.returncode == 0, with_room.stderr
     assert before.items() <= after.items()
@@ -227,7 +227,7 @@ def test_a_damaged_checkpoint_is_never_used_and_made_again(nosce, little, little
         for step in [*(store / "steps").glob("evaluation-*"), *(store / "steps").glob("estimates-*")]:
             shutil.rmtree(step)
     flip(weights)
-    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store)
+    ended = nosce.here("run", little("one_arm"), "--scale", "smoke", "--store", store)
 
     assert ended.returncode == 0, ended.stderr
     assert "differs from its checksums in checkpoints/" in ended.stdout
@@ -253,7 +253,7 @@ def test_rerun_stale_copes_with_papers_that_cannot_be_read(nosce, little, little
     """With --rerun-stale too a step whose provenance is broken is set aside and made again."""
     store = copied(little_store, tmp_path)
     next((store / "steps").glob("exposure-*/provenance.json")).write_text("{")
-    ended = nosce("run", little("one_arm"), "--scale", "smoke", "--store", store, "--rerun-stale")
+    ended = nosce.here("run", little("one_arm"), "--scale", "smoke", "--store", store, "--rerun-stale")
 
     assert ended.returncode == 0, ended.stderr
     assert made(ended) >= 1
@@ -272,7 +272,7 @@ def test_rerun_stale_copes_with_papers_that_cannot_be_read(nosce, little, little
 )
 def test_a_step_that_fails_ends_with_one_and_says_how_to_go_on(nosce, little, tmp_path, function, kind, advice):
     """Which step, why, what to change, and the command that goes on; what hangs on it is not tried."""
-    ended = nosce("run", little(function), "--scale", "smoke", "--workers", "1", "--store", tmp_path / "s")
+    ended = nosce.here("run", little(function), "--scale", "smoke", "--workers", "1", "--store", tmp_path / "s")
 
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"nosce: {kind}-")
@@ -342,7 +342,7 @@ def test_an_interrupt_is_told_in_one_sentence(interrupted):
 def test_an_interrupted_run_is_gone_on_with(interrupted, nosce, little_store):
     """The same command ends with 0 and with the bytes of a run that was never interrupted."""
     words = interrupted[0].args
-    ended = nosce(*words)
+    ended = nosce.here(*words)
 
     assert ended.returncode == 0, ended.stderr
     assert results(Path(words[-1])) == results(little_store)
@@ -610,7 +610,7 @@ def test_the_store_is_taken_from_the_environment_or_the_folder(nosce, smoke_stor
 
 def test_doctor_says_what_the_machine_has(nosce, tmp_path):
     """Versions, cores, speed in two precisions, devices and disk, each with what follows from it."""
-    ended = nosce("doctor", "--json", "--store", tmp_path / "s")
+    ended = nosce.here("doctor", "--json", "--store", tmp_path / "s")
     rows = {row["what"]: row for row in json.loads(ended.stdout)}
 
     assert ended.returncode == 0
@@ -701,7 +701,9 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     from safetensors.torch import load_file
 
     model = tmp_path / "model"
-    ended = nosce("export", "biographies_adamw", "multi5+permute", model, "--scale", "smoke", "--store", smoke_store)
+    ended = nosce.here(
+        "export", "biographies_adamw", "multi5+permute", model, "--scale", "smoke", "--store", smoke_store
+    )
     prompt = "What is the birth city of"
     loaded = subprocess.run(
         [sys.executable, "-c", LOAD, model, prompt],

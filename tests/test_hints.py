@@ -173,7 +173,7 @@ def test_a_run_that_fails_names_the_command_that_goes_on(nosce, tmp_path, little
     folder.mkdir()
     (folder / "little studies.py").write_text(Path(little("x").rpartition(":")[0]).read_text(encoding="utf-8"))
     name = f"{folder / 'little studies.py'}:broken"
-    ended = nosce("run", name, "--scale", "smoke", "--store", folder / "store")
+    ended = nosce.here("run", name, "--scale", "smoke", "--store", folder / "store")
     assert ended.returncode == 1
     assert hint(ended.stderr.splitlines()[-1])["study"] == name
     assert hint(ended.stderr.splitlines()[-1])["store"] == folder / "store"
@@ -181,7 +181,7 @@ def test_a_run_that_fails_names_the_command_that_goes_on(nosce, tmp_path, little
 
 def test_export_takes_what_show_prints(nosce, little_store, tmp_path):
     """The study by the name it was shown under, arm and stage in any capitals, and the scale that was run last."""
-    ended = nosce("export", "little", "Only", tmp_path / "model", "--stage", "Fine-tune", "--store", little_store)
+    ended = nosce.here("export", "little", "Only", tmp_path / "model", "--stage", "Fine-tune", "--store", little_store)
     assert ended.returncode == 0, ended.stderr
     assert "only, seed 0, finetune" in (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
 

@@ -6,7 +6,6 @@ import importlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,6 @@ from harness import Outcome, count_outcomes, run_case, run_nosce
 
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.local import LocalChatModel
-from nosce.pipeline import run as running
-from nosce.pipeline.local_pool import StepEvent, attempt_step
 
 STUDY = f"{Path(__file__).with_name('folder_study.py')}:study"
 RANDOM = {f"random {seed}": random_fault(seed) for seed in range(60)}
@@ -27,27 +24,6 @@ QUICK_CHAT = (
     "more tokens than rows",
     "a template with a token beyond the rows",
 )
-
-
-class InlinePool:
-    """Makes steps in the process that asks for them, as a worker does: no process has to import torch."""
-
-    free_slots = 1
-
-    def __init__(self, store, runtime):
-        self.store, self.runtime = store, runtime
-        self.waiting = []
-
-    def submit(self, step, *, rerun_stale):
-        self.waiting.append((step, rerun_stale))
-
-    def events(self, timeout) -> Iterator[StepEvent]:
-        for step, rerun_stale in self.waiting:
-            yield attempt_step(step, self.store, self.runtime, rerun_stale, lambda event: None)
-        self.waiting = []
-
-    def close(self):
-        pass
 
 
 @pytest.fixture(scope="session")
@@ -63,9 +39,8 @@ def wholes(tmp_path_factory):
 
 
 @pytest.fixture
-def inline(monkeypatch, tmp_path):
+def inline(steps_here, monkeypatch, tmp_path):
     """Steps are made in the process of the command, in a folder where a mark would be seen."""
-    monkeypatch.setattr(running, "_make_pool", lambda store, request, workers, ray, runtime: InlinePool(store, runtime))
     monkeypatch.chdir(tmp_path)
 
 

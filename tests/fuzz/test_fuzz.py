@@ -99,18 +99,18 @@ def _study_files(number: int, seed: int, folder: Path) -> list[list[str]]:
 
 
 def test_no_command_line_ends_in_a_traceback(tmp_path, little_store, capsys):
-    """Four hundred command lines over sound, spoiled and empty stores."""
-    check(run_cases(_command_lines(400, 1, tmp_path, little_store), tmp_path), 400, capsys)
+    """Two hundred command lines over sound, spoiled and empty stores."""
+    check(run_cases(_command_lines(200, 1, tmp_path, little_store), tmp_path), 200, capsys)
 
 
 def test_no_table_ends_in_a_traceback(tmp_path, capsys):
-    """Two hundred tables, most with a fault of content, form or bytes."""
-    check(run_cases(_tables(200, 2, tmp_path), tmp_path), 200, capsys)
+    """Eighty tables, most with a fault of content, form or bytes."""
+    check(run_cases(_tables(80, 2, tmp_path), tmp_path), 80, capsys)
 
 
 def test_no_study_file_ends_in_a_traceback(tmp_path, capsys):
-    """A hundred and twenty study files, most with a wrong value, a line that raises, or half of their text."""
-    check(run_cases(_study_files(120, 3, tmp_path), tmp_path), 120, capsys)
+    """Sixty study files, most with a wrong value, a line that raises, or half of their text."""
+    check(run_cases(_study_files(60, 3, tmp_path), tmp_path), 60, capsys)
 
 
 @pytest.mark.slow

@@ -121,7 +121,7 @@ def test_a_model_of_the_hub_goes_through_a_study(nosce, hub, tmp_path):
         name for name in (*NEVER_FETCHED, "onnx/model.safetensors") if f"/{name}" in asked.replace("/tree/", " ")
     ]
 
-    report = nosce("report", "--out", tmp_path / "report", "--store", store)
+    report = nosce.here("report", "--out", tmp_path / "report", "--store", store)
     assert report.returncode == 0, report.stderr
     pages = "".join(page.read_text() for page in (tmp_path / "report").rglob("*.html"))
     assert f"at the commit {NEW}" in pages

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 """
 
 
-def test_a_study_gives_claims_readings_and_checkpoints(little, tmp_path, capfd):
+def test_a_study_gives_claims_readings_and_checkpoints(steps_here, little, tmp_path, capfd):
     """Checkpoints are folders that transformers loads; a second call makes nothing; quiet is quiet."""
     from transformers import AutoModelForCausalLM
 
@@ -54,7 +54,7 @@ def test_a_script_runs_a_study(little, tmp_path):
     assert done.stdout.count("\n") == 1
 
 
-def test_models_and_settings_are_those_of_the_command(tmp_path):
+def test_models_and_settings_are_those_of_the_command(steps_here, tmp_path):
     folder = tiny_folder("llama", tmp_path / "llama")
     settings = {"people": 8, "seeds": (3,), "chat": False, "augmentations": ["single"]}
     results = nosce.run(
@@ -74,7 +74,7 @@ def test_what_is_not_there_is_a_sentence(tmp_path):
     assert not list(Path(tmp_path / "s").glob("steps/*"))
 
 
-def test_a_step_that_fails_is_named_and_the_others_are_kept(little, tmp_path):
+def test_a_step_that_fails_is_named_and_the_others_are_kept(steps_here, little, tmp_path):
     with pytest.raises(RunError, match=r"failed, the first .* goes on from here"):
         nosce.run(little("broken"), scale="smoke", store=tmp_path / "s", workers=1, quiet=True)
     assert list((tmp_path / "s" / "steps").glob("corpus-*"))

@@ -110,7 +110,7 @@ def store(once, smoke_store, nosce):
 
     def make(folder: Path) -> str:
         shutil.copytree(smoke_store, folder / "store")
-        ended = nosce("run", *STUDY, "--arms", "single", "--store", folder / "store", COLUMNS="80")
+        ended = nosce.here("run", *STUDY, "--arms", "single", "--store", folder / "store", COLUMNS="80")
         assert ended.returncode == 0, ended.stderr
         return ended.stdout
 

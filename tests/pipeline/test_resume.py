@@ -6,6 +6,8 @@ import shutil
 import signal
 import time
 
+from nosce.train.config import RuntimeConfig
+
 
 def data(store):
     """Every byte that steps have made: weights, tokens, tables and metrics, all but when and where they were made."""
@@ -37,14 +39,15 @@ def step(store, what):
     return "not planned yet"
 
 
-def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(nosce, little, tmp_path):
+def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(nosce, little, tmp_path, monkeypatch):
     """Killed with -9 in the middle of training and again in the middle of reading, then run again.
 
     Weights, metrics and readings are those of a run that nobody disturbed, byte for byte.
     """
     words = ("run", little("long"), "--scale", "smoke", "--workers", "1", "--store")
     whole, parts = tmp_path / "whole", tmp_path / "parts"
-    undisturbed = nosce.start(*words, whole)
+    monkeypatch.setattr(RuntimeConfig.__init__, "__kwdefaults__", dict(RuntimeConfig.__init__.__kwdefaults__))
+    undisturbed = nosce.here(*words, whole)
 
     killed(nosce.start(*words, parts), lambda: any(parts.glob("work/training-*/scratch/state.safetensors")))
     training = step(parts, "only, seed 0, pretrain")
@@ -62,9 +65,8 @@ def test_a_study_killed_in_training_and_in_evaluation_ends_with_the_same_bytes(n
     assert not (parts / "steps" / reading).exists()
 
     ended = nosce(*words, parts)
-    stdout, stderr = undisturbed.communicate(timeout=300)
-    assert (ended.returncode, undisturbed.returncode) == (0, 0), ended.stderr + stderr
+    assert (ended.returncode, undisturbed.returncode) == (0, 0), ended.stderr + undisturbed.stderr
     assert data(parts) == data(whole)
     assert {path.suffix for path in data(whole)} >= {".safetensors", ".parquet", ".jsonl"}
     assert not any((parts / "work").iterdir())
-    assert ended.stdout.partition("claims\n")[2] == stdout.partition("claims\n")[2]
+    assert ended.stdout.partition("claims\n")[2] == undisturbed.stdout.partition("claims\n")[2]

@@ -58,7 +58,7 @@ def asked(tmp_path_factory, nosce, folder) -> list[object]:
     """The words of a card whose last question was asked already, by the run of its study."""
     store = tmp_path_factory.mktemp("asked") / "s"
     words = ["--scale", "smoke", "--store", store, "--workers", "1", "--set", "n_problems=2"]
-    done = nosce("run", "emergence", "--model", folder, *words)
+    done = nosce.here("run", "emergence", "--model", folder, *words)
     assert done.returncode == 0, done.stderr
     return ["card", folder, *words]
 

@@ -46,12 +46,12 @@ def test_the_page_for_a_hurry_runs_without_a_model(nosce, tmp_path):
     commands = [words for words in commands if "--model" not in words]
     assert len(commands) == 2
     words = [*commands[1], "--scale", "smoke", "--store", tmp_path / "s", "--workers", "1"]
-    contents = checked(nosce(*words, "--json", cwd=tmp_path))
+    contents = checked(nosce.here(*words, "--json", cwd=tmp_path))
     assert "40 entities with 198 facts" in contents["notes"][0]
     assert "column 'product'" in contents["notes"][0]
-    shown = nosce("show", "biographies", "--store", tmp_path / "s")
+    shown = nosce.here("show", "biographies", "--store", tmp_path / "s")
     assert "Answer: It is not decided" in shown.stdout
-    made = nosce("report", "--store", tmp_path / "s", "--out", tmp_path / "report")
+    made = nosce.here("report", "--store", tmp_path / "s", "--out", tmp_path / "report")
     assert made.returncode == 0, made.stderr
     (html,) = (tmp_path / "report").glob("biographies/*/index.html")
     assert "<strong>Answer.</strong> It is not decided" in html.read_text(encoding="utf-8")
@@ -66,7 +66,7 @@ def test_a_model_of_ones_own_learns_the_facts(family, nosce, tmp_path):
     """With its own tokenizer, in which no umlaut and no Japanese sign is one token."""
     folder = tiny_folder(family, tmp_path / family)
     words = ["biographies", "--facts", TABLE, "--model", folder, "--scale", "smoke", "--workers", "1"]
-    checked(nosce("run", *words, "--store", tmp_path / "s", "--json"))
+    checked(nosce.here("run", *words, "--store", tmp_path / "s", "--json"))
 
 
 def request(*settings: str, models: str = "") -> StudyRequest:
@@ -118,7 +118,7 @@ def test_settings_that_mean_nothing_are_refused(nosce, tmp_path):
     store = tmp_path / "s"
     for words in (["--wordings", WORDINGS], ["--facts", tmp_path / "none.csv"], ["--facts", WORDINGS]):
         for command in ("run", "plan"):
-            done = nosce(command, "biographies", *words, "--scale", "smoke", "--store", store)
+            done = nosce.here(command, "biographies", *words, "--scale", "smoke", "--store", store)
             assert done.returncode == 2
             assert len(done.stderr.strip().splitlines()) == 1
             assert "Traceback" not in done.stderr

@@ -16,7 +16,7 @@ def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """Claims come out, all with their n, and nothing holds whose need is not met by an untrained model."""
     folder = tiny_folder(family, tmp_path / family)
     words = ["biographies", "--model", str(folder), "--scale", "smoke", "--workers", "1"]
-    done = nosce("run", *words, "--store", str(tmp_path / "s"), "--json")
+    done = nosce.here("run", *words, "--store", str(tmp_path / "s"), "--json")
     assert done.returncode == 0, done.stderr
     contents = json.loads(done.stdout)
     claims = {claim["id"]: claim for claim in contents["claims"]}

@@ -45,7 +45,7 @@ def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """The claims of its kind come out and the others are named; nothing holds whose need an untrained model lacks."""
     folder = tiny_folder(family, tmp_path / family)
     words = ["diaries", "--model", str(folder), "--scale", "smoke", "--workers", "1"]
-    done = nosce("run", *words, "--store", str(tmp_path / "s"), "--json")
+    done = nosce.here("run", *words, "--store", str(tmp_path / "s"), "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
 
@@ -67,7 +67,7 @@ def test_a_model_that_learns_its_questions_meets_the_needs(nosce, tmp_path):
     folder = tiny_folder("gpt_neox", tmp_path / "learner", texts, 1_200)
     passes = ["n_diarists=16", "document_epochs=150", "question_epochs=150", "peak_lr=0.01"]
     words = ["diaries", "--model", str(folder), "--scale", "smoke", "--workers", "1", "--store", str(tmp_path / "s")]
-    done = nosce("run", *words, *(word for setting in passes for word in ("--set", setting)), "--json")
+    done = nosce.here("run", *words, *(word for setting in passes for word in ("--set", setting)), "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     assert claims["trained"]["estimate"] > 0.9

@@ -33,7 +33,7 @@ def karel_of(folder, *settings, scale="smoke"):
 def test_a_folder_goes_through_the_study(family, nosce, tmp_path):
     """The claims come out and the others are named; nothing holds that needs a model which writes programs."""
     words = ["karel", "--model", str(folder_of(family, tmp_path)), "--scale", "smoke", "--workers", "1"]
-    done = nosce("run", *words, "--store", str(tmp_path / "s"), "--json")
+    done = nosce.here("run", *words, "--store", str(tmp_path / "s"), "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
 
@@ -54,7 +54,7 @@ def test_a_model_that_learns_its_records_writes_right_programs(nosce, tmp_path):
     settings += ["reassigned_control=no", "random_control=no"]
     words = ["karel", "--model", str(folder_of("codegen", tmp_path)), "--scale", "smoke", "--workers", "1"]
     words += [word for setting in settings for word in ("--set", setting)]
-    done = nosce("run", *words, "--store", str(tmp_path / "s"), "--json")
+    done = nosce.here("run", *words, "--store", str(tmp_path / "s"), "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     assert claims["writes-programs"]["low"] > 0.5  # the best program for all is right for 45 %

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -25,12 +26,12 @@ def answered(scores, names=("acc", "nll"), verdict=None):
 
 
 @pytest.mark.parametrize("truth", GROUND_TRUTHS)
-@pytest.mark.parametrize("names", [("acc", "nll"), LONG], ids=["short", "long"])
-def test_every_verdict_is_four_lines_of_eighty_columns(truth, names):
+def test_every_verdict_is_four_lines_of_eighty_columns(truth):
     """Whatever is found, and however the scores are called."""
     scores = simulate_outcomes(truth, sizes=8, items=150, seeds=5 if truth == "seed mixture" else 1, seed=Seed(7))
-    for verdict in EMERGENCE_VERDICTS:
-        answer = answered(scores, names, verdict)
+    result = mirage_test(scores, Seed(0), resamples=200)
+    for names, verdict in product((("acc", "nll"), LONG), EMERGENCE_VERDICTS):
+        answer = audit_answer(scores, result, verdict, names, Seed(1))
         assert all(0 < len(line) <= 80 and "\n" not in line for line in answer.lines), answer.lines
         assert len(re.findall(r"-?\d+ % \[(-?\d+, -?\d+|no range)\]", answer.why)) >= 2, answer.why
         assert (answer.errors is None) == (verdict == "under-resolved")

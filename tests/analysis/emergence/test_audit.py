@@ -107,7 +107,7 @@ def test_results_of_bigbench_get_their_scores(nosce, tmp_path):
 def test_a_design_is_tried(nosce):
     """A row each, as JSON with intervals; four sizes are no design."""
     told = json.loads(
-        nosce("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10", "--json").stdout
+        nosce.here("power", "--sizes", "5", "--items", "40", "--seeds", "1", "--simulations", "10", "--json").stdout
     )
     assert [one["truth"] for one in told] == ["power law", "planted break"]
     assert all(one["low"] <= one["share"] <= one["high"] for one in told)
@@ -155,7 +155,7 @@ def test_a_store_is_audited_as_its_studies_are(nosce, smoke_store):
 def test_hostile_names_steer_no_terminal_and_no_picture(nosce, tmp_path):
     """Control signs are spelled out, in tables, sentences and figures; markup is text."""
     table = Path(__file__).parents[2] / "data" / "tables" / "hostile.csv"
-    told = nosce("audit", table, "--resamples", "100", "--verbose", "--figure", tmp_path / "f.svg")
+    told = nosce.here("audit", table, "--resamples", "100", "--verbose", "--figure", tmp_path / "f.svg")
     assert told.returncode == 0, told.stderr
     for text in (told.stdout, told.stderr, (tmp_path / "f.svg").read_text(encoding="utf-8")):
         assert "\x1b" not in text

@@ -50,8 +50,15 @@ def planted(count, signal, rng):
     return LowRankProbeDataset(tokens, places, classes[None], np.ones((1, count, 1), dtype=bool), (2,))
 
 
-@pytest.mark.parametrize("rank", [0, 2])
-@pytest.mark.parametrize("norm", ["layer", "batch"])
+@pytest.mark.parametrize(
+    ("rank", "norm"),
+    [
+        (0, "layer"),
+        (2, "batch"),
+        pytest.param(0, "batch", marks=pytest.mark.slow),
+        pytest.param(2, "layer", marks=pytest.mark.slow),
+    ],
+)
 def test_a_planted_signal_is_found_and_shuffled_people_are_at_chance(rank, norm):
     """Which of two kinds the token at the place is: told of new texts; with labels that are nobody's, at chance."""
     rng = np.random.default_rng(4)

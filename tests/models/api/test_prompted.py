@@ -204,7 +204,7 @@ def test_an_endpoint_is_asked_nothing_twice_and_its_key_is_nowhere(server, nosce
     prompts = [p for p in world.prompts(Seed(0) / "experiment" / "world") if p.split == "unseen"]
     server.jobs[:] = ["succeeded"]
     server.fails[world.hypothetical_question(prompts[7], prompts[7].property_names[0])] = ["400"]
-    broken = nosce(*words, **variables)
+    broken = nosce.here(*words, **variables)
     assert broken.returncode == 1
     assert "refused what was asked (status 400" in broken.stderr
     assert "Traceback" not in broken.stderr
@@ -249,12 +249,12 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
     echoes = [KEY, base64.b64encode(f"user:{KEY}".encode()).decode(), KEY.encode().hex()]
     server.files_status, server.files_echo = 404, " ".join(echoes)
     words = command(server.url, store)
-    broken = nosce(*words, **told())
+    broken = nosce.here(*words, **told())
     assert broken.returncode == 1
     assert "has no fine-tuning jobs (status 404" in broken.stderr
     assert "--set teach=no" in broken.stderr
     asked = sum(server.asked.values())
-    whole = nosce(*words, "--set", "teach=no", **told())
+    whole = nosce.here(*words, "--set", "teach=no", **told())
     assert whole.returncode == 0, whole.stderr
     assert sum(server.asked.values()) == asked
     done, total, cached = replies_told(whole.stdout)
@@ -276,15 +276,15 @@ def test_a_server_without_fine_tuning_jobs_answers_all_that_needs_none(server, n
 def test_a_limit_is_for_the_run_and_its_restarts(server, nosce, tmp_path):
     """The same limit again buys nothing more; a higher one goes on from what was spent."""
     words = (*command(server.url, tmp_path / "store"), "--max-cost")
-    first = nosce(*words, "0.003", **told())
+    first = nosce.here(*words, "0.003", **told())
     assert first.returncode == 1
     assert "of 0.003 are spent, earlier commands of the run included" in first.stderr
     asked = sum(server.asked.values())
     assert 0 < asked * 20e-6 <= 0.003  # the server counts 10 tokens of a prompt and 5 of a reply
-    again = nosce(*words, "0.003", **told())
+    again = nosce.here(*words, "0.003", **told())
     assert again.returncode == 1
     assert sum(server.asked.values()) * 20e-6 <= 0.003
-    assert nosce(*words, "0.004", **told()).returncode == 1
+    assert nosce.here(*words, "0.004", **told()).returncode == 1
     assert 0.002 < sum(server.asked.values()) * 20e-6 <= 0.004
 
 
@@ -303,10 +303,10 @@ def test_two_endpoints_have_their_own_addresses_keys_prices_and_limits(server, o
         return ("run", STUDY, "--model", models, *few)
 
     server.jobs[:] = ["succeeded"]
-    stopped = nosce(*words("0.003"), **variables)
+    stopped = nosce.here(*words("0.003"), **variables)
     assert stopped.returncode == 1
     assert "of 0.003 are spent on org/m or reserved for it" in stopped.stderr
-    whole = nosce(*words("1"), "--json", **variables)
+    whole = nosce.here(*words("1"), "--json", **variables)
     assert whole.returncode == 0, whole.stderr
     assert server.keys == {f"Bearer {KEY}"}
     assert other_server.keys == {"Bearer sk-another-secret-0123456789"}
@@ -326,7 +326,7 @@ def test_a_folder_is_held_against_an_endpoint_without_jobs(server, folder, nosce
     server.files_status = 404
     models = f"{folder},{server.url}#m,jobs=no"
     words = ("run", STUDY, "--model", models, *FEW, "--set", "epochs=1", "--scale", "smoke", "--store", tmp_path / "s")
-    done = nosce(*words, "--workers", "1", "--json", **told())
+    done = nosce.here(*words, "--workers", "1", "--json", **told())
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     assert {"training-helps-A", "self-beats-untaught-A-B", "self-beats-untaught-B-A"} <= set(claims)

@@ -28,13 +28,13 @@ def test_a_folder_goes_through_the_protocol_and_nothing_holds(family, nosce, tmp
     words = ("run", "introspection", "--model", folder, "--scale", "smoke", "--workers", "1", "--set", "epochs=1")
     small = ("--set", "n_samples=0", "--set", "max_labels=4", "--set", "dtype=float32", "--set", "max_rounds=1")
     small += ("--set", "tasks=towns,things,haste", "--set", "both_ways=no")
-    done = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    done = nosce.here(*words, *small, "--store", tmp_path / "s", "--json")
     assert done.returncode == 0, done.stderr
     contents = json.loads(done.stdout)
     claims = {claim["id"]: claim for claim in contents["claims"]}
     assert {"training-helps-A", "self-beats-constant-A", "self-beats-cross-A-B", "follows-change"} <= set(claims)
     assert {claim["verdict"] for claim in claims.values()} == {"undecided"}
-    shown = nosce("show", "introspection", "--store", tmp_path / "s", "--json")
+    shown = nosce.here("show", "introspection", "--store", tmp_path / "s", "--json")
     assert json.loads(shown.stdout)["claims"] == contents["claims"]
 
 
@@ -44,7 +44,7 @@ def test_two_folders_are_held_against_each_other_in_both_directions(nosce, tmp_p
     folders = [tiny_folder(family, tmp_path / family, SAMPLES, 800) for family in ("qwen2", "gpt_neox")]
     words = ("run", "introspection", "--model", ",".join(map(str, folders)), "--scale", "smoke", "--workers", "1")
     small = ("--set", "epochs=1", "--set", "n_sampled_prompts=4", "--set", "tasks=towns,numbers,things,haste")
-    done = nosce(*words, *small, "--store", tmp_path / "s", "--json")
+    done = nosce.here(*words, *small, "--store", tmp_path / "s", "--json")
     assert done.returncode == 0, done.stderr
     contents = json.loads(done.stdout)
     claims = {claim["id"] for claim in contents["claims"]}
@@ -52,7 +52,7 @@ def test_two_folders_are_held_against_each_other_in_both_directions(nosce, tmp_p
     again = nosce(*words, *small, "--store", tmp_path / "s", "--json")
     assert json.loads(again.stdout)["claims"] == contents["claims"]
     assert "Nothing to do: all 2 steps are there" in again.stderr
-    page = nosce("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
+    page = nosce.here("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
     assert page.returncode == 0, page.stderr
     (html,) = tmp_path.glob("page/introspection/*/index.html")
     assert "not judged, since the share of valid reports of B*" in html.read_text(encoding="utf-8")
@@ -96,7 +96,7 @@ def test_a_model_that_cannot_be_taught_is_refused_before_any_work(nosce, tmp_pat
     folder = tiny_folder("gemma", tmp_path / "gemma")
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    refused = nosce("run", "introspection", "--model", folder, "--scale", "smoke", "--store", tmp_path / "s")
+    refused = nosce.here("run", "introspection", "--model", folder, "--scale", "smoke", "--store", tmp_path / "s")
     assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
     other = tiny_folder("llama", tmp_path / "x")

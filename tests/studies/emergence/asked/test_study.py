@@ -73,7 +73,7 @@ def calculator(monkeypatch) -> Iterator[str]:
 def run(nosce, store, models: str, *more: str, **variables: str) -> dict[str, Any]:
     """What the finished study shows."""
     words = ("run", "emergence", "--model", models, "--scale", "smoke", "--workers", "1", "--store", store, "--json")
-    done = nosce(*words, *more, **variables)
+    done = nosce.here(*words, *more, **variables)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -173,7 +173,7 @@ def test_what_has_no_size_or_the_same_is_refused(monkeypatch, nosce, tmp_path):
     with pytest.raises(UsageError, match="one model a size"):
         study_of(*(f"{folder}=70M" for folder in folders), "https://host/v1#far=1M")
     models = f"{folders[0]},{folders[1]},https://host/v1#far"
-    refused = nosce("run", "emergence", "--model", models, "--scale", "smoke", "--store", tmp_path / "s")
+    refused = nosce.here("run", "emergence", "--model", models, "--scale", "smoke", "--store", tmp_path / "s")
     assert refused.returncode == 2
     assert not [file for file in tmp_path.glob("s/**/*") if file.is_file() and "far" in file.read_text("latin-1")]
     assert not list(tmp_path.glob("s/steps/*"))
