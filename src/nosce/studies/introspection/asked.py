@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.natural_text import PROPERTIES_BY_TASK, NaturalTextBehaviours
 from nosce.errors import SpecError
 from nosce.models.api.finetune import FineTuningJobConfig
 from nosce.models.architecture import Pretrained
@@ -165,12 +165,14 @@ def _gpu_config() -> PromptedIntrospectionConfig:
 
 
 def _paper_config() -> PromptedIntrospectionConfig:
-    """1,000 strings a task."""
+    """30,000 labels of 32 pairs of task and property, 28 pairs tested (appendices A.1.1 and A.2.3)."""
     config = _gpu_config()
     return replace(
         config,
-        world=replace(config.world, strings_per_task=1_000),
-        limits=replace(config.limits, n_sampled_prompts=1_000),
+        # 70 % of the strings of a training task are taught: a thousand for each pair, less those without a label.
+        world=replace(config.world, strings_per_task=1_430, tasks=tuple(PROPERTIES_BY_TASK)),
+        limits=replace(config.limits, n_sampled_prompts=1_000, n_answer_draws=5),
+        labels=replace(config.labels, max_labels=30_000),
     )
 
 

@@ -19,7 +19,7 @@ from typing import ClassVar
 import polars as pl
 
 from nosce.data.worlds.behaviours.base import check_disjoint_strings
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.errors import DataError
 from nosce.evals.base import Experiment, ExperimentContext
 from nosce.pipeline.context import StepContext
@@ -50,7 +50,7 @@ class PromptedIntrospection(Experiment):
         both_ways: Teach labels of every subject. False: those of the first alone.
     """
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     subject: Subject
     other_subjects: tuple[Subject, ...] = ()
     limits: RequestLimits = field(default_factory=RequestLimits)

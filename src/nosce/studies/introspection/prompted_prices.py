@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.evals.base import Experiment
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.local import LocalChatModel
@@ -27,7 +27,7 @@ ANSWER_TOKENS, REPORT_TOKENS = 24, 8
 REPLIES_PER_EXAMPLE = 3
 
 
-def hypothetical_questions(world: NaturalTextBehaviours, seed: Seed) -> dict[str, str]:
+def hypothetical_questions(world: TextBehaviours, seed: Seed) -> dict[str, str]:
     """The question about each property of each prompt's answer, by the item of the readings."""
     questions = {}
     for prompt in world.prompts(seed / "world"):
@@ -46,7 +46,7 @@ class TimedReplies(Experiment):
         name: Name of the experiment.
     """
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     subject: LocalSubject
     name: str = "timed replies"
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.models.api.base import ChatModel
 from nosce.models.api.cache import CachedChatModel
 from nosce.models.api.endpoint import EndpointConfig
@@ -139,7 +139,7 @@ class FinetunedSubject:
     """
 
     base: LocalSubject
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     dispositions: str
     is_teachable: ClassVar[bool] = True
     is_deterministic: ClassVar[bool] = True
@@ -161,8 +161,8 @@ class FinetunedSubject:
     def _finetuned_base(self, resources: RunResources) -> LocalSubject:
         """The local model after fine-tuning on random answers to strings of its own, of tasks that are not held out."""
         seed = resources.seed / self.dispositions
-        prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT_TEXT_TASKS]
-        examples = [ChatExample(p.text, random_answer(p, seed)) for p in prompts]
+        prompts = [p for p in self.world.prompts(seed) if p.task not in self.world.task_catalogue.held_out]
+        examples = [ChatExample(p.text, self.world.random_answer(p, seed)) for p in prompts]
         return self.base.finetune(examples, resources)
 
 
