@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+from nosce.data.worlds.behaviours.folder_text import FolderTextBehaviours
 from nosce.data.worlds.behaviours.natural_text import PROPERTIES_BY_TASK, NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.errors import SpecError
 from nosce.models.api.finetune import FineTuningJobConfig
 from nosce.models.architecture import Pretrained
@@ -47,6 +49,8 @@ class PromptedIntrospectionConfig:
     Args:
         seeds: Seeds; each has its own strings, order of labels and samples.
         world: The prompts, and the properties of their answers.
+        task_folder: A folder of tasks to ask in place of the built-in ones; its files are in `docs/introspection.md`.
+        folder_tasks: Names of its tasks; empty: all.
         limits: How much is asked: tokens and samples.
         labels: How labels are taught: rounds, replay.
         needs: What must hold before a claim is judged.
@@ -62,6 +66,8 @@ class PromptedIntrospectionConfig:
 
     seeds: tuple[int, ...] = (0,)
     world: NaturalTextBehaviours
+    task_folder: str = ""
+    folder_tasks: tuple[str, ...] = ()
     limits: RequestLimits = field(default_factory=RequestLimits)
     labels: LabelTeaching = field(default_factory=LabelTeaching)
     needs: ClaimNeeds = field(default_factory=ClaimNeeds)
@@ -83,17 +89,37 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         SpecError: A folder's model cannot be asked or taught.
     """
     config = config_for_scale("introspection --model", PROMPTED_INTROSPECTION_CONFIGS, scale, settings)
+    world = _world(config)
     first, *others = [_subject(source, config) for source in models]
     experiment = PromptedIntrospection(
-        world=config.world,
+        world=world,
         subject=first,
-        other_subjects=_other_subjects(first, others, config),
+        other_subjects=_other_subjects(first, others, world),
         limits=config.limits,
         teaching=config.labels,
         both_ways=config.both_ways,
     )
     asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
     return replace(asked, name="introspection")
+
+
+def _world(config: PromptedIntrospectionConfig) -> TextBehaviours:
+    """The built-in tasks, or those of a folder.
+
+    Raises:
+        SpecError: What is wrong with the folder.
+    """
+    if not config.task_folder:
+        if config.folder_tasks:
+            raise SpecError("folder_tasks names tasks of a folder, and no folder is given; add --set task_folder=.")
+        return config.world
+    return FolderTextBehaviours.from_folder(
+        config.task_folder,
+        tasks=config.folder_tasks,
+        strings_per_task=config.world.strings_per_task,
+        unseen_share=config.world.unseen_share,
+        past_framing=config.world.past_framing,
+    )
 
 
 def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalSubject | RemoteSubject:
@@ -126,11 +152,11 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
 def _other_subjects(
     first: LocalSubject | RemoteSubject,
     others: Sequence[LocalSubject | RemoteSubject],
-    config: PromptedIntrospectionConfig,
+    world: TextBehaviours,
 ) -> tuple[Subject, ...]:
     """The other models. A folder alone has itself, taught other answers."""
     if isinstance(first, LocalSubject) and not others:
-        return (FinetunedSubject(base=first, world=config.world, dispositions="B"),)
+        return (FinetunedSubject(base=first, world=world, dispositions="B"),)
     return tuple(others)
 
 

@@ -12,6 +12,7 @@ from nosce.studies.introspection.prompted_figures import prompted_figures
 from nosce.studies.introspection.prompted_names import taught_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
 from nosce.studies.introspection.prompted_parties import PromptedParties
+from nosce.studies.introspection.prompted_tasks import for_tasks
 from nosce.study import ExperimentSpec, Study
 
 QUESTION = "Does a model know what it would answer better than another that saw as many of its answers?"
@@ -48,6 +49,7 @@ def prompted_introspection_study(
         has_samples=introspection.limits.n_samples > 0,
         has_change=introspection.teaching.change,
         needs=needs or ClaimNeeds(),
+        tasks=introspection.world.task_catalogue,
     )
     experiment: Experiment = introspection
     return Study(
@@ -61,8 +63,10 @@ def prompted_introspection_study(
         experiments=(ExperimentSpec(name=_plain_name(introspection.subject.name), experiment=experiment),),
         seeds=seeds,
         evals=(),
-        claims=tuple(prompted_claims(parties)),
-        figures=tuple(prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)),
+        claims=for_tasks(tuple(prompted_claims(parties)), parties.tasks),
+        figures=for_tasks(
+            tuple(prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)), parties.tasks
+        ),
     )
 
 
