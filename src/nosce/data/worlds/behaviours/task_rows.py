@@ -35,7 +35,7 @@ RELEASED_PROPERTIES = {
     "is_even_direct": "even or odd",
     "main_character_name": "main character",
 }
-OPTION_LINE = re.compile(r"^[ \t]*(?:\(([A-Z])\)|([A-Z])[ \t]*[-–:.)])(?=[ \t])", re.MULTILINE)
+OPTION_LINE = re.compile(r"^[ \t]*(?:\(([A-Z])\)[-–:.]?|([A-Z])[ \t]*[-–:.)])(?=[ \t])", re.MULTILINE)
 QUOTED_TEXT = re.compile(r"'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
 #: What stands around the texts of a list, in the notations of numpy, Python and JSON.
 AROUND_TEXTS = re.compile(r"[\s\[\](){},:]|\barray\b|\bdtype=object\b")
@@ -52,6 +52,7 @@ class TaskSettings:
         answers: "text", "digit" or "letter". Empty: as the rows have it.
         properties: Properties of the answers. Empty: those of the paper for such answers.
         stance: The words of "Is the answer the option that is ...?".
+        options: All options of a choice, e.g. A and B. Empty: the letters that the string lists.
         names: The names of which the first in an answer is its main character.
     """
 
@@ -59,6 +60,7 @@ class TaskSettings:
     answers: str = ""
     properties: tuple[str, ...] = ()
     stance: str = ""
+    options: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
 
 
@@ -129,9 +131,9 @@ def _released_row(row: Row, where: str, task: str, known: TaskSettings) -> TaskR
     stance = ""
     if property_name == "stance":
         stance = _text(row, "option_matching_ethical_stance", where).strip()
-        options = listed_options(string) or ("A", "B")
+        options = known.options or listed_options(string) or ("A", "B")
     elif property_name.startswith("among") or known.answers == "letter":
-        options = listed_options(string) or tuple(OPTION_LETTERS)
+        options = known.options or listed_options(string) or tuple(OPTION_LETTERS)
     elif property_name in NUMBER_PROPERTIES or known.answers == "digit":
         options = tuple(map(str, range(10)))
     _check_option(stance, options, where)
@@ -153,9 +155,11 @@ def _string_row(row: Row, where: str, task: str, known: TaskSettings) -> TaskRow
     if known.answers != "letter":
         default = ("main character",) if known.names else LIST_PROPERTIES
         return _row(task, string, text, known, default, where)
-    options = listed_options(string)
-    if not options:
-        raise SpecError(f'{where} lists no options as "A - ..." or "(A) ...", a line each, for answers of a letter.')
+    options = known.options or listed_options(string)
+    if len(options) < 2:
+        raise SpecError(
+            f'{where} lists no options as "A - ..." or "(A) ...", a line each; mend it, or give "options" in {task}.json.'
+        )
     target = _text(row, "target", where).strip() if row.get("target") is not None else ""
     _check_option(target, options, where)
     if known.stance or "stance" in known.properties:
