@@ -27,6 +27,7 @@ from nosce.models.sources import ModelSource
 from nosce.studies.configs import config_for_scale
 from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching
 from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
@@ -55,6 +56,7 @@ class PromptedIntrospectionConfig:
         labels: How labels are taught: rounds, replay.
         needs: What must hold before a claim is judged.
         both_ways: Teach labels of every model's answers. No: those of the first alone.
+        outsiders: Outsiders that are taught besides the other models.
         lora: Rank of the low-rank update that teaches a folder.
         epochs: How often teaching shows a folder each label.
         training: The training of a folder; its steps follow from `epochs`.
@@ -72,6 +74,7 @@ class PromptedIntrospectionConfig:
     labels: LabelTeaching = field(default_factory=LabelTeaching)
     needs: ClaimNeeds = field(default_factory=ClaimNeeds)
     both_ways: bool = True
+    outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching)
     lora: int = 32
     epochs: int = 3
     training: TrainingConfig
@@ -98,6 +101,7 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         limits=config.limits,
         teaching=config.labels,
         both_ways=config.both_ways,
+        outsiders=config.outsiders,
     )
     asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
     return replace(asked, name="introspection")
@@ -199,6 +203,7 @@ def _paper_config() -> PromptedIntrospectionConfig:
         world=replace(config.world, strings_per_task=1_430, tasks=tuple(PROPERTIES_BY_TASK)),
         limits=replace(config.limits, n_sampled_prompts=1_000, n_answer_draws=5),
         labels=replace(config.labels, max_labels=30_000),
+        outsiders=OutsiderTeaching(label_curve=True),  # appendix A.2.7
     )
 
 

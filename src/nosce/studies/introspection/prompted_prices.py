@@ -15,6 +15,7 @@ from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.local import LocalChatModel
 from nosce.seeds import Seed
 from nosce.studies.introspection.part_sizes import expected_parts
+from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching, n_outsider_teachings, outsider_parts
 from nosce.studies.introspection.prompted_requests import AskedPrompts
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, Subject
@@ -64,7 +65,11 @@ class TimedReplies(Experiment):
 
 
 def timed_replies(
-    asked: AskedPrompts, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
+    asked: AskedPrompts,
+    subjects: Mapping[str, Subject],
+    targets: Sequence[str],
+    teaching: LabelTeaching,
+    outsiders: OutsiderTeaching,
 ) -> tuple[TimedReplies, float] | None:
     """A few replies of the first subject, and how many times as long the whole protocol takes if all rounds are needed.
 
@@ -75,12 +80,15 @@ def timed_replies(
         subjects: The subjects by their letters.
         targets: The letters of the subjects that are taught labels of their own answers.
         teaching: How labels are taught.
+        outsiders: Which outsiders are taught besides.
     """
     first, *others = subjects.values()
     if not isinstance(first, LocalSubject) or not all(isinstance(o, LocalSubject | FinetunedSubject) for o in others):
         return None
     n_replies = sum(expected_parts(asked, subjects, targets, teaching).values())
-    n_teachings = len(targets) * (teaching.max_rounds + len(others))
+    n_replies += sum(outsider_parts(asked, subjects, targets, outsiders).values())
+    n_teachings = n_outsider_teachings(len(subjects), len(targets), outsiders)
+    n_teachings += len(targets) * (teaching.max_rounds + len(others))
     n_examples = n_teachings * first.epochs * _n_examples(asked, teaching)
     n_other_answers = sum(isinstance(other, FinetunedSubject) for other in others)
     n_other_answers += len(subjects) if teaching.change and "A" in targets else 0

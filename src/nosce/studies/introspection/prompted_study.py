@@ -11,6 +11,7 @@ from nosce.studies.introspection.prompted_claims import prompted_claims
 from nosce.studies.introspection.prompted_figures import prompted_figures
 from nosce.studies.introspection.prompted_names import taught_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_outsider_claims import outsider_claims, outsider_figures
 from nosce.studies.introspection.prompted_parties import PromptedParties
 from nosce.studies.introspection.prompted_tasks import for_tasks
 from nosce.study import ExperimentSpec, Study
@@ -52,6 +53,8 @@ def prompted_introspection_study(
         tasks=introspection.world.task_catalogue,
     )
     experiment: Experiment = introspection
+    outsiders = introspection.outsiders
+    figures = prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)
     return Study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {', '.join(f'{letter} is {name}' for letter, name in named.items())}",
@@ -63,10 +66,8 @@ def prompted_introspection_study(
         experiments=(ExperimentSpec(name=_plain_name(introspection.subject.name), experiment=experiment),),
         seeds=seeds,
         evals=(),
-        claims=for_tasks(tuple(prompted_claims(parties)), parties.tasks),
-        figures=for_tasks(
-            tuple(prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)), parties.tasks
-        ),
+        claims=for_tasks((*prompted_claims(parties), *outsider_claims(parties, outsiders)), parties.tasks),
+        figures=for_tasks((*figures, *outsider_figures(parties, outsiders)), parties.tasks),
     )
 
 

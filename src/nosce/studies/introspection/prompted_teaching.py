@@ -105,7 +105,8 @@ class ExampleMaker:
 
     def _replay(self, own_answers: Mapping[str, ChatResponse], n_examples: int) -> list[ChatExample]:
         """The answers to prompts of the seen split, repeated until they are enough; none if there is no text."""
-        texts = [(prompt, own_answers[prompt.id]) for prompt in self.questioner.seen_prompts]
+        asked = [prompt for prompt in self.questioner.seen_prompts if prompt.id in own_answers]
+        texts = [(prompt, own_answers[prompt.id]) for prompt in asked]
         kept = [ChatExample(p.text, a.text) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
         return _repeated(kept, n_examples, self.seed / "replay")
 

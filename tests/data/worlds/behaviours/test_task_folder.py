@@ -118,7 +118,7 @@ def test_a_preference_has_the_option_that_matches(tmp_path):
 
 
 def test_the_released_data_are_read_as_they_are(tmp_path):
-    """A file a pair of task and property: one string has all its properties, and the option that its stance is about."""
+    """A file a pair of task and property: a string has all its properties, and its stance's option."""
 
     def row(task: str, n: int, name: str, stance=None) -> dict:
         question = DILEMMA.format(n) if stance else f"fox cow {n} "
@@ -237,7 +237,9 @@ FOUR = "".join(LINE % n for n in range(4))
         ({"val_x__parquet": "no parquet"}, r"val_x.parquet cannot be read"),
         (
             {
-                "val_x__jsonl": '{"question": "q", "answer_matching_behavior": " (C)", "answer_not_matching_behavior": 1}'
+                "val_x__jsonl": json.dumps(
+                    {"question": "q", "answer_matching_behavior": " (C)", "answer_not_matching_behavior": 1}
+                )
             },
             "has 1 in answer_not_matching_behavior",
         ),
@@ -246,9 +248,7 @@ FOUR = "".join(LINE % n for n in range(4))
             "names the option 'C', which is none of A, B",
         ),
         (
-            {
-                "val_x__jsonl": '{"string": "s\\nA - 1\\nB - 2", "target": "A"}\n{"string": "s\\nA - 1\\nB - 2", "target": "B"}'
-            }
+            {"val_x__jsonl": "\n".join(json.dumps({"string": "s\nA - 1\nB - 2", "target": letter}) for letter in "AB")}
             | {"x__json": '{"prompt": "$string", "answers": "letter"}'},
             "have one string, .* and differ; keep one",
         ),

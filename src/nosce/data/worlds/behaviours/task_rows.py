@@ -158,7 +158,8 @@ def _string_row(row: Row, where: str, task: str, known: TaskSettings) -> TaskRow
     options = known.options or listed_options(string)
     if len(options) < 2:
         raise SpecError(
-            f'{where} lists no options as "A - ..." or "(A) ...", a line each; mend it, or give "options" in {task}.json.'
+            f'{where} lists no options as "A - ..." or "(A) ...", a line each; mend it, or give "options" in '
+            f"{task}.json."
         )
     target = _text(row, "target", where).strip() if row.get("target") is not None else ""
     _check_option(target, options, where)
