@@ -23,18 +23,17 @@ def expected_parts(
     """
     n_prompts, n_unseen = len(asked.prompts), len(asked.unseen_prompts)
     parts: dict[str, int] = {}
-    draws = {
-        letter: asked.limits.draws_of(is_deterministic=subject.is_deterministic) for letter, subject in subjects.items()
-    }
+    draws: dict[str, int] = {}
+    for letter, subject in subjects.items():
+        draws[letter] = asked.limits.draws_of(is_deterministic=subject.is_deterministic)
     for letter, subject in subjects.items():
         parts |= {f"{letter} answers": n_prompts * draws[letter]} | _rest_parts(asked, letter)
         if not subject.is_deterministic and draws[letter] == 1:
             parts[f"{letter} answers again"] = n_prompts
     for letter in targets:
         name = taught_name(letter, letter)
-        parts |= {
-            f"{name} round {number} answers": n_prompts * draws[letter] for number in range(1, teaching.max_rounds + 1)
-        }
+        for number in range(1, teaching.max_rounds + 1):
+            parts[f"{name} round {number} answers"] = n_prompts * draws[letter]
         parts |= _rest_parts(asked, name)
         for other in (other for other, subject in subjects.items() if other != letter and subject.is_teachable):
             name = taught_name(other, letter)

@@ -64,11 +64,9 @@ def _similarity_claim(parties: PromptedParties, letter: str, other: str) -> Clai
 def _curve_claims(parties: PromptedParties, letter: str, other: str) -> Iterator[Claim]:
     tested = parties.tested(letter)
     own = prompted_reports(tested, tested)
-    curve = tuple(
-        (multiple, prompted_reports(curve_name(other, letter, multiple), tested)) for multiple in LABEL_MULTIPLES
-    )
+    names = {multiple: curve_name(other, letter, multiple) for multiple in LABEL_MULTIPLES}
+    curve = tuple((multiple, prompted_reports(name, tested)) for multiple, name in names.items())
     needs = (*parties.rival_needs(letter, taught_name(other, letter), other), _above_constant(tested))
-    most = curve_name(other, letter, MOST)
     yield Claim(
         id=f"labels-to-reach-{letter}-{other}",
         text=f"With fewer than {MOST:g} times the labels that {tested} was taught, {other} becomes as right about "
@@ -86,7 +84,7 @@ def _curve_claims(parties: PromptedParties, letter: str, other: str) -> Iterator
         source=f"{INTROSPECTION_PAPER}, appendix A.2.7 (GPT-4o about Llama: 35.1 % at 30,000 labels against 48.5 %)",
         measure=Difference(a=own, b=curve[-1][1]),
         threshold=0.0,
-        preconditions=(*needs, *parties.needs.of_reports((most, tested))),
+        preconditions=(*needs, *parties.needs.of_reports((names[MOST], tested))),
     )
 
 

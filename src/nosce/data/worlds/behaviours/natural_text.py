@@ -358,13 +358,12 @@ class NaturalTextBehaviours(TextBehaviours):
 
     def spare_prompts(self, seed: Seed, per_task: int) -> Sequence[BehaviourPrompt]:
         """Prompts of training tasks, of the strings that are drawn after those of `prompts`."""
-        return [
-            self._prompt(task, number, drawn, "seen")
-            for task in self.tasks
-            if task not in HELD_OUT_TEXT_TASKS
-            for number, drawn in enumerate(_drawn_strings(seed, task, self.strings_per_task + per_task))
-            if number >= self.strings_per_task
-        ]
+        prompts = []
+        for task in (task for task in self.tasks if task not in HELD_OUT_TEXT_TASKS):
+            strings = _drawn_strings(seed, task, self.strings_per_task + per_task)
+            for number in range(self.strings_per_task, len(strings)):
+                prompts.append(self._prompt(task, number, strings[number], "seen"))
+        return prompts
 
     def _prompt(self, task: str, number: int, drawn: tuple[str, str, str], split: Split) -> BehaviourPrompt:
         """The prompt of a string. What is taught alone is no property of an unseen string."""
