@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from nosce.analysis.jackknife import JointExcess as JointExcess
     from nosce.analysis.jackknife import Slope as Slope
     from nosce.analysis.jackknife import SpearmanCorrelation as SpearmanCorrelation
+    from nosce.analysis.label_equivalence import LabelCount as LabelCount
+    from nosce.analysis.label_equivalence import LabelsToReach as LabelsToReach
     from nosce.analysis.measures import ComplementShare as ComplementShare
     from nosce.analysis.measures import Contrast as Contrast
     from nosce.analysis.measures import Difference as Difference
@@ -143,6 +145,7 @@ _EXPORTS = {
         "ConfusionMatrixFigure Figure LineFigure LinePoint TrainingCurveFigure"
     ),
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
+    "nosce.analysis.label_equivalence": "LabelCount LabelsToReach",
     "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf NormalizedGain",
     "nosce.analysis.render.figure": "FigureRow",
     "nosce.analysis.selection": "BestStep Selection",

@@ -32,11 +32,19 @@ REPLY_SCHEMA = {
 
 @dataclass(frozen=True)
 class RunResources:
-    """Where one run of a protocol keeps its results, and the budget of all its requests."""
+    """Where one run of a protocol keeps its results, and the budget of all its requests.
+
+    Args:
+        context: The step.
+        seed: For samples and teaching.
+        budget: What the run may cost.
+        sibling: Number of the seed with which models are taught; siblings were taught the same with other seeds.
+    """
 
     context: StepContext
     seed: Seed
     budget: Budget = field(default_factory=Budget)
+    sibling: int = 0
 
     @classmethod
     def of_run(cls, context: StepContext, seed: Seed) -> RunResources:
@@ -44,6 +52,11 @@ class RunResources:
         name = context.runtime.ledger_name
         ledger = None if name is None else replies_folder(context) / name
         return cls(context, seed, Budget(context.runtime.max_cost, ledger, context.folder.name))
+
+    @property
+    def teaching_seed(self) -> Seed:
+        """The seed with which models are taught."""
+        return self.seed / "taught" / f"sibling {self.sibling}" if self.sibling else self.seed / "taught"
 
     @property
     def job_folder(self) -> Path:

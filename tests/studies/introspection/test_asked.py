@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from tests.fixtures.tiny_folders import tiny_folder
 
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import attribute_name
 from nosce.errors import SpecError
 from nosce.models.sources import parse_models
 from nosce.seeds import Seed
-from nosce.studies.introspection.asked import study
+from nosce.studies.introspection.asked import PROMPTED_INTROSPECTION_CONFIGS, study
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject
 
 FAMILIES = (
@@ -104,3 +106,19 @@ def test_a_model_that_cannot_be_taught_is_refused_before_any_work(nosce, tmp_pat
     (other / "config.json").write_text(json.dumps(config | {"model_type": "helium"}), encoding="utf-8")
     with pytest.raises(SpecError, match="cannot be taught by low-rank updates"):
         experiment_of(str(other))
+
+
+def test_the_scale_of_the_paper_teaches_thirty_thousand_labels():
+    """A thousand strings for each of 32 pairs; 28 pairs are tested; the mode of five draws for an endpoint."""
+    config = PROMPTED_INTROSPECTION_CONFIGS["paper"]()
+    prompts = config.world.prompts(Seed(0) / "world")
+    pairs = Counter((p.task, attribute_name(one), p.split) for p in prompts for one in p.property_names)
+    taught = [n for (_, _, split), n in pairs.items() if split == "seen"]
+    assert len(taught) == 32
+    assert min(taught) >= 1_000
+    assert config.labels.max_labels == 30_000
+    held_out = {(task, one): n for (task, one, _), n in pairs.items() if task in HELD_OUT_TEXT_TASKS}
+    assert len(held_out) == 28
+    assert min(held_out.values()) >= 1_000
+    assert config.limits.n_answer_draws == 5
+    assert PROMPTED_INTROSPECTION_CONFIGS["laptop"]().limits.n_answer_draws == 1

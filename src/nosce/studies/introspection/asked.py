@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.folder_text import FolderTextBehaviours
+from nosce.data.worlds.behaviours.natural_text import PROPERTIES_BY_TASK, NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.errors import SpecError
 from nosce.models.api.finetune import FineTuningJobConfig
 from nosce.models.architecture import Pretrained
@@ -25,6 +27,7 @@ from nosce.models.sources import ModelSource
 from nosce.studies.configs import config_for_scale
 from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching
 from nosce.studies.introspection.prompted_requests import RequestLimits
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
@@ -47,10 +50,13 @@ class PromptedIntrospectionConfig:
     Args:
         seeds: Seeds; each has its own strings, order of labels and samples.
         world: The prompts, and the properties of their answers.
+        task_folder: A folder of tasks to ask in place of the built-in ones; its files are in `docs/introspection.md`.
+        folder_tasks: Names of its tasks; empty: all.
         limits: How much is asked: tokens and samples.
         labels: How labels are taught: rounds, replay.
         needs: What must hold before a claim is judged.
         both_ways: Teach labels of every model's answers. No: those of the first alone.
+        outsiders: Outsiders that are taught besides the other models.
         lora: Rank of the low-rank update that teaches a folder.
         epochs: How often teaching shows a folder each label.
         training: The training of a folder; its steps follow from `epochs`.
@@ -62,10 +68,13 @@ class PromptedIntrospectionConfig:
 
     seeds: tuple[int, ...] = (0,)
     world: NaturalTextBehaviours
+    task_folder: str = ""
+    folder_tasks: tuple[str, ...] = ()
     limits: RequestLimits = field(default_factory=RequestLimits)
     labels: LabelTeaching = field(default_factory=LabelTeaching)
     needs: ClaimNeeds = field(default_factory=ClaimNeeds)
     both_ways: bool = True
+    outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching)
     lora: int = 32
     epochs: int = 3
     training: TrainingConfig
@@ -83,17 +92,38 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         SpecError: A folder's model cannot be asked or taught.
     """
     config = config_for_scale("introspection --model", PROMPTED_INTROSPECTION_CONFIGS, scale, settings)
+    world = _world(config)
     first, *others = [_subject(source, config) for source in models]
     experiment = PromptedIntrospection(
-        world=config.world,
+        world=world,
         subject=first,
-        other_subjects=_other_subjects(first, others, config),
+        other_subjects=_other_subjects(first, others, world),
         limits=config.limits,
         teaching=config.labels,
         both_ways=config.both_ways,
+        outsiders=config.outsiders,
     )
     asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
     return replace(asked, name="introspection")
+
+
+def _world(config: PromptedIntrospectionConfig) -> TextBehaviours:
+    """The built-in tasks, or those of a folder.
+
+    Raises:
+        SpecError: What is wrong with the folder.
+    """
+    if not config.task_folder:
+        if config.folder_tasks:
+            raise SpecError("folder_tasks names tasks of a folder, and no folder is given; add --set task_folder=.")
+        return config.world
+    return FolderTextBehaviours.from_folder(
+        config.task_folder,
+        tasks=config.folder_tasks,
+        strings_per_task=config.world.strings_per_task,
+        unseen_share=config.world.unseen_share,
+        past_framing=config.world.past_framing,
+    )
 
 
 def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalSubject | RemoteSubject:
@@ -126,11 +156,11 @@ def _subject(source: ModelSource, config: PromptedIntrospectionConfig) -> LocalS
 def _other_subjects(
     first: LocalSubject | RemoteSubject,
     others: Sequence[LocalSubject | RemoteSubject],
-    config: PromptedIntrospectionConfig,
+    world: TextBehaviours,
 ) -> tuple[Subject, ...]:
     """The other models. A folder alone has itself, taught other answers."""
     if isinstance(first, LocalSubject) and not others:
-        return (FinetunedSubject(base=first, world=config.world, dispositions="B"),)
+        return (FinetunedSubject(base=first, world=world, dispositions="B"),)
     return tuple(others)
 
 
@@ -165,12 +195,15 @@ def _gpu_config() -> PromptedIntrospectionConfig:
 
 
 def _paper_config() -> PromptedIntrospectionConfig:
-    """1,000 strings a task."""
+    """30,000 labels of 32 pairs of task and property, 28 pairs tested (appendices A.1.1 and A.2.3)."""
     config = _gpu_config()
     return replace(
         config,
-        world=replace(config.world, strings_per_task=1_000),
-        limits=replace(config.limits, n_sampled_prompts=1_000),
+        # 70 % of the strings of a training task are taught: a thousand for each pair, less those without a label.
+        world=replace(config.world, strings_per_task=1_430, tasks=tuple(PROPERTIES_BY_TASK)),
+        limits=replace(config.limits, n_sampled_prompts=1_000, n_answer_draws=5),
+        labels=replace(config.labels, max_labels=30_000),
+        outsiders=OutsiderTeaching(label_curve=True),  # appendix A.2.7
     )
 
 

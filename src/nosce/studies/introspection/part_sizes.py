@@ -23,23 +23,28 @@ def expected_parts(
     """
     n_prompts, n_unseen = len(asked.prompts), len(asked.unseen_prompts)
     parts: dict[str, int] = {}
+    draws: dict[str, int] = {}
     for letter, subject in subjects.items():
-        parts |= {f"{letter} answers": n_prompts} | _rest_parts(asked, letter)
-        parts |= {} if subject.is_deterministic else {f"{letter} answers again": n_prompts}
+        draws[letter] = asked.limits.draws_of(is_deterministic=subject.is_deterministic)
+    for letter, subject in subjects.items():
+        parts |= {f"{letter} answers": n_prompts * draws[letter]} | _rest_parts(asked, letter)
+        if not subject.is_deterministic and draws[letter] == 1:
+            parts[f"{letter} answers again"] = n_prompts
     for letter in targets:
         name = taught_name(letter, letter)
-        parts |= {f"{name} round {number} answers": n_prompts for number in range(1, teaching.max_rounds + 1)}
+        for number in range(1, teaching.max_rounds + 1):
+            parts[f"{name} round {number} answers"] = n_prompts * draws[letter]
         parts |= _rest_parts(asked, name)
         for other in (other for other, subject in subjects.items() if other != letter and subject.is_teachable):
             name = taught_name(other, letter)
-            parts |= {f"{name} answers": n_unseen} | _rest_parts(asked, name)
+            parts |= {f"{name} answers": n_unseen * draws[other]} | _rest_parts(asked, name)
     for letter in subjects:
         n_samples = asked.limits.n_samples * len(asked.sampled_prompts)
         parts[f"{tested_name(letter, targets)} sampled answers"] = n_samples
     if teaching.change and "A" in targets:
         for letter in (letter for letter, subject in subjects.items() if subject.is_teachable):
             name = changed_name(taught_name(letter, "A"))
-            parts |= {f"{name} answers": n_unseen} if letter == "A" else {}
+            parts |= {f"{name} answers": n_unseen * draws["A"]} if letter == "A" else {}
             parts[f"{name} reports"] = len(asked.unseen_cases)
     return parts
 

@@ -19,12 +19,14 @@ from typing import ClassVar
 import polars as pl
 
 from nosce.data.worlds.behaviours.base import check_disjoint_strings
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.errors import DataError
 from nosce.evals.base import Experiment, ExperimentContext
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 from nosce.studies.introspection.prompted_names import subject_letters
+from nosce.studies.introspection.prompted_outsiders import OutsiderRun, OutsiderTeaching
 from nosce.studies.introspection.prompted_prices import hypothetical_questions, timed_replies
 from nosce.studies.introspection.prompted_requests import AskedPrompts, Questioner, RequestLimits
 from nosce.studies.introspection.prompted_run import ProtocolRun
@@ -48,14 +50,16 @@ class PromptedIntrospection(Experiment):
         limits: How much is asked.
         teaching: How labels are taught.
         both_ways: Teach labels of every subject. False: those of the first alone.
+        outsiders: Which outsiders are taught besides.
     """
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     subject: Subject
     other_subjects: tuple[Subject, ...] = ()
     limits: RequestLimits = field(default_factory=RequestLimits)
     teaching: LabelTeaching = field(default_factory=LabelTeaching)
     both_ways: bool = True
+    outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching, metadata=LATER)
     keeps_partial_results: ClassVar[bool] = True
     reports_progress: ClassVar[bool] = True
     name: str = "looking"
@@ -97,7 +101,7 @@ class PromptedIntrospection(Experiment):
     def timing_subset(self) -> tuple[Experiment, float] | None:
         """A few replies of the subject; None where a model is not in a folder."""
         asked = AskedPrompts(self.world, self.world.prompts(Seed(0) / "world"), self.limits, Seed(0))
-        return timed_replies(asked, self.subject_by_letter, self.targets, self.teaching)
+        return timed_replies(asked, self.subject_by_letter, self.targets, self.teaching, self.outsiders)
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as its replies are complete.
@@ -119,6 +123,9 @@ class PromptedIntrospection(Experiment):
             seed=seed,
             resources=resources,
         )
+        outsider_run = OutsiderRun(protocol_run, self.outsiders)
+        outsider_run.expect()
         yield from protocol_run.tables()
+        yield from outsider_run.tables()
         progress.finish()
         context.extra_provenance["spent"] = round(resources.budget.spent, 6)

@@ -8,7 +8,6 @@ from nosce.analysis.calibration import AnswerProbability, CalibrationFigure, Min
 from nosce.analysis.figures import BarCell, BarFigure, Figure
 from nosce.analysis.measures import ComplementShare, Difference, Mean, Measure
 from nosce.analysis.selection import Selection
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
 from nosce.studies.introspection.prompted_names import (
     answers_name,
     changed_name,
@@ -92,16 +91,17 @@ def _task_figure(parties: PromptedParties) -> BarFigure:
     cells = []
     for letter in parties.letters:
         tested, panel = parties.tested(letter), f"about {parties.tested(letter)}"
-        for task in PROPERTIES_BY_TASK:
+        for task in parties.tasks.names:
             for group, predictor in _predictors_of(parties, letter).items():
-                reports = prompted_reports(predictor, tested, tasks=(task,))
+                reports = prompted_scores(reports_name(predictor, tested), tasks=(task,), catalogue=parties.tasks)
                 cells.append(BarCell(task, group, Mean(selection=reports), panel))
-            oracle = prompted_scores(f"observers of {tested} on {tested}", "oracle", tasks=(task,))
+            evaluation = f"observers of {tested} on {tested}"
+            oracle = prompted_scores(evaluation, "oracle", tasks=(task,), catalogue=parties.tasks)
             cells.append(BarCell(task, "best constant", Mean(selection=oracle), panel, baseline=True))
     return BarFigure(
         id="tasks",
         title="Which model knows what it would answer?",
-        caption=f"Strings of which no label was taught; {', '.join(HELD_OUT_TEXT_TASKS)} are held-out tasks. "
+        caption=f"Strings of which no label was taught; {', '.join(parties.tasks.held_out)} are held-out tasks. "
         "Intervals over strings.",
         y_label=REPORTS_RIGHT,
         cells=tuple(cells),
@@ -109,12 +109,13 @@ def _task_figure(parties: PromptedParties) -> BarFigure:
 
 
 def _property_figure(parties: PromptedParties) -> BarFigure:
-    properties = dict.fromkeys(name for task in HELD_OUT_TEXT_TASKS for name in PROPERTIES_BY_TASK[task])
+    held_out = parties.tasks.held_out
+    properties = dict.fromkeys(name for task in held_out for name in parties.tasks.tested(task))
     cells = []
     for letter in parties.letters:
         tested = parties.tested(letter)
         for name in properties:
-            attributes = tuple(f"{task}/{name}" for task in HELD_OUT_TEXT_TASKS if name in PROPERTIES_BY_TASK[task])
+            attributes = tuple(f"{task}/{name}" for task in held_out if name in parties.tasks.tested(task))
 
             def of(evaluation: str, metric: str, attributes: tuple[str, ...] = attributes) -> Mean:
                 chosen = Selection(evaluation=evaluation, metric=metric, attributes=attributes, split="unseen")
@@ -222,9 +223,9 @@ def _drift_figure(parties: PromptedParties, max_rounds: int) -> BarFigure:
     for letter in parties.targets:
         tested = parties.tested(letter)
         for split in ("seen", "unseen"):
-            tasks = TRAINED_TEXT_TASKS if split == "seen" else tuple(PROPERTIES_BY_TASK)
+            tasks = parties.tasks.trained if split == "seen" else parties.tasks.names
             for task in tasks:
-                attributes = tuple(f"{task}/{name}" for name in PROPERTIES_BY_TASK[task])
+                attributes = parties.tasks.attributes((task,))
                 same = Selection(evaluation=drift_name(tested), metric="same", attributes=attributes, split=split)
                 cells.append(BarCell(task, f"as before teaching, {split} strings", Mean(selection=same), tested))
         for number in range(1, max_rounds + 1):

@@ -34,6 +34,22 @@ def taught_name(predictor: str, target: str) -> str:
     return f"{predictor}*" if predictor == target else f"{predictor} for {target}"
 
 
+def sibling_name(target: str, number: int) -> str:
+    """The target once more, taught the same labels with another seed."""
+    return f"{taught_name(target, target)} sibling {number}"
+
+
+def curve_name(predictor: str, target: str, multiple: float) -> str:
+    """The predictor after it was taught so many times as many labels as the target."""
+    words = f"{multiple:g}" if multiple >= 1 else f"1/{1 / multiple:g}"
+    return taught_name(predictor, target) if multiple == 1 else f"{taught_name(predictor, target)} x{words}"
+
+
+def labels_name(model: str) -> str:
+    """The evaluation of how many labels a model was taught."""
+    return f"labels {model}"
+
+
 def changed_name(model: str) -> str:
     """The model after it was taught other answers."""
     return f"{model} changed"

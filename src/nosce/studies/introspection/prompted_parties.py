@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nosce.analysis.claims import Precondition
+from nosce.data.worlds.behaviours.natural_text import BUILT_IN_TASKS
+from nosce.data.worlds.behaviours.text_behaviours import TextTasks
 from nosce.studies.introspection.prompted_names import tested_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
 
@@ -22,6 +24,7 @@ class PromptedParties:
         has_samples: Whether answers and reports are sampled.
         has_change: Whether the first subject is taught other answers afterwards.
         needs: What must hold before a claim is judged.
+        tasks: The tasks of the world.
     """
 
     letters: Sequence[str]
@@ -31,6 +34,7 @@ class PromptedParties:
     has_samples: bool
     has_change: bool
     needs: ClaimNeeds
+    tasks: TextTasks = BUILT_IN_TASKS
 
     def tested(self, letter: str) -> str:
         """The model that is tested in a subject's place."""

@@ -9,12 +9,13 @@ from typing import TypeVar
 
 import polars as pl
 
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.evals.base import Experiment
 from nosce.models.api.base import ChatRequest, complete_all
 from nosce.models.api.local import LocalChatModel
 from nosce.seeds import Seed
 from nosce.studies.introspection.part_sizes import expected_parts
+from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching, n_outsider_teachings, outsider_parts
 from nosce.studies.introspection.prompted_requests import AskedPrompts
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, Subject
@@ -27,7 +28,7 @@ ANSWER_TOKENS, REPORT_TOKENS = 24, 8
 REPLIES_PER_EXAMPLE = 3
 
 
-def hypothetical_questions(world: NaturalTextBehaviours, seed: Seed) -> dict[str, str]:
+def hypothetical_questions(world: TextBehaviours, seed: Seed) -> dict[str, str]:
     """The question about each property of each prompt's answer, by the item of the readings."""
     questions = {}
     for prompt in world.prompts(seed / "world"):
@@ -46,7 +47,7 @@ class TimedReplies(Experiment):
         name: Name of the experiment.
     """
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     subject: LocalSubject
     name: str = "timed replies"
 
@@ -64,7 +65,11 @@ class TimedReplies(Experiment):
 
 
 def timed_replies(
-    asked: AskedPrompts, subjects: Mapping[str, Subject], targets: Sequence[str], teaching: LabelTeaching
+    asked: AskedPrompts,
+    subjects: Mapping[str, Subject],
+    targets: Sequence[str],
+    teaching: LabelTeaching,
+    outsiders: OutsiderTeaching,
 ) -> tuple[TimedReplies, float] | None:
     """A few replies of the first subject, and how many times as long the whole protocol takes if all rounds are needed.
 
@@ -75,12 +80,15 @@ def timed_replies(
         subjects: The subjects by their letters.
         targets: The letters of the subjects that are taught labels of their own answers.
         teaching: How labels are taught.
+        outsiders: Which outsiders are taught besides.
     """
     first, *others = subjects.values()
     if not isinstance(first, LocalSubject) or not all(isinstance(o, LocalSubject | FinetunedSubject) for o in others):
         return None
     n_replies = sum(expected_parts(asked, subjects, targets, teaching).values())
-    n_teachings = len(targets) * (teaching.max_rounds + len(others))
+    n_replies += sum(outsider_parts(asked, subjects, targets, outsiders).values())
+    n_teachings = n_outsider_teachings(len(subjects), len(targets), outsiders)
+    n_teachings += len(targets) * (teaching.max_rounds + len(others))
     n_examples = n_teachings * first.epochs * _n_examples(asked, teaching)
     n_other_answers = sum(isinstance(other, FinetunedSubject) for other in others)
     n_other_answers += len(subjects) if teaching.change and "A" in targets else 0

@@ -11,12 +11,15 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours, random_answer
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
+from nosce.errors import SpecError
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 from nosce.studies.introspection.prompted_scoring import ReplyScorer
 from nosce.studies.replies import ReplyProgress
 
+MAX_ANSWER_DRAWS = 99
 MAX_GIVEN_QUESTIONS = 100  # questions that quote the answer: how well a model reports an answer that it can read
 Case = tuple[str, str]  # the id of a prompt, and a property of its answer
 
@@ -30,12 +33,26 @@ class RequestLimits:
         max_report_tokens: Most tokens of a report.
         n_samples: Samples of an answer, and of a report, at temperature 1; 0 samples nothing.
         n_sampled_prompts: Prompts of the unseen split whose answers are sampled.
+        n_answer_draws: Draws of each answer at temperature 0, of a model that does not always give the same one. The
+            most frequent one counts; where all of several draws differ, none does.
     """
 
     max_answer_tokens: int = 24
     max_report_tokens: int = 8
     n_samples: int = 0
     n_sampled_prompts: int = 30
+    n_answer_draws: int = field(default=1, metadata=LATER)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.n_answer_draws <= MAX_ANSWER_DRAWS:
+            raise SpecError(
+                f"n_answer_draws={self.n_answer_draws} draws of an answer cannot be asked for; take 1 to "
+                f"{MAX_ANSWER_DRAWS}."
+            )
+
+    def draws_of(self, *, is_deterministic: bool) -> int:
+        """Draws of each answer of a model."""
+        return 1 if is_deterministic else self.n_answer_draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +96,7 @@ class AskedPrompts:
         seed: For the order of what is sampled.
     """
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     prompts: Sequence[BehaviourPrompt]
     limits: RequestLimits
     seed: Seed
@@ -164,13 +181,26 @@ class Questioner(AskedPrompts):
 
         Alternatives of the first token are requested where the prompt wants a letter or a digit.
         """
+        part = f"{name} answers" if sample_index == 0 else f"{name} answers again"
+        replies = self.ask(part, model, self._answer_requests(prompts, top_logprobs, sample_index))
+        return {prompt.id: reply for prompt, reply in zip(prompts, replies, strict=True)}
+
+    def ask_draws(
+        self, name: str, model: ChatModel, prompts: Sequence[BehaviourPrompt], n_draws: int, *, top_logprobs: int = 0
+    ) -> list[dict[str, ChatResponse]]:
+        """So many draws of the likeliest answers, each as `ask_answers` gives them."""
+        requests = [one for n in range(n_draws) for one in self._answer_requests(prompts, top_logprobs, n)]
+        replies = iter(self.ask(f"{name} answers", model, requests))
+        return [{prompt.id: next(replies) for prompt in prompts} for _ in range(n_draws)]
+
+    def _answer_requests(
+        self, prompts: Sequence[BehaviourPrompt], top_logprobs: int, sample_index: int
+    ) -> list[ChatRequest]:
         requests = []
         for prompt in prompts:
             alternatives = top_logprobs if self.world.closed_answers(prompt) else 0
             requests.append(self.answer_request(prompt, top_logprobs=alternatives, sample_index=sample_index))
-        part = f"{name} answers" if sample_index == 0 else f"{name} answers again"
-        replies = self.ask(part, model, requests)
-        return {prompt.id: reply for prompt, reply in zip(prompts, replies, strict=True)}
+        return requests
 
     def ask_reports(self, name: str, model: ChatModel, *, top_logprobs: int = 0) -> dict[Case, ChatResponse]:
         """The likeliest report in each case of the unseen split."""
@@ -202,7 +232,7 @@ class Questioner(AskedPrompts):
         if (label := self.label(case, answers)) is not None:
             return _Quotation(answers[case[0]].text, label, is_models_own=True)
         prompt = self.prompt_by_id[case[0]]
-        answer = ChatResponse(text=random_answer(prompt, self.seed / "quoted"), finish_reason="stop")
+        answer = ChatResponse(text=self.world.random_answer(prompt, self.seed / "quoted"), finish_reason="stop")
         return _Quotation(answer.text, self.scorer.label(prompt, case[1], answer) or "", is_models_own=False)
 
     def sample_answers(self, name: str, model: ChatModel) -> dict[str, list[ChatResponse]]:

@@ -8,10 +8,12 @@ from functools import cached_property
 
 import polars as pl
 
-from nosce.models.api.base import ChatModel
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.models.api.base import ChatModel, ChatResponse
 from nosce.seeds import Seed
 from nosce.studies.introspection.part_sizes import expected_parts
 from nosce.studies.introspection.prompted_calibration import calibration_tables
+from nosce.studies.introspection.prompted_draws import draw_table, mode_answers
 from nosce.studies.introspection.prompted_names import changed_name, taught_name, tested_name
 from nosce.studies.introspection.prompted_requests import Case, ModelReplies, Questioner
 from nosce.studies.introspection.prompted_tables import ReadingTables
@@ -101,14 +103,22 @@ class ProtocolRun:
     def _ask_base(self, letter: str, subject: Subject) -> Iterator[pl.DataFrame]:
         """A subject as it is given."""
         model, prompts, top_logprobs = subject.chat_model(self.resources), self.questioner.prompts, subject.top_logprobs
-        answers = self.questioner.ask_answers(letter, model, prompts, top_logprobs=top_logprobs)
-        second = {}
-        if not subject.is_deterministic:
+        draws = self._draws(letter, subject, model, prompts, top_logprobs)
+        second = draws[1] if len(draws) > 1 else {}
+        if not subject.is_deterministic and not second:
             second = self.questioner.ask_answers(letter, model, prompts, top_logprobs=top_logprobs, sample_index=1)
-        self.bases[letter] = ModelReplies(name=letter, answers=answers)
+        self.bases[letter] = ModelReplies(name=letter, answers=mode_answers(draws))
         self.bases[letter] = self._ask_rest(self.bases[letter], model, top_logprobs)
-        yield self.reading_tables.again(self.bases[letter], second)
+        yield self.reading_tables.again(ModelReplies(name=letter, answers=draws[0]), second)
+        yield draw_table(self.questioner, letter, draws)
         yield from self._own_tables(self.bases[letter])
+
+    def _draws(
+        self, name: str, subject: Subject, model: ChatModel, prompts: Sequence[BehaviourPrompt], top_logprobs: int
+    ) -> list[dict[str, ChatResponse]]:
+        """Draws of a subject's likeliest answers: one where it always gives the same."""
+        n_draws = self.questioner.limits.draws_of(is_deterministic=subject.is_deterministic)
+        return self.questioner.ask_draws(name, model, prompts, n_draws, top_logprobs=top_logprobs)
 
     def _ask_rest(self, replies: ModelReplies, model: ChatModel, top_logprobs: int) -> ModelReplies:
         """The answers of a model, and now its reports and samples. The answers that are quoted are those of A."""
@@ -163,9 +173,8 @@ class ProtocolRun:
     def _taught_round(self, letter: str, number: int, next_subject: Subject, labels: Mapping[Case, str]) -> TaughtModel:
         """The subject after one round, with its answers."""
         name, model = taught_name(letter, letter), next_subject.chat_model(self.resources)
-        answers = self.questioner.ask_answers(
-            f"{name} round {number}", model, self.questioner.prompts, top_logprobs=next_subject.top_logprobs
-        )
+        part, prompts = f"{name} round {number}", self.questioner.prompts
+        answers = mode_answers(self._draws(part, next_subject, model, prompts, next_subject.top_logprobs))
         return TaughtModel(next_subject, labels, ModelReplies(name=name, answers=answers))
 
     def _teach_predictor(self, predictor: str, target: str) -> Iterator[pl.DataFrame]:
@@ -177,9 +186,7 @@ class ProtocolRun:
             self.questioner.expect_nothing_of([name])
             return
         model = subject.chat_model(self.resources)
-        answers = self.questioner.ask_answers(
-            name, model, self.questioner.unseen_prompts, top_logprobs=subject.top_logprobs
-        )
+        answers = mode_answers(self._draws(name, subject, model, self.questioner.unseen_prompts, subject.top_logprobs))
         replies = self._ask_rest(ModelReplies(name=name, answers=answers), model, subject.top_logprobs)
         self.taught[predictor, target] = TaughtModel(subject, labels, replies)
         yield from self._own_tables(replies)
@@ -225,7 +232,7 @@ class ProtocolRun:
             model = subject.chat_model(self.resources)
             answers = {}
             if predictor == "A":
-                answers = self.questioner.ask_answers(name, model, self.questioner.unseen_prompts)
+                answers = mode_answers(self._draws(name, subject, model, self.questioner.unseen_prompts, 0))
             replies = ModelReplies(name=name, answers=answers, reports=self.questioner.ask_reports(name, model))
             after = replies if predictor == "A" else after
             if after is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
-from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours, attribute_name
 from nosce.models.api.base import ChatResponse
 from nosce.seeds import Seed
 from nosce.studies.replies import REPLY_SCHEMA
@@ -23,7 +23,7 @@ CASELESS_LABELS = ("true", "false", "even", "odd")
 class ReplyScorer:
     """What a reply in words counts as, in a world of prompts."""
 
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     seed: Seed
 
     def is_valid_answer(self, prompt: BehaviourPrompt, answer: ChatResponse) -> bool:
@@ -46,8 +46,8 @@ class ReplyScorer:
 
 
 def report_attribute(prompt: BehaviourPrompt, property_name: str) -> str:
-    """Task and property; of a stance without the letter, which differs from prompt to prompt."""
-    return f"{prompt.task}/{'stance' if property_name.startswith('stance') else property_name}"
+    """Task and property; of an option without the letter, which differs from prompt to prompt."""
+    return f"{prompt.task}/{attribute_name(property_name)}"
 
 
 def report_outcome(report: ChatResponse, *, is_right: bool, is_valid: bool) -> str:

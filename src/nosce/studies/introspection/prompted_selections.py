@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from nosce.analysis.measures import Contrast
 from nosce.analysis.selection import Selection
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, PROPERTIES_BY_TASK
+from nosce.data.worlds.behaviours.natural_text import BUILT_IN_TASKS, HELD_OUT_TEXT_TASKS
+from nosce.data.worlds.behaviours.text_behaviours import TextTasks
 from nosce.studies.introspection.prompted_names import observers_name, reports_name
 
 BASELINE_NAMES = ("constant", "nearest", "logistic")  # that learn from labels; the oracle sees the tested answers
-TRAINED_TEXT_TASKS = tuple(task for task in PROPERTIES_BY_TASK if task not in HELD_OUT_TEXT_TASKS)
+TRAINED_TEXT_TASKS = BUILT_IN_TASKS.trained
 BRIER = "squared distance"
 
 
@@ -18,9 +19,13 @@ def prompted_scores(
     *,
     tasks: tuple[str, ...] | None = HELD_OUT_TEXT_TASKS,
     quantity: str = "share",
+    catalogue: TextTasks = BUILT_IN_TASKS,
 ) -> Selection:
-    """Readings about strings of the unseen split, of held-out tasks; `tasks=None`: of all tasks."""
-    attributes = () if tasks is None else tuple(f"{task}/{name}" for task in tasks for name in PROPERTIES_BY_TASK[task])
+    """Readings about strings of the unseen split, of held-out tasks; `tasks=None`: of all tasks.
+
+    For a world with other tasks `prompted_tasks.for_tasks` puts these in the place of the built-in ones.
+    """
+    attributes = () if tasks is None else catalogue.attributes(tasks)
     return Selection(evaluation=evaluation, metric=metric, attributes=attributes, split="unseen", quantity=quantity)
 
 

@@ -11,7 +11,9 @@ from nosce.studies.introspection.prompted_claims import prompted_claims
 from nosce.studies.introspection.prompted_figures import prompted_figures
 from nosce.studies.introspection.prompted_names import taught_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_outsider_claims import outsider_claims, outsider_figures
 from nosce.studies.introspection.prompted_parties import PromptedParties
+from nosce.studies.introspection.prompted_tasks import for_tasks
 from nosce.study import ExperimentSpec, Study
 
 QUESTION = "Does a model know what it would answer better than another that saw as many of its answers?"
@@ -48,8 +50,11 @@ def prompted_introspection_study(
         has_samples=introspection.limits.n_samples > 0,
         has_change=introspection.teaching.change,
         needs=needs or ClaimNeeds(),
+        tasks=introspection.world.task_catalogue,
     )
     experiment: Experiment = introspection
+    outsiders = introspection.outsiders
+    figures = prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)
     return Study(
         name=f"introspection-{introspection.subject.name}".replace("/", "-").lower(),
         title=f"{title}: {', '.join(f'{letter} is {name}' for letter, name in named.items())}",
@@ -61,8 +66,8 @@ def prompted_introspection_study(
         experiments=(ExperimentSpec(name=_plain_name(introspection.subject.name), experiment=experiment),),
         seeds=seeds,
         evals=(),
-        claims=tuple(prompted_claims(parties)),
-        figures=tuple(prompted_figures(parties, max_rounds=introspection.teaching.max_rounds)),
+        claims=for_tasks((*prompted_claims(parties), *outsider_claims(parties, outsiders)), parties.tasks),
+        figures=for_tasks((*figures, *outsider_figures(parties, outsiders)), parties.tasks),
     )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from nosce.data.worlds.behaviours.rules import RULE_NAMES, rule_answers
+from nosce.data.worlds.behaviours.rules import RULE_NAMES
 from nosce.evals.self_report import ReportMetadata
 from nosce.evals.text_baselines import TextBaselines
 from nosce.models.api.base import ChatResponse
@@ -142,7 +142,7 @@ class ReadingTables:
         rows = []
         for case, label in tested.items():
             prompt = self.questioner.prompt_by_id[case[0]]
-            for rule, answer in rule_answers(prompt).items():
+            for rule, answer in self.questioner.world.rule_answers(prompt).items():
                 predicted = self.questioner.scorer.label(
                     prompt, case[1], ChatResponse(text=answer, finish_reason="stop")
                 )

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from nosce.data.worlds.behaviours.natural_text import random_answer
 from nosce.errors import SpecError
 from nosce.models.api.base import ChatResponse
 from nosce.models.api.finetune import ChatExample
@@ -106,7 +105,8 @@ class ExampleMaker:
 
     def _replay(self, own_answers: Mapping[str, ChatResponse], n_examples: int) -> list[ChatExample]:
         """The answers to prompts of the seen split, repeated until they are enough; none if there is no text."""
-        texts = [(prompt, own_answers[prompt.id]) for prompt in self.questioner.seen_prompts]
+        asked = [prompt for prompt in self.questioner.seen_prompts if prompt.id in own_answers]
+        texts = [(prompt, own_answers[prompt.id]) for prompt in asked]
         kept = [ChatExample(p.text, a.text) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
         return _repeated(kept, n_examples, self.seed / "replay")
 
@@ -115,7 +115,7 @@ class ExampleMaker:
         completion_by_question: dict[str, str] = {}  # one question has one reply, whichever prompt it comes from
         for prompt_id, property_name in self.seen_cases:
             prompt = self.questioner.prompt_by_id[prompt_id]
-            answer = random_answer(prompt, self.seed / "quoted")
+            answer = self.questioner.world.random_answer(prompt, self.seed / "quoted")
             label = self.questioner.world.property_value(property_name, answer, self.seed)
             if label and label == label.strip():
                 question = self.questioner.world.given_answer_question(answer, property_name)
@@ -125,8 +125,8 @@ class ExampleMaker:
 
     def other_answers(self) -> list[ChatExample]:
         """Random answers to the prompts of the seen split, as a model with other dispositions would give them."""
-        prompts = self.questioner.seen_prompts
-        return [ChatExample(p.text, random_answer(p, self.seed / "change")) for p in prompts]
+        world, prompts = self.questioner.world, self.questioner.seen_prompts
+        return [ChatExample(p.text, world.random_answer(p, self.seed / "change")) for p in prompts]
 
 
 def _repeated(examples: Sequence[ChatExample], n_examples: int, seed: Seed) -> list[ChatExample]:

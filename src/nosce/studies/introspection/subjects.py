@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal, Protocol
 
-from nosce.data.worlds.behaviours.natural_text import HELD_OUT_TEXT_TASKS, NaturalTextBehaviours, random_answer
+from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
 from nosce.models.api.base import ChatModel
 from nosce.models.api.cache import CachedChatModel
 from nosce.models.api.endpoint import EndpointConfig
@@ -19,7 +19,7 @@ from nosce.models.api.finetune import ChatExample, FineTuningJobConfig, run_fine
 from nosce.models.api.local import LocalChatModel
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.architecture import Pretrained
-from nosce.store.spec import describe, hash_description
+from nosce.store.spec import Json, describe, hash_description
 from nosce.studies.replies import RunResources
 from nosce.train.config import LoRA, TrainingConfig
 
@@ -106,14 +106,15 @@ class LocalSubject:
 
         steps = max(1, self.epochs * len(examples) // self.training.batch_size)
         training = replace(self.training, steps=steps)
-        key = hash_description(
-            {
-                "model": self.model.digest,
-                "recipe": describe(training),
-                "adapter": describe(self.adapter),
-                "examples": [[e.prompt, e.completion] for e in examples],
-            }
-        )
+        described: dict[str, Json] = {
+            "model": self.model.digest,
+            "recipe": describe(training),
+            "adapter": describe(self.adapter),
+            "examples": [[e.prompt, e.completion] for e in examples],
+        }
+        if resources.sibling:
+            described["sibling"] = resources.sibling
+        key = hash_description(described)
         checkpoint_folder = resources.context.folder / "taught" / key[:20]
         if not checkpoint_folder.exists():
             finetune_local_model(
@@ -122,7 +123,7 @@ class LocalSubject:
                 training,
                 self.adapter,
                 checkpoint_folder,
-                resources.seed / "taught",
+                resources.teaching_seed,
                 resources.context,
             )
         return replace(self, model=Pretrained.from_folder(checkpoint_folder))
@@ -139,7 +140,7 @@ class FinetunedSubject:
     """
 
     base: LocalSubject
-    world: NaturalTextBehaviours
+    world: TextBehaviours
     dispositions: str
     is_teachable: ClassVar[bool] = True
     is_deterministic: ClassVar[bool] = True
@@ -160,9 +161,10 @@ class FinetunedSubject:
 
     def _finetuned_base(self, resources: RunResources) -> LocalSubject:
         """The local model after fine-tuning on random answers to strings of its own, of tasks that are not held out."""
+        resources = replace(resources, sibling=0)  # its siblings are the same model until they are taught labels
         seed = resources.seed / self.dispositions
-        prompts = [p for p in self.world.prompts(seed) if p.task not in HELD_OUT_TEXT_TASKS]
-        examples = [ChatExample(p.text, random_answer(p, seed)) for p in prompts]
+        prompts = [p for p in self.world.prompts(seed) if p.task not in self.world.task_catalogue.held_out]
+        examples = [ChatExample(p.text, self.world.random_answer(p, seed)) for p in prompts]
         return self.base.finetune(examples, resources)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from nosce.data.worlds.behaviours.properties import (
     PROPERTIES,
+    correct_property,
     main_character_property,
     property_by_name,
     stance_property,
@@ -148,3 +149,33 @@ def test_replies_of_the_wrong_form_are_not_legal():
     assert "true or false" in property_by_name("starts with vowel").question_with_form
     with pytest.raises(UsageError, match="no property"):
         property_by_name("length")
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("first character", {"": None, " a": " ", "a": "a"}),
+        ("second character", {"a": None, "a b": " ", "ab": "b"}),
+        ("third character", {"ab": None, "ab ": " ", "abc": "c"}),
+        ("first and second character", {"a": None, " a": " a", "abc": "ab"}),
+        ("first word", {" ": None, "  one two": "one", "one,two": "one,two"}),
+        ("second word", {"one ": None, "one\ntwo": "two"}),
+        ("third word", {"one two": None, "a b c d": "c"}),
+        ("starts with vowel", {"": None, " a": "false", "Apple": "true", "yes": "false"}),
+        ("ends with vowel", {"": None, "a ": "false", "hallO": "true"}),
+        ("is even", {"2.0": "true", " 3 ": "false", "2.5": "false", "two": None, "inf": None}),
+        ("even or odd", {"2.0": None, " 3 ": "odd", "-4": "even", "": None}),
+        ("among a and c", {"A": "true", "c": "true", "B": "false", " A": "false", "ac": "false", "": None}),
+        ("among b and d", {"b": "true", "D": "true", "A": "false"}),
+        ("among a and d", {"a": "true", "d": "true", "b": "false"}),
+        ("among b and c", {"b": "true", "c": "true", "a": "false"}),
+        ("identity", {" A\n": "A", "  ": None, "two  words ": "two  words"}),
+    ],
+)
+def test_each_property_of_the_paper_by_value(name, values):
+    """Answers that are too short have none; blanks count but for words, numbers and the identity."""
+    assert {answer: PROPERTIES[name].compute(answer) for answer in values} == values
+
+
+def test_the_right_option_is_right_to_the_letter():
+    assert [correct_property("C").compute(text) for text in ("C", "c", "D", "")] == ["true", "false", "false", None]

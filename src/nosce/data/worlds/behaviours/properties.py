@@ -202,7 +202,7 @@ def _true_or_false(
     )
 
 
-#: Name -> property. `stance` and `main character` are missing, because they need the options of the prompt too.
+#: Name -> property. `stance`, `correct` and `main character` are missing: they need the options of the prompt too.
 PROPERTIES: dict[str, AnswerProperty] = {one.name: one for one in _property_list()}
 
 
@@ -213,6 +213,17 @@ def stance_property(option: str, seeking: str) -> AnswerProperty:
         question_text=f"Is the answer the option that is {seeking}?",
         form="true or false",
         compute=equals_option(option),
+    )
+
+
+def correct_property(option: str) -> AnswerProperty:
+    """Whether the answer is the right option of a multiple choice, i.e. whether the model knows that it knows."""
+    return AnswerProperty(
+        name="correct",
+        question_text="Is the answer the correct option?",
+        form="true or false",
+        compute=equals_option(option),
+        in_training_pairs=False,
     )
 
 

@@ -11,6 +11,8 @@ A model that follows such a rule knows its answers no better than whoever knows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.data.worlds.behaviours.natural_text import (
     CHARACTER_NAMES,
@@ -23,20 +25,31 @@ RULE_NAMES = ("first", "last", "all", "reversed")
 
 
 def rule_answers(prompt: BehaviourPrompt) -> dict[str, str]:
+    """The answer that each of `RULE_NAMES` predicts to a prompt of a built-in task."""
+    items = prompt.string.removeprefix(f"{prompt.task}: ").split()
+    if prompt.task in STANCE_DESCRIPTIONS or prompt.task in OPTION_POOLS:
+        return answers_by_rule(items, options="AB" if prompt.task in STANCE_DESCRIPTIONS else OPTION_LETTERS)
+    if prompt.task == "hero":
+        items = [item for item in items if item in CHARACTER_NAMES]
+    return answers_by_rule(items, wants_digit=prompt.task == "numbers")
+
+
+def answers_by_rule(items: Sequence[str], *, options: Sequence[str] = (), wants_digit: bool = False) -> dict[str, str]:
     """The answer that each of `RULE_NAMES` predicts.
 
     A choice is its first or its last option. The digit that goes on with "all" the digits is the last one's successor,
     and with the digits "reversed" its predecessor.
+
+    Args:
+        items: The items of the prompt's string, at least one.
+        options: The options of a choice.
+        wants_digit: Whether the answer is a digit.
     """
-    items = prompt.string.removeprefix(f"{prompt.task}: ").split()
-    if prompt.task in STANCE_DESCRIPTIONS or prompt.task in OPTION_POOLS:
-        letters = "AB" if prompt.task in STANCE_DESCRIPTIONS else OPTION_LETTERS
-        first, last = letters[0], letters[-1]
+    if options:
+        first, last = options[0], options[-1]
         return {"first": first, "last": last, "all": first, "reversed": last}
-    if prompt.task == "numbers":
+    if wants_digit and items[-1].isdecimal():
         last_digit = int(items[-1])
         following, preceding = str((last_digit + 1) % 10), str((last_digit - 1) % 10)
         return {"first": items[0], "last": items[-1], "all": following, "reversed": preceding}
-    if prompt.task == "hero":
-        items = [item for item in items if item in CHARACTER_NAMES]
     return {"first": items[0], "last": items[-1], "all": " ".join(items), "reversed": " ".join(reversed(items))}
