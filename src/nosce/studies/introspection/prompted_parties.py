@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nosce.analysis.claims import Precondition
 from nosce.studies.introspection.prompted_names import tested_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_self import SelfKnowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,7 @@ class PromptedParties:
         has_samples: Whether answers and reports are sampled.
         has_change: Whether the first subject is taught other answers afterwards.
         needs: What must hold before a claim is judged.
+        knowledge: How much models are asked about themselves beyond their answers.
     """
 
     letters: Sequence[str]
@@ -31,6 +33,7 @@ class PromptedParties:
     has_samples: bool
     has_change: bool
     needs: ClaimNeeds
+    knowledge: SelfKnowledge = field(default_factory=SelfKnowledge)
 
     def tested(self, letter: str) -> str:
         """The model that is tested in a subject's place."""

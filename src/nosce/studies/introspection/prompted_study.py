@@ -48,6 +48,7 @@ def prompted_introspection_study(
         has_samples=introspection.limits.n_samples > 0,
         has_change=introspection.teaching.change,
         needs=needs or ClaimNeeds(),
+        knowledge=introspection.knowledge,
     )
     experiment: Experiment = introspection
     return Study(
