@@ -52,7 +52,7 @@ TASK_SOURCES = {
 def self_knowledge_claims(parties: PromptedParties) -> Iterator[Claim]:
     """All claims of the tasks of self-knowledge."""
     for letter in parties.letters:
-        for task in SELF_TASKS:
+        for task in _asked_tasks(parties):
             yield _constant_claim(parties, letter, task)
             if letter in parties.targets:
                 yield _transfer_claim(parties, letter, task)
@@ -63,6 +63,11 @@ def self_knowledge_claims(parties: PromptedParties) -> Iterator[Claim]:
             yield from (_no_advantage_claim(parties, letter, other, task) for task in (LATE, SAME))
     for first, second in combinations(parties.letters, 2):
         yield _preference_claim(parties, first, second)
+
+
+def _asked_tasks(parties: PromptedParties) -> tuple[str, ...]:
+    """The five tasks; without draws nobody plays a game."""
+    return tuple(task for task in SELF_TASKS if task != COPIES or parties.knowledge.n_self_draws)
 
 
 def self_knowledge_figure(parties: PromptedParties) -> BarFigure:
@@ -93,12 +98,10 @@ def self_knowledge_figure(parties: PromptedParties) -> BarFigure:
 def _left_out(parties: PromptedParties) -> str:
     """Which models' certainty nobody knows, and that there are no games."""
     silent = [letter for letter in parties.letters if not _knows_certainty(parties, letter)]
-    words = (
-        f" Left out: how certain {' and '.join(silent)} is, whose endpoint gives no log-probabilities and of "
-        if silent
-        else ""
-    )
-    words += "which no draws were asked for." if silent else ""
+    words = ""
+    if silent:
+        words += f" Left out: how certain {' and '.join(silent)} is, since an endpoint gives no log-probabilities and "
+        words += "n_self_draws asks for no draws."
     return words + ("" if parties.knowledge.n_self_draws else f" Left out: {COPIES}, which need draws.")
 
 
@@ -128,11 +131,14 @@ def _reporter_needs(parties: PromptedParties, predictor: str, target: str, task:
 
 def _truth_needs(parties: PromptedParties, letter: str, target: str, task: str) -> Iterator[Precondition]:
     """That the target's behaviour is known and not all alike."""
-    text = f"the share of truths about {target} in the task {task} that the best constant misses"
     if task == SURER and not _knows_certainty(parties, letter):
-        text = f"how certain {target} is (its endpoint gives no log-probabilities, and n_self_draws asks for no draws)"
-    if task == COPIES and not parties.knowledge.n_self_draws:
-        text = f"whether copies of {target} choose alike (n_self_draws is 0)"
+        text = (
+            f"the share of pairs of prompts whose certainty of {target} is known (its endpoint gives no "
+            "log-probabilities, and n_self_draws asks for no draws)"
+        )
+        known = Selection(evaluation=self_truth_name(target, task), metric="known")
+        yield Precondition(text=text, measure=Mean(selection=known), above=0.0)
+    text = f"the share of truths about {target} in the task {task} that the best constant misses"
     varied = ComplementShare(selection=_constants(target, task))
     yield Precondition(text=text, measure=varied, above=parties.needs.variety)
 
