@@ -25,7 +25,7 @@ def test_a_folder_is_asked_about_itself_and_nothing_holds(nosce, tmp_path):
     folder = tiny_folder("gpt_neox", tmp_path / "neox", SAMPLES, 800)
     words = ["run", "introspection", "--model", folder, "--scale", "smoke", "--workers", "1", "--store", tmp_path / "s"]
     words += [word for setting in SMALL for word in ("--set", setting)]
-    done = nosce(*words, "--json")
+    done = nosce.here(*words, "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     assert {"knows-keep-A", "knows-own-A-B", "transfers-to-length-A", "no-advantage-same-A-B"} <= set(claims)
