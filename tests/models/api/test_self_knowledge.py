@@ -62,7 +62,7 @@ def test_two_endpoints_know_themselves_and_pay_nothing_twice(server, nosce, tmp_
     server.minds.update(minds)
     server.usage = {}  # it counts no tokens, so that lengths are in words
     book = minds["m"].mind.book
-    models = f"{server.url}#m,logprobs=2,{server.url}#other"
+    models = f"{server.url}#m,logprobs=2,timeout=250,{server.url}#other,timeout=250"  # a busy machine is slow
     words = ["run", "introspection", "--model", models, "--scale", "smoke", "--store", tmp_path / "s"]
     words += [word for setting in (*FEW, *SETTINGS) for word in ("--set", setting)]
     failing = next(iter(book.questions))

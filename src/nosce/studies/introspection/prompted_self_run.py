@@ -179,13 +179,16 @@ class SelfKnowledgeRun:
             read = {question.id: reports[other_letter].read[name, question.id] for question, _ in shown}
             about = [(replace(question, attribute=other_letter), label) for question, label in shown]
             yield reader_table(other_letter, name, about, read)
-            differing = self.texts.differing(first, second)
-            briefs = {brief.id: brief for brief in self.items.authored_briefs}
-            shown_pairs = [
-                (own_question(briefs[one], ("", ""), "texts"), differs) for one, differs in differing.items()
-            ]
-            yield texts_unlike_table(name, other_name, shown_pairs)
+            yield texts_unlike_table(name, other_name, self._shown_pairs(first, second))
         yield both_table(both_own_name(*duel.names), both)
+
+    def _shown_pairs(self, first: SelfBehaviour, second: SelfBehaviour) -> list[tuple[SelfQuestion, bool]]:
+        """Whether the texts of two models differ, with a question that stands for their brief."""
+        differing, pairs = self.texts.differing(first, second), []
+        for brief in self.items.authored_briefs:
+            if brief.id in differing:
+                pairs.append((own_question(brief, ("", ""), "texts"), differing[brief.id]))
+        return pairs
 
 
 def given_questions(items: SelfItems) -> list[GivenQuestion]:

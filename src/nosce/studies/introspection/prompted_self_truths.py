@@ -157,9 +157,8 @@ class BehaviourRecorder:
         unit = self.length_unit(behaviour)
         truths += [self._length(brief, unit, behaviour) for brief in items.briefs]
         for task, prompts in ((LATE, items.briefs), (SAME, items.repetitions)):
-            truths += [
-                self._property(task, prompt, name, behaviour) for prompt in prompts for name in prompt.property_names
-            ]
+            for prompt in prompts:
+                truths += [self._property(task, prompt, name, behaviour) for name in prompt.property_names]
         return dict(zip((question.id for question in self_questions(items, unit)), truths, strict=True))
 
     def text_of(self, prompt: BehaviourPrompt, behaviour: SelfBehaviour) -> str:
