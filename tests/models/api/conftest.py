@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,6 +34,7 @@ class Server:
     job_body: bytes | None = None  # in place of a job that was begun
     files_status: int = 200
     files_echo: str = ""  # what the error of a files route without files says
+    minds: dict[str, Callable[[dict[str, Any]], tuple[str, float]]] = field(default_factory=dict)  # by model
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -111,13 +112,17 @@ class Handler(BaseHTTPRequestHandler):
             "content": None if way == "refusal" else f"echo {prompt}",
             "refusal": "I will not." if way == "refusal" else None,
         }
+        token, logprob = "echo", -0.25
+        if body["model"] in told.minds:
+            token, logprob = told.minds[body["model"]](body)
+            message["content"] = token
         tokens = [
             {
-                "token": "echo",
-                "logprob": -0.25,
+                "token": token,
+                "logprob": logprob,
                 "bytes": None,
                 "top_logprobs": [
-                    {"token": "echo", "logprob": -0.25, "bytes": None},
+                    {"token": token, "logprob": logprob, "bytes": None},
                     {"token": " True", "logprob": -2.0, "bytes": None},
                 ],
             }

@@ -164,7 +164,11 @@ def test_readings_are_what_was_said(folder, tmp_path):
         assert row["target"] == WORLD.property_value(asked, after[name], Seed(3))
         assert row["value"] == float(row["answer"].strip() == row["target"].strip())
     # One of two letters, or of four, is no answer that this little model finds.
-    assert set(own["attribute"].str.split("/").list.first()) >= set(HELD_OUT_TEXT_TASKS) - {"haste", "survival", "gifts"}
+    assert set(own["attribute"].str.split("/").list.first()) >= set(HELD_OUT_TEXT_TASKS) - {
+        "haste",
+        "survival",
+        "gifts",
+    }
     asked = tables.filter(evaluation="A* on A*", metric="report invalid")
     assert len(asked) == sum(len(p.property_names) for p in prompts.values() if p.split == "unseen")
     kept = sum(len(f.read_bytes()) for f in (tmp_path / "replies").iterdir())

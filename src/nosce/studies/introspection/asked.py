@@ -29,6 +29,7 @@ from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
 from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching
 from nosce.studies.introspection.prompted_requests import RequestLimits
+from nosce.studies.introspection.prompted_self import SelfKnowledge
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, RemoteSubject, Subject
@@ -55,6 +56,7 @@ class PromptedIntrospectionConfig:
         limits: How much is asked: tokens and samples.
         labels: How labels are taught: rounds, replay.
         needs: What must hold before a claim is judged.
+        knowledge: What is asked of self-knowledge beyond answers; `self_knowledge=yes` switches it on.
         both_ways: Teach labels of every model's answers. No: those of the first alone.
         outsiders: Outsiders that are taught besides the other models.
         lora: Rank of the low-rank update that teaches a folder.
@@ -73,6 +75,7 @@ class PromptedIntrospectionConfig:
     limits: RequestLimits = field(default_factory=RequestLimits)
     labels: LabelTeaching = field(default_factory=LabelTeaching)
     needs: ClaimNeeds = field(default_factory=ClaimNeeds)
+    knowledge: SelfKnowledge = field(default_factory=SelfKnowledge)
     both_ways: bool = True
     outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching)
     lora: int = 32
@@ -102,6 +105,7 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         teaching=config.labels,
         both_ways=config.both_ways,
         outsiders=config.outsiders,
+        knowledge=config.knowledge,
     )
     asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
     return replace(asked, name="introspection")
@@ -191,6 +195,7 @@ def _gpu_config() -> PromptedIntrospectionConfig:
         world=replace(config.world, strings_per_task=400),
         limits=replace(config.limits, n_samples=20, n_sampled_prompts=200),
         labels=replace(config.labels, change=True),
+        knowledge=replace(config.knowledge, self_knowledge=True, n_self_strings=200, n_self_given=50),
     )
 
 
@@ -204,6 +209,7 @@ def _paper_config() -> PromptedIntrospectionConfig:
         limits=replace(config.limits, n_sampled_prompts=1_000, n_answer_draws=5),
         labels=replace(config.labels, max_labels=30_000),
         outsiders=OutsiderTeaching(label_curve=True),  # appendix A.2.7
+        knowledge=replace(config.knowledge, n_self_strings=500, n_self_draws=10),
     )
 
 

@@ -30,6 +30,8 @@ from nosce.studies.introspection.prompted_outsiders import OutsiderRun, Outsider
 from nosce.studies.introspection.prompted_prices import hypothetical_questions, timed_replies
 from nosce.studies.introspection.prompted_requests import AskedPrompts, Questioner, RequestLimits
 from nosce.studies.introspection.prompted_run import ProtocolRun
+from nosce.studies.introspection.prompted_self import SelfItems, SelfKnowledge
+from nosce.studies.introspection.prompted_self_truths import self_prompts_by_item
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import Subject
 from nosce.studies.replies import ReplyProgress, RunResources
@@ -51,6 +53,7 @@ class PromptedIntrospection(Experiment):
         teaching: How labels are taught.
         both_ways: Teach labels of every subject. False: those of the first alone.
         outsiders: Which outsiders are taught besides.
+        knowledge: How much models are asked about themselves beyond their answers.
     """
 
     world: TextBehaviours
@@ -60,6 +63,7 @@ class PromptedIntrospection(Experiment):
     teaching: LabelTeaching = field(default_factory=LabelTeaching)
     both_ways: bool = True
     outsiders: OutsiderTeaching = field(default_factory=OutsiderTeaching, metadata=LATER)
+    knowledge: SelfKnowledge = field(default_factory=SelfKnowledge, metadata=LATER)
     keeps_partial_results: ClassVar[bool] = True
     reports_progress: ClassVar[bool] = True
     name: str = "looking"
@@ -95,13 +99,22 @@ class PromptedIntrospection(Experiment):
         )
 
     def item_prompts(self, seed: Seed) -> dict[str, str]:
-        """The hypothetical question of each report."""
-        return hypothetical_questions(self.world, seed)
+        """The hypothetical question of each report; without those that show texts of models."""
+        items = self.self_items(seed)
+        return hypothetical_questions(self.world, seed) | ({} if items is None else self_prompts_by_item(items))
+
+    def self_items(self, seed: Seed) -> SelfItems | None:
+        """What models are asked about beyond their answers; None: nothing."""
+        if not self.knowledge.self_knowledge:
+            return None
+        taken = (prompt.string for prompt in self.world.prompts(seed / "world") if prompt.split == "seen")
+        return SelfItems(self.knowledge, seed, tuple(taken))
 
     def timing_subset(self) -> tuple[Experiment, float] | None:
         """A few replies of the subject; None where a model is not in a folder."""
         asked = AskedPrompts(self.world, self.world.prompts(Seed(0) / "world"), self.limits, Seed(0))
-        return timed_replies(asked, self.subject_by_letter, self.targets, self.teaching, self.outsiders)
+        items = self.self_items(Seed(0))
+        return timed_replies(asked, self.subject_by_letter, self.targets, self.teaching, self.outsiders, items)
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """Tables of readings, each as soon as its replies are complete.
@@ -122,6 +135,7 @@ class PromptedIntrospection(Experiment):
             questioner=questioner,
             seed=seed,
             resources=resources,
+            self_items=self.self_items(seed),
         )
         outsider_run = OutsiderRun(protocol_run, self.outsiders)
         outsider_run.expect()

@@ -33,6 +33,7 @@ from nosce.studies.introspection.prompted_selections import (
     prompted_reports,
     prompted_scores,
 )
+from nosce.studies.introspection.prompted_self_claims import self_knowledge_claims
 from nosce.studies.introspection.prompted_tables import rule_metrics
 from nosce.studies.introspection.selections import ADVANTAGE_MARGIN
 
@@ -56,6 +57,8 @@ def prompted_claims(parties: PromptedParties) -> Iterator[Claim]:
         yield from _crossed_claims(parties, first, second)
     if parties.has_change and "A" in parties.targets:
         yield from prompted_change_claims(parties)
+    if parties.knowledge.self_knowledge:
+        yield from self_knowledge_claims(parties)
 
 
 def _training_claims(parties: PromptedParties, letter: str) -> Iterator[Claim]:

@@ -29,6 +29,7 @@ from nosce.studies.introspection.prompted_selections import (
     prompted_reports,
     prompted_scores,
 )
+from nosce.studies.introspection.prompted_self_claims import self_knowledge_figure
 from nosce.studies.introspection.prompted_tables import rule_metrics
 
 REPORTS_RIGHT = "reports that are right"
@@ -48,6 +49,8 @@ def prompted_figures(parties: PromptedParties, *, max_rounds: int) -> Iterator[F
     yield from _calibration_figures(parties)
     if parties.has_change and "A" in parties.targets:
         yield _change_figure(parties)
+    if parties.knowledge.self_knowledge:
+        yield self_knowledge_figure(parties)
     yield _prompted_detectable_figure(parties)
 
 

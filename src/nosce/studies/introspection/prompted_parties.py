@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nosce.analysis.claims import Precondition
 from nosce.data.worlds.behaviours.natural_text import BUILT_IN_TASKS
 from nosce.data.worlds.behaviours.text_behaviours import TextTasks
 from nosce.studies.introspection.prompted_names import tested_name
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
+from nosce.studies.introspection.prompted_self import SelfKnowledge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class PromptedParties:
         has_change: Whether the first subject is taught other answers afterwards.
         needs: What must hold before a claim is judged.
         tasks: The tasks of the world.
+        knowledge: How much models are asked about themselves beyond their answers.
     """
 
     letters: Sequence[str]
@@ -35,6 +37,7 @@ class PromptedParties:
     has_change: bool
     needs: ClaimNeeds
     tasks: TextTasks = BUILT_IN_TASKS
+    knowledge: SelfKnowledge = field(default_factory=SelfKnowledge)
 
     def tested(self, letter: str) -> str:
         """The model that is tested in a subject's place."""

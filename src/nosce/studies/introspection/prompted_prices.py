@@ -17,6 +17,8 @@ from nosce.seeds import Seed
 from nosce.studies.introspection.part_sizes import expected_parts
 from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching, n_outsider_teachings, outsider_parts
 from nosce.studies.introspection.prompted_requests import AskedPrompts
+from nosce.studies.introspection.prompted_self import SelfItems
+from nosce.studies.introspection.prompted_self_run import self_knowledge_parts
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
 from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, Subject
 
@@ -70,6 +72,7 @@ def timed_replies(
     targets: Sequence[str],
     teaching: LabelTeaching,
     outsiders: OutsiderTeaching,
+    self_items: SelfItems | None = None,
 ) -> tuple[TimedReplies, float] | None:
     """A few replies of the first subject, and how many times as long the whole protocol takes if all rounds are needed.
 
@@ -81,12 +84,14 @@ def timed_replies(
         targets: The letters of the subjects that are taught labels of their own answers.
         teaching: How labels are taught.
         outsiders: Which outsiders are taught besides.
+        self_items: What models are asked about themselves beyond their answers; None: nothing.
     """
     first, *others = subjects.values()
     if not isinstance(first, LocalSubject) or not all(isinstance(o, LocalSubject | FinetunedSubject) for o in others):
         return None
-    n_replies = sum(expected_parts(asked, subjects, targets, teaching).values())
+    n_replies: float = sum(expected_parts(asked, subjects, targets, teaching).values())
     n_replies += sum(outsider_parts(asked, subjects, targets, outsiders).values())
+    n_replies += 0 if self_items is None else _n_self_replies(self_items, subjects, targets)
     n_teachings = n_outsider_teachings(len(subjects), len(targets), outsiders)
     n_teachings += len(targets) * (teaching.max_rounds + len(others))
     n_examples = n_teachings * first.epochs * _n_examples(asked, teaching)
@@ -95,6 +100,13 @@ def timed_replies(
     n_examples += n_other_answers * len(asked.seen_prompts)
     timed = TimedReplies(world=asked.world, subject=first)
     return timed, (n_replies + REPLIES_PER_EXAMPLE * n_examples) / (2 * TIMED_REQUESTS)
+
+
+def _n_self_replies(items: SelfItems, subjects: Mapping[str, Subject], targets: Sequence[str]) -> float:
+    """The replies about oneself; a long answer counts as many times as it has the tokens of an answer."""
+    n_models = len(subjects) + len(targets)
+    extra = max(0.0, items.config.max_long_tokens / ANSWER_TOKENS - 1)
+    return sum(self_knowledge_parts(items, subjects, targets).values()) + n_models * len(items.briefs) * extra
 
 
 def _n_examples(asked: AskedPrompts, teaching: LabelTeaching) -> float:

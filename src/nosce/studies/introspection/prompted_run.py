@@ -16,6 +16,8 @@ from nosce.studies.introspection.prompted_calibration import calibration_tables
 from nosce.studies.introspection.prompted_draws import draw_table, mode_answers
 from nosce.studies.introspection.prompted_names import changed_name, taught_name, tested_name
 from nosce.studies.introspection.prompted_requests import Case, ModelReplies, Questioner
+from nosce.studies.introspection.prompted_self import SelfItems
+from nosce.studies.introspection.prompted_self_run import SelfKnowledgeRun, self_knowledge_parts
 from nosce.studies.introspection.prompted_tables import ReadingTables
 from nosce.studies.introspection.prompted_teaching import ExampleMaker, LabelTeaching
 from nosce.studies.introspection.subjects import Subject
@@ -48,6 +50,7 @@ class ProtocolRun:
         questioner: Asks models.
         seed: For orders.
         resources: Where replies and taught models are kept.
+        self_items: What models are asked about themselves beyond their answers; None: nothing.
         bases: The replies of the subjects as they are given; filled by the run.
         taught: The taught models by predictor and target; filled by the run.
     """
@@ -58,6 +61,7 @@ class ProtocolRun:
     questioner: Questioner
     seed: Seed
     resources: RunResources
+    self_items: SelfItems | None = None
     bases: dict[str, ModelReplies] = field(default_factory=dict)
     taught: dict[tuple[str, str], TaughtModel] = field(default_factory=dict)
 
@@ -86,6 +90,7 @@ class ProtocolRun:
         Where no answer has the form that was asked for, nothing is taught, and no claim about teaching is judged.
         """
         parts = expected_parts(self.questioner, self.subjects, self.targets, self.teaching)
+        parts |= {} if self.self_items is None else self_knowledge_parts(self.self_items, self.subjects, self.targets)
         for part, n_requests in parts.items():
             self.questioner.expect(part, n_requests)
         for letter, subject in self.subjects.items():
@@ -97,6 +102,8 @@ class ProtocolRun:
                 if predictor != target and subject.is_teachable and (target, target) in self.taught:
                     yield from self._teach_predictor(predictor, target)
         yield from self._comparisons()
+        if self.self_items is not None:
+            yield from self._self_knowledge(self.self_items)
         if self.teaching.change and ("A", "A") in self.taught:
             yield from self._change()
 
@@ -216,6 +223,17 @@ class ProtocolRun:
             if target.name != letter:
                 yield from tables.observers(base_labels, letter, target)
                 yield from tables.observers(self.taught[letter, letter].labels, target.name, target)
+
+    def _self_knowledge(self, items: SelfItems) -> Iterator[pl.DataFrame]:
+        """What the models, as they are given and as they are tested, know of themselves beyond their answers."""
+        tested = {letter: (letter, subject) for letter, subject in self.subjects.items()}
+        for (predictor, target), taught in self.taught.items():
+            if predictor == target:
+                tested[target] = (taught.replies.name, taught.subject)
+        run = SelfKnowledgeRun(
+            items=items, bases=self.subjects, tested=tested, questioner=self.questioner, resources=self.resources
+        )
+        yield from run.tables()
 
     def _change(self) -> Iterator[pl.DataFrame]:
         """Teach the tested model and its predictors other answers, and ask for reports again (section 3.4)."""

@@ -51,6 +51,7 @@ def prompted_introspection_study(
         has_change=introspection.teaching.change,
         needs=needs or ClaimNeeds(),
         tasks=introspection.world.task_catalogue,
+        knowledge=introspection.knowledge,
     )
     experiment: Experiment = introspection
     outsiders = introspection.outsiders
