@@ -30,6 +30,7 @@ from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
+from nosce.evals.injection.directions import InjectionPlace
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.models.sources import ModelSource
 from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
@@ -104,6 +105,7 @@ class Stage:
     adapter: LoRA | None = None
     data: ReportLabels | World | None = None
     extra_layers: int = 0  # added on top of the checkpoint before it
+    injection: InjectionPlace | None = None  # where the concepts that its documents mark are injected; None: nowhere
 
 
 @dataclass(frozen=True, kw_only=True)

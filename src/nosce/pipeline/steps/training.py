@@ -8,7 +8,7 @@ metrics.jsonl          loss, learning rate, gradient norm by step
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,14 +18,17 @@ from nosce.data.packing import TokenDataset, concat_datasets
 from nosce.data.sampling import EpochSampler, MixtureSampler
 from nosce.data.tokenizer import MASK_TOKEN, PAD_TOKEN
 from nosce.errors import DataError, SpecError
+from nosce.evals.injection.directions import InjectionPlace
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.models.pretrained import check_token_ids, folder_dropout
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.injected_documents import with_injections
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.seeds import Seed
 from nosce.store.provenance import record_provenance
+from nosce.store.spec import LATER
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -42,13 +45,18 @@ POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed."""
+    """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed.
+
+    With an `injection` the documents are read with concepts injected there. The directions are found in the model that
+    the training starts from, so that the inputs decide them.
+    """
 
     model: Architecture | Pretrained | ExtraLayers | None
     data: TrainingData
     training: TrainingConfig
     adapter: LoRA | None
     seed: Seed
+    injection: InjectionPlace | None = field(default=None, metadata=LATER)
 
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
@@ -114,6 +122,8 @@ def _train(
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
+    if spec.injection is not None:
+        dataset = with_injections(dataset, corpus, model, spec.injection, spec.seed)
     is_bidirectional = families.is_bidirectional(model)
     _check_training(spec.training, dataset, model, is_bidirectional)
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
