@@ -91,7 +91,8 @@ class TokenDataset:
     @classmethod
     def load(cls, path: Path) -> TokenDataset:
         """Read a file from `save`."""
-        return cls(**load_file(path))
+        arrays = load_file(path)
+        return cls(arrays["tokens"], arrays["loss_mask"], arrays["offsets"])
 
 
 def dataset_from_arrays(token_mask_pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> TokenDataset:

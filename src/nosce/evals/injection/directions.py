@@ -135,4 +135,5 @@ def _unit_difference(values: np.ndarray, has_concept: np.ndarray, concept: str, 
             f"the states at {site} are the same with the concept {concept!r} and without it, so it has no direction; "
             "take another place or a later layer."
         )
-    return (difference / length).astype(np.float32)
+    unit: np.ndarray = (difference / length).astype(np.float32)
+    return unit

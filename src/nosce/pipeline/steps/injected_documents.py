@@ -1,4 +1,4 @@
-"""Documents that are read with injected states: the vectors that a training adds, found in the model that it starts from.
+"""Documents that are read with injected states: the vectors that a training adds, from the model that it starts from.
 
 A document's spans say which concept is injected at which of its tokens, and how strongly
 (`nosce.data.worlds.behaviours.injections.injected_concept`).

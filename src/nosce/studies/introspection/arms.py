@@ -32,7 +32,7 @@ TRAINED_TASKS = ("table", "rule", "choice", "shared")
 TABLE_TASKS, CHOICE_TASKS, SHARED_TASKS, HELD_OUT_TASKS = ("table",), ("choice",), ("shared",), ("noise", "list")
 REPORT_PROPERTIES = (*WORD_ATTRIBUTES, FIRST_WORD)
 EXTRA_LAYERS_ABLATION = "2 layers more"
-INJECTED_ARM = "A, injected"  # A, which is taught to report injected concepts
+INJECTED_ARM = "A (injected)"  # A, which is taught to report injected concepts
 LEFT_OUT_PROPERTY = "second"  # the property that is not taught where one is left out
 
 

@@ -51,9 +51,7 @@ def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> t
 def _injection_eval(config: IntrospectionConfig) -> EvalSpec:
     """Reports of injected concepts before A was taught to report them, and afterwards."""
     evaluation = InjectionEval(strengths=config.injection.strengths)
-    return EvalSpec(
-        evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM,), question_source=injection_reports(config)
-    )
+    return EvalSpec(evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM,), question_source=injection_reports(config))
 
 
 def _current_answers(target: str) -> AnswerSource:

@@ -178,9 +178,7 @@ class InjectionReports(World):
                 continue
             yield self._taught_document(name, seen[int(rng.integers(len(seen)))], table, rng)
 
-    def _taught_document(
-        self, name: str, concept: str, table: _ConceptTable, rng: np.random.Generator
-    ) -> Document:
+    def _taught_document(self, name: str, concept: str, table: _ConceptTable, rng: np.random.Generator) -> Document:
         """A random report on one concept, or one of the texts that go with it."""
         kinds = list(TAUGHT_KIND_SHARES)
         kind = kinds[int(rng.choice(len(kinds), p=list(TAUGHT_KIND_SHARES.values())))]
@@ -213,7 +211,9 @@ class InjectionReports(World):
         for concept in table.splits:
             yield from self._tests(concept, table, rng, used)
 
-    def _tests(self, concept: str, table: _ConceptTable, rng: np.random.Generator, used: set[_Line]) -> Iterator[Question]:
+    def _tests(
+        self, concept: str, table: _ConceptTable, rng: np.random.Generator, used: set[_Line]
+    ) -> Iterator[Question]:
         """The questions about one concept."""
         property_name, _, value = concept.partition("=")
         labels = (*table.values(property_name), OUTSIDE)
@@ -242,7 +242,12 @@ class InjectionReports(World):
             metadata = InjectionMetadata(line=f"read/{concept}/{word}", kind="read", labels=labels)
             prompt = self.base.given_answer_question(word, property_name)
             yield Question(
-                f"{metadata.line}/which", concept, "which", prompt, value, table.splits[concept],
+                f"{metadata.line}/which",
+                concept,
+                "which",
+                prompt,
+                value,
+                table.splits[concept],
                 metadata=metadata.json_line,
             )
 
