@@ -33,6 +33,7 @@ TABLE_TASKS, CHOICE_TASKS, SHARED_TASKS, HELD_OUT_TASKS = ("table",), ("choice",
 REPORT_PROPERTIES = (*WORD_ATTRIBUTES, FIRST_WORD)
 EXTRA_LAYERS_ABLATION = "2 layers more"
 INJECTED_ARM = "A (injected)"  # A, which is taught to report injected concepts
+FORM_ARM = "A (form)"  # A, which is taught to answer the same questions, on texts without an injection
 LEFT_OUT_PROPERTY = "second"  # the property that is not taught where one is left out
 
 
@@ -47,9 +48,9 @@ def report_labels(config: IntrospectionConfig, target: str) -> ReportLabels:
 
 
 def introspection_arms(config: IntrospectionConfig) -> tuple[Arm, ...]:
-    """Base models, then their predictors, then ablations with one seed, then the model that reports injections."""
+    """Base models, then their predictors, then ablations with one seed, then the models that report injections."""
     arms = (*_base_arms(config), *_predictor_arms(config), *_one_seed_arms(config))
-    return (*arms, _injected_arm(config))
+    return (*arms, *_injection_arms(config))
 
 
 def _base_arms(config: IntrospectionConfig) -> Iterator[Arm]:
@@ -128,14 +129,12 @@ def injection_reports(config: IntrospectionConfig) -> InjectionReports:
     )
 
 
-def _injected_arm(config: IntrospectionConfig) -> Arm:
-    stage = Stage(
-        name=INJECTION_STAGE,
-        training=config.injection.training,
-        data=injection_reports(config),
-        injection=InjectionPlace(layer=config.injection.layer),
-    )
-    return replace(_base_arm(config, A), name=INJECTED_ARM, stages=(stage,))
+def _injection_arms(config: IntrospectionConfig) -> Iterator[Arm]:
+    reports, place = injection_reports(config), InjectionPlace(layer=config.injection.layer)
+    stage = Stage(name=INJECTION_STAGE, training=config.injection.training, data=reports, injection=place)
+    form_stage = replace(stage, data=replace(reports, injects=False), injection=None)
+    for name, one in ((INJECTED_ARM, stage), (FORM_ARM, form_stage)):
+        yield replace(_base_arm(config, A), name=name, stages=(one,))
 
 
 def _one_seed_arms(config: IntrospectionConfig) -> Iterator[Arm]:

@@ -15,6 +15,7 @@ from nosce.evals.text_baselines import TextBaselines
 from nosce.studies.introspection.arms import (
     CHANGE_STAGE,
     EXTRA_LAYERS_ABLATION,
+    FORM_ARM,
     INJECTED_ARM,
     INJECTION_STAGE,
     PREDICTORS,
@@ -49,9 +50,11 @@ def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> t
 
 
 def _injection_eval(config: IntrospectionConfig) -> EvalSpec:
-    """Reports of injected concepts before A was taught to report them, and afterwards."""
+    """Reports of injected concepts before and after A was taught to report them, and of A that knows the form alone."""
     evaluation = InjectionEval(strengths=config.injection.strengths)
-    return EvalSpec(evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM,), question_source=injection_reports(config))
+    return EvalSpec(
+        evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM, FORM_ARM), question_source=injection_reports(config)
+    )
 
 
 def _current_answers(target: str) -> AnswerSource:

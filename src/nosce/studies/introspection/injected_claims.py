@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Difference, Mean, Measure
+from nosce.analysis.measures import Contrast, Difference, Mean, Measure
 from nosce.analysis.selection import Selection
+from nosce.evals.injection.readings import INJECTED_KINDS, TrialKind
 from nosce.studies.introspection.config import DESIGN_SOURCE
 from nosce.studies.introspection.injected_selections import InjectedReadings, over_concepts
 from nosce.studies.introspection.preconditions import MIN_VALID_SHARE
@@ -23,84 +24,102 @@ FINE_TUNED, LATENT = "arXiv:2511.21399, abstract", "arXiv:2602.20031, abstract"
 
 
 def injection_claims(
-    before: InjectedReadings, after: InjectedReadings | None, *, name: str, suffix: str = ""
+    before: InjectedReadings, after: InjectedReadings | None, *, before_name: str, after_name: str, suffix: str = ""
 ) -> Iterator[Claim]:
     """The claims about one model.
 
     Args:
-        before: Its readings as it is given.
-        after: Its readings after it was taught to report; None where it is not taught.
-        name: The model's name in sentences.
+        before: Its readings before it is taught to report.
+        after: Its readings afterwards; None where it is not taught.
+        before_name: The model in sentences, before.
+        after_name: The model in sentences, after.
         suffix: The end of the claims' ids.
     """
-    yield _latent_claim(before, name, suffix)
-    for readings, prefix, when in ((before, "untaught-", "untaught"), (after, "", "taught")):
-        if readings is not None:
-            needs = (
-                *_valid(readings, name),
-                *((_naming(readings, name), _learnt(readings, name)) if not prefix else ()),
-            )
-            yield from _detection_claims(readings, f"{when} {name}", prefix, suffix, needs)
-    if after is not None:
-        needs = (*_valid(before, name), *_valid(after, name), _naming(after, name))
-        yield Claim(
-            id=f"injected-teaching-helps{suffix}",
-            text=f"Teaching makes {name} say that an untaught concept was injected and name it, more often than before",
-            source=f"{FINE_TUNED} (0.4 to 85 %)",
-            measure=_difference(after.scores("reported"), before.scores("reported")),
-            threshold=INJECTION_MARGIN,
-            preconditions=needs,
-        )
-
-
-def _detection_claims(
-    readings: InjectedReadings, who: str, prefix: str, suffix: str, needs: tuple[Precondition, ...]
-) -> Iterator[Claim]:
-    """What a model must detect and name, and what it must not."""
-    kept_apart = {
-        "detected": ("none", "than without an injection (false alarms)", LINDSEY),
-        "not-random": ("random", "than with a random direction of the same length", DESIGN_SOURCE),
-        "not-prompt": ("prompt", "than with a word of the concept in the prompt", DESIGN_SOURCE),
-    }
-    for claim_id, (kind, words, source) in kept_apart.items():
-        control = readings.scores("yes", kind)  # type: ignore[arg-type]  # the kinds above
-        yield Claim(
-            id=f"{prefix}injected-{claim_id}{suffix}",
-            text=f"With an untaught concept injected, {who} says so more often {words}",
-            source=source,
-            measure=_difference(readings.scores("yes"), control),
-            threshold=INJECTION_MARGIN,
-            preconditions=needs,
-        )
+    needs_before = _valid(before, before_name)
+    yield _detection_claim(before, before_name, "none", f"before-injected-detected{suffix}", needs_before)
+    yield _latent_claim(before, before_name, suffix, needs_before[:1])
+    if after is None:
+        return
+    needs = (*_valid(after, after_name), _naming(after, after_name), _learnt(after, after_name))
+    controls: dict[TrialKind, str] = {"none": "detected", "random": "not-random", "prompt": "not-prompt"}
+    for kind, claim_id in controls.items():
+        yield _detection_claim(after, after_name, kind, f"injected-{claim_id}{suffix}", needs)
+    yield from _naming_claims(after, after_name, suffix, needs)
     yield Claim(
-        id=f"{prefix}injected-named{suffix}",
-        text=f"Asked which concept was injected, {who} names an untaught one more often than the best constant",
+        id=f"injected-teaching-helps{suffix}",
+        text=f"{_capital(after_name)} says that an untaught concept was injected and names it, more often than "
+        f"{before_name.rstrip(',')}",
+        source=f"{FINE_TUNED} (0.4 to 85 %)",
+        measure=_difference(after.scores("reported"), before.scores("reported")),
+        threshold=INJECTION_MARGIN,
+        preconditions=(*needs_before, *needs),
+    )
+
+
+#: What a detection is held against, in words, and who asks for it.
+CONTROL_WORDS: dict[TrialKind, tuple[str, str]] = {
+    "none": ("than without an injection (false alarms)", LINDSEY),
+    "random": ("than with a random direction of the same length", DESIGN_SOURCE),
+    "prompt": ("than with a word of the concept in the prompt", DESIGN_SOURCE),
+}
+
+
+def _detection_claim(
+    readings: InjectedReadings, name: str, kind: TrialKind, claim_id: str, needs: tuple[Precondition, ...]
+) -> Claim:
+    words, source = CONTROL_WORDS[kind]
+    return Claim(
+        id=claim_id,
+        text=f"With an untaught concept injected, {name} says so more often {words}",
+        source=source,
+        measure=_difference(readings.scores("yes"), readings.scores("yes", kind)),
+        threshold=INJECTION_MARGIN,
+        preconditions=needs,
+    )
+
+
+def _naming_claims(
+    readings: InjectedReadings, name: str, suffix: str, needs: tuple[Precondition, ...]
+) -> Iterator[Claim]:
+    yield Claim(
+        id=f"injected-named{suffix}",
+        text=f"Asked which concept was injected, {name} names an untaught one more often than the best constant",
         source=FINE_TUNED,
         measure=_difference(readings.scores("names"), readings.scores("constant")),
         threshold=INJECTION_MARGIN,
         preconditions=needs,
     )
     yield Claim(
-        id=f"{prefix}random-not-named{suffix}",
-        text=f"With a random direction of the same length, {who} names no concept",
+        id=f"random-not-named{suffix}",
+        text=f"With a random direction of the same length, {name} names no concept",
         source=DESIGN_SOURCE,
-        measure=over_concepts(Mean(selection=readings.scores("names any", "random"))),
+        measure=over_concepts(Mean(selection=readings.scores("names any", "random", split=None))),
         threshold=INJECTION_MARGIN,
         direction="below",
         preconditions=needs,
     )
 
 
-def _latent_claim(before: InjectedReadings, name: str, suffix: str) -> Claim:
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _latent_claim(before: InjectedReadings, name: str, suffix: str, needs: tuple[Precondition, ...]) -> Claim:
     return Claim(
         id=f"injected-latent{suffix}",
-        text=f"Where the text of untaught {name} denies an injection, its probability of yes rises with a concept more "
-        "often than with a random direction",
+        text=f"Where {name} denies an injection in words, its probability of yes rises with a concept more often than "
+        "with a random direction of the same length",
         source=f"{LATENT}: logits show what the text denies",
-        measure=_difference(before.scores("shift", split=None), before.scores("shift", "random", split=None)),
+        measure=over_concepts(_shift_contrast(before)),
         threshold=0.0,
-        preconditions=_valid(before, name)[:1],
+        preconditions=needs,
     )
+
+
+def _shift_contrast(before: InjectedReadings) -> Contrast:
+    """Over the concepts with denials of both kinds."""
+    concept, random = (before.scores("shift", kind, split=None) for kind in INJECTED_KINDS)
+    return Contrast(terms=((1.0, concept), (-1.0, random)))
 
 
 def _difference(a: Selection, b: Selection) -> Measure:

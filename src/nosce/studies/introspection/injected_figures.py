@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from nosce.analysis.figures import BarCell, BarFigure, Figure, LineFigure, LinePoint
@@ -18,14 +18,14 @@ class InjectedSeries:
     Args:
         panels: Title -> the readings, e.g. before and after teaching.
         strengths: The tested strengths.
-        sites: The tested places, from the lowest.
+        sites: Number of blocks below each tested place -> the place.
         suffix: The end of the figures' ids.
         title: What the titles say of the model.
     """
 
     panels: dict[str, InjectedReadings]
     strengths: tuple[float, ...]
-    sites: Sequence[str]
+    sites: Mapping[int, str]
     suffix: str = ""
     title: str = ""
 
@@ -71,7 +71,7 @@ def _layer_figure(series: InjectedSeries) -> LineFigure:
     points = []
     for panel, readings in series.panels.items():
         for curve, (kind, split, is_reference) in CURVES.items():
-            for layer, site in enumerate(series.sites):
+            for layer, site in series.sites.items():
                 measure = over_concepts(Mean(selection=readings.scores("yes", kind, split, site=site)))
                 points.append(LinePoint(float(layer), curve, measure, panel=panel, baseline=is_reference))
     return LineFigure(

@@ -123,6 +123,8 @@ class InjectionReports(World):
         strengths: The strengths of taught injections, in units of the mean norm of the residual stream.
         records: Number of documents.
         replay_fraction: Share of the documents that are lines of the model's corpus, so that it keeps its behaviour.
+        injects: Whether documents mark injections. False: they teach the form of reports alone, on lines without any,
+            so that a model learns to answer the questions, always rightly with outside.
         lines_per_concept: Number of lines on which each concept is tested.
         lines_per_word: Number of lines with each word as the answer, from which directions are found.
     """
@@ -133,6 +135,7 @@ class InjectionReports(World):
     strengths: tuple[float, ...] = (1.0, 2.0)
     records: int = 10_000
     replay_fraction: float = 0.5
+    injects: bool = True
     lines_per_concept: int = 4
     lines_per_word: int = 8
 
@@ -182,6 +185,8 @@ class InjectionReports(World):
         """A random report on one concept, or one of the texts that go with it."""
         kinds = list(TAUGHT_KIND_SHARES)
         kind = kinds[int(rng.choice(len(kinds), p=list(TAUGHT_KIND_SHARES.values())))]
+        if not self.injects and kind != "prompt":
+            kind = "none"
         line = table.line_with(concept, rng) if kind == "prompt" else table.line_without(concept, rng)
         property_name, _, value = concept.partition("=")
         asks_whether = bool(rng.random() < 0.5)
