@@ -198,16 +198,16 @@ class ChatReader:
         rows, positions = batch.positions(self.extent)
         added = None if vectors is None else vectors[batch.indices][rows]
         tokens = torch.from_numpy(batch.tokens).to(self.model.device)
-        options = neutral_generation_config(
-            self.model,
-            max_new_tokens=self.max_new_tokens,
-            output_logits=True,
-            return_dict_in_generate=True,
-            pad_token_id=self._pad_id,
-            eos_token_id=list(self.end_ids),
-        )
         failure = plain_errors("the model cannot generate a reply with an injected state", "take another folder")
         with torch.no_grad(), failure, patch(self.model, site, (rows, positions), added, adds=True, once=True):
+            options = neutral_generation_config(
+                self.model,
+                max_new_tokens=self.max_new_tokens,
+                output_logits=True,
+                return_dict_in_generate=True,
+                pad_token_id=self._pad_id,
+                eos_token_id=list(self.end_ids),
+            )
             made = self.model.generate(tokens, attention_mask=torch.ones_like(tokens), generation_config=options)
         first = made.logits[0].float().log_softmax(-1).double().cpu().numpy()
         replies = made.sequences[:, tokens.shape[1] :].tolist()

@@ -163,7 +163,7 @@ def _smoke_config() -> PromptedIntrospectionConfig:
         limits=replace(config.limits, n_samples=2),
         labels=replace(config.labels, max_rounds=2, change=True),
         injection=replace(
-            config.injection, other_depths=(0.0,), strengths=(1.0, 2.0), exchanges_per_concept=1, n_reports=16
+            config.injection, strengths=(1.0, 2.0), exchanges_per_concept=1, n_reports=16
         ),
     )
 

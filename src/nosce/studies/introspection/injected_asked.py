@@ -11,7 +11,7 @@ from nosce.studies.introspection.injected_claims import injection_claims
 from nosce.studies.introspection.injected_figures import InjectedSeries, injection_figures
 from nosce.studies.introspection.injected_selections import InjectedReadings
 from nosce.studies.introspection.injected_states import ChatInjectionConfig, InjectedStates
-from nosce.studies.introspection.subjects import LocalSubject, Subject
+from nosce.studies.introspection.subjects import FinetunedSubject, LocalSubject, Subject
 from nosce.study import ExperimentSpec, Study
 
 
@@ -28,13 +28,15 @@ def with_injected_states(
     """
     left_out = []
     for letter, subject in subjects.items():
+        if isinstance(subject, FinetunedSubject):  # no model of the user's
+            continue
         if not isinstance(subject, LocalSubject) or read_config(Path(subject.model.folder)).get("is_encoder_decoder"):
             left_out.append(f"{letter} ({subject.name})")
             continue
         experiment = InjectedStates(subject=subject, letter=letter, words=words, config=config)
         study = _with_experiment(study, experiment)
     if left_out:
-        note = f"Injected states need the weights of a decoder in a folder, so {', '.join(left_out)} had none."
+        note = f"Injected states need the weights of a decoder in a folder, so {', '.join(left_out)} had no part in them."
         study = replace(study, notes=(*study.notes, note))
     return study
 

@@ -22,7 +22,7 @@ from nosce.evals.injection.chat_trials import ChatTrials
 from nosce.evals.injection.directions import ConceptDirections, InjectionPlace
 from nosce.evals.injection.readings import InjectionScorer
 from nosce.evals.patching.base import PatchExtent
-from nosce.models.pretrained import folder_config
+from nosce.models.pretrained import folder_config, plain_errors
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.records import Split
 from nosce.seeds import Seed
@@ -80,8 +80,18 @@ class ChatInjectionConfig:
             )
 
     def places(self, n_layers: int) -> tuple[InjectionPlace, ...]:
-        """The place of teaching, then the others, in a model of so many blocks."""
-        layers = dict.fromkeys(int(one * n_layers) for one in (self.depth, *self.other_depths))
+        """The place of teaching, then the others, in a model of so many blocks.
+
+        Each has a block below, without which the last token of a request knows no concept, and a block above that can
+        read what is added.
+
+        Raises:
+            SpecError: The model has one block.
+        """
+        if n_layers < 2:
+            raise SpecError("concepts cannot be injected into a model of one block; take a model of two or more.")
+        depths = (self.depth, *self.other_depths)
+        layers = dict.fromkeys(min(max(1, int(one * n_layers)), n_layers - 1) for one in depths)
         return tuple(InjectionPlace(layer=layer, extent=self.extent) for layer in layers)
 
     def grid(self, n_layers: int) -> list[tuple[str, float]]:
@@ -223,8 +233,9 @@ class FolderReader:
         folder = Path(subject.model.folder)
         check_pretrained(subject.model)
         dtype = torch.bfloat16 if subject.dtype == "bfloat16" else torch.float32
-        model = load_pretrained(folder).to(context.runtime.device, dtype).eval()
-        model.generation_config = neutral_generation_config(model)
+        with plain_errors(f"the model in {folder} cannot be put on the device {context.runtime.device}"):
+            model = load_pretrained(folder).to(context.runtime.device, dtype).eval()
+            model.generation_config = neutral_generation_config(model)
         return cls(model, load_folder_tokenizer(folder), subject, extent)
 
     @cached_property

@@ -12,9 +12,9 @@ import numpy as np
 from nosce.data.packing import StateAdditions, TokenDataset, dataset_from_arrays
 from nosce.data.worlds.behaviours.injections import TAUGHT_KIND_SHARES
 from nosce.evals.injection.chat import (
-    TAUGHT_EXCHANGES,
     NO,
     NO_CONCEPT,
+    TAUGHT_EXCHANGES,
     YES,
     ChatRow,
     exchange_with,
@@ -27,7 +27,7 @@ from nosce.models.architecture import Pretrained
 from nosce.models.pretrained import check_token_ids
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.spec import describe, hash_description
+from nosce.store.spec import Json, describe, hash_description
 from nosce.studies.introspection.finetune import finetune_on_dataset
 from nosce.studies.introspection.subjects import LocalSubject
 
@@ -71,7 +71,7 @@ def teach_injection_reports(
     reports = list(taught_reports(config, trials, directions, place, seed / "reports"))
     steps = max(1, subject.epochs * len(reports) // subject.training.batch_size)
     training = replace(subject.training, steps=steps)
-    made_of = {
+    made_of: Json = {
         "model": subject.model.digest,
         "recipe": describe(training),
         "adapter": describe(subject.adapter),
