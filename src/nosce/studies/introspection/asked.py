@@ -162,9 +162,7 @@ def _smoke_config() -> PromptedIntrospectionConfig:
         world=replace(config.world, strings_per_task=4),
         limits=replace(config.limits, n_samples=2),
         labels=replace(config.labels, max_rounds=2, change=True),
-        injection=replace(
-            config.injection, strengths=(1.0, 2.0), exchanges_per_concept=1, n_reports=16
-        ),
+        injection=replace(config.injection, strengths=(1.0, 2.0), exchanges_per_concept=1, n_reports=16),
     )
 
 

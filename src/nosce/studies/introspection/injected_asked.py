@@ -36,7 +36,9 @@ def with_injected_states(
         experiment = InjectedStates(subject=subject, letter=letter, words=words, config=config)
         study = _with_experiment(study, experiment)
     if left_out:
-        note = f"Injected states need the weights of a decoder in a folder, so {', '.join(left_out)} had no part in them."
+        note = (
+            f"Injected states need the weights of a decoder in a folder, so {', '.join(left_out)} had no part in them."
+        )
         study = replace(study, notes=(*study.notes, note))
     return study
 
