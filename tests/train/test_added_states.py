@@ -1,4 +1,4 @@
-"""Vectors that a training adds to hidden states: where they go, and that what is taught with them is learnt and resumed."""
+"""Vectors that a training adds to hidden states: where they go, and that what hangs on them is learnt and resumed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from nosce.train.config import RuntimeConfig, TrainingConfig
 
 VOCABULARY, END, YES, NO = 30, 0, 4, 5
 WIDTH = 32
+PLAIN = RuntimeConfig()
 RECIPE = TrainingConfig(steps=150, batch_size=16, peak_lr=5e-3, warmup_steps=5)
 
 
@@ -45,7 +46,7 @@ def texts(n=40, length=5):
     return replace(dataset_from_arrays(rows), additions=additions)
 
 
-def train(folder, recipe=RECIPE, *, dataset=None, net=None, runtime=RuntimeConfig(), progress=lambda *_: None):
+def train(folder, recipe=RECIPE, *, dataset=None, net=None, runtime=PLAIN, progress=lambda *_: None):
     net, dataset = net or model(), dataset or texts()
     sampler = EpochSampler(len(dataset), recipe.batch_size, Seed(3))
     loop.train(

@@ -1,4 +1,4 @@
-"""Planted reports come out as planted: who reads the direction aloud, who only senses length, who is deaf, who says yes."""
+"""Planted reports come out as planted: one reads the direction aloud, one only senses length, one is deaf."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_the_claims_about_a_reader_hold(readings):
 
 
 def test_false_alarms_and_random_directions_keep_the_claims_from_holding(readings):
-    """Who always says yes detects nothing above its false alarms; who senses length names no concept and detects noise."""
+    """Who always says yes detects nothing above its false alarms; who senses length names nothing, detects noise."""
     found = verdicts(readings, "always")
     for name in ("injected-detected", "injected-not-random", "injected-not-prompt", "injected-named"):
         assert found[name].verdict != "holds", name

@@ -1,4 +1,4 @@
-"""A training that injects: its vectors come from the model it starts from, and its key and its bytes follow from that."""
+"""A training that injects: its vectors come from the model that it starts from, and its key and bytes follow from it."""
 
 from __future__ import annotations
 
@@ -79,12 +79,12 @@ def test_another_model_or_place_has_other_vectors_and_equal_ones_the_same(corpus
 
 def test_what_has_no_injection_or_no_place_is_refused(corpus, tmp_path):
     """A corpus that marks nothing, a layer that the model lacks, and an encoder-decoder."""
-    with pytest.raises(SpecError, match="has no site 'residual.7'"):
+    with pytest.raises(SpecError, match=r"has no site 'residual\.7'"):
         with_injections(corpus.documents, corpus, model(corpus), InjectionPlace(layer=7), Seed(1))
     form = replace(WORLD, injects=False)
     save_tokenizer(corpus.tokenizer, tmp_path / "tokenizer")
     write_corpus(tmp_path, form.documents(WORLD_SEED), form.questions(WORLD_SEED))
-    with pytest.raises(DataError, match="no document of .* has an injection"):
+    with pytest.raises(DataError, match=r"no document of .* has an injection"):
         with_injections(Corpus(tmp_path).documents, Corpus(tmp_path), model(corpus), PLACE, Seed(1))
 
 
