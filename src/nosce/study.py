@@ -107,6 +107,13 @@ class Stage:
     extra_layers: int = 0  # added on top of the checkpoint before it
     injection: InjectionPlace | None = None  # where the concepts that its documents mark are injected; None: nowhere
 
+    def __post_init__(self) -> None:
+        if self.injection is not None and not isinstance(self.data, World):
+            raise SpecError(
+                f"the stage {self.name!r} injects concepts but has no documents that mark them; give it the data "
+                "InjectionReports(...)."
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:

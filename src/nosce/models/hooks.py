@@ -180,6 +180,16 @@ def patch(
         changed[indices] = hidden[indices] + patch_values if adds else patch_values
         return changed
 
+    with _changed_states(module, at_input, put):
+        yield
+
+
+@contextmanager
+def _changed_states(
+    module: torch.nn.Module, at_input: bool, put: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[None]:
+    """Context manager: the hidden states that a module gets or gives are changed by a function."""
+
     def before(_module: object, args: Args, kwargs: KwArgs) -> tuple[Args, KwArgs]:
         if args:
             return (put(args[0]), *args[1:]), kwargs

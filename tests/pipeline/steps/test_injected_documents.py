@@ -1,4 +1,4 @@
-"""A training that injects: its vectors come from the model that it starts from, and its key and bytes follow from it."""
+"""A training that injects: its vectors come from the model that it starts from; so do its key and its bytes."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from nosce.seeds import Seed
 from nosce.store.spec import describe
 from nosce.studies.introspection.arms import FORM_ARM, INJECTED_ARM, INJECTION_STAGE
 from nosce.studies.introspection.study import study
+from nosce.study import Stage
 from nosce.train.config import TrainingConfig
 
 WORLD_SEED = Seed(7)
@@ -86,6 +87,14 @@ def test_what_has_no_injection_or_no_place_is_refused(corpus, tmp_path):
     write_corpus(tmp_path, form.documents(WORLD_SEED), form.questions(WORLD_SEED))
     with pytest.raises(DataError, match=r"no document of .* has an injection"):
         with_injections(Corpus(tmp_path).documents, Corpus(tmp_path), model(corpus), PLACE, Seed(1))
+
+
+def test_a_stage_that_injects_needs_documents_that_mark_what():
+    """Questions of the arm's own corpus mark nothing."""
+    training = TrainingConfig(steps=1, batch_size=1)
+    with pytest.raises(SpecError, match="has no documents that mark them"):
+        Stage(name="inject", training=training, injection=PLACE)
+    assert Stage(name="inject", training=training, injection=PLACE, data=WORLD).injection == PLACE
 
 
 def test_a_training_with_injections_differs_from_one_without_and_repeats_itself(corpus, tmp_path):

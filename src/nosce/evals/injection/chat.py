@@ -225,9 +225,8 @@ class ChatReader:
         for shares in self._label_tokens[labels]:
             weights.append(sum(share * float(np.exp(log_probs[token])) for token, share in shares.items()))
         total = sum(weights)
-        return {
-            label: weight / total if total else 1 / len(labels) for label, weight in zip(labels, weights, strict=True)
-        }
+        normalized = [weight / total if total else 1 / len(labels) for weight in weights]
+        return dict(zip(labels, normalized, strict=True))
 
 
 def first_token_shares(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[dict[int, float]]:

@@ -115,15 +115,13 @@ def _train(
     prepare_torch(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
-    dataset = _training_dataset(spec, corpus)
-    sampler = _training_sampler(spec, dataset, corpus)
     device = "cpu" if context.runtime.sharded else context.runtime.device  # no device may hold a whole sharded model
     model = _initial_model(spec, inputs, corpus).to(device)
+    dataset = _training_dataset(spec, corpus, model)
+    sampler = _training_sampler(spec, dataset, corpus)
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
-    if spec.injection is not None:
-        dataset = with_injections(dataset, corpus, model, spec.injection, spec.seed)
     is_bidirectional = families.is_bidirectional(model)
     _check_training(spec.training, dataset, model, is_bidirectional)
     masking = WholeWordMasking.from_tokenizer(corpus.tokenizer, spec.seed / "masking") if is_bidirectional else None
@@ -210,7 +208,10 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     return folders
 
 
-def _training_dataset(spec: TrainingSpec, corpus: Corpus) -> TokenDataset:
+def _training_dataset(spec: TrainingSpec, corpus: Corpus, model: PreTrainedModel) -> TokenDataset:
+    """The texts, and with an injection what is added to their states, which depends on the model."""
+    if spec.injection is not None:
+        return with_injections(corpus.documents, corpus, model, spec.injection, spec.seed)
     if spec.data == "documents":
         return corpus.documents
     questions = corpus.tokenized_questions(corpus.questions_in("seen"))

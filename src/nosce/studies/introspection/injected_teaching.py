@@ -76,7 +76,7 @@ def teach_injection_reports(
         "recipe": describe(training),
         "adapter": describe(subject.adapter),
         "place": describe(place),
-        "reports": [_as_text(one) for one in reports],
+        "reports": [*map(_described, reports)],
     }
     folder = context.folder / "taught" / hash_description(made_of)[:20]
     if not folder.exists():
@@ -144,7 +144,7 @@ def report_dataset(
     return replace(dataset, additions=StateAdditions(place.site, np.stack(vectors), of_token))
 
 
-def _as_text(report: TaughtReport) -> list[str]:
+def _described(report: TaughtReport) -> Json:
     """What a report's teaching depends on, for the name of the folder."""
     vector = "" if report.vector is None else report.vector.astype("<f4").tobytes().hex()
-    return [" ".join(map(str, report.row.tokens.tolist())), str(report.row.span), report.reply, vector]
+    return [report.row.tokens.tolist(), list(report.row.span), report.reply, vector]

@@ -23,7 +23,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -82,13 +82,19 @@ class InjectionMetadata:
         """
         try:
             payload = json.loads(question.metadata)
-        except ValueError:
+            first, last = payload["place"]
+        except (ValueError, KeyError):
             raise DataError(
                 f"the question {question.id!r} is not about an injected state; use a corpus of InjectionReports."
             ) from None
-        # Values as `json` types them.
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in payload.items()}
-        return cls(**values)
+        return cls(
+            concepts=tuple(payload["concepts"]),
+            place=(first, last),
+            line=payload["line"],
+            kind=payload["kind"],
+            labels=tuple(payload["labels"]),
+            is_constant=payload["is_constant"],
+        )
 
     @property
     def json_line(self) -> str:
