@@ -128,12 +128,14 @@ def test_a_report_that_hangs_on_a_vector_alone_is_learnt_only_with_it(tmp_path):
     assert 0.2 < share_right(blind, replace(texts(200), additions=None)) < 0.8
 
 
-@pytest.mark.parametrize("runtime", [RuntimeConfig(gradient_checkpointing=True)])
-def test_blocks_that_are_computed_twice_have_the_vectors_both_times(tmp_path, runtime):
+@pytest.mark.parametrize("site", ["residual.0", "residual.1"])
+def test_blocks_that_are_computed_twice_have_the_vectors_both_times(tmp_path, site):
     """Gradient checkpointing computes a block again in the backward pass, where the vector must still be."""
-    recipe, nets = replace(RECIPE, steps=4), []
-    for name, one in (("plain", RuntimeConfig()), ("again", runtime)):
-        nets.append(train(tmp_path / name, recipe, runtime=one))
+    recipe, nets, dataset = replace(RECIPE, steps=4), [], texts()
+    dataset = replace(dataset, additions=replace(dataset.additions, site=site))
+    for name, twice in (("plain", False), ("again", True)):
+        runtime = RuntimeConfig(gradient_checkpointing=twice)
+        nets.append(train(tmp_path / name, recipe, dataset=dataset, runtime=runtime))
     for whole, again in zip(*(net.parameters() for net in nets), strict=True):
         assert torch.allclose(whole, again, atol=1e-6)
 
