@@ -6,7 +6,7 @@ Letters: N questions, K labels of one at most, W width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from nosce.data.corpus import Corpus
 from nosce.data.packing import tokens_of_chars
 from nosce.data.worlds.behaviours.injections import DIRECTION_ATTRIBUTE, INSIDE, OUTSIDE, InjectionMetadata
 from nosce.errors import DataError
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.injection.directions import INJECTION_BATCHES, ConceptDirections, ConceptText
 from nosce.evals.injection.readings import (
     INJECTED_KINDS,
@@ -32,6 +32,9 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
+
+
+ALL_ENTITIES = 1_000_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +87,10 @@ class InjectionEval(MultiCheckpointEvaluation):
             model = model if step == steps[0] else checkpoints[step]().eval()
             trials = self._trials(model, questions, directions, seed)
             yield scorer.table(trials).with_columns(step=pl.lit(step, pl.Int64))
+
+    def timing_subset(self) -> TimingSubset:
+        """One strength of all concepts: a part of the concepts would lack the words that have them."""
+        return TimingSubset(replace(self, strengths=self.strengths[:1]), float(len(self.strengths)), ALL_ENTITIES)
 
     def _sites(self, model: PreTrainedModel) -> list[str]:
         from nosce.models.hooks import transformer_blocks
