@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
+import polars as pl
 import pytest
 import transformers
 from tests.fixtures.tiny_folders import tiny_folder
@@ -19,6 +22,8 @@ from nosce.evals.injection.chat import (
     read_question,
     which_question,
 )
+from nosce.evals.injection.chat_trials import ChatTrials
+from nosce.evals.injection.readings import InjectionReply, InjectionScorer
 from nosce.models.api.base import ChatRequest
 from nosce.models.api.local import LocalChatModel
 from nosce.models.end_tokens import end_token_ids
@@ -141,3 +146,59 @@ def test_a_template_that_changes_messages_is_refused(folders):
     tokenizer.chat_template = "{{ raise_exception('one message only') }}"
     with pytest.raises(SpecError, match="cannot write a conversation"):
         ChatEncoder(tokenizer).row(NEUTRAL_EXCHANGES[0], WHETHER_QUESTION, ())
+
+
+class ScriptedReader:
+    """Replies by a rule to what is added and to what is quoted, without a network."""
+
+    def __init__(self, rule, directions, tokenizer):
+        self.rule, self.directions, self.tokenizer = rule, directions, tokenizer
+
+    def replies(self, rows, site=None, vectors=None):
+        return [self._reply(row, site, None if vectors is None else vectors[n]) for n, row in enumerate(rows)]
+
+    def _reply(self, row, site, vector):
+        quoted = re.search(r"thinking of (\w+)", self.tokenizer.decode(row.tokens))
+        named = quoted[1] if quoted else self._named(site, vector)
+        if self.rule == "always":
+            named = named or row.labels[0]
+        asks_whether = row.labels == ("yes", "no")
+        said = ("yes" if named else "no") if asks_whether else named or "none"
+        return InjectionReply(said, {label: float(label == said) for label in row.labels})
+
+    def _named(self, site, vector):
+        """The concept along whose direction the vector lies; none where it is none's, and for who is deaf."""
+        if vector is None or self.rule == "deaf":
+            return None
+        along = {word: float(vector @ unit) for word, unit in self.directions.units[site].items()}
+        best = max(along, key=along.__getitem__)
+        return best if along[best] > 0.99 * np.linalg.norm(vector) else None
+
+
+@pytest.mark.parametrize(("rule", "yes"), [("reads", (1, 0)), ("deaf", (0, 0)), ("always", (1, 1))])
+def test_planted_replies_come_out_as_planted(rule, yes, folders):
+    """Who reads the direction reports concepts and nothing else; false alarms give away who always says yes."""
+    base = reader_of(folders("llama"))
+    splits = {word: "seen" if n < 2 else "unseen" for n, word in enumerate(WORDS)}
+    grid = [("residual.1", 1.0), ("residual.1", 2.0)]
+    trials = ChatTrials(
+        words=WORDS,
+        splits=splits,
+        exchanges_per_concept=2,
+        grid=grid,
+        encoder=ChatEncoder(base.tokenizer),
+        seed=Seed(0),
+    )
+    directions = trials.directions(base)
+    reader = ScriptedReader(rule, directions, base.tokenizer)
+    scorer = InjectionScorer(evaluation="injected", yes="yes", no="no", none="none")
+    table = scorer.table(one for part in trials.run(reader, directions) for one in part)
+
+    def share(metric, kind):
+        return table.filter(pl.col("metric") == metric, pl.col("attribute").str.starts_with(kind))["value"].mean()
+
+    assert (share("yes", "concept"), share("yes", "none")) == yes
+    assert share("yes", "random") == share("yes", "prompt") == share("names any", "random") == yes[1]
+    assert share("reported", "concept") == {"reads": 1, "deaf": 0, "always": 1}[rule]
+    assert share("names", "read") == 1
+    assert share("constant", "concept") == 0.5

@@ -133,7 +133,14 @@ def test_words_that_cannot_be_concepts_are_refused_before_any_work(text, message
 
 @pytest.mark.parametrize(
     "setting",
-    ["depth=1", "untaught_share=0", "strengths=1,4", "taught_strengths=3", "exchanges_per_concept=0", "n_reports=-1"],
+    [
+        "depth=1",
+        "untaught_share=0",
+        "strengths=0,4",
+        "taught_strengths=none",
+        "exchanges_per_concept=0",
+        "n_reports=-1",
+    ],
 )
 def test_what_cannot_be_injected_is_refused(setting, tmp_path):
     """No place, no strength, nothing that is not taught."""
@@ -146,6 +153,7 @@ def test_places_lie_between_two_blocks():
     config = ChatInjectionConfig()
     assert [place.layer for place in config.places(30)] == [15, 7, 22]
     assert [place.layer for place in config.places(2)] == [1]
+    assert replace(config, taught_strengths=(3.0,)).tested_strengths == (0.5, 1.0, 2.0, 3.0, 4.0)
     assert config.grid(30)[:5] == [("residual.15", s) for s in config.strengths] + [("residual.7", 1.0)]
     with pytest.raises(SpecError, match="one block"):
         config.places(1)

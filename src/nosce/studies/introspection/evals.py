@@ -51,7 +51,7 @@ def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> t
 
 def _injection_eval(config: IntrospectionConfig) -> EvalSpec:
     """Reports of injected concepts before and after A was taught to report them, and of A that knows the form alone."""
-    evaluation = InjectionEval(strengths=config.injection.strengths)
+    evaluation = InjectionEval(strengths=config.injection.tested_strengths)
     return EvalSpec(
         evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM, FORM_ARM), question_source=injection_reports(config)
     )

@@ -57,7 +57,7 @@ def _with_experiment(study: Study, experiment: InjectedStates) -> Study:
     panels = {"untaught": before} | ({} if after is None else {"taught": after})
     layers = {place.layer: place.site for place in sorted(places, key=lambda one: one.layer)}
     series = InjectedSeries(
-        panels=panels, strengths=config.strengths, sites=layers, suffix=f"-{letter.lower()}", title=f" {letter}"
+        panels=panels, strengths=config.tested_strengths, sites=layers, suffix=f"-{letter.lower()}", title=f" {letter}"
     )
     return replace(
         study,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from nosce.errors import SpecError
@@ -17,7 +18,7 @@ class InjectionConfig:
         n_documents: Documents of the training; half of them come from the model's own corpus.
         layer: Blocks below the place where concepts are injected while reports are taught.
         taught_strengths: Strengths of taught injections, in units of the residual stream's mean norm.
-        strengths: Strengths of tested injections.
+        strengths: Strengths of tested injections, beside those that are taught.
         lines_per_concept: Lines on which each concept is tested.
     """
 
@@ -29,13 +30,21 @@ class InjectionConfig:
     lines_per_concept: int = 4
 
     def __post_init__(self) -> None:
-        if not set(self.taught_strengths) <= set(self.strengths):
+        if (
+            not all(0 < one < math.inf for one in (*self.taught_strengths, *self.strengths))
+            or not self.taught_strengths
+        ):
             raise SpecError(
-                f"InjectionConfig.strengths={self.strengths} must have all of taught_strengths="
-                f"{self.taught_strengths}, at which the claims are judged; add them."
+                f"concepts cannot be injected with strengths={self.strengths} and taught_strengths="
+                f"{self.taught_strengths}; take numbers above 0, and one that is taught."
             )
         if self.training.checkpoint_fractions != (0.0, 1.0):
             raise SpecError(
                 f"InjectionConfig.training keeps the checkpoints {self.training.checkpoint_fractions}, but the first "
                 "and the last are compared; take 0,1."
             )
+
+    @property
+    def tested_strengths(self) -> tuple[float, ...]:
+        """All strengths of tested injections, the least first."""
+        return tuple(sorted({*self.strengths, *self.taught_strengths}))

@@ -32,7 +32,9 @@ def small_injection_figures(config: IntrospectionConfig) -> Iterator[Figure]:
         "taught": _readings(config, INJECTED_ARM),
     }
     sites = {layer: f"residual.{layer}" for layer in range(config.architecture.layers)}
-    yield from injection_figures(InjectedSeries(panels=panels, strengths=config.injection.strengths, sites=sites))
+    yield from injection_figures(
+        InjectedSeries(panels=panels, strengths=config.injection.tested_strengths, sites=sites)
+    )
 
 
 def _readings(config: IntrospectionConfig, arm: str) -> InjectedReadings:

@@ -40,8 +40,9 @@ class ChatInjectionConfig:
         depth: Share of a model's blocks below the place where concepts are injected while reports are taught.
         other_depths: Shares of further places, which are tested.
         extent: Inject at the last token of the neutral answer, or at the whole answer.
-        strengths: Strengths of tested injections, in units of the residual stream's mean norm.
-        taught_strengths: Strengths of taught injections.
+        strengths: Strengths of tested injections, beside those that are taught, in units of the residual stream's mean
+            norm.
+        taught_strengths: Strengths of taught injections; claims are judged at these.
         exchanges_per_concept: Neutral exchanges on which each concept is tested.
         untaught_share: Share of the concepts whose reports are not taught.
         n_reports: Reports that a model is taught; 0 teaches none.
@@ -63,21 +64,24 @@ class ChatInjectionConfig:
                 f"concepts cannot be injected at depths {depths} with an untaught_share of {self.untaught_share:g}; "
                 "take depths from 0 to below 1, and a share between 0 and 1."
             )
-        if not set(self.taught_strengths) <= set(self.strengths) or not self.taught_strengths:
-            raise SpecError(
-                f"the strengths {self.strengths} must have all of taught_strengths={self.taught_strengths}, at which "
-                "the claims are judged; add them."
-            )
         if (
-            not all(0 < one < math.inf for one in self.strengths)
-            or self.exchanges_per_concept < 1
-            or self.n_reports < 0
+            not all(0 < one < math.inf for one in (*self.taught_strengths, *self.strengths))
+            or not self.taught_strengths
         ):
             raise SpecError(
-                f"concepts cannot be injected with strengths={self.strengths}, exchanges_per_concept="
-                f"{self.exchanges_per_concept} and n_reports={self.n_reports}; take strengths above 0, 1 exchange or "
-                "more, and 0 reports or more."
+                f"concepts cannot be injected with strengths={self.strengths} and taught_strengths="
+                f"{self.taught_strengths}; take numbers above 0, and one that is taught."
             )
+        if self.exchanges_per_concept < 1 or self.n_reports < 0:
+            raise SpecError(
+                f"concepts cannot be injected with exchanges_per_concept={self.exchanges_per_concept} and n_reports="
+                f"{self.n_reports}; take 1 exchange or more, and 0 reports or more."
+            )
+
+    @property
+    def tested_strengths(self) -> tuple[float, ...]:
+        """All strengths of tested injections, the least first."""
+        return tuple(sorted({*self.strengths, *self.taught_strengths}))
 
     def places(self, n_layers: int) -> tuple[InjectionPlace, ...]:
         """The place of teaching, then the others, in a model of so many blocks.
@@ -97,7 +101,9 @@ class ChatInjectionConfig:
     def grid(self, n_layers: int) -> list[tuple[str, float]]:
         """Places and strengths: every strength at the place of teaching, and the taught ones at the others."""
         first, *others = self.places(n_layers)
-        return [(first.site, s) for s in self.strengths] + [(p.site, s) for p in others for s in self.taught_strengths]
+        return [(first.site, s) for s in self.tested_strengths] + [
+            (p.site, s) for p in others for s in self.taught_strengths
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)
