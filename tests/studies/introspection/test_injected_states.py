@@ -137,7 +137,7 @@ def test_words_that_cannot_be_concepts_are_refused_before_any_work(text, message
         "depth=1",
         "untaught_share=0",
         "strengths=0,4",
-        "taught_strengths=none",
+        "taught_strengths=-1",
         "exchanges_per_concept=0",
         "n_reports=-1",
     ],
