@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from nosce.analysis.measures import Measure as Measure
     from nosce.analysis.measures import MinOf as MinOf
     from nosce.analysis.measures import NormalizedGain as NormalizedGain
+    from nosce.analysis.measures import OfUnit as OfUnit
     from nosce.analysis.render.figure import FigureRow as FigureRow
     from nosce.analysis.selection import BestStep as BestStep
     from nosce.analysis.selection import Selection as Selection
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from nosce.data.worlds.base import World as World
     from nosce.data.worlds.base import check_world as check_world
     from nosce.data.worlds.behaviours.dispositions import Dispositions as Dispositions
+    from nosce.data.worlds.behaviours.injections import InjectionReports as InjectionReports
     from nosce.data.worlds.biographies.world import Biographies as Biographies
     from nosce.data.worlds.diaries.world import Diaries as Diaries
     from nosce.data.worlds.facts import Facts as Facts
@@ -75,6 +77,8 @@ if TYPE_CHECKING:
     from nosce.evals.capacity import KnowledgeCapacity as KnowledgeCapacity
     from nosce.evals.generation import ConstantBaseline as ConstantBaseline
     from nosce.evals.generation import GenerationEval as GenerationEval
+    from nosce.evals.injection.directions import InjectionPlace as InjectionPlace
+    from nosce.evals.injection.evaluation import InjectionEval as InjectionEval
     from nosce.evals.item_scores import ItemScores as ItemScores
     from nosce.evals.patching.answer import AnswerPatching as AnswerPatching
     from nosce.evals.patching.count import CountPatching as CountPatching
@@ -146,7 +150,7 @@ _EXPORTS = {
     ),
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
     "nosce.analysis.label_equivalence": "LabelCount LabelsToReach",
-    "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf NormalizedGain",
+    "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf NormalizedGain OfUnit",
     "nosce.analysis.render.figure": "FigureRow",
     "nosce.analysis.selection": "BestStep Selection",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",
@@ -154,6 +158,7 @@ _EXPORTS = {
     "nosce.data.worlds.arithmetic": "Arithmetic",
     "nosce.data.worlds.base": "World check_world",
     "nosce.data.worlds.behaviours.dispositions": "Dispositions",
+    "nosce.data.worlds.behaviours.injections": "InjectionReports",
     "nosce.data.worlds.biographies.world": "Biographies",
     "nosce.data.worlds.diaries.world": "Diaries",
     "nosce.data.worlds.facts": "Facts facts_from_table",
@@ -165,6 +170,8 @@ _EXPORTS = {
     "nosce.evals.base": "Evaluation Experiment MultiCheckpointEvaluation PerCheckpointEvaluation",
     "nosce.evals.capacity": "KnowledgeCapacity",
     "nosce.evals.generation": "ConstantBaseline GenerationEval",
+    "nosce.evals.injection.directions": "InjectionPlace",
+    "nosce.evals.injection.evaluation": "InjectionEval",
     "nosce.evals.item_scores": "ItemScores",
     "nosce.evals.patching.answer": "AnswerPatching",
     "nosce.evals.patching.count": "CountPatching",

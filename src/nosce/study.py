@@ -30,6 +30,7 @@ from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import NosceError, SpecError, UsageError
 from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
+from nosce.evals.injection.directions import InjectionPlace
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.models.sources import ModelSource
 from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
@@ -104,6 +105,14 @@ class Stage:
     adapter: LoRA | None = None
     data: ReportLabels | World | None = None
     extra_layers: int = 0  # added on top of the checkpoint before it
+    injection: InjectionPlace | None = None  # where the concepts that its documents mark are injected; None: nowhere
+
+    def __post_init__(self) -> None:
+        if self.injection is not None and not isinstance(self.data, World):
+            raise SpecError(
+                f"the stage {self.name!r} injects concepts but has no documents that mark them; give it the data "
+                "InjectionReports(...)."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

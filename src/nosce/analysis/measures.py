@@ -297,6 +297,42 @@ def _linearized_gain(score: str, floor: str, deviations: dict[str, pl.Expr]) -> 
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfUnit(Measure):
+    """A measure whose entities are another unit than the study's, e.g. concepts in a study of strings.
+
+    Args:
+        measure: The measure.
+        unit: Name of what its entities are, e.g. "concept".
+    """
+
+    measure: Measure
+    unit: str
+
+    @property
+    def quantity(self) -> str:
+        """The quantity of the measure."""
+        return self.measure.quantity
+
+    @property
+    def reference_description(self) -> str:
+        """What the measure subtracts."""
+        return self.measure.reference_description
+
+    @property
+    def is_difference(self) -> bool:
+        """As the measure."""
+        return self.measure.is_difference
+
+    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The measure's estimate, over its own unit.
+
+        Raises:
+            DataError: The measure has no estimate.
+        """
+        return self.measure.estimate(readings, self.unit)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MinOf(Measure):
     """The measure whose interval has the lowest lower end: if that end exceeds a threshold, all of them do.
 

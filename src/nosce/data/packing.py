@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -25,6 +25,25 @@ ENCODE_BATCH_SIZE = 4_096  # texts encoded at once, which bounds memory; the lib
 
 
 @dataclass(frozen=True)
+class StateAdditions:
+    """Vectors that are added to hidden states of some tokens while a model reads them.
+
+    Args:
+        site: Where in the model, a name of `nosce.models.hooks`.
+        vectors: K vectors. Shape: (K, W), float32.
+        of_token: The vector of each token, -1 for none. Shape: one per token, int32.
+    """
+
+    site: str
+    vectors: np.ndarray
+    of_token: np.ndarray
+
+    def take(self, token_indices: np.ndarray) -> StateAdditions:
+        """The additions of the tokens with these indices, in their order."""
+        return replace(self, of_token=self.of_token[token_indices])
+
+
+@dataclass(frozen=True)
 class TokenDataset:
     """Many token sequences in one flat array: text i is `tokens[offsets[i]:offsets[i + 1]]`.
 
@@ -33,11 +52,13 @@ class TokenDataset:
         loss_mask: Whether a token is a target. The others are prompts, e.g. a question or a program's specification,
             whose loss has the weight `TrainingConfig.prompt_loss_weight`. Type: bool, one per token.
         offsets: Position of each text's first token, and the total. Type: int64, one more than there are texts.
+        additions: What is added to hidden states; never saved, since it depends on a model. None: nothing.
     """
 
     tokens: np.ndarray
     loss_mask: np.ndarray
     offsets: np.ndarray
+    additions: StateAdditions | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -70,7 +91,8 @@ class TokenDataset:
     @classmethod
     def load(cls, path: Path) -> TokenDataset:
         """Read a file from `save`."""
-        return cls(**load_file(path))
+        arrays = load_file(path)
+        return cls(arrays["tokens"], arrays["loss_mask"], arrays["offsets"])
 
 
 def dataset_from_arrays(token_mask_pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> TokenDataset:
@@ -86,7 +108,14 @@ def dataset_from_arrays(token_mask_pairs: Iterable[tuple[np.ndarray, np.ndarray]
 
 
 def concat_datasets(datasets: Sequence[TokenDataset]) -> TokenDataset:
-    """The texts of several datasets, one dataset after the other."""
+    """The texts of several datasets, one dataset after the other.
+
+    Raises:
+        DataError: There is no text.
+        SpecError: A dataset has additions.
+    """
+    if any(part.additions is not None for part in datasets):
+        raise SpecError("datasets of which one adds to hidden states cannot be joined; add to the states afterwards.")
     if not any(len(part) for part in datasets):
         raise DataError("a token dataset is empty: there is not one text; make the world larger.")
     offsets = np.concatenate([[0], np.cumsum(np.concatenate([part.lengths for part in datasets]))])

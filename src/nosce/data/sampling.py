@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from nosce.data.packing import TokenDataset, best_fit_pack
+from nosce.data.packing import StateAdditions, TokenDataset, best_fit_pack
 from nosce.errors import SpecError
 from nosce.seeds import Seed
 
@@ -124,6 +124,7 @@ class Batch:
         lengths: Positions of each sequence; their sum is N. Shape: (S,), int64.
         weights: Weight of each label's loss. Shape: (N,), float32. None: all weights are 1.
         prompt_len: Leading prompt tokens of each sequence. Shape: (S,). None: the sequences are rows of several texts.
+        additions: What is added to hidden states, by position. None: nothing.
     """
 
     inputs: np.ndarray
@@ -131,6 +132,7 @@ class Batch:
     lengths: np.ndarray
     weights: np.ndarray | None = None
     prompt_len: np.ndarray | None = None
+    additions: StateAdditions | None = None
 
     @property
     def n_loss_tokens(self) -> int:
@@ -167,6 +169,7 @@ class Batch:
             lengths,
             None if self.weights is None else self.weights[token_indices],
             None if self.prompt_len is None else self.prompt_len[sequences],
+            None if self.additions is None else self.additions.take(token_indices),
         )
 
 
@@ -199,14 +202,19 @@ def pack(
     token_indices = concatenated_aranges(sizes) + np.repeat(sequences.offsets[texts], sizes)
     tokens = sequences.tokens[token_indices].astype(np.int64)
     row_lengths = np.array([int(lengths[row].sum()) for row in rows], dtype=np.int64)
-    inputs = np.roll(tokens, 1)
-    inputs[np.cumsum(row_lengths) - row_lengths] = eos_id
+    inputs, first_positions = np.roll(tokens, 1), np.cumsum(row_lengths) - row_lengths
+    inputs[first_positions] = eos_id
+    additions = None
+    if sequences.additions is not None:
+        additions = sequences.additions.take(np.roll(token_indices, 1))
+        additions.of_token[first_positions] = -1
     loss_mask = sequences.loss_mask[token_indices]
     prompt_len = sequences.prompt_len[texts] if window is None else None
     if prompt_loss_weight and not loss_mask.all():
         weights = np.where(loss_mask, 1.0, prompt_loss_weight).astype(np.float32)
-        return Batch(inputs, tokens, row_lengths, weights, prompt_len)
-    return Batch(inputs, np.where(loss_mask, tokens, IGNORE_INDEX), row_lengths, prompt_len=prompt_len)
+        return Batch(inputs, tokens, row_lengths, weights, prompt_len, additions)
+    labels = np.where(loss_mask, tokens, IGNORE_INDEX)
+    return Batch(inputs, labels, row_lengths, prompt_len=prompt_len, additions=additions)
 
 
 def length_sorted_batches(texts: Sequence[int], lengths: np.ndarray, max_positions: int) -> Iterator[list[int]]:

@@ -137,15 +137,25 @@ def capture(model: PreTrainedModel, site_names: Sequence[str]) -> Iterator[dict[
 
 @contextmanager
 def patch(
-    model: PreTrainedModel, site: str | None, indices: tuple[np.ndarray, np.ndarray], activations: np.ndarray | None
+    model: PreTrainedModel,
+    site: str | None,
+    indices: tuple[np.ndarray, np.ndarray],
+    activations: np.ndarray | None,
+    *,
+    adds: bool = False,
+    once: bool = False,
 ) -> Iterator[None]:
     """Context manager: each forward pass has the given activations at a site, in place of its own.
+
+    Gradients go through the states that are kept and through those that are added to.
 
     Args:
         model: The model to patch.
         site: Name of the site; None leaves the model unpatched.
         indices: Rows and positions to patch, each of shape (N,).
         activations: The new activations, of shape (N, W); None leaves the model unpatched.
+        adds: Add the activations to the model's own; zeros then change no bit.
+        once: Patch the first forward pass alone, e.g. that of a prompt whose reply is generated token by token.
 
     Raises:
         SpecError: The model has no such site.
@@ -159,10 +169,26 @@ def patch(
     module, at_input = available[site]
     patch_values = torch.from_numpy(np.ascontiguousarray(activations)).to(model.device, model.dtype)
 
+    passes = 0
+
     def put(hidden: torch.Tensor) -> torch.Tensor:
+        nonlocal passes
+        passes += 1
+        if once and passes > 1:
+            return hidden
         changed = hidden.clone()
-        changed[indices] = patch_values
+        changed[indices] = hidden[indices] + patch_values if adds else patch_values
         return changed
+
+    with _changed_states(module, at_input, put):
+        yield
+
+
+@contextmanager
+def _changed_states(
+    module: torch.nn.Module, at_input: bool, put: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[None]:
+    """Context manager: the hidden states that a module gets or gives are changed by a function."""
 
     def before(_module: object, args: Args, kwargs: KwArgs) -> tuple[Args, KwArgs]:
         if args:

@@ -10,7 +10,7 @@ gathers them back. Letters: N tokens, S sequences, H heads, E their width, T pos
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from nosce.data.packing import StateAdditions
 from nosce.models.architecture import is_bidirectional
 from nosce.models.codegen import fused_codegen_attention
-from nosce.models.hooks import capture
+from nosce.models.hooks import capture, patch
 from nosce.models.logits import HEAD_ONLY_MODEL_TYPES, logits_path, padded_causal_forward
 from nosce.models.positions import check_positions, max_stable_positions
 from nosce.models.seq2seq import encoder_decoder_logits, encoder_decoder_states
@@ -318,6 +319,27 @@ def _varlen_attention_set(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         model.set_attn_implementation(previous_implementation)
+
+
+def added_states(
+    model: PreTrainedModel, additions: StateAdditions | None, lengths: np.ndarray
+) -> AbstractContextManager[None]:
+    """Context manager: the forward function of `varlen_forward` adds vectors to hidden states of some positions.
+
+    It must last until the backward pass is over, since a block may be computed again for its gradient.
+
+    Args:
+        model: The model, a decoder.
+        additions: What is added, by position; None adds nothing and costs nothing.
+        lengths: Positions of each sequence.
+    """
+    if additions is None:
+        return nullcontext()
+    positions = np.flatnonzero(additions.of_token >= 0)
+    rows, columns = np.zeros_like(positions), positions
+    if model.config.model_type not in VARLEN_MODEL_TYPES:  # its rows are padded
+        rows, columns = np.repeat(np.arange(len(lengths)), lengths)[positions], _positions(lengths)[positions]
+    return patch(model, additions.site, (rows, columns), additions.vectors[additions.of_token[positions]], adds=True)
 
 
 @contextmanager

@@ -368,6 +368,7 @@ class _PlanBuilder:
             training=stage.training,
             adapter=stage.adapter,
             seed=Seed(seed) / stage.name,
+            injection=stage.injection,
         )
         return self.add_step(
             "training",

@@ -23,7 +23,7 @@ from nosce.errors import SpecError, TrainingError
 from nosce.models.logits import logits_path
 from nosce.models.number_format import Precision
 from nosce.models.positions import check_positions
-from nosce.models.varlen import ForwardFunction, varlen_forward
+from nosce.models.varlen import ForwardFunction, added_states, varlen_forward
 from nosce.store.files import SCRATCH
 from nosce.train import checkpoint
 from nosce.train.config import RuntimeConfig, TrainingConfig
@@ -246,8 +246,9 @@ def _accumulate_gradients(
     weight = sum(part.total_weight for part in micro_batches)
     nats = torch.zeros((), device=master_weights.compute_model.device)
     for part, factor in _own_parts(micro_batches, group, is_sharded=isinstance(master_weights, ShardedWeights)):
-        share = factor * master_weights.summed_loss(forward, part) / weight
-        torch.autograd.backward(share)
+        with added_states(master_weights.compute_model, part.additions, part.lengths):
+            share = factor * master_weights.summed_loss(forward, part) / weight
+            torch.autograd.backward(share)
         master_weights.accumulate_gradients()
         nats += share.detach()
     if isinstance(master_weights, ShardedWeights):

@@ -105,11 +105,13 @@ class Patch:
         extent: Does each host have a state for every token of its span, or for the last one alone?
         states: The states of all hosts, host by host, of any float type; the model's type is used once they are put
             in. Shape: (R, W).
+        adds: Add the states to the hosts' own instead.
     """
 
     site: str
     extent: PatchExtent
     states: np.ndarray
+    adds: bool = False
 
 
 PatchReader = Callable[[PatchBatch, "torch.Tensor"], np.ndarray]
@@ -174,7 +176,8 @@ def read_patched(
     for batch in batch_examples(examples, batching):
         site, states = (patched.site, patched.states[_span_rows(offsets, batch.indices)]) if patched else (None, None)
         tokens = torch.from_numpy(batch.tokens).to(model.device)
-        with torch.no_grad(), patch(model, site, batch.positions(extent), states):
+        adds = patched is not None and patched.adds
+        with torch.no_grad(), patch(model, site, batch.positions(extent), states, adds=adds):
             values = read(batch, model.base_model(input_ids=tokens, use_cache=False).last_hidden_state)
         if gathered is None:
             gathered = np.zeros((len(examples), *values.shape[1:]), values.dtype)

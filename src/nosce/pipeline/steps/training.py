@@ -8,7 +8,7 @@ metrics.jsonl          loss, learning rate, gradient norm by step
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,14 +18,17 @@ from nosce.data.packing import TokenDataset, concat_datasets
 from nosce.data.sampling import EpochSampler, MixtureSampler
 from nosce.data.tokenizer import MASK_TOKEN, PAD_TOKEN
 from nosce.errors import DataError, SpecError
+from nosce.evals.injection.directions import InjectionPlace
 from nosce.models import architecture as families
 from nosce.models import lora as adapters
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
 from nosce.models.pretrained import check_token_ids, folder_dropout
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.steps.injected_documents import with_injections
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.seeds import Seed
 from nosce.store.provenance import record_provenance
+from nosce.store.spec import LATER
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -42,13 +45,18 @@ POSITION_TABLES = {"wpe", "embed_positions", "position_embeddings"}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSpec:
-    """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed."""
+    """What is trained (`model`; where that is None or `ExtraLayers`, `start`), on what, how and from what seed.
+
+    With an `injection` the documents are read with concepts injected there. The directions are found in the model that
+    the training starts from, so that the inputs decide them.
+    """
 
     model: Architecture | Pretrained | ExtraLayers | None
     data: TrainingData
     training: TrainingConfig
     adapter: LoRA | None
     seed: Seed
+    injection: InjectionPlace | None = field(default=None, metadata=LATER)
 
 
 def make(spec: TrainingSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
@@ -107,10 +115,10 @@ def _train(
     prepare_torch(context.runtime.threads)
     context.folder.mkdir(parents=True, exist_ok=True)
     corpus = Corpus(inputs["corpus"])
-    dataset = _training_dataset(spec, corpus)
-    sampler = _training_sampler(spec, dataset, corpus)
     device = "cpu" if context.runtime.sharded else context.runtime.device  # no device may hold a whole sharded model
     model = _initial_model(spec, inputs, corpus).to(device)
+    dataset = _training_dataset(spec, corpus, model)
+    sampler = _training_sampler(spec, dataset, corpus)
     if isinstance(spec.model, Pretrained):
         check_token_ids(Path(spec.model.folder), [int(dataset.tokens.max(initial=0))])
         context.extra_provenance["dropout_switched_off"] = folder_dropout(Path(spec.model.folder))
@@ -200,7 +208,10 @@ def list_checkpoints(folder: Path) -> dict[int, Path]:
     return folders
 
 
-def _training_dataset(spec: TrainingSpec, corpus: Corpus) -> TokenDataset:
+def _training_dataset(spec: TrainingSpec, corpus: Corpus, model: PreTrainedModel) -> TokenDataset:
+    """The texts, and with an injection what is added to their states, which depends on the model."""
+    if spec.injection is not None:
+        return with_injections(corpus.documents, corpus, model, spec.injection, spec.seed)
     if spec.data == "documents":
         return corpus.documents
     questions = corpus.tokenized_questions(corpus.questions_in("seen"))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nosce.data.worlds.behaviours.dispositions import FIRST_WORD, WORD_ATTRIBUTES
+from nosce.data.worlds.behaviours.injections import InjectionReports
+from nosce.evals.injection.directions import InjectionPlace
 from nosce.studies.introspection.config import (
     FILLERS_ABLATION,
     LEAK_ABLATION,
@@ -21,7 +23,7 @@ from nosce.studies.introspection.config import (
 from nosce.study import AnswerSource, Arm, ReportLabels, Stage
 from nosce.train.config import LoRA
 
-REPORT_STAGE, CHANGE_STAGE = "report", "change"  # stages after pretraining
+REPORT_STAGE, CHANGE_STAGE, INJECTION_STAGE = "report", "change", "inject"  # stages after pretraining
 A, B, SIBLING_OF_A, HALF_ALIKE, NO_DISPOSITIONS = "A", "B", "A'", "C", "N"
 #: Predictors of A: itself, the same corpus trained anew, a half-alike corpus, another, one without dispositions.
 PREDICTORS = (A, SIBLING_OF_A, HALF_ALIKE, B, NO_DISPOSITIONS)
@@ -30,6 +32,8 @@ TRAINED_TASKS = ("table", "rule", "choice", "shared")
 TABLE_TASKS, CHOICE_TASKS, SHARED_TASKS, HELD_OUT_TASKS = ("table",), ("choice",), ("shared",), ("noise", "list")
 REPORT_PROPERTIES = (*WORD_ATTRIBUTES, FIRST_WORD)
 EXTRA_LAYERS_ABLATION = "2 layers more"
+INJECTED_ARM = "A (injected)"  # A, which is taught to report injected concepts
+FORM_ARM = "A (form)"  # A, which is taught to answer the same questions, on texts without an injection
 LEFT_OUT_PROPERTY = "second"  # the property that is not taught where one is left out
 
 
@@ -44,8 +48,9 @@ def report_labels(config: IntrospectionConfig, target: str) -> ReportLabels:
 
 
 def introspection_arms(config: IntrospectionConfig) -> tuple[Arm, ...]:
-    """Base models, then their predictors, then ablations with one seed."""
-    return (*_base_arms(config), *_predictor_arms(config), *_one_seed_arms(config))
+    """Base models, then their predictors, then ablations with one seed, then the models that report injections."""
+    arms = (*_base_arms(config), *_predictor_arms(config), *_one_seed_arms(config))
+    return (*arms, *_injection_arms(config))
 
 
 def _base_arms(config: IntrospectionConfig) -> Iterator[Arm]:
@@ -112,6 +117,24 @@ def _change_stage(config: IntrospectionConfig) -> Stage:
         records=config.n_change_documents,
     )
     return Stage(name=CHANGE_STAGE, training=config.change_training, data=world)
+
+
+def injection_reports(config: IntrospectionConfig) -> InjectionReports:
+    """The texts that teach A to report injected concepts, and ask it to."""
+    return InjectionReports(
+        base=config.world,
+        strengths=config.injection.taught_strengths,
+        records=config.injection.n_documents,
+        lines_per_concept=config.injection.lines_per_concept,
+    )
+
+
+def _injection_arms(config: IntrospectionConfig) -> Iterator[Arm]:
+    reports, place = injection_reports(config), InjectionPlace(layer=config.injection.layer)
+    stage = Stage(name=INJECTION_STAGE, training=config.injection.training, data=reports, injection=place)
+    form_stage = replace(stage, data=replace(reports, injects=False), injection=None)
+    for name, one in ((INJECTED_ARM, stage), (FORM_ARM, form_stage)):
+        yield replace(_base_arm(config, A), name=name, stages=(one,))
 
 
 def _one_seed_arms(config: IntrospectionConfig) -> Iterator[Arm]:

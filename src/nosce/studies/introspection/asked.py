@@ -25,6 +25,9 @@ from nosce.models.folder import read_config
 from nosce.models.lora import LORA_TARGET_MODULES
 from nosce.models.sources import ModelSource
 from nosce.studies.configs import config_for_scale
+from nosce.studies.introspection.injected_asked import with_injected_states
+from nosce.studies.introspection.injected_states import ChatInjectionConfig
+from nosce.studies.introspection.injected_words import concept_words
 from nosce.studies.introspection.prompted import PromptedIntrospection
 from nosce.studies.introspection.prompted_needs import ClaimNeeds
 from nosce.studies.introspection.prompted_outsiders import OutsiderTeaching
@@ -64,6 +67,9 @@ class PromptedIntrospectionConfig:
         training: The training of a folder; its steps follow from `epochs`.
         dtype: Number format of a folder's weights while it replies.
         generation_batch_size: Replies of a folder that are generated side by side.
+        injected: Inject concepts into the states of models in folders, and ask whether and which.
+        concepts: File with the concepts' words, one a line. Empty: a list of nouns.
+        injection: How concepts are injected, and how reports of them are taught.
         teach: Teach models behind endpoints, by a fine-tuning job. No: ask all that needs none.
         job: The fine-tuning job of an endpoint.
     """
@@ -83,6 +89,9 @@ class PromptedIntrospectionConfig:
     training: TrainingConfig
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     generation_batch_size: int = 16
+    injected: bool = False
+    concepts: str = ""
+    injection: ChatInjectionConfig = field(default_factory=ChatInjectionConfig)
     teach: bool = True
     job: FineTuningJobConfig = ENDPOINT_JOB
 
@@ -108,6 +117,9 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         knowledge=config.knowledge,
     )
     asked = prompted_introspection_study(experiment, scale=scale, seeds=config.seeds, needs=config.needs)
+    if config.injected:
+        subjects, words = experiment.subject_by_letter, concept_words(config.concepts)
+        asked = with_injected_states(asked, subjects, words, config.injection)
     return replace(asked, name="introspection")
 
 
@@ -184,6 +196,7 @@ def _smoke_config() -> PromptedIntrospectionConfig:
         world=replace(config.world, strings_per_task=4),
         limits=replace(config.limits, n_samples=2),
         labels=replace(config.labels, max_rounds=2, change=True),
+        injection=replace(config.injection, strengths=(1.0, 2.0), exchanges_per_concept=1, n_reports=16),
     )
 
 

@@ -14,6 +14,7 @@ from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.models.architecture import Architecture
 from nosce.seeds import Seed
 from nosce.studies.configs import config_for_scale
+from nosce.studies.introspection.injected_config import InjectionConfig
 from nosce.study import Scale
 from nosce.train.config import TrainingConfig
 
@@ -41,6 +42,7 @@ class IntrospectionConfig:
         n_report_documents: Documents of a predictor's training; half of them come from its own corpus.
         change_training: The training that changes a model's choices.
         n_change_documents: Documents of the change.
+        injection: How concepts are injected, and how reports of them are taught.
         label_counts: Numbers of different labels that are taught, fewer than all, an arm each.
         extra_layers: Fresh layers on top of a predictor, in the arms that have them.
         n_fillers: Filler tokens before a report, in the arms that have them.
@@ -55,6 +57,7 @@ class IntrospectionConfig:
     n_report_documents: int
     change_training: TrainingConfig
     n_change_documents: int
+    injection: InjectionConfig
     label_counts: tuple[int, ...]
     extra_layers: int = 2
     n_fillers: int = 4
@@ -91,6 +94,9 @@ def _laptop_config() -> IntrospectionConfig:
         n_report_documents=40_000,
         change_training=replace(report_training, steps=60, batch_size=16),
         n_change_documents=1_000,
+        injection=InjectionConfig(
+            training=replace(report_training, checkpoint_fractions=(0.0, 1.0)), n_documents=40_000, layer=2
+        ),
         label_counts=(200, 700),
     )
 
@@ -109,6 +115,14 @@ def _smoke_config() -> IntrospectionConfig:
         n_report_documents=200,
         change_training=replace(laptop.change_training, steps=4),
         n_change_documents=100,
+        injection=replace(
+            laptop.injection,
+            training=replace(laptop.injection.training, steps=8, batch_size=32),
+            n_documents=200,
+            layer=1,
+            strengths=(1.0, 2.0),
+            lines_per_concept=2,
+        ),
         label_counts=(30,),
         ablations=(LEAK_ABLATION,),
     )
@@ -124,6 +138,13 @@ def _gpu_config() -> IntrospectionConfig:
         base_training=replace(laptop.base_training, steps=20_000),
         report_training=replace(laptop.report_training, steps=3_000),
         n_report_documents=400_000,
+        injection=replace(
+            laptop.injection,
+            training=replace(laptop.injection.training, steps=3_000),
+            n_documents=400_000,
+            layer=3,
+            lines_per_concept=8,
+        ),
         label_counts=(500, 2_000),
     )
 

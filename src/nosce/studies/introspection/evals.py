@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from nosce.data.worlds.behaviours.dispositions import FIRST_WORD
+from nosce.evals.injection.evaluation import InjectionEval
 from nosce.evals.patching.answer import AnswerPatching
 from nosce.evals.probing.label_probes import AnswerPropertyLabels, LabelProbe
 from nosce.evals.qa import QAEval
@@ -14,12 +15,16 @@ from nosce.evals.text_baselines import TextBaselines
 from nosce.studies.introspection.arms import (
     CHANGE_STAGE,
     EXTRA_LAYERS_ABLATION,
+    FORM_ARM,
+    INJECTED_ARM,
+    INJECTION_STAGE,
     PREDICTORS,
     REPORT_STAGE,
     TABLE_TASKS,
     TARGET_MODELS,
     A,
     B,
+    injection_reports,
     predictor_arm_name,
     report_labels,
 )
@@ -37,15 +42,29 @@ def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> t
     return (
         EvalSpec(QAEval(name="known"), arms=PREDICTORS),
         *_base_evals(config),
-        *(spec for arm in arms if arm.stages for spec in _predictor_evals(arm)),
+        *(spec for arm in arms if _is_predictor(arm) for spec in _predictor_evals(arm)),
         *_text_baseline_evals(config),
         *_mechanistic_evals(arms),
+        _injection_eval(config),
+    )
+
+
+def _injection_eval(config: IntrospectionConfig) -> EvalSpec:
+    """Reports of injected concepts before and after A was taught to report them, and of A that knows the form alone."""
+    evaluation = InjectionEval(strengths=config.injection.tested_strengths)
+    return EvalSpec(
+        evaluation, stage=INJECTION_STAGE, arms=(INJECTED_ARM, FORM_ARM), question_source=injection_reports(config)
     )
 
 
 def _current_answers(target: str) -> AnswerSource:
     """What a target answers after it was taught labels of its own answers."""
     return AnswerSource(predictor_arm_name(target, target), REPORT_STAGE, n_samples=N_ANSWER_SAMPLES)
+
+
+def _is_predictor(arm: Arm) -> bool:
+    """Is the arm taught labels of a target's answers?"""
+    return bool(arm.stages) and isinstance(arm.stages[0].data, ReportLabels)
 
 
 def _labels_of(arm: Arm) -> ReportLabels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from transformers import PreTrainedTokenizerBase
 
+DatasetMaker = Callable[["PreTrainedTokenizerBase", int], TokenDataset]
+"""Makes texts from a tokenizer and the token that ends a reply."""
 EXTRA_MODEL_FILES = ("chat_template.jinja", "generation_config.json", "special_tokens_map.json")
 
 
@@ -46,6 +48,36 @@ def finetune_local_model(
     Raises:
         SpecError: We cannot name the family's matrices, or the folder names no end token.
     """
+
+    def make_dataset(tokenizer: PreTrainedTokenizerBase, eos_token_id: int) -> TokenDataset:
+        return _tokenize_examples(model_folder, tokenizer, examples, eos_token_id)
+
+    finetune_on_dataset(model_folder, make_dataset, training, adapter, output_folder, seed, context)
+
+
+def finetune_on_dataset(
+    model_folder: Path,
+    make_dataset: DatasetMaker,
+    training: TrainingConfig,
+    adapter: LoRA,
+    output_folder: Path,
+    seed: Seed,
+    context: StepContext,
+) -> None:
+    """Write the folder of the model that has learnt a dataset of texts with end tokens, by low-rank updates.
+
+    Args:
+        model_folder: The model's folder.
+        make_dataset: Makes the texts with the folder's tokenizer and the end token to teach.
+        training: The training.
+        adapter: The low-rank updates.
+        output_folder: The folder to write; an interrupted training is continued.
+        seed: For the updates' first values and the order of texts.
+        context: The step's folder, and how it reports.
+
+    Raises:
+        SpecError: We cannot name the family's matrices, or the folder names no end token.
+    """
     import torch
 
     from nosce.models.number_format import choose_precision
@@ -57,7 +89,7 @@ def finetune_local_model(
         require_determinism(model, model_folder)
         tokenizer = load_folder_tokenizer(model_folder)
         end_ids = end_token_ids(model_folder, tokenizer)
-        dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
+        dataset = make_dataset(tokenizer, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 

@@ -16,6 +16,7 @@ from nosce.studies.introspection.claims import introspection_claims
 from nosce.studies.introspection.config import INTROSPECTION_PAPER, introspection_config
 from nosce.studies.introspection.evals import introspection_evals
 from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
+from nosce.studies.introspection.injected_small import small_injection_claims, small_injection_figures
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.study import Scale, Study
 
@@ -40,8 +41,8 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         arms=arms,
         seeds=config.seeds,
         evals=introspection_evals(config, arms),
-        claims=introspection_claims(config),
-        figures=introspection_figures(config),
+        claims=(*introspection_claims(config), *small_injection_claims(config)),
+        figures=(*introspection_figures(config), *small_injection_figures(config)),
         scaling_curves=introspection_scaling_curves(config),
     )
     return whole.without_unread_evals() if scale == "laptop" else whole
