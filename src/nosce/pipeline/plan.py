@@ -418,7 +418,7 @@ class _PlanBuilder:
 
         answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
         spec = AnswersSpec(
-            world=_behaviour_world(answering_arm),
+            world=source.world or _behaviour_world(answering_arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "answers",
             max_new_tokens=source.max_new_tokens,
