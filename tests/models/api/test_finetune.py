@@ -154,9 +154,7 @@ def test_a_job_that_may_have_been_started_by_a_server_without_a_list_is_for_a_pe
     server.job_statuses, server.jobs, server.listed = [504], ["succeeded"], None
     with pytest.raises(EndpointError):
         tuned(server, tmp_path)
-    with pytest.raises(
-        EndpointError, match=r"job of m with the file file-1 may have been .* 404: no list"
-    ):
+    with pytest.raises(EndpointError, match=r"job of m with the file file-1 may have been .* 404: no list"):
         tuned(server, tmp_path)
     assert server.begun == 1
     (note,) = tmp_path.glob("tuning-*.json")

@@ -22,7 +22,7 @@ from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.models.pretrained import check_token_ids, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.files import fsync_path
+from nosce.store.files import SCRATCH, fsync_path
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -41,7 +41,10 @@ def finetune_local_model(
     seed: Seed,
     context: StepContext,
 ) -> None:
-    """Write the folder of the model that has learnt the examples; only replies and their ends are learnt.
+    """Write the folder of the model that has learnt the examples, unless it is there.
+
+    Only replies and their ends are learnt. The state from which a killed training resumes lies in the step's scratch
+    folder, so that the finished step holds none of it, whenever the training was killed.
 
     Raises:
         SpecError: We cannot name the family's matrices, or the folder names no end token.
@@ -51,6 +54,10 @@ def finetune_local_model(
     from nosce.models.number_format import choose_precision
     from nosce.train import loop
 
+    compute_precision = choose_precision(training.dtype, device=context.runtime.device)
+    context.extra_provenance["precision"] = compute_precision
+    if output_folder.exists():
+        return
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
@@ -59,15 +66,13 @@ def finetune_local_model(
         end_ids = end_token_ids(model_folder, tokenizer)
         dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
-    work_folder = context.folder / "teaching" / output_folder.name
+    work_folder = context.folder / SCRATCH / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:
         if step == training.steps:
             _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
-    compute_precision = choose_precision(training.dtype, device=context.runtime.device)
-    context.extra_provenance["precision"] = compute_precision
     loop.train(
         lora_model.get_base_model(),
         dataset,

@@ -115,16 +115,15 @@ class LocalSubject:
             }
         )
         checkpoint_folder = resources.context.folder / "taught" / key[:20]
-        if not checkpoint_folder.exists():
-            finetune_local_model(
-                Path(self.model.folder),
-                examples,
-                training,
-                self.adapter,
-                checkpoint_folder,
-                resources.seed / "taught",
-                resources.context,
-            )
+        finetune_local_model(
+            Path(self.model.folder),
+            examples,
+            training,
+            self.adapter,
+            checkpoint_folder,
+            resources.seed / "taught",
+            resources.context,
+        )
         return replace(self, model=Pretrained.from_folder(checkpoint_folder))
 
 
