@@ -170,6 +170,7 @@ def _paper_config() -> PromptedIntrospectionConfig:
     return replace(
         config,
         world=replace(config.world, strings_per_task=1_000),
+        labels=replace(config.labels, max_changes=1_000),
         limits=replace(config.limits, n_sampled_prompts=1_000),
     )
 

@@ -20,7 +20,7 @@ import polars as pl
 
 from nosce.data.worlds.behaviours.base import check_disjoint_strings
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
-from nosce.errors import DataError
+from nosce.errors import DataError, SpecError
 from nosce.evals.base import Experiment, ExperimentContext
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
@@ -48,6 +48,9 @@ class PromptedIntrospection(Experiment):
         limits: How much is asked.
         teaching: How labels are taught.
         both_ways: Teach labels of every subject. False: those of the first alone.
+
+    Raises:
+        SpecError: The change is to teach the answers of a model that is not among the others.
     """
 
     world: NaturalTextBehaviours
@@ -59,6 +62,14 @@ class PromptedIntrospection(Experiment):
     keeps_partial_results: ClassVar[bool] = True
     reports_progress: ClassVar[bool] = True
     name: str = "looking"
+
+    def __post_init__(self) -> None:
+        letters = [letter for letter in self.subject_by_letter if letter != "A"]
+        if self.teaching.change_to not in ("", *letters):
+            raise SpecError(
+                f"the change is to teach the answers of {self.teaching.change_to!r}, but the other models are "
+                f"{', '.join(letters) or 'none'}; name one of these, or none for random answers."
+            )
 
     @property
     def subject_by_letter(self) -> dict[str, Subject]:
