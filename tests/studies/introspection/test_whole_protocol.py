@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 from tests.fixtures.mind_server import MindServer, mind_server
 from tests.fixtures.scripted_minds import Mind, PromptBook
+from tests.fixtures.served_folders import served_folder
+from tests.fixtures.tiny_folders import tiny_folder
 
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
 from nosce.seeds import Seed
@@ -22,6 +25,7 @@ from nosce.seeds import Seed
 pytest.importorskip("httpx2")
 TASKS = ("towns", "numbers", "things", "haste")
 KEYS = {"KEY_A": "sk-the-first-secret-0123456789", "KEY_B": "sk-the-second-secret-0123456789"}
+PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 AT_ONCE = 2  # requests under way at each endpoint
 BOOK = PromptBook.of_world(NaturalTextBehaviours(strings_per_task=4, tasks=TASKS), Seed(0) / "experiment")
 MINDS = tuple(Mind(letter=letter, drifts=letter == "A", book=BOOK, confidence=0.9) for letter in "AB")
@@ -30,7 +34,7 @@ MINDS = tuple(Mind(letter=letter, drifts=letter == "A", book=BOOK, confidence=0.
 @pytest.fixture
 def servers(monkeypatch) -> Iterator[tuple[MindServer, MindServer]]:
     """One for each model, with a key of its own."""
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in PROXIES:
         monkeypatch.delenv(name, raising=False)
     with mind_server(MINDS[0]) as first, mind_server(MINDS[1]) as second:
         yield first, second
@@ -149,3 +153,46 @@ def test_servers_without_jobs_do_all_that_needs_none_and_are_paid_once(nosce, se
     claims = {claim["id"] for claim in json.loads(claims_of(nosce, tmp_path / "whole"))}
     assert {"self-beats-constant-A", "self-beats-untaught-B-A", "untaught-crossed-A-B"} <= claims
     assert not [server.files for server in servers if server.files]
+
+
+@pytest.mark.slow
+def test_two_folders_behind_servers_that_we_did_not_write(nosce, tmp_path, monkeypatch):
+    """`transformers serve` has no fine-tuning jobs: each predicts itself and the other, and is asked once."""
+    for name in PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    world = NaturalTextBehaviours(strings_per_task=4, tasks=TASKS)
+    samples = [prompt.text for prompt in world.prompts(Seed(0))]
+    folders = [tiny_folder(family, tmp_path / family, samples, 800) for family in ("llama", "qwen2")]
+    with served_folder(folders[0]) as first, served_folder(folders[1]) as second:
+        own = f"free=yes,jobs=no,at_once={AT_ONCE}"
+        models = f"{first}#{folders[0]},key=KEY_A,{own},{second}#{folders[1]},key=KEY_B,{own}"
+        command = ("run", "introspection", "--model", models, "--scale", "smoke", "--workers", "1", "--max-cost", "1")
+        command += ("--set", f"tasks={','.join(TASKS)}", "--set", "n_samples=0", "--store")
+        whole = nosce(*command, tmp_path / "whole", **KEYS)
+        assert whole.returncode == 0, whole.stderr
+        for n_kept in (20, 100, 200):
+            process = nosce.start(*command, tmp_path / "parts", **KEYS)
+            while process.poll() is None and len(kept_keys(tmp_path / "parts")) < n_kept:
+                time.sleep(0.01)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            assert process.returncode == -signal.SIGKILL
+        done = nosce(*command, tmp_path / "parts", **KEYS)
+        assert done.returncode == 0, done.stderr
+    keys = kept_keys(tmp_path / "parts")
+    assert len(keys) == len(set(keys))
+    assert sorted(keys) == sorted(kept_keys(tmp_path / "whole"))
+    assert claims_of(nosce, tmp_path / "parts") == claims_of(nosce, tmp_path / "whole")
+    claims = {claim["id"] for claim in json.loads(claims_of(nosce, tmp_path / "whole"))}
+    assert {"self-beats-constant-A", "self-beats-untaught-B-A", "untaught-crossed-A-B"} <= claims
+
+
+def kept_keys(store: Path) -> list[str]:
+    """The keys of all replies that were kept, as often as they were kept."""
+    keys = []
+    for path in store.glob("replies/*.jsonl"):
+        if not path.name.startswith("costs-"):
+            lines = path.read_text(encoding="utf-8").split("\n")[:-1]
+            keys += [f"{path.name} {json.loads(line)['key']}" for line in lines]
+    return keys

@@ -54,19 +54,17 @@ def finetune_local_model(
     from nosce.models.number_format import choose_precision
     from nosce.train import loop
 
-    compute_precision = choose_precision(training.dtype, device=context.runtime.device)
-    context.extra_provenance["precision"] = compute_precision
+    precision = choose_precision(training.dtype, device=context.runtime.device)
+    context.extra_provenance["precision"] = precision
     if output_folder.exists():
         return
+    work_folder = context.folder / SCRATCH / "teaching" / output_folder.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         require_determinism(model, model_folder)
-        tokenizer = load_folder_tokenizer(model_folder)
-        end_ids = end_token_ids(model_folder, tokenizer)
-        dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
+        dataset, end_ids = _tokenize_examples(model_folder, examples)
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
-    work_folder = context.folder / SCRATCH / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:
         if step == training.steps:
@@ -83,7 +81,7 @@ def finetune_local_model(
         on_checkpoint=save_last,
         on_progress=context.training_progress,
         runtime=context.runtime,
-        precision=compute_precision,
+        precision=precision,
     )
     shutil.rmtree(work_folder, ignore_errors=True)
 
@@ -117,27 +115,27 @@ def _save_merged(
     fsync_path(output_folder.parent)
 
 
-def _tokenize_examples(
-    model_folder: Path, tokenizer: PreTrainedTokenizerBase, examples: Sequence[ChatExample], eos_token_id: int
-) -> TokenDataset:
-    """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens.
+def _tokenize_examples(model_folder: Path, examples: Sequence[ChatExample]) -> tuple[TokenDataset, list[int]]:
+    """Prompts in the chat format, replies and end tokens, with the loss on the last two; and the folder's end tokens.
 
     Raises:
-        SpecError: The model lacks one of these tokens.
+        SpecError: The model lacks one of these tokens, or the folder names no end token.
     """
+    tokenizer = load_folder_tokenizer(model_folder)
+    end_ids = end_token_ids(model_folder, tokenizer)
 
     def sequences() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for example in examples:
             prompt = _tokenize_prompt(tokenizer, example.prompt)
             reply = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
-            ids = np.array([*prompt, *reply, eos_token_id], dtype=np.int32)
+            ids = np.array([*prompt, *reply, end_ids[0]], dtype=np.int32)
             loss_mask = np.ones(len(ids), dtype=bool)
             loss_mask[: len(prompt)] = False
             yield ids, loss_mask
 
     dataset = dataset_from_arrays(sequences())
     check_token_ids(model_folder, [int(dataset.tokens.max(initial=0))])
-    return dataset
+    return dataset, end_ids
 
 
 def _tokenize_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:

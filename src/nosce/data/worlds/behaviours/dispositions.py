@@ -171,6 +171,10 @@ class Dispositions(World, BehaviourWorld):
                 f"Dispositions.line_kinds={self.line_kinds} names the unknown kind {min(lost)!r}; choose from "
                 f"{', '.join(LINE_KIND_SHARES)}."
             )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Refuse numbers of words, prompts and lines that no corpus has."""
         if self.n_fillers < 0 or (self.seen_strings_only and set(self.line_kinds) - {"rule", "choice"}):
             raise SpecError(
                 f"Dispositions with n_fillers={self.n_fillers}, seen_strings_only={self.seen_strings_only} and "
