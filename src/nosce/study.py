@@ -74,6 +74,7 @@ class AnswerSource:
     stage: str = PRETRAIN  # none: the stage that is read
     n_samples: int = 0  # at temperature 1, beside the likeliest
     max_new_tokens: int = 4  # of an answer at most
+    world: BehaviourWorld | None = None  # with other prompts; None: the arm's own
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import polars as pl
 
 from nosce.analysis.measures import Measure
-from nosce.analysis.stats.paired import decide
-from nosce.errors import DataError
+from nosce.analysis.stats.paired import Direction, decide
+from nosce.errors import DataError, SpecError
 from nosce.records import Decision, Estimate, Verdict
 
 
@@ -21,11 +20,13 @@ class Precondition:
         text: What is measured, as the subject of a sentence, e.g. "recall of arm a".
         measure: The measure.
         above: The value that the point estimate must exceed.
+        by_interval: The whole interval must exceed it, as for a claim. For what a few lucky strings would meet.
     """
 
     text: str
     measure: Measure
     above: float
+    by_interval: bool = False
 
     def unmet_reason(self, readings: pl.DataFrame, unit: str) -> str | None:
         """Why the claim may not be judged; None where the precondition holds.
@@ -34,9 +35,29 @@ class Precondition:
             DataError: The measure has no estimate.
         """
         estimate = self.measure.estimate(readings, unit)
-        if estimate.value > self.above:
+        shown, above = _shown(self.measure, estimate.value), _shown_threshold(self.measure, self.above)
+        if not self.by_interval:
+            return None if estimate.value > self.above else f"{self.text} is {shown} and must be above {above}"
+        if estimate.low is None or estimate.high is None:
+            return f"{self.text} is {shown} without an interval, and the interval must lie above {above}"
+        if estimate.low > self.above:
             return None
-        return f"{self.text} is {estimate.value:.1%} and must be above {self.above:.0%}"
+        low, high = (_shown(self.measure, end).split()[0] for end in (estimate.low, estimate.high))
+        return f"{self.text} is {shown} [{low}, {high}] and the whole interval must lie above {above}"
+
+
+def _shown(measure: Measure, value: float) -> str:
+    """A value as the estimate is shown: a share in percent, a difference of shares in points."""
+    if measure.quantity != "share":
+        return f"{value:.3g}"
+    return f"{100 * value:.1f} points" if measure.is_difference else f"{value:.1%}"
+
+
+def _shown_threshold(measure: Measure, value: float) -> str:
+    """A threshold of a precondition as `_shown` shows values."""
+    if measure.quantity != "share":
+        return f"{value:g}"
+    return f"{100 * value:g} points" if measure.is_difference else f"{value:.0%}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,15 +67,23 @@ class Claim:
     The claim holds when the whole interval lies on the stated side of the threshold, and fails when the whole
     interval lies on the other side. It is undecided otherwise, or when a precondition does not hold.
 
+    A claim that two things are alike has the direction "within": it holds when the whole interval lies between minus
+    the threshold and the threshold, and fails when the whole interval lies beyond one of them. The threshold is the
+    margin of an equivalence test by two one-sided tests, each at 2.5 % since the interval is the 95 % one (Schuirmann
+    1987, J. Pharmacokinet. Biopharm. 15, 657-680).
+
     Args:
         id: Name of the claim, unique within the study.
         text: The claim in one sentence.
         source: The section or figure of the paper that makes the claim, or "ours".
         measure: The number that decides the claim.
         threshold: The value that the interval is compared with.
-        direction: The side of the threshold on which the claim holds.
+        direction: The side of the threshold on which the claim holds, or "within" for between its two signs.
         paper_value: The paper's number; None where the paper gives none.
         preconditions: What must hold before the claim may be judged.
+
+    Raises:
+        SpecError: An equivalence margin that is not above 0.
     """
 
     id: str
@@ -62,9 +91,16 @@ class Claim:
     source: str
     measure: Measure
     threshold: float
-    direction: Literal["above", "below"] = "above"
+    direction: Direction = "above"
     paper_value: float | None = None
     preconditions: tuple[Precondition, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.direction == "within" and not self.threshold > 0:
+            raise SpecError(
+                f"the claim {self.id!r} says that two things are alike within a margin of {self.threshold:g}; take a "
+                "margin above 0."
+            )
 
     @property
     def criterion(self) -> str:
@@ -74,9 +110,10 @@ class Claim:
     @property
     def _threshold_text(self) -> str:
         """The threshold as the estimate is shown: a share in percent, a difference of shares in points."""
+        sign = "±" if self.direction == "within" else ""
         if self.measure.quantity != "share":
-            return f"{self.threshold:g}"
-        return f"{100 * self.threshold:g} {'points' if self.measure.is_difference else '%'}"
+            return f"{sign}{self.threshold:g}"
+        return f"{sign}{100 * self.threshold:g} {'points' if self.measure.is_difference else '%'}"
 
     def judge(self, readings: pl.DataFrame, unit: str) -> Verdict:
         """The verdict from a table of readings; missing readings leave the claim undecided."""
@@ -110,6 +147,8 @@ class Claim:
         method = f"{estimate.method}; {estimate.n:,} readings"
         if estimate.low is None:
             return f"there is no interval ({method})"
+        if decision == "undecided" and self.direction == "within":
+            return f"the interval lies neither within {self._threshold_text} nor wholly beyond ({method})"
         if decision == "undecided":
             return f"the interval reaches to both sides of {self._threshold_text} ({method})"
         return method

@@ -424,7 +424,7 @@ class _PlanBuilder:
         if key in self._answers_steps:
             return self._answers_steps[key]
         spec = AnswersSpec(
-            world=_behaviour_world(answering_arm),
+            world=source.world or _behaviour_world(answering_arm),
             world_seed=Seed(seed) / "world",
             seed=Seed(seed) / "answers",
             max_new_tokens=source.max_new_tokens,

@@ -120,3 +120,22 @@ def test_only_a_whole_interval_decides(low, high, above, below):
 
     assert decide(estimate, 0.5, "above") == above
     assert decide(estimate, 0.5, "below") == below
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "alike"),
+    [
+        (-0.04, 0.04, "holds"),
+        (0.01, 0.04, "holds"),  # a difference, and smaller than matters
+        (0.06, 0.2, "fails"),
+        (-0.2, -0.06, "fails"),
+        (-0.06, 0.04, "undecided"),
+        (0.04, 0.06, "undecided"),
+        (-0.2, 0.2, "undecided"),
+        (-0.05, 0.05, "undecided"),  # an end on the margin decides nothing
+        (None, None, "undecided"),
+    ],
+)
+def test_two_things_are_alike_within_a_margin(low, high, alike):
+    """An interval that reaches over both ends of the margin, or over one, says nothing."""
+    assert decide(Estimate(0.0, low, high, 100, 50, 3, "person", "given"), 0.05, "within") == alike

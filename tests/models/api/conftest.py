@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -32,6 +33,8 @@ class Server:
     job_statuses: list[int] = field(default_factory=list)  # what the first requests for a job are answered
     usage: Any = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15})
     job_body: bytes | None = None  # in place of a job that was begun
+    listed: list[dict[str, Any]] | None = field(default_factory=list)  # jobs that were begun; None: no such route
+    page_size: int = 100
     files_status: int = 200
     files_echo: str = ""  # what the error of a files route without files says
     minds: dict[str, Callable[[dict[str, Any]], tuple[str, float]]] = field(default_factory=dict)  # by model
@@ -77,10 +80,21 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """How a job is."""
         told: Server = self.server.told
+        if "/jobs?" in self.path:
+            return self.list_jobs(told)
         status = told.jobs.pop(0) if len(told.jobs) > 1 else told.jobs[0]
         if status in ("500", "nonsense"):
             return self.send(["nonsense"], 500 if status == "500" else 200)
         return self.send(job(status))
+
+    def list_jobs(self, told: Server) -> None:
+        """A page of the jobs, the newest first."""
+        if told.listed is None:
+            return self.send({"error": {"message": "no list"}}, 404)
+        after = parse_qs(urlsplit(self.path).query).get("after", [""])[0]
+        start = 1 + [one["id"] for one in told.listed].index(after) if after else 0
+        page = told.listed[start : start + told.page_size]
+        return self.send({"object": "list", "data": page, "has_more": start + len(page) < len(told.listed)})
 
     def chat(self, told: Server, body: dict[str, Any]) -> None:
         """Echo the prompt, or fail as told."""

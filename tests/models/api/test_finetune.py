@@ -29,6 +29,12 @@ def tuned(server, folder) -> str:
     )
 
 
+def noted(folder) -> dict[str, str]:
+    """What the one note about a job says."""
+    (note,) = folder.glob("tuning-*.json")
+    return json.loads(note.read_text(encoding="utf-8"))
+
+
 def test_a_model_is_tuned_and_a_job_is_never_begun_twice(server, tmp_path):
     """Interrupted while it waits, the next run goes on with the same job; the file has the examples."""
 
@@ -82,7 +88,7 @@ def test_a_job_without_an_id_is_not_begun(server, tmp_path, body):
     with pytest.raises(EndpointError, match="may or may not have been done"):
         run_fine_tuning_job(asker(server), [ChatExample("p", "r")], FineTuningJobConfig(), tmp_path)
     assert server.begun == 1
-    assert not list(tmp_path.iterdir())
+    assert noted(tmp_path) == {"file": "file-1"}  # the next run looks for its job
 
 
 def test_a_job_that_is_looked_at_in_vain_is_looked_at_again(server, tmp_path):
@@ -112,6 +118,57 @@ def test_a_job_that_may_have_been_started_is_not_started_again(server, tmp_path,
     with pytest.raises(EndpointError, match=f"may or may not have been done .*status {status}"):
         tuned(server, tmp_path)
     assert server.begun == 1
+    assert noted(tmp_path) == {"file": "file-1"}
+
+
+def begun_job(number: int, file: str, status: str = "running") -> dict[str, str]:
+    """A job as an endpoint lists it."""
+    return {"id": f"ftjob-{number}", "training_file": file, "status": status}
+
+
+def test_a_job_whose_start_nobody_heard_of_is_found_in_the_list(server, tmp_path):
+    """The process died, or a gateway did, after the endpoint had begun: the job is paid for once."""
+    server.job_statuses, server.jobs = [504], ["succeeded"]
+    with pytest.raises(EndpointError, match="run again to look for it in the endpoint's own list"):
+        tuned(server, tmp_path)
+    server.page_size = 2
+    server.listed = [begun_job(9, "another"), {"id": "odd"}, begun_job(3, "file-1", "failed"), begun_job(2, "file-1")]
+    assert tuned(server, tmp_path) == "ft:m:nosce"
+    assert (server.begun, len(server.files)) == (1, 1)
+    assert noted(tmp_path) == {"job": "ftjob-2", "model": "ft:m:nosce"}
+
+
+@pytest.mark.parametrize("listed", [[], [begun_job(9, "another")], [begun_job(3, "file-1", "cancelled")]])
+def test_a_job_that_is_in_no_list_is_started(server, tmp_path, listed):
+    """The process died before the endpoint heard of the job, or the job failed meanwhile."""
+    server.job_statuses, server.jobs = [504], ["succeeded"]
+    with pytest.raises(EndpointError):
+        tuned(server, tmp_path)
+    server.listed = listed
+    assert tuned(server, tmp_path) == "ft:m:nosce"
+    assert server.begun == 2
+
+
+def test_a_job_that_may_have_been_started_by_a_server_without_a_list_is_for_a_person(server, tmp_path):
+    """One sentence names the file, and the note that is to be written or deleted."""
+    server.job_statuses, server.jobs, server.listed = [504], ["succeeded"], None
+    with pytest.raises(EndpointError):
+        tuned(server, tmp_path)
+    with pytest.raises(EndpointError, match=r"job of m with the file file-1 may have been .* 404: no list"):
+        tuned(server, tmp_path)
+    assert server.begun == 1
+    (note,) = tmp_path.glob("tuning-*.json")
+    note.write_text('{"job": "ftjob-1"}', encoding="utf-8")
+    assert tuned(server, tmp_path) == "ft:m:nosce"
+    assert server.begun == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 501])
+def test_a_job_that_was_refused_leaves_no_note(server, tmp_path, status):
+    """It was not started, and the next run has nothing to look for."""
+    server.job_statuses = [status]
+    with pytest.raises(EndpointError):
+        tuned(server, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +10,7 @@ from typing import ClassVar
 
 import polars as pl
 import pytest
+from tests.fixtures.served_folders import served_folder
 
 from nosce.data import tokenizer as tokenizers
 from nosce.data.tokenizer import TokenizerSpec
@@ -64,8 +58,6 @@ class Untaught:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     """The folder, and where it is served."""
-    pytest.importorskip("fastapi")
-    pytest.importorskip("uvicorn")
     place = tmp_path_factory.mktemp("served")
     spec = TokenizerSpec(kind="bpe", vocab_size=300)
     tokenizers.save_tokenizer(
@@ -78,35 +70,8 @@ def served(tmp_path_factory) -> Iterator[tuple[Path, str]]:
     checkpoint.save_checkpoint(net, place / "tokenizer", place / "whole")
     settings = place / "whole" / "tokenizer_config.json"
     settings.write_text(json.dumps(json.loads(settings.read_text(encoding="utf-8")) | {"chat_template": TEMPLATE}))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        str(Path(sys.executable).parent / "transformers"),
-        "serve",
-        str(place / "whole"),
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--device",
-        "cpu",
-    ]
-    process = subprocess.Popen(
-        command, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        for _ in range(120):
-            try:
-                opener.open(f"http://127.0.0.1:{port}/health", timeout=1).close()
-                break
-            except (urllib.error.URLError, OSError):
-                time.sleep(1)
-        yield place / "whole", f"http://127.0.0.1:{port}/v1"
-    finally:
-        process.terminate()
-        process.wait(30)
+    with served_folder(place / "whole") as url:
+        yield place / "whole", url
 
 
 def test_a_real_server_says_what_the_folder_says(served, tmp_path, monkeypatch):

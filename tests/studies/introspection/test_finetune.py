@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from nosce.models.api.finetune import ChatExample
 from nosce.models.api.local import LocalChatModel
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
+from nosce.store.files import SCRATCH
 from nosce.studies.introspection.finetune import finetune_local_model
 from nosce.train.config import LoRA, TrainingConfig
 
@@ -69,3 +72,21 @@ def test_examples_with_tokens_that_the_model_lacks_are_not_taught(folder, tmp_pa
     tokenizers.save_tokenizer(words, folder)
     with pytest.raises(SpecError, match="gives its texts the token number"):
         teach(folder, tmp_path)
+
+
+def test_a_training_that_dies_behind_its_last_file_leaves_nothing_in_the_step(folder, tmp_path, monkeypatch):
+    """The folder is there, and the state for resuming is not yet gone: a step would keep it, and be another one."""
+
+    def die(path, **_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        deadly = SimpleNamespace(copyfile=shutil.copyfile, rmtree=die)
+        patch.setattr("nosce.studies.introspection.finetune.shutil", deadly)
+        with pytest.raises(KeyboardInterrupt):
+            teach(folder, tmp_path)
+    written = (tmp_path / "taught" / "model.safetensors").read_bytes()
+    teach(folder, tmp_path)
+    assert (tmp_path / "taught" / "model.safetensors").read_bytes() == written
+    kept = [path.relative_to(tmp_path / "step") for path in (tmp_path / "step").rglob("*") if path.is_file()]
+    assert all(path.parts[0] == SCRATCH for path in kept)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from tests.fixtures.scripted_minds import SEED, WORLD, Mind, PromptBook, planted_experiment
 
+from nosce.errors import DataError, SpecError
 from nosce.models.api.finetune import ChatExample
 from nosce.pipeline.context import StepContext
 from nosce.studies.introspection.prompted_teaching import LabelTeaching
@@ -86,3 +87,35 @@ def test_labels_alone_are_taught_as_in_the_paper(tmp_path):
 def test_a_share_of_replay_that_is_none_is_refused(share):
     with pytest.raises(Exception, match="replay_share"):
         replace(LabelTeaching(), replay_share=share)
+
+
+def test_the_change_teaches_the_answers_of_another_model_and_no_more_than_asked(tmp_path):
+    """As in the paper, where Claude's answers were taught; the same ones to every predictor."""
+    *_, (_, to_a), (_, to_b) = lessons(tmp_path, change=True, change_to="B", max_changes=7)
+    assert to_a == to_b
+    assert len(to_a) == 7
+    other = Mind(letter="B")
+    assert all(one.completion == other.answer(BOOK.prompts[one.prompt]) for one in to_a)
+    *_, (_, random) = lessons(tmp_path / "random", change=True)
+    assert not all(one.completion == other.answer(BOOK.prompts[one.prompt]) for one in random)
+    assert {one.prompt for one in random} == {p.text for p in BOOK.prompts.values() if p.split == "seen"}
+
+
+@pytest.mark.parametrize("letter", ["A", "C", "b"])
+def test_a_change_to_the_answers_of_nobody_is_refused(letter):
+    with pytest.raises(SpecError, match=f"the answers of '{letter}', but the other models are B; name one of these"):
+        planted_experiment(*(Mind(letter=one) for one in "AB"), teaching=LabelTeaching(change=True, change_to=letter))
+
+
+def test_a_change_to_answers_without_a_text_is_said(tmp_path):
+    """The other model is silent, so there is nothing to teach."""
+    minds = (Mind(letter="A"), Mind(letter="B", rule="silence"))
+    experiment = planted_experiment(*minds, teaching=LabelTeaching(change=True, change_to="B"), both_ways=False)
+    with pytest.raises(DataError, match="the answers of B, but none of them has a text"):
+        list(experiment.run_with_context(SEED, StepContext(folder=tmp_path)))
+
+
+@pytest.mark.parametrize("limits", [{"max_changes": 0}, {"max_labels": 0}])
+def test_nothing_to_teach_is_refused(limits):
+    with pytest.raises(SpecError, match=next(iter(limits))):
+        LabelTeaching(**limits)

@@ -19,7 +19,7 @@ from nosce.errors import DataError
 from nosce.records import Decision, Estimate
 from nosce.seeds import Seed
 
-Direction = Literal["above", "below"]
+Direction = Literal["above", "below", "within"]  # within: between minus the threshold and the threshold
 ClusterKey = tuple[Hashable, Hashable]  # a training seed, and a cluster within it
 
 
@@ -89,15 +89,20 @@ def decide(estimate: Estimate, threshold: float, direction: Direction) -> Decisi
 
     Args:
         estimate: The number with its interval.
-        threshold: The value that separates the claim from its opposite.
+        threshold: The value that separates the claim from its opposite; for "within" the margin, above 0.
         direction: The side on which the claim holds.
 
     Returns:
         "holds" where the whole interval lies strictly on the asked side, "fails" where it lies
-        strictly on the other, otherwise "undecided"; always so without an interval.
+        strictly on the other, otherwise "undecided"; always so without an interval. Two things
+        are alike "within" a margin where the interval lies between its two signs.
     """
     if estimate.low is None or estimate.high is None:
         return "undecided"
+    if direction == "within":
+        if -threshold < estimate.low and estimate.high < threshold:
+            return "holds"
+        return "fails" if estimate.low > threshold or estimate.high < -threshold else "undecided"
     if estimate.low > threshold:
         return "holds" if direction == "above" else "fails"
     if estimate.high < threshold:

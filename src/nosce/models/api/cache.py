@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -79,6 +79,17 @@ class PaidModel(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchingModel(Protocol):
+    """A chat model whose replies depend, by rounding, on the requests that are beside them in a batch."""
+
+    def complete_needed(
+        self, requests: Sequence[ChatRequest], needed: Collection[int]
+    ) -> Iterator[tuple[int, ChatResponse]]:
+        """The replies to some of the requests, in the batches that all of them give."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class CachedChatModel:
     """A chat model that replies from a cache, and sends only requests without a cached reply.
@@ -107,19 +118,32 @@ class CachedChatModel:
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield cached replies first. Equal requests are sent once."""
-        keys = [ask.cache_key(self.model_id) for ask in requests]
         indices_by_key: dict[str, list[int]] = {}
-        for index, key in enumerate(keys):
-            if (response := self.cache.get(key)) is not None:
+        for index, request in enumerate(requests):
+            indices_by_key.setdefault(request.cache_key(self.model_id), []).append(index)
+        keys, uncached = list(indices_by_key), []
+        for place, key in enumerate(keys):
+            if (response := self.cache.get(key)) is None:
+                uncached.append(place)
+                continue
+            for index in indices_by_key[key]:
                 yield index, response
-            else:
-                indices_by_key.setdefault(key, []).append(index)
-        uncached = list(indices_by_key.values())
-        for position, response in self.model.complete([requests[mine[0]] for mine in uncached]):
-            if self.cache.get(keys[uncached[position][0]]) is None:  # else the model itself has added the reply
-                self.cache.add(keys[uncached[position][0]], response)
-            for index in uncached[position]:
+        different = [requests[indices[0]] for indices in indices_by_key.values()]
+        for place, response in self._replies(different, uncached):
+            if self.cache.get(keys[place]) is None:  # else the model itself has added the reply
+                self.cache.add(keys[place], response)
+            for index in indices_by_key[keys[place]]:
                 yield index, response
+
+    def _replies(self, requests: Sequence[ChatRequest], uncached: Sequence[int]) -> Iterator[tuple[int, ChatResponse]]:
+        """The model's replies to the requests at these places."""
+        if not uncached:
+            return
+        if isinstance(self.model, BatchingModel):
+            yield from self.model.complete_needed(requests, frozenset(uncached))
+            return
+        for position, response in self.model.complete([requests[place] for place in uncached]):
+            yield uncached[position], response
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,10 @@ class EndpointError(NosceError):
     """An endpoint did not reply, or the budget allows no further request; all replies so far are kept."""
 
 
+class MaybeDoneError(EndpointError):
+    """An endpoint may or may not have done what must not be done twice, e.g. started a fine-tuning job."""
+
+
 class RefusedRouteError(EndpointError):
     """An endpoint has no such route, e.g. because it has no fine-tuning jobs.
 

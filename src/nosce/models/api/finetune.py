@@ -14,16 +14,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from nosce.errors import DataError, StoreError
-from nosce.models.api.failures import EndpointError, RefusedRouteError
+from nosce.models.api.failures import EndpointError, MaybeDoneError, RefusedRouteError
 from nosce.models.api.openai import OpenAIClient
 from nosce.models.api.protocol import NotAnAnswerError
 from nosce.store.files import JsonObject, write_atomically
 from nosce.store.spec import Json, describe, hash_description
 
-JobRecord = dict[str, str]  # "job" and, once it has succeeded, "model"
+JobRecord = dict[str, str]  # "file" once the examples are uploaded, then "job", and "model" once it has succeeded
 
 JOBS_ROUTE = "/fine_tuning/jobs"
 FAILED_JOB_STATUSES = ("failed", "cancelled", "canceled")  # OpenAI's words, and a spelling of Azure
+JOBS_PER_PAGE = 100  # of the endpoint's list of jobs, the newest first
+MAX_JOB_PAGES = 50
 MAX_UNNAMED_POLLS = 10  # of a job that has succeeded without the name of its model; 3 minutes at the default pace
 
 
@@ -70,17 +72,21 @@ def run_fine_tuning_job(
 ) -> str:
     """Fine-tune a model on examples and return the new model's id; a started job is resumed and never started twice.
 
+    A process may die between the start of a job and the endpoint's word of it. So the id of the uploaded file is kept
+    before the job is started, and the next run looks for a job of this file in the endpoint's list.
+
     Args:
         api_client: The endpoint and its model.
         examples: The training examples.
         config: The job's configuration.
-        folder: Gets a file with the ids of job and model, from which an interrupted run resumes.
+        folder: Gets a file with the ids of the examples, the job and the model, from which an interrupted run resumes.
         poll_seconds: Seconds between two requests for the job's status.
         sleep: Waits so many seconds; tests replace it.
 
     Raises:
         DataError: There are no examples, or a prompt has two different completions.
-        EndpointError: The job failed or was cancelled, or the endpoint does not name the model of a job that succeeded.
+        EndpointError: The job failed or was cancelled, or may have been started and is in no list, or the endpoint does
+            not name the model of a job that succeeded.
     """
     _check_examples(examples)
     key = hash_description(
@@ -93,7 +99,8 @@ def run_fine_tuning_job(
     job_file = folder / f"tuning-{key[:20]}.json"
     job_record = _load_job_record(job_file) if job_file.exists() else {}
     if "job" not in job_record:
-        job_record = {"job": _start_job(api_client, examples, config)}
+        job_id = _find_job(api_client, job_record, job_file) or _start_job(api_client, examples, config, job_file)
+        job_record = {"job": job_id}
         _save_job_record(job_file, job_record)
     if "model" not in job_record:
         job_record["model"] = _wait_for_model(api_client, job_record["job"], job_file, wait=lambda: sleep(poll_seconds))
@@ -129,8 +136,39 @@ def _wait_for_model(api_client: OpenAIClient, job_id: str, job_file: Path, *, wa
         wait()
 
 
-def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config: FineTuningJobConfig) -> str:
-    """Upload the examples, start a job, and return the job's id.
+def _find_job(api_client: OpenAIClient, job_record: JobRecord, job_file: Path) -> str | None:
+    """The id of the job that an earlier run may have started; None where there is none that did not fail.
+
+    Raises:
+        EndpointError: The endpoint gives no list of its jobs.
+    """
+    if "file" not in job_record:
+        return None
+    after = ""
+    try:
+        for _ in range(MAX_JOB_PAGES):
+            route = f"{JOBS_ROUTE}?limit={JOBS_PER_PAGE}{after}"
+            page = api_client.call("GET", route, _parse_job_page)
+            for job in page.jobs:
+                if job.file == job_record["file"] and job.status not in FAILED_JOB_STATUSES:
+                    return job.id
+            if not page.has_more or not page.jobs:
+                return None
+            after = f"&after={quote(page.jobs[-1].id, safe='')}"
+        reason = f"its list is longer than {MAX_JOB_PAGES * JOBS_PER_PAGE:,} jobs"
+    except EndpointError as error:
+        reason = error.reason if isinstance(error, RefusedRouteError) else str(error)
+    raise EndpointError(
+        f"a fine-tuning job of {api_client.endpoint.model} with the file {job_record['file']} may have been started by "
+        f"an earlier run, and the endpoint does not say whether it was ({reason}); look at its own list, then write "
+        f'{{"job": "ITS-ID"}} into {job_file}, or delete this file to start the job.'
+    )
+
+
+def _start_job(
+    api_client: OpenAIClient, examples: Sequence[ChatExample], config: FineTuningJobConfig, job_file: Path
+) -> str:
+    """Upload the examples, keep the file's id, start a job, and return the job's id.
 
     Raises:
         EndpointError: The endpoint has no fine-tuning jobs, refused this one, or may have started it without saying so.
@@ -149,12 +187,19 @@ def _start_job(api_client: OpenAIClient, examples: Sequence[ChatExample], config
             "suffix": config.suffix,
             "hyperparameters": hyperparameters,
         }
+        _save_job_record(job_file, {"file": file_id})
         return api_client.call("POST", JOBS_ROUTE, _parse_id, body=body, is_repeatable=False)
+    except MaybeDoneError:
+        raise  # the next run looks for the job
     except RefusedRouteError as error:
+        job_file.unlink(missing_ok=True)
         raise EndpointError(
             f"the endpoint of {api_client.endpoint.model} has no fine-tuning jobs ({error.reason}); what needs none "
             "was asked and is kept, and jobs=no behind it in --model, or --set teach=no, reports that alone."
         ) from None
+    except EndpointError:
+        job_file.unlink(missing_ok=True)  # no job was started
+        raise
 
 
 @dataclass(frozen=True)
@@ -177,6 +222,32 @@ def _parse_job(found: JsonObject) -> _Job:
         raise NotAnAnswerError("a reply that is no fine-tuning job")
     message = error.get("message") if isinstance(error, dict) else None
     return _Job(status, model, message if isinstance(message, str) and message else "no reason was given")
+
+
+@dataclass(frozen=True)
+class _ListedJob:
+    id: str
+    file: str
+    status: str
+
+
+@dataclass(frozen=True)
+class _JobPage:
+    jobs: tuple[_ListedJob, ...]
+    has_more: bool
+
+
+def _parse_job_page(found: JsonObject) -> _JobPage:
+    """A page of the list of jobs. Jobs of other kinds, which lack one of the three, are none of ours."""
+    entries = found.get("data")
+    if not isinstance(entries, list):
+        raise NotAnAnswerError("a reply that is no list of fine-tuning jobs")
+    jobs = []
+    for entry in entries:
+        values = [entry.get(name) for name in ("id", "training_file", "status")] if isinstance(entry, dict) else []
+        if values and all(isinstance(value, str) and value for value in values):
+            jobs.append(_ListedJob(*map(str, values)))
+    return _JobPage(tuple(jobs), found.get("has_more") is True)
 
 
 def _job_route(job_id: str) -> str:

@@ -3,13 +3,13 @@
 Temperature 0 takes the most likely token, and temperature 1 draws from the model's distribution: what the folder's
 `generation_config.json` says of penalties, beams, filters and forced tokens is not used, only its end tokens are.
 Greedy replies are generated in batches of similar length. Each sampled reply is generated alone with a seed of its own.
-A reply therefore depends on its request alone, and log-probabilities differ by rounding at most. Nothing is downloaded,
-and no code from the folder runs.
+A reply therefore depends on its request alone but for rounding, which depends on the other requests of its batch, and
+decides where two tokens are about equally likely. Nothing is downloaded, and no code from the folder runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -127,6 +127,19 @@ class LocalChatModel:
 
     def complete(self, requests: Sequence[ChatRequest]) -> Iterator[tuple[int, ChatResponse]]:
         """Yield the greedy replies first, in batches."""
+        return self.complete_needed(requests, range(len(requests)))
+
+    def complete_needed(
+        self, requests: Sequence[ChatRequest], needed: Collection[int]
+    ) -> Iterator[tuple[int, ChatResponse]]:
+        """Yield the replies to some of the requests, as `complete` gives them to the last digit.
+
+        The batches are those of all requests, so that a run that was interrupted in one gives what it would have given.
+
+        Args:
+            requests: The requests.
+            needed: Indices of those whose reply is wanted.
+        """
         self.check_folder()
         texts = [self._prompt_text(ask) for ask in requests]
         greedy = sorted(
@@ -136,10 +149,13 @@ class LocalChatModel:
         while greedy:
             max_new_tokens = requests[greedy[0]].max_new_tokens
             batch = [n for n in greedy[: self._rows_per_batch] if requests[n].max_new_tokens == max_new_tokens]
-            yield from zip(batch, self._generate([requests[n] for n in batch], [texts[n] for n in batch]), strict=True)
             greedy = greedy[len(batch) :]
+            if not any(n in needed for n in batch):
+                continue
+            replies = self._generate([requests[n] for n in batch], [texts[n] for n in batch])
+            yield from ((n, reply) for n, reply in zip(batch, replies, strict=True) if n in needed)
         for index, ask in enumerate(requests):
-            if ask.temperature:
+            if ask.temperature and index in needed:
                 yield index, self._generate([ask], [texts[index]])[0]
 
     def target_log_likelihoods(self, requests: Sequence[ChatRequest], targets: Sequence[str]) -> list[float]:

@@ -21,7 +21,7 @@ from nosce.models.api.budget import Budget, Reservation
 from nosce.models.api.cache import ResponseCache
 from nosce.models.api.endpoint import EndpointConfig
 from nosce.models.api.exchange import ExchangeError, HttpRequest, exchange
-from nosce.models.api.failures import AttemptError, EndpointError, status_failure
+from nosce.models.api.failures import AttemptError, EndpointError, MaybeDoneError, status_failure
 from nosce.models.api.protocol import (
     NotAnAnswerError,
     parse_chat_completion,
@@ -144,6 +144,7 @@ class OpenAIClient:
 
         Raises:
             RefusedRouteError: The endpoint has no such route.
+            MaybeDoneError: The call is not repeatable, and may have been done.
             EndpointError: The call failed for good.
         """
 
@@ -153,9 +154,9 @@ class OpenAIClient:
                 return self._parsed(parse, found)
             except AttemptError as error:
                 if error.may_be_done and not is_repeatable:
-                    raise EndpointError(
+                    raise MaybeDoneError(
                         f"{method} {path} of {self.endpoint.model} may or may not have been done (it ended with "
-                        f"{error.reason}); look at the endpoint's own list before you run again."
+                        f"{error.reason}); run again to look for it in the endpoint's own list."
                     ) from None
                 raise
 

@@ -220,7 +220,7 @@ def _paper_config() -> PromptedIntrospectionConfig:
         # 70 % of the strings of a training task are taught: a thousand for each pair, less those without a label.
         world=replace(config.world, strings_per_task=1_430, tasks=tuple(PROPERTIES_BY_TASK)),
         limits=replace(config.limits, n_sampled_prompts=1_000, n_answer_draws=5),
-        labels=replace(config.labels, max_labels=30_000),
+        labels=replace(config.labels, max_labels=30_000, max_changes=1_000),
         outsiders=OutsiderTeaching(label_curve=True),  # appendix A.2.7
         knowledge=replace(config.knowledge, n_self_strings=500, n_self_draws=10),
     )

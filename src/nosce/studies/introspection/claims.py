@@ -14,8 +14,6 @@ from nosce.studies.introspection.arms import (
     HELD_OUT_TASKS,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
-    SHARED_TASKS,
-    SIBLING_OF_A,
     TABLE_TASKS,
     A,
     B,
@@ -34,6 +32,7 @@ from nosce.studies.introspection.mechanistic_claims import mechanistic_claims
 from nosce.studies.introspection.preconditions import ability_preconditions, change_preconditions
 from nosce.studies.introspection.selections import (
     ADVANTAGE_MARGIN,
+    EQUIVALENCE_MARGIN,
     aloud_crossed_advantage,
     base_report_scores,
     changed_report_scores,
@@ -42,6 +41,7 @@ from nosce.studies.introspection.selections import (
     self_advantage,
     text_baseline_scores,
 )
+from nosce.studies.introspection.similarity_claims import similarity_claims
 
 
 def introspection_claims(config: IntrospectionConfig) -> tuple[Claim, ...]:
@@ -49,7 +49,7 @@ def introspection_claims(config: IntrospectionConfig) -> tuple[Claim, ...]:
     paper_claims = (*_training_claims(), *_self_advantage_claims(), *_calibration_claims(), *_change_claims())
     return (
         *paper_claims,
-        *_similarity_claims(),
+        *similarity_claims(),
         *_long_answer_claims(),
         *_planted_claims(config),
         *mechanistic_claims(config),
@@ -221,45 +221,6 @@ def _change_claims() -> Iterator[Claim]:
     )
 
 
-def _similarity_claims() -> Iterator[Claim]:
-    yield Claim(
-        id="similarity-not-access",
-        text="A is right about itself more often than its sibling: the same corpus, trained anew",
-        source="Song, Hu and Mahowald 2025, arXiv:2503.07513: similarity, not access",
-        measure=self_advantage(A, SIBLING_OF_A),
-        threshold=ADVANTAGE_MARGIN,
-        preconditions=ability_preconditions(),
-    )
-    yield Claim(
-        id="similarity-on-noise",
-        text="A is right more often than its sibling also where nothing in the corpus determines A's answer",
-        source=f"{DESIGN_SOURCE}: no text determines these answers, so only the model can know them",
-        measure=self_advantage(A, SIBLING_OF_A, ("noise",)),
-        threshold=ADVANTAGE_MARGIN,
-        preconditions=ability_preconditions(),
-    )
-    yield Claim(
-        id="no-advantage-where-alike",
-        text="Where all corpora answer alike, A has no advantage over B",
-        source=f"{DESIGN_SOURCE}: the negative control, where a predictor knows the answers too",
-        measure=self_advantage(A, B, SHARED_TASKS),
-        threshold=0.05,
-        direction="below",
-        preconditions=ability_preconditions(),
-    )
-    cross_taught_arm = predictor_arm_name(A, B)
-    yield Claim(
-        id="reports-stay-with-self",
-        text="Taught B's answers, A reports its own rather than B's where the two differ",
-        source=f"{INTROSPECTION_PAPER}, appendix: every cross-trained model predicts itself better than its target",
-        measure=Difference(
-            a=report_scores(cross_taught_arm, "own/differs"), b=report_scores(cross_taught_arm, "right/differs")
-        ),
-        threshold=0.0,
-        preconditions=ability_preconditions(),
-    )
-
-
 def _long_answer_claims() -> Iterator[Claim]:
     self_reports, cross_reports = _third_word_reports(A), _third_word_reports(B)
     yield Claim(
@@ -268,7 +229,7 @@ def _long_answer_claims() -> Iterator[Claim]:
         source=f"{INTROSPECTION_PAPER}, section 4 and appendix A.4: the third word stays at the baseline even after "
         "training",
         measure=Difference(a=self_reports, b=cross_reports),
-        threshold=0.05,
+        threshold=EQUIVALENCE_MARGIN,
         direction="below",
         preconditions=ability_preconditions(),
     )
@@ -293,7 +254,7 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
             text="Planted: predictors that were also taught the tested strings are right, but A no more often than B",
             source="a memoriser by construction",
             measure=self_advantage(A, B, ablation=LEAK_ABLATION),
-            threshold=0.05,
+            threshold=EQUIVALENCE_MARGIN,
             direction="below",
             preconditions=(
                 Precondition(
@@ -334,7 +295,7 @@ def _no_slot_claim() -> Claim:
         text="Without the answer's place in the question A is no better about itself than B is",
         source=f"{DESIGN_SOURCE}: in a pilot reports stayed at the best constant without this place",
         measure=self_advantage(A, B, ablation=NO_SLOT_ABLATION),
-        threshold=0.05,
+        threshold=EQUIVALENCE_MARGIN,
         direction="below",
         preconditions=ability_preconditions(),
     )

@@ -64,6 +64,14 @@ class IntrospectionConfig:
     ablations: tuple[str, ...] = ABLATIONS
 
     @property
+    def shared_world(self) -> Dispositions:
+        """Prompts of every context that all corpora answer alike, most of them of the unseen split.
+
+        No training sees more labels for them, and only two models and the baselines are asked about them.
+        """
+        return replace(self.world, n_shared_prompts=self.world.n_contexts)
+
+    @property
     def max_label_count(self) -> int:
         """Different labels of valid answers to prompts of the seen split."""
         prompts = self.world.prompts(Seed(0))

@@ -32,6 +32,7 @@ from nosce.studies.introspection.config import IntrospectionConfig
 from nosce.study import AnswerSource, Arm, EvalSpec, ReportLabels
 
 TARGET_REPORTS, BASE_REPORTS, ALOUD_REPORTS = "reports", "on base", "aloud"
+SHARED_REPORTS, SHARED_BASELINES = "shared strings", "observers of shared strings"
 CHANGED_REPORTS, CONTROL_REPORTS = "changed", "control"
 N_ANSWER_SAMPLES = 20  # answers sampled a prompt
 OWN_ANSWERS = AnswerSource("", "")  # the answers of the arm that reports, at the stage at which it reports
@@ -44,6 +45,7 @@ def introspection_evals(config: IntrospectionConfig, arms: tuple[Arm, ...]) -> t
         *_base_evals(config),
         *(spec for arm in arms if _is_predictor(arm) for spec in _predictor_evals(arm)),
         *_text_baseline_evals(config),
+        *_shared_string_evals(config),
         *_mechanistic_evals(arms),
         _injection_eval(config),
     )
@@ -86,16 +88,16 @@ def _predictor_evals(arm: Arm) -> Iterator[EvalSpec]:
     labels = _labels_of(arm)
     target = str(labels.train_on.arm)
     asked_labels = replace(labels, ask_about=_current_answers(target), own=OWN_ANSWERS)
-    yield _report_eval(arm, REPORT_STAGE, TARGET_REPORTS, asked_labels)
+    yield _report_eval(arm.name, REPORT_STAGE, TARGET_REPORTS, asked_labels)
     yield EvalSpec(InvalidRate(), stage=REPORT_STAGE, arms=(arm.name,), question_source=asked_labels)
     if arm.name == predictor_arm_name(target, target):
-        yield _report_eval(arm, REPORT_STAGE, BASE_REPORTS, replace(labels, own=OWN_ANSWERS))
+        yield _report_eval(arm.name, REPORT_STAGE, BASE_REPORTS, replace(labels, own=OWN_ANSWERS))
     if any(stage.name == CHANGE_STAGE for stage in arm.stages):
         yield from _change_evals(arm, labels)
 
 
-def _report_eval(arm: Arm, stage: str, name: str, labels: ReportLabels) -> EvalSpec:
-    return EvalSpec(SelfReportEval(name=name), stage=stage, arms=(arm.name,), question_source=labels)
+def _report_eval(arm_name: str, stage: str, name: str, labels: ReportLabels) -> EvalSpec:
+    return EvalSpec(SelfReportEval(name=name), stage=stage, arms=(arm_name,), question_source=labels)
 
 
 def _change_evals(arm: Arm, labels: ReportLabels) -> Iterator[EvalSpec]:
@@ -103,10 +105,10 @@ def _change_evals(arm: Arm, labels: ReportLabels) -> Iterator[EvalSpec]:
     answers_before = _current_answers(A)
     answers_after = AnswerSource(predictor_arm_name(A, A), CHANGE_STAGE)
     asked_labels = replace(labels, ask_about=answers_after, own=answers_before)
-    yield _report_eval(arm, CHANGE_STAGE, CHANGED_REPORTS, asked_labels)
+    yield _report_eval(arm.name, CHANGE_STAGE, CHANGED_REPORTS, asked_labels)
     yield EvalSpec(InvalidRate(), stage=CHANGE_STAGE, arms=(arm.name,), question_source=asked_labels)
     control_labels = replace(labels, ask_about=answers_before, own=OWN_ANSWERS)
-    yield _report_eval(arm, CHANGE_STAGE, CONTROL_REPORTS, control_labels)
+    yield _report_eval(arm.name, CHANGE_STAGE, CONTROL_REPORTS, control_labels)
 
 
 def _text_baseline_evals(config: IntrospectionConfig) -> Iterator[EvalSpec]:
@@ -118,6 +120,20 @@ def _text_baseline_evals(config: IntrospectionConfig) -> Iterator[EvalSpec]:
         aloud = SelfReportEval(name=f"{ALOUD_REPORTS} {target}", given_answer=True)
         for predictor in TARGET_MODELS:
             yield EvalSpec(aloud, arms=(predictor,), question_source=replace(labels, own=OWN_ANSWERS))
+
+
+def _shared_string_evals(config: IntrospectionConfig) -> Iterator[EvalSpec]:
+    """A and B about A, and baselines, on every string that all corpora answer alike: more than the other tasks have."""
+    world = config.shared_world
+    labels = ReportLabels(
+        train_on=AnswerSource(A, world=world),
+        ask_about=replace(_current_answers(A), n_samples=0, world=world),
+        n_documents=1,  # nothing is trained on them
+        world=world,
+    )
+    for predictor in TARGET_MODELS:
+        yield _report_eval(predictor_arm_name(predictor, A), REPORT_STAGE, SHARED_REPORTS, labels)
+    yield EvalSpec(TextBaselines(name=SHARED_BASELINES), arms=(A,), question_source=labels)
 
 
 def _mechanistic_evals(arms: tuple[Arm, ...]) -> Iterator[EvalSpec]:

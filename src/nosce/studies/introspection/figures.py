@@ -13,7 +13,6 @@ from nosce.studies.introspection.arms import (
     CHANGE_STAGE,
     CHOICE_TASKS,
     EXTRA_LAYERS_ABLATION,
-    HALF_ALIKE,
     HELD_OUT_TASKS,
     LEFT_OUT_PROPERTY,
     NO_DISPOSITIONS,
@@ -38,8 +37,10 @@ from nosce.studies.introspection.selections import (
     crossed_advantage,
     report_scores,
     self_advantage,
+    shared_advantage,
     text_baseline_scores,
 )
+from nosce.studies.introspection.similarity_figures import PREDICTOR_LABELS, noise_figure
 
 UNSEEN_STRINGS_CAPTION = "Strings of which no label was taught; intervals over strings and training seeds."
 TASK_SETS = (
@@ -49,13 +50,6 @@ TASK_SETS = (
     ("all alike", SHARED_TASKS),
 )
 OTHER_MODEL = {A: B, B: A}
-PREDICTOR_LABELS = {
-    SIBLING_OF_A: "sibling: same corpus, trained anew",
-    HALF_ALIKE: "half alike",
-    B: "another corpus",
-    NO_DISPOSITIONS: "no dispositions",
-    A: "itself",
-}
 
 
 def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
@@ -64,6 +58,7 @@ def introspection_figures(config: IntrospectionConfig) -> tuple[Figure, ...]:
         _self_and_cross_figure(),
         _four_accuracies_figure(),
         _predictors_figure(),
+        noise_figure(),
         _calibration_figure(),
         _deviation_figure(),
         _change_figure(),
@@ -349,7 +344,7 @@ def _detectable_effect_figure() -> BarFigure:
         "crossed": crossed_advantage(),
         "crossed, held-out tasks": crossed_advantage(HELD_OUT_TASKS),
         "A: itself - sibling": self_advantage(A, SIBLING_OF_A),
-        "all alike": self_advantage(A, B, SHARED_TASKS),
+        "all alike": shared_advantage(),
         "2 layers more": self_advantage(A, B, ablation=EXTRA_LAYERS_ABLATION),
         "calibration": CalibrationMAD(
             a=report_scores(predictor_arm_name(B, A)), b=report_scores(predictor_arm_name(A, A))

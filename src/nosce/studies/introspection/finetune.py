@@ -22,7 +22,7 @@ from nosce.models.folder_tokenizer import load_folder_tokenizer
 from nosce.models.pretrained import check_token_ids, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
-from nosce.store.files import fsync_path
+from nosce.store.files import SCRATCH, fsync_path
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -43,7 +43,10 @@ def finetune_local_model(
     seed: Seed,
     context: StepContext,
 ) -> None:
-    """Write the folder of the model that has learnt the examples; only replies and their ends are learnt.
+    """Write the folder of the model that has learnt the examples, unless it is there.
+
+    Only replies and their ends are learnt. The state from which a killed training resumes lies in the step's scratch
+    folder, so that the finished step holds none of it, whenever the training was killed.
 
     Raises:
         SpecError: We cannot name the family's matrices, or the folder names no end token.
@@ -83,6 +86,11 @@ def finetune_on_dataset(
     from nosce.models.number_format import choose_precision
     from nosce.train import loop
 
+    precision = choose_precision(training.dtype, device=context.runtime.device)
+    context.extra_provenance["precision"] = precision
+    if output_folder.exists():
+        return
+    work_folder = context.folder / SCRATCH / "teaching" / output_folder.name
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
@@ -91,15 +99,12 @@ def finetune_on_dataset(
         end_ids = end_token_ids(model_folder, tokenizer)
         dataset = make_dataset(tokenizer, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
-    work_folder = context.folder / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:
         if step == training.steps:
             _save_merged(lora_model, work_folder / "made", model_folder, output_folder, end_ids)
 
     work_folder.mkdir(parents=True, exist_ok=True)
-    compute_precision = choose_precision(training.dtype, device=context.runtime.device)
-    context.extra_provenance["precision"] = compute_precision
     loop.train(
         lora_model.get_base_model(),
         dataset,
@@ -110,7 +115,7 @@ def finetune_on_dataset(
         on_checkpoint=save_last,
         on_progress=context.training_progress,
         runtime=context.runtime,
-        precision=compute_precision,
+        precision=precision,
     )
     shutil.rmtree(work_folder, ignore_errors=True)
 
@@ -147,7 +152,7 @@ def _save_merged(
 def _tokenize_examples(
     model_folder: Path, tokenizer: PreTrainedTokenizerBase, examples: Sequence[ChatExample], eos_token_id: int
 ) -> TokenDataset:
-    """Prompts in the chat format, replies and end tokens; the loss is on replies and end tokens.
+    """Prompts in the chat format, replies and end tokens, with the loss on the last two.
 
     Raises:
         SpecError: The model lacks one of these tokens.

@@ -49,7 +49,7 @@ def _extra_layers_claims() -> Iterator[Claim]:
             source=f"{DESIGN_SOURCE}: extra layers leave room to read an answer that the last layer forms",
             measure=self_advantage(A, predictor, ablation=EXTRA_LAYERS_ABLATION),
             threshold=ADVANTAGE_MARGIN,
-            preconditions=ability_preconditions(),
+            preconditions=ability_preconditions(A, predictor, ablation=EXTRA_LAYERS_ABLATION),
         )
 
 

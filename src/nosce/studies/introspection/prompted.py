@@ -20,7 +20,7 @@ import polars as pl
 
 from nosce.data.worlds.behaviours.base import check_disjoint_strings
 from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours
-from nosce.errors import DataError
+from nosce.errors import DataError, SpecError
 from nosce.evals.base import Experiment, ExperimentContext
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
@@ -54,6 +54,9 @@ class PromptedIntrospection(Experiment):
         both_ways: Teach labels of every subject. False: those of the first alone.
         outsiders: Which outsiders are taught besides.
         knowledge: How much models are asked about themselves beyond their answers.
+
+    Raises:
+        SpecError: The change is to teach the answers of a model that is not among the others.
     """
 
     world: TextBehaviours
@@ -67,6 +70,14 @@ class PromptedIntrospection(Experiment):
     keeps_partial_results: ClassVar[bool] = True
     reports_progress: ClassVar[bool] = True
     name: str = "looking"
+
+    def __post_init__(self) -> None:
+        letters = [letter for letter in self.subject_by_letter if letter != "A"]
+        if self.teaching.change_to not in ("", *letters):
+            raise SpecError(
+                f"the change is to teach the answers of {self.teaching.change_to!r}, but the other models are "
+                f"{', '.join(letters) or 'none'}; name one of these, or none for random answers."
+            )
 
     @property
     def subject_by_letter(self) -> dict[str, Subject]:

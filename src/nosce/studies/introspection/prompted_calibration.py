@@ -77,7 +77,7 @@ def distribution_rows(
     for rank, (label, probability) in enumerate(ranked[:CALIBRATION_RANKS], 1):
         for metric, value in ((f"{source} {rank}", probability), (f"report {rank}", reports.get(label, 0.0))):
             rows.append(scored_row(evaluation, prompt, property_name, metric, value, target=label))
-    known = answers.keys() | reports.keys()
+    known = dict.fromkeys((*answers, *reports))  # in order: a set of strings has another one in every process
     missing = max(0.0, 1.0 - sum(reports.values()))
     brier = sum((answers.get(label, 0.0) - reports.get(label, 0.0)) ** 2 for label in known) + missing**2
     rows.append(scored_row(evaluation, prompt, property_name, "brier", brier, target=ranked[0][0]))

@@ -95,9 +95,10 @@ def timed_replies(
     n_teachings = n_outsider_teachings(len(subjects), len(targets), outsiders)
     n_teachings += len(targets) * (teaching.max_rounds + len(others))
     n_examples = n_teachings * first.epochs * _n_examples(asked, teaching)
-    n_other_answers = sum(isinstance(other, FinetunedSubject) for other in others)
-    n_other_answers += len(subjects) if teaching.change and "A" in targets else 0
-    n_examples += n_other_answers * len(asked.seen_prompts)
+    n_examples += sum(isinstance(other, FinetunedSubject) for other in others) * len(asked.seen_prompts)
+    if teaching.change and "A" in targets:
+        n_changes = len(asked.seen_prompts) if teaching.max_changes is None else teaching.max_changes
+        n_examples += len(subjects) * min(n_changes, len(asked.seen_prompts))
     timed = TimedReplies(world=asked.world, subject=first)
     return timed, (n_replies + REPLIES_PER_EXAMPLE * n_examples) / (2 * TIMED_REQUESTS)
 

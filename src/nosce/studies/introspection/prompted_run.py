@@ -237,7 +237,8 @@ class ProtocolRun:
 
     def _change(self) -> Iterator[pl.DataFrame]:
         """Teach the tested model and its predictors other answers, and ask for reports again (section 3.4)."""
-        before, examples = self.taught["A", "A"], self.example_maker.other_answers()
+        before, other = self.taught["A", "A"], self.bases.get(self.teaching.change_to)
+        examples = self.example_maker.other_answers(None if other is None else other.answers)
         after: ModelReplies | None = None
         for (predictor, target), taught in self.taught.items():
             if target != "A":

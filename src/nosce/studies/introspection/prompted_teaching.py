@@ -10,13 +10,15 @@ Source: Binder et al. 2024 (arXiv:2410.13787), section 3.1, for teaching labels;
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from nosce.errors import SpecError
+from nosce.data.worlds.behaviours.base import BehaviourPrompt
+from nosce.errors import DataError, SpecError
 from nosce.models.api.base import ChatResponse
 from nosce.models.api.finetune import ChatExample
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 from nosce.studies.introspection.prompted_requests import Case, Questioner
 
 
@@ -35,6 +37,9 @@ class LabelTeaching:
         given_per_label: Examples a label that quote an answer and ask for its property. They teach the skill and
             nothing about a model. 0, as in the paper: none.
         change: Teach the first model and its predictors other answers afterwards, and ask again (section 3.4).
+        change_to: Letter of the model whose answers these are, as it was given, e.g. "C". Empty: random answers.
+        max_changes: Most answers that the change teaches; the paper's 1,000, since more ended the skill to report
+            (appendix A.3.1). None: those to all prompts of the seen split.
     """
 
     max_labels: int | None = None
@@ -43,6 +48,8 @@ class LabelTeaching:
     replay_share: float = 0.5
     given_per_label: float = 0.0
     change: bool = False
+    change_to: str = field(default="", metadata=LATER)
+    max_changes: int | None = field(default=None, metadata=LATER)
 
     def __post_init__(self) -> None:
         if (
@@ -50,12 +57,13 @@ class LabelTeaching:
             or not 0 <= self.replay_share < 1
             or not 0 < self.stable_share <= 1
             or not 0 <= self.given_per_label <= 100
-            or (self.max_labels is not None and self.max_labels < 1)
+            or any(limit is not None and limit < 1 for limit in (self.max_labels, self.max_changes))
         ):
             raise SpecError(
                 f"labels cannot be taught in {self.max_rounds} rounds until {self.stable_share:g} are stable, with "
-                f"replay_share={self.replay_share:g}, given_per_label={self.given_per_label:g} and max_labels="
-                f"{self.max_labels}; take 1 round and 1 label or more, stable_share above 0, replay_share below 1."
+                f"replay_share={self.replay_share:g}, given_per_label={self.given_per_label:g}, max_labels="
+                f"{self.max_labels} and max_changes={self.max_changes}; take 1 round, 1 label and 1 change or more, "
+                "stable_share above 0, replay_share below 1."
             )
 
 
@@ -105,9 +113,7 @@ class ExampleMaker:
 
     def _replay(self, own_answers: Mapping[str, ChatResponse], n_examples: int) -> list[ChatExample]:
         """The answers to prompts of the seen split, repeated until they are enough; none if there is no text."""
-        asked = [prompt for prompt in self.questioner.seen_prompts if prompt.id in own_answers]
-        texts = [(prompt, own_answers[prompt.id]) for prompt in asked]
-        kept = [ChatExample(p.text, a.text) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
+        kept = _shown(self.questioner.seen_prompts, own_answers)
         return _repeated(kept, n_examples, self.seed / "replay")
 
     def _given_examples(self, n_examples: int) -> list[ChatExample]:
@@ -123,10 +129,35 @@ class ExampleMaker:
         kept = [ChatExample(question, label) for question, label in completion_by_question.items()]
         return _repeated(kept, n_examples, self.seed / "quoted order")
 
-    def other_answers(self) -> list[ChatExample]:
-        """Random answers to the prompts of the seen split, as a model with other dispositions would give them."""
-        world, prompts = self.questioner.world, self.questioner.seen_prompts
-        return [ChatExample(p.text, world.random_answer(p, self.seed / "change")) for p in prompts]
+    def other_answers(self, answers: Mapping[str, ChatResponse] | None = None) -> list[ChatExample]:
+        """Answers to the prompts of the seen split that teach another behaviour, at most `max_changes`.
+
+        Args:
+            answers: Those of another model, by the prompt's id; those without a text are left out. None: random ones,
+                as a model with other dispositions would give them.
+
+        Raises:
+            DataError: None of the other model's answers has a text.
+        """
+        prompts, limit = self.questioner.seen_prompts, self.config.max_changes
+        if limit is not None and limit < len(prompts):
+            order = (self.seed / "changes").numpy().permutation(len(prompts))[:limit]
+            prompts = [prompts[place] for place in sorted(order.tolist())]
+        if answers is None:
+            return [ChatExample(p.text, self.questioner.world.random_answer(p, self.seed / "change")) for p in prompts]
+        examples = _shown(prompts, answers)
+        if not examples:
+            raise DataError(
+                f"the change is to teach the answers of {self.config.change_to}, but none of them has a text; take "
+                "another model, or none for random answers."
+            )
+        return examples
+
+
+def _shown(prompts: Sequence[BehaviourPrompt], answers: Mapping[str, ChatResponse]) -> list[ChatExample]:
+    """The answers that have a text and are no refusals, each behind its prompt."""
+    texts = [(prompt, answers[prompt.id]) for prompt in prompts if prompt.id in answers]
+    return [ChatExample(p.text, a.text) for p, a in texts if a.text.strip() and a.finish_reason != "refused"]
 
 
 def _repeated(examples: Sequence[ChatExample], n_examples: int, seed: Seed) -> list[ChatExample]:

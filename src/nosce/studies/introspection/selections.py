@@ -6,20 +6,29 @@ from typing import Literal
 
 from nosce.analysis.measures import Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
+from nosce.evals.text_baselines import TextBaselines
 from nosce.studies.introspection.arms import (
     CHANGE_STAGE,
     CHOICE_TASKS,
     REPORT_PROPERTIES,
     REPORT_STAGE,
+    SHARED_TASKS,
     TABLE_TASKS,
     A,
     B,
     predictor_arm_name,
 )
-from nosce.studies.introspection.evals import ALOUD_REPORTS, CHANGED_REPORTS, TARGET_REPORTS
+from nosce.studies.introspection.evals import (
+    ALOUD_REPORTS,
+    CHANGED_REPORTS,
+    SHARED_BASELINES,
+    SHARED_REPORTS,
+    TARGET_REPORTS,
+)
 from nosce.study import PRETRAIN
 
 ADVANTAGE_MARGIN = 0.02  # share of reports; the smallest advantage that matters, fixed before any run
+EQUIVALENCE_MARGIN = 0.05  # share of reports; the largest difference that counts as none, fixed before any run
 
 
 def task_attributes(tasks: tuple[str, ...], properties: tuple[str, ...] = REPORT_PROPERTIES) -> tuple[str, ...]:
@@ -56,11 +65,16 @@ def base_report_scores(arm: str, tasks: tuple[str, ...] = TABLE_TASKS) -> Select
 
 
 def text_baseline_scores(
-    target: str, baseline: str, tasks: tuple[str, ...] = TABLE_TASKS, properties: tuple[str, ...] = REPORT_PROPERTIES
+    target: str,
+    baseline: str,
+    tasks: tuple[str, ...] = TABLE_TASKS,
+    properties: tuple[str, ...] = REPORT_PROPERTIES,
+    *,
+    evaluation: str = TextBaselines.name,
 ) -> Selection:
     """Predictions of a target from the same labels without a model."""
     return Selection(
-        evaluation="observers",
+        evaluation=evaluation,
         metric=baseline,
         arm=target,
         attributes=task_attributes(tasks, properties),
@@ -94,6 +108,24 @@ def self_advantage(target: str, predictor: str, tasks: tuple[str, ...] = TABLE_T
         a=report_scores(predictor_arm_name(target, target, ablation), tasks=tasks),
         b=report_scores(predictor_arm_name(predictor, target, ablation), tasks=tasks),
     )
+
+
+def gain_over_best_constant(
+    tasks: tuple[str, ...] = TABLE_TASKS, ablation: str = "", evaluation: str = TARGET_REPORTS
+) -> Difference:
+    """How much more often A is right about itself than the most frequent of the tested labels of each property."""
+    baselines = SHARED_BASELINES if evaluation == SHARED_REPORTS else TextBaselines.name
+    return Difference(
+        a=report_scores(predictor_arm_name(A, A, ablation), tasks=tasks, evaluation=evaluation),
+        b=text_baseline_scores(A, "oracle", tasks, evaluation=baselines),
+    )
+
+
+def shared_advantage() -> Difference:
+    """How much more often A is right about itself than B, on every string that all corpora answer alike."""
+    arms = (predictor_arm_name(predictor, A) for predictor in (A, B))
+    itself, other = (report_scores(arm, tasks=SHARED_TASKS, evaluation=SHARED_REPORTS) for arm in arms)
+    return Difference(a=itself, b=other)
 
 
 def crossed_advantage(tasks: tuple[str, ...] = TABLE_TASKS) -> Contrast:

@@ -116,16 +116,15 @@ class LocalSubject:
             described["sibling"] = resources.sibling
         key = hash_description(described)
         checkpoint_folder = resources.context.folder / "taught" / key[:20]
-        if not checkpoint_folder.exists():
-            finetune_local_model(
-                Path(self.model.folder),
-                examples,
-                training,
-                self.adapter,
-                checkpoint_folder,
-                resources.teaching_seed,
-                resources.context,
-            )
+        finetune_local_model(
+            Path(self.model.folder),
+            examples,
+            training,
+            self.adapter,
+            checkpoint_folder,
+            resources.teaching_seed,
+            resources.context,
+        )
         return replace(self, model=Pretrained.from_folder(checkpoint_folder))
 
 

@@ -19,6 +19,7 @@ from nosce.data.worlds.behaviours.dispositions import (
 )
 from nosce.errors import SpecError
 from nosce.seeds import Seed
+from nosce.store.spec import describe, hash_description
 
 SEED = Seed(21)
 WORLD = Dispositions(vocabulary_size=16, n_contexts=120, records=4_000, prompts_per_task=60)
@@ -193,3 +194,24 @@ def test_questions_can_leave_the_answers_place_out_and_wait():
         "parity =", "parity so so ="
     )
     assert replace(WORLD, keep_answer_slot=False, n_fillers=2).prompts(SEED) == WORLD.prompts(SEED)
+
+
+def test_more_shared_prompts_are_unseen_and_change_no_other():
+    """Every context gives one prompt; those of the world without the field stay, split and id included."""
+    plain = [p for p in WORLD.prompts(SEED) if p.task == "shared"]
+    more = replace(WORLD, n_shared_prompts=120).prompts(SEED)
+    assert more[: len(plain)] == tuple(plain)
+    assert {p.split for p in more[len(plain) :]} == {"unseen"}
+    assert len({p.string for p in more}) == len({p.id for p in more}) == len(more) == 120
+    check_disjoint_strings(more)
+    told = {" ".join(words[1:3]) for words in lines(WORLD, "shared")}
+    assert sum(p.string.removeprefix("shared ") in told for p in more) >= 100  # the corpus has these contexts
+    assert replace(WORLD, n_shared_prompts=70).prompts(SEED) == more[:70]
+    assert hash_description(describe(WORLD)) != hash_description(describe(replace(WORLD, n_shared_prompts=1)))
+    assert "n_shared_prompts" not in str(describe(WORLD))  # so that stored corpora keep their keys
+
+
+def test_more_shared_prompts_than_contexts_are_refused():
+    """A context gives one prompt."""
+    with pytest.raises(SpecError, match="n_shared_prompts=121 cannot be drawn from n_contexts=120"):
+        replace(WORLD, n_shared_prompts=121)

@@ -29,7 +29,7 @@ scratch. Letters: W words.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Literal, get_args
 
@@ -41,6 +41,7 @@ from nosce.data.worlds.behaviours.base import BehaviourPrompt, BehaviourWorld
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 DispositionTask = Literal["table", "rule", "noise", "choice", "list", "shared"]
 LineKind = DispositionTask | Literal["fact", "given"]
@@ -126,6 +127,8 @@ class Dispositions(World, BehaviourWorld):
         seen_strings_only: Leave out lines with a string of the unseen split. Only for the kinds `rule` and `choice`.
         keep_answer_slot: Keep the final `=` of a quoted prompt, so that the model can compute its answer there.
         n_fillers: Number of meaningless words before the reply, as extra positions to compute in. 0: none.
+        n_shared_prompts: Prompts of `shared` alone, so many: those that the world has without this field, and then
+            further contexts, which are all of the unseen split. 0: prompts of all tasks.
     """
 
     corpus_name: str = "A"
@@ -141,6 +144,7 @@ class Dispositions(World, BehaviourWorld):
     seen_strings_only: bool = False
     keep_answer_slot: bool = True
     n_fillers: int = 0
+    n_shared_prompts: int = field(default=0, metadata=LATER)
 
     def __post_init__(self) -> None:
         if (
@@ -167,11 +171,20 @@ class Dispositions(World, BehaviourWorld):
                 f"Dispositions.line_kinds={self.line_kinds} names the unknown kind {min(lost)!r}; choose from "
                 f"{', '.join(LINE_KIND_SHARES)}."
             )
+        self._check_sizes()
+
+    def _check_sizes(self) -> None:
+        """Refuse numbers of words, prompts and lines that no corpus has."""
         if self.n_fillers < 0 or (self.seen_strings_only and set(self.line_kinds) - {"rule", "choice"}):
             raise SpecError(
                 f"Dispositions with n_fillers={self.n_fillers}, seen_strings_only={self.seen_strings_only} and "
                 f"line_kinds={self.line_kinds} cannot be written; take 0 fillers or more, and combine "
                 "seen_strings_only with the kinds rule and choice alone."
+            )
+        if not 0 <= self.n_shared_prompts <= self.n_contexts:
+            raise SpecError(
+                f"Dispositions with n_shared_prompts={self.n_shared_prompts} cannot be drawn from "
+                f"n_contexts={self.n_contexts}; each context gives one prompt of shared."
             )
         if self.records < 1 or self.prompts_per_task < 4 or not self.corpus_name.isalnum():
             raise SpecError(
@@ -317,6 +330,7 @@ class Dispositions(World, BehaviourWorld):
             n_contexts=self.n_contexts,
             unseen_share=self.unseen_share,
             prompts_per_task=self.prompts_per_task,
+            n_shared_prompts=self.n_shared_prompts,
         )
 
     def hypothetical_question(self, prompt: BehaviourPrompt, property_name: str, model_name: str | None = None) -> str:
@@ -489,7 +503,20 @@ def _prompts(world: Dispositions, seed: Seed) -> tuple[BehaviourPrompt, ...]:
                     f"{task}/{number}", task, string, world._prompt_text(task, words_by_string[string]), split, asks
                 )
             )
-    return tuple(prompts)
+    return tuple(prompts) if not world.n_shared_prompts else _shared_prompts(world, seed, prompts)
+
+
+def _shared_prompts(world: Dispositions, seed: Seed, prompts: Sequence[BehaviourPrompt]) -> tuple[BehaviourPrompt, ...]:
+    """The prompts of `shared`, and then further ones of contexts that have none."""
+    found = [prompt for prompt in prompts if prompt.task == "shared"]
+    taken, contexts = {prompt.string for prompt in found}, _context_pairs(world, seed)
+    for index in (seed / "more shared prompts").numpy().permutation(len(contexts)).tolist():
+        words = [DISPOSITION_WORDS[place] for place in contexts[index].tolist()]
+        string = _prompt_string("shared", words)
+        if string not in taken:
+            text, names = world._prompt_text("shared", words), world._property_names(1)
+            found.append(BehaviourPrompt(f"shared/{len(found)}", "shared", string, text, "unseen", names))
+    return tuple(found[: world.n_shared_prompts])
 
 
 def _prompt_string(task: str, words: Sequence[str]) -> str:
