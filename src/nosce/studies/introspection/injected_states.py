@@ -101,9 +101,8 @@ class ChatInjectionConfig:
     def grid(self, n_layers: int) -> list[tuple[str, float]]:
         """Places and strengths: every strength at the place of teaching, and the taught ones at the others."""
         first, *others = self.places(n_layers)
-        return [(first.site, s) for s in self.tested_strengths] + [
-            (p.site, s) for p in others for s in self.taught_strengths
-        ]
+        at_first = [(first.site, strength) for strength in self.tested_strengths]
+        return at_first + [(place.site, strength) for place in others for strength in self.taught_strengths]
 
 
 @dataclass(frozen=True, kw_only=True)
