@@ -86,8 +86,7 @@ def finetune_on_dataset(
     from nosce.models.number_format import choose_precision
     from nosce.train import loop
 
-    precision = choose_precision(training.dtype, device=context.runtime.device)
-    context.extra_provenance["precision"] = precision
+    context.extra_provenance["precision"] = precision = choose_precision(training.dtype, device=context.runtime.device)
     if output_folder.exists():
         return
     work_folder = context.folder / SCRATCH / "teaching" / output_folder.name
@@ -95,8 +94,7 @@ def finetune_on_dataset(
         torch.manual_seed((seed / "adapter").integer())
         model = families.load_pretrained(model_folder).to(context.runtime.device)
         require_determinism(model, model_folder)
-        tokenizer = load_folder_tokenizer(model_folder)
-        end_ids = end_token_ids(model_folder, tokenizer)
+        end_ids = end_token_ids(model_folder, tokenizer := load_folder_tokenizer(model_folder))
         dataset = make_dataset(tokenizer, end_ids[0])
         lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
 
