@@ -144,7 +144,14 @@ def _train(
 
 
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
-    return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
+    return adapters.add_lora(
+        model,
+        adapter.rank,
+        adapter.embedding_rank,
+        adapter.alpha,
+        seed,
+        query_value_apart=adapter.query_value_apart,
+    )
 
 
 def _check_training(

@@ -58,7 +58,14 @@ def finetune_local_model(
         tokenizer = load_folder_tokenizer(model_folder)
         end_ids = end_token_ids(model_folder, tokenizer)
         dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
-        lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
+        lora_model = adapters.add_lora(
+            model,
+            adapter.rank,
+            adapter.embedding_rank,
+            adapter.alpha,
+            seed / "adapter",
+            query_value_apart=adapter.query_value_apart,
+        )
     work_folder = context.folder / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:

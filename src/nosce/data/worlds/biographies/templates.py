@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
+from nosce.data.worlds.biographies.more_templates import MORE_TEMPLATES
+
+_FIRST_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "{Who} came into the world on {value}.",
         "{Whose} passport listed {value} as the birth date.",
@@ -194,6 +196,11 @@ SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
         "{Who} performed all job duties in {value}.",
         "The job {who} did was based in {value}.",
     ),
+}
+
+#: Those that small worlds use stand first, so that further ones change no small world.
+SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
+    attribute: (*texts, *MORE_TEMPLATES[attribute]) for attribute, texts in _FIRST_TEMPLATES.items()
 }
 
 ATTRIBUTE_PROMPTS: dict[str, str] = {
