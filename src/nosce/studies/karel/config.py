@@ -23,7 +23,7 @@ from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
 from nosce.train.config import LoRA, TrainingConfig
 
-#: Seen specifications at the paper's scale: a tenth decides when a probe's training stops, and the paper's 50,000 train.
+#: Seen specifications at the paper's scale: the paper's 50,000 train a probe, and a tenth decides when to stop.
 PAPER_PROBED_SPECIFICATIONS = 55_556
 #: Fractions of a training that are probed: one program for all specifications is a matter of the first tenth.
 EARLY_CHECKPOINT_FRACTIONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7, 0.85, 1.0)
