@@ -101,13 +101,7 @@ def add_lora(
 
     model_type = model.config.model_type
     check_lora_family(model_type)
-    is_split = query_value_apart and len(LORA_TARGET_MODULES[model_type][0]) == 1
-    if is_split and model_type not in FUSED_ORDERS:
-        raise SpecError(
-            f"query and value of the {model_type} model lie in one matrix, in which their places are not known; take "
-            "query_value_apart=False."
-        )
-    if is_split:
+    if is_split := query_value_apart and _fuses_parts(model_type):
         rank *= 2  # the first half for the query, the second for the value
     if embedding_rank and model_type.startswith("gemma"):
         raise SpecError(
@@ -130,6 +124,22 @@ def add_lora(
     if is_split:
         _part_query_and_value(adapted, attention[0], rank // 2)
     return adapted
+
+
+def _fuses_parts(model_type: str) -> bool:
+    """Has a family query and value in one matrix?
+
+    Raises:
+        SpecError: It has, in an unknown order.
+    """
+    if len(LORA_TARGET_MODULES[model_type][0]) > 1:
+        return False
+    if model_type not in FUSED_ORDERS:
+        raise SpecError(
+            f"query and value of the {model_type} model lie in one matrix, in which their places are not known; take "
+            "query_value_apart=False."
+        )
+    return True
 
 
 def fused_part_masks(model_type: str, heads: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from nosce.pipeline.context import StepContext
 from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.seeds import Seed
 from nosce.store.provenance import record_provenance
+from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -144,14 +145,7 @@ def _train(
 
 
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
-    return adapters.add_lora(
-        model,
-        adapter.rank,
-        adapter.embedding_rank,
-        adapter.alpha,
-        seed,
-        query_value_apart=adapter.query_value_apart,
-    )
+    return add_adapter(model, adapter, seed)
 
 
 def _check_training(

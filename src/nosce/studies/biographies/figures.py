@@ -504,7 +504,7 @@ def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
         "as many steps": [d for d in config.question_doses if d.same_steps],
         "as many tokens": [d for d in config.question_doses if d.exposures is not None],
     }
-    points = []
+    points: list[LinePoint] = []
     for panel, doses in panels.items():
         for row in config.dose_augmentations if doses else ():
             arms = [(dose.qa_fraction, mixed_arm_name(row, dose)) for dose in doses]

@@ -23,6 +23,7 @@ from nosce.models.pretrained import check_token_ids, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.files import fsync_path
+from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -58,14 +59,7 @@ def finetune_local_model(
         tokenizer = load_folder_tokenizer(model_folder)
         end_ids = end_token_ids(model_folder, tokenizer)
         dataset = _tokenize_examples(model_folder, tokenizer, examples, end_ids[0])
-        lora_model = adapters.add_lora(
-            model,
-            adapter.rank,
-            adapter.embedding_rank,
-            adapter.alpha,
-            seed / "adapter",
-            query_value_apart=adapter.query_value_apart,
-        )
+        lora_model = add_adapter(model, adapter, seed / "adapter")
     work_folder = context.folder / "teaching" / output_folder.name
 
     def save_last(step: int) -> None:

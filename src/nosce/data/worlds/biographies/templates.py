@@ -199,9 +199,7 @@ _FIRST_TEMPLATES: dict[str, tuple[str, ...]] = {
 }
 
 #: Those that small worlds use stand first, so that further ones change no small world.
-SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
-    attribute: (*texts, *MORE_TEMPLATES[attribute]) for attribute, texts in _FIRST_TEMPLATES.items()
-}
+SENTENCE_TEMPLATES = {name: (*texts, *MORE_TEMPLATES[name]) for name, texts in _FIRST_TEMPLATES.items()}
 
 ATTRIBUTE_PROMPTS: dict[str, str] = {
     "birth_date": "On which day was {name} born? Answer:",

@@ -95,7 +95,7 @@ class ImageClassification(Experiment):
             peak_lr=self.peak_lr,
         )
         with torch.no_grad():
-            parts = torch.from_numpy(dataset.test_images).split(TEST_BATCH_SIZE)
+            parts = torch.split(torch.from_numpy(dataset.test_images), TEST_BATCH_SIZE)
             scores = torch.cat([network(part) for part in parts]).double()
         true = torch.from_numpy(dataset.test_labels)
         nats = functional.cross_entropy(scores, true, reduction="none")

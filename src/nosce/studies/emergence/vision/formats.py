@@ -6,8 +6,8 @@ Letters: N images, H rows, W columns.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import PurePath
-from typing import IO
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +58,7 @@ def parse_cifar(data: npt.NDArray[np.uint8], name: object) -> LabeledImages:
     return grey.astype(np.float32), rows[:, 1].astype(np.int64)
 
 
-def read_png(file: PurePath | IO[bytes]) -> GreyImages:
+def read_png(file: Path | BinaryIO) -> GreyImages:
     """One image in grey, from 0 to 1. Shape: (H, W)."""
     from matplotlib.image import imread
 

@@ -96,7 +96,7 @@ class InContextNaming(Experiment):
         images, names = self._sample_sequences(test, (Seed(0) / "sequences").numpy(), self.n_test_sequences)
         true = torch.from_numpy(names)[:, self._query_start :]
         with torch.no_grad():
-            parts = (torch.from_numpy(array).split(TEST_BATCH_SIZE) for array in (images, names))
+            parts = (torch.split(torch.from_numpy(array), TEST_BATCH_SIZE) for array in (images, names))
             scores = torch.cat([net(*part) for part in zip(*parts, strict=True)]).double()
         nats = functional.cross_entropy(scores.flatten(0, 1), true.flatten(), reduction="none").view(true.shape).numpy()
         right = (scores.argmax(-1) == true).double().numpy()
