@@ -234,3 +234,40 @@ def test_t5_with_untied_embeddings_is_refused():
     """transformers ties them whatever the configuration says, and would only drop the scale of the states."""
     with pytest.raises(SpecError, match="family t5 with tie_embeddings=False"):
         Architecture(family="t5", layers=2, width=32, heads=2, tie_embeddings=False)
+
+
+@torch.no_grad()
+def test_blocks_in_sequence_let_the_mlp_read_what_attention_added():
+    """A block without attention's output is the same either way; with it the MLP reads another sum."""
+    sequential, parallel = model(sequential_blocks=True), model()
+    assert equal(weights(sequential), weights(parallel)), "the same weights in another order"
+    states = torch.randn(1, 24, 32, generator=torch.Generator().manual_seed(0))
+    for net, reads_sum in ((sequential, True), (parallel, False)):
+        attention, mlp, read = heard_in_the_first_block(net, states)
+        torch.testing.assert_close(read, states + attention if reads_sum else states)
+        said = transformer_blocks(net)[0](states, **positions_of(net, states))
+        torch.testing.assert_close(said[0] if isinstance(said, tuple) else said, states + attention + mlp)
+
+
+def positions_of(net, states):
+    """What a block of GPT-NeoX wants besides its input."""
+    positions = torch.arange(states.shape[1])[None]
+    return {"position_embeddings": net.base_model.rotary_emb(states, positions), "attention_mask": None}
+
+
+def heard_in_the_first_block(net, states):
+    """Outputs of attention and MLP, and what the MLP's norm reads."""
+    block, heard = transformer_blocks(net)[0], {}
+    block.attention.register_forward_hook(lambda _m, _a, out: heard.__setitem__("attention", out[0]))
+    block.mlp.register_forward_hook(lambda _m, _a, out: heard.__setitem__("mlp", out))
+    block.post_attention_layernorm.register_forward_hook(lambda _m, a, _o: heard.__setitem__("read", a[0]))
+    block(states, **positions_of(net, states))
+    return heard["attention"], heard["mlp"], heard["read"]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "codegen"])
+def test_only_gpt_neox_has_a_choice_of_order(family):
+    """One sentence, when it is written; and the choice is in no key from before it."""
+    with pytest.raises(SpecError, match=r"sequential_blocks=True cannot be built.*\.$"):
+        Architecture(family=family, layers=2, width=32, heads=4, sequential_blocks=True)
+    assert "sequential_blocks" not in describe(Architecture.named("2x64"))

@@ -1,9 +1,11 @@
 """Adapters begin as nothing, move nothing else, and add up to a plain model."""
 
+import copy
 from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers
@@ -47,10 +49,10 @@ def logits(net):
     return net.eval()(input_ids=ids(), **decoder).logits
 
 
-def adapted_after(steps, family, **shape):
+def adapted_after(steps, family, *, query_value_apart=False, **shape):
     """A model with adapters, after so many optimizer steps towards saying the next token."""
     net = model(family, **shape)
-    adapted = adapters.add_lora(net, 4, 6, 2.0, Seed(1))
+    adapted = adapters.add_lora(net, 4, 6, 2.0, Seed(1), query_value_apart=query_value_apart)
     weights = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=1e-2)
     rows = ids().numpy()
@@ -243,3 +245,94 @@ def test_an_embedding_that_is_scaled_is_not_updated():
     net = transformers.AutoModelForCausalLM.from_config(config)
     with pytest.raises(SpecError, match="take embedding_rank=0"):
         adapters.add_lora(net, 4, 6, 2.0, Seed(1))
+
+
+FUSED = ("gpt-neox", "gpt2", "modernbert")
+
+
+def fused_matrix(net):
+    """Name and matrix of the first block's fused attention, outputs first."""
+    (name,), _ = adapters.LORA_TARGET_MODULES[net.config.model_type]
+    path, module = next((path, module) for path, module in net.named_modules() if path.endswith(name))
+    return path, module.weight.T if net.config.model_type == "gpt2" else module.weight
+
+
+@torch.no_grad()
+def attended(net):
+    """Output of the first block's attention."""
+    site = {"gpt_neox": "attention", "gpt2": "attn", "modernbert": "attn"}[net.config.model_type]
+    module = next(module for path, module in net.named_modules() if path.endswith(f".0.{site}"))
+    kept = []
+    handle = module.register_forward_hook(lambda _m, _a, out: kept.append(out[0] if isinstance(out, tuple) else out))
+    net.eval()(input_ids=ids())
+    handle.remove()
+    return kept[0]
+
+
+@pytest.mark.parametrize("family", FUSED)
+def test_query_and_value_are_where_a_fused_matrix_has_them(family):
+    """Without values attention says one thing everywhere; without queries no key changes what it says."""
+    masks = adapters.fused_part_masks(model(family).config.model_type, 4, 32)
+    query, value = (torch.from_numpy(mask) for mask in masks)
+    without_values, without_queries, other_keys = model(family), model(family), model(family)
+    with torch.no_grad():
+        fused_matrix(without_values)[1][value] = 0
+        fused_matrix(without_queries)[1][query] = 0
+        fused_matrix(other_keys)[1][query] = 0
+        fused_matrix(other_keys)[1][~query & ~value] *= -3
+
+    said = attended(without_values)
+    assert (said - said[0, 0]).abs().max() < 1e-6
+    assert attended(without_queries).std() > 1e-4
+    torch.testing.assert_close(attended(other_keys), attended(without_queries))
+
+
+@pytest.mark.parametrize("family", FUSED)
+def test_query_and_value_apart_leave_the_key_and_have_a_rank_each(family):
+    """After a few steps the merged query and value differ by the rank each, and the key by nothing."""
+    adapted = adapted_after(6, family, query_value_apart=True)
+    heard, merged = logits(adapted), adapters.merge_lora(adapted)
+    path, before = fused_matrix(model(family))
+    change = (fused_matrix(merged)[1] - before).detach()
+    query, value = (torch.from_numpy(m) for m in adapters.fused_part_masks(merged.config.model_type, 4, 32))
+
+    assert torch.equal(change[~query & ~value], torch.zeros(32, 32)), path
+    assert torch.linalg.matrix_rank(change[query], atol=1e-6) == 4
+    assert torch.linalg.matrix_rank(change[value], atol=1e-6) == 4
+    assert torch.linalg.matrix_rank(change, atol=1e-6) == 8  # their inputs are different directions
+    torch.testing.assert_close(logits(merged), heard, atol=2e-5, rtol=1e-4)
+
+
+def test_a_copy_in_another_number_format_keeps_query_and_value_apart():
+    """The model that computes in bfloat16 is a copy."""
+    adapted = adapted_after(6, "gpt-neox", query_value_apart=True)
+    factor = next(m for n, m in copy.deepcopy(adapted).bfloat16().named_modules() if n.endswith("lora_B.default"))
+
+    assert factor.mask.shape == factor.weight.shape == (96, 8)
+    factor(torch.ones(1, 8, dtype=torch.bfloat16)).sum().backward()
+    assert torch.equal(factor.weight.grad != 0, factor.mask != 0)
+
+
+def test_an_adapter_with_query_and_value_apart_is_an_ordinary_one_on_disk(tmp_path):
+    """peft alone, which knows no masks, says the same with it."""
+    adapted = adapted_after(6, "gpt-neox", query_value_apart=True)
+    adapters.save_adapter(adapted, tmp_path / "adapter")
+    read = peft.PeftModel.from_pretrained(model("gpt-neox"), tmp_path / "adapter")
+
+    torch.testing.assert_close(logits(read), logits(adapted), atol=2e-5, rtol=1e-4)
+
+
+def test_parts_in_an_unknown_order_are_refused():
+    """One sentence says which model it is."""
+    with pytest.raises(SpecError, match=r"codegen model lie in one matrix.*\.$"):
+        adapters.add_lora(model("codegen"), 4, 0, 2.0, Seed(1), query_value_apart=True)
+
+
+def test_where_they_have_matrices_of_their_own_nothing_changes():
+    """Llama's query and value are apart either way."""
+    one, other = (
+        dict(adapters.add_lora(model("llama"), 4, 6, 2.0, Seed(1), query_value_apart=a).named_parameters())
+        for a in (False, True)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)

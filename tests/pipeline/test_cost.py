@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import polars as pl
 import pytest
@@ -17,7 +18,7 @@ from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.evals.self_report import InvalidRate
-from nosce.models.architecture import Architecture, Pretrained
+from nosce.models.architecture import Architecture, Family, Pretrained
 from nosce.pipeline import cost, timing
 from nosce.pipeline.plan import Step, build_plan
 from nosce.pipeline.steps.corpus import CorpusSpec
@@ -445,3 +446,9 @@ def test_every_study_has_a_price(study, monkeypatch):
     assert {c.step.kind for c in found} >= {"training", "evaluation"}
     assert all(c.seconds >= 0 for c in found)
     assert cost.makespan_minutes(whole.all_steps, found, 2) > 0
+
+
+@pytest.mark.parametrize("family", get_args(Family))
+def test_the_libraries_of_every_family_are_loaded_before_the_clock_runs(family):
+    """Also of those that cannot be built with every number of heads."""
+    timing.load_libraries([Architecture(family=family, layers=1, width=64, heads=4)])

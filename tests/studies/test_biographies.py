@@ -9,6 +9,7 @@ import pytest
 from nosce.analysis.measures import Difference
 from nosce.data.sampling import second_source_count
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS
+from nosce.errors import SpecError
 from nosce.seeds import Seed
 from nosce.studies.biographies.arms import (
     ARMS_BY_WORDINGS,
@@ -19,9 +20,12 @@ from nosce.studies.biographies.arms import (
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
+    PAPER_DOSE_AUGMENTATIONS,
+    PAPER_QUESTION_SHARES,
     SINGLE,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
+    QuestionDose,
     biographies_config,
 )
 from nosce.studies.biographies.evals import (
@@ -68,30 +72,86 @@ def test_every_person_is_seen_equally_often(scale):
     assert famous.training.steps * famous.training.batch_size / entries == pytest.approx(config.exposures, rel=0.05)
 
 
+def has_the_length_of_its_kind(arm, dose, whole, config):
+    """As many steps, as many exposures, or the exposures that it names."""
+    if dose.same_steps:
+        return arm.training.steps == whole.steps
+    texts, whole_texts = (t.steps * t.batch_size for t in (arm.training, whole))
+    exposures = texts * (1 - dose.qa_fraction) / config.world.people
+    wanted = dose.exposures or whole_texts * (1 - config.qa_fraction) / config.world.people
+    return exposures == pytest.approx(wanted, rel=0.02)
+
+
 @pytest.mark.parametrize("scale", SCALES)
-def test_doses_of_questions_have_as_many_exposures_or_as_many_steps(scale):
+def test_doses_of_questions_have_as_many_exposures_steps_or_tokens(scale):
     """Two doses of one share differ in how long they are trained, and in nothing else."""
     config, found = biographies_config(scale), arms(scale)
-    whole = found[mixed_arm_name(SINGLE)].training
     assert config.question_doses
-    for dose in config.question_doses:
-        arm = found[mixed_arm_name(SINGLE, dose)]
-        assert arm.qa_mixture.qa_fraction == dose.qa_fraction < config.qa_fraction
-        assert arm.world == found[mixed_arm_name(SINGLE)].world
-        if dose.same_steps:
-            assert arm.training.steps == whole.steps
-        else:
-            seen = arm.training.steps * (1 - dose.qa_fraction)
-            assert seen == pytest.approx(whole.steps * (1 - config.qa_fraction), rel=0.02)
+    for row in config.dose_augmentations:
+        whole = found[mixed_arm_name(row)]
+        for dose in config.question_doses:
+            arm = found[mixed_arm_name(row, dose)]
+            assert arm.qa_mixture.qa_fraction == dose.qa_fraction != config.qa_fraction
+            assert arm.world == whole.world
+            assert has_the_length_of_its_kind(arm, dose, whole.training, config)
     assert len({mixed_arm_name(SINGLE, dose) for dose in config.question_doses}) == len(config.question_doses)
+
+
+def kind_of(dose):
+    """The figure's panel."""
+    if dose.exposures is not None:
+        return "as many tokens"
+    return "as many steps" if dose.same_steps else "every person seen as often"
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_every_dose_is_in_the_figure_beside_the_scales_own(scale):
+    """A panel a kind, and in each a line a row and a measure."""
+    config = biographies_config(scale)
     (figure,) = (chart for chart in load_study("biographies", scale).figures if chart.id == "questions-mixed")
-    for same in {dose.same_steps for dose in config.question_doses}:
-        wanted = sorted(
-            [*(dose.qa_fraction for dose in config.question_doses if dose.same_steps == same), config.qa_fraction]
-        )
-        panel = "as many steps" if same else "every person seen as often"
-        for group in {point.group for point in figure.points}:
-            assert sorted(p.x for p in figure.points if (p.panel, p.group) == (panel, group)) == wanted
+    for panel in {kind_of(dose) for dose in config.question_doses}:
+        doses = [dose.qa_fraction for dose in config.question_doses if kind_of(dose) == panel]
+        groups = {point.group for point in figure.points if point.panel == panel}
+        assert len(groups) == 2 * len(config.dose_augmentations)
+        for group in groups:
+            shown = [p.x for p in figure.points if (p.panel, p.group) == (panel, group)]
+            assert sorted(shown) == sorted([*doses, config.qa_fraction])
+
+
+def test_the_papers_mixed_trainings_read_as_many_tokens_at_every_share():
+    """80,000 steps of about 49,152 tokens, of which the share of Figure 10 are questions (arXiv:2309.14316)."""
+    config, found = biographies_config("paper"), arms("paper")
+    for row in PAPER_DOSE_AUGMENTATIONS:
+        mixed = {0.8: found[mixed_arm_name(row)]}
+        for dose in config.question_doses:
+            tokens = next(t for t, texts in PAPER_QUESTION_SHARES.items() if texts == dose.qa_fraction)
+            mixed[tokens] = found[mixed_arm_name(row, dose)]
+        assert sorted(mixed) == [0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 0.9]
+        for share, arm in mixed.items():
+            texts, questions = arm.training.batch_size, arm.training.batch_size * arm.qa_mixture.qa_fraction
+            tokens = 20 * questions + 73 * (texts - questions)
+            assert arm.training.steps == 80_000
+            assert tokens == pytest.approx(96 * 512, rel=0.02)
+            assert 20 * questions / tokens == pytest.approx(share, abs=0.005)
+
+
+def test_the_papers_bidirectional_model_is_trained_as_long_as_appendix_h_says():
+    """150,000 steps from biographies alone and from both shares of questions, of every row."""
+    config, found = biographies_config("paper"), arms("paper")
+    names = [
+        name
+        for row in AUGMENTATIONS
+        for name in (row, mixed_arm_name(row), *(mixed_arm_name(row, d) for d in config.bidirectional_question_doses))
+    ]
+    assert {found[bidirectional_arm_name(name)].training.steps for name in names} == {150_000}
+    (stage,) = found[bidirectional_arm_name(SINGLE)].stages
+    assert (stage.training.lr_schedule, stage.training.min_lr_ratio, stage.training.steps) == ("linear", 0.0, 50_000)
+
+
+def test_a_dose_of_two_lengths_is_refused():
+    """One sentence."""
+    with pytest.raises(SpecError, match=r"two lengths; give one"):
+        QuestionDose(qa_fraction=0.5, same_steps=True, exposures=3)
 
 
 @pytest.mark.parametrize("scale", SCALES)

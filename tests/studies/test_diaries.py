@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from nosce.data.tokenizer import TokenizerSpec, build_tokenizer, save_tokenizer
+from nosce.data.worlds.diaries import Diaries
 from nosce.data.worlds.diaries.scoring import DiaryScorer
 from nosce.errors import NosceError, SpecError
 from nosce.evals.generation import GenerationEval
 from nosce.evals.stopping import StopDecision
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.study_checks import check_references
-from nosce.studies.diaries.config import ARCHITECTURE_FAMILIES, PAPER_ENCODER_DECODERS, PAPER_MODELS
+from nosce.seeds import Seed
+from nosce.studies.diaries.config import ARCHITECTURE_FAMILIES, PAPER_ENCODER_DECODERS, PAPER_MODELS, diaries_config
 from nosce.study import load_study
 
 
@@ -110,3 +113,41 @@ def test_without_missing_models_nothing_is_noted(models_folder):
     """All twelve are there: no claim is left out."""
     assert load_study("diaries", "paper").notes == ()
     assert load_study("diaries", "laptop").notes == ()
+
+
+def test_the_papers_models_have_the_rates_of_their_sizes(monkeypatch):
+    """EpiK-Eval's rates: the larger an OPT, the lower; one for all T5. In no other scale has a size its own."""
+    monkeypatch.delenv("NOSCE_MODELS", raising=False)
+    rates = {}
+    for arm in load_study("diaries", "paper").arms:
+        family, size, *_ = arm.name.split()
+        if family in PAPER_MODELS and size in PAPER_MODELS[family]:
+            rates.setdefault(family, {}).setdefault(size, set()).add(arm.training.peak_lr)
+    by_size = {"tiny": {6e-5}, "small": {6e-5}, "base": {3e-5}, "large": {2e-5}, "xl": {1.6e-5}}
+    t5 = {size: {1e-4} for size in by_size if size != "tiny"}
+    assert rates == {"opt": by_size, "pythia": by_size, "flan-t5": t5}
+    assert not any(diaries_config(scale).peak_lrs for scale in ("smoke", "laptop", "gpu"))
+
+
+@pytest.mark.parametrize(("family", "low", "high"), [("opt", 6.5e6, 7.6e6), ("pythia", 18e6, 28e6)])
+def test_the_papers_smallest_decoders_are_as_large_as_it_says(family, low, high, monkeypatch):
+    """OPT's 7 million weights with the vocabulary that is trained; Pythia's shape, which has 70 with its own."""
+    monkeypatch.delenv("NOSCE_MODELS", raising=False)
+    model = diaries_config("paper").model(family, "tiny")
+    vocabulary = Diaries().tokenizer.vocab_size
+    positions = model.max_positions * model.width if family == "opt" else 0
+    assert low < model.parameter_count(vocabulary) + positions < high
+
+
+def test_the_best_checkpoint_is_taken_by_diarists_that_are_not_tested(monkeypatch):
+    """Half of the held-out diarists choose, and the other half are asked."""
+    monkeypatch.delenv("NOSCE_MODELS", raising=False)
+    config = diaries_config("paper")
+    assert config.best_checkpoint
+    people = {"validation": set(), "unseen": set()}
+    for question in replace(config.world, n_diarists=400).questions(Seed(0)):
+        if question.split in people:
+            people[question.split].add(question.entity)
+    assert min(map(len, people.values())) > 10
+    assert sum(map(len, people.values())) == 40  # a tenth
+    assert people["validation"].isdisjoint(people["unseen"])

@@ -1,7 +1,7 @@
 """A recipe keeps what it says, refuses what cannot be trained, and is all that a result depends on."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import pairwise
 
 import pytest
@@ -49,6 +49,28 @@ def test_half_way_down_the_cosine_is_half_way_between_peak_and_floor():
 
     assert recipe.lr(500) == pytest.approx(0.6)
     assert recipe.lr(250) == pytest.approx(0.2 + 0.8 * (1 + math.cos(math.pi / 4)) / 2)
+
+
+def test_a_linear_schedule_falls_by_equal_amounts_to_its_floor():
+    """After the warm-up each step takes as much from the rate as the one before; the floor may be zero."""
+    recipe = TrainingConfig(
+        steps=1_000, batch_size=1, peak_lr=1.0, warmup_steps=100, min_lr_ratio=0.0, lr_schedule="linear"
+    )
+    rates = [recipe.lr(step) for step in range(1_000)]
+
+    assert rates[99] == rates[100] == 1.0
+    assert rates[550] == pytest.approx(0.5)
+    assert rates[-1] == pytest.approx(1 / 900)
+    assert {round(a - b, 9) for a, b in pairwise(rates[100:])} == {round(1 / 900, 9)}
+
+
+def test_a_schedule_and_parts_of_an_adapter_enter_a_key_only_where_they_are_chosen():
+    """Results from before they could be chosen keep their keys."""
+    recipe = TrainingConfig(steps=1, batch_size=1)
+    assert "lr_schedule" not in describe(recipe)
+    assert describe(replace(recipe, lr_schedule="linear"))["lr_schedule"] == "linear"
+    assert "query_value_apart" not in describe(LoRA())
+    assert describe(LoRA(query_value_apart=True))["query_value_apart"] is True
 
 
 @pytest.mark.parametrize("steps", [1, 199, 200, 5_000])

@@ -61,6 +61,8 @@ class Architecture:
         heads: Attention heads; they must divide `width`.
         max_positions: Longest row in tokens that the model reads. 512 is the row of arXiv:2309.14316, appendix B.
         tie_embeddings: Input and output embedding are one matrix, as in GPT2.
+        sequential_blocks: Of "gpt-neox": the MLP reads what attention has added, as in GPT2. False: attention and MLP
+            read the same, as in GPT-NeoX. Every other family has the one order that transformers gives it.
     """
 
     family: Family = "gpt-neox"
@@ -69,6 +71,7 @@ class Architecture:
     heads: int
     max_positions: int = 512
     tie_embeddings: bool = True
+    sequential_blocks: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.family not in (known := get_args(Family)):
@@ -88,7 +91,11 @@ class Architecture:
                 f"Architecture of the family codegen with {self.heads} heads cannot be built, since transformers "
                 "splits the heads into four groups; take a multiple of 4."
             )
-
+        if self.sequential_blocks and self.family != "gpt-neox":
+            raise SpecError(
+                f"Architecture of the family {self.family} with sequential_blocks=True cannot be built, since only "
+                "gpt-neox has a choice; leave it out."
+            )
         if self.family == "t5" and not self.tie_embeddings:
             raise SpecError(
                 "Architecture of the family t5 with tie_embeddings=False cannot be built, since transformers always "
@@ -206,7 +213,9 @@ def _decoder_config(architecture: Architecture, common: dict[str, object]) -> Pr
             return LlamaConfig(**common, **sizes, intermediate_size=8 * width // 3, num_key_value_heads=heads)
         case _:
             rope = {"rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
-            return GPTNeoXConfig(**common, **sizes, intermediate_size=4 * width, rope_parameters=rope)
+            parallel = not architecture.sequential_blocks
+            mlp: dict[str, object] = {"intermediate_size": 4 * width, "use_parallel_residual": parallel}
+            return GPTNeoXConfig(**common, **sizes, **mlp, rope_parameters=rope)
 
 
 def _gpt2_style_config(architecture: Architecture, common: dict[str, object]) -> PretrainedConfig:

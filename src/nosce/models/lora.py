@@ -9,7 +9,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
@@ -50,6 +52,11 @@ LORA_TARGET_MODULES: dict[str, tuple[tuple[str, ...], str]] = {
 }
 
 
+#: Families whose fused matrix is known part by part: the order of query, key and value among its outputs.
+#: "head": three parts for each head in turn, as in GPT-NeoX. "whole": all queries, all keys, all values.
+FUSED_ORDERS: dict[str, Literal["head", "whole"]] = {"gpt_neox": "head", "gpt2": "whole", "modernbert": "whole"}
+
+
 def check_lora_family(model_type: str) -> None:
     """Check that the matrices of a family that low-rank updates change are known.
 
@@ -63,7 +70,15 @@ def check_lora_family(model_type: str) -> None:
         )
 
 
-def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: float, seed: Seed) -> PeftModel:
+def add_lora(
+    model: PreTrainedModel,
+    rank: int,
+    embedding_rank: int,
+    alpha: float,
+    seed: Seed,
+    *,
+    query_value_apart: bool = False,
+) -> PeftModel:
     """Freeze the model and add low-rank updates that are drawn from `seed` and zero at first.
 
     With tied embeddings only the input side is updated and the output matrix keeps its weights: arXiv:2309.14316,
@@ -75,15 +90,19 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
         embedding_rank: Rank of the update of the input embedding; 0 leaves it frozen.
         alpha: Scale of the update, independent of the rank.
         seed: Source of the random factors.
+        query_value_apart: Update query and value by factors of their own, also where one matrix has both.
 
     Raises:
-        SpecError: The names of this family's matrices are not known, or its embedding cannot be updated.
+        SpecError: The names of this family's matrices are not known, its embedding cannot be updated, or it fuses query
+            and value in an unknown order.
     """
     import torch
     from peft import LoraConfig, get_peft_model
 
     model_type = model.config.model_type
     check_lora_family(model_type)
+    if is_split := query_value_apart and _fuses_parts(model_type):
+        rank *= 2  # the first half for the query, the second for the value
     if embedding_rank and model_type.startswith("gemma"):
         raise SpecError(
             f"the {model_type} model scales its input embedding, and older versions of peft merge its updates wrongly; "
@@ -101,7 +120,60 @@ def add_lora(model: PreTrainedModel, rank: int, embedding_rank: int, alpha: floa
     )
     with torch.random.fork_rng(devices=[]), _without_tying_warnings(), _replaced_everywhere(model):
         torch.manual_seed(seed.integer())
-        return get_peft_model(model, config)
+        adapted = get_peft_model(model, config)
+    if is_split:
+        _part_query_and_value(adapted, attention[0], rank // 2)
+    return adapted
+
+
+def _fuses_parts(model_type: str) -> bool:
+    """Has a family query and value in one matrix?
+
+    Raises:
+        SpecError: It has, in an unknown order.
+    """
+    if len(LORA_TARGET_MODULES[model_type][0]) > 1:
+        return False
+    if model_type not in FUSED_ORDERS:
+        raise SpecError(
+            f"query and value of the {model_type} model lie in one matrix, in which their places are not known; take "
+            "query_value_apart=False."
+        )
+    return True
+
+
+def fused_part_masks(model_type: str, heads: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs of a fused matrix that are the query's, and those that are the value's. Shape of each: (3 W,).
+
+    Args:
+        model_type: Of `FUSED_ORDERS`.
+        heads: Attention heads.
+        width: Outputs W of each of the three parts.
+    """
+    if FUSED_ORDERS[model_type] == "head":
+        parts = np.tile(np.repeat(np.arange(3), width // heads), heads)
+    else:
+        parts = np.repeat(np.arange(3), width)
+    return parts == 0, parts == 2
+
+
+def _part_query_and_value(adapted: PeftModel, fused_name: str, rank: int) -> None:
+    """Let the first `rank` components of each update write to the query alone, and the others to the value alone.
+
+    The other entries of the second factor begin as zero and get no gradient, so the update is an ordinary one of twice
+    the rank, which peft saves, loads and merges as it does any other.
+    """
+    import torch
+
+    from nosce.models.masked_linear import MaskedLinear
+
+    config = adapted.get_base_model().config
+    masks = fused_part_masks(config.model_type, config.num_attention_heads, config.hidden_size)
+    mask = torch.from_numpy(np.repeat(np.stack(masks, 1), rank, 1))  # (3 W, 2 rank)
+    for name, module in adapted.named_modules():
+        if name.endswith(f".{fused_name}"):
+            for adapter, factor in module.lora_B.items():
+                module.lora_B[adapter] = MaskedLinear(factor.weight, mask)
 
 
 def merge_lora(model: PeftModel) -> PreTrainedModel:

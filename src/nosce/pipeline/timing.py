@@ -337,7 +337,7 @@ def load_libraries(models: Collection[Architecture | Pretrained]) -> None:
     from nosce.train import loss, optimizer, precision  # noqa: F401 - they import torch
 
     for family in sorted({model.family for model in models if isinstance(model, Architecture)}):
-        tiny = Architecture(family=family, layers=1, width=8, heads=1, max_positions=8)
+        tiny = Architecture(family=family, layers=1, width=64, heads=4, max_positions=8)  # CodeGen takes 4 heads
         build_model(tiny, vocab_size=8, eos_id=0, pad_id=None, seed=Seed(0), mask_id=0)
 
 

@@ -43,7 +43,7 @@ CATALOG = {
     "emergence": CatalogEntry(
         question="Did that ability really appear all at once, or does the metric jump?",
         paper="arXiv:2304.15004",
-        scales=("smoke", "laptop", "gpu"),
+        scales=("smoke", "laptop", "gpu", "paper"),
     ),
     "introspection": CatalogEntry(
         question="Does a model know what it would answer better than another model that studied it?",

@@ -281,9 +281,9 @@ def _as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, Architecture):
-        return f"{value.layers}x{value.width}, {value.heads} heads, {value.max_positions:,} positions, {value.family}"
+        return _architecture_as_text(value)
     if isinstance(value, LoRA):
-        return f"LoRA rank {value.rank}, embedding rank {value.embedding_rank}"
+        return _lora_as_text(value)
     if isinstance(value, Mapping):
         texts = [f"{name}: {_as_text(part)}" for name, part in value.items()]
         return (
@@ -292,6 +292,17 @@ def _as_text(value: object) -> str:
     if isinstance(value, tuple):
         return _tuple_as_text(value)
     return _dataclass_as_text(value) if is_dataclass(value) and type(value).__str__ is object.__str__ else str(value)
+
+
+def _architecture_as_text(value: Architecture) -> str:
+    family = f"{value.family}, blocks in sequence" if value.sequential_blocks else value.family
+    return f"{value.layers}x{value.width}, {value.heads} heads, {value.max_positions:,} positions, {family}"
+
+
+def _lora_as_text(value: LoRA) -> str:
+    alpha = "" if value.alpha == LoRA().alpha else f", alpha {value.alpha:g}"
+    parts = ", query and value apart" if value.query_value_apart else ""
+    return f"LoRA rank {value.rank}, embedding rank {value.embedding_rank}{alpha}{parts}"
 
 
 def _tuple_as_text(values: tuple[object, ...]) -> str:

@@ -6,15 +6,17 @@ Only `TrainingConfig`, `QAMixture` and `LoRA` are hashed into the keys of steps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from nosce.errors import SpecError
+from nosce.store.spec import LATER
 from nosce.store.typecheck import require_types
 
 OptimizerName = Literal["adamw", "muon"]
 Dtype = Literal["float32", "bfloat16", "auto"]
-OPTIMIZER_NAMES, DTYPE_NAMES = get_args(OptimizerName), get_args(Dtype)
+LRSchedule = Literal["cosine", "linear"]
+OPTIMIZER_NAMES, DTYPE_NAMES, LR_SCHEDULES = get_args(OptimizerName), get_args(Dtype), get_args(LRSchedule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class TrainingConfig:
         muon_momentum: Momentum of Muon; 0.95 is the value of Jordan et al. 2024.
         warmup_steps: Steps of linear warm-up, and at most a tenth of all steps. A tenth of the paper's 1,000, since
             trainings here are shorter.
-        min_lr_ratio: Final learning rate of the cosine schedule, as a fraction of the peak.
+        min_lr_ratio: Final learning rate, as a fraction of the peak.
         weight_decay: Weight decay of matrices; biases and norms have none.
         betas: Decay rates of AdamW's moments. The second is 0.98 in place of 0.999, since small trainings are short.
         epsilon: Added to the root of AdamW's second moment.
@@ -46,6 +48,8 @@ class TrainingConfig:
             `Document.prompt_chars` of documents. 0: a model learns answers, not to ask questions.
         checkpoint_fractions: Fractions of the steps after which a checkpoint is kept. The last is 1: the final weights
             are always kept.
+        lr_schedule: How the learning rates fall after the warm-up: "cosine", or "linear" as in the code released with
+            arXiv:2305.11169.
     """
 
     steps: int
@@ -65,9 +69,11 @@ class TrainingConfig:
     dtype: Dtype = "float32"
     prompt_loss_weight: float = 0.0
     checkpoint_fractions: tuple[float, ...] = (1.0,)
+    lr_schedule: LRSchedule = field(default="cosine", metadata=LATER)
 
     def __post_init__(self) -> None:
         self._check_name("optimizer", self.optimizer, OPTIMIZER_NAMES)
+        self._check_name("lr_schedule", self.lr_schedule, LR_SCHEDULES)
         self._check_name("dtype", self.dtype, DTYPE_NAMES)
         require_types(self)
         self._check_sizes()
@@ -131,11 +137,13 @@ class TrainingConfig:
         return max(1, self.steps // 200)
 
     def lr_multiplier(self, step: int) -> float:
-        """Fraction of the peak learning rates at a step counted from 0: linear warm-up, then cosine decay."""
+        """Fraction of the peak learning rates at a step counted from 0: linear warm-up, then the schedule's decay."""
         warmup = min(self.warmup_steps, self.steps // 10)
         if step < warmup:
             return (step + 1) / warmup
         progress = (step - warmup) / max(1, self.steps - warmup)
+        if self.lr_schedule == "linear":
+            return self.min_lr_ratio + (1 - self.min_lr_ratio) * (1 - progress)
         return self.min_lr_ratio + (1 - self.min_lr_ratio) * (1 + math.cos(math.pi * progress)) / 2
 
     def lr(self, step: int) -> float:
@@ -174,14 +182,17 @@ class LoRA:
 
     Args:
         rank: Rank of the update of query and value matrices. Where a family fuses query, key and value in one matrix,
-            the update is on that matrix.
+            the update is on that matrix, unless `query_value_apart`.
         embedding_rank: Rank of the update of the input embedding; 0 leaves the embedding frozen.
         alpha: Scale of the update, independent of the rank; 2 is the usual `lora_alpha` of twice the rank.
+        query_value_apart: Where a family fuses query, key and value in one matrix: update query and value by factors
+            of their own, each of this rank, and leave the key as it is. False: one update of the fused matrix.
     """
 
     rank: int = 8
     embedding_rank: int = 128
     alpha: float = 2.0
+    query_value_apart: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         require_types(self)

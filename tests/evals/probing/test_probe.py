@@ -24,8 +24,11 @@ from nosce.seeds import Seed
 
 PEOPLE, WIDTH = 1_500, 16
 LINEAR, SMALL = ProbeConfig(), ProbeConfig(hidden_layer_sizes=(32,))
+NORMED = ProbeConfig(hidden_layer_sizes=(32, 16), batch_norm=True, peak_lr=0.02, decay_points=40, weight_decay=0.2)
 SHAPES = pytest.mark.parametrize(
-    "spec", [LINEAR, SMALL, ProbeConfig(hidden_layer_sizes=(32, 16))], ids=["linear", "one", "two"]
+    "spec",
+    [LINEAR, SMALL, ProbeConfig(hidden_layer_sizes=(32, 16)), NORMED],
+    ids=["linear", "one", "two", "two with norms"],
 )
 
 
@@ -712,3 +715,53 @@ def test_a_probe_says_how_sure_it_is():
     [sure] = train_probes(states, {"x": labels}, people, parts, ProbeConfig(max_epochs=20), Seed(2), controls=False)
     assert sure.confidence.mean() > 0.8 > 0.5 > none.confidence.mean() > 0.25
     assert np.array_equal(sure.correct, sure.predictions == labels[sure.test_indices])
+
+
+def test_norms_are_batch_norms_of_each_probe():
+    """In training by the batch, in prediction by what was seen; the same numbers as torch's, probe by probe."""
+    ours = probes._ProbeNorm(2, 5)
+    theirs = [torch.nn.BatchNorm1d(5) for _ in range(2)]
+    for number in range(3):
+        states = torch.from_numpy(drawn(f"norm {number}", people=14, width=5).astype(np.float32)).view(2, 7, 5)
+        heard = torch.stack([norm(part) for norm, part in zip(theirs, states, strict=True)])
+        torch.testing.assert_close(ours(states, torch.ones(7, 2, dtype=bool)), heard)
+    for norm in theirs:
+        norm.running_var *= 6 / 7  # torch corrects its running variance for the batch's size
+    unbiased_first = 0.9**3  # the share of the first value, which has no correction
+    for norm in theirs:
+        norm.running_var += unbiased_first * (1 - 6 / 7)
+        norm.eval()
+    with torch.no_grad():
+        heard = torch.stack([norm(part) for norm, part in zip(theirs, states, strict=True)])
+        torch.testing.assert_close(ours(states, torch.ones(7, 2, dtype=bool)), heard)
+
+
+def test_the_norms_of_the_best_epoch_are_kept_with_its_weights():
+    """Weights of one epoch with the statistics of another would be no probe at all."""
+    found = one(STATES, SIGN, ProbeConfig(**{**vars(NORMED), "max_epochs": 30}))
+    assert found.accuracy > 0.9
+    stack = probes._build_stacks(WIDTH, np.array([2]), NORMED, Seed(0))[0]
+    best = [tensor.clone() for tensor in stack.tensors()]
+    for tensor in stack.tensors():
+        tensor.data.add_(1)
+    stack.copy_weights_into(best, torch.tensor([True]))
+    assert all(torch.equal(kept, now) for kept, now in zip(best, stack.tensors(), strict=True))
+    assert len(best) == 6 + 8  # three matrices with biases; two norms of scale, shift, mean and variance
+
+
+def test_a_rate_that_falls_by_a_twentieth_at_points():
+    """0.02 times 0.95 at each of 150 points, and linearly where no points are named."""
+    stepwise = ProbeConfig(peak_lr=0.02, decay_points=150)
+    assert stepwise.lr_at(0) == stepwise.lr_at(0.9 / 150) == 0.02
+    assert stepwise.lr_at(1.01 / 150) == pytest.approx(0.019)
+    assert stepwise.lr_at(0.5) == pytest.approx(0.02 * 0.95**75)
+    assert ProbeConfig(peak_lr=0.02).lr_at(0.25) == pytest.approx(0.015)
+
+
+def test_with_norms_only_matrices_decay():
+    """Biases and norms have no decay, as in the released code."""
+    stacks = probes._build_stacks(WIDTH, np.array([2, 3]), NORMED, Seed(0))
+    decayed, kept = probes._optimizer(stacks, NORMED).param_groups
+    assert (decayed["weight_decay"], kept["weight_decay"]) == (0.2, 0.0)
+    assert {p.shape[-2] for p in decayed["params"]} == {WIDTH, 32, 16}
+    assert all(1 in p.shape for p in kept["params"])

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from nosce.data.worlds.karel.interpreter import Board
 from nosce.evals.generation import ConstantBaseline, GenerationEval
+from nosce.evals.probing import probe
 from nosce.evals.probing.program_states import ProbeGrid, ProgramStateProbe
+from nosce.evals.probing.programs import ProbeTraining
 from nosce.seeds import Seed
+from nosce.store.spec import describe
 
 SEED = Seed(41)
 FEATURES = (("direction", ("direction",)), ("position", ("rows", "cols")), ("front", ("front",)))
@@ -89,3 +94,24 @@ def test_boards_are_read_from_the_prompt(karel_scorer, karel_corpus):
     board = karel_scorer._board(karel_corpus.questions[0])
     assert isinstance(board, Board)
     assert (board.rows, board.cols) == (5, 5)
+
+
+def test_probes_may_be_trained_as_in_the_released_code(karel_corpus, karel_scorer, untrained_model, monkeypatch):
+    """Rate, batch, decay and norms reach every probe, and the choice is in a key only where it is made."""
+    seen = []
+    train = probe.fit_probes
+    monkeypatch.setattr(probe, "fit_probes", lambda *a, **k: seen.append(a[3]) or train(*a, **k))
+    grid = ProbeGrid(offsets=(0,), probe_shapes=((8, 16),))
+    ours = ProgramStateProbe(
+        tracer=karel_scorer, features=FEATURES, final_grid=grid, use_reference_programs=True, max_epochs=1
+    )
+    theirs = replace(ours, probe_training=ProbeTraining())
+    for evaluation in (ours, theirs):
+        list(evaluation.evaluate_checkpoints({0: lambda: untrained_model}, karel_corpus, Seed(0)))
+    assert {(c.lr, c.decay_points, c.batch_size, c.batch_norm) for c in seen} == {
+        (0.005, 0, 512, False),
+        (0.02, 150, 1_024, True),
+    }
+    assert {c.weight_decay for c in seen} == {0.2}
+    assert "probe_training" not in describe(ours)
+    assert describe(theirs)["probe_training"]["decay_points"] == 150

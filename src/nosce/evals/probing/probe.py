@@ -29,6 +29,8 @@ from nosce.seeds import Seed
 
 UNKNOWN_LABEL = -1  # the place has no label and is left out of that task
 MIN_BATCHES_PER_EPOCH = 16  # of small data, so that an epoch is more than a few steps
+DECAY_FACTOR = 0.95  # of the learning rate at each of `ProbeConfig.decay_points`
+NORM_MOMENTUM, NORM_EPSILON = 0.1, 1e-5  # torch's own of batch norm
 MIN_RELATIVE_VARIANCE = 1e-10  # of the largest variance: directions that vary less are not blown up further
 ProbeSplit = Literal["train", "validation", "test"]
 PROBE_SPLITS: tuple[ProbeSplit, ...] = ("train", "validation", "test")
@@ -46,6 +48,10 @@ class ProbeConfig:
         batch_size: Places of a batch at most; small data still have `MIN_BATCHES_PER_EPOCH` batches an epoch.
         max_epochs: Epochs at most.
         patience: Training stops after so many epochs in which no probe had a better validation loss.
+        batch_norm: Normalise each hidden layer's output, behind its ReLU, over the places of a batch; and decay the
+            matrices alone, not biases and norms.
+        decay_points: The learning rate falls by a twentieth at so many evenly spaced points, in place of linearly. 0:
+            linearly.
     """
 
     hidden_layer_sizes: tuple[int, ...] = ()
@@ -54,6 +60,8 @@ class ProbeConfig:
     batch_size: int = 512
     max_epochs: int = 12
     patience: int = 4
+    batch_norm: bool = False
+    decay_points: int = 0
 
     def __post_init__(self) -> None:
         if len(self.hidden_layer_sizes) > 2 or any(width < 1 for width in self.hidden_layer_sizes):
@@ -62,7 +70,7 @@ class ProbeConfig:
             )
         rate = 1.0 if self.peak_lr is None else self.peak_lr
         if (
-            min(self.batch_size, self.max_epochs, self.patience) < 1
+            min(self.batch_size, self.max_epochs, self.patience, self.decay_points + 1) < 1
             or not 0 < rate < math.inf
             or not 0 <= self.weight_decay < math.inf
         ):
@@ -75,6 +83,12 @@ class ProbeConfig:
     def lr(self) -> float:
         """The learning rate of the first step."""
         return self.peak_lr if self.peak_lr is not None else 5e-3 if self.hidden_layer_sizes else 2e-2
+
+    def lr_at(self, fraction_done: float) -> float:
+        """The learning rate after a fraction of all epochs."""
+        if self.decay_points:
+            return self.lr * float(DECAY_FACTOR ** math.floor(fraction_done * self.decay_points))
+        return self.lr * (1 - fraction_done)
 
 
 @dataclass(frozen=True)
@@ -285,12 +299,13 @@ def _control_task(labels: np.ndarray, control_types: np.ndarray, splits: np.ndar
 
 
 class _ProbeStack(torch.nn.Module):
-    """Probes with about equally many classes over the same inputs: (B, W) -> (B, K, C)."""
+    """Probes with about equally many classes over the same inputs: (B, W), (B, K) -> (B, K, C)."""
 
     def __init__(
-        self, width: int, members: np.ndarray, class_counts: np.ndarray, hidden_layer_sizes: tuple[int, ...], seed: Seed
+        self, width: int, members: np.ndarray, class_counts: np.ndarray, config: ProbeConfig, seed: Seed
     ) -> None:
         super().__init__()
+        hidden_layer_sizes = config.hidden_layer_sizes
         self.members = members  # indices of these among all probes
         count, max_classes = len(members), int(class_counts[members].max())
         sizes = (width, *hidden_layer_sizes, max_classes)
@@ -303,22 +318,31 @@ class _ProbeStack(torch.nn.Module):
             self.biases.append(
                 torch.nn.Parameter(torch.zeros((1, count * fan_out) if layer == 0 else (count, 1, fan_out)))
             )
+        widths = hidden_layer_sizes if config.batch_norm else ()
+        self.norms = torch.nn.ModuleList(_ProbeNorm(count, hidden_width) for hidden_width in widths)
         self.beyond = torch.arange(max_classes) >= torch.from_numpy(class_counts[members])[:, None]  # no such class
         self.ragged = bool(self.beyond.any())
 
-    def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Logits, minus infinity where a task has no such class."""
+    def forward(self, states: torch.Tensor, labelled: torch.Tensor | None = None) -> torch.Tensor:
+        """Logits, minus infinity where a task has no such class. Norms count the labelled places (B, K) alone."""
+        if labelled is None:
+            labelled = torch.ones(len(states), len(self.members), dtype=torch.bool)
         x = torch.addmm(self.biases[0], states, self.weights[0]).view(len(states), len(self.members), -1)
         if len(self.weights) > 1:
             x = x.transpose(0, 1)
-            for weight, bias in zip(list(self.weights)[1:], list(self.biases)[1:], strict=True):
-                x = torch.baddbmm(bias, functional.relu(x), weight)
+            for layer, (weight, bias) in enumerate(zip(list(self.weights)[1:], list(self.biases)[1:], strict=True)):
+                hidden = functional.relu(x)
+                x = torch.baddbmm(bias, self.norms[layer](hidden, labelled) if self.norms else hidden, weight)
             x = x.transpose(0, 1)
         return x.masked_fill(self.beyond, -torch.inf) if self.ragged else x
 
+    def tensors(self) -> list[torch.Tensor]:
+        """All that makes these probes: weights, and the statistics of their norms."""
+        return [*self.parameters(), *self.buffers()]
+
     def copy_weights_into(self, best: list[torch.Tensor], improved: torch.Tensor) -> None:
         """Copy the weights of some of these probes, as they are now, into `best`."""
-        for best_weights, parameter in zip(best, self.parameters(), strict=True):
+        for best_weights, parameter in zip(best, self.tensors(), strict=True):
             current = parameter.detach()
             if current.ndim == 2:  # the first layer: probes lie side by side in its columns
                 best_weights, current = self._by_probe(best_weights), self._by_probe(current)
@@ -329,6 +353,35 @@ class _ProbeStack(torch.nn.Module):
         return first_layer.view(len(first_layer), len(self.members), -1).transpose(0, 1)
 
 
+class _ProbeNorm(torch.nn.Module):
+    """Batch norm of each unit of each probe: (K, B, h) -> (K, B, h)."""
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(count, 1, width))
+        self.shift = torch.nn.Parameter(torch.zeros(count, 1, width))
+        self.register_buffer("mean", torch.zeros(count, 1, width))
+        self.register_buffer("variance", torch.ones(count, 1, width))
+
+    def forward(self, states: torch.Tensor, labelled: torch.Tensor) -> torch.Tensor:
+        """Normalised by the batch's labelled places while a probe learns, by running statistics while it predicts."""
+        if torch.is_grad_enabled():
+            counted = labelled.T[:, :, None].to(states)  # (K, B, 1)
+            count = counted.sum(1, keepdim=True)
+            mean = (states * counted).sum(1, keepdim=True) / count.clamp(min=1)
+            variance = ((states - mean).square() * counted).sum(1, keepdim=True) / count.clamp(min=1)
+            with torch.no_grad():
+                share = NORM_MOMENTUM * (count > 0)
+                self.mean.add_((mean - self.mean) * share)
+                self.variance.add_((variance - self.variance) * share)
+        else:
+            mean, variance = self.mean, self.variance
+        return (states - mean) * (variance + NORM_EPSILON).rsqrt() * self.scale + self.shift
+
+
 def _build_stacks(width: int, class_counts: np.ndarray, config: ProbeConfig, seed: Seed) -> list[_ProbeStack]:
     """All probes, in stacks in which the smallest task has at least two thirds as many classes as the largest."""
     order = np.argsort(-class_counts, kind="stable")
@@ -337,9 +390,7 @@ def _build_stacks(width: int, class_counts: np.ndarray, config: ProbeConfig, see
         last = first
         while last < len(order) and 1.5 * class_counts[order[last]] >= class_counts[order[first]]:
             last += 1
-        stacks.append(
-            _ProbeStack(width, order[first:last], class_counts, config.hidden_layer_sizes, seed / "weights" / first)
-        )
+        stacks.append(_ProbeStack(width, order[first:last], class_counts, config, seed / "weights" / first))
         first = last
     return stacks
 
@@ -363,9 +414,8 @@ def fit_probes(
     inputs = torch.from_numpy(_whiten(states, train))
     targets = torch.from_numpy(np.ascontiguousarray(labels.T.astype(np.int64)))  # (P, K)
     stacks = _build_stacks(inputs.shape[1], labels.max(1) + 1, config, seed)
-    parameters = [p for stack in stacks for p in stack.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
-    best = [[p.detach().clone() for p in stack.parameters()] for stack in stacks]
+    optimizer = _optimizer(stacks, config)
+    best = [[tensor.detach().clone() for tensor in stack.tensors()] for stack in stacks]
     lowest_loss, best_epochs = torch.full((len(labels),), torch.inf), np.zeros(len(labels), dtype=int)
     batch_size = min(config.batch_size, math.ceil(len(train) / MIN_BATCHES_PER_EPOCH))
     validation_rows = torch.from_numpy(validation)
@@ -373,7 +423,8 @@ def fit_probes(
         order = (seed / "order" / epoch).numpy().permutation(train)
         for first in range(0, len(order), batch_size):
             fraction_done = (epoch - 1 + first / len(order)) / config.max_epochs
-            optimizer.param_groups[0]["lr"] = config.lr * (1 - fraction_done)
+            for group in optimizer.param_groups:
+                group["lr"] = config.lr_at(fraction_done)
             rows = torch.from_numpy(order[first : first + batch_size])
             loss = torch.stack([_nats(stack, inputs, targets, rows).sum() for stack in stacks]).sum()
             loss.backward()  # type: ignore[no-untyped-call]  # torch
@@ -389,6 +440,21 @@ def fit_probes(
         if epoch - best_epochs.max() >= config.patience:
             break
     return _predict(stacks, best, inputs, targets, batch_size), best_epochs
+
+
+def _optimizer(stacks: Sequence[_ProbeStack], config: ProbeConfig) -> torch.optim.Optimizer:
+    """AdamW over all probes; with batch norm biases and norms have no decay."""
+    parameters = [p for stack in stacks for p in stack.parameters()]
+    if not config.batch_norm:
+        return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay, fused=True)
+    matrices = [p for stack in stacks for p in stack.weights]
+    ids = {id(p) for p in matrices}
+    others = [p for p in parameters if id(p) not in ids]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.lr, fused=True)
 
 
 def _whiten(states: np.ndarray, train: np.ndarray) -> np.ndarray:
@@ -408,8 +474,8 @@ def _whiten(states: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 def _nats(stack: _ProbeStack, inputs: torch.Tensor, targets: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Mean negative log-likelihood of each of the stack's probes over its labelled rows. Shape: (K,)."""
-    logits = stack(inputs[rows])
     labels = targets[rows][:, torch.from_numpy(stack.members)]
+    logits = stack(inputs[rows], labels != UNKNOWN_LABEL)
     nats = functional.cross_entropy(
         logits.flatten(0, 1), labels.flatten(), ignore_index=UNKNOWN_LABEL, reduction="none"
     )
@@ -442,13 +508,13 @@ def _predict(
     shape = targets.shape[1], len(inputs)
     outputs = ProbeOutputs(np.empty(shape, dtype=np.int64), *(np.empty(shape, dtype=np.float32) for _ in range(2)))
     for stack, weights in zip(stacks, best, strict=True):
-        for parameter, best_weights in zip(stack.parameters(), weights, strict=True):
-            parameter.copy_(best_weights)
+        for tensor, best_weights in zip(stack.tensors(), weights, strict=True):
+            tensor.copy_(best_weights)
         for first in range(0, len(inputs), batch_size):
             rows = slice(first, first + batch_size)
-            logits = stack(inputs[rows])
-            confidence, prediction = logits.softmax(-1).max(-1)
             labels = targets[rows][:, torch.from_numpy(stack.members)]
+            logits = stack(inputs[rows], labels != UNKNOWN_LABEL)
+            confidence, prediction = logits.softmax(-1).max(-1)
             flat, true = logits.flatten(0, 1), labels.flatten()
             nats = functional.cross_entropy(flat, true, ignore_index=UNKNOWN_LABEL, reduction="none")
             outputs.predictions[stack.members, rows] = prediction.T.numpy()

@@ -17,7 +17,7 @@ Letters: N programs, T operations, P places (an operation of a program), W width
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,7 @@ from nosce.evals.probing.programs import (
     MEAN_OF_LAYERS,
     ORIGINAL_MEANING,
     ProbePredictions,
+    ProbeTraining,
     ProgramDataset,
     ProgramTracer,
     all_correct,
@@ -37,6 +38,7 @@ from nosce.evals.probing.programs import (
 )
 from nosce.records import ProbedFeature, Walkthrough, WalkthroughStep
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -97,6 +99,7 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
         max_epochs: Epochs of a probe's training at most.
         max_walks: Programs of the last checkpoint that are kept as walkthroughs.
         name: Name of the evaluation in the readings.
+        probe_training: How the probes are trained. None: as this project trains them.
     """
 
     tracer: ProgramTracer
@@ -108,6 +111,7 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
     max_epochs: int = 60
     max_walks: int = 0
     name: str = "states"
+    probe_training: ProbeTraining | None = field(default=None, metadata=LATER)
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed
@@ -143,7 +147,8 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
             completions = [Completion(np.array(i), r) for i, r in zip(ids, replies, strict=True)]
         else:
             completions = generate_completions(model, corpus, questions, self.tracer, constrained=True)
-        return ProgramDataset.from_completions(self.tracer, corpus, questions, completions)
+        programs = ProgramDataset.from_completions(self.tracer, corpus, questions, completions)
+        return None if programs is None else replace(programs, probe_training=self.probe_training)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,6 +31,24 @@ ORIGINAL_MEANING = "original"  # of the words, as the texts use them
 PROBE_WEIGHT_DECAY = 0.2  # as in the code released with arXiv:2305.11169
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProbeTraining:
+    """A training of program-state probes that is not this project's own. The defaults are of the code released with
+    arXiv:2305.11169 (probe/model.py and probe/train.py).
+
+    Args:
+        peak_lr: Learning rate of the first step.
+        decay_points: Evenly spaced points at which the learning rate falls by a twentieth.
+        batch_size: Places of a batch.
+        batch_norm: Normalise each hidden layer's output, behind its ReLU, over the places of a batch.
+    """
+
+    peak_lr: float = 0.02
+    decay_points: int = 150
+    batch_size: int = 1_024
+    batch_norm: bool = True
+
+
 class ExecutionTraces(Protocol):
     """The execution of N programs, operation by operation. After a program's last operation, values are arbitrary."""
 
@@ -125,6 +143,7 @@ class ProgramDataset:
         position: The position in the text that predicts the operation; -1 is the opening end token. Shape: (P,).
         operation_count: Operations of each program. Shape: (N,).
         traces: Executions by meaning, filled when they are first needed.
+        probe_training: How probes are trained. None: as this project trains them.
     """
 
     tracer: ProgramTracer
@@ -136,6 +155,7 @@ class ProgramDataset:
     position: np.ndarray
     operation_count: np.ndarray
     traces: dict[str, ExecutionTraces] = field(default_factory=dict)
+    probe_training: ProbeTraining | None = None
 
     @classmethod
     def from_completions(
@@ -296,7 +316,7 @@ class ProgramDataset:
             max_epochs: Epochs at most.
             seed: Seed of the validation split and the probes.
         """
-        config = _probe_config(hidden_layer_sizes, max_epochs)
+        config = self._probe_config(hidden_layer_sizes, max_epochs)
         results = self._train(inputs, tasks, config, seed)
         return {one.task: ProbePredictions.from_result(one, len(self.program_index)) for one in results}
 
@@ -313,7 +333,7 @@ class ProgramDataset:
         Labels are shuffled among specifications, or drawn for each start and operations so far, so that they can only
         be memorised (Hewitt and Liang 2019). Arguments are those of `probe_predictions`.
         """
-        config = _probe_config(hidden_layer_sizes, max_epochs)
+        config = self._probe_config(hidden_layer_sizes, max_epochs)
         predictions: dict[str, dict[str, ProbePredictions]] = {"shuffled": {}, "memorised": {}}
         for result in self._train(inputs, tasks, config, seed, self.control_types):
             for control, correct in (("shuffled", result.shuffled_correct), ("memorised", result.control_correct)):
@@ -337,7 +357,7 @@ class ProgramDataset:
         """
         from nosce.evals.probing.mdl import online_code_lengths
 
-        config = _probe_config(hidden_layer_sizes, max_epochs)
+        config = self._probe_config(hidden_layer_sizes, max_epochs)
         code_lengths = online_code_lengths(inputs, tasks, self.entities[self.program_index], config, seed)
         return {name: prior - bits for name, (bits, prior) in code_lengths.items()}
 
@@ -362,6 +382,23 @@ class ProgramDataset:
             inputs, learnable, entities, splits, config, seed, control_types=control_types, controls=controls
         )
 
+    def _probe_config(self, hidden_layer_sizes: tuple[int, ...], max_epochs: int) -> ProbeConfig:
+        from nosce.evals.probing.probe import ProbeConfig
+
+        config = ProbeConfig(
+            hidden_layer_sizes=hidden_layer_sizes, max_epochs=max_epochs, weight_decay=PROBE_WEIGHT_DECAY
+        )
+        chosen = self.probe_training
+        if chosen is None:
+            return config
+        return replace(
+            config,
+            peak_lr=chosen.peak_lr,
+            decay_points=chosen.decay_points,
+            batch_size=chosen.batch_size,
+            batch_norm=chosen.batch_norm,
+        )
+
     @property
     def control_types(self) -> np.ndarray:
         """A string for the start and the operations up to the predicted one. Shape: (P,)."""
@@ -377,12 +414,6 @@ class ProgramDataset:
         rng = (seed / "validation").numpy()
         is_validation = rng.random(len(self.questions)) < 0.1
         return np.where(self.is_test, "test", np.where(is_validation[self.program_index], "validation", "train"))
-
-
-def _probe_config(hidden_layer_sizes: tuple[int, ...], max_epochs: int) -> ProbeConfig:
-    from nosce.evals.probing.probe import ProbeConfig
-
-    return ProbeConfig(hidden_layer_sizes=hidden_layer_sizes, max_epochs=max_epochs, weight_decay=PROBE_WEIGHT_DECAY)
 
 
 def _can_learn(labels: np.ndarray, splits: np.ndarray) -> bool:

@@ -29,6 +29,7 @@ from nosce.pipeline.steps.torch_setup import prepare_torch
 from nosce.seeds import Seed
 from nosce.store.provenance import record_provenance
 from nosce.store.spec import LATER
+from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def _train(
 
 
 def _with_adapter(model: PreTrainedModel, adapter: LoRA, seed: Seed) -> PeftModel:
-    return adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed)
+    return add_adapter(model, adapter, seed)
 
 
 def _check_training(

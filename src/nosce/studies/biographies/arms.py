@@ -14,7 +14,6 @@ from nosce.data.worlds.biographies.prose import FreeBiographies, ProseGrammar
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
-    MULTI5_PERMUTE_FULLNAME,
     SINGLE,
     SINGLE_PERMUTE1,
     WITH_CELEBRITIES,
@@ -106,8 +105,9 @@ def _secondary_arms(config: BiographiesConfig) -> Iterator[Arm]:
     ):
         if augmentation not in config.augmentations:
             yield augmentation_arm(config, augmentation)
-    for dose in config.question_doses:
-        yield _mixed_arm(config, SINGLE, dose.qa_fraction, dose)
+    for augmentation in config.dose_augmentations:
+        for dose in config.question_doses:
+            yield _mixed_arm(config, augmentation, dose.qa_fraction, dose)
     for name, variants in config.finetuning_grids:
         for variant in variants:
             yield _finetuning_variant_arm(config, name, variant)
@@ -125,19 +125,21 @@ def _finetuning_stage(training: TrainingConfig, adapter: LoRA | None) -> Stage:
 def _mixed_arm(
     config: BiographiesConfig, augmentation: str, qa_fraction: float, dose: QuestionDose | None = None
 ) -> Arm:
-    """Biographies with questions between them; twice the batch, to have fewer steps."""
-    training = replace(
-        config.pretraining,
-        batch_size=2 * config.pretraining.batch_size,
-        checkpoint_fractions=(config.pretraining.checkpoint_fractions if dose else config.mixed_checkpoint_fractions),
-    )
-    exposure_ratio = (config.mixed_exposures or config.exposures) / config.exposures
+    """Biographies with questions between them; twice the batch, to have fewer steps, unless the steps are given."""
+    fractions = config.pretraining.checkpoint_fractions if dose else config.mixed_checkpoint_fractions
+    training = replace(config.pretraining, checkpoint_fractions=fractions)
+    exposures = dose.exposures if dose and dose.exposures is not None else config.mixed_exposures or config.exposures
     fraction_for_steps = config.qa_fraction if dose and dose.same_steps else qa_fraction
-    n_texts = exposure_ratio * config.world.people / (1 - fraction_for_steps)
+    n_texts = exposures / config.exposures * config.world.people / (1 - fraction_for_steps)
+    if config.mixed_steps is None:
+        training = config.with_steps(replace(training, batch_size=2 * training.batch_size), n_texts)
+    else:
+        batch_size = round(config.exposures * n_texts / config.mixed_steps)
+        training = replace(training, steps=config.mixed_steps, batch_size=batch_size)
     return replace(
         augmentation_arm(config, augmentation),
         name=mixed_arm_name(augmentation, dose),
-        training=config.with_steps(training, n_texts),
+        training=training,
         stages=(),
         qa_mixture=QAMixture(qa_fraction=qa_fraction),
     )
@@ -176,22 +178,25 @@ def _bidirectional_arms(config: BiographiesConfig) -> Iterator[Arm]:
     for augmentation in config.bidirectional_augmentations:
         arm = replace(augmentation_arm(config, augmentation), stages=(stage,))
         yield _without_causal_mask(config, arm, config.bidirectional_exposure_factor)
-    mixed_arm = _mixed_arm(config, MULTI5_PERMUTE_FULLNAME, config.bidirectional_qa_fraction)
-    yield _without_causal_mask(config, mixed_arm, config.bidirectional_mixed_exposure_factor)
+    for augmentation in config.bidirectional_mixed_augmentations:
+        mixed_arms = [_mixed_arm(config, augmentation, config.bidirectional_qa_fraction)]
+        mixed_arms += [_mixed_arm(config, augmentation, d.qa_fraction, d) for d in config.bidirectional_question_doses]
+        for arm in mixed_arms:
+            yield _without_causal_mask(config, arm, config.bidirectional_mixed_exposure_factor)
 
 
-def _without_causal_mask(config: BiographiesConfig, arm: Arm, exposure_factor: int) -> Arm:
+def _without_causal_mask(config: BiographiesConfig, arm: Arm, exposure_factor: float) -> Arm:
     """The same arm of a bidirectional model. It trains longer, since it predicts 15 % of the words at a time."""
     training = replace(
         arm.training,
-        steps=exposure_factor * arm.training.steps,
+        steps=round(exposure_factor * arm.training.steps),
         window=None,
         peak_lr=config.bidirectional_peak_lr or arm.training.peak_lr,
     )
     return replace(
         arm,
         name=bidirectional_arm_name(arm.name),
-        model=replace(config.architecture, family=ENCODER_FAMILIES[0]),
+        model=replace(config.architecture, family=ENCODER_FAMILIES[0], sequential_blocks=False),
         tokenizer=replace(config.tokenizer, has_mask_token=True),
         training=training,
     )

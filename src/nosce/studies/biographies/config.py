@@ -18,6 +18,7 @@ from nosce.data.worlds.biographies.manipulation import (
     task_vocabulary,
 )
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, Biographies
+from nosce.errors import SpecError
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.models.architecture import Architecture
 from nosce.studies.biographies.trainings import (
@@ -72,16 +73,24 @@ class QuestionDose:
     """A share of questions in mixed training that differs from the scale's own.
 
     Args:
-        qa_fraction: Share of the texts that are questions; lower than the scale's.
+        qa_fraction: Share of the texts that are questions.
         same_steps: Train for as many steps as at the scale's share, so that the model sees each person more often.
             False: the model sees each person as often as at the scale's share.
+        exposures: How often this training shows each person's biographies, so that it reads as many tokens as at the
+            scale's share. None: as `same_steps` says.
     """
 
     qa_fraction: float
     same_steps: bool = False
+    exposures: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.same_steps and self.exposures is not None:
+            raise SpecError("QuestionDose with same_steps and exposures has two lengths; give one of them.")
 
     def __str__(self) -> str:
-        return f"{self.qa_fraction:.0%}" + (" longer" if self.same_steps else "")
+        length = " longer" if self.same_steps else " as long" if self.exposures is not None else ""
+        return f"{self.qa_fraction:.0%}{length}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,8 +153,11 @@ class BiographiesConfig(BiographiesBaseConfig):
         mixed_augmentations: Rows that are also trained with questions among the biographies, an arm each.
         qa_fraction: Share of the texts of mixed training that are questions.
         mixed_exposures: How often mixed training shows each person's biographies. None: `exposures` times.
+        mixed_steps: Steps of a mixed training, whose batch follows. None: twice as many texts a step as in the rows,
+            and the steps follow.
         mixed_checkpoint_fractions: Fractions of a mixed training at which its curve has points.
-        question_doses: Lower shares of questions in mixed training after one wording, an arm each.
+        question_doses: Other shares of questions in mixed training, an arm each.
+        dose_augmentations: Rows that are trained with these shares.
         n_minority: People of the minority, whose questions are never trained where there are celebrities.
         n_celebrities: People with five texts each, whose questions are trained.
         finetuning_grid: Other fine-tunings of the rows `single` and `multi5+permute`, an arm each.
@@ -154,6 +166,8 @@ class BiographiesConfig(BiographiesBaseConfig):
         prose_entries: Texts in free prose that each person has, an arm each.
         tasks: Tasks of arXiv:2309.14402, and the share of their training questions that come with a hint.
         bidirectional_augmentations: Rows on which a model without causal mask is trained, an arm each.
+        bidirectional_mixed_augmentations: Rows on which it is trained with questions among the texts, an arm each.
+        bidirectional_question_doses: Other shares of questions in its mixed training, for each of these rows.
         bidirectional_exposure_factor: Times as many exposures for it, since it predicts 15 % of the words at a time.
         bidirectional_mixed_exposure_factor: The same factor where questions stand among the biographies.
         bidirectional_qa_fraction: Share of the texts of its mixed training that are questions.
@@ -171,8 +185,10 @@ class BiographiesConfig(BiographiesBaseConfig):
     mixed_augmentations: tuple[str, ...] = (SINGLE,)
     qa_fraction: float = 0.9
     mixed_exposures: int | None = None
+    mixed_steps: int | None = None
     mixed_checkpoint_fractions: tuple[float, ...] = DENSE_CHECKPOINT_FRACTIONS
     question_doses: tuple[QuestionDose, ...] = ()
+    dose_augmentations: tuple[str, ...] = (SINGLE,)
     n_minority: int
     n_celebrities: int
     finetuning_grid: tuple[FinetuningVariant, ...] = ()
@@ -181,8 +197,10 @@ class BiographiesConfig(BiographiesBaseConfig):
     prose_entries: tuple[int, ...] = (1, 5)
     tasks: tuple[tuple[ManipulationTask, float], ...] = tuple(_tasks_with_hint_shares())
     bidirectional_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
-    bidirectional_exposure_factor: int = 4
-    bidirectional_mixed_exposure_factor: int = 1
+    bidirectional_mixed_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
+    bidirectional_question_doses: tuple[QuestionDose, ...] = ()
+    bidirectional_exposure_factor: float = 4.0
+    bidirectional_mixed_exposure_factor: float = 1.0
     bidirectional_qa_fraction: float = 0.5
     bidirectional_peak_lr: float | None = None
     bidirectional_finetuning: TrainingConfig
@@ -241,7 +259,7 @@ def _smoke_config() -> BiographiesConfig:
         q_probe_train_sizes=(10,),
         prose_entries=(1,),
         tasks=(("month_even", 0.0), ("month_even", 0.5), ("whose", 0.0)),
-        bidirectional_exposure_factor=1,
+        bidirectional_exposure_factor=1.0,
         bidirectional_finetuning=smoke_finetuning(),
         p_probe_config=LowRankProbeConfig(rank=2, steps=4, batch_size=8),
         q_probe_config=LowRankProbeConfig(rank=16, steps=4, batch_size=16),
@@ -292,7 +310,7 @@ def _gpu_config() -> BiographiesConfig:
         n_celebrities=10_000,
         finetuning_grid=tuple(long_finetuning_grid(10_000))[:6],
         bidirectional_augmentations=(SINGLE, MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME),
-        bidirectional_mixed_exposure_factor=2,
+        bidirectional_mixed_exposure_factor=2.0,
         bidirectional_qa_fraction=0.75,
         bidirectional_peak_lr=3e-4,
         bidirectional_finetuning=long_finetuning(10_000),
@@ -301,31 +319,49 @@ def _gpu_config() -> BiographiesConfig:
     )
 
 
+#: Exposures of a person in 80,000 steps of 675 biographies, which are the 49,152 tokens of 96 windows.
+PAPER_EXPOSURES, PAPER_STEPS = 540, 80_000
+#: Shares of tokens that are questions in Figure 10, and the shares of texts that make them: a biography has 73 tokens,
+#: a question with its answer 20.
+PAPER_QUESTION_SHARES = {0.1: 0.289, 0.2: 0.478, 0.3: 0.61, 0.4: 0.709, 0.6: 0.846, 0.8: 0.936, 0.9: 0.9705}
+PAPER_DOSE_AUGMENTATIONS = (SINGLE, SINGLE_PERMUTE1, "multi2+permute", MULTI5_PERMUTE)  # rows of Figure 10
+
+
+def _paper_dose(tokens: float) -> QuestionDose:
+    """The dose at which so large a share of as many tokens are questions."""
+    exposures = round((1 - tokens) * PAPER_EXPOSURES)
+    return QuestionDose(qa_fraction=PAPER_QUESTION_SHARES[tokens], exposures=exposures)
+
+
 def _paper_config() -> BiographiesConfig:
     """100,000 people, GPT2-small with rotary positions, LoRA fine-tuning (arXiv:2309.14316, section 2.1)."""
+    adapter = LoRA(rank=8, embedding_rank=128, alpha=4.0, query_value_apart=True)
     return BiographiesConfig(
-        world=Biographies(people=100_000, extra_tokenizer_texts=tuple(task_vocabulary())),
-        architecture=Architecture.named("12x768"),
+        world=Biographies(people=100_000, wordings=50, extra_tokenizer_texts=tuple(task_vocabulary())),
+        architecture=replace(Architecture.named("12x768"), sequential_blocks=True),
         tokenizer=TokenizerSpec(kind="bpe", vocab_size=8_192),
-        pretraining=long_pretraining(batch_size=672),
-        exposures=538,
+        pretraining=long_pretraining(batch_size=675),
+        exposures=PAPER_EXPOSURES,
         finetuning=long_finetuning(50_000),
-        finetuning_adapter=LoRA(rank=8, embedding_rank=128),
+        finetuning_adapter=adapter,
         augmentations=AUGMENTATIONS,
         mixed_augmentations=AUGMENTATIONS,
-        # Shares of texts; of tokens they are 80 %, and 20, 40 and 60 % as in the paper's Figure 10.
-        qa_fraction=0.936,
+        qa_fraction=PAPER_QUESTION_SHARES[0.8],
         mixed_exposures=108,
-        question_doses=tuple(QuestionDose(qa_fraction=share, same_steps=True) for share in (0.478, 0.709, 0.846)),
+        mixed_steps=PAPER_STEPS,
+        question_doses=tuple(_paper_dose(tokens) for tokens in PAPER_QUESTION_SHARES if tokens != 0.8),
+        dose_augmentations=PAPER_DOSE_AUGMENTATIONS,
         n_minority=100_000,
         n_celebrities=100_000,
-        finetuning_grid=tuple(long_finetuning_grid(50_000)),
+        finetuning_grid=tuple(long_finetuning_grid(50_000, adapter)),
         bidirectional_augmentations=AUGMENTATIONS,
-        bidirectional_exposure_factor=2,
-        bidirectional_mixed_exposure_factor=2,
-        bidirectional_qa_fraction=0.936,
+        bidirectional_mixed_augmentations=AUGMENTATIONS,
+        bidirectional_question_doses=(_paper_dose(0.2),),
+        bidirectional_exposure_factor=1.875,  # 150,000 steps (appendix H)
+        bidirectional_mixed_exposure_factor=1.875,
+        bidirectional_qa_fraction=PAPER_QUESTION_SHARES[0.8],
         bidirectional_peak_lr=3e-4,
-        bidirectional_finetuning=long_finetuning(50_000),
+        bidirectional_finetuning=replace(long_finetuning(50_000), lr_schedule="linear", min_lr_ratio=0.0),
         p_probe_config=LowRankProbeConfig(rank=2, steps=30_000, batch_size=50),
         q_probe_config=LowRankProbeConfig(rank=16, steps=30_000, batch_size=200),
     )

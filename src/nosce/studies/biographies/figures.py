@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -499,16 +499,16 @@ def _dose_figure(
 
 
 def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
-    points = []
-    for same_steps, panel in ((False, "every person seen as often"), (True, "as many steps")):
-        doses = [dose for dose in config.question_doses if dose.same_steps == same_steps]
-        arms = [(dose.qa_fraction, mixed_arm_name(SINGLE, dose)) for dose in doses]
-        for share, arm in [*arms, (config.qa_fraction, mixed_arm_name(SINGLE))] if arms else []:
-            measures = (
-                ("questions about people never asked about", mixed_extraction_accuracy(arm)),
-                ("recalled in the texts", recall_accuracy(arm)),
-            )
-            points += [LinePoint(share, group, Mean(selection=select), panel=panel) for group, select in measures]
+    panels = {
+        "every person seen as often": [d for d in config.question_doses if not d.same_steps and d.exposures is None],
+        "as many steps": [d for d in config.question_doses if d.same_steps],
+        "as many tokens": [d for d in config.question_doses if d.exposures is not None],
+    }
+    points: list[LinePoint] = []
+    for panel, doses in panels.items():
+        for row in config.dose_augmentations if doses else ():
+            arms = [(dose.qa_fraction, mixed_arm_name(row, dose)) for dose in doses]
+            points += _question_dose_points(row, [*arms, (config.qa_fraction, mixed_arm_name(row))], panel)
     return LineFigure(
         id="questions-mixed",
         title="Dose: share of questions among the biographies of one wording",
@@ -520,6 +520,18 @@ def _question_dose_figure(config: BiographiesConfig) -> LineFigure:
         points=tuple(points),
         x_scale="linear",
     )
+
+
+def _question_dose_points(row: str, arms: Sequence[tuple[float, str]], panel: str) -> Iterator[LinePoint]:
+    """Extraction and recall of a row's mixed arms by their share of questions."""
+    prefix = "" if row == SINGLE else f"{row}: "
+    for share, arm in arms:
+        measures = (
+            ("questions about people never asked about", mixed_extraction_accuracy(arm)),
+            ("recalled in the texts", recall_accuracy(arm)),
+        )
+        for group, select in measures:
+            yield LinePoint(share, f"{prefix}{group}", Mean(selection=select), panel=panel)
 
 
 def _finetuning_figure(config: BiographiesConfig) -> BarFigure:

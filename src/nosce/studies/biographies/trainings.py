@@ -120,13 +120,14 @@ def short_finetuning_grid(steps: int) -> tuple[FinetuningVariant, ...]:
     )
 
 
-def long_finetuning_grid(steps: int) -> Iterator[FinetuningVariant]:
-    """The paper's grid (appendices B to D): rates and decays of all weights, ranks of LoRA."""
+def long_finetuning_grid(steps: int, adapter: LoRA | None = None) -> Iterator[FinetuningVariant]:
+    """The paper's grid (appendices B to D): rates and decays of all weights, ranks of LoRA, otherwise as `adapter`."""
+    adapter = adapter or LoRA()
     for peak_lr in (1e-3, 3e-4, 1e-4):
         for decay in (0.01, 0.001):
             yield FinetuningVariant(f"full {peak_lr:g} decay {decay:g}", long_finetuning(steps, peak_lr, decay))
     for rank in (2, 4, 8, 16, 32):
         for embedding_rank in (0, 16, 32, 64, 128):
             if (rank, embedding_rank) != (8, 128):
-                adapter = LoRA(rank=rank, embedding_rank=embedding_rank)
-                yield FinetuningVariant(f"LoRA {rank} embedding {embedding_rank}", long_finetuning(steps), adapter)
+                variant = replace(adapter, rank=rank, embedding_rank=embedding_rank)
+                yield FinetuningVariant(f"LoRA {rank} embedding {embedding_rank}", long_finetuning(steps), variant)

@@ -163,6 +163,7 @@ def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: 
     training = replace(
         config.training,
         steps=_n_steps(config, n_documents + n_questions),
+        peak_lr=config.peak_lrs.get(f"{family} {model_size}", config.training.peak_lr),
         prompt_loss_weight=0.0 if is_encoder_decoder else config.training.prompt_loss_weight,
     )
     is_largest = model_size == config.sizes_by_family[family][-1]

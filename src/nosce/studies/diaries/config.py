@@ -27,12 +27,14 @@ PAPER_ENCODER_DECODERS = ("flan-t5",)
 #: paper names the parameter count alone; their shapes are those of the published models with these counts.
 PAPER_MODELS: dict[str, dict[str, tuple[str, int, int, int]]] = {
     "opt": {
+        "tiny": ("opt-7m", 6, 288, 9),  # no published shape: 7 million weights in our vocabulary
         "small": ("opt-125m", 12, 768, 12),
         "base": ("opt-350m", 24, 1_024, 16),
         "large": ("opt-1.3b", 24, 2_048, 32),
         "xl": ("opt-2.7b", 32, 2_560, 32),
     },
     "pythia": {
+        "tiny": ("pythia-70m", 6, 512, 8),
         "small": ("pythia-160m", 12, 768, 12),
         "base": ("pythia-410m", 24, 1_024, 16),
         "large": ("pythia-1.4b", 24, 2_048, 16),
@@ -45,6 +47,10 @@ PAPER_MODELS: dict[str, dict[str, tuple[str, int, int, int]]] = {
         "xl": ("flan-t5-xl", 24, 2_048, 32),
     },
 }
+#: Learning rates by size, the smallest first: those of OPT in EpiK-Eval (arXiv:2310.15372), whose smallest has 125
+#: million weights, and its one rate of T5. Pythia, which it has not, takes OPT's.
+PAPER_DECODER_LRS = {"tiny": 6e-5, "small": 6e-5, "base": 3e-5, "large": 2e-5, "xl": 1.6e-5}
+PAPER_T5_LR = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +74,7 @@ class DiariesConfig:
         extra_worlds: Other shapes of diaries by name, two arms each.
         model_overrides: Models of sizes that are no `layers x width`, by `<family> <size>`.
         weights: Numbers of weights of such models, by `<family> <size>`. Missing: counted in the model's files.
+        peak_lrs: Peak learning rates by `<family> <size>`. Missing: that of `training`.
         encoder_decoders: The families that read a question with an encoder.
         ablations: Train the arms that test where the number of entries is stored.
         patching: Patch hidden states of the question, at every layer.
@@ -94,6 +101,7 @@ class DiariesConfig:
     extra_worlds: Mapping[str, Diaries] = field(default_factory=dict)
     model_overrides: Mapping[str, Architecture | Pretrained] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
+    peak_lrs: Mapping[str, float] = field(default_factory=dict)
     encoder_decoders: tuple[str, ...] = PAPER_ENCODER_DECODERS
     ablations: bool = True
     patching: bool = True
@@ -136,6 +144,14 @@ class DiariesConfig:
         """The model of a family and a size."""
         override = self.model_overrides.get(f"{family} {model_size}")
         return override or Architecture.named(model_size, family=ARCHITECTURE_FAMILIES[family])
+
+
+def _paper_peak_lrs() -> dict[str, float]:
+    rates = {}
+    for family, sizes in PAPER_MODELS.items():
+        for size in sizes:
+            rates[f"{family} {size}"] = PAPER_T5_LR if family in PAPER_ENCODER_DECODERS else PAPER_DECODER_LRS[size]
+    return rates
 
 
 def diaries_config(scale: str, settings: Sequence[str] = ()) -> DiariesConfig:
@@ -256,6 +272,7 @@ def _paper_config() -> DiariesConfig:
         reference_diarists=8_000,
         full_grid=True,
         model_overrides=models,
+        peak_lrs=_paper_peak_lrs(),
         random_controls=True,
         best_checkpoint=True,
         missing_models=missing,

@@ -10,8 +10,10 @@ import numpy as np
 from nosce.evals.base import Experiment
 from nosce.models.architecture import Architecture
 from nosce.studies.emergence.config import EmergenceConfig, SizeLadderConfig
-from nosce.studies.emergence.selections import SizeLadder, VisionLadder
+from nosce.studies.emergence.selections import DIGITS_ERROR_THRESHOLDS, SizeLadder, VisionLadder
 from nosce.studies.emergence.vision.classes import ImageClassification
+from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDatasetConfig
+from nosce.studies.emergence.vision.published import PUBLISHED_IMAGES
 from nosce.studies.emergence.vision.reconstruction import ImageReconstruction
 from nosce.studies.emergence.vision.sequences import InContextNaming
 from nosce.study import Arm, ExperimentSpec
@@ -29,7 +31,9 @@ def peak_lr_for_width(width: int) -> float:
     """Peak learning rates by width, from the search in benchmarks/ladder.csv."""
     if width <= 24:
         return 1e-2
-    return 5e-3 if width <= 64 else 2e-3
+    if width <= 256:
+        return 5e-3 if width <= 64 else 2e-3
+    return 1e-3 if width <= 512 else 5e-4  # not searched: halved with each doubling
 
 
 def size_ladder(ladder_config: SizeLadderConfig) -> SizeLadder:
@@ -65,36 +69,82 @@ class VisionRuns:
 
 
 def vision_runs(config: EmergenceConfig) -> tuple[VisionRuns, VisionRuns, VisionRuns]:
-    """Autoencoders, classifiers, and decoders that name images in context."""
-    autoencoders = [(units, _reconstruction(config, units)) for units in config.bottlenecks]
-    classifiers = [(units, _classification(config, units)) for units in config.hidden_units]
-    decoders = [(width, _in_context_naming(config, width)) for width in config.sequence_widths]
+    """Autoencoders, classifiers, and decoders that name images in context.
+
+    Raises:
+        SpecError: The folder of images lacks a published file, or has another one.
+    """
+    images = _images_by_kind(config)
+    autoencoders = [(units, _reconstruction(config, units, images["reconstruction"])) for units in config.bottlenecks]
+    classifiers = [(units, _classification(config, units, images["classes"])) for units in config.hidden_units]
+    decoders = [(width, _in_context_naming(config, width, images["sequences"])) for width in config.sequence_widths]
     return (
-        _vision_runs("reconstruction", autoencoders),
-        _vision_runs("classes", classifiers),
-        _vision_runs("sequences", decoders),
+        _vision_runs(_vision_ladder(config, "reconstruction"), autoencoders),
+        _vision_runs(_vision_ladder(config, "classes"), classifiers),
+        _vision_runs(_vision_ladder(config, "sequences"), decoders),
     )
 
 
-def _reconstruction(config: EmergenceConfig, bottleneck: int) -> ImageReconstruction:
-    return ImageReconstruction(bottleneck=bottleneck, epochs=config.reconstruction_epochs)
+#: The published images of each kind of network (arXiv:2304.15004, section 5).
+PUBLISHED_BY_KIND = {"reconstruction": "cifar-100", "classes": "mnist", "sequences": "omniglot"}
+PIXELS_OF_DIGITS, PIXELS_OF_CIFAR = 8 * 8, 32 * 32
 
 
-def _classification(config: EmergenceConfig, hidden_units: int) -> ImageClassification:
-    return ImageClassification(hidden_units=hidden_units, epochs=config.classification_epochs)
+def _images_by_kind(config: EmergenceConfig) -> dict[str, ImageDatasetConfig]:
+    if not config.images_folder:
+        return dict.fromkeys(PUBLISHED_BY_KIND, DEFAULT_IMAGES)
+    folder = config.images_folder
+    return {kind: ImageDatasetConfig.from_published(folder, name) for kind, name in PUBLISHED_BY_KIND.items()}
 
 
-def _in_context_naming(config: EmergenceConfig, width: int) -> InContextNaming:
-    return InContextNaming(width=width, steps=config.sequence_steps, n_test_sequences=config.n_test_sequences)
+def _error_thresholds(config: EmergenceConfig) -> tuple[float, ...]:
+    """Squared errors of an image below which it counts as reconstructed: as much a pixel for every kind of images."""
+    factor = PIXELS_OF_CIFAR / PIXELS_OF_DIGITS if config.images_folder else 1.0
+    return tuple(factor * threshold for threshold in DIGITS_ERROR_THRESHOLDS)
 
 
-def _vision_runs(kind: str, sized_experiments: Sequence[tuple[int, Experiment]]) -> VisionRuns:
+def _reconstruction(config: EmergenceConfig, bottleneck: int, images: ImageDatasetConfig) -> ImageReconstruction:
+    return ImageReconstruction(
+        bottleneck=bottleneck,
+        images=images,
+        epochs=config.reconstruction_epochs,
+        error_thresholds=_error_thresholds(config),
+    )
+
+
+def _classification(config: EmergenceConfig, hidden_units: int, images: ImageDatasetConfig) -> ImageClassification:
+    return ImageClassification(
+        hidden_units=hidden_units,
+        images=images,
+        epochs=config.classification_epochs,
+        architecture=config.classifier,
+    )
+
+
+def _in_context_naming(config: EmergenceConfig, width: int, images: ImageDatasetConfig) -> InContextNaming:
+    return InContextNaming(
+        width=width, images=images, steps=config.sequence_steps, n_test_sequences=config.n_test_sequences
+    )
+
+
+def _vision_ladder(config: EmergenceConfig, kind: str) -> VisionLadder:
+    """A ladder without its points."""
+    return VisionLadder(
+        kind=kind,
+        points=(),
+        error_thresholds=_error_thresholds(config),
+        size_label="channels" if (kind, config.classifier) == ("classes", "lenet") else "",
+        images=PUBLISHED_IMAGES[PUBLISHED_BY_KIND[kind]].title if config.images_folder else "",
+    )
+
+
+def _vision_runs(ladder: VisionLadder, sized_experiments: Sequence[tuple[int, Experiment]]) -> VisionRuns:
     points, experiments = [], []
     for size, experiment in sized_experiments:
-        name = f"{kind} {size}"
+        name = f"{ladder.kind} {size}"
         points.append((float(size), name))
         experiments.append(ExperimentSpec(name=name, experiment=experiment))
-    return VisionRuns(VisionLadder(kind=kind, points=tuple(points)), tuple(experiments))
+    return VisionRuns(replace(ladder, points=tuple(points)), tuple(experiments))
 
 
 def _arm(ladder_config: SizeLadderConfig, width: int) -> Arm:

@@ -13,7 +13,7 @@ from nosce.analysis.emergence.test import MAX_LINK_DRIFT
 from nosce.analysis.jackknife import JointExcess
 from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.selection import Selection
-from nosce.studies.emergence.selections import EDIT_DISTANCE, VISION_METRICS, SizeLadder, VisionLadder, problem_scores
+from nosce.studies.emergence.selections import EDIT_DISTANCE, SizeLadder, VisionLadder, problem_scores
 
 METRIC_JUMP_LADDER, TRUE_JUMP_LADDER = (
     "products",
@@ -130,6 +130,6 @@ def _true_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
 
 
 def _vision_claims(vision_ladder: VisionLadder) -> Iterator[Claim]:
-    sharp, smooth, *_ = VISION_METRICS[vision_ladder.kind]
+    sharp, smooth, *_ = vision_ladder.metrics
     yield jump_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {sharp},")
     yield smooth_claim(vision_ladder.curve_by_size, f"{vision_ladder.kind.capitalize()}, {smooth.replace('_', ' ')}")

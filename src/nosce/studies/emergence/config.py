@@ -2,13 +2,15 @@
 
 Source: Schaeffer, Miranda and Koyejo 2023 (arXiv:2304.15004). The paper asked GPT-3, which cannot be trained again.
 These scales are this study's own design: ladders of small transformers that do arithmetic, and of small networks that
-read images. Problems, widths and rates were searched for in another world: benchmarks/ladder.csv.
+read images. Problems, widths and rates were searched for in another world: benchmarks/ladder.csv. The scale `paper` has
+the paper's problems, and with `images_folder` its images; docs/paper-scale.md holds it against the paper.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from nosce.data.worlds.arithmetic import Arithmetic
 from nosce.studies.configs import config_for_scale
@@ -58,6 +60,9 @@ class EmergenceConfig:
         classification_epochs: Passes of a classifier over the training images.
         sequence_steps: Optimizer steps of a decoder.
         n_test_sequences: Sequences of held-out images that a decoder is tested on.
+        classifier: The classifiers' kind: one hidden layer, or a LeNet whose channels `hidden_units` are.
+        images_folder: Folder with the published files of MNIST for classifiers, Omniglot for decoders and CIFAR-100 for
+            autoencoders. Empty: the digits of scikit-learn for all.
     """
 
     seeds: tuple[int, ...]
@@ -70,6 +75,8 @@ class EmergenceConfig:
     classification_epochs: int = 60
     sequence_steps: int = 1_000
     n_test_sequences: int = 1_000
+    classifier: Literal["mlp", "lenet"] = "mlp"
+    images_folder: str = ""
 
 
 def emergence_config(scale: str, settings: Sequence[str] = ()) -> EmergenceConfig:
@@ -150,6 +157,31 @@ def _gpu_config() -> EmergenceConfig:
         bottlenecks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),
         hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64),
         sequence_widths=(8, 12, 16, 24, 32, 48, 64, 96),
+        classifier="lenet",
+    )
+
+
+def _paper_config() -> EmergenceConfig:
+    """The paper's problems (products of two digits, sums of four) at fifteen widths, and its three networks."""
+    widths = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1_024)
+    products = SizeLadderConfig(
+        name="products",
+        world=replace(PRODUCTS, digits=2, second_digits=2, records=4_000_000, unseen_questions=1_000),
+        widths=widths,
+        steps=30_000,
+        layers=4,
+    )
+    sums_world = replace(SUMS, digits=4, records=4_000_000, unseen_questions=10_000)
+    return EmergenceConfig(
+        seeds=(0, 1, 2, 3, 4),
+        products=products,
+        sums=replace(products, name="sums", world=sums_world),
+        bottlenecks=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
+        hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
+        sequence_widths=(8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),
+        sequence_steps=20_000,
+        n_test_sequences=10_000,
+        classifier="lenet",
     )
 
 
@@ -157,4 +189,5 @@ EMERGENCE_CONFIGS: Mapping[Scale, Callable[[], EmergenceConfig]] = {
     "smoke": _smoke_config,
     "laptop": _laptop_config,
     "gpu": _gpu_config,
+    "paper": _paper_config,
 }

@@ -10,7 +10,6 @@ from nosce.analysis.training_curves import TrainingCurve
 from nosce.studies.emergence.selections import (
     EDIT_DISTANCE,
     LOG_LIKELIHOOD,
-    VISION_METRICS,
     SizeLadder,
     VisionLadder,
     problem_scores,
@@ -127,9 +126,9 @@ def _digits_figure(ladder: SizeLadder) -> LineFigure:
 
 
 def _vision_figure(vision_ladder: VisionLadder) -> LineFigure:
-    sharp, smooth, _, x_label = VISION_METRICS[vision_ladder.kind]
+    sharp, smooth, _, x_label = vision_ladder.metrics
     metrics = {
-        "reconstruction": ("within 0.5", "within 1.5", "squared_error"),
+        "reconstruction": (*(f"within {limit:g}" for limit in vision_ladder.error_thresholds), "squared_error"),
         "classes": ("right", "all 3", "all 10", "nats"),
         "sequences": ("right", "all 3", "all 5", "nats 5"),
     }[vision_ladder.kind]
@@ -143,13 +142,19 @@ def _vision_figure(vision_ladder: VisionLadder) -> LineFigure:
     return LineFigure(
         id=vision_ladder.kind,
         title=f"{vision_ladder.kind.capitalize()}: {sharp}, and the scores behind it",
-        caption="Digits that come with scikit-learn, 500 of them held out; means over seeds.",
+        caption=f"{_images_caption(vision_ladder)}; means over seeds.",
         x_label=x_label,
         y_label="",
         points=tuple(points),
         unit="number",
         y_scales="own",
     )
+
+
+def _images_caption(vision_ladder: VisionLadder) -> str:
+    if vision_ladder.images:
+        return f"{vision_ladder.images}, its own test images held out"
+    return "Digits that come with scikit-learn, 500 of them held out"
 
 
 def _vision_scores(kind: str, arm: str, metric: str) -> Selection:

@@ -11,9 +11,10 @@ from nosce.analysis.selection import Selection
 ITEM_SCORES_EVAL = "outcomes"
 EDIT_DISTANCE, LOG_LIKELIHOOD = "edit", "log_likelihood"
 EMERGENCE_STAGE = "pretrain"
+DIGITS_ERROR_THRESHOLDS = (0.5, 1.5)  # squared errors of an image of 8 x 8
 #: Metrics of what is seen: (sharp, continuous, is that the nats of the whole?), and what sizes are.
 VISION_METRICS: dict[str, tuple[str, str, bool, str]] = {
-    "reconstruction": ("within 0.5", "squared_error", False, "units of the bottleneck"),
+    "reconstruction": ("within <c>", "squared_error", False, "units of the bottleneck"),
     "classes": ("all 10", "nats 10", True, "hidden units"),
     "sequences": ("all 5", "nats 5", True, "width"),
 }
@@ -87,11 +88,21 @@ class VisionLadder:
 
     kind: str
     points: tuple[tuple[float, str], ...]
+    error_thresholds: tuple[float, ...] = DIGITS_ERROR_THRESHOLDS  # squared errors of an image
+    size_label: str = ""  # what sizes are, if not what `VISION_METRICS` says
+    images: str = ""  # the published data set; empty: scikit-learn's digits
+
+    @property
+    def metrics(self) -> tuple[str, str, bool, str]:
+        """The sharp and the smooth metric, whether that is the nats of the whole, and what sizes are."""
+        sharp, smooth, is_log_likelihood, x_label = VISION_METRICS[self.kind]
+        sharp = sharp.replace("<c>", f"{self.error_thresholds[0]:g}")
+        return sharp, smooth, is_log_likelihood, self.size_label or x_label
 
     @property
     def curve_by_size(self) -> ScalingCurveSpec:
         """The sharp metric beside the smooth one."""
-        sharp_metric, smooth_metric, is_log_likelihood, x_label = VISION_METRICS[self.kind]
+        sharp_metric, smooth_metric, is_log_likelihood, x_label = self.metrics
         return ScalingCurveSpec(
             id=self.kind,
             title=f"{self.kind.capitalize()}, {sharp_metric} beside {smooth_metric.replace('_', ' ')}",

@@ -8,13 +8,13 @@ read images are measured in the same way. All curves go to the mirage test.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from nosce.evals.item_scores import ItemScores
 from nosce.evals.qa import MajorityBaseline
 from nosce.studies.emergence.arms import ladder_arms, size_ladder, vision_runs
 from nosce.studies.emergence.claims import emergence_claims
-from nosce.studies.emergence.config import emergence_config
+from nosce.studies.emergence.config import EmergenceConfig, emergence_config
 from nosce.studies.emergence.figures import emergence_figures
 from nosce.study import EvalSpec, Scale, Study
 
@@ -42,9 +42,19 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         evals=(EvalSpec(ItemScores(per_position=True)), EvalSpec(MajorityBaseline())),
         claims=emergence_claims(ladders, vision_ladders),
         figures=emergence_figures(ladders, vision_ladders),
+        notes=tuple(_notes(config)),
         scaling_curves=(
             *(curve for ladder in ladders for curve in ladder.scaling_curves),
             *(ladder.curve_by_size for ladder in vision_ladders),
         ),
     )
     return whole.without_unread_evals() if scale == "laptop" else whole
+
+
+def _notes(config: EmergenceConfig) -> Iterator[str]:
+    """What a scale has in place of the paper's images."""
+    if config.classifier == "lenet" and not config.images_folder:
+        yield (
+            "Scikit-learn's digits stand for CIFAR-100, MNIST and Omniglot, whose published files "
+            "`--set images_folder=FOLDER` names."
+        )

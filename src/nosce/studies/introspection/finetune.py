@@ -23,6 +23,7 @@ from nosce.models.pretrained import check_token_ids, require_determinism
 from nosce.pipeline.context import StepContext
 from nosce.seeds import Seed
 from nosce.store.files import SCRATCH, fsync_path
+from nosce.train.adapter import add_adapter
 from nosce.train.config import LoRA, TrainingConfig
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def finetune_on_dataset(
         require_determinism(model, model_folder)
         end_ids = end_token_ids(model_folder, tokenizer := load_folder_tokenizer(model_folder))
         dataset = make_dataset(tokenizer, end_ids[0])
-        lora_model = adapters.add_lora(model, adapter.rank, adapter.embedding_rank, adapter.alpha, seed / "adapter")
+        lora_model = add_adapter(model, adapter, seed / "adapter")
 
     def save_last(step: int) -> None:
         if step == training.steps:

@@ -16,12 +16,15 @@ import numpy as np
 
 from nosce.data.worlds.karel.world import Karel
 from nosce.errors import SpecError
+from nosce.evals.probing.programs import ProbeTraining
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.models.pretrained import folder_config
 from nosce.studies.configs import config_for_scale
 from nosce.study import Scale
 from nosce.train.config import LoRA, TrainingConfig
 
+#: Seen specifications at the paper's scale: the paper's 50,000 train a probe, and a tenth decides when to stop.
+PAPER_PROBED_SPECIFICATIONS = 55_556
 #: Fractions of a training that are probed: one program for all specifications is a matter of the first tenth.
 EARLY_CHECKPOINT_FRACTIONS = (0.0, 0.03, 0.06, 0.09, 0.12, 0.16, 0.2, 0.25, 0.3, 0.36, 0.43, 0.5, 0.6, 0.7, 0.85, 1.0)
 
@@ -37,7 +40,9 @@ class KarelConfig:
         training: The training on specifications with their programs.
         reassigned_training_factor: Times as many documents and steps for the arm whose words have other meanings. That
             arm learns more slowly: 43 % of its programs are right where 95 % of the other arm's are (LOG.md).
-        probe_width: Units of a probe's hidden layer; a second hidden layer has twice as many.
+        probe_width: Units of a probe's hidden layer.
+        second_probe_width: Units of a probe's second hidden layer. None: twice as many as the first has.
+        probe_training: How probes are trained. None: as this project trains them.
         probe_epochs: Passes of a probe over its training states.
         curve_probe_train_size: Specifications that the probes of every checkpoint learn from.
         figure_probe_train_size: Specifications that probes learn from which only figures show.
@@ -53,6 +58,8 @@ class KarelConfig:
     training: TrainingConfig
     reassigned_training_factor: int = 1
     probe_width: int
+    second_probe_width: int | None = None
+    probe_training: ProbeTraining | None = None
     probe_epochs: int = 30
     curve_probe_train_size: int = 4_000
     figure_probe_train_size: int = 8_000
@@ -170,14 +177,24 @@ def _paper_config() -> KarelConfig:
         dtype="bfloat16",
         max_grad_norm=1e9,
         checkpoint_fractions=even_checkpoint_fractions(20),
+        lr_schedule="linear",
     )
     return KarelConfig(
-        world=Karel(records=1_000_000, seen_questions=60_000, unseen_questions=10_000, encoding="official"),
+        world=Karel(
+            records=500_000,
+            seen_questions=PAPER_PROBED_SPECIFICATIONS,
+            unseen_questions=10_000,
+            encoding="official",
+        ),
         architecture=Architecture(
             family="codegen", layers=20, width=1_024, heads=16, max_positions=2_048, tie_embeddings=False
         ),
         training=training,
         probe_width=256,
+        second_probe_width=1_024,
+        probe_training=ProbeTraining(),
+        curve_probe_train_size=PAPER_PROBED_SPECIFICATIONS,
+        figure_probe_train_size=PAPER_PROBED_SPECIFICATIONS,
     )
 
 

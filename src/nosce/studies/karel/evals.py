@@ -69,7 +69,11 @@ def _scorer(world: Karel) -> KarelScorer:
 
 def _probe(config: KarelConfig, grid: ProbeGrid) -> ProgramStateProbe:
     return ProgramStateProbe(
-        tracer=_scorer(config.world), features=PROBE_FEATURES, max_epochs=config.probe_epochs, final_grid=grid
+        tracer=_scorer(config.world),
+        features=PROBE_FEATURES,
+        max_epochs=config.probe_epochs,
+        final_grid=grid,
+        probe_training=config.probe_training,
     )
 
 
@@ -102,7 +106,8 @@ def _curve_probes(config: KarelConfig) -> tuple[ProgramStateProbe, ProgramStateP
 def _figure_probes(config: KarelConfig) -> tuple[ProgramStateProbe, ProgramStateProbe]:
     """Probes that only figures show: by depth and offset, and by layer."""
     width, n_questions = config.probe_width, config.figure_probe_train_size
-    depth_grid = ProbeGrid(offsets=PROBE_OFFSETS, probe_shapes=((), (width,), (width, 2 * width)))
+    second_width = config.second_probe_width or 2 * width
+    depth_grid = ProbeGrid(offsets=PROBE_OFFSETS, probe_shapes=((), (width,), (width, second_width)))
     layer_grid = ProbeGrid(meanings=("original",), probe_shapes=((width,),), sites=config.sites)
     by_depth = replace(_probe(config, depth_grid), max_train_questions=n_questions, name="grid")
     by_layer = replace(_probe(config, layer_grid), max_train_questions=n_questions, name="layers")

@@ -437,7 +437,7 @@ def test_the_first_document_of_a_large_world_comes_at_once(monkeypatch):
         ({"majors": 101}, "majors=101"),
         ({"companies": 264}, "companies=264"),
         ({"years": 201}, "years=201"),
-        ({"wordings": 28}, "wordings=28"),
+        ({"wordings": 51}, "wordings=51"),
         ({"wordings": 0}, "wordings=0"),
     ],
     ids=str,

@@ -19,7 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
+from nosce.data.worlds.biographies.more_templates import MORE_TEMPLATES
+
+_FIRST_TEMPLATES: dict[str, tuple[str, ...]] = {
     "birth_date": (
         "{Who} came into the world on {value}.",
         "{Whose} passport listed {value} as the birth date.",
@@ -195,6 +197,9 @@ SENTENCE_TEMPLATES: dict[str, tuple[str, ...]] = {
         "The job {who} did was based in {value}.",
     ),
 }
+
+#: Those that small worlds use stand first, so that further ones change no small world.
+SENTENCE_TEMPLATES = {name: (*texts, *MORE_TEMPLATES[name]) for name, texts in _FIRST_TEMPLATES.items()}
 
 ATTRIBUTE_PROMPTS: dict[str, str] = {
     "birth_date": "On which day was {name} born? Answer:",

@@ -23,6 +23,7 @@ from nosce.studies.emergence.vision.reconstruction import vision_readings
 if TYPE_CHECKING:
     from torch import nn
 
+TEST_BATCH_SIZE = 1_000  # images read at once
 NUM_SUBSETS = 1_000  # random ones of each size, the same for every network
 
 
@@ -94,7 +95,8 @@ class ImageClassification(Experiment):
             peak_lr=self.peak_lr,
         )
         with torch.no_grad():
-            scores = network(torch.from_numpy(dataset.test_images)).double()
+            parts = torch.split(torch.from_numpy(dataset.test_images), TEST_BATCH_SIZE)
+            scores = torch.cat([network(part) for part in parts]).double()
         true = torch.from_numpy(dataset.test_labels)
         nats = functional.cross_entropy(scores, true, reduction="none")
         return nats.numpy(), (scores.argmax(1) == true).double().numpy()

@@ -4,6 +4,7 @@
     folder of *-idx3-ubyte[.gz]         MNIST as published, with the labels beside
     folder of train.bin and test.bin    CIFAR-100, its binary version (the other one is pickled, and is not read)
     folder of folders of .png           one folder a class, at any depth, e.g. Omniglot
+    the published files themselves      `ImageDatasetConfig.published`, checked by size and SHA-256
 
 Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 5, for MNIST, CIFAR-100 and Omniglot.
 Letters: N images, H rows, W columns.
@@ -14,7 +15,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,20 @@ import numpy.typing as npt
 
 from nosce.errors import SpecError
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
+from nosce.studies.emergence.vision.formats import (
+    ClassLabels,
+    GreyImages,
+    LabeledImages,
+    labeled_idx_images,
+    parse_cifar,
+    parse_idx,
+    read_png,
+    stack_by_folder,
+)
+from nosce.studies.emergence.vision.published import PUBLISHED_IMAGES, check_published, read_published
 
-GreyImages = npt.NDArray[np.float32]
-ClassLabels = npt.NDArray[np.int64]
 DIGITS_SOURCE = "digits"
-_LabeledImages = tuple[GreyImages, ClassLabels]
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +63,7 @@ class ImageDatasetConfig:
     n_test_images: int = 500  # images held out
     split_seed: int = 0  # which of the random divisions, where the source has none of its own
     max_side: int | None = None  # rows and columns that larger images are shrunk to
+    published: str = field(default="", metadata=LATER)  # which of `PUBLISHED_IMAGES` the folder holds
 
     def __post_init__(self) -> None:
         if self.n_test_images < 1 or (self.max_side is not None and self.max_side < 2):
@@ -78,6 +89,23 @@ class ImageDatasetConfig:
                 file_hash.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode())
         return cls(source=str(path), digest=file_hash.hexdigest(), n_test_images=n_test_images, max_side=max_side)
 
+    @classmethod
+    def from_published(cls, folder: str | Path, name: str) -> ImageDatasetConfig:
+        """A data set of `PUBLISHED_IMAGES`, from a folder with the files that were published.
+
+        Raises:
+            SpecError: A file is missing or is not the published one.
+        """
+        path = Path(folder).expanduser().resolve()
+        digest, known = check_published(path, name), PUBLISHED_IMAGES[name]
+        return cls(
+            source=str(path),
+            digest=digest,
+            n_test_images=known.n_test_images,
+            max_side=known.max_side,
+            published=name,
+        )
+
     def load(self) -> ImageDataset:
         """All images, shrunk, those that are held out apart.
 
@@ -100,19 +128,21 @@ class ImageDatasetConfig:
         resized = [_downsample(images, self.max_side) for images in (train[0], test[0][: self.n_test_images])]
         return ImageDataset(resized[0], train[1], resized[1], test[1][: self.n_test_images])
 
-    def _load_splits(self) -> tuple[_LabeledImages, _LabeledImages | None]:
+    def _load_splits(self) -> tuple[LabeledImages, LabeledImages | None]:
         if self.source == DIGITS_SOURCE:
             from sklearn.datasets import load_digits
 
             digits = load_digits()
             return (digits.images.astype(np.float32) / 16, digits.target.astype(np.int64)), None
+        if self.published:
+            return read_published(Path(self.source), self.published)
         return _reader_for(Path(self.source))(Path(self.source))
 
 
 DEFAULT_IMAGES = ImageDatasetConfig()
 
 
-def _reader_for(path: Path) -> Callable[[Path], tuple[_LabeledImages, _LabeledImages | None]]:
+def _reader_for(path: Path) -> Callable[[Path], tuple[LabeledImages, LabeledImages | None]]:
     """The function that reads such a folder."""
     if path.is_dir():
         if list(path.glob("train-images*idx3-ubyte*")):
@@ -127,53 +157,30 @@ def _reader_for(path: Path) -> Callable[[Path], tuple[_LabeledImages, _LabeledIm
     )
 
 
-def _read_mnist(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
-    parts: list[_LabeledImages] = []
+def _read_mnist(path: Path) -> tuple[LabeledImages, LabeledImages | None]:
+    parts: list[LabeledImages] = []
     for name in ("train", "t10k"):
         images, labels = (_read_idx(path, f"{name}-{what}") for what in ("images*idx3-ubyte*", "labels*idx1-ubyte*"))
-        parts.append((images.astype(np.float32) / np.float32(255), labels.astype(np.int64)))
+        parts.append(labeled_idx_images(images, labels))
     return parts[0], parts[1]
 
 
 def _read_idx(path: Path, pattern: str) -> npt.NDArray[np.uint8]:
-    """An array in the IDX format: two zeros, the type (8: bytes), the number of axes, their lengths, the values."""
     file = next(iter(sorted(path.glob(pattern))), None)
     if file is None:
         raise SpecError(f"{path} has no file {pattern}; give all four files of the data set.")
-    data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    axes = data[3] if len(data) > 4 else 0
-    shape = np.frombuffer(data, ">u4", axes, 4).tolist() if len(data) >= 4 + 4 * axes else []
-    if data[:3] != b"\0\0\x08" or len(data) != 4 + 4 * axes + int(np.prod(shape)):
-        raise SpecError(f"{file} is no IDX file of bytes, or is cut short; get it anew.")
-    return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
+    return parse_idx(gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes(), file)
 
 
-def _read_cifar(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
-    parts: list[_LabeledImages] = []
-    for name in ("train.bin", "test.bin"):
-        data = np.fromfile(path / name, np.uint8)
-        if len(data) % 3_074:
-            raise SpecError(f"{path / name} is no file of CIFAR-100's binary version (3,074 bytes an image).")
-        rows = data.reshape(-1, 3_074)
-        colours = rows[:, 2:].reshape(-1, 3, 32, 32).astype(np.float32) / 255
-        grey = np.tensordot(colours, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))
-        parts.append((grey.astype(np.float32), rows[:, 1].astype(np.int64)))
-    return parts[0], parts[1]
+def _read_cifar(path: Path) -> tuple[LabeledImages, LabeledImages | None]:
+    files = (path / "train.bin", path / "test.bin")
+    train, test = (parse_cifar(np.fromfile(file, np.uint8), file) for file in files)
+    return train, test
 
 
-def _read_png_folders(path: Path) -> tuple[_LabeledImages, _LabeledImages | None]:
-    from matplotlib.image import imread
-
+def _read_png_folders(path: Path) -> tuple[LabeledImages, LabeledImages | None]:
     files = sorted(path.rglob("*.png"))
-    names = sorted({str(file.parent) for file in files})
-    images = []
-    for file in files:
-        image = np.asarray(imread(file), dtype=np.float32)
-        images.append(image[..., :3].mean(-1) if image.ndim == 3 else image)
-    if len({image.shape for image in images}) > 1:
-        raise SpecError(f"the images in {path} differ in size; make them equal.")
-    classes = np.array([names.index(str(file.parent)) for file in files], dtype=np.int64)
-    return (np.stack(images), classes), None
+    return stack_by_folder([read_png(file) for file in files], [str(file.parent) for file in files], path), None
 
 
 def _downsample(images: GreyImages, side: int | None) -> GreyImages:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 CONV_CHANNELS = 8  # of the convolution
+TEST_BATCH_SIZE = 1_000  # sequences read at once
 _ImagePool = tuple[np.ndarray, list[np.ndarray]]  # images (N, H, W), and the indices of each class among them
 
 
@@ -95,7 +96,8 @@ class InContextNaming(Experiment):
         images, names = self._sample_sequences(test, (Seed(0) / "sequences").numpy(), self.n_test_sequences)
         true = torch.from_numpy(names)[:, self._query_start :]
         with torch.no_grad():
-            scores = net(torch.from_numpy(images), torch.from_numpy(names)).double()
+            parts = (torch.split(torch.from_numpy(array), TEST_BATCH_SIZE) for array in (images, names))
+            scores = torch.cat([net(*part) for part in zip(*parts, strict=True)]).double()
         nats = functional.cross_entropy(scores.flatten(0, 1), true.flatten(), reduction="none").view(true.shape).numpy()
         right = (scores.argmax(-1) == true).double().numpy()
         for place in range(self.n_queries):
