@@ -133,6 +133,7 @@ def check_interrupted(nosce, servers: Sequence[MindServer], folder: Path, moment
     return killed
 
 
+@pytest.mark.slow
 def test_killed_while_it_starts_a_job_and_while_it_asks_it_pays_once_and_says_the_same(nosce, servers, tmp_path):
     """Answers, reports, samples, log-probabilities, three kinds of fine-tuning and the change, at two endpoints."""
     assert check_interrupted(nosce, servers, tmp_path, (Moment("job", 1), Moment("", 150))) == 2
