@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
@@ -11,6 +11,7 @@ from nosce.analysis.measures import Measure
 from nosce.analysis.stats.paired import decide
 from nosce.errors import DataError
 from nosce.records import Decision, Estimate, Verdict
+from nosce.store.spec import LATER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class Claim:
         direction: The side of the threshold on which the claim holds.
         paper_value: The paper's number; None where the paper gives none.
         preconditions: What must hold before the claim may be judged.
+        is_precondition: Whether other claims rest on this one, which is no finding itself: it is shown apart and not
+            counted with them.
     """
 
     id: str
@@ -65,6 +68,7 @@ class Claim:
     direction: Literal["above", "below"] = "above"
     paper_value: float | None = None
     preconditions: tuple[Precondition, ...] = ()
+    is_precondition: bool = field(default=False, metadata=LATER)
 
     @property
     def criterion(self) -> str:
@@ -129,4 +133,5 @@ class Claim:
             verdict=decision,
             why=why,
             is_difference=self.measure.is_difference,
+            is_precondition=self.is_precondition,
         )

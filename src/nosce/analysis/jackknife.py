@@ -64,11 +64,12 @@ class Slope(Measure):
     @property
     def value_range(self) -> ValueRange:
         """From the ranges of the selections; unbounded where the points lie at one number."""
-        weights = self._weights()
+        weights = self.weights
         selections = [*(selection for _, selection in self.points), *self.subtract]
         return weighted_sum_range((w, s.value_range) for w, s in zip(weights, selections, strict=False))
 
-    def _weights(self) -> list[float]:
+    @property
+    def weights(self) -> list[float]:
         """The weight of each mean in the slope, the subtracted ones last."""
         x = np.array([at for at, _ in self.points])
         weights = (x - x.mean()) / max(float(((x - x.mean()) ** 2).sum()), 1e-300)
@@ -87,7 +88,7 @@ class Slope(Measure):
             )
         if self.subtract and len(self.subtract) != len(x):
             raise DataError(f"a trend of {len(x)} points has {len(self.subtract)} to be subtracted; give one for each.")
-        weights = self._weights()
+        weights = self.weights
 
         def slope(columns: ValueColumns) -> float:
             return float(sum(w * c.mean() for w, c in zip(weights, columns, strict=True)))
@@ -228,9 +229,9 @@ class ConditionRankCorrelation(Measure):
         rng = (RESAMPLING_SEED / "rows").numpy()
         resampled = []
         for seed_means in means_by_seed:
-            draws = [rng.integers(len(seed_means), size=len(seed_means)) for _ in range(CONDITION_RESAMPLES)]
-            resampled.append([_condition_spearman(seed_means[draw]) for draw in draws])
-        values = np.array([_condition_spearman(seed_means) for seed_means in means_by_seed])
+            draws = rng.integers(len(seed_means), size=(CONDITION_RESAMPLES, len(seed_means)))
+            resampled.append(_condition_spearmans(np.stack([seed_means[draw].mean(0) for draw in draws])))
+        values = _condition_spearmans(np.stack([seed_means.mean(0) for seed_means in means_by_seed]))
         # A rank correlation takes few values, so seeds often agree by luck.
         within = np.var(resampled, axis=1, ddof=1)
         half_width, method = half_width_over_seeds(values, within, plural(unit), least_level=0.95)
@@ -263,9 +264,12 @@ class ConditionRankCorrelation(Measure):
         return [seed_means.select(columns).to_numpy() for seed_means in by_seed]
 
 
-def _condition_spearman(unit_means: FloatArray) -> float:
-    means = unit_means.mean(0)
-    return _spearman([means[0::2], means[1::2]])
+def _condition_spearmans(means: FloatArray) -> FloatArray:
+    """The rank correlation of each row's even columns with its odd ones. Shapes: (R, 2 C) -> (R,)."""
+    ranks = [scipy.stats.rankdata(columns, axis=1) for columns in (means[:, 0::2], means[:, 1::2])]
+    first, second = (side - side.mean(1, keepdims=True) for side in ranks)
+    size = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return np.where(size > 0, (first * second).sum(1) / np.where(size > 0, size, 1.0), 0.0)
 
 
 def jackknife_selections(

@@ -93,7 +93,7 @@ def clustered_mean(
     if error <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
         method = f"no interval: all {count} clusters are equal"
         return Estimate(value, None, None, len(scores), count, 1, unit, method, level)
-    half_width = float(scipy.stats.t.ppf((1 + level) / 2, count - 1)) * error
+    half_width = _student_t(level, count - 1) * error
     method = f"clustered standard error, t with {count - 1} df"
     return Estimate(value, value - half_width, value + half_width, len(scores), count, 1, unit, method, level)
 
@@ -217,8 +217,16 @@ def nested_interval(
         )
     clusters = _clusters_by_seed(scores, list(zip(train_seeds, names, strict=True)))
     plain, half_width = _grand_mean(clusters, scores, level, unit)
-    if half_width == 0:
-        return _degenerate_interval(plain, value_range)
+    return _around(plain, plain.value, half_width, value_range)
+
+
+def interval_of_units(
+    scores: FloatArray, *, level: float = 0.95, unit: str = "person", value_range: ValueRange = UNBOUNDED
+) -> Estimate:
+    """The same of a table with one score a unit, a row a training seed. Shape: (S, U)."""
+    sizes = np.ones(scores.shape[1], dtype=np.float64)
+    clusters: dict[Hashable, _Clusters] = {seed: _Clusters(row, sizes) for seed, row in enumerate(scores)}
+    plain, half_width = _grand_mean(clusters, scores.ravel(), level, unit)
     return _around(plain, plain.value, half_width, value_range)
 
 
@@ -248,8 +256,6 @@ def influence_interval(
     clusters = _clusters_by_seed(scores, list(zip(train_seeds, names, strict=True)))
     unbiased, half_width = _grand_mean(clusters, scores, level, unit)
     plain = replace(unbiased, value=value)
-    if half_width == 0:
-        return _degenerate_interval(plain, value_range)
     return _around(plain, unbiased.value, half_width, value_range)
 
 
@@ -275,19 +281,26 @@ def _grand_mean(
     satterthwaite = within.sum() ** 2 / (within**2 / dof).sum() if within.any() else 1.0
     people_error = float(np.sqrt(within.sum())) / len(seeds)
     if len(seeds) == 1:
-        half_width = float(scipy.stats.t.ppf((1 + level) / 2, satterthwaite)) * people_error
+        half_width = _student_t(level, satterthwaite) * people_error
         method = f"Student's t over {count} {plural(unit)}; 1 seed, so nothing is said about other seeds"
         return replace(plain, method=method), half_width
-    over_seeds = float(scipy.stats.t.ppf((1 + level) / 2, len(seeds) - 1)) * float(scipy.stats.sem(means))
-    over_people = float(scipy.stats.t.ppf((1 + PEOPLE_LEVEL) / 2, satterthwaite)) * people_error
+    over_seeds = _student_t(level, len(seeds) - 1) * float(means.std(ddof=1)) / np.sqrt(len(seeds))
+    over_people = _student_t(PEOPLE_LEVEL, satterthwaite) * people_error
     method = f"Student's t over {len(seeds)} seeds"
     if over_people > over_seeds:
         method += f", which agree so well that the {100 * PEOPLE_LEVEL:g} % interval over {plural(unit)} is wider"
     return replace(plain, method=method), max(over_seeds, over_people)
 
 
+def _student_t(level: float, dof: float) -> float:
+    """The two-sided quantile of Student's t."""
+    return float(scipy.special.stdtrit(dof, (1 + level) / 2))
+
+
 def _around(plain: Estimate, centre: float, half_width: float, value_range: ValueRange) -> Estimate:
     """The estimate with an interval around a centre that keeps within the range."""
+    if half_width == 0:
+        return _degenerate_interval(plain, value_range)
     low, high = value_range.score_interval(centre, half_width, n=plain.clusters)
     method = plain.method if value_range == UNBOUNDED else f"{plain.method}; {value_range.description} by a score test"
     return replace(plain, low=min(low, plain.value), high=max(high, plain.value), method=method)

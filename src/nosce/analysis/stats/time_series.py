@@ -59,9 +59,9 @@ def curve_correlation(
     pairs = [_paired_points(a, b, detrended) for a, b in zip(curves_a, curves_b, strict=True)]
     if not pairs:
         raise DataError("two curves were to be held together, but there is no seed; run one.")
-    values = np.array([_correlation(pair) for pair in pairs])
+    values = np.array([_correlations(pair[None])[0] for pair in pairs])
     rng = (seed / "blocks").numpy()
-    resampled = [[_correlation(_block_resample(pair, rng)) for _ in range(resamples)] for pair in pairs]
+    resampled = np.array([_correlations(_block_resamples(pair, resamples, rng)) for pair in pairs])
     points = sum(len(pair) for pair in pairs)
     half_width, method = half_width_over_seeds(values, np.var(resampled, axis=1), "blocks of checkpoints", level)
     low, high = CORRELATION_RANGE.score_interval(float(values.mean()), half_width, n=points)
@@ -110,19 +110,20 @@ def _paired_points(curve_a: Sequence[float], curve_b: Sequence[float], detrended
     return points
 
 
-def _correlation(points: FloatArray) -> float:
-    """Pearson's r; 0 where a resample does not vary."""
-    centred = points - points.mean(0)
-    size = float(np.sqrt((centred**2).sum(0).prod()))
-    return float((centred[:, 0] * centred[:, 1]).sum()) / size if size > 0 else 0.0
+def _correlations(points: FloatArray) -> FloatArray:
+    """Pearson's r of each of R sets of P points; 0 where a set does not vary. Shapes: (R, P, 2) -> (R,)."""
+    centred = points - points.mean(1, keepdims=True)
+    sizes = np.sqrt((centred**2).sum(1).prod(1))
+    products = (centred[..., 0] * centred[..., 1]).sum(1)
+    return np.where(sizes > 0, products / np.where(sizes > 0, sizes, 1.0), 0.0)
 
 
-def _block_resample(points: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """As many points, from blocks of neighbours that may overlap."""
+def _block_resamples(points: FloatArray, resamples: int, rng: np.random.Generator) -> FloatArray:
+    """Sets of as many points, each from blocks of neighbours that may overlap. Shapes: (P, 2) -> (R, P, 2)."""
     count = len(points)
     size = max(2, round(count ** (1 / 3)) + 1)
-    starts = rng.integers(count - size + 1, size=-(-count // size))
-    indices = (starts[:, None] + np.arange(size)).ravel()[:count]
+    starts = rng.integers(count - size + 1, size=(resamples, -(-count // size)))
+    indices = (starts[:, :, None] + np.arange(size)).reshape(resamples, -1)[:, :count]
     resampled: FloatArray = points[indices]
     return resampled
 
