@@ -58,7 +58,9 @@ def main() -> None:
         draws = {"draws": chosen.draws, "further_draws": chosen.further_draws}
         found = bench_claims(name, study.claims, study.unit, **draws, whole_table_draws=chosen.whole_table_draws)
         benched[name] = list(found)
-        print(name, bench_table(benched[name]), further_worlds_table(benched[name]), sep="\n\n", flush=True)
+        print(name, bench_table(benched[name]), sep="\n\n", flush=True)
+        if chosen.further_draws:
+            print("", further_worlds_table(benched[name]), sep="\n", flush=True)
     if tuple(chosen.studies) == STUDIES:
         whole = chosen.draws if chosen.whole_table_draws is None else chosen.whole_table_draws
         draws = f"There are {chosen.draws} draws of each world, {chosen.further_draws} of those further below, and"

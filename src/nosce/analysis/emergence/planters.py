@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import scipy
 
 from nosce.analysis.bench.planted_readings import Columns, Noise, PlantedCells, beta_shares
 from nosce.analysis.bench.planters import Planter, WorldKind
 from nosce.analysis.claims import Claim
+from nosce.analysis.emergence.jumps import rise_shape
 from nosce.analysis.emergence.measures import ForecastSkill, LinkDrift, Steepness
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.stats.arrays import FloatArray
@@ -20,18 +22,32 @@ STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
 
 
 def _steepness(claim: Claim, world: WorldKind) -> list[PlantedCells]:
-    """A line makes a quarter of its rise within a quarter of the range, a jump all of it; a half lies between."""
+    """A line makes a quarter of its rise within a quarter of the range, a jump all of it; the threshold lies between."""
     measure = claim.measure
     assert isinstance(measure, Steepness)
     is_steep = (claim.direction == "above") == (world == "true")
-    weight = 1 / 3 if world == "on the threshold" else float(is_steep)
+    weight = float(is_steep)
+    if world == "on the threshold":
+        logs = np.log10([size for size, _ in measure.scaling.points])
+        weight = float(scipy.optimize.brentq(lambda w: _window_share(w, logs) - claim.threshold, 0, 1))
 
     def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
-        jump = 1 / (1 + np.exp(-(at - 0.5) / STEEP_WIDTH))
-        share = weight * jump + (1 - weight) * np.clip(at, 0, 1)
+        share = _mixed_curve(at, weight)
         return 0.02 + 0.9 * share, -3 * (1 - share) - 0.2
 
     return [_cells(measure.scaling, curve)]
+
+
+def _mixed_curve(at: FloatArray, weight: float) -> FloatArray:
+    """So much of a jump in the middle of the range, the rest of a line."""
+    jump = 1 / (1 + np.exp(-(at - 0.5) / STEEP_WIDTH))
+    return np.asarray(weight * jump + (1 - weight) * np.clip(at, 0, 1))
+
+
+def _window_share(weight: float, logs: FloatArray) -> float:
+    """The measure of a mixed curve without noise, which depends on where the sizes lie."""
+    places = (logs - logs.min()) / np.ptp(logs)
+    return float(rise_shape(_mixed_curve(places, weight)[None], logs).window_share[0])
 
 
 def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
