@@ -36,6 +36,8 @@ An interval covers its truth in 95 % of draws, so about 95 % are undecided on th
 Wilson's intervals. A claim *can fail* if it surely fails in more than half of the draws where it is false.
 """
 FURTHER = """
+`Peak` counts every program that was written, so it has no interval, and a claim on it comes out as *holds* or *fails*
+even on its threshold (`babbling`).
 ## Other worlds
 
 How often claims come out as holds / fails / undecided, in percent, where a precondition does not hold, where the claim

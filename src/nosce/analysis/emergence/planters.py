@@ -22,7 +22,7 @@ STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
 
 
 def _steepness(claim: Claim, world: WorldKind) -> list[PlantedCells]:
-    """A line makes a quarter of its rise within a quarter of the range, a jump all of it; the threshold lies between."""
+    """A line makes a quarter of its rise within a quarter of the range, a jump all; between lies the threshold."""
     measure = claim.measure
     assert isinstance(measure, Steepness)
     is_steep = (claim.direction == "above") == (world == "true")
