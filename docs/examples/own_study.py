@@ -29,13 +29,12 @@ from nosce import (
     Measure,
     QAEval,
     RecallEval,
-    Seed,
     Selection,
     Stage,
     Study,
     TrainingConfig,
 )
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import nested_interval
 from nosce.data.worlds.biographies.world import Augmentation
 from nosce.errors import DataError, UsageError
 from nosce.studies.biographies.study import SMALL_BIOGRAPHIES, recall_precondition
@@ -57,7 +56,7 @@ class SlopeWithinPerson(Measure):
     arms: tuple[str, ...]
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean slope per doubling, with a nested bootstrap interval over people and seeds.
+        """The mean slope per doubling, with an interval over people and seeds.
 
         Raises:
             DataError: An arm has no readings, or a person is missing from one.
@@ -71,9 +70,7 @@ class SlopeWithinPerson(Measure):
         weights = (doublings - doublings.mean()) / ((doublings - doublings.mean()) ** 2).sum()
         scores = people.select(self.arms).to_numpy()
         slopes = (scores - scores[:, :1]) @ weights  # differences first: arms that answer alike have a slope of 0
-        found = nested_bootstrap(
-            slopes, people["entity"].to_list(), people["seed"].to_list(), seed=Seed(0) / "slope", unit=unit
-        )
+        found = nested_interval(slopes, people["entity"].to_list(), people["seed"].to_list(), unit=unit)
         return replace(found, n=len(rows), method=f"slope within each {unit}; {found.method}")
 
 

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nosce.analysis.bench.claim_bench import bench_claims as bench_claims
+    from nosce.analysis.bench.table import bench_table as bench_table
     from nosce.analysis.calibration import CalibrationFigure as CalibrationFigure
     from nosce.analysis.calibration import CalibrationMAD as CalibrationMAD
     from nosce.analysis.calibration import LabelMatchedContrast as LabelMatchedContrast
@@ -135,6 +137,8 @@ except PackageNotFoundError:  # the source without an installation
 
 #: The public names, by the module that defines them.
 _EXPORTS = {
+    "nosce.analysis.bench.claim_bench": "bench_claims",
+    "nosce.analysis.bench.table": "bench_table",
     "nosce.analysis.calibration": (
         "CalibrationFigure CalibrationMAD LabelMatchedContrast LabelMatchedDifference MinimumDetectableEffect"
     ),

@@ -222,6 +222,7 @@ class Verdict:
         verdict: "holds", "fails" or "undecided".
         why: The reason of the decision, in one sentence.
         is_difference: Whether the numbers are differences: shares are then shown in points, levels in percent.
+        is_precondition: Whether other claims rest on it and it is no finding itself, e.g. that facts were memorised.
     """
 
     id: str
@@ -237,6 +238,7 @@ class Verdict:
     verdict: Decision
     why: str
     is_difference: bool = False
+    is_precondition: bool = False
 
 
 RecordT = TypeVar("RecordT")

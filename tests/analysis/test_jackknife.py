@@ -14,9 +14,9 @@ from nosce.analysis.jackknife import (
     JointExcess,
     Slope,
     SpearmanCorrelation,
-    _mean_over_seeds,
 )
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.time_series import half_width_over_seeds
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
@@ -199,16 +199,14 @@ def test_an_order_of_conditions_is_found_and_a_shuffled_one_is_not():
 
 
 def test_an_order_of_few_seeds_is_as_wide_as_the_seeds_allow():
-    """Student's t over seeds that differ; the units' own error where seeds come out equal; percentiles of one alone."""
-    seeds = np.array([0.6, 0.8, 1.0])
-    low, high, _ = _mean_over_seeds(seeds, np.repeat(seeds[:, None], 50, axis=1))
-    half = stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3)
-    assert (low, high) == (pytest.approx(0.8 - half), 1.0)
-    drawn = 0.5 + 0.1 * np.tile([-1.0, 1.0], (3, 25))
-    low, high, _ = _mean_over_seeds(np.full(3, 0.5), drawn)
-    assert high - low == pytest.approx(2 * stats.t.ppf(0.975, 2) * drawn[0].std(ddof=1) / np.sqrt(3))
-    low, high, method = _mean_over_seeds(np.array([0.9]), drawn[:1])
-    assert (low, high) == (pytest.approx(0.4), 0.9)
+    """Student's t over seeds that differ; the units' own error where seeds come out equal, and of one seed alone."""
+    half, _ = half_width_over_seeds(np.array([0.6, 0.8, 1.0]), np.zeros(3), "people")
+    assert half == pytest.approx(stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3))
+    half, method = half_width_over_seeds(np.full(3, 0.5), np.full(3, 0.01), "people", least_level=0.95)
+    assert half == pytest.approx(1.959964 * 0.1 / np.sqrt(3))
+    assert "95 % interval over people is wider" in method
+    half, method = half_width_over_seeds(np.array([0.9]), np.array([0.01]), "people")
+    assert half == pytest.approx(1.959964 * 0.1)
     assert "nothing is said about other seeds" in method
 
 

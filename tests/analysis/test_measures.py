@@ -226,7 +226,7 @@ def test_nats_have_no_bounds():
 
     assert nats.estimate(table, "person").low > 4
     assert (verdict.verdict, verdict.unit) == ("holds", "nats")
-    with pytest.raises(DataError, match="were said to lie in"):
+    with pytest.raises(DataError, match="were said to lie within"):
         Mean(selection=replace(NEW, metric="nats")).estimate(table, "person")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
@@ -84,6 +86,33 @@ def test_curves_are_held_together_where_both_have_points():
     assert (estimate.value, estimate.n) == (pytest.approx(1), 8)
     with pytest.raises(DataError):
         found.estimate(table(rows[:3]), "item")
+
+
+def rising_with(direction: float) -> pl.DataFrame:
+    """Three seeds of ten checkpoints: `m` rises, and `n` moves so much with it, each with a little noise."""
+    rows = []
+    for seed in range(3):
+        noise = np.random.default_rng(seed).normal(size=(2, 10)) * 0.02
+        for step in range(10):
+            rows.append({"seed": seed, "step": step, "metric": "m", "value": step / 10 + noise[0, step]})
+            rows.append({"seed": seed, "step": step, "metric": "n", "value": direction * step / 10 + noise[1, step]})
+    return table(rows)
+
+
+@pytest.mark.parametrize(("direction", "verdict"), [(1.0, "holds"), (-1.0, "fails")])
+def test_curves_rise_together_only_with_the_right_sign(direction, verdict):
+    """Three curves that fall as the other rises refute that the two rise together."""
+    other = TrainingCurve(selection=Selection(evaluation="w", metric="n", step="every"))
+    claim = Claim(
+        id="together",
+        text="Both rise together",
+        source="ours",
+        measure=CurveCorrelation(a=TrainingCurve(selection=EVERY), b=other),
+        threshold=0.71,
+    )
+    found = claim.judge(rising_with(direction), "item")
+    assert found.verdict == verdict
+    assert -1 <= found.low < found.high <= 1
 
 
 def contrasted() -> pl.DataFrame:

@@ -20,6 +20,7 @@ from nosce.analysis.measures import Measure
 from nosce.analysis.render.figure import FigureRow
 from nosce.analysis.selection import Selection, scored_rows
 from nosce.analysis.stats.arrays import FloatArray
+from nosce.analysis.stats.ranges import SHARE_RANGE, ValueRange, weighted_sum_range
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -54,6 +55,11 @@ class CalibrationMAD(Measure):
         """A difference if there is something to subtract."""
         return self.b is not None
 
+    @property
+    def value_range(self) -> ValueRange:
+        """Of a deviation 0 to 1, of a difference of two -1 to 1."""
+        return SHARE_RANGE if self.b is None else ValueRange(-1.0, 1.0)
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The deviation, 0 to 1, or the difference of two deviations.
 
@@ -69,7 +75,7 @@ class CalibrationMAD(Measure):
             mad = calibration_mad(*_pooled(columns[:columns_per_side]))
             return mad if self.b is None else mad - calibration_mad(*_pooled(columns[columns_per_side:]))
 
-        return jackknife_selections(selections, deviation, readings, unit)
+        return jackknife_selections(selections, deviation, readings, unit, self.value_range)
 
     def _has_rank(self, sides: Sequence[Selection], rank: int, readings: pl.DataFrame) -> bool:
         """Whether any answers have so many labels; where all have one or two, e.g. yes and no, there is no third."""
@@ -132,6 +138,11 @@ class LabelMatchedContrast(Measure):
         """A difference if the weights sum to zero."""
         return abs(sum(weight for weight, _ in self.terms)) < 1e-9
 
+    @property
+    def value_range(self) -> ValueRange:
+        """The range of the sum."""
+        return weighted_sum_range((weight, selection.value_range) for weight, selection in self.terms)
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The sum.
 
@@ -158,7 +169,7 @@ class LabelMatchedContrast(Measure):
 
         if any(np.isnan(matched_sum(columns)) for columns in values.values()):
             raise DataError(f"{names} have no label in common, so none can be matched.")
-        return jackknife_values(values, entities, matched_sum, unit)
+        return jackknife_values(values, entities, matched_sum, unit, self.value_range)
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -199,6 +210,11 @@ class LabelMatchedDifference(Measure):
     def is_difference(self) -> bool:
         """A difference; shares are shown in points."""
         return True
+
+    @property
+    def value_range(self) -> ValueRange:
+        """Of a difference of shares -1 to 1."""
+        return weighted_sum_range([(1.0, self.a.value_range), (-1.0, self.b.value_range)])
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference.

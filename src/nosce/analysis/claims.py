@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -10,6 +10,7 @@ from nosce.analysis.measures import Measure
 from nosce.analysis.stats.paired import Direction, decide
 from nosce.errors import DataError, SpecError
 from nosce.records import Decision, Estimate, Verdict
+from nosce.store.spec import LATER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,8 @@ class Claim:
         direction: The side of the threshold on which the claim holds, or "within" for between its two signs.
         paper_value: The paper's number; None where the paper gives none.
         preconditions: What must hold before the claim may be judged.
+        is_precondition: Whether other claims rest on this one, which is no finding itself: it is shown apart and not
+            counted with them.
 
     Raises:
         SpecError: An equivalence margin that is not above 0.
@@ -94,6 +97,7 @@ class Claim:
     direction: Direction = "above"
     paper_value: float | None = None
     preconditions: tuple[Precondition, ...] = ()
+    is_precondition: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         if self.direction == "within" and not self.threshold > 0:
@@ -168,4 +172,5 @@ class Claim:
             verdict=decision,
             why=why,
             is_difference=self.measure.is_difference,
+            is_precondition=self.is_precondition,
         )

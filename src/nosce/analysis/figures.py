@@ -10,15 +10,14 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from nosce.analysis.measures import RESAMPLING_SEED, Measure
+from nosce.analysis.measures import Measure
 from nosce.analysis.render.figure import FigureHeader, FigureRow, figure_table
 from nosce.analysis.selection import Selection
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import nested_interval
+from nosce.analysis.stats.ranges import UNBOUNDED, ValueRange
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
-
-FIGURE_RESAMPLES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +67,16 @@ class ArmBarFigure(Figure):
         """One row an arm and attribute, and one an arm for the mean of all attributes."""
         selected = self.selection.rows(readings)
         attributes = selected["attribute"].unique(maintain_order=True).to_list()
-        is_share = self.unit == "share"
         for x, attribute in enumerate([*attributes, "mean"]):
             tick = attribute.replace("_", " ")
             for arm in self.arms or arms:
                 row = FigureRow(group=arm, x=float(x), tick=tick)
-                yield _with_mean(row, _arm_rows(selected, arm, attribute), unit, is_share=is_share)
+                yield _with_mean(row, _arm_rows(selected, arm, attribute), unit, _range_in(self, self.selection))
             if self.baseline is not None:
                 # The guess is the same for all arms of a seed, so the readings of one arm are enough.
                 baseline_rows = _arm_rows(self.baseline.rows(readings), (self.arms or arms)[0], attribute)
                 row = FigureRow(group="majority guess", x=float(x), tick=tick, baseline=True)
-                yield _with_mean(row, baseline_rows, unit, is_share=is_share)
+                yield _with_mean(row, baseline_rows, unit, _range_in(self, self.baseline))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +110,7 @@ class ArmCurveFigure(Figure):
                 for step in sorted(arm_rows["step"].unique().to_list()):
                     row = FigureRow(panel=panel, group=arm, x=float(step * self.x_per_step))
                     step_rows = arm_rows.filter(pl.col("step") == step)
-                    yield _with_mean(row, step_rows, unit, is_share=self.unit == "share")
+                    yield _with_mean(row, step_rows, unit, _range_in(self, selection))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +150,7 @@ class TrainingCurveFigure(Figure):
         for step in sorted(selected["step"].unique().to_list()):
             row = FigureRow(group="", x=float(step * self.x_per_step))
             step_rows = selected.filter(pl.col("step") == step)
-            yield _with_mean(row, step_rows, unit, is_share=self.unit == "share")
+            yield _with_mean(row, step_rows, unit, _range_in(self, curve.selection))
 
     def _range_rows(self, curve: TrainingCurve, readings: pl.DataFrame) -> Iterator[FigureRow]:
         """The mean of the seeds at each step, with their range."""
@@ -308,6 +306,11 @@ def _check_unit(figure: Figure, selection: Selection) -> None:
         )
 
 
+def _range_in(figure: Figure, selection: Selection) -> ValueRange:
+    """The natural range of what a figure shows; a figure of numbers may show a metric that nobody called a share."""
+    return UNBOUNDED if figure.unit != "share" and selection.quantity == "share" else selection.value_range
+
+
 def _estimate_or_none(measure: Measure, readings: pl.DataFrame, unit: str) -> Estimate | None:
     try:
         return measure.estimate(readings, unit)
@@ -327,22 +330,15 @@ def _arm_rows(rows: pl.DataFrame, arm: str, attribute: str) -> pl.DataFrame:
     return arm_rows if attribute == "mean" else arm_rows.filter(pl.col("attribute") == attribute)
 
 
-def _with_mean(row: FigureRow, readings: pl.DataFrame, unit: str, *, is_share: bool) -> FigureRow:
+def _with_mean(row: FigureRow, readings: pl.DataFrame, unit: str, value_range: ValueRange) -> FigureRow:
     """The row with the mean of the readings; without readings its value stays None and never becomes zero."""
     scored = readings.filter(pl.col("value").is_not_null())
     if scored.is_empty():
         return row
     values = scored["value"].to_numpy()
     try:
-        estimate = nested_bootstrap(
-            values,
-            scored["entity"].to_list(),
-            scored["seed"].to_list(),
-            seed=RESAMPLING_SEED,
-            unit=unit,
-            resamples=FIGURE_RESAMPLES,
-            bounds=(0.0, 1.0) if is_share else None,
-        )
+        entities, seeds = scored["entity"].to_list(), scored["seed"].to_list()
+        estimate = nested_interval(values, entities, seeds, unit=unit, value_range=value_range)
     except DataError:  # e.g. a single person: there is a value and no interval
         return replace(row, value=float(values.mean()), n=len(values))
     return row.with_estimate(estimate)

@@ -1,10 +1,10 @@
 """Measures that are computed from many units at once: slopes, rank correlations, areas under curves.
 
 Such a number is no mean over units, so resampling the units' values would not do. The jackknife gives each unit a
-pseudo-value, by how far the number moves when the unit is left out, and the mean of the pseudo-values is resampled.
+pseudo-value, by how far the number moves when the unit is left out, and the interval is over the pseudo-values.
 Units of the same name in several selections, e.g. a diarist whom two models were asked about, are left out together.
 
-Source: Efron and Stein 1981 (Annals of Statistics 9), pseudo-values; the interval is `nested_bootstrap`'s.
+Source: Efron and Stein 1981 (Annals of Statistics 9), pseudo-values; the interval is `influence_interval`'s.
 """
 
 from __future__ import annotations
@@ -19,7 +19,15 @@ import scipy
 from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.selection import Selection, scored_rows
 from nosce.analysis.stats.arrays import FloatArray
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import influence_interval, plural
+from nosce.analysis.stats.ranges import (
+    CORRELATION_RANGE,
+    SHARE_RANGE,
+    UNBOUNDED,
+    ValueRange,
+    weighted_sum_range,
+)
+from nosce.analysis.stats.time_series import half_width_over_seeds
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -53,6 +61,20 @@ class Slope(Measure):
         """A change for each unit of the points' numbers; shares are shown in points."""
         return True
 
+    @property
+    def value_range(self) -> ValueRange:
+        """From the ranges of the selections; unbounded where the points lie at one number."""
+        weights = self.weights
+        selections = [*(selection for _, selection in self.points), *self.subtract]
+        return weighted_sum_range((w, s.value_range) for w, s in zip(weights, selections, strict=False))
+
+    @property
+    def weights(self) -> list[float]:
+        """The weight of each mean in the slope, the subtracted ones last."""
+        x = np.array([at for at, _ in self.points])
+        weights = (x - x.mean()) / max(float(((x - x.mean()) ** 2).sum()), 1e-300)
+        return [*weights.tolist(), *(-weights[: len(self.subtract)]).tolist()]
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The slope; each selection counts once, however many readings it has.
 
@@ -66,13 +88,13 @@ class Slope(Measure):
             )
         if self.subtract and len(self.subtract) != len(x):
             raise DataError(f"a trend of {len(x)} points has {len(self.subtract)} to be subtracted; give one for each.")
-        weights = (x - x.mean()) / ((x - x.mean()) ** 2).sum()
-        weights = np.concatenate([weights, -weights]) if self.subtract else weights
+        weights = self.weights
 
         def slope(columns: ValueColumns) -> float:
             return float(sum(w * c.mean() for w, c in zip(weights, columns, strict=True)))
 
-        return jackknife_selections([*(select for _, select in self.points), *self.subtract], slope, readings, unit)
+        selections = [*(select for _, select in self.points), *self.subtract]
+        return jackknife_selections(selections, slope, readings, unit, self.value_range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +115,7 @@ class Auc(Measure):
         Raises:
             DataError: A selection is empty.
         """
-        return jackknife_selections([self.positives, self.negatives], _roc_auc, readings, unit)
+        return jackknife_selections([self.positives, self.negatives], _roc_auc, readings, unit, SHARE_RANGE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +135,21 @@ class JointExcess(Measure):
         """A difference; shares are shown in points."""
         return True
 
+    @property
+    def value_range(self) -> ValueRange:
+        """The joint share is at most the least part, and the product of k parts at most (1 - 1/k)^k where it is 0."""
+        k = len(self.marginals)
+        if k < 2:
+            return ValueRange(-1.0, 1.0)
+        return ValueRange(-((1 - 1 / k) ** k), (1 - 1 / k) * k ** (-1 / (k - 1)))
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference of shares.
 
         Raises:
             DataError: A selection is empty.
         """
-        return jackknife_selections([self.joint, *self.marginals], _joint_excess, readings, unit)
+        return jackknife_selections([self.joint, *self.marginals], _joint_excess, readings, unit, self.value_range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +166,11 @@ class SpearmanCorrelation(Measure):
     b: Selection | None = None
     quantity: str = "correlation"
 
+    @property
+    def value_range(self) -> ValueRange:
+        """-1 to 1."""
+        return CORRELATION_RANGE
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The correlation over the units that both selections have.
 
@@ -149,7 +184,7 @@ class SpearmanCorrelation(Measure):
                 raise DataError(f"{self.a.description} of seed {seed} does not vary, so nothing can rise with it.")
             values[seed] = [seed_pairs["value"].to_numpy(), seed_pairs["other"].to_numpy()]
             entities[seed] = [seed_pairs["entity"].to_numpy()] * 2
-        return jackknife_values(values, entities, _spearman, unit)
+        return jackknife_values(values, entities, _spearman, unit, CORRELATION_RANGE, corrects_bias=True)
 
     def _pairs(self, readings: pl.DataFrame) -> pl.DataFrame:
         """One row a seed and unit, with the columns `value` and `other`."""
@@ -177,6 +212,11 @@ class ConditionRankCorrelation(Measure):
     pairs: tuple[tuple[Selection, Selection], ...]
     quantity: str = "correlation"
 
+    @property
+    def value_range(self) -> ValueRange:
+        """-1 to 1."""
+        return CORRELATION_RANGE
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean of the seeds' correlations, with an interval over seeds and units.
 
@@ -189,13 +229,17 @@ class ConditionRankCorrelation(Measure):
         rng = (RESAMPLING_SEED / "rows").numpy()
         resampled = []
         for seed_means in means_by_seed:
-            draws = [rng.integers(len(seed_means), size=len(seed_means)) for _ in range(CONDITION_RESAMPLES)]
-            resampled.append([_condition_spearman(seed_means[draw]) for draw in draws])
-        values = np.array([_condition_spearman(seed_means) for seed_means in means_by_seed])
-        low, high, method = _mean_over_seeds(values, np.array(resampled))
+            draws = rng.integers(len(seed_means), size=(CONDITION_RESAMPLES, len(seed_means)))
+            resampled.append(_condition_spearmans(np.stack([seed_means[draw].mean(0) for draw in draws])))
+        values = _condition_spearmans(np.stack([seed_means.mean(0) for seed_means in means_by_seed]))
+        # A rank correlation takes few values, so seeds often agree by luck.
+        within = np.var(resampled, axis=1, ddof=1)
+        half_width, method = half_width_over_seeds(values, within, plural(unit), least_level=0.95)
         n_units = sum(len(seed_means) for seed_means in means_by_seed)
+        value = float(values.mean())
+        low, high = CORRELATION_RANGE.score_interval(value, half_width, n=len(self.pairs))
         return Estimate(
-            value=float(values.mean()),
+            value=value,
             low=low,
             high=high,
             n=n_units * 2 * len(self.pairs),
@@ -220,33 +264,20 @@ class ConditionRankCorrelation(Measure):
         return [seed_means.select(columns).to_numpy() for seed_means in by_seed]
 
 
-def _mean_over_seeds(values: FloatArray, resampled: FloatArray) -> tuple[float, float, str]:
-    """An interval for the mean of the seeds' numbers (S,), each resampled over units (S, D).
-
-    With few seeds, percentiles over resampled seeds cover too little (`nested_bootstrap`), and rank correlations take
-    few values, so seeds may agree by chance. The interval is Student's t with the standard error over seeds, or with
-    that over units where it is larger.
-    """
-    if len(values) == 1:
-        low, high = np.quantile(resampled[0], [0.025, 0.975]).tolist()
-        method = (
-            f"percentile bootstrap of units, {CONDITION_RESAMPLES:,} draws; "
-            "1 seed, so nothing is said about other seeds"
-        )
-        return min(low, float(values[0])), max(high, float(values[0])), method
-    error = np.sqrt(max(values.var(ddof=1), resampled.var(axis=1, ddof=1).mean()) / len(values))
-    half_width = float(scipy.stats.t.ppf(0.975, len(values) - 1) * error)
-    method = f"t over {len(values)} seeds, or over units where these vary more"
-    return max(-1.0, float(values.mean()) - half_width), min(1.0, float(values.mean()) + half_width), method
-
-
-def _condition_spearman(unit_means: FloatArray) -> float:
-    means = unit_means.mean(0)
-    return _spearman([means[0::2], means[1::2]])
+def _condition_spearmans(means: FloatArray) -> FloatArray:
+    """The rank correlation of each row's even columns with its odd ones. Shapes: (R, 2 C) -> (R,)."""
+    ranks = [scipy.stats.rankdata(columns, axis=1) for columns in (means[:, 0::2], means[:, 1::2])]
+    first, second = (side - side.mean(1, keepdims=True) for side in ranks)
+    size = np.sqrt((first**2).sum(1) * (second**2).sum(1))
+    return np.where(size > 0, (first * second).sum(1) / np.where(size > 0, size, 1.0), 0.0)
 
 
 def jackknife_selections(
-    selections: Sequence[Selection], statistic: JackknifeStatistic, readings: pl.DataFrame, unit: str
+    selections: Sequence[Selection],
+    statistic: JackknifeStatistic,
+    readings: pl.DataFrame,
+    unit: str,
+    value_range: ValueRange = UNBOUNDED,
 ) -> Estimate:
     """The mean over seeds of a statistic of several selections, with an interval over units and seeds.
 
@@ -255,6 +286,7 @@ def jackknife_selections(
         statistic: The number of one training seed.
         readings: The readings of the study.
         unit: Name of the independently drawn unit.
+        value_range: The natural range of the statistic; the interval keeps within it.
 
     Raises:
         DataError: A selection is empty, or no seed has them all.
@@ -268,7 +300,7 @@ def jackknife_selections(
         seed_tables = [table.filter(pl.col("seed") == seed) for table in tables]
         values[seed] = [table["value"].to_numpy() for table in seed_tables]
         entities[seed] = [table["entity"].to_numpy() for table in seed_tables]
-    return jackknife_values(values, entities, statistic, unit)
+    return jackknife_values(values, entities, statistic, unit, value_range)
 
 
 def jackknife_values(
@@ -276,6 +308,9 @@ def jackknife_values(
     entities: Mapping[int, Sequence[np.ndarray]],
     statistic: JackknifeStatistic,
     unit: str,
+    value_range: ValueRange = UNBOUNDED,
+    *,
+    corrects_bias: bool = False,
 ) -> Estimate:
     """The same as `jackknife_selections` of values that were selected before.
 
@@ -284,12 +319,15 @@ def jackknife_values(
         entities: Training seed -> the entity of each value of each selection.
         statistic: The number of one training seed.
         unit: Name of the independently drawn unit.
+        value_range: The natural range of the statistic; the interval keeps within it.
+        corrects_bias: Put the interval around the mean of the pseudo-values, which is free of the statistic's bias of
+            first order: a rank correlation of few units is too small. Not for a statistic with kinks, e.g. of bins.
     """
+    full_values = [statistic(columns) for columns in values.values()]
     pseudo_values: list[float] = []
     unit_names: list[str] = []
     seeds: list[int] = []
-    for seed, columns in values.items():
-        full_value = statistic(columns)
+    for (seed, columns), full_value in zip(values.items(), full_values, strict=True):
         units = np.unique(np.concatenate(entities[seed]))
         if len(units) == 1:  # without it nothing is left of which there is a number
             pseudo_values.append(full_value)
@@ -301,11 +339,14 @@ def jackknife_values(
             kept = [column[names != unit_name] for column, names in zip(columns, entities[seed], strict=True)]
             leave_one_out.append(statistic(kept))
         unit_pseudo_values = len(units) * full_value - (len(units) - 1) * np.array(leave_one_out)
-        pseudo_values += (unit_pseudo_values - unit_pseudo_values.mean() + full_value).tolist()
+        if not corrects_bias:
+            unit_pseudo_values += full_value - unit_pseudo_values.mean()
+        pseudo_values += unit_pseudo_values.tolist()
         unit_names += units.tolist()
         seeds += [seed] * len(units)
     n = sum(len(column) for columns in values.values() for column in columns)
-    interval = nested_bootstrap(pseudo_values, unit_names, seeds, seed=RESAMPLING_SEED, unit=unit)
+    value = float(np.mean(full_values))
+    interval = influence_interval(value, pseudo_values, unit_names, seeds, unit=unit, value_range=value_range)
     return replace(interval, n=n, method=f"jackknifed; {interval.method}")
 
 

@@ -14,13 +14,14 @@ from typing import ClassVar
 import polars as pl
 
 from nosce.analysis.selection import Selection, scored_rows, selected_rows
-from nosce.analysis.stats.intervals import bca_interval, nested_bootstrap
+from nosce.analysis.stats.intervals import bca_interval, influence_interval, nested_interval
 from nosce.analysis.stats.paired import paired_difference
+from nosce.analysis.stats.ranges import SHARE_RANGE, UNBOUNDED, ValueRange, weighted_sum_range
 from nosce.errors import DataError
 from nosce.records import Estimate, Outcome
 from nosce.seeds import Seed
 
-#: All measures resample from one seed, so an estimate does not depend on which were computed before it.
+#: Measures that resample do so from one seed, so an estimate does not depend on which were computed before it.
 RESAMPLING_SEED = Seed(0) / "resampling"
 
 
@@ -44,6 +45,11 @@ class Measure(ABC):
     def is_difference(self) -> bool:
         """Whether the estimate is a difference, so that a share is shown in points and not in percent."""
         return False
+
+    @property
+    def value_range(self) -> ValueRange:
+        """The least and largest value that the estimate can have; its interval lies within."""
+        return SHARE_RANGE if self.quantity == "share" and not self.is_difference else UNBOUNDED
 
     @abstractmethod
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
@@ -78,8 +84,13 @@ class Mean(Measure):
         """The quantity of the selection; a frequency of outcomes is a share."""
         return self.selection.quantity if self.outcome is None else "share"
 
+    @property
+    def value_range(self) -> ValueRange:
+        """The range of the metric; of a frequency 0 to 1."""
+        return self.selection.value_range if self.outcome is None else SHARE_RANGE
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean with a bootstrap interval, nested in training seeds where there may be several.
+        """The mean with its interval over units and, where there are several, training seeds.
 
         Raises:
             DataError: Nothing is selected, or a value or outcome is missing (a missing value is not zero).
@@ -95,10 +106,7 @@ class Mean(Measure):
         clusters = rows["entity"].to_list()
         if self.seed is not None:
             return bca_interval(values, clusters, seed=RESAMPLING_SEED, unit=unit)
-        bounds = (0.0, 1.0) if self.quantity == "share" else None
-        return nested_bootstrap(
-            values, clusters, rows["seed"].to_list(), seed=RESAMPLING_SEED, unit=unit, bounds=bounds
-        )
+        return nested_interval(values, clusters, rows["seed"].to_list(), unit=unit, value_range=self.value_range)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,14 +169,18 @@ class Difference(Measure):
         """A difference; shares are shown in points."""
         return True
 
+    @property
+    def value_range(self) -> ValueRange:
+        """Of a difference of shares -1 to 1."""
+        return weighted_sum_range([(1.0, self.a.value_range), (-1.0, self.b.value_range)])
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The difference with a nested bootstrap interval of paired differences.
+        """The difference with an interval over paired differences.
 
         Raises:
             DataError: A selection is empty, or the two are about different entities.
         """
         rows_a, rows_b = scored_rows(self.a, readings), scored_rows(self.b, readings)
-        are_shares = self.a.quantity == self.b.quantity == "share"
         return paired_difference(
             rows_a["value"].to_numpy(),
             rows_a["entity"].to_list(),
@@ -176,9 +188,8 @@ class Difference(Measure):
             rows_b["value"].to_numpy(),
             rows_b["entity"].to_list(),
             rows_b["seed"].to_list(),
-            seed=RESAMPLING_SEED,
             unit=unit,
-            bounds=(-1.0, 1.0) if are_shares else None,
+            value_range=self.value_range,
         )
 
 
@@ -204,8 +215,13 @@ class Contrast(Measure):
         """A difference if the weights sum to zero."""
         return abs(sum(weight for weight, _ in self.terms)) < 1e-9
 
+    @property
+    def value_range(self) -> ValueRange:
+        """The range of the sum, e.g. -2 to 2 of a difference of two differences of shares."""
+        return weighted_sum_range((weight, selection.value_range) for weight, selection in self.terms)
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The sum with a nested bootstrap interval, over the entities that all selections share.
+        """The sum with its interval, over the entities that all selections share.
 
         Raises:
             DataError: A selection is empty, or the selections share no entity.
@@ -222,9 +238,8 @@ class Contrast(Measure):
                 "evaluate them on the same."
             )
         total = paired.select(pl.sum_horizontal(pl.col("^term .*$"))).to_series()
-        interval = nested_bootstrap(
-            total.to_numpy(), paired["entity"].to_list(), paired["seed"].to_list(), seed=RESAMPLING_SEED, unit=unit
-        )
+        entities, seeds = paired["entity"].to_list(), paired["seed"].to_list()
+        interval = nested_interval(total.to_numpy(), entities, seeds, unit=unit, value_range=self.value_range)
         n = paired.select(pl.sum_horizontal(pl.col("^n .*$"))).to_series().sum()
         return replace(interval, n=int(n), method=f"paired; {interval.method}")
 
@@ -263,7 +278,9 @@ class NormalizedGain(Measure):
         return True
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The difference of shares, with a nested bootstrap of each unit's first-order effect (the delta method).
+        """The difference of shares, with an interval over each unit's first-order effect (the delta method).
+
+        A share of headroom is at most 1, and below 0 where a score falls below its floor.
 
         Raises:
             DataError: A selection is empty, a floor leaves no headroom, or the four share no entity.
@@ -283,10 +300,21 @@ class NormalizedGain(Measure):
         deviations = {n: pl.col(n) - pl.col(n).mean().over("seed") for n in selections}
         gains = [_linearized_gain(score, floor, deviations) for score, floor in (("a", "f"), ("b", "g"))]
         values = paired.select(gains[0] - gains[1]).to_series()
-        interval = nested_bootstrap(
-            values.to_numpy(), paired["entity"].to_list(), paired["seed"].to_list(), seed=RESAMPLING_SEED, unit=unit
+        seed_values = paired.with_columns(gain=values).group_by("seed").agg(pl.col("gain").mean())["gain"].to_numpy()
+        interval = influence_interval(
+            float(seed_values.mean()),
+            values.to_numpy(),
+            paired["entity"].to_list(),
+            paired["seed"].to_list(),
+            unit=unit,
+            value_range=_gain_range(means["f"].to_numpy().max(), means["g"].to_numpy().max()),
         )
         return replace(interval, method=f"paired, linearised; {interval.method}")
+
+
+def _gain_range(floor_a: float, floor_b: float) -> ValueRange:
+    """The range of (A - F) / (1 - F) - (B - G) / (1 - G) for two floors: each score lies between 0 and 1."""
+    return ValueRange(-floor_a / (1 - floor_a) - 1, 1 + floor_b / (1 - floor_b))
 
 
 def _linearized_gain(score: str, floor: str, deviations: dict[str, pl.Expr]) -> pl.Expr:
@@ -354,6 +382,11 @@ class MinOf(Measure):
     def is_difference(self) -> bool:
         """As the first measure."""
         return self.measures[0].is_difference
+
+    @property
+    def value_range(self) -> ValueRange:
+        """As the first measure."""
+        return self.measures[0].value_range
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate with the lowest lower end; its method names the reference of a difference.

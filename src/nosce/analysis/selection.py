@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import polars as pl
 
+from nosce.analysis.stats.ranges import QUANTITY_RANGES, UNBOUNDED, ValueRange
 from nosce.errors import DataError
+from nosce.store.spec import LATER
 
 CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
 
@@ -102,6 +104,8 @@ class Selection:
         step: A number of optimizer steps, the last or every kept step of a stage, or the one at which another
             evaluation is best.
         quantity: What the metric's value is: a share from 0 to 1, or its unit, e.g. "nats".
+        limits: The least and largest value of the metric, where these are not the usual ones of its quantity, e.g. of
+            a log-likelihood, whose nats are 0 or below.
     """
 
     evaluation: str
@@ -112,6 +116,12 @@ class Selection:
     stage: str | None = None
     step: int | Literal["last", "every"] | BestStep = "last"
     quantity: str = "share"
+    limits: ValueRange | None = field(default=None, metadata=LATER)
+
+    @property
+    def value_range(self) -> ValueRange:
+        """The natural range of the metric."""
+        return QUANTITY_RANGES.get(self.quantity, UNBOUNDED) if self.limits is None else self.limits
 
     def rows(self, readings: pl.DataFrame) -> pl.DataFrame:
         """The selected rows; there may be none.

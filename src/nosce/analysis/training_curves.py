@@ -15,6 +15,7 @@ import polars as pl
 from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats import time_series as curves
+from nosce.analysis.stats.ranges import CORRELATION_RANGE, ValueRange
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -67,22 +68,29 @@ class TrainingCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class CurveCorrelation(Measure):
-    """R² of one curve on another over their common checkpoints, or the correlation of their changes.
+    """Pearson's correlation of two curves over their common checkpoints, or of their changes.
+
+    Its sign counts: 1 where the curves rise together, -1 where one falls as the other rises.
 
     Args:
         a: The first curve.
         b: The second curve.
         detrended: Whether to correlate changes between neighbouring checkpoints, which removes a common trend.
-        quantity: The name that the number is shown with; for changes, e.g. "r".
+        quantity: The name that the number is shown with.
     """
 
     a: TrainingCurve
     b: TrainingCurve
     detrended: bool = False
-    quantity: str = "R²"
+    quantity: str = "r"
+
+    @property
+    def value_range(self) -> ValueRange:
+        """-1 to 1."""
+        return CORRELATION_RANGE
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The mean over seeds, with an interval from blocks of checkpoints; see `time_series.curve_correlation`.
+        """The mean over seeds, with an interval over them; see `time_series.curve_correlation`.
 
         Raises:
             DataError: A curve is missing, too short or flat.
@@ -141,6 +149,11 @@ class PhaseDuration(Measure):
     end: TrainingCurve
     rise_fraction: float = 0.2
 
+    @property
+    def value_range(self) -> ValueRange:
+        """-1 to 1: the second onset may come before the first."""
+        return ValueRange(-1.0, 1.0)
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean over seeds, with Student's t over them.
 
@@ -148,7 +161,8 @@ class PhaseDuration(Measure):
             DataError: A curve is missing.
         """
         spans = self.phase_bounds(readings)
-        return curves.mean_over_seeds([end - start for start, end in spans.values()], unit="seed")
+        shares = [end - start for start, end in spans.values()]
+        return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range)
 
     def phase_bounds(self, readings: pl.DataFrame) -> dict[int, tuple[float, float]]:
         """Seed -> the onsets of both curves, as shares of the training."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from nosce.analysis.render.tables import claims_table
+from nosce.analysis.render.tables import claims_table, preconditions_text
 from nosce.errors import Interrupted, UsageError
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
@@ -203,6 +203,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     if results.part_notice:
         console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
     console.print(claims_table(results.verdicts))
+    if preconditions := preconditions_text(results.verdicts):
+        console.print(literal(preconditions), soft_wrap=True, highlight=False)
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)

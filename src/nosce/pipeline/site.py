@@ -90,7 +90,8 @@ def _index_entry(file: Path) -> dict[str, str]:
     study, scale = file.parts[-3:-1]
     try:
         contents = json.loads(file.read_text(encoding="utf-8"))
-        decisions = [claim["verdict"] for claim in contents["claims"]]
+        findings = [claim for claim in contents["claims"] if not claim.get("is_precondition", False)]
+        decisions = [claim["verdict"] for claim in findings]
         title, question, part = contents.get("title", study), contents.get("question", ""), contents.get("part")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(

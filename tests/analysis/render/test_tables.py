@@ -12,6 +12,7 @@ from nosce.analysis.render.tables import (
     estimate_text,
     format_value,
     paper_value_text,
+    preconditions_text,
     rows_table,
     sample_size_text,
 )
@@ -131,3 +132,15 @@ def test_cells_are_shown_literally():
 def test_one_way_to_write_a_value(value, text):
     """Three significant digits, and never fewer digits than stand before the point."""
     assert format_value(value) == text
+
+
+def test_preconditions_stand_in_one_line_apart_from_findings():
+    """A claim that others rest on is no row of the table; its line has sign, name and number."""
+    need = replace(CLAIM, id="memorised/single", text="all is recalled", is_precondition=True)
+    text = printed(claims_table([CLAIM, need]), width=100)
+    assert CLAIM.id in text
+    assert need.id not in text
+    line = preconditions_text([CLAIM, need])
+    assert "memorised/single" in line
+    assert CLAIM.id not in line
+    assert preconditions_text([CLAIM]) == ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nosce.analysis.stats.ranges import SHARE_RANGE
 from nosce.analysis.stats.time_series import curve_correlation, exact_estimate, mean_over_seeds, onset_index
 from nosce.errors import DataError
 from nosce.seeds import Seed
@@ -18,7 +19,7 @@ def rising(rng: np.random.Generator, count: int = 30) -> np.ndarray:
 
 
 def test_two_rising_curves_agree_plainly_and_not_once_detrended():
-    """Independent noise around one trend: R² is high, the correlation of changes has zero in its interval."""
+    """Independent noise around one trend: r is high, the one of changes has zero in its interval."""
     plain, changes = [], []
     for number in range(20):
         rng = np.random.default_rng(number)
@@ -39,11 +40,22 @@ def test_shared_noise_is_found_once_detrended():
     assert found.seeds == 3
 
 
-def test_one_curve_upside_down_has_a_negative_sign_when_detrended():
-    """R² forgets the sign, the correlation of changes keeps it."""
+@pytest.mark.parametrize("detrended", [True, False])
+def test_one_curve_upside_down_has_a_negative_sign(detrended):
+    """A curve that falls where the other rises does not rise together with it."""
     curve = rising(np.random.default_rng(2))
-    assert curve_correlation([curve], [-curve], seed=SEED, detrended=True, resamples=100).value == pytest.approx(-1)
-    assert curve_correlation([curve], [-curve], seed=SEED, detrended=False, resamples=100).value == pytest.approx(1)
+    found = curve_correlation([curve], [-curve], seed=SEED, detrended=detrended, resamples=100)
+    assert found.value == pytest.approx(-1)
+    assert found.high < 0
+    assert found.low == -1
+
+
+def test_a_perfect_correlation_is_no_certainty():
+    """Three seeds of eight points each on straight lines: the interval has a width and stays within [-1, 1]."""
+    found = curve_correlation([range(8)] * 3, [range(8)] * 3, seed=SEED, detrended=False, resamples=100)
+    assert found.value == pytest.approx(1)
+    assert 0.9 < found.low < 1
+    assert found.high == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,7 @@ def test_numbers_a_seed_have_students_t():
     assert (found.value, found.seeds) == (pytest.approx(0.2), 3)
     assert found.high - found.value == pytest.approx(4.3027 * 0.1 / np.sqrt(3), rel=1e-4)
     assert mean_over_seeds([0.5], unit="seed").low is None
+    assert 0 < mean_over_seeds([0.0, 0.1, 0.2], unit="seed", value_range=SHARE_RANGE).low < 0.1
     with pytest.raises(DataError):
         mean_over_seeds([0.1, float("nan")], unit="seed")
 

@@ -20,7 +20,8 @@ from nosce.analysis.figures import Figure
 from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.render.figure import FigureRow
 from nosce.analysis.stats.arrays import FloatArray
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import influence_interval, nested_interval
+from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -55,17 +56,13 @@ class Steepness(Measure):
             raise DataError(f"the curve {self.scaling.id!r} has no continuous score; name one, or ask for the sharp.")
         logs = np.log10(outcomes.sizes)
         self._check_rise(table, logs)
-        pseudo_values = np.concatenate(_window_pseudo_values(table, logs))
+        window_shares = rise_shape(table.mean(2), logs).window_share  # (S,)
+        pseudo_values = np.concatenate(_window_pseudo_values(table, logs, window_shares))
         item_names = [str(number) for _ in table for number in range(table.shape[2])]
         seeds = np.repeat(np.arange(len(table)), table.shape[2]).tolist()
-        interval = nested_bootstrap(pseudo_values, item_names, seeds, seed=RESAMPLING_SEED, unit=unit)
-        return replace(
-            interval,
-            low=None if interval.low is None else _clipped_share(interval.low),
-            high=None if interval.high is None else _clipped_share(interval.high),
-            n=table.size,
-            method=f"jackknifed; {interval.method}; cut to [0, 1]",
-        )
+        value = float(window_shares.mean())
+        interval = influence_interval(value, pseudo_values, item_names, seeds, unit=unit, value_range=SHARE_RANGE)
+        return replace(interval, n=table.size, method=f"jackknifed; {interval.method}")
 
     def _check_rise(self, table: FloatArray, logs: FloatArray) -> None:
         min_rise = MIN_SHARP_RISE if self.score == "sharp" else 1e-9
@@ -76,9 +73,12 @@ class Steepness(Measure):
             )
 
 
-def _window_pseudo_values(table: FloatArray, logs: FloatArray) -> list[FloatArray]:
-    """Each seed's jackknife pseudo-values (N,), one an item, of the share of the rise in the steepest window."""
-    window_shares = rise_shape(table.mean(2), logs).window_share  # (S,)
+def _window_pseudo_values(table: FloatArray, logs: FloatArray, window_shares: FloatArray) -> list[FloatArray]:
+    """Each seed's jackknife pseudo-values (N,), one an item, of the share of the rise in the steepest window.
+
+    Their mean is the share itself: a curve that was made monotone has kinks, at which the jackknife's estimate of a
+    bias means nothing.
+    """
     pseudo_values = []
     for seed, rows in enumerate(table):
         n = rows.shape[1]
@@ -87,10 +87,6 @@ def _window_pseudo_values(table: FloatArray, logs: FloatArray) -> list[FloatArra
         values += window_shares[seed] - values.mean()
         pseudo_values.append(values)
     return pseudo_values
-
-
-def _clipped_share(value: float) -> float:
-    return min(1.0, max(0.0, value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +101,11 @@ class LinkDrift(Measure):
     """
 
     scaling: ScalingCurveSpec
+
+    @property
+    def value_range(self) -> ValueRange:
+        """0 or above; percentiles of drifts keep it."""
+        return NON_NEGATIVE
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The drift, with the 95 % range over resampled items and, given at least three, seeds.
@@ -159,6 +160,11 @@ class ForecastSkill(Measure):
     reference: ForecastMethod
     quantity: str = "nats"
 
+    @property
+    def value_range(self) -> ValueRange:
+        """Any number: a difference of costs."""
+        return UNBOUNDED
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The difference of logarithmic scores.
 
@@ -179,7 +185,7 @@ class ForecastSkill(Measure):
             raise DataError(
                 f"{len(outcomes.sizes)} sizes of {self.scaling.id!r} leave none to be forecast; train more."
             )
-        interval = nested_bootstrap(values, sizes, seeds, seed=RESAMPLING_SEED, unit="size")
+        interval = nested_interval(values, sizes, seeds, unit="size")
         return replace(interval, n=outcomes.sharp.size)
 
 

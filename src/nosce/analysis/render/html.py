@@ -14,7 +14,14 @@ import jinja2
 import polars as pl
 
 from nosce.analysis.render.figure import FigureData, figure_svg
-from nosce.analysis.render.tables import VERDICT_SIGNS, estimate_text, format_value, paper_value_text, sample_size_text
+from nosce.analysis.render.tables import (
+    VERDICT_SIGNS,
+    estimate_text,
+    format_value,
+    paper_value_text,
+    preconditions_text,
+    sample_size_text,
+)
 from nosce.records import Verdict, Walkthrough
 
 FOLD_ROWS = 12  # rows from which a table is folded away
@@ -78,6 +85,7 @@ def render_study_page(page: StudyPage) -> str:
             guards=_text_grid("Guards", ("guard", "found", "verdict"), page.guards),
             tables=[_grid(*table) for table in page.tables],
             signs=VERDICT_SIGNS,
+            preconditions=preconditions_text(page.verdicts),
             here=estimate_text,
             paper=paper_value_text,
             counted=sample_size_text,
@@ -108,6 +116,7 @@ def page_templates() -> jinja2.Environment:
 
 
 def _tally(verdicts: Sequence[Verdict]) -> str:
+    verdicts = [verdict for verdict in verdicts if not verdict.is_precondition]
     counts = [(sum(v.verdict == word for v in verdicts), word) for word in VERDICT_SIGNS]
     summary = ", ".join(f"{count} {word}" for count, word in counts if count)
     return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {summary}."

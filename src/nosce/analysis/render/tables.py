@@ -23,12 +23,26 @@ _STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "und
 
 # Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
 NON_SHARE_UNITS = frozenset(
-    {"nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "steps", "operations", "R²", "r"}
+    {
+        *("nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "characters", "entries", "steps"),
+        *("operations", "error", "squared distance", "R²", "r"),
+    }
 )
 
 
+def preconditions_text(verdicts: Sequence[Verdict]) -> str:
+    """The claims that others rest on, in one line; "" without any."""
+    shown = []
+    for verdict in verdicts:
+        if verdict.is_precondition:
+            value = estimate_text(verdict).partition(" [")[0]
+            shown.append(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.id} {value}")
+    return f"Preconditions, not counted as findings: {', '.join(shown)}." if shown else ""
+
+
 def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a claim: what the paper says, what was found here, and what became of it."""
+    """One row a finding: what the paper says, what was found here, and what became of it; no preconditions."""
+    verdicts = [verdict for verdict in verdicts if not verdict.is_precondition]
     usual = Counter(verdict.unit for verdict in verdicts if sample_unit(verdict.unit)).most_common(1)
     unit = usual[0][0] if usual else ""  # said once, above: a long word in a column would squeeze the claims
     table = _table((f"claims; n counts {plural(unit)}" if unit else "claims") if verdicts else "no claims")

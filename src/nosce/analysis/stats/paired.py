@@ -1,7 +1,7 @@
 """Comparisons: the difference of two arms on the same people, and what an interval decides.
 
 Two arms that were asked about the same people of the same training seeds share the luck of the
-draw; subtracting within each person removes it, and what remains is resampled.
+draw; subtracting within each person removes it, and the interval is over what remains.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import nested_interval
+from nosce.analysis.stats.ranges import UNBOUNDED, ValueRange
 from nosce.errors import DataError
 from nosce.records import Decision, Estimate
-from nosce.seeds import Seed
 
 Direction = Literal["above", "below", "within"]  # within: between minus the threshold and the threshold
 ClusterKey = tuple[Hashable, Hashable]  # a training seed, and a cluster within it
@@ -31,16 +31,14 @@ def paired_difference(
     cluster_b: Iterable[Hashable],
     train_seed_b: Iterable[Hashable],
     *,
-    seed: Seed,
-    resamples: int = 2_000,
     level: float = 0.95,
     unit: str = "person",
-    bounds: tuple[float, float] | None = None,
+    value_range: ValueRange = UNBOUNDED,
 ) -> Estimate:
     """Mean of arm a minus mean of arm b, paired on the people of each training seed.
 
     Each person counts once, whatever the number of items: its mean in b is subtracted from its
-    mean in a, and the nested bootstrap runs over these differences.
+    mean in a, and the interval is over these differences.
 
     Args:
         score_a: One number per item of arm a; NaN is refused, not skipped.
@@ -49,37 +47,33 @@ def paired_difference(
         score_b: The same for arm b; its items need not match those of a, its people must.
         cluster_b: The same for arm b.
         train_seed_b: The same for arm b.
-        seed: Place in the tree of randomness that the draws are taken from.
-        resamples: How often people and seeds are redrawn.
         level: Coverage of the interval, strictly between 0 and 1.
         unit: What one cluster is.
-        bounds: The least and largest possible difference, e.g. (-1, 1) for shares; see
-            `nested_bootstrap`. Without them, differences that are all equal have no interval.
+        value_range: The range of a difference, e.g. -1 to 1 for shares; see `nested_interval`.
+            Without two ends, differences that are all equal have no interval.
 
     Returns:
         The difference and its interval; `n` counts the items of both arms.
 
     Raises:
         DataError: The arms were not asked about the same people of the same training seeds, or
-            what `nested_bootstrap` refuses.
-        SpecError: A level outside (0, 1), fewer than 100 draws.
+            what `nested_interval` refuses.
+        SpecError: A level outside (0, 1).
 
     Source:
-        Miller 2024 (arXiv:2411.00640), paired differences; the interval is `nested_bootstrap`'s.
+        Miller 2024 (arXiv:2411.00640), paired differences; the interval is `nested_interval`'s.
     """
     mean_a, items_a = _cluster_means(score_a, cluster_a, train_seed_a, "a")
     mean_b, items_b = _cluster_means(score_b, cluster_b, train_seed_b, "b")
     _check_pairs(mean_a, mean_b)
     keys = list(mean_a)
-    estimate = nested_bootstrap(
+    estimate = nested_interval(
         [mean_a[key] - mean_b[key] for key in keys],
         [cluster for _, cluster in keys],
         [train_seed for train_seed, _ in keys],
-        seed=seed,
-        resamples=resamples,
         level=level,
         unit=unit,
-        bounds=bounds,
+        value_range=value_range,
     )
     return replace(estimate, n=items_a + items_b, method=f"paired; {estimate.method}")
 

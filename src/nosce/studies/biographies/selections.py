@@ -86,6 +86,7 @@ def memorization_claim(arm: str) -> Claim:
         measure=Mean(selection=recall_accuracy(arm)),
         threshold=0.95,
         paper_value=0.99,
+        is_precondition=True,
     )
 
 

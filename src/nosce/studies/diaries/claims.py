@@ -103,6 +103,7 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             source="no number in the paper; without it nothing can be said about other questions",
             measure=Mean(selection=recitation_scores(scattered_arm, evaluation=SEEN_RECITATION)),
             threshold=MIN_SEEN_ACCURACY,
+            is_precondition=True,
         ),
         Claim(
             id="merged-easier",

@@ -7,6 +7,7 @@ from typing import Literal
 
 from nosce.analysis.jackknife import Auc
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.ranges import UNBOUNDED
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE, recall_attribute
 from nosce.studies.diaries.arms import MERGED, QUESTIONS_STAGE, SCATTERED, TWO_PHASES, grid_arm_name
 from nosce.studies.diaries.config import DiariesConfig
@@ -25,7 +26,10 @@ def recitation_scores(
     """How well an arm recites diaries: whole diaries, their number of entries, their contents, or their faults."""
     quantity = "share" if metric in SHARE_METRICS or metric.startswith("fault") else "entries"
     stage = QUESTIONS_STAGE if arm == TWO_PHASES else PRETRAIN
-    return Selection(evaluation=evaluation, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity)
+    limits = UNBOUNDED if metric == "off" else None  # the number of titles too many, which may be negative
+    return Selection(
+        evaluation=evaluation, metric=metric, arm=arm, stage=stage, step=step, quantity=quantity, limits=limits
+    )
 
 
 def recitation_by_entries(arm: str, n_entries: int) -> Selection:

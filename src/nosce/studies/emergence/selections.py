@@ -7,6 +7,7 @@ from typing import Literal
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.ranges import NON_POSITIVE
 
 ITEM_SCORES_EVAL = "outcomes"
 EDIT_DISTANCE, LOG_LIKELIHOOD = "edit", "log_likelihood"
@@ -54,7 +55,10 @@ class SizeLadder:
             lower_is_better=not is_log_likelihood,
             continuous=(
                 Selection(
-                    evaluation=ITEM_SCORES_EVAL, metric=metric, quantity="nats" if is_log_likelihood else "tokens"
+                    evaluation=ITEM_SCORES_EVAL,
+                    metric=metric,
+                    quantity="nats" if is_log_likelihood else "tokens",
+                    limits=NON_POSITIVE if is_log_likelihood else None,
                 ),
             ),
             log_likelihood=is_log_likelihood,
@@ -73,7 +77,9 @@ class SizeLadder:
             sharp=Selection(evaluation=ITEM_SCORES_EVAL),
             lower_is_better=False,
             target_tokens=float(self.answer_digits + 1),
-            continuous=(Selection(evaluation=ITEM_SCORES_EVAL, metric=LOG_LIKELIHOOD, quantity="nats"),),
+            continuous=(
+                Selection(evaluation=ITEM_SCORES_EVAL, metric=LOG_LIKELIHOOD, quantity="nats", limits=NON_POSITIVE),
+            ),
         )
 
     @property
@@ -128,5 +134,6 @@ def problem_scores(arm: str, metric: str = "exact", step: int | Literal["last", 
         stage=EMERGENCE_STAGE,
         step=step,
         quantity=quantity,
+        limits=NON_POSITIVE if metric == LOG_LIKELIHOOD else None,
         split="unseen",
     )

@@ -30,6 +30,7 @@ from nosce.studies.karel.selections import (
 #: beginnings of a training from random weights.
 FRESH_WEIGHTS_CLAIMS = ("perplexity-stays", "babbling", "syntax-before-semantics")
 REASSIGNED_CLAIMS = ("own-meaning-wins",)
+MIN_CURVE_CORRELATION = 0.71  # its square is a half
 
 
 def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
@@ -166,23 +167,23 @@ def _training_course_claims() -> tuple[Claim, ...]:
         Claim(
             id="rises-with-accuracy",
             text="Semantic content and generative accuracy rise together over training",
-            source="section 3: R² 0.878",
+            source="section 3: R² 0.878, so that r is 0.937; at least half of the variance shared, with the right sign",
             measure=CurveCorrelation(a=semantic_content_curve(), b=ACCURACY_CURVE),
-            threshold=0.5,
-            paper_value=0.878,
+            threshold=MIN_CURVE_CORRELATION,
+            paper_value=0.937,
         ),
         Claim(
             id="rises-with-accuracy-fixed",
             text="Semantic content on one fixed set of programs rises with generative accuracy",
             source="section 3; the fixed set is ours: content on a checkpoint's own programs moves with the programs",
             measure=CurveCorrelation(a=semantic_content_curve(evaluation="fixed"), b=ACCURACY_CURVE),
-            threshold=0.5,
+            threshold=MIN_CURVE_CORRELATION,
         ),
         Claim(
             id="rises-with-accuracy-detrended",
             text="Semantic content and generative accuracy also change together from checkpoint to checkpoint",
             source="no detrending in the paper",
-            measure=CurveCorrelation(a=semantic_content_curve(), b=ACCURACY_CURVE, detrended=True, quantity="r"),
+            measure=CurveCorrelation(a=semantic_content_curve(), b=ACCURACY_CURVE, detrended=True),
             threshold=0.0,
         ),
         Claim(

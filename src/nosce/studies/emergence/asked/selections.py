@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.ranges import NON_POSITIVE
 from nosce.studies.emergence.asked.problems import ArithmeticTask, WordProblems
 from nosce.studies.emergence.asked.sizes import AskedLadder
 from nosce.studies.emergence.selections import EDIT_DISTANCE, LOG_LIKELIHOOD
@@ -16,7 +17,8 @@ def asked_scores(
 ) -> Selection:
     """What became of a model's problems of a task."""
     quantity = ASKED_QUANTITIES.get(metric, "share")
-    return Selection(evaluation=task, metric=metric, arm=model, attributes=attributes, quantity=quantity)
+    limits = NON_POSITIVE if metric == LOG_LIKELIHOOD else None
+    return Selection(evaluation=task, metric=metric, arm=model, attributes=attributes, quantity=quantity, limits=limits)
 
 
 def asked_curves(problems: WordProblems, ladder: AskedLadder) -> tuple[ScalingCurveSpec, ...]:

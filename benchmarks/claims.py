@@ -1,0 +1,86 @@
+"""What becomes of every claim on readings whose truth is known?  Writes docs/claims.md.
+
+    python benchmarks/claims.py                      400 draws of each world, all studies: about ten minutes of a core
+    python benchmarks/claims.py --draws 20 karel     one study, printed
+
+`nosce.bench_claims` does the same for the claims of a study of your own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+os.environ.setdefault("POLARS_MAX_THREADS", "1")  # tables of a few hundred rows: threads only wait for each other
+
+from nosce.analysis.bench.claim_bench import BenchedClaim, bench_claims
+from nosce.analysis.bench.table import bench_table, further_worlds_table
+from nosce.study import load_study
+
+RESULTS = Path(__file__).parents[1] / "docs" / "claims.md"
+STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")
+INTRODUCTION = """# The claims on planted readings
+
+Would a claim fail if it were false? Every claim of every study is judged on readings that were drawn from known means:
+in a world where the claim is true, in one where it is false, and in one that lies on its threshold. It must come out as
+*holds*, *fails* and *undecided*. `python benchmarks/claims.py` makes this page; `nosce.bench_claims` judges the claims
+of a study of your own.
+
+The worlds follow from each claim's own selections, threshold and preconditions. The means that are planted put the
+measure three quarters of the way from the threshold to the farthest value that it can have; all else lies in the middle
+of its range. There are five seeds, 60 units each (300 where the worlds lie near the threshold), one item a unit. Seeds
+differ by a twentieth of the standard deviation of a coin. {draws}
+
+An interval covers its truth in 95 % of draws, so about 95 % are undecided on the threshold. Shares are in percent, with
+Wilson's intervals. A claim *can fail* if it surely fails in more than half of the draws where it is false.
+"""
+FURTHER = """
+`Peak` counts every program that was written, so it has no interval, and a claim on it comes out as *holds* or *fails*
+even on its threshold (`babbling`).
+## Other worlds
+
+How often claims come out as holds / fails / undecided, in percent, where a precondition does not hold, where the claim
+is true of one seed alone, where half of the seeds obey it and half refute it (two groups), and where all shares are
+0.4 % or 99.6 %. A dash: the claim has no such world.
+"""
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("studies", nargs="*", default=STUDIES)
+    options.add_argument("--draws", type=int, default=400)
+    options.add_argument("--further-draws", type=int, default=40)
+    options.add_argument("--whole-table-draws", type=int, help="of measures that are no weighted sum of means")
+    options.add_argument("--scale", default="laptop")
+    chosen = options.parse_args()
+    benched: dict[str, list[BenchedClaim]] = {}
+    for name in chosen.studies:
+        study = load_study(name, chosen.scale)
+        draws = {"draws": chosen.draws, "further_draws": chosen.further_draws}
+        found = bench_claims(name, study.claims, study.unit, **draws, whole_table_draws=chosen.whole_table_draws)
+        benched[name] = list(found)
+        print(name, bench_table(benched[name]), sep="\n\n", flush=True)
+        if chosen.further_draws:
+            print("", further_worlds_table(benched[name]), sep="\n", flush=True)
+    if tuple(chosen.studies) == STUDIES:
+        whole = chosen.draws if chosen.whole_table_draws is None else chosen.whole_table_draws
+        draws = f"There are {chosen.draws} draws of each world, {chosen.further_draws} of those further below, and"
+        draws += f" {whole} where the measure is no weighted sum of means and takes long."
+        RESULTS.write_text(page(benched, draws), encoding="utf-8")
+
+
+def page(benched: dict[str, list[BenchedClaim]], draws: str) -> str:
+    """The page of all studies."""
+    text = INTRODUCTION.format(draws=draws)
+    for name, claims in benched.items():
+        able = sum(one.can_fail for one in claims)
+        text += f"\n## {name}\n\n{able} of {len(claims)} claims can fail.\n\n{bench_table(claims)}\n"
+    text += FURTHER
+    for name, claims in benched.items():
+        text += f"\n### {name}\n\n{further_worlds_table(claims)}\n"
+    return text
+
+
+if __name__ == "__main__":
+    main()

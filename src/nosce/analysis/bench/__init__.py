@@ -1,0 +1,1 @@
+"""A bench for claims: readings whose truth is known, and what a study's claims make of them."""

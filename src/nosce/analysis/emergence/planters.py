@@ -1,0 +1,110 @@
+"""Worlds of the claims about scaling curves: how steep, whether one link holds, which forecast is better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import scipy
+
+from nosce.analysis.bench.planted_readings import Columns, Noise, PlantedCells, beta_shares
+from nosce.analysis.bench.planters import Planter, WorldKind
+from nosce.analysis.claims import Claim
+from nosce.analysis.emergence.jumps import rise_shape
+from nosce.analysis.emergence.measures import ForecastSkill, LinkDrift, Steepness
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.stats.arrays import FloatArray
+
+#: Of the place of sizes within the range of log size: the share that is right, and the log-likelihood. Shapes: (S, J).
+SizeCurve = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
+
+
+def _steepness(claim: Claim, world: WorldKind) -> list[PlantedCells]:
+    """A line makes a quarter of its rise within a quarter of the range, a jump all; between lies the threshold."""
+    measure = claim.measure
+    assert isinstance(measure, Steepness)
+    is_steep = (claim.direction == "above") == (world == "true")
+    weight = float(is_steep)
+    if world == "on the threshold":
+        logs = np.log10([size for size, _ in measure.scaling.points])
+        weight = float(scipy.optimize.brentq(lambda w: _window_share(w, logs) - claim.threshold, 0, 1))
+
+    def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        share = _mixed_curve(at, weight)
+        return 0.02 + 0.9 * share, -3 * (1 - share) - 0.2
+
+    return [_cells(measure.scaling, curve)]
+
+
+def _mixed_curve(at: FloatArray, weight: float) -> FloatArray:
+    """So much of a jump in the middle of the range, the rest of a line."""
+    jump = 1 / (1 + np.exp(-(at - 0.5) / STEEP_WIDTH))
+    return np.asarray(weight * jump + (1 - weight) * np.clip(at, 0, 1))
+
+
+def _window_share(weight: float, logs: FloatArray) -> float:
+    """The measure of a mixed curve without noise, which depends on where the sizes lie."""
+    places = (logs - logs.min()) / np.ptp(logs)
+    return float(rise_shape(_mixed_curve(places, weight)[None], logs).window_share[0])
+
+
+def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
+    """One link at all sizes; none, where the likelihood stands still and answers become right; or one that wavers."""
+    measure = claim.measure
+    assert isinstance(measure, LinkDrift)
+    holds = (claim.direction == "below") == (world == "true")
+
+    def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        share = 0.02 + 0.9 * np.clip(at, 0, 1)
+        if world == "on the threshold":
+            waver = 0.9 * claim.threshold / 2 * (-1.0) ** np.arange(at.shape[1])
+            return np.clip(share + waver, 0.01, 0.99), -3 * (1 - share)
+        return share, (-3 * (1 - share) if holds else np.full_like(share, -1.0))
+
+    return [_cells(measure.scaling, curve)]
+
+
+def _forecasts(claim: Claim, world: WorldKind) -> list[PlantedCells]:
+    """A power law of the likelihood foretells what is right; or the likelihood stands still or falls while more is
+    right; or the likelihood says what the share says itself.
+    """
+    measure = claim.measure
+    assert isinstance(measure, ForecastSkill)
+
+    def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
+        share = 0.05 + 0.85 * np.clip(at, 0, 1)
+        if world == "true":
+            likelihood = -20 * 200.0**-at
+            return np.exp(likelihood), likelihood
+        if world == "false":
+            misleading = -1.5 - 6 * np.clip(at - 0.5, 0, 1) if measure.reference == "linked" else -6 * at - 0.1
+            return share, np.minimum(misleading, -0.05)
+        return share, np.log(share)
+
+    return [_cells(measure.scaling, curve)]
+
+
+def _cells(scaling: ScalingCurveSpec, curve: SizeCurve) -> PlantedCells:
+    """The sharp and the continuous readings of all sizes; seeds differ in how large their models are in effect."""
+    logs = np.log10([size for size, _ in scaling.points])
+    places = (logs - logs.min()) / np.ptp(logs)
+    arms = [arm for _, arm in scaling.points]
+    selections = [replace(score, arm=arm) for score in (scaling.sharp, *scaling.continuous[:1]) for arm in arms]
+    sign = -1.0 if scaling.lower_is_better else 1.0
+
+    def draw(rng: np.random.Generator, noise: Noise) -> Columns:
+        shift = noise.seed_spread / 2 * rng.normal(size=(noise.seeds, 1))
+        share, likelihood = curve(places[None] + shift)
+        chance = beta_shares(rng, np.repeat(share.T[..., None], noise.units, axis=2), noise.unit_spread)
+        sharp = (rng.random(chance.shape) < chance).astype(np.float64)
+        spread = rng.gamma(400.0, 1 / 400, sharp.shape)
+        parts = [sharp, sign * likelihood.T[..., None] * spread]
+        return {"value": np.concatenate(parts[: 1 + len(scaling.continuous[:1])])}
+
+    return PlantedCells(tuple(selections), draw)
+
+
+SCALING_PLANTERS: dict[type, Planter] = {Steepness: _steepness, LinkDrift: _link, ForecastSkill: _forecasts}
+SCALING_UNITS: dict[type, int] = {LinkDrift: 400, ForecastSkill: 400}  # of a seed; with fewer they tell nothing
