@@ -100,8 +100,11 @@ class LinearWorlds:
 
     def targets(self, world: str) -> list[list[float | None]]:
         """The values of the forms in a world, the preferred ones first."""
-        threshold, sign = self._claim.threshold, 1.0 if self._claim.direction == "above" else -1.0
+        threshold, sign = self._claim.threshold, -1.0 if self._claim.direction == "below" else 1.0
         indices = range(len(self._forms))
+        if self._claim.direction == "within":
+            beyond: list[float | None] = [threshold + PLACE * (self.reachable(i, sign) - threshold) for i in indices]
+            return [beyond if world == "false" else [0.0 if world == "true" else threshold] * len(beyond)]
         true = [threshold + PLACE * (self.reachable(i, sign) - threshold) for i in indices]
         false = [threshold + PLACE * (self.reachable(i, -sign) - threshold) for i in indices]
         if world == "true":

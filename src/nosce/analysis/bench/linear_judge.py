@@ -14,7 +14,7 @@ import numpy as np
 
 from nosce.analysis.bench.linear import CellKey, LinearForm, linear_forms
 from nosce.analysis.bench.planted_readings import resolved
-from nosce.analysis.claims import Claim
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.jackknife import Slope
 from nosce.analysis.measures import Measure, MinOf
 from nosce.analysis.stats.arrays import FloatArray
@@ -37,8 +37,8 @@ class LinearJudge:
         measures = claim.measure.measures if isinstance(claim.measure, MinOf) else (claim.measure,)
         forms = [(measure, form) for measure in measures for form in linear_forms(measure) or []]
         self._forms = [(measure, self._row(form, places)) for measure, form in forms]
-        needs = [(form, need.above) for need in claim.preconditions for form in linear_forms(need.measure) or []]
-        self._needs = [(*self._row(form, places), above) for form, above in needs]
+        needs = [(form, need) for need in claim.preconditions for form in linear_forms(need.measure) or []]
+        self._needs = [(*self._row(form, places), need) for form, need in needs]
 
     @staticmethod
     def _row(form: LinearForm, places: dict[CellKey, int]) -> tuple[FloatArray, float]:
@@ -49,12 +49,17 @@ class LinearJudge:
 
     def verdict(self, values: FloatArray) -> Decision:
         """The decision on one draw. Shape: (C, S, U)."""
-        means = values.mean((1, 2))
-        if any(float(row @ means) + constant <= above for row, constant, above in self._needs):
+        if not all(self._is_met(values, *need) for need in self._needs):
             return "undecided"
         estimates = [self._estimate(values, measure, *row) for measure, row in self._forms]
         lowest = min(estimates, key=lambda e: -np.inf if e.low is None else e.low)
         return decide(lowest, self._claim.threshold, self._claim.direction)
+
+    def _is_met(self, values: FloatArray, row: FloatArray, constant: float, need: Precondition) -> bool:
+        if not need.by_interval:
+            return float(row @ values.mean((1, 2))) + constant > need.above
+        low = self._estimate(values, need.measure, row, constant).low
+        return low is not None and low > need.above
 
     def _estimate(self, values: FloatArray, measure: Measure, row: FloatArray, constant: float) -> Estimate:
         terms = row[:, None, None] * values

@@ -31,7 +31,9 @@ def wanted_value(claim: Claim, world: WorldKind, low: float, high: float) -> flo
     """A value of the measure in a world, within the range that can be planted."""
     if world == "on the threshold":
         return claim.threshold
-    end = high if (claim.direction == "above") == (world == "true") else low
+    if claim.direction == "within" and world == "true":
+        return 0.0
+    end = high if (claim.direction != "below") == (world == "true" or claim.direction == "within") else low
     return claim.threshold + PLACE * (end - claim.threshold)
 
 
