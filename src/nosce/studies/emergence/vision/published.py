@@ -197,7 +197,7 @@ def _read_png_zip(path: Path) -> LabeledImages:
 
 def _read_cifar(folder: Path) -> tuple[LabeledImages, LabeledImages]:
     path, parts = folder / "cifar-100-binary.tar.gz", []
-    with tarfile.open(path, "r:gz") as archive:
+    with tarfile.open(path, "r:gz", encoding="utf-8") as archive:
         for name in ("train.bin", "test.bin"):
             member = archive.extractfile(f"cifar-100-binary/{name}")
             assert member is not None  # the archive is the published one
