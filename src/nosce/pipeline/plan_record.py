@@ -176,9 +176,18 @@ class PlanRecord:
         return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"
 
     @classmethod
-    def load_all(cls, store: Store) -> list[PlanRecord]:
-        """The recorded plans, the newest first; a file that is no plan record of this version is left out."""
-        paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-_modified_ns(path), path.name))
+    def load_all(cls, store: Store, study: str = "", scale: str = "") -> list[PlanRecord]:
+        """The recorded plans, the newest first; a file that is no plan record of this version is left out.
+
+        Args:
+            store: The store.
+            study: Read only files whose names begin with this study and scale, e.g. since all plans take too long.
+                Among them may be those of other studies. Empty: all files.
+            scale: Name of the scale.
+        """
+        prefix = f"{study}-{scale}-" if study else ""
+        paths = [path for path in (store.root / "plans").glob("*.json") if path.name.startswith(prefix)]
+        paths.sort(key=lambda path: (-_modified_ns(path), path.name))
         return [record for path in paths if (record := cls._read(path)) is not None]
 
     @classmethod
