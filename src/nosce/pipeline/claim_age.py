@@ -8,10 +8,11 @@ was not, but whose own record is older than the registration, was copied in late
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
+from nosce.analysis.render.tables import NO_VALUE
 from nosce.pipeline.claim_log import (
     UNHASHED_FIELDS,
     ClaimLog,
@@ -26,10 +27,7 @@ from nosce.store.spec import Json, canonical_json, diff_descriptions
 
 AgeStatus = Literal["before", "changed", "added", "unknown", "not run"]
 MAX_NAMED = 5  # claims that a sentence names; it counts the others
-#: What a reader calls the fields of a claim; any other field has its own name.
-FIELD_WORDS = {"threshold": "criterion", "direction": "criterion", "preconditions": "needs"}
-#: What of the description is said by the criterion in words.
-CRITERION_FIELDS = ("threshold", "direction")
+CRITERION_FIELDS = frozenset({"threshold", "direction"})  # what of a claim's description its criterion says in words
 _ARM_FIELD = re.compile(r"\barms?(\[\d+\])*$")  # the end of a path at which a measure names an arm
 _NUMBER = re.compile(r"\[(\d+)\]")  # of a part of a list, counted from 0
 
@@ -169,22 +167,53 @@ def _seeds_otherwise(version: ClaimVersion, registration: ClaimRegistration) -> 
 
 def claim_changes(before: ClaimVersion, after: ClaimVersion) -> tuple[ClaimChange, ...]:
     """How a form of a claim differs from the form before it, field by field."""
-    is_reworded = before.criterion != after.criterion
     changes = []
-    if is_reworded:
+    hidden = {*UNHASHED_FIELDS, "preconditions"}
+    if before.criterion != after.criterion:
         changes.append(ClaimChange(part="criterion", where="", before=before.criterion, after=after.criterion))
-    for path, old, new in diff_descriptions(_decisive(before), _decisive(after)):
+        hidden |= CRITERION_FIELDS
+    visible = ({k: v for k, v in version.description.items() if k not in hidden} for version in (before, after))
+    for path, old, new in diff_descriptions(*visible):
         field = re.split(r"[.[]", path, maxsplit=1)[0]
-        if not (is_reworded and field in CRITERION_FIELDS):
-            part = FIELD_WORDS.get(field, "arms" if _ARM_FIELD.search(path) else field)
-            where = _NUMBER.sub(lambda found: f" {int(found[1]) + 1}", path).replace(".", ", ")
-            where = field if field in CRITERION_FIELDS else where.removeprefix(field).lstrip(", ")
-            changes.append(ClaimChange(part=part, where=where, before=_value_text(old), after=_value_text(new)))
-    return tuple(changes)
+        part = "criterion" if field in CRITERION_FIELDS else "arms" if _ARM_FIELD.search(path) else field
+        where = path if field in CRITERION_FIELDS else path.removeprefix(field).lstrip(".")
+        changes.append(ClaimChange(part=part, where=_in_words(where), before=_value_text(old), after=_value_text(new)))
+    changes += _changed_needs(_needs(before), _needs(after))
+    return tuple(change for change in changes if change.before != change.after) or tuple(changes)
 
 
-def _decisive(version: ClaimVersion) -> dict[str, Json]:
-    return {name: value for name, value in version.description.items() if name not in UNHASHED_FIELDS}
+def _needs(version: ClaimVersion) -> dict[str, Json]:
+    """The preconditions of a claim by their texts."""
+    needs = version.description.get("preconditions")
+    found: dict[str, Json] = {}
+    for number, need in enumerate(needs if isinstance(needs, list) else [], 1):
+        text = str(need.get("text")) if isinstance(need, dict) else str(number)
+        found[f"{text} ({number})" if text in found else text] = need
+    return found
+
+
+def _changed_needs(before: Mapping[str, Json], after: Mapping[str, Json]) -> Iterator[ClaimChange]:
+    for text in dict.fromkeys((*before, *after)):
+        old, new = before.get(text), after.get(text)
+        if old is None or new is None:
+            yield ClaimChange(part="needs", where=text, before=_bounds_text(old), after=_bounds_text(new))
+            continue
+        for path, old_value, new_value in diff_descriptions(old, new):
+            where = f"{text}, {_in_words(path)}"
+            yield ClaimChange(part="needs", where=where, before=_value_text(old_value), after=_value_text(new_value))
+
+
+def _bounds_text(need: Json) -> str:
+    """What a precondition demands, e.g. "above 0.5"; a dash where there is none."""
+    if not isinstance(need, dict):
+        return NO_VALUE
+    numbers = {name: value for name, value in need.items() if name not in ("type", "text", "measure")}
+    return ", ".join(f"{name} {_value_text(value)}" for name, value in numbers.items()) or "there"
+
+
+def _in_words(path: str) -> str:
+    """The path of a value, e.g. "terms 2, arm" for `terms[1].arm`."""
+    return _NUMBER.sub(lambda found: f" {int(found[1]) + 1}", path).replace(".", ", ").strip()
 
 
 def age_sentences(ages: Mapping[str, ClaimAge]) -> list[str]:
@@ -245,7 +274,7 @@ def _seeds(readings: Iterable[FoundReadings]) -> tuple[int, ...]:
 def _value_text(value: Json) -> str:
     """A value of a description as text; a value that is not there is a dash."""
     if value is None:
-        return "-"
+        return NO_VALUE
     return value if isinstance(value, str) else canonical_json(value)
 
 
