@@ -16,7 +16,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from nosce.analysis.claims import Claim
@@ -109,7 +109,7 @@ class ClaimRegistration:
         return self.study, self.scale, self.variant
 
     @classmethod
-    def parse(cls, fields: JsonObject) -> ClaimRegistration:
+    def parse(cls, entries: JsonObject) -> ClaimRegistration:
         """The registration of a file's JSON object.
 
         Raises:
@@ -118,10 +118,10 @@ class ClaimRegistration:
         """
         record = cls(
             **{
-                **fields,
-                "arms": tuple(fields["arms"]),
-                "claims": tuple(ClaimVersion(**entry) for entry in fields["claims"]),
-                "found": tuple(FoundReadings(**entry) for entry in fields["found"]),
+                **entries,
+                "arms": tuple(entries["arms"]),
+                "claims": tuple(ClaimVersion(**entry) for entry in entries["claims"]),
+                "found": tuple(FoundReadings(**entry) for entry in entries["found"]),
             }
         )
         if mistyped := next(mistyped_fields(record), None):
@@ -262,11 +262,10 @@ def _finished_readings(store: Store, plan: PlanRecord) -> Iterator[FoundReadings
 
     Readings that finished estimates were made from count too where their own step was set aside or cleared away.
     """
-    same_study = (one for one in PlanRecord.load_all(store, plan.study, plan.scale) if one.identity == plan.identity)
-    all_plans = {one.estimates: one for one in (*same_study, plan)}
+    others = PlanRecord.load_all(store, plan.study, plan.scale, but=plan.estimates)
     seen: set[FoundReadings] = set()
-    for estimates, record in all_plans.items():
-        is_gathered = store.has(estimates)
+    for record in (plan, *(one for one in others if one.identity == plan.identity)):
+        is_gathered = store.has(record.estimates)
         for one in planned_readings(record):
             if one not in seen and (is_gathered or store.has(one.step)):
                 seen.add(one)
@@ -281,9 +280,26 @@ def _write(store: Store, registration: ClaimRegistration, unreadable: Sequence[s
     path = store.root / FOLDER / f"{registration.study}-{registration.scale}-{digest[:20]}.json"
     try:
         path.parent.mkdir(exist_ok=True)
-        create_exclusively(path, json.dumps(asdict(registration), indent=1, ensure_ascii=False) + "\n")
+        create_exclusively(path, _file_text(registration))
     except OSError as error:
         raise store_write_error(error, path) from error
+
+
+def _file_text(registration: ClaimRegistration) -> str:
+    """JSON with a line for each field, each claim and each step: the file may be looked at, and is written quickly."""
+    lines = []
+    for name, value in vars(registration).items():
+        if name in ("claims", "found"):
+            entries = [json.dumps(_fields(entry), ensure_ascii=False) for entry in value]
+            lines.append(f"{json.dumps(name)}: [\n" + ",\n".join(entries) + "\n]")
+        else:
+            lines.append(f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _fields(entry: ClaimVersion | FoundReadings) -> dict[str, object]:
+    """The fields of an entry without what was computed from them."""
+    return {field.name: vars(entry)[field.name] for field in fields(entry)}
 
 
 def _read_folder(store: Store, prefix: str) -> tuple[list[ClaimRegistration], list[str]]:
