@@ -89,6 +89,19 @@ def cycle(nosce, tmp_path, monkeypatch) -> Cycle:
     return Cycle(nosce, tmp_path / "store")
 
 
+def interrupt(cycle: Cycle, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a form of the study and stop it before its first step is made."""
+
+    class Stopped(HerePool):
+        def events(self, timeout):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(running, "_make_pool", lambda store, *_: Stopped(store))
+        ended = cycle.nosce.here("run", f"{COINS}:{form}", "--scale", "smoke", "--store", cycle.root)
+    assert ended.returncode == 130
+
+
 def edit(path: Path, **changes: object) -> None:
     path.write_text(json.dumps(load_json_object(path) | changes))
 
@@ -145,15 +158,7 @@ def test_a_claim_that_is_changed_after_seeds_were_read(cycle, tmp_path):
 
 def test_a_change_before_anything_was_read_counts_as_before(cycle, monkeypatch):
     """A run that was interrupted before its first reading has shown nobody anything."""
-
-    class Broken(HerePool):
-        def events(self, timeout):
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(running, "_make_pool", lambda store, *_: Broken(store))
-    ended = cycle.nosce.here("run", f"{COINS}:coins", "--scale", "smoke", "--store", cycle.root)
-    assert ended.returncode == 130
-    monkeypatch.setattr(running, "_make_pool", lambda store, *_: HerePool(store))
+    interrupt(cycle, "coins", monkeypatch)
     cycle.run("moved")
     assert cycle.phrase() == "written before the run"
     assert cycle.age()["n_forms"] == 2
@@ -242,7 +247,7 @@ def test_a_store_of_earlier_versions_is_never_told_as_before(cycle):
     shutil.rmtree(cycle.root / "claims")
     assert cycle.phrase() == "not known when it was written"
     said = cycle.run("coins")
-    assert "When 3 of 3 claims were written is not known." in said
+    assert "When the 3 claims were written is not known." in said
     assert not cycle.files  # nothing was to do
     assert "No run of this study has registered its claims yet" in cycle.explain()
 
@@ -298,7 +303,7 @@ def test_readings_that_were_set_aside_had_been_read(cycle):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 10_000, '{"study": "coins"}', "\udcff"])
-def test_a_damaged_file_is_left_out_and_nobody_is_accused(cycle, text, capsys):
+def test_a_damaged_file_is_left_out_and_nobody_is_accused(cycle, text):
     """A line says so; what the file held is not known, then or later."""
     cycle.run("coins")
     (file,) = cycle.files
@@ -311,6 +316,21 @@ def test_a_damaged_file_is_left_out_and_nobody_is_accused(cycle, text, capsys):
     assert {cycle.phrase(claim) for claim in ("lands", "half")} == {"not known when it was written"}
     file.unlink()
     assert {cycle.phrase(claim) for claim in ("lands", "half")} == {"not known when it was written"}
+
+
+def test_a_form_whose_registration_was_damaged_is_not_told_as_written_afterwards(cycle, monkeypatch):
+    """It had been registered in time, as nobody can see any more: neither with the damaged file nor without it."""
+    interrupt(cycle, "coins", monkeypatch)
+    cycle.run("one_more")
+    assert cycle.phrase("half") == "written before the run"
+    file = cycle.files[1]
+    file.write_text("{")
+    assert cycle.phrase("half") == "not known when it was written"
+    cycle.run("one_more", "--seeds", 4)
+    assert cycle.phrase("half") == "not known when it was written, but before seed 3 was run"
+    assert cycle.phrase("lands") == "written before the run"  # its own file is whole
+    file.unlink()
+    assert cycle.phrase("half") == "not known when it was written, but before seed 3 was run"
 
 
 def test_a_spoiled_file_stops_no_command(cycle):

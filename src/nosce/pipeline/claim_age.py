@@ -228,7 +228,8 @@ def age_sentences(ages: Mapping[str, ClaimAge]) -> list[str]:
 
 def _age_sentence(age: ClaimAge, phrase: str, ids: Sequence[str], n_claims: int) -> str:
     if age.status == "unknown":
-        whose = "the claim" if n_claims == 1 else f"{len(ids)} of {n_claims} claims"
+        all_claims = "the claim" if n_claims == 1 else f"the {n_claims} claims"
+        whose = all_claims if len(ids) == n_claims else f"{len(ids)} of {n_claims} claims"
         if not age.seeds_after:
             return f"When {whose} {'was' if len(ids) == 1 else 'were'} written is not known."
         seeds = name_seeds(age.seeds_before)
