@@ -107,10 +107,10 @@ class ClaimAge:
     def details(self) -> str:
         """The age with what was changed, the time and the commit, for a page."""
         parts = [self.phrase]
-        parts += [f"changed: {', '.join(self.changed_parts)}"] if self.changes else []
-        parts += (
-            [f"registered {registration_text(self.registered, self.commit, self.dirty)}"] if self.registered else []
-        )
+        if self.changes and (self.status == "changed" or self.seeds_otherwise):
+            parts.append(f"changed: {', '.join(self.changed_parts)}")
+        if self.registered:
+            parts.append(f"registered {registration_text(self.registered, self.commit, self.dirty)}")
         return "; ".join(parts)
 
     def to_json(self) -> dict[str, Json]:
