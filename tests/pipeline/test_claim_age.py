@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import conftest
+from tests.fixtures.inline_pool import InlinePool
 
-from nosce.pipeline import run as running
 from nosce.pipeline.claim_age import ClaimAge, name_seeds
 from nosce.pipeline.claim_log import ClaimLog, register_claims
-from nosce.pipeline.local_pool import attempt_step
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.store.files import load_json_object, warn_skipped
@@ -26,28 +26,6 @@ from nosce.train.config import RuntimeConfig
 
 COINS = Path(__file__).parents[1] / "fixtures" / "coin_studies.py"
 IDENTITY = ("coins", "smoke", "")
-
-
-class HerePool:
-    """Makes steps in this process."""
-
-    def __init__(self, store):
-        self.store, self.queue = store, []
-
-    @property
-    def free_slots(self):
-        return 1 - len(self.queue)
-
-    def submit(self, step, *, rerun_stale):
-        self.queue.append((step, rerun_stale))
-
-    def events(self, timeout):
-        while self.queue:
-            step, rerun_stale = self.queue.pop(0)
-            yield attempt_step(step, self.store, RuntimeConfig(), rerun_stale, lambda _: None)
-
-    def close(self):
-        pass
 
 
 class Cycle:
@@ -83,8 +61,7 @@ class Cycle:
 
 
 @pytest.fixture
-def cycle(nosce, tmp_path, monkeypatch) -> Cycle:
-    monkeypatch.setattr(running, "_make_pool", lambda store, *_: HerePool(store))
+def cycle(nosce, tmp_path) -> Cycle:
     warn_skipped.cache_clear()
     return Cycle(nosce, tmp_path / "store")
 
@@ -92,12 +69,12 @@ def cycle(nosce, tmp_path, monkeypatch) -> Cycle:
 def interrupt(cycle: Cycle, form: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a form of the study and stop it before its first step is made."""
 
-    class Stopped(HerePool):
+    class Stopped(InlinePool):
         def events(self, timeout):
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(running, "_make_pool", lambda store, *_: Stopped(store))
+        patched.setattr(conftest, "make_inline_pool", lambda store, *_: Stopped(store, RuntimeConfig()))
         ended = cycle.nosce.here("run", f"{COINS}:{form}", "--scale", "smoke", "--store", cycle.root)
     assert ended.returncode == 130
 
