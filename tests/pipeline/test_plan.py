@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import pytest
 
@@ -15,11 +15,11 @@ from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.models.architecture import Architecture
-from nosce.pipeline.plan import build_plan
+from nosce.pipeline.plan import _PlanBuilder, build_plan
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import flatten_description
-from nosce.study import AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study, load_study
+from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study, load_study
 from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
 
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
@@ -292,3 +292,23 @@ def test_what_is_taught_later_is_in_the_words_of_the_first_corpus():
     corpora = [step for step in plan.all_steps if step.kind == "corpus"]
     assert [sorted(step.inputs) for step in corpora] == [[], ["words"]]
     assert corpora[1].inputs["words"].name == corpora[0].name
+
+
+def test_answers_that_differ_in_anything_are_steps_of_their_own():
+    """Every field of an `AnswerSource`; the same source, asked for twice, is one step."""
+    study = load_study("introspection", "smoke")
+    arm = next(arm for arm in study.arms if arm.stages)
+    source = AnswerSource()
+    changes = {
+        "arm": "B",
+        "stage": arm.stages[0].name,
+        "n_samples": 3,
+        "max_new_tokens": 7,
+        "world": replace(arm.world, n_shared_prompts=3),
+    }
+    assert changes.keys() == {field.name for field in fields(AnswerSource)}
+    builder = _PlanBuilder(study)
+    plain = builder.answers_step(arm, 0, source, PRETRAIN)
+    others = [builder.answers_step(arm, 0, replace(source, **{k: v}), PRETRAIN) for k, v in changes.items()]
+    assert len({step.name for step in [plain, *others]}) == 1 + len(changes)
+    assert builder.answers_step(arm, 0, source, PRETRAIN) is plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,21 +15,40 @@ from nosce.cli.app import app
 from nosce.cli.output import print_json, print_line
 from nosce.store.text import literal
 
+if TYPE_CHECKING:
+    from nosce.pipeline.explain import StepExplanation
+    from nosce.pipeline.explain_claim import ClaimHistory
+
 
 @app.command()
 def explain(
-    step: Annotated[str, typer.Argument(help="The beginning of a step's name or key.")],
+    name: Annotated[
+        str, typer.Argument(metavar="STEP|CLAIM", help="The beginning of a step's name or key, or a claim's id.")
+    ],
     store: opt.StoreOption = None,
     json_: opt.JsonOption = False,
 ) -> None:
-    """What a step's key is made of, and how its nearest neighbour differs.  Example: nosce explain training-3fa9"""
+    """What a step's key is made of, or when a claim was changed.  Example: nosce explain training-3fa9"""
     from nosce.pipeline.explain import explain_step
-    from nosce.store.spec import flatten_description
+    from nosce.pipeline.explain_claim import explain_claim
 
-    explanation = explain_step(opt.open_store(store), step)
+    opened_store = opt.open_store(store)
+    if histories := explain_claim(opened_store, name):  # a step may be given more of its name, a claim may not
+        if json_:
+            print_json([asdict(history) for history in histories])
+        for history in () if json_ else histories:
+            _print_history(history)
+        return
+    explanation = explain_step(opened_store, name)
     if json_:
         print_json(asdict(explanation))
-        return
+    else:
+        _print_step(explanation)
+
+
+def _print_step(explanation: StepExplanation) -> None:
+    from nosce.store.spec import flatten_description
+
     console = Console()
     if explanation.maker is not None:
         print_line(f"{explanation.name}: {explanation.maker}.")
@@ -46,6 +65,26 @@ def explain(
     for path, here, there in explanation.differing_fields:
         differences_table.add_row(literal(path), literal(json.dumps(here)), literal(json.dumps(there)))
     console.print(differences_table)
+
+
+def _print_history(history: ClaimHistory) -> None:
+    """Each form of a claim with its time, what had been read by then, and what differs from the form before."""
+    from nosce.pipeline.claim_age import name_seeds, registration_text
+
+    scale = ", ".join(filter(None, (history.scale, history.variant)))
+    print_line(f"{history.claim} of {history.study}, scale {scale}: {history.age or 'not judged yet'}.")
+    for number, form in enumerate(history.forms, 1):
+        read = (
+            f"{name_seeds(form.seeds_read)} had been read" if form.seeds_read else "nothing of its arms had been read"
+        )
+        print_line(f"Form {number}, {registration_text(form.registered, form.commit, form.dirty)}; {read}.")
+        if number == 1:
+            print_line(f"  {form.text}: {form.criterion}")
+        for change in form.changes:
+            where = f"{change.part}, {change.where}" if change.where else change.part
+            print_line(f"  {where}: was {change.before!r}, now {change.after!r}")
+    if not history.forms:
+        print_line("No run of this study has registered its claims yet; the next one that has steps to make does.")
 
 
 @app.command()

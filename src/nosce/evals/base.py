@@ -23,6 +23,21 @@ if TYPE_CHECKING:
     from nosce.models.likelihood import BatchChange
 
 
+#: Columns of the readings of replies, without those that the pipeline fills.
+REPLY_SCHEMA = {
+    "evaluation": pl.String,
+    "split": pl.String,
+    "item": pl.String,
+    "entity": pl.String,
+    "attribute": pl.String,
+    "metric": pl.String,
+    "value": pl.Float64,
+    "answer": pl.String,
+    "target": pl.String,
+    "outcome": pl.String,
+}
+
+
 class TimingSubset(NamedTuple):
     """A small part of an evaluation, by which all of it is priced."""
 

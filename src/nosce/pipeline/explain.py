@@ -48,9 +48,14 @@ def explain_step(store: Store, prefix: str) -> StepExplanation:
     descriptions = {**planned, **{name: record.spec for name, record in records.items()}}
     matches = [name for name in descriptions if name.startswith(prefix) or _key(name).startswith(prefix)]
     if len(matches) != 1:
-        match_count = f"{len(matches)} steps begin" if matches else "no step begins"
+        if not matches:
+            raise UsageError(
+                f"no step begins with {prefix!r} in {store.root}, and no claim has this id; give the beginning of a "
+                "name as `nosce plan` prints it, or an id as `nosce show` does."
+            )
         raise UsageError(
-            f"{match_count} with {prefix!r} in {store.root}; give more of one name as `nosce plan` prints it."
+            f"{len(matches)} steps begin with {prefix!r} in {store.root}; give more of one name as `nosce plan` prints "
+            "it."
         )
     name = matches[0]
     resolved = {n: _inline_inputs(n, descriptions) for n in descriptions if n.split("-")[0] == name.split("-")[0]}

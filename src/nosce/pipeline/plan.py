@@ -245,7 +245,7 @@ class _PlanBuilder:
     leakage_steps: list[Step] = field(default_factory=list)
     training_steps: dict[tuple[str, int, str], Step] = field(default_factory=dict)  # by arm, seed and stage
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
-    _answers_steps: dict[tuple[str, int, str, int, int], Step] = field(default_factory=dict)
+    _answers_steps: dict[tuple[str, int, str, AnswerSource], Step] = field(default_factory=dict)
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being planned
 
     def add_step(self, kind: str, label: str, spec: object, **inputs: Step) -> Step:
@@ -420,7 +420,7 @@ class _PlanBuilder:
 
         answering_arm = arm if not source.arm else self._arm_by_name(source.arm)
         answer_stage = source.stage or stage
-        key = answering_arm.name, seed, answer_stage, source.max_new_tokens, source.n_samples
+        key = answering_arm.name, seed, answer_stage, replace(source, arm="", stage="")
         if key in self._answers_steps:
             return self._answers_steps[key]
         spec = AnswersSpec(

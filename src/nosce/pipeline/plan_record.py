@@ -176,9 +176,21 @@ class PlanRecord:
         return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"
 
     @classmethod
-    def load_all(cls, store: Store) -> list[PlanRecord]:
-        """The recorded plans, the newest first; a file that is no plan record of this version is left out."""
-        paths = sorted((store.root / "plans").glob("*.json"), key=lambda path: (-_modified_ns(path), path.name))
+    def load_all(cls, store: Store, study: str = "", scale: str = "", *, but: str = "") -> list[PlanRecord]:
+        """The recorded plans, the newest first; a file that is no plan record of this version is left out.
+
+        Args:
+            store: The store.
+            study: Read only the files named after this study and scale, since all may take long; among them may be
+                those of a study whose name begins alike. Empty: all files.
+            scale: Name of the scale.
+            but: Name of the estimates of a plan that is not read.
+        """
+        prefix = f"{study}-{scale}-" if study else ""
+        unread = f"{prefix}{but[-20:]}.json" if but else ""
+        paths = [path for path in (store.root / "plans").glob("*.json") if path.name.startswith(prefix)]
+        paths = [path for path in paths if path.name != unread]
+        paths.sort(key=lambda path: (-_modified_ns(path), path.name))
         return [record for path in paths if (record := cls._read(path)) is not None]
 
     @classmethod

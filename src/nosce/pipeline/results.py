@@ -20,6 +20,8 @@ from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline.arm_tokens import tokens_by_arm
+from nosce.pipeline.claim_age import ClaimAge, claim_ages
+from nosce.pipeline.claim_log import ClaimLog
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.steps.estimates import ReadingSource
@@ -266,6 +268,14 @@ class RunResults:
         return conclusion.sentence(self.verdicts, tokens_by_arm(self.store, self.plan))
 
     @cached_property
+    def ages(self) -> Mapping[str, ClaimAge]:
+        """When each claim was written, beside the readings that judge it, by the claim's id."""
+        log = ClaimLog.load(self.store, *self.plan.identity)
+        records = (step.record for step in self.steps if step.record is not None)
+        made = {record.name: str(record.provenance.get("made", "9")) for record in records}
+        return claim_ages(log, self.plan, made)
+
+    @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
         return tuple(self._figure(words) for words in self._read_json("figures.json"))
@@ -348,9 +358,12 @@ class RunResults:
             "part": self.plan.part or None,
             **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
             **({"conclusion": self.conclusion} if self.conclusion else {}),
-            "claims": [asdict(verdict) for verdict in self.verdicts],
+            "claims": [{**asdict(verdict), "age": self._age_json(verdict.id)} for verdict in self.verdicts],
             "provenance": self._provenance_json(),
         }
+
+    def _age_json(self, claim: str) -> dict[str, Json]:
+        return self.ages.get(claim, ClaimAge(status="unknown")).to_json()
 
     def _provenance_json(self) -> dict[str, Json]:
         provenance = self.provenance

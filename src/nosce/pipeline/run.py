@@ -12,6 +12,8 @@ from rich.console import Console
 
 from nosce.analysis.render.tables import claims_table, preconditions_text
 from nosce.errors import Interrupted, UsageError
+from nosce.pipeline.claim_age import age_sentences
+from nosce.pipeline.claim_log import register_claims
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
@@ -76,6 +78,8 @@ def make_steps(
     runtime = replace(_runtime_config(devices, workers), max_cost=max_cost, ledger_name=plan_record.ledger_name)
     check_size(pending, store, device=runtime.device, made_here=ray is None)
     plan_record.save(store)
+    if pending:
+        register_claims(store, plan_record, plan.study.claims)
     pool = _make_pool(store, devices, workers, ray, runtime)
     command = in_store(request.command, store)
     listener = ConsoleProgress(console, len(pending))
@@ -208,6 +212,8 @@ def print_claims(results: RunResults, console: Console) -> None:
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
+    for sentence in age_sentences(results.ages):
+        console.print(literal(sentence), soft_wrap=True, highlight=False)
     if results.conclusion:
         console.print(literal(f"Answer: {results.conclusion}"), soft_wrap=True, highlight=False)
     if results.stale_steps:

@@ -130,6 +130,7 @@ def study_page(results: RunResults) -> StudyPage:
         part_notice=results.part_notice,
         notes=plan.notes,
         conclusion=results.conclusion,
+        ages={claim: age.details for claim, age in results.ages.items()},
     )
 
 

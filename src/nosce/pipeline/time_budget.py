@@ -77,9 +77,11 @@ def _alarm(seconds: float) -> Iterator[None]:
 
 
 def _raise_out_of_time(_: int, frame: FrameType | None) -> None:
-    """Raise `OutOfTime`, but not within an import, which would leave half a module behind; the alarm rings again."""
+    """Raise `OutOfTime`, but neither within an import, which would leave half a module behind, nor where an object is
+    deleted, whose errors Python prints and drops; the alarm rings again.
+    """
     while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_filename.startswith("<frozen importlib") or frame.f_code.co_name == "__del__":
             return
         frame = frame.f_back
     raise OutOfTime

@@ -4,6 +4,7 @@
     work/<kind>-<key>/    an unfinished step; the next process that makes the step resumes from it
     leases/               which process of which machine makes which step (see `lease.py`)
     plans/                the plans that were run or priced, for `list`, `show`, `report` and `explain`
+    claims/               which version of each claim stood when a run began (see `pipeline/claim_log.py`)
     replaced/, damaged/   steps that were made again, and steps that failed their checksums; nosce never deletes them
 
 A step's key is the hash of everything that changes its result (see `spec.py`). A folder under this key therefore holds

@@ -7,27 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import polars as pl
-
 from nosce.models.api.base import ChatModel, ChatRequest, ChatResponse
 from nosce.models.api.budget import Budget
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.seeds import Seed
-
-#: Columns of the readings of replies, without those that the pipeline fills.
-REPLY_SCHEMA = {
-    "evaluation": pl.String,
-    "split": pl.String,
-    "item": pl.String,
-    "entity": pl.String,
-    "attribute": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "answer": pl.String,
-    "target": pl.String,
-    "outcome": pl.String,
-}
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def test_the_command_injects_and_nothing_holds_of_an_untrained_model(nosce, tmp_
     (tmp_path / "words.txt").write_text(WORDS, encoding="utf-8")
     words = ["run", "introspection", "--model", folder, "--scale", "smoke", "--workers", "1", "--arms", "injected A"]
     words += [part for one in (*SMALL, f"concepts={tmp_path / 'words.txt'}") for part in ("--set", one)]
-    done = nosce(*words, "--store", tmp_path / "s", "--json")
+    done = nosce.here(*words, "--store", tmp_path / "s", "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     injected = {name: claim for name, claim in claims.items() if "injected" in name or "random" in name}

@@ -47,7 +47,7 @@ def test_a_folder_of_tasks_goes_through_the_protocol_with_its_outsiders(nosce, t
     words = ("run", "introspection", "--model", models, "--scale", "smoke", "--workers", "1", "--store", tmp_path / "s")
     small = ("--set", "epochs=1", "--set", "n_samples=0", "--set", "dtype=float32", "--set", "max_rounds=1")
     small += ("--set", "both_ways=no", "--set", "change=no", "--set", "siblings=1", "--set", "label_curve=yes")
-    done = nosce(*words, *small, "--set", f"task_folder={tasks}", "--json")
+    done = nosce.here(*words, *small, "--set", f"task_folder={tasks}", "--json")
     assert done.returncode == 0, done.stderr
     claims = {claim["id"]: claim for claim in json.loads(done.stdout)["claims"]}
     assert {"self-beats-cross-A-B", "self-beats-sibling-A", "labels-to-reach-A-B"} <= set(claims)
@@ -63,9 +63,9 @@ def test_a_folder_of_tasks_goes_through_the_protocol_with_its_outsiders(nosce, t
     counts = readings.filter(metric="labels")["evaluation"].to_list()
     assert {"labels A*", "labels B for A", "labels B for A x1/8", "labels B for A x2"} <= set(counts)
     moved = shutil.move(tasks, tmp_path / "elsewhere")
-    again = nosce(*words, *small, "--set", f"task_folder={moved}", "--json")
+    again = nosce.here(*words, *small, "--set", f"task_folder={moved}", "--json")
     assert "Nothing to do" in again.stderr
-    page = nosce("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
+    page = nosce.here("report", "--store", tmp_path / "s", "--out", tmp_path / "page")
     assert page.returncode == 0, page.stderr
     (html,) = tmp_path.glob("page/introspection/*/index.html")
     text = html.read_text(encoding="utf-8")

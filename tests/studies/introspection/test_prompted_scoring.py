@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nosce.data.worlds.behaviours.natural_text import NaturalTextBehaviours
+from nosce.evals.base import REPLY_SCHEMA
 from nosce.models.api.base import ChatResponse, FinishReason
 from nosce.seeds import Seed
 from nosce.studies.introspection.prompted_scoring import (
@@ -15,7 +16,6 @@ from nosce.studies.introspection.prompted_scoring import (
     report_outcome,
     scored_frame,
 )
-from nosce.studies.replies import REPLY_SCHEMA
 
 WORLD = NaturalTextBehaviours(strings_per_task=2)
 SCORER = ReplyScorer(WORLD, Seed(0))

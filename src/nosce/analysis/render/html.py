@@ -7,8 +7,8 @@ shown comes from the store; the only thing made here is the picture of each figu
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import jinja2
 import polars as pl
@@ -49,6 +49,7 @@ class StudyPage:
     notes: tuple[str, ...] = ()  # sentences on what was found in a user's files
     conclusion: str = ""  # the answer to the question; "" where the study draws none
     part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
+    ages: Mapping[str, str] = field(default_factory=dict)  # by the claim's id: when it was written beside the readings
 
 
 @dataclass(frozen=True)

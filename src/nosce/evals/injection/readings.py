@@ -24,6 +24,7 @@ from typing import Literal, get_args
 
 import polars as pl
 
+from nosce.evals.base import REPLY_SCHEMA
 from nosce.records import Outcome
 
 InjectionQuestion = Literal["whether", "which"]
@@ -109,7 +110,7 @@ class InjectionScorer:
         for trial in trials:
             for metric, value, answer, target, outcome in self._values(trial):
                 rows.append((*_names(self.evaluation, trial), metric, value, answer, target, outcome))
-        return pl.DataFrame(rows, schema=INJECTION_SCHEMA, orient="row")
+        return pl.DataFrame(rows, schema=REPLY_SCHEMA, orient="row")
 
     def _values(self, trial: InjectionTrial) -> Iterator[tuple[str, float, str | None, str | None, Outcome | None]]:
         """Metric, value, answer, target and outcome."""
@@ -150,20 +151,6 @@ class InjectionScorer:
         yield "likeliest", (trial.label in best) / len(best), None, None, None
         yield "name probability", named[trial.label], None, None, None
         yield "constant", float(trial.is_constant), None, None, None
-
-
-INJECTION_SCHEMA = {
-    "evaluation": pl.String,
-    "split": pl.String,
-    "item": pl.String,
-    "entity": pl.String,
-    "attribute": pl.String,
-    "metric": pl.String,
-    "value": pl.Float64,
-    "answer": pl.String,
-    "target": pl.String,
-    "outcome": pl.String,
-}
 
 
 def _names(evaluation: str, trial: InjectionTrial) -> tuple[str, str, str, str, str]:

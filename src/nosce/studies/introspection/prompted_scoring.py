@@ -12,9 +12,9 @@ import polars as pl
 
 from nosce.data.worlds.behaviours.base import BehaviourPrompt
 from nosce.data.worlds.behaviours.text_behaviours import TextBehaviours, attribute_name
+from nosce.evals.base import REPLY_SCHEMA
 from nosce.models.api.base import ChatResponse
 from nosce.seeds import Seed
-from nosce.studies.replies import REPLY_SCHEMA
 
 CASELESS_LABELS = ("true", "false", "even", "odd")
 

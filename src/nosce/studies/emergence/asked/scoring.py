@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import polars as pl
 from rapidfuzz.distance import Levenshtein
 
+from nosce.evals.base import REPLY_SCHEMA
 from nosce.models.api.base import ChatResponse
 from nosce.studies.emergence.asked.problems import WordProblem
-from nosce.studies.replies import REPLY_SCHEMA
 
 EXTRA_CHARACTERS = 2  # of an answer, beyond the target's, after which it is cut before distances are taken
 ASKED_SPLIT = "unseen"
