@@ -13,7 +13,11 @@ from nosce.data.worlds.biographies.manipulation import Manipulation, task_vocabu
 from nosce.data.worlds.biographies.prose import FreeBiographies
 from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
 from nosce.evals.base import MultiCheckpointEvaluation, PerCheckpointEvaluation
+from nosce.evals.patching.answer import AnswerPatching
+from nosce.evals.patching.count import CountPatching
 from nosce.evals.patching.name import NamePatching
+from nosce.evals.patching.program_state import StateEditing
+from nosce.evals.probing.label_probes import LabelProbe
 from nosce.evals.probing.low_rank import LowRankProbeConfig
 from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
@@ -198,6 +202,62 @@ def test_checkpoints_that_are_read_together_are_priced_by_one_more(monkeypatch):
     given = sample(400)
     seconds = timing.time_evaluation(SlowAll(clock), given, "a model", 10, Seed(0), 30.0).seconds(len(given.questions))
     assert seconds == pytest.approx(0.01 * len(given.questions) * (9 + 10))
+
+
+class Alike(SlowAll):
+    """Each checkpoint costs as much as the others, or earlier ones cost nothing."""
+
+    def __init__(self, clock, costs):
+        super().__init__(clock)
+        self.costs, self.counts = costs, []
+
+    @property
+    def checkpoint_costs(self):
+        return self.costs
+
+    def evaluate_checkpoints(self, checkpoints, corpus, seed):
+        self.counts.append(len(checkpoints))
+        self.clock.now += 0.01 * len(corpus.questions) * (len(checkpoints) if self.costs == "alike" else 1)
+        return iter(())
+
+
+@pytest.mark.parametrize(("costs", "times"), [("alike", 10), ("the last alone", 1)])
+def test_checkpoints_of_a_known_cost_are_timed_by_one(monkeypatch, costs, times):
+    """No second checkpoint is read for the price of ten, nor are ten paid where one is read."""
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    monkeypatch.setattr(timing, "MultiCheckpointEvaluation", SlowAll)
+    given, evaluation = sample(400), Alike(clock, costs)
+    seconds = timing.time_evaluation(evaluation, given, "a model", 10, Seed(0), 30.0).seconds(len(given.questions))
+    assert seconds == pytest.approx(0.01 * len(given.questions) * times)
+    assert set(evaluation.counts) == {1}
+
+
+def test_probes_of_programs_are_priced_for_the_questions_that_they_read():
+    """Of a world of 17,000 questions a probe that learns from 4,000 of 16,000 reads 5,000."""
+    karel = load_study("karel", "laptop")
+    probes = {spec.evaluation.name: spec.evaluation for spec in karel.evals}
+    by_split = {"seen": 16_000.0, "unseen": 1_000.0}
+    assert probes["along"].n_questions_read(by_split) == 5_000
+    assert probes["states"].n_questions_read(by_split) == 17_000
+    assert QAEval().n_questions_read(by_split) == 17_000
+    assert probes["states"].checkpoint_costs == "the last alone"
+    assert probes["along"].checkpoint_costs == "alike"
+    assert probes["edits"].checkpoint_costs == "the last alone"
+    assert probes["along"].timed_form.max_epochs < probes["along"].max_epochs
+
+
+@pytest.mark.parametrize("evaluation", [LabelProbe, AnswerPatching, CountPatching, StateEditing])
+def test_what_reads_the_last_checkpoint_alone_says_so(evaluation):
+    """Ten checkpoints of a training do not multiply the price of reading one."""
+    assert evaluation.checkpoint_costs.fget(None) == "the last alone"
+
+
+def test_a_first_part_that_takes_longer_than_a_larger_one_makes_nothing_free():
+    """The first run includes what is slow once; questions then cost what they do on average."""
+    given = sample(100)
+    line = timing._line(given, (0.5, 1.0), (0.1, 2.0))
+    assert line.seconds(len(given.questions)) == pytest.approx(2.0)
 
 
 @pytest.mark.parametrize("evaluation", [RecallEval(), QAEval(), MajorityBaseline()], ids=lambda r: r.name)

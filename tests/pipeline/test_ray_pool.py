@@ -131,3 +131,11 @@ def test_a_device_of_one_machine_is_refused(cluster, tmp_path):
     """Which GPU a task gets is Ray's business."""
     with pytest.raises(UsageError, match="names a device of one machine"):
         RayPool(cluster.address, Store.open(tmp_path / "store"), RuntimeConfig(), DeviceRequest(device="cuda:1"))
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(tmp_path):
+    """Ray itself would go on asking for five minutes."""
+    started = time.monotonic()
+    with pytest.raises(UsageError, match=r"no Ray cluster answers at '127\.0\.0\.1:9'"):
+        RayPool("127.0.0.1:9", Store.open(tmp_path / "store"), RuntimeConfig(), DeviceRequest())
+    assert time.monotonic() - started < 60

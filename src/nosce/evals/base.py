@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
 
 import polars as pl
 
@@ -48,6 +48,10 @@ class TimingSubset(NamedTuple):
     """How many entities the part asks about."""
 
 
+#: Each checkpoint takes as long; the last takes longer or shorter than each other; the last takes all of the time.
+CheckpointCosts = Literal["alike", "the last differs", "the last alone"]
+
+
 class Evaluation(ABC):
     """What is asked of a checkpoint: plain data, a frozen dataclass with its parameters as fields.
 
@@ -59,12 +63,28 @@ class Evaluation(ABC):
     """False for a baseline that reads the corpus alone."""
     runs_once_per_layer: ClassVar[bool] = False
     """True where the network runs once for each of its layers, so that twice the depth takes four times as long."""
+    timed_entities: ClassVar[int] = 8
+    """Entities of the smallest part that is timed: more where a part of a few costs nearly as much as one of many."""
     name: str
 
     @property
     def n_training_texts(self) -> int:
         """Texts with which the evaluation trains something through the network: a guess of its length for the order."""
         return 0
+
+    @property
+    def timed_form(self) -> Evaluation:
+        """What is timed in its place: the same, but with whatever ends early in a trained model ending as early."""
+        return self
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """How the time grows with the checkpoints of an evaluation that reads them together."""
+        return "the last differs"
+
+    def n_questions_read(self, n_by_split: Mapping[str, float]) -> float:
+        """How many of a world's questions it reads, from their number in each split; all by default."""
+        return sum(n_by_split.values())
 
     def timing_subset(self) -> TimingSubset | None:
         """A part whose time predicts that of the whole, for an evaluation whose time does not grow with its questions.

@@ -307,7 +307,7 @@ class _CostEstimator:
         assert isinstance(spec, EvaluationStepSpec)
         texts = self._corpus_texts(corpus)
         shape: list[Json] | None = None
-        self.n_items[step.name] = self._world_sample(corpus).n_questions
+        self.n_items[step.name] = spec.evaluation.n_questions_read(self._world_sample(corpus).n_questions_by_split)
         if training_step is not None:  # the training data decide when replies end
             shape = [
                 self._hash(trained_model(training_step)),

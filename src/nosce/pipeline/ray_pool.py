@@ -25,6 +25,7 @@ from nosce.train.config import RuntimeConfig
 
 STORE_ID_FILE = "store-id"  # tells a node whether it sees the store of the command, or a folder of the same name
 PROCESS_MEMORY = 2**30  # bytes of a process with torch, its inputs and a small model
+ANSWER_SECONDS = 10.0  # in which a cluster's head answers a call
 GPU_UNITS = 10_000  # Ray counts GPUs in ten-thousandths
 
 
@@ -52,6 +53,23 @@ class TaskResources:
         return all(node.get(name, 0.0) >= amount for name, amount in asked.items())
 
 
+def _check_answers(address: str) -> None:
+    """Refuse a host and port where nobody listens; Ray would go on asking for minutes.
+
+    Raises:
+        UsageError: Nobody listens.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`."
+        ) from error
+
+
 class RayPool:
     """Makes steps as Ray tasks; progress is not sent over the wire, only what became of a step.
 
@@ -73,8 +91,10 @@ class RayPool:
         self.store, self.runtime, self.request = store, runtime, request or DeviceRequest()
         self._check_request()
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        _check_answers(address)
         try:
-            ray.init(address=None if address == "local" else address, log_to_driver=False, ignore_reinit_error=True)
+            # Without an address Ray would join a cluster that a file of /tmp names, even one that is long gone.
+            ray.init(address=address, log_to_driver=False, ignore_reinit_error=True)
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UsageError(
                 f"no Ray cluster answers at {address!r} ({error}); start one with `ray start --head`."

@@ -10,6 +10,7 @@ import math
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ TIMED_SECONDS = 1.5  # for which a shape of training, or an evaluation, is timed
 MAX_TIMED_STEPS = 50  # of a training at most
 MAX_STEP_FLOPS = 2e10  # of one timed step at most: larger batches are timed on a part and scaled up
 LARGE_MODEL_PARAMETERS = 2_000_000  # from so many weights on, a model is timed by two layers
-MIN_TIMED_ENTITIES = 8  # entities asked about in the smallest part
+MIN_TIMED_PROMPTS = 8  # answered in the smallest part
 MAX_GROWTH = 16  # of a part over the one before it
 MAX_SAMPLED_DOCUMENTS = 4_096  # of a world that does not say how many it has
 MAX_SAMPLED_ENTITIES = 512  # a world that can be made smaller is made as small as this
@@ -82,6 +83,12 @@ class WorldSample:
     def n_questions(self) -> float:
         """Number of questions of the whole world."""
         return self.scale * len(self.questions) if self.known_questions is None else self.known_questions
+
+    @property
+    def n_questions_by_split(self) -> dict[str, float]:
+        """Number of questions of the whole world in each split, by the shares of the sample."""
+        counts = Counter(question.split for question in self.questions)
+        return {split: self.n_questions * count / len(self.questions) for split, count in counts.items()}
 
     @cached_property
     def questions(self) -> list[Question]:
@@ -431,6 +438,7 @@ def time_evaluation(
         DataError: The sample has too few entities for the evaluation.
     """
     started = time.monotonic()  # the limit is one by the clock on the wall, however busy the machine is
+    evaluation = evaluation.timed_form
     if (subset := evaluation.timing_subset()) is not None:
         smaller, scale, n_entities = subset
         fraction = min(1.0, n_entities / max(1, sample.n_entities))
@@ -438,31 +446,45 @@ def time_evaluation(
         if time.monotonic() - started < seconds / 2:  # the first run includes what is slow only once
             subset_seconds = min(subset_seconds, _time_fraction(smaller, sample, model, fraction, 1, seed))
         return EvaluationTime(scale * subset_seconds)
+    n_checkpoints = 1 if evaluation.checkpoint_costs == "the last alone" else n_checkpoints
     # Of checkpoints that are read together, the last may cost more than the others.
-    timed_checkpoints = min(n_checkpoints, 2 if isinstance(evaluation, MultiCheckpointEvaluation) else 1)
-    fraction = min(1.0, MIN_TIMED_ENTITIES / max(1, sample.n_entities))
-    while True:
-        try:
-            part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
-            break
-        except DataError:  # e.g. a probe that needs some entities of each class
-            if fraction >= 1:
-                raise
-            fraction = min(1.0, 4 * fraction)
+    are_alike = evaluation.checkpoint_costs == "alike"
+    is_joint = isinstance(evaluation, MultiCheckpointEvaluation) and not are_alike
+    timed_checkpoints = min(n_checkpoints, 2 if is_joint else 1)
+    fraction, part = _smallest_part(evaluation, sample, model, timed_checkpoints, seed)
     if time.monotonic() - started < seconds / 4:  # the first run includes what is slow only once
         part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     previous: tuple[float, float] | None = None
-    while fraction < 1 and ((left := seconds - (time.monotonic() - started)) > 2 * part or previous is None):
+    while fraction < 1 and ((left := seconds - (time.monotonic() - started)) > 2 * part or _is_first(previous, left)):
         # Far apart, so that fixed costs, e.g. of a probe's training, do not hide the cost of the questions.
         growth = min(MAX_GROWTH, max(2 if previous else 4, math.floor(left / 2 / max(part, 1e-9))))
         previous, fraction = (fraction, part), min(1.0, fraction * growth)
         part = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints, seed)
     line = _line(sample, (fraction, part), previous)
-    if n_checkpoints <= timed_checkpoints:
-        return line
+    if are_alike or n_checkpoints <= timed_checkpoints:
+        return line.times(n_checkpoints / timed_checkpoints)
     one_more = _time_fraction(evaluation, sample, model, fraction, timed_checkpoints + 1, seed)
     per_checkpoint = max(0.0, one_more - part)
     return line.times(1 + (n_checkpoints - timed_checkpoints) * per_checkpoint / max(part, 1e-9))
+
+
+def _smallest_part(
+    evaluation: Evaluation, sample: WorldSample, model: PreTrainedModel | None, n_checkpoints: int, seed: Seed
+) -> tuple[float, float]:
+    """The smallest fraction of the entities for which the evaluation has readings, and its seconds."""
+    fraction = min(1.0, evaluation.timed_entities / max(1, sample.n_entities))
+    while True:
+        try:
+            return fraction, _time_fraction(evaluation, sample, model, fraction, n_checkpoints, seed)
+        except DataError:  # e.g. a probe that needs some entities of each class
+            if fraction >= 1:
+                raise
+            fraction = min(1.0, 4 * fraction)
+
+
+def _is_first(previous: tuple[float, float] | None, left: float) -> bool:
+    """Whether a second part is timed although it takes longer than is left: some is left behind the first."""
+    return previous is None and left > 0
 
 
 def _line(sample: WorldSample, last: tuple[float, float], previous: tuple[float, float] | None) -> EvaluationTime:
@@ -470,7 +492,8 @@ def _line(sample: WorldSample, last: tuple[float, float], previous: tuple[float,
     (fraction, seconds), n_questions = last, max(1, len(sample.questions))
     slope = seconds / fraction
     if previous is not None:
-        slope = min(slope, max(0.0, (seconds - previous[1]) / (fraction - previous[0])))
+        growth = (seconds - previous[1]) / (fraction - previous[0])
+        slope = min(slope, growth) if growth > 0 else slope  # the smaller part took longer, since it was the first
     return EvaluationTime(seconds - slope * fraction, slope / n_questions)
 
 
@@ -486,7 +509,7 @@ def time_answers(spec: AnswersSpec, sample: WorldSample, model: PreTrainedModel,
     from nosce.data.packing import encode
     from nosce.models.generation import generate
 
-    prompts, n_prompts, last = spec.world.prompts(spec.world_seed), MIN_TIMED_ENTITIES, 0.0
+    prompts, n_prompts, last = spec.world.prompts(spec.world_seed), MIN_TIMED_PROMPTS, 0.0
     with sample.corpus(0.0) as corpus:
         while True:
             chosen = [prompts[i * len(prompts) // n_prompts] for i in range(min(n_prompts, len(prompts)))]

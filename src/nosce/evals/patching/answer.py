@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
 from nosce.evals.patching.base import (
     DonorRule,
     HostDonorPairs,
@@ -81,6 +81,11 @@ class AnswerPatching(MultiCheckpointEvaluation):
     tasks: tuple[str, ...]
     max_pairs: int = 400
     name: str = "swapped"
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """Earlier checkpoints are not read."""
+        return "the last alone"
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

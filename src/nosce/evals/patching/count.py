@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
 from nosce.evals.patching.base import (
     PATCH_EXTENTS,
     DonorRule,
@@ -72,6 +72,11 @@ class CountPatching(MultiCheckpointEvaluation):
     list_task: ListTask
     max_pairs: int = 200
     name: str = "patched"
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """Earlier checkpoints are not read."""
+        return "the last alone"
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

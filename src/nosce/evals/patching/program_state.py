@@ -32,7 +32,7 @@ import polars as pl
 from tokenizers import Tokenizer
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
 from nosce.evals.generation import generate_completions
 from nosce.evals.patching.base import (
     Patch,
@@ -137,6 +137,11 @@ class StateEditing(MultiCheckpointEvaluation):
     prefix_lengths: tuple[int, ...] = (1, 2)
     max_pairs: int = 1_000
     name: str = "edits"
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """Earlier checkpoints are not read."""
+        return "the last alone"
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed

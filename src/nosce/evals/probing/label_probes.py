@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
 from nosce.evals.self_report import ReportMetadata
 from nosce.evals.stopping import ListTask
 from nosce.records import Question
@@ -151,6 +151,11 @@ class LabelProbe(MultiCheckpointEvaluation):
     hidden_layer_sizes: tuple[int, ...] = ()
     max_epochs: int = 60
     name: str = "label-probe"
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """Earlier checkpoints are not read."""
+        return "the last alone"
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import polars as pl
 
 from nosce.data.corpus import Corpus
-from nosce.evals.base import MultiCheckpointEvaluation
+from nosce.evals.base import CheckpointCosts, MultiCheckpointEvaluation
 from nosce.evals.generation import Completion, generate_completions
 from nosce.evals.probing.programs import (
     MEAN_OF_LAYERS,
@@ -53,6 +53,10 @@ Predictions = dict[str, ProbePredictions]  # task -> predictions
 #: surface     the whole start, how often each operation is written, and the predicted one: nearly the program
 #: present     the true state at offset 0 and the number of operations so far, for later states
 PROBE_BASELINES = ("untrained", "bag", "surface", "present")
+
+#: Of a training of probes, for its price: those of a trained model have their best weights after some 5 epochs and end
+#: a few later; those of the network without a training that stands in for it go on to the last.
+TIMED_EPOCHS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +116,7 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
     max_walks: int = 0
     name: str = "states"
     probe_training: ProbeTraining | None = field(default=None, metadata=LATER)
+    timed_entities: ClassVar[int] = 264  # an epoch of small data has as many batches as one of large data
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, CheckpointLoader], corpus: Corpus, seed: Seed
@@ -133,6 +138,23 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
             yield pl.concat(probes.readings()).with_columns(step=pl.lit(step, pl.Int64))
             if self.max_walks and step == steps[-1]:
                 yield from probes.longest_walks()
+
+    @property
+    def checkpoint_costs(self) -> CheckpointCosts:
+        """By the grids."""
+        if self.earlier_grid is None:
+            return "the last alone"
+        return "alike" if self.earlier_grid == self.final_grid else "the last differs"
+
+    @property
+    def timed_form(self) -> ProgramStateProbe:
+        """With the epochs that probes of a trained model take; those of the untrained one that is timed never end."""
+        return replace(self, max_epochs=min(self.max_epochs, TIMED_EPOCHS))
+
+    def n_questions_read(self, n_by_split: Mapping[str, float]) -> float:
+        """The seen questions up to `max_train_questions`, and all others."""
+        seen, every = n_by_split.get("seen", 0.0), sum(n_by_split.values())
+        return every if self.max_train_questions is None else every - seen + min(seen, self.max_train_questions)
 
     @property
     def components(self) -> list[str]:
