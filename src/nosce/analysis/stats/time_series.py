@@ -155,15 +155,20 @@ def exact_estimate(value: float, *, n: int, seeds: int, unit: str) -> Estimate:
     return Estimate(value, value, value, n, n, seeds, unit, "counted, not sampled")
 
 
-def onset_index(values: Sequence[float], rise_fraction: float) -> int:
-    """The first place from which a rising curve is above `share` of the way from its first to its highest value.
+def onset_index(values: Sequence[float], rise_fraction: float, floor: float | None = None) -> int:
+    """The first place from which a rising curve is above a share of the way from its floor to its highest value.
 
     From there on it stays above until its highest value. The length of the curve where it never leaves.
+
+    Args:
+        values: The curve.
+        rise_fraction: The share of the way.
+        floor: Where the way begins. None: at the first value.
     """
     curve = np.asarray(values, dtype=np.float64)
-    top = int(curve.argmax())
-    if top == 0:
+    top, start = int(curve.argmax()), curve[0] if floor is None else floor
+    if top == 0 or curve[top] <= start:
         return len(curve)
-    bound = curve[0] + rise_fraction * (curve[top] - curve[0])
+    bound = start + rise_fraction * (curve[top] - start)
     below = np.flatnonzero(curve[: top + 1] <= bound)
     return int(below[-1]) + 1 if len(below) else 0
