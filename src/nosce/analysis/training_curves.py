@@ -189,7 +189,8 @@ class PhaseDuration(Measure):
         """
         spans = self.phase_bounds(readings)
         shares = [end - start for start, end in spans.values()]
-        return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range)
+        checkpoints = min(len(steps) for steps, _ in self.end.points(readings).values())
+        return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range, parts=checkpoints)
 
     def phase_bounds(self, readings: pl.DataFrame) -> dict[int, tuple[float, float]]:
         """Seed -> the onsets of both curves, as shares of the training."""

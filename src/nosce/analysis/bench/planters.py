@@ -16,8 +16,8 @@ import scipy
 from nosce.analysis.bench.planted_readings import LAST_STEP, CellDraw, Columns, Noise, PlantedCells, draw_means
 from nosce.analysis.calibration import CalibrationMAD
 from nosce.analysis.claims import Claim
-from nosce.analysis.jackknife import Auc, ConditionRankCorrelation, JointExcess, SpearmanCorrelation
 from nosce.analysis.headroom import GainTerm, NormalizedContrast, NormalizedGain
+from nosce.analysis.jackknife import Auc, ConditionRankCorrelation, JointExcess, SpearmanCorrelation
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
 
@@ -90,7 +90,7 @@ def _normalized_gain(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     floor, middle = 0.3, 0.5
     weights = [weight for weight, _, _ in terms]
     # One score gains all that is wanted; of several those of positive weight gain more and the others less.
-    ends = (-0.45, 0.45) if len(terms) < 4 else (-0.9, 0.9)
+    ends = (0.0, 1.0) if len(terms) == 1 else (-0.9, 0.9)
     shift = (wanted_value(claim, world, *ends) - middle * sum(weights)) / sum(map(abs, weights))
     means = {}
     for weight, score, its_floor in terms:
@@ -215,12 +215,15 @@ def _phase(claim: Claim, world: WorldKind) -> list[PlantedCells]:
 def _phase_of_one_curve(claim: Claim, measure: PhaseDuration, world: WorldKind) -> list[PlantedCells]:
     """A curve that waits at zero, then half-way between both borders of the phase, then at one."""
     steps = len(STEPS) * wanted_value(claim, world, 0.0, 0.7)
-    first = 0.0 if measure.start is None else 2.0
-    spread = 1.0 if world == "on the threshold" else 0.3
+    first = 2.0
+    if measure.start is None:  # from the first checkpoint, half a step of which the curve has behind it
+        first, steps = 0.0, steps - 0.5
+    on_threshold = world == "on the threshold"
+    spread, rounding = (1.0, 0.5) if on_threshold else (0.3, 0.0)
     level = measure.end_fraction / 2 if measure.start is None else (measure.start_fraction + measure.end_fraction) / 2
 
     def draw(rng: np.random.Generator, noise: Noise) -> Columns:
-        second = np.maximum(first, first + steps + spread * rng.normal(size=noise.seeds))
+        second = np.maximum(first, np.floor(first + steps + rounding + spread * rng.normal(size=noise.seeds)))
         step = np.arange(len(STEPS))[:, None]
         curve = np.where(step >= second, 1.0, np.where(step >= first, level, 0.0))
         return {"value": np.repeat(curve[..., None], noise.units, axis=2)}

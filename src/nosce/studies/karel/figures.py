@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.analysis.figures import BarCell, BarFigure, Figure, TrainingCurveFigure
-from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.headroom import NormalizedContrast
+from nosce.analysis.measures import Mean
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
 from nosce.studies.karel.config import KarelConfig
@@ -124,7 +125,7 @@ def _probe_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
             title="Probes by depth and offset",
             caption="Test accuracy on the model's own programs, by hidden layers of the probe; dashes are the best "
             "constant. Offset 0 is the state behind the operation being predicted. These probes learn from fewer "
-            "programs than the probes of the claims.",
+            "programs than those that are compared with baselines.",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _grid_cells(feature)),
         ),
@@ -144,9 +145,9 @@ def _semantics_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
         BarFigure(
             id="intervention",
             title="The same hidden states, other meanings",
-            caption="Probe accuracy above each meaning's own best constant, for the trained and the untrained network, "
-            "on position in the state behind the operation being predicted.",
-            y_label="above the constant",
+            caption="What share of the room above each meaning's own best constant a probe gains, for the trained and "
+            "the untrained network, on position in the state behind the operation being predicted.",
+            y_label="share of the room",
             cells=_intervention_cells(),
         ),
         BarFigure(
@@ -187,8 +188,8 @@ def _intervention_cells() -> tuple[BarCell, ...]:
     for meaning in ("original", *ALTERNATIVE_SEMANTICS):
         constant = state_probe_scores("position", 0, "constant", meaning)
         for group, source in (("trained", "mean/1"), ("untrained", "untrained/1")):
-            gain = Difference(a=state_probe_scores("position", 0, source, meaning), b=constant)
-            cells.append(BarCell(meaning, group, gain))
+            score = state_probe_scores("position", 0, source, meaning)
+            cells.append(BarCell(meaning, group, NormalizedContrast(terms=((1.0, score, constant),))))
     return tuple(cells)
 
 

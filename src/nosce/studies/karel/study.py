@@ -21,6 +21,7 @@ from nosce.studies.karel.config import KarelConfig, even_checkpoint_fractions, k
 from nosce.studies.karel.evals import original_evals, random_control_evals, reassigned_evals
 from nosce.studies.karel.figures import karel_figures
 from nosce.studies.karel.selections import ORIGINAL_ARM, RANDOM_ARM, REASSIGNED_ARM, SHARPEST_ALTERNATIVE
+from nosce.studies.karel.training_claims import FRESH_WEIGHTS_CLAIMS
 from nosce.study import Arm, EvalSpec, Scale, Study
 
 KAREL_TITLE = "Meaning in models of programs"
@@ -108,9 +109,10 @@ def _evals(config: KarelConfig) -> Iterator[EvalSpec]:
 def _notes(config: KarelConfig) -> Iterator[str]:
     """Which claims of the study are left out, and why."""
     if config.is_pretrained:
+        about_phases = ", ".join(name for name in FRESH_WEIGHTS_CLAIMS if name != "perplexity-rises")
         yield (
-            "Left out: perplexity-stays, which counts nats a token where a model has tokens of its own; babbling and "
-            "syntax-before-semantics, which are about training from random weights."
+            "Left out: perplexity-rises, which counts nats a token where a model has tokens of its own; "
+            f"{about_phases}, which are about training from random weights."
         )
     if not config.reassigned_control:
         yield "Left out: own-meaning-wins, which takes a training on re-assigned words (reassigned_control=yes)."
