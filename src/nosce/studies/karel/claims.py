@@ -6,9 +6,10 @@ import itertools
 from dataclasses import replace
 
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.headroom import GainTerm, NormalizedContrast, NormalizedGain
-from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
+from nosce.analysis.headroom import NormalizedGain
+from nosce.analysis.measures import Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
+from nosce.studies.karel.comparisons import gain_over_baselines, semantic_intervention
 from nosce.studies.karel.config import KarelConfig
 from nosce.studies.karel.selections import (
     ALTERNATIVE_SEMANTICS,
@@ -23,10 +24,9 @@ from nosce.studies.karel.selections import (
     state_probe_scores,
 )
 from nosce.studies.karel.training_claims import FRESH_WEIGHTS_CLAIMS, training_claims
+from nosce.studies.karel.world_claims import boards_claims, loops_claims
 
 REASSIGNED_CLAIMS = ("own-meaning-wins",)
-#: What probes read without the trained model: of every feature the same.
-BASELINES = ("constant", "bag/1", "surface/1", "untrained/1")
 
 
 def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
@@ -38,6 +38,8 @@ def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
         *_semantics_claims(config, writes_programs),
         *training_claims(writes_programs, is_pretrained=config.is_pretrained),
         *(_random_weights_claims(writes_programs) if config.random_control else ()),
+        *(loops_claims() if config.loops_arm else ()),
+        *(boards_claims() if config.boards_arm else ()),
     )
     return tuple(claim for claim in claims if claim.id not in _left_out(config))
 
@@ -181,33 +183,14 @@ def _random_weights_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
     )
 
 
-def gain_over_baselines(
-    feature: str, offset: int, arm: str = ORIGINAL_ARM, suffix: str = "", baselines: tuple[str, ...] = BASELINES
-) -> MinOf:
-    """How much better probes read a state from the trained model than from the best baseline."""
-    trained = state_probe_scores(feature, offset, arm=arm, suffix=suffix)
-    floors = (state_probe_scores(feature, offset, floor, arm=arm, suffix=suffix) for floor in baselines)
-    return MinOf(measures=tuple(Difference(a=trained, b=floor) for floor in floors))
-
-
-def semantic_intervention(
-    meaning: str, feature: str = "position", offset: int = 0, arm: str = ORIGINAL_ARM
-) -> NormalizedContrast:
-    """(Original's share of the room above its constant) - (other meaning's), trained minus untrained model."""
-    terms: list[GainTerm] = []
-    for source, sign in (("mean/1", 1.0), ("untrained/1", -1.0)):
-        for compared_meaning, weight in (("original", sign), (meaning, -sign)):
-            floor = state_probe_scores(feature, offset, "constant", compared_meaning, arm)
-            terms.append((weight, state_probe_scores(feature, offset, source, compared_meaning, arm), floor))
-    return NormalizedContrast(terms=tuple(terms))
-
-
 def _causal_claim(edit: str, control_edit: str, config: KarelConfig, writes_programs: Precondition) -> Claim:
     site = config.middle_site  # figures show all
     edited = Selection(evaluation="edits", metric=f"{edit}/{site}", arm=ORIGINAL_ARM)
     control = replace(edited, metric=f"{control_edit}/{site}")
     edit_text = "a swap" if edit == "swap" else "a move along a probe's gradient"
-    control_text = "one with the same words for another specification" if edit == "swap" else "a random move as far"
+    control_text = (
+        "the same words for a specification where they need another word" if edit == "swap" else "a random move as far"
+    )
     return Claim(
         id=f"used-{edit}",
         text=f"A hidden state given another state by {edit_text} makes the next word right for it, more than "

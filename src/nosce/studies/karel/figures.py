@@ -9,11 +9,13 @@ from nosce.analysis.headroom import NormalizedContrast
 from nosce.analysis.measures import Mean
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
+from nosce.evals.probing.program_states import BEHIND_BLOCK
 from nosce.studies.karel.config import KarelConfig
 from nosce.studies.karel.selections import (
     ACCURACY_CURVE,
     ALTERNATIVE_SEMANTICS,
     DISTINCT_PROGRAMS_CURVE,
+    LOOPS_ARM,
     MOST_COMMON_PROGRAM_CURVE,
     ORIGINAL_ARM,
     PERPLEXITY_CURVE,
@@ -33,6 +35,7 @@ def karel_figures(config: KarelConfig) -> tuple[Figure, ...]:
         *_probe_figures(config.sites),
         *_semantics_figures(config.sites),
         *_length_figures(config.world.asked_lengths[1], config.seeds),
+        *((_loops_figure(),) if config.loops_arm else ()),
     )
 
 
@@ -154,8 +157,9 @@ def _semantics_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
             id="edits",
             title="Does the model use the state?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
-            "and wrong for the host's. Swap: the donor's state; other: the same words for another specification; "
-            "gradient: moved until probes read the donor's state; random: moved as far. Dashes: unedited.",
+            "and wrong for the host's and for the control's. Swap: the donor's state; other (the control): the same "
+            "words for a specification under which they need another next word; gradient: moved until probes read the "
+            "donor's state; random: moved as far. Dashes: unedited.",
             y_label="next word right",
             cells=_edit_cells(sites[1:]),
         ),
@@ -207,21 +211,33 @@ def _accuracy_cell(length: int) -> BarCell:
     return BarCell(str(length), "right", Mean(selection=selection))
 
 
-def _baseline_cells(feature: str) -> list[BarCell]:
+def _loops_figure() -> BarFigure:
+    features = (feature for feature, _ in PROBE_FEATURES)
+    return BarFigure(
+        id="loops",
+        title="States behind a loop or branch",
+        caption="Test accuracy at the end of training, in the arm whose programs have loops and branches, on the state "
+        "that the next operation leads to; dashes are the best constant there. A state is that of the program as it is "
+        "written so far, with its open blocks closed. The bag and the surface count all words that stand before.",
+        y_label="accuracy",
+        cells=tuple(cell for name in features for cell in _baseline_cells(name, (0,), LOOPS_ARM, f" {BEHIND_BLOCK}")),
+    )
+
+
+def _baseline_cells(
+    feature: str, offsets: tuple[int, ...] = (0, 1), arm: str = ORIGINAL_ARM, suffix: str = ""
+) -> list[BarCell]:
     cells = []
-    for offset in (0, 1):
+    for offset in offsets:
         for group, source in (
             ("trained", "mean/1"),
             ("untrained", "untrained/1"),
             ("start and bag", "bag/1"),
             ("whole surface", "surface/1"),
         ):
-            cells.append(
-                BarCell(
-                    f"{offset:+d}", group, Mean(selection=state_probe_scores(feature, offset, source)), panel=feature
-                )
-            )
-        constant = Mean(selection=state_probe_scores(feature, offset, "constant"))
+            mean = Mean(selection=state_probe_scores(feature, offset, source, arm=arm, suffix=suffix))
+            cells.append(BarCell(f"{offset:+d}", group, mean, panel=feature))
+        constant = Mean(selection=state_probe_scores(feature, offset, "constant", arm=arm, suffix=suffix))
         cells.append(BarCell(f"{offset:+d}", "best constant", constant, panel=feature, baseline=True))
     return cells
 

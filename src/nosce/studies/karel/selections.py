@@ -10,6 +10,8 @@ from nosce.analysis.training_curves import TrainingCurve
 
 ORIGINAL_ARM, REASSIGNED_ARM = "original", "re-assigned"  # arms: what the words do to the boards of the training data
 RANDOM_ARM = "random weights"  # an arm: a pretrained model's architecture alone
+LOOPS_ARM = "loops and branches"  # an arm: programs with control flow
+BOARDS_ARM = "8 x 8 boards"  # an arm: the paper's boards and number of pairs
 SHARPEST_ALTERNATIVE = "alt3"  # the re-assignment of the paper's first version: no word keeps its effect
 ALTERNATIVE_SEMANTICS = ("flip", SHARPEST_ALTERNATIVE, "alt5", "alt8", "alt11")
 Step = int | Literal["last", "every"] | PhaseStep  # the checkpoints of a selection
