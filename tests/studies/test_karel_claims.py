@@ -13,7 +13,7 @@ from nosce.analysis.measures import Difference
 from nosce.analysis.needed_rows import selections_in
 from nosce.studies.karel.config import karel_config
 from nosce.studies.karel.study import karel_study
-from nosce.study import load_study
+from nosce.study import StudyVariant, load_study
 
 STEPS = (0, 10, 20, 30, 40, 50)
 #: Right programs by checkpoint; one program is right for a fifth, and babbling ends behind step 20.
@@ -163,14 +163,44 @@ def test_every_claim_needs_right_programs_but_those_about_programs():
         "above-one-program",
         "babbling",
         "syntax-before-semantics",
+        "loops-writes",
+        "boards-writes",
         "future-direction",
         "future-position",
     }
 
 
+def test_arms_of_other_worlds_are_switched_by_a_field():
+    """With the paper's boards and pairs, and with loops; where an arm is off, a note says how it is switched on."""
+    arms = {arm.name: arm for arm in LAPTOP.arms}
+    original, boards = arms["original"].world, arms["8 x 8 boards"].world
+    assert (boards.board_shape, boards.n_examples, boards.n_heldout_examples) == ((6, 6), 5, 5)
+    assert (boards.lengths, boards.asked_lengths) == (original.lengths, original.asked_lengths)
+    assert arms["loops and branches"].world == replace(original, control_flow=True)
+    assert arms["8 x 8 boards"].training.steps == boards.records // arms["8 x 8 boards"].training.batch_size
+    without = load_study("karel", "laptop", StudyVariant(settings=("loops_arm=no", "boards_arm=no")))
+    assert [arm.name for arm in without.arms] == ["original", "re-assigned"]
+    assert not [claim.id for claim in without.claims if claim.id.startswith(("loops", "boards"))]
+    assert any("loops_arm=yes" in note for note in without.notes)
+    assert any("boards_arm=yes" in note for note in without.notes)
+    assert without.arms == LAPTOP.arms[:2]  # what was made before stays what it was
+
+
+def test_states_behind_a_block_are_compared_with_every_baseline():
+    """Of the loops' arm alone, and with baselines that were asked for."""
+    for feature in RESULTS:
+        claim = CLAIMS[f"loops-{feature}"]
+        cells = {selection for selection, _ in selections_in((claim.measure,))}
+        assert {one.arm for one in cells} == {"loops and branches"}
+        assert {one.attributes for one in cells} == {(f"{feature} +0 behind a block",)}
+        sources = ("mean/1", "constant", "bag/1", "surface/1", "untrained/1")
+        assert {one.metric for one in cells} == {f"original/{source}" for source in sources}
+
+
 NEW = (
     *("perplexity-rises", "content-rises", "content-falls", "content-share-falls", "direction+0", "front+1"),
     *("deeper-probe-1", "intervention-alt5", "babbling-phase", "syntax-phase", "semantics-phase"),
+    *("loops-writes", "loops-direction", "boards-writes", "boards-position", "boards-intervention-alt3"),
 )
 
 

@@ -1,4 +1,4 @@
-"""What probes of the study karel are compared with: baselines that know nothing of the trained model, other meanings."""
+"""What probes of the study karel are compared with: baselines without the trained model, and other meanings."""
 
 from __future__ import annotations
 

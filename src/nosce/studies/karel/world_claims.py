@@ -29,8 +29,8 @@ def loops_claims() -> Iterator[Claim]:
     for feature, _ in PROBE_FEATURES:
         yield Claim(
             id=f"loops-{feature}",
-            text=f"Behind the beginning of a loop or branch, {feature} in the state that the next operation leads to is "
-            "read better than by every baseline",
+            text=f"Behind the beginning of a loop or branch, {feature} in the state that the next operation leads to "
+            "is read better than by every baseline",
             source=f"{OUR_DESIGN}; baselines: constant, start and bag of words, whole surface, untrained network",
             measure=gain_over_baselines(feature, 0, LOOPS_ARM, f" {BEHIND_BLOCK}"),
             threshold=0.0,
