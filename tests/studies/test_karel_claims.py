@@ -74,8 +74,12 @@ def test_content_that_falls_is_said_to_fall(written):
     assert verdict("content-falls", written, falling) == "holds"
     assert verdict("content-share-falls", written, falling) == "holds"  # 60 % of the room, then 45 %
     assert verdict("rises-with-accuracy", written, falling) == "fails"
+    steady = content("along", (0.9, 0.86, 0.86, 0.74, 0.66, 0.6), (0.4,) * 6)
+    assert verdict("falls-with-accuracy", written, steady) == "holds"
     rising = content("along", (0.4, 0.5, 0.5, 0.6, 0.7, 0.8), (0.4,) * 6)
     assert verdict("content-falls", written, rising) == "fails"
+    assert verdict("falls-with-accuracy", written, rising) == "fails"
+    assert CLAIMS["falls-with-accuracy"].judge(pl.concat([written, rising]), "specification").estimate > 0.9
     assert verdict("content-share-falls", written, rising) == "fails"
 
 
@@ -198,9 +202,10 @@ def test_states_behind_a_block_are_compared_with_every_baseline():
 
 
 NEW = (
-    *("perplexity-rises", "content-rises", "content-falls", "content-share-falls", "direction+0", "front+1"),
-    *("deeper-probe-1", "intervention-alt5", "babbling-phase", "syntax-phase", "semantics-phase"),
-    *("loops-writes", "loops-direction", "boards-writes", "boards-position", "boards-intervention-alt3"),
+    *("falls-with-accuracy", "rises-with-accuracy", "perplexity-rises", "content-rises", "content-falls"),
+    *("content-share-falls", "direction+0", "front+1", "deeper-probe-1", "intervention-alt5", "babbling-phase"),
+    *("syntax-phase", "semantics-phase", "loops-writes", "loops-direction", "boards-writes", "boards-position"),
+    "boards-intervention-alt3",
 )
 
 

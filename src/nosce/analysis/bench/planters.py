@@ -139,10 +139,14 @@ def _reports(distance: float) -> CellDraw:
 
 
 def _curve_correlation(claim: Claim, world: WorldKind) -> list[PlantedCells]:
-    """Two lines that rise; what moves them besides is the same, the opposite, or their own."""
+    """Two lines that rise; what moves them besides is the same, the opposite, or their own.
+
+    On a threshold of no correlation only one of them rises.
+    """
     measure = claim.measure
     assert isinstance(measure, CurveCorrelation)
-    sign = {"true": 1.0, "false": -1.0, "on the threshold": 0.0}[world]
+    sign = {"true": 1.0, "false": -1.0, "on the threshold": 0.0}[world] * (-1.0 if claim.direction == "below" else 1.0)
+    slope = 0.0 if sign == 0 and not measure.detrended and abs(claim.threshold) < 0.1 else 1.0
     # A line that rises by 0.6 varies by 0.19; with as much noise of its own in each curve r is about 0.7.
     own = (0.1 if measure.detrended else 0.12) if sign == 0 else 0.02
 
@@ -150,7 +154,7 @@ def _curve_correlation(claim: Claim, world: WorldKind) -> list[PlantedCells]:
         line = 0.6 * (np.linspace(0, 1, len(STEPS)) - 0.5)[:, None]
         common = 0.1 * rng.normal(size=(len(STEPS), noise.seeds)) * (sign != 0)
         apart = own * rng.normal(size=(2, len(STEPS), noise.seeds))
-        first = 0.5 + (sign or 1.0) * (line + common) + apart[0]
+        first = 0.5 + (sign or slope) * (line + common) + apart[0]
         second = 0.5 + line + common + apart[1]
         units = 0.02 * rng.normal(size=(1, noise.seeds, noise.units))
         return {"value": np.clip(np.concatenate([first, second])[..., None] + units, 0, 1)}
@@ -232,12 +236,13 @@ def _phase_of_one_curve(claim: Claim, measure: PhaseDuration, world: WorldKind) 
 
 
 def _beginnings(curves: Sequence[TrainingCurve]) -> list[PlantedCells]:
-    """Where the rise of a curve begins: at zero, or at the share that it has before."""
+    """Where the rise of a curve begins: at zero."""
+
+    def draw(rng: np.random.Generator, noise: Noise) -> Columns:
+        return {"value": np.zeros((1, noise.seeds, noise.units))}
+
     selections = dict.fromkeys(curve.rises_from for curve in curves if curve.rises_from is not None)
-    return [
-        PlantedCells((one,), lambda rng, noise: {"value": np.zeros((1, noise.seeds, noise.units))})
-        for one in selections
-    ]
+    return [PlantedCells((one,), draw) for one in selections]
 
 
 #: The planter of each measure; scaling curves have theirs in `nosce.analysis.emergence.planters`.

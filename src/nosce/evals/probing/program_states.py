@@ -251,7 +251,8 @@ class _CheckpointProbes:
     @cached_property
     def _is_behind_block(self) -> np.ndarray:
         """Does a loop or branch begin before each place? Shape: (P,)."""
-        return self.programs.context_counts.any(1)
+        is_behind: np.ndarray = (self.programs.context_counts > 0).sum(1) > 0
+        return is_behind
 
     def _tasks(self, labels: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, list[str]]]:
         """Feature, offset, and the names of its labels."""

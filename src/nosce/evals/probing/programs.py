@@ -282,7 +282,8 @@ class ProgramDataset:
     def context_counts(self) -> np.ndarray:
         """How often each word that is no operation and that occurs stands before each place. Shape: (P, K)."""
         counts = self.trace(ORIGINAL_MEANING).context_counts[self.program_index, self.operation_number - 1]
-        return counts[:, counts.any(0)].astype(np.int64)
+        occurring: np.ndarray = counts[:, counts.any(0)].astype(np.int64)
+        return occurring
 
     @property
     def surface(self) -> np.ndarray:

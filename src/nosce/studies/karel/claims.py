@@ -152,10 +152,8 @@ def _semantics_claims(config: KarelConfig, writes_programs: Precondition) -> tup
                 ),
             ),
         ),
-        *(
-            _causal_claim(edit, control, config, writes_programs)
-            for edit, control in (("swap", "other"), ("gradient", "random"))
-        ),
+        _causal_claim("swap", "other", config, writes_programs),
+        _causal_claim("gradient", "random", config, writes_programs),
     )
 
 
