@@ -11,6 +11,8 @@ import pytest
 from nosce.analysis.bench.claim_bench import bench_claims
 from nosce.analysis.measures import Difference
 from nosce.analysis.needed_rows import selections_in
+from nosce.errors import SpecError
+from nosce.pipeline.study_checks import check_references
 from nosce.studies.karel.config import karel_config
 from nosce.studies.karel.study import karel_study
 from nosce.study import StudyVariant, load_study
@@ -199,6 +201,17 @@ def test_states_behind_a_block_are_compared_with_every_baseline():
         assert {one.attributes for one in cells} == {(f"{feature} +0 behind a block",)}
         sources = ("mean/1", "constant", "bag/1", "surface/1", "untrained/1")
         assert {one.metric for one in cells} == {f"original/{source}" for source in sources}
+
+
+@pytest.mark.parametrize("change", [{"floor": "best"}, {"evaluation": "spoken"}])
+def test_a_phase_of_an_evaluation_that_is_not_there_is_refused(change):
+    """Before any work, as for every name of a claim."""
+    check_references(LAPTOP)
+    claim = CLAIMS["content-rises"]
+    before = replace(claim.measure.b, step=replace(claim.measure.b.step, **change))
+    broken = replace(LAPTOP, claims=(replace(claim, measure=replace(claim.measure, b=before)),))
+    with pytest.raises(SpecError, match=f"names the evaluation '{next(iter(change.values()))}'"):
+        check_references(broken)
 
 
 NEW = (

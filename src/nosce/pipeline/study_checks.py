@@ -43,11 +43,11 @@ def check_references(study: Study) -> None:
                 _require(study, what, "stage", selection.stage, stages)
             if not study.experiments:  # an experiment names the evaluations of its readings itself
                 _require(study, what, "evaluation", selection.evaluation, evaluations)
-        for choice in (*_inner(part, BestStep), *_inner(part, PhaseStep)):
-            _require(study, what, "evaluation", choice.evaluation, evaluations)
+        chosen_by = [choice.evaluation for choice in _inner(part, BestStep)]
         for phase in _inner(part, PhaseStep):
-            if phase.floor is not None:
-                _require(study, what, "evaluation", phase.floor, evaluations)
+            chosen_by += [name for name in (phase.evaluation, phase.floor) if name is not None]
+        for evaluation in chosen_by:
+            _require(study, what, "evaluation", evaluation, evaluations)
 
 
 def _require(study: Study, what: str, kind: str, name: str, known: set[str] | list[str]) -> None:
