@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from nosce.analysis.figures import LineFigure as LineFigure
     from nosce.analysis.figures import LinePoint as LinePoint
     from nosce.analysis.figures import TrainingCurveFigure as TrainingCurveFigure
+    from nosce.analysis.headroom import NormalizedContrast as NormalizedContrast
+    from nosce.analysis.headroom import NormalizedGain as NormalizedGain
     from nosce.analysis.jackknife import Auc as Auc
     from nosce.analysis.jackknife import ConditionRankCorrelation as ConditionRankCorrelation
     from nosce.analysis.jackknife import JointExcess as JointExcess
@@ -51,10 +53,10 @@ if TYPE_CHECKING:
     from nosce.analysis.measures import Mean as Mean
     from nosce.analysis.measures import Measure as Measure
     from nosce.analysis.measures import MinOf as MinOf
-    from nosce.analysis.measures import NormalizedGain as NormalizedGain
     from nosce.analysis.measures import OfUnit as OfUnit
     from nosce.analysis.render.figure import FigureRow as FigureRow
     from nosce.analysis.selection import BestStep as BestStep
+    from nosce.analysis.selection import PhaseStep as PhaseStep
     from nosce.analysis.selection import Selection as Selection
     from nosce.analysis.training_curves import CurveCorrelation as CurveCorrelation
     from nosce.analysis.training_curves import Peak as Peak
@@ -152,11 +154,12 @@ _EXPORTS = {
         "ArmBarFigure ArmCurveFigure BarCell BarFigure "
         "ConfusionMatrixFigure Figure LineFigure LinePoint TrainingCurveFigure"
     ),
+    "nosce.analysis.headroom": "NormalizedContrast NormalizedGain",
     "nosce.analysis.jackknife": "Auc ConditionRankCorrelation JointExcess Slope SpearmanCorrelation",
     "nosce.analysis.label_equivalence": "LabelCount LabelsToReach",
-    "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf NormalizedGain OfUnit",
+    "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf OfUnit",
     "nosce.analysis.render.figure": "FigureRow",
-    "nosce.analysis.selection": "BestStep Selection",
+    "nosce.analysis.selection": "BestStep PhaseStep Selection",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",
     "nosce.data.tokenizer": "TokenizerSpec",
     "nosce.data.worlds.arithmetic": "Arithmetic",

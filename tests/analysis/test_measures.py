@@ -9,7 +9,7 @@ import pytest
 
 from nosce.analysis import selection
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Difference, Mean, Measure, NormalizedGain
+from nosce.analysis.measures import Difference, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
@@ -293,35 +293,6 @@ def scores(chances, people=200, seeds=(0, 1, 2)):
         ],
         Reading,
     )
-
-
-ROOM = NormalizedGain(**{name: Selection(evaluation="r", metric=name) for name in ("a", "a_floor", "b", "b_floor")})
-
-
-def test_room_asks_what_share_of_it_is_taken_up():
-    """Of a floor of 80 % a score of 90 takes up half the room, as much as 60 of one of 20."""
-    alike = ROOM.estimate(scores({"a": 0.9, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
-    assert alike.low < 0 < alike.high
-    more = ROOM.estimate(scores({"a": 0.95, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
-    assert more.value == pytest.approx(0.25, abs=0.04)
-    assert more.low > 0
-
-
-def test_room_is_as_sure_as_what_it_is_made_of():
-    """Its interval is that of redrawing people and taking the shares anew."""
-    table = scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400, seeds=(0,))
-    found = ROOM.estimate(table, "person")
-    wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("a", "a_floor", "b", "b_floor")])
-    rng = np.random.default_rng(0)
-    a, f, b, g = np.stack([wide[:, rng.integers(400, size=400)].mean(1) for _ in range(4_000)]).T
-    low, high = np.quantile((a - f) / (1 - f) - (b - g) / (1 - g), [0.025, 0.975])
-    assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
-
-
-def test_a_floor_without_room_is_refused():
-    """Nothing can be taken up where the floor has all of it."""
-    with pytest.raises(DataError, match="no room"):
-        ROOM.estimate(scores({"a": 0.8, "a_floor": 1.0, "b": 0.6, "b_floor": 0.4}, 20), "person")
 
 
 def test_one_seed_is_that_seeds_own():

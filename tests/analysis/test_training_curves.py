@@ -71,6 +71,25 @@ def test_phases_lie_where_they_were_planted():
     assert Peak(curve=TrainingCurve(selection=EVERY, statistic="commonest")).estimate(phased(), "item").value == 1.0
 
 
+def test_a_phase_of_one_curve_lies_between_two_shares_of_its_rise():
+    """Planted: one program is right for a fifth; accuracy stays there, then at a third, then at nearly all."""
+    rows = [{"metric": "floor", "value": 0.2, "step": 9, "seed": seed} for seed in (0, 1)]
+    levels = (0.0, 0.2, 0.2, 0.2, 0.33, 0.33, 0.33, 0.9, 1.0, 1.0)
+    for seed in (0, 1):
+        rows += [{"seed": seed, "step": step, "value": level} for step, level in enumerate(levels)]
+    curve = TrainingCurve(selection=EVERY, rises_from=Selection(evaluation="w", metric="floor", arm="a"))
+    babbling = PhaseDuration(start=None, end=curve, end_fraction=0.1)
+    syntax = PhaseDuration(start=curve, end=curve, start_fraction=0.1, end_fraction=0.25)
+    semantics = PhaseDuration(start=curve, end=curve, start_fraction=0.25, end_fraction=0.9)
+    for measure, place in ((babbling, (0, 3.5)), (syntax, (3.5, 6.5)), (semantics, (6.5, 7.5))):
+        assert measure.phase_bounds(table(rows))[0] == pytest.approx(tuple(at / 9 for at in place))
+        assert measure.value_range.low == 0
+    with pytest.raises(DataError, match="floor"):
+        babbling.estimate(table(rows[2:]), "item")
+    with pytest.raises(DataError, match="seed 1"):
+        babbling.estimate(table([row for row in rows if row != rows[1]]), "item")
+
+
 def test_curves_are_held_together_where_both_have_points():
     """A checkpoint that only one of them has is left out."""
     rows = [

@@ -15,7 +15,7 @@ from nosce.study import PRETRAIN, StudyVariant, load_study
 QUICK = ("codegen", "gemma")  # byte pairs, and a sign for each space
 FAMILIES = (*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in DECODERS if name not in QUICK))
 WORDS = ["turn", "move", "put", "pick", "Left", "Right", "Marker", " ", "IN", "OUT", "CODE"] * 4
-LEFT_OUT = {"perplexity-stays", "babbling", "syntax-before-semantics"}
+LEFT_OUT = {"perplexity-rises", "content-falls", "babbling", "syntax-before-semantics", "semantics-phase"}
 ALWAYS = {"writes-programs", "position+0", "front+1", "content-rises", "selective", "used-swap", "used-gradient"}
 
 

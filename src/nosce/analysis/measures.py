@@ -14,7 +14,7 @@ from typing import ClassVar
 import polars as pl
 
 from nosce.analysis.selection import Selection, scored_rows, selected_rows
-from nosce.analysis.stats.intervals import bca_interval, influence_interval, nested_interval
+from nosce.analysis.stats.intervals import bca_interval, nested_interval
 from nosce.analysis.stats.paired import paired_difference
 from nosce.analysis.stats.ranges import SHARE_RANGE, UNBOUNDED, ValueRange, weighted_sum_range
 from nosce.errors import DataError
@@ -231,7 +231,7 @@ class Contrast(Measure):
             rows = scored_rows(selection, readings)
             term_mean = (pl.col("value").mean() * weight).alias(f"term {term_index}")
             tables.append(rows.group_by("seed", "entity").agg(term_mean, pl.len().alias(f"n {term_index}")))
-        paired = _shared_units(tables)
+        paired = shared_units(tables)
         if paired.is_empty():
             raise DataError(
                 f"{self.terms[0][1].description} and the selections that it is compared with share no {unit}; "
@@ -244,84 +244,13 @@ class Contrast(Measure):
         return replace(interval, n=int(n), method=f"paired; {interval.method}")
 
 
-def _shared_units(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
+def shared_units(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """The columns of all tables for the seeds and entities that every table has, sorted by these."""
     first, *others = tables
     paired = first
     for table in others:
         paired = paired.join(table, on=["seed", "entity"], how="inner")
     return paired.sort("seed", "entity")
-
-
-@dataclass(frozen=True, kw_only=True)
-class NormalizedGain(Measure):
-    """The share of its headroom that one score gains over its floor, minus the share that another score gains.
-
-    The headroom above a floor of 40 % is 60 %; a score of 70 % gains half of it. Raw gains over unequal floors are
-    not comparable, since a higher floor leaves less to gain.
-
-    Args:
-        a: The first score.
-        a_floor: The floor of the first score.
-        b: The second score.
-        b_floor: The floor of the second score.
-    """
-
-    a: Selection
-    a_floor: Selection
-    b: Selection
-    b_floor: Selection
-
-    @property
-    def is_difference(self) -> bool:
-        """A difference; shares are shown in points."""
-        return True
-
-    def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
-        """The difference of shares, with an interval over each unit's first-order effect (the delta method).
-
-        A share of headroom is at most 1, and below 0 where a score falls below its floor.
-
-        Raises:
-            DataError: A selection is empty, a floor leaves no headroom, or the four share no entity.
-        """
-        selections = {"a": self.a, "f": self.a_floor, "b": self.b, "g": self.b_floor}
-        tables = []
-        for name, selection in selections.items():
-            rows = scored_rows(selection, readings)
-            tables.append(rows.group_by("seed", "entity").agg(pl.col("value").mean().alias(name)))
-        paired = _shared_units(tables)
-        means = paired.group_by("seed").agg(pl.col(*selections).mean())
-        if paired.is_empty() or not (means.select(pl.max_horizontal("f", "g")).to_series() < 1).all():
-            raise DataError(
-                f"{self.a.description} and the selections that it is compared with share no {unit}, or a floor leaves "
-                "no room."
-            )
-        deviations = {n: pl.col(n) - pl.col(n).mean().over("seed") for n in selections}
-        gains = [_linearized_gain(score, floor, deviations) for score, floor in (("a", "f"), ("b", "g"))]
-        values = paired.select(gains[0] - gains[1]).to_series()
-        seed_values = paired.with_columns(gain=values).group_by("seed").agg(pl.col("gain").mean())["gain"].to_numpy()
-        interval = influence_interval(
-            float(seed_values.mean()),
-            values.to_numpy(),
-            paired["entity"].to_list(),
-            paired["seed"].to_list(),
-            unit=unit,
-            value_range=_gain_range(means["f"].to_numpy().max(), means["g"].to_numpy().max()),
-        )
-        return replace(interval, method=f"paired, linearised; {interval.method}")
-
-
-def _gain_range(floor_a: float, floor_b: float) -> ValueRange:
-    """The range of (A - F) / (1 - F) - (B - G) / (1 - G) for two floors: each score lies between 0 and 1."""
-    return ValueRange(-floor_a / (1 - floor_a) - 1, 1 + floor_b / (1 - floor_b))
-
-
-def _linearized_gain(score: str, floor: str, deviations: dict[str, pl.Expr]) -> pl.Expr:
-    """(A - F) / (1 - F) of a seed's means, with its first-order change by each unit's own score and floor."""
-    mean, mean_floor = (pl.col(name).mean().over("seed") for name in (score, floor))
-    headroom = 1 - mean_floor
-    return (mean - mean_floor + deviations[score]) / headroom - deviations[floor] * (1 - mean) / headroom**2
 
 
 @dataclass(frozen=True, kw_only=True)

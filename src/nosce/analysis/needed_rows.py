@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from nosce.analysis.figures import Figure
 from nosce.analysis.measures import Measure
-from nosce.analysis.selection import BestStep, Selection
+from nosce.analysis.selection import BestStep, PhaseStep, Selection
 
 NeededMetrics = Mapping[str, frozenset[str] | None]
 """Evaluation -> its metrics that are looked at; None: all of them."""
@@ -35,7 +35,7 @@ def needed_metrics(parts: Iterable[object]) -> NeededMetrics | None:
 def selections_in(parts: Iterable[object]) -> list[tuple[Selection, bool]] | None:
     """Every selection that the parts hold, and whether other metrics of its evaluation are selected too.
 
-    A selection at the best step is followed by that of the readings that choose this step.
+    A selection at a chosen step is followed by those of the readings that choose this step.
 
     Returns:
         None where a part may look at any row.
@@ -46,8 +46,8 @@ def selections_in(parts: Iterable[object]) -> list[tuple[Selection, bool]] | Non
         part, derives_metrics = waiting.pop()
         if isinstance(part, Selection):
             found.append((part, derives_metrics))
-            if isinstance(part.step, BestStep):
-                found.append((part.step.choosing(part), False))
+            if isinstance(part.step, BestStep | PhaseStep):
+                found += [(choosing, False) for choosing in part.step.choosing(part)]
         elif isinstance(part, tuple):
             waiting += [(member, derives_metrics) for member in part]
         elif isinstance(part, Measure | Figure) and not _is_known(part):

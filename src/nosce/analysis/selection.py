@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import polars as pl
 
 from nosce.analysis.stats.ranges import QUANTITY_RANGES, UNBOUNDED, ValueRange
+from nosce.analysis.stats.time_series import onset_index
 from nosce.errors import DataError
 from nosce.store.spec import LATER
 
@@ -67,13 +68,12 @@ class BestStep:
     evaluation: str
     metric: str = "exact"
 
-    def choosing(self, selection: Selection) -> Selection:
+    def choosing(self, selection: Selection) -> tuple[Selection, ...]:
         """The readings that choose the step of a selection."""
-        return Selection(
-            evaluation=self.evaluation, metric=self.metric, arm=selection.arm, stage=selection.stage, step="every"
-        )
+        arm, stage = selection.arm, selection.stage
+        return (Selection(evaluation=self.evaluation, metric=self.metric, arm=arm, stage=stage, step="every"),)
 
-    def steps(self, readings: pl.DataFrame) -> pl.DataFrame:
+    def steps(self, readings: pl.DataFrame, selection: Selection) -> pl.DataFrame:
         """The chosen step of each arm, seed and stage, one row each.
 
         Raises:
@@ -91,6 +91,72 @@ class BestStep:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PhaseStep:
+    """The last kept step of a phase of each arm, seed and stage, or a kept step before it.
+
+    A phase ends when a curve takes off: at the first kept step from which its mean stays above a share of the way from
+    its floor to its highest mean. So the border of a phase follows from a rule and is not read off a figure.
+
+    Args:
+        evaluation: Name of the evaluation whose mean is the curve, e.g. programs that a model writes.
+        metric: Name of its metric.
+        floor: Name of the evaluation whose mean of the same metric is the floor, e.g. the best constant reply. None:
+            the curve's first value.
+        rise_fraction: The share of the way at which the phase ends, e.g. 0.1.
+        earlier: How many kept steps before the last one of the phase. 0 is the last one.
+    """
+
+    evaluation: str
+    metric: str
+    floor: str | None = None
+    rise_fraction: float = 0.1
+    earlier: int = 0
+
+    def choosing(self, selection: Selection) -> tuple[Selection, ...]:
+        """The readings of the curve, and those of its floor."""
+        curve = Selection(
+            evaluation=self.evaluation, metric=self.metric, arm=selection.arm, stage=selection.stage, step="every"
+        )
+        return (curve,) if self.floor is None else (curve, replace(curve, evaluation=self.floor))
+
+    def steps(self, readings: pl.DataFrame, selection: Selection) -> pl.DataFrame:
+        """The chosen step of each arm, seed and stage that the selection allows, one row each.
+
+        Raises:
+            DataError: There is no curve or floor, a value is missing, the curve never takes off, or too few steps were
+                kept before.
+        """
+        rows = [scored_rows(one, readings) for one in self.choosing(selection)]
+        floors = {}
+        if self.floor is not None:
+            floor_means = rows[1].group_by("arm", "seed", "stage").agg(pl.col("value").mean())
+            floors = {tuple(key): value for *key, value in floor_means.iter_rows()}
+        curves = rows[0].group_by("arm", "seed", "stage", "step").agg(pl.col("value").mean()).sort("step")
+        chosen = []
+        for key, curve in curves.group_by("arm", "seed", "stage", maintain_order=True):
+            index = self._index(key, curve["value"].to_list(), floors.get(key))
+            chosen.append({"arm": key[0], "seed": key[1], "stage": key[2], "step": curve["step"][index]})
+        columns = ("arm", "seed", "stage", "step")
+        return pl.DataFrame(chosen, schema={name: curves.schema[name] for name in columns})
+
+    def _index(self, key: tuple[object, ...], values: list[float], floor: float | None) -> int:
+        """The place of the chosen step among the kept ones."""
+        what = f"{self.evaluation} {self.metric} of {key[0]}, seed {key[1]},"
+        if self.floor is not None and floor is None:
+            raise DataError(f"{what} has no floor {self.floor}, so its phase has no end; run this evaluation.")
+        onset = onset_index(values, self.rise_fraction, floor)
+        if onset == len(values):
+            raise DataError(f"{what} never rises above its floor, so its phase has no end; train for longer.")
+        index = onset - 1 - self.earlier
+        if index < 0:
+            raise DataError(
+                f"{what} takes off at kept step {onset + 1}, and the step {self.earlier + 1} before that is asked for; "
+                "keep more checkpoints of the beginning."
+            )
+        return index
+
+
+@dataclass(frozen=True, kw_only=True)
 class Selection:
     """The rows of the readings whose columns have these values; None or () selects every value.
 
@@ -101,8 +167,8 @@ class Selection:
         split: The items that the arm was trained on ("seen"), was not ("unseen"), or was taught to answer ("taught").
         attributes: Names of the attributes.
         stage: Name of the training stage.
-        step: A number of optimizer steps, the last or every kept step of a stage, or the one at which another
-            evaluation is best.
+        step: A number of optimizer steps, the last or every kept step of a stage, the one at which another evaluation
+            is best, or the last one of a phase of training.
         quantity: What the metric's value is: a share from 0 to 1, or its unit, e.g. "nats".
         limits: The least and largest value of the metric, where these are not the usual ones of its quantity, e.g. of
             a log-likelihood, whose nats are 0 or below.
@@ -114,7 +180,7 @@ class Selection:
     split: Literal["seen", "unseen", "taught"] | None = None
     attributes: tuple[str, ...] = ()
     stage: str | None = None
-    step: int | Literal["last", "every"] | BestStep = "last"
+    step: int | Literal["last", "every"] | BestStep | PhaseStep = "last"
     quantity: str = "share"
     limits: ValueRange | None = field(default=None, metadata=LATER)
 
@@ -127,7 +193,7 @@ class Selection:
         """The selected rows; there may be none.
 
         Raises:
-            DataError: A step is to be chosen by another evaluation, which has no readings.
+            DataError: A step is to be chosen by another evaluation, whose readings choose none.
         """
         column_values = {"arm": self.arm, "split": self.split, "stage": self.stage}
         table = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
@@ -136,8 +202,8 @@ class Selection:
             table = table.filter(pl.col("attribute").is_in(self.attributes))
         if self.step == "last":
             return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
-        if isinstance(self.step, BestStep):
-            return table.join(self.step.steps(readings), on=["arm", "seed", "stage", "step"], how="semi")
+        if isinstance(self.step, BestStep | PhaseStep):
+            return table.join(self.step.steps(readings, self), on=["arm", "seed", "stage", "step"], how="semi")
         return table if self.step == "every" else table.filter(pl.col("step") == self.step)
 
     @property

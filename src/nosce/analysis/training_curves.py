@@ -6,18 +6,19 @@ begins, so no phase boundary is read off a figure by eye.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
 from nosce.analysis.measures import RESAMPLING_SEED, Measure
-from nosce.analysis.selection import Selection
+from nosce.analysis.selection import Selection, scored_rows
 from nosce.analysis.stats import time_series as curves
 from nosce.analysis.stats.ranges import CORRELATION_RANGE, ValueRange
 from nosce.errors import DataError
 from nosce.records import Estimate
+from nosce.store.spec import LATER
 
 CurveStatistic = Literal["mean", "distinct", "commonest", "perplexity"]
 
@@ -31,11 +32,14 @@ class TrainingCurve:
         statistic: The mean of the values ("mean"), the number of different answers ("distinct"), the share of the most
             frequent answer ("commonest"), or the exponential of the mean, of nats a token ("perplexity").
         subtract: Readings whose statistic is subtracted point by point, e.g. a floor; None subtracts nothing.
+        rises_from: Readings whose mean is where the curve's rise begins, e.g. the best constant reply; None: its first
+            value. Only onsets read it.
     """
 
     selection: Selection
     statistic: CurveStatistic = "mean"
     subtract: Selection | None = None
+    rises_from: Selection | None = field(default=None, metadata=LATER)
 
     def points(self, readings: pl.DataFrame) -> dict[int, tuple[list[int], list[float]]]:
         """Seed -> (steps, values), by ascending step.
@@ -55,6 +59,27 @@ class TrainingCurve:
         for (seed,), seed_values in values.sort("seed", "step").group_by("seed", maintain_order=True):
             points[seed] = seed_values["step"].to_list(), seed_values["number"].to_list()
         return points
+
+    def onsets(self, readings: pl.DataFrame, rise_fraction: float) -> dict[int, float]:
+        """Seed -> where the curve has made a share of its rise for good, as a share of the training.
+
+        That is half-way between the last checkpoint before and the first after. 1 where the curve never rises.
+
+        Raises:
+            DataError: There are no readings of the curve, or none of where its rise begins.
+        """
+        floors: dict[int, float] = {}
+        if self.rises_from is not None:
+            rows = scored_rows(self.rises_from, readings)
+            floors = dict(rows.group_by("seed").agg(pl.col("value").mean()).iter_rows())
+        onsets = {}
+        for seed, (steps, values) in self.points(readings).items():
+            if self.rises_from is not None and seed not in floors:
+                raise DataError(f"{self.rises_from.description} has no reading of seed {seed}; run this seed.")
+            index = curves.onset_index(values, rise_fraction, floors.get(seed))
+            before = steps[index - 1] if index else steps[0]
+            onsets[seed] = 1.0 if index >= len(steps) else float(np.mean([before, steps[index]])) / steps[-1]
+        return onsets
 
     def _values(self, selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
         statistic = {
@@ -135,24 +160,26 @@ class Peak(Measure):
 class PhaseDuration(Measure):
     """The share of a training that lies between the onsets of two curves.
 
-    The onset of a curve is the first checkpoint after which it stays above a fraction of the way from its first value
-    to its highest. E.g. in arXiv:2305.11169, babbling ends at the onset of distinct programs, semantics begins at the
-    onset of accuracy, and the phase between them is syntax. The phases are the paper's, the rule is ours.
+    The onset of a curve is the first checkpoint from which it stays above a fraction of the way from where its rise
+    begins to its highest value. E.g. arXiv:2305.11169 tells three phases by generative accuracy: babbling until about
+    10 %, syntax until about 25 %, semantics until above 90 %. The phases are the paper's, the rule is ours.
 
     Args:
-        start: The curve whose onset begins the phase.
+        start: The curve whose onset begins the phase. None: the phase begins with the training.
         end: The curve whose onset ends the phase.
-        rise_fraction: The fraction of the rise that counts as the onset.
+        start_fraction: The fraction of the first curve's rise that counts as its onset.
+        end_fraction: The same for the second curve.
     """
 
-    start: TrainingCurve
+    start: TrainingCurve | None
     end: TrainingCurve
-    rise_fraction: float = 0.2
+    start_fraction: float = 0.2
+    end_fraction: float = 0.2
 
     @property
     def value_range(self) -> ValueRange:
-        """-1 to 1: the second onset may come before the first."""
-        return ValueRange(-1.0, 1.0)
+        """-1 to 1, since the second onset may come before the first; of a phase of one curve 0 to 1."""
+        return ValueRange(-1.0 if self.start not in (None, self.end) else 0.0, 1.0)
 
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The mean over seeds, with Student's t over them.
@@ -162,21 +189,11 @@ class PhaseDuration(Measure):
         """
         spans = self.phase_bounds(readings)
         shares = [end - start for start, end in spans.values()]
-        return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range)
+        checkpoints = min(len(steps) for steps, _ in self.end.points(readings).values())
+        return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range, parts=checkpoints)
 
     def phase_bounds(self, readings: pl.DataFrame) -> dict[int, tuple[float, float]]:
         """Seed -> the onsets of both curves, as shares of the training."""
-        start, end = self.start.points(readings), self.end.points(readings)
-        bounds = {}
-        for seed in sorted(start.keys() & end.keys()):
-            bounds[seed] = _onset(*start[seed], self.rise_fraction), _onset(*end[seed], self.rise_fraction)
-        return bounds
-
-
-def _onset(steps: list[int], values: list[float], rise_fraction: float) -> float:
-    """Half-way between the last checkpoint before the onset and the first after it, as a share of the training."""
-    index = curves.onset_index(values, rise_fraction)
-    if index >= len(steps):
-        return 1.0
-    before = steps[index - 1] if index else steps[0]
-    return float(np.mean([before, steps[index]])) / steps[-1]
+        end = self.end.onsets(readings, self.end_fraction)
+        start = dict.fromkeys(end, 0.0) if self.start is None else self.start.onsets(readings, self.start_fraction)
+        return {seed: (start[seed], end[seed]) for seed in sorted(start.keys() & end.keys())}

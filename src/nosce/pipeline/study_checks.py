@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from nosce.analysis.selection import BestStep, Selection
+from nosce.analysis.selection import BestStep, PhaseStep, Selection
 from nosce.errors import SpecError
 from nosce.pipeline.plan import EXPERIMENT
 from nosce.study import PRETRAIN, Study
@@ -43,8 +43,11 @@ def check_references(study: Study) -> None:
                 _require(study, what, "stage", selection.stage, stages)
             if not study.experiments:  # an experiment names the evaluations of its readings itself
                 _require(study, what, "evaluation", selection.evaluation, evaluations)
-        for choice in _inner(part, BestStep):
-            _require(study, what, "evaluation", choice.evaluation, evaluations)
+        chosen_by = [choice.evaluation for choice in _inner(part, BestStep)]
+        for phase in _inner(part, PhaseStep):
+            chosen_by += [name for name in (phase.evaluation, phase.floor) if name is not None]
+        for evaluation in chosen_by:
+            _require(study, what, "evaluation", evaluation, evaluations)
 
 
 def _require(study: Study, what: str, kind: str, name: str, known: set[str] | list[str]) -> None:

@@ -19,6 +19,7 @@ from nosce.evals.patching.program_state import (
     _PrefixEncoder,
 )
 from nosce.seeds import Seed
+from nosce.store.spec import describe
 
 SEED = Seed(41)
 
@@ -90,6 +91,59 @@ def test_a_pair_is_told_apart_by_its_next_token(karel_corpus, karel_scorer, pair
         assert correct <= donor - host
         wrong = {encoder.first_token(word) for word in KAREL_OPERATIONS if word not in donor - host}
         assert not wrong & tokens
+
+
+def needed(karel_scorer, pairs, questions):
+    """Words that are right behind the donors' words under these questions."""
+    return karel_scorer.correct_continuations(questions, pairs.donor_prefixes)
+
+
+def test_the_control_of_a_swap_can_lose(karel_corpus, karel_scorer, editing, pairs):
+    """Planted: a model that follows its state says what the state needs. Apart, the control is wrong in every pair.
+
+    Without that, the same words need the same next word under another specification too, so that the control is right.
+    """
+    every = replace(editing, max_pairs=1000, apart=True)
+    apart = every._pair_prefixes(karel_corpus, [q.target for q in karel_corpus.questions], 1, SEED)
+    assert 5 < len(apart.questions) < len(pairs.questions)
+    hosts = karel_scorer.correct_continuations(apart.questions, apart.host_prefixes)
+    donors, others = (needed(karel_scorer, apart, some) for some in (apart.questions, apart.other_questions))
+    for host, donor, other, correct in zip(hosts, donors, others, apart.correct_words, strict=True):
+        assert correct <= donor
+        assert host
+        assert other
+        assert not donor & host
+        assert not correct & other
+    assert all(a.entity != b.entity for a, b in zip(apart.questions, apart.other_questions, strict=True))
+    control = needed(karel_scorer, pairs, pairs.questions[1:] + pairs.questions[:1])
+    alike = [bool(words & other) for words, other in zip(pairs.correct_words, control, strict=True)]
+    assert np.mean(alike) > 0.2  # of the pairs that are told by host and donor alone
+
+
+def test_the_control_has_the_words_of_the_donor_under_its_own_question(karel_corpus, karel_scorer, editing):
+    """The prefix that is captured is that of the question whose needs were looked up."""
+    every = replace(editing, max_pairs=50, apart=True)
+    apart = every._pair_prefixes(karel_corpus, [q.target for q in karel_corpus.questions], 1, SEED)
+    encoder = _PrefixEncoder(karel_corpus, karel_scorer)
+    other = encoder.prefixes_by_role(apart)["other"]
+    assert [one.tokens.tolist() for one in other] == [
+        one.tokens.tolist() for one in encoder._encode(apart.other_questions, apart.donor_prefixes)
+    ]
+
+
+def test_words_of_a_reply_are_those_that_stand_in_it(karel_scorer):
+    """Whatever they mean in the world; and a reply with control flow has no beginning of operations."""
+    reply = karel_scorer.prefix_text(("move", "turnLeft"))
+    assert karel_scorer.written_operations(reply) == ("move", "turnLeft")
+    changed = replace(karel_scorer, world=replace(karel_scorer.world, meaning="alt3"))
+    assert changed.written_operations(reply) == ("move", "turnLeft")
+    assert karel_scorer.written_operations("repeat 2 { move }") == ()
+
+
+def test_edits_that_are_apart_have_a_key_of_their_own(editing):
+    """Stored readings of the other pairs stay valid."""
+    assert "apart" not in describe(editing)
+    assert describe(replace(editing, apart=True))["apart"] is True
 
 
 def test_a_move_along_the_gradient_ends_where_the_probes_read_the_donor(karel_corpus, karel_scorer, editing, pairs):

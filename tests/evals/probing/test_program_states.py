@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
+import numpy as np
 import polars as pl
+import pytest
 
+from nosce.data.corpus import Corpus, write_corpus
+from nosce.data.tokenizer import build_tokenizer, save_tokenizer
+from nosce.data.worlds.karel import Karel
 from nosce.data.worlds.karel.interpreter import Board
-from nosce.evals.generation import ConstantBaseline, GenerationEval
+from nosce.data.worlds.karel.scoring import KarelScorer
+from nosce.evals.generation import Completion, ConstantBaseline, GenerationEval
 from nosce.evals.probing import probe
 from nosce.evals.probing.program_states import ProbeGrid, ProgramStateProbe
-from nosce.evals.probing.programs import ProbeTraining
+from nosce.evals.probing.programs import ProbeTraining, ProgramDataset
+from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 from nosce.store.spec import describe
 
@@ -94,6 +102,68 @@ def test_boards_are_read_from_the_prompt(karel_scorer, karel_corpus):
     board = karel_scorer._board(karel_corpus.questions[0])
     assert isinstance(board, Board)
     assert (board.rows, board.cols) == (5, 5)
+
+
+@pytest.fixture(scope="module")
+def loops(tmp_path_factory):
+    """Specifications whose programs have loops and branches, their interpreter, and an untrained network."""
+    world = Karel(
+        board_shape=(3, 3),
+        n_examples=2,
+        n_heldout_examples=1,
+        records=20,
+        lengths=(2, 6),
+        asked_lengths=(3, 6),
+        seen_questions=400,
+        unseen_questions=150,
+        control_flow=True,
+    )
+    folder = tmp_path_factory.mktemp("loops")
+    save_tokenizer(build_tokenizer(world.tokenizer, world.samples(SEED)), folder / "tokenizer")
+    write_corpus(folder, world.documents(SEED), world.questions(SEED))
+    corpus, shape = Corpus(folder), Architecture(layers=1, width=16, heads=2, max_positions=128)
+    size = corpus.tokenizer.get_vocab_size()
+    return (
+        corpus,
+        KarelScorer(world=world),
+        build_model(shape, vocab_size=size, eos_id=corpus.eos_id, pad_id=None, seed=SEED),
+    )
+
+
+def test_states_behind_a_block_are_read_by_themselves(loops):
+    """Every source has rows of the same places behind a loop or branch; the constant there is one of its own."""
+    corpus, scorer, model = loops
+    grid = ProbeGrid(offsets=(0,), probe_shapes=((16,),), baselines=("bag", "surface", "untrained"))
+    evaluation = ProgramStateProbe(
+        tracer=scorer, features=FEATURES, final_grid=grid, use_reference_programs=True, max_epochs=20
+    )
+    (table,) = evaluation.evaluate_checkpoints({0: lambda: model}, corpus, SEED)
+    for feature, _ in FEATURES:
+        behind, everywhere = (table.filter(attribute=f"{feature} +0{suffix}") for suffix in (" behind a block", ""))
+        items = {key[0]: set(rows["item"]) for key, rows in behind.group_by("metric")}
+        assert set(items) == {f"original/{s}" for s in ("constant", "mean/1", "bag/1", "surface/1", "untrained/1")}
+        assert len(set(map(frozenset, items.values()))) == 1
+        assert set(behind["item"]) < set(everywhere["item"])
+    means = dict(table.filter(attribute="direction +0", metric="original/bag/1").select("item", "value").rows())
+    inside = set(table.filter(attribute="direction +0 behind a block")["item"])
+    right = {where: fmean(v for item, v in means.items() if (item in inside) == where) for where in (True, False)}
+    assert right[True] < right[False] - 0.05  # without blocks direction is the start's and the turns
+
+
+def test_a_state_that_no_run_reaches_has_no_label(loops):
+    """A loop that does not end on the board leaves what is written behind it without states."""
+    corpus, scorer, _ = loops
+    reply = "move while noMarkersPresent { turnLeft } move move"
+    tokens = np.array(corpus.tokenizer.encode(reply, add_special_tokens=False).ids)
+    # No marker is anywhere on the first board, so that the loop never ends.
+    clear = [q for q in corpus.questions if not set(q.prompt.split("OUT")[0]) & set("123456789")]
+    questions = [next(q for q in clear if q.split == split) for split in ("seen", "unseen")]
+    programs = ProgramDataset.from_completions(scorer, corpus, questions, [Completion(tokens, reply)] * 2)
+    labels = programs.labels(("direction",), (0,), "original", include_final=True)["direction 0"]
+    for program in range(2):
+        mine = labels[programs.program_index == program]
+        assert mine[0] >= 0
+        assert mine[1:].tolist() == [-1, -1, -1]
 
 
 def test_probes_may_be_trained_as_in_the_released_code(karel_corpus, karel_scorer, untrained_model, monkeypatch):

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from nosce.analysis.selection import BestStep, Selection
+from nosce.analysis.selection import BestStep, PhaseStep, Selection
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import SpecError
 
 LAST_STEP = 100
+PHASE_STEP = 50  # the last step of a planted phase
+PHASE_SPACING = 10  # between the kept steps before it
 Columns = Mapping[str, np.ndarray]  # "value", and "answer" or "outcome" where a measure reads them; shapes (C, S, U)
 
 
@@ -67,8 +69,14 @@ def resolved(selection: Selection) -> Selection:
         split=selection.split or "unseen",
         attributes=selection.attributes[:1] or ("attribute",),
         stage=selection.stage or "pretrain",
-        step=selection.step if isinstance(selection.step, int) else LAST_STEP,
+        step=_step(selection),
     )
+
+
+def _step(selection: Selection) -> int:
+    if isinstance(selection.step, PhaseStep):
+        return PHASE_STEP - PHASE_SPACING * selection.step.earlier
+    return selection.step if isinstance(selection.step, int) else LAST_STEP
 
 
 class PlantedTable:
@@ -127,10 +135,10 @@ class PlantedTable:
 
     def _check(self) -> None:
         """Refuse cells of which one selection selects several, since their means would mix."""
-        blank = self._skeleton.with_columns(value=pl.lit(0.0))
+        drawn = self.draw(np.random.default_rng(0))  # a phase ends only where values rise
         for part in self._parts:
             for selection in part.selections:
-                rows = len(selection.rows(blank))
+                rows = len(selection.rows(drawn))
                 if rows != self._noise.seeds * self._noise.units:
                     raise SpecError(
                         f"{selection.description} selects {rows:,} planted readings and not those of one cell alone; "
@@ -139,14 +147,31 @@ class PlantedTable:
 
 
 def _step_choices(parts: Sequence[PlantedCells]) -> list[PlantedCells]:
-    """Readings by which a selection's step is chosen: there is one step, so that it is this one."""
+    """Readings by which a selection's step is chosen: of kept steps there is one, a phase ends where it must."""
+    planted = {resolved(selection) for part in parts for selection in part.selections}
     choices: dict[Selection, PlantedCells] = {}
     for part in parts:
         for selection in part.selections:
             if isinstance(selection.step, BestStep):
-                choosing = replace(resolved(selection.step.choosing(selection)), step=LAST_STEP)
-                choices[choosing] = PlantedCells((choosing,), draw_means([0.5], [selection]))
-    return list(choices.values())
+                (choosing,) = selection.step.choosing(selection)
+                last = resolved(choosing)
+                choices[last] = PlantedCells((last,), draw_means([0.5], [selection]))
+            if isinstance(selection.step, PhaseStep):
+                choices |= _phase_choices(selection.step, selection)
+    return [cells for selection, cells in choices.items() if selection not in planted]
+
+
+def _phase_choices(phase: PhaseStep, selection: Selection) -> dict[Selection, PlantedCells]:
+    """A curve of nothing but zeros until its phase ends, then of ones; its floor is zero."""
+    curve, *floors = (resolved(choosing) for choosing in phase.choosing(selection))
+    steps = range(PHASE_STEP, 0, -PHASE_SPACING)
+    zeros = [*(replace(curve, step=step) for step in steps), *floors]
+    cells = {one: PlantedCells((one,), _all_equal(0.0)) for one in zeros}
+    return {**cells, curve: PlantedCells((curve,), _all_equal(1.0))}
+
+
+def _all_equal(value: float) -> CellDraw:
+    return lambda rng, noise: {"value": np.full((1, noise.seeds, noise.units), value)}
 
 
 def draw_means(

@@ -16,8 +16,8 @@ import scipy
 from nosce.analysis.bench.planted_readings import LAST_STEP, CellDraw, Columns, Noise, PlantedCells, draw_means
 from nosce.analysis.calibration import CalibrationMAD
 from nosce.analysis.claims import Claim
+from nosce.analysis.headroom import GainTerm, NormalizedContrast, NormalizedGain
 from nosce.analysis.jackknife import Auc, ConditionRankCorrelation, JointExcess, SpearmanCorrelation
-from nosce.analysis.measures import NormalizedGain
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import CurveCorrelation, Peak, PhaseDuration, TrainingCurve
 
@@ -80,13 +80,23 @@ def _joint_excess(claim: Claim, world: WorldKind) -> list[PlantedCells]:
 
 
 def _normalized_gain(claim: Claim, world: WorldKind) -> list[PlantedCells]:
+    """Equal floors of 30 %; what a score gains lies about half of the room above it."""
     measure = claim.measure
-    assert isinstance(measure, NormalizedGain)
-    floor, gain = 0.3, 0.5
-    a = floor + (1 - floor) * (gain + wanted_value(claim, world, -0.45, 0.45))
-    b = floor + (1 - floor) * gain
-    selections = (measure.a, measure.a_floor, measure.b, measure.b_floor)
-    return [PlantedCells(selections, draw_means([a, floor, b, floor], selections))]
+    assert isinstance(measure, NormalizedGain | NormalizedContrast)
+    if isinstance(measure, NormalizedGain):
+        terms: tuple[GainTerm, ...] = ((1.0, measure.a, measure.a_floor), (-1.0, measure.b, measure.b_floor))
+    else:
+        terms = measure.terms
+    floor, middle = 0.3, 0.5
+    weights = [weight for weight, _, _ in terms]
+    # One score gains all that is wanted; of several those of positive weight gain more and the others less.
+    ends = (0.0, 1.0) if len(terms) == 1 else (-0.9, 0.9)
+    shift = (wanted_value(claim, world, *ends) - middle * sum(weights)) / sum(map(abs, weights))
+    means = {}
+    for weight, score, its_floor in terms:
+        means[score] = floor + (1 - floor) * (middle + np.sign(weight) * shift)
+        means[its_floor] = floor
+    return [PlantedCells(tuple(means), draw_means(list(means.values()), tuple(means)))]
 
 
 def _condition_order(claim: Claim, world: WorldKind) -> list[PlantedCells]:
@@ -129,10 +139,14 @@ def _reports(distance: float) -> CellDraw:
 
 
 def _curve_correlation(claim: Claim, world: WorldKind) -> list[PlantedCells]:
-    """Two lines that rise; what moves them besides is the same, the opposite, or their own."""
+    """Two lines that rise; what moves them besides is the same, the opposite, or their own.
+
+    On a threshold of no correlation only one of them rises.
+    """
     measure = claim.measure
     assert isinstance(measure, CurveCorrelation)
-    sign = {"true": 1.0, "false": -1.0, "on the threshold": 0.0}[world]
+    sign = {"true": 1.0, "false": -1.0, "on the threshold": 0.0}[world] * (-1.0 if claim.direction == "below" else 1.0)
+    slope = 0.0 if sign == 0 and not measure.detrended and abs(claim.threshold) < 0.1 else 1.0
     # A line that rises by 0.6 varies by 0.19; with as much noise of its own in each curve r is about 0.7.
     own = (0.1 if measure.detrended else 0.12) if sign == 0 else 0.02
 
@@ -140,7 +154,7 @@ def _curve_correlation(claim: Claim, world: WorldKind) -> list[PlantedCells]:
         line = 0.6 * (np.linspace(0, 1, len(STEPS)) - 0.5)[:, None]
         common = 0.1 * rng.normal(size=(len(STEPS), noise.seeds)) * (sign != 0)
         apart = own * rng.normal(size=(2, len(STEPS), noise.seeds))
-        first = 0.5 + (sign or 1.0) * (line + common) + apart[0]
+        first = 0.5 + (sign or slope) * (line + common) + apart[0]
         second = 0.5 + line + common + apart[1]
         units = 0.02 * rng.normal(size=(1, noise.seeds, noise.units))
         return {"value": np.clip(np.concatenate([first, second])[..., None] + units, 0, 1)}
@@ -180,12 +194,15 @@ def _peak(claim: Claim, world: WorldKind) -> list[PlantedCells]:
 
 
 def _phase(claim: Claim, world: WorldKind) -> list[PlantedCells]:
-    """Where answers become different, and where they become right."""
     measure = claim.measure
     assert isinstance(measure, PhaseDuration)
+    is_one_curve = measure.start is None or measure.start.selection == measure.end.selection
+    if is_one_curve and (measure.start or measure.end).statistic == measure.end.statistic:
+        return _phase_of_one_curve(claim, measure, world)
     starts = {"true": (2.0, 6.0), "false": (6.0, 2.0), "on the threshold": (4.0, 4.0)}[world]
 
     def draw(rng: np.random.Generator, noise: Noise) -> Columns:
+        """Where answers become different, and where they become right."""
         shape = (len(STEPS), noise.seeds, noise.units)
         first, second = (at + rng.normal(size=noise.seeds) * (1.5 if starts[0] == starts[1] else 0.5) for at in starts)
         step = np.arange(len(STEPS))[:, None, None]
@@ -194,9 +211,38 @@ def _phase(claim: Claim, world: WorldKind) -> list[PlantedCells]:
         chance = 0.05 + 0.8 * (step >= second[:, None])
         return {"value": (rng.random(shape) < chance).astype(float), "answer": answers}
 
-    curves: Sequence[TrainingCurve] = (measure.start, measure.end)
+    curves: Sequence[TrainingCurve] = [curve for curve in (measure.start, measure.end) if curve]
     selections = dict.fromkeys(curve.selection for curve in curves)
-    return [PlantedCells(_at_steps(selection), draw) for selection in selections]
+    return [*(PlantedCells(_at_steps(selection), draw) for selection in selections), *_beginnings(curves)]
+
+
+def _phase_of_one_curve(claim: Claim, measure: PhaseDuration, world: WorldKind) -> list[PlantedCells]:
+    """A curve that waits at zero, then half-way between both borders of the phase, then at one."""
+    steps = len(STEPS) * wanted_value(claim, world, 0.0, 0.7)
+    first = 2.0
+    if measure.start is None:  # from the first checkpoint, half a step of which the curve has behind it
+        first, steps = 0.0, steps - 0.5
+    on_threshold = world == "on the threshold"
+    spread, rounding = (1.0, 0.5) if on_threshold else (0.3, 0.0)
+    level = measure.end_fraction / 2 if measure.start is None else (measure.start_fraction + measure.end_fraction) / 2
+
+    def draw(rng: np.random.Generator, noise: Noise) -> Columns:
+        second = np.maximum(first, np.floor(first + steps + rounding + spread * rng.normal(size=noise.seeds)))
+        step = np.arange(len(STEPS))[:, None]
+        curve = np.where(step >= second, 1.0, np.where(step >= first, level, 0.0))
+        return {"value": np.repeat(curve[..., None], noise.units, axis=2)}
+
+    return [PlantedCells(_at_steps(measure.end.selection), draw), *_beginnings([measure.end])]
+
+
+def _beginnings(curves: Sequence[TrainingCurve]) -> list[PlantedCells]:
+    """Where the rise of a curve begins: at zero."""
+
+    def draw(rng: np.random.Generator, noise: Noise) -> Columns:
+        return {"value": np.zeros((1, noise.seeds, noise.units))}
+
+    selections = dict.fromkeys(curve.rises_from for curve in curves if curve.rises_from is not None)
+    return [PlantedCells((one,), draw) for one in selections]
 
 
 #: The planter of each measure; scaling curves have theirs in `nosce.analysis.emergence.planters`.
@@ -205,6 +251,7 @@ PLANTERS: dict[type, Planter] = {
     Auc: _area,
     JointExcess: _joint_excess,
     NormalizedGain: _normalized_gain,
+    NormalizedContrast: _normalized_gain,
     ConditionRankCorrelation: _condition_order,
     CalibrationMAD: _deviation,
     CurveCorrelation: _curve_correlation,

@@ -129,11 +129,24 @@ def _block_resamples(points: FloatArray, resamples: int, rng: np.random.Generato
 
 
 def mean_over_seeds(
-    values: Sequence[float], *, unit: str, value_range: ValueRange = UNBOUNDED, level: float = 0.95
+    values: Sequence[float],
+    *,
+    unit: str,
+    value_range: ValueRange = UNBOUNDED,
+    level: float = 0.95,
+    parts: int = 1,
 ) -> Estimate:
     """The mean of one number a training seed, with Student's t; without an interval where there is one seed.
 
     The interval keeps within the range of the numbers.
+
+    Args:
+        values: One number a seed.
+        unit: Name of what is counted.
+        value_range: The least and largest number.
+        level: Coverage of the interval.
+        parts: Into how many parts the range of a number is divided, e.g. a training by its kept checkpoints. Numbers
+            within half a part of an end are not told from the end.
 
     Raises:
         DataError: There is no number, or one is not finite.
@@ -146,7 +159,7 @@ def mean_over_seeds(
         return replace(plain, method="no interval: one seed")
     spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))
     half = float(scipy.stats.t.ppf((1 + level) / 2, len(numbers) - 1)) * spread
-    low, high = value_range.score_interval(plain.value, half, n=len(numbers))
+    low, high = value_range.score_interval(plain.value, half, n=parts * len(numbers))
     return replace(plain, low=low, high=high, method=f"Student's t over {len(numbers)} seeds")
 
 
@@ -155,15 +168,20 @@ def exact_estimate(value: float, *, n: int, seeds: int, unit: str) -> Estimate:
     return Estimate(value, value, value, n, n, seeds, unit, "counted, not sampled")
 
 
-def onset_index(values: Sequence[float], rise_fraction: float) -> int:
-    """The first place from which a rising curve is above `share` of the way from its first to its highest value.
+def onset_index(values: Sequence[float], rise_fraction: float, floor: float | None = None) -> int:
+    """The first place from which a rising curve is above a share of the way from its floor to its highest value.
 
     From there on it stays above until its highest value. The length of the curve where it never leaves.
+
+    Args:
+        values: The curve.
+        rise_fraction: The share of the way.
+        floor: Where the way begins. None: at the first value.
     """
     curve = np.asarray(values, dtype=np.float64)
-    top = int(curve.argmax())
-    if top == 0:
+    top, start = int(curve.argmax()), curve[0] if floor is None else floor
+    if curve[top] <= start:
         return len(curve)
-    bound = curve[0] + rise_fraction * (curve[top] - curve[0])
+    bound = start + rise_fraction * (curve[top] - start)
     below = np.flatnonzero(curve[: top + 1] <= bound)
     return int(below[-1]) + 1 if len(below) else 0

@@ -15,6 +15,11 @@ and three controls:
 
 The edited hidden state is that of the last position, at one site at a time. All earlier positions stay the host's.
 
+A swap brings the donor's words along with its state. So that the control "other", which brings the same words with
+another state, can lose, a pair may be kept only where three states need different next words: the host's, the donor's,
+and the control's (`StateEditing.apart`). A model that follows its words makes donor and control right equally often.
+One that follows its state makes the control wrong.
+
 Source: the program states of Jin and Rinard 2024 (arXiv:2305.11169), who have no such test; swaps as in Vig et al. 2020
 (arXiv:2004.12265), gradient edits as in Li et al. 2023 (arXiv:2210.13382).
 Letters: N pairs of host and donor, W width.
@@ -48,6 +53,7 @@ from nosce.evals.probing.program_states import CheckpointLoader
 from nosce.evals.probing.programs import ORIGINAL_MEANING, ProgramDataset, ProgramTracer
 from nosce.records import Question
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 if TYPE_CHECKING:
     import torch
@@ -58,6 +64,7 @@ DifferentiableProbe = Callable[["torch.Tensor"], "torch.Tensor"]
 
 GRADIENT_STEPS = 200  # of the gradient edit at most
 RELATIVE_STEP_SIZE = 0.05  # of the gradient edit, as a share of the hidden states' mean norm
+N_TRIED_OTHERS = 3  # specifications among which a pair looks for one under which the donor's words need another word
 
 
 class ContinuationOracle(ProgramTracer, Protocol):
@@ -70,6 +77,10 @@ class ContinuationOracle(ProgramTracer, Protocol):
 
         The word "" stands for a program that is already correct. The set is empty if no correct program is near.
         """
+        ...
+
+    def written_operations(self, reply: str) -> tuple[str, ...]:
+        """The words of a reply that is a program of operations alone; none of another reply."""
         ...
 
     def prefix_text(self, words: Sequence[str]) -> str:
@@ -94,12 +105,14 @@ class PrefixPairs:
         host_prefixes: Words of each host.
         donor_prefixes: Words of each donor.
         correct_words: Words that are correct from the donor's state and wrong from the host's.
+        other_questions: The question under which the donor's words stand as the control "other"; none: the next pair's.
     """
 
     questions: list[Question]
     host_prefixes: list[tuple[str, ...]]
     donor_prefixes: list[tuple[str, ...]]
     correct_words: list[frozenset[str]]
+    other_questions: list[Question] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +141,7 @@ class StateEditing(MultiCheckpointEvaluation):
         prefix_lengths: Numbers of operations written before the edit.
         max_pairs: Pairs of each length at most.
         name: Name of the evaluation in the readings.
+        apart: Keep only pairs in which host, donor and the control "other" need different next words.
     """
 
     oracle: ContinuationOracle
@@ -137,6 +151,7 @@ class StateEditing(MultiCheckpointEvaluation):
     prefix_lengths: tuple[int, ...] = (1, 2)
     max_pairs: int = 1_000
     name: str = "edits"
+    apart: bool = field(default=False, metadata=LATER)
 
     @property
     def checkpoint_costs(self) -> CheckpointCosts:
@@ -177,23 +192,47 @@ class StateEditing(MultiCheckpointEvaluation):
         hosts, donors, questions = [], [], []
         for question, reply in zip(corpus.questions, replies, strict=True):
             if question.split == "unseen" and self.oracle.is_traceable(reply):
-                written_words = tuple(word for word, _ in self.oracle.render_steps(question, reply)[1:])
+                written_words = self.oracle.written_operations(reply)
                 if len(written_words) >= length:
                     questions.append(question)
                     hosts.append(written_words[:length])
                     donors.append(tuple(rng.choice(self.vocabulary, length).tolist()))
-        continuations = (self.oracle.correct_continuations(questions, prefixes) for prefixes in (hosts, donors))
+        from_hosts, from_donors = (self.oracle.correct_continuations(questions, some) for some in (hosts, donors))
+        others = self._others_apart(questions, donors, from_donors) if self.apart else [*questions[1:], *questions[:1]]
         encoder = _PrefixEncoder(corpus, self.oracle)
         told_apart = _TellingWords(encoder, self.vocabulary)
         pairs = PrefixPairs([], [], [], [])
-        for question, host, donor, from_host, from_donor in zip(questions, hosts, donors, *continuations, strict=True):
-            correct_words = told_apart.of(from_donor - from_host) if encoder.equally_long(host, donor) else frozenset()
-            if from_host and correct_words and len(pairs.questions) < self.max_pairs:
+        for question, other, host, donor, from_host, from_donor in zip(
+            questions, others, hosts, donors, from_hosts, from_donors, strict=True
+        ):
+            if len(pairs.questions) == self.max_pairs or not encoder.equally_long(host, donor):
+                continue
+            correct_words = told_apart.of(from_donor - from_host)
+            is_apart = not self.apart or (other is not None and not from_donor & from_host)
+            if from_host and correct_words and is_apart:
                 pairs.questions.append(question)
                 pairs.host_prefixes.append(host)
                 pairs.donor_prefixes.append(donor)
                 pairs.correct_words.append(correct_words)
+                if self.apart and other is not None:
+                    pairs.other_questions.append(other)
         return pairs
+
+    def _others_apart(
+        self, questions: Sequence[Question], donors: Sequence[tuple[str, ...]], from_donors: Sequence[frozenset[str]]
+    ) -> list[Question | None]:
+        """For each question another one, under which the donor's words need none of the same next words; None: none."""
+        others: list[Question | None] = [None] * len(questions)
+        for shift in range(1, min(N_TRIED_OTHERS, len(questions) - 1) + 1):
+            shifted = [*questions[shift:], *questions[:shift]]
+            missing = [n for n, other in enumerate(others) if other is None and from_donors[n]]
+            continuations = self.oracle.correct_continuations(
+                [shifted[n] for n in missing], [donors[n] for n in missing]
+            )
+            for index, words in zip(missing, continuations, strict=True):
+                if words and not words & from_donors[index]:
+                    others[index] = shifted[index]
+        return others
 
     def _edit_metrics(
         self,
@@ -241,12 +280,12 @@ class _PrefixEncoder:
     _known: dict[tuple[str, ...], tuple[int, ...]] = field(default_factory=dict)
 
     def prefixes_by_role(self, pairs: PrefixPairs) -> dict[str, list[_Prefix]]:
-        """The hosts, the donors, and as "other" the donors' words after the next pair's prompt."""
-        shifted_questions = pairs.questions[1:] + pairs.questions[:1]
+        """The hosts, the donors, and as "other" the donors' words after another question's prompt."""
+        other_questions = pairs.other_questions or pairs.questions[1:] + pairs.questions[:1]
         return {
             "host": self._encode(pairs.questions, pairs.host_prefixes),
             "donor": self._encode(pairs.questions, pairs.donor_prefixes),
-            "other": self._encode(shifted_questions, pairs.donor_prefixes),
+            "other": self._encode(other_questions, pairs.donor_prefixes),
         }
 
     def first_tokens(self, words_by_pair: Sequence[frozenset[str]]) -> list[set[int]]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -47,6 +48,7 @@ CheckpointLoader = Callable[[], "PreTrainedModel"]
 LabelsByMeaning = Mapping[str, Mapping[str, np.ndarray]]  # meaning -> task -> labels (P,)
 Predictions = dict[str, ProbePredictions]  # task -> predictions
 
+BEHIND_BLOCK = "behind a block"  # in an attribute: of places behind the beginning of a loop or branch
 #: Inputs of the same probes that know nothing of the trained model:
 #: untrained   hidden states of the network before its first step, over the same texts
 #: bag         features of the start, and how often each operation occurs up to the predicted one
@@ -91,7 +93,8 @@ class ProgramStateProbe(MultiCheckpointEvaluation):
     Metrics, one row a place: `<meaning>/<source>/<number of hidden layers>`, is the state read correctly? Sources are
     the sites, the baselines, the controls, and `constant`. The attribute is `<feature> <offset>`. For the original
     meaning there are further rows for operations that changed something (`<feature> <offset> effective`) and, at later
-    offsets, for places at which the present state was read correctly (`<feature> <offset> given the present`).
+    offsets, for places at which the present state was read correctly (`<feature> <offset> given the present`). Where
+    programs have loops or branches there are rows for places behind one (`<feature> <offset> behind a block`).
 
     Attributes:
         tracer: The world's interpreter.
@@ -261,8 +264,17 @@ class _CheckpointProbes:
                 attribute = f"{feature} {offset:+d}"
                 yield self._table(indices, correct[indices], attribute, metric)
                 if meaning == ORIGINAL_MEANING:
+                    behind = indices[self._is_behind_block[indices]]
+                    if len(behind):
+                        yield self._table(behind, correct[behind], f"{attribute} {BEHIND_BLOCK}", metric)
                     effective = indices[self.programs.had_effect(offset)[indices]]
                     yield self._table(effective, correct[effective], f"{attribute} effective", metric)
+
+    @cached_property
+    def _is_behind_block(self) -> np.ndarray:
+        """Does a loop or branch begin before each place? Shape: (P,)."""
+        is_behind: np.ndarray = (self.programs.context_counts > 0).sum(1) > 0
+        return is_behind
 
     def _tasks(self, labels: Mapping[str, np.ndarray]) -> Iterator[tuple[str, int, list[str]]]:
         """Feature, offset, and the names of its labels."""
@@ -272,16 +284,21 @@ class _CheckpointProbes:
                 yield feature, offset, [f"{part} {offset}" for part in components]
 
     def _majority_readings(self, labels: Mapping[str, np.ndarray], metric: str) -> Iterator[pl.DataFrame]:
-        """The most frequent state among the training places, as a prediction of the test places."""
-        is_test = self.programs.is_test
+        """The most frequent state among the training places, as a prediction of the test places.
+
+        Where there are loops or branches, also among the places behind one alone.
+        """
+        is_test, everywhere = self.programs.is_test, np.ones(len(self.programs.is_test), dtype=bool)
+        subsets = {"": everywhere, f" {BEHIND_BLOCK}": self._is_behind_block}
         for feature, offset, names in self._tasks(labels):
             joint = np.stack([labels[name] for name in names], 1)
-            is_labelled = (joint >= 0).all(1)
-            joint_classes, counts = np.unique(joint[is_labelled & ~is_test], axis=0, return_counts=True)
-            indices = np.flatnonzero(is_labelled & is_test)
-            if len(joint_classes) and len(indices):
-                correct = (joint[indices] == joint_classes[counts.argmax()]).all(1)
-                yield self._table(indices, correct, f"{feature} {offset:+d}", metric)
+            for suffix, subset in subsets.items():
+                is_labelled = (joint >= 0).all(1) & subset
+                joint_classes, counts = np.unique(joint[is_labelled & ~is_test], axis=0, return_counts=True)
+                indices = np.flatnonzero(is_labelled & is_test)
+                if len(joint_classes) and len(indices):
+                    correct = (joint[indices] == joint_classes[counts.argmax()]).all(1)
+                    yield self._table(indices, correct, f"{feature} {offset:+d}{suffix}", metric)
 
     def _present_readings(
         self, labels: Mapping[str, np.ndarray], first_site_predictions: Predictions

@@ -66,6 +66,16 @@ class ExecutionTraces(Protocol):
         """Name -> the feature's value after every operation, as integers from 0. Shape of each: (N, T)."""
         ...
 
+    @property
+    def is_defined(self) -> np.ndarray:
+        """Is there a state after the operation? None is where a loop does not end. Shape: (N, T)."""
+        ...
+
+    @property
+    def context_counts(self) -> np.ndarray:
+        """How often each of K words that are no operations stands before the operation. Shape: (N, T, K)."""
+        ...
+
     def initial_features(self) -> Mapping[str, np.ndarray]:
         """Name -> the feature's value before the first operation, as integers from 0. Shape of each: (N,)."""
         ...
@@ -235,13 +245,15 @@ class ProgramDataset:
             meaning: The meaning of the words.
             include_final: Label the states after the last operations too.
         """
-        values_by_feature = self.trace(meaning).features()
+        trace = self.trace(meaning)
+        values_by_feature, is_defined = trace.features(), trace.is_defined
         last_operation = self.operation_count[self.program_index]
         labels = {}
         for offset in offsets:
             state_number = self.operation_number + offset  # the state after this operation
             is_labelled = (state_number >= 1) & (state_number < last_operation + include_final)
             operation_index = np.clip(state_number, 1, last_operation) - 1
+            is_labelled &= is_defined[self.program_index, operation_index]
             for feature in features:
                 values = values_by_feature[feature][self.program_index, operation_index]
                 labels[f"{feature} {offset}"] = np.where(is_labelled, values, -1)
@@ -257,16 +269,25 @@ class ProgramDataset:
     def bag(self) -> np.ndarray:
         """The start's features and the counts of operations up to the predicted one. Shape: (P, F).
 
-        Counts are one-hot, so that a small perceptron can look up what they add up to.
+        Counts are one-hot, so that a small perceptron can look up what they add up to. Other words that stand before
+        are counted too.
         """
         initial_features = self.trace(ORIGINAL_MEANING).initial_features()
         initial = [one_hot(values)[self.program_index] for values in initial_features.values()]
         counts = np.cumsum(self._one_hot_operations, 1)[self.program_index, self.operation_number - 1].astype(np.int64)
-        return np.concatenate([*initial, *(one_hot(column) for column in counts.T)], 1)
+        columns = (*counts.T, *self.context_counts.T)
+        return np.concatenate([*initial, *(one_hot(column) for column in columns)], 1)
+
+    @property
+    def context_counts(self) -> np.ndarray:
+        """How often each word that is no operation and that occurs stands before each place. Shape: (P, K)."""
+        counts = self.trace(ORIGINAL_MEANING).context_counts[self.program_index, self.operation_number - 1]
+        occurring: np.ndarray = counts[:, counts.any(0)].astype(np.int64)
+        return occurring
 
     @property
     def surface(self) -> np.ndarray:
-        """The whole start, the counts of earlier operations, and the predicted operation. Shape: (P, F)."""
+        """The whole start, the counts of earlier words, and the predicted operation. Shape: (P, F)."""
         before = np.cumsum(self._one_hot_operations, 1) - self._one_hot_operations
         at_operation = self.program_index, self.operation_number - 1
         return np.concatenate(
@@ -274,6 +295,7 @@ class ProgramDataset:
                 self.trace(ORIGINAL_MEANING).initial_state_encoding()[self.program_index],
                 before[at_operation],
                 self._one_hot_operations[at_operation],
+                self.context_counts.astype(np.float32),
             ],
             1,
         )
@@ -401,12 +423,14 @@ class ProgramDataset:
 
     @property
     def control_types(self) -> np.ndarray:
-        """A string for the start and the operations up to the predicted one. Shape: (P,)."""
+        """A string for the start and the operations up to the predicted one, and other words. Shape: (P,)."""
         trace = self.trace(ORIGINAL_MEANING)
         initial = np.stack(list(trace.initial_features().values()), 1)
         types = []
-        for program, number in zip(self.program_index, self.operation_number, strict=True):
-            types.append("/".join(map(str, (*initial[program], *trace.operations[program, :number]))))
+        for program, number, context in zip(
+            self.program_index, self.operation_number, self.context_counts, strict=True
+        ):
+            types.append("/".join(map(str, (*initial[program], *trace.operations[program, :number], *context))))
         return np.array(types)
 
     def _splits(self, seed: Seed) -> np.ndarray:

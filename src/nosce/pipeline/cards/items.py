@@ -8,7 +8,7 @@ import polars as pl
 
 from nosce.analysis.card import ReadableItem
 from nosce.analysis.needed_rows import selections_in
-from nosce.analysis.selection import BestStep, Selection
+from nosce.analysis.selection import BestStep, PhaseStep, Selection
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.pipeline.cards.questions import arm_name
@@ -60,7 +60,8 @@ def _selections(plan: Plan, claim_ids: Sequence[str]) -> Iterator[Selection]:
     claims = {claim.id: claim for claim in plan.study.claims}
     for claim_id in claim_ids:
         found = [selection for selection, _ in selections_in((claims[claim_id].measure,)) or []]
-        choosing = [one.step.choosing(one) for one in found if isinstance(one.step, BestStep)]
+        chosen = [(one.step, one) for one in found if isinstance(one.step, BestStep | PhaseStep)]
+        choosing = [choice for step, one in chosen for choice in step.choosing(one)]
         yield from (selection for selection in reversed(found) if selection not in choosing)
 
 

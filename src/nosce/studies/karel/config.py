@@ -48,6 +48,9 @@ class KarelConfig:
         figure_probe_train_size: Specifications that probes learn from which only figures show.
         reassigned_control: Train the arm whose words have other meanings.
         random_control: Train the architecture of a pretrained model from random weights too.
+        loops_arm: Train an arm whose programs have loops and branches, for as many steps.
+        boards_arm: Train an arm on the paper's boards (8 x 8 with their border) and number of pairs (5).
+        boards_records: Documents of that arm, each shown once.
         adapter: The low-rank update that is trained of a pretrained model. None: all weights are trained.
         records_share: Share of the texts of training that are records; the others are general text.
     """
@@ -65,12 +68,32 @@ class KarelConfig:
     figure_probe_train_size: int = 8_000
     reassigned_control: bool = True
     random_control: bool = False
+    loops_arm: bool = False
+    boards_arm: bool = False
+    boards_records: int = 192_000
     adapter: LoRA | None = None
     records_share: float = 1.0
 
     def __post_init__(self) -> None:
         if not self.is_pretrained and (self.random_control or self.adapter is not None):
             raise SpecError("random_control and adapter are for a pretrained model; give --model, or leave them out.")
+
+    @property
+    def loops_world(self) -> Karel:
+        """The world whose programs have loops and branches."""
+        return replace(self.world, control_flow=True)
+
+    @property
+    def boards_world(self) -> Karel:
+        """The world with the paper's boards and pairs, and this scale's programs."""
+        paper = Karel()
+        return replace(
+            self.world,
+            board_shape=paper.board_shape,
+            n_examples=paper.n_examples,
+            n_heldout_examples=paper.n_heldout_examples,
+            records=self.boards_records,
+        )
 
     @property
     def records_per_step(self) -> float:
@@ -128,11 +151,15 @@ def _smoke_config() -> KarelConfig:
         training=replace(SHORT_TRAINING, steps=8, checkpoint_fractions=even_checkpoint_fractions(4)),
         probe_width=16,
         probe_epochs=3,
+        boards_records=256,
     )
 
 
 def _laptop_config() -> KarelConfig:
-    """Boards of 3 x 3, programs of 2 to 6 operations: all claims on two cores."""
+    """Boards of 3 x 3, programs of 2 to 6 operations: all claims on two cores.
+
+    192,000 records of the paper's boards are what two cores carry in an hour, three seeds together.
+    """
     return KarelConfig(
         seeds=(0, 1, 2),
         world=replace(SMALL_WORLD, records=256_000, seen_questions=16_000, unseen_questions=1_000),
@@ -140,6 +167,8 @@ def _laptop_config() -> KarelConfig:
         training=replace(SHORT_TRAINING, steps=2_000, checkpoint_fractions=EARLY_CHECKPOINT_FRACTIONS),
         reassigned_training_factor=2,
         probe_width=64,
+        loops_arm=True,
+        boards_arm=True,
     )
 
 
@@ -160,6 +189,7 @@ def _gpu_config() -> KarelConfig:
         architecture=replace(Architecture.named("8x384"), max_positions=512),
         training=training,
         probe_width=256,
+        loops_arm=True,
     )
 
 

@@ -42,6 +42,7 @@ def original_evals(config: KarelConfig) -> Iterator[EvalSpec]:
         features=("direction", "rows", "cols", "front"),
         vocabulary=KAREL_OPERATIONS,
         sites=config.sites[1:],
+        apart=True,
     )
     yield EvalSpec(editing, arms=arms)
 
@@ -60,6 +61,15 @@ def random_control_evals(config: KarelConfig) -> Iterator[EvalSpec]:
     yield EvalSpec(GenerationEval(scorer=_scorer(config.world)), arms=arms)
     fixed_programs = _curve_probes(config)[1]
     yield EvalSpec(replace(fixed_programs, earlier_grid=None), arms=arms)
+
+
+def other_world_evals(config: KarelConfig, arm: str, world: Karel, meanings: tuple[str, ...]) -> Iterator[EvalSpec]:
+    """Programs and their states in another world, with the best constant program and the baselines of probes."""
+    scorer = _scorer(world)
+    grid = replace(_basic_grid(config), offsets=(0,), meanings=meanings, baselines=("untrained", "bag", "surface"))
+    probe = replace(_probe(config, grid), tracer=scorer, max_train_questions=config.figure_probe_train_size)
+    for evaluation in (GenerationEval(scorer=scorer), ConstantBaseline(scorer=scorer), probe):
+        yield EvalSpec(evaluation, arms=(arm,))
 
 
 def _scorer(world: Karel) -> KarelScorer:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nosce.analysis.figures import BarCell, BarFigure, Figure, TrainingCurveFigure
-from nosce.analysis.measures import Difference, Mean
+from nosce.analysis.headroom import NormalizedContrast
+from nosce.analysis.measures import Mean
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
+from nosce.evals.probing.program_states import BEHIND_BLOCK
 from nosce.studies.karel.config import KarelConfig
 from nosce.studies.karel.selections import (
     ACCURACY_CURVE,
     ALTERNATIVE_SEMANTICS,
     DISTINCT_PROGRAMS_CURVE,
+    LOOPS_ARM,
     MOST_COMMON_PROGRAM_CURVE,
     ORIGINAL_ARM,
     PERPLEXITY_CURVE,
@@ -32,6 +35,7 @@ def karel_figures(config: KarelConfig) -> tuple[Figure, ...]:
         *_probe_figures(config.sites),
         *_semantics_figures(config.sites),
         *_length_figures(config.world.asked_lengths[1], config.seeds),
+        *((_loops_figure(),) if config.loops_arm else ()),
     )
 
 
@@ -124,7 +128,7 @@ def _probe_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
             title="Probes by depth and offset",
             caption="Test accuracy on the model's own programs, by hidden layers of the probe; dashes are the best "
             "constant. Offset 0 is the state behind the operation being predicted. These probes learn from fewer "
-            "programs than the probes of the claims.",
+            "programs than those that are compared with baselines.",
             y_label="accuracy",
             cells=tuple(cell for feature, _ in PROBE_FEATURES for cell in _grid_cells(feature)),
         ),
@@ -144,17 +148,18 @@ def _semantics_figures(sites: tuple[str, ...]) -> tuple[BarFigure, ...]:
         BarFigure(
             id="intervention",
             title="The same hidden states, other meanings",
-            caption="Probe accuracy above each meaning's own best constant, for the trained and the untrained network, "
-            "on position in the state behind the operation being predicted.",
-            y_label="above the constant",
+            caption="What share of the room above each meaning's own best constant a probe gains, for the trained and "
+            "the untrained network, on position in the state behind the operation being predicted.",
+            y_label="share of the room",
             cells=_intervention_cells(),
         ),
         BarFigure(
             id="edits",
             title="Does the model use the state?",
             caption="Share of pairs whose next word, after an edit of one hidden state, is right for the donor's state "
-            "and wrong for the host's. Swap: the donor's state; other: the same words for another specification; "
-            "gradient: moved until probes read the donor's state; random: moved as far. Dashes: unedited.",
+            "and wrong for the host's and for the control's. Swap: the donor's state; other (the control): the same "
+            "words for a specification under which they need another next word; gradient: moved until probes read the "
+            "donor's state; random: moved as far. Dashes: unedited.",
             y_label="next word right",
             cells=_edit_cells(sites[1:]),
         ),
@@ -187,8 +192,8 @@ def _intervention_cells() -> tuple[BarCell, ...]:
     for meaning in ("original", *ALTERNATIVE_SEMANTICS):
         constant = state_probe_scores("position", 0, "constant", meaning)
         for group, source in (("trained", "mean/1"), ("untrained", "untrained/1")):
-            gain = Difference(a=state_probe_scores("position", 0, source, meaning), b=constant)
-            cells.append(BarCell(meaning, group, gain))
+            score = state_probe_scores("position", 0, source, meaning)
+            cells.append(BarCell(meaning, group, NormalizedContrast(terms=((1.0, score, constant),))))
     return tuple(cells)
 
 
@@ -206,21 +211,33 @@ def _accuracy_cell(length: int) -> BarCell:
     return BarCell(str(length), "right", Mean(selection=selection))
 
 
-def _baseline_cells(feature: str) -> list[BarCell]:
+def _loops_figure() -> BarFigure:
+    features = (feature for feature, _ in PROBE_FEATURES)
+    return BarFigure(
+        id="loops",
+        title="States behind a loop or branch",
+        caption="Test accuracy at the end of training, in the arm whose programs have loops and branches, on the state "
+        "that the next operation leads to; dashes are the best constant there. A state is that of the program as it is "
+        "written so far, with its open blocks closed. The bag and the surface count all words that stand before.",
+        y_label="accuracy",
+        cells=tuple(cell for name in features for cell in _baseline_cells(name, (0,), LOOPS_ARM, f" {BEHIND_BLOCK}")),
+    )
+
+
+def _baseline_cells(
+    feature: str, offsets: tuple[int, ...] = (0, 1), arm: str = ORIGINAL_ARM, suffix: str = ""
+) -> list[BarCell]:
     cells = []
-    for offset in (0, 1):
+    for offset in offsets:
         for group, source in (
             ("trained", "mean/1"),
             ("untrained", "untrained/1"),
             ("start and bag", "bag/1"),
             ("whole surface", "surface/1"),
         ):
-            cells.append(
-                BarCell(
-                    f"{offset:+d}", group, Mean(selection=state_probe_scores(feature, offset, source)), panel=feature
-                )
-            )
-        constant = Mean(selection=state_probe_scores(feature, offset, "constant"))
+            mean = Mean(selection=state_probe_scores(feature, offset, source, arm=arm, suffix=suffix))
+            cells.append(BarCell(f"{offset:+d}", group, mean, panel=feature))
+        constant = Mean(selection=state_probe_scores(feature, offset, "constant", arm=arm, suffix=suffix))
         cells.append(BarCell(f"{offset:+d}", "best constant", constant, panel=feature, baseline=True))
     return cells
 

@@ -18,9 +18,17 @@ from nosce.data.worlds.karel.world import Karel
 from nosce.models.architecture import Pretrained
 from nosce.studies.karel.claims import karel_claims
 from nosce.studies.karel.config import KarelConfig, even_checkpoint_fractions, karel_config
-from nosce.studies.karel.evals import original_evals, random_control_evals, reassigned_evals
+from nosce.studies.karel.evals import original_evals, other_world_evals, random_control_evals, reassigned_evals
 from nosce.studies.karel.figures import karel_figures
-from nosce.studies.karel.selections import ORIGINAL_ARM, RANDOM_ARM, REASSIGNED_ARM, SHARPEST_ALTERNATIVE
+from nosce.studies.karel.selections import (
+    BOARDS_ARM,
+    LOOPS_ARM,
+    ORIGINAL_ARM,
+    RANDOM_ARM,
+    REASSIGNED_ARM,
+    SHARPEST_ALTERNATIVE,
+)
+from nosce.studies.karel.training_claims import FRESH_WEIGHTS_CLAIMS
 from nosce.study import Arm, EvalSpec, Scale, Study
 
 KAREL_TITLE = "Meaning in models of programs"
@@ -90,6 +98,18 @@ def _arms(config: KarelConfig, replayed: Callable[[Karel], World] | None) -> Ite
     if config.random_control and isinstance(config.architecture, Pretrained):
         fresh = replace(config.architecture, random_weights=True)
         yield replace(original_arm, name=RANDOM_ARM, model=fresh, adapter=None)
+    if config.loops_arm:
+        yield _other_world_arm(original_arm, LOOPS_ARM, config.loops_world)
+    if config.boards_arm:
+        yield _other_world_arm(original_arm, BOARDS_ARM, config.boards_world)
+
+
+def _other_world_arm(original_arm: Arm, name: str, world: Karel) -> Arm:
+    """The same model and training in another world, whose documents are shown once."""
+    training = original_arm.training
+    steps = max(1, world.records // training.batch_size)
+    training = replace(training, steps=steps, checkpoint_fractions=even_checkpoint_fractions(2))
+    return replace(original_arm, name=name, world=world, training=training, tokenizer=world.tokenizer)
 
 
 def _reassigned_world(config: KarelConfig) -> Karel:
@@ -103,17 +123,29 @@ def _evals(config: KarelConfig) -> Iterator[EvalSpec]:
         yield from reassigned_evals(config, _reassigned_world(config))
     if config.random_control:
         yield from random_control_evals(config)
+    if config.loops_arm:
+        yield from other_world_evals(config, LOOPS_ARM, config.loops_world, ("original",))
+    if config.boards_arm:
+        yield from other_world_evals(config, BOARDS_ARM, config.boards_world, ("original", SHARPEST_ALTERNATIVE))
 
 
 def _notes(config: KarelConfig) -> Iterator[str]:
     """Which claims of the study are left out, and why."""
     if config.is_pretrained:
+        about_phases = ", ".join(name for name in FRESH_WEIGHTS_CLAIMS if name != "perplexity-rises")
         yield (
-            "Left out: perplexity-stays, which counts nats a token where a model has tokens of its own; babbling and "
-            "syntax-before-semantics, which are about training from random weights."
+            "Left out: perplexity-rises, which counts nats a token where a model has tokens of its own; "
+            f"{about_phases}, which are about training from random weights."
         )
     if not config.reassigned_control:
         yield "Left out: own-meaning-wins, which takes a training on re-assigned words (reassigned_control=yes)."
+    if not config.is_pretrained:
+        for field, is_made, claims in (
+            ("loops_arm", config.loops_arm, "loops-*, which take programs with loops and branches"),
+            ("boards_arm", config.boards_arm, "boards-*, which take boards of 8 x 8"),
+        ):
+            if not is_made:
+                yield f"Left out: {claims} ({field}=yes)."
     if config.is_pretrained:
         yield '"Untrained" is the model before this training.'
 

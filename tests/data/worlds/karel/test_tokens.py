@@ -161,6 +161,8 @@ def test_an_operation_that_begins_as_another_is_refused():
 class _Prefixes:
     """A world whose words are all unknown to a tokenizer of words, and so have one token."""
 
+    control_flow = False
+
     encoding, target_prefix = "lean", ""
 
 

@@ -1,12 +1,13 @@
 """Karel the robot: boards, programs that change them, and specifications that show their effect (arXiv:2305.11169).
 
-language     operations, their re-assigned meanings, control flow
-interpreter  the readable interpreter
-vectorized   the fast interpreter, which must agree with the readable one
-nested       random programs with control flow
-encoding     records as text, official and lean
-world        the world: training records, and specifications as questions
-scoring      scores of a program that a model wrote, and the states that it passes through
+language        operations, their re-assigned meanings, control flow
+interpreter     the readable interpreter
+vectorized      the fast interpreter, which must agree with the readable one
+nested          random programs with control flow
+written_states  the states of such programs, one for each written operation
+encoding        records as text, official and lean
+world           the world: training records, and specifications as questions
+scoring         scores of a program that a model wrote, and the states that it passes through
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from nosce.data.grammar import FORBIDDEN, TokenGrammar
-from nosce.data.worlds.karel.encoding import LeanEncoding, OfficialEncoding
+from nosce.data.worlds.karel.encoding import KAREL_KEYWORDS, LeanEncoding, OfficialEncoding
 from nosce.data.worlds.karel.interpreter import Board, execute_program
 from nosce.data.worlds.karel.language import (
     CONDITIONS,
@@ -32,6 +32,7 @@ from nosce.data.worlds.karel.language import (
 from nosce.data.worlds.karel.tokens import OperationTokens, word_tokens
 from nosce.data.worlds.karel.vectorized import Boards, ProgramTraces, compile_programs, run_programs
 from nosce.data.worlds.karel.world import Karel
+from nosce.data.worlds.karel.written_states import trace_written, written_prefixes
 from nosce.records import Outcome, Question
 
 MAX_OPERATIONS = 14  # most operations in a reply (the released `lm/utils.py`)
@@ -123,11 +124,15 @@ class KarelScorer:
     def trace(self, questions: Sequence[Question], replies: Sequence[str], meaning: str = "original") -> ProgramTraces:
         """The trace of every program on its specification's first input, with the given meaning of the operations.
 
-        A reply that is no program has no operations. Features are relative to the start of the run.
+        A reply that is no program has no operations. Features are relative to the start of the run. In a world with
+        control flow there is a state for each written operation (`written_states`).
         """
         starts = np.stack([self._parse_examples(q.prompt)[0, 0] for q in questions])
-        code = compile_programs([self._record_encoding.parse_reply(reply) or () for reply in replies])
-        return run_programs(Boards.from_glyphs(starts, *self._board_size), code.with_meaning(meaning))
+        boards = Boards.from_glyphs(starts, *self._board_size)
+        programs = [self._record_encoding.parse_reply(reply) or () for reply in replies]
+        if self.world.control_flow:
+            return trace_written(boards, programs, meaning)
+        return run_programs(boards, compile_programs(programs).with_meaning(meaning))
 
     def operation_positions(self, tokenizer: Tokenizer, reply: np.ndarray) -> np.ndarray:
         """The positions of the tokens that tell the operations of a reply, in order.
@@ -150,9 +155,14 @@ class KarelScorer:
         return OperationTokens.of(self.world, tokenizer).shared_opening
 
     def is_traceable(self, reply: str) -> bool:
-        """Whether the reply is a program without control flow, so that its states align with its words."""
+        """Whether the reply is a program whose states align with its words: any, or one without control flow."""
         program = self._record_encoding.parse_reply(reply)
-        return program is not None and is_straight_line(program)
+        return program is not None and (self.world.control_flow or is_straight_line(program))
+
+    def written_operations(self, reply: str) -> tuple[str, ...]:
+        """The operations of a reply that is a program without control flow; none of any other reply."""
+        program = self._record_encoding.parse_reply(reply) or ()
+        return tuple(program_words(program)) if is_straight_line(program) else ()
 
     def prefix_text(self, words: Sequence[str]) -> str:
         """The beginning of a program as text."""
@@ -210,11 +220,22 @@ class KarelScorer:
     def render_steps(self, question: Question, reply: str) -> list[tuple[str, tuple[str, ...]]]:
         """The first input's board before the program and after each operation: (word, rows)."""
         board = self._board(question)
-        program = reassign_operations(self._record_encoding.parse_reply(reply) or (), self.world.meaning)
+        written = self._record_encoding.parse_reply(reply) or ()
+        if self.world.control_flow:
+            return [("", tuple(board.render())), *self._render_written(question, written)]
+        program = reassign_operations(written, self.world.meaning)
         return [
             ("", tuple(board.render())),
             *((word, tuple(board.render())) for word in execute_program(board, program)),
         ]
+
+    def _render_written(self, question: Question, program: Program) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """For each written operation the board after the program so far, or where its loops were cut."""
+        operations = [word for word in program_words(program) if word in KAREL_OPERATIONS]
+        for word, prefix in zip(operations, written_prefixes(program), strict=True):
+            boards = Boards.from_boards([self._board(question)])
+            run = run_programs(boards, compile_programs([prefix]).with_meaning(self.world.meaning))
+            yield word, tuple(run.end.board(0).render())
 
     def render_predicted_state(
         self, question: Question, predicted_features: Mapping[str, int]
@@ -248,7 +269,7 @@ class KarelScorer:
 
     def grammar(self, tokenizer: Tokenizer, eos_id: int) -> TokenGrammar:
         """The grammar of one to `max_operations` operations or, with control flow, of all programs."""
-        words = (*KAREL_OPERATIONS, *(_CONTROL_WORDS if self.world.control_flow else ()))
+        words = (*KAREL_OPERATIONS, *(KAREL_KEYWORDS if self.world.control_flow else ()))
         ids_by_word = {word: word_tokens(self.world, tokenizer, word) for word in words}
         next_states = _control_flow_grammar if self.world.control_flow else _straight_line_grammar(self.max_operations)
         return _token_grammar(ids_by_word, next_states, tokenizer.get_vocab_size(), eos_id)
@@ -265,7 +286,6 @@ def _count_operations(program: Program) -> int:
     return sum(word in KAREL_OPERATIONS for word in program_words(program))
 
 
-_CONTROL_WORDS = ("repeat", "while", "if", "else", "not", "{", "}", *CONDITIONS, *map(str, range(1, MAX_REPEAT + 1)))
 END_OF_PROGRAM = ""
 GrammarState = tuple[object, ...]
 WordGrammar = Callable[[GrammarState], Mapping[str, GrammarState]]  # the state after each allowed word

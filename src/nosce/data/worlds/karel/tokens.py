@@ -40,25 +40,28 @@ class OperationTokens:
 
     Args:
         ids: Tokens of the operations, in the order of `KAREL_OPERATIONS`. None begins with all tokens of another.
+        control_ids: Tokens of the words of control flow, which may stand between operations. Empty: there are none.
     """
 
     ids: tuple[tuple[int, ...], ...]
+    control_ids: tuple[tuple[int, ...], ...] = ()
 
     @classmethod
     def of(cls, world: Karel, tokenizer: Tokenizer) -> OperationTokens:
         """The tokens that a tokenizer gives the operations of a world.
 
         Raises:
-            DataError: An operation has no tokens, or begins with all tokens of another.
+            DataError: A word has no tokens, or begins with all tokens of another.
         """
-        ids = tuple(word_tokens(world, tokenizer, operation) for operation in KAREL_OPERATIONS)
-        for (one, one_ids), (other, other_ids) in itertools.permutations(zip(KAREL_OPERATIONS, ids, strict=True), 2):
+        words = (*KAREL_OPERATIONS, *(KAREL_KEYWORDS if world.control_flow else ()))
+        ids = tuple(word_tokens(world, tokenizer, word) for word in words)
+        for (one, one_ids), (other, other_ids) in itertools.permutations(zip(words, ids, strict=True), 2):
             if other_ids[: len(one_ids)] == one_ids:
                 raise DataError(
                     f"Karel's {other} begins with all tokens of {one} in this tokenizer ({list(one_ids)}), so the two "
                     "cannot be told apart; take the tokenizer of the world's encoding."
                 )
-        return cls(ids)
+        return cls(ids[: len(KAREL_OPERATIONS)], ids[len(KAREL_OPERATIONS) :])
 
     @property
     def are_equally_many(self) -> bool:
@@ -67,24 +70,28 @@ class OperationTokens:
 
     @property
     def most(self) -> int:
-        """The most tokens of an operation."""
-        return max(map(len, self.ids))
+        """The most tokens of a word."""
+        return max(map(len, self._all_ids))
+
+    @property
+    def _all_ids(self) -> tuple[tuple[int, ...], ...]:
+        return self.ids + self.control_ids
 
     @property
     def shared_opening(self) -> tuple[int, ...]:
-        """The tokens with which every operation begins, e.g. the indentation of the official text."""
-        return self.ids[0][: min(_shared(self.ids[0], other) for other in self.ids[1:])]
+        """The tokens with which every word begins, e.g. the indentation of the official text."""
+        return self.ids[0][: min(_shared(self.ids[0], other) for other in self._all_ids[1:])]
 
     @cached_property
     def telling_indices(self) -> tuple[int, ...]:
         """For each operation the index of the token that tells it apart from all others."""
-        return tuple(max(_shared(one, other) for other in self.ids if other != one) for one in self.ids)
+        return tuple(max(_shared(one, other) for other in self._all_ids if other != one) for one in self.ids)
 
     def locate(self, reply: np.ndarray) -> np.ndarray:
-        """The positions of the telling tokens in the tokens of a straight-line program. Shape: (operations,), int64.
+        """The positions of the telling tokens in the tokens of a program. Shape: (operations,), int64.
 
         Raises:
-            DataError: The tokens are not those of operations, one after the other.
+            DataError: The tokens are not those of words, one after the other.
         """
         return np.array([start + self.telling_indices[kind] for start, kind in self._parts(reply)], dtype=np.int64)
 
@@ -100,14 +107,15 @@ class OperationTokens:
         """The first token and the kind of each operation."""
         start, tokens = 0, tuple(reply.tolist())
         while start < len(tokens):
-            matching = [kind for kind, one in enumerate(self.ids) if tokens[start : start + len(one)] == one]
+            matching = [kind for kind, one in enumerate(self._all_ids) if tokens[start : start + len(one)] == one]
             if not matching:
                 raise DataError(
                     f"the tokens {list(tokens[start : start + self.most])} of a program of Karel are no operation's, "
                     "so the places of its states cannot be found; take the tokenizer of the world's encoding."
                 )
-            yield start, matching[0]
-            start += len(self.ids[matching[0]])
+            if matching[0] < len(self.ids):
+                yield start, matching[0]
+            start += len(self._all_ids[matching[0]])
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

@@ -244,6 +244,9 @@ class ProgramTraces:
         had_effect: Whether the operation changed the robot or the markers. Shape: (N, T), bool.
         finished: False if the program reached the step limit. Shape: (N,), bool.
         markers: Markers after each operation, if they were kept. Shape: (N, T, C).
+        defined: Whether there is a state after the operation. Shape: (N, T), bool. None: everywhere.
+        context: How often each of K words of control flow stands before the operation. Shape: (N, T, K), int16. None:
+            there are no such words.
     """
 
     start: Boards
@@ -255,6 +258,18 @@ class ProgramTraces:
     had_effect: np.ndarray
     finished: np.ndarray
     markers: np.ndarray | None
+    defined: np.ndarray | None = None
+    context: np.ndarray | None = None
+
+    @property
+    def is_defined(self) -> np.ndarray:
+        """Whether there is a state after the operation. Shape: (N, T), bool."""
+        return np.ones(self.operations.shape, dtype=bool) if self.defined is None else self.defined
+
+    @property
+    def context_counts(self) -> np.ndarray:
+        """How often each of K words that are no operations stands before the operation. Shape: (N, T, K)."""
+        return np.zeros((*self.operations.shape, 0), dtype=np.int16) if self.context is None else self.context
 
     def features(self) -> dict[str, np.ndarray]:
         """The features of a state that probes predict, as integers from 0, after every operation. Shapes: (N, T).
