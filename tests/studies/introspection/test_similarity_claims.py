@@ -95,7 +95,8 @@ def planted(
 
 def verdict(claim_id: str, shares: Mapping[str, float], n_strings: int = 400, **options: object) -> Verdict:
     unable, seeds = options.get("unable", ()), options.get("seeds", 3)
-    assert isinstance(unable, tuple) and isinstance(seeds, int)
+    assert isinstance(unable, tuple)
+    assert isinstance(seeds, int)
     return CLAIMS[claim_id].judge(planted(claim_id, shares, n_strings, unable, seeds), "string")
 
 
@@ -176,7 +177,7 @@ def share_that_holds(n_strings: int, n_seeds: int, n_runs: int = 60) -> float:
     """How often a run without any difference of A and B shows that there is none, within the margin."""
     claim, held = CLAIMS["no-advantage-where-alike"], 0
     rng = (Seed(0) / "power" / n_strings / n_seeds).numpy()
-    for run in range(n_runs):
+    for _ in range(n_runs):
         differences = rng.normal(0.0, STRING_SPREAD, size=(n_seeds, n_strings))
         names, seeds = [str(n) for n in range(n_strings)] * n_seeds, np.repeat(np.arange(n_seeds), n_strings)
         found = nested_interval(differences.ravel(), names, seeds)
