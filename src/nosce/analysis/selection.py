@@ -11,6 +11,7 @@ from nosce.analysis.stats.ranges import QUANTITY_RANGES, UNBOUNDED, ValueRange
 from nosce.errors import DataError
 from nosce.store.spec import LATER
 
+CROSSED_SPLITS = {"validation": "unseen", "unseen": "validation"}  # for whom a half of the held-out items chooses
 CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
 
 
@@ -57,15 +58,20 @@ class BestStep:
     """The kept step of each arm, seed and stage at which another evaluation is best: its highest mean.
 
     Of equally good steps the last one is taken. The other evaluation must be about other items than those that are
-    selected, e.g. those of the validation split; else the choice itself would raise the score.
+    selected, e.g. those of the validation split; else the choice itself would raise the score. With `crossed` it may be
+    about the same: each half of the held-out items is read at the step that the other half chooses (cross-fitting,
+    Chernozhukov et al. 2018, Econometrics Journal 21), so that all of them are tested and none chooses for itself.
 
     Args:
         evaluation: Name of the evaluation that chooses.
         metric: Name of its metric; a higher one is better.
+        crossed: The items of the splits "validation" and "unseen" choose for each other; those of other splits are read
+            at the step that both choose together.
     """
 
     evaluation: str
     metric: str = "exact"
+    crossed: bool = field(default=False, metadata=LATER)
 
     def choosing(self, selection: Selection) -> Selection:
         """The readings that choose the step of a selection."""
@@ -73,13 +79,37 @@ class BestStep:
             evaluation=self.evaluation, metric=self.metric, arm=selection.arm, stage=selection.stage, step="every"
         )
 
-    def steps(self, readings: pl.DataFrame) -> pl.DataFrame:
+    def chosen_rows(self, table: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table at the step that is chosen for each.
+
+        Raises:
+            DataError: There is no reading to choose by, or one has no value.
+        """
+        chosen_at = ["arm", "seed", "stage", "step"]
+        if not self.crossed:
+            return table.join(self.steps(readings), on=chosen_at, how="semi")
+        parts = []
+        for split, chooser in (*CROSSED_SPLITS.items(), (None, None)):
+            is_part = pl.col("split") == split if split else ~pl.col("split").is_in(list(CROSSED_SPLITS))
+            part = table.filter(is_part)
+            if len(part):
+                part = part.join(self.steps(readings, chooser), on=chosen_at, how="semi")
+            parts.append(part)
+        return pl.concat(parts)
+
+    def steps(self, readings: pl.DataFrame, split: str | None = None) -> pl.DataFrame:
         """The chosen step of each arm, seed and stage, one row each.
+
+        Args:
+            readings: The readings of the study.
+            split: The split whose items choose. None: those of all splits.
 
         Raises:
             DataError: There is no reading to choose by, or one has no value.
         """
         rows = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
+        if split is not None:
+            rows = rows.filter(pl.col("split") == split)
         if rows.is_empty() or rows["value"].null_count():
             found = "a reading without a value" if len(rows) else "no reading"
             raise DataError(
@@ -137,7 +167,7 @@ class Selection:
         if self.step == "last":
             return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
         if isinstance(self.step, BestStep):
-            return table.join(self.step.steps(readings), on=["arm", "seed", "stage", "step"], how="semi")
+            return self.step.chosen_rows(table, readings)
         return table if self.step == "every" else table.filter(pl.col("step") == self.step)
 
     @property

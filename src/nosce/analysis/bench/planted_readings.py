@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from nosce.analysis.selection import BestStep, Selection
+from nosce.analysis.selection import CROSSED_SPLITS, BestStep, Selection
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import SpecError
 
@@ -112,15 +112,16 @@ class PlantedTable:
             "stage": cell.stage,
             "step": cell.step,
             "evaluation": cell.evaluation,
-            "split": cell.split,
             "metric": cell.metric,
         }
+        is_crossed = isinstance(selection.step, BestStep) and selection.step.crossed
         return pl.DataFrame(
             {
                 "seed": np.repeat(np.arange(seeds), units),
                 "entity": names * seeds,
                 "item": names * seeds,
                 "attribute": attributes * seeds,
+                "split": ([*CROSSED_SPLITS] * units)[:units] * seeds if is_crossed else [cell.split] * units * seeds,
                 "target": ["label a", "label b"] * (seeds * units // 2) + ["label a"] * (seeds * units % 2),
             }
         ).with_columns(pl.lit(value).alias(name) for name, value in constants.items())
@@ -140,12 +141,15 @@ class PlantedTable:
 
 def _step_choices(parts: Sequence[PlantedCells]) -> list[PlantedCells]:
     """Readings by which a selection's step is chosen: there is one step, so that it is this one."""
+    planted = {resolved(selection) for part in parts for selection in part.selections}
     choices: dict[Selection, PlantedCells] = {}
     for part in parts:
         for selection in part.selections:
             if isinstance(selection.step, BestStep):
-                choosing = replace(resolved(selection.step.choosing(selection)), step=LAST_STEP)
-                choices[choosing] = PlantedCells((choosing,), draw_means([0.5], [selection]))
+                choosing = replace(selection.step.choosing(selection), attributes=("choice",), step=selection.step)
+                cell = resolved(choosing)
+                if replace(cell, attributes=("attribute",)) not in planted:
+                    choices[cell] = PlantedCells((choosing,), draw_means([0.5], [selection]))
     return list(choices.values())
 
 
