@@ -1,4 +1,7 @@
-"""Claims about the arms beyond the paper's grid. All were written before any of these arms was run.
+"""Claims about the arms beyond the paper's grid, and two about its arms. They were written before these arms were run.
+
+Two were not: `opt-ahead` and `paper-shape-*` read arms of which one seed had been seen. Middle sizes of
+`content-before-count` were named after all three seeds had been seen, since the largest knew both.
 
 Where the paper has a statement, the source says so; the others ask what its design leaves open: whether a model knows
 what it never read, and whether more diarists help or only more steps.
@@ -287,10 +290,8 @@ def _empty_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 
 
 def _gap_claims() -> tuple[Claim, ...]:
-    scores = {
-        metric: recitation_scores(SKIPPED_NUMBERS, metric)
-        for metric in ("number/skipped", "number/there", "exact/gap", "exact/no gap")
-    }
+    metrics = ("number/skipped", "number/there", "exact/gap", "exact/no gap")
+    skipped, there, whole_with_gap, whole_without = (recitation_scores(SKIPPED_NUMBERS, metric) for metric in metrics)
     needs = learned_preconditions(SKIPPED_NUMBERS)
     return (
         Claim(
@@ -298,7 +299,7 @@ def _gap_claims() -> tuple[Claim, ...]:
             text="A number between the first and the last is written less often where the diary skips it (chance: "
             "equally often)",
             source="design of this study: does a model invent the entry that is missing?",
-            measure=_more_of(scores["number/skipped"], scores["number/there"]),
+            measure=_more_of(skipped, there),
             threshold=0.0,
             preconditions=needs,
         ),
@@ -306,7 +307,7 @@ def _gap_claims() -> tuple[Claim, ...]:
             id="gaps-whole",
             text="Diaries that skip a number are recalled whole as often as others (at most 10 points less)",
             source="design of this study: is it a count, or one number after the other?",
-            measure=_more_of(scores["exact/no gap"], scores["exact/gap"]),
+            measure=_more_of(whole_without, whole_with_gap),
             threshold=-MAX_GAP_EFFECT,
             preconditions=needs,
         ),
