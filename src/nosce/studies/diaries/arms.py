@@ -148,11 +148,6 @@ def _carried_world(world: Diaries, model: Architecture | Pretrained) -> Diaries:
     return world
 
 
-def _is_compared(family: str, world: Diaries) -> bool:
-    """Is the arm one of those by which the decoders' families are compared, size by size?"""
-    return family == "opt" and not world.merge_entries
-
-
 @cache
 def drops_line_breaks(folder: Path) -> bool:
     """Does the tokenizer of a model's folder lose line breaks?
@@ -177,8 +172,10 @@ def trained_arm(config: DiariesConfig, name: str, family: str, model_size: str, 
         prompt_loss_weight=0.0 if is_encoder_decoder else config.training.prompt_loss_weight,
     )
     is_largest = model_size == config.sizes_by_family[family][-1]
-    is_at_reference = world.n_diarists == config.reference_diarists
-    is_in_claims = is_at_reference and (is_largest if is_encoder_decoder else _is_compared(family, world))
+    if is_encoder_decoder:
+        is_in_claims = is_largest and world.n_diarists == config.reference_diarists
+    else:
+        is_in_claims = family == "opt" and not world.merge_entries and world.n_diarists == config.compared_diarists
     has_all_seeds = family == config.families[0] or is_in_claims
     return Arm(
         name=name,

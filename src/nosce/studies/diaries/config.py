@@ -151,6 +151,11 @@ class DiariesConfig:
         return tuple(family for family in self.families if family in self.encoder_decoders)
 
     @property
+    def compared_diarists(self) -> int:
+        """The most diarists at which every size of every family is trained; there the families are compared."""
+        return self.diarist_counts[-1] if self.full_grid else self.reference_diarists
+
+    @property
     def has_primary_decoder(self) -> bool:
         """Is the first family decoder-only? Titles, states and ablations are read of decoders alone."""
         return self.families[0] not in self.encoder_decoders

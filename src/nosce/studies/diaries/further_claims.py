@@ -120,9 +120,9 @@ def _families_claim(config: DiariesConfig) -> Iterator[Claim]:
     terms: list[tuple[float, Selection]] = []
     for family, sign in (("opt", 1.0), ("pythia", -1.0)):
         for size in sizes:
-            arm = grid_arm_name(family, size, config.reference_diarists, SCATTERED)
+            arm = grid_arm_name(family, size, config.compared_diarists, SCATTERED)
             terms.append((sign / len(sizes), recitation_scores(arm)))
-    ends = [grid_arm_name(family, sizes[-1], config.reference_diarists, SCATTERED) for family in ("opt", "pythia")]
+    ends = [grid_arm_name(family, sizes[-1], config.compared_diarists, SCATTERED) for family in ("opt", "pythia")]
     yield Claim(
         id="opt-ahead",
         text="OPT recalls more of the scattered diaries whole than Pythia's architecture (mean over equal sizes)",
