@@ -127,6 +127,15 @@ def test_a_half_without_the_other_has_no_step(halves):
         CROSSED.rows(alone)
 
 
+@pytest.mark.parametrize("selection", [TESTED, CROSSED], ids=["other people", "each other"])
+def test_a_training_without_a_choice_is_not_left_out_in_silence(selection, readings, halves):
+    """Planted: one of two seeds has nothing to choose by; its tested people do not vanish."""
+    table = readings if selection is TESTED else pl.concat([halves, halves.with_columns(seed=pl.col("seed") + 1)])
+    chooses = (pl.col("evaluation") == selection.step.evaluation) & (pl.col("split") == "validation")
+    with pytest.raises(DataError, match="of a, seed 1, pretrain is chosen by"):
+        selection.rows(table.filter(~chooses | (pl.col("seed") == 0)))
+
+
 def test_a_claim_at_crossed_steps_can_be_planted():
     """The bench plants both halves, whether the claim reads the choosing evaluation or another."""
     for selection in (CROSSED, replace(CROSSED, evaluation="stops", metric="nats", quantity="nats")):

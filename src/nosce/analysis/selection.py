@@ -12,6 +12,7 @@ from nosce.errors import DataError
 from nosce.store.spec import LATER
 
 CROSSED_SPLITS = {"validation": "unseen", "unseen": "validation"}  # for whom a half of the held-out items chooses
+_TRAINING_COLUMNS = ["arm", "seed", "stage"]
 CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
 
 
@@ -85,39 +86,39 @@ class BestStep:
         Raises:
             DataError: There is no reading to choose by, or one has no value.
         """
-        chosen_at = ["arm", "seed", "stage", "step"]
         if not self.crossed:
-            return table.join(self.steps(readings), on=chosen_at, how="semi")
+            return self._at_chosen_step(table, readings, None)
         parts = []
         for split, chooser in (*CROSSED_SPLITS.items(), (None, None)):
             is_part = pl.col("split") == split if split else ~pl.col("split").is_in(list(CROSSED_SPLITS))
-            part = table.filter(is_part)
-            if len(part):
-                part = part.join(self.steps(readings, chooser), on=chosen_at, how="semi")
-            parts.append(part)
+            parts.append(self._at_chosen_step(table.filter(is_part), readings, chooser))
         return pl.concat(parts)
 
-    def steps(self, readings: pl.DataFrame, split: str | None = None) -> pl.DataFrame:
-        """The chosen step of each arm, seed and stage, one row each.
+    def _at_chosen_step(self, rows: pl.DataFrame, readings: pl.DataFrame, chooser: str | None) -> pl.DataFrame:
+        """The rows at the step that is best for the items of a split, or of all."""
+        if rows.is_empty():
+            return rows
+        chosen = self._steps(readings, chooser, rows["arm"].unique().to_list())
+        unchosen = rows.join(chosen, on=_TRAINING_COLUMNS, how="anti")
+        if len(unchosen):
+            arm, seed, stage = unchosen.select(_TRAINING_COLUMNS).row(0)
+            raise DataError(self._no_choice("no reading", f" of {arm}, seed {seed}, {stage}"))
+        return rows.join(chosen, on=[*_TRAINING_COLUMNS, "step"], how="semi")
 
-        Args:
-            readings: The readings of the study.
-            split: The split whose items choose. None: those of all splits.
-
-        Raises:
-            DataError: There is no reading to choose by, or one has no value.
-        """
+    def _steps(self, readings: pl.DataFrame, split: str | None, arms: list[str]) -> pl.DataFrame:
+        """The chosen step of each seed and stage of some arms, one row each, by the items of a split or of all."""
         rows = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
-        if split is not None:
-            rows = rows.filter(pl.col("split") == split)
+        rows = rows.filter(pl.col("arm").is_in(arms), *(() if split is None else (pl.col("split") == split,)))
         if rows.is_empty() or rows["value"].null_count():
-            found = "a reading without a value" if len(rows) else "no reading"
-            raise DataError(
-                f"a step is chosen by {self.evaluation} {self.metric}, of which there is {found}; run this evaluation "
-                "on every kept step."
-            )
-        means = rows.group_by("arm", "seed", "stage", "step").agg(pl.col("value").mean()).sort("value", "step")
-        return means.group_by("arm", "seed", "stage").agg(pl.col("step").last())
+            raise DataError(self._no_choice("a reading without a value" if len(rows) else "no reading", ""))
+        means = rows.group_by(*_TRAINING_COLUMNS, "step").agg(pl.col("value").mean()).sort("value", "step")
+        return means.group_by(_TRAINING_COLUMNS).agg(pl.col("step").last())
+
+    def _no_choice(self, found: str, where: str) -> str:
+        return (
+            f"a step{where} is chosen by {self.evaluation} {self.metric}, of which there is {found}; run this "
+            "evaluation on every kept step."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
