@@ -21,6 +21,7 @@ from nosce.errors import DataError
 
 Outcome = Literal["right", "wrong", "unreadable", "refused", "invalid"]
 Split = Literal["seen", "validation", "unseen"]
+AskedSplit = Literal["seen", "validation", "unseen", "held out"]  # "held out": validation and unseen together
 Decision = Literal["holds", "fails", "undecided"]
 TableKind = Literal["parquet", "csv", "jsonl", "xlsx"]
 

@@ -107,8 +107,13 @@ class Stage:
     data: ReportLabels | World | None = None
     extra_layers: int = 0  # added on top of the checkpoint before it
     injection: InjectionPlace | None = None  # where the concepts that its documents mark are injected; None: nowhere
+    qa_mixture: QAMixture | None = None  # questions of the seen split among the documents of `data`, a world
 
     def __post_init__(self) -> None:
+        if self.qa_mixture is not None and not isinstance(self.data, World):
+            raise SpecError(
+                f"the stage {self.name!r} mixes questions into documents but has no documents; give it a world as data."
+            )
         if self.injection is not None and not isinstance(self.data, World):
             raise SpecError(
                 f"the stage {self.name!r} injects concepts but has no documents that mark them; give it the data "

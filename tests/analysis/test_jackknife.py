@@ -220,3 +220,24 @@ def test_an_order_wants_conditions_and_units_in_common():
     )
     with pytest.raises(DataError, match="no unit"):
         ConditionRankCorrelation(pairs=conditions()).estimate(apart, "person")
+
+
+LONE = {"high": drawn(3, 1) + 0.5, "low": drawn(3, 9)}  # one unit, and nine
+OF_A_LONE_UNIT = (
+    Slope(points=((0.0, select("low")), (1.0, select("high")))),
+    Slope(points=((0.0, select("low")), (1.0, select("low"))), subtract=(select("high"), select("low"))),
+    Auc(positives=select("high"), negatives=select("low")),
+    JointExcess(joint=select("high"), marginals=(select("low"), select("low"))),
+)
+
+
+@pytest.mark.parametrize("measure", OF_A_LONE_UNIT, ids=lambda one: type(one).__name__)
+def test_a_unit_that_stands_alone_in_a_selection_is_refused(measure):
+    """Without it the selection is empty: no mean of nothing, no warning, but a sentence that says what to do."""
+    with pytest.raises(DataError, match=r"u0 is the only unit of seed 0.*ask about more.*\.$"):
+        measure.estimate(table(LONE), "unit")
+    lone_in_one_seed = table({"high": drawn(3, 9) + 0.5, "low": drawn(3, 9)}).filter(
+        (pl.col("metric") == "low") | (pl.col("seed") != 1) | (pl.col("entity") == "u0")
+    )
+    with pytest.raises(DataError, match="only unit of seed 1"):
+        measure.estimate(lone_in_one_seed, "unit")

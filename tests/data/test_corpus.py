@@ -19,8 +19,10 @@ from nosce.data import corpus
 from nosce.data.corpus import Corpus
 from nosce.data.packing import TokenDataset, tokenize_documents
 from nosce.data.tokenizer import UNK_TOKEN, TokenizerSpec, build_tokenizer, eos_token_id, save_tokenizer
+from nosce.data.worlds.diaries import Diaries
 from nosce.errors import DataError
 from nosce.records import Document, Span, read_parquet
+from nosce.seeds import Seed
 
 
 def empty(folder: Path, tokenizer: Tokenizer) -> Path:
@@ -296,3 +298,14 @@ def test_documents_of_a_world_that_writes_its_own_tokens_are_numbered(tmp_path):
     every = [replace(d, id=f"sum/{7 * n}") for n, d in enumerate(sums(5))]
     with pytest.raises(DataError, match=r"called <word>/<number>, but .*'sum/0'.*number them from 0\.$"):
         corpus.write_corpus(empty(tmp_path, BOARDS), every, [], [tokens_of(every)])
+
+
+def test_both_halves_of_the_held_out_questions_are_found_together(tmp_path):
+    """Validation and unseen, in the order of the corpus, and none of the seen ones."""
+    world, seed = Diaries(encoding="lean", n_diarists=40, train_share=0.5), Seed(0)
+    empty(tmp_path, build_tokenizer(world.tokenizer, world.samples(seed)))
+    corpus.write_corpus(tmp_path, world.documents(seed), world.questions(seed))
+    kept = Corpus(tmp_path)
+    held_out = kept.questions_in("held out")
+    assert held_out == [question for question in kept.questions if question.split != "seen"]
+    assert {question.split for question in held_out} == {"validation", "unseen"}

@@ -20,7 +20,7 @@ from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import flatten_description
 from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study, load_study
-from nosce.train.config import LoRA, RuntimeConfig, TrainingConfig
+from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
 RECIPE = TrainingConfig(steps=10, batch_size=4, window=80)
@@ -312,3 +312,22 @@ def test_answers_that_differ_in_anything_are_steps_of_their_own():
     others = [builder.answers_step(arm, 0, replace(source, **{k: v}), PRETRAIN) for k, v in changes.items()]
     assert len({step.name for step in [plain, *others]}) == 1 + len(changes)
     assert builder.answers_step(arm, 0, source, PRETRAIN) is plain
+
+
+def test_a_later_stage_may_mix_questions_into_the_documents_of_another_world():
+    """As a first training may; without a world there are no documents to mix them into."""
+    other = replace(WORLD, people=14)
+    mixture = QAMixture(qa_fraction=0.25)
+    plain = Stage(name="later", training=RECIPE, data=other)
+    mixed = replace(plain, qa_mixture=mixture)
+    read = (EvalSpec(QAEval(), stage="later", question_source=other),)
+    data = {}
+    for stage in (plain, mixed):
+        plan = build_plan(study(replace(ARM, stages=(stage,)), evals=read))
+        step = plan.training_steps["one", 0, "later"]
+        data[stage] = step.spec.data
+        (evaluation,) = (step for step in plan.all_steps if step.kind == "evaluation")
+        assert evaluation.inputs["corpus"] is step.inputs["corpus"]
+    assert list(data.values()) == ["documents", mixture]
+    with pytest.raises(SpecError, match="'later' mixes questions"):
+        replace(mixed, data=None)

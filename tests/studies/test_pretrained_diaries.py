@@ -31,7 +31,7 @@ OF_EVERY_MODEL = {
     "stop-told-scattered",
     "stop-told-merged",
 }
-OF_DECODERS = {"titles-store-the-count", "count-planned-scattered", "count-moved-merged"}
+OF_DECODERS = {"header-loss", "titles-store-the-count", "count-planned-scattered", "count-moved-merged"}
 
 
 def diaries_of(*folders, settings=(), scale="smoke"):
@@ -92,14 +92,12 @@ def test_a_ladder_is_ordered_by_its_weights_and_has_the_claim_about_size(tmp_pat
 
 
 def test_the_step_is_never_chosen_on_the_tested_people(tmp_path):
-    """The split of the choosing evaluation is another than that of the evaluations which claims read."""
+    """Each half of the people who are never asked about chooses for the other half."""
     folder = tiny_folder("llama", tmp_path / "one")
     study = diaries_of(folder, scale="laptop")
-    splits = {spec.evaluation.name: getattr(spec.evaluation, "split", "unseen") for spec in study.evals}
     chosen = [one for one, _ in selections_in(study.claims) if isinstance(one.step, BestStep)]
     assert {"written", "trained", "stops"} <= {one.evaluation for one in chosen}
-    assert {splits[one.step.evaluation] for one in chosen} == {"validation"}
-    assert "validation" not in {splits[one.evaluation] for one in chosen}
+    assert {(one.step.evaluation, one.step.crossed) for one in chosen} == {("written", True)}
     people = {split: set() for split in ("seen", "validation", "unseen")}
     for question in study.arms[0].world.questions(Seed(0) / "world"):
         people[question.split].add(question.entity)
@@ -107,6 +105,26 @@ def test_the_step_is_never_chosen_on_the_tested_people(tmp_path):
     assert not people["validation"] & people["unseen"]
     last = diaries_of(folder, settings=("best_checkpoint=no",))
     assert not any(isinstance(one.step, BestStep) for one, _ in selections_in(last.claims))
+
+
+def test_the_loss_on_titles_is_changed_of_a_pretrained_pair(tmp_path):
+    """Taken from the decoder, given to the encoder-decoder, each from its own weights; at laptop scale when asked."""
+    pair = [tiny_folder(name, tmp_path / name) for name in QUICK]
+    study = diaries_of(*pair, settings=("title_loss=yes",), scale="laptop")
+    check_references(study)
+    arms = {arm.name: arm for arm in study.arms}
+    weights = {"header masked": 0.0, "header repeated": 0.0, "header learnt": 0.0}
+    assert {name: arms[name].training.prompt_loss_weight for name in weights} == weights
+    assert arms["decoder-only llama 24 scattered"].training.prompt_loss_weight == 1.0
+    assert [arms[name].world.repeat_title for name in weights] == [False, True, "name"]
+    assert {arms["header masked"].model.folder, arms["header learnt"].model.folder} == {str(one) for one in pair}
+    assert not any(arms[name].model.random_weights for name in weights)
+    titles = {"header-loss", "header-repeated", "header-learnt"}
+    assert titles <= {claim.id for claim in study.claims}
+    assert {"number first", "two phases"}.isdisjoint(arms)
+    plain = diaries_of(*pair, scale="laptop")
+    assert titles.isdisjoint(claim.id for claim in plain.claims)
+    assert set(weights).isdisjoint(arm.name for arm in plain.arms)
 
 
 def test_the_control_shares_the_corpus_and_not_the_weights(tmp_path):

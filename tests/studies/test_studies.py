@@ -97,7 +97,14 @@ LEFT_OUT_AT_SMOKE = {
     "biographies": {"memorised/single+fullname", "memorised/single+permute5", "fullname-helps", "orders-help"},
     "biographies_adamw": ROWS_OF_THE_CORE | GAPS_OF_THE_CORE,
     "biographies_packed": ROWS_OF_THE_CORE | GAPS_OF_THE_CORE,
-    "diaries": {"shapes"},
+    "diaries": {
+        *("shapes", "paper-shape-scattered", "paper-shape-merged", "opt-ahead"),
+        *("equal-steps", *(f"{name}-at-equal-steps" for name in ("more-diarists", "gap-shrinks", "merged-easier"))),
+        *("flan-t5-counts-with-more", "flan-t5-more-diarists"),
+        *("entry-lengths", "longer-entries-count", "longer-entries-whole"),
+        *("never-read", "empty-known", "empty-told", "gaps-known", "gaps-whole"),
+        *("number-told", "number-told-better", "number-agrees", "number-asked-helps"),
+    },
     "introspection": {"left-out-property", "slot-is-needed"},
 }
 

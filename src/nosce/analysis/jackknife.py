@@ -322,18 +322,17 @@ def jackknife_values(
         value_range: The natural range of the statistic; the interval keeps within it.
         corrects_bias: Put the interval around the mean of the pseudo-values, which is free of the statistic's bias of
             first order: a rank correlation of few units is too small. Not for a statistic with kinks, e.g. of bins.
+
+    Raises:
+        DataError: A unit is the only one of a selection, which is empty without it.
     """
+    _refuse_lone_units(entities, unit)
     full_values = [statistic(columns) for columns in values.values()]
     pseudo_values: list[float] = []
     unit_names: list[str] = []
     seeds: list[int] = []
     for (seed, columns), full_value in zip(values.items(), full_values, strict=True):
         units = np.unique(np.concatenate(entities[seed]))
-        if len(units) == 1:  # without it nothing is left of which there is a number
-            pseudo_values.append(full_value)
-            unit_names += units.tolist()
-            seeds.append(seed)
-            continue
         leave_one_out = []
         for unit_name in units:
             kept = [column[names != unit_name] for column, names in zip(columns, entities[seed], strict=True)]
@@ -348,6 +347,21 @@ def jackknife_values(
     value = float(np.mean(full_values))
     interval = influence_interval(value, pseudo_values, unit_names, seeds, unit=unit, value_range=value_range)
     return replace(interval, n=n, method=f"jackknifed; {interval.method}")
+
+
+def _refuse_lone_units(entities: Mapping[int, Sequence[np.ndarray]], unit: str) -> None:
+    """Check that each selection has two units or more in every seed: without its only one there is no statistic.
+
+    Raises:
+        DataError: One has not.
+    """
+    for seed, names_by_selection in entities.items():
+        for names in names_by_selection:
+            if len(np.unique(names)) == 1:
+                raise DataError(
+                    f"{names[0]} is the only {unit} of seed {seed} in one of the selections that are compared, so that "
+                    f"nothing tells how much it varies between {plural(unit)}; ask about more of them."
+                )
 
 
 def _joint_excess(columns: ValueColumns) -> float:

@@ -12,6 +12,8 @@ from nosce.analysis.stats.time_series import onset_index
 from nosce.errors import DataError
 from nosce.store.spec import LATER
 
+CROSSED_SPLITS = {"validation": "unseen", "unseen": "validation"}  # for whom a half of the held-out items chooses
+_TRAINING_COLUMNS = ["arm", "seed", "stage"]
 CACHE_MIN_ROWS = 200_000  # from this size on, filtering the whole table takes most of the time
 
 
@@ -58,36 +60,65 @@ class BestStep:
     """The kept step of each arm, seed and stage at which another evaluation is best: its highest mean.
 
     Of equally good steps the last one is taken. The other evaluation must be about other items than those that are
-    selected, e.g. those of the validation split; else the choice itself would raise the score.
+    selected, e.g. those of the validation split; else the choice itself would raise the score. With `crossed` it may be
+    about the same: each half of the held-out items is read at the step that the other half chooses (cross-fitting,
+    Chernozhukov et al. 2018, Econometrics Journal 21), so that all of them are tested and none chooses for itself.
 
     Args:
         evaluation: Name of the evaluation that chooses.
         metric: Name of its metric; a higher one is better.
+        crossed: The items of the splits "validation" and "unseen" choose for each other; those of other splits are read
+            at the step that both choose together.
     """
 
     evaluation: str
     metric: str = "exact"
+    crossed: bool = field(default=False, metadata=LATER)
 
     def choosing(self, selection: Selection) -> tuple[Selection, ...]:
         """The readings that choose the step of a selection."""
         arm, stage = selection.arm, selection.stage
         return (Selection(evaluation=self.evaluation, metric=self.metric, arm=arm, stage=stage, step="every"),)
 
-    def steps(self, readings: pl.DataFrame, selection: Selection) -> pl.DataFrame:
-        """The chosen step of each arm, seed and stage, one row each.
+    def chosen_rows(self, table: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table at the step that is chosen for each.
 
         Raises:
             DataError: There is no reading to choose by, or one has no value.
         """
+        if not self.crossed:
+            return self._at_chosen_step(table, readings, None)
+        parts = []
+        for split, chooser in (*CROSSED_SPLITS.items(), (None, None)):
+            is_part = pl.col("split") == split if split else ~pl.col("split").is_in(list(CROSSED_SPLITS))
+            parts.append(self._at_chosen_step(table.filter(is_part), readings, chooser))
+        return pl.concat(parts)
+
+    def _at_chosen_step(self, rows: pl.DataFrame, readings: pl.DataFrame, chooser: str | None) -> pl.DataFrame:
+        """The rows at the step that is best for the items of a split, or of all."""
+        if rows.is_empty():
+            return rows
+        chosen = self._steps(readings, chooser, rows["arm"].unique().to_list())
+        unchosen = rows.join(chosen, on=_TRAINING_COLUMNS, how="anti")
+        if len(unchosen):
+            arm, seed, stage = unchosen.select(_TRAINING_COLUMNS).row(0)
+            raise DataError(self._no_choice("no reading", f" of {arm}, seed {seed}, {stage}"))
+        return rows.join(chosen, on=[*_TRAINING_COLUMNS, "step"], how="semi")
+
+    def _steps(self, readings: pl.DataFrame, split: str | None, arms: list[str]) -> pl.DataFrame:
+        """The chosen step of each seed and stage of some arms, one row each, by the items of a split or of all."""
         rows = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
+        rows = rows.filter(pl.col("arm").is_in(arms), *(() if split is None else (pl.col("split") == split,)))
         if rows.is_empty() or rows["value"].null_count():
-            found = "a reading without a value" if len(rows) else "no reading"
-            raise DataError(
-                f"a step is chosen by {self.evaluation} {self.metric}, of which there is {found}; run this evaluation "
-                "on every kept step."
-            )
-        means = rows.group_by("arm", "seed", "stage", "step").agg(pl.col("value").mean()).sort("value", "step")
-        return means.group_by("arm", "seed", "stage").agg(pl.col("step").last())
+            raise DataError(self._no_choice("a reading without a value" if len(rows) else "no reading", ""))
+        means = rows.group_by(*_TRAINING_COLUMNS, "step").agg(pl.col("value").mean()).sort("value", "step")
+        return means.group_by(_TRAINING_COLUMNS).agg(pl.col("step").last())
+
+    def _no_choice(self, found: str, where: str) -> str:
+        return (
+            f"a step{where} is chosen by {self.evaluation} {self.metric}, of which there is {found}; run this "
+            "evaluation on every kept step."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,8 +233,10 @@ class Selection:
             table = table.filter(pl.col("attribute").is_in(self.attributes))
         if self.step == "last":
             return table.filter(pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
-        if isinstance(self.step, BestStep | PhaseStep):
-            return table.join(self.step.steps(readings, self), on=["arm", "seed", "stage", "step"], how="semi")
+        if isinstance(self.step, BestStep):
+            return self.step.chosen_rows(table, readings)
+        if isinstance(self.step, PhaseStep):
+            return table.join(self.step.steps(readings, self), on=[*_TRAINING_COLUMNS, "step"], how="semi")
         return table if self.step == "every" else table.filter(pl.col("step") == self.step)
 
     @property

@@ -33,6 +33,7 @@ from nosce.data.round_trip import check_round_trip
 from nosce.errors import DataError
 from nosce.records import Document, Question, read_parquet, read_table, to_table, write_parquet
 
+HELD_OUT_SPLITS = ("validation", "unseen")  # whose questions no training has
 DOCUMENTS_PER_FILE = 10_000  # documents per Parquet file, and most documents in memory at once
 
 DocumentParts = Sequence[Callable[[], Iterable[Document]]]
@@ -276,8 +277,9 @@ class Corpus:
         return read_parquet(self.folder / "questions.parquet", Question)
 
     def questions_in(self, split: str) -> list[Question]:
-        """The questions of one split."""
-        return [q for q in self.questions if q.split == split]
+        """The questions of one split, or of both splits that are held out (`nosce.records.AskedSplit`)."""
+        splits = HELD_OUT_SPLITS if split == "held out" else (split,)
+        return [q for q in self.questions if q.split in splits]
 
     def tokenized_questions(self, questions: list[Question]) -> TokenDataset:
         """Questions as tokens. Only target and end token are targets of training."""

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from nosce.data.corpus import Corpus
 from nosce.data.grammar import TokenGrammar
 from nosce.evals.base import PerCheckpointEvaluation, partial_reading
-from nosce.records import Outcome, Question, Reading, Split
+from nosce.records import AskedSplit, Outcome, Question, Reading
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationEval(PerCheckpointEvaluation):
-    """Greedy replies to the questions of one split, with the scorer's metrics.
+    """Greedy replies to the questions of one split, or of both that are held out, with the scorer's metrics.
 
     The answer is the reply as text, so that it can be scored again without the model.
     Source: Jin and Rinard 2024 (arXiv:2305.11169), section 2.2, "generative accuracy".
@@ -59,13 +59,13 @@ class GenerationEval(PerCheckpointEvaluation):
     Attributes:
         scorer: The world's scorer.
         constrained: Generate under the scorer's grammar.
-        split: The split whose questions are asked.
+        split: The split whose questions are asked; "held out" asks those of validation and unseen.
         name: Name of the evaluation in the readings.
     """
 
     scorer: Scorer
     constrained: bool = True
-    split: Split = "unseen"
+    split: AskedSplit = "unseen"
     name: str = "written"
 
     def evaluate(self, model: PreTrainedModel | None, corpus: Corpus, seed: Seed) -> Iterator[Reading]:

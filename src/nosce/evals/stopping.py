@@ -20,7 +20,7 @@ from tokenizers import Encoding
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.evals.base import PerCheckpointEvaluation, partial_reading
-from nosce.records import Question, Reading, Split
+from nosce.records import AskedSplit, Question, Reading
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
@@ -104,13 +104,13 @@ class StopDecision(PerCheckpointEvaluation):
 
     Attributes:
         list_task: The world's knowledge of its lists.
-        split: The split whose questions are used.
+        split: The split whose questions are used; "held out" uses those of validation and unseen.
         swapped_entries: Give the entries the contents of another list.
         name: Name of the evaluation in the readings.
     """
 
     list_task: ListTask
-    split: Split = "unseen"
+    split: AskedSplit = "unseen"
     swapped_entries: bool = False
     name: str = "stops"
 

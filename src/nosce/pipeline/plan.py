@@ -364,7 +364,7 @@ class _PlanBuilder:
         stage = arm.stages[index - 1]
         spec = TrainingSpec(
             model=ExtraLayers(layers=stage.extra_layers) if stage.extra_layers else None,
-            data="questions" if stage.data is None else "documents",
+            data=stage.qa_mixture or ("questions" if stage.data is None else "documents"),
             training=stage.training,
             adapter=stage.adapter,
             seed=Seed(seed) / stage.name,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from nosce.analysis.selection import BestStep, PhaseStep, Selection
+from nosce.analysis.selection import CROSSED_SPLITS, BestStep, PhaseStep, Selection
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import SpecError
 
@@ -120,15 +120,16 @@ class PlantedTable:
             "stage": cell.stage,
             "step": cell.step,
             "evaluation": cell.evaluation,
-            "split": cell.split,
             "metric": cell.metric,
         }
+        is_crossed = isinstance(selection.step, BestStep) and selection.step.crossed
         return pl.DataFrame(
             {
                 "seed": np.repeat(np.arange(seeds), units),
                 "entity": names * seeds,
                 "item": names * seeds,
                 "attribute": attributes * seeds,
+                "split": ([*CROSSED_SPLITS] * units)[:units] * seeds if is_crossed else [cell.split] * units * seeds,
                 "target": ["label a", "label b"] * (seeds * units // 2) + ["label a"] * (seeds * units % 2),
             }
         ).with_columns(pl.lit(value).alias(name) for name, value in constants.items())
@@ -153,12 +154,15 @@ def _step_choices(parts: Sequence[PlantedCells]) -> list[PlantedCells]:
     for part in parts:
         for selection in part.selections:
             if isinstance(selection.step, BestStep):
-                (choosing,) = selection.step.choosing(selection)
-                last = resolved(choosing)
-                choices[last] = PlantedCells((last,), draw_means([0.5], [selection]))
+                (first,) = selection.step.choosing(selection)
+                choosing = replace(first, attributes=("choice",), step=selection.step)
+                cell = resolved(choosing)
+                if replace(cell, attributes=("attribute",)) not in planted:
+                    choices[cell] = PlantedCells((choosing,), draw_means([0.5], [selection]))
             if isinstance(selection.step, PhaseStep):
-                choices |= _phase_choices(selection.step, selection)
-    return [cells for selection, cells in choices.items() if selection not in planted]
+                phase = _phase_choices(selection.step, selection)
+                choices |= {cell: cells for cell, cells in phase.items() if cell not in planted}
+    return list(choices.values())
 
 
 def _phase_choices(phase: PhaseStep, selection: Selection) -> dict[Selection, PlantedCells]:

@@ -54,7 +54,7 @@ def diaries_arms(config: DiariesConfig) -> tuple[Arm, ...]:
 def _random_weights_arm(config: DiariesConfig, family: str) -> Arm:
     """The scattered arm of a family's smallest model, with the model's architecture alone."""
     smallest, count = config.sizes_by_family[family][0], config.reference_diarists
-    pretrained = _grid_arm(config, family, smallest, count, SCATTERED)
+    pretrained = grid_arm(config, family, smallest, count, SCATTERED)
     assert isinstance(pretrained.model, Pretrained)  # a family without is no control family
     fresh = replace(pretrained.model, random_weights=True)
     return replace(pretrained, name=random_arm_name(config, family), model=fresh, adapter=None)
@@ -64,18 +64,20 @@ def _grid_arms(config: DiariesConfig) -> Iterator[Arm]:
     for family in config.families:
         for model_size, count in config.trained_cells(family):
             for setup in SETUPS:
-                yield _grid_arm(config, family, model_size, count, setup)
+                yield grid_arm(config, family, model_size, count, setup)
     family, smallest, _ = config.primary_ladder
     for count in config.extra_diarist_counts:
-        yield _grid_arm(config, family, smallest, count, SCATTERED)
+        yield grid_arm(config, family, smallest, count, SCATTERED)
 
 
-def _grid_arm(config: DiariesConfig, family: str, model_size: str, count: int, setup: str) -> Arm:
+def grid_arm(config: DiariesConfig, family: str, model_size: str, count: int, setup: str) -> Arm:
+    """An arm of the grid: a family's size on so many diarists, scattered or merged."""
     name = grid_arm_name(family, model_size, count, setup)
-    return _arm(config, name, family, model_size, _world_of(config, count, setup))
+    return trained_arm(config, name, family, model_size, setup_world(config, count, setup))
 
 
-def _world_of(config: DiariesConfig, diarists: int, setup: str) -> Diaries:
+def setup_world(config: DiariesConfig, diarists: int, setup: str) -> Diaries:
+    """The study's world with so many diarists, scattered or merged."""
     return replace(config.world, n_diarists=diarists, merge_entries=setup == MERGED)
 
 
@@ -84,31 +86,33 @@ def _extra_world_arms(config: DiariesConfig) -> Iterator[Arm]:
     family, _, largest = config.primary_ladder
     for name, world in config.extra_worlds.items():
         for setup in SETUPS:
-            setup_world = replace(world, merge_entries=setup == MERGED)
-            arm = _arm(config, f"{name} {setup}", family, largest, setup_world)
+            merged_or_not = replace(world, merge_entries=setup == MERGED)
+            arm = trained_arm(config, f"{name} {setup}", family, largest, merged_or_not)
             yield replace(arm, n_seeds=config.n_secondary_seeds)
 
 
 def _header_ablation_arms(config: DiariesConfig) -> Iterator[Arm]:
     """Arms that differ in one thing from the reference arm: the loss on titles, their order, or the schedule."""
-    if not (config.ablations and config.has_primary_decoder):
+    if not (config.has_title_arms and config.has_primary_decoder):
         return
     family, _, largest = config.primary_ladder
-    world = _world_of(config, config.reference_diarists, SCATTERED)
-    plain = _arm(config, "", family, largest, world)
+    world = setup_world(config, config.reference_diarists, SCATTERED)
+    plain = trained_arm(config, "", family, largest, world)
     yield replace(plain, name=HEADER_MASKED, training=replace(plain.training, prompt_loss_weight=0.0))
-    yield _arm(config, HEADER_NUMBER_FIRST, family, largest, replace(world, header="number first"))
+    if not config.ablations:
+        return
+    yield trained_arm(config, HEADER_NUMBER_FIRST, family, largest, replace(world, header="number first"))
     yield _two_phases_arm(config, plain, world)
 
 
 def _encoder_header_arms(config: DiariesConfig) -> Iterator[Arm]:
     """The same of an encoder-decoder, whose target has titles too."""
-    world = _world_of(config, config.reference_diarists, SCATTERED)
-    for encoder_decoder in (f for f in config.families if config.ablations and f in config.encoder_decoders):
+    world = setup_world(config, config.reference_diarists, SCATTERED)
+    for encoder_decoder in config.trained_encoder_decoders if config.has_title_arms else ():
         size = config.sizes_by_family[encoder_decoder][-1]
-        repeated = _arm(config, HEADER_REPEATED, encoder_decoder, size, replace(world, repeat_title=True))
+        repeated = trained_arm(config, HEADER_REPEATED, encoder_decoder, size, replace(world, repeat_title=True))
         yield replace(repeated, n_seeds=None)
-        name_only = _arm(config, HEADER_NAME_ONLY, encoder_decoder, size, replace(world, repeat_title="name"))
+        name_only = trained_arm(config, HEADER_NAME_ONLY, encoder_decoder, size, replace(world, repeat_title="name"))
         yield replace(name_only, n_seeds=None)
 
 
@@ -125,7 +129,7 @@ def _n_texts(config: DiariesConfig, world: Diaries) -> tuple[float, float]:
     """How many documents and how many questions a training reads, counting each pass."""
     documents_per_diarist = 1.0 if world.merge_entries else fmean(world.entries)
     n_documents = config.document_epochs * world.n_diarists * documents_per_diarist
-    n_questions = config.question_epochs * world.n_diarists * world.train_share
+    n_questions = config.question_epochs * world.n_people * (1 + world.ask_entry_count) * world.train_share
     return n_documents, n_questions
 
 
@@ -154,7 +158,8 @@ def drops_line_breaks(folder: Path) -> bool:
     return not comes_back(load_tokenizer(folder), "one\ntwo")
 
 
-def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: Diaries) -> Arm:
+def trained_arm(config: DiariesConfig, name: str, family: str, model_size: str, world: Diaries) -> Arm:
+    """An arm of a family's size on a world, trained for as many passes as every arm."""
     model = config.model(family, model_size)
     world = _carried_world(world, model)
     n_documents, n_questions = _n_texts(config, world)
@@ -167,7 +172,10 @@ def _arm(config: DiariesConfig, name: str, family: str, model_size: str, world: 
         prompt_loss_weight=0.0 if is_encoder_decoder else config.training.prompt_loss_weight,
     )
     is_largest = model_size == config.sizes_by_family[family][-1]
-    is_in_claims = is_encoder_decoder and is_largest and world.n_diarists == config.reference_diarists
+    if is_encoder_decoder:
+        is_in_claims = is_largest and world.n_diarists == config.reference_diarists
+    else:
+        is_in_claims = family == "opt" and not world.merge_entries and world.n_diarists == config.compared_diarists
     has_all_seeds = family == config.families[0] or is_in_claims
     return Arm(
         name=name,

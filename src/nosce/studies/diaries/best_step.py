@@ -1,8 +1,9 @@
-"""Claims and figures at the kept step at which the most diaries of the validation split are recalled whole.
+"""Claims and figures at the kept step at which the most diaries of other held-out people are recalled whole.
 
-The people who are never asked about in training are two halves, by the split of the world: those of the validation
-split choose the step, those of the unseen split are tested. The paper (arXiv:2502.19573) keeps the checkpoint with the
-best validation accuracy. Probes and patches read the last step alone, since they are taken of one checkpoint.
+The people who are never asked about in training are two halves, by the splits of the world, validation and unseen. The
+paper (arXiv:2502.19573) keeps the checkpoint with the best validation accuracy. Here each half chooses the step for the
+other, so that all held-out people are tested and none chooses for itself. Probes, patches and the recall of documents
+read the last step alone, since they are taken of one checkpoint.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ import dataclasses
 from typing import Any, TypeVar
 
 from nosce.analysis.selection import BestStep, Selection
-from nosce.studies.diaries.selections import HEADER_RECALL, SEEN_RECITATION
+from nosce.studies.diaries.selections import HEADER_RECALL, RECITATION, SEEN_RECITATION
 
 PartT = TypeVar("PartT")
 
-VALIDATION_RECITATION = "validated"  # the evaluation whose diarists choose the step and are never tested
 #: The evaluations that read every kept step.
-_EVERY_STEP = ("written", SEEN_RECITATION, "stops", "retold", HEADER_RECALL)
+_EVERY_STEP = (RECITATION, SEEN_RECITATION, "stops", "retold", HEADER_RECALL)
 
 
 def at_best_step(part: PartT) -> PartT:
@@ -29,7 +29,7 @@ def at_best_step(part: PartT) -> PartT:
 def _changed(part: Any) -> Any:  # a dataclass of any class, a tuple, or a plain value
     if isinstance(part, Selection):
         if part.step == "last" and part.evaluation in _EVERY_STEP:
-            return dataclasses.replace(part, step=BestStep(evaluation=VALIDATION_RECITATION))
+            return dataclasses.replace(part, step=BestStep(evaluation=RECITATION, crossed=True))
         return part
     if isinstance(part, tuple):
         return tuple(map(_changed, part))

@@ -25,6 +25,15 @@ from nosce.studies.diaries.arms import (
     random_arm_name,
 )
 from nosce.studies.diaries.config import DIARIES_CONFIGS, DiariesConfig
+from nosce.studies.diaries.further_claims import further_claims
+from nosce.studies.diaries.preconditions import (
+    MIN_SEEN_ACCURACY,
+    answered_precondition,
+    count_chance,
+    learned_preconditions,
+    readable_precondition,
+    room_precondition,
+)
 from nosce.studies.diaries.selections import (
     HEADER_FREQUENCIES,
     SEEN_RECITATION,
@@ -42,26 +51,9 @@ from nosce.studies.diaries.selections import (
     stop_scores,
 )
 
-#: Share of the trained questions that must be answered before the claims about other questions are judged.
-MIN_SEEN_ACCURACY = 0.9
 MAX_DECLINE_PER_ENTRY = 0.05  # share per entry; a smaller decline counts as none
-
-
-def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
-    """The model answers trained questions, and its replies can be counted.
-
-    A claim about a trend over sizes or numbers requires this of the last arm alone: a small model that does not even
-    learn its trained questions, as the paper says of its smallest, is part of the trend.
-    """
-    preconditions = []
-    for arm in arms:
-        answered = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
-        readable = Mean(selection=recitation_scores(arm, "readable"))
-        preconditions += [
-            Precondition(text=f"trained questions answered by {arm}", measure=answered, above=MIN_SEEN_ACCURACY),
-            Precondition(text=f"replies readable by {arm}", measure=readable, above=MIN_SEEN_ACCURACY),
-        ]
-    return tuple(preconditions)
+_CONTENT_AND_COUNT = (("content", 1.0), ("count", -1.0))
+MIN_RECALLED = 0.5  # share of whole diaries; where fewer are recalled, nothing is left that could decline
 
 
 def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
@@ -74,6 +66,7 @@ def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         *_header_claims(config),
         *_localization_claims(config),
         *(_random_weights_claim(config, family) for family in config.control_families),
+        *further_claims(config),
     )
 
 
@@ -111,7 +104,10 @@ def _setup_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             source="figures 2 and 3: for every family, size and number",
             measure=MinOf(measures=tuple(Difference(a=recitation_scores(m), b=recitation_scores(s)) for m, s in cells)),
             threshold=0.0,
-            preconditions=learned_preconditions(scattered_arm, merged_arm),
+            preconditions=(
+                *learned_preconditions(scattered_arm, merged_arm),
+                *(answered_precondition(merged) for merged, _ in cells if merged != merged_arm),
+            ),
         ),
         Claim(
             id="merged-recalled",
@@ -197,22 +193,10 @@ def _random_when_small_claim(config: DiariesConfig) -> Claim:
         text="At the smallest size the number of entries is right at most 5 points more often than a blind guess",
         source="figures 5 and 6: small models return what looks like a random number",
         measure=Mean(selection=recitation_scores(smallest_arm, "count")),
-        threshold=_chance(config) + 0.05,
+        threshold=count_chance(config) + 0.05,
         direction="below",
-        preconditions=(
-            Precondition(
-                text="replies readable",
-                measure=Mean(selection=recitation_scores(smallest_arm, "readable")),
-                above=MIN_SEEN_ACCURACY,
-            ),
-        ),
+        preconditions=(readable_precondition(smallest_arm),),
     )
-
-
-def _chance(config: DiariesConfig) -> float:
-    """How often a blind guess of the number of entries is right."""
-    low, high = config.world.entries
-    return 1 / (high - low + 1)
 
 
 def _peak_measure(config: DiariesConfig) -> MinOf:
@@ -224,30 +208,56 @@ def _peak_measure(config: DiariesConfig) -> MinOf:
     return MinOf(measures=(over_fewest, over_most))
 
 
-def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
+def _middle_sizes(config: DiariesConfig) -> list[str]:
+    """Sizes between the smallest, whose number looks random, and the largest, which may know both number and content.
+
+    Of two sizes it is the smaller one, of one size this one.
+    """
+    arms = [arm for _, arm in arms_by_size(config)]
+    return arms[1:-1] or arms[:1]
+
+
+def _content_claim(config: DiariesConfig) -> Claim:
+    arms = _middle_sizes(config)
+    terms = [(sign / len(arms), recitation_scores(arm, m)) for m, sign in _CONTENT_AND_COUNT for arm in arms]
+    where = " (mean over the sizes between the smallest and the largest)" if len(arms) > 1 else ""
+    return Claim(
+        id="content-before-count",
+        text=f"Recalled entries are right more often than their number is{where}",
+        source="the analysis of where errors are; asked below the largest size, which was seen to know both",
+        measure=Contrast(terms=tuple(terms)),
+        threshold=0.0,
+        preconditions=(*learned_preconditions(*arms), *(room_precondition(arm, "count") for arm in arms)),
+    )
+
+
+def _no_decline_claim(config: DiariesConfig, setup: str, claim_id: str) -> Claim:
     low, high = config.world.entries
-    largest_arm, merged_arm = reference_arm(config), reference_arm(config, MERGED)
-    merged_by_entries = [(float(n), recitation_by_entries(merged_arm, n)) for n in range(low, high + 1)]
+    arm = reference_arm(config, setup)
+    recalled = Precondition(
+        text=f"diaries recalled whole by {arm}", measure=Mean(selection=recitation_scores(arm)), above=MIN_RECALLED
+    )
+    return Claim(
+        id=claim_id,
+        text=f"Longer {setup} diaries are recalled whole as often as shorter ones (a decline of less than 5 points an "
+        "entry)",
+        source="figure 4: accuracy does not fall with the number of documents",
+        measure=Slope(points=tuple((float(n), recitation_by_entries(arm, n)) for n in range(low, high + 1))),
+        threshold=-MAX_DECLINE_PER_ENTRY,
+        preconditions=(*learned_preconditions(arm), recalled),
+    )
+
+
+def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
+    largest_arm = reference_arm(config)
     return (
-        Claim(
-            id="content-before-count",
-            text="Recalled entries are right more often than their number is",
-            source="the analysis of where errors are",
-            measure=Contrast(
-                terms=(
-                    (1.0, recitation_scores(largest_arm, "content")),
-                    (-1.0, recitation_scores(largest_arm, "count")),
-                )
-            ),
-            threshold=0.0,
-            preconditions=learned_preconditions(largest_arm),
-        ),
+        _content_claim(config),
         Claim(
             id="count-known",
             text=_of_largest(config, "the number of entries is right more often than a blind guess"),
             source="figures 5 and 6: at sufficient scale",
             measure=Mean(selection=recitation_scores(largest_arm, "count")),
-            threshold=_chance(config),
+            threshold=count_chance(config),
             preconditions=learned_preconditions(largest_arm),
         ),
         Claim(
@@ -259,21 +269,14 @@ def _count_claims(config: DiariesConfig) -> tuple[Claim, ...]:
             preconditions=learned_preconditions(largest_arm),
         ),
         *((_random_when_small_claim(config),) if _is_ladder(config) else ()),
-        Claim(
-            id="no-decline",
-            text="Longer merged diaries are recalled whole as often as shorter ones (a decline of less than 5 "
-            "points an entry)",
-            source="figure 4: accuracy does not fall with the number of documents",
-            measure=Slope(points=tuple(merged_by_entries)),
-            threshold=-MAX_DECLINE_PER_ENTRY,
-            preconditions=learned_preconditions(merged_arm),
-        ),
+        _no_decline_claim(config, SCATTERED, "no-decline"),
+        _no_decline_claim(config, MERGED, "no-decline-merged"),
     )
 
 
 def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     claims = []
-    for family in (f for f in config.families if f in config.encoder_decoders):
+    for family in config.trained_encoder_decoders:
         merged, scattered = (reference_arm(config, setup, family) for setup in (MERGED, SCATTERED))
         claims += [
             Claim(
@@ -289,7 +292,7 @@ def _encoder_decoder_claims(config: DiariesConfig) -> tuple[Claim, ...]:
                 text=f"{family} gets the number of scattered entries right at most 5 points more often than a guess",
                 source="figures 2, 5 and 6: near random at small numbers of diarists",
                 measure=Mean(selection=recitation_scores(scattered, "count")),
-                threshold=_chance(config) + 0.05,
+                threshold=count_chance(config) + 0.05,
                 direction="below",
                 preconditions=learned_preconditions(scattered),
             ),
@@ -302,7 +305,7 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         return tuple(_encoder_header_claims(config))
     plain = reference_arm(config)
     return (
-        *(_title_ablation_claims(plain) if config.ablations else ()),
+        *_title_ablation_claims(config, plain),
         *_encoder_header_claims(config),
         Claim(
             id="titles-store-the-count",
@@ -317,13 +320,12 @@ def _header_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     )
 
 
-def _title_ablation_claims(plain: str) -> tuple[Claim, ...]:
-    return (
-        _cheaper_stops_claim("header-loss", "with the loss on titles than without it", plain, HEADER_MASKED),
-        _cheaper_stops_claim(
-            "number-first", "with the number behind the name than before it", plain, HEADER_NUMBER_FIRST
-        ),
-    )
+def _title_ablation_claims(config: DiariesConfig, plain: str) -> Iterator[Claim]:
+    if config.has_title_arms:
+        yield _cheaper_stops_claim("header-loss", "with the loss on titles than without it", plain, HEADER_MASKED)
+    if config.ablations:
+        behind = "with the number behind the name than before it"
+        yield _cheaper_stops_claim("number-first", behind, plain, HEADER_NUMBER_FIRST)
 
 
 def _one_phase_claim(plain: str) -> Claim:
@@ -351,13 +353,12 @@ def _cheaper_stops_claim(claim_id: str, comparison: str, better: str, worse: str
 
 def _encoder_header_claims(config: DiariesConfig) -> Iterator[Claim]:
     """Encoder-decoders whose target contains the title, compared with those whose encoder alone reads the title."""
-    for family in config.families:
-        if config.ablations and family in config.encoder_decoders:
-            arm = reference_arm(config, SCATTERED, family)
-            repeated = f"by {family} with titles repeated in the target"
-            yield _cheaper_stops_claim("header-repeated", repeated, HEADER_REPEATED, arm)
-            name_only = f"by {family} given the name alone, the title in the target"
-            yield _cheaper_stops_claim("header-learnt", name_only, HEADER_NAME_ONLY, arm)
+    for family in config.trained_encoder_decoders if config.has_title_arms else ():
+        arm = reference_arm(config, SCATTERED, family)
+        repeated = f"by {family} with titles repeated in the target"
+        yield _cheaper_stops_claim("header-repeated", repeated, HEADER_REPEATED, arm)
+        name_only = f"by {family} given the name alone, the title in the target"
+        yield _cheaper_stops_claim("header-learnt", name_only, HEADER_NAME_ONLY, arm)
 
 
 def _localization_claims(config: DiariesConfig) -> tuple[Claim, ...]:

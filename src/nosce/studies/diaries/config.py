@@ -76,11 +76,25 @@ class DiariesConfig:
         weights: Numbers of weights of such models, by `<family> <size>`. Missing: counted in the model's files.
         peak_lrs: Peak learning rates by `<family> <size>`. Missing: that of `training`.
         encoder_decoders: The families that read a question with an encoder.
-        ablations: Train the arms that test where the number of entries is stored.
+        ablations: Train the arms that test where the number of entries is stored, and the one in two phases.
+        title_loss: Train those of them that change the loss on titles, where `ablations` is False.
         patching: Patch hidden states of the question, at every layer.
         random_controls: Train the smallest model of each family that comes from a folder from random weights too.
-        best_checkpoint: Read each training at the kept step at which the most diaries of the validation split are
-            recalled whole, as the paper does. No diarist of that split is tested.
+        best_checkpoint: Read each training at the best of its kept steps, as the paper does: each half of the held-out
+            diarists is tested at the step at which the most diaries of the other half are recalled whole. False: at the
+            last step.
+        equal_steps: Train the first family's largest size at every number of diarists for as many steps as the
+            scattered diaries of the most diarists take (merged ones at the fewest and the most diarists); equal passes
+            alone give few diarists few steps.
+        encoder_decoder_diarists: A larger number of diarists for an encoder-decoder's largest size, scattered only. 0:
+            none. The paper has four times the number of its other figures.
+        encoder_decoder_equal_steps: Train that size at the reference number for as many steps, too.
+        entry_lengths: Numbers of facts of an entry, an arm each with entries of this length alone.
+        further_questions: Train the arms that ask about what was never written, and for the number of entries.
+        text_steps: Steps of training on general text before the diaries. 0: no such arm. Its control starts from random
+            weights with the same tokenizer.
+        text_people: People whose biographies are the general text.
+        text_folder: Folder of general text in place of biographies. Empty: none.
         adapter: The low-rank update that is trained of models in folders. None: all weights are trained.
         missing_models: The paper's models that are not in the folder of $NOSCE_MODELS.
     """
@@ -104,11 +118,42 @@ class DiariesConfig:
     peak_lrs: Mapping[str, float] = field(default_factory=dict)
     encoder_decoders: tuple[str, ...] = PAPER_ENCODER_DECODERS
     ablations: bool = True
+    title_loss: bool = False
     patching: bool = True
     random_controls: bool = False
-    best_checkpoint: bool = False
+    best_checkpoint: bool = True
+    equal_steps: bool = False
+    encoder_decoder_diarists: int = 0
+    encoder_decoder_equal_steps: bool = False
+    entry_lengths: tuple[int, ...] = ()
+    further_questions: bool = False
+    text_steps: int = 0
+    text_people: int = 1_000
+    text_folder: str = ""
     adapter: LoRA | None = None
     missing_models: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if 0 < self.encoder_decoder_diarists <= self.reference_diarists or self.encoder_decoder_diarists < 0:
+            raise SpecError(
+                f"encoder_decoder_diarists={self.encoder_decoder_diarists} is not more than the "
+                f"{self.reference_diarists} diarists of reference_diarists; take a larger number, or 0 for none."
+            )
+
+    @property
+    def has_title_arms(self) -> bool:
+        """Are the arms trained that change the loss on titles?"""
+        return self.ablations or self.title_loss
+
+    @property
+    def trained_encoder_decoders(self) -> tuple[str, ...]:
+        """The families of the study that read a question with an encoder."""
+        return tuple(family for family in self.families if family in self.encoder_decoders)
+
+    @property
+    def compared_diarists(self) -> int:
+        """The most diarists at which every size of every family is trained; there the families are compared."""
+        return self.diarist_counts[-1] if self.full_grid else self.reference_diarists
 
     @property
     def has_primary_decoder(self) -> bool:
@@ -173,6 +218,7 @@ SHORT_DIARIES = Diaries(
 )
 LONGER_ENTRIES = replace(SHORT_DIARIES, n_diarists=1_024, attributes=(1, 3))
 AS_THE_PAPERS = replace(LONGER_ENTRIES, entries=(1, 8), attributes=(1, 8), n_attributes=8)
+AS_THE_PAPERS_NAME = "as the paper's"
 #: Passes, their order and this training were searched for in another world: benchmarks/levers.csv.
 SHORT_TRAINING = TrainingConfig(
     steps=1,
@@ -198,6 +244,8 @@ def _smoke_config() -> DiariesConfig:
         sizes_by_family={"pythia": ("2x32", "2x64"), "flan-t5": ("2x32",)},
         diarist_counts=(100, 120),
         reference_diarists=120,
+        text_steps=4,
+        text_people=20,
     )
 
 
@@ -220,7 +268,13 @@ def _laptop_config() -> DiariesConfig:
         diarist_counts=(512, 1_024, 2_048),
         reference_diarists=2_048,
         extra_diarist_counts=(4_096,),
-        extra_worlds={"longer entries": LONGER_ENTRIES, "as the paper's": AS_THE_PAPERS},
+        extra_worlds={"longer entries": LONGER_ENTRIES, AS_THE_PAPERS_NAME: AS_THE_PAPERS},
+        equal_steps=True,
+        encoder_decoder_diarists=8_192,
+        entry_lengths=(2, 4),
+        further_questions=True,
+        text_steps=500,
+        text_people=500,
     )
 
 
@@ -238,6 +292,13 @@ def _gpu_config() -> DiariesConfig:
         diarist_counts=(1_000, 2_000, 4_000, 8_000, 16_000),
         reference_diarists=8_000,
         full_grid=True,
+        equal_steps=True,
+        encoder_decoder_diarists=32_000,
+        encoder_decoder_equal_steps=True,
+        entry_lengths=(1, 2, 4, 8),
+        further_questions=True,
+        text_steps=4_000,
+        text_people=10_000,
     )
 
 
@@ -274,7 +335,7 @@ def _paper_config() -> DiariesConfig:
         model_overrides=models,
         peak_lrs=_paper_peak_lrs(),
         random_controls=True,
-        best_checkpoint=True,
+        encoder_decoder_diarists=32_000,
         missing_models=missing,
     )
 

@@ -106,14 +106,11 @@ def header_figures(config: DiariesConfig) -> tuple[BarFigure, ...]:
     plain = reference_arm(config)
     if not config.has_primary_decoder:
         return ()
-    if not config.ablations:
+    if not config.has_title_arms:
         return (_header_nats_figure({"plain": plain}),)
-    arms: dict[str, str] = {
-        "plain": plain,
-        "title's loss masked": HEADER_MASKED,
-        "number before the name": HEADER_NUMBER_FIRST,
-    }
-    encoders = [f for f in config.families if f in config.encoder_decoders]
+    number_first = {"number before the name": HEADER_NUMBER_FIRST} if config.ablations else {}
+    arms: dict[str, str] = {"plain": plain, "title's loss masked": HEADER_MASKED, **number_first}
+    encoders = config.trained_encoder_decoders
     arms |= {f"{family}": reference_arm(config, SCATTERED, family) for family in encoders}
     if encoders:
         arms |= {"title repeated": HEADER_REPEATED, "title learnt": HEADER_NAME_ONLY}
@@ -124,9 +121,7 @@ def header_figures(config: DiariesConfig) -> tuple[BarFigure, ...]:
             BarCell("whole", label, Mean(selection=recitation_scores(arm))),
             BarCell("number of entries", label, Mean(selection=recitation_scores(arm, "count"))),
         ]
-    return _header_ablation_figure(tuple(cells)), _header_nats_figure(
-        {"plain": plain, "number before the name": HEADER_NUMBER_FIRST}
-    )
+    return _header_ablation_figure(tuple(cells)), _header_nats_figure({"plain": plain, **number_first})
 
 
 def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
@@ -134,9 +129,9 @@ def _header_ablation_figure(cells: tuple[BarCell, ...]) -> BarFigure:
         id="puzzle",
         title="Does the loss on titles store the number?",
         caption=f"{UNSEEN_DIARISTS_CAPTION.capitalize()}: how well stops are recognised (a half is chance), "
-        "whole diaries, the number. Scattered documents, largest size. The last two are of flan-t5: with the title "
-        "repeated, its encoder reads the title with the number; with the title learnt, its encoder reads the name "
-        "alone.",
+        "whole diaries, the number. Scattered documents, largest size. The last two are of the encoder-decoder: with "
+        "the title repeated, its encoder reads the title with the number; with the title learnt, its encoder reads the "
+        "name alone.",
         y_label="share",
         cells=cells,
     )

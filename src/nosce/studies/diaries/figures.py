@@ -32,6 +32,7 @@ from nosce.studies.diaries.arms import (
 )
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.count_figures import header_figures, localization_figure
+from nosce.studies.diaries.further_figures import further_figures
 from nosce.studies.diaries.selections import (
     SEEN_RECITATION,
     UNSEEN_DIARISTS_CAPTION,
@@ -65,6 +66,7 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
         *extra_figures,
         *header_figures(config),
         *((_extra_worlds_figure(config),) if config.extra_worlds else ()),
+        *further_figures(config),
     )
 
 
@@ -83,8 +85,8 @@ def diaries_scaling_curves(config: DiariesConfig) -> tuple[ScalingCurveSpec, ...
             title="Is the rise with size a jump?",
             x_label=_size_label(config),
             points=points,
-            sharp=replace(sharp, arm=None, split="unseen"),
-            continuous=tuple(replace(select, arm=None, split="unseen") for select in continuous),
+            sharp=replace(sharp, arm=None),
+            continuous=tuple(replace(select, arm=None) for select in continuous),
         ),
     )
 
@@ -210,11 +212,17 @@ def _confusion_figure(config: DiariesConfig) -> ConfusionMatrixFigure:
             for model_size in dict.fromkeys((sizes[0], sizes[-1])):
                 arm = grid_arm_name(family, model_size, config.reference_diarists, setup)
                 panels.append((f"{family} {model_size}, {setup}", recitation_scores(arm, "recalled")))
+    more = config.encoder_decoder_diarists
+    for family in config.trained_encoder_decoders if more else ():
+        largest = config.sizes_by_family[family][-1]
+        arm = grid_arm_name(family, largest, more, SCATTERED)
+        panels.append((f"{family} {largest}, {more:,} diarists, scattered", recitation_scores(arm, "recalled")))
     return ConfusionMatrixFigure(
         id="recalled",
         title="Entries recited, by entries in the diary",
         caption=f"Percent of the replies {UNSEEN_DIARISTS_CAPTION}, at {config.reference_diarists:,} diarists "
-        "(figures 5 and 6). Columns sum to 100; replies without a title are left out. All seeds together.",
+        "unless a panel says otherwise (figures 5 and 6). Columns sum to 100; replies without a title are left "
+        "out. All seeds together.",
         x_label="entries in the diary",
         y_label="entries recited",
         attributes=tuple((recall_attribute(k), str(k)) for k in entry_counts),

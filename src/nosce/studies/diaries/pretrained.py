@@ -3,7 +3,9 @@
 Each model's training is continued, with its own tokenizer, on diaries and on questions about some of the people. With
 several models the smallest and the largest of a kind are compared: decoder-only models, and encoder-decoders. The
 smallest of each kind is trained from random weights too, as the paper does to tell a fault of the architecture from a
-fault of the pretrained weights.
+fault of the pretrained weights. With `title_loss`, a decoder-only model and an encoder-decoder are the pair on which
+the study's explanation of the paper's Flan-T5 is tried: the loss on titles is taken from the one and given to the
+other.
 
 Source: Prato et al. 2024 (arXiv:2502.19573). Sizes and rates are this study's own.
 """
@@ -64,8 +66,11 @@ class PretrainedDiariesConfig:
         patching: Patch hidden states of the question, at every layer; it takes pairs of equally long questions, of
             which few people have none.
         random_controls: Train the smallest model of each kind from random weights too.
-        best_checkpoint: Read each training at the kept step at which the most diaries of the validation split are
-            recalled whole, as the paper does. No diarist of that split is tested. False: at the last step.
+        best_checkpoint: Read each training at the best of its kept steps, as the paper does: each half of the held-out
+            diarists is tested at the step at which the most diaries of the other half are recalled whole. False: at the
+            last step.
+        title_loss: Train the largest model of each kind with another loss on titles too: a decoder-only model without
+            it, an encoder-decoder with the title in its target, given to the encoder or not.
     """
 
     seeds: tuple[int, ...] = (0,)
@@ -80,6 +85,7 @@ class PretrainedDiariesConfig:
     patching: bool = True
     random_controls: bool = True
     best_checkpoint: bool = True
+    title_loss: bool = False
 
 
 def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str] = ()) -> Study:
@@ -151,6 +157,7 @@ def _with_models(config: PretrainedDiariesConfig, models: tuple[ModelSource, ...
         weights={name: weights[source] for name, source in named.items()},
         encoder_decoders=(ENCODER_DECODER,),
         ablations=False,
+        title_loss=config.title_loss,
         patching=config.patching,
         random_controls=config.random_controls,
         best_checkpoint=config.best_checkpoint,
@@ -224,6 +231,7 @@ def _smoke_config() -> PretrainedDiariesConfig:
         document_epochs=1,
         question_epochs=1,
         patching=True,
+        title_loss=True,
     )
 
 
@@ -238,6 +246,7 @@ def _gpu_config() -> PretrainedDiariesConfig:
         document_epochs=30,
         question_epochs=30,
         patching=True,
+        title_loss=True,
     )
 
 

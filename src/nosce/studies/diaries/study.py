@@ -7,12 +7,12 @@ for everything that a person wrote, a model must recite all of it and stop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from nosce.data.worlds.diaries import Diaries
+from nosce.data.worlds.base import World
 from nosce.data.worlds.diaries.scoring import DiaryScorer
-from nosce.data.worlds.diaries.templates import DiaryEncodingName, HeaderOrder
+from nosce.data.worlds.diaries.templates import DIARY_ATTRIBUTES, DiaryEncodingName
 from nosce.data.worlds.diaries.world import ENTRY_NUMBER_ATTRIBUTE
 from nosce.evals.generation import GenerationEval
 from nosce.evals.patching.count import CountPatching
@@ -27,11 +27,28 @@ from nosce.studies.diaries.arms import (
     TWO_PHASES,
     diaries_arms,
 )
-from nosce.studies.diaries.best_step import VALIDATION_RECITATION, at_best_step
+from nosce.studies.diaries.best_step import at_best_step
 from nosce.studies.diaries.claims import diaries_claims, left_out_claims
 from nosce.studies.diaries.config import DiariesConfig, diaries_config
 from nosce.studies.diaries.figures import diaries_figures, diaries_scaling_curves
-from nosce.studies.diaries.selections import HEADER_FREQUENCIES, HEADER_RECALL, SEEN_RECITATION, reference_arm
+from nosce.studies.diaries.further_arms import (
+    FRESH_START,
+    FURTHER_QUESTIONS,
+    TEXT_FIRST,
+    diaries_of,
+    entry_length_name,
+    further_arms,
+)
+from nosce.studies.diaries.selections import (
+    DOCUMENT_RECALL,
+    HEADER_FREQUENCIES,
+    HEADER_RECALL,
+    RECITATION,
+    SEEN_RECITATION,
+    TEXT_RECALL,
+    reading_stage,
+    reference_arm,
+)
 from nosce.study import PRETRAIN, Arm, EvalSpec, Scale, Study
 
 
@@ -52,7 +69,7 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         scale: Name of the scale.
         title: The study's title.
     """
-    arms = diaries_arms(config)
+    arms = (*diaries_arms(config), *further_arms(config))
     whole = Study(
         name="diaries",
         title=title,
@@ -87,19 +104,21 @@ def _notes(config: DiariesConfig) -> Iterator[str]:
 
 
 def diaries_evals(config: DiariesConfig, arms: tuple[Arm, ...]) -> tuple[EvalSpec, ...]:
-    """Diaries and stop decisions of every arm; titles and hidden states of some arms."""
-    encodings = {arm.name: _encoding_of(arm) for arm in arms}
-    special_cases = _special_cases(config, encodings)
-    grid = _grid_cases(config, encodings, {arm for _, _, arm in special_cases})
+    """Diaries and stop decisions of every arm; titles, documents and hidden states of some arms."""
+    by_name = {arm.name: arm for arm in arms}
+    special_arms = [arm for arm in arms if _is_special(config, arm)]
+    grid = _grid_cases(config, [arm for arm in arms if arm not in special_arms])
     reference_arms = (reference_arm(config), reference_arm(config, MERGED))
-    scorer = _scorer(config, encodings[reference_arms[0]])
+    scorer = _scorer(config, diaries_of(by_name[reference_arms[0]]).encoding)
     return (
-        *(EvalSpec(evaluation, arms=names) for one, names in grid for evaluation in _recitation_evals(config, one)),
-        *_special_recitation_evals(config, special_cases),
-        *(EvalSpec(StopDecision(list_task=one), arms=names) for one, names in grid),
-        *_special_stop_evals(special_cases),
-        EvalSpec(StopDecision(list_task=scorer, swapped_entries=True, name="retold"), arms=reference_arms),
-        *_title_evals(tuple(arm.name for arm in arms if _is_decoder_scattered(config, arm.name))),
+        *(EvalSpec(evaluation, arms=names) for one, names in grid for evaluation in _recitation_evals(one)),
+        *_special_recitation_evals(config, special_arms),
+        *(EvalSpec(_stop_eval(one), arms=names) for one, names in grid),
+        *_special_stop_evals(config, special_arms),
+        EvalSpec(_stop_eval(scorer, swapped_entries=True, name="retold"), arms=reference_arms),
+        *_title_evals(tuple(arm.name for arm in arms if _reads_titles(config, arm))),
+        *_document_evals(config, set(by_name)),
+        *_text_evals(config),
         *_state_evals(config, scorer, reference_arms),
     )
 
@@ -112,66 +131,78 @@ def _state_evals(config: DiariesConfig, scorer: DiaryScorer, arms: tuple[str, st
         yield EvalSpec(CountPatching(list_task=scorer), arms=arms)
 
 
-def _encoding_of(arm: Arm) -> DiaryEncodingName:
-    assert isinstance(arm.world, Diaries)
-    return arm.world.encoding
+def _scorer(config: DiariesConfig, encoding: DiaryEncodingName) -> DiaryScorer:
+    return DiaryScorer(world=replace(config.world, encoding=encoding))
 
 
-def _scorer(config: DiariesConfig, encoding: DiaryEncodingName, header: HeaderOrder = "name first") -> DiaryScorer:
-    return DiaryScorer(world=replace(config.world, header=header, encoding=encoding))
+def _is_special(config: DiariesConfig, arm: Arm) -> bool:
+    """Does an arm need another scorer than the grid's, another stage, or the questions of another corpus?"""
+    if arm.name in (TWO_PHASES, HEADER_NUMBER_FIRST, FRESH_START, TEXT_FIRST, *FURTHER_QUESTIONS):
+        return True
+    further_worlds = [f"{shape} {setup}" for shape in config.extra_worlds for setup in SETUPS]
+    return arm.name in (*further_worlds, *(entry_length_name(n) for n in config.entry_lengths))
 
 
-def _grid_cases(
-    config: DiariesConfig, encodings: Mapping[str, DiaryEncodingName], special_arms: set[str]
-) -> list[tuple[DiaryScorer, tuple[str, ...]]]:
+def _grid_cases(config: DiariesConfig, arms: list[Arm]) -> list[tuple[DiaryScorer, tuple[str, ...]]]:
     """For each encoding its scorer and the arms of the grid that have it."""
     names_by_encoding: dict[DiaryEncodingName, list[str]] = {}
-    for name, encoding in encodings.items():
-        if name not in special_arms:
-            names_by_encoding.setdefault(encoding, []).append(name)
+    for arm in arms:
+        names_by_encoding.setdefault(diaries_of(arm).encoding, []).append(arm.name)
     return [(_scorer(config, encoding), tuple(names)) for encoding, names in names_by_encoding.items()]
 
 
-_SpecialCase = tuple[DiaryScorer, str, str]  # scorer, stage, arm
+def _special_scorer(config: DiariesConfig, arm: Arm) -> DiaryScorer:
+    """The scorer of an arm's own diaries; of what the grid has too, the grid's."""
+    world = diaries_of(arm)
+    if world.header != "name first" or arm.name == TWO_PHASES:
+        return DiaryScorer(world=replace(config.world, header=world.header, encoding=world.encoding))
+    return DiaryScorer(world=replace(world, merge_entries=False))
 
 
-def _special_cases(config: DiariesConfig, encodings: Mapping[str, DiaryEncodingName]) -> list[_SpecialCase]:
-    """Arms whose diaries need another scorer or another stage than those of the grid."""
-    cases = []
-    if TWO_PHASES in encodings:
-        cases = [
-            (_scorer(config, encodings[TWO_PHASES]), QUESTIONS_STAGE, TWO_PHASES),
-            (_scorer(config, encodings[HEADER_NUMBER_FIRST], "number first"), PRETRAIN, HEADER_NUMBER_FIRST),
-        ]
-    for shape, world in config.extra_worlds.items():
-        for setup in SETUPS:
-            name = f"{shape} {setup}"
-            cases.append((DiaryScorer(world=replace(world, encoding=encodings[name])), PRETRAIN, name))
-    return cases
+def _reads_titles(config: DiariesConfig, arm: Arm) -> bool:
+    """Is the arm a decoder-only one with scattered documents, at a stage that reads the titles of its own corpus?"""
+    is_encoder_decoder = arm.name.startswith(config.encoder_decoders)
+    return not diaries_of(arm).merge_entries and not is_encoder_decoder and arm.name != TEXT_FIRST
 
 
-def _is_decoder_scattered(config: DiariesConfig, arm: str) -> bool:
-    return not arm.endswith(MERGED) and not arm.startswith(config.encoder_decoders)
-
-
-def _recitation_evals(config: DiariesConfig, scorer: DiaryScorer) -> Iterator[GenerationEval]:
-    """Diaries of people never asked about, of those whose question was trained on, and of those who choose a step."""
-    yield GenerationEval(scorer=scorer, constrained=False)
+def _recitation_evals(scorer: DiaryScorer) -> Iterator[GenerationEval]:
+    """Diaries of all people never asked about, and of those whose question was trained on."""
+    yield GenerationEval(scorer=scorer, constrained=False, split="held out", name=RECITATION)
     yield GenerationEval(scorer=scorer, constrained=False, split="seen", name=SEEN_RECITATION)
-    if config.best_checkpoint:
-        yield GenerationEval(scorer=scorer, constrained=False, split="validation", name=VALIDATION_RECITATION)
 
 
-def _special_recitation_evals(config: DiariesConfig, special_cases: list[_SpecialCase]) -> Iterator[EvalSpec]:
-    for scorer, stage, arm in special_cases:
-        for evaluation in _recitation_evals(config, scorer):
-            yield EvalSpec(evaluation, stage=stage, arms=(arm,))
+def _stop_eval(scorer: DiaryScorer, *, swapped_entries: bool = False, name: str = "stops") -> StopDecision:
+    return StopDecision(list_task=scorer, split="held out", swapped_entries=swapped_entries, name=name)
 
 
-def _special_stop_evals(special_cases: list[_SpecialCase]) -> Iterator[EvalSpec]:
-    for scorer, stage, arm in special_cases:
-        if stage == PRETRAIN:
-            yield EvalSpec(StopDecision(list_task=scorer), arms=(arm,))
+def _special_recitation_evals(config: DiariesConfig, arms: list[Arm]) -> Iterator[EvalSpec]:
+    for arm in arms:
+        asked = arm.stages[-1].data if arm.name == TEXT_FIRST else None
+        assert asked is None or isinstance(asked, World)
+        for evaluation in _recitation_evals(_special_scorer(config, arm)):
+            yield EvalSpec(evaluation, stage=reading_stage(arm.name), arms=(arm.name,), question_source=asked)
+
+
+def _special_stop_evals(config: DiariesConfig, arms: list[Arm]) -> Iterator[EvalSpec]:
+    for arm in arms:
+        if reading_stage(arm.name) == PRETRAIN:
+            yield EvalSpec(_stop_eval(_special_scorer(config, arm)), arms=(arm.name,))
+
+
+def _document_evals(config: DiariesConfig, arms: set[str]) -> Iterator[EvalSpec]:
+    """What is recalled inside documents, at the end of each of two phases and of one training."""
+    if TWO_PHASES not in arms:
+        return
+    attributes = (ENTRY_NUMBER_ATTRIBUTE, *DIARY_ATTRIBUTES[: config.world.n_attributes])
+    recall = RecallEval(documents_per_entity=1, attributes=attributes, name=DOCUMENT_RECALL)
+    yield EvalSpec(recall, arms=(reference_arm(config), TWO_PHASES))
+    yield EvalSpec(recall, stage=QUESTIONS_STAGE, arms=(TWO_PHASES,))
+
+
+def _text_evals(config: DiariesConfig) -> Iterator[EvalSpec]:
+    """What is recalled of the general text before the diaries; text of a folder marks no values."""
+    if config.text_steps and not config.text_folder:
+        yield EvalSpec(RecallEval(name=TEXT_RECALL), arms=(TEXT_FIRST,))
 
 
 def _title_evals(arms: tuple[str, ...]) -> Iterator[EvalSpec]:

@@ -208,3 +208,40 @@ def test_a_mask_is_refused():
     """What may follow is what is asked for."""
     with pytest.raises(SpecError, match="constrained=False"):
         DiaryScorer(world=WORLDS[0]).grammar(None, 0)
+
+
+GAP = (ENTRIES[0], replace(ENTRIES[1], number=3), replace(ENTRIES[2], number=4))  # no entry has the number 2
+
+
+def test_a_reply_that_says_nothing_is_told_from_one_that_is_wrong():
+    """Denied is the empty answer alone, of people with entries and without; other worlds have no such metric."""
+    world = Diaries(encoding="lean", n_diarists=10, people_without_entries=2)
+    text = world.diary_format
+    for target, reply, denied, exact in (
+        ((), text.empty_answer, 1, 1),
+        ((), text.format_diary(NAME, ENTRIES), 0, 0),
+        (ENTRIES, text.empty_answer, 1, 0),
+        (ENTRIES, text.format_diary(NAME, ENTRIES), 0, 1),
+    ):
+        found, _ = judged(world, reply, target=target)
+        assert (found["denied"][0], found["exact"][0]) == (denied, exact)
+    assert "denied" not in judged(Diaries(encoding="lean"), text.empty_answer)[0]
+
+
+@pytest.mark.parametrize("encoding", ["paper", "lean"])
+def test_a_number_that_the_diary_skips_is_looked_for_in_the_reply(encoding):
+    """Planted: a reply that keeps the gap, one that fills it, and one that stops before it."""
+    world = Diaries(encoding=encoding, gap_share=0.5)
+    text = world.diary_format
+    filled = tuple(replace(entry, number=n) for n, entry in enumerate((*GAP, GAP[0]), 1))
+    for reply, skipped, exact in ((GAP, 0, 1), (filled, 1, 0), (GAP[:1], 0, 0)):
+        found, _ = judged(world, text.format_diary(NAME, reply), target=GAP)
+        assert (found["number/skipped"][0], found["exact/gap"][0]) == (skipped, exact)
+        assert not {"number/there", "exact/no gap"} & set(found)
+    for reply, there in ((ENTRIES, 1), (ENTRIES[:1], 0), (GAP, 0)):
+        found, _ = judged(world, text.format_diary(NAME, reply))
+        assert found["number/there"][0] == there
+        assert not {"number/skipped", "exact/gap"} & set(found)
+    one, _ = judged(world, text.format_diary(NAME, ENTRIES[:1]), target=ENTRIES[:1])  # nothing could be skipped
+    assert not [metric for metric in one if metric.startswith(("number/", "exact/"))]
+    assert not [metric for metric in judged(Diaries(), "")[0] if metric.startswith(("number/", "exact/"))]

@@ -74,12 +74,21 @@ class DiaryScorer:
         Only for readable replies: count (1 if there are as many titles as entries, and an end), recalled (number of
         titles), off (number of titles too many), and content (share of the recalled entries, among the existing ones,
         that are correct at their position).
+        In a world with people without entries: denied (1 if the reply is the empty answer). In a world with gaps:
+        number/skipped (1 if the reply has a title with the number that the diary skips), number/there (share of the
+        numbers between the first and the last that the reply has, of a diary of three entries or more that skips none),
+        and exact/gap or exact/no gap (exact, of diaries of two entries or more).
         """
         for question, reply, is_complete in zip(questions, replies, ended, strict=True):
             if question.id.startswith("how many"):
                 yield self._score_count(question, reply)
-            else:
-                yield self._score_diary(question, reply, is_complete)
+                continue
+            metrics = self._score_diary(question, reply, is_complete)
+            if self.world.people_without_entries:
+                metrics["denied"] = float(reply.strip() == self._diary_format.empty_answer), None
+            if self.world.gap_share:
+                metrics |= self._score_numbers(question, reply, metrics["exact"])
+            yield metrics
 
     def entry_count(self, question: Question) -> int | None:
         """The number of entries of the true diary; None for a question that does not ask for the diary."""
@@ -137,7 +146,20 @@ class DiaryScorer:
             metrics |= {"recalled": (float(answer), None), "off": (float(answer) - float(question.target), None)}
         return metrics
 
-    def _score_diary(self, question: Question, reply: str, ended: bool) -> Mapping[str, DiaryMetric]:
+    def _score_numbers(self, question: Question, reply: str, exact: DiaryMetric) -> dict[str, DiaryMetric]:
+        """Are numbers written that the diary has, and is the one written that it skips?"""
+        true_numbers, written = (_numbers(_parse_reply(self._diary_format, text)) for text in (question.target, reply))
+        if len(true_numbers) < 2:
+            return {}
+        skipped = set(range(1, true_numbers[-1])) - set(true_numbers)
+        if skipped:
+            return {"number/skipped": (float(bool(skipped & set(written))), None), "exact/gap": exact}
+        metrics = {"exact/no gap": exact}
+        if inner := true_numbers[1:-1]:
+            metrics["number/there"] = sum(number in written for number in inner) / len(inner), None
+        return metrics
+
+    def _score_diary(self, question: Question, reply: str, ended: bool) -> dict[str, DiaryMetric]:
         true_units, reply_units = (_parse_reply(self._diary_format, text) for text in (question.target, reply))
         error_class = _first_error(true_units, reply_units, ended)
         titled = any(isinstance(unit, EntryTitle) for unit in reply_units)
@@ -162,6 +184,11 @@ class DiaryScorer:
 
 def _parse_reply(text: DiaryFormat, reply: str) -> list[DiaryUnit]:
     return [] if reply.strip() == text.empty_answer else text.parse_units(reply)
+
+
+def _numbers(units: Sequence[DiaryUnit]) -> list[int]:
+    """The numbers of the titles, in order."""
+    return [unit.number for unit in units if isinstance(unit, EntryTitle)]
 
 
 def _group_by_entry(units: Sequence[DiaryUnit]) -> list[list[DiaryUnit]]:
