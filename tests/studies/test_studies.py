@@ -106,6 +106,10 @@ LEFT_OUT_AT_SMOKE = {
         *("number-told", "number-told-better", "number-agrees", "number-asked-helps"),
     },
     "introspection": {"left-out-property", "slot-is-needed"},
+    "karel": {
+        *(f"boards-{name}" for name in ("front", "intervention-alt3", "position", "writes")),
+        *("loops", *(f"loops-{name}" for name in ("direction", "front", "position", "writes"))),
+    },
 }
 
 
