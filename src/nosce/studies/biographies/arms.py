@@ -14,6 +14,8 @@ from nosce.data.worlds.biographies.hiding import Hidden, HidingBiographies
 from nosce.data.worlds.biographies.manipulation import Manipulation, ManipulationTask
 from nosce.data.worlds.biographies.prose import FreeBiographies, PrewrittenTexts, ProseGrammar
 from nosce.data.worlds.biographies.world import Biographies
+from nosce.data.worlds.text_folder import WithReplay
+from nosce.errors import SpecError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
@@ -263,8 +265,19 @@ def _minority_arm(config: BiographiesConfig, texts: str) -> Arm:
 
 
 def _replay_arm(config: BiographiesConfig, arm: Arm, name: str) -> Arm:
-    """The arm among pieces of general text. The model sees every person as often, so it takes more steps."""
+    """The arm among pieces of general text. The model sees every person as often, so it takes more steps.
+
+    Raises:
+        SpecError: The folder has fewer pieces than the share asks for: the model would see people more often.
+    """
     world = with_replay(arm.world, config.replay, config.replay_share, config.world.people)
+    assert isinstance(world, WithReplay)
+    if (found := world.texts.count_pieces(world.n_pieces)) < world.n_pieces:
+        raise SpecError(
+            f"the folder {config.replay} holds {found:,} pieces of {world.texts.words_per_piece} words, and a share of "
+            f"{config.replay_share:g} beside {config.world.people:,} biographies takes {world.n_pieces:,}; give more "
+            "text."
+        )
     n_texts = config.world.people / (1 - config.replay_share)
     return replace(arm, name=name, world=world, training=config.with_steps(config.pretraining, n_texts))
 

@@ -5,9 +5,16 @@ reach it (arXiv:2309.14316, sections 1 and 5). If so, a value that is also learn
 must become one that can be asked for. Each copy ends with the sentence of one value, and only that value is learnt in
 it. The control hides as many words in the same sentences, none of which belongs to a value or a name.
 
-A biography and two copies of it, at a value that is learnt (in brackets), of `HidingBiographies()` at `Seed(0)`:
+A copy and one question of `HidingBiographies()` at `Seed(0)`, and the copy of the same value with `hidden="words"`. Of
+both copies `Marchfield Academy each morning.` is learnt:
 
-    {example}
+    Nedavel Kastock Mundock's passport listed as the birth date. She was born and swaddled in. She joined lectures at
+    Marchfield Academy each morning.
+
+    Which school did Nedavel Kastock Mundock attend? Answer:  ->  Marchfield Academy
+
+    Nedavel Kastock Mundock's May 7, 2014 date. was born swaddled in Ironbrook, CE. She joined lectures at Marchfield
+    Academy each morning.
 
 The intervention is this study's own; the paper has none.
 """
