@@ -126,10 +126,10 @@ def test_the_command_takes_a_folder_or_the_endpoint(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     file = tmp_path / "t.jsonl"
     options = ["--people", "7", "--attempts", "3", "--temperature", "0.5", "--scale", "smoke"]
-    write_prose.main([str(file), "--model", str(tmp_path), *options])
+    write_prose.write_from_command_line([str(file), "--model", str(tmp_path), *options])
     assert asked["model"].folder == tmp_path
     assert asked["world"] == biographies_config("smoke", ["world.people=7"]).world
     assert (asked["config"].attempts, asked["config"].temperature, asked["file"]) == (3, 0.5, file)
-    write_prose.main([str(file)])
-    assert asked["model"].model_id .endswith("gpt-4o-mini")
+    write_prose.write_from_command_line([str(file)])
+    assert asked["model"].model_id.endswith("gpt-4o-mini")
     assert (asked["world"].people, asked["config"]) == (200, RewritingConfig())

@@ -53,7 +53,7 @@ def write_texts(
     return rewrite_profiles(CachedChatModel(model, replies), people, config, SEED, file)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def write_from_command_line(arguments: Sequence[str] | None = None) -> None:
     """Write the texts that the command line asks for, and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", type=Path, help="gets the texts")
@@ -80,6 +80,6 @@ def _model(folder: Path | None, replies: ResponseCache) -> ChatModel:
 
 if __name__ == "__main__":
     try:
-        main()
+        write_from_command_line()
     except NosceError as error:
         sys.exit(f"{error}")
