@@ -12,6 +12,7 @@ from nosce.analysis.bench.planted_readings import Noise, PlantedTable
 from nosce.analysis.claims import Claim
 from nosce.studies.biographies.arms import bidirectional_arm_name, finetuning_arm_name
 from nosce.studies.biographies.config import MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME, SINGLE
+from nosce.studies.biographies.selections import judged_on_few
 from nosce.studies.biographies.study import study
 
 MASKED = bidirectional_arm_name(MULTI5_PERMUTE_FULLNAME)
@@ -71,6 +72,19 @@ def test_recall_must_lie_above_its_threshold_with_its_whole_interval():
     assert "the whole interval must lie above 95%" in found.why
     many = Noise(seeds=3, units=2_000, seed_spread=0.001)
     assert verdict(claim, noise=many, **{f"recall of {SINGLE}": 0.98}).verdict == "holds"
+
+
+def test_a_few_entities_of_ones_own_are_judged_where_they_are_recalled():
+    """Of 32 people who are all recalled the interval reaches to 89 %; a few recalled people show nothing."""
+    claim = claims_of()["extraction-gap"]
+    few, recall = Noise(seeds=1, units=32, seed_spread=0.0), {f"recall of {SINGLE}": 1.0}
+    recall |= {f"recall of {MULTI5_PERMUTE}": 1.0}
+    assert verdict(claim, noise=few, **recall).verdict == "undecided"
+    assert verdict(judged_on_few(claim), noise=few, **recall).verdict == "holds"
+    for units, mean in ((8, 1.0), (32, 0.85)):
+        found = verdict(judged_on_few(claim), noise=replace(few, units=units), **recall | {f"recall of {SINGLE}": mean})
+        assert (found.verdict, f"attribute recall of {SINGLE}" in found.why) == ("undecided", True)
+    assert judged_on_few(judged_on_few(claim)) == judged_on_few(claim)
 
 
 def test_every_need_of_the_study_is_of_an_interval():

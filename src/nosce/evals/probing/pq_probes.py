@@ -251,7 +251,7 @@ def _probe_readings(
     for k, (part, attribute) in enumerate(attribute_labels.tasks):
         metrics = list(_task_metrics(dataset, k, part, train, test, predictions[k]))
         if attribute in partners:
-            first_stated = np.array([texts[index].attributes[0] for index in test])
+            first_stated = np.array([texts[index].attributes[0] for index in test.tolist()])
             is_partner = first_stated == partners[attribute]
             metrics += _metrics_behind_one_value(dataset, k, part, test, predictions[k], is_partner)
         for metric, indices, correct in metrics:
