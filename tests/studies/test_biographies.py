@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from nosce.analysis.measures import Difference
 from nosce.data.sampling import second_source_count
-from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS
-from nosce.errors import SpecError
+from nosce.data.worlds.biographies.prose import ProseGrammar
+from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, person
+from nosce.errors import DataError, SpecError
 from nosce.seeds import Seed
 from nosce.studies.biographies.arms import (
     ARMS_BY_WORDINGS,
+    HIDING_ARMS,
+    WRITTEN_ARM,
     bidirectional_arm_name,
+    celebrities_arm_name,
     finetuning_arm_name,
+    minority_arm_name,
     mixed_arm_name,
+    replay_arm_name,
+    sized_arm_name,
 )
 from nosce.studies.biographies.config import (
+    MINORITY_TEXTS,
     MULTI5_PERMUTE,
     MULTI5_PERMUTE_FULLNAME,
     PAPER_DOSE_AUGMENTATIONS,
     PAPER_QUESTION_SHARES,
     SINGLE,
+    SINGLE_PERMUTE1,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
     QuestionDose,
@@ -30,10 +40,16 @@ from nosce.studies.biographies.config import (
 )
 from nosce.studies.biographies.evals import (
     CONTROL_P_PROBE,
+    COUPLES_P_PROBE,
+    HIDDEN_RECALL,
     MINORITY_P_PROBE,
     q_probe_name,
 )
+from nosce.studies.biographies.selections import SECOND_ATTRIBUTES
+from nosce.studies.biographies.study import study
+from nosce.studies.biographies.trainings import QUERY_VALUE_RANKS, query_value_variant
 from nosce.study import load_study
+from nosce.train.config import LoRA
 
 SCALES = ("smoke", "laptop", "gpu", "paper")
 
@@ -268,3 +284,145 @@ def test_what_is_held_against_each_other_was_run_on_the_same_seeds(scale):
         for one in getattr(claim.measure, "measures", (claim.measure,)):
             if isinstance(one, Difference):
                 assert found[one.a.arm].n_seeds == found[one.b.arm].n_seeds, claim.id
+
+
+ALL_ARMS = (
+    "celebrity_pairs=single,single+permute1+fullname,prose,prose+fullname",
+    "sizes=2x32,2x48",
+    "hides_values=yes",
+)
+
+
+def texts_of(arm):
+    """By entity."""
+    found = {}
+    for document in arm.world.documents(Seed(5)):
+        found.setdefault(document.entity, []).append(document.text)
+    return found
+
+
+def general_text(folder, n_pieces):
+    """A folder of so many pieces of sixty words."""
+    folder.mkdir()
+    (folder / "a.txt").write_text("word " * 60 * n_pieces, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def further(tmp_path_factory):
+    """The arms of a small study that has all of them, and its configuration."""
+    folder = general_text(tmp_path_factory.mktemp("given") / "text", 40)
+    settings = (*ALL_ARMS, f"replay={folder}")
+    config = biographies_config("smoke", settings)
+    return {arm.name: arm for arm in study("smoke", settings).arms}, config
+
+
+@pytest.mark.parametrize("texts", [SINGLE_PERMUTE1, *MINORITY_TEXTS])
+def test_a_minority_reads_the_same_texts_alone_and_among_celebrities(further, texts):
+    """Letter for letter, and each as often; its questions are held out; celebrities have five texts."""
+    found, config = further
+    alone, among = found[minority_arm_name(texts)], found[celebrities_arm_name(texts)]
+    own, both = texts_of(alone), texts_of(among)
+    minority = [f"person/{n}" for n in range(config.n_minority)]
+    assert all(both[person] == own[person] and len(own[person]) == 1 for person in minority)
+    assert {len(both[f"person/{n}"]) for n in range(config.n_minority, 30)} == {5}
+    split = {q.entity: q.split for q in among.world.questions(Seed(5))}
+    assert {person for person, side in split.items() if side == "unseen"} == set(minority)
+    n_texts = sum(map(len, both.values()))
+    shown = among.training.steps * among.training.batch_size / n_texts
+    assert shown == pytest.approx(alone.training.steps * alone.training.batch_size / config.world.people, rel=0.05)
+
+
+@pytest.mark.parametrize("texts", [SINGLE_PERMUTE1, *MINORITY_TEXTS])
+def test_among_general_text_every_person_is_read_as_often(further, texts):
+    """Half of the texts are pieces, and there are twice as many steps."""
+    found, config = further
+    alone, among = found[minority_arm_name(texts)], found[replay_arm_name(texts)]
+    pieces = {entity for entity in texts_of(among) if entity.startswith("text/")}
+    assert len(pieces) == config.world.people
+    assert {e: t for e, t in texts_of(among).items() if e not in pieces} == texts_of(alone)
+    assert among.training.steps == 2 * alone.training.steps
+
+
+def test_a_folder_with_too_little_text_is_refused(tmp_path):
+    """Fewer pieces than the share asks for would show people more often without a word."""
+    folder = general_text(tmp_path / "text", 39)
+    with pytest.raises(SpecError, match=r"holds 39 pieces of 60 words, .* takes 40; give more text"):
+        study("smoke", (f"replay={folder}",))
+
+
+def test_sizes_differ_in_the_model_alone(further):
+    """Two rows of each size, with the people, exposures and fine-tuning of the rows."""
+    found, config = further
+    for size in config.sizes:
+        for row in TWO_AUGMENTATIONS:
+            arm = found[sized_arm_name(row, size)]
+            assert f"{arm.model.layers}x{arm.model.width}" == size
+            assert (arm.world, arm.training, arm.stages) == (found[row].world, found[row].training, found[row].stages)
+    paper = arms("paper")
+    assert paper["single 12x2048"].training.steps == 200_000
+    assert paper["single 12x2048"].model == replace(paper[SINGLE].model, width=2_048, heads=32)
+
+
+def test_both_hiding_arms_read_as_many_copies_as_often(further):
+    """What is hidden is all that differs; every text and copy is read as often as a text of the row."""
+    found, config = further
+    values, words = (found[name] for name in HIDING_ARMS)
+    assert values.training == words.training
+    assert replace(values.world, hidden="words") == words.world
+    shown = values.training.steps * values.training.batch_size / (6 * config.world.people)
+    assert shown == pytest.approx(config.exposures, rel=0.05)
+    evals = {
+        spec.evaluation.name: spec for spec in study("smoke", ALL_ARMS).evals if set(HIDING_ARMS) <= set(spec.arms)
+    }
+    assert evals["recall"].question_source == found[SINGLE].world  # in the texts, not in the copies
+    copies = evals[HIDDEN_RECALL].question_source
+    assert copies == replace(values.world, with_originals=False)
+
+
+def test_written_texts_are_an_arm_of_their_people(tmp_path):
+    """The first people of all, as often as in the rows; who is told of wrongly is found."""
+    world = biographies_config("smoke").world
+    lines = []
+    for number in range(10):
+        text = ProseGrammar().text(person(world, number, Seed(5)), 0, Seed(number))
+        lines.append(json.dumps({"person": number, "entry": 0, "text": text}))
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    whole = study("smoke", (f"written={tmp_path / 'texts.jsonl'}",))
+    (arm,) = (arm for arm in whole.arms if arm.name == WRITTEN_ARM)
+    assert len(texts_of(arm)) == 10
+    assert arm.training.steps * arm.training.batch_size == pytest.approx(
+        10 * biographies_config("smoke").exposures, 0.1
+    )
+    assert "written-near-chance" in {claim.id for claim in whole.claims}
+    with pytest.raises(DataError, match="does not state"):
+        list(arm.world.documents(Seed(6)))
+
+
+def test_rows_and_couples_are_p_probed():
+    """All rows in all their texts, as in Figure 5; couples with their pairs, as in Figure 6."""
+    for scale in SCALES:
+        config = biographies_config(scale)
+        probes = {spec.evaluation.name: spec for spec in load_study("biographies", scale).evals}
+        assert set(probes["p-probe"].arms) == set(config.augmentations)
+        couples = probes[COUPLES_P_PROBE]
+        assert couples.arms == config.coupled_augmentations
+        assert [second for _, second in couples.evaluation.pairs] == list(SECOND_ATTRIBUTES)
+
+
+def test_the_papers_low_rank_update_is_among_the_fine_tunings():
+    """Query and value apart with the paper's scale, in ranks 8 and 16, at the scale that runs on two cores."""
+    adapters = {v.name: v.adapter for v in biographies_config("laptop").finetuning_grid}
+    for rank in QUERY_VALUE_RANKS:
+        assert adapters[query_value_variant(rank)] == LoRA(
+            rank=rank, embedding_rank=128, alpha=4.0, query_value_apart=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"), [("celebrity_pairs=many", "choose from single"), ("sizes=9x9", "take one")]
+)
+def test_an_unknown_minority_or_size_is_refused(setting, said):
+    """One sentence."""
+    with pytest.raises(SpecError, match=said):
+        biographies_config("smoke", (setting,))

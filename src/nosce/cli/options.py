@@ -62,7 +62,8 @@ LoraOption = Annotated[
 ]
 ChatOption = Annotated[bool, typer.Option("--chat", help="With --model: ask through the model's chat template.")]
 ReplayOption = Annotated[
-    Path | None, typer.Option(help="With --model: mix general text of this folder into the training.")
+    Path | None,
+    typer.Option(help="Mix general text of this folder into the training, in studies that take it."),
 ]
 FactsOption = Annotated[
     str, typer.Option("--facts", help="Facts of your own: a table, one row an entity.", metavar="TABLE")

@@ -47,6 +47,7 @@ NAMED_SHAPES: dict[str, tuple[int, int, int]] = {
     "8x384": (8, 384, 6),
     "12x768": (12, 768, 12),  # GPT2 for bioS in arXiv:2309.14316, appendix B
     "12x1280": (12, 1_280, 20),  # GPT2 for bioR in arXiv:2309.14316, appendix B
+    "12x2048": (12, 2_048, 32),  # its largest GPT2, appendix B
 }
 
 

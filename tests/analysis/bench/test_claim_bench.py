@@ -59,6 +59,15 @@ def test_a_claim_comes_out_as_its_world_says():
     assert found.outcome("two groups of seeds").share("undecided").value > 0.5
 
 
+def test_a_precondition_on_an_interval_is_planted_so_far_above_that_it_can_be_seen():
+    """Of a recall whose whole interval must lie above 95 %; without it nothing is judged."""
+    strict = replace(GAP, preconditions=(replace(READS, above=0.95, by_interval=True),))
+    (found,) = bench_claims("test", [strict], "person", draws=60, further_draws=30)
+    assert found.outcome("true").share("holds").value > 0.85
+    assert found.outcome("false").share("fails").value > 0.85
+    assert found.outcome("precondition unmet").decisions == {"undecided": 30}
+
+
 def test_a_claim_that_cannot_fail_is_found_out():
     """A share is never below nothing, so that such a claim says nothing; the table names it."""
     empty = Claim(id="empty", text="Some are right", source="ours", measure=Mean(selection=NEW), threshold=0.0)

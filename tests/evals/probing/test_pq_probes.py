@@ -195,6 +195,32 @@ def test_readings_are_of_what_is_yet_to_come(corpus):
     assert len(constant) == len(first)
 
 
+def test_the_second_of_a_pair_is_read_behind_its_partner_and_behind_another_value(tmp_path):
+    """At position 1 of texts in shuffled pairs: which value stands first decides the metric, and no reading is lost."""
+    world = replace(WORLD, augmentation="couple2")
+    make(CorpusSpec(world=world, seed=SEED, tokenizer=TokenizerSpec()), {}, StepContext(folder=tmp_path / "corpus"))
+    corpus = Corpus(tmp_path / "corpus")
+    pairs = tuple((PERSON_ATTRIBUTES[n], PERSON_ATTRIBUTES[n + 1]) for n in (0, 2, 4))
+    config = LowRankProbeConfig(rank=1, steps=2, batch_size=8)
+    plain = PositionProbe(config=config, documents_per_entity=2)
+    frozen = network(corpus.tokenizer.get_vocab_size())
+    known, found = (
+        pl.concat(probe.evaluate_checkpoints({5: lambda: frozen}, corpus, SEED))
+        for probe in (plain, replace(plain, pairs=pairs))
+    )
+    added = found.filter(pl.col("metric").str.contains("partner|other"))
+    assert found.filter(~pl.col("metric").str.contains("partner|other")).equals(known)
+    assert set(added["attribute"]) == {second for _, second in pairs}
+    first = {d.id: d.spans[0].attribute for d in world.documents(SEED)}
+    partner = {second: one for one, second in pairs}
+    for row in added.iter_rows(named=True):
+        is_partner = first[row["item"]] == partner[row["attribute"]]
+        assert row["metric"].endswith("/partner" if is_partner else "/other")
+    both = added.filter(pl.col("metric").str.starts_with("first")).select("item", "attribute", "value")
+    seconds = known.filter((pl.col("metric") == "first/1") & pl.col("attribute").is_in(list(partner)))
+    assert both.sort("attribute", "item").equals(seconds.select(both.columns).sort("attribute", "item"))
+
+
 def test_a_name_alone_is_shown(corpus):
     """Two end tokens around the name, which stands in every question about the person."""
     names = {q.entity: BiographyNameExtractor().extract_name(q.prompt, q.attribute) for q in corpus.questions}

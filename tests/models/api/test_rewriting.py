@@ -15,7 +15,11 @@ from nosce.errors import DataError, SpecError
 from nosce.models.api.base import ChatRequest, ChatResponse
 from nosce.models.api.cache import CachedChatModel, ResponseCache
 from nosce.seeds import Seed
+from nosce.studies.biographies import write_prose
+from nosce.studies.biographies.arms import WRITTEN_ARM
+from nosce.studies.biographies.config import biographies_config
 from nosce.studies.biographies.rewriting import Profile, RewritingConfig, rewrite_profiles
+from nosce.studies.biographies.study import study
 
 SEED = Seed(23)
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))
@@ -97,3 +101,35 @@ def test_what_it_cost_is_counted_and_what_is_known_costs_nothing(tmp_path):
     assert json.loads((tmp_path / "texts.jsonl.counts.json").read_text(encoding="utf-8"))["spent"] == 6.0
     assert rewrite_profiles(asks, PEOPLE, RewritingConfig(), SEED, file).spent == 0
     assert rewrite_profiles(Writer(), PEOPLE, RewritingConfig(), SEED, file).spent is None
+
+
+def test_the_texts_are_read_by_the_study_at_its_first_seed(tmp_path):
+    """The people are those of the study's scale, whatever their number; the arm has a text about each."""
+    config, file = biographies_config("smoke", ["world.people=9"]), tmp_path / "texts.jsonl"
+    replies = ResponseCache(tmp_path / "replies.jsonl")
+    found = write_prose.write_texts(config.world, Writer(fails=1), replies, RewritingConfig(), file)
+    assert (found.n_texts, found.n_requests) == (9, 18)
+    whole = study("smoke", (f"written={file}",))
+    (arm,) = (arm for arm in whole.arms if arm.name == WRITTEN_ARM)
+    documents = list(arm.world.documents(Seed(whole.seeds[0]) / "world"))
+    assert [d.entity for d in documents] == [f"person/{n}" for n in range(9)]
+
+
+def test_the_command_takes_a_folder_or_the_endpoint(tmp_path, monkeypatch):
+    """With --model no endpoint is asked; what the command says of people, attempts and temperature is done."""
+    asked = {}
+
+    def written(world, model, replies, config, file):
+        asked.update(world=world, model=model, config=config, file=file)
+
+    monkeypatch.setattr(write_prose, "write_texts", written)
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    file = tmp_path / "t.jsonl"
+    options = ["--people", "7", "--attempts", "3", "--temperature", "0.5", "--scale", "smoke"]
+    write_prose.write_from_command_line([str(file), "--model", str(tmp_path), *options])
+    assert asked["model"].folder == tmp_path
+    assert asked["world"] == biographies_config("smoke", ["world.people=7"]).world
+    assert (asked["config"].attempts, asked["config"].temperature, asked["file"]) == (3, 0.5, file)
+    write_prose.write_from_command_line([str(file)])
+    assert asked["model"].model_id.endswith("gpt-4o-mini")
+    assert (asked["world"].people, asked["config"]) == (200, RewritingConfig())

@@ -156,8 +156,10 @@ def planted_table(claim: Claim, world: str, planters: Mapping[type, Planter]) ->
     kind: WorldKind = next((name for name in EXPECTED if name == world), "true")
     noise = Noise(seeds=1 if world == "one seed" else 5)
     noise = replace(noise, units=SCALING_UNITS.get(type(claim.measure), noise.units))
-    parts = [replace(part, attributes=part.attributes[: noise.units]) for part in planter(claim, kind)]
+    parts = planter(claim, kind)
     worlds = LinearWorlds(claim, [selection for part in parts for selection in part.selections])
+    noise = _with_units_for_needs(noise, worlds)
+    parts = [replace(part, attributes=part.attributes[: noise.units]) for part in parts]
     if world == "precondition unmet" and not worlds.has_needs:
         raise SpecError("the claim has no precondition that is planted by itself.")
     need_means = worlds.means([], needs_hold=world != "precondition unmet")
@@ -165,6 +167,12 @@ def planted_table(claim: Claim, world: str, planters: Mapping[type, Planter]) ->
         raise SpecError(f"the preconditions of {claim.id} cannot hold together.")
     needs = [_mean_cells(worlds.keys, need_means)] if worlds.keys else []
     return PlantedTable([*parts, *needs], noise)
+
+
+def _with_units_for_needs(noise: Noise, worlds: LinearWorlds) -> Noise:
+    """As many units as show that an interval lies above a threshold, where the planted mean is near it."""
+    margin = worlds.least_interval_need_margin
+    return replace(noise, units=max(noise.units, MANY_UNITS)) if margin is not None and margin < NEAR else noise
 
 
 def linear_world(claim: Claim, world: str) -> tuple[tuple[CellKey, ...], FloatArray, Noise]:
@@ -185,6 +193,7 @@ def linear_world(claim: Claim, world: str) -> tuple[tuple[CellKey, ...], FloatAr
         noise = replace(noise, **(EQUIVALENCE_NOISE if world != "one seed" else {}))
     elif 0 < far < NEAR and claim.measure.quantity == "share":
         noise = replace(noise, units=MANY_UNITS)
+    noise = _with_units_for_needs(noise, worlds)
     if world == "two groups of seeds":
         means = np.stack([means, _means(claim, worlds, "false")])
     return worlds.keys, means, noise

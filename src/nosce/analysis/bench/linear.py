@@ -14,7 +14,7 @@ import scipy
 
 from nosce.analysis.bench.planted_readings import resolved
 from nosce.analysis.calibration import LabelMatchedContrast, LabelMatchedDifference
-from nosce.analysis.claims import Claim
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.jackknife import Slope
 from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean, Measure, MinOf, OfUnit
 from nosce.analysis.selection import Selection
@@ -26,6 +26,7 @@ CellKey = tuple[Selection, Outcome | None]  # the cell, and the outcome whose sh
 SHARE_ENDS = (0.004, 0.996)  # means of planted shares lie between
 FAR = 5.0  # means of other quantities lie at most so far from 0
 NEED_MARGIN = 0.08  # by which a precondition holds, where there is room
+INTERVAL_NEED_MARGIN, INTERVAL_NEED_PLACE = 0.25, 0.9  # the same where its whole interval must lie above, and at most
 PLACE = 0.75  # of the way from a threshold to the farthest value that can be planted
 
 
@@ -76,11 +77,11 @@ class LinearWorlds:
     def __init__(self, claim: Claim, planted: Sequence[Selection] = ()) -> None:
         forms = linear_forms(claim.measure) or []
         self._claim, self._forms, taken = claim, forms, {resolved(selection) for selection in planted}
-        needs = [(form, need.above) for need in claim.preconditions for form in linear_forms(need.measure) or []]
+        needs = [(form, need) for need in claim.preconditions for form in linear_forms(need.measure) or []]
         self._needs = []
-        for form, above in needs:
+        for form, need in needs:
             if not taken & {resolved(selection) for selection, _ in form.weights}:
-                self._needs.append((form, above))
+                self._needs.append((form, need))
         keys = [key for form in [*forms, *(form for form, _ in self._needs)] for key in form.weights]
         by_cell: dict[tuple[Selection, Outcome | None], CellKey] = {}
         for selection, outcome in keys:  # one cell may be selected under several descriptions
@@ -119,15 +120,18 @@ class LinearWorlds:
     def _need_rows(self, needs_hold: bool) -> list[tuple[LinearForm, float, float]]:
         """The least and largest value of each precondition's sum."""
         rows = []
-        for form, above in self._needs:
-            top = form.constant
-            for key, weight in form.weights.items():
-                top += weight * _ends(key)[1 if weight > 0 else 0]
+        for form, need in self._needs:
             if needs_hold:
-                rows.append((form, above + min(0.6 * (top - above), NEED_MARGIN), np.inf))
+                rows.append((form, need.above + _need_margin(form, need), np.inf))
             else:
-                rows.append((form, -np.inf, max(0.3 * above, above - 0.3)))
+                rows.append((form, -np.inf, max(0.3 * need.above, need.above - 0.3)))
         return rows
+
+    @property
+    def least_interval_need_margin(self) -> float | None:
+        """How far the nearest precondition lies above its threshold, of those whose interval must; None without any."""
+        shares = [(form, need) for form, need in self._needs if need.by_interval and need.measure.quantity == "share"]
+        return min((_need_margin(form, need) for form, need in shares), default=None)
 
     def _row(self, form: LinearForm) -> FloatArray:
         row = np.zeros(len(self.keys))
@@ -171,6 +175,16 @@ class LinearWorlds:
             bounds=[*ends, *[(0, None)] * count],
         )
         return np.asarray(found.x[:count], dtype=np.float64) if found.success else None
+
+
+def _need_margin(form: LinearForm, need: Precondition) -> float:
+    """By how much a precondition holds, at most so much of the way to the largest value that can be planted."""
+    top = form.constant
+    for key, weight in form.weights.items():
+        top += weight * _ends(key)[1 if weight > 0 else 0]
+    if need.by_interval:
+        return min(INTERVAL_NEED_PLACE * (top - need.above), INTERVAL_NEED_MARGIN)
+    return min(0.6 * (top - need.above), NEED_MARGIN)
 
 
 def _ends(key: CellKey) -> tuple[float, float]:

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from nosce.data.worlds.base import World
@@ -78,8 +79,19 @@ class TextFolder(World):
         """The pieces themselves."""
         yield from self._pieces(seed)
 
+    def count_pieces(self, limit: int) -> int:
+        """The number of pieces, or `limit` if there are as many; no more of the folder is read than that takes.
+
+        Raises:
+            SpecError: The files have changed.
+        """
+        return sum(1 for _ in islice(self._all_pieces(), limit))
+
+    def _all_pieces(self) -> Iterator[str]:
+        return (piece for text in self._texts() for piece in _cut(text, self.words_per_piece))
+
     def _pieces(self, seed: Seed) -> Iterator[str]:
-        pieces = [piece for text in self._texts() for piece in _cut(text, self.words_per_piece)]
+        pieces = list(self._all_pieces())
         if not pieces:
             raise SpecError(f"the folder {self.folder} holds no text; give one with some words.")
         if self.max_pieces is None or self.max_pieces >= len(pieces):

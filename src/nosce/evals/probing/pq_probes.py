@@ -11,7 +11,7 @@ Letters: N texts, K tasks, P positions of a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
@@ -22,6 +22,7 @@ from nosce.errors import SpecError
 from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.probing.low_rank import LowRankProbeConfig, LowRankProbeDataset
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,17 +48,23 @@ class PositionProbe(MultiCheckpointEvaluation):
     for values that the text has not stated before that position; `.../constant` is the most frequent class of the
     training people. Probes are trained on people of the seen split and tested on those of the unseen split.
 
+    With `pairs` there are two more for the second attribute of each pair, read at position 1, where the text has stated
+    one value: `first/partner` where that is the pair's first attribute, and `first/other` where it is another one
+    (Figure 6 of the paper); the same of `whole`.
+
     Attributes:
         config: Training of the probes.
         skipped_attributes: Attributes with too many whole values to be classes.
         documents_per_entity: Texts of each person.
         name: Name of the evaluation in the readings.
+        pairs: Attributes whose sentences are always neighbours, in reading order.
     """
 
     config: LowRankProbeConfig
     skipped_attributes: tuple[str, ...] = ("birth_date",)
     documents_per_entity: int = 1
     name: str = "p-probe"
+    pairs: tuple[tuple[str, str], ...] = field(default=(), metadata=LATER)
 
     @property
     def n_training_texts(self) -> int:
@@ -240,8 +247,14 @@ def _probe_readings(
     splits = np.array([attribute_labels.split_of_entity.get(text.entity, "") for text in texts])
     train, test = np.flatnonzero(splits == "seen"), np.flatnonzero(splits == "unseen")
     predictions = fit_predict_low_rank_probes(model, dataset, train, test, evaluation.config, seed, norm, site)
+    partners = {} if isinstance(evaluation, NameProbe) else {second: first for first, second in evaluation.pairs}
     for k, (part, attribute) in enumerate(attribute_labels.tasks):
-        for metric, indices, correct in _task_metrics(dataset, k, part, train, test, predictions[k]):
+        metrics = list(_task_metrics(dataset, k, part, train, test, predictions[k]))
+        if attribute in partners:
+            first_stated = np.array([texts[index].attributes[0] for index in test.tolist()])
+            is_partner = first_stated == partners[attribute]
+            metrics += _metrics_behind_one_value(dataset, k, part, test, predictions[k], is_partner)
+        for metric, indices, correct in metrics:
             yield pl.DataFrame(
                 {
                     "item": [texts[index].item for index in indices],
@@ -277,3 +290,23 @@ def _task_metrics(
             true_labels = dataset.labels[task, indices]
             yield metric, indices, predictions[is_read, position_index] == true_labels
             yield f"{metric}/constant", indices, true_labels == majority
+
+
+def _metrics_behind_one_value(
+    dataset: LowRankProbeDataset,
+    task: int,
+    part: str,
+    test: np.ndarray,
+    predictions: np.ndarray,
+    is_partner: np.ndarray,
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Metric, indices of texts, and in which of them it is right, where one value has been stated.
+
+    Args:
+        is_partner: Whether the stated value is the partner's. Shape: (test texts,).
+    """
+    is_read = dataset.label_mask[task, test, 1]
+    for name, stated in (("partner", is_partner), ("other", ~is_partner)):
+        rows = is_read & stated
+        if rows.any():
+            yield f"{part}/{name}", test[rows], predictions[rows, 1] == dataset.labels[task, test[rows]]

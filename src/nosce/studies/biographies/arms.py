@@ -8,20 +8,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from nosce.data.worlds.biographies.celebrities import Celebrities
+from nosce.data.worlds.base import World
+from nosce.data.worlds.biographies.celebrities import Celebrities, FreeCelebrities
+from nosce.data.worlds.biographies.hiding import Hidden, HidingBiographies
 from nosce.data.worlds.biographies.manipulation import Manipulation, ManipulationTask
-from nosce.data.worlds.biographies.prose import FreeBiographies, ProseGrammar
+from nosce.data.worlds.biographies.prose import FreeBiographies, PrewrittenTexts, ProseGrammar
+from nosce.data.worlds.biographies.world import Biographies
+from nosce.data.worlds.text_folder import WithReplay
+from nosce.errors import SpecError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
     SINGLE,
     SINGLE_PERMUTE1,
+    TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
     BiographiesBaseConfig,
     BiographiesConfig,
     QuestionDose,
 )
 from nosce.studies.biographies.trainings import FinetuningVariant
+from nosce.studies.models import with_replay
 from nosce.study import Arm, Stage
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
 
@@ -34,6 +41,10 @@ ARMS_BY_WORDINGS = {
     5: MULTI5_PERMUTE,
     10: "multi10+permute",
 }
+HIDDEN_VALUES, HIDDEN_WORDS = f"{SINGLE} hiding values", f"{SINGLE} hiding words"
+#: Arms that read one wording beside copies that hide something before a value.
+HIDING_ARMS: dict[str, Hidden] = {HIDDEN_VALUES: "values", HIDDEN_WORDS: "words"}
+WRITTEN_ARM = "written by a model"
 ARMS_BY_SHUFFLED_SHARE = {0.0: "multi5", 0.4: "multi5+permute40%", 1.0: MULTI5_PERMUTE}
 
 
@@ -67,9 +78,31 @@ def finetuning_arm_name(arm: str, finetuning: str) -> str:
     return f"{arm}: {finetuning}"
 
 
-def prose_arm_name(entries: int) -> str:
+def prose_arm_name(entries: int, *, fullname: bool = False) -> str:
     """The arm that reads texts in free prose."""
-    return f"prose {entries}"
+    return f"prose {entries}" + ("+fullname" if fullname else "")
+
+
+def minority_arm_name(texts: str) -> str:
+    """The arm that reads a minority's texts alone, by their kind, one of `MINORITY_TEXTS` or `single+permute1`."""
+    if texts not in ("prose", "prose+fullname"):
+        return texts
+    return prose_arm_name(1, fullname=texts != "prose")
+
+
+def celebrities_arm_name(texts: str) -> str:
+    """The arm that reads them among celebrities."""
+    return f"{minority_arm_name(texts)} + CEL"
+
+
+def replay_arm_name(texts: str) -> str:
+    """The arm that reads them among pieces of general text."""
+    return f"{minority_arm_name(texts)} + text"
+
+
+def sized_arm_name(arm: str, size: str) -> str:
+    """The arm of a model of another size."""
+    return f"{arm} {size}"
 
 
 def biographies_arms(config: BiographiesConfig) -> tuple[Arm, ...]:
@@ -97,6 +130,8 @@ def _primary_arms(config: BiographiesConfig) -> Iterator[Arm]:
     for augmentation in config.mixed_augmentations:
         yield _mixed_arm(config, augmentation, config.qa_fraction)
     yield _celebrities_arm(config)
+    for name, hidden in HIDING_ARMS.items() if config.hides_values else ():
+        yield _hiding_arm(config, name, hidden)
 
 
 def _secondary_arms(config: BiographiesConfig) -> Iterator[Arm]:
@@ -113,6 +148,11 @@ def _secondary_arms(config: BiographiesConfig) -> Iterator[Arm]:
             yield _finetuning_variant_arm(config, name, variant)
     for entries in config.prose_entries:
         yield _prose_arm(config, entries)
+    yield from _minority_arms(config)
+    for size in config.sizes:
+        yield from (_sized_arm(config, augmentation, size) for augmentation in TWO_AUGMENTATIONS)
+    if config.written:
+        yield _written_arm(config)
     yield from _bidirectional_arms(config)
     for task, hints in config.tasks:
         yield _task_arm(config, task, hints)
@@ -145,15 +185,21 @@ def _mixed_arm(
     )
 
 
-def _celebrities_arm(config: BiographiesConfig) -> Arm:
+def _celebrities_arm(config: BiographiesConfig, texts: str = SINGLE_PERMUTE1) -> Arm:
     """A minority with one text each among celebrities with five; the model sees every text equally often."""
     population = replace(config.world, people=config.n_minority + config.n_celebrities, augmentation=SINGLE_PERMUTE1)
+    if texts in ("prose", "prose+fullname"):
+        grammar = ProseGrammar(repeat_full_name=texts != "prose")
+        world: World = FreeCelebrities(population=population, minority_size=config.n_minority, rewriter=grammar)
+    else:
+        population = replace(population, augmentation=texts)
+        world = Celebrities(
+            population=population, minority_size=config.n_minority, celebrity_augmentation=MULTI5_PERMUTE
+        )
     return replace(
         augmentation_arm(config, SINGLE_PERMUTE1),
-        name=WITH_CELEBRITIES,
-        world=Celebrities(
-            population=population, minority_size=config.n_minority, celebrity_augmentation=MULTI5_PERMUTE
-        ),
+        name=celebrities_arm_name(texts),
+        world=world,
         training=config.with_steps(config.pretraining, config.n_minority + 5 * config.n_celebrities),
     )
 
@@ -167,9 +213,73 @@ def _finetuning_variant_arm(config: BiographiesConfig, name: str, variant: Finet
     )
 
 
-def _prose_arm(config: BiographiesConfig, entries: int) -> Arm:
-    world = FreeBiographies(population=config.world, entries_per_person=entries, rewriter=ProseGrammar())
-    return replace(augmentation_arm(config, SINGLE), name=prose_arm_name(entries), world=world)
+def _prose_arm(config: BiographiesConfig, entries: int, *, fullname: bool = False) -> Arm:
+    grammar = ProseGrammar(repeat_full_name=fullname)
+    world = FreeBiographies(population=config.world, entries_per_person=entries, rewriter=grammar)
+    return replace(augmentation_arm(config, SINGLE), name=prose_arm_name(entries, fullname=fullname), world=world)
+
+
+def _written_arm(config: BiographiesConfig) -> Arm:
+    """The people of a file, who are the first of all, in the texts that a language model wrote about them."""
+    texts = PrewrittenTexts.from_file(config.written)
+    people, entries = texts.shape
+    world = FreeBiographies(population=replace(config.world, people=people), entries_per_person=entries, rewriter=texts)
+    training = config.with_steps(config.pretraining, people)
+    return replace(augmentation_arm(config, SINGLE), name=WRITTEN_ARM, world=world, training=training)
+
+
+def _hiding_arm(config: BiographiesConfig, name: str, hidden: Hidden) -> Arm:
+    """One wording and its copies; the model sees each of them as often as a text of the row."""
+    row = augmentation_arm(config, SINGLE)
+    assert isinstance(row.world, Biographies)
+    world = HidingBiographies(population=row.world, hidden=hidden)
+    return replace(row, name=name, world=world, training=config.with_steps(config.pretraining, _n_documents(world)))
+
+
+def _n_documents(world: HidingBiographies) -> int:
+    return world.n_entities * world.documents_per_entity
+
+
+def _sized_arm(config: BiographiesConfig, augmentation: str, size: str) -> Arm:
+    """A row read by a model of another size."""
+    row = augmentation_arm(config, augmentation)
+    training = config.with_steps(config.pretraining, config.size_exposure_factor * config.world.people)
+    return replace(row, name=sized_arm_name(augmentation, size), model=config.sized(size), training=training)
+
+
+def _minority_arms(config: BiographiesConfig) -> Iterator[Arm]:
+    """Each further kind of a minority's texts alone and among celebrities, and all kinds among general text."""
+    known = {*config.augmentations, *arms_by_wordings(config).values(), *map(prose_arm_name, config.prose_entries)}
+    for texts in config.celebrity_pairs:
+        if minority_arm_name(texts) not in known:
+            yield _minority_arm(config, texts)
+        yield _celebrities_arm(config, texts)
+    for texts in (SINGLE_PERMUTE1, *config.celebrity_pairs) if config.replay else ():
+        yield _replay_arm(config, _minority_arm(config, texts), replay_arm_name(texts))
+
+
+def _minority_arm(config: BiographiesConfig, texts: str) -> Arm:
+    if texts in ("prose", "prose+fullname"):
+        return _prose_arm(config, 1, fullname=texts != "prose")
+    return augmentation_arm(config, texts)
+
+
+def _replay_arm(config: BiographiesConfig, arm: Arm, name: str) -> Arm:
+    """The arm among pieces of general text. The model sees every person as often, so it takes more steps.
+
+    Raises:
+        SpecError: The folder has fewer pieces than the share asks for: the model would see people more often.
+    """
+    world = with_replay(arm.world, config.replay, config.replay_share, config.world.people)
+    assert isinstance(world, WithReplay)
+    if (found := world.texts.count_pieces(world.n_pieces)) < world.n_pieces:
+        raise SpecError(
+            f"the folder {config.replay} holds {found:,} pieces of {world.texts.words_per_piece} words, and a share of "
+            f"{config.replay_share:g} beside {config.world.people:,} biographies takes {world.n_pieces:,}; give more "
+            "text."
+        )
+    n_texts = config.world.people / (1 - config.replay_share)
+    return replace(arm, name=name, world=world, training=config.with_steps(config.pretraining, n_texts))
 
 
 def _bidirectional_arms(config: BiographiesConfig) -> Iterator[Arm]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from nosce.analysis.claims import Claim
+from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.jackknife import ConditionRankCorrelation, Slope
 from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
 from nosce.analysis.selection import Selection
@@ -24,13 +24,16 @@ from nosce.studies.biographies.config import (
     WITH_CELEBRITIES,
     BiographiesConfig,
 )
+from nosce.studies.biographies.further_claims import further_claims
 from nosce.studies.biographies.selections import (
     CORE_ATTRIBUTES,
+    bidirectional_preconditions,
     control_p_probe_accuracy,
     control_precondition,
     control_q_probe_accuracy,
     extraction_accuracy,
     extraction_gap,
+    finetuning_precondition,
     first_token_accuracy,
     majority_accuracy,
     memorization_claim,
@@ -39,10 +42,10 @@ from nosce.studies.biographies.selections import (
     mixed_extraction_accuracy,
     p_probe_accuracy,
     p_probe_majority_accuracy,
+    p_probe_precondition,
     q_probe_accuracy,
     recall_precondition,
     task_accuracy,
-    token_recall_precondition,
 )
 
 
@@ -139,6 +142,7 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *_celebrity_claims(config),
         *_bidirectional_claims(config),
         *_extension_claims(),
+        *further_claims(config),
     )
 
 
@@ -177,6 +181,7 @@ def _difference_claim(
     memorised_by: tuple[str, ...],
     threshold: float = 0.15,
     direction: Literal["above", "below"] = "above",
+    needs: tuple[Precondition, ...] = (),
 ) -> Claim:
     """A claim on the difference of two accuracies, judged where these arms have memorised the biographies."""
     return Claim(
@@ -187,7 +192,7 @@ def _difference_claim(
         threshold=threshold,
         direction=direction,
         paper_value=paper_value,
-        preconditions=tuple(map(recall_precondition, memorised_by)),
+        preconditions=(*map(recall_precondition, memorised_by), *needs),
     )
 
 
@@ -240,7 +245,11 @@ def _mixed_claims() -> Iterator[Claim]:
 
 
 def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
-    arms = (SINGLE, *(finetuning_arm_name(SINGLE, variant.name) for variant in config.finetuning_grid))
+    """Each fine-tuning has its own needs: its row is memorised, and it extracts from five shuffled wordings."""
+    arms, needs = [SINGLE], [_extracts_somewhere(MULTI5_PERMUTE, "the rows' fine-tuning")]
+    for variant in config.finetuning_grid:
+        arms.append(finetuning_arm_name(SINGLE, variant.name))
+        needs.append(_extracts_somewhere(finetuning_arm_name(MULTI5_PERMUTE, variant.name), variant.name))
     return Claim(
         id="no-recipe-helps",
         text=f"None of {len(arms)} fine-tunings lifts one wording more than 15 points above guessing",
@@ -248,8 +257,12 @@ def _every_finetuning_claim(config: BiographiesConfig) -> Claim:
         measure=MinOf(measures=tuple(Difference(a=majority_accuracy(arm), b=extraction_accuracy(arm)) for arm in arms)),
         threshold=-0.15,
         paper_value=-0.078,
-        preconditions=(recall_precondition(SINGLE),),
+        preconditions=(*map(recall_precondition, arms), *needs),
     )
+
+
+def _extracts_somewhere(arm: str, finetuning: str) -> Precondition:
+    return finetuning_precondition(arm, f"what {finetuning} extracts from {MULTI5_PERMUTE} beyond a guess")
 
 
 def probe_claims(augmentations: tuple[str, ...]) -> Iterator[Claim]:
@@ -268,6 +281,7 @@ def _probe_difference_claims() -> Iterator[Claim]:
         direction="below",
         paper_value=0.011,
         memorised_by=(SINGLE,),
+        needs=(p_probe_precondition(SINGLE),),
     )
     yield _difference_claim(
         id="p-probe-moves",
@@ -364,7 +378,7 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
         threshold=-0.30,
         direction="below",
         paper_value=-0.80,
-        preconditions=(token_recall_precondition(arm), recall_precondition(MULTI5_PERMUTE)),
+        preconditions=(*bidirectional_preconditions(arm), recall_precondition(MULTI5_PERMUTE)),
     )
     yield Claim(
         id="masked-tells-dates",
@@ -373,7 +387,7 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
         measure=Difference(a=extraction_accuracy(arm, ("birth_date",)), b=extraction_accuracy(arm, ("company",))),
         threshold=0.20,
         paper_value=0.815,
-        preconditions=(token_recall_precondition(arm),),
+        preconditions=bidirectional_preconditions(arm),
     )
     if MULTI5_PERMUTE in config.bidirectional_augmentations:
         arm_without_names = bidirectional_arm_name(MULTI5_PERMUTE)
@@ -384,7 +398,7 @@ def _bidirectional_claims(config: BiographiesConfig) -> Iterator[Claim]:
             measure=extraction_gap(arm, arm_without_names),
             threshold=0.10,
             paper_value=0.309,
-            preconditions=(token_recall_precondition(arm), token_recall_precondition(arm_without_names)),
+            preconditions=(*bidirectional_preconditions(arm), *bidirectional_preconditions(arm_without_names)),
         )
 
 

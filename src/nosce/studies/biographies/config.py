@@ -43,6 +43,8 @@ TWO_AUGMENTATIONS = (SINGLE, MULTI5_PERMUTE)
 FOUR_AUGMENTATIONS = (SINGLE, SINGLE_PERMUTE1, "multi5", MULTI5_PERMUTE)
 SIX_AUGMENTATIONS = (SINGLE, "single+fullname", SINGLE_PERMUTE1, "single+permute5", "multi5", MULTI5_PERMUTE)
 WITH_CELEBRITIES = "single+permute1 + CEL"  # the paper's name for a minority among celebrities
+#: Other kinds of a minority's texts (Figure 17): two rows of bioS, and free prose in place of bioR.
+MINORITY_TEXTS = (SINGLE, "single+permute1+fullname", "prose", "prose+fullname")
 #: Design of this study: few values per attribute, so that a probe has enough people of each class to learn from, and
 #: names that many people share, so that no single name gives a person away.
 SMALL_BIOGRAPHIES = Biographies(
@@ -164,6 +166,15 @@ class BiographiesConfig(BiographiesBaseConfig):
         extra_finetuned_arms: Further arms that get the first three fine-tunings of the grid.
         q_probe_train_sizes: Numbers of people that Q-probing learns from, besides half of all people.
         prose_entries: Texts in free prose that each person has, an arm each.
+        celebrity_pairs: Kinds of a minority's texts that are also read alone and among celebrities, from
+            `MINORITY_TEXTS`; the row `single+permute1` always is.
+        replay: Folder of general text; where one is given, each minority is also read among its pieces in place of
+            celebrities. Empty: none.
+        replay_share: Share of the texts of these arms that are such pieces. Half, as in the paper's control.
+        sizes: Further sizes of the model, for one wording and for five shuffled ones, two arms each.
+        size_exposure_factor: Times as many exposures for these sizes.
+        hides_values: Also read one wording beside copies that hide values, or other words, before a value: two arms.
+        written: File of texts that a language model wrote, from `write_prose`; an arm. Empty: none.
         tasks: Tasks of arXiv:2309.14402, and the share of their training questions that come with a hint.
         bidirectional_augmentations: Rows on which a model without causal mask is trained, an arm each.
         bidirectional_mixed_augmentations: Rows on which it is trained with questions among the texts, an arm each.
@@ -195,6 +206,13 @@ class BiographiesConfig(BiographiesBaseConfig):
     extra_finetuned_arms: tuple[str, ...] = ()
     q_probe_train_sizes: tuple[int, ...] = ()
     prose_entries: tuple[int, ...] = (1, 5)
+    celebrity_pairs: tuple[str, ...] = ()
+    replay: str = ""
+    replay_share: float = 0.5
+    sizes: tuple[str, ...] = ()
+    size_exposure_factor: float = 1.0
+    hides_values: bool = False
+    written: str = ""
     tasks: tuple[tuple[ManipulationTask, float], ...] = tuple(_tasks_with_hint_shares())
     bidirectional_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
     bidirectional_mixed_augmentations: tuple[str, ...] = (MULTI5_PERMUTE_FULLNAME,)
@@ -207,6 +225,19 @@ class BiographiesConfig(BiographiesBaseConfig):
     p_probe_config: LowRankProbeConfig
     q_probe_config: LowRankProbeConfig
     n_secondary_seeds: int | None = 1
+
+    def __post_init__(self) -> None:
+        if unknown := [name for name in self.celebrity_pairs if name not in MINORITY_TEXTS]:
+            raise SpecError(
+                f"BiographiesConfig.celebrity_pairs names {unknown[0]!r}; choose from {', '.join(MINORITY_TEXTS)}."
+            )
+        for size in self.sizes:
+            Architecture.named(size)  # raises if it does not exist
+
+    def sized(self, size: str) -> Architecture:
+        """The architecture of another size, otherwise as the rows'."""
+        named = Architecture.named(size)
+        return replace(self.architecture, layers=named.layers, width=named.width, heads=named.heads)
 
     @property
     def finetuning_grids(self) -> Iterator[tuple[str, tuple[FinetuningVariant, ...]]]:
@@ -275,13 +306,16 @@ def _laptop_config() -> BiographiesConfig:
         pretraining=short_pretraining("muon"),
         exposures=64,
         finetuning=short_finetuning(480),
-        coupled_augmentations=("couple5",),
+        coupled_augmentations=("couple1", "couple5"),
         question_doses=(QuestionDose(qa_fraction=0.25), *_question_doses(0.5, 0.75)),
         n_minority=200,
         n_celebrities=120,
         finetuning_grid=short_finetuning_grid(480),
         extra_finetuned_arms=(WITH_CELEBRITIES, "single+fullname"),
         q_probe_train_sizes=(50, 100),
+        celebrity_pairs=MINORITY_TEXTS,
+        sizes=("4x160", "4x256"),
+        hides_values=True,
         bidirectional_finetuning=short_finetuning(960, 1e-3),
         p_probe_config=LowRankProbeConfig(rank=2, steps=150, batch_size=16, peak_lr=1e-2),
         q_probe_config=LowRankProbeConfig(rank=16, steps=200, batch_size=32, peak_lr=1e-2),
@@ -309,6 +343,9 @@ def _gpu_config() -> BiographiesConfig:
         n_minority=10_000,
         n_celebrities=10_000,
         finetuning_grid=tuple(long_finetuning_grid(10_000))[:6],
+        celebrity_pairs=MINORITY_TEXTS,
+        sizes=("8x384", "12x768"),
+        hides_values=True,
         bidirectional_augmentations=(SINGLE, MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME),
         bidirectional_mixed_exposure_factor=2.0,
         bidirectional_qa_fraction=0.75,
@@ -354,6 +391,10 @@ def _paper_config() -> BiographiesConfig:
         n_minority=100_000,
         n_celebrities=100_000,
         finetuning_grid=tuple(long_finetuning_grid(50_000, adapter)),
+        celebrity_pairs=MINORITY_TEXTS,
+        sizes=("12x1280", "12x2048"),
+        size_exposure_factor=2.5,  # 200,000 steps of the model of 682M weights (appendix B)
+        hides_values=True,
         bidirectional_augmentations=AUGMENTATIONS,
         bidirectional_mixed_augmentations=AUGMENTATIONS,
         bidirectional_question_doses=(_paper_dose(0.2),),

@@ -6,16 +6,29 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
+from nosce.data.worlds.biographies.hiding import HidingBiographies
 from nosce.data.worlds.biographies.manipulation import Manipulation
 from nosce.data.worlds.biographies.templates import DAYS
-from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
+from nosce.data.worlds.biographies.world import (
+    PERSON_ATTRIBUTES,
+    SENTENCE_PAIRS,
+    Biographies,
+    BiographyNameExtractor,
+)
 from nosce.evals.capacity import KnowledgeCapacity
 from nosce.evals.patching.name import NamePatching
 from nosce.evals.probing.pq_probes import NameProbe, PositionProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
-from nosce.studies.biographies.arms import FINETUNE_STAGE, TASK_STAGE, bidirectional_arm_name, task_arm_name
+from nosce.studies.biographies.arms import (
+    FINETUNE_STAGE,
+    HIDING_ARMS,
+    TASK_STAGE,
+    bidirectional_arm_name,
+    task_arm_name,
+)
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
+    SINGLE,
     SINGLE_PERMUTE1,
     TWO_AUGMENTATIONS,
     WITH_CELEBRITIES,
@@ -23,10 +36,12 @@ from nosce.studies.biographies.config import (
 )
 from nosce.study import Arm, EvalSpec
 
-P_PROBE_DOCUMENTS = 5  # texts of a person that P-probing reads: all texts of a person in the rows that it reads
+P_PROBE_DOCUMENTS = 5  # texts of a person that P-probing reads: all texts of a person in all rows of the paper
 MINORITY_Q_PROBE, MINORITY_P_PROBE = "q-probe minority", "p-probe minority"
 CONTROL_P_PROBE = "p-probe control"  # from as many people and texts as the minority's, in a row with extraction
+COUPLES_P_PROBE = "p-probe couples"  # with what is read behind a value's partner, and behind another value
 TOKEN_RECALL = "recall by words"
+HIDDEN_RECALL = "recall without other values"  # in copies of the texts that hide the values before
 NAME_EXTRACTOR = BiographyNameExtractor()
 
 
@@ -49,6 +64,7 @@ def biographies_evals(config: BiographiesConfig, arms: tuple[Arm, ...]) -> tuple
     """Every evaluation of the study, each with its arms and its stage."""
     return (
         *_answer_evals(config, arms),
+        *_hiding_evals(config),
         *_probe_evals(config),
         *_minority_probe_evals(config),
         *_few_people_probe_evals(config),
@@ -62,11 +78,22 @@ def biographies_evals(config: BiographiesConfig, arms: tuple[Arm, ...]) -> tuple
 def _answer_evals(config: BiographiesConfig, arms: tuple[Arm, ...]) -> Iterator[EvalSpec]:
     """Recall inside the biographies, and questions after fine-tuning or mixed training."""
     task_arms = tuple(task_arm_name(task, hints=hints > 0) for task, hints in config.tasks)
-    knowledge_arms = tuple(arm.name for arm in arms if arm.name not in task_arms)
+    knowledge_arms = tuple(arm.name for arm in arms if arm.name not in (*task_arms, *HIDING_ARMS))
     yield EvalSpec(RecallEval(), arms=knowledge_arms)
-    yield EvalSpec(MajorityBaseline(), arms=knowledge_arms)
+    yield EvalSpec(MajorityBaseline(), arms=(*knowledge_arms, *(HIDING_ARMS if config.hides_values else ())))
     yield EvalSpec(QAEval(), stage=FINETUNE_STAGE)
     yield EvalSpec(QAEval(), arms=tuple(arm.name for arm in arms if arm.qa_mixture is not None))
+
+
+def _hiding_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
+    """Recall in the texts of the row, and in the copies that hide the values before, of the arms with copies."""
+    if not config.hides_values:
+        return
+    row = replace(config.world, augmentation=SINGLE)
+    yield EvalSpec(RecallEval(), arms=tuple(HIDING_ARMS), question_source=row)
+    copies = HidingBiographies(population=row, with_originals=False)
+    recall = RecallEval(documents_per_entity=0, name=HIDDEN_RECALL)
+    yield EvalSpec(recall, arms=(*HIDING_ARMS, SINGLE), question_source=copies)
 
 
 def _probe_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
@@ -74,7 +101,9 @@ def _probe_evals(config: BiographiesConfig) -> Iterator[EvalSpec]:
     bidirectional_arms = tuple(map(bidirectional_arm_name, config.bidirectional_augmentations))
     p_probe = PositionProbe(config=config.p_probe_config, documents_per_entity=P_PROBE_DOCUMENTS)
     q_probe = NameProbe(config=config.q_probe_config, name_extractor=NAME_EXTRACTOR)
-    yield EvalSpec(p_probe, arms=TWO_AUGMENTATIONS)
+    yield EvalSpec(p_probe, arms=config.augmentations)
+    pairs = tuple((PERSON_ATTRIBUTES[a], PERSON_ATTRIBUTES[b]) for a, b in SENTENCE_PAIRS)
+    yield EvalSpec(replace(p_probe, name=COUPLES_P_PROBE, pairs=pairs), arms=config.coupled_augmentations)
     yield EvalSpec(q_probe, arms=(*config.augmentations, *bidirectional_arms))
     yield EvalSpec(RecallEval(per_token=True, name=TOKEN_RECALL), arms=bidirectional_arms)
 

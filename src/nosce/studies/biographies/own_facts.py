@@ -28,7 +28,7 @@ from nosce.studies.biographies.arms import FINETUNE_STAGE
 from nosce.studies.biographies.claims import augmentation_claims
 from nosce.studies.biographies.config import TWO_AUGMENTATIONS
 from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
-from nosce.studies.biographies.selections import extraction_accuracy, recall_precondition
+from nosce.studies.biographies.selections import extraction_accuracy, judged_on_few, recall_precondition
 from nosce.studies.biographies.trainings import long_finetuning, long_pretraining, short_finetuning, short_pretraining
 from nosce.studies.configs import config_for_scale
 from nosce.study import Arm, EvalSpec, Scale, Stage, Study
@@ -156,7 +156,7 @@ def facts_study(
         arms=arms,
         seeds=seeds,
         evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage=FINETUNE_STAGE)),
-        claims=(*map(of_entities, claims), *map(extractable_claim, rows)),
+        claims=(*map(judged_on_few, map(of_entities, claims)), *map(extractable_claim, rows)),
         figures=tuple(map(of_entities, figures)),
         scaling_curves=recall_scaling_curves(rows, arms[0].training.checkpoint_steps, exposures_per_step),
         notes=(*notes, LEFT_OUT_NOTE),
@@ -205,7 +205,7 @@ def refuse_without_facts(settings: Sequence[str]) -> None:
 
 def extractable_claim(row: str) -> Claim:
     """Most questions about entities that were never asked about are answered; a guess is right less often."""
-    return Claim(
+    claim = Claim(
         id=f"extractable/{row}",
         text=f"{row}: more than half of the answers about entities never asked about are exact",
         source="Figure 3, mean of six" if row in PAPER_EXTRACTION else "design of this study",
@@ -214,6 +214,7 @@ def extractable_claim(row: str) -> Claim:
         paper_value=PAPER_EXTRACTION.get(row),
         preconditions=(recall_precondition(row),),
     )
+    return judged_on_few(claim)
 
 
 def of_entities(part: PartT) -> PartT:

@@ -29,6 +29,7 @@ from nosce.studies.biographies.config import SMALL_BIOGRAPHIES, TWO_AUGMENTATION
 from nosce.studies.biographies.evals import NAME_EXTRACTOR, P_PROBE_DOCUMENTS
 from nosce.studies.biographies.figures import augmentation_figures, recall_scaling_curves
 from nosce.studies.biographies.own_facts import FACTS_TITLE, facts_study, read_facts, refuse_without_facts
+from nosce.studies.biographies.selections import judged_on_few
 from nosce.studies.biographies.study import BIOGRAPHIES_PAPER, BIOGRAPHIES_QUESTION, BIOGRAPHIES_TITLE
 from nosce.studies.configs import config_for_scale
 from nosce.studies.models import chat_marks, continued_training, low_rank_update, one_model, steps_for, with_replay
@@ -148,7 +149,9 @@ def study(scale: Scale, models: tuple[ModelSource, ...], settings: Sequence[str]
         arms=arms,
         seeds=config.seeds,
         evals=_evals(config, marks),
-        claims=(*augmentation_claims(config.augmentations), *probe_claims(config.augmentations)),
+        claims=tuple(
+            map(judged_on_few, (*augmentation_claims(config.augmentations), *probe_claims(config.augmentations)))
+        ),
         figures=augmentation_figures(config.augmentations, config.exposures_per_step),
         scaling_curves=recall_scaling_curves(
             config.augmentations, arms[0].training.checkpoint_steps, config.exposures_per_step

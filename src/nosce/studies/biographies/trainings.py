@@ -15,6 +15,7 @@ from nosce.train.config import LoRA, OptimizerName, TrainingConfig
 #: Fractions of a pretraining at which the curves have their points; mixed training has more.
 CHECKPOINT_FRACTIONS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 DENSE_CHECKPOINT_FRACTIONS = tuple(n / 20 for n in range(21))
+QUERY_VALUE_RANKS = (8, 16)  # of the updates of query and value, the better of which the paper reports (appendix B)
 FINETUNING_PEAK_LR = 3e-4  # of the fine-tuning by which rows are compared (appendix B)
 
 
@@ -117,7 +118,24 @@ def short_finetuning_grid(steps: int) -> tuple[FinetuningVariant, ...]:
         FinetuningVariant("LoRA 8 embedding 0", lora_training, LoRA(rank=8, embedding_rank=0)),
         FinetuningVariant("LoRA 16 embedding 128", lora_training, LoRA(rank=16, embedding_rank=128)),
         FinetuningVariant("full loss on questions too", short_finetuning(steps, prompt_loss_weight=1.0)),
+        *lora_of_query_and_value(lora_training),
     )
+
+
+def lora_of_query_and_value(training: TrainingConfig) -> Iterator[FinetuningVariant]:
+    """The paper's update: query and value by factors of their own, the key left as it is, and the embedding.
+
+    Ranks are those of arXiv:2309.14316, section 2.1 and appendix B; the scale of 4 is that of arXiv:2309.14402,
+    appendix B.
+    """
+    for rank in QUERY_VALUE_RANKS:
+        adapter = LoRA(rank=rank, embedding_rank=128, alpha=4.0, query_value_apart=True)
+        yield FinetuningVariant(query_value_variant(rank), training, adapter)
+
+
+def query_value_variant(rank: int) -> str:
+    """The name of a fine-tuning by LoRA of query, value and embedding."""
+    return f"LoRA query value {rank} embedding 128"
 
 
 def long_finetuning_grid(steps: int, adapter: LoRA | None = None) -> Iterator[FinetuningVariant]:

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from nosce.data.worlds.base import check_world
-from nosce.data.worlds.biographies.celebrities import Celebrities
+from nosce.data.worlds.biographies.celebrities import Celebrities, FreeCelebrities
+from nosce.data.worlds.biographies.prose import FreeBiographies, ProseGrammar
 from nosce.data.worlds.biographies.world import (
     PAIRED_AUGMENTATIONS,
     PERSON_ATTRIBUTES,
@@ -90,3 +91,29 @@ def test_a_share_of_the_entries_is_shuffled():
     assert wordings[0] == wordings[1]
     with pytest.raises(SpecError):
         Augmentation.parse("multi5+permute0%")
+
+
+FREE = FreeCelebrities(population=PEOPLE, minority_size=20)
+
+
+@pytest.mark.parametrize("world", [FREE, replace(FREE, rewriter=ProseGrammar(repeat_full_name=True))])
+def test_free_prose_has_the_same_two_groups(world):
+    """One text about each of the minority, letter for letter that of free prose alone; five about each celebrity."""
+    check_world(world, SEED)
+    texts = {}
+    for document in world.documents(SEED):
+        texts.setdefault(document.entity, []).append(document.text)
+    assert Counter(map(len, texts.values())) == {1: 20, 5: 40}
+    plain = FreeBiographies(population=PEOPLE, rewriter=world.rewriter)
+    alone = {d.entity: [d.text] for d in plain.documents(SEED)}
+    assert all(texts[f"person/{n}"] == alone[f"person/{n}"] for n in range(20))
+    assert [q.split for q in world.questions(SEED)] == [q.split for q in WORLD.questions(SEED)]
+    assert set(plain.samples(SEED)) == set(world.samples(SEED))
+    assert world.downsized(6).minority_size == 2
+
+
+def test_free_prose_without_a_group_is_refused():
+    """As with sentences."""
+    for wrong in ({"minority_size": 0}, {"minority_size": 60}, {"celebrity_entries": 0}):
+        with pytest.raises(SpecError):
+            replace(FREE, **wrong)

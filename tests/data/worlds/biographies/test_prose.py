@@ -99,6 +99,26 @@ def test_texts_of_a_file_are_read_and_held_against_the_profiles(tmp_path):
         PrewrittenTexts.from_file(tmp_path / "none")
 
 
+def test_a_file_says_how_many_people_and_texts_it_has(tmp_path):
+    """The first people of all, each with as many texts; a gap is one sentence."""
+    file = tmp_path / "texts.jsonl"
+
+    def shape(*written):
+        lines = [json.dumps({"person": index, "entry": entry, "text": "?"}) for index, entry in written]
+        file.write_text("\n".join(lines))
+        return PrewrittenTexts.from_file(file).shape
+
+    assert shape((0, 0), (1, 0), (2, 0)) == (3, 1)
+    assert shape((1, 1), (0, 0), (0, 1), (1, 0)) == (2, 2)
+    with pytest.raises(DataError, match="has no text 0 about person 1, but others"):
+        shape((0, 0), (2, 0))
+    with pytest.raises(DataError, match="has no text 1 about person 1"):
+        shape((0, 0), (0, 1), (1, 0))
+    for few in ((), ((0, 0),)):
+        with pytest.raises(DataError, match="write of two or more"):
+            shape(*few)
+
+
 def test_two_attributes_of_one_value_have_a_place_each():
     """Somebody who works where they were born."""
     who = person(PEOPLE, 0, SEED)

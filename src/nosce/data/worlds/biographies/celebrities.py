@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from nosce.data.worlds.base import World
+from nosce.data.worlds.biographies.prose import FreeBiographies, ProseGrammar, ProseRewriter
 from nosce.data.worlds.biographies.world import Biographies, person, render_entries
 from nosce.errors import SpecError
 from nosce.records import Document, Question
@@ -44,11 +45,7 @@ class Celebrities(World):
     celebrity_augmentation: str = "multi5+permute"
 
     def __post_init__(self) -> None:
-        if not 0 < self.minority_size < self.population.people:
-            raise SpecError(
-                f"Celebrities.minority_size={self.minority_size} of {self.population.people} people leaves one group "
-                "empty; take from 1 to one less than all people."
-            )
+        _check_minority(type(self).__name__, self.minority_size, self.population)
         replace(self.population, augmentation=self.celebrity_augmentation)  # raises if it does not exist
 
     @property
@@ -59,8 +56,9 @@ class Celebrities(World):
     def downsized(self, max_entities: int) -> Celebrities:
         """The same world with at most `max_entities` people and the same share of minority."""
         population = self.population.downsized(max_entities)
-        scaled_minority = round(self.minority_size * population.people / self.population.people)
-        return replace(self, population=population, minority_size=min(max(1, scaled_minority), population.people - 1))
+        return replace(
+            self, population=population, minority_size=_scaled(self.minority_size, self.population, population)
+        )
 
     def documents(self, seed: Seed) -> Iterator[Document]:
         """All entries, person by person."""
@@ -71,10 +69,79 @@ class Celebrities(World):
 
     def questions(self, seed: Seed) -> Iterator[Question]:
         """Questions about celebrities are in the seen split, questions about the minority in the unseen split."""
-        for question in self.population.questions(seed):
-            index = int(question.entity.partition("/")[2])
-            yield replace(question, split="unseen" if index < self.minority_size else "seen")
+        yield from _split_questions(self.population, self.minority_size, seed)
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """The samples of the population."""
         yield from self.population.samples(seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeCelebrities(World):
+    """The same two groups in free prose, as the paper's bioR: one text about each of the minority.
+
+    The minority's texts are those of `FreeBiographies` of this population, with the same rewriter.
+
+    Args:
+        population: All people, the minority and the celebrities. Its augmentation is not used.
+        minority_size: Number of people in the minority.
+        celebrity_entries: Texts about each celebrity. The paper has 5.
+        rewriter: Writes the texts.
+    """
+
+    population: Biographies = field(default_factory=Biographies)
+    minority_size: int = 500
+    celebrity_entries: int = 5
+    rewriter: ProseRewriter = field(default_factory=ProseGrammar)
+
+    def __post_init__(self) -> None:
+        _check_minority(type(self).__name__, self.minority_size, self.population)
+        self._texts(self.celebrity_entries)  # raises if there are none
+
+    @property
+    def n_entities(self) -> int:
+        """The number of people."""
+        return self.population.people
+
+    def downsized(self, max_entities: int) -> FreeCelebrities:
+        """The same world with at most `max_entities` people and the same share of minority."""
+        population = self.population.downsized(max_entities)
+        return replace(
+            self, population=population, minority_size=_scaled(self.minority_size, self.population, population)
+        )
+
+    def documents(self, seed: Seed) -> Iterator[Document]:
+        """All texts, person by person."""
+        yield from self._texts(1).documents_for(0, self.minority_size, seed)
+        yield from self._texts(self.celebrity_entries).documents_for(self.minority_size, self.population.people, seed)
+
+    def questions(self, seed: Seed) -> Iterator[Question]:
+        """Questions about celebrities are in the seen split, questions about the minority in the unseen split."""
+        yield from _split_questions(self.population, self.minority_size, seed)
+
+    def samples(self, seed: Seed) -> Iterator[str]:
+        """The samples of free prose about the population."""
+        yield from self._texts(1).samples(seed)
+
+    def _texts(self, entries: int) -> FreeBiographies:
+        return FreeBiographies(population=self.population, entries_per_person=entries, rewriter=self.rewriter)
+
+
+def _check_minority(world: str, minority_size: int, population: Biographies) -> None:
+    """Refuse a minority that leaves one group empty."""
+    if not 0 < minority_size < population.people:
+        raise SpecError(
+            f"{world}.minority_size={minority_size} of {population.people} people leaves one group empty; take from 1 "
+            "to one less than all people."
+        )
+
+
+def _scaled(minority_size: int, population: Biographies, downsized: Biographies) -> int:
+    """The minority's size at the same share of a smaller population, which leaves no group empty."""
+    return min(max(1, round(minority_size * downsized.people / population.people)), downsized.people - 1)
+
+
+def _split_questions(population: Biographies, minority_size: int, seed: Seed) -> Iterator[Question]:
+    for question in population.questions(seed):
+        index = int(question.entity.partition("/")[2])
+        yield replace(question, split="unseen" if index < minority_size else "seen")

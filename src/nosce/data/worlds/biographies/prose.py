@@ -18,6 +18,7 @@ Source: bioR of Allen-Zhu and Li 2023 (arXiv:2309.14316), appendix A.2, where Ll
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -183,6 +184,26 @@ class PrewrittenTexts:
         if not path.is_file():
             raise SpecError(f"the file {path} with texts of biographies is not there; write the texts first.")
         return cls(file=str(path), digest=hashlib.sha256(path.read_bytes()).hexdigest())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The number of people, who are the first of their population, and of texts of each.
+
+        Raises:
+            DataError: A person in between has no text, or fewer than the others; or the file has changed.
+        """
+        written = _load_prewritten(self.file, self.digest)
+        people = 1 + max((index for index, _ in written), default=-1)
+        entries = 1 + max((entry for _, entry in written), default=-1)
+        for wanted in itertools.product(range(people), range(entries)):
+            if wanted not in written:
+                raise DataError(
+                    f"{self.file} has no text {wanted[1]} about person {wanted[0]}, but others; write every entry of "
+                    "every person."
+                )
+        if people < 2:
+            raise DataError(f"{self.file} tells of {people} people; write of two or more.")
+        return people, entries
 
     def text(self, subject: Person, entry: int, seed: Seed) -> str:
         """The text of one entry.
