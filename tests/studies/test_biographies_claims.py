@@ -146,7 +146,7 @@ def every_claim(tmp_path_factory):
     """The claims of a study that has all arms, with general text and with written texts."""
     folder = tmp_path_factory.mktemp("given")
     (folder / "text").mkdir()
-    (folder / "text" / "a.txt").write_text("The river was high that year. " * 40, encoding="utf-8")
+    (folder / "text" / "a.txt").write_text("The river was high that year. " * 5_000, encoding="utf-8")
     lines = [f'{{"person": {n}, "entry": 0, "text": "?"}}' for n in range(3)]
     (folder / "written.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return claims_of(settings=(f"replay={folder / 'text'}", f"written={folder / 'written.jsonl'}"))

@@ -24,7 +24,7 @@ from nosce.studies.biographies.config import (
     WITH_CELEBRITIES,
     BiographiesConfig,
 )
-from nosce.studies.biographies.further_claims import further_claims
+from nosce.studies.biographies.further_claims import further_biographies_claims
 from nosce.studies.biographies.selections import (
     CORE_ATTRIBUTES,
     bidirectional_preconditions,
@@ -142,7 +142,7 @@ def biographies_claims(config: BiographiesConfig) -> tuple[Claim, ...]:
         *_celebrity_claims(config),
         *_bidirectional_claims(config),
         *_extension_claims(),
-        *further_claims(config),
+        *further_biographies_claims(config),
     )
 
 

@@ -47,7 +47,7 @@ from nosce.studies.biographies.evals import (
     q_probe_name,
     rank0_probe_name,
 )
-from nosce.studies.biographies.further_figures import further_figures
+from nosce.studies.biographies.further_figures import further_biographies_figures
 from nosce.studies.biographies.selections import (
     control_p_probe_accuracy,
     control_q_probe_accuracy,
@@ -136,7 +136,7 @@ def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
         _finetuning_figure(config),
         _tasks_figure(config),
         _capacity_figure(config),
-        *further_figures(config),
+        *further_biographies_figures(config),
     )
 
 

@@ -62,7 +62,7 @@ PAPER_COUPLES = {  # partner seen - nothing seen, mean of three
 }
 
 
-def further_claims(config: BiographiesConfig) -> Iterator[Claim]:
+def further_biographies_claims(config: BiographiesConfig) -> Iterator[Claim]:
     """The claims on the arms that the scale has."""
     yield from _p_probe_claims(config)
     yield from map(_couple_claim, config.coupled_augmentations)

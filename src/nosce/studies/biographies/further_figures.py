@@ -33,7 +33,7 @@ from nosce.studies.biographies.selections import (
 CAPTION = "People of whom no question was ever trained. Intervals over people and training seeds."
 
 
-def further_figures(config: BiographiesConfig) -> Iterator[BarFigure]:
+def further_biographies_figures(config: BiographiesConfig) -> Iterator[BarFigure]:
     """The figures on the arms that the scale has."""
     yield _figure(
         "p-probe-rows",

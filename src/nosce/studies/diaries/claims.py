@@ -25,7 +25,7 @@ from nosce.studies.diaries.arms import (
     random_arm_name,
 )
 from nosce.studies.diaries.config import DIARIES_CONFIGS, DiariesConfig
-from nosce.studies.diaries.further_claims import further_claims
+from nosce.studies.diaries.further_claims import further_diaries_claims
 from nosce.studies.diaries.preconditions import (
     MIN_SEEN_ACCURACY,
     answered_precondition,
@@ -66,7 +66,7 @@ def diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
         *_header_claims(config),
         *_localization_claims(config),
         *(_random_weights_claim(config, family) for family in config.control_families),
-        *further_claims(config),
+        *further_diaries_claims(config),
     )
 
 

@@ -32,7 +32,7 @@ from nosce.studies.diaries.arms import (
 )
 from nosce.studies.diaries.config import DiariesConfig
 from nosce.studies.diaries.count_figures import header_figures, localization_figure
-from nosce.studies.diaries.further_figures import further_figures
+from nosce.studies.diaries.further_figures import further_diaries_figures
 from nosce.studies.diaries.selections import (
     SEEN_RECITATION,
     UNSEEN_DIARISTS_CAPTION,
@@ -66,7 +66,7 @@ def diaries_figures(config: DiariesConfig) -> tuple[Figure, ...]:
         *extra_figures,
         *header_figures(config),
         *((_extra_worlds_figure(config),) if config.extra_worlds else ()),
-        *further_figures(config),
+        *further_diaries_figures(config),
     )
 
 

@@ -52,7 +52,7 @@ MAX_GAP_EFFECT = 0.1  # share of diaries; a smaller decline counts as none
 MIN_TEXT_RECALL = 0.25  # share of the values in the general text; a name's attribute has forty values or more
 
 
-def further_claims(config: DiariesConfig) -> tuple[Claim, ...]:
+def further_diaries_claims(config: DiariesConfig) -> tuple[Claim, ...]:
     """The claims whose arms are trained."""
     return (
         *(_equal_steps_claims(config) if config.equal_steps and len(config.diarist_counts) > 1 else ()),

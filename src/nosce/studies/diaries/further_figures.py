@@ -34,7 +34,7 @@ from nosce.study import PRETRAIN
 _METRICS = (("whole", "exact"), ("number of entries", "count"), ("content of entries", "content"))
 
 
-def further_figures(config: DiariesConfig) -> Iterator[Figure]:
+def further_diaries_figures(config: DiariesConfig) -> Iterator[Figure]:
     """The figures whose arms are trained."""
     if config.equal_steps and len(config.diarist_counts) > 1:
         yield _equal_steps_figure(config)
