@@ -109,6 +109,7 @@ if TYPE_CHECKING:
     from nosce.pipeline.cards.card import ModelCard as ModelCard
     from nosce.pipeline.from_python import run as run
     from nosce.pipeline.results import RunResults as RunResults
+    from nosce.records import Disclosure as Disclosure
     from nosce.records import Document as Document
     from nosce.records import Estimate as Estimate
     from nosce.records import Question as Question
@@ -190,7 +191,7 @@ _EXPORTS = {
     "nosce.evals.stopping": "StopDecision",
     "nosce.evals.text_baselines": "TextBaselines",
     "nosce.models.architecture": "Architecture ExtraLayers Pretrained",
-    "nosce.records": "Document Estimate Question Reading Span Verdict",
+    "nosce.records": "Disclosure Document Estimate Question Reading Span Verdict",
     "nosce.seeds": "Seed",
     "nosce.store.store": "Store",
     "nosce.studies.card": "card",

@@ -92,7 +92,8 @@ def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
     for forecast_method, words in rivals:
         yield Claim(
             id=f"foretold-{forecast_method}",
-            text=f"Exact match of {ladder.name} at the next size is predicted better {words} the log-likelihood (nats)",
+            text=f"At the sizes of this ladder, exact match of {ladder.name} at the next size is predicted with a smaller "
+            f"error {words} the log-likelihood than from exact match itself",
             source="an objection of Jason Wei: nobody has shown exact match predicted from smooth scores",
             measure=ForecastSkill(scaling=likelihood_scaling, method="direct", reference=forecast_method),
             threshold=0.0,

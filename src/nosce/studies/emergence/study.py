@@ -15,6 +15,7 @@ from nosce.evals.qa import MajorityBaseline
 from nosce.studies.emergence.arms import ladder_arms, size_ladder, vision_runs
 from nosce.studies.emergence.claims import emergence_claims
 from nosce.studies.emergence.config import EmergenceConfig, emergence_config
+from nosce.studies.emergence.disclosures import EMERGENCE_DISCLOSURES
 from nosce.studies.emergence.figures import emergence_figures
 from nosce.study import EvalSpec, Scale, Study
 
@@ -43,6 +44,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         claims=emergence_claims(ladders, vision_ladders),
         figures=emergence_figures(ladders, vision_ladders),
         notes=tuple(_notes(config)),
+        disclosures=EMERGENCE_DISCLOSURES,
         scaling_curves=(
             *(curve for ladder in ladders for curve in ladder.scaling_curves),
             *(ladder.curve_by_size for ladder in vision_ladders),
