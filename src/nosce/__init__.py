@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nosce.analysis.answer_numbers import NumberScore as NumberScore
     from nosce.analysis.bench.claim_bench import bench_claims as bench_claims
     from nosce.analysis.bench.table import bench_table as bench_table
     from nosce.analysis.calibration import CalibrationFigure as CalibrationFigure
@@ -138,6 +139,7 @@ except PackageNotFoundError:  # the source without an installation
 
 #: The public names, by the module that defines them.
 _EXPORTS = {
+    "nosce.analysis.answer_numbers": "NumberScore",
     "nosce.analysis.bench.claim_bench": "bench_claims",
     "nosce.analysis.bench.table": "bench_table",
     "nosce.analysis.calibration": (

@@ -22,8 +22,8 @@ from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.render.figure import FigureRow
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import influence_interval
-from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, ValueRange
-from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS
+from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
+from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS, seed_groups
 from nosce.analysis.stats.time_series import mean_over_seeds
 from nosce.errors import DataError
 from nosce.records import Estimate
@@ -40,7 +40,8 @@ class Steepness(Measure):
     """The largest share of its rise that a curve makes within a quarter of the range of log size.
 
     A straight line makes a quarter of its rise there; a half is a jump. The share is taken of each seed's curve after
-    isotonic regression.
+    isotonic regression. Where seeds form two groups at a size, the estimate says so: there the mean curve rises by how
+    many trainings learn it, which each seed's own curve shows as a jump (arXiv:2502.17356).
 
     Args:
         scaling: The scaling curve.
@@ -68,7 +69,8 @@ class Steepness(Measure):
         seeds = np.repeat(np.arange(len(table)), table.shape[2]).tolist()
         value = float(window_shares.mean())
         interval = influence_interval(value, pseudo_values, item_names, seeds, unit=unit, value_range=SHARE_RANGE)
-        return replace(interval, n=table.size, method=f"jackknifed; {interval.method}")
+        note = _groups_by_size(table.mean(2), outcomes.sizes, SHARE_RANGE if self.score == "sharp" else UNBOUNDED)
+        return replace(interval, n=table.size, method=f"jackknifed; {interval.method}", seed_note=note)
 
     def _check_rise(self, table: FloatArray, logs: FloatArray) -> None:
         min_rise = MIN_SHARP_RISE if self.score == "sharp" else 1e-9
@@ -77,6 +79,22 @@ class Steepness(Measure):
                 f"the {self.score} score of {self.scaling.id!r} rises by {gain:.3g} over all sizes, which "
                 "is too little to be steep anywhere."
             )
+
+
+def _groups_by_size(means: FloatArray, sizes: FloatArray, value_range: ValueRange) -> str:
+    """At which sizes seeds form two groups, in a sentence; "" where at none. Shapes: (S, J), (J,)."""
+    found = []
+    for size, values in zip(sizes.tolist(), means.T.tolist(), strict=True):
+        groups = seed_groups(values, value_range, comparisons=len(sizes))
+        if groups is not None:
+            where = f"{groups.n_low} at {groups.low:.3g} and {groups.n_high} at {groups.high:.3g}"
+            found.append(f"{where} at size {size:,.0f}")
+    if not found:
+        return ""
+    return (
+        f"The seeds form two groups at {len(found)} of {len(sizes)} sizes ({'; '.join(found)}): what the mean rises by "
+        "there is how many trainings learn it."
+    )
 
 
 def _window_pseudo_values(table: FloatArray, logs: FloatArray, window_shares: FloatArray) -> list[FloatArray]:
@@ -156,8 +174,8 @@ class ForecastSkill(Measure):
     The error of a forecast is its distance from the observed score, and a seed's number is the difference of the mean
     errors of both methods. A positive value means that `method` is worse than `reference`.
 
-    The sizes are fixed: nobody drew them, so the number is about these sizes. Seeds and items are drawn; the interval is
-    Student's t over seeds and, with fewer than five seeds, over items too.
+    The sizes are fixed: nobody drew them, so the number is about these sizes. Seeds and items are drawn; the interval
+    is Student's t over seeds and, with fewer than five seeds, over items too.
 
     Errors are compared by their size and not by their logarithmic score, which for a few forecasts is so skewed over
     seeds that Student's t covers 90 % of a nominal 95 % (simulated with 3 to 12 seeds; errors: 94 to 96 %).
@@ -206,7 +224,7 @@ class ForecastSkill(Measure):
         for seed, full in enumerate(per_seed):
             alone = outcomes.single_seed(seed)
             left_out = [self._skill(alone.items(groups != group), FORECAST_SEED / seed) for group in range(ITEM_GROUPS)]
-            # A forecast has kinks, where the jackknife's estimate of a bias means nothing, so that their mean is the number.
+            # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
             pseudo_values += [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
         names = [str(group) for _ in per_seed for group in range(ITEM_GROUPS)]
         seeds = np.repeat(np.arange(len(per_seed)), ITEM_GROUPS).tolist()
@@ -220,7 +238,8 @@ class ForecastSkill(Measure):
         errors = [[abs(f.predicted - f.observed) for f in forecasts if f.method == method] for method in methods]
         if not all(errors):
             raise DataError(
-                f"{len(outcomes.sizes)} sizes of {self.scaling.id!r} leave none to be forecast by both methods; train more."
+                f"{len(outcomes.sizes)} sizes of {self.scaling.id!r} leave none to be forecast by both methods; train "
+                "more."
             )
         return float(np.mean(errors[0]) - np.mean(errors[1]))
 

@@ -26,7 +26,7 @@ _STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "und
 NON_SHARE_UNITS = frozenset(
     {
         *("nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "characters", "entries", "steps"),
-        *("operations", "error", "squared distance", "R²", "r"),
+        *("operations", "error", "squared distance", "number distance", "R²", "r"),
     }
 )
 

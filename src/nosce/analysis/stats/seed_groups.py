@@ -64,18 +64,20 @@ def within_group_share(values: npt.ArrayLike) -> FloatArray:
     return _best_cut(np.sort(np.atleast_2d(np.asarray(values, dtype=np.float64)), axis=1))[0]
 
 
-def seed_groups(values: Sequence[float], value_range: ValueRange) -> SeedGroups | None:
+def seed_groups(values: Sequence[float], value_range: ValueRange, *, comparisons: int = 1) -> SeedGroups | None:
     """The two groups that seeds form by the rule of this module; None where one group may have given them.
 
     Args:
         values: The number of each seed, e.g. its accuracy; with fewer than five nothing is found.
         value_range: The natural range of the numbers.
+        comparisons: How often the question is asked at once, e.g. at each size: one group everywhere is called two
+            anywhere at most so often (Bonferroni).
     """
     ordered = np.sort(np.asarray(values, dtype=np.float64))
     if len(ordered) < MIN_GROUPED_SEEDS or not np.isfinite(ordered).all():
         return None
     shares, cuts = _best_cut(ordered[None])
-    if shares[0] > critical_share(len(ordered)):
+    if shares[0] > critical_share(len(ordered), GROUP_LEVEL / comparisons):
         return None
     low, high = ordered[: cuts[0]], ordered[cuts[0] :]
     found = SeedGroups(len(low), len(high), float(low.mean()), float(high.mean()))
@@ -85,11 +87,11 @@ def seed_groups(values: Sequence[float], value_range: ValueRange) -> SeedGroups 
 
 
 @lru_cache(maxsize=64)
-def critical_share(n_seeds: int) -> float:
-    """The share within groups below which as many seeds of one normal law lie in 5 % of draws."""
+def critical_share(n_seeds: int, level: float = GROUP_LEVEL) -> float:
+    """The share within groups below which as many seeds of one normal law lie in 5 % of draws, or in another share."""
     draws = max(2_000, min(100_000, MAX_NULL_NUMBERS // n_seeds))
     normal = (Seed(0) / "seed groups" / n_seeds).numpy().normal(size=(draws, n_seeds))
-    return float(np.quantile(within_group_share(normal), GROUP_LEVEL))
+    return float(np.quantile(within_group_share(normal), level))
 
 
 def decide_by_groups(
