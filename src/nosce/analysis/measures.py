@@ -352,6 +352,11 @@ class OfUnit(Measure):
         """As the measure."""
         return self.measure.is_difference
 
+    @property
+    def value_range(self) -> ValueRange:
+        """As the measure."""
+        return self.measure.value_range
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The measure's estimate, over its own unit.
 
