@@ -24,7 +24,7 @@ from nosce.errors import DataError
 from nosce.records import Estimate
 
 MIN_LENGTHS = 4  # two numbers fit any two points, and three hardly tell a line from a bend
-LEAST_RATIO, LARGEST_RATIO, N_RATIOS = 0.02, 8.0, 60  # of neighbouring lengths, in each of two rounds of the search
+LEAST_RATIO, LARGEST_RATIO, N_RATIOS = 0.02, 8.0, 40  # of neighbouring lengths, in each of three rounds of the search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +83,10 @@ def geometric_advantage(lengths: FloatArray, scores: FloatArray) -> float:
 
 
 def _geometric_rest(lengths: FloatArray, scores: FloatArray) -> float:
-    """The root mean square of what the nearest a r^L leaves, by a search over r in two rounds."""
+    """The root mean square of what the nearest a r^L leaves, by a search over r in three rounds."""
     offsets = lengths - lengths.mean()
     ratios = np.geomspace(LEAST_RATIO, LARGEST_RATIO, N_RATIOS)
-    for _ in range(2):
+    for _ in range(3):
         curves = ratios[:, None] ** offsets[None]  # (G, L)
         factors = (curves @ scores) / (curves**2).sum(1)
         rests = ((scores[None] - factors[:, None] * curves) ** 2).mean(1)

@@ -208,7 +208,7 @@ class ForecastSkill(Measure):
         """
         outcomes = self.scaling.outcomes(readings)
         n_seeds, n_sizes, n_items = outcomes.sharp.shape
-        per_seed = [self._skill(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
+        per_seed = [self.seed_skill(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
         if n_seeds >= MIN_GROUPED_SEEDS:
             interval = mean_over_seeds(per_seed, unit=unit, value_range=self.value_range)
         else:
@@ -223,7 +223,9 @@ class ForecastSkill(Measure):
         pseudo_values: list[float] = []
         for seed, full in enumerate(per_seed):
             alone = outcomes.single_seed(seed)
-            left_out = [self._skill(alone.items(groups != group), FORECAST_SEED / seed) for group in range(ITEM_GROUPS)]
+            left_out = [
+                self.seed_skill(alone.items(groups != group), FORECAST_SEED / seed) for group in range(ITEM_GROUPS)
+            ]
             # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
             pseudo_values += [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
         names = [str(group) for _ in per_seed for group in range(ITEM_GROUPS)]
@@ -231,8 +233,12 @@ class ForecastSkill(Measure):
         value = float(np.mean(per_seed))
         return influence_interval(value, pseudo_values, names, seeds, unit=unit, value_range=self.value_range)
 
-    def _skill(self, outcomes: ItemOutcomes, seed: Seed) -> float:
-        """The difference of the mean errors of one seed."""
+    def seed_skill(self, outcomes: ItemOutcomes, seed: Seed) -> float:
+        """The difference of the mean errors of one seed.
+
+        Raises:
+            DataError: There are too few sizes to forecast one from the others.
+        """
         methods = (self.method, self.reference)
         forecasts = forecast_sizes(pooled_scaling_curve(outcomes), seed, methods=methods)
         errors = [[abs(f.predicted - f.observed) for f in forecasts if f.method == method] for method in methods]
