@@ -215,6 +215,15 @@ class Arithmetic(World):
             attribute = operator if self.attribute == "operation" else f"{len(answer)} digits"
             yield Question(question_id, question_id, attribute, prompt, answer, split)
 
+    def fresh_questions(self, rng: np.random.Generator, count: int) -> Iterator[tuple[Question, tuple[str, ...]]]:
+        """Problems with both orders of their operands."""
+        rows = _draw_problems(self, rng, count)
+        for question, (left, operator_index, right) in zip(
+            self._questions_of(rows, "fresh", "unseen"), rows.tolist(), strict=True
+        ):
+            swapped = self.prompt_and_answer(right, self.operations[operator_index], left)[0]
+            yield question, (question.prompt, swapped)
+
     def samples(self, seed: Seed) -> Iterator[str]:
         """One text with every character."""
         yield "".join(ARITHMETIC_SYMBOLS)
@@ -258,13 +267,13 @@ class Arithmetic(World):
         held_out_keys = np.unique(_operand_keys(_held_out_problems(self, seed), self.digits))
         for first in range(0, self.records, PROBLEMS_PER_BLOCK):
             rng = (seed / "records" / (first // PROBLEMS_PER_BLOCK)).numpy()
-            rows = draw_problems(self, rng, PROBLEMS_PER_BLOCK)
+            rows = _draw_problems(self, rng, PROBLEMS_PER_BLOCK)
             while len(clashes := np.flatnonzero(np.isin(_operand_keys(rows, self.digits), held_out_keys))):
-                rows[clashes] = draw_problems(self, rng, len(clashes))
+                rows[clashes] = _draw_problems(self, rng, len(clashes))
             yield rows[: min(PROBLEMS_PER_BLOCK, self.records - first)]
 
 
-def draw_problems(world: Arithmetic, rng: np.random.Generator, count: int) -> Int64Array:
+def _draw_problems(world: Arithmetic, rng: np.random.Generator, count: int) -> Int64Array:
     """Problems as rows (first operand, index into `operations`, second operand), trained or not. Shape: (N, 3)."""
     if world.operand_lengths:
         return _draw_by_length(world, rng, count)
@@ -301,10 +310,10 @@ def _operand_keys(rows: Int64Array, digits: int) -> Int64Array:
 def _held_out_problems(world: Arithmetic, seed: Seed) -> Int64Array:
     """The problems of the unseen split, no two with the same operands. Shape: (unseen questions, 3)."""
     rng = (seed / "tests").numpy()
-    problems = draw_problems(world, rng, world.unseen_questions)
+    problems = _draw_problems(world, rng, world.unseen_questions)
     while True:
         first = np.unique(_operand_keys(problems, world.digits), return_index=True)[1]
         duplicates = np.setdiff1d(np.arange(world.unseen_questions), first)
         if not len(duplicates):
             return problems
-        problems[duplicates] = draw_problems(world, rng, len(duplicates))
+        problems[duplicates] = _draw_problems(world, rng, len(duplicates))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from nosce.evals.fresh_problems import FreshProblems
+from nosce.evals.fresh_questions import FreshQuestions
 from nosce.evals.item_scores import ItemScores
 from nosce.evals.qa import MajorityBaseline
 from nosce.studies.emergence.arms import ladder_arms, length_runs, size_ladder, transfer_runs, vision_runs
@@ -62,7 +62,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
 def _fresh_evals(config: EmergenceConfig, lengths: LengthRuns | None) -> Iterator[EvalSpec]:
     """Problems drawn anew, of the smallest size alone: the larger ones do not need as many."""
     if lengths is not None:
-        evaluation = FreshProblems(world=config.lengths.world, n_problems=config.n_fresh_problems, name=FRESH_EVAL)
+        evaluation = FreshQuestions(world=config.lengths.world, n_questions=config.n_fresh_problems, name=FRESH_EVAL)
         yield EvalSpec(evaluation, arms=(lengths.smallest_arm,))
 
 

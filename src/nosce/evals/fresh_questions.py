@@ -1,8 +1,8 @@
-"""The evaluation `FreshProblems`: arithmetic problems that are drawn anew at each look, as many as one likes.
+"""The evaluation `FreshQuestions`: questions that are drawn anew at each look, as many as one likes.
 
 A held-out split has as many items as the corpus was made with, and an accuracy of 1 in 10,000 reads 0 on most splits of
-1,000. Problems cost nothing to draw, so that a small model can be asked as many as its accuracy takes. Each checkpoint
-is asked problems of its own, none of which was trained on.
+1,000. Arithmetic problems cost nothing to draw, so that a small model can be asked as many as its accuracy takes. Each
+checkpoint is asked questions of its own, none of which was trained on.
 
 Source: Schaeffer et al. 2023 (arXiv:2304.15004), section 3: with additional items all sizes of GPT-3 are measurably
 above chance.
@@ -20,7 +20,7 @@ import polars as pl
 
 from nosce.data.corpus import Corpus
 from nosce.data.packing import TokenDataset, encode
-from nosce.data.worlds.arithmetic import Arithmetic, draw_problems
+from nosce.data.worlds.base import World
 from nosce.errors import DataError, SpecError
 from nosce.evals.base import MultiCheckpointEvaluation, TimingSubset
 from nosce.evals.item_scores import score_replies
@@ -30,46 +30,50 @@ from nosce.seeds import Seed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROBLEMS_PER_DRAW = 4_096
-MAX_TRAINED_DRAWS = 50  # draws without one problem that was not trained on, after which none is looked for
-TIMED_FRESH_PROBLEMS = 200
+QUESTIONS_PER_DRAW = 4_096
+MAX_TRAINED_DRAWS = 50  # draws without a question that no document answers, after which none is looked for
+TIMED_FRESH_QUESTIONS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
-class FreshProblems(MultiCheckpointEvaluation):
-    """Greedy replies to problems drawn anew at each checkpoint.
+class FreshQuestions(MultiCheckpointEvaluation):
+    """Greedy replies to questions drawn anew at each checkpoint.
 
-    Metrics: `exact` (the whole target and its end) and `constant` (is the target the most frequent one among the
-    trained problems with as many digits?), which is what a model without any arithmetic could give.
+    Metrics: `exact` (the whole target and its end) and `constant` (is the target the most frequent one among those of
+    the documents with as many tokens?), which is what a model that knows nothing could give.
 
     Attributes:
-        world: The problems' world, that of the corpus.
-        n_problems: Problems of each checkpoint.
+        world: The world of the corpus, which must have `fresh_questions`.
+        n_questions: Questions of each checkpoint.
         extra_tokens: Tokens after which a reply is cut, beyond the longest target.
         name: Name of the evaluation in the readings.
     """
 
-    world: Arithmetic
-    n_problems: int
+    world: World
+    n_questions: int
     extra_tokens: int = 2
     name: str = "fresh"
 
     def __post_init__(self) -> None:
-        if self.n_problems < 2:
-            raise SpecError(f"FreshProblems asks {self.n_problems} problems, of which nothing follows; ask 2 or more.")
+        if self.n_questions < 2:
+            raise SpecError(
+                f"FreshQuestions asks {self.n_questions} questions, of which nothing follows; ask 2 or more."
+            )
+        if self.world.fresh_questions(np.random.default_rng(0), 1) is None:
+            raise SpecError(f"{type(self.world).__name__} has no questions to draw anew; ask those of a split.")
 
     def timing_subset(self) -> TimingSubset:
-        """A few problems, since the number of problems is the evaluation's own and not the corpus's."""
-        few = min(self.n_problems, TIMED_FRESH_PROBLEMS)
-        return TimingSubset(replace(self, n_problems=few), self.n_problems / few, few)
+        """A few questions, since their number is the evaluation's own and not the corpus's."""
+        few = min(self.n_questions, TIMED_FRESH_QUESTIONS)
+        return TimingSubset(replace(self, n_questions=few), self.n_questions / few, few)
 
     def evaluate_checkpoints(
         self, checkpoints: Mapping[int, Callable[[], PreTrainedModel]], corpus: Corpus, seed: Seed
     ) -> Iterator[pl.DataFrame]:
-        """A table a checkpoint: two rows a problem.
+        """A table a checkpoint: two rows a question.
 
         Raises:
-            DataError: The training has nearly every problem of the world, so that none can be drawn.
+            DataError: The documents answer nearly every question of the world, so that none can be drawn.
         """
         trained = _prompt_set(corpus.documents)
         constants = _most_frequent_targets(corpus.documents)
@@ -79,36 +83,35 @@ class FreshProblems(MultiCheckpointEvaluation):
             is_constant = [float(tuple(target) == constants.get(len(target))) for target in replies.target_tokens]
             outcomes = ["right" if correct else "wrong" for correct in replies.correct]
             for metric, values in {"exact": [float(one) for one in replies.correct], "constant": is_constant}.items():
-                rows = _problem_rows(questions, self.name, metric, step, values)
+                rows = _question_rows(questions, self.name, metric, step, values)
                 yield rows.with_columns(outcome=pl.Series(outcomes)) if metric == "exact" else rows
 
     def _draw(self, corpus: Corpus, trained: frozenset[bytes], rng: np.random.Generator, step: int) -> list[Question]:
-        """Problems that no document has, in neither order of the operands; one may be drawn twice."""
+        """Questions that no document answers, each once."""
         questions: list[Question] = []
+        taken = set(trained)
         empty_draws = 0
-        while len(questions) < self.n_problems:
-            rows = draw_problems(self.world, rng, PROBLEMS_PER_DRAW).tolist()
-            texts = [[self._problem(a, o, b), self._problem(b, o, a)] for a, o, b in rows]
-            keys = [_key(encoding.ids) for encoding in encode(corpus.tokenizer, (p for t in texts for p, _ in t))]
+        while len(questions) < self.n_questions:
+            drawn = list(self.world.fresh_questions(rng, QUESTIONS_PER_DRAW) or ())
+            prompts = [prompt for _, stated in drawn for prompt in stated]
+            keys = iter(_key(encoding.ids) for encoding in encode(corpus.tokenizer, prompts))
             before = len(questions)
-            for number, (asked, _) in enumerate(texts):
-                if keys[2 * number] not in trained and keys[2 * number + 1] not in trained:
+            for question, stated in drawn:
+                own_keys = {next(keys) for _ in stated}
+                if not own_keys & taken:
+                    taken |= own_keys
                     name = f"look {step}/{len(questions)}"
-                    attribute = f"{len(asked[1])} digits"
-                    questions.append(Question(name, name, attribute, asked[0], asked[1], "unseen"))
+                    questions.append(replace(question, id=name, entity=name))
             empty_draws = empty_draws + 1 if len(questions) == before else 0
             if empty_draws == MAX_TRAINED_DRAWS:
                 raise DataError(
-                    f"FreshProblems found {len(questions):,} of {self.n_problems:,} problems that no document has; "
-                    "take more digits or fewer records."
+                    f"FreshQuestions found {len(questions):,} of {self.n_questions:,} questions that no document "
+                    "answers; take a larger world or fewer documents."
                 )
-        return questions[: self.n_problems]
-
-    def _problem(self, left: int, operator_index: int, right: int) -> tuple[str, str]:
-        return self.world.prompt_and_answer(left, self.world.operations[operator_index], right)
+        return questions[: self.n_questions]
 
 
-def _problem_rows(
+def _question_rows(
     questions: list[Question], evaluation: str, metric: str, step: int, values: list[float]
 ) -> pl.DataFrame:
     names = [question.id for question in questions]

@@ -7,8 +7,9 @@ import pytest
 from nosce.data import corpus as corpora
 from nosce.data import tokenizer as tokenizers
 from nosce.data.worlds.arithmetic import Arithmetic
+from nosce.data.worlds.behaviours.dispositions import Dispositions
 from nosce.errors import DataError, SpecError
-from nosce.evals.fresh_problems import FreshProblems
+from nosce.evals.fresh_questions import FreshQuestions
 from nosce.models.architecture import Architecture, build_model
 from nosce.seeds import Seed
 
@@ -37,7 +38,7 @@ def asked(tmp_path_factory):
     corpus = corpus_of(WORLD, tmp_path_factory.mktemp("sums"))
     shape = Architecture(family="gpt2", layers=1, width=16, heads=1, max_positions=24)
     net = build_model(shape, vocab_size=corpus.tokenizer.get_vocab_size(), eos_id=corpus.eos_id, pad_id=None, seed=SEED)
-    evaluation = FreshProblems(world=WORLD, n_problems=300)
+    evaluation = FreshQuestions(world=WORLD, n_questions=300)
     looks = {10: lambda: net.eval(), 20: lambda: net.eval()}
     return corpus, evaluation, pl.concat(evaluation.evaluate_checkpoints(looks, corpus, SEED))
 
@@ -47,7 +48,7 @@ def test_problems_are_new_and_the_same_for_a_seed(asked):
     corpus, evaluation, _ = asked
     trained = {d.text.partition("=")[0] for d in WORLD.documents(SEED)}
     draws = []
-    from nosce.evals.fresh_problems import _prompt_set
+    from nosce.evals.fresh_questions import _prompt_set
 
     for step in (10, 10, 20):
         questions = evaluation._draw(corpus, _prompt_set(corpus.documents), (SEED / "fresh" / step).numpy(), step)
@@ -58,7 +59,8 @@ def test_problems_are_new_and_the_same_for_a_seed(asked):
             assert f"{right}+{left}" not in trained
             assert int(question.target[::-1]) == int(left[::-1]) + int(right[::-1])
     assert draws[0] == draws[1]
-    assert len(set(draws[0]) & set(draws[2])) < 20
+    assert all(len(set(draw)) == 300 for draw in draws)
+    assert draws[0] != draws[2]
 
 
 def test_each_look_has_its_items_and_both_metrics(asked):
@@ -75,27 +77,31 @@ def test_a_world_that_was_trained_on_whole_has_no_new_problems(tmp_path):
     """Every pair is in a record but those held out, which no draw may count on."""
     small = Arithmetic(digits=1, records=20_000, unseen_questions=2, seen_questions=20)
     corpus = corpus_of(small, tmp_path)
-    held_out = {q.prompt for q in corpus.questions_in("unseen")}
-    evaluation = FreshProblems(world=small, n_problems=50)
-    from nosce.evals.fresh_problems import _prompt_set
+    evaluation = FreshQuestions(world=small, n_questions=50)
+    from nosce.evals.fresh_questions import _prompt_set
 
-    found = evaluation._draw(corpus, _prompt_set(corpus.documents), SEED.numpy(), 1)
-    assert {q.prompt for q in found} <= held_out | {f"{p[2]}+{p[0]}=" for p in held_out}
+    with pytest.raises(DataError, match=r"found [12] of 50 questions that no document answers"):
+        evaluation._draw(corpus, _prompt_set(corpus.documents), SEED.numpy(), 1)
     every = Arithmetic(digits=1, records=20_000, unseen_questions=1, seen_questions=20)
     all_prompts = frozenset(
         np.array(corpus.tokenizer.encode(f"{a}+{b}=", add_special_tokens=False).ids, dtype=np.int32).tobytes()
         for a in range(10)
         for b in range(10)
     )
-    with pytest.raises(DataError, match="found 0 of 50 problems that no document has"):
-        FreshProblems(world=every, n_problems=50)._draw(corpus, all_prompts, SEED.numpy(), 1)
+    with pytest.raises(DataError, match="found 0 of 50 questions that no document answers"):
+        FreshQuestions(world=every, n_questions=50)._draw(corpus, all_prompts, SEED.numpy(), 1)
 
 
 def test_one_problem_is_refused():
     with pytest.raises(SpecError, match="ask 2 or more"):
-        FreshProblems(world=WORLD, n_problems=1)
+        FreshQuestions(world=WORLD, n_questions=1)
 
 
 def test_a_part_of_the_problems_prices_the_whole():
-    subset = FreshProblems(world=WORLD, n_problems=20_000).timing_subset()
-    assert subset.evaluation.n_problems * subset.time_ratio == 20_000
+    subset = FreshQuestions(world=WORLD, n_questions=20_000).timing_subset()
+    assert subset.evaluation.n_questions * subset.time_ratio == 20_000
+
+
+def test_a_world_without_questions_to_draw_is_refused():
+    with pytest.raises(SpecError, match="Dispositions has no questions to draw anew"):
+        FreshQuestions(world=Dispositions(), n_questions=5)
