@@ -274,8 +274,8 @@ class Disclosure:
     @property
     def sentence(self) -> str:
         """The whole in one sentence."""
-        which = "which this study reports" if self.reported else "which this study does not report"
-        return f"{self.chosen}: chosen after {self.after}, {which}."
+        which = "that this study reports" if self.reported else "that no study reports"
+        return f"{self.chosen}: chosen after {self.after} (readings {which})."
 
     def bears_on(self, claim: str) -> bool:
         """Is the claim of this id named by an id or a pattern?"""

@@ -21,7 +21,7 @@ def test_a_study_discloses_choices_that_bear_on_its_claims(name):
 
 def test_the_sentence_says_whether_the_readings_are_reported():
     seen = Disclosure(chosen="The share", after="seed 0 had failed", reported=True)
-    assert seen.sentence == "The share: chosen after seed 0 had failed, which this study reports."
+    assert seen.sentence == "The share: chosen after seed 0 had failed (readings that this study reports)."
     pilot = Disclosure(chosen="The share", after="a pilot", reported=False)
-    assert pilot.sentence == "The share: chosen after a pilot, which this study does not report."
+    assert pilot.sentence == "The share: chosen after a pilot (readings that no study reports)."
     assert not pilot.bears_on("any")
