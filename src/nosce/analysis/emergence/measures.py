@@ -223,9 +223,8 @@ class ForecastSkill(Measure):
         pseudo_values: list[float] = []
         for seed, full in enumerate(per_seed):
             alone = outcomes.single_seed(seed)
-            left_out = [
-                self.seed_skill(alone.items(groups != group), FORECAST_SEED / seed) for group in range(ITEM_GROUPS)
-            ]
+            parts = [alone.items(groups != group) for group in range(ITEM_GROUPS)]
+            left_out = [self.seed_skill(part, FORECAST_SEED / seed) for part in parts]
             # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
             pseudo_values += [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
         names = [str(group) for _ in per_seed for group in range(ITEM_GROUPS)]

@@ -171,10 +171,7 @@ def _vision_claims(vision_ladder: VisionLadder) -> Iterator[Claim]:
 
 def _length_claims(runs: LengthRuns) -> Iterator[Claim]:
     """Exact match by the length of the answer, and the smallest size with as many problems as it takes."""
-    exact, edit = (
-        {n: problem_scores(runs.middle_arm, metric, attributes=length_attribute(n)) for n in runs.answer_lengths}
-        for metric in ("exact", EDIT_DISTANCE)
-    )
+    exact, edit = _scores_by_length(runs, "exact"), _scores_by_length(runs, EDIT_DISTANCE)
     shortest, longest = runs.answer_lengths[0], runs.answer_lengths[-1]
     needs = (
         Precondition(
@@ -212,6 +209,12 @@ def _length_claims(runs: LengthRuns) -> Iterator[Claim]:
         measure=Difference(a=fresh_scores(arm), b=fresh_scores(arm, "constant")),
         threshold=0.0,
     )
+
+
+def _scores_by_length(runs: LengthRuns, metric: str) -> dict[int, Selection]:
+    """The middle size's scores of answers of each length."""
+    arm = runs.middle_arm
+    return {n: problem_scores(arm, metric, attributes=length_attribute(n)) for n in runs.answer_lengths}
 
 
 def _transfer_claims(runs: TransferRuns) -> Iterator[Claim]:
