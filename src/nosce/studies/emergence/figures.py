@@ -17,6 +17,7 @@ from nosce.studies.emergence.selections import (
     VisionLadder,
     length_attribute,
     problem_scores,
+    readable_numbers,
 )
 
 METRIC_LABELS = {
@@ -61,6 +62,10 @@ def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
             for size, arm in (*ladder.points, *ladder.untested_points):
                 scores = Mean(selection=problem_scores(arm, metric))
                 points.append(LinePoint(size, ladder.name, scores, panel=label))
+    for ladder in ladders:
+        for size, arm in (*ladder.points, *ladder.untested_points):
+            share = Mean(selection=readable_numbers(arm))
+            points.append(LinePoint(size, ladder.name, share, panel="replies that hold a number (share)"))
     max_tested_size = max(ladder.points[-1][0] for ladder in ladders)
     untested_note = (
         f" Beyond {max_tested_size:,.0f} weights: one seed, not tested."
@@ -71,7 +76,7 @@ def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
         id="sizes",
         title="The same outputs by four metrics",
         caption="Problems that no training showed, in either order; means over seeds and problems. The distance of a "
-        f"number leaves out replies that hold none.{untested_note}",
+        f"number leaves out replies that hold none, whose share stands in the last panel.{untested_note}",
         x_label="weights",
         y_label="",
         points=tuple(points),
