@@ -16,6 +16,7 @@ import nosce
 from nosce import records
 from nosce.errors import DataError
 from nosce.records import (
+    Disclosure,
     Document,
     Estimate,
     ProbedFeature,
@@ -45,7 +46,9 @@ READING = Reading(
     answer="Zürich, ZH",
     target="Zürich, ZH",
 )
-ESTIMATE = Estimate(value=0.5, low=0.4, high=0.6, n=100, clusters=20, seeds=3, unit="person", method="bootstrap")
+ESTIMATE = Estimate(
+    value=0.5, low=0.4, high=0.6, n=100, clusters=20, seeds=3, unit="person", method="bootstrap", seed_values=(0.1, 0.9)
+)
 VERDICT = Verdict(
     id="c1",
     text="it holds",
@@ -62,6 +65,10 @@ VERDICT = Verdict(
 )
 
 RECORDS = {
+    Disclosure: [
+        Disclosure(chosen="The task", after="a pilot", reported=False),
+        Disclosure(chosen="Half the texts", after="seed 0", reported=True, claims=("sums-*", "one-link")),
+    ],
     Span: [Span("birth_city", 0, 6), Span("", 2**40, 2**40 + 1)],
     Document: [
         Document("0/0", "person/0", "Åsa was born in Þórshöfn.", (Span("birth_city", 16, 24),), ("birth_city#3",)),

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from nosce.analysis.answer_numbers import NumberScore as NumberScore
     from nosce.analysis.bench.claim_bench import bench_claims as bench_claims
     from nosce.analysis.bench.table import bench_table as bench_table
     from nosce.analysis.calibration import CalibrationFigure as CalibrationFigure
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from nosce.pipeline.cards.card import ModelCard as ModelCard
     from nosce.pipeline.from_python import run as run
     from nosce.pipeline.results import RunResults as RunResults
+    from nosce.records import Disclosure as Disclosure
     from nosce.records import Document as Document
     from nosce.records import Estimate as Estimate
     from nosce.records import Question as Question
@@ -139,6 +141,7 @@ except PackageNotFoundError:  # the source without an installation
 
 #: The public names, by the module that defines them.
 _EXPORTS = {
+    "nosce.analysis.answer_numbers": "NumberScore",
     "nosce.analysis.bench.claim_bench": "bench_claims",
     "nosce.analysis.bench.table": "bench_table",
     "nosce.analysis.calibration": (
@@ -193,7 +196,7 @@ _EXPORTS = {
     "nosce.evals.stopping": "StopDecision",
     "nosce.evals.text_baselines": "TextBaselines",
     "nosce.models.architecture": "Architecture ExtraLayers Pretrained",
-    "nosce.records": "Document Estimate Question Reading Span Verdict",
+    "nosce.records": "Disclosure Document Estimate Question Reading Span Verdict",
     "nosce.seeds": "Seed",
     "nosce.store.store": "Store",
     "nosce.studies.card": "card",

@@ -10,7 +10,8 @@ import dataclasses
 import types
 import typing
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -143,6 +144,8 @@ class Estimate:
         unit: Name of the independently drawn unit, e.g. "person".
         method: How the interval was computed.
         level: Coverage of the interval; 0.95 is the field's convention.
+        seed_values: The number of each training seed; empty where the measure has none.
+        seed_note: What the measure knows of groups of seeds beside these numbers, in a sentence.
     """
 
     value: float
@@ -154,6 +157,8 @@ class Estimate:
     unit: str
     method: str
     level: float = 0.95
+    seed_values: tuple[float, ...] = field(default=(), compare=False)
+    seed_note: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +229,8 @@ class Verdict:
         why: The reason of the decision, in one sentence.
         is_difference: Whether the numbers are differences: shares are then shown in points, levels in percent.
         is_precondition: Whether other claims rest on it and it is no finding itself, e.g. that facts were memorised.
+        seeds: Number of training seeds behind the estimate; 0 where it is not known.
+        seed_groups: What can be said of groups of training seeds, in a sentence; empty where there is nothing to say.
     """
 
     id: str
@@ -240,6 +247,40 @@ class Verdict:
     why: str
     is_difference: bool = False
     is_precondition: bool = False
+    seeds: int = 0
+    seed_groups: str = ""
+
+    @property
+    def is_of_one_model(self) -> bool:
+        """Whether the decision is one about a single training, which says nothing of others."""
+        return self.seeds == 1 and self.verdict != "undecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disclosure:
+    """Something about a study that was chosen after readings had been seen, which its verdicts cannot tell.
+
+    Args:
+        chosen: What was chosen or changed, as a sentence without its full stop.
+        after: The readings that had been seen by then, as a phrase, e.g. "seed 0 of the reported seeds".
+        reported: Whether these are readings that the study reports: of its own seeds, or of its own test items.
+        claims: The claims that the choice bears on: ids, or patterns as of `fnmatch`. Empty: the whole study.
+    """
+
+    chosen: str
+    after: str
+    reported: bool
+    claims: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The whole in one sentence."""
+        which = "that this study reports" if self.reported else "that no study reports"
+        return f"{self.chosen}: chosen after {self.after} (readings {which})."
+
+    def bears_on(self, claim: str) -> bool:
+        """Is the claim of this id named by an id or a pattern?"""
+        return any(fnmatchcase(claim, pattern) for pattern in self.claims)
 
 
 RecordT = TypeVar("RecordT")

@@ -33,6 +33,7 @@ from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, 
 from nosce.evals.injection.directions import InjectionPlace
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.models.sources import ModelSource
+from nosce.records import Disclosure
 from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
 from nosce.store.typecheck import require_types
 from nosce.train.config import LoRA, QAMixture, TrainingConfig
@@ -186,6 +187,7 @@ class Study:
     experiments: tuple[ExperimentSpec, ...] = ()
     notes: tuple[str, ...] = ()  # sentences that plan, run and page say, e.g. which claims are left out and why
     conclusion: ArmConclusion | None = None  # how the verdicts answer the question in one sentence
+    disclosures: tuple[Disclosure, ...] = ()  # what was chosen after which readings; page, table and JSON say it
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
 
     @property

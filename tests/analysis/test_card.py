@@ -38,8 +38,8 @@ def claim_answer(decision: Decision = "holds", seeds: int = 1, word: str = "", t
 @pytest.mark.parametrize(
     ("decision", "seeds", "badge"),
     [
-        ("holds", 1, "true of one seed"),
-        ("fails", 1, "false of one seed"),
+        ("holds", 1, "holds, this model alone"),
+        ("fails", 1, "fails, this model alone"),
         ("undecided", 1, "undecided"),
         ("holds", 3, "holds"),
         ("fails", 2, "fails"),

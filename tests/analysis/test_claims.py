@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Contrast, Difference, Mean, MinOf
+from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean, MinOf
 from nosce.analysis.selection import Selection
 from nosce.errors import SpecError
 
@@ -79,3 +79,58 @@ def test_a_precondition_by_interval_needs_an_interval():
     assert needed.unmet_reason(alike, "string") == (
         "the loss is 5 without an interval, and the interval must lie above 0"
     )
+
+
+def seeds_readings(shares: list[float], n: int = 200) -> pl.DataFrame:
+    """Readings of arm a in which so large a share of each seed's answers is right."""
+    rows = []
+    for seed, share in enumerate(shares):
+        for number in range(n):
+            row = {"evaluation": "questions", "seed": seed, "entity": str(number), "stage": "pretrain", "step": 0}
+            row |= {"split": "seen", "attribute": "x", "item": str(number), "metric": "exact", "arm": "a"}
+            rows.append(row | {"target": "", "answer": "", "outcome": "right", "value": float(number < share * n)})
+    return pl.DataFrame(rows)
+
+
+def judged(shares: list[float], threshold: float = 0.5, **how):
+    measure = Mean(selection=Selection(evaluation="questions", arm="a"))
+    claim = Claim(id="c", text="t", source="s", measure=measure, threshold=threshold, **how)
+    return claim.judge(seeds_readings(shares), "string")
+
+
+def test_seeds_in_two_groups_on_both_sides_decide_nothing():
+    """Eleven trainings that learnt it and one that did not: their mean is surely above, and is true of none of them."""
+    learnt = [0.96, 0.97, 0.95, 0.96, 0.97, 0.96, 0.95, 0.97, 0.96, 0.95, 0.97]
+    mixed = judged([0.03, *learnt])
+    assert mixed.low > 0.5
+    assert mixed.verdict == "undecided"
+    assert "two groups (1 at about 3.0% and 11 at about 96.1%) on both sides of 50 %" in mixed.why
+    assert mixed.seed_groups.startswith("The seeds form two groups: 1 at about 3.0% and 11 at about 96.1%.")
+    assert judged(learnt).verdict == "holds"
+    assert judged(learnt).seed_groups == ""
+
+
+def test_two_groups_on_one_side_are_told_and_judged():
+    found = judged([0.6, 0.61, 0.62, 0.97, 0.98, 0.97], threshold=0.3)
+    assert found.verdict == "holds"
+    assert "mean over trainings of both kinds" in found.seed_groups
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"), [([0.02, 0.98, 0.97], "3 seeds cannot tell two groups from one"), ([0.5], "")]
+)
+def test_few_seeds_cannot_tell_groups(shares, said):
+    assert judged(shares).seed_groups.startswith(said)
+    assert judged(shares).seeds == len(shares)
+
+
+def test_a_decision_of_one_seed_is_one_of_this_model_alone():
+    """Undecided is undecided however many seeds there are."""
+    assert judged([0.9]).is_of_one_model
+    assert not judged([0.5]).is_of_one_model
+    assert not judged([0.9, 0.9, 0.91]).is_of_one_model
+
+
+def test_the_rest_of_a_share_turns_its_seeds_round():
+    rest = ComplementShare(selection=Selection(evaluation="questions", arm="a"))
+    assert rest.estimate(seeds_readings([0.1, 0.9]), "string").seed_values == pytest.approx((0.9, 0.1))

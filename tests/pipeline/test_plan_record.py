@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from nosce.cli import app
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
+from nosce.records import Disclosure
 from nosce.store import files
 from nosce.store.store import Store
 
@@ -137,3 +139,21 @@ def test_a_provenance_of_other_types_is_damage(store, record):
         for words in (["list"], ["explain", record.estimates]):
             ended = CliRunner().invoke(app, [*words, "--store", str(store.root)])
             assert ended.exception is None or isinstance(ended.exception, DamagedError), ended.exception
+
+
+def test_disclosures_come_back_from_the_record_and_are_told(store, record):
+    """What was chosen after readings is kept with the plan, so that every command can say it."""
+    after = Disclosure(chosen="The task", after="seed 0 had been read", reported=True, claims=("sums-*",))
+    replace(record, disclosures=(after,)).save(store)
+    (found,) = PlanRecord.load_finished(store)
+    assert found.disclosures == (after,)
+    shown = RunResults.load(store, found).to_json()
+    assert shown["disclosures"] == [asdict(after) | {"claims": ("sums-*",)}]
+    told = CliRunner().invoke(app, ["show", found.study, "--store", str(store.root)])
+    assert after.sentence in " ".join(told.stdout.split())
+
+
+def test_a_disclosure_that_is_none_is_no_record(store, record):
+    path = store.root / "plans" / f"{record.study}-{record.scale}-{record.estimates[-20:]}.json"
+    _spoil(path, {"disclosures": [{"chosen": "x"}]})
+    assert PlanRecord.load_all(store) == []

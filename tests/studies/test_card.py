@@ -111,7 +111,7 @@ def check_schema(card: dict[str, Any]) -> None:
         assert question["figure"] is None or set(question["figure"]) == set(KEYS["figure"].split())
         for claim in question["claims"]:
             assert set(claim) == set(KEYS["claim"].split())
-            assert claim["verdict"] in {"undecided", "true of one seed", "false of one seed"}
+            assert claim["verdict"] in {"undecided", "holds, this model alone", "fails, this model alone"}
             assert claim["n"] or claim["verdict"] == "undecided"
         if question["state"] in ("not asked", "failed"):
             assert question["answer"] == question["state"]

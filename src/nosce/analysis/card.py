@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nosce.analysis.render.figure import FigureData
+from nosce.analysis.render.tables import ONE_MODEL
 from nosce.analysis.stats.intervals import plural
 from nosce.records import Verdict
 
@@ -41,11 +42,9 @@ class ClaimAnswer:
 
     @property
     def badge(self) -> str:
-        """The verdict. With one seed a claim neither holds nor fails: it is true or false of one training."""
+        """The verdict; of one seed it is one about this model alone."""
         decision = self.verdict.verdict
-        if decision == UNDECIDED or self.seeds > 1:
-            return decision
-        return "true of one seed" if decision == "holds" else "false of one seed"
+        return decision if decision == UNDECIDED or self.seeds > 1 else f"{decision}, {ONE_MODEL}"
 
     @property
     def counted(self) -> str:
@@ -143,8 +142,8 @@ class CardAnswer:
 
     @property
     def badge(self) -> str:
-        """The word, and that it is one of a single seed."""
-        return f"{self.word}, one seed" if self.is_decided and self.seeds == 1 else self.word
+        """The word, and that it is one about this model alone where there is a single seed."""
+        return f"{self.word}, {ONE_MODEL}" if self.is_decided and self.seeds == 1 else self.word
 
     def to_json(self) -> dict[str, object]:
         """The answer for `card.json`."""

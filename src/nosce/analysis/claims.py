@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from nosce.analysis.measures import Measure
-from nosce.analysis.stats.paired import Direction, decide
+from nosce.analysis.stats.paired import Direction
+from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS, SeedGroups, decide_by_groups
 from nosce.errors import DataError, SpecError
 from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
@@ -66,7 +67,8 @@ class Claim:
     """A published claim, how it is measured here, and what would refute it.
 
     The claim holds when the whole interval lies on the stated side of the threshold, and fails when the whole
-    interval lies on the other side. It is undecided otherwise, or when a precondition does not hold.
+    interval lies on the other side. It is undecided otherwise, or when a precondition does not hold, or when training
+    seeds form two groups on both sides of the threshold, of which a mean says nothing.
 
     A claim that two things are alike has the direction "within": it holds when the whole interval lies between minus
     the threshold and the threshold, and fails when the whole interval lies beyond one of them. The threshold is the
@@ -130,9 +132,11 @@ class Claim:
         except DataError as error:
             shown_unit = unit if quantity == "share" else quantity
             return self._verdict(None, shown_unit, "undecided", not_judged if unmet else str(error))
-        decision = "undecided" if not_judged else decide(estimate, self.threshold, self.direction)
-        why = not_judged or self._method(estimate, decision)
-        return self._verdict(estimate, estimate.unit if quantity == "share" else quantity, decision, why)
+        decision, groups = decide_by_groups(estimate, self.threshold, self.direction, self.measure.value_range)
+        why = not_judged or self._method(estimate, decision, groups)
+        unit = estimate.unit if quantity == "share" else quantity
+        verdict = self._verdict(estimate, unit, "undecided" if not_judged else decision, why)
+        return replace(verdict, seeds=estimate.seeds, seed_groups=self._seed_groups_text(estimate, groups))
 
     def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
         """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""
@@ -146,16 +150,37 @@ class Claim:
             unmet += [reason] if reason else []
         return unmet, unknown
 
-    def _method(self, estimate: Estimate, decision: Decision) -> str:
+    def _method(self, estimate: Estimate, decision: Decision, groups: SeedGroups | None) -> str:
         """How the interval was computed, and why it decides nothing where that is so."""
         method = f"{estimate.method}; {estimate.n:,} readings"
         if estimate.low is None:
             return f"there is no interval ({method})"
+        if groups is not None and groups.on_both_sides(self.threshold, self.direction):
+            sides = f"the seeds form two groups ({self._groups_text(groups)}) on both sides of {self._threshold_text}"
+            return f"{sides}, so that the mean of all is true of neither ({method})"
         if decision == "undecided" and self.direction == "within":
             return f"the interval lies neither within {self._threshold_text} nor wholly beyond ({method})"
         if decision == "undecided":
             return f"the interval reaches to both sides of {self._threshold_text} ({method})"
         return method
+
+    def _seed_groups_text(self, estimate: Estimate, groups: SeedGroups | None) -> str:
+        """What can be said of groups of seeds; "" where nothing speaks for two, and for one seed."""
+        parts = [estimate.seed_note] if estimate.seed_note else []
+        n_seeds = len(estimate.seed_values)
+        if groups is not None:
+            parts.append(
+                f"The seeds form two groups: {self._groups_text(groups)}. The interval is that of the mean over "
+                "trainings of both kinds, which is the value of neither."
+            )
+        elif 1 < n_seeds < MIN_GROUPED_SEEDS:
+            parts.append(f"{n_seeds} seeds cannot tell two groups from one; {MIN_GROUPED_SEEDS} or more can.")
+        return " ".join(parts)
+
+    def _groups_text(self, groups: SeedGroups) -> str:
+        """How many seeds lie where, e.g. "3 at about 2.1% and 2 at about 97.4%"."""
+        low, high = (_shown(self.measure, mean) for mean in (groups.low, groups.high))
+        return f"{groups.n_low} at about {low} and {groups.n_high} at about {high}"
 
     def _verdict(self, estimate: Estimate | None, unit: str, decision: Decision, why: str) -> Verdict:
         return Verdict(

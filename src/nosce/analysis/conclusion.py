@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from nosce.analysis.render.tables import estimate_text
+from nosce.analysis.render.tables import ONE_MODEL, estimate_text
 from nosce.analysis.stats.intervals import plural
 from nosce.records import Verdict
 
@@ -51,8 +51,9 @@ class ArmConclusion:
         return " ".join([first, *parts, *self._others(failing, found, tokens, "does not:")])
 
     def _share(self, verdict: Verdict) -> str:
-        """The estimate with its interval and what it is counted over."""
-        return f"{estimate_text(verdict)} {self.answers} (n = {verdict.n:,} {plural(verdict.unit)})"
+        """The estimate with its interval, what it is counted over, and whether it is one of a single training."""
+        alone = f", {ONE_MODEL}" if verdict.is_of_one_model else ""
+        return f"{estimate_text(verdict)} {self.answers} (n = {verdict.n:,} {plural(verdict.unit)}{alone})"
 
     def _others(
         self, arms: Sequence[str], found: Mapping[str, Verdict], tokens: Mapping[str, float], what: str

@@ -246,6 +246,7 @@ class ConditionRankCorrelation(Measure):
             clusters=n_units,
             unit=unit,
             seeds=len(means_by_seed),
+            seed_values=tuple(values.tolist()),
             method=f"rank correlation over {len(self.pairs)} conditions; {method}",
         )
 

@@ -129,7 +129,8 @@ class ComplementShare(Measure):
         """
         share = Mean(selection=self.selection, outcome=self.outcome).estimate(readings, unit)
         low, high = (None if end is None else 1 - end for end in (share.high, share.low))
-        return replace(share, value=1 - share.value, low=low, high=high)
+        by_seed = tuple(1 - one for one in share.seed_values)
+        return replace(share, value=1 - share.value, low=low, high=high, seed_values=by_seed)
 
 
 def _rows_with_outcome(selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:

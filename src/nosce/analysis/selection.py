@@ -7,6 +7,7 @@ from typing import Literal
 
 import polars as pl
 
+from nosce.analysis.answer_numbers import NumberScore
 from nosce.analysis.stats.ranges import QUANTITY_RANGES, UNBOUNDED, ValueRange
 from nosce.analysis.stats.time_series import onset_index
 from nosce.errors import DataError
@@ -203,6 +204,8 @@ class Selection:
         quantity: What the metric's value is: a share from 0 to 1, or its unit, e.g. "nats".
         limits: The least and largest value of the metric, where these are not the usual ones of its quantity, e.g. of
             a log-likelihood, whose nats are 0 or below.
+        rescore: A score of the numbers in answers and targets that takes the place of the metric's value. The metric
+            must keep its answers, as `exact` does.
     """
 
     evaluation: str
@@ -214,6 +217,7 @@ class Selection:
     step: int | Literal["last", "every"] | BestStep | PhaseStep = "last"
     quantity: str = "share"
     limits: ValueRange | None = field(default=None, metadata=LATER)
+    rescore: NumberScore | None = field(default=None, metadata=LATER)
 
     @property
     def value_range(self) -> ValueRange:
@@ -226,6 +230,11 @@ class Selection:
         Raises:
             DataError: A step is to be chosen by another evaluation, whose readings choose none.
         """
+        rows = self._metric_rows(readings)
+        return rows if self.rescore is None else self.rescore.applied(rows)
+
+    def _metric_rows(self, readings: pl.DataFrame) -> pl.DataFrame:
+        """The selected rows with the metric's own values."""
         column_values = {"arm": self.arm, "split": self.split, "stage": self.stage}
         table = _SELECTION_CACHE.metric_rows(readings, self.evaluation, self.metric)
         table = table.filter(*(pl.col(name) == value for name, value in column_values.items() if value is not None))
@@ -245,7 +254,8 @@ class Selection:
         shown_attributes = (
             self.attributes if len(self.attributes) < 4 else (self.attributes[0], f"{len(self.attributes) - 1} more")
         )
-        parts = [self.arm, self.stage, self.split, self.evaluation, self.metric, " + ".join(shown_attributes)]
+        score = self.metric if self.rescore is None else f"{self.rescore.kind} of numbers"
+        parts = [self.arm, self.stage, self.split, self.evaluation, score, " + ".join(shown_attributes)]
         return " ".join(p for p in parts if p)
 
 

@@ -54,14 +54,14 @@ class ItemScores(MultiCheckpointEvaluation):
     ) -> Iterator[pl.DataFrame]:
         """A table a checkpoint: four rows a question, and those for every position."""
         for checkpoint_number, (step, load) in enumerate(checkpoints.items(), 1):
-            replies = _score_replies(load(), corpus, self.split, self.extra_tokens)
+            replies = score_replies(load(), corpus, corpus.questions_in(self.split), self.extra_tokens)
             metrics = replies.metrics()
             if self.per_position and checkpoint_number == len(checkpoints):
                 metrics |= replies.position_metrics()
             yield self._table(replies, metrics, corpus).with_columns(step=pl.lit(step, dtype=pl.Int64))
 
     def _table(
-        self, replies: _ScoredReplies, metrics: Mapping[str, Sequence[float | None]], corpus: Corpus
+        self, replies: ScoredReplies, metrics: Mapping[str, Sequence[float | None]], corpus: Corpus
     ) -> pl.DataFrame:
         items = pl.DataFrame(
             {
@@ -84,7 +84,7 @@ class ItemScores(MultiCheckpointEvaluation):
 
 
 @dataclass(frozen=True, eq=False)
-class _ScoredReplies:
+class ScoredReplies:
     """Questions with the tokens of replies and targets, and the scores of the targets."""
 
     questions: list[Question]
@@ -116,13 +116,14 @@ class _ScoredReplies:
         return metrics
 
 
-def _score_replies(model: PreTrainedModel, corpus: Corpus, split: Split, extra_tokens: int) -> _ScoredReplies:
-    """Greedy replies to the questions of a split, and the scores of their targets."""
+def score_replies(
+    model: PreTrainedModel, corpus: Corpus, questions: list[Question], extra_tokens: int
+) -> ScoredReplies:
+    """Greedy replies to questions, and the scores of their targets."""
     from nosce.data.packing import encode
     from nosce.models.generation import generate
     from nosce.models.likelihood import loss_mask_spans, score_spans
 
-    questions = corpus.questions_in(split)
     dataset = corpus.tokenized_questions(questions)
     span_scores = score_spans(model, dataset, loss_mask_spans(dataset), eos_id=corpus.eos_id)
     prompts = [np.array(encoding.ids) for encoding in encode(corpus.tokenizer, (q.prompt for q in questions))]
@@ -133,4 +134,4 @@ def _score_replies(model: PreTrainedModel, corpus: Corpus, split: Split, extra_t
     reply_tokens, target_tokens = [reply.tokens.tolist() for reply in replies], [one.tolist() for one in targets]
     ended = [reply.ended for reply in replies]
     correct = [bool(e and r == t) for e, r, t in zip(ended, reply_tokens, target_tokens, strict=True)]
-    return _ScoredReplies(questions, reply_tokens, target_tokens, correct, list(span_scores))
+    return ScoredReplies(questions, reply_tokens, target_tokens, correct, list(span_scores))

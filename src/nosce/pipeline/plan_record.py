@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nosce.errors import UsageError
 from nosce.pipeline.command_lines import command_line, in_store
 from nosce.pipeline.plan_choice import describe_part, fullest_plan, narrowed_plans
+from nosce.records import Disclosure, from_json
 from nosce.store.files import JsonObject, load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
@@ -64,6 +65,7 @@ class PlanRecord:
         models: The models of the variant as the command line named them, separated by commas.
         settings: The settings of the variant, each `key=value`.
         notes: Sentences on what was found in a user's files.
+        disclosures: What the study says was chosen after which readings.
     """
 
     study: str
@@ -84,6 +86,7 @@ class PlanRecord:
     models: str = ""
     settings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    disclosures: tuple[Disclosure, ...] = ()
 
     @classmethod
     def of(cls, request: StudyRequest, plan: Plan) -> PlanRecord:
@@ -109,6 +112,7 @@ class PlanRecord:
             models=request.models,
             settings=request.settings,
             notes=study.notes,
+            disclosures=study.disclosures,
         )
 
     @property
@@ -172,6 +176,7 @@ class PlanRecord:
         written = {name: json.dumps(vars(step), ensure_ascii=False) for name, step in self.steps.items()}
         steps = [f"{json.dumps(name)}: {text}" for name, text in written.items()]
         fields = {name: value for name, value in vars(self).items() if name != "steps"}
+        fields["disclosures"] = [asdict(disclosure) for disclosure in self.disclosures]
         lines = [f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items()]
         return "{\n" + ",\n".join([*lines, '"steps": {\n' + ",\n".join(steps) + "\n}"]) + "\n}\n"
 
@@ -207,7 +212,8 @@ class PlanRecord:
     def _parse(cls, fields: JsonObject) -> PlanRecord:
         steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
         sequences = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        record = cls(**{**fields, **sequences, "steps": steps})
+        disclosures = from_json(fields.get("disclosures", ()), Disclosure)
+        record = cls(**{**fields, **sequences, "steps": steps, "disclosures": disclosures})
         if mistyped := next(mistyped_fields(record), None):
             raise ValueError(f"its {mistyped[0]} is {mistyped[1]!r:.60} and no {mistyped[2]}")
         names = {"study": record.study, "scale": record.scale, "estimates": record.estimates}

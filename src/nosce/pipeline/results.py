@@ -358,9 +358,14 @@ class RunResults:
             "part": self.plan.part or None,
             **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
             **({"conclusion": self.conclusion} if self.conclusion else {}),
-            "claims": [{**asdict(verdict), "age": self._age_json(verdict.id)} for verdict in self.verdicts],
+            **({"disclosures": [asdict(one) for one in self.plan.disclosures]} if self.plan.disclosures else {}),
+            "claims": [self._claim_json(verdict) for verdict in self.verdicts],
             "provenance": self._provenance_json(),
         }
+
+    def _claim_json(self, verdict: Verdict) -> dict[str, Json]:
+        alone = verdict.is_of_one_model
+        return {**asdict(verdict), "this_model_alone": alone, "age": self._age_json(verdict.id)}
 
     def _age_json(self, claim: str) -> dict[str, Json]:
         return self.ages.get(claim, ClaimAge(status="unknown")).to_json()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from rich.console import Console
 
-from nosce.analysis.render.tables import claims_table, preconditions_text
+from nosce.analysis.render.tables import claims_table, preconditions_text, seed_group_sentences, tally_text
 from nosce.errors import Interrupted, UsageError
 from nosce.pipeline.claim_age import age_sentences
 from nosce.pipeline.claim_log import register_claims
@@ -209,9 +209,15 @@ def print_claims(results: RunResults, console: Console) -> None:
     console.print(claims_table(results.verdicts))
     if preconditions := preconditions_text(results.verdicts):
         console.print(literal(preconditions), soft_wrap=True, highlight=False)
+    if tally := tally_text(results.verdicts):
+        console.print(literal(tally), soft_wrap=True, highlight=False)
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
             console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
+    for sentence in seed_group_sentences(results.verdicts):
+        console.print(literal(sentence), soft_wrap=True, highlight=False)
+    for disclosure in plan.disclosures:
+        console.print(literal(disclosure.sentence), soft_wrap=True, highlight=False)
     for sentence in age_sentences(results.ages):
         console.print(literal(sentence), soft_wrap=True, highlight=False)
     if results.conclusion:

@@ -91,7 +91,8 @@ def _index_entry(file: Path) -> dict[str, str]:
     try:
         contents = json.loads(file.read_text(encoding="utf-8"))
         findings = [claim for claim in contents["claims"] if not claim.get("is_precondition", False)]
-        decisions = [claim["verdict"] for claim in findings]
+        of_one_model = [claim for claim in findings if claim.get("this_model_alone", False)]
+        decisions = [claim["verdict"] for claim in findings if claim not in of_one_model]
         title, question, part = contents.get("title", study), contents.get("question", ""), contents.get("part")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -106,6 +107,7 @@ def _index_entry(file: Path) -> dict[str, str]:
         "study": study,
         "href": f"./{quote(study)}/{quote(scale)}/index.html",
         **{word: str(decisions.count(word)) for word in ("holds", "fails", "undecided")},
+        "of_one_model": str(len(of_one_model)),
     }
 
 
@@ -129,6 +131,7 @@ def study_page(results: RunResults) -> StudyPage:
         command=f"{plan.command} && nosce report",
         part_notice=results.part_notice,
         notes=plan.notes,
+        disclosures=plan.disclosures,
         conclusion=results.conclusion,
         ages={claim: age.details for claim, age in results.ages.items()},
     )

@@ -10,9 +10,11 @@ import pytest
 from nosce.analysis.bench.claim_bench import EXPECTED, bench_claims, linear_world, planted_table
 from nosce.analysis.bench.linear import linear_forms
 from nosce.analysis.bench.linear_judge import LinearJudge
+from nosce.analysis.bench.planters import PLANTERS
 from nosce.analysis.bench.table import bench_table, further_worlds_table
 from nosce.analysis.calibration import CalibrationMAD
 from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.emergence.planters import SCALING_PLANTERS
 from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.errors import SpecError
@@ -129,3 +131,15 @@ def test_all_claims_come_out_as_they_must(name):
         assert found.outcome("true").share("holds").value > 0.5, found.claim.id
         assert found.outcome("true").share("fails").value < 0.05, found.claim.id
         assert found.outcome("false").share("holds").value < 0.05, found.claim.id
+
+
+def test_a_distance_of_numbers_is_planted_in_answers():
+    """The planted answers lie as far from the target as the curve says, and exact match stands beside them."""
+    claim = next(c for c in load_study("emergence", "laptop").claims if c.id == "products-number-distance-smooth")
+    table = planted_table(claim, "true", {**PLANTERS, **SCALING_PLANTERS}).draw(np.random.default_rng(0))
+    selection = claim.measure.scaling.continuous[0]
+    sizes = [arm for _, arm in claim.measure.scaling.points]
+    means = [replace(selection, arm=arm).rows(table)["value"].mean() for arm in sizes]
+    assert np.all(np.diff(means) < 0.02)
+    assert means[0] > 0.85 > 0.2 > means[-1]
+    assert replace(selection, arm=sizes[0], rescore=None).rows(table)["value"].unique().sort().to_list() == [0.0, 1.0]

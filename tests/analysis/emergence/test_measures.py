@@ -13,6 +13,7 @@ from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scali
 from nosce.analysis.emergence.simulation import simulate_outcomes
 from nosce.analysis.selection import Selection
 from nosce.errors import DataError
+from nosce.records import Estimate
 from nosce.seeds import Seed
 
 SIZES = 10.0 ** np.linspace(4, 8, 9)
@@ -106,9 +107,67 @@ def test_what_was_foreseen_is_drawn_and_weighed():
     assert table.filter(group="from the continuous one").height == 5
     found = ForecastSkill(scaling=SCALING, method="last", reference="product").estimate(told, "item")
     assert found.low > 0
-    assert found.clusters == 15
+    assert found.clusters == 3 * 800
+    assert "mean error at 5 fixed sizes" in found.method
     said, _ = audit_scaling_curve(SCALING, told)
     assert {"smooth", "threshold", "product", "eta", "best"} <= set(said["thresholds"])
     assert said["onsets"]
     nothing = ForecastFigure(id="f", title="t", caption="c", x_label="x", y_label="y", scaling_curves=(SCALING,))
     assert nothing.table(told.head(0), [], "i").is_empty()
+
+
+def forecast_readings(rng: np.random.Generator, seeds: int, items: int = 200) -> pl.DataFrame:
+    """A power law whose sizes and seeds scatter around it, as trainings do."""
+    at = np.linspace(0, 1, len(SIZES))[None] + 0.05 * rng.normal(size=(seeds, len(SIZES)))
+    nats = -12 * 100.0 ** -(at + 0.02 * rng.normal(size=(seeds, 1)))
+    sharp = (rng.random((seeds, len(SIZES), items)) < np.exp(nats)[..., None]).astype(float)
+    smooth = nats[..., None] * rng.gamma(100.0, 0.01, sharp.shape)
+    return readings(sharp, smooth)
+
+
+def skill(table: pl.DataFrame) -> Estimate:
+    return ForecastSkill(scaling=SCALING, method="direct", reference="linked").estimate(table, "item")
+
+
+def test_sizes_are_fixed_and_are_not_what_forecasts_vary_by():
+    """Items without noise and equal seeds leave nothing to vary by, however much the sizes' errors differ."""
+    (one,) = np.random.default_rng(4).spawn(1)
+    table = forecast_readings(one, 1)
+    five = pl.concat([table.with_columns(seed=pl.lit(n)) for n in range(5)])
+    found = skill(five)
+    # Each seed draws its forecasts anew, by which errors differ in the third decimal.
+    assert found.high - found.low < 0.03
+    assert found.seeds == 5
+    assert len(found.seed_values) == 5
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_few_seeds_take_items_into_the_interval(seeds):
+    """One seed has items alone; more items make it narrower."""
+    few, many = (skill(forecast_readings(np.random.default_rng(5), seeds, items)) for items in (50, 2_000))
+    assert few.low < few.value < few.high
+    if seeds == 1:
+        assert many.high - many.low < few.high - few.low
+        assert "1 seed, so nothing is said about other seeds" in many.method
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5, 8, 12])
+def test_the_interval_of_a_forecasts_error_covers(seeds):
+    """New seeds and items at the same sizes: between 92 and 98.5 % of 300 nominal 95 % intervals hold the truth."""
+    truth = np.mean([skill(forecast_readings(np.random.default_rng(n), 12)).value for n in range(10_000, 10_060)])
+    found = [skill(forecast_readings(np.random.default_rng(1_000 * seeds + n), seeds)) for n in range(300)]
+    assert 0.92 < np.mean([one.low <= truth <= one.high for one in found]) < 0.985
+
+
+def test_seeds_in_two_groups_at_a_size_are_told_beside_the_steepness():
+    """At the fifth size two of five trainings learn the task: the mean rises by how many do."""
+    learnt = np.array([[0.02] * 4 + [share] + [0.97] * 4 for share in (0.02, 0.97, 0.02, 0.97, 0.02)])
+    rng = Seed(8).numpy()
+    sharp = (rng.random((5, 9, 400)) < learnt[..., None]).astype(float)
+    smooth = np.broadcast_to(np.log(learnt)[..., None], sharp.shape)
+    mixed = Steepness(scaling=SCALING, score="sharp").estimate(readings(sharp, smooth), "item")
+    assert "form two groups at 1 of 9 sizes (3 at 0.02" in mixed.seed_note
+    assert "at size 1,000,000" in mixed.seed_note
+    even = Steepness(scaling=SCALING, score="sharp").estimate(outcomes(np.linspace(0.02, 0.97, 9), seeds=5), "item")
+    assert even.seed_note == ""

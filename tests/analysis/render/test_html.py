@@ -11,7 +11,7 @@ import pytest
 
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
 from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
-from nosce.records import Verdict
+from nosce.records import Disclosure, Verdict
 
 ODD = "<script>alert(1)</script> \"quoted\" 'single' & {{ 7 * 7 }} $x$"
 VOID = {"meta", "img", "br", "link", "hr", "input"}
@@ -198,3 +198,21 @@ def test_the_index_links_each_study():
     assert re.search(r"3 holds", page.text)
     assert "fails" not in page.text
     assert "no study yet" in render_index([])
+
+
+def test_one_seed_groups_of_seeds_and_choices_stand_at_the_claim():
+    """The badge says whose verdict it is; what was chosen after readings stands at the claims that it bears on."""
+    after = Disclosure(chosen="The task", after="seed 0 had been read", reported=True, claims=("sums-*",))
+    of_sums = verdict("fails", id="sums-break", seeds=1, seed_groups="Two groups of seeds.")
+    pilot = Disclosure(chosen="The rate", after="a pilot", reported=False, claims=("sums-*",))
+    page = study(verdicts=(of_sums, verdict("holds", id="other", seeds=3)), disclosures=(after, pilot))
+    text = " ".join(Reader(render_study_page(page)).text.split())
+    sentence = "The task: chosen after seed 0 had been read (readings that this study reports)."
+    assert "fails, this model alone" in text
+    assert "holds, this model alone" not in text
+    assert "2 claims: 1 holds; of this model alone: 1 fails." in text
+    assert "Two groups of seeds." in text
+    assert text.count(sentence) == 2  # at its claim, and in the list of all
+    assert text.count(pilot.sentence) == 1  # in the list alone
+    assert f"Reported readings. {sentence}" in text
+    assert "Chosen after readings" not in Reader(render_study_page(study())).text

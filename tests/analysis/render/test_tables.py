@@ -15,6 +15,8 @@ from nosce.analysis.render.tables import (
     preconditions_text,
     rows_table,
     sample_size_text,
+    seed_group_sentences,
+    tally_text,
 )
 from nosce.records import Verdict
 
@@ -144,3 +146,23 @@ def test_preconditions_stand_in_one_line_apart_from_findings():
     assert "memorised/single" in line
     assert CLAIM.id not in line
     assert preconditions_text([CLAIM]) == ""
+
+
+def test_a_verdict_of_one_seed_is_marked_and_counted_apart():
+    """One training holds what it holds alone; three seeds hold it for others."""
+    alone, three = replace(CLAIM, seeds=1), replace(CLAIM, seeds=3)
+    open_one = replace(alone, verdict="undecided")
+    assert all(word in printed(claims_table([alone])) for word in ("this model", "alone"))
+    assert "this model" not in printed(claims_table([three, open_one]))
+    assert tally_text([alone, three, open_one]) == "3 claims: 1 holds, 1 undecided; of this model alone: 1 holds."
+    assert tally_text([three]) == "1 claim: 1 holds."
+    assert tally_text([replace(three, is_precondition=True)]) == ""
+
+
+def test_what_is_said_of_groups_of_seeds_is_said_once():
+    few = replace(CLAIM, seed_groups="3 seeds cannot tell.")
+    two = replace(CLAIM, id="sums", seed_groups="The seeds form two groups.")
+    assert seed_group_sentences([few, few, two, CLAIM]) == [
+        "2 claims: 3 seeds cannot tell.",
+        "sums: The seeds form two groups.",
+    ]

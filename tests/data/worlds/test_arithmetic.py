@@ -43,6 +43,19 @@ WAYS += [
     )
     for padded in (True, False)
 ]
+WAYS += [
+    Arithmetic(
+        operations=("*",),
+        digits=4,
+        second_digits=1,
+        min_operand=2,
+        zero_padded=False,
+        operand_lengths=(2, 3, 4),
+        records=3_000,
+        unseen_questions=300,
+    ),
+    Arithmetic(digits=4, zero_padded=False, operand_lengths=(2, 4), records=3_000, unseen_questions=300),
+]
 IDS = [f"{''.join(w.operations)} {w.digits}{' padded' * w.zero_padded}{' reversed' * w.reverse_digits}" for w in WAYS]
 
 
@@ -148,3 +161,36 @@ def test_no_problem_is_asked_twice():
     assert len(set(prompts)) == len(prompts) == 400
     with pytest.raises(SpecError, match="different problems"):
         list(replace(world, seen_questions=5_000).questions(SEED))
+
+
+def test_lengths_are_evenly_frequent_where_they_are_named():
+    """Both operands of a sum have the drawn length, and answers of few digits are as many as long ones."""
+    world = Arithmetic(digits=5, zero_padded=False, operand_lengths=(2, 3, 5), records=6_000, unseen_questions=300)
+    numbers = [read(world, document.text) for document in world.documents(SEED)]
+    lengths = [len(str(first)) for first, *_ in numbers]
+    assert np.bincount(lengths)[[2, 3, 5]] / 6_000 == pytest.approx([1 / 3] * 3, abs=0.03)
+    assert all(len(str(first)) == len(str(second)) for first, _, second, _ in numbers)
+    uniform = [len(str(read(world, d.text)[0])) for d in replace(world, operand_lengths=()).documents(SEED)]
+    assert np.mean(np.array(uniform) == 5) > 0.85
+
+
+def test_an_attribute_may_be_the_operator():
+    """Two tasks that are learnt together are told apart; the problems are the same ones."""
+    world = Arithmetic(operations=("+", "*"), digits=2, records=3_000, unseen_questions=300)
+    by_length, by_task = (list(replace(world, attribute=name).questions(SEED)) for name in ("length", "operation"))
+    assert [(q.prompt, q.target) for q in by_length] == [(q.prompt, q.target) for q in by_task]
+    assert all(q.attribute == re.sub(r"[\d=]", "", q.prompt) for q in by_task)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "more", "said"),
+    [
+        ((2, 3), {"zero_padded": True}, "padded answers have one length"),
+        ((2, 2), {}, "take different lengths from 1 to digits"),
+        ((2, 4), {}, "take different lengths from 1 to digits"),
+        ((1, 2, 3), {}, "about 100 problems of 1 digits, of which there are 55"),
+    ],
+)
+def test_lengths_that_cannot_be_drawn_are_refused(lengths, more, said):
+    with pytest.raises(SpecError, match=said):
+        Arithmetic(**({"digits": 3, "zero_padded": False, "unseen_questions": 300, "operand_lengths": lengths} | more))

@@ -19,7 +19,7 @@ from nosce.analysis.jackknife import Slope
 from nosce.analysis.measures import Measure, MinOf
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import interval_of_units
-from nosce.analysis.stats.paired import decide
+from nosce.analysis.stats.seed_groups import decide_by_groups
 from nosce.records import Decision, Estimate
 
 
@@ -53,7 +53,8 @@ class LinearJudge:
             return "undecided"
         estimates = [self._estimate(values, measure, *row) for measure, row in self._forms]
         lowest = min(estimates, key=lambda e: -np.inf if e.low is None else e.low)
-        return decide(lowest, self._claim.threshold, self._claim.direction)
+        claim = self._claim
+        return decide_by_groups(lowest, claim.threshold, claim.direction, claim.measure.value_range)[0]
 
     def _is_met(self, values: FloatArray, row: FloatArray, constant: float, need: Precondition) -> bool:
         if not need.by_interval:

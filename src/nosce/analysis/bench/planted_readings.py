@@ -21,7 +21,8 @@ from nosce.errors import SpecError
 LAST_STEP = 100
 PHASE_STEP = 50  # the last step of a planted phase
 PHASE_SPACING = 10  # between the kept steps before it
-Columns = Mapping[str, np.ndarray]  # "value", and "answer" or "outcome" where a measure reads them; shapes (C, S, U)
+TEXT_COLUMNS = ("answer", "outcome", "target")
+Columns = Mapping[str, np.ndarray]  # "value", and those of `TEXT_COLUMNS` that a measure reads; shapes (C, S, U)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,20 +96,18 @@ class PlantedTable:
 
     def draw(self, rng: np.random.Generator) -> pl.DataFrame:
         """A table with values drawn anew."""
-        columns: dict[str, list[np.ndarray]] = {"value": [], "answer": [], "outcome": []}
+        columns: dict[str, list[np.ndarray]] = {"value": [], **{name: [] for name in TEXT_COLUMNS}}
         for part in self._parts:
             drawn = part.draw(rng, self._noise)
             values = np.asarray(drawn["value"], dtype=np.float64)
             columns["value"].append(values.ravel())
-            for name in ("answer", "outcome"):
+            for name in TEXT_COLUMNS:
                 blank = np.full(values.shape, None, dtype=object)
                 columns[name].append(np.asarray(drawn.get(name, blank), dtype=object).ravel())
         named = {name: np.concatenate(parts) for name, parts in columns.items()}
-        return self._skeleton.with_columns(
-            value=pl.Series(named["value"]),
-            answer=pl.Series(named["answer"].tolist(), dtype=pl.String),
-            outcome=pl.Series(named["outcome"].tolist(), dtype=pl.String),
-        )
+        texts = {name: pl.Series(named[name].tolist(), dtype=pl.String) for name in TEXT_COLUMNS}
+        target = texts.pop("target").fill_null(self._skeleton["target"])
+        return self._skeleton.with_columns(value=pl.Series(named["value"]), target=target, **texts)
 
     def _frame(self, part: PlantedCells, selection: Selection) -> pl.DataFrame:
         cell, seeds, units = resolved(selection), self._noise.seeds, self._noise.units

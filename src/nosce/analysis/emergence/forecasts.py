@@ -144,12 +144,14 @@ class ScalingCurve:
         )
 
 
-def forecast_sizes(curve: ScalingCurve, seed: Seed, *, ahead: int = 1) -> tuple[Forecast, ...]:
-    """Each method's forecast of every size with enough smaller sizes to fit."""
+def forecast_sizes(
+    curve: ScalingCurve, seed: Seed, *, ahead: int = 1, methods: tuple[ForecastMethod, ...] = ()
+) -> tuple[Forecast, ...]:
+    """Each method's forecast of every size with enough smaller sizes to fit; of some methods where they are named."""
     results = []
     for n_fit_sizes in range(MIN_FIT_SIZES, len(curve.sizes) - ahead + 1):
         target = n_fit_sizes + ahead - 1
-        for method in _methods(curve):
+        for method in [one for one in _methods(curve) if not methods or one in methods]:
             draws = _predictive_draws(
                 curve.first_sizes(n_fit_sizes),
                 method,

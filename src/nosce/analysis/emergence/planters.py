@@ -8,16 +8,22 @@ from dataclasses import replace
 import numpy as np
 import scipy
 
-from nosce.analysis.bench.planted_readings import Columns, Noise, PlantedCells, beta_shares
+from nosce.analysis.bench.planted_readings import Columns, Noise, PlantedCells, beta_shares, draw_means
 from nosce.analysis.bench.planters import Planter, WorldKind
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.jumps import rise_shape
-from nosce.analysis.emergence.measures import ForecastSkill, LinkDrift, Steepness
+from nosce.analysis.emergence.length_law import LengthLaw, geometric_advantage
+from nosce.analysis.emergence.measures import FORECAST_SEED, ForecastSkill, LinkDrift, Steepness
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.stats.arrays import FloatArray
+from nosce.analysis.stats.ranges import SHARE_RANGE
 
-#: Of the place of sizes within the range of log size: the share that is right, and the log-likelihood. Shapes: (S, J).
+#: Of the place of sizes within the range of log size: the share that is right, and the log-likelihood (or, where the
+#: continuous score is bounded, what lies as far along its way). Shapes: (S, J).
 SizeCurve = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
+THRESHOLD_SEEDS = 8  # that are drawn to find where two forecasts are as far off
+NUMBER_TARGET = 1_000_000  # from which planted answers lie at a distance
 STEEP_WIDTH = 0.03  # of a planted jump, as a share of the range of log size
 
 
@@ -68,22 +74,44 @@ def _link(claim: Claim, world: WorldKind) -> list[PlantedCells]:
 
 def _forecasts(claim: Claim, world: WorldKind) -> list[PlantedCells]:
     """A power law of the likelihood foretells what is right; or the likelihood stands still or falls while more is
-    right; or the likelihood says what the share says itself.
+    right; or what lies between, where both forecasts are as far off.
     """
     measure = claim.measure
     assert isinstance(measure, ForecastSkill)
+    if world == "on the threshold":
+
+        def distance(weight: float) -> float:
+            return _mean_skill(measure, _foretold_curve(measure, weight)) - claim.threshold
+
+        weight = float(scipy.optimize.brentq(distance, 0, 1, xtol=0.005))
+    else:
+        weight = float(world == "true")
+    return [_cells(measure.scaling, _foretold_curve(measure, weight))]
+
+
+def _foretold_curve(measure: ForecastSkill, weight: float) -> SizeCurve:
+    """So much of a law that the likelihood foretells, the rest of a likelihood that misleads."""
 
     def curve(at: FloatArray) -> tuple[FloatArray, FloatArray]:
-        share = 0.05 + 0.85 * np.clip(at, 0, 1)
-        if world == "true":
-            likelihood = -20 * 200.0**-at
-            return np.exp(likelihood), likelihood
-        if world == "false":
-            misleading = -1.5 - 6 * np.clip(at - 0.5, 0, 1) if measure.reference == "linked" else -6 * at - 0.1
-            return share, np.minimum(misleading, -0.05)
-        return share, np.log(share)
+        law = -20 * 200.0**-at
+        misleading = -1.5 - 6 * np.clip(at - 0.5, 0, 1) if measure.reference == "linked" else -6 * at - 0.1
+        share = weight * np.exp(law) + (1 - weight) * (0.05 + 0.85 * np.clip(at, 0, 1))
+        return share, weight * law + (1 - weight) * np.minimum(misleading, -0.05)
 
-    return [_cells(measure.scaling, curve)]
+    return curve
+
+
+def _mean_skill(measure: ForecastSkill, curve: SizeCurve) -> float:
+    """The measure of a few seeds that follow a curve, always the same draws."""
+    noise = Noise(seeds=THRESHOLD_SEEDS, units=SCALING_UNITS[ForecastSkill])
+    values = np.asarray(_cells(measure.scaling, curve).draw(np.random.default_rng(0), noise)["value"])
+    sharp, smooth = values.reshape(2, -1, noise.seeds, noise.units).transpose(0, 2, 1, 3)
+    sizes = np.array([size for size, _ in measure.scaling.points])
+    sign = -1.0 if measure.scaling.lower_is_better else 1.0
+    is_likelihood = measure.scaling.log_likelihood
+    outcomes = ItemOutcomes(sizes=sizes, sharp=sharp, continuous=sign * smooth, log_likelihood=is_likelihood)
+    skills = [measure.seed_skill(outcomes.single_seed(n), FORECAST_SEED / n) for n in range(noise.seeds)]
+    return float(np.mean(skills))
 
 
 def _cells(scaling: ScalingCurveSpec, curve: SizeCurve) -> PlantedCells:
@@ -94,17 +122,66 @@ def _cells(scaling: ScalingCurveSpec, curve: SizeCurve) -> PlantedCells:
     selections = [replace(score, arm=arm) for score in (scaling.sharp, *scaling.continuous[:1]) for arm in arms]
     sign = -1.0 if scaling.lower_is_better else 1.0
 
+    continuous = scaling.continuous[0] if scaling.continuous else None
+    rescore = None if continuous is None else continuous.rescore
+    is_bounded = continuous is not None and continuous.value_range == SHARE_RANGE
+    if rescore is not None:  # the number stands in the answer of the sharp score
+        selections = selections[: len(arms)]
+
     def draw(rng: np.random.Generator, noise: Noise) -> Columns:
         shift = noise.seed_spread / 2 * rng.normal(size=(noise.seeds, 1))
         share, likelihood = curve(places[None] + shift)
         chance = beta_shares(rng, np.repeat(share.T[..., None], noise.units, axis=2), noise.unit_spread)
         sharp = (rng.random(chance.shape) < chance).astype(np.float64)
-        spread = rng.gamma(400.0, 1 / 400, sharp.shape)
-        parts = [sharp, sign * likelihood.T[..., None] * spread]
-        return {"value": np.concatenate(parts[: 1 + len(scaling.continuous[:1])])}
+        smooth = sign * likelihood.T[..., None] * rng.gamma(400.0, 1 / 400, sharp.shape)
+        if is_bounded:  # from 0.1 to 0.9 in place of -3.2 nats to -0.2, and falling where less is better
+            rise = np.clip(0.1 + 0.27 * (likelihood + 3.2), 0.0, 1.0).T[..., None]
+            level = 1 - rise if scaling.lower_is_better else rise
+            smooth = np.clip(level + 0.03 * rng.normal(size=sharp.shape), 0.0, 1.0)
+        if rescore is not None:
+            return {"value": sharp, **_number_texts(smooth, last_digit_first=rescore.last_digit_first)}
+        return {"value": np.concatenate([sharp, smooth] if continuous is not None else [sharp])}
 
     return PlantedCells(tuple(selections), draw)
 
 
-SCALING_PLANTERS: dict[type, Planter] = {Steepness: _steepness, LinkDrift: _link, ForecastSkill: _forecasts}
-SCALING_UNITS: dict[type, int] = {LinkDrift: 400, ForecastSkill: 400}  # of a seed; with fewer they tell nothing
+def _number_texts(distances: FloatArray, *, last_digit_first: bool) -> Columns:
+    """Answers that lie so far from the target, at most 0.99."""
+    d = np.minimum(distances, 0.99)
+    answers = np.round(NUMBER_TARGET * (1 + d) / (1 - d)).astype(np.int64)
+    sign = -1 if last_digit_first else 1
+    texts = np.array([str(one)[::sign] for one in answers.ravel().tolist()], dtype=object)
+    targets = np.full(answers.shape, str(NUMBER_TARGET)[::sign], dtype=object)
+    return {"answer": texts.reshape(answers.shape), "target": targets}
+
+
+def _length_law(claim: Claim, world: WorldKind) -> list[PlantedCells]:
+    """A geometric course over the lengths, a straight one, or what lies between them."""
+    measure = claim.measure
+    assert isinstance(measure, LengthLaw)
+    lengths = np.array([length for length, _ in measure.points])
+    at = (lengths - lengths.min()) / np.ptp(lengths)
+    is_share = measure.quantity == "share"
+    # The score falls from the first to the second number; edit distances rise.
+    first, last = (0.95, 0.03) if is_share else (0.15, 5.0)
+    courses = first * (last / first) ** at, first + (last - first) * at
+
+    def course(weight: float) -> FloatArray:
+        return np.asarray(weight * courses[0] + (1 - weight) * courses[1])
+
+    weight = float((claim.direction == "above") == (world == "true"))
+    if world == "on the threshold":
+        weight = float(scipy.optimize.brentq(lambda w: geometric_advantage(lengths, course(w)) - claim.threshold, 0, 1))
+
+    selections = tuple(selection for _, selection in measure.points)
+    return [PlantedCells(selections, draw_means(course(weight), selections))]
+
+
+SCALING_PLANTERS: dict[type, Planter] = {
+    Steepness: _steepness,
+    LinkDrift: _link,
+    ForecastSkill: _forecasts,
+    LengthLaw: _length_law,
+}
+#: Units of a seed; with fewer these measures tell nothing.
+SCALING_UNITS: dict[type, int] = {LinkDrift: 400, ForecastSkill: 400, LengthLaw: 200}

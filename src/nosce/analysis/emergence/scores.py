@@ -49,6 +49,12 @@ class ItemOutcomes:
         smooth = None if self.continuous is None else self.continuous[[seed]]
         return replace(self, sharp=self.sharp[[seed]], continuous=smooth)
 
+    def items(self, chosen: BoolArray) -> ItemOutcomes:
+        """The outcomes of some items. Shape: (N,)."""
+        smooth = None if self.continuous is None else self.continuous[:, :, chosen]
+        lengths = None if self.target_tokens is None else self.target_tokens[chosen]
+        return replace(self, sharp=self.sharp[:, :, chosen], continuous=smooth, target_tokens=lengths)
+
     @property
     def counts(self) -> tuple[FloatArray, FloatArray]:
         """The numbers of right items and of all items, each (S, J)."""

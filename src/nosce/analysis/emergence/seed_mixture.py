@@ -12,26 +12,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from nosce.analysis.stats.arrays import FloatArray
+from nosce.analysis.stats.seed_groups import within_group_share
 from nosce.errors import DataError
 from nosce.seeds import Seed
 
 MIN_SEEDS = 5
 MIXTURE_NULL_DRAWS = 2_000
-
-
-def within_group_share(values: npt.ArrayLike) -> FloatArray:
-    """The least share of the sum of squares that two groups leave within them. Shapes: (D, S) -> (D,)."""
-    y = np.sort(np.atleast_2d(np.asarray(values, dtype=np.float64)), axis=1)
-    count = y.shape[1]
-    total = ((y - y.mean(1, keepdims=True)) ** 2).sum(1)
-    sums, squares = np.cumsum(y, 1), np.cumsum(y**2, 1)
-    cuts = np.arange(1, count)
-    low = squares[:, :-1] - sums[:, :-1] ** 2 / cuts
-    high = (squares[:, -1:] - squares[:, :-1]) - (sums[:, -1:] - sums[:, :-1]) ** 2 / (count - cuts)
-    least_within = np.maximum((low + high).min(1), 0.0)
-    shares: FloatArray = np.where(total > 0, least_within / np.where(total > 0, total, 1.0), 1.0)
-    return shares
 
 
 def single_group_p_value(n_correct: npt.ArrayLike, n_total: npt.ArrayLike, seed: Seed) -> float:

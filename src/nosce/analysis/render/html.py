@@ -15,14 +15,16 @@ import polars as pl
 
 from nosce.analysis.render.figure import FigureData, figure_svg
 from nosce.analysis.render.tables import (
+    ONE_MODEL,
     VERDICT_SIGNS,
     estimate_text,
     format_value,
     paper_value_text,
     preconditions_text,
     sample_size_text,
+    tally_text,
 )
-from nosce.records import Verdict, Walkthrough
+from nosce.records import Disclosure, Verdict, Walkthrough
 
 FOLD_ROWS = 12  # rows from which a table is folded away
 MAX_TABLE_ROWS = 1_000  # rows of a table that are shown at all
@@ -47,6 +49,7 @@ class StudyPage:
     command: str  # makes the numbers again
     walks: tuple[Walkthrough, ...] = ()  # to be stepped through
     notes: tuple[str, ...] = ()  # sentences on what was found in a user's files
+    disclosures: tuple[Disclosure, ...] = ()  # what was chosen after which readings
     conclusion: str = ""  # the answer to the question; "" where the study draws none
     part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
     ages: Mapping[str, str] = field(default_factory=dict)  # by the claim's id: when it was written beside the readings
@@ -79,13 +82,14 @@ def render_study_page(page: StudyPage) -> str:
         .get_template("study.html")
         .render(
             page=page,
-            tally=_tally(page.verdicts),
+            tally=tally_text(page.verdicts),
             stale=states.count("stale"),
             missing=states.count("missing"),
             figures=[figure_context(figure) for figure in page.figures],
             guards=_text_grid("Guards", ("guard", "found", "verdict"), page.guards),
             tables=[_grid(*table) for table in page.tables],
             signs=VERDICT_SIGNS,
+            one_model=ONE_MODEL,
             preconditions=preconditions_text(page.verdicts),
             here=estimate_text,
             paper=paper_value_text,
@@ -99,10 +103,10 @@ def render_index(entries: Sequence[dict[str, str]]) -> str:
 
     Args:
         entries: For each study `title`, `question`, `scale`, `href` (relative), how much of it there is (`part`,
-            optional, e.g. "1 of 2 arms"), and how many of its claims there are as `holds`, `fails` and `undecided`,
-            each of them optional.
+            optional, e.g. "1 of 2 arms"), how many of its claims there are as `holds`, `fails` and `undecided`, each of
+            them optional, and how many decisions of one training seed there are (`of_one_model`, optional).
     """
-    return page_templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS)
+    return page_templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS, one_model=ONE_MODEL)
 
 
 def page_templates() -> jinja2.Environment:
@@ -114,13 +118,6 @@ def page_templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-
-
-def _tally(verdicts: Sequence[Verdict]) -> str:
-    verdicts = [verdict for verdict in verdicts if not verdict.is_precondition]
-    counts = [(sum(v.verdict == word for v in verdicts), word) for word in VERDICT_SIGNS]
-    summary = ", ".join(f"{count} {word}" for count, word in counts if count)
-    return f"{len(verdicts)} {'claim' if len(verdicts) == 1 else 'claims'}: {summary}."
 
 
 def figure_context(figure: FigureData) -> dict[str, object]:

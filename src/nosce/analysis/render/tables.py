@@ -19,13 +19,14 @@ from nosce.store.text import printable
 
 NO_VALUE = "-"  # what stands where there is no number
 VERDICT_SIGNS: dict[Decision, str] = {"holds": "✓", "fails": "✗", "undecided": "?"}
+ONE_MODEL = "this model alone"  # beside a verdict of one training seed, which is no finding about others
 _STYLES: dict[Decision, str] = {"holds": "bold green", "fails": "bold red", "undecided": "bold yellow"}
 
 # Units in which a value between 0 and 1 is not a share. Any other unit names what was counted.
 NON_SHARE_UNITS = frozenset(
     {
         *("nats", "bits", "ratio", "correlation", "slope", "odds", "tokens", "characters", "entries", "steps"),
-        *("operations", "error", "squared distance", "R²", "r"),
+        *("operations", "error", "squared distance", "number distance", "R²", "r"),
     }
 )
 
@@ -57,9 +58,42 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
             _plain(paper_value_text(verdict)),
             _plain(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
             _plain(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
-            Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
+            _verdict_cell(verdict),
         )
     return table
+
+
+def tally_text(verdicts: Sequence[Verdict]) -> str:
+    """How many findings hold, fail and are undecided; those of one training seed are counted apart.
+
+    E.g. "5 claims: 2 holds, 1 undecided; of this model alone: 1 holds, 1 fails.", and "" without a finding.
+    """
+    findings = [verdict for verdict in verdicts if not verdict.is_precondition]
+    parts = []
+    for prefix, chosen in (
+        ("", [verdict for verdict in findings if not verdict.is_of_one_model]),
+        (f"of {ONE_MODEL}: ", [verdict for verdict in findings if verdict.is_of_one_model]),
+    ):
+        counts = [(sum(verdict.verdict == word for verdict in chosen), word) for word in VERDICT_SIGNS]
+        if chosen:
+            parts.append(prefix + ", ".join(f"{count} {word}" for count, word in counts if count))
+    count = f"{len(findings)} {'claim' if len(findings) == 1 else 'claims'}"
+    return f"{count}: {'; '.join(parts)}." if findings else ""
+
+
+def seed_group_sentences(verdicts: Sequence[Verdict]) -> list[str]:
+    """What can be said of groups of training seeds: one sentence for claims of which the same is said."""
+    ids: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        if verdict.seed_groups:
+            ids.setdefault(verdict.seed_groups, []).append(verdict.id)
+    return [f"{names[0] if len(names) == 1 else f'{len(names)} claims'}: {text}" for text, names in ids.items()]
+
+
+def _verdict_cell(verdict: Verdict) -> Text:
+    """The verdict with its sign and, where it is one about a single training, that it is."""
+    cell = Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict])
+    return cell.append("\nthis model\nalone", style="default") if verdict.is_of_one_model else cell
 
 
 def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

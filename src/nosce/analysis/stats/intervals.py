@@ -274,7 +274,8 @@ def _grand_mean(
     seeds = list(clusters_by_seed.values())
     means, within = np.array([one.mean for one in seeds]), np.array([one.variance for one in seeds])
     count = sum(len(one.total) for one in seeds)
-    plain = Estimate(float(means.mean()), None, None, len(scores), count, len(seeds), unit, "", level)
+    by_seed = tuple(means.tolist())
+    plain = Estimate(float(means.mean()), None, None, len(scores), count, len(seeds), unit, "", level, by_seed)
     if np.sqrt(within.max()) + np.ptp(means) <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
         return plain, 0.0
     dof = np.array([len(one.total) - 1 for one in seeds])

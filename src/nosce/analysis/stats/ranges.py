@@ -111,6 +111,7 @@ QUANTITY_RANGES = {
     "tokens": NON_NEGATIVE,
     "characters": NON_NEGATIVE,
     "entries": NON_NEGATIVE,
+    "number distance": SHARE_RANGE,  # `answer_numbers.number_distance`
     "error": NON_NEGATIVE,
     "squared distance": ValueRange(0.0, 2.0),  # of two distributions
     "nats": NON_NEGATIVE,

@@ -67,7 +67,8 @@ def curve_correlation(
     low, high = CORRELATION_RANGE.score_interval(float(values.mean()), half_width, n=points)
     changes = "changes, " if detrended else ""
     method = f"{changes}{method}; {CORRELATION_RANGE.description} by a score test"
-    return Estimate(float(values.mean()), low, high, points, points, len(pairs), "checkpoint", method, level)
+    by_seed = tuple(values.tolist())
+    return Estimate(float(values.mean()), low, high, points, points, len(pairs), "checkpoint", method, level, by_seed)
 
 
 def half_width_over_seeds(
@@ -154,7 +155,8 @@ def mean_over_seeds(
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"a number for each seed was asked for, but {values!r} was found; run the seeds again.")
-    plain = Estimate(float(numbers.mean()), None, None, len(numbers), len(numbers), len(numbers), unit, "", level)
+    count, by_seed = len(numbers), tuple(numbers.tolist())
+    plain = Estimate(float(numbers.mean()), None, None, count, count, count, unit, "", level, by_seed)
     if len(numbers) == 1:
         return replace(plain, method="no interval: one seed")
     spread = float(numbers.std(ddof=1)) / np.sqrt(len(numbers))

@@ -16,8 +16,9 @@ Letters: N problems, W characters of a text.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.records import Document, Question, Split
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 
 Int64Array = npt.NDArray[np.int64]
 ARITHMETIC_OPERATORS = ("+", "*")
@@ -54,6 +56,13 @@ class Arithmetic(World):
         unseen_questions: Number of questions in the unseen split; their problems occur in no record. 2,000 keep the
             standard error of an accuracy near one percentage point.
         seen_questions: Number of questions in the seen split; their problems are those of the first records.
+        operand_lengths: Numbers of digits of the first operand, evenly frequent; the second operand has as many or
+            `second_digits`. Long and short answers are then equally frequent, which uniform operands make mostly long.
+            Empty: uniform operands.
+        attribute: What the attribute of a question is: the digits of its answer, e.g. "4 digits", or its operator.
+
+    Raises:
+        SpecError: Values that cannot be drawn, or too few training problems.
     """
 
     operations: tuple[str, ...] = ("+",)
@@ -65,8 +74,11 @@ class Arithmetic(World):
     records: int = 400_000
     unseen_questions: int = 2_000
     seen_questions: int = 500
+    operand_lengths: tuple[int, ...] = field(default=(), metadata=LATER)
+    attribute: Literal["length", "operation"] = field(default="length", metadata=LATER)
 
     def __post_init__(self) -> None:
+        self._check_lengths()
         if (
             not self.operations
             or set(self.operations) - set(ARITHMETIC_OPERATORS)
@@ -95,6 +107,25 @@ class Arithmetic(World):
                 f"Arithmetic holds out {self.unseen_questions:,} of {self._operand_pairs:,} unordered pairs of "
                 f"operands and asks about {self.seen_questions:,} of {self.records:,} records, which leaves too few "
                 "training problems; lower unseen_questions or seen_questions."
+            )
+
+    def _check_lengths(self) -> None:
+        lengths = self.operand_lengths
+        if not lengths:
+            return
+        if self.zero_padded or len(set(lengths)) < len(lengths) or not 1 <= min(lengths) <= max(lengths) <= self.digits:
+            raise SpecError(
+                f"Arithmetic.operand_lengths={lengths} with digits={self.digits} and zero_padded={self.zero_padded} "
+                "cannot be drawn; take different lengths from 1 to digits, and zero_padded=False, since padded answers "
+                "have one length."
+            )
+        shortest = min(lengths)
+        first, second = (_n_operands(self, n) for n in (shortest, min(shortest, self.resolved_second_digits)))
+        pairs = first * second if shortest > self.resolved_second_digits else first * (first + 1) // 2
+        if 2 * self.unseen_questions > len(lengths) * pairs:
+            raise SpecError(
+                f"Arithmetic holds out about {self.unseen_questions // len(lengths):,} problems of {shortest} digits, "
+                f"of which there are {pairs:,}; lower unseen_questions, or leave that length out."
             )
 
     @property
@@ -180,7 +211,18 @@ class Arithmetic(World):
         for number, (left, operator_index, right) in enumerate(rows.tolist()):
             prompt, answer = self.prompt_and_answer(left, self.operations[operator_index], right)
             question_id = f"{id_word}/{number}"
-            yield Question(question_id, question_id, f"{len(answer)} digits", prompt, answer, split)
+            operator = self.operations[operator_index]
+            attribute = operator if self.attribute == "operation" else f"{len(answer)} digits"
+            yield Question(question_id, question_id, attribute, prompt, answer, split)
+
+    def fresh_questions(self, rng: np.random.Generator, count: int) -> Iterator[tuple[Question, tuple[str, ...]]]:
+        """Problems with both orders of their operands."""
+        rows = _draw_problems(self, rng, count)
+        for question, (left, operator_index, right) in zip(
+            self._questions_of(rows, "fresh", "unseen"), rows.tolist(), strict=True
+        ):
+            swapped = self.prompt_and_answer(right, self.operations[operator_index], left)[0]
+            yield question, (question.prompt, swapped)
 
     def samples(self, seed: Seed) -> Iterator[str]:
         """One text with every character."""
@@ -232,10 +274,29 @@ class Arithmetic(World):
 
 
 def _draw_problems(world: Arithmetic, rng: np.random.Generator, count: int) -> Int64Array:
+    """Problems as rows (first operand, index into `operations`, second operand), trained or not. Shape: (N, 3)."""
+    if world.operand_lengths:
+        return _draw_by_length(world, rng, count)
     left = rng.integers(world.min_operand, 10**world.digits, size=count)
     right = rng.integers(world.min_operand, 10**world.resolved_second_digits, size=count)
     operator_index = rng.integers(len(world.operations), size=count)
     return np.stack([left, operator_index, right], 1)
+
+
+def _draw_by_length(world: Arithmetic, rng: np.random.Generator, count: int) -> Int64Array:
+    """The same with evenly frequent lengths of the operands."""
+    lengths = np.array(world.operand_lengths)[rng.integers(len(world.operand_lengths), size=count)]
+    operands = []
+    for digits in (lengths, np.minimum(lengths, world.resolved_second_digits)):
+        low = np.maximum(np.where(digits > 1, 10 ** (digits - 1), 0), world.min_operand)
+        operands.append(rng.integers(low, 10**digits))
+    operator_index = rng.integers(len(world.operations), size=count)
+    return np.stack([operands[0], operator_index, operands[1]], 1)
+
+
+def _n_operands(world: Arithmetic, digits: int) -> int:
+    """How many numbers of so many digits are operands."""
+    return int(10**digits) - max(int(10 ** (digits - 1)) if digits > 1 else 0, world.min_operand)
 
 
 def _operand_keys(rows: Int64Array, digits: int) -> Int64Array:

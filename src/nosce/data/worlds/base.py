@@ -21,6 +21,7 @@ from nosce.records import Document, Question
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
+    import numpy as np
     from tokenizers import Tokenizer
 
     from nosce.data.packing import TokenDataset
@@ -73,6 +74,16 @@ class World(ABC):
     def constant_attributes(self) -> tuple[str, ...]:
         """Attributes whose questions all have the same answer by design, so that a constant guess is not leakage."""
         return ()
+
+    def fresh_questions(
+        self, rng: np.random.Generator, count: int
+    ) -> Iterator[tuple[Question, tuple[str, ...]]] | None:
+        """Questions drawn anew, as many as one likes, each with all prompts by which a document may state its answer.
+
+        E.g. a sum with both orders of its operands. Some of them may have been trained on. None: the world has no
+        questions beside those of `questions`.
+        """
+        return None
 
     def documents_for(self, first: int, last: int, seed: Seed) -> Iterator[Document] | None:
         """The documents of entities `first` to `last` (excluded), so that several cores can render one world.

@@ -105,7 +105,7 @@ class CardQuestion:
                 sentence = claim.sentence(verdict, model, other)
                 yield ClaimAnswer(
                     verdict=verdict,
-                    seeds=seeds,
+                    seeds=verdict.seeds or seeds,
                     sentence=sentence,
                     decides=claim.speaks is not None,
                     word=claim.word(verdict, self.words),

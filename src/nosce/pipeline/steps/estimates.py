@@ -31,7 +31,7 @@ from nosce.pipeline.steps.exposure import summarize_exposures
 from nosce.records import Reading, Verdict, read_table, scan_table, schema, to_table
 from nosce.store.spec import LATER
 
-VERSION = 4
+VERSION = 5
 CONSTANT_COLUMNS = ("study", "scale")  # of the readings of one study
 
 

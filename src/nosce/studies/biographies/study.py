@@ -19,6 +19,7 @@ from nosce.studies.biographies.config import (
     biographies_config,
     core_config,
 )
+from nosce.studies.biographies.disclosures import BIOGRAPHIES_DISCLOSURES
 from nosce.studies.biographies.evals import biographies_evals
 from nosce.studies.biographies.figures import (
     augmentation_figures,
@@ -61,6 +62,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         claims=biographies_claims(config),
         figures=biographies_figures(config),
         scaling_curves=biographies_scaling_curves(config),
+        disclosures=BIOGRAPHIES_DISCLOSURES,
     )
     return whole.without_unread_evals() if scale == "laptop" else whole
 

@@ -30,6 +30,7 @@ from nosce.studies.diaries.arms import (
 from nosce.studies.diaries.best_step import at_best_step
 from nosce.studies.diaries.claims import diaries_claims, left_out_claims
 from nosce.studies.diaries.config import DiariesConfig, diaries_config
+from nosce.studies.diaries.disclosures import DIARIES_DISCLOSURES
 from nosce.studies.diaries.figures import diaries_figures, diaries_scaling_curves
 from nosce.studies.diaries.further_arms import (
     FRESH_START,
@@ -58,7 +59,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     Raises:
         UsageError: The study has no such scale or field.
     """
-    return diaries_study(diaries_config(scale, settings), scale)
+    return replace(diaries_study(diaries_config(scale, settings), scale), disclosures=DIARIES_DISCLOSURES)
 
 
 def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is known") -> Study:

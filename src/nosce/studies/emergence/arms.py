@@ -10,7 +10,13 @@ import numpy as np
 from nosce.evals.base import Experiment
 from nosce.models.architecture import Architecture
 from nosce.studies.emergence.config import EmergenceConfig, SizeLadderConfig
-from nosce.studies.emergence.selections import DIGITS_ERROR_THRESHOLDS, SizeLadder, VisionLadder
+from nosce.studies.emergence.selections import (
+    DIGITS_ERROR_THRESHOLDS,
+    LengthRuns,
+    SizeLadder,
+    TransferRuns,
+    VisionLadder,
+)
 from nosce.studies.emergence.vision.classes import ImageClassification
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDatasetConfig
 from nosce.studies.emergence.vision.published import PUBLISHED_IMAGES
@@ -52,6 +58,39 @@ def size_ladder(ladder_config: SizeLadderConfig) -> SizeLadder:
         checkpoint_steps=arms[0].training.checkpoint_steps,
         tokens_per_step=float(ladder_config.batch_size * n_tokens),
         answer_digits=world.answer_digits,
+    )
+
+
+def length_runs(config: EmergenceConfig) -> LengthRuns | None:
+    """What claims and figures need to know of the arms that learn several lengths; None where they are not trained."""
+    if not config.by_length:
+        return None
+    ladder = config.lengths
+    points = [(_n_block_parameters(ladder, w), _arm_name(ladder, w)) for w in ladder.widths]
+    world = ladder.world
+    shortest, longest = min(world.operand_lengths), max(world.operand_lengths)
+    return LengthRuns(
+        smallest_arm=points[0][1],
+        middle_arm=points[len(points) // 2][1],
+        arms=tuple(points[1:]),
+        answer_lengths=tuple(range(shortest, longest + world.resolved_second_digits + 1)),
+    )
+
+
+def transfer_runs(config: EmergenceConfig) -> TransferRuns | None:
+    """The same of the arms that learn two tasks together.
+
+    The width at which they are held against products alone is the middle one of those that both have.
+    """
+    if not config.tasks_together:
+        return None
+    alone, together = config.products, config.together
+    common = [width for width in together.widths if width in alone.widths]
+    middle = common[len(common) // 2]
+    return TransferRuns(
+        ladder=size_ladder(together),
+        compared_arms=(_arm_name(alone, middle), _arm_name(together, middle)),
+        alone=tuple((_n_block_parameters(alone, w), _arm_name(alone, w)) for w in alone.widths),
     )
 
 
@@ -118,6 +157,7 @@ def _classification(config: EmergenceConfig, hidden_units: int, images: ImageDat
         images=images,
         epochs=config.classification_epochs,
         architecture=config.classifier,
+        subset_accuracy=True,
     )
 
 
@@ -162,12 +202,16 @@ def _arm(ladder_config: SizeLadderConfig, width: int) -> Arm:
         family="gpt2", layers=ladder_config.layers, width=width, heads=max(1, width // 16), max_positions=32
     )
     return Arm(
-        name=f"{ladder_config.name} {ladder_config.layers}x{width}",
+        name=_arm_name(ladder_config, width),
         world=ladder_config.world,
         model=architecture,
         training=training,
         tokenizer=ladder_config.world.tokenizer,
     )
+
+
+def _arm_name(ladder_config: SizeLadderConfig, width: int) -> str:
+    return f"{ladder_config.name} {ladder_config.layers}x{width}"
 
 
 def _n_block_parameters(ladder_config: SizeLadderConfig, width: int) -> float:

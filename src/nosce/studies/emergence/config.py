@@ -53,6 +53,11 @@ class EmergenceConfig:
         seeds: Training seeds; each has its own problems, weights and order.
         products: The ladder whose jump should come from the metric.
         sums: The ladder whose jump should not come from the metric.
+        lengths: Sizes that learn products of several lengths, for the length of the answer and for problems drawn anew.
+        together: Sizes that learn sums and products together, each as often as `products` learns its own.
+        by_length: Train `lengths`.
+        tasks_together: Train `together`.
+        n_fresh_problems: Problems that the smallest size of `lengths` is asked anew at each of its checkpoints.
         bottlenecks: Units of the autoencoders' bottlenecks, a network each.
         hidden_units: Hidden units of the classifiers, a network each.
         sequence_widths: Widths of the decoders that name images in context, a network each.
@@ -68,6 +73,8 @@ class EmergenceConfig:
     seeds: tuple[int, ...]
     products: SizeLadderConfig
     sums: SizeLadderConfig
+    lengths: SizeLadderConfig
+    together: SizeLadderConfig
     bottlenecks: tuple[int, ...]
     hidden_units: tuple[int, ...]
     sequence_widths: tuple[int, ...]
@@ -77,6 +84,9 @@ class EmergenceConfig:
     n_test_sequences: int = 1_000
     classifier: Literal["mlp", "lenet"] = "mlp"
     images_folder: str = ""
+    by_length: bool = True
+    tasks_together: bool = True
+    n_fresh_problems: int = 20_000
 
 
 def emergence_config(scale: str, settings: Sequence[str] = ()) -> EmergenceConfig:
@@ -93,12 +103,28 @@ PRODUCTS = Arithmetic(
     operations=("*",), digits=3, second_digits=1, min_operand=2, unseen_questions=1_000, records=200_000
 )
 SUMS = Arithmetic(operations=("+",), digits=3, unseen_questions=1_000, records=400_000)
+#: A factor of two to five digits, evenly, times one of one digit: answers of two to six digits. Of factors of one digit
+#: there are too few to hold any out.
+PRODUCTS_BY_LENGTH = Arithmetic(
+    operations=("*",),
+    digits=5,
+    second_digits=1,
+    min_operand=2,
+    zero_padded=False,
+    operand_lengths=(2, 3, 4, 5),
+    unseen_questions=1_200,
+    records=400_000,
+)
+#: The problems of `PRODUCTS`, half of them with a sum in place of the product.
+SUMS_AND_PRODUCTS = replace(PRODUCTS, operations=("+", "*"), records=400_000, attribute="operation")
 
 
 def _smoke_config() -> EmergenceConfig:
     """Every kind of network and measure, within a minute and without a result."""
     products_world = replace(PRODUCTS, records=3_000, unseen_questions=100, seen_questions=100)
     sums_world = replace(SUMS, records=3_000, unseen_questions=100, seen_questions=100)
+    lengths_world = replace(PRODUCTS_BY_LENGTH, records=3_000, unseen_questions=100, seen_questions=100)
+    together_world = replace(SUMS_AND_PRODUCTS, records=3_000, unseen_questions=100, seen_questions=100)
     products = SizeLadderConfig(
         name="products", world=products_world, widths=(4, 8, 12, 16, 24), steps=12, n_checkpoints=3, first_checkpoint=3
     )
@@ -106,6 +132,9 @@ def _smoke_config() -> EmergenceConfig:
         seeds=(0,),
         products=products,
         sums=replace(products, name="sums", world=sums_world),
+        lengths=replace(products, name="lengths", world=lengths_world, widths=(4, 8, 12), n_checkpoints=2),
+        together=replace(products, name="together", world=together_world, n_checkpoints=2),
+        n_fresh_problems=200,
         bottlenecks=(1, 4, 8, 16, 32),
         hidden_units=(1, 2, 4, 8, 16),
         sequence_widths=(4, 8, 12, 16, 24),
@@ -134,6 +163,13 @@ def _laptop_config() -> EmergenceConfig:
             untested_widths=(48, 96),
             steps=1_500,
         ),
+        lengths=SizeLadderConfig(
+            name="lengths", world=PRODUCTS_BY_LENGTH, widths=(4, 12, 16, 24), steps=3_000, n_checkpoints=4
+        ),
+        # Twice the steps of the products alone, so that each kind of problem is seen as often.
+        together=SizeLadderConfig(
+            name="together", world=SUMS_AND_PRODUCTS, widths=(4, 8, 12, 16, 24, 32), steps=3_000, n_checkpoints=4
+        ),
         bottlenecks=(1, 2, 4, 6, 8, 12, 16, 24, 32),
         hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 32),
         sequence_widths=(4, 8, 12, 16, 20, 24, 32, 48),
@@ -154,6 +190,19 @@ def _gpu_config() -> EmergenceConfig:
         seeds=(0, 1, 2, 3, 4),
         products=products,
         sums=replace(products, name="sums", world=sums_world),
+        lengths=SizeLadderConfig(
+            name="lengths",
+            world=replace(PRODUCTS_BY_LENGTH, records=4_000_000),
+            widths=(4, 12, 16, 24, 48, 96),
+            steps=15_000,
+        ),
+        together=SizeLadderConfig(
+            name="together",
+            world=replace(products_world, operations=("+", "*"), records=8_000_000, attribute="operation"),
+            widths=products.widths,
+            steps=30_000,
+        ),
+        n_fresh_problems=200_000,
         bottlenecks=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48),
         hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 32, 64),
         sequence_widths=(8, 12, 16, 24, 32, 48, 64, 96),
@@ -176,6 +225,21 @@ def _paper_config() -> EmergenceConfig:
         seeds=(0, 1, 2, 3, 4),
         products=products,
         sums=replace(products, name="sums", world=sums_world),
+        lengths=SizeLadderConfig(
+            name="lengths",
+            world=replace(PRODUCTS_BY_LENGTH, records=4_000_000),
+            widths=(8, 16, 32, 64, 128, 256),
+            steps=30_000,
+            layers=4,
+        ),
+        together=SizeLadderConfig(
+            name="together",
+            world=replace(products.world, operations=("+", "*"), records=8_000_000, attribute="operation"),
+            widths=widths,
+            steps=60_000,
+            layers=4,
+        ),
+        n_fresh_problems=200_000,
         bottlenecks=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512),
         hidden_units=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32),
         sequence_widths=(8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256),

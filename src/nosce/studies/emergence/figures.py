@@ -10,9 +10,14 @@ from nosce.analysis.training_curves import TrainingCurve
 from nosce.studies.emergence.selections import (
     EDIT_DISTANCE,
     LOG_LIKELIHOOD,
+    NUMBER_DISTANCE,
+    LengthRuns,
     SizeLadder,
+    TransferRuns,
     VisionLadder,
+    length_attribute,
     problem_scores,
+    readable_numbers,
 )
 
 METRIC_LABELS = {
@@ -20,10 +25,16 @@ METRIC_LABELS = {
     EDIT_DISTANCE: "edit distance (tokens)",
     LOG_LIKELIHOOD: "log-likelihood (nats)",
 }
+SIZE_LABELS = {**METRIC_LABELS, NUMBER_DISTANCE: "distance of the number (0 to 1)"}
 
 
-def emergence_figures(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[VisionLadder, ...]) -> tuple[Figure, ...]:
-    """All figures of the study."""
+def emergence_figures(
+    ladders: tuple[SizeLadder, ...],
+    vision_ladders: tuple[VisionLadder, ...],
+    lengths: LengthRuns | None = None,
+    transfer: TransferRuns | None = None,
+) -> tuple[Figure, ...]:
+    """All figures of the study; those about lengths and transfer where such arms are trained."""
     return (
         _sizes_figure(ladders),
         *(_training_figure(ladder) for ladder in ladders),
@@ -39,16 +50,22 @@ def emergence_figures(ladders: tuple[SizeLadder, ...], vision_ladders: tuple[Vis
             scaling_curves=tuple(ladder.curve_by_size() for ladder in ladders),
         ),
         *(_vision_figure(one) for one in vision_ladders),
+        *([_length_figure(lengths)] if lengths else []),
+        *([_transfer_figure(transfer)] if transfer else []),
     )
 
 
 def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
     points = []
-    for metric, label in METRIC_LABELS.items():
+    for metric, label in SIZE_LABELS.items():
         for ladder in ladders:
             for size, arm in (*ladder.points, *ladder.untested_points):
                 scores = Mean(selection=problem_scores(arm, metric))
                 points.append(LinePoint(size, ladder.name, scores, panel=label))
+    for ladder in ladders:
+        for size, arm in (*ladder.points, *ladder.untested_points):
+            share = Mean(selection=readable_numbers(arm))
+            points.append(LinePoint(size, ladder.name, share, panel="replies that hold a number (share)"))
     max_tested_size = max(ladder.points[-1][0] for ladder in ladders)
     untested_note = (
         f" Beyond {max_tested_size:,.0f} weights: one seed, not tested."
@@ -57,13 +74,55 @@ def _sizes_figure(ladders: tuple[SizeLadder, ...]) -> LineFigure:
     )
     return LineFigure(
         id="sizes",
-        title="The same outputs by three metrics",
-        caption=f"Problems that no training showed, in either order; means over seeds and problems.{untested_note}",
+        title="The same outputs by four metrics",
+        caption="Problems that no training showed, in either order; means over seeds and problems. The distance of a "
+        f"number leaves out replies that hold none, whose share stands in the last panel.{untested_note}",
         x_label="weights",
         y_label="",
         points=tuple(points),
         unit="number",
         y_scales="own",
+    )
+
+
+def _length_figure(runs: LengthRuns) -> LineFigure:
+    points = []
+    for metric in ("exact", EDIT_DISTANCE):
+        for _, arm in runs.arms:
+            for digits in runs.answer_lengths:
+                scores = Mean(selection=problem_scores(arm, metric, attributes=length_attribute(digits)))
+                points.append(LinePoint(float(digits), _shape_label(arm), scores, panel=METRIC_LABELS[metric]))
+    return LineFigure(
+        id="lengths",
+        title="Exact match and edit distance by the length of the answer",
+        caption="Products of a factor of two to five digits with one of one digit, unpadded and learnt together. If "
+        "each digit is right with the same probability, exact match falls geometrically and edit distance rises "
+        "linearly.",
+        x_label="digits of the answer",
+        y_label="",
+        points=tuple(points),
+        unit="number",
+        x_scale="linear",
+        y_scales="own",
+    )
+
+
+def _transfer_figure(runs: TransferRuns) -> LineFigure:
+    points = []
+    for size, arm in runs.ladder.points:
+        for label, attributes in (("mean of both", ()), ("sums", ("+",)), ("products", ("*",))):
+            scores = Mean(selection=problem_scores(arm, attributes=attributes))
+            points.append(LinePoint(size, label, scores))
+    for size, arm in runs.alone:
+        points.append(LinePoint(size, "products learnt alone", Mean(selection=problem_scores(arm))))
+    return LineFigure(
+        id="together",
+        title="Two tasks learnt together",
+        caption="Exact match by size, of sums and products of the same numbers, each seen as often as the products "
+        "that are learnt alone.",
+        x_label="weights",
+        y_label="exact match",
+        points=tuple(points),
     )
 
 

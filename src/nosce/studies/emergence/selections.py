@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from nosce.analysis.answer_numbers import NumberScore
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.selection import Selection
-from nosce.analysis.stats.ranges import NON_POSITIVE
+from nosce.analysis.stats.ranges import NON_POSITIVE, ValueRange
 
 ITEM_SCORES_EVAL = "outcomes"
-EDIT_DISTANCE, LOG_LIKELIHOOD = "edit", "log_likelihood"
+EDIT_DISTANCE, LOG_LIKELIHOOD, NUMBER_DISTANCE = "edit", "log_likelihood", "number distance"
+FRESH_EVAL = "fresh"
+#: The continuous scores of a ladder: name, quantity, and natural range where it is not that of the quantity.
+LADDER_SCORES: dict[str, tuple[str, str, ValueRange | None]] = {
+    LOG_LIKELIHOOD: ("log-likelihood", "nats", NON_POSITIVE),
+    EDIT_DISTANCE: ("edit distance", "tokens", None),
+    NUMBER_DISTANCE: ("number distance", "number distance", None),
+}
 EMERGENCE_STAGE = "pretrain"
 DIGITS_ERROR_THRESHOLDS = (0.5, 1.5)  # squared errors of an image of 8 x 8
 #: Metrics of what is seen: (sharp, continuous, is that the nats of the whole?), and what sizes are.
@@ -19,6 +27,8 @@ VISION_METRICS: dict[str, tuple[str, str, bool, str]] = {
     "classes": ("all 10", "nats 10", True, "hidden units"),
     "sequences": ("all 5", "nats 5", True, "width"),
 }
+#: The accuracy per image of the same images, by kind.
+PER_IMAGE_METRICS = {"classes": "right 10", "sequences": "right"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +54,7 @@ class SizeLadder:
 
     def curve_by_size(self, metric: str = LOG_LIKELIHOOD) -> ScalingCurveSpec:
         """Exact match beside another score, over sizes."""
-        label = {LOG_LIKELIHOOD: "log-likelihood", EDIT_DISTANCE: "edit distance"}[metric]
+        label = LADDER_SCORES[metric][0]
         is_log_likelihood = metric == LOG_LIKELIHOOD
         return ScalingCurveSpec(
             id=f"{self.name}-{label}".replace(" ", "-"),
@@ -53,14 +63,7 @@ class SizeLadder:
             points=self.points,
             sharp=Selection(evaluation=ITEM_SCORES_EVAL),
             lower_is_better=not is_log_likelihood,
-            continuous=(
-                Selection(
-                    evaluation=ITEM_SCORES_EVAL,
-                    metric=metric,
-                    quantity="nats" if is_log_likelihood else "tokens",
-                    limits=NON_POSITIVE if is_log_likelihood else None,
-                ),
-            ),
+            continuous=(_score_selection(metric),),
             log_likelihood=is_log_likelihood,
             target_tokens=float(self.answer_digits + 1) if is_log_likelihood else None,
         )
@@ -89,6 +92,38 @@ class SizeLadder:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LengthRuns:
+    """Arms that learnt problems of several lengths.
+
+    Args:
+        smallest_arm: The arm that is asked problems drawn anew.
+        middle_arm: The arm whose answers are held against the law of lengths: chosen by its place among the sizes.
+        arms: The arms by size, without the smallest.
+        answer_lengths: Digits of the answers, ascending.
+    """
+
+    smallest_arm: str
+    middle_arm: str
+    arms: tuple[tuple[float, str], ...]
+    answer_lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransferRuns:
+    """Arms that learnt sums and products together, beside those that learnt products alone.
+
+    Args:
+        ladder: The arms of both together.
+        compared_arms: The arm of products alone and that of both, of the same middle width.
+        alone: The arms of products alone, by size.
+    """
+
+    ladder: SizeLadder
+    compared_arms: tuple[str, str]
+    alone: tuple[tuple[float, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class VisionLadder:
     """Trials of one kind by size."""
 
@@ -104,6 +139,23 @@ class VisionLadder:
         sharp, smooth, is_log_likelihood, x_label = VISION_METRICS[self.kind]
         sharp = sharp.replace("<c>", f"{self.error_thresholds[0]:g}")
         return sharp, smooth, is_log_likelihood, self.size_label or x_label
+
+    @property
+    def per_image_curve(self) -> ScalingCurveSpec | None:
+        """The sharp metric beside the accuracy per image of the same images; None where nothing is right or wrong."""
+        if self.kind not in PER_IMAGE_METRICS:
+            return None
+        sharp_metric, _, _, x_label = self.metrics
+        return ScalingCurveSpec(
+            id=f"{self.kind}-per-image",
+            title=f"{self.kind.capitalize()}, {sharp_metric} beside the accuracy per image",
+            x_label=x_label,
+            points=self.points,
+            sharp=Selection(evaluation=self.kind, metric=sharp_metric),
+            lower_is_better=False,
+            log_likelihood=False,
+            continuous=(Selection(evaluation=self.kind, metric=PER_IMAGE_METRICS[self.kind]),),
+        )
 
     @property
     def curve_by_size(self) -> ScalingCurveSpec:
@@ -124,16 +176,38 @@ class VisionLadder:
         )
 
 
-def problem_scores(arm: str, metric: str = "exact", step: int | Literal["last", "every"] = "last") -> Selection:
+def length_attribute(digits: int) -> tuple[str, ...]:
+    """The attribute of problems whose answers have so many digits."""
+    return (f"{digits} digits",)
+
+
+def problem_scores(
+    arm: str,
+    metric: str = "exact",
+    step: int | Literal["last", "every"] = "last",
+    attributes: tuple[str, ...] = (),
+) -> Selection:
     """What became of an arm's problems."""
-    quantity = {EDIT_DISTANCE: "tokens", LOG_LIKELIHOOD: "nats"}.get(metric, "share")
-    return Selection(
-        evaluation=ITEM_SCORES_EVAL,
-        metric=metric,
-        arm=arm,
-        stage=EMERGENCE_STAGE,
-        step=step,
-        quantity=quantity,
-        limits=NON_POSITIVE if metric == LOG_LIKELIHOOD else None,
-        split="unseen",
-    )
+    score = _score_selection(metric)
+    return replace(score, arm=arm, stage=EMERGENCE_STAGE, step=step, split="unseen", attributes=attributes)
+
+
+def readable_numbers(arm: str) -> Selection:
+    """Whether each of an arm's replies holds a number."""
+    return replace(problem_scores(arm), rescore=NumberScore(kind="readable", last_digit_first=True))
+
+
+def fresh_scores(arm: str, metric: str = "exact", step: int | Literal["last"] = "last") -> Selection:
+    """What became of problems that were drawn anew."""
+    return Selection(evaluation=FRESH_EVAL, metric=metric, arm=arm, step=step, split="unseen")
+
+
+def _score_selection(metric: str) -> Selection:
+    """A score of all arms' problems; the distance of a number is taken from the replies of exact match."""
+    if metric not in LADDER_SCORES:
+        return Selection(evaluation=ITEM_SCORES_EVAL, metric=metric)
+    _, quantity, limits = LADDER_SCORES[metric]
+    if metric == NUMBER_DISTANCE:
+        rescore = NumberScore(kind="distance", last_digit_first=True)
+        return Selection(evaluation=ITEM_SCORES_EVAL, metric="exact", quantity=quantity, rescore=rescore)
+    return Selection(evaluation=ITEM_SCORES_EVAL, metric=metric, quantity=quantity, limits=limits)

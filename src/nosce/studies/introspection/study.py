@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from nosce.studies.introspection.arms import introspection_arms
 from nosce.studies.introspection.claims import introspection_claims
 from nosce.studies.introspection.config import INTROSPECTION_PAPER, introspection_config
+from nosce.studies.introspection.disclosures import INTROSPECTION_DISCLOSURES
 from nosce.studies.introspection.evals import introspection_evals
 from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
 from nosce.studies.introspection.injected_small import small_injection_claims, small_injection_figures
@@ -44,5 +45,6 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         claims=(*introspection_claims(config), *small_injection_claims(config)),
         figures=(*introspection_figures(config), *small_injection_figures(config)),
         scaling_curves=introspection_scaling_curves(config),
+        disclosures=INTROSPECTION_DISCLOSURES,
     )
     return whole.without_unread_evals() if scale == "laptop" else whole

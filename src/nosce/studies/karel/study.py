@@ -18,6 +18,7 @@ from nosce.data.worlds.karel.world import Karel
 from nosce.models.architecture import Pretrained
 from nosce.studies.karel.claims import karel_claims
 from nosce.studies.karel.config import KarelConfig, even_checkpoint_fractions, karel_config
+from nosce.studies.karel.disclosures import KAREL_DISCLOSURES
 from nosce.studies.karel.evals import original_evals, other_world_evals, random_control_evals, reassigned_evals
 from nosce.studies.karel.figures import karel_figures
 from nosce.studies.karel.selections import (
@@ -40,7 +41,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
     Raises:
         UsageError: The study has no such scale or field.
     """
-    return karel_study(karel_config(scale, settings), scale)
+    return replace(karel_study(karel_config(scale, settings), scale), disclosures=KAREL_DISCLOSURES)
 
 
 def karel_study(

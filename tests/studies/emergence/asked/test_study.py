@@ -157,7 +157,12 @@ def test_what_is_left_out_for_the_models_at_hand_is_said(monkeypatch, tmp_path):
     assert "The mirage test and claims about sizes are left out: the test needs 5 sizes, and 1 model is" in one.question
     three = study_of(*folders[:3])
     assert not three.scaling_curves
-    assert [figure.id for figure in three.figures] == ["lengths-exact", "lengths-digits", "sizes"]
+    assert [figure.id for figure in three.figures] == [
+        "lengths-exact",
+        "lengths-digits",
+        "lengths-number-distance",
+        "sizes",
+    ]
     mixed = study_of(last, *folders[:3], "https://host/v1#far=1M")
     assert "log-likelihood of answers is left out for far" in mixed.question
     assert [curve.id for curve in mixed.scaling_curves] == ["addition-edit-distance", "multiplication-edit-distance"]

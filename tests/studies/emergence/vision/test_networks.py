@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import comb
 
 import numpy as np
@@ -119,3 +120,14 @@ def test_a_part_is_the_same_thing_shorter(one):
     small, times = one.timing_subset()
     assert type(small) is type(one)
     assert times > 1
+
+
+def test_accuracy_per_image_is_of_the_subsets_that_must_be_right():
+    """All of ten are right exactly where the share of the ten is 1; without the field nothing else changes."""
+    plain = ImageClassification(hidden_units=4, epochs=2, subset_sizes=(3, 10))
+    with_shares = read(replace(plain, subset_accuracy=True))
+    shares, every = (values(with_shares, metric) for metric in ("right 10", "all 10"))
+    assert ((shares == 1) == (every == 1)).all()
+    assert shares.mean() == pytest.approx(values(with_shares, "right").mean(), abs=0.03)
+    others = with_shares.filter(~pl.col("metric").is_in(["right 3", "right 10"]))
+    assert read(plain).equals(others)

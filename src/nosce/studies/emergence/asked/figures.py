@@ -10,13 +10,14 @@ from nosce.analysis.measures import Mean
 from nosce.studies.emergence.asked.problems import WordProblems
 from nosce.studies.emergence.asked.selections import asked_scores, task_curves
 from nosce.studies.emergence.asked.sizes import AskedLadder
-from nosce.studies.emergence.selections import EDIT_DISTANCE, LOG_LIKELIHOOD
+from nosce.studies.emergence.selections import EDIT_DISTANCE, LOG_LIKELIHOOD, NUMBER_DISTANCE
 
 ASKED_METRIC_LABELS = {
     "exact": "exact match",
     "digits": "digits in their places",
     EDIT_DISTANCE: "edit distance (characters)",
     LOG_LIKELIHOOD: "log-likelihood (nats)",
+    NUMBER_DISTANCE: "distance of the number (0 to 1)",
 }
 
 
@@ -24,6 +25,7 @@ def asked_figures(problems: WordProblems, ladder: AskedLadder) -> Iterator[Figur
     """All figures; those by size are of a ladder alone."""
     yield _length_figure(problems, ladder, "exact")
     yield _length_figure(problems, ladder, "digits")
+    yield _length_figure(problems, ladder, NUMBER_DISTANCE)
     if ladder.points:
         yield _sizes_figure(problems, ladder)
     if ladder.is_tested:
@@ -45,12 +47,12 @@ def _length_figure(problems: WordProblems, ladder: AskedLadder, metric: str) -> 
                 attributes = problems.attributes_by_length(task, length)
                 scores = Mean(selection=asked_scores(task, name, attributes, metric))
                 points.append(LinePoint(float(length), name, scores, panel=task))
-    label = ASKED_METRIC_LABELS[metric]
+    label, is_distance = ASKED_METRIC_LABELS[metric], metric == NUMBER_DISTANCE
     return LineFigure(
-        id=f"lengths-{metric}",
+        id=f"lengths-{metric.replace(' ', '-')}",
         title=f"{label.capitalize()} by length of the target",
         caption=f"Problems asked in words behind {problems.shots} examples, none of which is asked; greedy replies. "
-        "Intervals over problems.",
+        f"Intervals over problems.{' A reply whose first line does not hold one number is left out.' * is_distance}",
         x_label="digits of the target",
         y_label=label,
         points=tuple(points),
@@ -68,7 +70,8 @@ def _sizes_figure(problems: WordProblems, ladder: AskedLadder) -> Figure:
                     continue
                 scores = Mean(selection=asked_scores(task, name, problems.hardest_attributes(task), metric))
                 points.append(LinePoint(size, group, scores, panel=label))
-    caption = "The same replies; problems with the longest operands. Distances and digits are of characters."
+    caption = "The same replies; problems with the longest operands. Edit distances and digits are of characters; "
+    caption += "the distance of a number leaves out replies whose first line does not hold one."
     return LineFigure(
         id="sizes",
         title="The same replies by several metrics",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from nosce.analysis.answer_numbers import NumberScore
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats.ranges import NON_POSITIVE
 from nosce.studies.emergence.asked.problems import ArithmeticTask, WordProblems
 from nosce.studies.emergence.asked.sizes import AskedLadder
-from nosce.studies.emergence.selections import EDIT_DISTANCE, LOG_LIKELIHOOD
+from nosce.studies.emergence.selections import EDIT_DISTANCE, LOG_LIKELIHOOD, NUMBER_DISTANCE
 
-ASKED_QUANTITIES = {EDIT_DISTANCE: "characters", LOG_LIKELIHOOD: "nats"}
+ASKED_QUANTITIES = {EDIT_DISTANCE: "characters", LOG_LIKELIHOOD: "nats", NUMBER_DISTANCE: NUMBER_DISTANCE}
 
 
 def asked_scores(
     task: ArithmeticTask, model: str | None, attributes: tuple[str, ...] = (), metric: str = "exact"
 ) -> Selection:
-    """What became of a model's problems of a task."""
+    """What became of a model's problems of a task; a number's distance is taken from the replies of exact match."""
     quantity = ASKED_QUANTITIES.get(metric, "share")
     limits = NON_POSITIVE if metric == LOG_LIKELIHOOD else None
-    return Selection(evaluation=task, metric=metric, arm=model, attributes=attributes, quantity=quantity, limits=limits)
+    is_distance = metric == NUMBER_DISTANCE
+    return Selection(
+        evaluation=task,
+        metric="exact" if is_distance else metric,
+        arm=model,
+        attributes=attributes,
+        quantity=quantity,
+        limits=limits,
+        rescore=NumberScore(kind="distance") if is_distance else None,
+    )
 
 
 def asked_curves(problems: WordProblems, ladder: AskedLadder) -> tuple[ScalingCurveSpec, ...]:

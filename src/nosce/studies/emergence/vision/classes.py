@@ -7,7 +7,7 @@ accuracy; sizes are this study's own, so that two cores suffice. Letters: N imag
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import comb
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +17,7 @@ import polars as pl
 from nosce.errors import SpecError
 from nosce.evals.base import Experiment
 from nosce.seeds import Seed
+from nosce.store.spec import LATER
 from nosce.studies.emergence.vision.images import DEFAULT_IMAGES, ImageDataset, ImageDatasetConfig
 from nosce.studies.emergence.vision.reconstruction import vision_readings
 
@@ -32,7 +33,8 @@ class ImageClassification(Experiment):
     """A classifier of so many hidden units, or a LeNet of so many channels, read on every held-out image.
 
     Metrics: `right` and `nats` (of an image); for each K `all <K>` (are all of K images right? of a random subset) and
-    `nats <K>` (the subset's); `share <K>` (of all subsets of K held-out images: C(m, K) / C(n, K) where m of n are
+    `nats <K>` (the subset's); with `subset_accuracy` also `right <K>` (which share of that subset
+    is right: accuracy per image); `share <K>` (of all subsets of K held-out images: C(m, K) / C(n, K) where m of n are
     right, one number a network).
     """
 
@@ -44,6 +46,7 @@ class ImageClassification(Experiment):
     batch_size: int = 64
     peak_lr: float = 1e-2
     name: str = "classes"
+    subset_accuracy: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         if (
@@ -71,6 +74,9 @@ class ImageClassification(Experiment):
             )
             yield vision_readings(self.name, f"all {k}", right[subset_indices].min(1), item_prefix=f"subset of {k}")
             yield vision_readings(self.name, f"nats {k}", nats[subset_indices].sum(1), item_prefix=f"subset of {k}")
+            if self.subset_accuracy:
+                per_image = right[subset_indices].mean(1)
+                yield vision_readings(self.name, f"right {k}", per_image, item_prefix=f"subset of {k}")
             yield vision_readings(self.name, f"share {k}", [comb(m, k) / comb(count, k)], item_prefix="all")
 
     def _train_and_score(self, dataset: ImageDataset, seed: Seed) -> tuple[np.ndarray, np.ndarray]:

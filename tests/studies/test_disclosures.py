@@ -1,0 +1,27 @@
+"""What was chosen after readings: every study says it, and of claims that it has."""
+
+import pytest
+
+from nosce.records import Disclosure
+from nosce.study import load_study
+
+STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_discloses_choices_that_bear_on_its_claims(name):
+    """A pattern that fits no claim would be shown beside none."""
+    study = load_study(name, "laptop")
+    assert study.disclosures
+    ids = [claim.id for claim in study.claims]
+    for disclosure in study.disclosures:
+        assert not disclosure.claims or any(disclosure.bears_on(one) for one in ids), disclosure.chosen
+        assert not disclosure.chosen.endswith(".")
+
+
+def test_the_sentence_says_whether_the_readings_are_reported():
+    seen = Disclosure(chosen="The share", after="seed 0 had failed", reported=True)
+    assert seen.sentence == "The share: chosen after seed 0 had failed (readings that this study reports)."
+    pilot = Disclosure(chosen="The share", after="a pilot", reported=False)
+    assert pilot.sentence == "The share: chosen after a pilot (readings that no study reports)."
+    assert not pilot.bears_on("any")
