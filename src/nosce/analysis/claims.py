@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from nosce.analysis.measures import Measure
+from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.paired import Direction, decide
 from nosce.errors import DataError, SpecError
 from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
+
+LEVEL_TOLERANCE = 1e-9  # two levels that differ by less are one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,8 +111,8 @@ class Claim:
 
     @property
     def criterion(self) -> str:
-        """When the claim holds, in words."""
-        return f"the whole 95 % interval lies {self.direction} {self._threshold_text}"
+        """When the claim holds, in words; the level is that of `interval_level`."""
+        return f"the whole {100 * interval_level():.3g} % interval lies {self.direction} {self._threshold_text}"
 
     @property
     def _threshold_text(self) -> str:
@@ -126,13 +129,23 @@ class Claim:
         unmet, unknown = self._unmet_reasons(readings, unit)
         not_judged = f"not judged, since {'; '.join(unmet)}" if unmet else unknown
         try:
-            estimate = self.measure.estimate(readings, unit)
+            estimate = self._estimate(readings, unit)
         except DataError as error:
             shown_unit = unit if quantity == "share" else quantity
             return self._verdict(None, shown_unit, "undecided", not_judged if unmet else str(error))
         decision = "undecided" if not_judged else decide(estimate, self.threshold, self.direction)
         why = not_judged or self._method(estimate, decision)
         return self._verdict(estimate, estimate.unit if quantity == "share" else quantity, decision, why)
+
+    def _estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The measure's estimate, refused where its interval has another level than was asked for."""
+        estimate = self.measure.estimate(readings, unit)
+        if abs(estimate.level - interval_level()) > LEVEL_TOLERANCE:
+            raise DataError(
+                f"an interval of {100 * interval_level():.3g} % was asked for, and {type(self.measure).__name__} gives "
+                f"one of {100 * estimate.level:.3g} %; let it take its level from nosce.interval_level()."
+            )
+        return estimate
 
     def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
         """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""
