@@ -55,6 +55,7 @@ def _print_config(study: str, *, json_: bool) -> None:
 def run(
     study: opt.StudyOptions,
     devices: opt.DeviceOptions,
+    looks: opt.LookOptions,
     ray: opt.RayOption = None,
     dry_run: opt.DryRunOption = False,
     max_cost: opt.MaxCostOption = None,
@@ -65,6 +66,20 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
+    looks.check(dry_run=dry_run)
+    if looks.until_decided:
+        from nosce.pipeline.until_decided import run_until_decided
+
+        exit_code = run_until_decided(
+            looks.request(study),
+            opt.open_store(store),
+            devices=devices.request(),
+            ray=ray,
+            rerun_stale=rerun_stale,
+            max_cost=max_cost,
+            json_=json_,
+        )
+        raise typer.Exit(exit_code)
     request, opened_store = study.request(devices.workers), opt.open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, devices.workers, json_=json_)

@@ -131,12 +131,15 @@ def study_page(results: RunResults) -> StudyPage:
         notes=plan.notes,
         conclusion=results.conclusion,
         ages={claim: age.details for claim, age in results.ages.items()},
+        details={claim: outlook.details for claim, outlook in results.outlooks.items()},
     )
 
 
 def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
     """Title, caption and rows of the page's tables."""
+    halves = results.halves
     return (
+        *([("Exploratory and confirmatory seeds", halves.sentence, halves.rows)] if halves else ()),
         (
             "Exposure ledger",
             "How often each fact was trained on before any question, and in how many wordings, "

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -40,8 +40,14 @@ def preconditions_text(verdicts: Sequence[Verdict]) -> str:
     return f"Preconditions, not counted as findings: {', '.join(shown)}." if shown else ""
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a finding: what the paper says, what was found here, and what became of it; no preconditions."""
+def claims_table(verdicts: Sequence[Verdict], notes: Mapping[str, str] | None = None) -> Table:
+    """One row a finding: what the paper says, what was found here, and what became of it; no preconditions.
+
+    Args:
+        verdicts: The verdicts.
+        notes: By a claim's id what stands below its verdict, e.g. the look that decided it.
+    """
+    notes = notes or {}
     verdicts = [verdict for verdict in verdicts if not verdict.is_precondition]
     usual = Counter(verdict.unit for verdict in verdicts if sample_unit(verdict.unit)).most_common(1)
     unit = usual[0][0] if usual else ""  # said once, above: a long word in a column would squeeze the claims
@@ -57,7 +63,10 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
             _plain(paper_value_text(verdict)),
             _plain(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
             _plain(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
-            Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict]),
+            Text.assemble(
+                (f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", _STYLES[verdict.verdict]),
+                f"\n{printable(note)}" if (note := notes.get(verdict.id)) else "",
+            ),
         )
     return table
 
