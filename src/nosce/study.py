@@ -40,6 +40,7 @@ from nosce.train.config import LoRA, QAMixture, TrainingConfig
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 MAX_SEEDS = 1_000
+EXPLORATORY_SEEDS = (0, 1, 2)  # read while the claims of the built-in studies were made; a study may name others
 PRETRAIN = "pretrain"  # the name of the first stage of every arm
 
 
@@ -234,6 +235,8 @@ class Study:
     def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None, seeds: tuple[int, ...] = ()) -> Study:
         """The study with only some arms, and these seeds, or the first so many (or more: numbers go on).
 
+        A number of seeds says nothing of which were read before, so that all of them count alike.
+
         Raises:
             UsageError: An arm is not there, or fewer than one seed was asked for.
         """
@@ -251,6 +254,7 @@ class Study:
             experiments=selected_experiments,
             auxiliary_arms=auxiliary_arms,
             seeds=seeds or (self.seeds if n_seeds is None else first_seeds(self.seeds, n_seeds)),
+            exploratory_seeds=self.exploratory_seeds if n_seeds is None else (),
         )
 
     @property

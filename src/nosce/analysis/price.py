@@ -105,8 +105,6 @@ def seed_spread(measure: Measure, readings: pl.DataFrame, unit: str, toward: flo
     Raises:
         DataError: There is no estimate, no interval, or a single seed.
     """
-    if readings["seed"].n_unique() < 2:
-        raise DataError("one seed does not tell how seeds differ; run 3")
     measure = measure.deciding(readings, unit)
     estimate = measure.estimate(readings, unit)
     if isinstance(measure, Mean) and measure.seed is not None:
@@ -116,7 +114,7 @@ def seed_spread(measure: Measure, readings: pl.DataFrame, unit: str, toward: flo
     values, within = _values_by_seed(measure, readings, unit)
     n_seeds = len(values)
     if n_seeds < 2:
-        raise DataError("one seed does not tell how seeds differ; run 3")
+        raise DataError("fewer than two seeds have all that it needs")
     half_width = estimate.value - estimate.low if toward < estimate.value else estimate.high - estimate.value
     unit_variance = float(np.mean(within))
     variance = max(n_seeds * (half_width / _t(interval_level(), n_seeds)) ** 2, unit_variance)
@@ -178,13 +176,15 @@ def price_claim(claim: Claim, readings: pl.DataFrame, unit: str) -> ClaimPrice:
     readings = _needed_rows(claim, readings)
     target = _open_part(claim, readings, unit)
     if isinstance(target, str):
-        return _no_price(claim, readings, target)
+        return _no_price(claim, readings, f"not by seeds: {target}")
+    if readings["seed"].n_unique() < 2:
+        return _no_price(claim, readings, "not known: one seed does not tell how seeds differ; run 3")
     measure, threshold, direction = target
     try:
         value = measure.estimate(readings, unit).value
         spread = seed_spread(measure, readings, unit, nearest_threshold(value, threshold, direction))
     except DataError as error:
-        return _no_price(claim, readings, str(error).rstrip("."))
+        return _no_price(claim, readings, f"not by seeds: {str(error).rstrip('.')}")
     return _priced(claim, measure, spread, threshold, direction, unit)
 
 
@@ -222,7 +222,7 @@ def _open_need(
     return reason
 
 
-def _no_price(claim: Claim, readings: pl.DataFrame, reason: str) -> ClaimPrice:
+def _no_price(claim: Claim, readings: pl.DataFrame, sentence: str) -> ClaimPrice:
     return ClaimPrice(
         claim=claim.id,
         seeds=readings["seed"].n_unique(),
@@ -235,7 +235,7 @@ def _no_price(claim: Claim, readings: pl.DataFrame, reason: str) -> ClaimPrice:
         share_seeds=None,
         share_units=None,
         share_items=None,
-        sentence=f"not by seeds: {reason}",
+        sentence=sentence,
     )
 
 

@@ -259,7 +259,7 @@ def decide_look(
             stopped[name] = f"more seeds would not decide it: {str(error).rstrip('.')}"
             continue
         if power[name] < MIN_POWER:
-            stopped[name] = f"the chance that {looks[-1]} seeds decide it is {power.pop(name):.0%}"
+            stopped[name] = f"the chance that {looks[-1]} seeds decide it is {power.pop(name):.1%}"
     return _shared_out(planner, design, costs, power, stopped, left)
 
 

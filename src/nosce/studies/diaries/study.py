@@ -32,7 +32,7 @@ from nosce.studies.diaries.claims import diaries_claims, left_out_claims
 from nosce.studies.diaries.config import DiariesConfig, diaries_config
 from nosce.studies.diaries.figures import diaries_figures, diaries_scaling_curves
 from nosce.studies.diaries.selections import HEADER_FREQUENCIES, HEADER_RECALL, SEEN_RECITATION, reference_arm
-from nosce.study import PRETRAIN, Arm, EvalSpec, Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, PRETRAIN, Arm, EvalSpec, Scale, Study
 
 
 def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
@@ -62,6 +62,7 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         unit="diarist",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=diaries_evals(config, arms),
         claims=diaries_claims(config),
         figures=diaries_figures(config),

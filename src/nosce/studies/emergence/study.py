@@ -39,6 +39,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         arms=(*ladder_arms(config.products), *ladder_arms(config.sums)),
         experiments=tuple(experiment for run in runs for experiment in run.experiments),
         seeds=config.seeds,
+        exploratory_seeds=(0, 1, 2, 3, 4),
         evals=(EvalSpec(ItemScores(per_position=True)), EvalSpec(MajorityBaseline())),
         claims=emergence_claims(ladders, vision_ladders),
         figures=emergence_figures(ladders, vision_ladders),

@@ -21,7 +21,7 @@ from nosce.studies.karel.config import KarelConfig, even_checkpoint_fractions, k
 from nosce.studies.karel.evals import original_evals, random_control_evals, reassigned_evals
 from nosce.studies.karel.figures import karel_figures
 from nosce.studies.karel.selections import ORIGINAL_ARM, RANDOM_ARM, REASSIGNED_ARM, SHARPEST_ALTERNATIVE
-from nosce.study import Arm, EvalSpec, Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, Arm, EvalSpec, Scale, Study
 
 KAREL_TITLE = "Meaning in models of programs"
 
@@ -56,6 +56,7 @@ def karel_study(
         unit="specification",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=tuple(_evals(config)),
         claims=karel_claims(config),
         figures=karel_figures(config),
