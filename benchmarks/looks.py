@@ -1,13 +1,13 @@
-"""Are claims that are looked at up to four times wrong at most once in twenty?  Planted worlds; writes docs/statistics.md.
+"""Are claims that are looked at up to four times wrong at most once in twenty?  Writes a table of docs/statistics.md.
 
     python benchmarks/looks.py --studies 4000
 
-A study is run with 3, 5, 8 and 12 seeds, and its claim ends at the first look that decides it. A line a quantity and
-distance of the truth from the claim's threshold, in standard deviations of one seed's value. It has the share of studies
-that are decided wrongly (at distance 0 every decision is wrong) and of those whose last interval covers the truth, at
-worst over runs that end after 3, 5, 8 or 12 seeds; the same of a claim that is judged once, with 2 seeds at 95 %; the share
-that is decided and the mean number of seeds of runs that end after 12; and the share of wrong decisions if each look had an
-interval of 95 %.
+A planted study is run with 3, 5, 8 and 12 seeds, and its claim ends at the first look that decides it. A line a
+quantity and distance of the truth from the claim's threshold, in standard deviations of one seed's value. It has the
+share of studies that are decided wrongly (at distance 0 every decision is wrong) and of those whose last interval
+covers the truth, at worst over runs that end after 3, 5, 8 or 12 seeds; the same of a claim that is judged once, with 2
+seeds at 95 %; the share that is decided and the mean number of seeds of runs that end after 12; and the share of wrong
+decisions if each look had an interval of 95 %.
 """
 
 from __future__ import annotations
@@ -152,10 +152,10 @@ def page_table(rows: list[LookOutcome], studies: int) -> str:
     """The table of the page: of each quantity the worst of all distances, and what the distances cost."""
     levels = ", ".join(f"{100 * look_level(n):.1f} % at {n}" for n in LOOKS)
     lines = [
-        f"Levels: {levels} seeds. {studies:,} simulated studies a line and distance; the worst of runs that end after 3, 5,",
-        "8 or 12 seeds, over distances of 0 to 4 standard deviations of one seed's value from the threshold. Decided, and mean",
-        "seeds of a run up to 12: at a distance of 0.5, 1, 2 and 4. The last columns are of a claim that is judged once, by an",
-        "interval of 95 % over two seeds.",
+        f"Levels: {levels} seeds. {studies:,} simulated studies a line and distance; the worst of runs that end",
+        "after 3, 5, 8 or 12 seeds, over distances of 0 to 4 standard deviations of one seed's value from the threshold.",
+        "Decided, and mean seeds of a run up to 12: at a distance of 0.5, 1, 2 and 4. The last columns are of a claim",
+        "that is judged once, by an interval of 95 % over two seeds.",
         "",
         "| quantity | wrong | wrong, 95 % at each look | covered | decided | seeds | wrong, once | covered, once |",
         "|---|---|---|---|---|---|---|---|",

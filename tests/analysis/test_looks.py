@@ -51,7 +51,7 @@ def test_the_levels_share_out_five_percent():
     assert sum(1 - look_level(seeds) for seeds in LOOKS) == pytest.approx(0.05)
     assert all(look_level(seeds) > 0.98 for seeds in LOOKS)
     assert spent_error(LOOKS[-1]) == pytest.approx(0.05)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="not in tuple"):
         look_level(4)
 
 
@@ -123,7 +123,7 @@ def test_a_measure_that_does_not_heed_the_level_decides_nothing():
 
 @pytest.mark.parametrize(("spread", "distance"), [(0.0, 0.0), (5.0, 0.0), (1.0, 1.0), (5.0, 4.0)])
 def test_looks_are_wrong_at_most_once_in_twenty(benchmark, spread, distance):
-    """On planted worlds, at the threshold and beyond it, whenever a run ends; 300 studies may differ by three errors."""
+    """On planted worlds, at the threshold and beyond it, whenever a run ends; up to three errors of 300 studies."""
     outcome = benchmark.simulate(benchmark.normal(spread), distance, 300)
     slack = 3 * np.sqrt(0.05 * 0.95 / 300)
     assert outcome.wrong <= 0.05 + slack

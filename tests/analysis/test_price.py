@@ -81,9 +81,7 @@ def test_the_parts_of_the_variance_are_found():
     """Planted: 4 of seeds, 4 of people (160 of one, 40 people), 2 of items (240 of one, 3 items of 40 people)."""
     shares = []
     for key in range(6):
-        rows = readings(
-            12, mean=5, of_seeds=2, of_people=np.sqrt(160), of_items=np.sqrt(240), items=3, key=key
-        )
+        rows = readings(12, mean=5, of_seeds=2, of_people=np.sqrt(160), of_items=np.sqrt(240), items=3, key=key)
         spread = seed_spread(Mean(selection=CHOSEN), rows, "person", 0.0)
         shares.append([spread.variance, spread.unit_variance, spread.item_variance])
     total, units, items = np.mean(shares, 0)
@@ -111,7 +109,6 @@ def test_where_people_differ_more_people_are_an_answer_too():
 
 
 def test_not_by_seeds_says_what_100_would_leave():
-    price = priced(readings(5, mean=0.0, of_seeds=1.0, of_people=0.1, key=5), 0.45)
     near = priced(readings(5, mean=0.0, of_seeds=1.0, of_people=0.1, key=5), price_estimate() + 0.001)
     assert not near.by_seeds
     assert near.needed is None
@@ -128,13 +125,12 @@ def test_a_need_that_is_not_met_is_not_bought_with_seeds():
     need = Precondition(text="recall", measure=Mean(selection=CHOSEN), above=9.0)
     price = priced(readings(3, mean=1.0, of_seeds=1.0), 1.0, preconditions=(need,))
     assert not price.by_seeds
-    assert price.sentence == "not by seeds: recall is 1.3 and must be above 9" or "must be above 9" in price.sentence
+    assert price.sentence.startswith("not by seeds: recall is ")
+    assert price.sentence.endswith("and must be above 9")
 
 
 def test_a_need_whose_interval_reaches_below_is_what_is_priced():
-    need = Precondition(
-        text="recall", measure=Mean(selection=OTHER), above=0.0, by_interval=True
-    )
+    need = Precondition(text="recall", measure=Mean(selection=OTHER), above=0.0, by_interval=True)
     rows = pl.concat([readings(3, mean=9.0, of_people=1.0), readings(3, mean=0.8, of_seeds=0.6, arm="other", key=2)])
     price = priced(rows, 1.0, preconditions=(need,))
     assert price.by_seeds
@@ -149,8 +145,8 @@ def test_one_seed_knows_no_price_and_missing_readings_have_none():
 
 def test_of_the_least_of_several_the_one_that_decides_is_priced():
     """The value of each seed is that of the deciding measure, not the least of each seed."""
-    rows = pl.concat([readings(4, mean=3.0, of_seeds=0.01, of_people=0.1), readings(4, mean=0.4, of_seeds=0.4,
-                                                                                    of_people=0.1, arm="other")])  # fmt: skip
+    clear = readings(4, mean=3.0, of_seeds=0.01, of_people=0.1)
+    rows = pl.concat([clear, readings(4, mean=0.4, of_seeds=0.4, of_people=0.1, arm="other")])
     measures = tuple(Mean(selection=one) for one in (CHOSEN, OTHER))
     spread = seed_spread(MinOf(measures=measures), rows, "person", 0.0)
     assert spread.value == pytest.approx(measures[1].estimate(rows, "person").value)

@@ -12,7 +12,6 @@ from tests.fixtures import look_studies
 from tests.fixtures.inline_pool import InlinePool
 
 from nosce.analysis.looks import ClaimSeeds, LookDesign
-from nosce.analysis.measures import Mean
 from nosce.errors import UsageError
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
@@ -109,7 +108,7 @@ def test_the_page_has_looks_and_prices(nosce, finished, tmp_path):
 def test_the_same_command_makes_nothing_and_says_the_same(nosce, finished):
     store, said = finished
     again = run(nosce, store).stdout
-    assert "Nothing to do" in again or "steps to do" not in again
+    assert "steps to do" not in again
     assert again.splitlines()[-8:] == said.splitlines()[-8:]
 
 
@@ -298,5 +297,4 @@ def test_built_in_studies_can_be_looked_at(study):
     assert {source.seed for source in sources} == {10, 11, 12, 13, 14}
     capped = {one.name for one in (*whole.arms, *whole.experiments) if one.n_seeds is not None and one.n_seeds < 3}
     assert not {source.arm for source in sources if source.seed > 12} & capped
-    assert whole.exploratory_seeds == whole.exploratory_seeds
-    assert any(isinstance(claim.measure, Mean) for claim in whole.claims) or whole.claims
+    assert {0, 1, 2} <= {*whole.exploratory_seeds}

@@ -52,7 +52,17 @@ class LabelCount(Measure):
         """
         counts = scored_rows(self.selection, readings)["value"].to_list()
         n = len(counts)
-        return Estimate(sum(counts) / n, None, None, n=n, clusters=n, seeds=n, unit="labels", method="counted", level=interval_level())
+        return Estimate(
+            sum(counts) / n,
+            None,
+            None,
+            n=n,
+            clusters=n,
+            seeds=n,
+            unit="labels",
+            method="counted",
+            level=interval_level(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

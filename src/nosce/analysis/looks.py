@@ -10,10 +10,10 @@ is spent. What a look spends is the error of its own interval (Bonferroni's ineq
 of how the looks hang together. A boundary in the manner of O'Brien and Fleming would leave 0.01 % to three seeds, where
 Student's t is then above 80.
 
-An interval of level 1 - a errs with probability a whatever the truth is, and a claim that is decided wrongly, or decided
-at all where the truth is the threshold itself, is an interval that misses the truth. The looks of a claim therefore err
-together at most 5 %, and the interval at which a claim was decided covers the truth in 95 % or more: whenever the looks
-end, and for whatever reason. `benchmarks/looks.py` simulates both.
+An interval of level 1 - a errs with probability a whatever the truth is, and a claim that is decided wrongly, or
+decided at all where the truth is the threshold itself, is an interval that misses the truth. The looks of a claim
+therefore err together at most 5 %, and the interval at which a claim ended covers the truth in 95 % or more: whenever
+the looks end, and for whatever reason. `benchmarks/looks.py` simulates both.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class ClaimSeeds:
     Args:
         claim: Name of the claim.
         n_seeds: Number of seeds, the first ones, of which all of the claim's readings are there.
-        fixed_by: Why the number of seeds was fixed beforehand, e.g. "its arm small has 1 seed": the claim is then judged
-            once, by an interval of 95 %. Empty: the claim is judged at looks.
+        fixed_by: Why the number of seeds was fixed beforehand, e.g. "its arm small has 1 seed": the claim is then
+            judged once, by an interval of 95 %. Empty: the claim is judged at looks.
         stopped: Why no further seed is run for the claim, though looks remain; empty: nothing has stopped it.
     """
 
@@ -112,7 +112,9 @@ class ClaimLook:
         if self.look is None:
             return f"judged once: {self.note}"
         word = "open after" if self.verdict == "undecided" else "decided at"
-        look = f"{word} look {self.look} of {len(LOOKS)}, {self.seeds} seeds, by an interval of {100 * self.level:.3g} %"
+        look = (
+            f"{word} look {self.look} of {len(LOOKS)}, {self.seeds} seeds, by an interval of {100 * self.level:.3g} %"
+        )
         return f"{look}; {self.note}" if self.note else look
 
 

@@ -7,8 +7,8 @@ more seeds all three shrink, with more units per seed the last two, with more it
 
 The number of seeds is the usual one of a t-test: the smallest m at which the interval's half-width and the one-sided
 80 % quantile of t fit together between the estimate and the threshold, for a chance of four in five. Few seeds know
-little of V and of the distance, so the number has a range, of 80 %: V and the true value are drawn 2,000 times from their
-distribution given the seeds (chi-squared and normal, with the usual prior of 1/V).
+little of V and of the distance, so the number has a range, of 80 %: V and the true value are drawn 2,000 times from
+their distribution given the seeds (chi-squared and normal, with the usual prior of 1/V).
 """
 
 from __future__ import annotations

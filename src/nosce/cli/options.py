@@ -40,7 +40,9 @@ StudyArgument = Annotated[
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
 SeedsOption = Annotated[
     str | None,
-    typer.Option(help="How many training seeds, e.g. 5, or which, e.g. 10-14; else as the study says.", metavar="SEEDS"),
+    typer.Option(
+        help="How many training seeds, e.g. 5, or which, e.g. 10-14; else as the study says.", metavar="SEEDS"
+    ),
 ]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
 ModelOption = Annotated[
@@ -210,8 +212,8 @@ class LookOptions:
             raise UsageError("--max-seeds belongs to --until-decided; give both, or --seeds alone.")
         if dry_run and self.until_decided:
             raise UsageError(
-                "--dry-run prices one plan, and --until-decided makes the next from what it found; price the first look "
-                "with `nosce plan STUDY --seeds 3`."
+                "--dry-run prices one plan, and --until-decided makes the next from what it found; price the first "
+                "look with `nosce plan STUDY --seeds 3`."
             )
 
     def request(self, study: StudyOptions) -> LookRequest:

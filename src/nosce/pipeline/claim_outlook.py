@@ -1,4 +1,4 @@
-"""What is said of a claim beside its verdict: its look, what would decide it and at what price, its exploratory half."""
+"""What is said of a claim beside its verdict: its look, what would decide it at what price, its exploratory half."""
 
 from __future__ import annotations
 
@@ -202,7 +202,15 @@ class SeedHalves:
                         "written": _written(ages.get(fresh.id), confirming),
                     }
                 )
-        columns = ("claim", "exploratory", "exploratory_here", "confirmatory", "confirmatory_here", "outcome", "written")
+        columns = (
+            "claim",
+            "exploratory",
+            "exploratory_here",
+            "confirmatory",
+            "confirmatory_here",
+            "outcome",
+            "written",
+        )
         table = pl.DataFrame(rows, schema=dict.fromkeys(columns, pl.String))
         return cls(exploratory_seeds=tuple(exploratory_seeds), confirmatory_seeds=confirming, rows=table)
 
@@ -225,7 +233,7 @@ class SeedHalves:
             "exploratory_seeds": [*self.exploratory_seeds],
             "confirmatory_seeds": [*self.confirmatory_seeds],
             "counts": {**self.counts},
-            "claims": self.rows.to_dicts(),
+            "claims": [{**row} for row in self.rows.iter_rows(named=True)],
         }
 
 

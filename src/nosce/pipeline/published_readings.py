@@ -4,8 +4,8 @@
     <study>/<scale>/readings/<evaluation>.parquet
 
 A file has every reading of one evaluation that claims, figures and scaling curves look at, in the order of the study's
-own table, with `docs/readings.md`'s columns but those that are equal in all of them. Numbers are exact: from these files
-`nosce recompute` gives the page's verdicts and figures again. A table of all studies may have `MAX_BYTES` together.
+own table, with `docs/readings.md`'s columns but study and scale. Numbers are exact: from these files `nosce recompute`
+gives the page's verdicts and figures again. A table of all studies may have `MAX_BYTES` together.
 """
 
 from __future__ import annotations
@@ -70,9 +70,7 @@ def write_readings_folder(results: RunResults, page_folder: Path) -> int:
         content = _parquet(table)
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
-        files.append(
-            ReadingsFile(name=name, evaluation=evaluation, rows=len(table), bytes=len(content), sha256=digest)
-        )
+        files.append(ReadingsFile(name=name, evaluation=evaluation, rows=len(table), bytes=len(content), sha256=digest))
     text = json.dumps(_index(results, files), indent=1, ensure_ascii=False) + "\n"
     (folder / INDEX).write_text(text, encoding="utf-8")
     return sum(file.bytes for file in files)
@@ -167,7 +165,7 @@ def check_readings_size(site: Path) -> None:
     if (total := sum(sizes.values())) > MAX_BYTES:
         largest = max(sizes, key=lambda name: sizes[name])
         raise DataError(
-            f"the readings below {site} have {total / 1e6:.1f} MB, {sizes[largest] / 1e6:.1f} of them those of {largest}; "
-            f"at most {MAX_BYTES / 1e6:.0f} MB are published: leave --readings out, or take evaluations that no claim "
+            f"the readings below {site} have {total / 1e6:.1f} MB, {sizes[largest] / 1e6:.1f} of them those of "
+            f"{largest}; at most {MAX_BYTES / 1e6:.0f} MB are published: leave --readings out, or take evaluations that no claim "
             "needs out of the study."
         )

@@ -34,8 +34,8 @@ def parse_seeds(text: str | None) -> tuple[int | None, tuple[int, ...]]:
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last < 2**31 or last - first >= MAX_SEEDS:
             raise UsageError(
-                f"--seeds {text} has the range {part.strip()}; name the smaller seed first, at most {MAX_SEEDS:,} seeds "
-                "below 2^31."
+                f"--seeds {text} has the range {part.strip()}; name the smaller seed first, at most {MAX_SEEDS:,} "
+                "seeds below 2^31."
             )
         seeds += range(first, last + 1)
     if len(set(seeds)) < len(seeds) or len(seeds) > MAX_SEEDS:

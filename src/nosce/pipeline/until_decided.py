@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from rich.console import Console
 
@@ -28,8 +29,8 @@ from nosce.pipeline.local_pool import available_cores
 from nosce.pipeline.plan import Plan, Step, StudyRequest, build_plan
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.run import FinishedRun, make_steps, print_failures, print_results
-from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.estimates import EstimatesSpec
+from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.study_checks import check_references
 from nosce.store.store import Store
 from nosce.store.text import literal
@@ -126,7 +127,7 @@ class LookPlanner:
     def plan(self, design: LookDesign) -> Plan:
         """The plan of a design; of exploratory seeds it has what is finished."""
         parts = [replace(self.study, seeds=self.seeds[:SEEDS_AT_FIRST])]
-        for first, last in zip(LOOKS, LOOKS[1:], strict=False):
+        for first, last in pairwise(LOOKS):
             reaching = {one.claim for one in design.claims if one.n_seeds >= last}
             part = self.extension([claim for claim in self.study.claims if claim.id in reaching], first, last)
             if reaching and part is not None:
@@ -223,7 +224,12 @@ class LookDecision:
 
 
 def decide_look(
-    planner: LookPlanner, design: LookDesign, results: RunResults, costs: LookCosts, max_seeds: int, budget: float | None
+    planner: LookPlanner,
+    design: LookDesign,
+    results: RunResults,
+    costs: LookCosts,
+    max_seeds: int,
+    budget: float | None,
 ) -> LookDecision:
     """Which claims go on, and why the others do not.
 
@@ -315,7 +321,8 @@ def look_seeds(study: Study, request: StudyRequest, max_seeds: int) -> tuple[int
         seeds = first_seeds(study.seeds, max_seeds)
     if len(seeds) < SEEDS_AT_FIRST:
         raise UsageError(
-            f"looks take {SEEDS_AT_FIRST} seeds or more that are not exploratory, but --seeds has {len(seeds)}; name more."
+            f"looks take {SEEDS_AT_FIRST} seeds or more that are not exploratory, but --seeds has {len(seeds)}; name "
+            "more."
         )
     return seeds[:max_seeds]
 
@@ -360,9 +367,7 @@ def run_until_decided(
     design = planner.first_design()
     while True:
         asked = replace(request, ready=planner.plan(design))
-        run = make_steps(
-            asked, store, console, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost
-        )
+        run = make_steps(asked, store, console, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost)
         if run.summary.failed:
             print_failures(run.plan, run.summary.failed, in_store(asked.command, store))
             return 1

@@ -1,7 +1,7 @@
 """The level of intervals: 95 % unless a block of code asks for another.
 
 A claim that is looked at several times needs wider intervals at each look (`nosce.analysis.looks`). Every measure takes
-its level from here, so that no measure, nor one of somebody's own that calls `nested_interval`, needs an argument for it.
+its level from here, so that no measure, nor one of somebody's own that calls `nested_interval`, needs an argument.
 """
 
 from __future__ import annotations

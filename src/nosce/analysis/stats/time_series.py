@@ -73,7 +73,12 @@ def curve_correlation(
 
 
 def half_width_over_seeds(
-    values: FloatArray, within: FloatArray, redrawn: str, level: float | None = None, *, least_level: float = PEOPLE_LEVEL
+    values: FloatArray,
+    within: FloatArray,
+    redrawn: str,
+    level: float | None = None,
+    *,
+    least_level: float = PEOPLE_LEVEL,
 ) -> tuple[float, str]:
     """Half the width of the symmetric interval of a mean over seeds, and how it was computed.
 
