@@ -34,9 +34,17 @@ def claim(threshold: float, selection: Selection = CHOSEN, **more) -> Claim:
 
 
 def readings(
-    seeds: int, *, mean: float = 0.0, of_seeds: float = 0.0, of_people: float = 0.0, of_items: float = 0.0, people=40,
-    items=1, arm="coin", key=0,
-) -> pl.DataFrame:  # fmt: skip
+    seeds: int,
+    *,
+    mean: float = 0.0,
+    of_seeds: float = 0.0,
+    of_people: float = 0.0,
+    of_items: float = 0.0,
+    people=40,
+    items=1,
+    arm="coin",
+    key=0,
+) -> pl.DataFrame:
     """Readings whose variance has three parts, of these standard deviations."""
     rng = np.random.default_rng([key, seeds, people, items])
     values = (
@@ -49,9 +57,15 @@ def readings(
     return pl.DataFrame(
         {"seed": index[0], "entity": [f"p{n:03}" for n in index[1]], "item": [f"i{n}" for n in index[2]]}
     ).with_columns(
-        value=values.ravel(), evaluation=pl.lit("toss"), metric=pl.lit("heads"), arm=pl.lit(arm), stage=pl.lit("s"),
-        split=pl.lit("unseen"), step=pl.lit(1), attribute=pl.lit(""),
-    )  # fmt: skip
+        value=values.ravel(),
+        evaluation=pl.lit("toss"),
+        metric=pl.lit("heads"),
+        arm=pl.lit(arm),
+        stage=pl.lit("s"),
+        split=pl.lit("unseen"),
+        step=pl.lit(1),
+        attribute=pl.lit(""),
+    )
 
 
 def priced(rows: pl.DataFrame, threshold: float, **more) -> ClaimPrice:
