@@ -433,7 +433,7 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert shown["claims"]
     for claim in shown["claims"]:
-        assert list(claim) == [*CLAIM, "why", "is_difference", "age"]
+        assert list(claim) == [*CLAIM, "why", "is_difference", "is_precondition", "age"]
         assert claim["age"]["status"] == "before"
         assert claim["verdict"] in ("holds", "fails", "undecided")
         assert claim["n"] == 40 or claim["estimate"] is None or claim["n"] == 20
@@ -666,7 +666,9 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
     assert json.loads((page / "show.json").read_text(encoding="utf-8")) == shown
     assert {path.suffix for path in (page / "figures").iterdir()} == {".svg", ".csv"}
     page_text = (page / "index.html").read_text(encoding="utf-8")
-    assert all(escape(claim["text"]) in page_text for claim in shown["claims"])
+    findings = [claim for claim in shown["claims"] if not claim["is_precondition"]]
+    assert all(escape(claim["text"]) in page_text for claim in findings)
+    assert all(claim["id"] in page_text for claim in shown["claims"] if claim["is_precondition"])
     assert "<script" not in page_text
 
 

@@ -60,7 +60,7 @@ GAIN = Difference(a=Selection(evaluation="questions", arm="a"), b=Selection(eval
     [
         (0, False, "the gain is 0.0 points and must be above 0 points"),
         (1, False, None),
-        (1, True, r"the gain is 1.0 points \[-?0.\d, \d.\d\] and the whole interval must lie above 0 points"),
+        (1, True, r"the gain is 1.0 points \[-?\d.\d, \d.\d\] and the whole interval must lie above 0 points"),
         (20, True, None),
     ],
 )

@@ -363,6 +363,11 @@ class OfUnit(Measure):
         """The deciding part of the measure, over its own unit."""
         return replace(self, measure=self.measure.deciding(readings, self.unit))
 
+    @property
+    def value_range(self) -> ValueRange:
+        """As the measure."""
+        return self.measure.value_range
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The measure's estimate, over its own unit.
 

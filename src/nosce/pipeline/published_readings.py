@@ -166,6 +166,6 @@ def check_readings_size(site: Path) -> None:
         largest = max(sizes, key=lambda name: sizes[name])
         raise DataError(
             f"the readings below {site} have {total / 1e6:.1f} MB, {sizes[largest] / 1e6:.1f} of them those of "
-            f"{largest}; at most {MAX_BYTES / 1e6:.0f} MB are published: leave --readings out, or take evaluations that "
-            "no claim needs out of the study."
+            f"{largest}; at most {MAX_BYTES / 1e6:.0f} MB are published: leave --readings out, or take evaluations "
+            "that no claim needs out of the study."
         )

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from nosce.analysis.figures import BarFigure
-from nosce.analysis.stats.intervals import nested_bootstrap
+from nosce.analysis.stats.intervals import nested_interval
 from nosce.analysis.stats.paired import decide
 from nosce.records import Verdict
 from nosce.seeds import Seed
@@ -94,9 +94,9 @@ def planted(
 
 
 def verdict(claim_id: str, shares: Mapping[str, float], n_strings: int = 400, **options: object) -> Verdict:
-    unable = options.get("unable", ())
-    assert isinstance(unable, tuple)
-    return CLAIMS[claim_id].judge(planted(claim_id, shares, n_strings, unable), "string")
+    unable, seeds = options.get("unable", ()), options.get("seeds", 3)
+    assert isinstance(unable, tuple) and isinstance(seeds, int)
+    return CLAIMS[claim_id].judge(planted(claim_id, shares, n_strings, unable, seeds), "string")
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_what_is_planted_comes_out(claim_id, rival_share, expected):
 @pytest.mark.parametrize("claim_id", ABOUT)
 def test_few_strings_cannot_tell_and_nothing_is_said(claim_id):
     """The needs are met in three of four strings, and a difference of one string in a dozen is no evidence."""
-    found = verdict(claim_id, {A: 1.0, ABOUT[claim_id][2]: 11 / 12, CONSTANT: 0.25}, n_strings=12)
+    found = verdict(claim_id, {A: 1.0, ABOUT[claim_id][2]: 11 / 12, CONSTANT: 0.25}, n_strings=12, seeds=1)
     assert found.verdict == "undecided"
     assert "not judged" not in found.why
 
@@ -179,7 +179,7 @@ def share_that_holds(n_strings: int, n_seeds: int, n_runs: int = 60) -> float:
     for run in range(n_runs):
         differences = rng.normal(0.0, STRING_SPREAD, size=(n_seeds, n_strings))
         names, seeds = [str(n) for n in range(n_strings)] * n_seeds, np.repeat(np.arange(n_seeds), n_strings)
-        found = nested_bootstrap(differences.ravel(), names, seeds, seed=Seed(run), resamples=200)
+        found = nested_interval(differences.ravel(), names, seeds)
         held += decide(found, claim.threshold, claim.direction) == "holds"
     return held / n_runs
 

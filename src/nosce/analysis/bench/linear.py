@@ -16,7 +16,7 @@ from nosce.analysis.bench.planted_readings import resolved
 from nosce.analysis.calibration import LabelMatchedContrast, LabelMatchedDifference
 from nosce.analysis.claims import Claim
 from nosce.analysis.jackknife import Slope
-from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean, Measure, MinOf
+from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean, Measure, MinOf, OfUnit
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.errors import SpecError
@@ -42,6 +42,8 @@ def linear_forms(measure: Measure) -> list[LinearForm] | None:
     if isinstance(measure, MinOf):
         parts = [linear_forms(one) for one in measure.measures]
         return [form for part in parts if part for form in part] if all(parts) else None
+    if isinstance(measure, OfUnit):
+        return linear_forms(measure.measure)
     if isinstance(measure, Mean):
         return [_form([(1.0, measure.selection)], measure.outcome)]
     if isinstance(measure, ComplementShare):
