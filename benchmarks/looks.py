@@ -154,8 +154,8 @@ def page_table(rows: list[LookOutcome], studies: int) -> str:
     lines = [
         f"Levels: {levels} seeds. {studies:,} simulated studies a line and distance; the worst of runs that end",
         "after 3, 5, 8 or 12 seeds, over distances of 0 to 4 standard deviations of one seed's value from the",
-        "threshold. Decided, and mean seeds of a run up to 12: at a distance of 0.5, 1, 2 and 4. The last columns are of a",
-        "claim that is judged once, by an interval of 95 % over two seeds.",
+        "threshold. Decided, and mean seeds of a run up to 12: at a distance of 0.5, 1, 2 and 4. The last columns are",
+        "of a claim that is judged once, by an interval of 95 % over two seeds.",
         "",
         "| quantity | wrong | wrong, 95 % at each look | covered | decided | seeds | wrong, once | covered, once |",
         "|---|---|---|---|---|---|---|---|",

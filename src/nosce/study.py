@@ -282,9 +282,8 @@ class Study:
         evals = self._evals_of(selections)
         read = {name for spec in evals for name in (spec.arms or tuple(arm.name for arm in self.arms))}
         arms = tuple(arm for arm in self.arms if arm.name in read)
-        experiments = tuple(
-            one for one in self.experiments if any(chosen.arm in (None, one.name) for chosen, _ in selections)
-        )
+        chosen = {selection.arm for selection, _ in selections}
+        experiments = tuple(one for one in self.experiments if None in chosen or one.name in chosen)
         if not arms and not experiments:
             return None
         auxiliary_arms = (*(arm for arm in self.arms if arm not in arms), *self.auxiliary_arms)

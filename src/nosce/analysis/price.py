@@ -193,11 +193,11 @@ def _needed_rows(claim: Claim, readings: pl.DataFrame) -> pl.DataFrame:
     needed = needed_metrics([claim])
     if needed is None:
         return readings
-    wanted = [
-        (pl.col("evaluation") == name) & (pl.lit(True) if metrics is None else pl.col("metric").is_in(sorted(metrics)))
-        for name, metrics in needed.items()
-    ]
-    return readings.filter(pl.any_horizontal(pl.lit(False), *wanted))
+    is_needed = pl.lit(False)
+    for name, metrics in needed.items():
+        is_metric = pl.lit(True) if metrics is None else pl.col("metric").is_in(sorted(metrics))
+        is_needed |= (pl.col("evaluation") == name) & is_metric
+    return readings.filter(is_needed)
 
 
 def _open_part(claim: Claim, readings: pl.DataFrame, unit: str) -> tuple[Measure, float, Direction] | str:

@@ -213,8 +213,6 @@ def build_plan(
     Raises:
         SpecError: An arm learns from the answers of an arm that does not exist, or from its own later answers.
     """
-    from nosce.pipeline.steps.estimates import EstimatesSpec, ReadingSource
-
     builder = _PlanBuilder(study)
     for part in parts or (study,):
         builder.add_part(part)
@@ -222,6 +220,18 @@ def build_plan(
         found = _PlanBuilder(seen[0])
         found.add_part(seen[0])
         builder.take_finished(found, seen[1])
+    return Plan(
+        study=study,
+        upstream_steps=tuple(builder.steps_by_name.values()),
+        estimates=_estimates_step(study, builder, looks),
+        training_steps=builder.training_steps,
+    )
+
+
+def _estimates_step(study: Study, builder: _PlanBuilder, looks: LookDesign | None) -> Step:
+    """The last step, which gathers the readings that were planned."""
+    from nosce.pipeline.steps.estimates import EstimatesSpec, ReadingSource
+
     inputs: dict[str, Step] = {}
     sources = []
     for readings_step in builder.readings_steps:
@@ -247,13 +257,7 @@ def build_plan(
         exploratory_seeds=study.seen_seeds,
         looks=looks,
     )
-    estimates = Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
-    return Plan(
-        study=study,
-        upstream_steps=tuple(builder.steps_by_name.values()),
-        estimates=estimates,
-        training_steps=builder.training_steps,
-    )
+    return Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
 
 
 @dataclass(eq=False)

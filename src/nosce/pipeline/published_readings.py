@@ -149,9 +149,8 @@ def readings_bytes(site: Path) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for index in sorted(site.glob(f"*/*/{FOLDER}/{INDEX}")):
         folder = index.parent
-        sizes[f"{folder.parents[1].name}/{folder.parent.name}"] = sum(
-            file.stat().st_size for file in folder.glob("*.parquet")
-        )
+        files = folder.glob("*.parquet")
+        sizes[f"{folder.parents[1].name}/{folder.parent.name}"] = sum(file.stat().st_size for file in files)
     return sizes
 
 

@@ -84,11 +84,11 @@ class LookPlanner:
 
     def first_design(self) -> LookDesign:
         """Every claim at the first look."""
-        claims = tuple(
-            ClaimSeeds(claim=claim.id, n_seeds=SEEDS_AT_FIRST, fixed_by=self._capped_by(claim))
-            for claim in self.study.claims
-        )
-        return LookDesign(seeds=self.seeds, claims=claims)
+        claims = []
+        for claim in self.study.claims:
+            fixed_by = self._capped_by(claim)
+            claims.append(ClaimSeeds(claim=claim.id, n_seeds=SEEDS_AT_FIRST, fixed_by=fixed_by))
+        return LookDesign(seeds=self.seeds, claims=tuple(claims))
 
     def _capped_by(self, claim: Claim) -> str:
         """Which of the claim's arms has fewer seeds than a look, as the study says; empty: none."""
