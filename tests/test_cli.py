@@ -433,7 +433,8 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     assert (shown["arms"], shown["part"]) == (["single", "multi5+permute"], None)
     assert shown["claims"]
     for claim in shown["claims"]:
-        assert list(claim) == [*CLAIM, "why", "is_difference", "is_precondition", "age"]
+        assert list(claim) == [*CLAIM, "why", "is_difference", "is_precondition", "age", "price"]
+        assert (claim["price"] is None) == (claim["verdict"] != "undecided")
         assert claim["age"]["status"] == "before"
         assert claim["verdict"] in ("holds", "fails", "undecided")
         assert claim["n"] == 40 or claim["estimate"] is None or claim["n"] == 20

@@ -14,7 +14,6 @@ import typer
 from nosce.errors import UsageError
 from nosce.pipeline.command_lines import default_store_root
 from nosce.pipeline.devices import DeviceRequest
-from nosce.pipeline.seed_choice import parse_seeds
 
 if TYPE_CHECKING:
     from nosce.pipeline.plan import StudyRequest
@@ -152,6 +151,7 @@ class StudyOptions:
     def request(self, workers: int | None = None) -> StudyRequest:
         """What a plan is built from; a budget is measured out for so many steps at once."""
         from nosce.pipeline.plan import StudyRequest
+        from nosce.pipeline.seed_choice import parse_seeds
 
         n_seeds, seeds = parse_seeds(self.seeds)
         request = StudyRequest(
@@ -281,6 +281,7 @@ def load_results(
     """The results of the fullest plan of a study, or of the plan of these arms and so many seeds, or of these."""
     from nosce.pipeline.plan_record import PlanRecord
     from nosce.pipeline.results import RunResults
+    from nosce.pipeline.seed_choice import parse_seeds
 
     n_seeds, chosen = parse_seeds(seeds)
     plan = PlanRecord.find_finished(

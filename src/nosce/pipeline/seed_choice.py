@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 
 from nosce.errors import UsageError
-from nosce.study import MAX_SEEDS
 
 _RANGE = re.compile(r"(\d{1,10})(?:-(\d{1,10}))?")
 
@@ -22,6 +21,8 @@ def parse_seeds(text: str | None) -> tuple[int | None, tuple[int, ...]]:
     Raises:
         UsageError: It is neither, a range runs backwards, or a seed stands twice.
     """
+    from nosce.study import MAX_SEEDS  # here: the plan's record, which lists of studies read, imports this module
+
     if text is None or not text.strip():
         return None, ()
     if re.fullmatch(r"-?\d+", text.strip()):
