@@ -158,13 +158,18 @@ def test_one_seed_knows_no_price_and_missing_readings_have_none():
 
 
 def test_of_the_least_of_several_the_one_that_decides_is_priced():
-    """The value of each seed is that of the deciding measure, not the least of each seed."""
-    clear = readings(4, mean=3.0, of_seeds=0.01, of_people=0.1)
-    rows = pl.concat([clear, readings(4, mean=0.4, of_seeds=0.4, of_people=0.1, arm="other")])
+    """The other one is the least of each seed by itself, since its people differ more; its people are not counted."""
+    other = readings(4, mean=0.4, of_seeds=0.6, of_people=0.1, arm="other")
+    rows = pl.concat([readings(4, mean=2.0, of_people=8.0), other])
     measures = tuple(Mean(selection=one) for one in (CHOSEN, OTHER))
-    spread = seed_spread(MinOf(measures=measures), rows, "person", 0.0)
-    assert spread.value == pytest.approx(measures[1].estimate(rows, "person").value)
-    assert spread.variance == pytest.approx(seed_spread(measures[1], rows, "person", 0.0).variance)
+    least = MinOf(measures=measures)
+    alone = rows.filter(pl.col("seed") == 0)
+    assert least.deciding(rows, "person") == measures[1]
+    assert least.deciding(alone, "person") == measures[0]
+
+    spread = seed_spread(least, rows, "person", 0.0)
+    assert spread == seed_spread(measures[1], rows, "person", 0.0)
+    assert spread.unit_variance < 0.01
 
 
 def test_the_threshold_of_a_margin_is_the_nearer_one():
