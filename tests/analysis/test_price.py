@@ -159,8 +159,11 @@ def test_one_seed_knows_no_price_and_missing_readings_have_none():
 
 def test_of_the_least_of_several_the_one_that_decides_is_priced():
     """The other one is the least of each seed by itself, since its people differ more; its people are not counted."""
-    other = readings(4, mean=0.4, of_seeds=0.6, of_people=0.1, arm="other")
-    rows = pl.concat([readings(4, mean=2.0, of_people=8.0), other])
+    other = readings(4, of_people=0.1, arm="other").with_columns(
+        value=pl.col("value") + 0.2 + 1.2 * (pl.col("seed") % 2)
+    )
+    wide = pl.col("entity").str.slice(1).cast(pl.Int64) % 2 * 16.0 - 6.0  # of each seed the same people, around 2
+    rows = pl.concat([readings(4).with_columns(value=wide), other])
     measures = tuple(Mean(selection=one) for one in (CHOSEN, OTHER))
     least = MinOf(measures=measures)
     alone = rows.filter(pl.col("seed") == 0)
