@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= .nosce
 SHELL := /bin/bash
 
-.PHONY: install demo test test-lowest slow check bench results clean
+.PHONY: install demo test test-lowest slow check bench results recompute clean
 
 install: $(VENV)/installed
 
@@ -57,7 +57,11 @@ bench: install
 # The committed results: run what is not done yet of laptop scale, then write results/ from the store.
 results: install
 	for study in biographies biographies_adamw biographies_packed karel diaries emergence introspection; do $(BIN)/nosce run $$study --scale laptop --store $(STORE) || exit 1; done
-	$(BIN)/nosce report --out results --store $(STORE)
+	$(BIN)/nosce report --out results --readings --store $(STORE)
+
+# Every verdict and figure of results/ once more, from the readings beside the pages: no model, no store.
+recompute: install
+	$(BIN)/nosce recompute results
 
 clean:
 	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache build dist

@@ -434,8 +434,9 @@ def test_show_prints_the_contract_and_nothing_else(nosce, smoke_store):
     assert shown["claims"]
     for claim in shown["claims"]:
         of_seeds = ["seeds", "seed_groups", "this_model_alone"]
-        assert list(claim) == [*CLAIM, "why", "is_difference", "is_precondition", *of_seeds, "age"]
+        assert list(claim) == [*CLAIM, "why", "is_difference", "is_precondition", *of_seeds, "age", "price"]
         assert claim["this_model_alone"] == (claim["verdict"] != "undecided")  # one seed
+        assert (claim["price"] is None) == (claim["verdict"] != "undecided")
         assert claim["age"]["status"] == "before"
         assert claim["verdict"] in ("holds", "fails", "undecided")
         assert claim["n"] == 40 or claim["estimate"] is None or claim["n"] == 20

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from nosce.analysis.selection import BestStep as BestStep
     from nosce.analysis.selection import PhaseStep as PhaseStep
     from nosce.analysis.selection import Selection as Selection
+    from nosce.analysis.stats.level import interval_level as interval_level
     from nosce.analysis.training_curves import CurveCorrelation as CurveCorrelation
     from nosce.analysis.training_curves import Peak as Peak
     from nosce.analysis.training_curves import PhaseDuration as PhaseDuration
@@ -163,6 +164,7 @@ _EXPORTS = {
     "nosce.analysis.measures": "ComplementShare Contrast Difference Mean Measure MinOf OfUnit",
     "nosce.analysis.render.figure": "FigureRow",
     "nosce.analysis.selection": "BestStep PhaseStep Selection",
+    "nosce.analysis.stats.level": "interval_level",
     "nosce.analysis.training_curves": "CurveCorrelation Peak PhaseDuration TrainingCurve",
     "nosce.data.tokenizer": "TokenizerSpec",
     "nosce.data.worlds.arithmetic": "Arithmetic",

@@ -41,6 +41,7 @@ from nosce.train.config import LoRA, QAMixture, TrainingConfig
 Scale = Literal["smoke", "laptop", "gpu", "paper", "demo"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 MAX_SEEDS = 1_000
+EXPLORATORY_SEEDS = (0, 1, 2)  # read while the claims of the built-in studies were made; a study may name others
 PRETRAIN = "pretrain"  # the name of the first stage of every arm
 
 
@@ -189,6 +190,7 @@ class Study:
     conclusion: ArmConclusion | None = None  # how the verdicts answer the question in one sentence
     disclosures: tuple[Disclosure, ...] = ()  # what was chosen after which readings; page, table and JSON say it
     auxiliary_arms: tuple[Arm, ...] = ()  # not run for themselves, but those that are run may learn from them
+    exploratory_seeds: tuple[int, ...] = ()  # seeds that were read while claims were made; the others confirm them
 
     @property
     def label(self) -> str:
@@ -237,8 +239,10 @@ class Study:
         """Names of the arms and experiments."""
         return (*(arm.name for arm in self.arms), *(experiment.name for experiment in self.experiments))
 
-    def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None) -> Study:
-        """The study with only some arms, and the first so many seeds (or more: numbers go on).
+    def subset(self, arms: tuple[str, ...] = (), n_seeds: int | None = None, seeds: tuple[int, ...] = ()) -> Study:
+        """The study with only some arms, and these seeds, or the first so many (or more: numbers go on).
+
+        A number of seeds says nothing of which were read before, so that all of them count alike.
 
         Raises:
             UsageError: An arm is not there, or fewer than one seed was asked for.
@@ -256,8 +260,15 @@ class Study:
             arms=selected_arms,
             experiments=selected_experiments,
             auxiliary_arms=auxiliary_arms,
-            seeds=self.seeds if n_seeds is None else _first_seeds(self.seeds, n_seeds),
+            seeds=seeds or (self.seeds if n_seeds is None else first_seeds(self.seeds, n_seeds)),
+            exploratory_seeds=self.exploratory_seeds if n_seeds is None else (),
         )
+
+    @property
+    def seen_seeds(self) -> tuple[int, ...]:
+        """The exploratory seeds of a study that has others too; () where there is nothing to hold them against."""
+        seen = tuple(seed for seed in self.seeds if seed in self.exploratory_seeds)
+        return seen if len(seen) < len(self.seeds) else ()
 
     def without_unread_evals(self) -> Study:
         """The study without the evaluations, and without those arms of them, that no claim, figure or curve selects.
@@ -265,15 +276,35 @@ class Study:
         With a measure or figure of somebody's own, which may look at any reading, the study stays as it is.
         """
         selections = selections_in((*self.claims, *self.figures, *self.scaling_curves))
+        return self if selections is None else replace(self, evals=self._evals_of(selections))
+
+    def read_by(self, claims: Sequence[Claim]) -> Study | None:
+        """The study with the arms, experiments and evaluations that some claims and their needs read; None: with none.
+
+        A measure of somebody's own may look at any reading: it reads the whole study.
+        """
+        selections = selections_in(claims)
         if selections is None:
-            return self
+            return self if claims else None
+        evals = self._evals_of(selections)
+        read = {name for spec in evals for name in (spec.arms or tuple(arm.name for arm in self.arms))}
+        arms = tuple(arm for arm in self.arms if arm.name in read)
+        chosen = {selection.arm for selection, _ in selections}
+        experiments = tuple(one for one in self.experiments if None in chosen or one.name in chosen)
+        if not arms and not experiments:
+            return None
+        auxiliary_arms = (*(arm for arm in self.arms if arm not in arms), *self.auxiliary_arms)
+        return replace(self, arms=arms, experiments=experiments, evals=evals, auxiliary_arms=auxiliary_arms)
+
+    def _evals_of(self, selections: Sequence[tuple[Selection, bool]]) -> tuple[EvalSpec, ...]:
+        """The evaluations, each of those arms, whose readings are selected."""
         evals = []
         for spec in self.evals:
             arms = spec.arms or tuple(arm.name for arm in self.arms)
             read_arms = tuple(arm for arm in arms if any(_selects(one, spec, arm) for one, _ in selections))
             if read_arms:
                 evals.append(spec if read_arms == arms else replace(spec, arms=read_arms))
-        return replace(self, evals=tuple(evals))
+        return tuple(evals)
 
 
 def _selects(selection: Selection, spec: EvalSpec, arm: str) -> bool:
@@ -302,7 +333,7 @@ def _check_names(study: Study) -> None:
 
 
 def _check_seeds(study: Study) -> None:
-    wrong = [seed for seed in study.seeds if not 0 <= seed < 2**31]
+    wrong = [seed for seed in (*study.seeds, *study.exploratory_seeds) if not 0 <= seed < 2**31]
     if wrong or len(study.seeds) > MAX_SEEDS:
         found = f"the seed {wrong[0]}" if wrong else f"{len(study.seeds):,} seeds"
         raise SpecError(
@@ -320,7 +351,8 @@ def _check_base(part: object, bases: type | tuple[type, ...], what: str) -> None
         )
 
 
-def _first_seeds(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
+def first_seeds(seeds: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The first so many of some seeds; where these are fewer, numbers go on."""
     more = range(max(seeds) + 1, max(seeds) + 1 + max(0, count - len(seeds)))
     return (*seeds, *more)[:count]
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field, replace
 import polars as pl
 
 from nosce.analysis.measures import Measure
+from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.paired import Direction
 from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS, SeedGroups, decide_by_groups
 from nosce.errors import DataError, SpecError
 from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
+
+LEVEL_TOLERANCE = 1e-9  # two levels that differ by less are one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +113,8 @@ class Claim:
 
     @property
     def criterion(self) -> str:
-        """When the claim holds, in words."""
-        return f"the whole 95 % interval lies {self.direction} {self._threshold_text}"
+        """When the claim holds, in words; the level is that of `interval_level`."""
+        return f"the whole {100 * interval_level():.3g} % interval lies {self.direction} {self._threshold_text}"
 
     @property
     def _threshold_text(self) -> str:
@@ -128,7 +131,7 @@ class Claim:
         unmet, unknown = self._unmet_reasons(readings, unit)
         not_judged = f"not judged, since {'; '.join(unmet)}" if unmet else unknown
         try:
-            estimate = self.measure.estimate(readings, unit)
+            estimate = self._estimate(readings, unit)
         except DataError as error:
             shown_unit = unit if quantity == "share" else quantity
             return self._verdict(None, shown_unit, "undecided", not_judged if unmet else str(error))
@@ -137,6 +140,16 @@ class Claim:
         unit = estimate.unit if quantity == "share" else quantity
         verdict = self._verdict(estimate, unit, "undecided" if not_judged else decision, why)
         return replace(verdict, seeds=estimate.seeds, seed_groups=self._seed_groups_text(estimate, groups))
+
+    def _estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
+        """The measure's estimate, refused where its interval has another level than was asked for."""
+        estimate = self.measure.estimate(readings, unit)
+        if abs(estimate.level - interval_level()) > LEVEL_TOLERANCE:
+            raise DataError(
+                f"an interval of {100 * interval_level():.3g} % was asked for, and {type(self.measure).__name__} gives "
+                f"one of {100 * estimate.level:.3g} %; let it take its level from nosce.interval_level()."
+            )
+        return estimate
 
     def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
         """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""

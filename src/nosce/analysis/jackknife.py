@@ -20,6 +20,7 @@ from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.selection import Selection, scored_rows
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import influence_interval, plural
+from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.ranges import (
     CORRELATION_RANGE,
     SHARE_RANGE,
@@ -234,7 +235,7 @@ class ConditionRankCorrelation(Measure):
         values = _condition_spearmans(np.stack([seed_means.mean(0) for seed_means in means_by_seed]))
         # A rank correlation takes few values, so seeds often agree by luck.
         within = np.var(resampled, axis=1, ddof=1)
-        half_width, method = half_width_over_seeds(values, within, plural(unit), least_level=0.95)
+        half_width, method = half_width_over_seeds(values, within, plural(unit), least_level=interval_level())
         n_units = sum(len(seed_means) for seed_means in means_by_seed)
         value = float(values.mean())
         low, high = CORRELATION_RANGE.score_interval(value, half_width, n=len(self.pairs))
@@ -248,6 +249,7 @@ class ConditionRankCorrelation(Measure):
             seeds=len(means_by_seed),
             seed_values=tuple(values.tolist()),
             method=f"rank correlation over {len(self.pairs)} conditions; {method}",
+            level=interval_level(),
         )
 
     def _condition_means(self, readings: pl.DataFrame) -> list[FloatArray]:

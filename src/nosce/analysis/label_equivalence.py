@@ -20,6 +20,7 @@ from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.selection import Selection, scored_rows
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import plural
+from nosce.analysis.stats.level import interval_level, interval_tails
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -51,7 +52,17 @@ class LabelCount(Measure):
         """
         counts = scored_rows(self.selection, readings)["value"].to_list()
         n = len(counts)
-        return Estimate(sum(counts) / n, None, None, n=n, clusters=n, seeds=n, unit="labels", method="counted")
+        return Estimate(
+            sum(counts) / n,
+            None,
+            None,
+            n=n,
+            clusters=n,
+            seeds=n,
+            unit="labels",
+            method="counted",
+            level=interval_level(),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +109,7 @@ class LabelsToReach(Measure):
         rng = (RESAMPLING_SEED / "labels to reach").numpy()
         draws = [labels_to_reach(multiples, means) for means in _resampled_means(by_seed, rng)]
         beyond = sum(math.isinf(one) for one in draws) / RESAMPLES
-        low, high = np.quantile(np.minimum(draws, multiples[-1]), (0.025, 0.975))
+        low, high = np.quantile(np.minimum(draws, multiples[-1]), interval_tails())
         fewer = " or fewer" if found == multiples[0] else ""
         method = (
             f"percentile bootstrap of {plural(unit)}: {found * n_labels:,.0f} labels{fewer}, {low * n_labels:,.0f} "
@@ -115,6 +126,7 @@ class LabelsToReach(Measure):
             seeds=len(by_seed),
             unit=unit,
             method=method,
+            level=interval_level(),
         )
 
     def _columns(self, readings: pl.DataFrame, unit: str) -> tuple[list[float], pl.DataFrame, int]:

@@ -51,6 +51,14 @@ class Measure(ABC):
         """The least and largest value that the estimate can have; its interval lies within."""
         return SHARE_RANGE if self.quantity == "share" and not self.is_difference else UNBOUNDED
 
+    def deciding(self, readings: pl.DataFrame, unit: str) -> Measure:
+        """The measure whose interval decides a claim: of several that the measure chooses from the chosen one.
+
+        Raises:
+            DataError: The readings do not allow the choice.
+        """
+        return self
+
     @abstractmethod
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate from a table of readings.
@@ -281,6 +289,10 @@ class OfUnit(Measure):
         """As the measure."""
         return self.measure.is_difference
 
+    def deciding(self, readings: pl.DataFrame, unit: str) -> Measure:
+        """The deciding part of the measure, over its own unit."""
+        return replace(self, measure=self.measure.deciding(readings, self.unit))
+
     @property
     def value_range(self) -> ValueRange:
         """As the measure."""
@@ -323,13 +335,20 @@ class MinOf(Measure):
         """As the first measure."""
         return self.measures[0].value_range
 
+    def deciding(self, readings: pl.DataFrame, unit: str) -> Measure:
+        """The measure with the lowest lower end."""
+        return self._lowest(readings, unit)[0].deciding(readings, unit)
+
+    def _lowest(self, readings: pl.DataFrame, unit: str) -> tuple[Measure, Estimate]:
+        estimates = [(measure, measure.estimate(readings, unit)) for measure in self.measures]
+        return min(estimates, key=lambda pair: -float("inf") if pair[1].low is None else pair[1].low)
+
     def estimate(self, readings: pl.DataFrame, unit: str) -> Estimate:
         """The estimate with the lowest lower end; its method names the reference of a difference.
 
         Raises:
             DataError: One of the measures has no estimate.
         """
-        estimates = [(measure, measure.estimate(readings, unit)) for measure in self.measures]
-        measure, lowest = min(estimates, key=lambda pair: -float("inf") if pair[1].low is None else pair[1].low)
+        measure, lowest = self._lowest(readings, unit)
         reference = f", against {measure.reference_description}" if measure.reference_description else ""
-        return replace(lowest, method=f"the least of {len(estimates)}{reference}; {lowest.method}")
+        return replace(lowest, method=f"the least of {len(self.measures)}{reference}; {lowest.method}")

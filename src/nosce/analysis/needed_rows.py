@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.figures import Figure
 from nosce.analysis.measures import Measure
 from nosce.analysis.selection import BestStep, PhaseStep, Selection
@@ -48,6 +49,9 @@ def selections_in(parts: Iterable[object]) -> list[tuple[Selection, bool]] | Non
             found.append((part, derives_metrics))
             if isinstance(part.step, BestStep | PhaseStep):
                 found += [(choosing, False) for choosing in part.step.choosing(part)]
+        elif isinstance(part, ScalingCurveSpec):  # its selections are without an arm, its points name the arms
+            for selection in (part.sharp, *part.continuous):
+                found += [(dataclasses.replace(selection, arm=arm), derives_metrics) for _, arm in part.points]
         elif isinstance(part, tuple):
             waiting += [(member, derives_metrics) for member in part]
         elif isinstance(part, Measure | Figure) and not _is_known(part):

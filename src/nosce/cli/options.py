@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
@@ -18,6 +18,7 @@ from nosce.pipeline.devices import DeviceRequest
 if TYPE_CHECKING:
     from nosce.pipeline.plan import StudyRequest
     from nosce.pipeline.results import RunResults
+    from nosce.pipeline.until_decided import LookRequest
     from nosce.store.store import Store
 
 
@@ -36,7 +37,12 @@ StudyArgument = Annotated[
     ),
 ]
 ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; some studies have demo too.")]
-SeedsOption = Annotated[int | None, typer.Option(help="How many training seeds; else as the study says.")]
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How many training seeds, e.g. 5, or which, e.g. 10-14; else as the study says.", metavar="SEEDS"
+    ),
+]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
 ModelOption = Annotated[
     str,
@@ -51,7 +57,10 @@ SetOption = Annotated[
     typer.Option("--set", help="Change a field of the configuration; may be repeated.", metavar="KEY=VALUE"),
 ]
 LastScaleOption = Annotated[str | None, typer.Option(help="Of the study; else the scale that was run last.")]
-PlanSeedsOption = Annotated[int | None, typer.Option(help="Results of so many seeds; else of the most.")]
+PlanSeedsOption = Annotated[
+    str | None,
+    typer.Option(help="Results of so many seeds, or of these, e.g. 10-14; else of the most.", metavar="SEEDS"),
+]
 PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
@@ -72,7 +81,17 @@ WordingsOption = Annotated[
     str, typer.Option("--wordings", help="Sentences for --facts, one a line; else generic ones.", metavar="FILE")
 ]
 BudgetOption = Annotated[
-    str | None, typer.Option(help="With --model: take the largest size that fits, e.g. 90s, 20m or 2h.", metavar="TIME")
+    str | None,
+    typer.Option(
+        help="With --model: take the largest size that fits, e.g. 90s, 20m or 2h. With --until-decided: of all steps.",
+        metavar="TIME",
+    ),
+]
+UntilDecidedOption = Annotated[
+    bool, typer.Option("--until-decided", help="Run 3 seeds, then 5, 8 and 12 of what open claims read.")
+]
+MaxSeedsOption = Annotated[
+    int | None, typer.Option(help="With --until-decided: the last look, 3, 5, 8 or 12 seeds; else 12.")
 ]
 RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
@@ -133,11 +152,14 @@ class StudyOptions:
     def request(self, workers: int | None = None) -> StudyRequest:
         """What a plan is built from; a budget is measured out for so many steps at once."""
         from nosce.pipeline.plan import StudyRequest
+        from nosce.pipeline.seed_choice import parse_seeds
 
+        n_seeds, seeds = parse_seeds(self.seeds)
         request = StudyRequest(
             study=self.study,
             scale=self.scale,
-            n_seeds=self.seeds,
+            n_seeds=n_seeds,
+            seeds=seeds,
             arms=split_names(self.arms),
             models=self.model,
             settings=self.settings,
@@ -172,6 +194,36 @@ class DeviceOptions:
             threads=self.threads,
             gradient_checkpointing=self.gradient_checkpointing,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookOptions:
+    """Whether seeds are run until claims are decided."""
+
+    until_decided: UntilDecidedOption = False
+    max_seeds: MaxSeedsOption = None
+
+    def check(self, *, dry_run: bool) -> None:
+        """Refuse options that mean nothing together.
+
+        Raises:
+            UsageError: They do not.
+        """
+        if self.max_seeds is not None and not self.until_decided:
+            raise UsageError("--max-seeds belongs to --until-decided; give both, or --seeds alone.")
+        if dry_run and self.until_decided:
+            raise UsageError(
+                "--dry-run prices one plan, and --until-decided makes the next from what it found; price the first "
+                "look with `nosce plan STUDY --seeds 3`."
+            )
+
+    def request(self, study: StudyOptions) -> LookRequest:
+        """What looks are planned from; the budget is the time of all their steps."""
+        from nosce.analysis.looks import LOOKS
+        from nosce.pipeline.until_decided import LookRequest
+
+        plain = replace(study, budget=None).request()
+        return LookRequest(**vars(plain), max_seeds=self.max_seeds or LOOKS[-1], budget=study.budget or "")
 
 
 def with_option_groups(command: Callable[..., None]) -> Callable[..., None]:
@@ -225,11 +277,15 @@ def variant_label(models: str, settings: Sequence[str] | None) -> str | None:
 
 
 def load_results(
-    store: Store, study: str, scale: str | None, seeds: int | None, arms: str, variant: str | None = None
+    store: Store, study: str, scale: str | None, seeds: str | None, arms: str, variant: str | None = None
 ) -> RunResults:
-    """The results of the fullest plan of a study, or of the plan of these arms and so many seeds."""
+    """The results of the fullest plan of a study, or of the plan of these arms and so many seeds, or of these."""
     from nosce.pipeline.plan_record import PlanRecord
     from nosce.pipeline.results import RunResults
+    from nosce.pipeline.seed_choice import parse_seeds
 
-    plan = PlanRecord.find_finished(store, study, scale, arms=split_names(arms), n_seeds=seeds, variant=variant)
+    n_seeds, chosen = parse_seeds(seeds)
+    plan = PlanRecord.find_finished(
+        store, study, scale, arms=split_names(arms), n_seeds=n_seeds, seeds=chosen, variant=variant
+    )
     return RunResults.load(store, plan)

@@ -55,6 +55,7 @@ def _print_config(study: str, *, json_: bool) -> None:
 def run(
     study: opt.StudyOptions,
     devices: opt.DeviceOptions,
+    looks: opt.LookOptions,
     ray: opt.RayOption = None,
     dry_run: opt.DryRunOption = False,
     max_cost: opt.MaxCostOption = None,
@@ -65,6 +66,20 @@ def run(
     """Do what is not done yet, then print the claims.  Example: nosce run biographies --scale laptop"""
     from nosce.pipeline import run as running
 
+    looks.check(dry_run=dry_run)
+    if looks.until_decided:
+        from nosce.pipeline.until_decided import run_until_decided
+
+        exit_code = run_until_decided(
+            looks.request(study),
+            opt.open_store(store),
+            devices=devices.request(),
+            ray=ray,
+            rerun_stale=rerun_stale,
+            max_cost=max_cost,
+            json_=json_,
+        )
+        raise typer.Exit(exit_code)
     request, opened_store = study.request(devices.workers), opt.open_store(store)
     if dry_run:
         running.print_plan(request, opened_store, devices.workers, json_=json_)
@@ -123,15 +138,38 @@ def show(
 def report(
     out_: Annotated[Path, typer.Option("--out", help="Folder of the site.")] = Path("report"),
     open_: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    readings: Annotated[
+        bool, typer.Option("--readings", help="Write the readings behind each page too, for `nosce recompute`.")
+    ] = False,
     store: opt.StoreOption = None,
 ) -> None:
     """Write the static site from the store.  Example: nosce report --out report --open"""
     from nosce.pipeline.site import write_site
 
-    index = write_site(opt.open_store(store), out_)
+    index = write_site(opt.open_store(store), out_, readings=readings)
     print_line(f"The report is {index}")
     if open_:
         typer.launch(index.as_uri())
+
+
+@app.command()
+def recompute(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A page's folder, or one that has such below it.")],
+    json_: opt.JsonOption = False,
+) -> None:
+    """Judge published claims again from published readings, without a model.  Example: nosce recompute results"""
+    from nosce.pipeline.recompute import find_pages, recompute_page
+
+    pages = [recompute_page(page) for page in find_pages(folder)]
+    if json_:
+        print_json([asdict(page) for page in pages])
+    for page in () if json_ else pages:
+        counts = f"{page.claims} claims and {page.figures} figures from {page.readings:,} readings"
+        print_line(f"{page.study}, {page.scale}: {counts}: {'different' if page.differences else 'equal'}.")
+        for difference in page.differences:
+            print_line(f"  {difference}")
+    if any(page.differences for page in pages):
+        raise typer.Exit(1)
 
 
 @app.command()

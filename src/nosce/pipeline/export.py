@@ -23,7 +23,7 @@ from nosce.pipeline.plan_record import PlanRecord
 from nosce.records import read_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
-from nosce.study import PRETRAIN, load_study
+from nosce.study import PRETRAIN, first_seeds, load_study
 
 SAMPLE_DOCUMENTS = 2_000  # documents that show where a word tokenizer's marks have spaces
 ADAPTER_FOLDER = "adapter"  # below the exported folder: the low-rank updates alone
@@ -56,12 +56,16 @@ def find_study(store: Store, study: str, scale: str | None, variant: str | None 
         return StudyRequest(study=named[0].requested_as if named else study, scale=scale or "laptop")
     newest = found[0]
     same = [record for record in at_scale if record.identity == newest.identity]
-    n_seeds = max(len(record.seeds) for record in same)
+    widest = max(same, key=lambda record: len(record.seeds))
     request = StudyRequest(
         study=newest.requested_as, scale=newest.scale, models=newest.models, settings=newest.settings
     )
-    own_seeds = len(load_study(request.study, request.scale, request.variant).seeds)
-    return replace(request, n_seeds=n_seeds if n_seeds > own_seeds else None)
+    own_seeds = load_study(request.study, request.scale, request.variant).seeds
+    if {*widest.seeds} <= {*own_seeds}:
+        return request
+    if widest.seeds == first_seeds(own_seeds, len(widest.seeds)):
+        return replace(request, n_seeds=len(widest.seeds))
+    return replace(request, seeds=widest.seeds)
 
 
 def export_checkpoint(

@@ -13,6 +13,7 @@ from nosce.pipeline.devices import DeviceRequest
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.run import make_steps
+from nosce.pipeline.seed_choice import parse_seeds
 from nosce.store.store import Store
 
 
@@ -22,7 +23,7 @@ def run(
     model: str | Path | Sequence[str | Path] = "",
     scale: str = "laptop",
     settings: Mapping[str, object] | None = None,
-    seeds: int | None = None,
+    seeds: int | str | None = None,
     arms: Sequence[str] = (),
     store: str | Path | None = None,
     workers: int | None = None,
@@ -40,7 +41,7 @@ def run(
             several of them. Empty: the study's own models from fresh weights.
         scale: Name of the scale.
         settings: Fields of the study's configuration, as `--set` changes them, e.g. `{"people": 50}`.
-        seeds: Number of training seeds. None: as the study says.
+        seeds: Number of training seeds, or the seeds themselves, e.g. "10-14". None: as the study says.
         arms: Names of the arms. Empty: all.
         store: Folder of the results. None: $NOSCE_STORE, else .nosce/ in the current folder.
         workers: Steps made at once. None: one a core, or one a GPU.
@@ -52,11 +53,13 @@ def run(
         UsageError: The study, a model, an arm or a setting is not there.
         SpecError: The study or a model is impossible as it stands.
     """
+    n_seeds, chosen_seeds = parse_seeds(None if seeds is None else str(seeds))
     models = [model] if isinstance(model, str | Path) else list(model)
     request = StudyRequest(
         study=study,
         scale=scale,
-        n_seeds=seeds,
+        n_seeds=n_seeds,
+        seeds=chosen_seeds,
         arms=tuple(arms),
         models=",".join(str(one) for one in models if str(one)),
         settings=tuple(f"{key}={setting_text(value)}" for key, value in (settings or {}).items()),

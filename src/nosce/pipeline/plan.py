@@ -7,12 +7,13 @@ names. Nothing here imports torch: planning takes milliseconds.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nosce.analysis.looks import LookDesign
 from nosce.data.worlds.base import World
 from nosce.data.worlds.behaviours.base import BehaviourWorld
 from nosce.errors import SpecError
@@ -20,6 +21,7 @@ from nosce.models.architecture import ExtraLayers, Pretrained
 from nosce.models.sources import parse_models
 from nosce.pipeline.command_lines import command_line
 from nosce.pipeline.context import StepContext
+from nosce.pipeline.seed_choice import seeds_text
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description, spec_classes
 from nosce.study import (
@@ -140,6 +142,7 @@ class StudyRequest:
         study: The study's built-in name, FILE.py:FUNCTION or package.module:FUNCTION.
         scale: Name of the scale.
         n_seeds: Number of training seeds; None: as many as the study has.
+        seeds: The training seeds themselves, e.g. (10, 11, 12); (): as `n_seeds` says.
         arms: Names of the arms; empty: all.
         models: Models that a built-in study starts from, separated by commas; empty: fresh weights.
         settings: Fields of a built-in study's configuration, each `key=value`.
@@ -148,6 +151,7 @@ class StudyRequest:
     study: str
     scale: str
     n_seeds: int | None = None
+    seeds: tuple[int, ...] = ()
     arms: tuple[str, ...] = ()
     models: str = ""
     settings: tuple[str, ...] = ()
@@ -158,7 +162,10 @@ class StudyRequest:
 
         study = load_study(self.study, self.scale, self.variant)
         check_references(study)
-        return replace(build_plan(study.subset(self.arms, self.n_seeds)), whole_study=study)
+        part = study.subset(self.arms, self.n_seeds, self.seeds)
+        # Seeds of which the study has not all are no part of its own; they are a study of these seeds.
+        is_part = not self.seeds or {*self.seeds} <= {*study.seeds}
+        return replace(build_plan(part), whole_study=study if is_part else replace(study, seeds=part.seeds))
 
     @property
     def variant(self) -> StudyVariant:
@@ -174,30 +181,57 @@ class StudyRequest:
     @property
     def command(self) -> str:
         """The command that runs the plan, as a shell takes it; it names no store."""
+        return command_line(*self.words)
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the command behind `nosce`."""
         words = ["run", self.study, "--scale", self.scale]
         words += ["--model", self.models] if self.models else []
         words += [word for setting in self.settings for word in ("--set", setting)]
-        words += ["--seeds", str(self.n_seeds)] if self.n_seeds else []
+        words += ["--seeds", seeds_text(self.seeds)] if self.seeds else []
+        words += ["--seeds", str(self.n_seeds)] if self.n_seeds and not self.seeds else []
         words += ["--arms", ",".join(self.arms)] if self.arms else []
-        return command_line(*words)
+        return words
 
 
-def build_plan(study: Study) -> Plan:
+def build_plan(
+    study: Study,
+    *,
+    parts: Sequence[Study] = (),
+    looks: LookDesign | None = None,
+    seen: tuple[Study, Collection[str]] | None = None,
+) -> Plan:
     """The plan of a study: corpora, leakage checks, trainings, evaluations, and the estimates at the end.
+
+    Args:
+        study: The study, whose claims are judged and whose figures are drawn.
+        parts: Arms, seeds and evaluations of the study that are run; (): all of it.
+        looks: How claims are judged at looks; None: once.
+        seen: The part of exploratory seeds, of which nothing is made, and the names of steps that are finished.
 
     Raises:
         SpecError: An arm learns from the answers of an arm that does not exist, or from its own later answers.
     """
+    builder = _PlanBuilder(study)
+    for part in parts or (study,):
+        builder.add_part(part)
+    if seen is not None:
+        found = _PlanBuilder(seen[0])
+        found.add_part(seen[0])
+        builder.take_finished(found, seen[1])
+    return Plan(
+        study=study,
+        upstream_steps=tuple(builder.steps_by_name.values()),
+        estimates=_estimates_step(study, builder, looks),
+        training_steps=builder.training_steps,
+    )
+
+
+def _estimates_step(study: Study, builder: _PlanBuilder, looks: LookDesign | None) -> Step:
+    """The last step, which gathers the readings that were planned."""
     from nosce.pipeline.steps.estimates import EstimatesSpec, ReadingSource
 
-    builder = _PlanBuilder(study)
-    for index, seed in enumerate(study.seeds):
-        for arm in study.arms:
-            if arm.n_seeds is None or index < arm.n_seeds:
-                builder.add_arm(arm, seed)
-        for experiment_spec in study.experiments:
-            if experiment_spec.n_seeds is None or index < experiment_spec.n_seeds:
-                builder.add_experiment(experiment_spec, seed)
     inputs: dict[str, Step] = {}
     sources = []
     for readings_step in builder.readings_steps:
@@ -220,14 +254,10 @@ def build_plan(study: Study) -> Plan:
         figures=study.figures,
         scaling_curves=study.scaling_curves,
         conclusion=study.conclusion,
+        exploratory_seeds=study.seen_seeds,
+        looks=looks,
     )
-    estimates = Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
-    return Plan(
-        study=study,
-        upstream_steps=tuple(builder.steps_by_name.values()),
-        estimates=estimates,
-        training_steps=builder.training_steps,
-    )
+    return Step(kind="estimates", spec=spec, inputs=inputs, label="claims and figures")
 
 
 @dataclass(eq=False)
@@ -247,6 +277,30 @@ class _PlanBuilder:
     _corpus_steps: dict[tuple[str, int], Step] = field(default_factory=dict)
     _answers_steps: dict[tuple[str, int, str, AnswerSource], Step] = field(default_factory=dict)
     _in_progress: list[tuple[str, int, str]] = field(default_factory=list)  # trainings whose inputs are being planned
+
+    def add_part(self, part: Study) -> None:
+        """All steps of the arms, experiments, evaluations and seeds of a part of the study."""
+        whole_study, self.study = self.study, part
+        for index, seed in enumerate(part.seeds):
+            for arm in part.arms:
+                if arm.n_seeds is None or index < arm.n_seeds:
+                    self.add_arm(arm, seed)
+            for experiment_spec in part.experiments:
+                if experiment_spec.n_seeds is None or index < experiment_spec.n_seeds:
+                    self.add_experiment(experiment_spec, seed)
+        self.study = whole_study
+
+    def take_finished(self, other: _PlanBuilder, finished: Collection[str]) -> None:
+        """The readings of another plan that are finished, with the steps that they were made from."""
+        for readings_step in other.readings_steps:
+            if readings_step.step.name in finished:
+                self.readings_steps.append(readings_step)
+                self._take(readings_step.step)
+
+    def _take(self, step: Step) -> None:
+        for given in step.inputs.values():
+            self._take(given)
+        self.steps_by_name.setdefault(step.name, step)
 
     def add_step(self, kind: str, label: str, spec: object, **inputs: Step) -> Step:
         """A new step, or the step of the same name if the plan has it."""

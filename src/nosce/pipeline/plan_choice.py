@@ -41,19 +41,23 @@ def _includes(plan: PlanRecord, other: PlanRecord) -> bool:
     return same_study and other.steps.keys() - {other.estimates} <= plan.steps.keys()
 
 
-def narrowed_plans(plans: Sequence[PlanRecord], arms: Sequence[str], n_seeds: int | None) -> list[PlanRecord]:
-    """The plans of exactly these arms and so many seeds.
+def narrowed_plans(
+    plans: Sequence[PlanRecord], arms: Sequence[str], n_seeds: int | None, seeds: Sequence[int] = ()
+) -> list[PlanRecord]:
+    """The plans of exactly these arms and so many seeds, or exactly these seeds.
 
     Args:
         plans: The plans.
         arms: Names of the arms, in any order and in capitals or not; empty: any.
         n_seeds: Number of seeds; None: any.
+        seeds: The seeds; (): any.
     """
     asked = {name_key(name) for name in arms}
     chosen = []
     for plan in plans:
         has_arms = not asked or {name_key(name) for name in plan.arms} == asked
-        if has_arms and n_seeds in (None, len(plan.seeds)):
+        has_seeds = not seeds or {*plan.seeds} == {*seeds}
+        if has_arms and has_seeds and n_seeds in (None, len(plan.seeds)):
             chosen.append(plan)
     return chosen
 

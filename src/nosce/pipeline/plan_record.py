@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from nosce.errors import UsageError
 from nosce.pipeline.command_lines import command_line, in_store
 from nosce.pipeline.plan_choice import describe_part, fullest_plan, narrowed_plans
+from nosce.pipeline.seed_choice import seeds_text
 from nosce.records import Disclosure, from_json
 from nosce.store.files import JsonObject, load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
@@ -141,7 +142,9 @@ class PlanRecord:
         words += ["--model", self.models] if self.models else []
         words += [word for setting in self.settings for word in ("--set", setting)]
         words += ["--arms", ",".join(self.arms)] if self.arms and self.arms != self.study_arms else []
-        words += ["--seeds", str(len(self.seeds))] if self.seeds != self.study_seeds else []
+        has_own = {*self.seeds} <= {*self.study_seeds} or {*self.seeds} >= {*self.study_seeds}
+        chosen = str(len(self.seeds)) if has_own else seeds_text(self.seeds)
+        words += ["--seeds", chosen] if self.seeds != self.study_seeds else []
         return command_line(*words, store=store)
 
     @property
@@ -248,6 +251,7 @@ class PlanRecord:
         *,
         arms: tuple[str, ...] = (),
         n_seeds: int | None = None,
+        seeds: tuple[int, ...] = (),
         variant: str | None = None,
     ) -> PlanRecord:
         """The fullest finished plan of a study, or the one of some arms and seeds.
@@ -258,6 +262,7 @@ class PlanRecord:
             scale: Name of the scale; None: the scale that was run last.
             arms: Names of the arms, exactly those of the plan; empty: any.
             n_seeds: Number of the plan's seeds; None: any.
+            seeds: The plan's seeds; (): any.
             variant: What `--model` and `--set` change of the study. None: the study as it is, or the variant that was
                 run last where only variants are finished.
 
@@ -269,7 +274,7 @@ class PlanRecord:
         finished = [record for record in matching if store.has(record.estimates)]
         if variant is None:
             finished = [record for record in finished if not record.variant] or finished
-        if narrowed := narrowed_plans(finished, arms, n_seeds):
+        if narrowed := narrowed_plans(finished, arms, n_seeds, seeds):
             newest = narrowed[0]
             return fullest_plan([r for r in narrowed if r.identity == newest.identity])
         at_scale = (f" at scale {scale}" if scale else "") + (f" with {variant}" if variant else "")

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import polars as pl
 
 from nosce.analysis.conclusion import ArmConclusion
+from nosce.analysis.looks import ClaimLook
+from nosce.analysis.price import ClaimPrice
 from nosce.analysis.render.figure import FigureData
 from nosce.errors import DamagedError, DataError
 from nosce.pipeline.arm_tokens import tokens_by_arm
 from nosce.pipeline.claim_age import ClaimAge, claim_ages
 from nosce.pipeline.claim_log import ClaimLog
+from nosce.pipeline.claim_outlook import ClaimOutlook, SeedHalves, claim_outlooks, read_records
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.steps.estimates import ReadingSource
@@ -276,6 +279,30 @@ class RunResults:
         return claim_ages(log, self.plan, made)
 
     @cached_property
+    def looks(self) -> tuple[ClaimLook, ...]:
+        """The looks at claims of a run with `--until-decided`; () of any other."""
+        return read_records(self.folder, "looks.parquet", ClaimLook)
+
+    @cached_property
+    def outlooks(self) -> Mapping[str, ClaimOutlook]:
+        """The look of each claim, and what would decide it, by the claim's id."""
+        seconds = {}
+        for step in self.steps:
+            if step.record is not None and (took := step.record.provenance.get("seconds")) is not None:
+                seconds[step.name] = float(took)
+        return claim_outlooks(self.plan, self.looks, read_records(self.folder, "prices.parquet", ClaimPrice), seconds)
+
+    @cached_property
+    def halves(self) -> SeedHalves | None:
+        """The verdicts by exploratory seeds beside these; None where no exploratory seed was run, or no other."""
+        spec = self.plan.steps[self.plan.estimates].description["spec"]
+        seeds = spec.get("exploratory_seeds") if isinstance(spec, dict) else None
+        seen = read_records(self.folder, "exploratory.parquet", Verdict)
+        if not seen or not isinstance(seeds, list):
+            return None
+        return SeedHalves.of(seen, self.verdicts, self.ages, [int(str(seed)) for seed in seeds], self.plan.seeds)
+
+    @cached_property
     def figures(self) -> tuple[FigureData, ...]:
         """The figures: words from figures.json, numbers from the table of each."""
         return tuple(self._figure(words) for words in self._read_json("figures.json"))
@@ -359,13 +386,15 @@ class RunResults:
             **({"notes": list(self.plan.notes)} if self.plan.notes else {}),
             **({"conclusion": self.conclusion} if self.conclusion else {}),
             **({"disclosures": [asdict(one) for one in self.plan.disclosures]} if self.plan.disclosures else {}),
+            **({"halves": self.halves.to_json()} if self.halves else {}),
             "claims": [self._claim_json(verdict) for verdict in self.verdicts],
             "provenance": self._provenance_json(),
         }
 
     def _claim_json(self, verdict: Verdict) -> dict[str, Json]:
-        alone = verdict.is_of_one_model
-        return {**asdict(verdict), "this_model_alone": alone, "age": self._age_json(verdict.id)}
+        outlook, alone = self.outlooks.get(verdict.id, ClaimOutlook()), verdict.is_of_one_model
+        age = self._age_json(verdict.id)
+        return {**asdict(verdict), "this_model_alone": alone, "age": age, **outlook.to_json()}
 
     def _age_json(self, claim: str) -> dict[str, Json]:
         return self.ages.get(claim, ClaimAge(status="unknown")).to_json()

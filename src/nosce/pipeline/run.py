@@ -107,10 +107,10 @@ def run_study(
     console = Console(stderr=json_, soft_wrap=True)
     run = make_steps(request, store, console, devices=devices, ray=ray, rerun_stale=rerun_stale, max_cost=max_cost)
     if run.summary.failed:
-        _print_failures(run.plan, run.summary.failed, in_store(request.command, store))
+        print_failures(run.plan, run.summary.failed, in_store(request.command, store))
         return 1
     _print_duration(len(run.summary.completed), len(run.plan.all_steps), run.seconds, console)
-    _print_results(RunResults.load(store, run.record), Console(stderr=json_), json_=json_)
+    print_results(RunResults.load(store, run.record), Console(stderr=json_), json_=json_)
     return 0
 
 
@@ -158,7 +158,8 @@ def _print_stale(stale: Sequence[str], command: str, console: Console) -> None:
         console.print(literal(f"{count}; `{command} --rerun-stale` makes them again. For one, {stale[0]}."))
 
 
-def _print_results(results: RunResults, console: Console, *, json_: bool) -> None:
+def print_results(results: RunResults, console: Console, *, json_: bool) -> None:
+    """Print the claims, or with `json_` the JSON object on stdout."""
     if json_:
         sys.stdout.write(json_text(results.to_json()) + "\n")
     else:
@@ -191,7 +192,8 @@ def _make_pool(
     return LocalPool(store, workers.n_workers, runtime, workers.visible_gpus)
 
 
-def _print_failures(plan: Plan, failed: dict[str, str], command: str) -> None:
+def print_failures(plan: Plan, failed: dict[str, str], command: str) -> None:
+    """Print which steps failed and why, on stderr."""
     console = Console(stderr=True, soft_wrap=True)
     labels = {step.name: step.label for step in plan.all_steps}
     for name, reason in failed.items():
@@ -206,18 +208,20 @@ def print_claims(results: RunResults, console: Console) -> None:
     console.print(literal(f"{plan.title}: {plan.question}  ({plan.paper}, scale {plan.scale_label}, {seeds})"))
     if results.part_notice:
         console.print(literal(results.part_notice), soft_wrap=True, highlight=False)
-    console.print(claims_table(results.verdicts))
+    notes = {claim: outlook.table_note for claim, outlook in results.outlooks.items()}
+    console.print(claims_table(results.verdicts, notes))
     if preconditions := preconditions_text(results.verdicts):
         console.print(literal(preconditions), soft_wrap=True, highlight=False)
     if tally := tally_text(results.verdicts):
         console.print(literal(tally), soft_wrap=True, highlight=False)
     for verdict in results.verdicts:
         if verdict.verdict == "undecided":
-            console.print(literal(f"{verdict.id} is undecided: {verdict.why}"), soft_wrap=True, highlight=False)
-    for sentence in seed_group_sentences(results.verdicts):
+            price = results.outlooks[verdict.id].price_sentence if verdict.id in results.outlooks else ""
+            reason = f"{verdict.why}. To decide it: {price}" if price else verdict.why
+            console.print(literal(f"{verdict.id} is undecided: {reason}"), soft_wrap=True, highlight=False)
+    sentences = [*seed_group_sentences(results.verdicts), *(one.sentence for one in plan.disclosures)]
+    for sentence in [*sentences, *([results.halves.sentence] if results.halves else [])]:
         console.print(literal(sentence), soft_wrap=True, highlight=False)
-    for disclosure in plan.disclosures:
-        console.print(literal(disclosure.sentence), soft_wrap=True, highlight=False)
     for sentence in age_sentences(results.ages):
         console.print(literal(sentence), soft_wrap=True, highlight=False)
     if results.conclusion:

@@ -16,13 +16,14 @@ from nosce.analysis.render.figure import figure_svg
 from nosce.analysis.render.html import StudyPage, render_index, render_study_page
 from nosce.errors import DataError, UsageError
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.published_readings import check_readings_size, write_readings_folder
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
 from nosce.store.files import JsonObject, warn_skipped
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 
 
-def write_site(store: Store, folder: Path) -> Path:
+def write_site(store: Store, folder: Path, *, readings: bool = False) -> Path:
     """Write `index.html` and a folder per study and scale below `folder`; the path of the index.
 
     A page shows the fullest finished plan of its study and scale.
@@ -31,8 +32,14 @@ def write_site(store: Store, folder: Path) -> Path:
     Each of them holds `index.html` (self-contained), `show.json`, `figures/*.svg` and the tables that
     the figures are drawn from.
 
+    Args:
+        store: The store.
+        folder: The folder of the site.
+        readings: Write the readings behind each page too (`published_readings`).
+
     Raises:
         UsageError: The store holds no finished study.
+        DataError: The readings of all studies are too many to be published.
         StoreError: The disk refused.
     """
     plans = PlanRecord.load_finished(store)
@@ -43,9 +50,13 @@ def write_site(store: Store, folder: Path) -> Path:
         for results in loaded:
             page_folder = folder / results.plan.study / _scale_folder(results.plan)
             write_page(page_folder, study_page(results), results.to_json())
+            if readings:
+                write_readings_folder(results, page_folder)
         write_index(folder)
     except OSError as error:
         raise store_write_error(error, folder) from error
+    if readings:
+        check_readings_size(folder)
     return (folder / "index.html").absolute()
 
 
@@ -134,12 +145,15 @@ def study_page(results: RunResults) -> StudyPage:
         disclosures=plan.disclosures,
         conclusion=results.conclusion,
         ages={claim: age.details for claim, age in results.ages.items()},
+        details={claim: outlook.details for claim, outlook in results.outlooks.items()},
     )
 
 
 def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
     """Title, caption and rows of the page's tables."""
+    halves = results.halves
     return (
+        *([("Exploratory and confirmatory seeds", halves.sentence, halves.rows)] if halves else ()),
         (
             "Exposure ledger",
             "How often each fact was trained on before any question, and in how many wordings, "

@@ -22,6 +22,7 @@ from nosce.analysis.measures import RESAMPLING_SEED, Measure
 from nosce.analysis.render.figure import FigureRow
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import influence_interval
+from nosce.analysis.stats.level import interval_level, interval_tails
 from nosce.analysis.stats.ranges import NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
 from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS, seed_groups
 from nosce.analysis.stats.time_series import mean_over_seeds
@@ -147,7 +148,7 @@ class LinkDrift(Measure):
             resampled.append(_drift(sharp.mean(1), off.mean(1), logs))
         residual = outcomes.sharp - predicted
         observed = _drift(outcomes.sharp.mean((0, 2))[None], residual.mean((0, 2))[None], logs)
-        low, high = np.quantile(np.concatenate(resampled), [0.025, 0.975])
+        low, high = np.quantile(np.concatenate(resampled), interval_tails())
         return Estimate(
             value=float(observed[0]),
             low=float(low),
@@ -157,6 +158,7 @@ class LinkDrift(Measure):
             seeds=outcomes.sharp.shape[0],
             unit=unit,
             method=f"{LINK_RESAMPLES:,} resamplings of items and seeds",
+            level=interval_level(),
         )
 
 

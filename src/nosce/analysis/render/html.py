@@ -53,6 +53,7 @@ class StudyPage:
     conclusion: str = ""  # the answer to the question; "" where the study draws none
     part_notice: str = ""  # a sentence on results of some arms or seeds only; "" for the whole study
     ages: Mapping[str, str] = field(default_factory=dict)  # by the claim's id: when it was written beside the readings
+    details: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)  # by the claim's id: a word, a text
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.table import Table
@@ -41,8 +41,14 @@ def preconditions_text(verdicts: Sequence[Verdict]) -> str:
     return f"Preconditions, not counted as findings: {', '.join(shown)}." if shown else ""
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
-    """One row a finding: what the paper says, what was found here, and what became of it; no preconditions."""
+def claims_table(verdicts: Sequence[Verdict], notes: Mapping[str, str] | None = None) -> Table:
+    """One row a finding: what the paper says, what was found here, and what became of it; no preconditions.
+
+    Args:
+        verdicts: The verdicts.
+        notes: By a claim's id what stands below its verdict, e.g. the look that decided it.
+    """
+    notes = notes or {}
     verdicts = [verdict for verdict in verdicts if not verdict.is_precondition]
     usual = Counter(verdict.unit for verdict in verdicts if sample_unit(verdict.unit)).most_common(1)
     unit = usual[0][0] if usual else ""  # said once, above: a long word in a column would squeeze the claims
@@ -58,7 +64,7 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
             _plain(paper_value_text(verdict)),
             _plain(estimate_text(verdict).replace(" [", "\n[")),  # the claim beside it takes several lines anyway
             _plain(f"{verdict.n:,}" if verdict.unit == unit else sample_size_text(verdict).replace(" ", "\n", 1)),
-            _verdict_cell(verdict),
+            _verdict_cell(verdict, notes.get(verdict.id, "")),
         )
     return table
 
@@ -90,10 +96,11 @@ def seed_group_sentences(verdicts: Sequence[Verdict]) -> list[str]:
     return [f"{names[0] if len(names) == 1 else f'{len(names)} claims'}: {text}" for text, names in ids.items()]
 
 
-def _verdict_cell(verdict: Verdict) -> Text:
-    """The verdict with its sign and, where it is one about a single training, that it is."""
-    cell = Text(f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", style=_STYLES[verdict.verdict])
-    return cell.append("\nthis model\nalone", style="default") if verdict.is_of_one_model else cell
+def _verdict_cell(verdict: Verdict, note: str) -> Text:
+    """The verdict with its sign, a note and, where it is one about a single training, that it is."""
+    cell = Text.assemble((f"{VERDICT_SIGNS[verdict.verdict]} {verdict.verdict}", _STYLES[verdict.verdict]))
+    lines = [*(["this model\nalone"] if verdict.is_of_one_model else []), *([printable(note)] if note else [])]
+    return cell.append("".join(f"\n{line}" for line in lines))
 
 
 def rows_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import scipy
 
 from nosce.analysis.stats.arrays import FloatArray
+from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.ranges import UNBOUNDED, ValueRange
 from nosce.errors import DataError, SpecError
 from nosce.records import Estimate
@@ -26,7 +27,7 @@ PEOPLE_LEVEL = 0.8  # of the interval over people that an interval over several 
 _RELATIVE_TOLERANCE = 1e-12  # a spread below this share of the largest score is rounding, not variation
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -> Estimate:
+def wilson(successes: int, n: int, *, level: float | None = None, unit: str = "item") -> Estimate:
     """Share of successes among independent trials, with Wilson's score interval.
 
     Unlike the mean plus or minus its error it stays inside [0, 1] and has a width at 0 of n.
@@ -34,7 +35,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -
     Args:
         successes: How many trials succeeded.
         n: How many trials there were; each must have been drawn independently.
-        level: Coverage of the interval, strictly between 0 and 1.
+        level: Coverage of the interval, strictly between 0 and 1; None: `level.interval_level()`.
         unit: What one trial is.
 
     Returns:
@@ -47,7 +48,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -
     Source:
         Wilson 1927, JASA 22:209-212, without continuity correction.
     """
-    _check_level(level)
+    level = _checked_level(level)
     if n < 1 or not 0 <= successes <= n:
         raise DataError(
             f"a share of {successes} successes in {n} trials was asked for, which is none; "
@@ -59,7 +60,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95, unit: str = "item") -
 
 
 def clustered_mean(
-    score: npt.ArrayLike, cluster: Iterable[Hashable], *, level: float = 0.95, unit: str = "person"
+    score: npt.ArrayLike, cluster: Iterable[Hashable], *, level: float | None = None, unit: str = "person"
 ) -> Estimate:
     """Mean of a score, with an interval that respects what was drawn together.
 
@@ -69,7 +70,7 @@ def clustered_mean(
     Args:
         score: N numbers, one per item, in any unit; NaN is refused, not skipped.
         cluster: N names, the cluster of each item, e.g. the person it asks about.
-        level: Coverage of the interval, strictly between 0 and 1.
+        level: Coverage of the interval, strictly between 0 and 1; None: `level.interval_level()`.
         unit: What one cluster is.
 
     Returns:
@@ -84,7 +85,7 @@ def clustered_mean(
         Miller 2024 (arXiv:2411.00640), clustered standard errors; the factor C/(C-1) and
         Student's t with C-1 degrees of freedom are ours and matter below some 30 clusters.
     """
-    _check_level(level)
+    level = _checked_level(level)
     names = list(cluster)
     scores = _checked_scores(score, names)
     clusters = _clusters_by_seed(scores, [("", name) for name in names])[""]
@@ -104,7 +105,7 @@ def bca_interval(
     *,
     seed: Seed,
     resamples: int = 9_999,
-    level: float = 0.95,
+    level: float | None = None,
     unit: str = "person",
 ) -> Estimate:
     """Mean over clusters of one training seed, with the bias-corrected and accelerated bootstrap over clusters.
@@ -116,7 +117,7 @@ def bca_interval(
         cluster: N names, the cluster of each item; clusters count alike, however many items they have.
         seed: Where the draws come from.
         resamples: How often the clusters are redrawn.
-        level: Coverage of the interval, strictly between 0 and 1.
+        level: Coverage of the interval, strictly between 0 and 1; None: `level.interval_level()`.
         unit: What one cluster is.
 
     Raises:
@@ -126,7 +127,7 @@ def bca_interval(
     Source:
         Efron 1987, JASA 82:171-185; 9,999 draws as in Jin and Rinard 2024 (arXiv:2305.11169), section 5.
     """
-    _check_level(level)
+    level = _checked_level(level)
     names = list(cluster)
     scores = _checked_scores(score, names)
     clusters = _clusters_by_seed(scores, [("", name) for name in names])[""]
@@ -152,7 +153,7 @@ def nested_interval(
     cluster: Iterable[Hashable],
     train_seed: Iterable[Hashable],
     *,
-    level: float = 0.95,
+    level: float | None = None,
     unit: str = "person",
     value_range: ValueRange = UNBOUNDED,
 ) -> Estimate:
@@ -188,7 +189,7 @@ def nested_interval(
         score: N numbers, one per item; NaN is refused, not skipped.
         cluster: N names, the cluster of each item within its training seed.
         train_seed: N names, the training seed of each item.
-        level: Coverage of the interval, strictly between 0 and 1.
+        level: Coverage of the interval, strictly between 0 and 1; None: `level.interval_level()`.
         unit: What one cluster is.
         value_range: The least and the largest possible score. The interval keeps within it by
             inverting a score test (`ValueRange.score_interval`). A range with two ends also
@@ -209,7 +210,8 @@ def nested_interval(
         Miller 2024 (arXiv:2411.00640), clustered standard errors; Student's t over runs. The
         lower bound on the width is ours.
     """
-    scores, train_seeds, names = _checked_nested(score, cluster, train_seed, level)
+    level = _checked_level(level)
+    scores, train_seeds, names = _checked_nested(score, cluster, train_seed)
     if not value_range.contains(scores):
         raise DataError(
             f"scores from {scores.min():g} to {scores.max():g} were said to lie {value_range.description}; "
@@ -221,12 +223,12 @@ def nested_interval(
 
 
 def interval_of_units(
-    scores: FloatArray, *, level: float = 0.95, unit: str = "person", value_range: ValueRange = UNBOUNDED
+    scores: FloatArray, *, level: float | None = None, unit: str = "person", value_range: ValueRange = UNBOUNDED
 ) -> Estimate:
     """The same of a table with one score a unit, a row a training seed. Shape: (S, U)."""
     sizes = np.ones(scores.shape[1], dtype=np.float64)
     clusters: dict[Hashable, _Clusters] = {seed: _Clusters(row, sizes) for seed, row in enumerate(scores)}
-    plain, half_width = _grand_mean(clusters, scores.ravel(), level, unit)
+    plain, half_width = _grand_mean(clusters, scores.ravel(), _checked_level(level), unit)
     return _around(plain, plain.value, half_width, value_range)
 
 
@@ -236,7 +238,7 @@ def influence_interval(
     cluster: Iterable[Hashable],
     train_seed: Iterable[Hashable],
     *,
-    level: float = 0.95,
+    level: float | None = None,
     unit: str = "person",
     value_range: ValueRange = UNBOUNDED,
 ) -> Estimate:
@@ -252,7 +254,8 @@ def influence_interval(
         DataError: As `nested_interval`, but for values outside the range.
         SpecError: A level outside (0, 1).
     """
-    scores, train_seeds, names = _checked_nested(influence, cluster, train_seed, level)
+    level = _checked_level(level)
+    scores, train_seeds, names = _checked_nested(influence, cluster, train_seed)
     clusters = _clusters_by_seed(scores, list(zip(train_seeds, names, strict=True)))
     unbiased, half_width = _grand_mean(clusters, scores, level, unit)
     plain = replace(unbiased, value=value)
@@ -260,9 +263,8 @@ def influence_interval(
 
 
 def _checked_nested(
-    score: npt.ArrayLike, cluster: Iterable[Hashable], train_seed: Iterable[Hashable], level: float
+    score: npt.ArrayLike, cluster: Iterable[Hashable], train_seed: Iterable[Hashable]
 ) -> tuple[FloatArray, list[Hashable], list[Hashable]]:
-    _check_level(level)
     train_seeds, names = list(train_seed), list(cluster)
     return _checked_scores(score, names, train_seeds), train_seeds, names
 
@@ -382,7 +384,9 @@ def _checked_scores(score: npt.ArrayLike, *names: Sequence[Hashable]) -> FloatAr
     return scores
 
 
-def _check_level(level: float) -> None:
-    """Refuse a coverage that no interval can have."""
+def _checked_level(level: float | None) -> float:
+    """The level of an interval, refused where no interval can have it."""
+    level = interval_level() if level is None else level
     if not 0 < level < 1:
         raise SpecError(f"an interval of level {level:g} was asked for; take one between 0 and 1, e.g. 0.95.")
+    return level

@@ -31,7 +31,7 @@ def paired_difference(
     cluster_b: Iterable[Hashable],
     train_seed_b: Iterable[Hashable],
     *,
-    level: float = 0.95,
+    level: float | None = None,
     unit: str = "person",
     value_range: ValueRange = UNBOUNDED,
 ) -> Estimate:
@@ -47,7 +47,7 @@ def paired_difference(
         score_b: The same for arm b; its items need not match those of a, its people must.
         cluster_b: The same for arm b.
         train_seed_b: The same for arm b.
-        level: Coverage of the interval, strictly between 0 and 1.
+        level: Coverage of the interval, strictly between 0 and 1; None: `level.interval_level()`.
         unit: What one cluster is.
         value_range: The range of a difference, e.g. -1 to 1 for shares; see `nested_interval`.
             Without two ends, differences that are all equal have no interval.

@@ -14,6 +14,7 @@ import scipy
 
 from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import PEOPLE_LEVEL
+from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.ranges import CORRELATION_RANGE, UNBOUNDED, ValueRange
 from nosce.errors import DataError
 from nosce.records import Estimate
@@ -29,7 +30,7 @@ def curve_correlation(
     seed: Seed,
     detrended: bool,
     resamples: int = 1_000,
-    level: float = 0.95,
+    level: float | None = None,
 ) -> Estimate:
     """Pearson's correlation of two curves: 1 where they rise together, -1 where one falls as the other rises.
 
@@ -42,7 +43,7 @@ def curve_correlation(
         seed: Where the draws come from.
         detrended: Correlate the changes from one checkpoint to the next instead of the values.
         resamples: How often blocks are redrawn.
-        level: Coverage of the interval.
+        level: Coverage of the interval; None: `level.interval_level()`.
 
     Returns:
         The mean over seeds of r, with Student's t over seeds within [-1, 1]. One seed has the standard error of a
@@ -56,6 +57,7 @@ def curve_correlation(
         Jin and Rinard 2024 (arXiv:2305.11169), section 3, have R²; Künsch 1989, Annals of Statistics 17, for moving
         blocks.
     """
+    level = interval_level() if level is None else level
     pairs = [_paired_points(a, b, detrended) for a, b in zip(curves_a, curves_b, strict=True)]
     if not pairs:
         raise DataError("two curves were to be held together, but there is no seed; run one.")
@@ -72,7 +74,12 @@ def curve_correlation(
 
 
 def half_width_over_seeds(
-    values: FloatArray, within: FloatArray, redrawn: str, level: float = 0.95, *, least_level: float = PEOPLE_LEVEL
+    values: FloatArray,
+    within: FloatArray,
+    redrawn: str,
+    level: float | None = None,
+    *,
+    least_level: float = PEOPLE_LEVEL,
 ) -> tuple[float, str]:
     """Half the width of the symmetric interval of a mean over seeds, and how it was computed.
 
@@ -80,12 +87,13 @@ def half_width_over_seeds(
         values: One number a seed. Shape: (S,).
         within: The variance of each number for this training alone. Shape: (S,).
         redrawn: What that variance is over, e.g. "blocks of checkpoints".
-        level: Coverage of the interval.
+        level: Coverage of the interval; None: `level.interval_level()`.
         least_level: Coverage, for these trainings alone, of the interval that this one is not narrower than.
 
     Source:
         The rule is that of `intervals.nested_interval`.
     """
+    level = interval_level() if level is None else level
     error = float(np.sqrt(within.sum())) / len(values)
     if len(values) == 1:
         method = f"bootstrap over {redrawn}; 1 seed, so nothing is said about other seeds"
@@ -134,7 +142,7 @@ def mean_over_seeds(
     *,
     unit: str,
     value_range: ValueRange = UNBOUNDED,
-    level: float = 0.95,
+    level: float | None = None,
     parts: int = 1,
 ) -> Estimate:
     """The mean of one number a training seed, with Student's t; without an interval where there is one seed.
@@ -152,6 +160,7 @@ def mean_over_seeds(
     Raises:
         DataError: There is no number, or one is not finite.
     """
+    level = interval_level() if level is None else level
     numbers = np.asarray(values, dtype=np.float64)
     if not len(numbers) or not np.isfinite(numbers).all():
         raise DataError(f"a number for each seed was asked for, but {values!r} was found; run the seeds again.")
@@ -167,7 +176,7 @@ def mean_over_seeds(
 
 def exact_estimate(value: float, *, n: int, seeds: int, unit: str) -> Estimate:
     """A number that was counted and not sampled: its interval is itself."""
-    return Estimate(value, value, value, n, n, seeds, unit, "counted, not sampled")
+    return Estimate(value, value, value, n, n, seeds, unit, "counted, not sampled", interval_level())
 
 
 def onset_index(values: Sequence[float], rise_fraction: float, floor: float | None = None) -> int:

@@ -2,6 +2,9 @@
 
 readings.parquet        every reading of the study, with all columns
 verdicts.parquet        one row a claim
+looks.parquet           one row a look at a claim, of a run with `--until-decided`
+prices.parquet          one row an undecided claim: what would decide it
+exploratory.parquet     one row a claim: its verdict by exploratory seeds, where others confirm them
 figures/<id>.parquet    one row a bar or point, with interval; figures.json has the headers
 leakage.json            each check before training once, with its finding and the number of corpora that passed
 exposures.parquet       per arm, stage and attribute: how often facts were trained on, in how many wordings
@@ -14,7 +17,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from pathlib import Path
@@ -25,10 +28,13 @@ from nosce.analysis.claims import Claim
 from nosce.analysis.conclusion import ArmConclusion
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.figures import Figure
+from nosce.analysis.looks import LookDesign
 from nosce.analysis.needed_rows import needed_metrics
+from nosce.analysis.render.figure import FigureData
 from nosce.pipeline.context import StepContext, StepProgress
+from nosce.pipeline.judgement import judge_study
 from nosce.pipeline.steps.exposure import summarize_exposures
-from nosce.records import Reading, Verdict, read_table, scan_table, schema, to_table
+from nosce.records import Reading, read_table, scan_table, schema
 from nosce.store.spec import LATER
 
 VERSION = 5
@@ -66,6 +72,8 @@ class EstimatesSpec:
         figures: The figures to estimate.
         scaling_curves: The curves for the mirage test.
         conclusion: How the verdicts answer the study's question; the sentence is made when results are shown.
+        exploratory_seeds: Seeds that were read while claims were made. Verdicts and figures rest on the others.
+        looks: How claims are judged at looks; None: once.
     """
 
     study: str
@@ -77,6 +85,8 @@ class EstimatesSpec:
     figures: tuple[Figure, ...]
     scaling_curves: tuple[ScalingCurveSpec, ...] = ()
     conclusion: ArmConclusion | None = field(default=None, metadata=LATER)
+    exploratory_seeds: tuple[int, ...] = field(default=(), metadata=LATER)
+    looks: LookDesign | None = field(default=None, metadata=LATER)
 
 
 def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) -> None:
@@ -84,16 +94,18 @@ def make(spec: EstimatesSpec, inputs: Mapping[str, Path], context: StepContext) 
     shutil.rmtree(context.folder, ignore_errors=True)
     (context.folder / "figures").mkdir(parents=True)
     write_readings(spec, inputs, context.folder / "readings.parquet")
-    readings = gather_needed_readings(spec, inputs)
-    verdicts = [claim.judge(readings, spec.unit) for claim in spec.claims]
-    to_table(verdicts, Verdict).write_parquet(context.folder / "verdicts.parquet")
+    judgement = judge_study(spec, gather_needed_readings(spec, inputs))
+    judgement.write(context.folder)
     figure_entries = []
     for index, figure in enumerate(spec.figures):
-        figure.table(readings, spec.arms, spec.unit).write_parquet(context.folder / "figures" / f"{figure.id}.parquet")
+        table = figure.table(judgement.readings, spec.arms, spec.unit)
+        table.write_parquet(context.folder / "figures" / f"{figure.id}.parquet")
         figure_entries.append(figure.header())
         context.progress(StepProgress(done=index + 1, total=len(spec.figures), unit="figures"))
-    audits, audit_figures = _run_audits(spec, readings, context.folder / "figures")
-    figure_entries += audit_figures
+    audits, audit_figures = run_audits(spec.scaling_curves, judgement.readings)
+    for audit_figure in audit_figures:
+        audit_figure.table.write_parquet(context.folder / "figures" / f"{audit_figure.id}.parquet")
+        figure_entries.append(audit_figure.header())
     (context.folder / "audits.json").write_text(
         json.dumps(audits, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
@@ -162,22 +174,20 @@ def _scan_source(spec: EstimatesSpec, source: ReadingSource, inputs: Mapping[str
     )
 
 
-def _run_audits(
-    spec: EstimatesSpec, readings: pl.DataFrame, folder: Path
-) -> tuple[list[Mapping[str, object]], list[dict[str, str]]]:
-    """The mirage test of each scaling curve, and the header of its figure; the figure's table goes to the folder."""
+def run_audits(
+    curves: Sequence[ScalingCurveSpec], readings: pl.DataFrame
+) -> tuple[list[Mapping[str, object]], list[FigureData]]:
+    """The mirage test of each scaling curve, and the figures of those that could be tested."""
     from nosce.analysis.emergence.summary import mirage_figure
 
     audits: list[Mapping[str, object]] = []
-    figure_entries: list[dict[str, str]] = []
-    for scaling in spec.scaling_curves:
+    figures: list[FigureData] = []
+    for scaling in curves:
         audit, items = audit_scaling_curve(scaling, readings)
         audits.append(audit)
         if items is not None:
-            audit_figure = mirage_figure(items, audit, scaling.title, scaling.x_label, f"audit-{scaling.id}")
-            audit_figure.table.write_parquet(folder / f"{audit_figure.id}.parquet")
-            figure_entries.append(audit_figure.header())
-    return audits, figure_entries
+            figures.append(mirage_figure(items, audit, scaling.title, scaling.x_label, f"audit-{scaling.id}"))
+    return audits, figures
 
 
 def _leakage_checks(inputs: Mapping[str, Path]) -> list[dict[str, str]]:

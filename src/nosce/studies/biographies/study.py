@@ -30,7 +30,7 @@ from nosce.studies.biographies.figures import (
 from nosce.studies.biographies.own_facts import names_facts, own_facts_study
 from nosce.studies.biographies.selections import CORE_ATTRIBUTES, extraction_accuracy, recall_precondition
 from nosce.studies.biographies.trainings import CHECKPOINT_FRACTIONS, short_pretraining
-from nosce.study import EvalSpec, Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, EvalSpec, Scale, Study
 
 BIOGRAPHIES_TITLE = "Memorised is not extractable"
 BIOGRAPHIES_QUESTION = "Can a model be asked for what it has memorised?"
@@ -58,6 +58,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         unit="person",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=biographies_evals(config, arms),
         claims=biographies_claims(config),
         figures=biographies_figures(config),
@@ -96,6 +97,7 @@ def core_study(scale: Scale, optimizer: str = "muon", name: str = "biographies",
         unit="person",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=(EvalSpec(RecallEval()), EvalSpec(MajorityBaseline()), EvalSpec(QAEval(), stage=FINETUNE_STAGE)),
         claims=augmentation_claims(config.augmentations),
         figures=augmentation_figures(config.augmentations, config.exposures_per_step),

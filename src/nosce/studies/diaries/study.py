@@ -50,7 +50,7 @@ from nosce.studies.diaries.selections import (
     reading_stage,
     reference_arm,
 )
-from nosce.study import PRETRAIN, Arm, EvalSpec, Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, PRETRAIN, Arm, EvalSpec, Scale, Study
 
 
 def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
@@ -80,6 +80,7 @@ def diaries_study(config: DiariesConfig, scale: Scale, title: str = "How much is
         unit="diarist",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=diaries_evals(config, arms),
         claims=diaries_claims(config),
         figures=diaries_figures(config),

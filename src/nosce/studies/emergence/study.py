@@ -44,6 +44,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         arms=tuple(arm for one in (config.products, config.sums, *further_ladders) for arm in ladder_arms(one)),
         experiments=tuple(experiment for run in runs for experiment in run.experiments),
         seeds=config.seeds,
+        exploratory_seeds=(0, 1, 2, 3, 4),
         evals=(EvalSpec(ItemScores(per_position=True)), EvalSpec(MajorityBaseline()), *_fresh_evals(config, lengths)),
         claims=emergence_claims(ladders, vision_ladders, lengths, transfer),
         figures=emergence_figures(ladders, vision_ladders, lengths, transfer),

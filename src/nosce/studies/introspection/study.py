@@ -19,7 +19,7 @@ from nosce.studies.introspection.evals import introspection_evals
 from nosce.studies.introspection.figures import introspection_figures, introspection_scaling_curves
 from nosce.studies.introspection.injected_small import small_injection_claims, small_injection_figures
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
-from nosce.study import Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, Scale, Study
 
 __all__ = ["prompted_introspection_study", "study"]
 
@@ -41,6 +41,7 @@ def study(scale: Scale, settings: Sequence[str] = ()) -> Study:
         unit="string",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=introspection_evals(config, arms),
         claims=(*introspection_claims(config), *small_injection_claims(config)),
         figures=(*introspection_figures(config), *small_injection_figures(config)),

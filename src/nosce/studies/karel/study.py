@@ -30,7 +30,7 @@ from nosce.studies.karel.selections import (
     SHARPEST_ALTERNATIVE,
 )
 from nosce.studies.karel.training_claims import FRESH_WEIGHTS_CLAIMS
-from nosce.study import Arm, EvalSpec, Scale, Study
+from nosce.study import EXPLORATORY_SEEDS, Arm, EvalSpec, Scale, Study
 
 KAREL_TITLE = "Meaning in models of programs"
 
@@ -65,6 +65,7 @@ def karel_study(
         unit="specification",
         arms=arms,
         seeds=config.seeds,
+        exploratory_seeds=EXPLORATORY_SEEDS,
         evals=tuple(_evals(config)),
         claims=karel_claims(config),
         figures=karel_figures(config),
