@@ -121,7 +121,7 @@ def test_a_command_with_spaces_is_quoted_and_comes_back(name, tmp_path):
     there = Store.open(tmp_path / "a b")
     for command in (request.command, in_store(request.command, there)):
         options = parsed(shlex.split(command))
-        assert (options["study"], options["scale"], options["seeds"]) == (name, "smoke", 2)
+        assert (options["study"], options["scale"], options["seeds"]) == (name, "smoke", "2")
         assert options["arms"] == "A by B,single+permute1: 16 people"
     assert options["store"] == there.root
 

@@ -16,7 +16,6 @@ import nosce
 from nosce import records
 from nosce.errors import DataError
 from nosce.records import (
-    Disclosure,
     Document,
     Estimate,
     ProbedFeature,
@@ -65,10 +64,6 @@ VERDICT = Verdict(
 )
 
 RECORDS = {
-    Disclosure: [
-        Disclosure(chosen="The task", after="a pilot", reported=False),
-        Disclosure(chosen="Half the texts", after="seed 0", reported=True, claims=("sums-*", "one-link")),
-    ],
     Span: [Span("birth_city", 0, 6), Span("", 2**40, 2**40 + 1)],
     Document: [
         Document("0/0", "person/0", "Åsa was born in Þórshöfn.", (Span("birth_city", 16, 24),), ("birth_city#3",)),

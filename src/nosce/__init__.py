@@ -113,7 +113,6 @@ if TYPE_CHECKING:
     from nosce.pipeline.cards.card import ModelCard as ModelCard
     from nosce.pipeline.from_python import run as run
     from nosce.pipeline.results import RunResults as RunResults
-    from nosce.records import Disclosure as Disclosure
     from nosce.records import Document as Document
     from nosce.records import Estimate as Estimate
     from nosce.records import Question as Question
@@ -121,6 +120,7 @@ if TYPE_CHECKING:
     from nosce.records import Span as Span
     from nosce.records import Verdict as Verdict
     from nosce.seeds import Seed as Seed
+    from nosce.store.disclosure import Disclosure as Disclosure
     from nosce.store.store import Store as Store
     from nosce.studies.card import card as card
     from nosce.study import AnswerSource as AnswerSource
@@ -198,7 +198,8 @@ _EXPORTS = {
     "nosce.evals.stopping": "StopDecision",
     "nosce.evals.text_baselines": "TextBaselines",
     "nosce.models.architecture": "Architecture ExtraLayers Pretrained",
-    "nosce.records": "Disclosure Document Estimate Question Reading Span Verdict",
+    "nosce.store.disclosure": "Disclosure",
+    "nosce.records": "Document Estimate Question Reading Span Verdict",
     "nosce.seeds": "Seed",
     "nosce.store.store": "Store",
     "nosce.studies.card": "card",

@@ -11,7 +11,6 @@ import types
 import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -254,33 +253,6 @@ class Verdict:
     def is_of_one_model(self) -> bool:
         """Whether the decision is one about a single training, which says nothing of others."""
         return self.seeds == 1 and self.verdict != "undecided"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Disclosure:
-    """Something about a study that was chosen after readings had been seen, which its verdicts cannot tell.
-
-    Args:
-        chosen: What was chosen or changed, as a sentence without its full stop.
-        after: The readings that had been seen by then, as a phrase, e.g. "seed 0 of the reported seeds".
-        reported: Whether these are readings that the study reports: of its own seeds, or of its own test items.
-        claims: The claims that the choice bears on: ids, or patterns as of `fnmatch`. Empty: the whole study.
-    """
-
-    chosen: str
-    after: str
-    reported: bool
-    claims: tuple[str, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """The whole in one sentence."""
-        which = "that this study reports" if self.reported else "that no study reports"
-        return f"{self.chosen}: chosen after {self.after} (readings {which})."
-
-    def bears_on(self, claim: str) -> bool:
-        """Is the claim of this id named by an id or a pattern?"""
-        return any(fnmatchcase(claim, pattern) for pattern in self.claims)
 
 
 RecordT = TypeVar("RecordT")

@@ -33,7 +33,7 @@ from nosce.evals.base import Evaluation, Experiment, MultiCheckpointEvaluation, 
 from nosce.evals.injection.directions import InjectionPlace
 from nosce.models.architecture import Architecture, Pretrained
 from nosce.models.sources import ModelSource
-from nosce.records import Disclosure
+from nosce.store.disclosure import Disclosure
 from nosce.store.text import FILE_NAME_SIGNS, LABEL_SIGNS, name_fault
 from nosce.store.typecheck import require_types
 from nosce.train.config import LoRA, QAMixture, TrainingConfig

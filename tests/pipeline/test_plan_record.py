@@ -14,8 +14,8 @@ from nosce.cli import app
 from nosce.errors import DamagedError
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
-from nosce.records import Disclosure
 from nosce.store import files
+from nosce.store.disclosure import Disclosure
 from nosce.store.store import Store
 
 

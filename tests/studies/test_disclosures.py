@@ -2,7 +2,7 @@
 
 import pytest
 
-from nosce.records import Disclosure
+from nosce.store.disclosure import Disclosure
 from nosce.study import load_study
 
 STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")

@@ -17,7 +17,7 @@ from nosce.errors import UsageError
 from nosce.pipeline.command_lines import command_line, in_store
 from nosce.pipeline.plan_choice import describe_part, fullest_plan, narrowed_plans
 from nosce.pipeline.seed_choice import seeds_text
-from nosce.records import Disclosure, from_json
+from nosce.store.disclosure import Disclosure
 from nosce.store.files import JsonObject, load_json_object, warn_skipped, write_atomically
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
@@ -215,7 +215,7 @@ class PlanRecord:
     def _parse(cls, fields: JsonObject) -> PlanRecord:
         steps = {name: PlannedStep(**step) for name, step in fields["steps"].items()}
         sequences = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        disclosures = from_json(fields.get("disclosures", ()), Disclosure)
+        disclosures = tuple(_disclosure(one) for one in fields.get("disclosures", ()))
         record = cls(**{**fields, **sequences, "steps": steps, "disclosures": disclosures})
         if mistyped := next(mistyped_fields(record), None):
             raise ValueError(f"its {mistyped[0]} is {mistyped[1]!r:.60} and no {mistyped[2]}")
@@ -306,3 +306,10 @@ def _modified_ns(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0
+
+
+def _disclosure(fields: JsonObject) -> Disclosure:
+    found = Disclosure(**{**fields, "claims": tuple(fields["claims"])})
+    if mistyped := next(mistyped_fields(found), None):
+        raise ValueError(f"the {mistyped[0]} of a disclosure is {mistyped[1]!r:.60} and no {mistyped[2]}")
+    return found

@@ -17,6 +17,7 @@ from nosce.analysis.claims import Claim, Precondition
 from nosce.analysis.emergence.planters import SCALING_PLANTERS
 from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.selection import Selection
+from nosce.analysis.stats.level import at_level
 from nosce.errors import SpecError
 from nosce.study import load_study
 
@@ -119,6 +120,21 @@ def test_some_claims_of_every_study_come_out_as_they_must(unit, claim):
     assert found.outcome("true").decisions.get("holds", 0) >= 2
     assert found.outcome("false").decisions.get("holds", 0) == 0
     assert found.outcome("false").decisions.get("fails", 0) >= 2
+
+
+#: One claim of each kind of measure.
+MEASURES = {type(one.values[1].measure): one for one in SOME}
+
+
+@pytest.mark.parametrize(("unit", "claim"), MEASURES.values())
+def test_every_measure_takes_the_level_of_its_interval_from_the_block(unit, claim):
+    """Looks at several numbers of seeds ask for other levels than 95 %; a claim then has no narrower interval."""
+    table = planted_table(claim, "true", {**PLANTERS, **SCALING_PLANTERS}).draw(np.random.default_rng(0))
+    usual = claim.measure.estimate(table, unit)
+    with at_level(0.99):
+        wide = claim.measure.estimate(table, unit)
+    assert (usual.level, wide.level) == (0.95, 0.99)
+    assert usual.high - usual.low <= wide.high - wide.low
 
 
 @pytest.mark.slow

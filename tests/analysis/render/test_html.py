@@ -11,7 +11,8 @@ import pytest
 
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
 from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
-from nosce.records import Disclosure, Verdict
+from nosce.records import Verdict
+from nosce.store.disclosure import Disclosure
 
 ODD = "<script>alert(1)</script> \"quoted\" 'single' & {{ 7 * 7 }} $x$"
 VOID = {"meta", "img", "br", "link", "hr", "input"}

@@ -24,7 +24,8 @@ from nosce.analysis.render.tables import (
     sample_size_text,
     tally_text,
 )
-from nosce.records import Disclosure, Verdict, Walkthrough
+from nosce.records import Verdict, Walkthrough
+from nosce.store.disclosure import Disclosure
 
 FOLD_ROWS = 12  # rows from which a table is folded away
 MAX_TABLE_ROWS = 1_000  # rows of a table that are shown at all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nosce.records import Disclosure
+from nosce.store.disclosure import Disclosure
 
 DIARIES_DISCLOSURES = (
     Disclosure(
