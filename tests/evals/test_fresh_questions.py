@@ -48,7 +48,10 @@ def test_problems_are_new_and_the_same_for_a_seed(asked):
     corpus, evaluation, _ = asked
     trained = {d.text.partition("=")[0] for d in WORLD.documents(SEED)}
     draws = []
+    from nosce.evals import fresh_questions
     from nosce.evals.fresh_questions import _prompt_set
+
+    monkeypatch.setattr(fresh_questions, "MAX_TRAINED_DRAWS", 3)
 
     for step in (10, 10, 20):
         questions = evaluation._draw(corpus, _prompt_set(corpus.documents), (SEED / "fresh" / step).numpy(), step)
@@ -73,16 +76,16 @@ def test_each_look_has_its_items_and_both_metrics(asked):
     assert rows.filter(metric="exact")["outcome"].null_count() == 0
 
 
-def test_a_world_that_was_trained_on_whole_has_no_new_problems(tmp_path):
+def test_a_world_that_was_trained_on_whole_has_no_new_problems(tmp_path, monkeypatch):
     """Every pair is in a record but those held out, which no draw may count on."""
-    small = Arithmetic(digits=1, records=20_000, unseen_questions=2, seen_questions=20)
+    small = Arithmetic(digits=1, records=2_000, unseen_questions=2, seen_questions=20)
     corpus = corpus_of(small, tmp_path)
     evaluation = FreshQuestions(world=small, n_questions=50)
     from nosce.evals.fresh_questions import _prompt_set
 
     with pytest.raises(DataError, match=r"found [12] of 50 questions that no document answers"):
         evaluation._draw(corpus, _prompt_set(corpus.documents), SEED.numpy(), 1)
-    every = Arithmetic(digits=1, records=20_000, unseen_questions=1, seen_questions=20)
+    every = Arithmetic(digits=1, records=2_000, unseen_questions=1, seen_questions=20)
     all_prompts = frozenset(
         np.array(corpus.tokenizer.encode(f"{a}+{b}=", add_special_tokens=False).ids, dtype=np.int32).tobytes()
         for a in range(10)
