@@ -48,10 +48,7 @@ def test_problems_are_new_and_the_same_for_a_seed(asked):
     corpus, evaluation, _ = asked
     trained = {d.text.partition("=")[0] for d in WORLD.documents(SEED)}
     draws = []
-    from nosce.evals import fresh_questions
     from nosce.evals.fresh_questions import _prompt_set
-
-    monkeypatch.setattr(fresh_questions, "MAX_TRAINED_DRAWS", 3)
 
     for step in (10, 10, 20):
         questions = evaluation._draw(corpus, _prompt_set(corpus.documents), (SEED / "fresh" / step).numpy(), step)
@@ -81,7 +78,10 @@ def test_a_world_that_was_trained_on_whole_has_no_new_problems(tmp_path, monkeyp
     small = Arithmetic(digits=1, records=2_000, unseen_questions=2, seen_questions=20)
     corpus = corpus_of(small, tmp_path)
     evaluation = FreshQuestions(world=small, n_questions=50)
+    from nosce.evals import fresh_questions
     from nosce.evals.fresh_questions import _prompt_set
+
+    monkeypatch.setattr(fresh_questions, "MAX_TRAINED_DRAWS", 3)
 
     with pytest.raises(DataError, match=r"found [12] of 50 questions that no document answers"):
         evaluation._draw(corpus, _prompt_set(corpus.documents), SEED.numpy(), 1)
