@@ -29,9 +29,9 @@ of a study of your own.
 
 The worlds follow from each claim's own selections, threshold and preconditions. The means that are planted put the
 measure three quarters of the way from the threshold to the farthest value that it can have; all else lies in the middle
-of its range. There are five seeds, 60 units each (300 where the worlds lie near the threshold or a precondition asks for
-an interval; twelve seeds of 1,000 where two things must be alike within some points), one item a unit. Seeds differ by a
-twentieth of the standard deviation of a coin. {draws}
+of its range. There are five seeds, 60 units each (300 where the worlds lie near the threshold or a precondition asks
+for an interval; twelve seeds of 1,000 where two things must be alike within some points), one item a unit. Seeds
+differ by a twentieth of the standard deviation of a coin. {draws}
 
 An interval covers its truth in 95 % of draws, so about 95 % are undecided on the threshold. Shares are in percent, with
 Wilson's intervals. A claim *can fail* if it surely fails in more than half of the draws where it is false.

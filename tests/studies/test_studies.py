@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.measures import OfUnit
 from nosce.analysis.selection import Selection
 from nosce.errors import UsageError
 from nosce.pipeline.plan import build_plan
@@ -145,6 +146,14 @@ def test_smoke_scale_has_one_of_each_kind(name):
     ids = [{part.id for part in (*study.claims, *study.figures)} for study in (laptop, smoke)]
     assert ids[0] - ids[1] == LEFT_OUT_AT_SMOKE.get(name, set())
     assert ids[1] <= ids[0]
+
+
+@pytest.mark.parametrize("name", builtin_studies())
+def test_needs_compare_intervals(name):
+    """A need that chance may meet is none; of a dozen concepts no interval is short, so those needs take the estimate."""
+    needs = {need for claim in load_study(name, "laptop").claims for need in claim.preconditions}
+    by_estimate = {need.text for need in needs if not need.by_interval and not isinstance(need.measure, OfUnit)}
+    assert by_estimate == set()
 
 
 def test_smoke_scale_is_small():

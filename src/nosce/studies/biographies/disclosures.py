@@ -44,4 +44,9 @@ BIOGRAPHIES_DISCLOSURES = (
         reported=False,
         claims=("masked-*",),
     ),
+    Disclosure(
+        chosen="A need must hold by its whole interval and not by its estimate alone",
+        after="the reported seeds had been judged by the estimate",
+        reported=True,
+    ),
 )

@@ -235,7 +235,10 @@ def _no_decline_claim(config: DiariesConfig, setup: str, claim_id: str) -> Claim
     low, high = config.world.entries
     arm = reference_arm(config, setup)
     recalled = Precondition(
-        text=f"diaries recalled whole by {arm}", measure=Mean(selection=recitation_scores(arm)), above=MIN_RECALLED
+        text=f"diaries recalled whole by {arm}",
+        measure=Mean(selection=recitation_scores(arm)),
+        above=MIN_RECALLED,
+        by_interval=True,
     )
     return Claim(
         id=claim_id,

@@ -35,4 +35,9 @@ DIARIES_DISCLOSURES = (
         reported=True,
         claims=("larger-models", "header-learnt", "titles-store-the-count"),
     ),
+    Disclosure(
+        chosen="A need must hold by its whole interval and not by its estimate alone",
+        after="the reported seeds had been judged by the estimate",
+        reported=True,
+    ),
 )

@@ -359,7 +359,9 @@ def _number_claims(config: DiariesConfig) -> tuple[Claim, ...]:
 def _start_claim(config: DiariesConfig) -> Claim:
     """Is the fault in the architecture or in the weights, of a model that learns general text here?"""
     recalled = Mean(selection=Selection(evaluation=TEXT_RECALL, arm=TEXT_FIRST, stage=PRETRAIN))
-    text_learned = Precondition(text="values in the general text recalled", measure=recalled, above=MIN_TEXT_RECALL)
+    text_learned = Precondition(
+        text="values in the general text recalled", measure=recalled, above=MIN_TEXT_RECALL, by_interval=True
+    )
     return Claim(
         id="fresh-start-better",
         text="From random weights more of the scattered diaries are recalled whole than after general text",

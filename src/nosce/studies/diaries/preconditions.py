@@ -27,25 +27,29 @@ def learned_preconditions(*arms: str) -> tuple[Precondition, ...]:
 def answered_precondition(arm: str) -> Precondition:
     """The model answers the questions that it was trained on."""
     answered = Mean(selection=recitation_scores(arm, evaluation=SEEN_RECITATION))
-    return Precondition(text=f"trained questions answered by {arm}", measure=answered, above=MIN_SEEN_ACCURACY)
+    return Precondition(
+        text=f"trained questions answered by {arm}", measure=answered, above=MIN_SEEN_ACCURACY, by_interval=True
+    )
 
 
 def readable_precondition(arm: str) -> Precondition:
     """The model's replies to other questions have entries that can be counted."""
     readable = Mean(selection=recitation_scores(arm, "readable"))
-    return Precondition(text=f"replies readable by {arm}", measure=readable, above=MIN_SEEN_ACCURACY)
+    return Precondition(text=f"replies readable by {arm}", measure=readable, above=MIN_SEEN_ACCURACY, by_interval=True)
 
 
 def room_precondition(arm: str, metric: str) -> Precondition:
     """A share of an arm lies so far below 1 that it can differ from a larger one."""
     room = ComplementShare(selection=recitation_scores(arm, metric))
-    return Precondition(text=f"room above the {metric} of {arm}", measure=room, above=MIN_ROOM)
+    return Precondition(text=f"room above the {metric} of {arm}", measure=room, above=MIN_ROOM, by_interval=True)
 
 
 def memorised_precondition(config: DiariesConfig, arm: str) -> Precondition:
     """The model recalls the values in its documents at the end of its first training."""
     recalled = Mean(selection=document_recall(config, arm))
-    return Precondition(text=f"values in documents recalled by {arm}", measure=recalled, above=MIN_SEEN_ACCURACY)
+    return Precondition(
+        text=f"values in documents recalled by {arm}", measure=recalled, above=MIN_SEEN_ACCURACY, by_interval=True
+    )
 
 
 def count_chance(config: DiariesConfig) -> float:

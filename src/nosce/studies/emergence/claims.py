@@ -54,7 +54,10 @@ def emergence_claims(
 
 def _learned_precondition(ladder: SizeLadder) -> Precondition:
     return Precondition(
-        text="exact match of the largest size", measure=Mean(selection=problem_scores(ladder.largest_arm)), above=0.5
+        text="exact match of the largest size",
+        measure=Mean(selection=problem_scores(ladder.largest_arm)),
+        above=0.5,
+        by_interval=True,
     )
 
 
@@ -97,6 +100,7 @@ def _metric_jump_claims(ladder: SizeLadder) -> Iterator[Claim]:
             text="share of replies of the smallest size that hold a number",
             measure=Mean(selection=readable_numbers(ladder.smallest_arm)),
             above=MIN_READABLE,
+            by_interval=True,
         ),
     )
     yield Claim(
@@ -175,12 +179,16 @@ def _length_claims(runs: LengthRuns) -> Iterator[Claim]:
     shortest, longest = runs.answer_lengths[0], runs.answer_lengths[-1]
     needs = (
         Precondition(
-            text=f"exact match of answers of {shortest} digits", measure=Mean(selection=exact[shortest]), above=0.5
+            text=f"exact match of answers of {shortest} digits",
+            measure=Mean(selection=exact[shortest]),
+            above=0.5,
+            by_interval=True,
         ),
         Precondition(
             text=f"what exact match falls by from {shortest} to {longest} digits",
             measure=Slope(points=((0.0, exact[longest]), (1.0, exact[shortest]))),
             above=MIN_LENGTH_FALL,
+            by_interval=True,
         ),
     )
     yield Claim(
@@ -225,6 +233,7 @@ def _transfer_claims(runs: TransferRuns) -> Iterator[Claim]:
         text="exact match of the largest size that learns both",
         measure=Mean(selection=problem_scores(runs.ladder.largest_arm)),
         above=0.5,
+        by_interval=True,
     )
     yield Claim(
         id="together-mean-smooth",

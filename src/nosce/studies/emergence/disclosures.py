@@ -50,4 +50,9 @@ EMERGENCE_DISCLOSURES = (
         reported=True,
         claims=("*-number-distance-*", "*-per-image-*"),
     ),
+    Disclosure(
+        chosen="A need must hold by its whole interval and not by its estimate alone",
+        after="the reported seeds had been judged by the estimate",
+        reported=True,
+    ),
 )

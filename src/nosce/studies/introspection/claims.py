@@ -261,6 +261,7 @@ def _planted_claims(config: IntrospectionConfig) -> Iterator[Claim]:
                     text="B's reports on strings it was taught",
                     measure=Mean(selection=report_scores(predictor_arm_name(B, A, LEAK_ABLATION))),
                     above=0.8,
+                    by_interval=True,
                 ),
             ),
         )

@@ -25,4 +25,9 @@ INTROSPECTION_DISCLOSURES = (
         reported=False,
         claims=("injected-*", "before-injected-*", "random-not-named"),
     ),
+    Disclosure(
+        chosen="A need must hold by its whole interval and not by its estimate alone",
+        after="the reported seeds had been judged by the estimate",
+        reported=True,
+    ),
 )

@@ -31,14 +31,20 @@ def ability_preconditions(*predictors: str, ablation: str = "") -> tuple[Precond
     for predictor in predictors or TARGET_MODELS:
         own_table, given_answers = corpus_knowledge(predictor, "table"), corpus_knowledge(predictor, "given")
         preconditions += [
-            Precondition(text=f"what {predictor} says of its own table", measure=own_table, above=0.8),
-            Precondition(text=f"properties of given answers, {predictor}", measure=given_answers, above=0.95),
+            Precondition(
+                text=f"what {predictor} says of its own table", measure=own_table, above=0.8, by_interval=True
+            ),
+            Precondition(
+                text=f"properties of given answers, {predictor}", measure=given_answers, above=0.95, by_interval=True
+            ),
         ]
         for target in targets:
             arm = predictor_arm_name(predictor, target, ablation)
             taught = Mean(selection=report_scores(arm, tasks=TRAINED_TASKS, split="taught"))
             who = f"{predictor} ({ablation})" if ablation else predictor
-            preconditions.append(Precondition(text=f"what {who} was taught about {target}", measure=taught, above=0.95))
+            preconditions.append(
+                Precondition(text=f"what {who} was taught about {target}", measure=taught, above=0.95, by_interval=True)
+            )
     return tuple(preconditions)
 
 
@@ -71,5 +77,5 @@ def change_preconditions(*arms: str) -> tuple[Precondition, ...]:
         written = report_scores(arm, "free", CHOICE_TASKS, evaluation=CHANGED_REPORTS, stage=CHANGE_STAGE)
         share = ComplementShare(selection=written, outcome="invalid")
         text = f"the share of valid reports of {arm} after the change"
-        preconditions.append(Precondition(text=text, measure=share, above=MIN_VALID_SHARE))
+        preconditions.append(Precondition(text=text, measure=share, above=MIN_VALID_SHARE, by_interval=True))
     return tuple(preconditions)

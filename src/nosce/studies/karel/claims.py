@@ -31,7 +31,9 @@ REASSIGNED_CLAIMS = ("own-meaning-wins",)
 
 def karel_claims(config: KarelConfig) -> tuple[Claim, ...]:
     """The paper's claims, and what the paper did not test."""
-    writes_programs = Precondition(text="generative accuracy", measure=Mean(selection=program_scores()), above=0.5)
+    writes_programs = Precondition(
+        text="generative accuracy", measure=Mean(selection=program_scores()), above=0.5, by_interval=True
+    )
     claims = (
         *_writing_claims(writes_programs),
         *_state_claims(config, writes_programs),
@@ -149,6 +151,7 @@ def _semantics_claims(config: KarelConfig, writes_programs: Precondition) -> tup
                     text="its generative accuracy",
                     measure=Mean(selection=program_scores(arm=REASSIGNED_ARM)),
                     above=0.5,
+                    by_interval=True,
                 ),
             ),
         ),

@@ -22,4 +22,9 @@ KAREL_DISCLOSURES = (
         reported=True,
         claims=("own-meaning-wins",),
     ),
+    Disclosure(
+        chosen="A need must hold by its whole interval and not by its estimate alone",
+        after="the reported seeds had been judged by the estimate",
+        reported=True,
+    ),
 )

@@ -64,7 +64,9 @@ def boards_claims() -> Iterator[Claim]:
 
 
 def _writes_programs(arm: str) -> Precondition:
-    return Precondition(text="its generative accuracy", measure=Mean(selection=program_scores(arm=arm)), above=0.5)
+    return Precondition(
+        text="its generative accuracy", measure=Mean(selection=program_scores(arm=arm)), above=0.5, by_interval=True
+    )
 
 
 def _writes_claim(claim_id: str, where: str, arm: str, source: str) -> Claim:
