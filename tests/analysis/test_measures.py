@@ -9,7 +9,7 @@ import pytest
 
 from nosce.analysis import selection
 from nosce.analysis.claims import Claim, Precondition
-from nosce.analysis.measures import Difference, Mean, Measure
+from nosce.analysis.measures import Contrast, Difference, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.errors import DataError
 from nosce.records import Estimate, Reading, Verdict, schema, to_table
@@ -373,3 +373,10 @@ def test_a_large_table_is_looked_through_once_and_says_the_same(monkeypatch):
             rows = Selection(evaluation=name, arm="a").rows(readings)
             assert (len(rows), rows["value"].mean()) == (50, expected)
     assert Selection(evaluation="nobody").rows(first).is_empty()
+
+
+@pytest.mark.parametrize(("weights", "is_difference"), [((1, -1), True), ((1, -3), True), ((0.5, 0.5), False)])
+def test_what_subtracts_is_a_difference(weights, is_difference):
+    """Three times a share taken from another may be -52 points, which are no percent."""
+    terms = tuple(zip(weights, (NEW, OLD), strict=True))
+    assert Contrast(terms=terms).is_difference == is_difference

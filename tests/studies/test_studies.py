@@ -150,7 +150,7 @@ def test_smoke_scale_has_one_of_each_kind(name):
 
 @pytest.mark.parametrize("name", builtin_studies())
 def test_needs_compare_intervals(name):
-    """A need that chance may meet is none; a dozen concepts have no short interval, so those needs take the estimate."""
+    """A need that chance may meet is none; a dozen concepts have no short interval: those needs take the estimate."""
     needs = {need for claim in load_study(name, "laptop").claims for need in claim.preconditions}
     by_estimate = {need.text for need in needs if not need.by_interval and not isinstance(need.measure, OfUnit)}
     assert by_estimate == set()

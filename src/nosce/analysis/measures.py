@@ -221,8 +221,8 @@ class Contrast(Measure):
 
     @property
     def is_difference(self) -> bool:
-        """A difference if the weights sum to zero."""
-        return abs(sum(weight for weight, _ in self.terms)) < 1e-9
+        """A difference if something is subtracted: so much of a share may lie below 0, and is shown in points."""
+        return any(weight < 0 for weight, _ in self.terms)
 
     @property
     def value_range(self) -> ValueRange:

@@ -107,7 +107,10 @@ def _state_claims(config: KarelConfig, writes_programs: Precondition) -> tuple[C
 def _depth_claims(writes_programs: Precondition) -> tuple[Claim, ...]:
     """Whether states are read better by deeper probes, in the mean of direction, position and the obstacle in front."""
     claims = []
-    for depth, name, shallow, gain in ((1, "one hidden layer", "a linear one", 0.159), (2, "two", "one", 0.032)):
+    for depth, name, shallow, gain in (
+        (1, "one hidden layer", "a linear one", 0.159),
+        (2, "two hidden layers", "one with one", 0.032),
+    ):
         claims.append(
             Claim(
                 id=f"deeper-probe-{depth}",
