@@ -137,6 +137,15 @@ def test_every_measure_takes_the_level_of_its_interval_from_the_block(unit, clai
     assert usual.high - usual.low <= wide.high - wide.low
 
 
+def test_a_need_leaves_room_for_what_refutes_a_claim():
+    """Above a need of 80 % that is met by far, nothing exceeds by the claim's 5 points; then it is met by less."""
+    far = replace(READS, measure=Mean(selection=OLD), above=0.8, by_interval=True)
+    near = replace(GAP, threshold=0.05, direction="below", preconditions=(far,))
+    (found,) = bench_claims("test", [near], "person", draws=60)
+    assert found.can_fail
+    assert found.passes
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STUDIES)
 def test_all_claims_come_out_as_they_must(name):

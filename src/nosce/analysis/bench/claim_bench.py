@@ -30,6 +30,7 @@ EXPECTED: dict[WorldKind, Decision] = {"true": "holds", "false": "fails", "on th
 FURTHER_WORLDS = ("precondition unmet", "one seed", "two groups of seeds", "all failing", "all right")
 MANY_UNITS = 300  # units of a seed where the worlds lie near the threshold
 NEAR = 0.15  # of a share
+SMALL_NEED_ROOM = 0.4  # of the usual margin of a precondition
 #: An equivalence within a few points cannot be told from five seeds that vary by as much.
 EQUIVALENCE_NOISE = {"seeds": 12, "units": 1_000}
 
@@ -181,7 +182,7 @@ def linear_world(claim: Claim, world: str) -> tuple[tuple[CellKey, ...], FloatAr
     Raises:
         SpecError: The world cannot be planted.
     """
-    worlds, noise = LinearWorlds(claim), Noise(seeds=1) if world == "one seed" else Noise()
+    worlds, noise = _roomy_worlds(claim), Noise(seeds=1) if world == "one seed" else Noise()
     if world in ("all failing", "all right"):
         return worlds.keys, _at_an_end(worlds.keys, 0.004 if world == "all failing" else 0.996), noise
     if world == "precondition unmet" and not worlds.has_needs:
@@ -197,6 +198,16 @@ def linear_world(claim: Claim, world: str) -> tuple[tuple[CellKey, ...], FloatAr
     if world == "two groups of seeds":
         means = np.stack([means, _means(claim, worlds, "false")])
     return worlds.keys, means, noise
+
+
+def _roomy_worlds(claim: Claim) -> LinearWorlds:
+    """The worlds of a claim; preconditions that leave no room for what would refute it are met by a smaller margin."""
+    usual = LinearWorlds(claim)
+    try:
+        _means(claim, usual, "false")
+    except SpecError:
+        return LinearWorlds(claim, need_room=SMALL_NEED_ROOM)
+    return usual
 
 
 def _means(claim: Claim, worlds: LinearWorlds, world: str, *, needs_hold: bool = True) -> FloatArray:

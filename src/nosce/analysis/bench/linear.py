@@ -72,9 +72,11 @@ class LinearWorlds:
     Args:
         claim: The claim, whose preconditions are weighted sums of means.
         planted: Cells that the measure's own planter draws; preconditions on them are left to it.
+        need_room: Share of the usual margin by which preconditions hold.
     """
 
-    def __init__(self, claim: Claim, planted: Sequence[Selection] = ()) -> None:
+    def __init__(self, claim: Claim, planted: Sequence[Selection] = (), *, need_room: float = 1.0) -> None:
+        self._need_room = need_room
         forms = linear_forms(claim.measure) or []
         self._claim, self._forms, taken = claim, forms, {resolved(selection) for selection in planted}
         needs = [(form, need) for need in claim.preconditions for form in linear_forms(need.measure) or []]
@@ -122,7 +124,7 @@ class LinearWorlds:
         rows = []
         for form, need in self._needs:
             if needs_hold:
-                rows.append((form, need.above + _need_margin(form, need), np.inf))
+                rows.append((form, need.above + self._need_room * _need_margin(form, need), np.inf))
             else:
                 rows.append((form, -np.inf, max(0.3 * need.above, need.above - 0.3)))
         return rows
@@ -131,7 +133,7 @@ class LinearWorlds:
     def least_interval_need_margin(self) -> float | None:
         """How far the nearest precondition lies above its threshold, of those whose interval must; None without any."""
         shares = [(form, need) for form, need in self._needs if need.by_interval and need.measure.quantity == "share"]
-        return min((_need_margin(form, need) for form, need in shares), default=None)
+        return min((self._need_room * _need_margin(form, need) for form, need in shares), default=None)
 
     def _row(self, form: LinearForm) -> FloatArray:
         row = np.zeros(len(self.keys))
