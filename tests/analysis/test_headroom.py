@@ -4,62 +4,29 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tests.fixtures.planted_scores import planted_scores
 
 from nosce.analysis.claims import Claim
 from nosce.analysis.headroom import NormalizedContrast, NormalizedGain
 from nosce.analysis.measures import Contrast
 from nosce.analysis.selection import Selection
 from nosce.errors import DataError
-from nosce.records import Reading, to_table
-from nosce.seeds import Seed
-
-
-def scores(chances, people=200, seeds=(0, 1, 2)):
-    """One score a person of each metric, right with these chances."""
-    rng = Seed(3).numpy()
-    return to_table(
-        [
-            Reading(
-                study="s",
-                scale="smoke",
-                arm="a",
-                seed=seed,
-                stage="pretrain",
-                step=1,
-                evaluation="r",
-                split="unseen",
-                item=f"{person}",
-                entity=f"person/{person}",
-                attribute="f",
-                metric=metric,
-                value=float(rng.random() < chance),
-                outcome=None,
-                answer=None,
-                target=None,
-            )
-            for metric, chance in chances.items()
-            for seed in seeds
-            for person in range(people)
-        ],
-        Reading,
-    )
-
 
 ROOM = NormalizedGain(**{name: Selection(evaluation="r", metric=name) for name in ("a", "a_floor", "b", "b_floor")})
 
 
 def test_room_asks_what_share_of_it_is_taken_up():
     """Of a floor of 80 % a score of 90 takes up half the room, as much as 60 of one of 20."""
-    alike = ROOM.estimate(scores({"a": 0.9, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
+    alike = ROOM.estimate(planted_scores({"a": 0.9, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
     assert alike.low < 0 < alike.high
-    more = ROOM.estimate(scores({"a": 0.95, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
+    more = ROOM.estimate(planted_scores({"a": 0.95, "a_floor": 0.8, "b": 0.6, "b_floor": 0.2}, 4_000), "person")
     assert more.value == pytest.approx(0.25, abs=0.04)
     assert more.low > 0
 
 
 def test_room_is_as_sure_as_what_it_is_made_of():
     """Its interval is that of redrawing people and taking the shares anew."""
-    table = scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400, seeds=(0,))
+    table = planted_scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400, seeds=(0,))
     found = ROOM.estimate(table, "person")
     wide = np.stack([table.filter(metric=m)["value"].to_numpy() for m in ("a", "a_floor", "b", "b_floor")])
     rng = np.random.default_rng(0)
@@ -71,7 +38,7 @@ def test_room_is_as_sure_as_what_it_is_made_of():
 def test_a_floor_without_room_is_refused():
     """Nothing can be taken up where the floor has all of it."""
     with pytest.raises(DataError, match="no room"):
-        ROOM.estimate(scores({"a": 0.8, "a_floor": 1.0, "b": 0.6, "b_floor": 0.4}, 20), "person")
+        ROOM.estimate(planted_scores({"a": 0.8, "a_floor": 1.0, "b": 0.6, "b_floor": 0.4}, 20), "person")
 
 
 def score(name: str) -> Selection:
@@ -86,14 +53,14 @@ def contrast_of(*names: str) -> NormalizedContrast:
 
 def test_two_shares_of_room_are_their_gain():
     """A contrast of two terms is the normalised gain, to the last digit."""
-    table = scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400)
+    table = planted_scores({"a": 0.8, "a_floor": 0.5, "b": 0.6, "b_floor": 0.4}, 400)
     assert contrast_of("a", "b").estimate(table, "person") == ROOM.estimate(table, "person")
 
 
 @pytest.mark.parametrize(("b", "b_floor", "verdict"), [(0.88, 0.8, "fails"), (0.5, 0.4, "holds")])
 def test_a_gain_in_points_may_be_none_in_room(b, b_floor, verdict):
     """Planted: 12 points of 50 against 8 of 20 are more points and less room; 12 of 50 against 10 of 60 are more."""
-    table = scores({"a": 0.62, "a_floor": 0.5, "b": b, "b_floor": b_floor}, 6_000)
+    table = planted_scores({"a": 0.62, "a_floor": 0.5, "b": b, "b_floor": b_floor}, 6_000)
     points = Contrast(terms=((1, score("a")), (-1, score("a_floor")), (-1, score("b")), (1, score("b_floor"))))
     assert points.estimate(table, "person").value > 0
     claim = Claim(id="room", text="a gains more", source="ours", measure=contrast_of("a", "b"), threshold=0.0)
@@ -105,7 +72,7 @@ def test_one_share_of_room_is_no_difference():
     single = contrast_of("a")
     assert not single.is_difference
     assert single.value_range.high == 1.0
-    found = single.estimate(scores({"a": 0.999, "a_floor": 0.5}, 300), "person")
+    found = single.estimate(planted_scores({"a": 0.999, "a_floor": 0.5}, 300), "person")
     assert found.value == pytest.approx(1, abs=0.02)
     assert found.high <= 1
-    assert single.estimate(scores({"a": 0.2, "a_floor": 0.5}, 300), "person").high < 0
+    assert single.estimate(planted_scores({"a": 0.2, "a_floor": 0.5}, 300), "person").high < 0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 import pytest
+from tests.fixtures.planted_scores import planted_scores
 
 from nosce.analysis import selection
 from nosce.analysis.claims import Claim, Precondition
@@ -264,40 +265,9 @@ def test_a_verdict_goes_through_a_table_and_comes_back():
     assert np.isfinite(table["estimate"][0])
 
 
-def scores(chances, people=200, seeds=(0, 1, 2)):
-    """One score a person of each metric, right with these chances."""
-    rng = Seed(3).numpy()
-    return to_table(
-        [
-            Reading(
-                study="s",
-                scale="smoke",
-                arm="a",
-                seed=seed,
-                stage="pretrain",
-                step=1,
-                evaluation="r",
-                split="unseen",
-                item=f"{person}",
-                entity=f"person/{person}",
-                attribute="f",
-                metric=metric,
-                value=float(rng.random() < chance),
-                outcome=None,
-                answer=None,
-                target=None,
-            )
-            for metric, chance in chances.items()
-            for seed in seeds
-            for person in range(people)
-        ],
-        Reading,
-    )
-
-
 def test_one_seed_is_that_seeds_own():
     """The mean of one model, which others of the table do not move."""
-    table = scores({"one": 0.3})
+    table = planted_scores({"one": 0.3})
     found = Mean(selection=Selection(evaluation="r", metric="one"), seed=1).estimate(table, "person")
     assert found.value == pytest.approx(table.filter(seed=1)["value"].mean())
     assert (found.clusters, found.seeds) == (200, 1)
