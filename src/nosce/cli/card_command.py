@@ -71,7 +71,7 @@ def card_command(
     store: opt.StoreOption = None,
     json_: opt.JsonOption = False,
 ) -> None:
-    """Five questions about one model, on one page.  Example: nosce card ./smollm2 --other ./gemma --budget 90m"""
+    """Five questions about one model, on one page.  Example: nosce card ./smollm2 --other ./gemma3 --budget 90m"""
     from nosce.pipeline.cards.card import card_plan_json, make_card, prepare_folder
     from nosce.pipeline.cards.planning import plan_card
     from nosce.pipeline.cards.terminal import print_card, print_card_plan

@@ -1,6 +1,6 @@
 """The card of a model: which study and which claims answer each of its questions.
 
-nosce card ./smollm2 --other ./gemma --budget 90m
+nosce card ./smollm2 --other ./gemma3 --budget 90m
 """
 
 from __future__ import annotations

@@ -23,6 +23,12 @@ KAREL_DISCLOSURES = (
         claims=("own-meaning-wins",),
     ),
     Disclosure(
+        chosen="The claims that content falls, and the whole surface as a further baseline, were added",
+        after="seeds 0 to 2 had been read",
+        reported=True,
+        claims=("falls-with-accuracy", "content-falls", "content-share-falls", "direction+*", "position+*", "front+*"),
+    ),
+    Disclosure(
         chosen="A need must hold by its whole interval and not by its estimate alone",
         after="the reported seeds had been judged by the estimate",
         reported=True,
