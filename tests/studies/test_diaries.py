@@ -263,3 +263,11 @@ def test_too_few_diarists_for_an_encoder_decoder_are_refused():
     """More than the reference number, or none."""
     with pytest.raises(SpecError, match=r"encoder_decoder_diarists=100 is not more than the 2048.*\.$"):
         load_study("diaries", "laptop", StudyVariant(settings=("encoder_decoder_diarists=100",)))
+
+
+@pytest.mark.parametrize("claim_id", ["gaps-whole", "longer-entries-whole", "longer-entries-count", "no-decline"])
+def test_nothing_is_recalled_as_often_where_nothing_is_recalled(claim_id):
+    """Two zeros are alike: a claim of "as often" needs something that could be less."""
+    claim = next(claim for claim in load_study("diaries", "laptop").claims if claim.id == claim_id)
+    assert any("recalled" in need.text or "shortest" in need.text for need in claim.preconditions)
+    assert any(0.2 <= need.above < 0.9 and need.by_interval for need in claim.preconditions)

@@ -168,7 +168,6 @@ def test_every_claim_needs_right_programs_but_those_about_programs():
         "writes-programs",
         "above-one-program",
         "babbling",
-        "syntax-before-semantics",
         "loops-writes",
         "boards-writes",
         "future-direction",

@@ -48,6 +48,7 @@ from nosce.study import PRETRAIN
 
 MAX_FORGOTTEN = 0.05  # share of the values in documents; a smaller loss counts as none
 MAX_LENGTH_EFFECT = 0.05  # share per doubling of an entry's facts; a smaller decline counts as none
+MIN_COMPARED = 0.4  # of what must be recalled before it is said that something is recalled as often
 MAX_GAP_EFFECT = 0.1  # share of diaries; a smaller decline counts as none
 MIN_TEXT_RECALL = 0.25  # share of the values in the general text; a name's attribute has forty values or more
 
@@ -239,10 +240,18 @@ def _entry_length_claims(config: DiariesConfig) -> tuple[Claim, ...]:
                 source="the analysis of documents' length: little effect from 1 to 8 attributes",
                 measure=Slope(points=points),
                 threshold=-MAX_LENGTH_EFFECT,
-                preconditions=learned_preconditions(*(arm for _, arm in arms)),
+                preconditions=(
+                    *learned_preconditions(*(arm for _, arm in arms)),
+                    _recalled(f"{metric} of the shortest entries", points[0][1]),
+                ),
             )
         )
     return tuple(claims)
+
+
+def _recalled(text: str, selection: Selection) -> Precondition:
+    """So much is right that it could be less: two zeros are alike and say nothing."""
+    return Precondition(text=text, measure=Mean(selection=selection), above=MIN_COMPARED, by_interval=True)
 
 
 def _more_of(few: Selection, many: Selection) -> Slope:
@@ -309,7 +318,7 @@ def _gap_claims() -> tuple[Claim, ...]:
             source="design of this study: is it a count, or one number after the other?",
             measure=_more_of(whole_without, whole_with_gap),
             threshold=-MAX_GAP_EFFECT,
-            preconditions=needs,
+            preconditions=(*needs, _recalled("diaries without a gap recalled whole", whole_without)),
         ),
     )
 

@@ -63,7 +63,7 @@ def training_claims(writes_programs: Precondition, *, is_pretrained: bool) -> It
         measure=Peak(curve=MOST_COMMON_PROGRAM_CURVE),
         threshold=0.95,
     )
-    yield _syntax_claim()
+    yield _syntax_claim(writes_programs)
     yield _phase_claim("babbling", 0.0, BABBLING_END, 0.5, writes_programs)
     yield _phase_claim("syntax", BABBLING_END, SYNTAX_END, 0.25, writes_programs)
     yield _phase_claim("semantics", SYNTAX_END, SEMANTICS_END, 0.25, writes_programs)
@@ -158,7 +158,7 @@ def _correlation_claims(writes_programs: Precondition) -> Iterator[Claim]:
     )
 
 
-def _syntax_claim() -> Claim:
+def _syntax_claim(writes_programs: Precondition) -> Claim:
     return Claim(
         id="syntax-before-semantics",
         text="Programs become diverse before they become right: their number makes a tenth of its rise before "
@@ -172,6 +172,7 @@ def _syntax_claim() -> Claim:
         ),
         threshold=0.0,
         paper_value=0.25,
+        preconditions=(writes_programs,),  # a curve that never rises has its onset at the end
     )
 
 
