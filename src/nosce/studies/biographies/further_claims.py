@@ -240,5 +240,8 @@ def _written_claim() -> Claim:
         threshold=0.10,
         direction="below",
         paper_value=0.073,
-        preconditions=(recall_precondition(WRITTEN_ARM),),
+        preconditions=(
+            recall_precondition(WRITTEN_ARM),
+            finetuning_precondition(MULTI5_PERMUTE, f"extraction above a guess after {MULTI5_PERMUTE}"),
+        ),
     )
