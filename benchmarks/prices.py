@@ -21,8 +21,9 @@ from pathlib import Path
 
 from nosce.errors import NosceError, UsageError
 from nosce.pipeline.cost import TIMED_KINDS, StepCost, estimate_costs
-from nosce.pipeline.plan import Step, StudyRequest
+from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.run import timing_seconds
+from nosce.pipeline.step import Step
 from nosce.store.commit import git_state
 from nosce.store.provenance import cpu_model
 from nosce.store.store import Store

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from nosce.errors import DamagedError
 from nosce.pipeline import cost
-from nosce.pipeline.plan import Step, StudyRequest
+from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.store.store import Store

@@ -23,8 +23,9 @@ from nosce.evals.probing.pq_probes import NameProbe
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.evals.self_report import InvalidRate
 from nosce.models.architecture import Architecture, Family, Pretrained
-from nosce.pipeline import cost, timing
-from nosce.pipeline.plan import Step, build_plan
+from nosce.pipeline import cost, timing, timing_sample
+from nosce.pipeline.plan import build_plan
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.records import Question
 from nosce.seeds import Seed
@@ -178,7 +179,7 @@ class Clock:
 def sample(people):
     """A world's sample."""
     world = replace(ARM.world, people=people, name_pool_sizes=(20, 20, 40))
-    return timing.WorldSample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    return timing_sample.WorldSample(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
 
 
 @pytest.mark.parametrize("people", [12, 4_000])
@@ -265,7 +266,7 @@ def test_real_read_outs_can_be_timed(monkeypatch, evaluation):
     """Part of a world's questions is enough for each, and takes some time."""
     monkeypatch.setattr(timing, "TIMED_SECONDS", 0.01)
     given = sample(150)
-    texts = timing.TimingTexts.from_sample(given)
+    texts = timing_sample.TimingTexts.from_sample(given)
     _, model = timing.time_training(timing.TimedModel(ARM.model), texts.documents, RECIPE, texts.vocab_size)
     timed = timing.time_evaluation(evaluation, given, model, 1, Seed(0))
     assert 0 < timed.seconds(len(given.questions)) < 60
@@ -298,7 +299,7 @@ def test_what_trains_something_of_its_own_is_timed_by_a_few_of_its_steps(monkeyp
         return 3.0
 
     monkeypatch.setattr(timing, "_time_fraction", part)
-    sample = timing.WorldSample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    sample = timing_sample.WorldSample(CorpusSpec(world=ARM.world, seed=Seed(0), tokenizer=ARM.tokenizer))
     probe = NameProbe(
         config=LowRankProbeConfig(rank=16, steps=5_000, batch_size=200), name_extractor=BiographyNameExtractor()
     )
@@ -324,13 +325,13 @@ def test_a_world_of_fewer_is_a_world_with_both_splits(world):
     assert {q.split for q in small.questions(Seed(0))} == {"seen", "unseen"}
     assert world.downsized(90) == world.downsized(500) == world
     assert type(small.downsized(1)) is type(world)
-    given = timing.WorldSample.from_spec(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
+    given = timing_sample.WorldSample.from_spec(CorpusSpec(world=world, seed=Seed(0), tokenizer=ARM.tokenizer))
     assert given.scale == 1
 
 
 def test_a_world_of_many_is_priced_by_fewer_and_what_learns_on_its_own_is_not_multiplied(monkeypatch):
     """Twice as many people are twice as many questions, but a probe has the steps it has."""
-    monkeypatch.setattr(timing, "MAX_SAMPLED_ENTITIES", 6)
+    monkeypatch.setattr(timing_sample, "MAX_SAMPLED_ENTITIES", 6)
     monkeypatch.setattr(cost, "time_training", lambda *_: (1.0, "a model"))
     monkeypatch.setattr(
         cost,
@@ -375,7 +376,9 @@ def test_questions_of_another_world_are_priced_in_the_words_of_the_arm(monkeypat
     mine, theirs = prices._texts(reading.inputs["training"]), prices._corpus_texts(reading.inputs["corpus"])
     assert mine.vocab_size == theirs.vocab_size
     assert (
-        timing.TimingTexts.from_sample(timing.WorldSample.from_spec(reading.inputs["corpus"].spec)).vocab_size
+        timing_sample.TimingTexts.from_sample(
+            timing_sample.WorldSample.from_spec(reading.inputs["corpus"].spec)
+        ).vocab_size
         < mine.vocab_size
     )
 
@@ -392,7 +395,7 @@ def test_models_of_unlike_vocabularies_are_not_read_in_each_other_s_place(monkey
 def test_exchanges_are_priced_by_a_few_of_their_pairs():
     """Twenty pairs of 300, among people enough that as many can be paired."""
     given = sample(400)
-    texts = timing.TimingTexts.from_sample(given)
+    texts = timing_sample.TimingTexts.from_sample(given)
     _, model = timing.time_training(timing.TimedModel(ARM.model), texts.documents, RECIPE, texts.vocab_size)
     smaller, times, things = NamePatching(name_extractor=BiographyNameExtractor()).timing_subset()
     assert (smaller.max_pairs, times) == (20, 15)

@@ -11,8 +11,9 @@ from nosce.data.worlds.biographies.world import Biographies
 from nosce.pipeline import expected_work
 from nosce.pipeline.expected_work import longest_first, remaining_work
 from nosce.pipeline.local_pool import StepEvent
-from nosce.pipeline.plan import Plan, Step, build_plan
+from nosce.pipeline.plan import Plan, build_plan
 from nosce.pipeline.scheduler import run_plan
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.seeds import Seed
 from nosce.store.store import Store

@@ -14,7 +14,7 @@ from nosce.data.tokenizer import TokenizerSpec
 from nosce.pipeline import local_pool as workers
 from nosce.pipeline.devices import DeviceRequest, assign_devices
 from nosce.pipeline.local_pool import LocalPool
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.seeds import Seed

@@ -15,7 +15,8 @@ from nosce.data.worlds.biographies.world import Biographies
 from nosce.errors import SpecError, UsageError
 from nosce.evals.qa import MajorityBaseline, QAEval, RecallEval
 from nosce.models.architecture import Architecture
-from nosce.pipeline.plan import _PlanBuilder, build_plan
+from nosce.pipeline.plan import build_plan
+from nosce.pipeline.plan_builder import PlanBuilder
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.store.spec import flatten_description
@@ -307,7 +308,7 @@ def test_answers_that_differ_in_anything_are_steps_of_their_own():
         "world": replace(arm.world, n_shared_prompts=3),
     }
     assert changes.keys() == {field.name for field in fields(AnswerSource)}
-    builder = _PlanBuilder(study)
+    builder = PlanBuilder(study)
     plain = builder.answers_step(arm, 0, source, PRETRAIN)
     others = [builder.answers_step(arm, 0, replace(source, **{k: v}), PRETRAIN) for k, v in changes.items()]
     assert len({step.name for step in [plain, *others]}) == 1 + len(changes)

@@ -18,8 +18,9 @@ from nosce.models import folder as folders
 from nosce.models.api.local import LocalChatModel
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.context import StepContext
-from nosce.pipeline.plan import Step, build_plan
+from nosce.pipeline.plan import build_plan
 from nosce.pipeline.preflight import check_model_folders
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints, make
 from nosce.seeds import Seed

@@ -11,8 +11,8 @@ from rich.console import Console
 from nosce.pipeline import progress as progress_module
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.local_pool import StepEvent
-from nosce.pipeline.plan import Step
 from nosce.pipeline.progress import ConsoleProgress
+from nosce.pipeline.step import Step
 
 CLOCK = [0.0]
 

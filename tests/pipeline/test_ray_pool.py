@@ -9,8 +9,8 @@ import pytest
 
 from nosce.errors import UsageError
 from nosce.pipeline.devices import DeviceRequest
-from nosce.pipeline.plan import Step
 from nosce.pipeline.ray_pool import RayPool
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.seeds import Seed
 from nosce.store.store import Store

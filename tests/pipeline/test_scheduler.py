@@ -13,8 +13,9 @@ from nosce.errors import DamagedError, DataError
 from nosce.pipeline import scheduler as executing
 from nosce.pipeline.context import StepProgress
 from nosce.pipeline.local_pool import StepEvent, attempt_step
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.plan import Plan
 from nosce.pipeline.scheduler import pending_steps, run_plan
+from nosce.pipeline.step import Step
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
 

@@ -19,8 +19,9 @@ from nosce.errors import SpecError, UsageError
 from nosce.evals.base import Evaluation, Experiment
 from nosce.pipeline.cost import TIMED_KINDS, StepCost, TimingListener, estimate_costs, makespan_minutes
 from nosce.pipeline.local_pool import available_cores
-from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_table import TimingProgress
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec

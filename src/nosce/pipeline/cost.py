@@ -16,7 +16,7 @@ from nosce.evals.base import Evaluation
 from nosce.models.architecture import Architecture
 from nosce.pipeline import timing
 from nosce.pipeline.expected_work import longest_first, remaining_work, trained_model
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.answers import AnswersSpec
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
@@ -26,16 +26,14 @@ from nosce.pipeline.steps.training import TrainingSpec
 from nosce.pipeline.time_budget import TimeBudget
 from nosce.pipeline.timing import (
     EvaluationTime,
-    PlaceholderLabels,
     TimedModel,
-    TimingTexts,
-    WorldSample,
     count_parameters,
     load_libraries,
     time_answers,
     time_evaluation,
     time_training,
 )
+from nosce.pipeline.timing_sample import PlaceholderLabels, TimingTexts, WorldSample
 from nosce.seeds import Seed
 from nosce.store.spec import Json, describe, hash_description
 from nosce.train.memory import TrainingMemory, training_memory

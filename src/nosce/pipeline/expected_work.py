@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nosce.models.architecture import Architecture, ExtraLayers, Pretrained
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.training import TrainingSpec

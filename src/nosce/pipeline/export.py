@@ -17,9 +17,10 @@ from nosce.data.tokenizer import read_settings
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
 from nosce.pipeline.command_lines import in_store
-from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_choice import match_name
 from nosce.pipeline.plan_record import PlanRecord
+from nosce.pipeline.step import Step
 from nosce.records import read_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.store.lease import LOST_SECONDS, LeaseWatch, break_lease, duration
 from nosce.store.store import Store
 

@@ -23,7 +23,7 @@ from typing import Literal
 
 from nosce.errors import DamagedError, LeasedError, NosceError
 from nosce.pipeline.context import StepProgress
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.store.signals import held_signal, release_signal
 from nosce.store.store import Store, store_write_error
 from nosce.train.config import RuntimeConfig

@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from nosce.pipeline.cost import StepCost, makespan_minutes
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.plan import Plan
 from nosce.pipeline.progress import format_bytes
+from nosce.pipeline.step import Step
 from nosce.store.spec import Json
 from nosce.store.text import literal
 

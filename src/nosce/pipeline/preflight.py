@@ -13,7 +13,7 @@ from pathlib import Path
 from nosce.data import tokenizer as tokenizers
 from nosce.errors import DataError, SpecError
 from nosce.models.architecture import Pretrained, check_pretrained
-from nosce.pipeline.plan import EXPERIMENT, Step
+from nosce.pipeline.step import EXPERIMENT, Step
 from nosce.pipeline.steps.corpus import CorpusSpec, write_tokenizer
 from nosce.pipeline.steps.training import TrainingSpec
 

@@ -24,7 +24,7 @@ from rich.text import Text
 
 from nosce.pipeline.context import StepProgress
 from nosce.pipeline.local_pool import StepEvent
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.store.text import literal
 
 PLAIN_LINE_SECONDS = 15.0  # between two plain lines about one step

@@ -17,7 +17,7 @@ from pathlib import Path
 from nosce.errors import UsageError
 from nosce.pipeline.devices import GPU_KINDS, DeviceRequest
 from nosce.pipeline.local_pool import StepEvent, attempt_step, worker_variables
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.store.files import create_exclusively
 from nosce.store.fingerprint import user_module_folders
 from nosce.store.store import Store

@@ -17,13 +17,14 @@ from nosce.pipeline.claim_log import register_claims
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest, WorkerDevices, assign_devices, list_gpus
 from nosce.pipeline.local_pool import LocalPool, available_cores
-from nosce.pipeline.plan import Plan, Step, StudyRequest
+from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.progress import ConsoleProgress
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.scheduler import RunSummary, WorkerPool, pending_steps, run_plan
 from nosce.pipeline.size_check import TRUNCATED_LAYERS, check_size
+from nosce.pipeline.step import Step
 from nosce.store.store import Store
 from nosce.store.text import json_text, literal
 from nosce.train.config import RuntimeConfig

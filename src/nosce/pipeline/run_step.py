@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from nosce.pipeline.context import StepContext, StepProgress
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH, write_atomically
 from nosce.store.provenance import record_provenance

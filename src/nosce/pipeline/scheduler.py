@@ -16,7 +16,8 @@ from nosce.errors import DamagedError, LeasedError
 from nosce.pipeline.expected_work import longest_first, remaining_work
 from nosce.pipeline.leased_steps import LeasedSteps
 from nosce.pipeline.local_pool import StepEvent
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.plan import Plan
+from nosce.pipeline.step import Step
 from nosce.store.store import Store
 
 LEASE_RETRY_SECONDS = 1.0  # until a step that another process is making is looked at again

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from nosce.data.worlds.base import World
 from nosce.errors import SpecError
 from nosce.models.architecture import Architecture, ExtraLayers
-from nosce.pipeline.plan import Step
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.report_labels import ReportLabelsSpec
 from nosce.pipeline.steps.training import TrainingSpec

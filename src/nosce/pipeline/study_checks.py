@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from nosce.analysis.selection import BestStep, PhaseStep, Selection
 from nosce.errors import SpecError
-from nosce.pipeline.plan import EXPERIMENT
+from nosce.pipeline.step import EXPERIMENT
 from nosce.study import PRETRAIN, Study
 
 if TYPE_CHECKING:

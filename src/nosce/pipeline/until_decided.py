@@ -26,9 +26,10 @@ from nosce.pipeline.budget import parse_budget
 from nosce.pipeline.command_lines import in_store
 from nosce.pipeline.devices import DeviceRequest
 from nosce.pipeline.local_pool import available_cores
-from nosce.pipeline.plan import Plan, Step, StudyRequest, build_plan
+from nosce.pipeline.plan import Plan, StudyRequest, build_plan
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.run import FinishedRun, make_steps, print_failures, print_results
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.estimates import EstimatesSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.study_checks import check_references

@@ -8,7 +8,7 @@ from nosce.data.worlds.biographies.world import Biographies
 from nosce.models import number_format
 from nosce.models.architecture import Architecture
 from nosce.pipeline.context import StepContext
-from nosce.pipeline.plan import _document_schedule
+from nosce.pipeline.plan_builder import document_schedule
 from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints, make
 from nosce.seeds import Seed
 from nosce.study import Arm
@@ -87,7 +87,7 @@ def test_a_mixed_training_meets_documents_and_seen_questions_alone(corpus, tmp_p
     assert all(texts.text_tokens(documents + n).tolist() == seen.text_tokens(n).tolist() for n in range(len(seen)))
     assert order.exposures(40)[documents:].sum() == 80
 
-    alone, seed = _document_schedule(
+    alone, seed = document_schedule(
         Arm(name="a", world=Biographies(), model=shape, training=recipe, qa_mixture=QAMixture(qa_fraction=0.25)),
         Seed(0) / "order",
     )

@@ -12,7 +12,8 @@ from nosce.analysis.selection import BestStep, PhaseStep, Selection
 from nosce.data.corpus import Corpus
 from nosce.errors import DataError
 from nosce.pipeline.cards.questions import arm_name
-from nosce.pipeline.plan import Plan, Step
+from nosce.pipeline.plan import Plan
+from nosce.pipeline.step import Step
 from nosce.pipeline.steps.estimates import EstimatesSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
