@@ -10,7 +10,6 @@ from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, scaling_cur
 from nosce.analysis.figures import (
     ArmBarFigure,
     ArmCurveFigure,
-    BarCell,
     BarFigure,
     Figure,
     LineFigure,
@@ -20,13 +19,10 @@ from nosce.analysis.figures import (
 from nosce.analysis.measures import Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.analysis.training_curves import TrainingCurve
-from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES
 from nosce.studies.biographies.arms import (
-    FINETUNE_STAGE,
     arms_by_shuffled_share,
     arms_by_wordings,
     augmentation_arm,
-    bidirectional_arm_name,
     biographies_arms,
     finetuning_arm_name,
     mixed_arm_name,
@@ -35,40 +31,27 @@ from nosce.studies.biographies.arms import (
 )
 from nosce.studies.biographies.config import (
     MULTI5_PERMUTE,
-    MULTI5_PERMUTE_FULLNAME,
     SINGLE,
-    SINGLE_PERMUTE1,
-    TWO_AUGMENTATIONS,
-    WITH_CELEBRITIES,
     BiographiesConfig,
 )
-from nosce.studies.biographies.evals import (
-    TOKEN_RECALL,
-    q_probe_name,
-    rank0_probe_name,
+from nosce.studies.biographies.figure_parts import (
+    INTERVAL_CAPTION,
+    PEOPLE_BY_SPLIT,
+    UNSEEN_PEOPLE_CAPTION,
+    UNSEEN_QA,
+    bar_figure,
 )
 from nosce.studies.biographies.further_figures import further_biographies_figures
+from nosce.studies.biographies.probe_figures import contrast_figures, probe_figures
 from nosce.studies.biographies.selections import (
-    control_p_probe_accuracy,
-    control_q_probe_accuracy,
     extraction_accuracy,
     first_token_accuracy,
     majority_accuracy,
-    minority_p_probe_accuracy,
-    minority_q_probe_accuracy,
     mixed_extraction_accuracy,
-    q_probe_accuracy,
     recall_accuracy,
     task_accuracy,
 )
 from nosce.study import PRETRAIN
-
-Split = Literal["seen", "unseen"]
-PEOPLE_BY_SPLIT: dict[Split, str] = {"seen": "people asked about in training", "unseen": "people never asked about"}
-UNSEEN_QA = Selection(evaluation="questions", split="unseen", stage=FINETUNE_STAGE)
-Q_PROBE_PANEL, P_PROBE_PANEL = "read from the name, first token", "read before the first value, first token"
-INTERVAL_CAPTION = "Intervals over people and training seeds."
-UNSEEN_PEOPLE_CAPTION = f"People of whom no question was ever trained. {INTERVAL_CAPTION}"
 
 
 def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: float) -> tuple[Figure, ...]:
@@ -112,13 +95,6 @@ def augmentation_figures(augmentations: tuple[str, ...], exposures_per_step: flo
 def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
     """All figures of the study."""
     augmentation_charts = augmentation_figures(config.augmentations, config.exposures_per_step)
-    probes: tuple[Figure, ...] = (
-        _p_probe_figure(),
-        _q_probe_figure(config),
-        _probe_vs_extraction_figure(config),
-        *_probe_train_size_figures(config),
-        _layers_figure(config),
-    )
     doses = (
         _question_dose_figure(config),
         _dose_figure("wordings", "texts of each person, worded and shuffled anew", arms_by_wordings(config), "log"),
@@ -128,10 +104,8 @@ def biographies_figures(config: BiographiesConfig) -> tuple[Figure, ...]:
         _augmentations_figure(config),
         *augmentation_charts,
         _mixed_training_figure(config),
-        *probes,
-        _celebrities_figure(config),
-        _bidirectional_figure(config),
-        _bidirectional_memory_figure(config),
+        *probe_figures(config),
+        *contrast_figures(config),
         *doses,
         _finetuning_figure(config),
         _tasks_figure(config),
@@ -181,24 +155,6 @@ def _recall_scaling_curve(
     )
 
 
-def _bar_figure(
-    id: str,
-    title: str,
-    caption: str,
-    y_label: str,
-    cells: Iterator[tuple[str, str, Measure, str, bool]],
-    *,
-    kind: Literal["bars", "matrix"] = "bars",
-    x_label: str = "",
-) -> BarFigure:
-    figure_cells = []
-    for tick, group, measure, panel, is_baseline in cells:
-        figure_cells.append(BarCell(tick, group, measure, panel=panel, baseline=is_baseline))
-    return BarFigure(
-        id=id, title=title, caption=caption, y_label=y_label, cells=tuple(figure_cells), kind=kind, x_label=x_label
-    )
-
-
 def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
         augmentations = dict.fromkeys(
@@ -223,7 +179,7 @@ def _augmentations_figure(config: BiographiesConfig) -> BarFigure:
                 )
             yield row, "majority guess", Mean(selection=majority_accuracy(row)), "", True
 
-    return _bar_figure(
+    return bar_figure(
         "rows",
         "Memorised, and extractable?",
         "Rows of the paper's table, doses, couples, and texts in free prose. Recall is of all people, "
@@ -253,230 +209,6 @@ def _mixed_training_figure(config: BiographiesConfig) -> TrainingCurveFigure:
         panels=(("", lines),),
         x_per_step=(config.mixed_exposures or config.exposures) / training.steps,
         arm=arm,
-    )
-
-
-def _p_probe_figure() -> BarFigure:
-    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for arm in TWO_AUGMENTATIONS:
-            for attribute in reversed(PERSON_ATTRIBUTES):  # the first stands at the bottom
-                for position in range(len(PERSON_ATTRIBUTES)):
-                    select = Selection(
-                        evaluation="p-probe",
-                        arm=arm,
-                        metric=f"first/{position}",
-                        attributes=(attribute,),
-                        stage=PRETRAIN,
-                    )
-                    yield f"{position}", attribute.replace("_", " "), Mean(selection=select), arm, False
-
-    return _bar_figure(
-        "p-probe",
-        "Where in a biography can which value be read?",
-        "First-token accuracy (%) of probes with a rank-2 update of the input embedding, at the place right "
-        "before each value in reading order; values already stated are left out. Tested on people whom no probe "
-        "was trained on.",
-        "",
-        cells(),
-        kind="matrix",
-        x_label="values stated before",
-    )
-
-
-def _q_probe_figure(config: BiographiesConfig) -> BarFigure:
-    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for row in (*config.augmentations, *map(bidirectional_arm_name, config.bidirectional_augmentations)):
-            for part, panel in (("first", "first token"), ("whole", "whole value (no birth dates)")):
-                yield row, "read from the name", Mean(selection=q_probe_accuracy(row, part)), panel, False
-                yield row, "most frequent class", Mean(selection=q_probe_accuracy(row, f"{part}/constant")), panel, True
-
-    return _bar_figure(
-        "q-probe",
-        "What can be read from the name alone?",
-        "Probes with a rank-16 update of the input embedding, behind the name between two end tokens. "
-        f"{UNSEEN_PEOPLE_CAPTION}",
-        "accuracy",
-        cells(),
-    )
-
-
-def _probe_vs_extraction_figure(config: BiographiesConfig) -> LineFigure:
-    points = []
-    for row in config.augmentations:
-        probe_accuracy, qa_accuracy = Mean(selection=q_probe_accuracy(row)), Mean(selection=extraction_accuracy(row))
-        points.append(LinePoint(probe_accuracy, row, qa_accuracy))
-    return LineFigure(
-        id="probe-against-questions",
-        title="Does the probe predict what can be extracted?",
-        caption="What Q-probing reads from the name (first tokens) against exact answers after fine-tuning, "
-        f"row by row. {UNSEEN_PEOPLE_CAPTION}",
-        x_label="read from the name",
-        y_label="asked, exact match",
-        points=tuple(points),
-        x_scale="linear",
-    )
-
-
-def _probe_train_size_figures(config: BiographiesConfig) -> Iterator[LineFigure]:
-    """None where Q-probing learns from one number of people alone."""
-    if not config.q_probe_train_sizes:
-        return
-    points = []
-    for n_people in (*config.q_probe_train_sizes, config.world.people // 2):
-        evaluation = "q-probe" if n_people == config.world.people // 2 else q_probe_name(n_people)
-        for part, panel in (("first", "first token"), ("whole", "whole value (no birth dates)")):
-            for metric, group in ((part, "read from the name"), (f"{part}/constant", "most frequent class")):
-                points.append(
-                    LinePoint(
-                        float(n_people),
-                        group,
-                        Mean(selection=q_probe_accuracy(MULTI5_PERMUTE, metric, evaluation)),
-                        panel=panel,
-                    )
-                )
-    yield LineFigure(
-        id="probe-people",
-        title="Do probes read less because they learn from few people?",
-        caption=f"Q-probing of {MULTI5_PERMUTE} by how many people it learns from, all else equal; "
-        f"as many others are read. {INTERVAL_CAPTION}",
-        x_label="people a probe learns from",
-        y_label="accuracy",
-        points=tuple(points),
-        x_scale="log",
-    )
-
-
-def _layers_figure(config: BiographiesConfig) -> LineFigure:
-    sites = [*(f"residual.{number}" for number in range(config.architecture.layers)), "final"]
-    points = []
-    for arm in TWO_AUGMENTATIONS:
-        for x, site in enumerate(sites):
-            probe = Selection(evaluation=rank0_probe_name(site), arm=arm, metric="first", stage=PRETRAIN)
-            points.append(LinePoint(float(x), "read from the name, rank 0", Mean(selection=probe), panel=arm))
-            for patched_tokens, group in (
-                ("whole", "answer follows the name's states"),
-                ("last", "... its last state alone"),
-            ):
-                donor_answers = Selection(
-                    evaluation="renamed", metric=f"{patched_tokens}/follows/{site}", arm=arm, stage=FINETUNE_STAGE
-                )
-                points.append(LinePoint(float(x), group, Mean(selection=donor_answers), panel=arm))
-    return LineFigure(
-        id="layers",
-        title="What can be read, and what does the model use?",
-        caption="By layer: first tokens read from the name's end by probes that update nothing (rank "
-        "0), and how often the answer becomes a donor's where the states of the name are exchanged for "
-        f"theirs. {UNSEEN_PEOPLE_CAPTION}",
-        x_label="blocks passed",
-        y_label="share",
-        points=tuple(points),
-        x_scale="linear",
-    )
-
-
-def _celebrities_figure(config: BiographiesConfig) -> BarFigure:
-    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for attribute in PERSON_ATTRIBUTES:
-            tick = attribute.replace("_", " ")
-            for arm, group in ((SINGLE_PERMUTE1, "alone"), (WITH_CELEBRITIES, "with celebrities")):
-                yield tick, group, Mean(selection=extraction_accuracy(arm, (attribute,))), "questions", False
-                q_probe = replace(minority_q_probe_accuracy(arm), attributes=(attribute,))
-                yield tick, group, Mean(selection=q_probe), Q_PROBE_PANEL, False
-                p_probe = replace(minority_p_probe_accuracy(arm), attributes=(attribute,))
-                yield tick, group, Mean(selection=p_probe), P_PROBE_PANEL, False
-                if arm == WITH_CELEBRITIES:
-                    for selection, panel in (
-                        (control_q_probe_accuracy(config), Q_PROBE_PANEL),
-                        (control_p_probe_accuracy(), P_PROBE_PANEL),
-                    ):
-                        yield (
-                            tick,
-                            f"control: {MULTI5_PERMUTE}",
-                            Mean(selection=replace(selection, attributes=(attribute,))),
-                            panel,
-                            False,
-                        )
-                if arm == SINGLE_PERMUTE1:
-                    for selection, panel in ((q_probe, Q_PROBE_PANEL), (p_probe, P_PROBE_PANEL)):
-                        constant = replace(selection, metric=f"{selection.metric}/constant")
-                        yield tick, "most frequent", Mean(selection=constant), panel, True
-            yield (
-                tick,
-                "most frequent",
-                Mean(selection=replace(majority_accuracy(SINGLE_PERMUTE1), attributes=(attribute,))),
-                "questions",
-                True,
-            )
-
-    return _bar_figure(
-        "celebrities",
-        "Do celebrities' biographies help people who have one?",
-        "People with one text: alone (questions about half of them trained), and among celebrities with five "
-        "shuffled wordings (only questions about celebrities trained). Controls are probes that learn from as "
-        f"many people and texts of a row whose knowledge is extractable. {UNSEEN_PEOPLE_CAPTION}",
-        "accuracy",
-        cells(),
-    )
-
-
-def _bidirectional_figure(config: BiographiesConfig) -> BarFigure:
-    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        for attribute in PERSON_ATTRIBUTES:
-            tick = attribute.replace("_", " ")
-            for row in config.bidirectional_augmentations:
-                yield (
-                    tick,
-                    f"{bidirectional_arm_name(row)}, fine-tuned",
-                    Mean(selection=extraction_accuracy(bidirectional_arm_name(row), (attribute,))),
-                    "",
-                    False,
-                )
-            mixed_arm = bidirectional_arm_name(mixed_arm_name(MULTI5_PERMUTE_FULLNAME))
-            yield tick, mixed_arm, Mean(selection=mixed_extraction_accuracy(mixed_arm, (attribute,))), "", False
-            yield (
-                tick,
-                f"causal {MULTI5_PERMUTE}, fine-tuned",
-                Mean(selection=extraction_accuracy(MULTI5_PERMUTE, (attribute,))),
-                "",
-                False,
-            )
-            yield (
-                tick,
-                "majority guess",
-                Mean(selection=replace(majority_accuracy(MULTI5_PERMUTE), attributes=(attribute,))),
-                "",
-                True,
-            )
-
-    return _bar_figure(
-        "both-ways",
-        "A bidirectional model",
-        "Trained on masked words, then fine-tuned on answers that are masked whole, or mixed; the mask "
-        f"shows how long an answer is. {UNSEEN_PEOPLE_CAPTION}",
-        "exact match",
-        cells(),
-    )
-
-
-def _bidirectional_memory_figure(config: BiographiesConfig) -> BarFigure:
-    def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
-        mixed_arm = bidirectional_arm_name(mixed_arm_name(MULTI5_PERMUTE_FULLNAME))
-        for arm in (*map(bidirectional_arm_name, config.bidirectional_augmentations), mixed_arm):
-            extraction = mixed_extraction_accuracy(arm) if arm == mixed_arm else extraction_accuracy(arm)
-            if arm != mixed_arm:
-                token_recall = Selection(evaluation=TOKEN_RECALL, arm=arm, stage=PRETRAIN)
-                yield arm, "words of values, all others shown", Mean(selection=token_recall), "", False
-            yield arm, "values whole", Mean(selection=recall_accuracy(arm)), "", False
-            yield arm, "questions that were trained on", Mean(selection=replace(extraction, split="seen")), "", False
-            yield arm, "questions about others", Mean(selection=extraction), "", False
-
-    return _bar_figure(
-        "both-ways-knows",
-        "What a bidirectional model has memorised",
-        "Each word of a value masked by itself, as in training; all words of a value masked at once; "
-        f"and questions. {INTERVAL_CAPTION}",
-        "exact match",
-        cells(),
     )
 
 
@@ -551,7 +283,7 @@ def _finetuning_figure(config: BiographiesConfig) -> BarFigure:
                 yield finetuning, "people never asked about", Mean(selection=extraction_accuracy(arm)), row, False
                 yield finetuning, "majority guess", Mean(selection=majority_accuracy(row)), row, True
 
-    return _bar_figure(
+    return bar_figure(
         "recipes",
         "Other fine-tunings",
         f"Rates and decay of all weights, or ranks of updates of query, value and embedding. {INTERVAL_CAPTION}",
@@ -571,7 +303,7 @@ def _tasks_figure(config: BiographiesConfig) -> BarFigure:
             else:
                 yield tick, "most frequent reply", Mean(selection=task_accuracy(arm, task, "majority")), "", True
 
-    return _bar_figure(
+    return bar_figure(
         "tasks",
         "What else can the model do with what it knows?",
         f"Tasks taught after {MULTI5_PERMUTE}; a reply with a hint is right if hint and answer are. "
