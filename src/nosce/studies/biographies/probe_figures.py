@@ -187,6 +187,15 @@ def _layers_figure(config: BiographiesConfig) -> LineFigure:
     )
 
 
+def _control_cells(
+    config: BiographiesConfig, attribute: str, tick: str
+) -> Iterator[tuple[str, str, Measure, str, bool]]:
+    panels = ((control_q_probe_accuracy(config), Q_PROBE_PANEL), (control_p_probe_accuracy(), P_PROBE_PANEL))
+    for selection, panel in panels:
+        measure = Mean(selection=replace(selection, attributes=(attribute,)))
+        yield tick, f"control: {MULTI5_PERMUTE}", measure, panel, False
+
+
 def _celebrities_figure(config: BiographiesConfig) -> BarFigure:
     def cells() -> Iterator[tuple[str, str, Measure, str, bool]]:
         for attribute in PERSON_ATTRIBUTES:
@@ -198,17 +207,7 @@ def _celebrities_figure(config: BiographiesConfig) -> BarFigure:
                 p_probe = replace(minority_p_probe_accuracy(arm), attributes=(attribute,))
                 yield tick, group, Mean(selection=p_probe), P_PROBE_PANEL, False
                 if arm == WITH_CELEBRITIES:
-                    for selection, panel in (
-                        (control_q_probe_accuracy(config), Q_PROBE_PANEL),
-                        (control_p_probe_accuracy(), P_PROBE_PANEL),
-                    ):
-                        yield (
-                            tick,
-                            f"control: {MULTI5_PERMUTE}",
-                            Mean(selection=replace(selection, attributes=(attribute,))),
-                            panel,
-                            False,
-                        )
+                    yield from _control_cells(config, attribute, tick)
                 if arm == SINGLE_PERMUTE1:
                     for selection, panel in ((q_probe, Q_PROBE_PANEL), (p_probe, P_PROBE_PANEL)):
                         constant = replace(selection, metric=f"{selection.metric}/constant")
