@@ -34,6 +34,7 @@ from nosce.store.store import Store
 from nosce.study import budget_ladder, takes_models
 
 CARD_TIMING_SECONDS = 95.0  # for a plan with the prices of all questions; to start and to print takes some more
+TIMING_SHARE = 0.05  # of a budget that is spent, since a question without a price stays at its cheapest size
 NO_MODEL_YET = "the study {study} takes no model yet"
 
 
@@ -162,8 +163,8 @@ def plan_card(
             be asked.
         SpecError: A folder holds no model.
     """
-    time_limit = TimeBudget(CARD_TIMING_SECONDS)
     minutes = None if request.budget is None else parse_budget(request.budget)
+    time_limit = TimeBudget(timing_seconds(minutes, is_dry_run=is_dry_run))
     model, others, ladder = _models(request)
     planned = [_planned(request, question, minutes is not None) for question in request.questions]
     _check_any(planned)
@@ -188,6 +189,18 @@ def plan_card(
         questions=tuple(checked),
         budget_minutes=minutes,
     )
+
+
+def timing_seconds(minutes: float | None, *, is_dry_run: bool) -> float:
+    """For how long the questions of a card are timed.
+
+    Args:
+        minutes: The budget; None: there is none.
+        is_dry_run: Is nothing made afterwards? Then the answer comes soon.
+    """
+    if minutes is None or is_dry_run:
+        return CARD_TIMING_SECONDS
+    return max(CARD_TIMING_SECONDS, 60 * minutes * TIMING_SHARE)
 
 
 def _is_same(one: Pretrained | EndpointConfig, other: Pretrained | EndpointConfig) -> bool:

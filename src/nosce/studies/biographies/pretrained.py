@@ -36,14 +36,17 @@ from nosce.studies.models import chat_marks, continued_training, low_rank_update
 from nosce.study import Arm, EvalSpec, Scale, Stage, Study
 from nosce.train.config import LoRA, TrainingConfig
 
-#: Rows by what they cost, the cheapest first, from which `--budget` takes the largest that fits.
+#: Sizes by what they cost, the cheapest first, from which `--budget` takes the largest that fits. A person is shown 32
+#: times or more from the second on: SmolLM2 recalled 21 % of the values of five wordings after 10 exposures, 85 to 88 %
+#: after 20 to 24, all after 48 (LOG.md), and no claim is judged of values that are not recalled.
 BUDGET_LADDER: tuple[tuple[str, ...], ...] = (
     ("people=16", "exposures=10"),
-    ("people=24", "exposures=20"),
-    ("people=32", "exposures=30"),
-    ("people=60", "exposures=30"),
-    ("people=120", "exposures=40"),
-    ("people=400", "exposures=40"),
+    ("people=16", "exposures=32"),
+    ("people=24", "exposures=40"),
+    ("people=40", "exposures=48"),
+    ("people=80", "exposures=48"),
+    ("people=120", "exposures=48"),
+    ("people=400", "exposures=48"),
 )
 
 
