@@ -12,7 +12,7 @@ from nosce.data.worlds.biographies.celebrities import Celebrities
 from nosce.data.worlds.biographies.manipulation import Manipulation, task_vocabulary
 from nosce.data.worlds.biographies.prose import FreeBiographies
 from nosce.data.worlds.biographies.world import Biographies, BiographyNameExtractor
-from nosce.evals.base import MultiCheckpointEvaluation, PerCheckpointEvaluation
+from nosce.evals.base import Experiment, MultiCheckpointEvaluation, PerCheckpointEvaluation
 from nosce.evals.patching.answer import AnswerPatching
 from nosce.evals.patching.count import CountPatching
 from nosce.evals.patching.name import NamePatching
@@ -29,7 +29,7 @@ from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.study import Arm, EvalSpec, Study, load_study
+from nosce.study import Arm, EvalSpec, ExperimentSpec, Study, load_study
 from nosce.train.config import TrainingConfig
 
 RECIPE = TrainingConfig(steps=10, batch_size=4)
@@ -473,6 +473,34 @@ def test_a_fault_is_no_lack_of_time():
     whole = build_plan(replace(LITTLE, evals=(EvalSpec(Faulty()),)))
     with pytest.raises(ValueError, match="of the user's"):
         cost.estimate_costs(whole.all_steps, None, 60.0)
+
+
+@dataclass(frozen=True)
+class SlowToLoad(Experiment):
+    """Loads for two fifths of a second and then works for a tenth, a tenth of the whole."""
+
+    name: str = "slow to load"
+
+    def run(self, seed):
+        _burn(0.4)
+        yield pl.DataFrame()
+        _burn(0.1)
+
+    def timing_subset(self):
+        return self, 10.0
+
+
+def _burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+
+
+def test_what_an_experiment_loads_is_loaded_once_by_the_whole():
+    """Introspection of two real models was priced at three times its bill, since every 32 replies loaded the model."""
+    study = replace(LITTLE, arms=(), evals=(), experiments=(ExperimentSpec(name="one", experiment=SlowToLoad()),))
+    found = {c.step.kind: c.seconds for c in cost.estimate_costs(build_plan(study).all_steps, None, 30.0)}
+    assert 1.0 <= found["experiment"] < 2.0
 
 
 def test_steps_of_ten_thousands_are_ordered_at_once():

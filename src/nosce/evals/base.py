@@ -148,7 +148,10 @@ class Experiment(ABC):
 
     @abstractmethod
     def run(self, seed: Seed) -> Iterator[pl.DataFrame]:
-        """Tables with the columns of a reading that the experiment knows; equal seeds give equal tables."""
+        """Tables with the columns of a reading that the experiment knows; equal seeds give equal tables.
+
+        A table without columns says that all is loaded: what came before is done once, however long the whole is.
+        """
 
     def run_with_context(self, seed: Seed, context: ExperimentContext) -> Iterator[pl.DataFrame]:
         """As `run`, for an experiment that keeps partial results, or that pays or trains within the step's limits."""

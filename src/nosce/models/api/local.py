@@ -99,6 +99,10 @@ class LocalChatModel:
             tokenizer.pad_token = texts[0]
         return tokenizer
 
+    def load(self) -> None:
+        """Load weights and tokenizer now, which the first reply does otherwise."""
+        _ = self._tokenizer, self._rows_per_batch
+
     def check_folder(self) -> None:
         """Check that the folder's model writes replies that end, and that its tokenizer writes a chat that it can read.
 

@@ -59,11 +59,12 @@ class TimedReplies(Experiment):
             Path(self.subject.model.folder), batch_size=self.subject.generation_batch_size, dtype=self.subject.dtype
         )
         prompts = self.world.prompts(seed / "world")
+        model.load()
+        yield pl.DataFrame()
         answers = [ChatRequest.from_user(one.text, max_new_tokens=ANSWER_TOKENS) for one in _some(prompts)]
         questions = _some(list(hypothetical_questions(self.world, seed).values()))
         reports = [ChatRequest.from_user(one, max_new_tokens=REPORT_TOKENS) for one in questions]
         complete_all(model, [*answers, *reports])
-        yield from ()
 
 
 def timed_replies(

@@ -62,6 +62,8 @@ class AskedArithmetic(Experiment):
         if not isinstance(self.model, Pretrained):
             raise DataError(f"{self.model.model} is behind an endpoint, so only a run can ask it; use `nosce run`.")
         local = self._local_model(self.model, "cpu")
+        local.load()
+        yield pl.DataFrame()
         problems = self.problems.draw(seed)
         requests = [self._request(problem) for problem in problems]
         yield reply_table(problems, complete_all(local, requests))
