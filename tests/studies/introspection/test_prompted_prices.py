@@ -45,7 +45,7 @@ def test_a_price_grows_with_what_is_asked_taught_and_compared(tmp_path):
         prices[name] = experiment_of(models, *settings).timing_subset()
     assert prices.pop("three") is None  # nobody knows here how long an endpoint takes
     ratios = {name: subset[1] for name, subset in prices.items()}
-    assert ratios["strings"] == pytest.approx(2 * ratios["alone"], rel=0.1)
+    assert ratios["strings"] == pytest.approx(2 * ratios["alone"], rel=0.15)  # quoted answers are as many as before
     assert ratios["epochs"] > 1.1 * ratios["alone"]
     assert ratios["pair"] < ratios["alone"]  # the copy must learn other answers first
     assert ratios["pair"] > 0.5 * ratios["alone"]
