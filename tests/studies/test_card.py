@@ -412,3 +412,16 @@ def test_a_block_of_a_failed_question_is_short():
     lines = answer_lines(1, answer)
     assert len(lines) <= 4
     assert max(map(len, lines)) <= 80
+
+
+def test_threads_of_a_step_reach_the_workers(nosce, folder, tmp_path, monkeypatch):
+    """One question about two real models is one step, which left all cores but one idle."""
+    asked = []
+
+    def make(request, store, console, *, devices, max_cost):
+        asked.append(devices)
+        raise UsageError("enough.")
+
+    monkeypatch.setattr(cards, "make_card", make)
+    nosce.here("card", folder, "--workers", "1", "--threads", "2", "--store", tmp_path / "s", "--out", tmp_path / "o")
+    assert [(one.workers, one.threads) for one in asked] == [(1, 2)]

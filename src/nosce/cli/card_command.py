@@ -64,6 +64,7 @@ def card_command(
     out_: Annotated[Path, typer.Option("--out", help="Folder of the page.")] = Path("card"),
     workers: opt.WorkersOption = None,
     device: opt.DeviceOption = None,
+    threads: opt.ThreadsOption = 1,
     max_cost: opt.MaxCostOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be asked, at which price, and stop.")
@@ -84,7 +85,7 @@ def card_command(
         print_json(card_plan_json(plan)) if json_ else print_card_plan(plan, Console())
         return
     prepare_folder(out_)
-    devices = DeviceRequest(device=device, workers=workers)
+    devices = DeviceRequest(device=device, workers=workers, threads=threads)
     card = make_card(request, opened_store, progress, devices=devices, max_cost=max_cost)
     page = card.write(out_)
     if json_:
