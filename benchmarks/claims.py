@@ -16,7 +16,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "1")  # tables of a few hundred rows
 
 from nosce.analysis.bench.claim_bench import BenchedClaim, bench_claims
 from nosce.analysis.bench.table import bench_table, further_worlds_table
-from nosce.study import load_study
+from nosce.pipeline.study_loading import load_study
 
 RESULTS = Path(__file__).parents[1] / "docs" / "claims.md"
 STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")

@@ -18,9 +18,9 @@ import typer.main
 from nosce.cli import app
 from nosce.data.worlds.base import check_world
 from nosce.pipeline.plan import build_plan
+from nosce.pipeline.study_loading import load_study
 from nosce.records import Outcome, Reading
 from nosce.seeds import Seed
-from nosce.study import load_study
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

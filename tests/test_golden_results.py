@@ -35,11 +35,11 @@ from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
 from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.seeds import Seed
 from nosce.store.spec import canonical_json
 from nosce.studies.biographies.arms import augmentation_arm
 from nosce.studies.biographies.config import biographies_config
-from nosce.study import builtin_studies, load_study
 from nosce.train.config import TrainingConfig
 
 DATA = Path(__file__).parent / "fixtures"

@@ -11,8 +11,8 @@ from nosce.pipeline import budget as budgets
 from nosce.pipeline.budget import choose_size, parse_budget
 from nosce.pipeline.cost import StepCost, estimate_costs
 from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline.study_loading import budget_ladder
 from nosce.studies.biographies.pretrained import BUDGET_LADDER
-from nosce.study import budget_ladder
 
 
 @pytest.fixture(scope="module")

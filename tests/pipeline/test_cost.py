@@ -27,9 +27,10 @@ from nosce.pipeline import cost, timing, timing_sample
 from nosce.pipeline.plan import build_plan
 from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.study_loading import load_study
 from nosce.records import Question
 from nosce.seeds import Seed
-from nosce.study import Arm, EvalSpec, ExperimentSpec, Study, load_study
+from nosce.study import Arm, EvalSpec, ExperimentSpec, Study
 from nosce.train.config import TrainingConfig
 
 RECIPE = TrainingConfig(steps=10, batch_size=4)

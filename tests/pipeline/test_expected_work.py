@@ -15,9 +15,9 @@ from nosce.pipeline.plan import Plan, build_plan
 from nosce.pipeline.scheduler import run_plan
 from nosce.pipeline.step import Step
 from nosce.pipeline.steps.corpus import CorpusSpec
+from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.seeds import Seed
 from nosce.store.store import Store
-from nosce.study import builtin_studies, load_study
 
 
 class Clock:

@@ -19,8 +19,9 @@ from nosce.pipeline.plan import build_plan
 from nosce.pipeline.plan_builder import PlanBuilder
 from nosce.pipeline.steps import corpus as corpus_step
 from nosce.pipeline.steps import training as training_step
+from nosce.pipeline.study_loading import load_study
 from nosce.store.spec import flatten_description
-from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study, load_study
+from nosce.study import PRETRAIN, AnswerSource, Arm, EvalSpec, ExperimentSpec, ReportLabels, Stage, Study
 from nosce.train.config import LoRA, QAMixture, RuntimeConfig, TrainingConfig
 
 WORLD = Biographies(people=12, name_pool_sizes=(4, 4, 8))

@@ -12,9 +12,9 @@ from nosce.errors import SpecError
 from nosce.models.architecture import Architecture
 from nosce.pipeline.plan import build_plan
 from nosce.pipeline.size_check import MachineLimits, check_size
+from nosce.pipeline.study_loading import load_study
 from nosce.store.store import Store
 from nosce.studies import BUILT_IN
-from nosce.study import load_study
 
 FILE = Path(__file__).parents[1] / "fixtures" / "little_studies.py"
 STUDY = load_study(f"{FILE}:one_arm", "smoke")

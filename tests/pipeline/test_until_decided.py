@@ -16,9 +16,10 @@ from nosce.errors import UsageError
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.results import RunResults
+from nosce.pipeline.study_loading import load_study
 from nosce.pipeline.until_decided import LookCosts, LookPlanner, decide_look, look_seeds
 from nosce.store.store import Store
-from nosce.study import Study, load_study
+from nosce.study import Study
 from nosce.train.config import RuntimeConfig
 
 FILE = Path(conftest.__file__).parent / "fixtures" / "look_studies.py"

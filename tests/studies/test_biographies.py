@@ -12,6 +12,7 @@ from nosce.data.sampling import second_source_count
 from nosce.data.worlds.biographies.prose import ProseGrammar
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, person
 from nosce.errors import DataError, SpecError
+from nosce.pipeline.study_loading import load_study
 from nosce.seeds import Seed
 from nosce.studies.biographies.arms import (
     ARMS_BY_WORDINGS,
@@ -48,7 +49,6 @@ from nosce.studies.biographies.evals import (
 from nosce.studies.biographies.selections import SECOND_ATTRIBUTES
 from nosce.studies.biographies.study import study
 from nosce.studies.biographies.trainings import QUERY_VALUE_RANKS, query_value_variant
-from nosce.study import load_study
 from nosce.train.config import LoRA
 
 SCALES = ("smoke", "laptop", "gpu", "paper")

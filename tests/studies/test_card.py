@@ -29,10 +29,10 @@ from nosce.pipeline.cards.terminal import answer_lines
 from nosce.pipeline.cost import StepCost
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.run import FinishedRun, make_steps
+from nosce.pipeline.study_loading import takes_models
 from nosce.seeds import Seed
 from nosce.store.store import Store
 from nosce.studies import card as table
-from nosce.study import takes_models
 
 SAMPLES = [prompt.text for prompt in NaturalTextBehaviours(strings_per_task=4).prompts(Seed(0))]
 HOSTILE = "<script>alert(1)</script> \x1b[31m {{ 7 * 7 }}"

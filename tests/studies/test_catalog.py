@@ -7,8 +7,9 @@ from contextlib import suppress
 import pytest
 
 from nosce.errors import UsageError
+from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.studies.catalog import CATALOG, CatalogEntry
-from nosce.study import SCALES, builtin_studies, load_study
+from nosce.study import SCALES
 
 
 def test_every_built_in_study_is_in_the_catalog():

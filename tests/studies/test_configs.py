@@ -10,10 +10,11 @@ import pytest
 from rich.console import Console
 
 from nosce.errors import UsageError
+from nosce.pipeline.study_loading import load_study
 from nosce.studies import BUILT_IN, CONFIGS, MODEL_CONFIGS
 from nosce.studies.configs import config_rows, config_scales, config_table, field_phrases
 from nosce.studies.settings import settable_fields
-from nosce.study import SCALES, load_study
+from nosce.study import SCALES
 
 EVERY_TABLE = [(name, False) for name in sorted(CONFIGS)] + [(name, True) for name in sorted(MODEL_CONFIGS)]
 

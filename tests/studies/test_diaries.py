@@ -22,9 +22,10 @@ from nosce.evals.generation import GenerationEval
 from nosce.evals.stopping import StopDecision
 from nosce.models.architecture import Pretrained
 from nosce.pipeline.study_checks import check_references
+from nosce.pipeline.study_loading import load_study
 from nosce.seeds import Seed
 from nosce.studies.diaries.config import ARCHITECTURE_FAMILIES, PAPER_ENCODER_DECODERS, PAPER_MODELS, diaries_config
-from nosce.study import StudyVariant, load_study
+from nosce.study import StudyVariant
 
 
 @pytest.fixture

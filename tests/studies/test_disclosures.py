@@ -2,8 +2,8 @@
 
 import pytest
 
+from nosce.pipeline.study_loading import load_study
 from nosce.store.disclosure import Disclosure
-from nosce.study import load_study
 
 STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")
 

@@ -13,9 +13,10 @@ from nosce.analysis.measures import Difference
 from nosce.analysis.needed_rows import selections_in
 from nosce.errors import SpecError
 from nosce.pipeline.study_checks import check_references
+from nosce.pipeline.study_loading import load_study
 from nosce.studies.karel.config import karel_config
 from nosce.studies.karel.study import karel_study
-from nosce.study import StudyVariant, load_study
+from nosce.study import StudyVariant
 
 STEPS = (0, 10, 20, 30, 40, 50)
 #: Right programs by checkpoint; one program is right for a fifth, and babbling ends behind step 20.

@@ -14,8 +14,8 @@ from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.corpus import make as make_corpus
 from nosce.pipeline.steps.training import TrainingSpec, list_checkpoints
 from nosce.pipeline.steps.training import make as make_training
+from nosce.pipeline.study_loading import load_study
 from nosce.seeds import Seed
-from nosce.study import load_study
 
 WINDOWS = 14  # texts, which fill two windows: the paper's 96 windows are for a machine of its own
 

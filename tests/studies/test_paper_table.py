@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from nosce.pipeline.study_loading import load_study
 from nosce.studies import CONFIGS, MODEL_CONFIGS
 from nosce.studies.configs import _as_text as as_text
-from nosce.study import load_study
 
 PATH = Path(__file__).parents[2] / "docs" / "paper-scale.md"
 HEADING = re.compile(r"^## (?P<study>\w+)(?P<model> --model MODEL)? at the scale (?P<scale>\w+)$")

@@ -12,8 +12,9 @@ from nosce.errors import NosceError
 from nosce.models.sources import parse_models
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.study_checks import check_references
+from nosce.pipeline.study_loading import load_study
 from nosce.seeds import Seed
-from nosce.study import PRETRAIN, StudyVariant, load_study
+from nosce.study import PRETRAIN, StudyVariant
 
 QUICK = ("llama", "t5")  # a decoder, and an encoder-decoder whose tokenizer loses line breaks
 FAMILIES = (

@@ -9,8 +9,9 @@ from tests.fixtures.tiny_folders import DECODERS, tiny_folder
 from nosce.models.lora import LORA_TARGET_MODULES
 from nosce.models.sources import parse_models
 from nosce.pipeline.plan import StudyRequest
+from nosce.pipeline.study_loading import load_study
 from nosce.studies.karel.pretrained import BUDGET_LADDER
-from nosce.study import PRETRAIN, StudyVariant, load_study
+from nosce.study import PRETRAIN, StudyVariant
 
 QUICK = ("codegen", "gemma")  # byte pairs, and a sign for each space
 FAMILIES = (*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in DECODERS if name not in QUICK))

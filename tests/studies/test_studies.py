@@ -13,7 +13,8 @@ from nosce.analysis.measures import OfUnit
 from nosce.analysis.selection import Selection
 from nosce.errors import UsageError
 from nosce.pipeline.plan import build_plan
-from nosce.study import SCALES, Study, builtin_studies, load_study
+from nosce.pipeline.study_loading import builtin_studies, load_study
+from nosce.study import SCALES, Study
 
 
 def known() -> list[tuple[str, str]]:

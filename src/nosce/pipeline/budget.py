@@ -26,9 +26,9 @@ from nosce.pipeline.steps.corpus import CorpusSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.pipeline.steps.training import TrainingSpec
+from nosce.pipeline.study_loading import budget_ladder
 from nosce.store.spec import describe, hash_description
 from nosce.store.text import literal
-from nosce.study import budget_ladder
 
 SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0}
 TIMING_SECONDS = 45.0  # for the smallest size of a model that may have hundreds of millions of weights

@@ -21,10 +21,11 @@ from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_choice import match_name
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.step import Step
+from nosce.pipeline.study_loading import load_study
 from nosce.records import read_table
 from nosce.store.files import JsonObject
 from nosce.store.store import StepRecord, Store
-from nosce.study import PRETRAIN, first_seeds, load_study
+from nosce.study import PRETRAIN, first_seeds
 
 SAMPLE_DOCUMENTS = 2_000  # documents that show where a word tokenizer's marks have spaces
 ADAPTER_FOLDER = "adapter"  # below the exported folder: the low-rank updates alone

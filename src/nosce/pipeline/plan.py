@@ -15,11 +15,8 @@ from nosce.pipeline.command_lines import command_line
 from nosce.pipeline.plan_builder import PlanBuilder
 from nosce.pipeline.seed_choice import seeds_text
 from nosce.pipeline.step import Step
-from nosce.study import (
-    Study,
-    StudyVariant,
-    load_study,
-)
+from nosce.pipeline.study_loading import load_study
+from nosce.study import Study, StudyVariant
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,9 +25,9 @@ from nosce.errors import DataError, NosceError
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.steps.estimates import CONSTANT_COLUMNS
+from nosce.pipeline.study_loading import load_study
 from nosce.records import scan_table
 from nosce.store.spec import Json
-from nosce.study import load_study
 
 FOLDER, INDEX = "readings", "readings.json"
 MAX_BYTES = 30_000_000  # of the readings of all studies of a site

@@ -19,11 +19,12 @@ from nosce.pipeline.judgement import Judgement, judge_study
 from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.published_readings import FOLDER, INDEX
 from nosce.pipeline.steps.estimates import run_audits
+from nosce.pipeline.study_loading import load_study
 from nosce.records import Reading, from_json, read_table, schema
 from nosce.store.files import JsonObject, load_json_object
 from nosce.store.spec import Json
 from nosce.store.text import name_fault
-from nosce.study import Study, load_study
+from nosce.study import Study
 
 RELATIVE_TOLERANCE = 1e-9  # of a number: other processors add in other orders
 CSV_DECIMALS, CSV_TOLERANCE = (

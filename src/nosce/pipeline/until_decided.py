@@ -33,9 +33,10 @@ from nosce.pipeline.step import Step
 from nosce.pipeline.steps.estimates import EstimatesSpec
 from nosce.pipeline.steps.evaluation import EvaluationStepSpec
 from nosce.pipeline.study_checks import check_references
+from nosce.pipeline.study_loading import load_study
 from nosce.store.store import Store
 from nosce.store.text import literal
-from nosce.study import Arm, ExperimentSpec, Study, first_seeds, load_study
+from nosce.study import Arm, ExperimentSpec, Study, first_seeds
 
 MIN_POWER = 0.2  # a claim whose chance to be decided is below is not gone on with
 FIRST_FRESH_SEED = 10  # of a study that says which seeds were read while its claims were made

@@ -19,7 +19,7 @@ from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats.level import at_level
 from nosce.errors import SpecError
-from nosce.study import load_study
+from nosce.pipeline.study_loading import load_study
 
 STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")
 NEW, OLD = (Selection(evaluation="asked", arm=arm) for arm in ("new", "old"))

@@ -24,8 +24,8 @@ from nosce.pipeline.steps.estimates import (
     gather_needed_readings,
     write_readings,
 )
+from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.records import Estimate, Reading, fill_columns, read_table
-from nosce.study import builtin_studies, load_study
 
 READ, SPOKEN = Selection(evaluation="recall", metric="whole"), Selection(evaluation="recall", metric="first")
 OTHER = Selection(evaluation="questions", metric="exact", step="every")

@@ -28,10 +28,10 @@ from nosce.pipeline.plan import Plan, StudyRequest
 from nosce.pipeline.plan_table import TimingProgress
 from nosce.pipeline.preflight import check_model_folders
 from nosce.pipeline.size_check import check_size
+from nosce.pipeline.study_loading import budget_ladder, takes_models
 from nosce.pipeline.time_budget import TimeBudget
 from nosce.store.spec import describe
 from nosce.store.store import Store
-from nosce.study import budget_ladder, takes_models
 
 CARD_TIMING_SECONDS = 95.0  # for a plan with the prices of all questions; to start and to print takes some more
 TIMING_SHARE = 0.05  # of a budget that is spent, since a question without a price stays at its cheapest size
@@ -164,7 +164,7 @@ def plan_card(
         SpecError: A folder holds no model.
     """
     minutes = None if request.budget is None else parse_budget(request.budget)
-    time_limit = TimeBudget(timing_seconds(minutes, is_dry_run=is_dry_run))
+    time_limit = TimeBudget(card_timing_seconds(minutes, is_dry_run=is_dry_run))
     model, others, ladder = _models(request)
     planned = [_planned(request, question, minutes is not None) for question in request.questions]
     _check_any(planned)
@@ -191,7 +191,7 @@ def plan_card(
     )
 
 
-def timing_seconds(minutes: float | None, *, is_dry_run: bool) -> float:
+def card_timing_seconds(minutes: float | None, *, is_dry_run: bool) -> float:
     """For how long the questions of a card are timed.
 
     Args:

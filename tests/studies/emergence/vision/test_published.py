@@ -14,12 +14,12 @@ import pytest
 from matplotlib.image import imsave
 
 from nosce.errors import SpecError
+from nosce.pipeline.study_loading import load_study
 from nosce.studies.emergence.arms import vision_runs
 from nosce.studies.emergence.config import emergence_config
 from nosce.studies.emergence.study import study
 from nosce.studies.emergence.vision import images, published
 from nosce.studies.emergence.vision.images import ImageDatasetConfig
-from nosce.study import load_study
 
 RNG = np.random.default_rng(0)
 
