@@ -39,6 +39,8 @@ def answer_lines(number: int, answer: CardAnswer) -> list[str]:
 def _headline(answer: CardAnswer) -> str:
     if answer.state in ("not asked", "failed"):
         return answer.sentence
+    if answer.word == "not asked":  # what was not asked comes before what was
+        return " ".join([*(f"Not asked: {one[:1].lower()}{one[1:]}" for one in answer.not_asked), answer.sentence])
     return " ".join([f"{answer.badge.capitalize()}.", answer.sentence or " ".join(answer.not_asked)])
 
 
