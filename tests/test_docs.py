@@ -23,7 +23,7 @@ from nosce.seeds import Seed
 from nosce.study import load_study
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "README.zh.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 LAUNCHERS = {"exec", "srun"}
 COMMANDS = typer.main.get_command(app).commands

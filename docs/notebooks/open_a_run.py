@@ -8,8 +8,8 @@
 # %% [markdown]
 # # Open a run and look at one person
 #
-# A finished study is one object: its claims, every single observation, the checkpoints and the figures. First make one, in
-# a terminal: `nosce run biographies_adamw --scale smoke` takes about a minute. Smoke scale runs every step and shows
+# A finished study is one object: its claims, every single observation, the checkpoints and the figures. First make one,
+# in a terminal: `nosce run biographies_adamw --scale smoke` takes about a minute. Smoke scale runs every step and shows
 # nothing: look at the form of things here, not at the numbers.
 
 # %%
@@ -33,8 +33,8 @@ results.claims.select("id", "paper_value", "estimate", "low", "high", "n", "verd
 
 # %% [markdown]
 # ## Readings
-# A row is one observation: this model, after this step, on this item, measured this way. docs/readings.md explains every
-# column.
+# A row is one observation: this model, after this step, on this item, measured this way. docs/readings.md explains
+# every column.
 
 # %%
 readings = results.readings
@@ -48,7 +48,9 @@ readings.group_by("arm", "stage", "evaluation", "metric").len().sort("arm", "sta
 # %%
 asked = readings.filter(evaluation="questions", metric="exact", split="unseen")
 person = asked["entity"].unique().sort()[0]
-of_person = asked.filter(pl.col("entity") == person, pl.col("step") == pl.col("step").max().over("arm", "seed", "stage"))
+of_person = asked.filter(
+    pl.col("entity") == person, pl.col("step") == pl.col("step").max().over("arm", "seed", "stage")
+)
 of_person.select("arm", "item", "attribute", "answer", "target", "value")
 
 # %% [markdown]
