@@ -18,8 +18,9 @@ import polars as pl
 import nosce
 
 # %% [markdown]
-# The table here is simulated, so that the truth is known: the log-likelihood of each whole answer follows a smooth power
-# law of the size, and an answer is right with the probability that this log-likelihood says. Nothing jumps but the metric.
+# The table here is simulated, so that the truth is known: the log-likelihood of each whole answer follows a smooth
+# power law of the size. An answer is right with the probability that this log-likelihood says. So nothing jumps but the
+# metric.
 
 # %%
 rng = np.random.default_rng(0)
