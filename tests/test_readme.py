@@ -79,6 +79,52 @@ def test_numbers_of_answers_are_those_of_a_claim(name):
     assert found >= 8
 
 
+GUIDES = ["biographies", "diaries", "karel", "introspection", "emergence"]
+
+
+def sections(name: str) -> tuple[str, str]:
+    """The guide's text, and its section with the results, down to the first subsection."""
+    text = text_of(f"docs/studies/{name}.md")
+    return text, re.split(r"^##", text.partition("## What came out")[2], flags=re.MULTILINE)[0]
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_a_guide_counts_the_verdicts_of_its_study(name):
+    """The sentence that begins with "Of 31 claims 24 hold"."""
+    counted = re.search(r"Of (\d+) claims (\d+) hold, (\d+) (?:is|are) undecided and (\w+) fails?\.", sections(name)[0])
+    verdicts = Counter(claim["verdict"] for claim in published(f"{name}/laptop"))
+    wanted = (sum(verdicts.values()), verdicts["holds"], verdicts["undecided"], verdicts["fails"])
+    assert tuple(int(x.replace("none", "0")) for x in counted.groups()) == wanted
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_intervals_of_a_guide_are_those_of_a_claim(name):
+    """In its table of results: a share or a number, rounded as it stands, of either sign; and the verdict beside it."""
+    number = r"([+-]?\d[\d,]*(?:\.\d+)?)"
+    claims = [claim for claim in published(f"{name}/laptop") if claim["low"] is not None]
+    found = 0
+    for line in sections(name)[1].splitlines():
+        said = re.match(r"hold|undecided|fail", line.strip("| ").rpartition("|")[2].strip())
+        for shown in re.findall(rf"{number}(?: [%a-z]+)? \[{number}, {number}\]", line if line.startswith("|") else ""):
+            matching = {claim["verdict"] for claim in claims if is_rounded(shown, claim)}
+            assert matching, f"no claim of {name} is {shown}"
+            assert said is None or any(verdict.startswith(said[0]) for verdict in matching), line
+            found += 1
+    assert found >= 5
+
+
+def is_rounded(shown: tuple[str, ...], claim: dict) -> bool:
+    """Whether the texts are the claim's estimate and interval, as shares in percent or as numbers, up to the sign."""
+    digits = [len(x.partition(".")[2]) for x in shown]
+    values = [float(x.replace(",", "")) for x in shown]
+    for factor in (1, 100, -1, -100):
+        low, high = sorted((factor * claim["low"], factor * claim["high"]))
+        exact = (factor * claim["estimate"], low, high)
+        if all(abs(value - x) <= 0.5001 * 10**-d for value, x, d in zip(values, exact, digits, strict=True)):
+            return True
+    return False
+
+
 def commands(name: str) -> list[str]:
     """The indented lines without their comments, as they stand one after the other."""
     return [re.sub(r"\s+# .*", "", line).strip() for line in text_of(name).splitlines() if line.startswith("    ")]
