@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STORE ?= .nosce
 SHELL := /bin/bash
 
-.PHONY: install demo test test-lowest slow check bench results recompute clean
+.PHONY: install demo test test-lowest slow check docs bench results recompute clean
 
 install: $(VENV)/installed
 
@@ -47,6 +47,16 @@ slow: install
 check: install
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+# The documentation as a site in site/, without a network once installed; a link that leads nowhere fails. Search needs
+# a server: `python -m http.server -d site`.
+docs: $(VENV)/docs-installed
+	$(BIN)/python docs/stage_site.py build/site-source
+	$(BIN)/zensical build --strict --clean --config-file mkdocs.yml
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	touch $@
+
 # Paired timings against the usual tools; appends lines to benchmarks/results.csv. An hour or so on two idle cores;
 # `make bench BENCH="trainer probes"` runs some of them.
 BENCH ?= trainer generate probes worlds interpreters knowledge study choices
@@ -64,4 +74,4 @@ recompute: install
 	$(BIN)/nosce recompute results
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache build dist
+	rm -rf $(VENV) $(LOWEST) .pytest_cache .mypy_cache .ruff_cache .cache build dist site

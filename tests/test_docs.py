@@ -23,7 +23,8 @@ from nosce.records import Outcome, Reading
 from nosce.seeds import Seed
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+READMES = [ROOT / name for name in ("README.md", "README.zh.md", "CONTRIBUTING.md", "results/README.md")]
+PAGES = [*READMES, *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "docs" / "examples").glob("*.py"))
 LAUNCHERS = {"exec", "srun"}
 COMMANDS = typer.main.get_command(app).commands
