@@ -11,7 +11,7 @@ from typing import Any
 from nosce.pipeline.items.item import ItemCheckpoint, ItemKind, ItemReadings
 from nosce.pipeline.items.texts import EntityTexts
 
-_TOKEN_NATS = re.compile(r"nats (\d+)")
+TOKEN_NATS = re.compile(r"nats (\d+)")
 
 
 @dataclass
@@ -102,7 +102,7 @@ def _token_probabilities(rows: Mapping[str, tuple[Any, Any, Any]]) -> tuple[floa
     """The probabilities of the tokens from 1 on, as far as each one's nats are there."""
     nats: dict[int, float] = {}
     for metric, (value, _, _) in rows.items():
-        if (found := _TOKEN_NATS.fullmatch(metric)) is not None and value is not None:
+        if (found := TOKEN_NATS.fullmatch(metric)) is not None and value is not None:
             nats[int(found[1])] = float(value)
     count = next(number for number in range(1, len(nats) + 2) if number not in nats) - 1
     return tuple(math.exp(-nats[number]) for number in range(1, count + 1))

@@ -1,7 +1,7 @@
 """What an item of a result is: plain data that feeds the terminal, JSON and the page alike.
 
-An item is an entity of one training seed, e.g. `person/7` of seed 0: each seed draws a world of its own, so `person/7` of
-two seeds is two people.
+An item is an entity of one training seed, e.g. `person/7` of seed 0: each seed draws a world of its own, so `person/7`
+of two seeds is two people.
 """
 
 from __future__ import annotations

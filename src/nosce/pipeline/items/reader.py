@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +26,8 @@ from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.records import scan_table
 from nosce.seeds import Seed
 
-ROW_COLUMNS = "entity seed arm stage step evaluation split item attribute metric value outcome answer target".split()
+ROW_COLUMNS = ["entity", "seed", "arm", "stage", "step", "evaluation", "split", "item", "attribute"]
+VALUE_COLUMNS = ["metric", "value", "outcome", "answer", "target"]
 TRAINING = ["arm", "seed", "stage", "evaluation"]
 SHOWN_NAMES = 4  # items that a refusal names
 
@@ -126,7 +128,7 @@ class ItemReader:
         return tuple(entry for entry in self.entries if entry.n_wrong)
 
     def find(self, name: str) -> tuple[ItemEntry, ...]:
-        """The items of a name: `person/7` of all seeds, `person/7@0` of seed 0, `random`, or `wrong`: a random wrong one.
+        """The items of a name: `person/7` of all seeds, `person/7@0` of seed 0, `random`, or `wrong` at random.
 
         Raises:
             UsageError: There is none.
@@ -148,9 +150,11 @@ class ItemReader:
         asked = tuple(entry for entry in self.entries if entry.n_asked)
         choices = self.wrong if name == "wrong" else asked or self.entries
         if not choices:
+            plan, n_entries = self.results.plan, len(self.entries)
+            how = "wrongly after a last checkpoint" if name == "wrong" else "at all"
             raise UsageError(
-                f"{self.results.plan.study} at scale {self.results.plan.scale_label} has no item that was answered "
-                f"{'wrongly after a last checkpoint' if name == 'wrong' else 'at all'}; name one of {len(self.entries):,}."
+                f"{plan.study} at scale {plan.scale_label} has none of {n_entries:,} items answered {how}; "
+                "name one, or run the study."
             )
         return choices[fresh_number(len(choices))]
 
@@ -162,12 +166,16 @@ class ItemReader:
     def _items_of_seed(self, seed: int, entries: Sequence[ItemEntry]) -> Iterator[StudyItem]:
         entities = tuple(entry.entity for entry in entries)
         rows = self._readings.filter((pl.col("seed") == seed) & pl.col("entity").is_in(list(entities)))
-        tables = rows.select(ROW_COLUMNS).collect().partition_by("entity", as_dict=True, maintain_order=True)
+        tables = (
+            rows.select(*ROW_COLUMNS, *VALUE_COLUMNS)
+            .collect()
+            .partition_by("entity", as_dict=True, maintain_order=True)
+        )
         ledgers = [ledger.trainings(entities) for ledger in self._ledgers if ledger.source.seed == seed]
         texts = _TextCache(self.results, entities)
         for entry in entries:
             readings = tuple(self._item_readings(tables[entry.entity,], texts))
-            trainings = tuple(ledger[entry.entity] for ledger in ledgers)
+            trainings = _merged([ledger[entry.entity] for ledger in ledgers])
             walks = tuple(self._walker.walks(seed, readings, texts.of))
             yield StudyItem(
                 study=self.results.plan.study,
@@ -241,6 +249,14 @@ class ItemReader:
             yield "The readings of this item hold no likelihood of a target."
         if any(one.kind == "asked" and one.prompt is None for one in readings):
             yield "Where no prompt stands, no text in the store says word for word what the model was given."
+
+
+def _merged(trainings: Sequence[ItemTraining]) -> tuple[ItemTraining, ...]:
+    """The trainings, those that are equal in one."""
+    arms: dict[ItemTraining, list[str]] = {}
+    for training in trainings:
+        arms.setdefault(replace(training, arms=()), []).extend(training.arms)
+    return tuple(replace(training, arms=tuple(names)) for training, names in arms.items())
 
 
 class _TextCache:

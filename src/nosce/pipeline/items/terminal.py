@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from nosce.pipeline.items.building import TOKEN_NATS
 from nosce.pipeline.items.item import (
     OUTCOME_SIGNS,
     ItemCheckpoint,
@@ -21,20 +22,21 @@ from nosce.store.text import printable
 
 OUTCOME_STYLES = {"right": "green", "wrong": "red"}
 MAX_SHOWN_CHARACTERS = 600  # of a training text or a prompt; `--json` has all of it
+MAX_SHOWN_NAMES = 6  # of arms in a sentence
 GAP = 2  # columns between boards that stand side by side
 
 
 def print_item(item: StudyItem, console: Console) -> None:
     """Print an item for a person to read."""
     for indent, text in item_lines(item, console.width):
-        console.print(Padding(text, (0, 0, 0, indent)), soft_wrap=False, highlight=False)
+        console.print(Padding(text, (0, 0, 0, indent), expand=False) if text.plain else "", highlight=False)
 
 
 def item_lines(item: StudyItem, width: int) -> Iterator[tuple[int, Text]]:
     """The lines of an item, each with the columns by which it is set in."""
     entry = item.entry
     yield 0, Text(printable(f"{entry.entity}, seed {entry.seed}"), style="bold")
-    yield 0, Text(printable(f"{item.study}, {item.scale}; the unit is a {item.unit}. {_tally(item)}"))
+    yield 0, Text(printable(f"{item.study}, {item.scale}; unit: {item.unit}. {_tally(item)}"))
     for training in item.training:
         yield 0, Text("")
         yield from _training_lines(training)
@@ -57,8 +59,14 @@ def _tally(item: StudyItem) -> str:
     entry = item.entry
     if not entry.n_asked:
         return "No answer about it was judged."
-    arms = f", in {', '.join(entry.wrong_arms)}" if entry.wrong_arms else ""
+    arms = f", in {_names(entry.wrong_arms)}" if entry.wrong_arms else ""
     return f"After the last checkpoints {entry.n_wrong} of {entry.n_asked} answers were wrong{arms}."
+
+
+def _names(names: Sequence[str]) -> str:
+    """The first names; how many others there are is said."""
+    others = len(names) - MAX_SHOWN_NAMES
+    return ", ".join(names) if others <= 0 else f"{', '.join(names[:MAX_SHOWN_NAMES])} and {others} more arms"
 
 
 def _heading(arm: str, stage: str, evaluation: str, kind: str) -> Text:
@@ -67,7 +75,7 @@ def _heading(arm: str, stage: str, evaluation: str, kind: str) -> Text:
 
 
 def _training_lines(training: ItemTraining) -> Iterator[tuple[int, Text]]:
-    yield 0, Text(printable(f"Trained on, in {', '.join(training.arms)}"), style="bold")
+    yield 0, Text(printable(f"Trained on, in {_names(training.arms)}"), style="bold")
     if training.note:
         yield 2, Text(printable(training.note))
     for attribute, facts in groupby(training.facts, key=lambda fact: fact.attribute):
@@ -122,7 +130,7 @@ def _answer_line(one: ItemReadings, same: Sequence[ItemCheckpoint]) -> Text:
     line.append(Text(printable(_cut(answer) or "(nothing)"), style="bold") if answer is not None else Text("no answer"))
     if (chance := _range([point.probability for point in same])) is not None:
         line.append(f"  p(target) {chance}")
-    others = [metric for metric in one.metrics if metric != one.judged]
+    others = [metric for metric in one.metrics if metric != one.judged and not TOKEN_NATS.fullmatch(metric)]
     line.append(printable(_metrics_text(one, same, others)), style="dim")
     return line
 
@@ -151,14 +159,16 @@ def _token_line(one: ItemReadings) -> Text | None:
 
 
 def _table_lines(readings: Sequence[ItemReadings]) -> Iterator[tuple[int, Text]]:
-    """Probes and patches: a line a metric with the share of each attribute, after the last step."""
+    """Probes and patches: a line a metric with the values of each attribute, after the last step of the evaluation."""
+    last_step = max(one.checkpoints[-1].step for one in readings)
     shares: dict[str, dict[str, list[float]]] = {}
     for one in readings:
-        for metric, value in zip(one.metrics, one.checkpoints[-1].values, strict=True):
-            if value is not None:
+        point = one.checkpoints[-1]
+        for metric, value in zip(one.metrics, point.values, strict=True):
+            if value is not None and point.step == last_step:
                 shares.setdefault(metric, {}).setdefault(one.attribute or one.item, []).append(value)
-    steps = sorted({one.checkpoints[-1].step for one in readings})
-    yield 2, Text(f"after step {', '.join(f'{step:,}' for step in steps)}; share of right readings", style="dim")
+    counted = "read right of read" if readings[0].kind == "probe" else "yes of pairs"
+    yield 2, Text(f"after step {last_step:,}, {counted}", style="dim")
     for metric, attributes in shares.items():
         parts = [f"{attribute} {_share(values)}" for attribute, values in attributes.items()]
         yield 2, Text(printable(f"{metric}: {', '.join(parts)}"))

@@ -141,7 +141,9 @@ class ItemLedger:
                 facts=tuple(TrainedFact(**row) for row in known.iter_rows(named=True)),
                 documents=tuple(self._document(row, texts) for row in shown.head(MAX_DOCUMENTS).iter_rows(named=True)),
                 n_documents=len(shown),
-                note="" if len(shown) else f"No text that these arms trained on is about {entity}.",
+                note=""
+                if len(shown)
+                else f"By the corpus's own index, no text that these arms trained on is about {entity}.",
             )
         return trainings
 

@@ -91,5 +91,8 @@ class ItemWalker:
         before, *after = tracer.render_steps(question, text)
         frames = [WalkthroughStep("(start)", before[1], None, ())]
         frames += [WalkthroughStep(word, picture, None, ()) for word, picture in after]
-        caption = "On the first input of the specification. No probe's reading of this program was kept."
+        caption = (
+            "On the first input, with the operation that was carried out above each state. No probe's reading of this "
+            "program was kept."
+        )
         return Walkthrough(title=title, caption=caption, frames=tuple(frames))

@@ -1,0 +1,132 @@
+"""Write the page on which a reader looks at one item, with its chunks beside it.
+
+<study>/<scale>/items.html       search, filters, and the item that is looked at
+<study>/<scale>/items/index.js   a line an item: its name, answers, wrong ones, and the chunk that holds it
+<study>/<scale>/items/0001.js …  the items
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nosce.analysis.render.items_page import ItemsPage, chunk_script, render_items_page
+from nosce.pipeline.items.item import ItemEntry, StudyItem
+from nosce.pipeline.items.reader import ItemReader, hash_order
+from nosce.pipeline.results import RunResults
+
+if TYPE_CHECKING:
+    from nosce.store.spec import Json
+
+PAGE, FOLDER, INDEX = "items.html", "items", "index"
+MAX_SITE_BYTES = 4_000_000  # of all chunks of a page together
+CHUNK_BYTES = 120_000  # of a chunk as a script, about
+BATCH = 40  # items that are read from the readings at once
+MAX_HINT = 100  # characters of a question by which an item is found, e.g. with a person's name
+SIGNIFICANT_DIGITS = 6  # of a number on the page; `nosce show --item` has all
+
+
+@dataclass
+class _Chunks:
+    """The chunks so far, and the list of their items."""
+
+    folder: Path
+    arms: tuple[str, ...]
+    rows: list[list[Json]] = field(default_factory=list)
+    bytes: int = 0
+    count: int = 0
+
+    def add(self, items: Sequence[StudyItem]) -> None:
+        """Write some items as one chunk."""
+        self.count += 1
+        name = f"{self.count:04}"
+        script = chunk_script(name, [page_json(item.to_json()) for item in items])
+        (self.folder / f"{name}.js").write_text(script, encoding="utf-8")
+        self.bytes += len(script)
+        self.rows += [_index_row(item, name, place, self.arms) for place, item in enumerate(items)]
+
+
+def write_items_page(results: RunResults, page_folder: Path) -> str:
+    """Write the page into a study's folder; its file's name, for a link.
+
+    Items are taken in an order that looks random and is always the same, those that a model was asked about first, until
+    all chunks together have `MAX_SITE_BYTES`; the page says how many are left out.
+    """
+    folder = page_folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.js"):
+        old.unlink()
+    reader = ItemReader(results)
+    chunks = _Chunks(folder, results.plan.arms)
+    for items in _batches(reader):
+        for part in _parts(items):
+            chunks.add(part)
+        if chunks.bytes >= MAX_SITE_BYTES:
+            break
+    plan = results.plan
+    order = {entry.name: number for number, entry in enumerate(reader.entries)}
+    rows = sorted(chunks.rows, key=lambda row: order[f"{row[0]}@{row[1]}"])
+    (folder / f"{INDEX}.js").write_text(chunk_script(INDEX, {"arms": plan.arms, "rows": rows}), encoding="utf-8")
+    page = ItemsPage(
+        study=plan.study,
+        title=plan.title,
+        scale=plan.scale_label,
+        unit=plan.unit,
+        folder=FOLDER,
+        notes=tuple(_notes(results, len(chunks.rows), len(reader.entries))),
+    )
+    (page_folder / PAGE).write_text(render_items_page(page), encoding="utf-8")
+    return PAGE
+
+
+def _notes(results: RunResults, shown: int, every: int) -> Iterator[str]:
+    if results.part_notice:
+        yield results.part_notice
+    if shown < every:
+        command = f"nosce show {results.plan.study} --item NAME"
+        yield f"This page has {shown:,} of {every:,} items, drawn by their names; `{command}` shows any."
+
+
+def _batches(reader: ItemReader) -> Iterator[list[StudyItem]]:
+    """All items in the order of the page, some at a time."""
+    ordered = sorted(reader.entries, key=lambda entry: (entry.n_asked == 0, hash_order(entry)))
+    for first in range(0, len(ordered), BATCH):
+        batch: list[ItemEntry] = sorted(ordered[first : first + BATCH], key=lambda entry: entry.seed)
+        yield list(reader.items(batch))
+
+
+def _parts(items: Sequence[StudyItem]) -> Iterator[list[StudyItem]]:
+    """The items in parts that each make a chunk of about `CHUNK_BYTES`."""
+    part: list[StudyItem] = []
+    size = 0
+    for item in items:
+        length = len(chunk_script("0", page_json(item.to_json())))
+        if part and size + length > CHUNK_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(item)
+        size += length
+    if part:
+        yield part
+
+
+def _index_row(item: StudyItem, chunk: str, place: int, arms: Sequence[str]) -> list[Json]:
+    """Entity, seed, answers, wrong ones, arms of these, patched (0: no patching, 1: unchanged, 2), chunk, hint."""
+    entry = item.entry
+    wrong_arms: list[Json] = [arms.index(arm) for arm in entry.wrong_arms]
+    patched = 0 if entry.patched is None else 1 + entry.patched
+    hint = next((one.prompt for one in item.readings if one.kind == "asked" and one.prompt), "")
+    return [entry.entity, entry.seed, entry.n_asked, entry.n_wrong, wrong_arms, patched, chunk, place, hint[:MAX_HINT]]
+
+
+def page_json(value: Json) -> Json:
+    """An item's JSON with numbers of six significant digits, so that many items fit."""
+    if isinstance(value, float):
+        return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+    if isinstance(value, dict):
+        return {name: page_json(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [page_json(part) for part in value]
+    return value
