@@ -51,7 +51,7 @@ class _Chunks:
 def write_items_page(results: RunResults, page_folder: Path) -> str:
     """Write the page into a study's folder; its file's name, for a link.
 
-    Items are taken in an order that looks random and is always the same, those that a model was asked about first, until
+    Items are taken in an order that looks random and is always the same, those that were asked about first, until
     all chunks together have `MAX_SITE_BYTES`; the page says how many are left out.
     """
     folder = page_folder / FOLDER
