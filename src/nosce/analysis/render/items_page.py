@@ -44,9 +44,13 @@ def render_items_page(page: ItemsPage) -> str:
     return page_templates().get_template("items.html").render(page=page, register=REGISTER)
 
 
-def chunk_script(name: str, value: object) -> str:
-    """A chunk as the script that hands it over; equal values give equal text."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+def chunk_text(value: object) -> str:
+    """The JSON of a chunk, or of a part of one."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def chunk_script(name: str, text: str) -> str:
+    """A chunk's JSON as the script that hands it over; equal texts give equal scripts."""
     packed = base64.b64encode(gzip.compress(text.encode("utf-8", "surrogatepass"), 9, mtime=0)).decode()
     return f'{REGISTER}("{name}","{packed}");\n'
 

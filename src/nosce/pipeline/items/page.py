@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nosce.analysis.render.items_page import ItemsPage, chunk_script, render_items_page
+from nosce.analysis.render.items_page import ItemsPage, chunk_script, chunk_text, render_items_page
 from nosce.pipeline.items.item import ItemEntry, StudyItem
 from nosce.pipeline.items.reader import ItemReader, hash_order
 from nosce.pipeline.results import RunResults
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from nosce.store.spec import Json
 
 PAGE, FOLDER, INDEX = "items.html", "items", "index"
-MAX_SITE_BYTES = 4_000_000  # of all chunks of a page together
-CHUNK_BYTES = 120_000  # of a chunk as a script, about
+MAX_SITE_BYTES = 2_500_000  # of all chunks of a page together; one chunk more may be begun
+CHUNK_CHARACTERS = 1_200_000  # of a chunk's JSON, which is compressed to some fifteenth
 BATCH = 40  # items that are read from the readings at once
 MAX_HINT = 100  # characters of a question by which an item is found, e.g. with a person's name
 SIGNIFICANT_DIGITS = 6  # of a number on the page; `nosce show --item` has all
@@ -38,14 +38,19 @@ class _Chunks:
     bytes: int = 0
     count: int = 0
 
-    def add(self, items: Sequence[StudyItem]) -> None:
-        """Write some items as one chunk."""
+    def add(self, items: Sequence[StudyItem], texts: Sequence[str]) -> None:
+        """Write some items, each with its JSON, as one chunk."""
         self.count += 1
         name = f"{self.count:04}"
-        script = chunk_script(name, [page_json(item.to_json()) for item in items])
+        script = chunk_script(name, f"[{','.join(texts)}]")
         (self.folder / f"{name}.js").write_text(script, encoding="utf-8")
         self.bytes += len(script)
         self.rows += [_index_row(item, name, place, self.arms) for place, item in enumerate(items)]
+
+    @property
+    def is_full(self) -> bool:
+        """Are there as many bytes as there may be?"""
+        return self.bytes >= MAX_SITE_BYTES
 
 
 def write_items_page(results: RunResults, page_folder: Path) -> str:
@@ -60,15 +65,16 @@ def write_items_page(results: RunResults, page_folder: Path) -> str:
         old.unlink()
     reader = ItemReader(results)
     chunks = _Chunks(folder, results.plan.arms)
-    for items in _batches(reader):
-        for part in _parts(items):
-            chunks.add(part)
-        if chunks.bytes >= MAX_SITE_BYTES:
+    for items, texts in _parts(reader):
+        chunks.add(items, texts)
+        if chunks.is_full:
             break
     plan = results.plan
     order = {entry.name: number for number, entry in enumerate(reader.entries)}
     rows = sorted(chunks.rows, key=lambda row: order[f"{row[0]}@{row[1]}"])
-    (folder / f"{INDEX}.js").write_text(chunk_script(INDEX, {"arms": plan.arms, "rows": rows}), encoding="utf-8")
+    (folder / f"{INDEX}.js").write_text(
+        chunk_script(INDEX, chunk_text({"arms": plan.arms, "rows": rows})), encoding="utf-8"
+    )
     page = ItemsPage(
         study=plan.study,
         title=plan.title,
@@ -86,30 +92,30 @@ def _notes(results: RunResults, shown: int, every: int) -> Iterator[str]:
         yield results.part_notice
     if shown < every:
         command = f"nosce show {results.plan.study} --item NAME"
-        yield f"This page has {shown:,} of {every:,} items, drawn by their names; `{command}` shows any."
+        yield f"This page has {shown:,} of {every:,} items; the command “{command}” shows any, with all digits."
 
 
-def _batches(reader: ItemReader) -> Iterator[list[StudyItem]]:
-    """All items in the order of the page, some at a time."""
+def _batches(reader: ItemReader) -> Iterator[StudyItem]:
+    """All items in the order of the page, of which some are read at a time."""
     ordered = sorted(reader.entries, key=lambda entry: (entry.n_asked == 0, hash_order(entry)))
     for first in range(0, len(ordered), BATCH):
         batch: list[ItemEntry] = sorted(ordered[first : first + BATCH], key=lambda entry: entry.seed)
-        yield list(reader.items(batch))
+        yield from reader.items(batch)
 
 
-def _parts(items: Sequence[StudyItem]) -> Iterator[list[StudyItem]]:
-    """The items in parts that each make a chunk of about `CHUNK_BYTES`."""
-    part: list[StudyItem] = []
-    size = 0
-    for item in items:
-        length = len(chunk_script("0", page_json(item.to_json())))
-        if part and size + length > CHUNK_BYTES:
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += length
-    if part:
-        yield part
+def _parts(reader: ItemReader) -> Iterator[tuple[list[StudyItem], list[str]]]:
+    """The items with the JSON of each, in parts that make a chunk of about `CHUNK_CHARACTERS`."""
+    items: list[StudyItem] = []
+    texts: list[str] = []
+    for item in _batches(reader):
+        text = chunk_text(page_json(item.to_json()))
+        if items and sum(map(len, texts)) + len(text) > CHUNK_CHARACTERS:
+            yield items, texts
+            items, texts = [], []
+        items.append(item)
+        texts.append(text)
+    if items:
+        yield items, texts
 
 
 def _index_row(item: StudyItem, chunk: str, place: int, arms: Sequence[str]) -> list[Json]:

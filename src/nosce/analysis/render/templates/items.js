@@ -209,16 +209,17 @@ function asked(one, before) {
   facts.append(el("dt", {}, "prompt"), el("dd", { dir: "auto", class: one.prompt === null || same ? "soft" : "" }, prompt));
   if (one.prompt_note && !same) facts.append(el("dt", {}, ""), el("dd", { class: "soft" }, one.prompt_note));
   if (one.target !== null) facts.append(el("dt", {}, "target"), shadedTarget(one));
+  const likely = one.checkpoints.some((point) => point.probability !== null);
   const others = one.metrics.filter((metric) => metric !== one.judged && !/^nats \d+$/.test(metric));
   const rows = one.checkpoints.map((point) => {
     const answer = answerOf(one, point);
     return [point.step.toLocaleString("en"), badge(judged(one, "outcomes", point)),
       el("td", { class: "answer", dir: "auto" }, answer === null ? "no answer" : answer === "" ? "(nothing)" : answer),
-      chance(point.probability),
+      ...(likely ? [chance(point.probability)] : []),
       ...others.map((metric) => number(point.values[one.metrics.indexOf(metric)]))];
   });
-  const heads = ["step", one.judged === null ? "judged" : `judged by ${one.judged}`, "answer", "p(target)", ...others];
-  const table = grid(heads, rows, [0, 3, ...others.map((_, n) => n + 4)]);
+  const heads = ["step", one.judged === null ? "judged" : `judged by ${one.judged}`, "answer", ...(likely ? ["p(target)"] : []), ...others];
+  const table = grid(heads, rows, heads.flatMap((_, place) => (place === 0 || place > 2 ? [place] : [])));
   const title = [one.item, one.split].filter(Boolean).join(", ");
   return el("div", { class: "asked" }, el("h4", {}, title), facts, scroll(`Answers to ${title}`, table));
 }
@@ -284,6 +285,7 @@ function draw(item) {
   if (entry.patched !== null) parts.push(el("p", {}, entry.patched ? "A hidden state that was put in changed an answer." : "No hidden state that was put in changed an answer."));
   parts.push(...item.absent.map((sentence) => el("p", { class: "soft" }, sentence)));
   if (item.training.length) parts.push(el("h3", {}, "What was trained on"), ...item.training.flatMap(training));
+  if (item.walks.length) parts.push(el("h3", {}, "Step by step"), ...item.walks.map(stepper));
   parts.push(el("h3", {}, "What was asked and read"));
   grouped(item.readings, (one) => one.arm).forEach((rows, place) => {
     const wrong = entry.wrong_arms.includes(rows[0].arm) ? ", with wrong answers" : "";
@@ -296,7 +298,6 @@ function draw(item) {
     }
     parts.push(arm);
   });
-  if (item.walks.length) parts.push(el("h3", {}, "Step by step"), ...item.walks.map(stepper));
   $("item-body").replaceChildren(...parts);
 }
 
