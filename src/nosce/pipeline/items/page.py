@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,7 @@ MAX_SITE_BYTES = 2_500_000  # of all chunks of a page together; one chunk more m
 CHUNK_CHARACTERS = 1_200_000  # of a chunk's JSON, which is compressed to some fifteenth
 BATCH = 40  # items that are read from the readings at once
 MAX_HINT = 100  # characters of a question by which an item is found, e.g. with a person's name
-SIGNIFICANT_DIGITS = 6  # of a number on the page; `nosce show --item` has all
+SIGNIFICANT_DIGITS = 4  # of a number on the page; `nosce show --item` has all
 
 
 @dataclass
@@ -59,32 +59,42 @@ def write_items_page(results: RunResults, page_folder: Path) -> str:
     Items are taken in an order that looks random and is always the same, those that were asked about first, until
     all chunks together have `MAX_SITE_BYTES`; the page says how many are left out.
     """
-    folder = page_folder / FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.js"):
-        old.unlink()
-    reader = ItemReader(results)
-    chunks = _Chunks(folder, results.plan.arms)
-    for items, texts in _parts(reader):
-        chunks.add(items, texts)
-        if chunks.is_full:
-            break
-    plan = results.plan
+    reader, plan = ItemReader(results), results.plan
     order = {entry.name: number for number, entry in enumerate(reader.entries)}
-    rows = sorted(chunks.rows, key=lambda row: order[f"{row[0]}@{row[1]}"])
-    (folder / f"{INDEX}.js").write_text(
-        chunk_script(INDEX, chunk_text({"arms": plan.arms, "rows": rows})), encoding="utf-8"
-    )
+    n_shown = write_chunks(page_folder, plan.arms, _batches(reader), order)
     page = ItemsPage(
         study=plan.study,
         title=plan.title,
         scale=plan.scale_label,
         unit=plan.unit,
         folder=FOLDER,
-        notes=tuple(_notes(results, len(chunks.rows), len(reader.entries))),
+        notes=tuple(_notes(results, n_shown, len(reader.entries))),
     )
     (page_folder / PAGE).write_text(render_items_page(page), encoding="utf-8")
     return PAGE
+
+
+def write_chunks(page_folder: Path, arms: tuple[str, ...], items: Iterable[StudyItem], order: Mapping[str, int]) -> int:
+    """Write the chunks of a page and their index, anew; the number of items in them.
+
+    Args:
+        page_folder: Folder of the page.
+        arms: Names of the study's arms.
+        items: The items, of which so many are taken as there is room for.
+        order: The place of each item in the list, by its name.
+    """
+    folder = page_folder / FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.js"):
+        old.unlink()
+    chunks = _Chunks(folder, arms)
+    for part, texts in _parts(items):
+        chunks.add(part, texts)
+        if chunks.is_full:
+            break
+    rows = sorted(chunks.rows, key=lambda row: order[f"{row[0]}@{row[1]}"])
+    (folder / f"{INDEX}.js").write_text(chunk_script(INDEX, chunk_text({"arms": arms, "rows": rows})), encoding="utf-8")
+    return len(rows)
 
 
 def _notes(results: RunResults, shown: int, every: int) -> Iterator[str]:
@@ -103,11 +113,11 @@ def _batches(reader: ItemReader) -> Iterator[StudyItem]:
         yield from reader.items(batch)
 
 
-def _parts(reader: ItemReader) -> Iterator[tuple[list[StudyItem], list[str]]]:
+def _parts(every: Iterable[StudyItem]) -> Iterator[tuple[list[StudyItem], list[str]]]:
     """The items with the JSON of each, in parts that make a chunk of about `CHUNK_CHARACTERS`."""
     items: list[StudyItem] = []
     texts: list[str] = []
-    for item in _batches(reader):
+    for item in every:
         text = chunk_text(page_json(item.to_json()))
         if items and sum(map(len, texts)) + len(text) > CHUNK_CHARACTERS:
             yield items, texts
@@ -128,7 +138,7 @@ def _index_row(item: StudyItem, chunk: str, place: int, arms: Sequence[str]) -> 
 
 
 def page_json(value: Json) -> Json:
-    """An item's JSON with numbers of six significant digits, so that many items fit."""
+    """An item's JSON with numbers of few digits, so that many items fit."""
     if isinstance(value, float):
         return float(f"{value:.{SIGNIFICANT_DIGITS}g}")
     if isinstance(value, dict):

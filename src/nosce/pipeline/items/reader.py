@@ -7,6 +7,7 @@ reader = ItemReader(results)
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, lru_cache
@@ -21,10 +22,12 @@ from nosce.pipeline.items.item import ItemEntry, ItemReadings, ItemTraining, Stu
 from nosce.pipeline.items.sources import PATCHES, EvaluationSource, ItemSources
 from nosce.pipeline.items.texts import EntityTexts, ItemLedger
 from nosce.pipeline.items.walks import ItemWalker
+from nosce.pipeline.plan import EXPERIMENT
 from nosce.pipeline.results import RunResults
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.records import scan_table
 from nosce.seeds import Seed
+from nosce.study import PRETRAIN
 
 ROW_COLUMNS = ["entity", "seed", "arm", "stage", "step", "evaluation", "split", "item", "attribute"]
 VALUE_COLUMNS = ["metric", "value", "outcome", "answer", "target"]
@@ -235,6 +238,8 @@ class ItemReader:
         kinds = {one.kind for one in readings}
         if not trainings:
             yield "No training on documents of this seed has an exposure ledger, so nothing is known of exposures."
+        elif any(source.stage not in (PRETRAIN, EXPERIMENT) for source in self.sources.evaluations):
+            yield "Exposures are those of the first training; a later one may have trained on questions marked `seen`."
         if "asked" not in kinds:
             yield "No model was asked about this item."
         if "probe" not in study_kinds:
@@ -276,8 +281,6 @@ class _TextCache:
 
 def fresh_number(count: int) -> int:
     """A number below `count`, another one at each call: what a person looks at is no result."""
-    import secrets
-
     return secrets.randbelow(count)
 
 

@@ -179,10 +179,13 @@ function training(part) {
   const nodes = [el("h4", {}, names(part.arms))];
   if (part.note) nodes.push(el("p", {}, part.note));
   if (part.facts.length) {
-    const rows = part.facts.map((fact) => [fact.attribute, fact.wording || "the only one", fact.exposures.toLocaleString("en")]);
-    const total = part.facts.reduce((sum, fact) => sum + fact.exposures, 0);
-    nodes.push(el("details", { open: "" }, el("summary", {}, `${total.toLocaleString("en")} exposures of its facts`),
-      scroll("Exposures", grid(["fact", "wording", "exposures"], rows, [2]))));
+    const total = (facts) => facts.reduce((sum, fact) => sum + fact.exposures, 0);
+    const count = (value) => value.toLocaleString("en");
+    const rows = grouped(part.facts, (fact) => fact.attribute).map((facts) => [el("th", { scope: "row" }, facts[0].attribute),
+      count(total(facts)), `${facts.filter((fact) => fact.exposures).length} of ${facts.length}`,
+      facts.map((fact) => `${fact.wording || "the only one"}: ${count(fact.exposures)}`).join(", ")]);
+    nodes.push(el("p", {}, `${count(total(part.facts))} exposures of its facts.`),
+      scroll("Exposures", grid(["fact", "exposures", "wordings", "exposures of each wording"], rows, [1, 2])));
   }
   if (part.n_documents) {
     const texts = part.documents.map((one) => [
@@ -369,6 +372,7 @@ function start() {
   };
   addEventListener("hashchange", () => { if (named() >= 0 && named() !== current) go(named()); });
   list();
+  if (location.hash && named() < 0) $("missing").textContent = plain(`This page has no item ${location.hash.slice(1)}; the first one is shown.`);
   if (rows.length) go(Math.max(0, named()));
   else $("item-body").replaceChildren(el("p", {}, "This result has no item."));
 }
