@@ -7,7 +7,6 @@ of two seeds is two people.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, is_dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from nosce.records import Outcome, Walkthrough
@@ -191,7 +190,7 @@ class StudyItem:
 
     def to_json(self) -> dict[str, Json]:
         """The object that `nosce show STUDY --item ITEM --json` prints and the page shows."""
-        return {name: _json(getattr(self, name)) for name in _names(type(self))}
+        return {field.name: _json(getattr(self, field.name)) for field in fields(self)}
 
 
 def _json(value: object) -> Json:
@@ -201,9 +200,4 @@ def _json(value: object) -> Json:
     if isinstance(value, tuple):
         return [_json(part) for part in value]
     assert is_dataclass(value)
-    return {name: _json(getattr(value, name)) for name in _names(type(value))}
-
-
-@lru_cache(maxsize=32)
-def _names(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+    return {field.name: _json(getattr(value, field.name)) for field in fields(value)}
