@@ -62,6 +62,14 @@ PlanSeedsOption = Annotated[
     typer.Option(help="Results of so many seeds, or of these, e.g. 10-14; else of the most.", metavar="SEEDS"),
 ]
 PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
+ItemOption = Annotated[
+    str,
+    typer.Option(
+        "--item",
+        help="Look at one item instead: ENTITY, ENTITY@SEED, random, or wrong for one that was answered wrongly.",
+        metavar="ITEM",
+    ),
+]
 WorkersOption = Annotated[int | None, typer.Option(help="Steps made at once; else one a core, or one a GPU.")]
 ThreadsOption = Annotated[
     int, typer.Option(help="Threads of one step; more than one for few large models.", min=1, max=1_024)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.console import Console
 from nosce.cli import options as opt
 from nosce.cli.app import app
 from nosce.cli.output import print_json, print_line
+
+if TYPE_CHECKING:
+    from nosce.pipeline.results import RunResults
 
 
 @app.command("list")
@@ -118,12 +121,16 @@ def show(
     arms: opt.PlanArmsOption = "",
     model: opt.ModelOption = "",
     set_: opt.SetOption = None,
+    item: opt.ItemOption = "",
     store: opt.StoreOption = None,
     json_: opt.JsonOption = False,
 ) -> None:
     """Claims with paper value, estimate, interval, n and verdict.  Example: nosce show biographies --json"""
     opened_store = opt.open_store(store)
     results = opt.load_results(opened_store, study, scale, seeds, arms, opt.variant_label(model, set_))
+    if item:
+        _show_item(results, item, json_=json_)
+        return
     if json_:
         print_json(results.to_json())
         return
@@ -132,6 +139,23 @@ def show(
     print_claims(results, Console())
     for newer in results.plan.newer_parts(opened_store)[:1]:
         print_line(f"Results of {newer.part} are newer: `{newer.show_command(opened_store)}` shows them.")
+
+
+def _show_item(results: RunResults, name: str, *, json_: bool) -> None:
+    """Print what was trained on about an item, what models answered, and what was read inside."""
+    from nosce.pipeline.items.reader import ItemReader
+    from nosce.pipeline.items.terminal import print_item
+
+    reader = ItemReader(results)
+    items = reader.items(reader.find(name))
+    if json_:
+        print_json([item.to_json() for item in items])
+        return
+    console = Console()
+    for number, item in enumerate(items):
+        if number:
+            console.rule()
+        print_item(item, console)
 
 
 @app.command()

@@ -15,6 +15,7 @@ import polars as pl
 from nosce.analysis.render.figure import figure_svg
 from nosce.analysis.render.html import StudyPage, render_index, render_study_page
 from nosce.errors import DataError, UsageError
+from nosce.pipeline.items.page import write_items_page
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.published_readings import check_readings_size, write_readings_folder
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
@@ -50,6 +51,7 @@ def write_site(store: Store, folder: Path, *, readings: bool = False) -> Path:
         for results in loaded:
             page_folder = folder / results.plan.study / _scale_folder(results.plan)
             write_page(page_folder, study_page(results), results.to_json())
+            write_items_page(results, page_folder)
             if readings:
                 write_readings_folder(results, page_folder)
         write_index(folder)
