@@ -105,7 +105,7 @@ def _check_license(form: ExportForm, license_: str) -> None:
 
 
 def _write_model(target: ExportTarget, folder: Path, license_: str) -> str:
-    """The model in the Hugging Face layout; the low-rank updates of a stage that trained an adapter are in `adapter/`."""
+    """The model in the Hugging Face layout, with the low-rank updates beside it if its stage trained an adapter."""
     try:
         config = write_plain_model(target.checkpoint_folder, folder, target.corpus)
         has_adapter = _write_adapter(target.training_folder, target.checkpoint_step, folder)
