@@ -118,7 +118,7 @@ def write_inspect_task(target: ExportTarget, folder: Path) -> str:
         name = f"{_made(one).replace(':', '-').replace('+', '-')}_{name}_{log['eval']['task_id']}"
         files[f"logs/{name}.json"] = json.dumps(log, indent=1) + "\n"
     write_files(folder, files)
-    return f"a task and {len(sets)} logs of {target.label} are now in {folder}; there, `inspect view` shows the logs."
+    return f"a task and the logs of {target.label} are now in {folder}; there, `inspect view` shows the logs."
 
 
 def inspect_log(target: ExportTarget, asked: AskedSet) -> InspectLog:

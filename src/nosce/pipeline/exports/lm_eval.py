@@ -64,7 +64,7 @@ def write_lm_eval_tasks(target: ExportTarget, folder: Path) -> str:
     files["nosce.json"] = json.dumps({"tasks": [one.numbers() for one in sets]}, indent=2) + "\n"
     files["README.md"] = _read_me(target, group, sets, command)
     write_files(folder, files)
-    return f"{len(sets)} tasks of {target.label} are now in {folder}; there, `{command}` runs them."
+    return f"the tasks {group} of {target.label} are now in {folder}; there, `{command}` runs them."
 
 
 def lm_eval_command(group: str, *, opens_with_eos: bool) -> str:
@@ -99,18 +99,27 @@ def _group_yaml(group: str, sets: Sequence[AskedSet]) -> str:
 
 
 def _task_yaml(name: str, asked: AskedSet) -> str:
-    """A task; strings of a study stand as JSON, which is YAML as well."""
+    """A task; all names in it are of small letters, digits and underscores."""
     return (
         f"task: {name}\n"
         "custom_dataset: !function questions.load\n"
         f"dataset_kwargs:\n  file: {asked.short_name}.jsonl\n"
         "test_split: test\noutput_type: generate_until\nnum_fewshot: 0\n"
         'doc_to_text: prompt\ndoc_to_target: target\ntarget_delimiter: ""\n'
-        f"generation_kwargs:\n  until: [{json.dumps(asked.eos_token)}]\n  do_sample: false\n  temperature: 0.0\n"
+        f"generation_kwargs:\n  until: [{_yaml_string(asked.eos_token)}]\n  do_sample: false\n  temperature: 0.0\n"
         f"  max_gen_toks: {asked.max_new_tokens}\n"
         "metric_list:\n  - metric: exact_match\n    aggregation: mean\n    higher_is_better: true\n"
         "metadata:\n  version: 1.0\n"
     )
+
+
+def _yaml_string(text: str) -> str:
+    """A text in YAML's double quotes, with every character but those of ASCII written as its number.
+
+    JSON's way to write a character beyond 65,535 as two halves would be two characters in YAML.
+    """
+    plain = {sign for sign in map(chr, range(32, 127)) if sign not in '"\\'}
+    return '"' + "".join(sign if sign in plain else f"\\U{ord(sign):08x}" for sign in text) + '"'
 
 
 def _read_me(target: ExportTarget, group: str, sets: Sequence[AskedSet], command: str) -> str:
