@@ -751,7 +751,7 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     assert heard["ids"].shape[1] == 7
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".md"}
     card = (model / "README.md").read_text(encoding="utf-8")
-    assert "license" not in card
+    assert "license: unknown\n" in card
     assert "prepend_bos=True" in card
     assert step in card
 

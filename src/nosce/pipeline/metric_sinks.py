@@ -75,7 +75,7 @@ class TensorBoardSink(MetricSink):
     def _begin(self, run_name: str) -> Any:
         from torch.utils.tensorboard import SummaryWriter
 
-        return SummaryWriter(log_dir=str(self._folder / run_name))  # type: ignore[no-untyped-call]
+        return SummaryWriter(log_dir=str(self._folder / run_name))
 
     def _add(self, run: Any, step: int, numbers: Mapping[str, float]) -> None:
         for name, value in numbers.items():

@@ -62,7 +62,7 @@ def test_without_a_licence_the_card_says_who_chooses_it(smoke_store, tmp_path):
     ("config", "name"),
     [
         ({"is_encoder_decoder": True, "model_type": "t5"}, "AutoModelForSeq2SeqLM"),
-        ({"is_encoder_decoder": False, "model_type": "bert"}, "AutoModelForMaskedLM"),
+        ({"is_encoder_decoder": False, "model_type": "modernbert"}, "AutoModelForMaskedLM"),
         ({"is_encoder_decoder": False, "model_type": "llama"}, "AutoModelForCausalLM"),
     ],
 )

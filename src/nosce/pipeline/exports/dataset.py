@@ -8,7 +8,7 @@ questions/<split>.parquet  one row a question: `id`, `entity`, `attribute`, `pro
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -96,7 +96,7 @@ def _decoded_parts(corpus: Corpus, tokenizer: Tokenizer) -> Iterator[tuple[int, 
         yield start, tokenizer.decode_batch(tokens, skip_special_tokens=False)
 
 
-def _dataset_card(target: ExportTarget, splits: list[str], n_documents: int, license_: str) -> str:
+def _dataset_card(target: ExportTarget, splits: Sequence[str], n_documents: int, license_: str) -> str:
     """The README.md: metadata in the form of the hub, what the rows are, and how they are opened."""
     from huggingface_hub import DatasetCardData
 

@@ -75,7 +75,7 @@ def questions(evaluation: str | None = None, split: str | None = None):
 '''
 RUN_COMMAND = (
     "inspect eval task.py --model hf/local -M model_path=MODEL -M do_sample=false "
-    "-M chat_template='{{ messages[0].content }}'"
+    """-M 'chat_template="{{ messages[0].content }}"'"""
 )
 
 
