@@ -1,5 +1,6 @@
 """The command line as its users meet it: exit codes, one sentence for a mistake, and nothing lost."""
 
+import ast
 import contextlib
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from nosce import cli as nosce_cli
 from nosce.cli import app
 from nosce.pipeline.steps.training import list_checkpoints
 from nosce.store.store import Store
@@ -685,6 +687,25 @@ def test_every_command_shows_an_example():
         assert f"nosce {name}" in " ".join(runner.invoke(app, [name, "--help"], env={"COLUMNS": "120"}).output.split())
 
 
+def options_with_a_placeholder():
+    """Each `typer.Option(...)` of the command line that has a `metavar`: its place and the names that it declares."""
+    for file in sorted(Path(nosce_cli.__file__).parent.glob("*.py")):
+        for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "typer.Option"):
+                continue
+            if any(keyword.arg == "metavar" for keyword in call.keywords):
+                names = [one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+                yield f"{file.name}:{call.lineno}", [name for name in names if name.startswith("--")]
+
+
+def test_an_option_with_a_placeholder_declares_its_name():
+    """Typer 0.27.0 writes an option without a declared name like its placeholder: `--SEEDS`, and not `--seeds`."""
+    declared = dict(options_with_a_placeholder())
+
+    assert len(declared) >= 10
+    assert {place: names for place, names in declared.items() if not names} == {}
+
+
 # --- a model leaves the house ---
 
 LOAD = """
@@ -730,7 +751,7 @@ def test_an_exported_model_needs_no_nosce(nosce, smoke_store, tmp_path):
     assert heard["ids"].shape[1] == 7
     assert {path.suffix for path in model.iterdir()} <= {".json", ".safetensors", ".md"}
     card = (model / "README.md").read_text(encoding="utf-8")
-    assert "license" not in card
+    assert "license: unknown\n" in card
     assert "prepend_bos=True" in card
     assert step in card
 

@@ -195,7 +195,9 @@ def test_the_terminal_has_a_block_of_four_lines_of_80_columns_a_question(nosce, 
     assert max(map(len, lines)) <= 80
     blocks = re.split(r"^(?=\d\. )", "\n".join(lines), flags=re.MULTILINE)[1:]
     assert [block.count("\n") + 1 <= 4 for block in map(str.rstrip, blocks)] == [True, True]
-    assert blocks[0].startswith("1. Do its abilities rise or jump along its checkpoints or its family?\n   Not asked: whether")
+    assert blocks[0].startswith(
+        "1. Do its abilities rise or jump along its checkpoints or its family?\n   Not asked: whether"
+    )
 
 
 def test_a_study_that_fails_loses_none_of_the_others(nosce, asked, only, monkeypatch, tmp_path):

@@ -24,7 +24,8 @@ LadderOption = Annotated[
     str, typer.Option(help="Models by size between commas, each with =SIZE if you like; else all that are named.")
 ]
 CardBudgetOption = Annotated[
-    str | None, typer.Option(help="Time for all questions, e.g. 60m; else the scale's sizes.", metavar="TIME")
+    str | None,
+    typer.Option("--budget", help="Time for all questions, e.g. 60m; else the scale's sizes.", metavar="TIME"),
 ]
 CardSetOption = Annotated[
     list[str] | None,

@@ -19,6 +19,7 @@ from nosce.cli import (
     audit_command,
     card_command,
     fetch_command,
+    mirror_command,
     power_command,
     published_command,
     study_commands,
@@ -38,6 +39,7 @@ COMMANDS = (
     power_command,
     published_command,
     fetch_command,
+    mirror_command,
 )
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141  # of a process that SIGPIPE ends

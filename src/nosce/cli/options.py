@@ -40,7 +40,9 @@ ScaleOption = Annotated[str, typer.Option(help="smoke, laptop, gpu or paper; som
 SeedsOption = Annotated[
     str | None,
     typer.Option(
-        help="How many training seeds, e.g. 5, or which, e.g. 10-14; else as the study says.", metavar="SEEDS"
+        "--seeds",
+        help="How many training seeds, e.g. 5, or which, e.g. 10-14; else as the study says.",
+        metavar="SEEDS",
     ),
 ]
 ArmsOption = Annotated[str, typer.Option(help="Only these arms, separated by commas.")]
@@ -59,7 +61,9 @@ SetOption = Annotated[
 LastScaleOption = Annotated[str | None, typer.Option(help="Of the study; else the scale that was run last.")]
 PlanSeedsOption = Annotated[
     str | None,
-    typer.Option(help="Results of so many seeds, or of these, e.g. 10-14; else of the most.", metavar="SEEDS"),
+    typer.Option(
+        "--seeds", help="Results of so many seeds, or of these, e.g. 10-14; else of the most.", metavar="SEEDS"
+    ),
 ]
 PlanArmsOption = Annotated[str, typer.Option(help="Results of exactly these arms; else of the most.")]
 ItemOption = Annotated[
@@ -91,6 +95,7 @@ WordingsOption = Annotated[
 BudgetOption = Annotated[
     str | None,
     typer.Option(
+        "--budget",
         help="With --model: take the largest size that fits, e.g. 90s, 20m or 2h. With --until-decided: of all steps.",
         metavar="TIME",
     ),
@@ -101,7 +106,9 @@ UntilDecidedOption = Annotated[
 MaxSeedsOption = Annotated[
     int | None, typer.Option(help="With --until-decided: the last look, 3, 5, 8 or 12 seeds; else 12.")
 ]
-RayOption = Annotated[str | None, typer.Option(help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")]
+RayOption = Annotated[
+    str | None, typer.Option("--ray", help="Address of a Ray cluster, or 'local'.", metavar="ADDRESS")
+]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu or cuda; else cuda where there is one.")]
 PerGpuOption = Annotated[int, typer.Option("--per-gpu", help="Steps that share a GPU, for small models.")]
 ProcessesOption = Annotated[
@@ -114,7 +121,8 @@ GradientCheckpointingOption = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Train with less memory and a third more time.")
 ]
 MaxCostOption = Annotated[
-    float | None, typer.Option(help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT")
+    float | None,
+    typer.Option("--max-cost", help="Spend no more on endpoints, earlier commands included.", metavar="AMOUNT"),
 ]
 RerunStaleOption = Annotated[
     bool, typer.Option("--rerun-stale", help="Make stale steps again; the old ones are set aside.")

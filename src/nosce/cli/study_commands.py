@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -207,22 +207,20 @@ def export(
     scale: opt.LastScaleOption = None,
     model: opt.ModelOption = "",
     set_: opt.SetOption = None,
+    as_: Annotated[
+        Literal["hf", "dataset", "lm-eval", "inspect"],
+        typer.Option("--as", help="A model; its texts and questions; or its questions as another tool's task."),
+    ] = "hf",
+    license_: Annotated[
+        str, typer.Option("--license", help="Licence in the card, e.g. cc-by-4.0.", metavar="LICENSE")
+    ] = "unknown",
     store: opt.StoreOption = None,
 ) -> None:
     """A checkpoint as a plain Hugging Face folder.  Example: nosce export biographies multi5+permute ./model"""
     from nosce.pipeline.export import export_checkpoint, find_study
+    from nosce.pipeline.exports.target import find_target
 
     opened_store = opt.open_store(store)
-    step_record = export_checkpoint(
-        opened_store,
-        find_study(opened_store, study, scale, opt.variant_label(model, set_)),
-        arm,
-        seed,
-        folder,
-        stage=stage,
-        checkpoint_step=step,
-    )
-    print_line(
-        f"{step_record.name} is now in {folder}, for AutoModelForCausalLM.from_pretrained and "
-        "AutoTokenizer.from_pretrained."
-    )
+    request = find_study(opened_store, study, scale, opt.variant_label(model, set_))
+    target = find_target(opened_store, request, arm, seed, stage, step)
+    print_line(export_checkpoint(target, folder, as_, license_))

@@ -1,4 +1,4 @@
-"""`nosce export`: a trained model as a plain Hugging Face folder, with a model card.
+"""`nosce export`: a trained model as a plain Hugging Face folder with a model card, or in another tool's form.
 
 Plain transformers, and what is built on it, asks the exported model as nosce does: the tokenizer puts the opening end
 token in front of a text, generation is greedy and ends at the end token, and decoded replies have their spaces.
@@ -7,37 +7,33 @@ token in front of a text, generation is greedy and ends at the end token, and de
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from nosce.data.corpus import Corpus
 from nosce.data.plain_tokenizer import save_plain_tokenizer
 from nosce.data.tokenizer import read_settings
 from nosce.errors import NosceError, UsageError
 from nosce.models.architecture import ENCODER_FAMILIES
-from nosce.pipeline.command_lines import in_store
-from nosce.pipeline.plan import Plan, StudyRequest
-from nosce.pipeline.plan_choice import match_name
+from nosce.pipeline.exports.dataset import write_dataset
+from nosce.pipeline.exports.inspect_log import write_inspect_task
+from nosce.pipeline.exports.lm_eval import write_lm_eval_tasks
+from nosce.pipeline.exports.model_card import UNKNOWN_LICENSE, model_card, model_class
+from nosce.pipeline.exports.target import ExportTarget, check_folder
+from nosce.pipeline.plan import StudyRequest
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.pipeline.step import Step
 from nosce.pipeline.study_loading import load_study
 from nosce.records import read_table
 from nosce.store.files import JsonObject
-from nosce.store.store import StepRecord, Store
-from nosce.study import PRETRAIN, first_seeds
+from nosce.store.store import Store
+from nosce.study import first_seeds
 
 SAMPLE_DOCUMENTS = 2_000  # documents that show where a word tokenizer's marks have spaces
 ADAPTER_FOLDER = "adapter"  # below the exported folder: the low-rank updates alone
-OPENING_SENTENCE = (
-    "texts begin with the end-of-text token: the tokenizer puts it there unless `add_special_tokens=False`; in "
-    "TransformerLens take `prepend_bos=True`, in lm-evaluation-harness `add_bos_token=True`"
-)
-ADAPTER_SENTENCE = (
-    "`adapter/` holds the low-rank updates alone: `PeftModel.from_pretrained(base, 'adapter')`, where the base is the "
-    "exported model of the stage before (`nosce export` with `--stage` writes it), or the pretrained model if there "
-    "was none"
-)
+ExportForm = Literal["hf", "dataset", "lm-eval", "inspect"]
 
 
 def find_study(store: Store, study: str, scale: str | None, variant: str | None = None) -> StudyRequest:
@@ -70,81 +66,60 @@ def find_study(store: Store, study: str, scale: str | None, variant: str | None 
     return replace(request, seeds=widest.seeds)
 
 
-def export_checkpoint(
-    store: Store,
-    request: StudyRequest,
-    arm: str,
-    seed: int | None,
-    folder: Path,
-    *,
-    stage: str | None = None,
-    checkpoint_step: int | None = None,
-) -> StepRecord:
-    """Write a checkpoint of an arm as a plain Hugging Face folder with a model card.
-
-    The low-rank updates of a stage that trained an adapter are also written by themselves, into `adapter/`.
+def export_checkpoint(target: ExportTarget, folder: Path, form: ExportForm, license_: str) -> str:
+    """Write a checkpoint of an arm, its texts or its questions in the form that another tool opens.
 
     Args:
-        store: The store.
-        request: The study and its scale.
-        arm: Name of the arm. Capitals, spaces and hyphens of this name and of the stage's need not be right.
-        seed: Training seed; None: the study's first.
+        target: The checkpoint.
         folder: Where to write: an empty folder, or one that does not exist yet.
-        stage: "pretrain" or the name of a later stage; None: the last.
-        checkpoint_step: Optimizer steps of the checkpoint within its stage; None: the last one.
+        form: "hf", a Hugging Face model with a model card; "dataset", a folder for `datasets`; "lm-eval", tasks of
+            lm-evaluation-harness; "inspect", a task and logs of Inspect.
+        license_: Identifier of the licence as the hub writes it, e.g. "cc-by-4.0"; "unknown" names none.
+
+    Returns:
+        A sentence on what was written and how it is opened.
 
     Raises:
-        UsageError: The study has no such arm, seed, stage or checkpoint, the arm is not trained yet, or the folder is
-            not empty.
+        UsageError: The folder is not empty, or the arm has nothing of this form.
+        NosceError: The disk refuses.
     """
-    from nosce.pipeline.steps.training import list_checkpoints
+    check_folder(folder)
+    _check_license(form, license_)
+    match form:
+        case "hf":
+            return _write_model(target, folder, license_)
+        case "dataset":
+            return write_dataset(target, folder, license_)
+        case "lm-eval":
+            return write_lm_eval_tasks(target, folder)
+        case "inspect":
+            return write_inspect_task(target, folder)
 
-    study = load_study(request.study, request.scale, request.variant)
-    arm = match_name(arm, study.condition_names, f"study {study.name!r} has no arm")
-    request = replace(request, arms=(arm,))
-    plan = request.plan()
-    step, label = _training_step(plan, request, arm, seed, stage)
-    if not store.has(step.name):
-        command = in_store(request.command, store)
-        raise UsageError(f"{label} is not trained in {store.root}; run `{command}` first.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not an empty folder, and nothing is overwritten; name another.")
-    training_folder = store.verified(step.name)
-    checkpoints = list_checkpoints(training_folder)
-    chosen = max(checkpoints) if checkpoint_step is None else checkpoint_step
-    if chosen not in checkpoints:
-        raise UsageError(f"{label} has no checkpoint of step {chosen}; take one of {', '.join(map(str, checkpoints))}.")
-    step_record = store.step_record(step.name)
-    corpus = Corpus(store.verified(step.inputs["corpus"].name))
+
+def _check_license(form: ExportForm, license_: str) -> None:
+    if license_ != UNKNOWN_LICENSE and form not in ("hf", "dataset"):
+        raise UsageError(f"--license is for the card of a model or a dataset, and --as {form} has none; leave it out.")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,60}", license_):
+        raise UsageError(
+            f"--license {license_} is no identifier as the hub writes it; take one such as cc-by-4.0 or apache-2.0."
+        )
+
+
+def _write_model(target: ExportTarget, folder: Path, license_: str) -> str:
+    """The model in the Hugging Face layout, with the low-rank updates beside it if its stage trained an adapter."""
     try:
-        config = write_plain_model(checkpoints[chosen], folder, corpus)
-        has_adapter = _write_adapter(training_folder, chosen, folder)
-        card = _model_card(plan, f"{label}, step {chosen}", step_record, config, has_adapter)
+        config = write_plain_model(target.checkpoint_folder, folder, target.corpus)
+        has_adapter = _write_adapter(target.training_folder, target.checkpoint_step, folder)
+        card = model_card(target, config, license_, has_adapter=has_adapter)
         (folder / "README.md").write_text(card, encoding="utf-8")
     except OSError as error:
         raise NosceError(
             f"the model could not be written to {folder} ({error.strerror}); name another folder."
         ) from error
-    return step_record
-
-
-def _training_step(
-    plan: Plan, request: StudyRequest, arm: str, seed: int | None, stage: str | None
-) -> tuple[Step, str]:
-    """The training of an arm, seed and stage, and its name for people."""
-    if not plan.study.arms:
-        raise UsageError(f"{arm} of {request.study} is an experiment and trains no language model; name an arm.")
-    stages = [PRETRAIN, *(one.name for one in plan.study.arms[0].stages)]
-    chosen_stage = stages[-1] if stage is None else match_name(stage, stages, f"{arm} of {request.study} has no stage")
-    chosen_seed = plan.study.seeds[0] if seed is None else seed
-    step = plan.training_steps.get((arm, chosen_seed, chosen_stage))
-    if step is None:
-        seeds = [str(a_seed) for name, a_seed, a_stage in plan.training_steps if (name, a_stage) == (arm, chosen_stage)]
-        raise UsageError(
-            f"{arm} of {request.study} at scale {request.scale} has no seed {chosen_seed}; take one of "
-            f"{', '.join(seeds)}."
-        )
-    return step, f"{arm}, seed {chosen_seed}, {chosen_stage}"
+    return (
+        f"{target.step.name} is now in {folder}, for {model_class(config)}.from_pretrained and "
+        "AutoTokenizer.from_pretrained."
+    )
 
 
 def write_plain_model(source: Path, folder: Path, corpus: Corpus) -> JsonObject:
@@ -195,28 +170,3 @@ def _write_adapter(training_folder: Path, checkpoint_step: int, folder: Path) ->
     if source.is_dir():
         shutil.copytree(source, folder / ADAPTER_FOLDER)
     return source.is_dir()
-
-
-def _model_card(plan: Plan, label: str, step_record: StepRecord, config: JsonObject, has_adapter: bool) -> str:
-    """What is in the folder, in the layout of the hub; without a licence, which is its owner's to choose."""
-    study = plan.study
-    versions = ", ".join(f"{name} {number}" for name, number in step_record.provenance["versions"].items())
-    model_class, opening = "AutoModelForCausalLM", OPENING_SENTENCE
-    if config["is_encoder_decoder"]:
-        model_class, opening = "AutoModelForSeq2SeqLM", "the encoder reads the question; nothing is added to a text"
-    elif config["model_type"] in ENCODER_FAMILIES:
-        model_class = "AutoModelForMaskedLM"
-    lines = [
-        f"step `{step_record.name}`, made {step_record.provenance['made']} at commit "
-        f"{step_record.provenance['commit']}",
-        f"load with `{model_class}.from_pretrained` and `AutoTokenizer.from_pretrained`",
-        opening,
-        *([ADAPTER_SENTENCE] if has_adapter else []),
-        versions,
-    ]
-    return (
-        f"---\ntags: [nosce, synthetic, {study.name}]\n---\n"
-        f"# {study.title}: {label}\n\n{study.question} A model of the study `{study.name}` ({study.paper}) at scale "
-        f"`{study.scale}`, trained by nosce on a synthetic world; the people in it do not exist.\n\n"
-        + "".join(f"- {line}\n" for line in lines)
-    )

@@ -22,8 +22,8 @@ from nosce.pipeline.items.item import ItemEntry, ItemReadings, ItemTraining, Stu
 from nosce.pipeline.items.sources import PATCHES, EvaluationSource, ItemSources
 from nosce.pipeline.items.texts import EntityTexts, ItemLedger
 from nosce.pipeline.items.walks import ItemWalker
-from nosce.pipeline.plan import EXPERIMENT
 from nosce.pipeline.results import RunResults
+from nosce.pipeline.step import EXPERIMENT
 from nosce.pipeline.steps.experiment import ExperimentStepSpec
 from nosce.records import scan_table
 from nosce.seeds import Seed

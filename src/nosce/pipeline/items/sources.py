@@ -14,8 +14,8 @@ from nosce.pipeline.plan import StudyRequest
 from nosce.seeds import Seed
 
 if TYPE_CHECKING:
-    from nosce.pipeline.plan import Step
     from nosce.pipeline.plan_record import PlanRecord
+    from nosce.pipeline.step import Step
     from nosce.store.spec import Json
 
 PROBES = frozenset({"ProgramStateProbe", "PositionProbe", "NameProbe", "LabelProbe"})
