@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.plan import Step
+from nosce.pipeline.step_note import note_text
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH, write_atomically
 from nosce.store.provenance import record_provenance
@@ -35,6 +37,7 @@ def run_step(
 
         def report(step_progress: StepProgress) -> None:
             lease.check()
+            lease.note = partial(note_text, step_progress)
             progress(step_progress)
 
         if store.has_now(step.name) and not (rerun_stale and store.stale_reason(store.step_record(step.name))):
