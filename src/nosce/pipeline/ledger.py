@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -81,7 +81,7 @@ class LedgerRow:
     Args:
         kind: Whether it is a study, an audit of published tables, or a card.
         name: Name of the folder that the result lies in: the study, or the card.
-        title: Its title; of a card the model's name.
+        title: Its title; of a card it names the model.
         question: The question that it asks.
         answer: The answer in a sentence or two; without one the counts in words.
         paper: The paper whose claims are tested; "" for none.
@@ -183,6 +183,8 @@ def study_row(contents: JsonObject, name: str, scale: str) -> LedgerRow:
     for claim in findings:
         verdict = _verdict(claim.get("verdict"))
         (alone if verdict != "undecided" and _is_of_one_model(claim, seeds) else several).append(verdict)
+    if alone and {*several} <= {"undecided"}:  # of a single training is all that is decided
+        several, alone = [], [*several, *alone]
     counts, of_one_model = VerdictCounts.of(several), VerdictCounts.of(alone)
     return LedgerRow(
         kind="audit" if isinstance(contents.get("audits"), list) else "study",
@@ -198,7 +200,7 @@ def study_row(contents: JsonObject, name: str, scale: str) -> LedgerRow:
         made=_day(contents.get("provenance")),
         findings=counts,
         of_one_model=of_one_model,
-        notices=tuple(_older_notices(contents, claims)),
+        notices=_older_notices(contents, claims),
     )
 
 
@@ -217,13 +219,15 @@ def card_row(contents: JsonObject, name: str) -> LedgerRow:
     several, alone = [], []
     for claim in claims:
         word = claim.get("verdict")
-        (alone if word in ONE_MODEL_WORDS else several).append(_verdict(ONE_MODEL_WORDS.get(str(word), word)))
+        (alone if word in ONE_MODEL_WORDS or claim.get("seeds") == 1 else several).append(
+            _verdict(ONE_MODEL_WORDS.get(str(word), word))
+        )
     has_earlier = any(claim.get("verdict") in EARLIER_WORDS for claim in claims)
     seeds = sorted({number for one in questions if has_type(number := one.get("seeds"), int) and number})
     return LedgerRow(
         kind="card",
         name=name,
-        title=_text(contents, "model", MAX_TITLE) or name,
+        title=f"Card of {_text(contents, 'model', MAX_TITLE) or name}",
         question=f"{len(questions)} questions about one model",
         answer=_card_answer(questions),
         scale=_text(contents, "scale", MAX_TITLE),
@@ -300,9 +304,6 @@ def _text(contents: Mapping[str, object], name: str, limit: int = MAX_TEXT) -> s
 def _counted_answer(counts: VerdictCounts, of_one_model: VerdictCounts) -> str:
     """The answer where the study gives none: how many findings hold."""
     alone = f"Of this model alone: {of_one_model.sentence}" if of_one_model.total else ""
-    if counts.total == counts.undecided and of_one_model.total:  # nothing is decided of several trainings
-        alone += f" {counts.undecided} more {'is' if counts.undecided == 1 else 'are'} open." if counts.total else ""
-        return alone
     return " ".join(filter(None, (counts.sentence, alone))) or "It judges no finding."
 
 
@@ -348,13 +349,13 @@ def _day(provenance: object) -> str:
     return day[0] if day else ""
 
 
-def _older_notices(contents: JsonObject, claims: Sequence[JsonObject]) -> Iterator[str]:
-    """What an earlier version did not tell, and whether the code had changed by the time of the page."""
+def _older_notices(contents: JsonObject, claims: Sequence[JsonObject]) -> tuple[str, ...]:
+    """What an earlier version did not tell, and whether the code had changed by the time of the page; a sentence."""
     provenance = contents.get("provenance")
-    stale = provenance.get("stale") if isinstance(provenance, dict) else None
-    if stale and isinstance(provenance, dict):
-        total = provenance.get("steps")
-        of = f" of {total:,}" if isinstance(total, int) else ""
-        yield f"Made by older code: {len(stale):,}{of} steps are of code that had changed when the page was written."
+    stale, total = (provenance.get(name) for name in ("stale", "steps")) if isinstance(provenance, dict) else ("", "")
+    parts = []
+    if isinstance(stale, dict) and stale:
+        parts.append(f"{len(stale):,}{f' of {total:,}' if has_type(total, int) else ''} steps")
     if any("is_precondition" not in claim for claim in claims):
-        yield "Made by older code, which marked no preconditions: every claim is counted as a finding."
+        parts.append("preconditions are not marked and count as findings")
+    return (f"Made by older code: {'; '.join(parts)}.",) if parts else ()

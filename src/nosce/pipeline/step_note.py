@@ -63,7 +63,7 @@ class StepNote:
 def note_text(progress: StepProgress) -> str:
     """A report in a line; what is not finite, e.g. the loss of a training that breaks, is null."""
     values = {name: _finite(value) for name, value in asdict(progress).items()}
-    return json.dumps(values, allow_nan=False)
+    return json.dumps(values, allow_nan=False, default=str)
 
 
 def parse_note(text: str) -> StepNote | None:

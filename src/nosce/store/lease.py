@@ -208,7 +208,13 @@ class Lease:
                 return
             beats += 1
             with suppress(OSError):  # a disk that is away for a moment; the next beat may reach it
-                self.beat_path.write_text(f"{beats}\n{self.note()}\n", encoding="utf-8")
+                self.beat_path.write_text(f"{beats}\n{self._note_text()}\n", encoding="utf-8")
+
+    def _note_text(self) -> str:
+        try:
+            return self.note()
+        except Exception:  # whatever is wrong with a note, the heart beats on
+            return ""
 
 
 @contextmanager

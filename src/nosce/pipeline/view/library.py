@@ -1,4 +1,4 @@
-"""What `nosce view` shows: the results of a store and of a folder of pages, each page made when somebody asks for it."""
+"""What `nosce view` shows: the results of a store and of a folder of pages, each made into a page when asked for."""
 
 from __future__ import annotations
 

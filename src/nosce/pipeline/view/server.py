@@ -12,6 +12,7 @@ elsewhere.
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -26,7 +27,7 @@ from nosce.pipeline.view.library import ResultLibrary
 from nosce.store.text import printable
 
 ADDRESS = "127.0.0.1"
-OWN_HOSTS = {ADDRESS, "localhost"}
+OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.IGNORECASE)
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -191,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _names_this_machine(hosts: list[str]) -> bool:
     """Whether the one Host header names this machine; the port may be another, e.g. of a tunnel."""
-    return len(hosts) == 1 and hosts[0].rpartition(":")[0 if ":" in hosts[0] else 2].lower() in OWN_HOSTS
+    return len(hosts) == 1 and OWN_HOST.fullmatch(hosts[0]) is not None
 
 
 def _parts(path: str) -> list[str]:
