@@ -110,9 +110,9 @@ def test_runs_stand_above_the_results_with_their_progress():
     runs = (RunState(**shared, command="c", steps=(step,)), RunState(**shared, command="nosce run birds", steps=()))
     html = render_index([], LivePage(places=("your store: /s",), runs=runs, faults=("Left out: x",), stamp="1"))
     text = text_of(html)
-    assert "61 of 120 steps, 1 under way" in text
+    assert "61 of 120 steps done, 1 under way" in text
     assert "training one arm by host:7" in text
-    assert "61 of 120 steps, nobody goes on with it" in text
+    assert "61 of 120 steps done, nobody makes the rest" in text
     assert "Go on with nosce run birds" in text
     assert "Left out: x" in text
     assert [(bar["max"], bar["value"]) for bar in Reader(html).all("progress")] == [("120", "61")] * 2

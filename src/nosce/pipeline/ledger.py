@@ -141,10 +141,8 @@ def folder_rows(folder: Path, *, source: str = "", at: str = ".") -> tuple[list[
 
 
 def sorted_rows(rows: Iterable[LedgerRow]) -> list[LedgerRow]:
-    """Rows in the order of the ledger: by kind, name, scale and settings."""
-    return sorted(
-        rows, key=lambda row: (KINDS.index(row.kind), row.name, row.scale, row.settings, row.source, row.href)
-    )
+    """Rows in the order of the ledger: by kind, name, scale and settings; equal ones keep their order."""
+    return sorted(rows, key=lambda row: (KINDS.index(row.kind), row.name, row.scale, row.settings))
 
 
 def _file_row(file: Path, at: str) -> LedgerRow:
@@ -177,9 +175,9 @@ def study_row(contents: JsonObject, name: str, scale: str) -> LedgerRow:
     """
     claims = _objects(contents, "claims")
     findings = [claim for claim in claims if not claim.get("is_precondition", False)]
-    seeds = contents.get("seeds")
-    seeds = seeds if has_type(seeds, list[int]) else []
-    several, alone = [], []
+    seeds = [int(seed) for seed in contents["seeds"]] if has_type(contents.get("seeds"), list[int]) else []
+    several: list[str] = []
+    alone: list[str] = []
     for claim in findings:
         verdict = _verdict(claim.get("verdict"))
         (alone if verdict != "undecided" and _is_of_one_model(claim, seeds) else several).append(verdict)
@@ -216,7 +214,8 @@ def card_row(contents: JsonObject, name: str) -> LedgerRow:
     """
     questions = _objects(contents, "questions")
     claims = [claim for question in questions for claim in _objects(question, "claims")]
-    several, alone = [], []
+    several: list[str] = []
+    alone: list[str] = []
     for claim in claims:
         word = claim.get("verdict")
         (alone if word in ONE_MODEL_WORDS or claim.get("seeds") == 1 else several).append(

@@ -65,7 +65,7 @@ def test_a_run_under_way_has_its_steps_done_and_who_makes_which_step_how_far(sto
     elsewhere(store, "training-2").write_text('7\n{"done": 3, "total": 4, "unit": "steps", "loss": 1.5}\n')
     (run,) = StoreWatch(store).look()
     assert (run.study, run.scale, run.done, run.total, run.is_under_way) == ("birds", "laptop", 1, 4, True)
-    assert run.words == "1 of 4 steps, 1 under way"
+    assert run.words == "1 of 4 steps done, 1 under way"
     (step,) = run.steps
     assert (step.name, step.kind, step.label) == ("training-2", "training", "training-2 of birds")
     assert step.progress == "3 of 4 steps, 75 %; loss 1.500"
@@ -94,7 +94,7 @@ def test_a_holder_that_is_gone_makes_nothing(store):
     lease_path(store.lease_folder, "training-2").write_text(json.dumps(asdict(dead)))
     (run,) = StoreWatch(store).look()
     assert not run.is_under_way
-    assert run.words == "1 of 4 steps, nobody goes on with it"
+    assert run.words == "1 of 4 steps done, nobody makes the rest"
     assert run.steps[0].words == f"was being made by {dead.holder}, which is gone; the next run goes on from there"
 
 

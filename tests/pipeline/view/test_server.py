@@ -245,8 +245,8 @@ def test_own_results_stand_beside_published_ones_and_are_told_apart(store, tmp_p
     (place / "index.html").write_text("x", encoding="utf-8")
     (tmp_path / "cache").mkdir()
     rows, live = ResultLibrary(store.root, tmp_path / "pages", tmp_path / "cache").look()
-    assert [row.source for row in rows] == ["published", "your store"]
-    assert [row.href for row in rows] == ["./results/little/smoke/index.html", "./store/little/smoke/index.html"]
+    assert [row.source for row in rows] == ["your store", "published"]
+    assert [row.href for row in rows] == ["./store/little/smoke/index.html", "./results/little/smoke/index.html"]
     assert live.places == (f"your store: {store.root}", f"published: {tmp_path / 'pages'}")
 
 

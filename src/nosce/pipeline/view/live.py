@@ -93,9 +93,9 @@ class RunState:
 
     @property
     def words(self) -> str:
-        """Steps done of all, e.g. "61 of 120 steps, 2 under way"."""
+        """Steps done of all, e.g. "61 of 120 steps done, 2 under way"."""
         held = sum(step.is_held for step in self.steps)
-        return f"{self.done:,} of {self.total:,} steps, {f'{held} under way' if held else 'nobody goes on with it'}"
+        return f"{self.done:,} of {self.total:,} steps done, {f'{held} under way' if held else 'nobody makes the rest'}"
 
     def to_json(self) -> dict[str, object]:
         """The run for `live.json`."""
