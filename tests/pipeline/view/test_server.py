@@ -177,6 +177,7 @@ def test_it_listens_on_this_machine_alone_and_no_other_site_may_embed_its_answer
     assert answer.getheader("X-Content-Type-Options") == "nosniff"
     assert answer.getheader("Access-Control-Allow-Origin") is None
     assert "default-src 'self'" in answer.getheader("Content-Security-Policy")
+    assert "script-src 'self';" in asked("/").getheader("Content-Security-Policy")  # none that stands in the page
 
 
 def test_progress_is_told_while_a_lease_is_held(asked, tmp_path):

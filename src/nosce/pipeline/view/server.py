@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from pathlib import Path
@@ -51,6 +51,9 @@ POLICY = "; ".join(
         "frame-ancestors 'self'",
     ]
 )
+INDEX_POLICY = POLICY.replace(
+    "script-src 'self' 'unsafe-inline'", "script-src 'self'"
+)  # which has no script of its own
 SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": POLICY,
@@ -125,7 +128,8 @@ class ViewServer(ThreadingHTTPServer):
         match path:
             case "/":
                 rows, live = self.library.look()
-                return _of_kind(".html", render_index(rows, live).encode())
+                index = _of_kind(".html", render_index(rows, live).encode())
+                return replace(index, headers={"Content-Security-Policy": INDEX_POLICY})
             case "/live.json":
                 return _of_kind(".json", self.library.look()[1].to_json().encode())
             case "/view.js":
