@@ -10,7 +10,7 @@ import socket
 import urllib.request
 
 import pytest
-from tests.fixtures.chromium import BROWSER, Page
+from tests.fixtures.live_page import BROWSER, Page
 
 from nosce.store.store import Store
 

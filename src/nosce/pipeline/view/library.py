@@ -140,7 +140,7 @@ def _own_row(store: Store, plan: PlanRecord) -> LedgerRow:
     folder = scale_folder(plan)
     try:
         row = study_row(RunResults.load(store, plan).to_json(), plan.study, folder)
-    except (NosceError, ValueError) as error:
+    except (NosceError, ValueError, OSError) as error:
         sentence = without_passwords(printable(f"It cannot be shown: {error}"))
         contents = {"title": plan.title, "question": plan.question, "paper": plan.paper, "claims": []}
         row = study_row({**contents, "scale": plan.scale, "variant": plan.variant}, plan.study, folder)
