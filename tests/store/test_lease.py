@@ -26,6 +26,7 @@ from nosce.store.lease import (
     break_lease,
     describe_lease,
     hold_lease,
+    lease_note,
     lease_path,
     process_start,
 )
@@ -225,6 +226,26 @@ def test_a_holder_that_was_taken_over_notices(folder, monkeypatch):
             pytest.fail("the heartbeat did not notice")
     assert LeaseRecord.load(lease_path(folder, NAME)).host == "node7"
     assert not lease.beat_path.exists()
+
+
+def test_a_heartbeat_carries_the_holders_note(folder, monkeypatch):
+    """Whoever looks reads the newest note of the holder, and each beat differs from the one before as it did."""
+    monkeypatch.setattr(leases, "HEARTBEAT_SECONDS", 0.05)
+    with hold_lease(folder, NAME) as lease:
+        assert lease_note(folder, lease.record, NAME) == ""
+        lease.note = lambda: "half – done"
+        deadline, beats = time.monotonic() + 10, set()
+        while len(beats) < 2:
+            assert time.monotonic() < deadline
+            if lease_note(folder, lease.record, NAME) == "half – done":
+                beats.add(lease.beat_path.read_text(encoding="utf-8").partition("\n")[0])
+        beat = lease.beat_path.read_text(encoding="utf-8")
+        lease.note = lambda: 1 / 0  # of a note nothing may stop the heart
+        while lease.beat_path.read_text(encoding="utf-8").strip() in ("", beat.strip()):
+            assert time.monotonic() < deadline
+        while not lease.beat_path.read_text(encoding="utf-8").strip().isdigit():
+            assert time.monotonic() < deadline
+    assert lease_note(folder, lease.record, NAME) == ""
 
 
 def race(folder, start, winners):

@@ -24,6 +24,7 @@ from nosce.cli import (
     published_command,
     study_commands,
     tool_commands,
+    view_command,
 )
 from nosce.cli.app import app
 from nosce.cli.output import print_error
@@ -33,6 +34,7 @@ from nosce.store.text import printable
 #: Modules whose import adds their commands to the application, in the order of its help.
 COMMANDS = (
     study_commands,
+    view_command,
     card_command,
     tool_commands,
     audit_command,

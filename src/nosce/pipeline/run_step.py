@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from nosce.pipeline.context import StepContext, StepProgress
 from nosce.pipeline.step import Step
+from nosce.pipeline.step_note import note_text
 from nosce.store import fingerprint as source
 from nosce.store.files import SCRATCH, write_atomically
+from nosce.store.lease import Lease
 from nosce.store.provenance import record_provenance
 from nosce.store.store import Store
 from nosce.train.config import RuntimeConfig
@@ -32,11 +35,6 @@ def run_step(
         NosceError: Whatever the step's function has to say.
     """
     with store.lease(step.name) as lease:
-
-        def report(step_progress: StepProgress) -> None:
-            lease.check()
-            progress(step_progress)
-
         if store.has_now(step.name) and not (rerun_stale and store.stale_reason(store.step_record(step.name))):
             return "found"
         inputs = {role: store.verified(given.name) for role, given in step.inputs.items()}
@@ -44,6 +42,7 @@ def run_step(
         work_folder = store.work_folder(step.name)
         _discard_other_code(store, step.name, source.combine_hashes(modules))
         with record_provenance() as provenance:
+            report = partial(report_progress, lease, progress)
             context = StepContext(folder=work_folder, runtime=runtime, progress=report, store_root=store.root)
             step.make(step.spec, inputs, context)
         provenance.update(
@@ -60,6 +59,17 @@ def run_step(
         store.finish(step.name, step.description, provenance)
         _source_hash_file(store, step.name).unlink(missing_ok=True)
         return "made"
+
+
+def report_progress(lease: Lease, tell: Callable[[StepProgress], None], report: StepProgress) -> None:
+    """Tell a step's progress to the run that makes it, and to whoever reads the note of its lease.
+
+    Raises:
+        LeasedError: Another process has taken the step over.
+    """
+    lease.check()
+    lease.note = partial(note_text, report)
+    tell(report)
 
 
 def _discard_other_code(store: Store, name: str, source_hash: str) -> None:

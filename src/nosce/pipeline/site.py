@@ -8,18 +8,19 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from urllib.parse import quote
 
 import polars as pl
 
 from nosce.analysis.render.figure import figure_svg
-from nosce.analysis.render.html import StudyPage, render_index, render_study_page
+from nosce.analysis.render.html import StudyPage, render_study_page
 from nosce.errors import DataError, UsageError
+from nosce.pipeline.index_page import render_index
 from nosce.pipeline.items.page import write_items_page
+from nosce.pipeline.ledger import folder_rows
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.published_readings import check_readings_size, write_readings_folder
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
-from nosce.store.files import JsonObject, warn_skipped
+from nosce.store.files import warn_skipped
 from nosce.store.spec import Json
 from nosce.store.store import Store, store_write_error
 
@@ -49,8 +50,8 @@ def write_site(store: Store, folder: Path, *, readings: bool = False) -> Path:
     loaded = _load_results(store, plans)
     try:
         for results in loaded:
-            page_folder = folder / results.plan.study / _scale_folder(results.plan)
-            write_page(page_folder, study_page(results), results.to_json())
+            page_folder = folder / results.plan.study / scale_folder(results.plan)
+            write_results(results, page_folder)
             write_items_page(results, page_folder)
             if readings:
                 write_readings_folder(results, page_folder)
@@ -81,12 +82,7 @@ def _load_results(store: Store, plans: Sequence[PlanRecord]) -> list[RunResults]
     return loaded
 
 
-def _scale_label(contents: JsonObject, scale: str) -> str:
-    """Scale and variant of a `show.json`."""
-    return ", ".join(filter(None, (str(contents.get("scale", scale)), str(contents.get("variant", "")))))
-
-
-def _scale_folder(plan: PlanRecord) -> str:
+def scale_folder(plan: PlanRecord) -> str:
     """The folder of a scale; a variant has its own, named by its words and a digest of all of them."""
     if not plan.variant:
         return plan.scale
@@ -94,34 +90,9 @@ def _scale_folder(plan: PlanRecord) -> str:
     return f"{plan.scale}-{words}-{hashlib.sha256(plan.variant.encode()).hexdigest()[:6]}"
 
 
-def _index_entry(file: Path) -> dict[str, str]:
-    """What the index says of a study, from its `show.json`; where it lies says the folder, never the file.
-
-    Raises:
-        DataError: The file is not what a report writes.
-    """
-    study, scale = file.parts[-3:-1]
-    try:
-        contents = json.loads(file.read_text(encoding="utf-8"))
-        findings = [claim for claim in contents["claims"] if not claim.get("is_precondition", False)]
-        of_one_model = [claim for claim in findings if claim.get("this_model_alone", False)]
-        decisions = [claim["verdict"] for claim in findings if claim not in of_one_model]
-        title, question, part = contents.get("title", study), contents.get("question", ""), contents.get("part")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{file} is not what a report writes ({error!r}); move it out of the report's folder."
-        ) from error
-    # A link begins with the folder it lies in, so that no name can make it lead elsewhere.
-    return {
-        "title": str(title),
-        "question": str(question),
-        "scale": _scale_label(contents, scale),
-        "part": "" if part is None else str(part),
-        "study": study,
-        "href": f"./{quote(study)}/{quote(scale)}/index.html",
-        **{word: str(decisions.count(word)) for word in ("holds", "fails", "undecided")},
-        "of_one_model": str(len(of_one_model)),
-    }
+def write_results(results: RunResults, folder: Path) -> None:
+    """Write all that a finished plan shows without its readings: its page, figures and numbers."""
+    write_page(folder, study_page(results), results.to_json())
 
 
 def study_page(results: RunResults) -> StudyPage:
@@ -173,13 +144,15 @@ def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
 
 
 def write_index(folder: Path) -> None:
-    """Write the page that links all pages below the folder.
+    """Write the page that links all pages below the folder, those of cards too.
 
     Raises:
         DataError: One of them is not what a report writes.
     """
-    entries = [_index_entry(file) for file in sorted(folder.glob("*/*/show.json"))]
-    (folder / "index.html").write_text(render_index(entries), encoding="utf-8")
+    rows, faults = folder_rows(folder)
+    if faults:
+        raise faults[0]
+    (folder / "index.html").write_text(render_index(rows), encoding="utf-8")
 
 
 def write_page(folder: Path, page: StudyPage, contents: Mapping[str, Json]) -> None:

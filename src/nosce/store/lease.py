@@ -2,7 +2,8 @@
 
     leases/<step>.lock            a lock of the kernel; it is let go of when the process dies
     leases/<step>.json            host, process and start of the process that makes the step
-    leases/<step>.<token>.beat    a number that this process raises every few seconds: its heartbeat
+    leases/<step>.<token>.beat    a number that this process raises every few seconds: its heartbeat; below it a line of
+                                  the holder's own, its note
 
 The kernel's lock is enough on one machine. On a shared disk it may hold for one machine alone (NFS with
 `local_lock=flock`) or not be there (Lustre without `flock`), so the file of the lease decides: it is created by one
@@ -25,7 +26,7 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -154,10 +155,14 @@ def process_start(pid: int) -> str | None:
 
 
 class Lease:
-    """The exclusive right to make a step, as its holder has it; `hold_lease` makes one."""
+    """The exclusive right to make a step, as its holder has it; `hold_lease` makes one.
+
+    `note` gives the line that each heartbeat carries besides its number, for people who look at the store.
+    """
 
     def __init__(self, folder: Path, name: str, record: LeaseRecord) -> None:
         self.name, self.record = name, record
+        self.note: Callable[[], str] = str
         self.path, self.beat_path = lease_path(folder, name), _beat_path(folder, name, record.token)
         self._is_lost, self._released = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat {name}", daemon=True)
@@ -203,7 +208,13 @@ class Lease:
                 return
             beats += 1
             with suppress(OSError):  # a disk that is away for a moment; the next beat may reach it
-                self.beat_path.write_text(f"{beats}\n", encoding="ascii")
+                self.beat_path.write_text(f"{beats}\n{self._note_text()}\n", encoding="utf-8")
+
+    def _note_text(self) -> str:
+        try:
+            return self.note()
+        except Exception:  # whatever is wrong with a note, the heart beats on
+            return ""
 
 
 @contextmanager
@@ -240,6 +251,14 @@ def lease_path(folder: Path, name: str) -> Path:
 
 def _beat_path(folder: Path, name: str, token: str) -> Path:
     return folder / f"{name}.{token}.beat"
+
+
+def lease_note(folder: Path, record: LeaseRecord, name: str) -> str:
+    """The note of a step's holder with its last heartbeat; "" before the first, or where it has none."""
+    try:
+        return _beat_path(folder, name, record.token).read_text(encoding="utf-8").partition("\n")[2].strip()
+    except (OSError, UnicodeDecodeError):  # or it is being written right now
+        return ""
 
 
 def holder_of(path: Path) -> str:

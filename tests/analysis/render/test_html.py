@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
-from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
+from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_study_page
 from nosce.records import Verdict
 from nosce.store.disclosure import Disclosure
 
@@ -178,27 +178,6 @@ def test_tables_name_their_columns():
 
     assert len(page.all("thead")) == len(page.all("table")) == 4
     assert all(head.get("scope") == "col" for head in page.all("th"))
-
-
-def test_the_index_links_each_study():
-    """Title, question and counts of verdicts stand by the link; texts are literal here too."""
-    entry = {
-        "title": ODD,
-        "question": ODD,
-        "scale": "laptop",
-        "href": "a.html",
-        "holds": "3",
-        "undecided": "0",
-    }
-    html = render_index([entry])
-    page = Reader(html)
-
-    assert [link["href"] for link in page.all("a")] == ["a.html"]
-    assert "<script" not in html
-    assert page.text.count(ODD) == 2
-    assert re.search(r"3 holds", page.text)
-    assert "fails" not in page.text
-    assert "no study yet" in render_index([])
 
 
 def test_one_seed_groups_of_seeds_and_choices_stand_at_the_claim():

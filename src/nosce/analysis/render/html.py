@@ -100,17 +100,6 @@ def render_study_page(page: StudyPage) -> str:
     )
 
 
-def render_index(entries: Sequence[dict[str, str]]) -> str:
-    """The page that links the pages of all studies.
-
-    Args:
-        entries: For each study `title`, `question`, `scale`, `href` (relative), how much of it there is (`part`,
-            optional, e.g. "1 of 2 arms"), how many of its claims there are as `holds`, `fails` and `undecided`, each of
-            them optional, and how many decisions of one training seed there are (`of_one_model`, optional).
-    """
-    return page_templates().get_template("index.html").render(entries=entries, signs=VERDICT_SIGNS, one_model=ONE_MODEL)
-
-
 def page_templates() -> jinja2.Environment:
     """The templates of all pages, which escape every text."""
     return jinja2.Environment(
