@@ -652,6 +652,7 @@ def test_report_writes_a_site_that_says_what_show_says(nosce, smoke_store, tmp_p
         "claims": [{"verdict": "fails"}],
     }
     (elsewhere / "show.json").write_text(json.dumps(other))
+    (elsewhere / "index.html").write_text("birds")
     ended = nosce.here("report", "--out", tmp_path / "site", "--store", smoke_store)
     page = tmp_path / "site" / "biographies_adamw" / "smoke"
     shown = json.loads(nosce.here("show", "biographies_adamw", "--json", "--store", smoke_store).stdout)

@@ -84,7 +84,7 @@ def metrics_note(work_folder: Path) -> StepNote | None:
             lines = stream.read().split(b"\n")
     except OSError:
         return None
-    for line in reversed(lines[:-1]):  # what follows the last line feed is being written
+    for line in reversed(lines):  # the last is perhaps being written
         try:
             values: JsonObject = json.loads(line)
             return parse_note(
