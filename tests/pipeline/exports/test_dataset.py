@@ -97,11 +97,16 @@ def test_tokens_that_do_not_give_their_texts_back_are_refused(token_corpus, tmp_
 
 
 @pytest.mark.slow
-def test_datasets_opens_the_folder(exported, tmp_path):
+def test_datasets_opens_the_folder_and_no_other_of_its_name(exported, smoke_store, tmp_path):
     """The library itself, without a network."""
     folder, corpus = exported
     python = python_with("datasets")
+    other = tmp_path / "other"
+    other.mkdir()
+    export_checkpoint(smoke_target(smoke_store, arm="single"), other / "folder", "dataset", "mit")
+    first = json.loads(run_tool(python, "-c", LOAD, cwd=other, HF_HOME=str(tmp_path / "home")))
     found = json.loads(run_tool(python, "-c", LOAD, cwd=folder.parent, HF_HOME=str(tmp_path / "home")))
+    assert first["text"] != found["text"], "a folder was opened as another of the same name"
     assert found["questions"] == {split: len(corpus.questions_in(split)) for split in ("seen", "unseen")}
     assert found["documents"] == len(corpus.document_index)
     assert found["first"]["prompt"] == corpus.questions_in("unseen")[0].prompt

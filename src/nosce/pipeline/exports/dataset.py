@@ -107,6 +107,10 @@ def _dataset_card(target: ExportTarget, splits: Sequence[str], n_documents: int,
         configs.append({"config_name": QUESTIONS, "data_files": files, "default": True})
     if n_documents:
         configs.append({"config_name": DOCUMENTS, "data_files": [{"split": "train", "path": f"{DOCUMENTS}/*.parquet"}]})
+    for config in configs:
+        # `datasets` remembers a local folder by its last name and these fields, and not by the rows: without the step's
+        # name, a second export to another folder of the same name would be opened as the first.
+        config["description"] = f"{target.label}, {target.step.inputs['corpus'].name}"
     metadata = DatasetCardData(
         license=license_,
         pretty_name=f"{study.title}: {target.arm}, seed {target.seed}",
