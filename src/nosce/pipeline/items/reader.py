@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from nosce.errors import UsageError
-from nosce.pipeline.items.building import RowGroup, build_readings
+from nosce.pipeline.items.building import ReadingCell, RowGroup, build_readings
 from nosce.pipeline.items.item import ItemEntry, ItemReadings, ItemTraining, StudyItem
 from nosce.pipeline.items.sources import PATCHES, EvaluationSource, ItemSources
 from nosce.pipeline.items.texts import EntityTexts, ItemLedger
@@ -197,7 +197,8 @@ class ItemReader:
             key = (row["arm"], row["stage"], row["evaluation"], row["item"], row["attribute"])
             if key not in groups:
                 groups[key] = RowGroup(row["seed"], row["split"] or "")
-            groups[key].add(row)
+            cell = ReadingCell(row["value"], row["outcome"], row["answer"])
+            groups[key].add(row["step"], row["metric"], cell, row["target"])
         for (arm, stage, evaluation, item, attribute), group in groups.items():
             source = self.source_of(arm, group.seed, stage, evaluation)
             judged = self.judging_metrics.get((arm, group.seed, stage, evaluation))
