@@ -151,7 +151,7 @@ class TestInChromium:
     def test_a_chunk_that_is_gone_is_said(self, hostile_page):
         (hostile_page.parent / "items" / "0001.js").unlink()
         with open_page(hostile_page) as page:
-            page.wait("document.querySelector('#item-body [role=alert]')")
+            page.wait("document.querySelector('#item-body [role=alert]') !== null")
             text = page.evaluate("document.querySelector('#item-body [role=alert]').textContent")
             assert text == "This item cannot be shown: items/0001.js is not beside this page."
 

@@ -7,7 +7,7 @@ import pytest
 
 from nosce.data.corpus import Corpus
 from nosce.errors import UsageError
-from nosce.pipeline.items.building import RowGroup, build_readings
+from nosce.pipeline.items.building import ReadingCell, RowGroup, build_readings
 from nosce.pipeline.items.reader import ItemReader
 from nosce.records import read_table
 
@@ -143,7 +143,7 @@ def test_token_probabilities_come_from_the_nats_of_each_token():
         (2, "nats 1", 0.0),
         (2, "nats 2", 0.6931471805599453),
     ):
-        group.add({"metric": metric, "step": step, "value": value, "outcome": None, "answer": None, "target": "7"})
+        group.add(step, metric, ReadingCell(value), "7")
     one = build_readings(
         group,
         arm="a",

@@ -50,7 +50,7 @@ def test_states_stand_side_by_side_and_misreadings_are_named(hostile_items):
     frames = tuple(WalkthroughStep(f"word{n}", board, None, (wrong,) if n == 7 else ()) for n in range(12))
     text = printed(replace(hostile_items[0], walks=(Walkthrough("a program", "on a board", frames),)), 40)
     rows = [line for line in text.splitlines() if line.strip().startswith("word")]
-    assert [len(row.split()) for row in rows] == [4, 4, 4]
+    assert [len(row.split()) for row in rows] == [5, 5, 2]
     assert "7. word7: a probe reads direction south (75%), it is north" in " ".join(text.split())
 
 

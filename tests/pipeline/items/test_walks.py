@@ -73,7 +73,7 @@ def test_a_target_leads_from_the_input_to_the_output(walker, questions):
         pairs = WORLD.record_encoding.parse_examples(question.prompt, 9)
         for frame, cells in ((target.frames[0], pairs[0, 0]), (target.frames[-1], pairs[0, 1])):
             drawn = "".join(row[1:-1] for row in frame.picture[1:-1])
-            assert drawn == "".join(np.array(GLYPHS)[cells])
+            assert drawn == "".join(np.array(list(GLYPHS))[cells])
         assert [frame.word for frame in target.frames] == ["(start)", *question.target.split()]
         assert [frame.word for frame in written.frames] == ["(start)", "turnLeft"]
         assert "written (wrong): turnLeft" in written.title

@@ -6,12 +6,21 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 from nosce.pipeline.items.item import ItemCheckpoint, ItemKind, ItemReadings
 from nosce.pipeline.items.texts import EntityTexts
+from nosce.records import Outcome
 
 TOKEN_NATS = re.compile(r"nats (\d+)")
+
+
+class ReadingCell(NamedTuple):
+    """What a reading has beside its names: value, outcome and answer, each None where there is none."""
+
+    value: float | None = None
+    outcome: Outcome | None = None
+    answer: str | None = None
 
 
 @dataclass
@@ -22,22 +31,22 @@ class RowGroup:
         seed: The training seed.
         split: The split of the item.
         metrics: The metrics, in their order.
-        steps: Step -> metric -> value, outcome and answer.
+        steps: Step -> metric -> the reading.
         target: The target; the first that stands in a row.
     """
 
     seed: int
     split: str
     metrics: dict[str, None] = field(default_factory=dict)
-    steps: dict[int, dict[str, tuple[Any, Any, Any]]] = field(default_factory=dict)  # as polars gives a row's values
+    steps: dict[int, dict[str, ReadingCell]] = field(default_factory=dict)
     target: str | None = None
 
-    def add(self, row: Mapping[str, Any]) -> None:  # as polars gives a row
-        """Take a row in."""
-        self.metrics[row["metric"]] = None
-        self.steps.setdefault(row["step"], {})[row["metric"]] = (row["value"], row["outcome"], row["answer"])
+    def add(self, step: int, metric: str, cell: ReadingCell, target: str | None) -> None:
+        """Take a reading in."""
+        self.metrics[metric] = None
+        self.steps.setdefault(step, {})[metric] = cell
         if self.target is None:
-            self.target = row["target"]
+            self.target = target
 
 
 def build_readings(
@@ -77,32 +86,32 @@ def build_readings(
     )
 
 
-def _checkpoint(step: int, rows: Mapping[str, tuple[Any, Any, Any]], metrics: tuple[str, ...]) -> ItemCheckpoint:
-    """The readings after a step; a metric without a row there is not measured. Values are as polars gives them."""
-    cells = [rows.get(metric, (None, None, None)) for metric in metrics]
+def _checkpoint(step: int, rows: Mapping[str, ReadingCell], metrics: tuple[str, ...]) -> ItemCheckpoint:
+    """The readings after a step; a metric without a row there is not measured."""
+    cells = [rows.get(metric, ReadingCell()) for metric in metrics]
     return ItemCheckpoint(
         step=step,
-        values=tuple(cell[0] for cell in cells),
-        outcomes=tuple(cell[1] for cell in cells),
-        answers=tuple(cell[2] for cell in cells),
+        values=tuple(cell.value for cell in cells),
+        outcomes=tuple(cell.outcome for cell in cells),
+        answers=tuple(cell.answer for cell in cells),
         probability=_probability(rows),
         token_probabilities=_token_probabilities(rows),
     )
 
 
-def _probability(rows: Mapping[str, tuple[Any, Any, Any]]) -> float | None:  # as polars gives a row's values
+def _probability(rows: Mapping[str, ReadingCell]) -> float | None:
     """The probability of the whole target, from its nats or its log-likelihood."""
     for metric, sign in (("nats", -1.0), ("log_likelihood", 1.0)):
-        if metric in rows and rows[metric][0] is not None:
-            return math.exp(min(0.0, sign * float(rows[metric][0])))
+        if (value := rows.get(metric, ReadingCell()).value) is not None:
+            return math.exp(min(0.0, sign * value))
     return None
 
 
-def _token_probabilities(rows: Mapping[str, tuple[Any, Any, Any]]) -> tuple[float, ...]:  # as polars gives values
+def _token_probabilities(rows: Mapping[str, ReadingCell]) -> tuple[float, ...]:
     """The probabilities of the tokens from 1 on, as far as each one's nats are there."""
     nats: dict[int, float] = {}
-    for metric, (value, _, _) in rows.items():
-        if (found := TOKEN_NATS.fullmatch(metric)) is not None and value is not None:
-            nats[int(found[1])] = float(value)
+    for metric, cell in rows.items():
+        if (found := TOKEN_NATS.fullmatch(metric)) is not None and cell.value is not None:
+            nats[int(found[1])] = cell.value
     count = next(number for number in range(1, len(nats) + 2) if number not in nats) - 1
     return tuple(math.exp(-nats[number]) for number in range(1, count + 1))

@@ -17,7 +17,7 @@ from pathlib import Path
 import polars as pl
 
 from nosce.errors import UsageError
-from nosce.pipeline.items.building import RowGroup, build_readings
+from nosce.pipeline.items.building import ReadingCell, RowGroup, build_readings
 from nosce.pipeline.items.item import ItemEntry, ItemReadings, ItemTraining, StudyItem
 from nosce.pipeline.items.sources import PATCHES, EvaluationSource, ItemSources
 from nosce.pipeline.items.texts import EntityTexts, ItemLedger
@@ -64,7 +64,7 @@ class ItemReader:
     @cached_property
     def entries(self) -> tuple[ItemEntry, ...]:
         """All items, in the order of their numbers."""
-        keys = self._readings.select("entity", "seed").unique().collect()
+        keys = self._readings.select("entity", "seed").unique().collect(engine="streaming")
         judged, patched = self._judged(), self._patched()
         entries = []
         for entity, seed in keys.iter_rows():
@@ -96,14 +96,14 @@ class ItemReader:
                 rows.append((arm, seed, stage, name, metric))
         types = {"arm": pl.String, "seed": pl.Int64, "stage": pl.String, "evaluation": pl.String, "metric": pl.String}
         judging = pl.DataFrame(rows, schema=types, orient="row").lazy()
-        is_last, is_wrong = pl.col("step") == pl.col("step").max().over(TRAINING), pl.col("outcome") == "wrong"
-        answers = self._readings.join(judging, on=[*TRAINING, "metric"]).filter(
-            is_last & pl.col("outcome").is_not_null()
-        )
+        is_wrong = pl.col("outcome") == "wrong"
+        answers = self._readings.filter(pl.col("outcome").is_not_null()).join(judging, on=[*TRAINING, "metric"])
+        last_steps = answers.group_by(TRAINING).agg(pl.col("step").max())
+        answers = answers.join(last_steps, on=[*TRAINING, "step"])
         table = answers.group_by("entity", "seed").agg(
             asked=pl.len(), wrong=is_wrong.sum(), arms=pl.col("arm").filter(is_wrong).unique()
         )
-        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in table.collect().iter_rows()}
+        return {(row[0], row[1]): (row[2], row[3], row[4]) for row in table.collect(engine="streaming").iter_rows()}
 
     def _patched(self) -> dict[tuple[str, int], bool]:
         """Items that patching read: did an answer follow that had not been so without a patch?"""
@@ -162,22 +162,22 @@ class ItemReader:
         return choices[fresh_number(len(choices))]
 
     def items(self, entries: Sequence[ItemEntry]) -> Iterator[StudyItem]:
-        """The items, whole, in their order; those of one seed are read together."""
+        """The items, whole, in their order; all of them are read at once."""
+        is_wanted = pl.col("entity").is_in([entry.entity for entry in entries])
+        is_wanted &= pl.col("seed").is_in(sorted({entry.seed for entry in entries}))
+        rows = self._readings.filter(is_wanted).select(*ROW_COLUMNS, *VALUE_COLUMNS).collect()
+        tables = rows.partition_by("entity", "seed", as_dict=True, maintain_order=True)
         for seed, group in groupby(entries, key=lambda entry: entry.seed):
-            yield from self._items_of_seed(seed, tuple(group))
+            yield from self._items_of_seed(seed, tuple(group), tables)
 
-    def _items_of_seed(self, seed: int, entries: Sequence[ItemEntry]) -> Iterator[StudyItem]:
+    def _items_of_seed(
+        self, seed: int, entries: Sequence[ItemEntry], tables: Mapping[tuple[object, ...], pl.DataFrame]
+    ) -> Iterator[StudyItem]:
         entities = tuple(entry.entity for entry in entries)
-        rows = self._readings.filter((pl.col("seed") == seed) & pl.col("entity").is_in(list(entities)))
-        tables = (
-            rows.select(*ROW_COLUMNS, *VALUE_COLUMNS)
-            .collect()
-            .partition_by("entity", as_dict=True, maintain_order=True)
-        )
         ledgers = [ledger.trainings(entities) for ledger in self._ledgers if ledger.source.seed == seed]
         texts = _TextCache(self.results, entities)
         for entry in entries:
-            readings = tuple(self._item_readings(tables[entry.entity,], texts))
+            readings = tuple(self._item_readings(tables[entry.entity, seed], texts))
             trainings = _merged([ledger[entry.entity] for ledger in ledgers])
             walks = tuple(self._walker.walks(seed, readings, texts.of))
             yield StudyItem(
@@ -197,7 +197,8 @@ class ItemReader:
             key = (row["arm"], row["stage"], row["evaluation"], row["item"], row["attribute"])
             if key not in groups:
                 groups[key] = RowGroup(row["seed"], row["split"] or "")
-            groups[key].add(row)
+            cell = ReadingCell(row["value"], row["outcome"], row["answer"])
+            groups[key].add(row["step"], row["metric"], cell, row["target"])
         for (arm, stage, evaluation, item, attribute), group in groups.items():
             source = self.source_of(arm, group.seed, stage, evaluation)
             judged = self.judging_metrics.get((arm, group.seed, stage, evaluation))
@@ -239,7 +240,7 @@ class ItemReader:
         if not trainings:
             yield "No training on documents of this seed has an exposure ledger, so nothing is known of exposures."
         elif any(source.stage not in (PRETRAIN, EXPERIMENT) for source in self.sources.evaluations):
-            yield "Exposures are those of the first training; a later one may have trained on questions marked `seen`."
+            yield "Exposures are those of the first training; a later one may have trained on questions marked seen."
         if "asked" not in kinds:
             yield "No model was asked about this item."
         if "probe" not in study_kinds:

@@ -66,7 +66,7 @@ def _tally(item: StudyItem) -> str:
 def _names(names: Sequence[str]) -> str:
     """The first names; how many others there are is said."""
     others = len(names) - MAX_SHOWN_NAMES
-    return ", ".join(names) if others <= 0 else f"{', '.join(names[:MAX_SHOWN_NAMES])} and {others} more arms"
+    return ", ".join(names) if others <= 1 else f"{', '.join(names[:MAX_SHOWN_NAMES])} and {others} more arms"
 
 
 def _heading(arm: str, stage: str, evaluation: str, kind: str) -> Text:

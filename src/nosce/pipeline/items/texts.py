@@ -46,13 +46,10 @@ class EntityTexts:
     @cached_property
     def documents(self) -> Mapping[str, Document]:
         """The documents about the entities whose texts were kept, by their ids."""
-        files = sorted(self.folder.glob("documents-*.parquet"))
-        columns = list(schema(Document))
-        rows = [
-            scan_table(file).filter(pl.col("entity").is_in(list(self.entities))).select(columns).collect()
-            for file in files
-        ]
-        return {} if not rows else {one.id: one for one in from_table(pl.concat(rows), Document)}
+        wanted, columns = pl.col("entity").is_in(list(self.entities)), list(schema(Document))
+        scans = [scan_table(file) for file in sorted(self.folder.glob("documents-*.parquet"))]
+        tables = [scan.filter(wanted).select(columns).collect() for scan in scans]
+        return {one.id: one for one in from_table(pl.concat(tables), Document)} if tables else {}
 
     @cached_property
     def corpus(self) -> Corpus:

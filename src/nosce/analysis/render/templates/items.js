@@ -138,7 +138,7 @@ function el(tag, attributes, ...children) {
 
 const number = (value) => (value === null ? "not measured" : Number(value).toLocaleString("en", { maximumSignificantDigits: 3 }));
 const percent = (p) => (p >= 0.1 ? `${Math.round(100 * p)} %` : p >= 0.001 ? `${(100 * p).toPrecision(2)} %` : p.toExponential(1));
-const names = (list) => (list.length > 6 ? `${list.slice(0, 6).join(", ")} and ${list.length - 6} more arms` : list.join(", "));
+const names = (list) => (list.length > 7 ? `${list.slice(0, 6).join(", ")} and ${list.length - 6} more arms` : list.join(", "));
 
 function scroll(label, node) {
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label }, node);
