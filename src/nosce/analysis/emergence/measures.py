@@ -56,14 +56,14 @@ class Steepness(Measure):
         """The share, with an interval over seeds and items.
 
         Raises:
-            DataError: Readings are missing, the curve has no continuous score, or the score hardly rises.
+            DataError: Readings are missing, the curve has no continuous score, or the score of a seed hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
         table = outcomes.sharp if self.score == "sharp" else outcomes.continuous
         if table is None:
             raise DataError(f"the curve {self.scaling.id!r} has no continuous score; name one, or ask for the sharp.")
         logs = np.log10(outcomes.sizes)
-        self._check_rise(table, logs)
+        _check_rises(self.scaling.id, self.score, table, logs)
         window_shares = rise_shape(table.mean(2), logs).window_share  # (S,)
         pseudo_values = np.concatenate(_window_pseudo_values(table, logs, window_shares))
         item_names = [str(number) for _ in table for number in range(table.shape[2])]
@@ -73,13 +73,29 @@ class Steepness(Measure):
         note = _groups_by_size(table.mean(2), outcomes.sizes, SHARE_RANGE if self.score == "sharp" else UNBOUNDED)
         return replace(interval, n=table.size, method=f"jackknifed; {interval.method}", seed_note=note)
 
-    def _check_rise(self, table: FloatArray, logs: FloatArray) -> None:
-        min_rise = MIN_SHARP_RISE if self.score == "sharp" else 1e-9
-        if (gain := float(rise_shape(table.mean((0, 2)), logs).rise[0])) < min_rise:
-            raise DataError(
-                f"the {self.score} score of {self.scaling.id!r} rises by {gain:.3g} over all sizes, which "
-                "is too little to be steep anywhere."
-            )
+
+def _check_rises(curve_id: str, score: Literal["sharp", "continuous"], table: FloatArray, logs: FloatArray) -> None:
+    """Refuse a curve that hardly rises, in its mean or in one seed. Shapes: (S, J, N), (J,).
+
+    A seed that never rises has no share of its rise: 0 would say that it rises evenly, and to leave the seed out would
+    choose the seeds by their result.
+    """
+    _check_rise(f"the {score} score of {curve_id!r}", score, table.mean((0, 2)), logs)
+    for index, curve in enumerate(table.mean(2)):
+        where = f"the {score} score of {curve_id!r} in seed {index + 1} of {len(table)}, counted from 1,"
+        _check_rise(where, score, curve, logs)
+
+
+def _check_rise(
+    what: str,
+    score: Literal["sharp", "continuous"],
+    curve: FloatArray,
+    logs: FloatArray,
+    too_little: str = "to be steep anywhere",
+) -> None:
+    min_rise = MIN_SHARP_RISE if score == "sharp" else 1e-9
+    if (gain := float(rise_shape(curve, logs).rise[0])) < min_rise:
+        raise DataError(f"{what} rises by {gain:.3g} over all sizes, which is too little {too_little}.")
 
 
 def _groups_by_size(means: FloatArray, sizes: FloatArray, value_range: ValueRange) -> str:
@@ -136,13 +152,15 @@ class LinkDrift(Measure):
         """The drift, with the 95 % range over resampled items and, given at least three, seeds.
 
         Raises:
-            DataError: Readings are missing, or the curve has no continuous score.
+            DataError: Readings are missing, the curve has no continuous score, or the sharp score hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
         predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
         if predicted is None:
             raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
         logs = np.log10(outcomes.sizes)
+        what = f"the sharp score of {self.scaling.id!r}"  # two flat curves would be linked without any drift
+        _check_rise(what, "sharp", outcomes.sharp.mean((0, 2)), logs, "to be linked to another score")
         resampled = []
         for sharp, _, off in outcomes.resampled_curves(predicted, RESAMPLING_SEED / "drift", LINK_RESAMPLES):
             resampled.append(_drift(sharp.mean(1), off.mean(1), logs))
