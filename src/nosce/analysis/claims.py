@@ -33,6 +33,11 @@ class Precondition:
     above: float
     by_interval: bool = False
 
+    @property
+    def shown_threshold(self) -> str:
+        """The threshold as the estimate is shown, e.g. "95%"."""
+        return _shown_threshold(self.measure, self.above)
+
     def unmet_reason(self, readings: pl.DataFrame, unit: str) -> str | None:
         """Why the claim may not be judged; None where the precondition holds.
 
@@ -40,7 +45,7 @@ class Precondition:
             DataError: The measure has no estimate.
         """
         estimate = self.measure.estimate(readings, unit)
-        shown, above = _shown(self.measure, estimate.value), _shown_threshold(self.measure, self.above)
+        shown, above = _shown(self.measure, estimate.value), self.shown_threshold
         if not self.by_interval:
             return None if estimate.value > self.above else f"{self.text} is {shown} and must be above {above}"
         if estimate.low is None or estimate.high is None:
@@ -152,15 +157,23 @@ class Claim:
         return estimate
 
     def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
-        """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""
-        unmet, unknown = [], ""
+        """The preconditions that do not hold, and why the first one is not known that is not; "" where all are.
+
+        Of several thresholds of one measure, e.g. of its estimate and of its interval, the first unmet one counts.
+        """
+        unmet: list[str] = []
+        unknown, said = "", list[Measure]()
         for precondition in self.preconditions:
+            if precondition.measure in said:
+                continue
             try:
                 reason = precondition.unmet_reason(readings, unit)
             except DataError as error:
                 unknown = unknown or f"not judged, since {precondition.text} is not known: {error}"
                 continue
-            unmet += [reason] if reason else []
+            if reason:
+                unmet.append(reason)
+                said.append(precondition.measure)
         return unmet, unknown
 
     def _method(self, estimate: Estimate, decision: Decision, groups: SeedGroups | None) -> str:

@@ -89,7 +89,7 @@ def test_a_seed_that_never_rises_has_no_steepness(score):
     """A missing share is not zero: two seeds that jump and one that learns nothing are not two thirds of a jump."""
     step, flat = np.repeat([0.02, 0.97], [5, 4]), np.full(9, 0.02)
     measure = Steepness(scaling=SCALING, score=score)
-    with pytest.raises(DataError, match="in seed 2 of 3, counted from 1, rises by .* too little to be steep"):
+    with pytest.raises(DataError, match=r"in seed 2 of 3, counted from 1, rises by .* too little to be steep"):
         measure.estimate(by_seed(step, flat, step), "item")
     claim = Claim(id="jumps", text="It jumps", source="ours", measure=measure, threshold=0.5)
     verdict = claim.judge(by_seed(step, flat, step), "item")
