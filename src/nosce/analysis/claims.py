@@ -15,6 +15,7 @@ from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
 
 LEVEL_TOLERANCE = 1e-9  # two levels that differ by less are one
+FEW_UNITS_SLACK = 0.1  # of a share, by which the interval of few units may lie lower than the estimate must
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,21 @@ class Precondition:
             return None
         low, high = (_shown(self.measure, end).split()[0] for end in (estimate.low, estimate.high))
         return f"{self.text} is {shown} [{low}, {high}] and the whole interval must lie above {above}"
+
+
+def needs_of_few(need: Precondition, interval_above: float | None = None) -> tuple[Precondition, Precondition]:
+    """A need of units that are too few for their whole interval to lie above its threshold, as two needs.
+
+    The estimate must exceed the threshold, and the interval a lower one, which chance does not meet either: of 32
+    people who are all recalled the interval reaches down to 89 %.
+
+    Args:
+        need: The need.
+        interval_above: What the interval must exceed; None: 10 points less than the threshold, at least half of it.
+    """
+    if interval_above is None:
+        interval_above = max(need.above - FEW_UNITS_SLACK, need.above / 2)
+    return replace(need, by_interval=False), replace(need, above=interval_above, by_interval=True)
 
 
 def _shown(measure: Measure, value: float) -> str:

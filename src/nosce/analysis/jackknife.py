@@ -236,7 +236,7 @@ class ConditionRankCorrelation(Measure):
         values = _condition_spearmans(np.stack([seed_means.mean(0) for seed_means in means_by_seed]))
         if not np.isfinite(values).all():
             raise DataError(
-                f"a score is the same in all {len(self.pairs)} conditions of a seed, so that it ranks none above others."
+                f"a score of one seed is the same in all {len(self.pairs)} conditions, so that it ranks none."
             )
         # A rank correlation takes few values, so seeds often agree by luck.
         # A draw in which all conditions are equal has no order, and tells as little as one whose order is none.
