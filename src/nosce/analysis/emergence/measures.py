@@ -228,29 +228,44 @@ class ForecastSkill(Measure):
         """
         outcomes = self.scaling.outcomes(readings)
         n_seeds, n_sizes, n_items = outcomes.sharp.shape
-        per_seed = [self.seed_skill(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
-        if n_seeds >= MIN_GROUPED_SEEDS:
-            interval = mean_over_seeds(per_seed, unit=unit, value_range=self.value_range)
-        else:
-            interval = self._interval_over_items(outcomes, per_seed, unit)
+        alone = [(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
+        per_seed = [self.seed_skill(one, seed) for one, seed in alone]
+        groups: list[Sequence[float]] = []
+        if n_seeds < MIN_GROUPED_SEEDS:
+            groups = [self.item_values(one, full, seed) for (one, seed), full in zip(alone, per_seed, strict=True)]
+        interval = self.interval(per_seed, groups, unit)
         n_forecasts = n_sizes - MIN_FIT_SIZES
         method = f"mean error at {n_forecasts} fixed sizes; {interval.method}"
         return replace(interval, n=outcomes.sharp.size, clusters=n_seeds * n_items, method=method)
 
-    def _interval_over_items(self, outcomes: ItemOutcomes, per_seed: Sequence[float], unit: str) -> Estimate:
-        """The interval of few seeds, over random groups of items that are left out in turn."""
-        groups = (FORECAST_SEED / "items").numpy().permutation(outcomes.sharp.shape[2]) % ITEM_GROUPS
-        pseudo_values: list[float] = []
-        for seed, full in enumerate(per_seed):
-            alone = outcomes.single_seed(seed)
-            parts = [alone.items(groups != group) for group in range(ITEM_GROUPS)]
-            left_out = [self.seed_skill(part, FORECAST_SEED / seed) for part in parts]
-            # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
-            pseudo_values += [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
-        names = [str(group) for _ in per_seed for group in range(ITEM_GROUPS)]
-        seeds = np.repeat(np.arange(len(per_seed)), ITEM_GROUPS).tolist()
+    def interval(self, per_seed: Sequence[float], item_values: Sequence[Sequence[float]], unit: str) -> Estimate:
+        """The interval from the number of each seed, and with fewer than five seeds from their values over items.
+
+        Args:
+            per_seed: The number of each seed.
+            item_values: What `item_values` has of each seed; () with five seeds or more.
+            unit: Name of the items.
+        """
+        if not item_values:
+            return mean_over_seeds(per_seed, unit=unit, value_range=self.value_range)
+        names = [str(group) for values in item_values for group in range(len(values))]
+        seeds = [seed for seed, values in enumerate(item_values) for _ in values]
+        pseudo_values = np.concatenate(item_values)
         value = float(np.mean(per_seed))
         return influence_interval(value, pseudo_values, names, seeds, unit=unit, value_range=self.value_range)
+
+    def item_values(self, outcomes: ItemOutcomes, full: float, seed: Seed) -> list[float]:
+        """Jackknife pseudo-values of one seed, over random groups of items that are left out in turn.
+
+        Args:
+            outcomes: The outcomes of the seed.
+            full: Its number with all items.
+            seed: Where its forecasts are drawn from.
+        """
+        groups = (FORECAST_SEED / "items").numpy().permutation(outcomes.sharp.shape[2]) % ITEM_GROUPS
+        left_out = [self.seed_skill(outcomes.items(groups != group), seed) for group in range(ITEM_GROUPS)]
+        # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
+        return [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
 
     def seed_skill(self, outcomes: ItemOutcomes, seed: Seed) -> float:
         """The difference of the mean errors of one seed.
