@@ -15,7 +15,7 @@ from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
 
 LEVEL_TOLERANCE = 1e-9  # two levels that differ by less are one
-FEW_UNITS_SLACK = 0.1  # of a share, by which the interval of few units may lie lower than the estimate must
+FEW_UNITS_SLACK = 0.15  # of a share, by which the interval of few units may lie lower than the estimate must
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def needs_of_few(need: Precondition, interval_above: float | None = None) -> tup
 
     Args:
         need: The need.
-        interval_above: What the interval must exceed; None: 10 points less than the threshold, at least half of it.
+        interval_above: What the interval must exceed; None: 15 points less than the threshold, and half of it at least.
     """
     if interval_above is None:
         interval_above = max(need.above - FEW_UNITS_SLACK, need.above / 2)

@@ -15,7 +15,7 @@ from nosce.studies.introspection.prompted_selections import observer_scores, pro
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimNeeds:
-    """The shares that must be exceeded before a claim is judged, by their intervals up to 10 points less.
+    """The shares that must be exceeded before a claim is judged, by their intervals up to 15 points less.
 
     Args:
         valid: Of reports that are valid. With fewer, a score says how often a form is kept and not what is known.
