@@ -2,6 +2,8 @@
 
     python benchmarks/claims.py                      400 draws of each world, all studies: about ten minutes of a core
     python benchmarks/claims.py --draws 20 karel     one study, printed
+    python benchmarks/claims.py --only karel/future- diaries/gaps-whole
+                                                     the rows of these claims, in the page as it stands
 
 `nosce.bench_claims` does the same for the claims of a study of your own.
 """
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # tables of a few hundred rows: threads only wait for each other
@@ -54,17 +57,25 @@ def main() -> None:
     options.add_argument("--further-draws", type=int, default=40)
     options.add_argument("--whole-table-draws", type=int, help="of measures that are no weighted sum of means")
     options.add_argument("--scale", default="laptop")
+    options.add_argument("--only", nargs="+", default=[], metavar="STUDY/CLAIM", help="beginnings of claims' names")
     chosen = options.parse_args()
+    asked = [name for name in STUDIES if any(one.startswith(f"{name}/") for one in chosen.only)]
+    studies = asked if chosen.only else chosen.studies
+    if chosen.only and not studies:
+        options.error(f"no study of --only is known; write STUDY/CLAIM with one of {', '.join(STUDIES)}.")
     benched: dict[str, list[BenchedClaim]] = {}
-    for name in chosen.studies:
+    for name in studies:
         study = load_study(name, chosen.scale)
+        claims = [one for one in study.claims if f"{name}/{one.id}".startswith(tuple(chosen.only) or name)]
         draws = {"draws": chosen.draws, "further_draws": chosen.further_draws}
-        found = bench_claims(name, study.claims, study.unit, **draws, whole_table_draws=chosen.whole_table_draws)
+        found = bench_claims(name, claims, study.unit, **draws, whole_table_draws=chosen.whole_table_draws)
         benched[name] = list(found)
         print(name, bench_table(benched[name]), sep="\n\n", flush=True)
         if chosen.further_draws:
             print("", further_worlds_table(benched[name]), sep="\n", flush=True)
-    if tuple(chosen.studies) == STUDIES:
+    if chosen.only:
+        RESULTS.write_text(with_new_rows(RESULTS.read_text(encoding="utf-8"), benched), encoding="utf-8")
+    elif tuple(chosen.studies) == STUDIES:
         whole = chosen.draws if chosen.whole_table_draws is None else chosen.whole_table_draws
         draws = f"There are {chosen.draws} draws of each world, {chosen.further_draws} of those further below, and"
         draws += f" {whole} where the measure is no weighted sum of means and takes long."
@@ -81,6 +92,37 @@ def page(benched: dict[str, list[BenchedClaim]], draws: str) -> str:
     for name, claims in benched.items():
         text += f"\n### {name}\n\n{further_worlds_table(claims)}\n"
     return text
+
+
+def with_new_rows(text: str, benched: dict[str, list[BenchedClaim]]) -> str:
+    """The page with the rows of some claims made anew, and with the count of claims that can fail."""
+    parts = re.split(r"^(?=#{2,3} )", text, flags=re.MULTILINE)
+    for number, part in enumerate(parts):
+        level, _, name = part.partition("\n")[0].partition(" ")
+        if name in benched:
+            table = bench_table(benched[name]) if level == "##" else further_worlds_table(benched[name])
+            parts[number] = _counted(_merged_rows(part, table))
+    return "".join(parts).rstrip() + "\n"
+
+
+def _merged_rows(part: str, table: str) -> str:
+    """A section whose table has the rows of another table, in place of its own of the same claims or at its end."""
+    new = {_claim_name(row): row for row in table.splitlines()[2:] if row.startswith("| ")}
+    lines = part.rstrip().splitlines()
+    end = max(n for n, line in enumerate(lines) if line.startswith("|"))
+    lines = [new.pop(_claim_name(line), line) if line.startswith("| ") else line for line in lines]
+    return "\n".join([*lines[: end + 1], *new.values(), *lines[end + 1 :]]) + "\n\n"
+
+
+def _claim_name(row: str) -> str:
+    return row.split("|")[1].strip()
+
+
+def _counted(part: str) -> str:
+    """A section with its number of claims that can fail."""
+    ends = [row.split("|")[-2].strip() for row in part.splitlines() if row.startswith("| ") and "---" not in row]
+    counts = f"{ends.count('yes')} of {len(ends) - 1} claims can fail."
+    return re.sub(r"^\d+ of \d+ claims can fail\.$", counts, part, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

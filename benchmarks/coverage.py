@@ -2,6 +2,8 @@
 
     python benchmarks/coverage.py --studies 2000
 
+    python benchmarks/coverage.py --only forecast   the rows whose name begins so, the others as they stand
+
 A line a quantity and truth, a column a number of training seeds: the share of simulated studies whose interval holds
 the truth, and the median width. Seeds differ by more or less of the quantity's spread, or not at all. No interval may
 leave the range of its quantity: the script stops where one does. `docs/statistics.md` says what the table shows.
@@ -17,15 +19,22 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from nosce.analysis.emergence.forecasts import ForecastMethod
+from nosce.analysis.emergence.measures import ForecastSkill
+from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
+from nosce.analysis.emergence.scores import ItemOutcomes
 from nosce.analysis.jackknife import _joint_excess, _roc_auc, _spearman, jackknife_values
+from nosce.analysis.selection import Selection
 from nosce.analysis.stats.intervals import interval_of_units
 from nosce.analysis.stats.ranges import CORRELATION_RANGE, NON_NEGATIVE, SHARE_RANGE, UNBOUNDED, ValueRange
+from nosce.analysis.stats.seed_groups import MIN_GROUPED_SEEDS
 from nosce.analysis.stats.time_series import curve_correlation
 from nosce.records import Estimate
 from nosce.seeds import Seed
 
 RESULTS = Path(__file__).parent / "coverage.csv"
 SEEDS = (3, 5, 8, 12)
+FORECAST_POOL, FORECAST_POOL_OF_FEW = 600, 200  # simulated trainings, of which each study draws some anew
 SLOW = ("rank", "area", "joint", "correlation")  # a hundred times as slow
 PEOPLE, ITEMS = 60, 3
 Draw = Callable[[np.random.Generator, int], tuple[Estimate, float]]  # of a number of seeds: estimate and truth
@@ -158,6 +167,43 @@ def curves(noise: float) -> Draw:
     return draw
 
 
+def forecast_outcomes(rng: np.random.Generator, items: int = 200) -> ItemOutcomes:
+    """A power law of nine sizes whose trainings scatter around it, each seed with a course of its own."""
+    sizes = 10.0 ** np.linspace(4, 8, 9)
+    at = np.linspace(0, 1, len(sizes)) + 0.05 * rng.normal(size=len(sizes))
+    nats = -12 * 100.0 ** -(at + 0.02 * rng.normal())
+    sharp = (rng.random((1, len(sizes), items)) < np.exp(nats)[None, :, None]).astype(float)
+    smooth = nats[None, :, None] * rng.gamma(100.0, 0.01, sharp.shape)
+    return ItemOutcomes(sizes=sizes, sharp=sharp, continuous=smooth, log_likelihood=True)
+
+
+def forecast_skill(reference: ForecastMethod) -> Draw:
+    """By how much forecasts from the score itself are further off than others, at fixed sizes.
+
+    A forecast takes long, so that studies draw their trainings from a pool, whose mean is the truth.
+    """
+    scaling = ScalingCurveSpec(id="c", title="c", x_label="weights", points=(), sharp=Selection(evaluation="e"))
+    measure = ForecastSkill(scaling=scaling, method="direct", reference=reference)
+    pools: dict[bool, tuple[np.ndarray, list[list[float]]]] = {}
+
+    def pool(*, few: bool) -> tuple[np.ndarray, list[list[float]]]:
+        if few not in pools:
+            rng, seed = (Seed(0) / "forecasts" / str(few)).numpy(), Seed(0) / "forecast draws"
+            drawn = [forecast_outcomes(rng) for _ in range(FORECAST_POOL_OF_FEW if few else FORECAST_POOL)]
+            values = [measure.seed_skill(one, seed / n) for n, one in enumerate(drawn)]
+            items = [measure.item_values(one, values[n], seed / n) for n, one in enumerate(drawn)] if few else []
+            pools[few] = np.array(values), items
+        return pools[few]
+
+    def draw(rng: np.random.Generator, seeds: int) -> tuple[Estimate, float]:
+        values, items = pool(few=seeds < MIN_GROUPED_SEEDS)
+        chosen = rng.integers(len(values), size=seeds)
+        estimate = measure.interval(values[chosen].tolist(), [items[n] for n in chosen] if items else [], "item")
+        return estimate, float(values.mean())
+
+    return draw
+
+
 def worlds() -> dict[str, tuple[Draw, ValueRange]]:
     """Every quantity and truth by name, with its range."""
     found: dict[str, tuple[Draw, ValueRange]] = {}
@@ -183,6 +229,9 @@ def worlds() -> dict[str, tuple[Draw, ValueRange]]:
         found[f"joint excess at {right:g}"] = joint_excess(right), ValueRange(-0.25, 0.25)
     for noise in (0.05, 0.2):
         found[f"correlation of curves, noise {noise:g}"] = curves(noise), CORRELATION_RANGE
+    references: tuple[ForecastMethod, ...] = ("linked", "product")
+    for reference in references:
+        found[f"forecast error, direct - {reference}"] = forecast_skill(reference), CORRELATION_RANGE
     return found
 
 
@@ -210,7 +259,7 @@ def main() -> None:
     options.add_argument("--slow-studies", type=int, default=400, help="of jackknifed numbers and curves")
     options.add_argument("--only", default="", help="the quantities whose name begins so")
     chosen = options.parse_args()
-    rows = []
+    rows: list[list[str | int]] = []
     for name, (draw, value_range) in worlds().items():
         studies = chosen.slow_studies if name.startswith(SLOW) else chosen.studies
         if name.startswith(chosen.only) and studies:
@@ -218,10 +267,14 @@ def main() -> None:
             shares, widths = [f"{100 * cell[0]:.1f}" for cell in cells], [f"{cell[1]:.3g}" for cell in cells]
             rows.append([name, studies, *shares, *widths])
             print(*rows[-1], sep="  ", flush=True)
-    if not chosen.only:
-        header = ["quantity", "studies", *(f"covered, {n} seeds" for n in SEEDS), *(f"width, {n} seeds" for n in SEEDS)]
-        with RESULTS.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
+    header = ["quantity", "studies", *(f"covered, {n} seeds" for n in SEEDS), *(f"width, {n} seeds" for n in SEEDS)]
+    if chosen.only:
+        new = {str(row[0]): row for row in rows}
+        with RESULTS.open(newline="") as file:
+            old = {row[0]: row for row in list(csv.reader(file))[1:]}
+        rows = [*({**old, **new}).values()]
+    with RESULTS.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
 
 
 if __name__ == "__main__":

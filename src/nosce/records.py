@@ -145,6 +145,8 @@ class Estimate:
         level: Coverage of the interval; 0.95 is the field's convention.
         seed_values: The number of each training seed; empty where the measure has none.
         seed_note: What the measure knows of groups of seeds beside these numbers, in a sentence.
+        units_error: Standard error of the value through units alone, for the training seeds that were run; null where
+            the measure does not know it.
     """
 
     value: float
@@ -158,6 +160,7 @@ class Estimate:
     level: float = 0.95
     seed_values: tuple[float, ...] = field(default=(), compare=False)
     seed_note: str = field(default="", compare=False)
+    units_error: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a claim says of its threshold: levels in percent, differences of shares in points, other numbers as they are."""
 
 import re
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -134,3 +135,18 @@ def test_a_decision_of_one_seed_is_one_of_this_model_alone():
 def test_the_rest_of_a_share_turns_its_seeds_round():
     rest = ComplementShare(selection=Selection(evaluation="questions", arm="a"))
     assert rest.estimate(seeds_readings([0.1, 0.9]), "string").seed_values == pytest.approx((0.9, 0.1))
+
+
+def test_two_thresholds_of_one_measure_are_said_once():
+    """Of its estimate and of its interval, as tables with few entities need, and a need that stands twice."""
+    recall = Mean(selection=Selection(evaluation="questions", arm="a"))
+    needs = (
+        Precondition(text="recall", measure=recall, above=0.95),
+        Precondition(text="recall", measure=recall, above=0.8, by_interval=True),
+        Precondition(text="recall", measure=recall, above=0.95),
+    )
+    assert judged([0.4], preconditions=needs).why == "not judged, since recall is 40.0% and must be above 95%"
+    assert (
+        "the whole interval must lie above 94%"
+        in judged([0.96], preconditions=(needs[0], replace(needs[1], above=0.94))).why
+    )

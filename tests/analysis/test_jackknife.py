@@ -241,3 +241,16 @@ def test_a_unit_that_stands_alone_in_a_selection_is_refused(measure):
     )
     with pytest.raises(DataError, match="only unit of seed 1"):
         measure.estimate(lone_in_one_seed, "unit")
+
+
+def test_a_rank_correlation_that_is_not_defined_is_not_zero():
+    """Of values that are all equal but one, and of conditions that are all alike: neither orders anything."""
+    said = np.ones((3, 9))
+    said[:, 0] = 2.0
+    with pytest.raises(DataError, match="rests on this unit"):
+        SpearmanCorrelation(a=select("said"), b=select("true")).estimate(
+            table({"said": said, "true": drawn(3, 9)}), "unit"
+        )
+    alike = {f"x{n}": np.zeros((3, 20)) for n in range(5)} | {f"y{n}": drawn(3, 20) + n for n in range(5)}
+    with pytest.raises(DataError, match="the same in all 5 conditions"):
+        ConditionRankCorrelation(pairs=conditions()).estimate(table(alike), "person")

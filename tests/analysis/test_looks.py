@@ -11,7 +11,7 @@ import pytest
 
 from nosce.analysis.claims import Claim
 from nosce.analysis.looks import LOOKS, ClaimSeeds, LookDesign, judge_at_looks, look_level, open_claims, spent_error
-from nosce.analysis.measures import Mean, Measure
+from nosce.analysis.measures import Contrast, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats.intervals import nested_interval
 from nosce.records import Estimate
@@ -103,6 +103,30 @@ def test_a_fixed_number_of_seeds_is_judged_once_at_95_percent():
     assert (verdict.verdict, look.look, look.level) == ("holds", None, 0.95)
     assert "judged once: its arm coin has 1 seed" in verdict.why
     assert list(open_claims([replace(look, verdict="undecided")])) == []
+
+
+def test_an_estimate_of_other_seeds_than_the_looks_decides_nothing():
+    """The pair is there for two of three seeds: an interval over two is judged at no level for three."""
+    other = table(0.5, 0.5, 0.5).with_columns(arm=pl.lit("other"), entity=pl.lit("x") + pl.col("entity"))
+    other = other.with_columns(
+        entity=pl.when(pl.col("seed") < 2).then(pl.col("entity").str.slice(1)).otherwise("entity")
+    )
+    readings = pl.concat([table(3.0, 3.001, 2.999), other])
+    measure = Contrast(terms=((1.0, SELECTION), (-1.0, replace(SELECTION, arm="other"))))
+    pair = replace(CLAIM, measure=measure)
+    assert pair.judge(readings, "person").seeds == 2
+    (verdict,), (look,) = judge_at_looks([pair], readings, "person", design(3))
+    assert (verdict.verdict, look.verdict) == ("undecided", "undecided")
+    assert "not decided at this look, since the estimate is of 2 seeds and the look is at 3" in verdict.why
+    (once,), _ = judge_at_looks([pair], readings, "person", design(3, fixed_by="its arm other has 2 seeds"))
+    assert once.verdict == "holds", "a number of seeds that was fixed beforehand has an interval of its own"
+
+
+@pytest.mark.parametrize(("n_seeds", "words"), [(2, "2 seeds"), (1, "1 seed"), (0, "0 seeds")])
+def test_fewer_seeds_than_the_first_look_are_a_sentence(n_seeds, words):
+    (verdict,), looks = judge_at_looks([CLAIM], table(3.0, 3.001), "person", design(n_seeds))
+    assert (verdict.verdict, looks) == ("undecided", [])
+    assert f"not judged: {words} of its readings are there, and the first look is at 3; run more" in verdict.why
 
 
 @dataclass(frozen=True)

@@ -209,3 +209,71 @@ def test_predictive_power_is_what_happens():
 def test_a_claim_that_seeds_cannot_decide_has_no_power():
     with pytest.raises(DataError, match="no reading is there"):
         claim_power(claim(0.0, OTHER), readings(3, of_seeds=1.0), "person", LOOKS)
+
+
+def with_other(
+    own: pl.DataFrame, *, mean: float, of_seeds: float = 0.6, arm: str = "other", key: int = 2
+) -> pl.DataFrame:
+    """The readings of the claim beside those of a need, whose three seeds lie around a mean."""
+    other = readings(3, of_people=0.01, arm=arm, key=key)
+    values = pl.col("value") + mean + of_seeds * (pl.col("seed") - 1)
+    return pl.concat([own, other.with_columns(value=values)])
+
+
+def other_need(above: float = 0.0, arm: str = "other", *, by_interval: bool = True) -> Precondition:
+    measure = Mean(selection=replace(CHOSEN, arm=arm))
+    return Precondition(text=f"recall of {arm}", measure=measure, above=above, by_interval=by_interval)
+
+
+SURE = readings(3, mean=9.0, of_people=1.0)
+OPEN = readings(3).with_columns(value=pl.col("value") + 1.0 + 1e-3 + 2.0 * (pl.col("seed") - 1))
+
+
+def test_an_open_need_does_not_hide_that_the_claim_itself_stays_open():
+    """The need would be met soon, and the claim's own estimate lies on its threshold: the least of both chances."""
+    need = claim(1.0, preconditions=(other_need(),))
+    soon = claim_power(need, with_other(SURE, mean=1.4), "person", LOOKS)
+    assert soon > 0.7
+    alone = claim_power(claim(1.0), OPEN, "person", LOOKS)
+    both = claim_power(need, with_other(OPEN, mean=1.4), "person", LOOKS)
+    assert both == alone < 0.3
+    price = price_claim(need, with_other(OPEN, mean=1.4), "person")
+    assert not price.by_seeds, "the dearer of both is priced, which is the claim's own"
+
+
+def test_the_least_likely_of_several_needs_counts():
+    needs = (other_need(), other_need(arm="third"))
+    rows = with_other(with_other(SURE, mean=1.4), mean=0.1, arm="third", key=4)
+    both = claim_power(claim(1.0, preconditions=needs), rows, "person", LOOKS)
+    assert both == claim_power(claim(1.0, preconditions=needs[1:]), rows, "person", LOOKS) < 0.3
+    assert both == claim_power(claim(1.0, preconditions=needs[::-1]), rows, "person", LOOKS)
+    price = price_claim(claim(1.0, preconditions=needs), rows, "person")
+    assert price.sentence.endswith(", to tell whether recall of third lies above 0")
+
+
+@pytest.mark.parametrize("by_interval", [True, False])
+def test_a_need_is_open_where_its_interval_reaches_to_both_sides(by_interval):
+    """Below its threshold by the estimate, it may still be met; decided below, it leaves the claim open."""
+    gated = claim(1.0, preconditions=(other_need(by_interval=by_interval),))
+    chances = [claim_power(gated, with_other(SURE, mean=mean), "person", LOOKS) for mean in (-0.2, -1.0)]
+    assert 0 < chances[0] < 0.5
+    assert chances[1] < chances[0]
+    with pytest.raises(DataError, match="recall of other is -3"):
+        claim_power(gated, with_other(SURE, mean=-3.0), "person", LOOKS)
+
+
+def test_the_variance_of_few_people_is_their_own():
+    """Four people a seed: half of Student's interval is 3.2 of their errors and not 1.96."""
+    found = []
+    for key in range(12):
+        rows = readings(6, mean=5, of_people=2.0, people=4, key=key)
+        found.append(seed_spread(Mean(selection=CHOSEN), rows, "person", 0.0).unit_variance)
+    assert np.mean(found) == pytest.approx(4 / 4, rel=0.3)
+
+
+def test_two_groups_of_seeds_are_not_made_one_by_more():
+    rows = readings(6, of_people=0.1).with_columns(value=pl.col("value") + 2.0 * (pl.col("seed") % 2))
+    assert claim(1.0).judge(rows, "person").verdict == "undecided"
+    assert "the seeds form two groups on both sides of the threshold" in priced(rows, 1.0).sentence
+    with pytest.raises(DataError, match="two groups"):
+        claim_power(claim(1.0), rows, "person", LOOKS)

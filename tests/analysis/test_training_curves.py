@@ -90,6 +90,24 @@ def test_a_phase_of_one_curve_lies_between_two_shares_of_its_rise():
         babbling.estimate(table([row for row in rows if row != rows[1]]), "item")
 
 
+def test_a_curve_that_never_rises_has_no_onset():
+    """A missing onset is not the end of the training: else a phase before it would hold of a model that learns nothing.
+
+    In one seed of three is enough, and a curve that rises from its own beginning may stay flat too.
+    """
+    rising = [{"seed": seed, "step": step, "value": float(step > 3)} for seed in (0, 1) for step in range(10)]
+    flat = [{"seed": 2, "step": step, "value": 0.0} for step in range(10)]
+    curve = TrainingCurve(selection=EVERY)
+    assert set(curve.onsets(table(rising), 0.2)) == {0, 1}
+    with pytest.raises(DataError, match="never rises in seed 2, so it has no onset"):
+        curve.onsets(table(rising + flat), 0.2)
+    for phase in (PhaseDuration(start=None, end=curve), PhaseDuration(start=curve, end=curve, end_fraction=0.9)):
+        claim = Claim(id="phase", text="It waits", source="ours", measure=phase, threshold=0.25)
+        verdict = claim.judge(table(rising + flat), "item")
+        assert (verdict.verdict, verdict.estimate) == ("undecided", None)
+        assert "never rises in seed 2" in verdict.why
+
+
 def test_curves_are_held_together_where_both_have_points():
     """A checkpoint that only one of them has is left out."""
     rows = [

@@ -11,6 +11,7 @@ from nosce.analysis.bench.claim_bench import _mean_cells, bench_claims, linear_w
 from nosce.analysis.bench.planted_readings import Noise, PlantedTable
 from nosce.analysis.claims import Claim
 from nosce.studies.biographies.arms import bidirectional_arm_name, finetuning_arm_name
+from nosce.studies.biographies.claims import augmentation_claims
 from nosce.studies.biographies.config import MULTI5_PERMUTE, MULTI5_PERMUTE_FULLNAME, SINGLE
 from nosce.studies.biographies.selections import judged_on_few
 from nosce.studies.biographies.study import study
@@ -108,6 +109,33 @@ def test_each_fine_tuning_has_its_own_needs(variant):
     assert (found.verdict, f"attribute recall of {row}" in found.why) == ("undecided", True)
 
 
+@pytest.mark.parametrize("name", ["single-near-chance", "permute1-no-help", "no-way-back"])
+def test_a_fine_tuning_that_never_worked_shows_nothing(name):
+    """It answers not even the questions that it was trained on; then no answer to others is no finding."""
+    claim = claims_of()[name]
+    assert verdict(claim).verdict == "holds"
+    arm = claim.measure.selection.arm if name == "no-way-back" else claim.measure.a.arm
+    found = verdict(claim, **{f"questions of {arm} seen": 0.05})
+    assert (found.verdict, f"answers to the questions on which {arm} was trained" in found.why) == ("undecided", True)
+
+
+def test_one_wording_is_near_chance_only_where_another_row_is_extracted():
+    claim = claims_of()["single-near-chance"]
+    idle = {f"questions of {MULTI5_PERMUTE} unseen": 0.02, f"majority of {MULTI5_PERMUTE} unseen": 0.02}
+    found = verdict(claim, **idle)
+    assert (found.verdict, "what fine-tuning extracts" in found.why) == ("undecided", True)
+    assert not any("extracts" in need.text for need in augmentation_claims((SINGLE,))[1].preconditions)
+
+
+@pytest.mark.parametrize("name", ["text-no-help/single", "written-near-chance"])
+def test_given_texts_show_nothing_where_the_fine_tuning_never_worked(name, every_claim):
+    claim = every_claim[name]
+    assert verdict(claim).verdict == "holds"
+    arm = claim.measure.a.arm if name == "written-near-chance" else claim.measure.terms[0][1].arm
+    found = verdict(claim, **{f"questions of {arm} seen": 0.05})
+    assert (found.verdict, f"answers to the questions on which {arm} was trained" in found.why) == ("undecided", True)
+
+
 def test_each_size_has_its_own_needs():
     """A larger model that extracts nothing at all, or has memorised nothing, is no test of size."""
     claim = claims_of()["size-no-help"]
@@ -139,6 +167,7 @@ def test_values_must_have_been_hidden_with_effect():
 #: `p-probe-order` is drawn by tables, which takes long: `tests/analysis/bench` has its kind.
 NEW = ("p-probe-staircase", "couples/", "celebrities-", "text-no-help/", "lora-gap/", "size-no-help")
 NEW += ("hiding-helps", "written-near-chance", "masked-", "no-recipe-helps", "p-probe-single")
+NEW += ("single-near-chance", "permute1-no-help", "no-way-back")
 
 
 @pytest.fixture(scope="module")

@@ -168,11 +168,8 @@ def test_every_claim_needs_right_programs_but_those_about_programs():
     assert free == {
         "writes-programs",
         "above-one-program",
-        "babbling",
         "loops-writes",
         "boards-writes",
-        "future-direction",
-        "future-position",
     }
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
+from tests.fixtures.scripted_minds import Mind, planted_experiment
+from tests.fixtures.self_minds import SelfMind, self_parties
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
-from nosce.analysis.measures import OfUnit
 from nosce.analysis.selection import Selection
 from nosce.errors import UsageError
 from nosce.pipeline.plan import build_plan
+from nosce.pipeline.study_loading import builtin_studies, load_study
+from nosce.study import SCALES, Study
+from nosce.studies.emergence.asked.claims import asked_claims
+from nosce.studies.emergence.asked.problems import WordProblems
+from nosce.studies.emergence.asked.sizes import AskedLadder
+from nosce.studies.introspection.prompted_self_claims import self_knowledge_claims
+from nosce.studies.introspection.prompted_study import prompted_introspection_study
 from nosce.pipeline.study_loading import builtin_studies, load_study
 from nosce.study import SCALES, Study
 
@@ -149,12 +158,29 @@ def test_smoke_scale_has_one_of_each_kind(name):
     assert ids[1] <= ids[0]
 
 
+def needs_by_estimate(claims: Iterable[Claim]) -> set[str]:
+    """What is needed of estimates alone, with no threshold that the interval of the same measure must exceed."""
+    needs = {need for claim in claims for need in claim.preconditions}
+    assert needs
+    with_interval = {need.measure for need in needs if need.by_interval}
+    return {need.text for need in needs if need.measure not in with_interval}
+
+
 @pytest.mark.parametrize("name", builtin_studies())
 def test_needs_compare_intervals(name):
-    """A need that chance may meet is none; a dozen concepts have no short interval: those needs take the estimate."""
-    needs = {need for claim in load_study(name, "laptop").claims for need in claim.preconditions}
-    by_estimate = {need.text for need in needs if not need.by_interval and not isinstance(need.measure, OfUnit)}
-    assert by_estimate == set()
+    """A need that chance may meet is none; where units are few, the interval has a threshold of its own."""
+    assert needs_by_estimate(load_study(name, "laptop").claims) == set()
+
+
+def test_needs_of_models_that_are_asked_in_words_compare_intervals():
+    """Of introspection with all its parts, of self-knowledge, and of arithmetic."""
+    minds = (Mind(letter="A"), Mind(letter="B"))
+    introspection = prompted_introspection_study(planted_experiment(*minds), scale="smoke")
+    assert needs_by_estimate(introspection.claims) == set()
+    parties = self_parties(SelfMind(letter="A"), SelfMind(letter="B"))
+    assert needs_by_estimate(self_knowledge_claims(parties)) == set()
+    ladder = AskedLadder(names=tuple("abcde"), sizes=(1.0, 2.0, 3.0, 4.0, 5.0))
+    assert needs_by_estimate(asked_claims(WordProblems(n_problems=4), ladder)) == set()
 
 
 def test_smoke_scale_is_small():

@@ -15,6 +15,7 @@ from nosce.records import Decision, Estimate, Verdict
 from nosce.store.spec import LATER
 
 LEVEL_TOLERANCE = 1e-9  # two levels that differ by less are one
+FEW_UNITS_SLACK = 0.15  # of a share, by which the interval of few units may lie lower than the estimate must
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,11 @@ class Precondition:
     above: float
     by_interval: bool = False
 
+    @property
+    def shown_threshold(self) -> str:
+        """The threshold as the estimate is shown, e.g. "95%"."""
+        return _shown_threshold(self.measure, self.above)
+
     def unmet_reason(self, readings: pl.DataFrame, unit: str) -> str | None:
         """Why the claim may not be judged; None where the precondition holds.
 
@@ -40,7 +46,7 @@ class Precondition:
             DataError: The measure has no estimate.
         """
         estimate = self.measure.estimate(readings, unit)
-        shown, above = _shown(self.measure, estimate.value), _shown_threshold(self.measure, self.above)
+        shown, above = _shown(self.measure, estimate.value), self.shown_threshold
         if not self.by_interval:
             return None if estimate.value > self.above else f"{self.text} is {shown} and must be above {above}"
         if estimate.low is None or estimate.high is None:
@@ -49,6 +55,21 @@ class Precondition:
             return None
         low, high = (_shown(self.measure, end).split()[0] for end in (estimate.low, estimate.high))
         return f"{self.text} is {shown} [{low}, {high}] and the whole interval must lie above {above}"
+
+
+def needs_of_few(need: Precondition, interval_above: float | None = None) -> tuple[Precondition, Precondition]:
+    """A need of units that are too few for their whole interval to lie above its threshold, as two needs.
+
+    The estimate must exceed the threshold, and the interval a lower one, which chance does not meet either: of 32
+    people who are all recalled the interval reaches down to 89 %.
+
+    Args:
+        need: The need.
+        interval_above: What the interval must exceed; None: 15 points less than the threshold, and half of it at least.
+    """
+    if interval_above is None:
+        interval_above = max(need.above - FEW_UNITS_SLACK, need.above / 2)
+    return replace(need, by_interval=False), replace(need, above=interval_above, by_interval=True)
 
 
 def _shown(measure: Measure, value: float) -> str:
@@ -152,15 +173,23 @@ class Claim:
         return estimate
 
     def _unmet_reasons(self, readings: pl.DataFrame, unit: str) -> tuple[list[str], str]:
-        """The preconditions that do not hold, and why the first one is not known that is not; "" where all are."""
-        unmet, unknown = [], ""
+        """The preconditions that do not hold, and why the first one is not known that is not; "" where all are.
+
+        Of several thresholds of one measure, e.g. of its estimate and of its interval, the first unmet one counts.
+        """
+        unmet: list[str] = []
+        unknown, said = "", list[Measure]()
         for precondition in self.preconditions:
+            if precondition.measure in said:
+                continue
             try:
                 reason = precondition.unmet_reason(readings, unit)
             except DataError as error:
                 unknown = unknown or f"not judged, since {precondition.text} is not known: {error}"
                 continue
-            unmet += [reason] if reason else []
+            if reason:
+                unmet.append(reason)
+                said.append(precondition.measure)
         return unmet, unknown
 
     def _method(self, estimate: Estimate, decision: Decision, groups: SeedGroups | None) -> str:

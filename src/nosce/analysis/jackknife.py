@@ -176,7 +176,7 @@ class SpearmanCorrelation(Measure):
         """The correlation over the units that both selections have.
 
         Raises:
-            DataError: A selection is empty, or does not vary within a training seed.
+            DataError: A selection is empty, or does not vary within a training seed or without one of its units.
         """
         values: dict[int, list[FloatArray]] = {}
         entities: dict[int, list[np.ndarray]] = {}
@@ -222,7 +222,8 @@ class ConditionRankCorrelation(Measure):
         """The mean of the seeds' correlations, with an interval over seeds and units.
 
         Raises:
-            DataError: A selection is empty, there are fewer than four conditions, or no seed has them all.
+            DataError: A selection is empty, there are fewer than four conditions, no seed has them all, or a score of a
+                seed is the same in all conditions.
         """
         if len(self.pairs) < 4:
             raise DataError(f"an order of {len(self.pairs)} conditions was asked for; give four or more.")
@@ -233,8 +234,13 @@ class ConditionRankCorrelation(Measure):
             draws = rng.integers(len(seed_means), size=(CONDITION_RESAMPLES, len(seed_means)))
             resampled.append(_condition_spearmans(np.stack([seed_means[draw].mean(0) for draw in draws])))
         values = _condition_spearmans(np.stack([seed_means.mean(0) for seed_means in means_by_seed]))
+        if not np.isfinite(values).all():
+            raise DataError(
+                f"a score of one seed is the same in all {len(self.pairs)} conditions, so that it ranks none."
+            )
         # A rank correlation takes few values, so seeds often agree by luck.
-        within = np.var(resampled, axis=1, ddof=1)
+        # A draw in which all conditions are equal has no order, and tells as little as one whose order is none.
+        within = np.var(np.nan_to_num(resampled), axis=1, ddof=1)
         half_width, method = half_width_over_seeds(values, within, plural(unit), least_level=interval_level())
         n_units = sum(len(seed_means) for seed_means in means_by_seed)
         value = float(values.mean())
@@ -268,11 +274,11 @@ class ConditionRankCorrelation(Measure):
 
 
 def _condition_spearmans(means: FloatArray) -> FloatArray:
-    """The rank correlation of each row's even columns with its odd ones. Shapes: (R, 2 C) -> (R,)."""
+    """The rank correlation of each row's even columns with its odd ones, NaN without an order. (R, 2 C) -> (R,)."""
     ranks = [scipy.stats.rankdata(columns, axis=1) for columns in (means[:, 0::2], means[:, 1::2])]
     first, second = (side - side.mean(1, keepdims=True) for side in ranks)
     size = np.sqrt((first**2).sum(1) * (second**2).sum(1))
-    return np.where(size > 0, (first * second).sum(1) / np.where(size > 0, size, 1.0), 0.0)
+    return np.where(size > 0, (first * second).sum(1) / np.where(size > 0, size, 1.0), np.nan)
 
 
 def jackknife_selections(
@@ -380,5 +386,5 @@ def _roc_auc(columns: ValueColumns) -> float:
 def _spearman(columns: ValueColumns) -> float:
     ranks = [scipy.stats.rankdata(column) for column in columns]
     if any(np.ptp(r) == 0 for r in ranks):
-        return 0.0
+        raise DataError("all values but those of one unit are equal, so that a rank correlation rests on this unit.")
     return float(np.corrcoef(*ranks)[0, 1])

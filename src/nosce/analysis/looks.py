@@ -143,6 +143,9 @@ def judge_at_looks(
                 verdict, look = _look(claim, part, unit, n_seeds, ends[claim.id])
                 verdicts[claim.id] = verdict
                 looks.append(look)
+    for claim in claims:
+        if claim.id not in verdicts:
+            verdicts[claim.id] = _before_first_look(claim, readings, unit, design, ends[claim.id].n_seeds)
     return [verdicts[claim.id] for claim in claims], looks
 
 
@@ -157,6 +160,8 @@ def _look(claim: Claim, readings: pl.DataFrame, unit: str, n_seeds: int, end: Cl
     level = USUAL_LEVEL if end.fixed_by else look_level(n_seeds)
     with at_level(level):
         verdict = claim.judge(readings, unit)
+    if not end.fixed_by:
+        verdict = _of_seeds(verdict, n_seeds)
     look = ClaimLook(
         claim=claim.id,
         look=None if end.fixed_by else 1 + LOOKS.index(n_seeds),
@@ -169,6 +174,26 @@ def _look(claim: Claim, readings: pl.DataFrame, unit: str, n_seeds: int, end: Cl
         note=end.fixed_by or (end.stopped if n_seeds == end.n_seeds and verdict.verdict == "undecided" else ""),
     )
     return replace(verdict, why=f"{verdict.why}; {look.phrase}"), look
+
+
+def _of_seeds(verdict: Verdict, n_seeds: int) -> Verdict:
+    """The verdict, undecided where its estimate is of other seeds than the look's: the look's level is for these."""
+    if verdict.estimate is None or verdict.seeds == n_seeds:
+        return verdict
+    why = f"not decided at this look, since the estimate is of {_count(verdict.seeds)} and the look is at {n_seeds}"
+    return replace(verdict, verdict="undecided", why=f"{why} ({verdict.why})")
+
+
+def _before_first_look(claim: Claim, readings: pl.DataFrame, unit: str, design: LookDesign, n_seeds: int) -> Verdict:
+    """The verdict on a claim of fewer seeds than the first look has: its estimate, and nothing decided."""
+    with at_level(look_level(LOOKS[0])):
+        verdict = claim.judge(readings.filter(pl.col("seed").is_in(design.seeds[:n_seeds])), unit)
+    why = f"not judged: {_count(n_seeds)} of its readings are there, and the first look is at {LOOKS[0]}; run more"
+    return replace(verdict, verdict="undecided", why=f"{why} ({verdict.why})")
+
+
+def _count(seeds: int) -> str:
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
 
 
 def last_looks(looks: Sequence[ClaimLook]) -> dict[str, ClaimLook]:

@@ -29,6 +29,7 @@ from nosce.analysis.stats.arrays import FloatArray
 from nosce.analysis.stats.intervals import plural
 from nosce.analysis.stats.level import interval_level
 from nosce.analysis.stats.paired import Direction
+from nosce.analysis.stats.seed_groups import decide_by_groups
 from nosce.errors import DataError
 from nosce.records import Estimate
 
@@ -37,7 +38,6 @@ MAX_UNITS_FACTOR = 100.0  # from which more units per seed are no advice
 POWER = 0.8
 RANGE_TAILS = (0.1, 0.9)
 DRAWS = 2_000
-Z_OF_UNITS = 1.959964  # the interval of one seed is taken at this many standard errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,13 +140,14 @@ def _values_by_seed(measure: Measure, readings: pl.DataFrame, unit: str) -> tupl
             continue  # this seed has not all that the measure needs
         values.append(estimate.value)
         width = 0.0 if estimate.low is None or estimate.high is None else estimate.high - estimate.low
-        within.append((width / 2 / _z(estimate)) ** 2)
+        # Where no unit differs from another or the error is not known, the interval is taken as a normal one.
+        within.append((estimate.units_error or width / 2 / _z(estimate)) ** 2)
     return np.array(values), np.array(within)
 
 
 def _z(estimate: Estimate) -> float:
-    """The standard errors in half of the interval of one seed."""
-    return Z_OF_UNITS * float(scipy.special.ndtri((1 + estimate.level) / 2)) / float(scipy.special.ndtri(0.975))
+    """The standard errors in half of a normal interval."""
+    return float(scipy.special.ndtri((1 + estimate.level) / 2))
 
 
 def _item_variance(measure: Measure, readings: pl.DataFrame, unit: str, variance: float) -> float | None:
@@ -172,20 +173,16 @@ def _item_variance(measure: Measure, readings: pl.DataFrame, unit: str, variance
 
 
 def price_claim(claim: Claim, readings: pl.DataFrame, unit: str) -> ClaimPrice:
-    """What would decide a claim that is undecided."""
+    """What would decide a claim that is undecided: the dearest of its open needs and its own measure."""
     readings = _needed_rows(claim, readings)
-    target = _open_part(claim, readings, unit)
-    if isinstance(target, str):
-        return _no_price(claim, readings, f"not by seeds: {target}")
-    if readings["seed"].n_unique() < 2:
-        return _no_price(claim, readings, "not known: one seed does not tell how seeds differ; run 3")
-    measure, threshold, direction = target
     try:
-        value = measure.estimate(readings, unit).value
-        spread = seed_spread(measure, readings, unit, nearest_threshold(value, threshold, direction))
+        parts = _open_parts(claim, readings, unit)
+        if readings["seed"].n_unique() < 2:
+            return _no_price(claim, readings, "not known: one seed does not tell how seeds differ; run 3")
+        spreads = _with_spreads(parts, readings, unit)
     except DataError as error:
         return _no_price(claim, readings, f"not by seeds: {str(error).rstrip('.')}")
-    return _priced(claim, measure, spread, threshold, direction, unit)
+    return _priced(claim, *max(spreads, key=lambda pair: _seeds_needed(*pair)), unit)
 
 
 def _needed_rows(claim: Claim, readings: pl.DataFrame) -> pl.DataFrame:
@@ -200,26 +197,60 @@ def _needed_rows(claim: Claim, readings: pl.DataFrame) -> pl.DataFrame:
     return readings.filter(is_needed)
 
 
-def _open_part(claim: Claim, readings: pl.DataFrame, unit: str) -> tuple[Measure, float, Direction] | str:
-    """What keeps a claim open: its own measure or a need; or why no number of seeds would help."""
+@dataclass(frozen=True, kw_only=True)
+class _OpenPart:
+    """What must be decided before a claim is: its own measure, or a need, which must come out above its threshold."""
+
+    measure: Measure
+    threshold: float
+    direction: Direction
+    need: Precondition | None = None
+
+
+def _open_parts(claim: Claim, readings: pl.DataFrame, unit: str) -> list[_OpenPart]:
+    """What keeps a claim open: each need that is not met and may still be, and the claim's own measure.
+
+    Raises:
+        DataError: No number of seeds would help; the sentence says why.
+    """
+    parts = []
     for need in claim.preconditions:
         try:
             reason = need.unmet_reason(readings, unit)
         except DataError as error:
-            return f"{need.text} is not known: {str(error).rstrip('.')}"
+            raise DataError(f"{need.text} is not known: {str(error).rstrip('.')}") from error
         if reason:
-            return _open_need(need, reason, readings, unit)
-    return claim.measure, claim.threshold, claim.direction
+            high = need.measure.estimate(readings, unit).high
+            if high is None or high <= need.above:
+                raise DataError(reason)
+            parts.append(_OpenPart(measure=need.measure, threshold=need.above, direction="above", need=need))
+    estimate = claim.measure.estimate(readings, unit)
+    decision, groups = decide_by_groups(estimate, claim.threshold, claim.direction, claim.measure.value_range)
+    if groups is not None and groups.on_both_sides(claim.threshold, claim.direction):
+        raise DataError("the seeds form two groups on both sides of the threshold, which more seeds would not make one")
+    is_counted = estimate.low is not None and estimate.low == estimate.high  # more seeds tell nothing new of it
+    if not (parts and is_counted and decision != "undecided"):
+        parts.append(_OpenPart(measure=claim.measure, threshold=claim.threshold, direction=claim.direction))
+    return parts
 
 
-def _open_need(
-    need: Precondition, reason: str, readings: pl.DataFrame, unit: str
-) -> tuple[Measure, float, Direction] | str:
-    """A need whose interval reaches to both sides is met or not with more seeds; any other is not met."""
-    estimate = need.measure.estimate(readings, unit)
-    if need.by_interval and estimate.value > need.above:
-        return need.measure, need.above, "above"
-    return reason
+def _with_spreads(parts: Sequence[_OpenPart], readings: pl.DataFrame, unit: str) -> list[tuple[_OpenPart, SeedSpread]]:
+    """Each part with the spread of its measure over seeds.
+
+    Raises:
+        DataError: Nothing tells how seeds differ in one of them.
+    """
+    found = []
+    for part in parts:
+        value = part.measure.estimate(readings, unit).value
+        toward = nearest_threshold(value, part.threshold, part.direction)
+        found.append((part, seed_spread(part.measure, readings, unit, toward)))
+    return found
+
+
+def _seeds_needed(part: _OpenPart, spread: SeedSpread) -> float:
+    distance = _distance(np.array(spread.value), part.threshold, part.direction)
+    return float(seeds_needed(distance, np.array(spread.variance)))
 
 
 def _no_price(claim: Claim, readings: pl.DataFrame, sentence: str) -> ClaimPrice:
@@ -239,12 +270,10 @@ def _no_price(claim: Claim, readings: pl.DataFrame, sentence: str) -> ClaimPrice
     )
 
 
-def _priced(
-    claim: Claim, measure: Measure, spread: SeedSpread, threshold: float, direction: Direction, unit: str
-) -> ClaimPrice:
-    needed = seeds_needed(_distance(np.array(spread.value), threshold, direction), np.array(spread.variance))
-    low, high = _needed_range(spread, threshold, direction)
-    factor = _units_factor(spread, float(_distance(np.array(spread.value), threshold, direction)))
+def _priced(claim: Claim, part: _OpenPart, spread: SeedSpread, unit: str) -> ClaimPrice:
+    needed = _seeds_needed(part, spread)
+    low, high = _needed_range(spread, part.threshold, part.direction)
+    factor = _units_factor(spread, float(_distance(np.array(spread.value), part.threshold, part.direction)))
     price = ClaimPrice(
         claim=claim.id,
         seeds=spread.n_seeds,
@@ -259,7 +288,10 @@ def _priced(
         share_items=None if spread.item_variance is None else spread.item_variance / spread.variance,
         sentence="",
     )
-    return replace(price, sentence=_sentence(price, measure, unit))
+    sentence = _sentence(price, part.measure, unit)
+    if part.need is not None:
+        sentence += f", to tell whether {part.need.text} lies above {part.need.shown_threshold}"
+    return replace(price, sentence=sentence)
 
 
 def _or_none(seeds: int) -> int | None:
@@ -339,18 +371,21 @@ def _times(factor: float) -> str:
     return "twice" if round(factor) <= 2 else f"{factor:.0f} times"
 
 
-def decision_power(spread: SeedSpread, threshold: float, direction: Direction, looks: Sequence[int]) -> float:
-    """The chance that one of the looks to come decides a claim, given the seeds so far.
+def decision_power(
+    spread: SeedSpread, threshold: float, direction: Direction, looks: Sequence[int], need: Precondition | None = None
+) -> float:
+    """The chance that one of the looks to come decides a claim, given the seeds so far, or meets a need of it.
 
     It is the predictive power: true value and variance are drawn from their distribution given the seeds, then seeds to
     come, and each look judges them together with those that are there (Spiegelhalter, Freedman and Blackburn 1986,
     Controlled Clinical Trials 7:8-17).
 
     Args:
-        spread: The spread of the claim's measure.
-        threshold: The claim's threshold.
+        spread: The spread of the measure.
+        threshold: The threshold of the claim or need.
         direction: The claim's direction.
         looks: Numbers of seeds of the looks to come, each of `LOOKS`.
+        need: The need: it must come out above its threshold, and below it leaves the claim open.
     """
     looks = [look for look in looks if look > spread.n_seeds]
     if not looks:
@@ -366,21 +401,21 @@ def decision_power(spread: SeedSpread, threshold: float, direction: Direction, l
         squares = (spread.n_seeds - 1) * spread.variance + spread.n_seeds * spread.value**2 + (new**2).sum(1)
         spread_now = np.sqrt(np.maximum(squares - look * mean**2, 0) / (look - 1) / look)
         half_width = float(scipy.special.stdtrit(look - 1, (1 + look_level(look)) / 2)) * spread_now
-        decided |= _distance(mean, threshold, direction) > half_width
+        if need is None:
+            decided |= _distance(mean, threshold, direction) > half_width
+        else:
+            decided |= mean - threshold > (half_width if need.by_interval else 0.0)
     return float(decided.mean())
 
 
 def claim_power(claim: Claim, readings: pl.DataFrame, unit: str, looks: Sequence[int]) -> float:
     """The chance that one of the looks to come decides a claim that is open.
 
+    All its open needs must be met and its own measure decided, so the least likely of them bounds the chance.
+
     Raises:
         DataError: No number of seeds would help, or nothing tells how seeds differ.
     """
     readings = _needed_rows(claim, readings)
-    target = _open_part(claim, readings, unit)
-    if isinstance(target, str):
-        raise DataError(target)
-    measure, threshold, direction = target
-    value = measure.estimate(readings, unit).value
-    spread = seed_spread(measure, readings, unit, nearest_threshold(value, threshold, direction))
-    return decision_power(spread, threshold, direction, looks)
+    spreads = _with_spreads(_open_parts(claim, readings, unit), readings, unit)
+    return min(decision_power(spread, part.threshold, part.direction, looks, part.need) for part, spread in spreads)

@@ -63,10 +63,11 @@ class TrainingCurve:
     def onsets(self, readings: pl.DataFrame, rise_fraction: float) -> dict[int, float]:
         """Seed -> where the curve has made a share of its rise for good, as a share of the training.
 
-        That is half-way between the last checkpoint before and the first after. 1 where the curve never rises.
+        That is half-way between the last checkpoint before and the first after.
 
         Raises:
-            DataError: There are no readings of the curve, or none of where its rise begins.
+            DataError: There are no readings of the curve, none of where its rise begins, or the curve of a seed never
+                rises: its onset is missing, and lies neither at the end of the training nor anywhere else.
         """
         floors: dict[int, float] = {}
         if self.rises_from is not None:
@@ -77,8 +78,11 @@ class TrainingCurve:
             if self.rises_from is not None and seed not in floors:
                 raise DataError(f"{self.rises_from.description} has no reading of seed {seed}; run this seed.")
             index = curves.onset_index(values, rise_fraction, floors.get(seed))
+            if index >= len(steps):
+                what = f"the curve of {self.selection.description} ({self.statistic})"
+                raise DataError(f"{what} never rises in seed {seed}, so it has no onset; train for longer.")
             before = steps[index - 1] if index else steps[0]
-            onsets[seed] = 1.0 if index >= len(steps) else float(np.mean([before, steps[index]])) / steps[-1]
+            onsets[seed] = float(np.mean([before, steps[index]])) / steps[-1]
         return onsets
 
     def _values(self, selection: Selection, readings: pl.DataFrame) -> pl.DataFrame:
@@ -185,7 +189,7 @@ class PhaseDuration(Measure):
         """The mean over seeds, with Student's t over them.
 
         Raises:
-            DataError: A curve is missing.
+            DataError: A curve is missing, or never rises in a seed.
         """
         spans = self.phase_bounds(readings)
         shares = [end - start for start, end in spans.values()]
@@ -193,7 +197,11 @@ class PhaseDuration(Measure):
         return curves.mean_over_seeds(shares, unit="seed", value_range=self.value_range, parts=checkpoints)
 
     def phase_bounds(self, readings: pl.DataFrame) -> dict[int, tuple[float, float]]:
-        """Seed -> the onsets of both curves, as shares of the training."""
+        """Seed -> the onsets of both curves, as shares of the training.
+
+        Raises:
+            DataError: A curve is missing, or never rises in a seed.
+        """
         end = self.end.onsets(readings, self.end_fraction)
         start = dict.fromkeys(end, 0.0) if self.start is None else self.start.onsets(readings, self.start_fraction)
         return {seed: (start[seed], end[seed]) for seed in sorted(start.keys() & end.keys())}

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.measures import ForecastFigure, ForecastSkill, LinkDrift, Steepness
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec, audit_scaling_curve
 from nosce.analysis.emergence.simulation import simulate_outcomes
@@ -74,6 +75,33 @@ def test_what_does_not_rise_is_not_called_smooth():
     alone = replace(SCALING, continuous=())
     with pytest.raises(DataError, match="no continuous score"):
         Steepness(scaling=alone, score="continuous").estimate(outcomes(np.linspace(0, 1, 9)), "item")
+
+
+def by_seed(*curves: np.ndarray, items: int = 300) -> pl.DataFrame:
+    """Shares of each seed (J,) drawn as outcomes; the continuous score is their logarithm, per item."""
+    shares = np.stack(curves)[..., None]
+    sharp = (Seed(1).numpy().random((*shares.shape[:2], items)) < shares).astype(float)
+    return readings(sharp, np.broadcast_to(np.log(shares), sharp.shape))
+
+
+@pytest.mark.parametrize("score", ["sharp", "continuous"])
+def test_a_seed_that_never_rises_has_no_steepness(score):
+    """A missing share is not zero: two seeds that jump and one that learns nothing are not two thirds of a jump."""
+    step, flat = np.repeat([0.02, 0.97], [5, 4]), np.full(9, 0.02)
+    measure = Steepness(scaling=SCALING, score=score)
+    with pytest.raises(DataError, match=r"in seed 2 of 3, counted from 1, rises by .* too little to be steep"):
+        measure.estimate(by_seed(step, flat, step), "item")
+    claim = Claim(id="jumps", text="It jumps", source="ours", measure=measure, threshold=0.5)
+    verdict = claim.judge(by_seed(step, flat, step), "item")
+    assert (verdict.verdict, verdict.estimate) == ("undecided", None)
+    assert "in seed 2 of 3" in verdict.why
+    assert claim.judge(by_seed(step, step, step), "item").verdict == "holds"
+
+
+def test_a_curve_that_never_rises_has_no_link():
+    """Where nothing rises, nothing drifts; that is no link that holds."""
+    with pytest.raises(DataError, match="too little to be linked"):
+        LinkDrift(scaling=SCALING).estimate(by_seed(*[np.full(9, 0.02)] * 3), "item")
 
 
 def test_a_link_that_holds_does_not_drift():

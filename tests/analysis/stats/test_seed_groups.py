@@ -3,8 +3,16 @@
 import numpy as np
 import pytest
 
+from nosce.analysis.stats.paired import decide
 from nosce.analysis.stats.ranges import SHARE_RANGE, UNBOUNDED, ValueRange
-from nosce.analysis.stats.seed_groups import SeedGroups, critical_share, seed_groups, within_group_share
+from nosce.analysis.stats.seed_groups import (
+    SeedGroups,
+    critical_share,
+    decide_by_groups,
+    seed_groups,
+    within_group_share,
+)
+from nosce.analysis.stats.time_series import mean_over_seeds
 
 DRAWS = 2_000
 FEW_SEEDS = (5, 8, 12)
@@ -71,8 +79,20 @@ def test_more_seeds_need_less_distance():
         (SeedGroups(3, 2, 0.1, 0.9), 0.5, "below", True),
         (SeedGroups(3, 2, 0.6, 0.9), 0.5, "above", False),
         (SeedGroups(3, 2, -0.01, 0.3), 0.05, "within", True),
-        (SeedGroups(3, 2, -0.3, 0.3), 0.05, "within", False),
+        (SeedGroups(3, 2, -0.3, 0.3), 0.05, "within", True),
+        (SeedGroups(3, 2, 0.1, 0.3), 0.05, "within", False),
+        (SeedGroups(3, 2, -0.3, -0.1), 0.05, "within", False),
+        (SeedGroups(3, 2, -0.03, 0.04), 0.05, "within", False),
     ],
 )
 def test_groups_on_both_sides_of_a_threshold(groups, threshold, direction, is_on_both):
     assert groups.on_both_sides(threshold, direction) == is_on_both
+
+
+def test_groups_that_differ_in_opposite_ways_are_not_alike():
+    """Half of 12 trainings at +0.3 and half at -0.3: the mean lies within 0.25 of 0, and no training does."""
+    values = [0.3, -0.3] * 6
+    estimate = mean_over_seeds(values, unit="seed")
+    assert decide(estimate, 0.25, "within") == "holds"
+    decision, groups = decide_by_groups(estimate, 0.25, "within", UNBOUNDED)
+    assert (decision, groups.n_low, groups.n_high) == ("undecided", 6, 6)

@@ -188,7 +188,9 @@ def _peak(claim: Claim, world: WorldKind) -> list[PlantedCells]:
         shape = (len(STEPS), noise.seeds, noise.units)
         answers = np.broadcast_to(np.arange(noise.units).astype(str), shape).astype(object)
         answers[2] = np.where(rng.random(shape[1:]) < share, "same", answers[2])
-        return {"value": np.zeros(shape), "answer": answers}
+        values = np.zeros(shape)
+        values[-1] = rng.random(shape[1:]) < 0.85  # what a need may ask of the last checkpoint
+        return {"value": values, "answer": answers}
 
     return [PlantedCells(_at_steps(measure.curve.selection), draw)]
 

@@ -56,14 +56,14 @@ class Steepness(Measure):
         """The share, with an interval over seeds and items.
 
         Raises:
-            DataError: Readings are missing, the curve has no continuous score, or the score hardly rises.
+            DataError: Readings are missing, the curve has no continuous score, or the score of a seed hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
         table = outcomes.sharp if self.score == "sharp" else outcomes.continuous
         if table is None:
             raise DataError(f"the curve {self.scaling.id!r} has no continuous score; name one, or ask for the sharp.")
         logs = np.log10(outcomes.sizes)
-        self._check_rise(table, logs)
+        _check_rises(self.scaling.id, self.score, table, logs)
         window_shares = rise_shape(table.mean(2), logs).window_share  # (S,)
         pseudo_values = np.concatenate(_window_pseudo_values(table, logs, window_shares))
         item_names = [str(number) for _ in table for number in range(table.shape[2])]
@@ -73,13 +73,29 @@ class Steepness(Measure):
         note = _groups_by_size(table.mean(2), outcomes.sizes, SHARE_RANGE if self.score == "sharp" else UNBOUNDED)
         return replace(interval, n=table.size, method=f"jackknifed; {interval.method}", seed_note=note)
 
-    def _check_rise(self, table: FloatArray, logs: FloatArray) -> None:
-        min_rise = MIN_SHARP_RISE if self.score == "sharp" else 1e-9
-        if (gain := float(rise_shape(table.mean((0, 2)), logs).rise[0])) < min_rise:
-            raise DataError(
-                f"the {self.score} score of {self.scaling.id!r} rises by {gain:.3g} over all sizes, which "
-                "is too little to be steep anywhere."
-            )
+
+def _check_rises(curve_id: str, score: Literal["sharp", "continuous"], table: FloatArray, logs: FloatArray) -> None:
+    """Refuse a curve that hardly rises, in its mean or in one seed. Shapes: (S, J, N), (J,).
+
+    A seed that never rises has no share of its rise: 0 would say that it rises evenly, and to leave the seed out would
+    choose the seeds by their result.
+    """
+    _check_rise(f"the {score} score of {curve_id!r}", score, table.mean((0, 2)), logs)
+    for index, curve in enumerate(table.mean(2)):
+        where = f"the {score} score of {curve_id!r} in seed {index + 1} of {len(table)}, counted from 1,"
+        _check_rise(where, score, curve, logs)
+
+
+def _check_rise(
+    what: str,
+    score: Literal["sharp", "continuous"],
+    curve: FloatArray,
+    logs: FloatArray,
+    too_little: str = "to be steep anywhere",
+) -> None:
+    min_rise = MIN_SHARP_RISE if score == "sharp" else 1e-9
+    if (gain := float(rise_shape(curve, logs).rise[0])) < min_rise:
+        raise DataError(f"{what} rises by {gain:.3g} over all sizes, which is too little {too_little}.")
 
 
 def _groups_by_size(means: FloatArray, sizes: FloatArray, value_range: ValueRange) -> str:
@@ -136,13 +152,15 @@ class LinkDrift(Measure):
         """The drift, with the 95 % range over resampled items and, given at least three, seeds.
 
         Raises:
-            DataError: Readings are missing, or the curve has no continuous score.
+            DataError: Readings are missing, the curve has no continuous score, or the sharp score hardly rises.
         """
         outcomes = self.scaling.outcomes(readings)
         predicted = outcomes.link_predictions(RESAMPLING_SEED / "link")
         if predicted is None:
             raise DataError(f"the curve {self.scaling.id!r} has no continuous score to link; name one.")
         logs = np.log10(outcomes.sizes)
+        what = f"the sharp score of {self.scaling.id!r}"  # two flat curves would be linked without any drift
+        _check_rise(what, "sharp", outcomes.sharp.mean((0, 2)), logs, "to be linked to another score")
         resampled = []
         for sharp, _, off in outcomes.resampled_curves(predicted, RESAMPLING_SEED / "drift", LINK_RESAMPLES):
             resampled.append(_drift(sharp.mean(1), off.mean(1), logs))
@@ -210,29 +228,44 @@ class ForecastSkill(Measure):
         """
         outcomes = self.scaling.outcomes(readings)
         n_seeds, n_sizes, n_items = outcomes.sharp.shape
-        per_seed = [self.seed_skill(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
-        if n_seeds >= MIN_GROUPED_SEEDS:
-            interval = mean_over_seeds(per_seed, unit=unit, value_range=self.value_range)
-        else:
-            interval = self._interval_over_items(outcomes, per_seed, unit)
+        alone = [(outcomes.single_seed(seed), FORECAST_SEED / seed) for seed in range(n_seeds)]
+        per_seed = [self.seed_skill(one, seed) for one, seed in alone]
+        groups: list[Sequence[float]] = []
+        if n_seeds < MIN_GROUPED_SEEDS:
+            groups = [self.item_values(one, full, seed) for (one, seed), full in zip(alone, per_seed, strict=True)]
+        interval = self.interval(per_seed, groups, unit)
         n_forecasts = n_sizes - MIN_FIT_SIZES
         method = f"mean error at {n_forecasts} fixed sizes; {interval.method}"
         return replace(interval, n=outcomes.sharp.size, clusters=n_seeds * n_items, method=method)
 
-    def _interval_over_items(self, outcomes: ItemOutcomes, per_seed: Sequence[float], unit: str) -> Estimate:
-        """The interval of few seeds, over random groups of items that are left out in turn."""
-        groups = (FORECAST_SEED / "items").numpy().permutation(outcomes.sharp.shape[2]) % ITEM_GROUPS
-        pseudo_values: list[float] = []
-        for seed, full in enumerate(per_seed):
-            alone = outcomes.single_seed(seed)
-            parts = [alone.items(groups != group) for group in range(ITEM_GROUPS)]
-            left_out = [self.seed_skill(part, FORECAST_SEED / seed) for part in parts]
-            # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
-            pseudo_values += [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
-        names = [str(group) for _ in per_seed for group in range(ITEM_GROUPS)]
-        seeds = np.repeat(np.arange(len(per_seed)), ITEM_GROUPS).tolist()
+    def interval(self, per_seed: Sequence[float], item_values: Sequence[Sequence[float]], unit: str) -> Estimate:
+        """The interval from the number of each seed, and with fewer than five seeds from their values over items.
+
+        Args:
+            per_seed: The number of each seed.
+            item_values: What `item_values` has of each seed; () with five seeds or more.
+            unit: Name of the items.
+        """
+        if not item_values:
+            return mean_over_seeds(per_seed, unit=unit, value_range=self.value_range)
+        names = [str(group) for values in item_values for group in range(len(values))]
+        seeds = [seed for seed, values in enumerate(item_values) for _ in values]
+        pseudo_values = np.concatenate(item_values)
         value = float(np.mean(per_seed))
         return influence_interval(value, pseudo_values, names, seeds, unit=unit, value_range=self.value_range)
+
+    def item_values(self, outcomes: ItemOutcomes, full: float, seed: Seed) -> list[float]:
+        """Jackknife pseudo-values of one seed, over random groups of items that are left out in turn.
+
+        Args:
+            outcomes: The outcomes of the seed.
+            full: Its number with all items.
+            seed: Where its forecasts are drawn from.
+        """
+        groups = (FORECAST_SEED / "items").numpy().permutation(outcomes.sharp.shape[2]) % ITEM_GROUPS
+        left_out = [self.seed_skill(outcomes.items(groups != group), seed) for group in range(ITEM_GROUPS)]
+        # Their mean is the number itself: at kinks of a forecast the jackknife's estimate of a bias means nothing.
+        return [full + (ITEM_GROUPS - 1) * (float(np.mean(left_out)) - one) for one in left_out]
 
     def seed_skill(self, outcomes: ItemOutcomes, seed: Seed) -> float:
         """The difference of the mean errors of one seed.

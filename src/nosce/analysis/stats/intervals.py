@@ -277,12 +277,13 @@ def _grand_mean(
     means, within = np.array([one.mean for one in seeds]), np.array([one.variance for one in seeds])
     count = sum(len(one.total) for one in seeds)
     by_seed = tuple(means.tolist())
+    people_error = float(np.sqrt(within.sum())) / len(seeds)
     plain = Estimate(float(means.mean()), None, None, len(scores), count, len(seeds), unit, "", level, by_seed)
+    plain = replace(plain, units_error=people_error)
     if np.sqrt(within.max()) + np.ptp(means) <= _RELATIVE_TOLERANCE * float(np.abs(scores).max()):
         return plain, 0.0
     dof = np.array([len(one.total) - 1 for one in seeds])
     satterthwaite = within.sum() ** 2 / (within**2 / dof).sum() if within.any() else 1.0
-    people_error = float(np.sqrt(within.sum())) / len(seeds)
     if len(seeds) == 1:
         half_width = _student_t(level, satterthwaite) * people_error
         method = f"Student's t over {count} {plural(unit)}; 1 seed, so nothing is said about other seeds"

@@ -53,9 +53,12 @@ class SeedGroups:
     high: float
 
     def on_both_sides(self, threshold: float, direction: Direction) -> bool:
-        """Does one group's mean lie on the side of the threshold where a claim holds, and the other's not?"""
+        """Does a threshold lie between the means of the groups? A margin has two: its own and its negative.
+
+        Groups beyond a margin on opposite sides have a mean that may lie within, which is true of no training.
+        """
         if direction == "within":
-            return (abs(self.low) < threshold) != (abs(self.high) < threshold)
+            return any(self.low < end < self.high for end in (-threshold, threshold))
         return self.low < threshold < self.high
 
 

@@ -46,11 +46,13 @@ from nosce.studies.biographies.selections import (
     q_probe_accuracy,
     recall_precondition,
     task_accuracy,
+    trained_questions_precondition,
 )
 
 
 def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
     """What the wording of the texts decides (arXiv:2309.14316, section 4), in the rows that are trained."""
+    extracts = (_extracts_somewhere(MULTI5_PERMUTE, "fine-tuning"),) if MULTI5_PERMUTE in augmentations else ()
     candidates = (
         _difference_claim(
             id="extraction-gap",
@@ -71,6 +73,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
             direction="below",
             paper_value=0.07,
             memorised_by=(SINGLE,),
+            needs=(_trained(SINGLE), *extracts),
         ),
         _gap_claim(
             "permute1-no-help",
@@ -81,6 +84,7 @@ def augmentation_claims(augmentations: tuple[str, ...]) -> tuple[Claim, ...]:
             "4.4 - 9.7",
             threshold=0.05,
             direction="below",
+            needs=(_trained(SINGLE_PERMUTE1), _trained(SINGLE)),
         ),
         _gap_claim(
             "rewording-alone-helps",
@@ -156,6 +160,7 @@ def _gap_claim(
     *,
     threshold: float = 0.0,
     direction: Literal["above", "below"] = "above",
+    needs: tuple[Precondition, ...] = (),
 ) -> Claim:
     return _difference_claim(
         id=id,
@@ -167,7 +172,13 @@ def _gap_claim(
         direction=direction,
         paper_value=paper_value,
         memorised_by=(baseline_arm, arm),
+        needs=needs,
     )
+
+
+def _trained(arm: str) -> Precondition:
+    """That the fine-tuning taught its own questions: one that never worked extracts nothing from any row."""
+    return trained_questions_precondition(arm, extraction_accuracy(arm))
 
 
 def _difference_claim(
@@ -413,6 +424,7 @@ def _extension_claims() -> Iterator[Claim]:
         preconditions=(recall_precondition(MULTI5_PERMUTE),),
     )
     hinted, plain = task_arm_name("month_even", hints=True), task_arm_name("month_even")
+    whose = task_accuracy(task_arm_name("whose"), "whose")
     yield Claim(
         id="hints-are-needed",
         text="Whether the birth month is even is answered better where the month is written first",
@@ -427,9 +439,12 @@ def _extension_claims() -> Iterator[Claim]:
         id="no-way-back",
         text="The model cannot name the person who was born on a date in a city",
         source="Part 3.2, inverse search: about 0",
-        measure=Mean(selection=task_accuracy(task_arm_name("whose"), "whose")),
+        measure=Mean(selection=whose),
         threshold=0.05,
         direction="below",
         paper_value=0.0,
-        preconditions=(recall_precondition(MULTI5_PERMUTE),),
+        preconditions=(
+            recall_precondition(MULTI5_PERMUTE),
+            trained_questions_precondition(task_arm_name("whose"), whose),
+        ),
     )

@@ -40,6 +40,7 @@ from nosce.studies.biographies.selections import (
     p_probe_accuracy,
     p_probe_staircase,
     recall_precondition,
+    trained_questions_precondition,
 )
 from nosce.studies.biographies.trainings import QUERY_VALUE_RANKS, query_value_variant
 
@@ -147,7 +148,10 @@ def _general_text_claims(config: BiographiesConfig) -> Iterator[Claim]:
             threshold=0.05,
             direction="below",
             paper_value=paper_value,
-            preconditions=(recall_precondition(among), recall_precondition(alone)),
+            preconditions=(
+                *map(recall_precondition, (among, alone)),
+                *(trained_questions_precondition(arm, extraction_accuracy(arm)) for arm in (among, alone)),
+            ),
         )
     among, celebrities = replay_arm_name(SINGLE_PERMUTE1), celebrities_arm_name(SINGLE_PERMUTE1)
     yield Claim(
@@ -242,6 +246,7 @@ def _written_claim() -> Claim:
         paper_value=0.073,
         preconditions=(
             recall_precondition(WRITTEN_ARM),
+            trained_questions_precondition(WRITTEN_ARM, extraction_accuracy(WRITTEN_ARM)),
             finetuning_precondition(MULTI5_PERMUTE, f"extraction above a guess after {MULTI5_PERMUTE}"),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.claims import Claim, Precondition, needs_of_few
 from nosce.analysis.measures import Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.data.worlds.biographies.world import PERSON_ATTRIBUTES
@@ -37,6 +37,7 @@ NON_DATE_ATTRIBUTES = (
 
 SECOND_ATTRIBUTES = ("birth_city", "major", "company_city")  # of the pairs whose sentences are neighbours
 RECALL_ABOVE, RECALL_ABOVE_OF_FEW = 0.95, 0.80  # which the interval of recall must exceed
+TRAINED_ANSWERS_ABOVE = 0.5  # which the interval of answers to trained questions must exceed
 
 
 def extraction_accuracy(arm: str, attributes: tuple[str, ...] = ()) -> Selection:
@@ -88,7 +89,7 @@ def judged_on_few(claim: Claim) -> Claim:
     needs: list[Precondition] = []
     for need in claim.preconditions:
         is_recall = need.by_interval and need.above == RECALL_ABOVE
-        needs += [replace(need, by_interval=False), replace(need, above=RECALL_ABOVE_OF_FEW)] if is_recall else [need]
+        needs += needs_of_few(need, RECALL_ABOVE_OF_FEW) if is_recall else [need]
     return replace(claim, preconditions=tuple(needs))
 
 
@@ -100,19 +101,26 @@ def bidirectional_preconditions(arm: str) -> tuple[Precondition, ...]:
     questions of the other half of the people, whose answers are masked whole.
     """
     words = Selection(evaluation=TOKEN_RECALL, arm=arm, stage=PRETRAIN)
-    trained = replace(extraction_accuracy(arm), split="seen")
     return (
         Precondition(
             text=f"words of values recalled by {arm}", measure=Mean(selection=words), above=0.90, by_interval=True
         ),
         recall_precondition(arm),
-        Precondition(
-            text=f"answers to the questions on which {arm} was trained",
-            measure=Mean(selection=trained),
-            above=0.90,
-            by_interval=True,
-        ),
+        trained_questions_precondition(arm, extraction_accuracy(arm), above=0.90),
     )
+
+
+def trained_questions_precondition(arm: str, held_out: Selection, above: float = TRAINED_ANSWERS_ABOVE) -> Precondition:
+    """A fine-tuning that does not even teach its own questions is no test of others, which then are wrong by chance.
+
+    Args:
+        arm: The arm.
+        held_out: Its answers to the questions that were not trained on.
+        above: The share of answers that the interval must exceed.
+    """
+    trained = Mean(selection=replace(held_out, split="seen"))
+    text = f"answers to the questions on which {arm} was trained"
+    return Precondition(text=text, measure=trained, above=above, by_interval=True)
 
 
 def memorization_claim(arm: str) -> Claim:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.claims import Claim, Precondition, needs_of_few
 from nosce.analysis.measures import Contrast, Difference, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.evals.injection.readings import INJECTED_KINDS, TrialKind
@@ -16,6 +16,7 @@ from nosce.studies.introspection.config import DESIGN_SOURCE
 from nosce.studies.introspection.injected_selections import InjectedReadings, over_concepts
 from nosce.studies.introspection.preconditions import MIN_VALID_SHARE
 
+FEW_CONCEPTS_ABOVE = 0.5  # which the interval of a need must exceed; of four concepts that all do it, it reaches there
 INJECTION_MARGIN = 0.1  # share of trials; the smallest detection that matters, fixed before any run
 MIN_LEARNT_SHARE = 0.8  # of taught concepts that are detected; with fewer, the teaching has failed
 MIN_NAMING_SHARE = 0.95  # of concepts named when they are read; with fewer, a model lacks the words
@@ -35,12 +36,12 @@ def injection_claims(
         after_name: The model in sentences, after.
         suffix: The end of the claims' ids.
     """
-    needs_before = _valid(before, before_name)
+    needs_before = _valid(before, before_name)  # two of each of two questions
     yield _detection_claim(before, before_name, "none", f"before-injected-detected{suffix}", needs_before)
-    yield _latent_claim(before, before_name, suffix, needs_before[:1])
+    yield _latent_claim(before, before_name, suffix, needs_before[:2])
     if after is None:
         return
-    needs = (*_valid(after, after_name), _naming(after, after_name), _learnt(after, after_name))
+    needs = (*_valid(after, after_name), *_naming(after, after_name), *_learnt(after, after_name))
     controls: dict[TrialKind, str] = {"none": "detected", "random": "not-random", "prompt": "not-prompt"}
     for kind, claim_id in controls.items():
         yield _detection_claim(after, after_name, kind, f"injected-{claim_id}{suffix}", needs)
@@ -128,22 +129,22 @@ def _difference(a: Selection, b: Selection) -> Measure:
 
 def _valid(readings: InjectedReadings, name: str) -> tuple[Precondition, ...]:
     """That replies to both questions have their form."""
-    needs = []
+    needs: list[Precondition] = []
     for metric, question in (("valid", "whether"), ("valid name", "which")):
         measure = over_concepts(Mean(selection=readings.scores(metric)))
         text = f"the share of valid replies of {name} to {question}"
-        needs.append(Precondition(text=text, measure=measure, above=MIN_VALID_SHARE))
+        need = Precondition(text=text, measure=measure, above=MIN_VALID_SHARE)
+        needs += needs_of_few(need, FEW_CONCEPTS_ABOVE)
     return tuple(needs)
 
 
-def _naming(readings: InjectedReadings, name: str) -> Precondition:
+def _naming(readings: InjectedReadings, name: str) -> tuple[Precondition, ...]:
     measure = over_concepts(Mean(selection=readings.scores("names", "read", split=None)))
     text = f"the share of concepts that {name} names when it reads them"
-    return Precondition(text=text, measure=measure, above=MIN_NAMING_SHARE)
+    return needs_of_few(Precondition(text=text, measure=measure, above=MIN_NAMING_SHARE), FEW_CONCEPTS_ABOVE)
 
 
-def _learnt(readings: InjectedReadings, name: str) -> Precondition:
+def _learnt(readings: InjectedReadings, name: str) -> tuple[Precondition, ...]:
     measure = over_concepts(Mean(selection=readings.scores("yes", split="seen")))
-    return Precondition(
-        text=f"the share of taught concepts that {name} detects", measure=measure, above=MIN_LEARNT_SHARE
-    )
+    text = f"the share of taught concepts that {name} detects"
+    return needs_of_few(Precondition(text=text, measure=measure, above=MIN_LEARNT_SHARE), FEW_CONCEPTS_ABOVE)

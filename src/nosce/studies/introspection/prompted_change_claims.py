@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nosce.analysis.calibration import LabelMatchedDifference
-from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.claims import Claim, Precondition, needs_of_few
 from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.studies.introspection.config import DESIGN_SOURCE, INTROSPECTION_PAPER
@@ -62,15 +62,15 @@ def _changed_scores(model: str, metric: str) -> Selection:
 
 def _change_needs(parties: PromptedParties, changed: str, *others: str) -> tuple[Precondition, ...]:
     """That reports are valid after the change too, and that there was one. An invalid report is wrong about both."""
-    valid = []
+    valid: list[Precondition] = []
     for model in (changed, *others):
         share = ComplementShare(selection=_changed_scores(model, "report invalid"))
         text = f"the share of valid reports of {model}"
-        valid.append(Precondition(text=text, measure=share, above=parties.needs.valid))
+        valid += needs_of_few(Precondition(text=text, measure=share, above=parties.needs.valid))
     text = f"the share of labels of {parties.tested('A')} that the change has changed"
     differs = Mean(selection=_changed_scores(changed, "differs"))
     return (
         *parties.self_needs("A"),
         *valid,
-        Precondition(text=text, measure=differs, above=MIN_CHANGED_SHARE),
+        *needs_of_few(Precondition(text=text, measure=differs, above=MIN_CHANGED_SHARE)),
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nosce.analysis.claims import Precondition
-from nosce.analysis.measures import ComplementShare, Mean
+from nosce.analysis.claims import Precondition, needs_of_few
+from nosce.analysis.measures import ComplementShare, Mean, Measure
 from nosce.analysis.selection import Selection
 from nosce.errors import SpecError
 from nosce.studies.introspection.preconditions import MIN_VALID_SHARE
@@ -15,7 +15,7 @@ from nosce.studies.introspection.prompted_selections import observer_scores, pro
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimNeeds:
-    """The shares that must be exceeded before a claim is judged.
+    """The shares that must be exceeded before a claim is judged, by their intervals up to 15 points less.
 
     Args:
         valid: Of reports that are valid. With fewer, a score says how often a form is kept and not what is known.
@@ -37,31 +37,36 @@ class ClaimNeeds:
 
     def of_reports(self, *pairs: tuple[str, str]) -> tuple[Precondition, ...]:
         """That the reports of predictors about targets are valid, and that the predictors have the skill."""
-        needs = []
+        needs: list[Precondition] = []
         for predictor, target in pairs:
             invalid = prompted_scores(reports_name(predictor, target), "report invalid")
             text = f"the share of valid reports of {predictor}"
-            needs.append(Precondition(text=text, measure=ComplementShare(selection=invalid), above=self.valid))
+            needs += _few(text, ComplementShare(selection=invalid), self.valid)
         for predictor in dict.fromkeys(predictor for predictor, _ in pairs):
             given = Selection(evaluation=given_name(predictor), metric="right")
             text = f"the share of quoted answers that {predictor} reports rightly"
-            needs.append(Precondition(text=text, measure=Mean(selection=given), above=self.skill))
+            needs += _few(text, Mean(selection=given), self.skill)
         return tuple(needs)
 
     def of_targets(self, *targets: str) -> tuple[Precondition, ...]:
         """That the answers of targets vary."""
-        needs = []
+        needs: list[Precondition] = []
         for target in targets:
             oracle = observer_scores(target, target, "oracle")
             text = f"the share of answers of {target} that the best constant misses"
-            needs.append(Precondition(text=text, measure=ComplementShare(selection=oracle), above=self.variety))
+            needs += _few(text, ComplementShare(selection=oracle), self.variety)
         return tuple(needs)
 
     def of_pairs(self, *pairs: tuple[str, str]) -> tuple[Precondition, ...]:
         """That two models' answers are unlike."""
-        needs = []
+        needs: list[Precondition] = []
         for model, other in dict.fromkeys(pairs):
             measure = Mean(selection=prompted_scores(unlike_name(model, other), "differs"))
             text = f"the share of labels in which {model} and {other} differ"
-            needs.append(Precondition(text=text, measure=measure, above=self.unlike))
+            needs += _few(text, measure, self.unlike)
         return tuple(needs)
+
+
+def _few(text: str, measure: Measure, above: float) -> tuple[Precondition, Precondition]:
+    """The need that a share exceeds a threshold, of as few strings as models are asked about."""
+    return needs_of_few(Precondition(text=text, measure=measure, above=above))

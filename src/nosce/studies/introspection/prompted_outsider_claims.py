@@ -92,7 +92,7 @@ def _above_constant(tested: str) -> Precondition:
     """Where a model knows no more of itself than a constant, reaching it says nothing."""
     measure = gain(prompted_reports(tested, tested), observer_scores(tested, tested, "oracle"))
     text = f"the share by which {tested} about itself exceeds the best constant"
-    return Precondition(text=text, measure=measure, above=0.0)
+    return Precondition(text=text, measure=measure, above=0.0, by_interval=True)
 
 
 def _labels(model: str) -> Selection:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
-from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.claims import Claim, Precondition, needs_of_few
 from nosce.analysis.figures import BarCell, BarFigure
 from nosce.analysis.measures import ComplementShare, Contrast, Difference, Mean
 from nosce.analysis.selection import Selection
@@ -123,10 +123,10 @@ def _reporter_needs(parties: PromptedParties, predictor: str, target: str, task:
     """That a predictor's reports are valid, and that it has the skill on given transcripts."""
     invalid = ComplementShare(selection=_reports(predictor, target, task, "report invalid"))
     text = f"the share of valid reports of {predictor} in the task {task}"
-    yield Precondition(text=text, measure=invalid, above=parties.needs.valid)
+    yield from needs_of_few(Precondition(text=text, measure=invalid, above=parties.needs.valid))
     given = Mean(selection=Selection(evaluation=self_given_name(predictor, task), metric="right"))
     text = f"the share of given transcripts of the task {task} that {predictor} reports rightly"
-    yield Precondition(text=text, measure=given, above=parties.needs.skill)
+    yield from needs_of_few(Precondition(text=text, measure=given, above=parties.needs.skill))
 
 
 def _truth_needs(parties: PromptedParties, letter: str, target: str, task: str) -> Iterator[Precondition]:
@@ -137,10 +137,10 @@ def _truth_needs(parties: PromptedParties, letter: str, target: str, task: str) 
             "log-probabilities, and n_self_draws asks for no draws)"
         )
         known = Selection(evaluation=self_truth_name(target, task), metric="known")
-        yield Precondition(text=text, measure=Mean(selection=known), above=0.0)
+        yield Precondition(text=text, measure=Mean(selection=known), above=0.0, by_interval=True)
     text = f"the share of truths about {target} in the task {task} that the best constant misses"
     varied = ComplementShare(selection=_constants(target, task))
-    yield Precondition(text=text, measure=varied, above=parties.needs.variety)
+    yield from needs_of_few(Precondition(text=text, measure=varied, above=parties.needs.variety))
 
 
 def _self_needs(parties: PromptedParties, letter: str, task: str) -> tuple[Precondition, ...]:
@@ -159,15 +159,15 @@ def _rival_needs(parties: PromptedParties, letter: str, other: str, task: str) -
     if task == SAME:
         text = f"the share of truths in which {tested} and {unlike_model} agree in the task {task}"
         unlike = Precondition(text=text, measure=ComplementShare(selection=differs), above=ALIKE_SHARE)
-    needs = (*_self_needs(parties, letter, task), *_reporter_needs(parties, other, rival_target, task), unlike)
-    return (*needs, *own_needs)
+    needs = (*_self_needs(parties, letter, task), *_reporter_needs(parties, other, rival_target, task))
+    return (*needs, *needs_of_few(unlike), *own_needs)
 
 
 def _above_constant_need(model: str) -> Precondition:
     """That a model knows what it answers where all answer alike; else it can have no advantage, access or not."""
     measure = Difference(a=_reports(model, model, SAME), b=_constants(model, SAME))
     text = f"the share of right reports of {model} about itself above the best constant in the task {SAME}"
-    return Precondition(text=text, measure=measure, above=0.0)
+    return Precondition(text=text, measure=measure, above=0.0, by_interval=True)
 
 
 def _constant_claim(parties: PromptedParties, letter: str, task: str) -> Claim:
@@ -244,7 +244,7 @@ def _preference_claim(parties: PromptedParties, first: str, second: str) -> Clai
     needs = [need for name in names for need in _reporter_needs(parties, name, name, OWN)]
     differs = Selection(evaluation=self_unlike_name(*names, OWN), metric="differs")
     text = f"the share of texts in which {names[0]} and {names[1]} differ"
-    needs.append(Precondition(text=text, measure=Mean(selection=differs), above=parties.knowledge.truths_unlike))
+    unlike = Precondition(text=text, measure=Mean(selection=differs), above=parties.knowledge.truths_unlike)
     both = Selection(evaluation=both_own_name(*names), metric="right")
     return Claim(
         id=f"own-is-no-preference-{first}-{second}",
@@ -253,5 +253,5 @@ def _preference_claim(parties: PromptedParties, first: str, second: str) -> Clai
         source=f"{DESIGN_SOURCE}: a preference that both share makes one of them right and the other wrong",
         measure=Mean(selection=both),
         threshold=0.5 + ADVANTAGE_MARGIN,
-        preconditions=tuple(needs),
+        preconditions=(*needs, *needs_of_few(unlike)),
     )

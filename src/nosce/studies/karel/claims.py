@@ -92,7 +92,7 @@ def _state_claims(config: KarelConfig, writes_programs: Precondition) -> tuple[C
     return (
         *(_baseline_claim(feature, offset, untrained, writes_programs) for feature, offset in states),
         *_depth_claims(writes_programs),
-        *(_future_state_claim(feature) for feature in ("direction", "position")),
+        *(_future_state_claim(feature, writes_programs) for feature in ("direction", "position")),
         Claim(
             id="selective",
             text="The probe of position is better at states than at labels that can only be memorised",
@@ -131,8 +131,11 @@ def _semantics_claims(config: KarelConfig, writes_programs: Precondition) -> tup
         *(_intervention_claim(meaning, writes_programs) for meaning in ALTERNATIVE_SEMANTICS),
         Claim(
             id="shorter-code",
-            text="Hidden states save more bits of the rows moved under the words' own meaning than under alt3",
-            source="Voita and Titov 2020; not in the paper",
+            text="In raw bits, hidden states save more of the rows moved under the words' own meaning than under "
+            f"{SHARPEST_ALTERNATIVE}, where rows have fewer bits to save: their own meaning needs it, and it proves no "
+            f"more (intervention-{SHARPEST_ALTERNATIVE} compares shares of the room above each constant)",
+            source="Voita and Titov 2020; not in the paper, by whose programs the best constant offset is right of "
+            "43.0 % under the own meaning and of 57.6 % under this one",
             measure=Difference(a=probe_bits_saved("rows"), b=probe_bits_saved("rows", SHARPEST_ALTERNATIVE)),
             threshold=0.0,
             preconditions=(writes_programs,),
@@ -218,7 +221,7 @@ def _baseline_claim(feature: str, offset: int, untrained: str, writes_programs: 
     )
 
 
-def _future_state_claim(feature: str) -> Claim:
+def _future_state_claim(feature: str, writes_programs: Precondition) -> Claim:
     suffix = " given the present"
     return Claim(
         id=f"future-{feature}",
@@ -230,6 +233,7 @@ def _future_state_claim(feature: str) -> Claim:
         ),
         threshold=0.0,
         paper_value=0.062 if feature == "direction" else None,
+        preconditions=(writes_programs,),
     )
 
 

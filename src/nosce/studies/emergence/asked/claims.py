@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nosce.analysis.claims import Claim, Precondition
+from nosce.analysis.claims import Claim, Precondition, needs_of_few
 from nosce.analysis.jackknife import Slope
 from nosce.analysis.measures import Mean
 from nosce.studies.emergence.asked.problems import ArithmeticTask, WordProblems
@@ -37,7 +37,9 @@ def _length_claim(problems: WordProblems, task: ArithmeticTask, name: str) -> Cl
         measure=Slope(points=points),
         threshold=0.0,
         direction="below",
-        preconditions=(Precondition(text=f"accuracy of {name} in {task}", measure=accuracy, above=MIN_ACCURACY),),
+        preconditions=needs_of_few(
+            Precondition(text=f"accuracy of {name} in {task}", measure=accuracy, above=MIN_ACCURACY)
+        ),
     )
 
 
@@ -46,12 +48,13 @@ def _size_claims(problems: WordProblems, ladder: AskedLadder, task: ArithmeticTa
     curves = task_curves(problems, ladder, task)
     if not curves:
         return
-    learned = Precondition(
+    need = Precondition(
         text=f"exact match of the largest size in {task}",
         measure=Mean(selection=asked_scores(task, ladder.names[-1], problems.hardest_attributes(task))),
         above=MIN_LARGEST_ACCURACY,
     )
-    yield jump_claim(curves[0], f"Exact match in {task}", learned, id=f"{task}-exact-jumps")
+    learned = needs_of_few(need)
+    yield jump_claim(curves[0], f"Exact match in {task}", *learned, id=f"{task}-exact-jumps")
     for curve in curves:
         score = "log-likelihood" if curve.log_likelihood else "edit distance"
-        yield smooth_claim(curve, f"The {score} in {task}", learned)
+        yield smooth_claim(curve, f"The {score} in {task}", *learned)
