@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -175,7 +174,7 @@ def full_disk(once, nosce, little):
 
     def make(folder):
         words = ["run", little("one_arm"), "--scale", "smoke", "--workers", "1", "--store", str(folder)]
-        full = nosce(*words, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)))
+        full = nosce(*words, largest_file=300_000)
         return words, full.returncode, full.stdout, full.stderr
 
     return subprocess.CompletedProcess(*once("full-disk", make))
@@ -206,8 +205,7 @@ def test_a_full_disk_is_told_as_such(full_disk):
 
 def test_a_disk_that_is_full_from_the_start_is_told_as_such(nosce, tmp_path):
     """Where not even the plan can be written nothing is begun."""
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # noqa: E731
-    ended = nosce("run", *SMOKE, "--store", tmp_path / "s", before=limit)
+    ended = nosce("run", *SMOKE, "--store", tmp_path / "s", largest_file=1_000)
 
     assert one_sentence(ended, 1, "free some space", "finished steps are kept")
 
@@ -551,7 +549,7 @@ def test_list_fits_eighty_columns_and_cuts_nothing(nosce, smoke_store):
 
 def test_the_version_is_printed_and_nothing_is_made(nosce, tmp_path):
     """`nosce --version` needs no store."""
-    ended = nosce("--version", cwd=tmp_path)
+    ended = nosce.anew("--version", cwd=tmp_path)
 
     assert (ended.returncode, ended.stdout) == (0, f"nosce {version('nosce')}\n")
     assert not list(tmp_path.iterdir())
