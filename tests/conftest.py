@@ -34,7 +34,7 @@ from nosce.seeds import Seed
 
 DATA = Path(__file__).parent / "fixtures"
 Once = Callable[[str, Callable[[Path], Any]], Any]
-READ_AT_IMPORT = ("HF_", "OMP_", "PYTHON", "TRANSFORMERS_")
+READ_AT_IMPORT = ("OMP_", "PYTHON")  # the beginnings of variables that only a new Python reads
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
