@@ -5,10 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.errors import UsageError
 from nosce.studies.catalog import CATALOG, CatalogEntry
-from nosce.study import SCALES, builtin_studies, load_study
+from nosce.study import SCALES, builtin_studies
 
 
 def test_every_built_in_study_is_in_the_catalog():
@@ -22,7 +23,7 @@ def test_an_entry_has_the_question_the_paper_and_the_scales_of_its_study(name):
     by_scale = {}
     for scale in SCALES:
         with suppress(UsageError):  # the study has no such scale
-            by_scale[scale] = load_study(name, scale)
+            by_scale[scale] = built_in_study(name, scale)
     for study in by_scale.values():
         entry = CatalogEntry(question=study.question, paper=study.paper, scales=tuple(by_scale))
         assert CATALOG[name] == entry

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 from tests.fixtures.every_case import check_every
 
 from nosce.studies import CONFIGS, MODEL_CONFIGS
 from nosce.studies.configs import _as_text as as_text
-from nosce.study import load_study
 
 PATH = Path(__file__).parents[2] / "docs" / "paper-scale.md"
 HEADING = re.compile(r"^## (?P<study>\w+)(?P<model> --model MODEL)? at the scale (?P<scale>\w+)$")
@@ -74,7 +74,7 @@ def config_of(study: str, scale: str, with_model: bool) -> object:
 @cache
 def parts_of(study: str, scale: str) -> dict[str, dict[str, object]]:
     """The arms and the experiments of a study at a scale by their names."""
-    whole = load_study(study, scale)
+    whole = built_in_study(study, scale)
     experiments = {spec.name: spec.experiment for spec in whole.experiments}
     return {"arms": {arm.name: arm for arm in whole.arms}, "experiments": experiments}
 
