@@ -4,8 +4,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, redirect_stderr, redirect_stdout
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ os.environ["HF_HUB_OFFLINE"] = os.environ["TRANSFORMERS_OFFLINE"] = "1"
 import pytest
 from filelock import FileLock
 from tests.fixtures.inline_pool import make_inline_pool
+from tests.fixtures.warm_process import WarmProcess, WarmStart, can_start_warm
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from nosce.cli import app, exit_code_of
@@ -32,6 +34,7 @@ from nosce.seeds import Seed
 
 DATA = Path(__file__).parent / "fixtures"
 Once = Callable[[str, Callable[[Path], Any]], Any]
+READ_AT_IMPORT = ("OMP_", "PYTHON")  # the beginnings of variables that only a new Python reads
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,15 +43,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Nosce:
-    """The installed command of the Python that runs the tests, as a function of its words."""
+    """The installed command of the Python that runs the tests, as a function of its words.
 
-    def __init__(self) -> None:
+    Args:
+        warm: From what processes are forked in which everything is imported; None where that is not possible.
+    """
+
+    def __init__(self, warm: WarmStart | None) -> None:
         self.path = str(Path(sys.executable).with_name("nosce"))
+        self.warm = warm
 
     def __call__(
-        self, *words: object, cwd: Path | None = None, before: Callable[[], None] | None = None, **variables: str
+        self, *words: object, cwd: Path | None = None, largest_file: int | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         """Run it to its end; other keyword arguments are environment variables."""
+        process = self.start(*words, cwd=cwd, largest_file=largest_file, **variables)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
+
+    def anew(self, *words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run the installed script to its end, as it is: for what only a new Python shows, which has to import all."""
         return subprocess.run(
             [self.path, *map(str, words)],
             capture_output=True,
@@ -56,7 +70,6 @@ class Nosce:
             timeout=300,
             cwd=cwd,
             env=self.surroundings(**variables),
-            preexec_fn=before,
         )
 
     def here(self, *words: object, cwd: Path | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -76,14 +89,29 @@ class Nosce:
             code = exit_code_of(lambda: app(args, prog_name="nosce", standalone_mode=False))
         return subprocess.CompletedProcess(args, code, said.getvalue(), complained.getvalue())
 
-    def start(self, *words: object, **variables: str) -> subprocess.Popen[str]:
-        """Start it in a process group of its own, as a shell would."""
+    def start(
+        self, *words: object, cwd: Path | None = None, largest_file: int | None = None, **variables: str
+    ) -> "WarmProcess | subprocess.Popen[str]":
+        """Start it in a process group of its own, as a shell would.
+
+        Variables that Python and libraries read when they are imported need a Python that imports them.
+        """
+        line, env = [self.path, *map(str, words)], self.surroundings(**variables)
+        if self.warm and not any(name.startswith(READ_AT_IMPORT) for name in variables):
+            return self.warm.start(line, env, cwd, largest_file)
+        limit = None
+        if largest_file is not None:
+            from resource import RLIMIT_FSIZE, setrlimit  # not on every system
+
+            limit = partial(setrlimit, RLIMIT_FSIZE, (largest_file, largest_file))
         return subprocess.Popen(
-            [self.path, *map(str, words)],
+            line,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=self.surroundings(**variables),
+            cwd=cwd,
+            env=env,
+            preexec_fn=limit,
             start_new_session=True,
         )
 
@@ -94,9 +122,19 @@ class Nosce:
 
 
 @pytest.fixture(scope="session")
-def nosce() -> Nosce:
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all xdist workers of this session, and of no other session."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def nosce(shared_folder: Path) -> Iterator[Nosce]:
     """The command line, in processes of its own."""
-    return Nosce()
+    warm = WarmStart(shared_folder) if can_start_warm(shared_folder) else None
+    yield Nosce(warm)
+    if warm:
+        warm.close()
 
 
 @pytest.fixture
@@ -112,13 +150,11 @@ def little() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+def once(shared_folder: Path) -> Once:
     """Make something in a folder once for all xdist workers of this session; what `make` returns must be JSON."""
-    own = tmp_path_factory.getbasetemp()
-    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own  # no other session sees either
 
     def made(name: str, make: Callable[[Path], Any]) -> Any:
-        folder = shared / f"once-{name}"
+        folder = shared_folder / f"once-{name}"
         with FileLock(folder.with_suffix(".lock")):
             if not (done := folder.with_suffix(".json")).exists():
                 folder.mkdir()
@@ -131,7 +167,7 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 @pytest.fixture(scope="session")
 def smoke(once: Once, nosce: Nosce) -> tuple[Path, str]:
     """A store in which `biographies_adamw` was finished at scale smoke, only to be looked at, and what the run said."""
-    return _finished(once, nosce, "biographies_adamw")
+    return _finished(once, nosce.anew, "biographies_adamw")
 
 
 @pytest.fixture(scope="session")
@@ -146,9 +182,9 @@ def little_store(once: Once, nosce: Nosce, little: Callable[[str], str]) -> Path
     return _finished(once, nosce, little("one_arm"))[0]
 
 
-def _finished(once: Once, nosce: Nosce, study: str) -> tuple[Path, str]:
+def _finished(once: Once, command: Callable[..., subprocess.CompletedProcess[str]], study: str) -> tuple[Path, str]:
     def make(folder: Path) -> list[str]:
-        ended = nosce("run", study, "--scale", "smoke", "--workers", "1", "--store", folder)
+        ended = command("run", study, "--scale", "smoke", "--workers", "1", "--store", folder)
         assert ended.returncode == 0, ended.stderr + ended.stdout
         return [str(folder), ended.stdout]
 

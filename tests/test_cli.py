@@ -5,7 +5,6 @@ import contextlib
 import json
 import os
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -177,7 +176,7 @@ def full_disk(once, nosce, little):
 
     def make(folder):
         words = ["run", little("one_arm"), "--scale", "smoke", "--workers", "1", "--store", str(folder)]
-        full = nosce(*words, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)))
+        full = nosce(*words, largest_file=300_000)
         return words, full.returncode, full.stdout, full.stderr
 
     return subprocess.CompletedProcess(*once("full-disk", make))
@@ -208,8 +207,7 @@ def test_a_full_disk_is_told_as_such(full_disk):
 
 def test_a_disk_that_is_full_from_the_start_is_told_as_such(nosce, tmp_path):
     """Where not even the plan can be written nothing is begun."""
-    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, 1_000))  # noqa: E731
-    ended = nosce("run", *SMOKE, "--store", tmp_path / "s", before=limit)
+    ended = nosce("run", *SMOKE, "--store", tmp_path / "s", largest_file=1_000)
 
     assert one_sentence(ended, 1, "free some space", "finished steps are kept")
 
@@ -553,9 +551,11 @@ def test_list_fits_eighty_columns_and_cuts_nothing(nosce, smoke_store):
 
 def test_the_version_is_printed_and_nothing_is_made(nosce, tmp_path):
     """`nosce --version` needs no store."""
-    ended = nosce("--version", cwd=tmp_path)
+    ended = nosce.anew("--version", cwd=tmp_path)
+    module = subprocess.run([sys.executable, "-m", "nosce", "--version"], capture_output=True, text=True, cwd=tmp_path)
 
     assert (ended.returncode, ended.stdout) == (0, f"nosce {version('nosce')}\n")
+    assert (module.returncode, module.stdout) == (0, ended.stdout)
     assert not list(tmp_path.iterdir())
 
 
@@ -807,18 +807,16 @@ def test_the_exported_model_is_the_one_that_was_trained_last(nosce, smoke_store,
     ],
     ids=["plan", "first", "later"],
 )
-def test_an_interrupt_says_what_is_kept(little, tmp_path, words, sign, said):
+def test_an_interrupt_says_what_is_kept(nosce, little, tmp_path, words, sign, said):
     """Ctrl-C ends with 130 and a true sentence, whatever was going on; nothing is promised of a plan."""
     command, study = words
     options = ["--scale", "smoke", "--store", str(tmp_path / "s"), "--json"]
-    line = [sys.executable, "-m", "nosce", command, little(study) if study == "one_arm" else study, *options]
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = nosce.start(command, little(study) if study == "one_arm" else study, *options)
     read = ""
     while sign not in read and (more := process.stderr.readline()):
         read += more
-    process.send_signal(signal.SIGINT)
-    rest = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(60) == 130, read + rest
+    os.kill(process.pid, signal.SIGINT)
+    _, rest = process.communicate(60)
+    assert process.returncode == 130, read + rest
     assert re.search(rf"interrupted after .*({said})", rest), rest
     assert "Traceback" not in read + rest

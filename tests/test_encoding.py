@@ -4,6 +4,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from tests.fixtures.every_case import check_every
 
 ROOT = Path(__file__).parents[1]
 SUBPROCESS = {"run", "Popen", "check_output"}
@@ -58,7 +59,11 @@ def test_a_call_without_encoding_is_found(code, is_found):
     assert bool(without_encoding(code)) == is_found
 
 
-@pytest.mark.parametrize("path", sorted([*(ROOT / "src").rglob("*.py"), ROOT / "hatch_build.py"]), ids=lambda p: p.name)
-def test_every_text_file_has_an_encoding(path):
+def test_every_text_file_has_an_encoding():
     """Windows would take cp1252 else, in which an en dash is another character and most names are none."""
-    assert without_encoding(path.read_text(encoding="utf-8")) == []
+
+    def check(path):
+        lines = without_encoding(path.read_text(encoding="utf-8"))
+        assert lines == []
+
+    check_every(check, sorted([*(ROOT / "src").rglob("*.py"), ROOT / "hatch_build.py"]))

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.fixtures.every_case import check_every
 
 import nosce
 
@@ -27,14 +27,19 @@ def imported(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_imports_point_one_way(file):
+def test_imports_point_one_way():
     """A module uses its own package and those that stand before it; what stands before `models` needs no torch."""
-    own = file.relative_to(SOURCE).with_suffix("").parts[0]
-    ours = {name.split(".")[1] for name in imported(file) if name.startswith(("nosce.", "."))} - {own}
-    assert not {name for name in ours if LEVEL.get(name, 99) >= LEVEL[own]}, "move what it needs down, or the caller up"
-    if LEVEL[own] < LEVEL["models"]:
-        assert not {"torch", "transformers", "peft"} & {name.split(".")[0] for name in imported(file)}
+
+    def check(file):
+        own = file.relative_to(SOURCE).with_suffix("").parts[0]
+        names = set(imported(file))
+        ours = {name.split(".")[1] for name in names if name.startswith(("nosce.", "."))} - {own}
+        above = {name for name in ours if LEVEL.get(name, 99) >= LEVEL[own]}
+        assert not above, "move what it needs down, or the caller up"
+        if LEVEL[own] < LEVEL["models"]:
+            assert not {"torch", "transformers", "peft"} & {name.split(".")[0] for name in names}
+
+    check_every(check, FILES)
 
 
 def test_the_root_holds_six_modules():
@@ -84,9 +89,14 @@ LIBRARY = [
 ]
 
 
-@pytest.mark.parametrize("file", LIBRARY, ids=lambda file: str(file.relative_to(SOURCE)))
-def test_no_study_or_world_is_known_by_name(file):
+def test_no_study_or_world_is_known_by_name():
     """Outside of studies and worlds nothing asks which study or world it is, so a user's own is never second."""
     known = re.compile(r"\b(biographies|diaries|karel|introspection|arithmetic|celebrities)", re.IGNORECASE)
-    found = [(line, text) for line, text in texts(ast.parse(file.read_text(encoding="utf-8"))) if known.search(text)]
-    assert not found, f"{file} names a study or a world: {found}; what differs between them belongs in their fields."
+
+    def check(file):
+        code = file.read_text(encoding="utf-8")
+        if known.search(code):
+            found = [(line, text) for line, text in texts(ast.parse(code)) if known.search(text)]
+            assert not found, "it names a study or a world; what differs between them belongs in their fields"
+
+    check_every(check, LIBRARY)

@@ -95,7 +95,7 @@ def postcards(once, nosce):
     def make(folder):
         (folder / "postcards.py").write_text(STUDY)
         words = ("--scale", "smoke", "--workers", "1", "--store", folder / "store")
-        ended = nosce("run", "postcards.py:study", *words, cwd=folder)
+        ended = nosce.anew("run", "postcards.py:study", *words, cwd=folder)
         assert ended.returncode == 0, ended.stderr
         return str(folder)
 
@@ -206,7 +206,7 @@ def test_changed_code_in_the_file_is_noticed(nosce, tmp_path, elsewhere):
 def test_a_fault_in_the_file_fails_its_step_in_one_sentence(nosce, tmp_path, function, told):
     """An exception or a sudden death in a user's world ends with 1, and says which step and what happened."""
     (tmp_path / "faulty.py").write_text(FAULTY)
-    ended = nosce(
+    ended = (nosce.anew if function == "dies" else nosce)(
         "run",
         f"faulty.py:{function}",
         "--scale",

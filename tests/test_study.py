@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.analysis.measures import Mean
 from nosce.analysis.selection import Selection
@@ -36,7 +37,7 @@ def study():
 def test_the_studies_of_nosce_pass(name, scale):
     """Every name of theirs is allowed, every type is right, and every claim names what is there."""
     with suppress(UsageError):  # a study has not every scale
-        check_references(load_study(name, scale))
+        check_references(built_in_study(name, scale))
 
 
 NAMES = ["", ".", "..", "../up", "/etc/passwd", "a/b", "\x1b[31m", "x" * 101, " a", 7, None]
@@ -160,5 +161,5 @@ def test_what_no_claim_or_figure_reads_is_not_planned(study):
 @pytest.mark.parametrize("name", ["biographies", "karel", "diaries", "emergence", "introspection"])
 def test_laptop_studies_plan_only_what_is_read(name):
     """No evaluation of a laptop study is made for nothing."""
-    laptop = load_study(name, "laptop")
+    laptop = built_in_study(name, "laptop")
     assert laptop.without_unread_evals() == laptop

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.analysis.measures import Difference
 from nosce.data.sampling import second_source_count
 from nosce.data.worlds.biographies.prose import ProseGrammar
 from nosce.data.worlds.biographies.world import AUGMENTATIONS, PAIRED_AUGMENTATIONS, person
 from nosce.errors import DataError, SpecError
-from nosce.pipeline.study_loading import load_study
 from nosce.seeds import Seed
 from nosce.studies.biographies.arms import (
     ARMS_BY_WORDINGS,
@@ -56,7 +56,7 @@ SCALES = ("smoke", "laptop", "gpu", "paper")
 
 def arms(scale):
     """By name."""
-    return {arm.name: arm for arm in load_study("biographies", scale).arms}
+    return {arm.name: arm for arm in built_in_study("biographies", scale).arms}
 
 
 @pytest.mark.parametrize("scale", ["gpu", "paper"])
@@ -124,7 +124,7 @@ def kind_of(dose):
 def test_every_dose_is_in_the_figure_beside_the_scales_own(scale):
     """A panel a kind, and in each a line a row and a measure."""
     config = biographies_config(scale)
-    (figure,) = (chart for chart in load_study("biographies", scale).figures if chart.id == "questions-mixed")
+    (figure,) = (chart for chart in built_in_study("biographies", scale).figures if chart.id == "questions-mixed")
     for panel in {kind_of(dose) for dose in config.question_doses}:
         doses = [dose.qa_fraction for dose in config.question_doses if kind_of(dose) == panel]
         groups = {point.group for point in figure.points if point.panel == panel}
@@ -224,7 +224,7 @@ def test_what_is_tried_otherwise_differs_in_its_fine_tuning_alone(scale):
 def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
     """P-probing of the minority reads their one text as it stands in the row and among celebrities."""
     config, found, seed = biographies_config(scale), arms(scale), Seed(5)
-    (read,) = (read for read in load_study("biographies", scale).evals if read.evaluation.name == MINORITY_P_PROBE)
+    (read,) = (read for read in built_in_study("biographies", scale).evals if read.evaluation.name == MINORITY_P_PROBE)
     alone = {d.text for d in read.question_source.documents(seed)}
     assert len(alone) == config.n_minority
     for arm in read.arms:
@@ -235,7 +235,7 @@ def test_the_minority_is_read_in_texts_that_both_models_learnt(scale):
 @pytest.mark.parametrize("claim", ["celebrities-probe", "celebrities-place"])
 def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, claim):
     """The same probe, from as many people and texts, of a row all of whose values can be asked for: it is read."""
-    config, study = biographies_config(scale), load_study("biographies", scale)
+    config, study = biographies_config(scale), built_in_study("biographies", scale)
     (claim,) = (one for one in study.claims if one.id == claim)
     control, judged = claim.preconditions[-1].measure.a, claim.measure.a
     assert replace(control, evaluation=judged.evaluation, arm=judged.arm) == judged
@@ -249,7 +249,7 @@ def test_a_probe_of_the_minority_is_judged_beside_one_that_should_see(scale, cla
 
 def test_the_control_of_the_minority_reads_texts_that_its_model_learnt():
     """One a person, as they stand in the row."""
-    study, found, seed = load_study("biographies", "laptop"), arms("laptop"), Seed(5)
+    study, found, seed = built_in_study("biographies", "laptop"), arms("laptop"), Seed(5)
     (read,) = (read for read in study.evals if read.evaluation.name == CONTROL_P_PROBE)
     texts = {d.text for d in read.question_source.documents(seed)}
     assert texts <= {d.text for d in found[MULTI5_PERMUTE].world.documents(seed)}
@@ -261,7 +261,7 @@ def test_fewer_people_are_the_first_of_all():
     known = {(q.prompt, q.target) for q in found[MULTI5_PERMUTE].world.questions(Seed(5))}
     for few in config.q_probe_train_sizes:
         (read,) = (
-            read for read in load_study("biographies", "laptop").evals if read.evaluation.name == q_probe_name(few)
+            read for read in built_in_study("biographies", "laptop").evals if read.evaluation.name == q_probe_name(few)
         )
         assert {(q.prompt, q.target) for q in read.question_source.questions(Seed(5))} <= known
         assert sum(q.split == "seen" for q in read.question_source.questions(Seed(5))) == 6 * few
@@ -280,7 +280,7 @@ def test_tasks_are_spelt_by_the_words_of_the_rows():
 def test_what_is_held_against_each_other_was_run_on_the_same_seeds(scale):
     """A difference of arms of unlike seeds could never be judged."""
     found = arms(scale)
-    for claim in load_study("biographies", scale).claims:
+    for claim in built_in_study("biographies", scale).claims:
         for one in getattr(claim.measure, "measures", (claim.measure,)):
             if isinstance(one, Difference):
                 assert found[one.a.arm].n_seeds == found[one.b.arm].n_seeds, claim.id
@@ -403,7 +403,7 @@ def test_rows_and_couples_are_p_probed():
     """All rows in all their texts, as in Figure 5; couples with their pairs, as in Figure 6."""
     for scale in SCALES:
         config = biographies_config(scale)
-        probes = {spec.evaluation.name: spec for spec in load_study("biographies", scale).evals}
+        probes = {spec.evaluation.name: spec for spec in built_in_study("biographies", scale).evals}
         assert set(probes["p-probe"].arms) == set(config.augmentations)
         couples = probes[COUPLES_P_PROBE]
         assert couples.arms == config.coupled_augmentations

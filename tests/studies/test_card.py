@@ -95,7 +95,7 @@ def stranger(monkeypatch) -> Iterator[str]:
         monkeypatch.delenv(name, raising=False)
     made = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
     made.daemon_threads = True
-    threading.Thread(target=made.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{made.server_address[1]}/v1#org/stranger"
     made.shutdown()
     made.server_close()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.errors import UsageError
-from nosce.pipeline.study_loading import builtin_studies, load_study
+from nosce.pipeline.study_loading import builtin_studies
 from nosce.studies.catalog import CATALOG, CatalogEntry
 from nosce.study import SCALES
 
@@ -23,7 +24,7 @@ def test_an_entry_has_the_question_the_paper_and_the_scales_of_its_study(name):
     by_scale = {}
     for scale in SCALES:
         with suppress(UsageError):  # the study has no such scale
-            by_scale[scale] = load_study(name, scale)
+            by_scale[scale] = built_in_study(name, scale)
     for study in by_scale.values():
         entry = CatalogEntry(question=study.question, paper=study.paper, scales=tuple(by_scale))
         assert CATALOG[name] == entry

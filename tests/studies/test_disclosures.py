@@ -1,8 +1,8 @@
 """What was chosen after readings: every study says it, and of claims that it has."""
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
-from nosce.pipeline.study_loading import load_study
 from nosce.store.disclosure import Disclosure
 
 STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")
@@ -11,7 +11,7 @@ STUDIES = ("biographies", "diaries", "emergence", "introspection", "karel")
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_discloses_choices_that_bear_on_its_claims(name):
     """A pattern that fits no claim would be shown beside none."""
-    study = load_study(name, "laptop")
+    study = built_in_study(name, "laptop")
     assert study.disclosures
     ids = [claim.id for claim in study.claims]
     for disclosure in study.disclosures:

@@ -7,36 +7,25 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 from tests.fixtures.scripted_minds import Mind, planted_experiment
 from tests.fixtures.self_minds import SelfMind, self_parties
 
 from nosce.analysis.claims import Claim
 from nosce.analysis.emergence.scaling_curve import ScalingCurveSpec
 from nosce.analysis.selection import Selection
-from nosce.errors import UsageError
 from nosce.pipeline.plan import build_plan
-from nosce.pipeline.study_loading import builtin_studies, load_study
-from nosce.study import SCALES, Study
+from nosce.pipeline.study_loading import builtin_studies
+from nosce.studies.catalog import CATALOG
 from nosce.studies.emergence.asked.claims import asked_claims
 from nosce.studies.emergence.asked.problems import WordProblems
 from nosce.studies.emergence.asked.sizes import AskedLadder
 from nosce.studies.introspection.prompted_self_claims import self_knowledge_claims
 from nosce.studies.introspection.prompted_study import prompted_introspection_study
-from nosce.pipeline.study_loading import builtin_studies, load_study
-from nosce.study import SCALES, Study
+from nosce.study import Study
 
-
-def known() -> list[tuple[str, str]]:
-    """Every study at every scale that it has."""
-    found = []
-    for name in builtin_studies():
-        for scale in SCALES:
-            try:
-                load_study(name, scale)
-            except UsageError:
-                continue
-            found.append((name, scale))
-    return found
+#: Every study at every scale that it has; test_catalog.py looks whether the catalog forgets one.
+KNOWN = [(name, scale) for name, entry in CATALOG.items() for scale in entry.scales]
 
 
 def selects(thing: Any) -> Iterator[Selection]:
@@ -68,10 +57,10 @@ def is_read(study: Study, select: Selection) -> bool:
     ) and arms <= {arm.name for arm in study.arms}
 
 
-@pytest.mark.parametrize(("name", "scale"), known())
+@pytest.mark.parametrize(("name", "scale"), KNOWN)
 def test_claims_and_figures_speak_of_what_is_read(name, scale):
     """Every selection names an arm and a read-out of the study; ids are given once; the plan unrolls."""
-    study = load_study(name, scale)
+    study = built_in_study(name, scale)
     for what in (*study.claims, *study.figures, *study.scaling_curves):
         for select in selects(what):
             assert is_read(study, select), (what.id, select)
@@ -83,7 +72,7 @@ def test_claims_and_figures_speak_of_what_is_read(name, scale):
 
 def test_encoders_and_decoders_see_the_same_facts():
     """Arms of the diaries that differ in family alone learn from one corpus, so from the same texts and questions."""
-    plan = build_plan(load_study("diaries", "laptop"))
+    plan = build_plan(built_in_study("diaries", "laptop"))
     corpora = {step.label: step.inputs["corpus"].name for step in plan.upstream_steps if step.kind == "training"}
     for cell in ("2x64 2048 scattered", "2x64 2048 merged"):
         cells = {family: corpora[f"{family} {cell}, seed 0, pretrain"] for family in ("pythia", "opt", "flan-t5")}
@@ -150,7 +139,7 @@ def test_smoke_scale_has_one_of_each_kind(name):
 
     The study biographies trains the low-rank updates that introspection leaves out at this scale.
     """
-    smoke, laptop = load_study(name, "smoke"), load_study(name, "laptop")
+    smoke, laptop = built_in_study(name, "smoke"), built_in_study(name, "laptop")
     missing = {kind.__name__ for kind in kinds(laptop) - kinds(smoke)}
     assert missing == KINDS_LEFT_OUT_AT_SMOKE.get(name, set())
     ids = [{part.id for part in (*study.claims, *study.figures)} for study in (laptop, smoke)]
@@ -169,7 +158,7 @@ def needs_by_estimate(claims: Iterable[Claim]) -> set[str]:
 @pytest.mark.parametrize("name", builtin_studies())
 def test_needs_compare_intervals(name):
     """A need that chance may meet is none; where units are few, the interval has a threshold of its own."""
-    assert needs_by_estimate(load_study(name, "laptop").claims) == set()
+    assert needs_by_estimate(built_in_study(name, "laptop").claims) == set()
 
 
 def test_needs_of_models_that_are_asked_in_words_compare_intervals():
@@ -185,5 +174,5 @@ def test_needs_of_models_that_are_asked_in_words_compare_intervals():
 
 def test_smoke_scale_is_small():
     """As many steps as are made within a minute on two cores."""
-    n_steps = {name: len(build_plan(load_study(name, "smoke")).all_steps) for name in builtin_studies()}
+    n_steps = {name: len(build_plan(built_in_study(name, "smoke")).all_steps) for name in builtin_studies()}
     assert max(n_steps.values()) <= 200, n_steps

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from tests.fixtures.built_in_studies import built_in_study
 
 from nosce.analysis.bench.claim_bench import EXPECTED, bench_claims, linear_world, planted_table
 from nosce.analysis.bench.linear import linear_forms
@@ -19,7 +20,6 @@ from nosce.analysis.measures import Difference, Mean
 from nosce.analysis.selection import Selection
 from nosce.analysis.stats.level import at_level
 from nosce.errors import SpecError
-from nosce.pipeline.study_loading import load_study
 
 STUDIES = ("biographies", "karel", "diaries", "introspection", "emergence")
 NEW, OLD = (Selection(evaluation="asked", arm=arm) for arm in ("new", "old"))
@@ -36,7 +36,7 @@ GAP = Claim(
 
 def claims_of(name: str) -> list[tuple[str, Claim]]:
     """The claims of a study, one of each kind of measure and direction."""
-    study = load_study(name, "laptop")
+    study = built_in_study(name, "laptop")
     kinds = {}
     for claim in study.claims:
         kinds.setdefault((type(claim.measure), claim.direction, claim.is_precondition), claim)
@@ -150,7 +150,7 @@ def test_a_need_leaves_room_for_what_refutes_a_claim():
 @pytest.mark.parametrize("name", STUDIES)
 def test_all_claims_come_out_as_they_must(name):
     """With 400 draws a world every claim of every study can hold and fail, and is mostly undecided on its threshold."""
-    study = load_study(name, "laptop")
+    study = built_in_study(name, "laptop")
     for found in bench_claims(name, study.claims, study.unit, draws=400):
         assert found.can_fail, found.claim.id
         assert found.outcome("true").share("holds").value > 0.5, found.claim.id
@@ -160,7 +160,7 @@ def test_all_claims_come_out_as_they_must(name):
 
 def test_a_distance_of_numbers_is_planted_in_answers():
     """The planted answers lie as far from the target as the curve says, and exact match stands beside them."""
-    claim = next(c for c in load_study("emergence", "laptop").claims if c.id == "products-number-distance-smooth")
+    claim = next(c for c in built_in_study("emergence", "laptop").claims if c.id == "products-number-distance-smooth")
     table = planted_table(claim, "true", {**PLANTERS, **SCALING_PLANTERS}).draw(np.random.default_rng(0))
     selection = claim.measure.scaling.continuous[0]
     sizes = [arm for _, arm in claim.measure.scaling.points]

@@ -204,7 +204,7 @@ def running_server() -> Iterator[Server]:
     made = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     made.daemon_threads = True
     made.told = Server(url=f"http://127.0.0.1:{made.server_address[1]}/v1")  # type: ignore[attr-defined]
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield made.told  # type: ignore[attr-defined]
     made.shutdown()

@@ -64,7 +64,7 @@ def calculator(monkeypatch) -> Iterator[str]:
     SEEN.clear()
     made = ThreadingHTTPServer(("127.0.0.1", 0), Calculator)
     made.daemon_threads = True
-    threading.Thread(target=made.serve_forever, daemon=True).start()
+    threading.Thread(target=made.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{made.server_address[1]}/v1"
     made.shutdown()
     made.server_close()
