@@ -20,16 +20,21 @@ class StudyAnswer:
     """What the verdicts of a study answer to its question.
 
     Args:
-        text: The answer, in one sentence or two.
+        parts: One sentence or two, each with the numbers behind it, or "" without.
         sure: How sure the answer is, in a sentence; "" without a claim.
         claims: Ids of the claims that the answer tells, the leading one first.
         is_decided: Whether one of these claims is decided.
     """
 
-    text: str
+    parts: tuple[tuple[str, str], ...]
     sure: str
     claims: tuple[str, ...] = ()
     is_decided: bool = False
+
+    @property
+    def text(self) -> str:
+        """The sentences with their numbers."""
+        return " ".join(f"{sentence} ({basis})." if basis else f"{sentence}." for sentence, basis in self.parts)
 
 
 def derive_answer(verdicts: Sequence[Verdict], headline: Sequence[str] = (), conclusion: str = "") -> StudyAnswer:
@@ -43,21 +48,25 @@ def derive_answer(verdicts: Sequence[Verdict], headline: Sequence[str] = (), con
     """
     findings = [verdict for verdict in verdicts if not verdict.is_precondition]
     if not findings:
-        return StudyAnswer(text=conclusion or "Not answered: the study makes no claim yet.", sure="")
+        parts = _part(conclusion or "Not answered: the study makes no claim yet")
+        return StudyAnswer(parts=parts, sure="")
     decided = [verdict for verdict in findings if verdict.verdict != "undecided"]
     told = (_named(findings, headline) or decided)[:MAX_TOLD]
     known = [verdict for verdict in told if verdict.verdict != "undecided"]
     if conclusion:
-        text = conclusion
-    elif known:
-        text = " ".join(map(_sentence, told))
+        parts = _part(conclusion)
     elif told:
-        text = " ".join(f"Not decided is whether this is so: “{verdict.text.rstrip('.')}”." for verdict in told)
+        parts = tuple(map(_told, told))
+    elif len(findings) == 1:
+        parts = _part("Not answered: the one claim is undecided")
     else:
-        count = "the one claim is" if len(findings) == 1 else f"none of the {len(findings)} claims is"
-        text = f"Not answered: {count} {'undecided' if len(findings) == 1 else 'decided'}."
+        parts = _part(f"Not answered: none of the {len(findings)} claims is decided")
     claims = tuple(verdict.id for verdict in known) or tuple(verdict.id for verdict in told)
-    return StudyAnswer(text=text, sure=_sureness(findings), claims=claims, is_decided=bool(known))
+    return StudyAnswer(parts=parts, sure=_sureness(findings), claims=claims, is_decided=bool(known))
+
+
+def _part(text: str) -> tuple[tuple[str, str], ...]:
+    return ((text.removesuffix("."), ""),)
 
 
 def claim_word(verdict: Verdict) -> ClaimWord:
@@ -81,16 +90,16 @@ def _named(findings: Sequence[Verdict], headline: Sequence[str]) -> list[Verdict
     return list(found.values())
 
 
-def _sentence(verdict: Verdict) -> str:
-    """What a verdict says of its claim, with the number behind it; what is undecided is not told as a fact."""
+def _told(verdict: Verdict) -> tuple[str, str]:
+    """What a verdict says of its claim, and the number behind it; what is undecided is not told as a fact."""
     text = verdict.text.rstrip(".")
     if verdict.verdict == "undecided":
-        return f"Not decided is whether this is so: “{text}”."
+        return f"Not decided is whether this is so: “{text}”", ""
     alone = f", {ONE_MODEL}" if verdict.is_of_one_model else ""
     basis = f"{estimate_text(verdict)}, n = {sample_size_text(verdict)}{alone}"
     if verdict.verdict == "holds":
-        return f"{text} ({basis})."
-    return f"It is not so that “{text}” ({basis}; so it would be if {verdict.criterion})."
+        return text, basis
+    return f"It is not so that “{text}”", f"{basis}; so it would be if {verdict.criterion}"
 
 
 def _sureness(findings: Sequence[Verdict]) -> str:

@@ -293,13 +293,18 @@ class RunResults:
         return claim_outlooks(self.plan, self.looks, read_records(self.folder, "prices.parquet", ClaimPrice), seconds)
 
     @cached_property
+    def exploratory(self) -> Mapping[str, Verdict]:
+        """The verdict on each claim by exploratory seeds, by id; {} where no other seeds confirm them."""
+        return {verdict.id: verdict for verdict in read_records(self.folder, "exploratory.parquet", Verdict)}
+
+    @cached_property
     def halves(self) -> SeedHalves | None:
         """The verdicts by exploratory seeds beside these; None where no exploratory seed was run, or no other."""
         spec = self.plan.steps[self.plan.estimates].description["spec"]
         seeds = spec.get("exploratory_seeds") if isinstance(spec, dict) else None
-        seen = read_records(self.folder, "exploratory.parquet", Verdict)
-        if not seen or not isinstance(seeds, list):
+        if not self.exploratory or not isinstance(seeds, list):
             return None
+        seen = [*self.exploratory.values()]
         return SeedHalves.of(seen, self.verdicts, self.ages, [int(str(seed)) for seed in seeds], self.plan.seeds)
 
     @cached_property

@@ -8,13 +8,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 from urllib.parse import quote
 
 import polars as pl
 
+from nosce.analysis.answer import derive_answer
 from nosce.analysis.render.figure import figure_svg
+from nosce.analysis.render.forest import ClaimRule
 from nosce.analysis.render.html import StudyPage, render_index, render_study_page
+from nosce.analysis.stats.paired import Direction
 from nosce.errors import DataError, UsageError
+from nosce.pipeline.claim_log import planned_versions
+from nosce.pipeline.figure_claims import claims_of_figures, lead_figure
+from nosce.pipeline.method_lines import method_lines
 from nosce.pipeline.plan_record import PlanRecord
 from nosce.pipeline.published_readings import check_readings_size, write_readings_folder
 from nosce.pipeline.results import RunProvenance, RunResults, StepStatus
@@ -125,6 +132,8 @@ def _index_entry(file: Path) -> dict[str, str]:
 def study_page(results: RunResults) -> StudyPage:
     """The page of a finished plan."""
     plan = results.plan
+    answer = derive_answer(results.verdicts, plan.headline, results.conclusion)
+    shown = [figure.id for figure in results.figures if figure.rows["value"].count()]
     return StudyPage(
         study=plan.study,
         title=plan.title,
@@ -146,7 +155,26 @@ def study_page(results: RunResults) -> StudyPage:
         conclusion=results.conclusion,
         ages={claim: age.details for claim, age in results.ages.items()},
         details={claim: outlook.details for claim, outlook in results.outlooks.items()},
+        rules=claim_rules(plan),
+        exploratory=results.exploratory,
+        halves_notice=results.halves.sentence if results.halves else "",
+        headline=plan.headline,
+        lead_figure=lead_figure(plan, answer.claims, shown) if answer.is_decided else "",
+        figure_claims={name: served.claims for name, served in claims_of_figures(plan).items()},
+        method=[(line.name, line.here, line.paper) for line in method_lines(plan)],
     )
+
+
+def claim_rules(plan: PlanRecord) -> dict[str, ClaimRule]:
+    """The rule of each claim of a plan as numbers, by id; a record without them, e.g. a damaged one, has none."""
+    rules = {}
+    for version in planned_versions(plan, {}):
+        threshold, direction = version.description.get("threshold"), version.description.get("direction", "above")
+        is_number = isinstance(threshold, int | float) and not isinstance(threshold, bool)
+        known = next((one for one in get_args(Direction) if one == direction), None)
+        if is_number and known is not None:
+            rules[version.id] = ClaimRule(threshold=float(str(threshold)), direction=known)
+    return rules
 
 
 def _tables(results: RunResults) -> tuple[tuple[str, str, pl.DataFrame], ...]:
