@@ -32,7 +32,7 @@ def verdict(word, id="race", **more):
 def test_a_claim_that_holds_is_the_answer_with_its_number():
     """Differences are in points; the interval and n stand beside the sentence."""
     answer = derive_answer([verdict("holds")])
-    assert answer.text == "Cats outrun dogs (30.0 points [25.0, 35.0], n = 40 cats)."
+    assert answer.text == "Cats outrun dogs (30.0 points [25.0, 35.0], n = 40 cats, 3 training seeds)."
     assert answer.sure == "Of 1 claim 1 holds."
     assert answer.is_decided
     assert answer.claims == ("race",)

@@ -95,8 +95,8 @@ def _told(verdict: Verdict) -> tuple[str, str]:
     text = verdict.text.rstrip(".")
     if verdict.verdict == "undecided":
         return f"Not decided is whether this is so: “{text}”", ""
-    alone = f", {ONE_MODEL}" if verdict.is_of_one_model else ""
-    basis = f"{estimate_text(verdict)}, n = {sample_size_text(verdict)}{alone}"
+    seeds = f", {ONE_MODEL}" if verdict.is_of_one_model else f", {verdict.seeds} training seeds" if verdict.seeds else ""
+    basis = f"{estimate_text(verdict)}, n = {sample_size_text(verdict)}{seeds}"
     if verdict.verdict == "holds":
         return text, basis
     return f"It is not so that “{text}”", f"{basis}; so it would be if {verdict.criterion}"

@@ -12,7 +12,7 @@ from nosce.records import Decision
 SERIES = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442")
 VERDICT_COLORS: dict[Decision, str] = {"holds": "#009E73", "fails": "#D55E00", "undecided": "#767676"}
 INK, FAINT, GRID = "#222222", "#767676", "#e2e2e2"
-DARK_GROUND, DARK_INK, DARK_FAINT, DARK_GRID, DARK_BLUE = "#1b1f24", "#e4e7eb", "#a3abb5", "#353b43", "#3f9bd8"
+DARK_GROUND, DARK_INK, DARK_FAINT, DARK_GRID = "#1b1f24", "#e4e7eb", "#a3abb5", "#353b43"
 
 _DARK_OF = {INK: DARK_INK, FAINT: DARK_FAINT, GRID: DARK_GRID, "black": DARK_INK, "#000000": DARK_INK}
 
@@ -20,7 +20,7 @@ _DARK_OF = {INK: DARK_INK, FAINT: DARK_FAINT, GRID: DARK_GRID, "black": DARK_INK
 def _dark_rules() -> str:
     """Matplotlib writes colours into the style of each element; a rule marked important is stronger."""
     rules = ["#patch_1 path{fill:%s!important}" % DARK_GROUND, "text:not([style*='fill'])" + "{fill:%s}" % DARK_INK]
-    for light, dark in {**_DARK_OF, "#0072b2": DARK_BLUE}.items():
+    for light, dark in _DARK_OF.items():
         for property_ in ("fill", "stroke"):
             rules.append(f"[style*='{property_}: {light}']{{{property_}:{dark}!important}}")
     rules.append(f"[style*='stroke: #ffffff']{{stroke:{DARK_GROUND}!important}}")
