@@ -1,4 +1,4 @@
-"""The answer to a study's question as the verdicts give it: no sentence is written beforehand, so none can contradict."""
+"""The answer to a study's question, made from its verdicts: no sentence is written beforehand and could contradict."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def _told(verdict: Verdict) -> tuple[str, str]:
     text = verdict.text.rstrip(".")
     if verdict.verdict == "undecided":
         return f"Not decided is whether this is so: “{text}”", ""
-    seeds = f", {ONE_MODEL}" if verdict.is_of_one_model else f", {verdict.seeds} training seeds" if verdict.seeds else ""
+    seeds = (
+        f", {ONE_MODEL}" if verdict.is_of_one_model else f", {verdict.seeds} training seeds" if verdict.seeds else ""
+    )
     basis = f"{estimate_text(verdict)}, n = {sample_size_text(verdict)}{seeds}"
     if verdict.verdict == "holds":
         return text, basis

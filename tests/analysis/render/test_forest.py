@@ -68,7 +68,9 @@ def test_what_lies_beyond_the_axis_is_cut_at_its_end():
 
 def test_a_claim_without_a_number_has_a_row_without_marks():
     """It is said to be not judged; preconditions have no row."""
-    rows = forest_rows([verdict(word="undecided", estimate=None, low=None, high=None), verdict("p", is_precondition=True)])
+    rows = forest_rows(
+        [verdict(word="undecided", estimate=None, low=None, high=None), verdict("p", is_precondition=True)]
+    )
     assert [row.id for row in rows] == ["a"]
     assert rows[0].here is None
     assert rows[0].word == "not judged"

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from nosce.analysis.render.figure import FIGURE_COLUMNS, FigureData
-from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
 from nosce.analysis.render.forest import ClaimRule
+from nosce.analysis.render.html import FOLD_ROWS, MAX_TABLE_ROWS, StudyPage, render_index, render_study_page
 from nosce.analysis.render.palette import VERDICT_COLORS
 from nosce.records import Verdict
 from nosce.store.disclosure import Disclosure

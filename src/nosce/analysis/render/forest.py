@@ -25,7 +25,13 @@ from nosce.analysis.stats.paired import Direction
 from nosce.records import Verdict
 
 AxisKind = Literal["share", "points", "own"]
-SIGNS: dict[ClaimWord, str] = {**VERDICT_SIGNS, "not judged": "–"}  # a shape for each verdict, beside its colour
+SIGNS: dict[ClaimWord, str] = {
+    "holds": VERDICT_SIGNS["holds"],
+    "fails": VERDICT_SIGNS["fails"],
+    "undecided": VERDICT_SIGNS["undecided"],
+    "not judged": "\N{EN DASH}",
+}
+"""A shape for each verdict, beside its colour."""
 MAX_LEVEL = 1.0
 
 

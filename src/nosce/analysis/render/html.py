@@ -109,7 +109,8 @@ def render_study_page(page: StudyPage) -> str:
 
 def _tally_bar(rows: Sequence[ForestRow]) -> list[tuple[str, str, int, float, float]]:
     """Word, sign, number, and from where to where it reaches in percent, of each verdict that occurs."""
-    bar, at = [], 0.0
+    bar: list[tuple[str, str, int, float, float]] = []
+    at = 0.0
     for word, sign in SIGNS.items():
         count = sum(row.word == word for row in rows)
         if count:

@@ -1,7 +1,7 @@
 """The colours of pages, figures and terminal: one language, told apart by colour-blind readers.
 
-Those of series and verdicts are of Okabe and Ito (2008). A verdict is a word and a sign as well, so that no colour carries
-a meaning alone. `look.css` has darker and lighter tones of the same hues, in which words are read on their grounds.
+Those of series and verdicts are of Okabe and Ito (2008). A verdict is a word and a sign as well, so that no colour
+carries a meaning alone. `look.css` has darker and lighter tones of the same hues, in which words are read.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DARK_OF = {INK: DARK_INK, FAINT: DARK_FAINT, GRID: DARK_GRID, "black": DARK_INK
 
 def _dark_rules() -> str:
     """Matplotlib writes colours into the style of each element; a rule marked important is stronger."""
-    rules = ["#patch_1 path{fill:%s!important}" % DARK_GROUND, "text:not([style*='fill'])" + "{fill:%s}" % DARK_INK]
+    rules = [f"#patch_1 path{{fill:{DARK_GROUND}!important}}", f"text:not([style*='fill']){{fill:{DARK_INK}}}"]
     for light, dark in _DARK_OF.items():
         for property_ in ("fill", "stroke"):
             rules.append(f"[style*='{property_}: {light}']{{{property_}:{dark}!important}}")

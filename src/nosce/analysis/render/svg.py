@@ -125,8 +125,7 @@ def _draw_panels(figure: FigureData, rows: list[DrawnRow], width: float) -> Canv
     panels = rows_by_panel(rows)
     groups = list(dict.fromkeys(row["group"] for row in rows if not row["baseline"]))
     bars = figure.kind == "bars"
-    most = max(1, int(width // MIN_PANEL_WIDTH))
-    max_columns = _max_panel_columns(list(panels.values()), width) if bars else min(4, most, len(panels))
+    max_columns = _max_panel_columns(list(panels.values()), width, bars=bars)
     n_rows = math.ceil(len(panels) / max_columns)
     n_columns = math.ceil(len(panels) / n_rows)
     panel_width = (width - Y_AXIS_WIDTH) / n_columns
@@ -170,11 +169,13 @@ def _ticks(rows: list[DrawnRow]) -> list[tuple[float, str]]:
     return sorted({(row["x"], row["tick"]) for row in rows if row["x"] is not None})
 
 
-def _max_panel_columns(panels: list[list[DrawnRow]], width: float) -> int:
-    """How many panels of bars fit side by side before the bars get too thin to see."""
-    bars = max(sum(not row["baseline"] for row in rows) for rows in panels)
+def _max_panel_columns(panels: list[list[DrawnRow]], width: float, *, bars: bool) -> int:
+    """How many panels fit side by side before bars get too thin to see, or curves too narrow to follow."""
+    if not bars:
+        return max(1, min(4, int(width // MIN_PANEL_WIDTH), len(panels)))
+    most = max(sum(not row["baseline"] for row in rows) for rows in panels)
     ticks = max(len(_ticks(rows)) for rows in panels)
-    return max(1, min(4, len(panels), int((width - Y_AXIS_WIDTH) / max(120, 8 * bars + 8 * ticks))))
+    return max(1, min(4, len(panels), int((width - Y_AXIS_WIDTH) / max(120, 8 * most + 8 * ticks))))
 
 
 def _draw_bars(axes: Axes, rows: list[DrawnRow], groups: list[str], *, slot: float) -> None:
