@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from importlib import resources
 
 from nosce.analysis.render.tables import format_value
+from nosce.pipeline.claim_age import name_seeds
 from nosce.pipeline.plan_record import PlanRecord
-from nosce.pipeline.seed_choice import seeds_text
 from nosce.store.spec import Json
 from nosce.study import PRETRAIN
 
@@ -55,7 +55,7 @@ def _sizes(plan: PlanRecord) -> Iterator[tuple[str, str]]:
     first = trainings.get(PRETRAIN, [])
     configs = [config for spec in first if isinstance(config := spec.get("training"), dict)]
     yield "conditions", f"{len(plan.arms)}: {_some(plan.arms)}"
-    yield "training seeds", f"{len(plan.seeds)}: {seeds_text(plan.seeds)}"
+    yield "training seeds", f"{len(plan.seeds)} ({name_seeds(plan.seeds)})"
     yield from _world_sizes(_specs(plan, "corpus", "world"))
     yield "model", _some(dict.fromkeys(filter(None, (_model_text(spec.get("model")) for spec in first))))
     yield "vocabulary", _values(spec.get("vocab_size") for spec in _specs(plan, "corpus", "tokenizer"))
